@@ -1,0 +1,1 @@
+"""Pure functions from pixels and stage units to physical quantities, and the step generators of routines."""

@@ -1,0 +1,1 @@
+"""The night: plan, supervise, acquire, analyse, deliver, record, monitor; the command line."""

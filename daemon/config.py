@@ -1,0 +1,104 @@
+"""The configuration of a night: one frozen value, read from YAML, that refuses what it does not know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from drivers.settings import Instrument, MiniSlide, Positive, Settings
+from inference.settings import CropSettings, DetectorSettings, FocusSettings
+
+
+class Pattern(Settings):
+    """Where the fields of a mini-slide lie: a grid in serpentine order, or its cells in a seeded random order."""
+
+    kind: Literal["grid", "random"] = "grid"
+    overlap: Annotated[float, Field(ge=0, lt=0.9)] = 0.05
+    margin_um: Annotated[float, Field(ge=0)] = 1000.0
+    seed: int = 1
+
+
+class Scan(Settings):
+    """What is exposed: mini-slides, fields, planes, polarizations in the order they are stored along C."""
+
+    slides: Annotated[tuple[MiniSlide, ...], Field(min_length=1, max_length=8)]
+    fields: Annotated[int, Field(ge=1)]
+    pattern: Pattern = Pattern()
+    planes: Annotated[int, Field(ge=3)]
+    step_um: Positive
+    polarizations: Annotated[tuple[str, ...], Field(min_length=1)]
+    samples: Path
+
+
+class Focus(FocusSettings):
+    """How focus follows the slide.
+
+    The first field of a slide is searched within `search_um` of the slide's z; afterwards a plane is fitted to the
+    results of the last `memory` fields, and a field's z may differ from the last prediction by `max_step_um` at most.
+    """
+
+    search_um: Positive = 20.0
+    search_step_um: Positive = 1.0
+    memory: Annotated[int, Field(ge=3)] = 25
+    max_step_um: Positive = 1.5
+    blank_fields_leave_slide: Annotated[int, Field(ge=1)] = 10
+
+
+class Retry(Settings):
+    """How often a fault is tried again before the next thing is given up."""
+
+    attempts: Annotated[int, Field(ge=1)] = 3
+    skipped_fields_leave_slide: Annotated[int, Field(ge=1)] = 5
+    skipped_slides_stop_night: Annotated[int, Field(ge=1)] = 2
+
+
+class CurveKeys(Settings):
+    """CURVE key files (Z85, one line), needed by any endpoint beyond loopback."""
+
+    public: Path
+    secret: Path
+    server: Path | None = None
+
+
+class Recorder(Settings):
+    """Where fields are delivered, and how much may wait on the way. Without an endpoint the night starts its own."""
+
+    endpoint: str | None = None
+    keys: CurveKeys | None = None
+    spool_mb: Annotated[int, Field(ge=16)] = 20_000
+    chunk_kb: Annotated[int, Field(ge=16, le=16_384)] = 1024
+    credit_mb: Annotated[int, Field(ge=1)] = 16
+
+
+class Retention(Settings):
+    """Which raw stacks are kept beside the crops."""
+
+    raw: Literal["none", "share", "every", "all"] = "none"
+    share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    every: Annotated[int, Field(ge=1)] = 1
+    seed: int = 1
+
+
+class Watch(Settings):
+    """Endpoints for those who watch: a lossy PUB stream and a ROUTER that answers with a snapshot."""
+
+    publish: str = "tcp://127.0.0.1:*"
+    snapshot: str = "tcp://127.0.0.1:*"
+    keys: CurveKeys | None = None
+
+
+class Night(Settings):
+    """A whole night. Relative paths are relative to the configuration file."""
+
+    instrument: Instrument
+    scan: Scan
+    focus: Focus = Focus()
+    detector: DetectorSettings = DetectorSettings()
+    crops: CropSettings = CropSettings()
+    recorder: Recorder = Recorder()
+    retention: Retention = Retention()
+    retry: Retry = Retry()
+    watch: Watch = Watch()
+    ring_stacks: Annotated[int, Field(ge=3)] = 3

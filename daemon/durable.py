@@ -1,0 +1,59 @@
+"""Files that are wholly there or not there at all, also after a power cut."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+PART_SUFFIX = ".part"
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable. Windows does this with the file itself and offers no call for it."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def replacing(path: Path, before_rename: Callable[[], None] | None = None) -> Iterator[BinaryIO]:
+    """Open a file that takes its name only once it is complete and synced.
+
+    Written as `path` + ".part"; on leaving without an exception it is fsynced, renamed over `path`, and the folder is
+    synced. On an exception the part is removed. `before_rename` is called between fsync and rename.
+    """
+    part = path.with_name(path.name + PART_SUFFIX)
+    try:
+        with part.open("w+b") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        if before_rename is not None:
+            before_rename()
+        part.replace(path)
+        sync_folder(path.parent)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder (parents too) whose name survives a power cut."""
+    missing = [f for f in (folder, *folder.parents) if not f.exists()]
+    for f in reversed(missing):
+        f.mkdir(exist_ok=True)
+        sync_folder(f.parent)
+
+
+def sha256_of(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

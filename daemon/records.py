@@ -1,0 +1,143 @@
+"""The records of a night: what the journal stores, the wire carries and the catalog keeps, in one sequence.
+
+Every record is a msgpack map with its `kind` (docs/protocol.md lists the keys). Times are UTC seconds since 1970
+(`*_utc`) and seconds of a monotonic clock (`*_monotonic_s`) of the computer that runs the night.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+    """Base of all records."""
+
+    utc: float
+
+
+class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of a field: its path inside the dataset (posix), size in bytes and sha256 (hex)."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+class ObjectRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One object's numbers. Boxes in px of the frame, half-open; `series` is its place in the field's OME-TIFF."""
+
+    number: int
+    series: int
+    class_name: str
+    score: float
+    below_threshold: bool
+    box: tuple[int, int, int, int]
+    crop_box: tuple[int, int, int, int]
+    x_um: float
+    y_um: float
+    z_um: float
+    best_plane: float
+    best_plane_at_edge: bool
+    touches_edge: bool
+    in_exclusive_tile: bool
+
+
+class FocusResult(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a field was in focus: stage z of the sharpest plane, None for a blank field."""
+
+    z_um: float | None
+    at_edge: bool
+    contrast: float
+
+
+class NightStarted(Record, frozen=True, kw_only=True, tag="night_started"):
+    """First record. `configuration` is the frozen run.yaml; `samples` maps mini-slide positions to sheet columns."""
+
+    night: str
+    configuration: str
+    samples: dict[int, dict[str, str]]
+    planned: dict[int, int]
+    versions: dict[str, str]
+    weights_sha256: str
+    calibrations: tuple[str, ...] = ()
+
+
+class FieldSecured(Record, frozen=True, kw_only=True, tag="field"):
+    """One field, complete: its files are in the spool and on their way."""
+
+    slide: int
+    field: int
+    sample: str
+    x_um: float
+    y_um: float
+    first_z_um: float
+    step_um: float
+    polarizations: tuple[str, ...]
+    shape_czyx: tuple[int, int, int, int]
+    attempts: int
+    exposed_utc: float
+    exposed_monotonic_s: float
+    seconds: dict[str, float]
+    focus: FocusResult
+    objects: tuple[ObjectRow, ...]
+    files: tuple[FileEntry, ...]
+
+
+class FieldSkipped(Record, frozen=True, kw_only=True, tag="skipped"):
+    """A planned field that will not be recorded, and why."""
+
+    slide: int
+    field: int
+    sample: str
+    reason: str
+    attempts: int
+
+
+class Event(Record, frozen=True, kw_only=True, tag="event"):
+    """Something a person should know: a fault and what was done about it, a pause, a slide left early."""
+
+    level: str
+    name: str
+    message: str
+    monotonic_s: float
+    slide: int | None = None
+    field: int | None = None
+
+
+class SlideClosed(Record, frozen=True, kw_only=True, tag="slide_closed"):
+    """Every field of a mini-slide is secured or skipped."""
+
+    slide: int
+    sample: str
+    recorded: int
+    skipped: int
+
+
+class NightClosed(Record, frozen=True, kw_only=True, tag="night_closed"):
+    """Last record of a complete night."""
+
+    recorded: int
+    skipped: int
+
+
+AnyRecord = NightStarted | FieldSecured | FieldSkipped | Event | SlideClosed | NightClosed
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(AnyRecord)
+
+
+def encode(record: AnyRecord) -> bytes:
+    """Msgpack bytes of a record."""
+    return _encoder.encode(record)
+
+
+def decode(body: bytes) -> AnyRecord:
+    """Record of msgpack bytes.
+
+    Raises
+    ------
+    msgspec.ValidationError
+        The bytes are not a record of this version.
+    """
+    record: AnyRecord = _decoder.decode(body)
+    return record

@@ -1,0 +1,1 @@
+"""The microscope: what moves, switches and exposes. Micro-Manager, emulated with its virtual slide, replay."""

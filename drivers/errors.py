@@ -1,0 +1,41 @@
+"""What can go wrong between this program and the hardware.
+
+The tree decides what the night does next: a `Refused` setting is told before hardware is touched, a `FieldFault`
+may be tried again (every command is absolute and repeatable), a `HardwareLost` ends the microscope child.
+"""
+
+
+class DriverError(Exception):
+    """Base of every error raised by `drivers`; the message names the thing, its value and the remedy."""
+
+
+class Refused(DriverError):
+    """A setting that does not fit the hardware, found before anything moved."""
+
+
+class FieldFault(DriverError):
+    """An exposure or a move that failed and may be commanded again."""
+
+
+class DeviceTimeout(FieldFault):
+    """A device was still busy at its deadline."""
+
+
+class StageStuck(FieldFault):
+    """A stage reports another position than the one commanded."""
+
+
+class PresetNotReached(FieldFault):
+    """A configuration preset does not read back as commanded."""
+
+
+class FrameFault(FieldFault):
+    """A frame is missing, repeated, dark, saturated or of another size than the camera promised."""
+
+
+class OutsideWindow(DriverError):
+    """A commanded position lies outside the slide's z window or the stage's travel; never sent to the hardware."""
+
+
+class HardwareLost(DriverError):
+    """The core or the bridge no longer answers; only a new microscope child can help."""

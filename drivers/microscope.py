@@ -1,0 +1,128 @@
+"""The one interface through which a night drives a microscope.
+
+Units: stage coordinates in um, exposures in ms, times in s. Larger z brings the objective closer to the sample.
+The centre of the frame lies at the stage position; column and row grow with stage x and y.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Stack = NDArray[np.uint16]
+"""A focus stack, axes CZYX, intensities in DN."""
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """Which exposure is commanded: the names a log line needs, and all that emulated chance depends on."""
+
+    slide: int
+    field: int
+    attempt: int = 0
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Planes at `first_z_um + k * step_um`, taken upwards, once for every polarization in the order given.
+
+    `channels[i]` is the index along C of a stack where the planes of `polarizations[i]` go.
+    """
+
+    first_z_um: float
+    step_um: float
+    planes: int
+    polarizations: tuple[str, ...]
+    channels: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One plane that has landed in the buffer."""
+
+    c: int
+    z: int
+    image_number: int
+    z_um: float
+    monotonic_s: float
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where the stages say they stand."""
+
+    x_um: float
+    y_um: float
+    z_um: float
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What the instrument says of itself, kept with the night."""
+
+    backend: str
+    camera: str
+    frame_height_px: int
+    frame_width_px: int
+    bit_depth: int
+    versions: dict[str, str]
+
+
+class Microscope(Protocol):
+    """A motorised microscope with a camera and switchable circular polarization.
+
+    Every method returns only after the hardware has arrived and has been read back, or raises within its deadline.
+    All commands are absolute, so all may be repeated. None is safe to call from two threads, but `make_safe`, which
+    may be called at any time from any thread.
+    """
+
+    @property
+    def identity(self) -> Identity:
+        """What the instrument says of itself."""
+
+    def open_slide(self, slide: int) -> None:
+        """Make the z window of a slide the one that is enforced; withdraws the objective first when it changes."""
+
+    def move(self, x_um: float, y_um: float) -> None:
+        """Move the sample so that the stage position is the centre of the frame."""
+
+    def focus(self, z_um: float) -> None:
+        """Bring the objective to `z_um`, arriving from below (anti-backlash approach)."""
+
+    def polarize(self, state: str) -> None:
+        """Switch to a named polarization state."""
+
+    def light(self, on: bool) -> None:
+        """Lamp and shutter: on for exposures, off while the night waits."""
+
+    def expose_stack(self, exposure: Exposure, sweep: Sweep, into: Stack, announce: Callable[[Frame], None]) -> None:
+        """Expose a sweep straight into `into` (CZYX), announcing every plane as it lands.
+
+        Raises
+        ------
+        FieldFault
+            The stack is incomplete or wrong; `into` holds undefined planes and the sweep may be commanded again.
+        OutsideWindow
+            A plane lies outside the z window of the open slide; nothing was moved.
+        HardwareLost
+            The core no longer answers.
+        """
+
+    def position(self) -> Position:
+        """Where the stages say they stand."""
+
+    def withdraw(self) -> None:
+        """Move the objective to its withdrawn height, and only then allow moves between slides."""
+
+    def make_safe(self) -> None:
+        """Stop sequences, close the shutter, switch the lamp off, withdraw the objective.
+
+        Never raises: it goes on to the next device and tells in the log what failed.
+        """
+
+    def close(self) -> None:
+        """Make safe and let go of the hardware; may be called again."""

@@ -1,0 +1,161 @@
+"""Settings of the instrument, as they stand in a configuration file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Range(Settings):
+    """A closed interval in um."""
+
+    low: Finite
+    high: Finite
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low {self.low} must be below high {self.high}")
+        return self
+
+    def holds(self, value: float) -> bool:
+        """Whether the interval contains `value`."""
+        return self.low <= value <= self.high
+
+
+class Travel(Settings):
+    """How far the stages may go."""
+
+    x_um: Range
+    y_um: Range
+    z_um: Range
+
+
+class Devices(Settings):
+    """Labels, in the hardware file, of the devices that play a role."""
+
+    camera: str = "Camera"
+    xy_stage: str = "XY"
+    focus: str = "Z"
+    shutter: str | None = "Shutter"
+    lamp: str | None = None
+
+
+class PolarizationPreset(Settings):
+    """A polarization state as a configuration preset of the hardware file."""
+
+    group: str
+    preset: str
+    exposure_ms: Positive
+
+
+class Deadlines(Settings):
+    """Seconds after which a wait is a fault."""
+
+    move_s: Positive = 10.0
+    focus_s: Positive = 3.0
+    switch_s: Positive = 3.0
+    frame_s: Positive = 2.0
+
+
+class Motion(Settings):
+    """How the stages are approached and how well they must arrive."""
+
+    z_backlash_um: NotNegative = 2.0
+    xy_tolerance_um: Positive = 1.0
+    z_tolerance_um: Positive = 0.15
+    withdrawn_z_um: Finite
+
+
+class ChanceFault(Settings):
+    """A fault of the emulated microscope: at named fields, or by chance; on the first attempts or on every one."""
+
+    kind: Literal[
+        "dropped_frame", "repeated_frame", "dark_frame", "saturated_frame", "stage_stuck", "stage_busy",
+        "preset_missed", "hang", "die", "oil_lost", "bubble", "blank",
+    ]  # fmt: skip
+    slide: int | None = None
+    fields: tuple[int, ...] | None = None
+    probability: Annotated[float, Field(ge=0, le=1)] = 1.0
+    attempts: Annotated[int, Field(ge=1)] | None = 1
+
+
+class Timing(Settings):
+    """How long the emulated hardware takes; all zero runs as fast as the computer allows."""
+
+    xy_ms: NotNegative = 150.0
+    z_ms: NotNegative = 15.0
+    polarizer_ms: NotNegative = 120.0
+
+
+class Emulation(Settings):
+    """The emulated microscope: its virtual slide, its pace, its faults."""
+
+    seed: int = 1
+    profile: Literal["easy", "blank"] = "easy"
+    density: Positive = 1.0
+    timing: Timing = Timing()
+    backlash_um: NotNegative = 0.6
+    drift_um_per_field: Finite = 0.01
+    jitter_um: NotNegative = 0.03
+    tilt_um_per_mm: NotNegative = 3.0
+    height_um: NotNegative = 8.0
+    faults: tuple[ChanceFault, ...] = ()
+
+
+class Replay(Settings):
+    """Recorded stacks that take the camera's place.
+
+    `pattern` is a glob below `folder`. With `layout: stacks` each file is one field's OME-TIFF stack; with
+    `layout: planes` each file is one plane, and `field_pattern`, a regular expression over the file's relative path
+    with the named groups `field`, `z` and, for two polarizations, `c`, says where it belongs; a missing group is 0.
+    """
+
+    folder: Path
+    layout: Literal["stacks", "planes"]
+    pattern: str = "*.tif"
+    field_pattern: str | None = None
+
+
+class MiniSlide(Settings):
+    """One mini-slide of the holder: where it lies and how near the objective may come."""
+
+    position: Annotated[int, Field(ge=1, le=8)]
+    centre_um: tuple[Finite, Finite]
+    size_um: tuple[Positive, Positive]
+    z_um: Finite
+    z_window_um: Range
+
+
+class Instrument(Settings):
+    """A microscope: which backend drives it, its devices and its limits."""
+
+    name: str
+    backend: Literal["micromanager", "bridge", "emulated", "replay"]
+    hardware: Path | None = None
+    adapters: Path | None = None
+    bridge_port: Annotated[int, Field(ge=1, le=65535)] = 4827
+    devices: Devices = Devices()
+    polarizations: dict[str, PolarizationPreset]
+    light_on: tuple[str, str] | None = None
+    light_off: tuple[str, str] | None = None
+    frame_px: tuple[Annotated[int, Field(ge=64)], Annotated[int, Field(ge=64)]]
+    pixel_um: Positive
+    travel: Travel
+    motion: Motion
+    deadlines: Deadlines = Deadlines()
+    buffer_mb: Annotated[int, Field(ge=16)] = 256
+    emulation: Emulation | None = None
+    replay: Replay | None = None

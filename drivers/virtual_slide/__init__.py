@@ -1,0 +1,1 @@
+"""An endless, deterministic mini-slide with known truth, seen through an emulated microscope."""

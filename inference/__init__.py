@@ -1,0 +1,1 @@
+"""What finds, cuts out and names objects in a focus stack."""

@@ -1,0 +1,48 @@
+"""Settings of detection and cropping, as they stand in a configuration file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DetectorSettings(Settings):
+    """Which network looks at the stack, and how.
+
+    `weights` is a safetensors file, or `slim` for the ones shipped. Objects that score at least `threshold` are
+    found; those between `keep_above` and `threshold` are kept, flagged.
+    """
+
+    architecture: Literal["slim", "resnet50"] = "slim"
+    weights: Path | Literal["slim"] = "slim"
+    classes: tuple[str, ...] = ("coccolith", "diatom", "silicoflagellate")
+    mode: Literal["fused", "planes"] = "fused"
+    threshold: Share = 0.5
+    keep_above: Share = 0.2
+    merge_iou: Share = 0.5
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Annotated[int, Field(ge=1)] = 1
+
+
+class CropSettings(Settings):
+    """How much is kept around an object."""
+
+    margin_um: Annotated[float, Field(ge=0)] = 0.6
+
+
+class FocusSettings(Settings):
+    """How sharpness is measured: Laplacian of Gaussian, its sigma in um on the sample."""
+
+    sigma_um: Positive = 0.12
+    blank_contrast: Positive = 1.15
