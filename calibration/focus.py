@@ -16,6 +16,7 @@ Vector = NDArray[np.float64]
 
 HUBER = 1.5
 """Residual, in standard deviations, beyond which a point counts ever less (Huber 1964: 96 % efficient at 1.5)."""
+HUBER_ITERATIONS = 6
 FREE_HEIGHT_UM = 1e3
 """Prior standard deviation of a plane's height: as good as unknown."""
 ROUNDING_UM = 1e-6
@@ -126,55 +127,67 @@ def _expose(
 
 @dataclass(frozen=True)
 class Plane:
-    """Height of a mini-slide: `height_um` at `origin_um`, slopes in um per um, and how sure all three are.
+    """Height of a mini-slide: a tilted plane that drifts from field to field, and how sure it is.
 
-    `covariance` is that of (height, slope along x, slope along y), shape (3, 3).
+    `height_um` holds at `origin` (x, y in um, number of the field); `slopes` are um per um along x, um per um along y,
+    and um per field; `covariance` is that of the four, shape (4, 4).
     """
 
-    origin_um: tuple[float, float]
+    origin: tuple[float, float, float]
     height_um: float
-    slopes: tuple[float, float]
+    slopes: tuple[float, float, float]
     covariance: Vector
 
-    def predict(self, x_um: float, y_um: float) -> float:
-        """Height at a place."""
-        return (
-            self.height_um + self.slopes[0] * (x_um - self.origin_um[0]) + self.slopes[1] * (y_um - self.origin_um[1])
-        )
+    def predict(self, x_um: float, y_um: float, field: float) -> float:
+        """Height at a place when the field of that number is taken, um."""
+        return self.height_um + float(np.dot(self.slopes, self._from_origin(x_um, y_um, field)))
 
-    def uncertainty(self, x_um: float, y_um: float) -> float:
+    def uncertainty(self, x_um: float, y_um: float, field: float) -> float:
         """Return the standard deviation of the height at a place, um."""
-        term = np.array([1.0, x_um - self.origin_um[0], y_um - self.origin_um[1]])
+        term = np.concatenate([[1.0], self._from_origin(x_um, y_um, field)])
         return float(np.sqrt(term @ self.covariance @ term))
 
+    def _from_origin(self, x_um: float, y_um: float, field: float) -> Vector:
+        return np.array([x_um, y_um, field]) - self.origin
 
-def fit_plane(points: Vector, tilt_um_per_mm: float, noise_um: float) -> Plane:
-    """Plane through points that may be few, collinear, or partly wrong.
 
-    Slopes are drawn towards 0 with the standard deviation `tilt_um_per_mm`, so that what the points do not tell (one
-    point, or the tilt across a row) stays level; Huber weights, by iteration, take the force from outliers.
+@dataclass(frozen=True)
+class Expected:
+    """Standard deviations of what a plane may do: its tilt, its drift, and the error of a single height."""
+
+    tilt_um_per_mm: float
+    drift_um_per_field: float
+    noise_um: float
+
+
+def fit_plane(points: Vector, expected: Expected) -> Plane:
+    """Fit a plane to points that may be few, collinear, or partly wrong.
+
+    Slopes are drawn towards 0 as strongly as the expectation says, so that what the points do not tell (one point, or
+    the tilt across a row) stays level; Huber weights, by iteration, take the force from outliers.
 
     Parameters
     ----------
-    points : shape (N, 3), x, y and z in um; N at least 1.
-    tilt_um_per_mm : tilt to be expected, greater than 0.
-    noise_um : standard deviation of a good point's z, greater than 0.
+    points : shape (N, 4): x, y and z in um, number of the field; N at least 1.
+    expected : all greater than 0.
     """
-    origin = points[-1, :2]
-    terms = np.column_stack([np.ones(len(points)), points[:, :2] - origin])
+    origin = points[-1, [0, 1, 3]]
+    terms = np.column_stack([np.ones(len(points)), points[:, [0, 1, 3]] - origin])
     # The height is measured from the points' median, so that its wide prior draws it nowhere.
     base = float(np.median(points[:, 2]))
     heights = points[:, 2] - base
-    prior = np.diag([FREE_HEIGHT_UM**-2, *[(tilt_um_per_mm / 1e3) ** -2] * 2])
+    tilt = expected.tilt_um_per_mm / 1e3
+    prior = np.diag(np.array([FREE_HEIGHT_UM, tilt, tilt, expected.drift_um_per_field]) ** -2)
     weights = np.ones(len(points))
-    for _ in range(10):
-        information = (terms.T * weights) @ terms / noise_um**2 + prior
-        solution = np.linalg.solve(information, (terms.T * weights) @ heights / noise_um**2)
-        residuals = np.abs(heights - terms @ solution) / noise_um
+    for _ in range(HUBER_ITERATIONS):
+        weighted = terms.T * weights / expected.noise_um**2
+        information = weighted @ terms + prior
+        solution = np.linalg.solve(information, weighted @ heights)
+        residuals = np.abs(heights - terms @ solution) / expected.noise_um
         weights = np.minimum(1.0, HUBER / np.maximum(residuals, HUBER))
     return Plane(
-        origin_um=(float(origin[0]), float(origin[1])),
+        origin=(float(origin[0]), float(origin[1]), float(origin[2])),
         height_um=base + float(solution[0]),
-        slopes=(float(solution[1]), float(solution[2])),
+        slopes=(float(solution[1]), float(solution[2]), float(solution[3])),
         covariance=np.asarray(np.linalg.inv(information), dtype=np.float64),
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibration.focus import FocusSearch, Plane, SearchBounds, fit_plane, search_focus
+from calibration.focus import Expected, FocusSearch, Plane, SearchBounds, fit_plane, search_focus
 from daemon.config import Focus, Night
 from daemon.plan import PlannedField
 from daemon.records import FocusResult
@@ -19,7 +19,7 @@ Known = tuple[PlannedField, FocusResult]
 """A field of the mini-slide, and where it was in focus."""
 
 RECENT = 3
-"""Newest results whose median deviation from the plane is taken for drift or a jump of the whole mini-slide."""
+"""Newest results whose median deviation from the plane is taken for a jump of the whole mini-slide."""
 LOST = 3
 """Results in a row at the stack's first or last plane after which following is given up for a search."""
 
@@ -75,29 +75,30 @@ class FocusFollower:
         return usable[-self.settings.memory :]
 
     def _plane(self, inside: Sequence[Known]) -> Plane:
-        points = np.array([(f.x_um, f.y_um, r.z_um) for f, r in inside], dtype=np.float64)
-        return fit_plane(points, self.settings.tilt_um_per_mm, self.settings.noise_um)
+        points = np.array([(f.x_um, f.y_um, r.z_um, f.field) for f, r in inside], dtype=np.float64)
+        settings = self.settings
+        return fit_plane(points, Expected(settings.tilt_um_per_mm, settings.drift_um_per_field, settings.noise_um))
 
     def _unsure(self, field: PlannedField, usable: Sequence[Known]) -> bool:
         """Whether the prediction's error may well leave the stack: two standard deviations beyond half of it."""
         inside = [known for known in usable if not known[1].at_edge]
         if not inside:
             return True
-        return 2 * self._plane(inside).uncertainty(field.x_um, field.y_um) > self.half_stack_um
+        return 2 * self._plane(inside).uncertainty(field.x_um, field.y_um, field.field) > self.half_stack_um
 
     def _predict(self, field: PlannedField, usable: Sequence[Known], start_z: float) -> float:
         inside = [known for known in usable if not known[1].at_edge]
         if inside:
             plane = self._plane(inside)
-            recent = [(r.z_um or 0.0) - plane.predict(f.x_um, f.y_um) for f, r in inside[-RECENT:]]
-            z, level = plane.predict(field.x_um, field.y_um), statistics.median(recent)
+            recent = [(r.z_um or 0.0) - plane.predict(f.x_um, f.y_um, f.field) for f, r in inside[-RECENT:]]
+            z, level = plane.predict(field.x_um, field.y_um, field.field), statistics.median(recent)
         else:
             plane, z, level = None, start_z, 0.0
         edges = []
         for f, r in reversed(usable):
             if not r.at_edge:
                 break
-            edges.append((r.z_um or 0.0) - (plane.predict(f.x_um, f.y_um) if plane else start_z))
+            edges.append((r.z_um or 0.0) - (plane.predict(f.x_um, f.y_um, f.field) if plane else start_z))
         if edges:
             # Focus lies beyond the farthest edge seen: the next stack begins half its half-range before that edge.
             farthest = max(edges, key=lambda deviation: abs(deviation - level))
