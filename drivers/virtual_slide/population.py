@@ -47,6 +47,7 @@ KINDS = (
     Kind("aggregate_large", 0.4, (0.8, 1.1), (0.4, 1.2)),
     Kind("fluff", 0.6, (0.7, 1.2), (0.2, 1.5)),
 )
+LARGEST_SCALE = max(kind.scale[1] for kind in KINDS)
 _WEIGHTS = np.array([kind.weight for kind in KINDS]) / sum(kind.weight for kind in KINDS)
 
 Box = tuple[float, float, float, float]

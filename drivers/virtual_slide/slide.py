@@ -134,7 +134,7 @@ class VirtualSlide:
     def _seen(self, slide: int, x_um: float, y_um: float) -> tuple[_Seen, ...]:
         key = (slide, x_um, y_um)
         if key not in self._fields:
-            near = self._around(slide, x_um, y_um, optics.MARGIN_UM)
+            near = self._around(slide, x_um, y_um, optics.MARGIN_UM * population.LARGEST_SCALE)
             seen = (self._look(placed, slide, x_um, y_um) for placed in near)
             self._fields[key] = tuple(one for one in seen if one is not None)
             if len(self._fields) > FIELDS_KEPT:
@@ -144,7 +144,7 @@ class VirtualSlide:
 
     def _look(self, placed: Placed, slide: int, x_um: float, y_um: float) -> _Seen | None:
         height, width = self._frame_px
-        margin = optics.MARGIN_UM
+        margin = optics.MARGIN_UM * placed.scale
         x0, y0, x1, y1 = placed.box_um
         left, top, right, bottom = self._to_frame((x0 - margin, y0 - margin, x1 + margin, y1 + margin), x_um, y_um)
         left, top = max(int(np.floor(left)), 0), max(int(np.floor(top)), 0)

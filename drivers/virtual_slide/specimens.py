@@ -174,8 +174,8 @@ def _centric(diameter_um: float, spacing_um: float, wall_um: float) -> Specimen:
     valve = (disc * wall_um * mesh + 0.35 * rim).astype(np.float32)
     lower = (disc * wall_um * 0.25 + 0.35 * rim).astype(np.float32)
     slices = (
-        canvas.layer(-0.1, phase_rad=phase(valve, OPAL), absorption=0.10 * rim),
-        canvas.layer(0.7, phase_rad=phase(lower, OPAL), absorption=0.08 * rim),
+        canvas.layer(0.05, phase_rad=phase(valve, OPAL), absorption=0.10 * rim),
+        canvas.layer(0.8, phase_rad=phase(lower, OPAL), absorption=0.08 * rim),
     )
     return Specimen("diatom", False, slices, _ellipse_outline(radius, radius), diameter_um, wall_um * 0.8)
 
@@ -272,12 +272,11 @@ def _aggregate(size_um: float, random: np.random.Generator) -> Specimen:
                 z,
                 phase_rad=phase(1.6 * lump * grain, CLAY),
                 absorption=(0.28 * lump * (0.4 + grain)).astype(np.float32),
-                retardance_rad=retardance((0.12 * np.minimum(speck, 1)).astype(np.float32), CALCITE_DN),
+                retardance_rad=retardance((0.3 * np.minimum(speck, 1)).astype(np.float32), CALCITE_DN),
                 azimuth=(np.pi * grain).astype(np.float32),
             )
         )
-    outline = np.concatenate([_ellipse_outline(r, r) + (cx, cy) for cx, cy, r in reach])
-    outline -= (outline.min(axis=0) + outline.max(axis=0)) / 2 * 0
+    outline = np.concatenate([_ellipse_outline(r, r) + np.array([cx, cy]) for cx, cy, r in reach])
     return Specimen("aggregate", True, tuple(slices), outline, size_um, 2.0)
 
 
