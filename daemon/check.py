@@ -171,7 +171,7 @@ def _check_travel(config: Night, plan: Sequence[PlannedField]) -> None:
 
 
 def _check_hardware(config: Night) -> None:
-    """What the backend needs, and devices and presets that the hardware file must define."""
+    """Refuse what the backend cannot work without, devices or presets the hardware file does not define."""
     instrument = config.instrument
     if instrument.backend == "replay":
         if instrument.replay is None:
@@ -232,7 +232,7 @@ def _check_room(config: Night, run: Path | None, report: CheckReport, machine: M
     if report.ring_bytes > shared:
         raise Refused(
             f"ring_stacks is {config.ring_stacks}, a ring of {report.ring_bytes / GB:.2f} GB, but shared memory has "
-            f"only {shared / GB:.2f} GB free; take fewer planes, or give more (Linux: mount -o remount,size=... /dev/shm)"
+            f"only {shared / GB:.2f} GB free; take fewer scan.planes or enlarge it (on Linux: remount {SHARED_MEMORY})"
         )
     if run is None:
         return
