@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -146,9 +147,8 @@ def look_ahead(
 
 def render(report: CheckReport, width: int = 100) -> str:
     """Table of a report, as `lamelle check` prints it."""
-    table = Table(
-        "slide", "sample", *(("fields", "frames", "raw GB", "recorded GB", "time")), title="Plan of the night"
-    )
+    names = ("slide", "sample", "fields", "frames", "raw GB", "recorded GB", "h:mm:ss")
+    table = Table(*names, title="Plan of the night", box=box.ASCII)
     for column in table.columns[2:]:
         column.justify = "right"
     for slide in report.slides:
@@ -167,6 +167,7 @@ def render(report: CheckReport, width: int = 100) -> str:
         sep="\n",
         highlight=False,
         markup=False,
+        soft_wrap=True,
     )
     return out.getvalue()
 
