@@ -80,12 +80,12 @@ class _OnceLoader(yaml.SafeLoader):
     """A safe loader for which a key that stands twice is an error, not a silent choice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
+        seen: set[str] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str | int | float) and key in seen:
+            if str(key) in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key} stands twice", key_node.start_mark)
-            seen.add(key if isinstance(key, str | int | float) else id(key_node))
+            seen.add(str(key))
         return super().construct_mapping(node, deep)
 
 
@@ -152,7 +152,8 @@ def _sentence(error: ValidationError, content: Mapping[str, Any]) -> str:
     complaints = error.errors(include_url=False)
     first = next((c for c in complaints if c["type"] == "extra_forbidden"), complaints[0])
     key, general, value, present = _locate(first, content)
-    more = f" ({len(complaints) - 1} more to correct)" if len(complaints) > 1 else ""
+    others = len({_locate(c, content)[0] for c in complaints}) - 1
+    more = f" ({others} more to correct)" if others else ""
     if first["type"] == "extra_forbidden":
         return f"{key} is not a key of the configuration (value {value!r}); {_instead(general)}{more}"
     if first["type"] == "missing" or not present:
@@ -173,8 +174,9 @@ def _locate(complaint: ErrorDetails, content: Any) -> tuple[str, str, Any, bool]
             key, general, value = f"{key}[{part}]", f"{general}[]", value[part]
         elif isinstance(value, dict) and part in value:
             key, general, value = f"{key}.{part}", f"{general}.{part}", value[part]
-        elif isinstance(value, dict) and complaint["type"] == "missing":
-            key, general, present = f"{key}.{part}", f"{general}.{part}", False
+        elif complaint["type"] == "missing":
+            step = f"[{part}]" if isinstance(part, int) else f".{part}"
+            key, general, present = f"{key}{step}", f"{general}{step}", False
     return key.lstrip("."), general.lstrip("."), value, present
 
 
@@ -204,6 +206,11 @@ def _demand(complaint: ErrorDetails) -> str:
             limit = "at least" if complaint["type"] == "too_short" else "at most"
             bound = context.get("min_length", context.get("max_length"))
             return f"it holds {context['actual_length']} items; give {limit} {bound}"
+        case "path_type":
+            return "it must be a path; write one, relative to this file"
+        case "dict_type" | "model_type" | "model_attributes_type":
+            return f"it must hold keys of its own; {DOCUMENTATION} lists them"
+        case "tuple_type":
+            return "it must be a list; write [ ] around its items"
         case _:
-            text = complaint["msg"].removeprefix("Input should be ")
-            return f"it must be {text}; correct the value"
+            return f"it must be {complaint['msg'].removeprefix('Input should be ')}; correct the value"

@@ -8,6 +8,7 @@ several mini-slides: replicates are usual, and every record names the mini-slide
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -97,7 +98,9 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
             f"{path}, line {line}: byte 0x{error.object[error.start]:02x} is not UTF-8; save the sheet as CSV UTF-8"
         ) from error
     first = text.partition("\n")[0]
-    reader = csv.reader(text.splitlines(), delimiter=";" if ";" in first and "," not in first else ",", strict=True)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=";" if ";" in first and "," not in first else ",", strict=True
+    )
     try:
         lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except csv.Error as error:
