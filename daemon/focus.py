@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,8 +17,6 @@ from drivers.settings import MiniSlide, Range
 Known = tuple[PlannedField, FocusResult]
 """A field of the mini-slide, and where it was in focus."""
 
-RECENT = 3
-"""Newest results whose median deviation from the plane is taken for a jump of the whole mini-slide."""
 LOST = 3
 """Results in a row at the stack's first or last plane after which following is given up for a search."""
 
@@ -90,10 +87,9 @@ class FocusFollower:
         inside = [known for known in usable if not known[1].at_edge]
         if inside:
             plane = self._plane(inside)
-            recent = [(r.z_um or 0.0) - plane.predict(f.x_um, f.y_um, f.field) for f, r in inside[-RECENT:]]
-            z, level = plane.predict(field.x_um, field.y_um, field.field), statistics.median(recent)
+            z = plane.predict(field.x_um, field.y_um, field.field)
         else:
-            plane, z, level = None, start_z, 0.0
+            plane, z = None, start_z
         edges = []
         for f, r in reversed(usable):
             if not r.at_edge:
@@ -101,9 +97,9 @@ class FocusFollower:
             edges.append((r.z_um or 0.0) - (plane.predict(f.x_um, f.y_um, f.field) if plane else start_z))
         if edges:
             # Focus lies beyond the farthest edge seen: the next stack begins half its half-range before that edge.
-            farthest = max(edges, key=lambda deviation: abs(deviation - level))
-            level = farthest + math.copysign(self.half_stack_um / 2, farthest - level)
-        return z + level
+            farthest = max(edges, key=abs)
+            z += farthest + math.copysign(self.half_stack_um / 2, farthest)
+        return z
 
 
 def search_for(config: Night, slide: MiniSlide, expected_z_um: float) -> FocusSearch:
