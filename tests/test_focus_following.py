@@ -119,9 +119,9 @@ def test_focus_stays_inside_the_stack_when_the_slide_jumps(config: Night, seed: 
     assert max(errors) < follower(config).half_stack_um
     assert np.median(errors) < 0.15
     assert searches <= (1 if kind == "grid" else 5)
-    # Five fields after each jump it is forgotten.
+    # A few fields after each jump it is forgotten, but for what it left in the tilt.
     settled = [error for k, error in enumerate(errors) if k % 40 > 8]
-    assert max(settled) < 0.75
+    assert max(settled) < follower(config).half_stack_um / 2
 
 
 @pytest.mark.parametrize("jump_um", [2.5, 3.5, 6.0, 9.0])
