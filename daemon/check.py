@@ -133,12 +133,15 @@ def _check_heights(config: Night) -> None:
             )
         if not window.holds(slide.z_um):
             raise Refused(f"{key}: z_um is {slide.z_um:g}, outside its z_window_um {span}; move one of them")
-        approach_um = stack_um + motion.z_backlash_um
-        if approach_um > window.high - window.low:
+        if stack_um > window.high - window.low:
             raise Refused(
-                f"{key}: z_window_um is {span}, too narrow for a stack of {config.scan.planes} planes every "
-                f"{config.scan.step_um:g} um with its approach from {motion.z_backlash_um:g} um below; widen the "
-                "window or take fewer planes"
+                f"{key}: z_window_um is {span}, too narrow for {config.scan.planes} planes every "
+                f"{config.scan.step_um:g} um; widen the window or take fewer scan.planes"
+            )
+        if window.low - motion.z_backlash_um < travel.low:
+            raise Refused(
+                f"instrument.motion.z_backlash_um is {motion.z_backlash_um:g}, too much for an approach from below the "
+                f"z_window_um {span} of {key} inside instrument.travel.z_um from {travel.low:g}; raise the window's low"
             )
 
 

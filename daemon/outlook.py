@@ -99,13 +99,16 @@ def timing_of(config: Night) -> Timing:
 
 
 def field_seconds(config: Night) -> float:
-    """Seconds of one field's moves and exposures: one move, then a switch and a sweep for every polarization."""
+    """Seconds of one field's moves and exposures: a move, and a sweep for every polarization with the switches between.
+
+    The order of polarizations turns round from field to field, so that a field begins with the state of the last one.
+    Every sweep takes one more move of z, the approach from below.
+    """
     timing, scan = timing_of(config), config.scan
-    exposures = sum(config.instrument.polarizations[state].exposure_ms for state in scan.polarizations)
-    switches = len(scan.polarizations) if len(scan.polarizations) > 1 else 0
-    # Every sweep begins with one more move of z, the approach from below.
-    heights = len(scan.polarizations) * (scan.planes + 1)
-    return (timing.xy_ms + switches * timing.polarizer_ms + heights * timing.z_ms + scan.planes * exposures) / 1e3
+    states = len(scan.polarizations)
+    exposures_ms = scan.planes * sum(config.instrument.polarizations[state].exposure_ms for state in scan.polarizations)
+    moves_ms = timing.xy_ms + (states - 1) * timing.polarizer_ms + states * (scan.planes + 1) * timing.z_ms
+    return (moves_ms + exposures_ms) / 1e3
 
 
 def search_seconds(config: Night) -> float:
