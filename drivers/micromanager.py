@@ -197,18 +197,19 @@ class MicroManager:
         into: Stack,
         announce: Callable[[Frame], None],
     ) -> None:
-        """Plane by plane: z, then a single frame."""
-        for plane in range(sweep.planes):
-            z_um = sweep.first_z_um + plane * sweep.step_um
-            if plane:
-                self._staging(exposure, state, plane)
-                self._go_to(z_um)
-            self._refuse_halted()
+        """Plane by plane: z, then a single frame, which is stored while z moves on."""
+        heights = [sweep.first_z_um + plane * sweep.step_um for plane in range(sweep.planes)]
+        for plane, z_um in enumerate(heights):
+            self._arrive_at_z(z_um)
             name = f"plane {plane} of {state}"
             with telling(f"exposing {name}", FrameFault):
                 self._core.snap_image()
                 image = self._core.get_image()
-            self._land(image, into, name, Frame(channel, plane, plane, z_um, self._clock.now()), announce)
+            landed_s = self._clock.now()
+            if plane + 1 < sweep.planes:
+                self._staging(exposure, state, plane + 1)
+                self._send_z(heights[plane + 1])
+            self._land(image, into, name, Frame(channel, plane, plane, z_um, landed_s), announce)
 
     def _expose_sequence(
         self,
@@ -303,16 +304,19 @@ class MicroManager:
         self._go_to(z_um)
 
     def _go_to(self, z_um: float) -> None:
+        self._send_z(z_um)
+        self._arrive_at_z(z_um)
+
+    def _send_z(self, z_um: float) -> None:
         label = self._devices.focus
         self._send(f"{label} to {z_um:.2f} um", lambda: self._core.set_position(label, z_um))
-        self._arrive_at_z(z_um, self._refuse_halted)
 
-    def _arrive_at_z(self, z_um: float, between: Callable[[], None]) -> None:
+    def _arrive_at_z(self, z_um: float, unasked: bool = False) -> None:
         def off_by() -> float:
             return abs(self._z_um() - z_um)
 
         tolerance, deadline_s = self._motion.z_tolerance_um, self._deadlines.focus_s
-        self._arrive(self._devices.focus, f"{z_um:.2f} um", off_by, tolerance, deadline_s, between)
+        self._arrive(self._devices.focus, f"{z_um:.2f} um", off_by, tolerance, deadline_s, unasked)
 
     def _arrive(
         self,
@@ -321,13 +325,13 @@ class MicroManager:
         off_by: Callable[[], float],
         tolerance_um: float,
         deadline_s: float,
-        between: Callable[[], None] | None = None,
+        unasked: bool = False,
     ) -> None:
         """Wait until a stage is idle and reads back where it was sent: some say they are idle before they set off."""
-        between = between or self._refuse_halted
 
         def arrived() -> bool:
-            between()
+            if not unasked:
+                self._refuse_halted()
             return not self._core.device_busy(label) and off_by() <= tolerance_um
 
         with telling(f"{label} to {target}"):
@@ -374,7 +378,7 @@ class MicroManager:
     def _withdraw_unasked(self) -> None:
         z_um = self._motion.withdrawn_z_um
         self._core.set_position(self._devices.focus, z_um)
-        self._arrive_at_z(z_um, lambda: None)
+        self._arrive_at_z(z_um, unasked=True)
 
     # Opening ---------------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from drivers.core import bridge_core, close_bridge_core, headless_core, java_sequence, release_headless_core
-from drivers.errors import Refused
 from drivers.micromanager import MicroManager
 from drivers.microscope import Microscope
 from drivers.settings import Instrument, MiniSlide
@@ -27,7 +26,9 @@ def open_microscope(instrument: Instrument, slides: Sequence[MiniSlide]) -> Micr
 
             return open_emulated(instrument, slides)
         case "replay":
-            raise Refused("instrument.backend is 'replay', which is not built in; choose another")
+            from drivers.replay import open_replay
+
+            return open_replay(instrument, slides)
         case "micromanager":
             core = headless_core(instrument)
             try:
