@@ -17,6 +17,8 @@ from drivers.settings import MiniSlide, Range
 Known = tuple[PlannedField, FocusResult]
 """A field of the mini-slide, and where it was in focus."""
 
+CLEARANCE_UM = 0.01
+"""Kept free at either end of a z window, so that no rounding leads out of it."""
 LOST = 3
 """Results in a row at the stack's first or last plane after which following is given up for a search."""
 
@@ -48,7 +50,8 @@ class FocusFollower:
         if usable and not self._unsure(field, usable[:-1]):
             before = self._predict(field, usable[:-1], start_z)
             z = before + math.copysign(min(abs(z - before), self.settings.max_step_um), z - before)
-        return self.within(z)
+        # Whole nanometres, so that the last bits of another mathematics library command nothing else.
+        return self.within(round(z, 3))
 
     def needs_search(self, field: PlannedField, results: Sequence[Known]) -> bool:
         """Whether focus must be searched before `field`: nothing known near enough, or the mini-slide is lost."""
@@ -63,8 +66,8 @@ class FocusFollower:
 
     def within(self, z_um: float) -> float:
         """Return the nearest z whose whole stack lies inside the mini-slide's window."""
-        low, high = self.window_um.low + self.half_stack_um, self.window_um.high - self.half_stack_um
-        return min(max(z_um, low), high)
+        spare = self.half_stack_um + CLEARANCE_UM
+        return min(max(z_um, self.window_um.low + spare), self.window_um.high - spare)
 
     def _usable(self, results: Sequence[Known]) -> list[Known]:
         """Pick the last `memory` results that say something: neither blank nor outside the window."""
@@ -104,7 +107,7 @@ class FocusFollower:
 
 def search_for(config: Night, slide: MiniSlide, expected_z_um: float) -> FocusSearch:
     """Search the focus of a mini-slide: within `search_um` of `expected_z_um`, inside its z window."""
-    low, high = slide.z_window_um.low, slide.z_window_um.high
+    low, high = slide.z_window_um.low + CLEARANCE_UM, slide.z_window_um.high - CLEARANCE_UM
     bounds = SearchBounds(
         low_um=min(max(expected_z_um - config.focus.search_um, low), high),
         high_um=max(min(expected_z_um + config.focus.search_um, high), low),

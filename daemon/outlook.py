@@ -102,8 +102,10 @@ def field_seconds(config: Night) -> float:
     """Seconds of one field's moves and exposures: a move, and a sweep for every polarization with the switches between.
 
     The order of polarizations turns round from field to field, so that a field begins with the state of the last one.
-    Every sweep takes one more move of z, the approach from below.
+    Every sweep takes one more move of z, the approach from below. A replay takes neither moves nor exposures.
     """
+    if config.instrument.backend == "replay":
+        return 0.0
     timing, scan = timing_of(config), config.scan
     states = len(scan.polarizations)
     exposures_ms = scan.planes * sum(config.instrument.polarizations[state].exposure_ms for state in scan.polarizations)
@@ -113,6 +115,8 @@ def field_seconds(config: Night) -> float:
 
 def search_seconds(config: Night) -> float:
     """Seconds of one focus search of full range."""
+    if config.instrument.backend == "replay":
+        return 0.0
     coarse = 1 + 2 * config.focus.search_um / config.focus.search_step_um
     fine = 1 + 2 * config.focus.search_step_um / config.scan.step_um
     exposure_ms = config.instrument.polarizations[config.scan.polarizations[0]].exposure_ms

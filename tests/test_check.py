@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from safetensors.numpy import save_file
 
 from daemon.check import Machine, check, free_disk, free_shared_memory, render
@@ -132,11 +133,29 @@ BAD = [
         {"instrument.buffer_mb": 16},
         ("instrument.buffer_mb is 16", "19 MB", "room for a sweep"),
     ),
-    Bad("replay of nothing", {"instrument.backend": "replay"}, ("instrument.replay is missing", "name the recorded")),
+    Bad(
+        "preset not in the hardware file",
+        {"instrument.polarizations.crossed.preset": "Circular"},
+        ("instrument.polarizations.crossed", "Polarization/Circular", "emulated.cfg", "give one of"),
+    ),
+    Bad(
+        "device not in the hardware file",
+        {"instrument.devices.focus": "PIFOC"},
+        ("instrument.devices.focus", "'PIFOC'", "emulated.cfg", "give one of"),
+    ),
+    Bad("no hardware file", {"instrument.hardware": "none.cfg"}, ("instrument.hardware", "none.cfg", "name a")),
+    Bad("hardware not named", {"instrument.hardware": None}, ("instrument.hardware is missing", "'emulated'", "name")),
+    Bad("no adapters", {"instrument.adapters": "nowhere"}, ("instrument.adapters", "nowhere", "correct the path")),
+    Bad("replay of nothing", {"instrument.backend": "replay"}, ("instrument.replay is missing", "name the recording")),
     Bad(
         "replay of no folder",
         {"instrument.backend": "replay", "instrument.replay": {"folder": "nowhere", "layout": "stacks"}},
         ("instrument.replay.folder", "nowhere", "correct the path"),
+    ),
+    Bad(
+        "replay of an empty folder",
+        {"instrument.backend": "replay", "instrument.replay": {"folder": ".", "layout": "stacks"}},
+        ("instrument.replay.pattern '*.tif'", "finds no file", "correct"),
     ),
     Bad("no sheet", {"scan.samples": "none.csv"}, ("none.csv", "scan.samples")),
     Bad(
@@ -252,3 +271,23 @@ def test_checking_imports_no_torch_and_no_core(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_replay_is_checked_against_what_was_recorded(tmp_path: Path) -> None:
+    for number in (1, 2):
+        stack = np.zeros((2, 5, 64, 80), np.uint16)
+        tifffile.imwrite(tmp_path / f"field-{number}.tif", stack, metadata={"axes": "CZYX"}, ome=True)
+    changes = {
+        "instrument.backend": "replay",
+        "instrument.hardware": None,
+        "instrument.replay": {"folder": ".", "layout": "stacks"},
+        "instrument.frame_px": [64, 80],
+        "scan.planes": 5,
+        "scan.fields": 2,
+    }
+    report = check(night(tmp_path, changes), None, ROOMY)
+    assert report.frames == 8 * 2 * 10
+    assert report.seconds == 0
+    for key, value in (("scan.fields", 3), ("scan.planes", 6), ("instrument.frame_px", [80, 64])):
+        with pytest.raises(Refused, match=key.replace(".", r"\.")):
+            check(night(tmp_path, changes | {key: value}), None, ROOMY)
