@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from drivers.virtual_slide.seeds import generator
 from drivers.virtual_slide.truth import View
 
 OFFSET_DN = 100.0
@@ -20,6 +21,7 @@ READ_NOISE_DN = 3.5
 VIGNETTE = 0.12
 """Loss of light in the frame's corners."""
 TILE_MARGIN_PX = 256
+_NOISE = 77
 
 
 class Camera:
@@ -36,7 +38,7 @@ class Camera:
         y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
         x = np.linspace(-1, 1, width, dtype=np.float32)[None, :]
         self._flat = np.ascontiguousarray(1 - VIGNETTE * (x * x + y * y) / 2)
-        random = np.random.default_rng([seed & 0xFFFFFFFFFFFFFFFF, 77])
+        random = generator(seed, _NOISE)
         self._noise = random.standard_normal((height + TILE_MARGIN_PX, width + TILE_MARGIN_PX), np.float32)
         self._seed = seed
         self._deviation = np.empty(frame_px, np.float32)

@@ -9,6 +9,7 @@ intensity over a few points of the condenser aperture (J. Goodman, Introduction 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -85,10 +86,7 @@ def make_template(slices: tuple[Slice, ...]) -> Template:
     kernels = [pupil * np.exp(1j * axial * (ordered[-1].z_um - z)).astype(np.complex64) for z in DEFOCUS_UM]
     birefringent = any(bool(np.any(layer.retardance)) for layer in ordered)
     matrices = [_jones(layer) for layer in ordered]
-    steps = [
-        np.exp(1j * axial * (upper.z_um - lower.z_um)).astype(np.complex64)
-        for upper, lower in zip(ordered, ordered[1:], strict=False)
-    ]
+    steps = [np.exp(1j * axial * (upper.z_um - lower.z_um)).astype(np.complex64) for upper, lower in pairwise(ordered)]
     sources = _sources(height, width)
     parallel = np.zeros((len(DEFOCUS_UM), height, width), np.float32)
     crossed = np.zeros_like(parallel)
@@ -99,10 +97,10 @@ def make_template(slices: tuple[Slice, ...]) -> Template:
             if birefringent:
                 crossed[index] += _intensity(flipped, kernel)
     fade = _fade(height, width)
-    transmission = 1 + fade * (_settle(parallel / len(sources)) - 1)
+    transmission = np.asarray(1 + fade * (_settle(parallel, len(sources)) - 1), np.float32)
     if not birefringent:
         return Template(transmission, None)
-    return Template(transmission, fade * _settle(crossed / len(sources)))
+    return Template(transmission, np.asarray(fade * _settle(crossed, len(sources)), np.float32))
 
 
 def between(defocus_um: float) -> tuple[int, int, float, float]:
@@ -127,7 +125,7 @@ def between(defocus_um: float) -> tuple[int, int, float, float]:
 def _frequencies(height: int, width: int) -> Image:
     fy = np.fft.fftfreq(height, TEMPLATE_PIXEL_UM)[:, None]
     fx = np.fft.fftfreq(width, TEMPLATE_PIXEL_UM)[None, :]
-    return np.hypot(fy, fx).astype(np.float32)
+    return np.asarray(np.hypot(fy, fx), np.float32)
 
 
 def _axial_wavenumber(frequency: Image) -> Image:
@@ -152,7 +150,7 @@ Jones = tuple[NDArray[np.complex64], NDArray[np.complex64], NDArray[np.complex64
 
 
 def _jones(layer: Slice) -> Jones:
-    """What keeps its handedness, what is flipped, and what is flipped back, in the circular basis."""
+    """Give what keeps its handedness, what is flipped, and what is flipped back, in the circular basis."""
     scalar = np.exp(-layer.absorption / 2 + 1j * layer.phase)
     flip = 1j * np.sin(layer.retardance / 2) * scalar
     turn = np.exp(2j * layer.azimuth)
@@ -179,7 +177,7 @@ def _pass_through(
 
 def _intensity(spectrum: NDArray[np.complex64], kernel: NDArray[np.complex64]) -> Image:
     field = _inverse(spectrum * kernel)
-    return field.real**2 + field.imag**2
+    return np.asarray(field.real**2 + field.imag**2, np.float32)
 
 
 def _forward(field: NDArray[np.complex64]) -> NDArray[np.complex64]:
@@ -191,12 +189,13 @@ def _inverse(spectrum: NDArray[np.complex64]) -> NDArray[np.complex64]:
     return cv2.dft(pairs, flags=cv2.DFT_INVERSE | cv2.DFT_SCALE).view(np.complex64)[..., 0]
 
 
-def _settle(images: Image) -> Image:
-    """Blur each plane with its defocus: a point of the condenser stands for a patch of its aperture."""
+def _settle(images: Image, sources: int) -> Image:
+    """Average over the sources; blur with defocus, as a point of the condenser stands for a patch of its aperture."""
+    images /= sources
     for index, defocus in enumerate(DEFOCUS_UM):
         sigma = 0.12 * abs(defocus) / TEMPLATE_PIXEL_UM
         if sigma > 0.5:
-            images[index] = cv2.GaussianBlur(images[index], (0, 0), sigma)
+            cv2.GaussianBlur(images[index], (0, 0), sigma, dst=images[index])
     return images
 
 
@@ -205,6 +204,6 @@ def _fade(height: int, width: int) -> Image:
 
     def ramp(n: int) -> Image:
         distance = (np.minimum(np.arange(n), n - 1 - np.arange(n)) * TEMPLATE_PIXEL_UM).astype(np.float32)
-        return (0.5 - 0.5 * np.cos(np.pi * np.clip(distance / 1.2, 0, 1))).astype(np.float32)
+        return np.asarray(0.5 - 0.5 * np.cos(np.pi * np.clip(distance / 1.2, 0, 1)), np.float32)
 
-    return ramp(height)[:, None] * ramp(width)[None, :]
+    return np.asarray(ramp(height)[:, None] * ramp(width)[None, :], np.float32)

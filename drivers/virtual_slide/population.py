@@ -1,21 +1,26 @@
-"""Which objects lie where: an endless plane of cells, each a pure function of seed, slide and cell."""
+"""Which objects lie where: an endless plane of cells, each a pure function of seed, slide and cell.
+
+Every object lies wholly inside its cell, so that no cell needs to know its neighbours.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from drivers.virtual_slide.seeds import generator
 from drivers.virtual_slide.specimens import specimen
 
 CELL_UM = 50.0
 OBJECTS_PER_CELL = 19.0
 TOUCHING_SHARE = 0.2
 """Of the objects placed, how many are laid against an earlier one."""
-REACH_UM = 16.0
-"""No object reaches further than this from its centre."""
+MOST_SHARED = 0.25
+"""Of the smaller box, between two objects that are laid against each other."""
+TRIES = 40
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,14 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Placed:
-    """An object on the slide: stage coordinates in um, angle in rad; z above the surface, box the tight one."""
+    """An object on the slide.
+
+    Attributes
+    ----------
+    x_um, y_um : centre, stage coordinates. above_um : reference plane above the surface.
+    angle : from x towards y, in rad. scale : of its size.
+    box_um : the tight one around its body, stage coordinates. touching : overlaps the box of another object.
+    """
 
     identifier: str
     kind: str
@@ -65,12 +77,13 @@ class Placed:
     angle: float
     scale: float
     box_um: Box
+    touching: bool = False
 
 
 @lru_cache(maxsize=256)
 def cell(seed: int, slide: int, density: float, column: int, row: int) -> tuple[Placed, ...]:
     """Objects of one cell, in the order they were laid down."""
-    random = np.random.default_rng([_natural(seed), slide, _natural(column), _natural(row)])
+    random = generator(seed, slide, column, row)
     placed: list[Placed] = []
     for number in range(int(random.poisson(OBJECTS_PER_CELL * density))):
         kind = KINDS[int(random.choice(len(KINDS), p=_WEIGHTS))]
@@ -80,14 +93,17 @@ def cell(seed: int, slide: int, density: float, column: int, row: int) -> tuple[
         x, y = _place(random, half, (column * CELL_UM, row * CELL_UM), placed)
         box = (x + half[0], y + half[1], x + half[2], y + half[3])
         placed.append(Placed(f"{slide}/{column},{row}/{number}", kind.name, x, y, above, angle, scale, box))
-    return tuple(placed)
+    return tuple(
+        replace(one, touching=any(overlap(one.box_um, other.box_um) for other in placed if other is not one))
+        for one in placed
+    )
 
 
 def around(seed: int, slide: int, density: float, box_um: Box) -> tuple[Placed, ...]:
     """Every object whose box overlaps a region of the slide, in a fixed order."""
     x0, y0, x1, y1 = box_um
-    columns = range(int((x0 - REACH_UM) // CELL_UM), int((x1 + REACH_UM) // CELL_UM) + 1)
-    rows = range(int((y0 - REACH_UM) // CELL_UM), int((y1 + REACH_UM) // CELL_UM) + 1)
+    columns = range(int(x0 // CELL_UM), int(x1 // CELL_UM) + 1)
+    rows = range(int(y0 // CELL_UM), int(y1 // CELL_UM) + 1)
     return tuple(
         placed
         for row in rows
@@ -102,11 +118,6 @@ def overlap(one: Box, other: Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def _natural(number: int) -> int:
-    """Map any integer to the natural numbers a seed may hold."""
-    return number & 0xFFFFFFFFFFFFFFFF
-
-
 def _extent(kind: str, angle: float, scale: float) -> Box:
     """Tight box of the turned and scaled outline around the object's centre."""
     cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
@@ -118,38 +129,36 @@ def _extent(kind: str, angle: float, scale: float) -> Box:
 def _place(
     random: np.random.Generator, half: Box, origin: tuple[float, float], placed: list[Placed]
 ) -> tuple[float, float]:
-    """A free spot inside the cell, or one against an earlier object; after many tries anywhere in the cell."""
-    against = bool(placed) and bool(random.uniform() < TOUCHING_SHARE)
-    low = np.array(origin) - half[:2]
-    high = np.array(origin) + CELL_UM - half[2:]
-    spot: NDArray[np.float64] = low
-    for _ in range(40):
-        if against:
-            spot = np.clip(_beside(random, half, placed[int(random.integers(len(placed)))]), low, high)
-            limit = 0.25
-        else:
-            spot = random.uniform(low, high)
-            limit = 0.0
-        box = (spot[0] + half[0], spot[1] + half[1], spot[0] + half[2], spot[1] + half[3])
-        if all(_shared(box, other.box_um) <= limit for other in placed):
-            break
-    return float(spot[0]), float(spot[1])
+    """Choose a free spot inside the cell, or one against an earlier object; the first try where none is free."""
+    low, high = np.subtract(origin, half[:2]), np.subtract(origin, half[2:]) + CELL_UM
+    if placed and random.uniform() < TOUCHING_SHARE:
+        spots, limit = np.clip(_beside(random, half, placed), low, high), MOST_SHARED
+    else:
+        spots, limit = random.uniform(low, high, (TRIES, 2)), 0.0
+    boxes = np.concatenate([spots, spots], axis=1) + half
+    others = np.array([other.box_um for other in placed]).reshape(-1, 4)
+    free = (_shared(boxes, others) <= limit).all(axis=1)
+    x, y = spots[int(np.argmax(free))].tolist()
+    return x, y
 
 
-def _beside(random: np.random.Generator, half: Box, other: Placed) -> NDArray[np.float64]:
-    """A spot where an object's ellipse reaches a little into that of another."""
-    turn = random.uniform(0, 2 * np.pi)
-    direction = np.array([np.cos(turn), np.sin(turn)])
-    own = np.hypot((half[2] - half[0]) / 2 * direction[0], (half[3] - half[1]) / 2 * direction[1])
-    x0, y0, x1, y1 = other.box_um
-    theirs = np.hypot((x1 - x0) / 2 * direction[0], (y1 - y0) / 2 * direction[1])
-    return np.array([other.x_um, other.y_um]) + direction * (own + theirs) * random.uniform(0.72, 0.98)
+def _beside(random: np.random.Generator, half: Box, placed: list[Placed]) -> NDArray[np.float64]:
+    """Propose spots, (N, 2), where an object's ellipse reaches a little into that of an earlier one."""
+    partners = [placed[index] for index in random.integers(len(placed), size=TRIES)]
+    turn = random.uniform(0, 2 * np.pi, TRIES)
+    direction = np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    boxes = np.array([partner.box_um for partner in partners])
+    theirs = np.hypot(*((boxes[:, 2:] - boxes[:, :2]) / 2 * direction).T)
+    own = np.hypot(*(np.subtract(half[2:], half[:2]) / 2 * direction).T)
+    away = (own + theirs) * random.uniform(0.72, 0.98, TRIES)
+    centres = np.array([(partner.x_um, partner.y_um) for partner in partners])
+    return np.asarray(centres + direction * away[:, None])
 
 
-def _shared(one: Box, other: Box) -> float:
-    """Shared area over that of the smaller box."""
-    width, height = min(one[2], other[2]) - max(one[0], other[0]), min(one[3], other[3]) - max(one[1], other[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
-    return width * height / min(areas)
+def _shared(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Shared area over that of the smaller box, (N, M)."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    areas = [np.prod(a[:, 2:] - a[:, :2], axis=1) for a in (boxes, others)]
+    shared = np.prod(np.maximum(high - low, 0), axis=2) / np.minimum(areas[0][:, None], areas[1][None, :])
+    return np.asarray(shared)

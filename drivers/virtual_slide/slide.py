@@ -11,15 +11,29 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from drivers.errors import Refused
 from drivers.settings import Emulation, MiniSlide
 from drivers.virtual_slide import optics, population
 from drivers.virtual_slide.camera import LEAKAGE, Camera
 from drivers.virtual_slide.population import Box, Placed
+from drivers.virtual_slide.seeds import generator
 from drivers.virtual_slide.specimens import specimen
 from drivers.virtual_slide.truth import TrueObject, View
 
+POLARIZATIONS = ("crossed", "parallel")
 FIELDS_KEPT = 4
+_SURFACE = 5
 FAINTEST = 0.03
+"""Share of its light at the last plane of its template below which a defocused object is left out."""
+
+
+@dataclass(frozen=True)
+class _Surface:
+    """A plane: height at the centre, slope along x and y."""
+
+    centre_um: tuple[float, float]
+    z_um: float
+    slope: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -39,7 +53,9 @@ def _template(kind: str) -> optics.Template:
 
 
 class VirtualSlide:
-    """Eight endless mini-slides under an emulated camera, a pure function of settings and view.
+    """Endless mini-slides under an emulated camera: a pure function of settings and view.
+
+    Not for two threads at once, as frames are made in scratch memory; OpenCV is set to one thread.
 
     Parameters
     ----------
@@ -53,7 +69,7 @@ class VirtualSlide:
     ) -> None:
         cv2.setNumThreads(1)
         self._emulation = emulation
-        self._slides = {slide.position: slide for slide in slides}
+        self._surfaces = {slide.position: _surface(emulation, slide) for slide in slides}
         self._frame_px = frame_px
         self._pixel_um = pixel_um
         self._camera = Camera(frame_px, emulation.seed)
@@ -61,14 +77,27 @@ class VirtualSlide:
         self._scratch = np.empty(1 << 16, np.float32)
         self._fields: OrderedDict[tuple[int, float, float], tuple[_Seen, ...]] = OrderedDict()
 
+    def prepare(self) -> None:
+        """Make the light of every kind of object now (about a second), rather than in the first frames."""
+        if self._emulation.profile != "blank":
+            for kind in population.KINDS:
+                _template(kind.name)
+
     def surface_z_um(self, slide: int, x_um: float, y_um: float) -> float:
-        """Height of a mini-slide's surface, in stage units."""
-        mini = self._slides[slide]
-        random = np.random.default_rng([self._emulation.seed & 0xFFFFFFFFFFFFFFFF, slide, 5])
-        height = random.uniform(-1, 1) * self._emulation.height_um
-        tilt, direction = random.uniform(0.3, 1) * self._emulation.tilt_um_per_mm, random.uniform(0, 2 * np.pi)
-        along = (x_um - mini.centre_um[0]) * np.cos(direction) + (y_um - mini.centre_um[1]) * np.sin(direction)
-        return float(mini.z_um + height + tilt * along / 1000)
+        """Height of a mini-slide's surface at a stage position, in stage units.
+
+        Raises
+        ------
+        Refused
+            There is no such mini-slide.
+        """
+        if slide not in self._surfaces:
+            raise Refused(
+                f"the virtual slide holds mini-slides {sorted(self._surfaces)}, not {slide}; view one of those"
+            )
+        surface = self._surfaces[slide]
+        x, y = x_um - surface.centre_um[0], y_um - surface.centre_um[1]
+        return surface.z_um + surface.slope[0] * x + surface.slope[1] * y
 
     def render(self, view: View, exposure_ms: float, out: NDArray[np.uint16]) -> None:
         """Write the frame of a view.
@@ -76,9 +105,22 @@ class VirtualSlide:
         Parameters
         ----------
         view : what the frame depends on. Its polarization is `crossed` or `parallel`.
-        exposure_ms : signal grows linearly with it.
+        exposure_ms : the signal above the offset grows linearly with it.
         out : (H, W) uint16, C-contiguous; written in place.
+
+        Raises
+        ------
+        Refused
+            There is no such mini-slide or polarization, or `out` is not such an array.
         """
+        if view.polarization not in POLARIZATIONS:
+            raise Refused(
+                f"polarization {view.polarization!r} is unknown to the virtual slide; use one of {POLARIZATIONS}"
+            )
+        if out.shape != self._frame_px or out.dtype != np.uint16 or not out.flags.c_contiguous:
+            raise Refused(
+                f"a frame of {out.shape} {out.dtype} cannot be written; pass {self._frame_px} uint16, contiguous"
+            )
         crossed = view.polarization == "crossed"
         self._light.fill(LEAKAGE if crossed else 1.0)
         for seen in self._seen(view.slide, view.x_um, view.y_um):
@@ -88,13 +130,10 @@ class VirtualSlide:
     def truth(self, slide: int, x_um: float, y_um: float) -> tuple[TrueObject, ...]:
         """Every object, junk included, whose body lies in part in the frame at a stage position."""
         height, width = self._frame_px
-        near = self._around(slide, x_um, y_um, population.REACH_UM * 2)
         found = []
-        for placed in near:
+        for placed in self._around(slide, x_um, y_um, 0.0):
             x0, y0, x1, y1 = self._to_frame(placed.box_um, x_um, y_um)
             clipped = (max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height)))
-            if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
-                continue
             body = specimen(placed.kind)
             found.append(
                 TrueObject(
@@ -107,7 +146,7 @@ class VirtualSlide:
                     z_um=self.surface_z_um(slide, placed.x_um, placed.y_um) + placed.above_um,
                     size_um=body.size_um * placed.scale,
                     thickness_um=body.thickness_um,
-                    touching=any(o is not placed and population.overlap(o.box_um, placed.box_um) for o in near),
+                    touching=placed.touching,
                     whole=clipped == (x0, y0, x1, y1),
                 )
             )
@@ -122,14 +161,8 @@ class VirtualSlide:
 
     def _to_frame(self, box_um: Box, x_um: float, y_um: float) -> Box:
         height, width = self._frame_px
-        x0, y0, x1, y1 = box_um
-        across, down = width / 2 - x_um / self._pixel_um, height / 2 - y_um / self._pixel_um
-        return (
-            x0 / self._pixel_um + across,
-            y0 / self._pixel_um + down,
-            x1 / self._pixel_um + across,
-            y1 / self._pixel_um + down,
-        )
+        x0, y0, x1, y1 = ((a - b) / self._pixel_um for a, b in zip(box_um, (x_um, y_um, x_um, y_um), strict=True))
+        return x0 + width / 2, y0 + height / 2, x1 + width / 2, y1 + height / 2
 
     def _seen(self, slide: int, x_um: float, y_um: float) -> tuple[_Seen, ...]:
         key = (slide, x_um, y_um)
@@ -168,6 +201,7 @@ class VirtualSlide:
         )
 
     def _add(self, seen: _Seen, z_um: float, crossed: bool) -> None:
+        """Add what an object flips to the dark field, or multiply the bright field by what it lets through."""
         planes = seen.template.flipped if crossed else seen.template.transmission
         lower, upper, weight, strength = optics.between(z_um - seen.z_um)
         if planes is None or strength < FAINTEST:
@@ -190,7 +224,13 @@ class VirtualSlide:
             borderValue=empty,
         )
         light = self._light[seen.region]
-        if crossed:
-            np.add(light, patch, out=light)
-        else:
-            np.multiply(light, patch, out=light)
+        (np.add if crossed else np.multiply)(light, patch, out=light)
+
+
+def _surface(emulation: Emulation, mini: MiniSlide) -> _Surface:
+    random = generator(emulation.seed, mini.position, _SURFACE)
+    height = float(random.uniform(-1, 1)) * emulation.height_um
+    tilt = float(random.uniform(0.3, 1)) * emulation.tilt_um_per_mm / 1000
+    direction = float(random.uniform(0, 2 * np.pi))
+    slope = (tilt * float(np.cos(direction)), tilt * float(np.sin(direction)))
+    return _Surface(mini.centre_um, mini.z_um + height, slope)

@@ -13,21 +13,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.virtual_slide.optics import (
-    CALCITE_DN,
-    MARGIN_UM,
-    QUARTZ_DN,
-    TEMPLATE_PIXEL_UM,
-    Image,
-    Slice,
-    phase,
-    retardance,
-)
+from drivers.virtual_slide.canvas import Canvas
+from drivers.virtual_slide.optics import CALCITE_DN, QUARTZ_DN, Image, Slice, phase, retardance
+from drivers.virtual_slide.seeds import generator
 
+# Refractive index less that of the mounting medium, 1.56; calcite by its mean over all directions of the axis.
 OPAL = 1.44 - 1.56
 CALCITE = 1.60 - 1.56
 CLAY = 1.58 - 1.56
 QUARTZ = 1.55 - 1.56
+_SHAPES = 1802
 
 
 @dataclass(frozen=True)
@@ -49,76 +44,13 @@ class Specimen:
     thickness_um: float
 
 
-class Canvas:
-    """A grid in um around an object's centre, on which thickness is drawn."""
-
-    def __init__(self, length_um: float, width_um: float) -> None:
-        def points(extent: float) -> int:
-            return int(cv2.getOptimalDFTSize(2 * int(np.ceil((extent / 2 + MARGIN_UM) / TEMPLATE_PIXEL_UM))))
-
-        columns, rows = points(length_um), points(width_um)
-        self.x: Image = ((np.arange(columns) + 0.5 - columns / 2) * TEMPLATE_PIXEL_UM).astype(np.float32)[None, :]
-        self.y: Image = ((np.arange(rows) + 0.5 - rows / 2) * TEMPLATE_PIXEL_UM).astype(np.float32)[:, None]
-        self.x, self.y = (np.ascontiguousarray(a) for a in np.broadcast_arrays(self.x, self.y))
-        self.empty: Image = np.zeros_like(self.x)
-
-    @staticmethod
-    def inside(distance_um: Image, softness_um: float = TEMPLATE_PIXEL_UM) -> Image:
-        """Coverage of each pixel, where a signed distance is negative inside."""
-        return np.clip(0.5 - distance_um / softness_um, 0, 1).astype(np.float32)
-
-    def ellipse(self, a_um: float, b_um: float) -> Image:
-        """Distance from the centre as a share of the ellipse's radius."""
-        return np.hypot(self.x / a_um, self.y / b_um)
-
-    def band(self, rho: Image, inner: float, outer: float, radius_um: float) -> Image:
-        """Coverage of the ring between two shares of a radius."""
-        return self.inside((rho - outer) * radius_um) * self.inside((inner - rho) * radius_um)
-
-    def rod(self, ends: tuple[float, float, float, float], width_um: float) -> Image:
-        """Thickness of a round bar between x0, y0 and x1, y1."""
-        x0, y0, x1, y1 = ends
-        dx, dy = x1 - x0, y1 - y0
-        along = np.clip(((self.x - x0) * dx + (self.y - y0) * dy) / (dx * dx + dy * dy), 0, 1)
-        distance = np.hypot(self.x - x0 - along * dx, self.y - y0 - along * dy)
-        return (2 * np.sqrt(np.maximum((width_um / 2) ** 2 - distance**2, 0))).astype(np.float32)
-
-    def polygon(self, corners: NDArray[np.float64]) -> Image:
-        """Signed distance to a convex polygon, negative inside."""
-        edges = np.roll(corners, -1, axis=0) - corners
-        normals = np.stack([edges[:, 1], -edges[:, 0]], axis=1) / np.hypot(*edges.T)[:, None]
-        sides = [
-            (self.x - cx) * nx + (self.y - cy) * ny
-            for (cx, cy), (nx, ny) in zip(corners, normals, strict=True)
-        ]  # fmt: skip
-        return np.max(sides, axis=0).astype(np.float32)
-
-    def layer(
-        self,
-        z_um: float = 0.0,
-        *,
-        phase_rad: Image | None = None,
-        absorption: Image | None = None,
-        retardance_rad: Image | None = None,
-        azimuth: Image | float = 0.0,
-    ) -> Slice:
-        """A slice; what is not given is empty."""
-        return Slice(
-            z_um,
-            self.empty if phase_rad is None else phase_rad,
-            self.empty if absorption is None else absorption,
-            self.empty if retardance_rad is None else retardance_rad,
-            np.full_like(self.empty, azimuth) if isinstance(azimuth, float) else azimuth,
-        )
-
-
 def _ellipse_outline(a_um: float, b_um: float) -> NDArray[np.float64]:
     angle = np.linspace(0, 2 * np.pi, 72, endpoint=False)
     return np.stack([a_um * np.cos(angle), b_um * np.sin(angle)], axis=1)
 
 
 def _coccolith(length_um: float, aspect: float, thickness: Callable[[Canvas, Image, Image], Image]) -> Specimen:
-    """A ring of radially arranged crystals; `thickness` gets the canvas, the share of the radius and the angle."""
+    """Draw a ring of radially arranged crystals; `thickness` gets the canvas, the share of the radius and the angle."""
     a, b = length_um / 2, length_um / 2 * aspect
     canvas = Canvas(2 * a, 2 * b)
     rho, angle = canvas.ellipse(a, b), np.arctan2(canvas.y / b, canvas.x / a).astype(np.float32)
@@ -134,7 +66,7 @@ def _coccolith(length_um: float, aspect: float, thickness: Callable[[Canvas, Ima
 def _emiliania(canvas: Canvas, rho: Image, angle: Image) -> Image:
     slits = 0.55 + 0.45 * np.clip(1.5 * np.cos(20 * angle), -1, 1)
     shield, tube = canvas.band(rho, 0.6, 1.0, 1.7), canvas.band(rho, 0.42, 0.66, 1.7)
-    return 0.14 * shield * slits + 0.06 * shield + 0.30 * tube
+    return np.asarray(0.14 * shield * slits + 0.06 * shield + 0.30 * tube, np.float32)
 
 
 def _gephyrocapsa(canvas: Canvas, rho: Image, angle: Image) -> Image:
@@ -142,30 +74,31 @@ def _gephyrocapsa(canvas: Canvas, rho: Image, angle: Image) -> Image:
     across = canvas.y * np.cos(0.35) - canvas.x * np.sin(0.35)
     bridge = canvas.inside(np.abs(canvas.x * np.cos(0.35) + canvas.y * np.sin(0.35)) - 0.25)
     bridge = bridge * canvas.inside((rho - 0.5) * 2.2) * (np.abs(across) > 0.12)
-    return shield * (0.22 + 0.04 * np.cos(30 * angle)) + 0.42 * tube + 0.4 * bridge
+    return np.asarray(shield * (0.22 + 0.04 * np.cos(30 * angle)) + 0.42 * tube + 0.4 * bridge, np.float32)
 
 
 def _calcidiscus(canvas: Canvas, rho: Image, angle: Image) -> Image:
     spiral = 0.5 + 0.5 * np.cos(28 * (angle + 1.2 * rho))
-    return canvas.band(rho, 0.12, 1.0, 3.2) * (0.20 + 0.08 * spiral) + 0.55 * canvas.band(rho, 0.14, 0.42, 3.2)
+    disc, tube = canvas.band(rho, 0.12, 1.0, 3.2), canvas.band(rho, 0.14, 0.42, 3.2)
+    return np.asarray(disc * (0.20 + 0.08 * spiral) + 0.55 * tube, np.float32)
 
 
 def _coccolithus(canvas: Canvas, rho: Image, angle: Image) -> Image:
     shield = canvas.band(rho, 0.32, 1.0, 4.2) * (0.16 + 0.05 * np.cos(36 * angle))
     tube, collar = canvas.band(rho, 0.36, 0.52, 4.2), canvas.band(rho, 0.52, 0.68, 4.2)
     cross = canvas.inside(np.minimum(np.abs(canvas.x), np.abs(canvas.y)) - 0.2) * canvas.inside((rho - 0.34) * 4.2)
-    return shield + 0.75 * tube + 0.3 * collar + 0.25 * cross
+    return np.asarray(shield + 0.75 * tube + 0.3 * collar + 0.25 * cross, np.float32)
 
 
 def _areolae(canvas: Canvas, spacing_um: float) -> Image:
-    """A hexagonal mesh of pores, between 0 and 1."""
+    """Draw a hexagonal mesh of pores, between 0 and 1."""
     k = 4 * np.pi / (np.sqrt(3) * spacing_um)
     waves = [np.cos(k * (canvas.x * np.cos(t) + canvas.y * np.sin(t))) for t in (0, np.pi / 3, 2 * np.pi / 3)]
-    return np.clip((sum(waves) + 0.6) / 1.6, 0, 1).astype(np.float32)
+    return np.asarray(np.clip((sum(waves) + 0.6) / 1.6, 0, 1), np.float32)
 
 
 def _centric(diameter_um: float, spacing_um: float, wall_um: float) -> Specimen:
-    """A drum: two perforated valves, one above the other, joined by a rim."""
+    """Draw a drum: two perforated valves, one above the other, joined by a rim."""
     radius = diameter_um / 2
     canvas = Canvas(diameter_um, diameter_um)
     rho = canvas.ellipse(radius, radius)
@@ -181,7 +114,7 @@ def _centric(diameter_um: float, spacing_um: float, wall_um: float) -> Specimen:
 
 
 def _pennate(length_um: float, width_um: float, striae_um: float, wall_um: float) -> Specimen:
-    """A lens-shaped valve with transverse striae on either side of a raphe."""
+    """Draw a lens-shaped valve with transverse striae on either side of a raphe."""
     a, b = length_um / 2, width_um / 2
     canvas = Canvas(length_um, width_um)
     shape = b * np.clip(1 - np.abs(canvas.x / a) ** 2.2, 0, 1) ** 0.8
@@ -201,21 +134,21 @@ def _pennate(length_um: float, width_um: float, striae_um: float, wall_um: float
 
 
 def _silicoflagellate(span_um: float, corners: int, bar_um: float) -> Specimen:
-    """A basal ring of rods with spines, and struts that rise to an apical ring or bar."""
+    """Draw a basal ring of rods with spines, and struts that rise to an apical ring or bar."""
     outer, basal, apex = span_um / 2, 0.62 * span_um / 2, 0.28 * span_um / 2
     canvas = Canvas(span_um + bar_um, span_um + bar_um)
     angle = np.arange(corners) * 2 * np.pi / corners
     stretch = np.array([1.0, 0.85])
 
     def at(radius: float, turn: float = 0.0) -> NDArray[np.float64]:
-        return np.stack([np.cos(angle + turn), np.sin(angle + turn)], axis=1) * radius * stretch
+        return np.asarray(np.stack([np.cos(angle + turn), np.sin(angle + turn)], axis=1) * radius * stretch)
 
     ring, tips, half = at(basal), at(outer), np.pi / corners
     middles, top = at(basal * np.cos(half), half), at(apex, half)
 
     def rods(starts: NDArray[np.float64], ends: NDArray[np.float64], width: float) -> Image:
         bars = [canvas.rod((*a, *b), width) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
-        return np.max(bars, axis=0).astype(np.float32)
+        return np.asarray(np.max(bars, axis=0), np.float32)
 
     base = np.maximum(rods(ring, np.roll(ring, -1, axis=0), bar_um), rods(ring, tips, 0.6 * bar_um))
     struts, crown = rods(middles, top, 0.8 * bar_um), rods(top, np.roll(top, -1, axis=0), 0.8 * bar_um)
@@ -234,7 +167,7 @@ def _corners(random: np.random.Generator, size_um: float, count: int, aspect: fl
 
 
 def _quartz(size_um: float, thickness_um: float, random: np.random.Generator) -> Specimen:
-    """An angular grain, flat and grey in crossed light, almost invisible in parallel."""
+    """Draw an angular grain, flat and grey in crossed light, almost invisible in parallel."""
     corners = _corners(random, size_um, 6, 0.8)
     canvas = Canvas(size_um, size_um)
     d = (np.clip(-canvas.polygon(corners) / 0.8, 0, 1) * thickness_um).astype(np.float32)
@@ -243,7 +176,7 @@ def _quartz(size_um: float, thickness_um: float, random: np.random.Generator) ->
 
 
 def _shard(size_um: float, thickness_um: float, random: np.random.Generator) -> Specimen:
-    """A wedge of calcite with one optic axis: bright and banded in crossed light, without a ring."""
+    """Draw a wedge of calcite with one optic axis: bright and banded in crossed light, without a ring."""
     corners = _corners(random, size_um, 5, 0.6)
     canvas = Canvas(size_um, size_um * 0.7)
     wedge = 0.65 + 0.7 * canvas.x / size_um + 0.3 * canvas.y / size_um
@@ -253,7 +186,7 @@ def _shard(size_um: float, thickness_um: float, random: np.random.Generator) -> 
 
 
 def _aggregate(size_um: float, random: np.random.Generator) -> Specimen:
-    """A lump of clay with speckles of calcite, brown and deep."""
+    """Draw a lump of clay with speckles of calcite, brown and deep."""
     canvas = Canvas(size_um, size_um)
     slices, reach = [], []
     for z in (0.0, -0.8, -1.6):
@@ -281,7 +214,7 @@ def _aggregate(size_um: float, random: np.random.Generator) -> Specimen:
 
 
 def _fluff(length_um: float, random: np.random.Generator) -> Specimen:
-    """A soft, absorbing streak."""
+    """Draw a soft, absorbing streak."""
     canvas = Canvas(length_um, 0.35 * length_um)
     bend, tilt = random.uniform(0.06, 0.12) * length_um, random.uniform(1, 2)
     spine = bend * np.sin(tilt * np.pi * canvas.x / length_um)
@@ -295,10 +228,6 @@ def _fluff(length_um: float, random: np.random.Generator) -> Specimen:
     return Specimen("fluff", True, (layer,), outline, length_um, 1.0)
 
 
-def _seeded(number: int) -> np.random.Generator:
-    return np.random.default_rng([1802, number])
-
-
 KINDS: dict[str, Callable[[], Specimen]] = {
     "emiliania": lambda: _coccolith(3.4, 0.86, _emiliania),
     "gephyrocapsa": lambda: _coccolith(4.4, 0.80, _gephyrocapsa),
@@ -310,17 +239,17 @@ KINDS: dict[str, Callable[[], Specimen]] = {
     "nitzschia": lambda: _pennate(20.0, 3.4, 0.95, 0.30),
     "dictyocha": lambda: _silicoflagellate(16.0, 4, 1.2),
     "stephanocha": lambda: _silicoflagellate(19.0, 6, 1.1),
-    "quartz_small": lambda: _quartz(4.5, 3.0, _seeded(1)),
-    "quartz_large": lambda: _quartz(9.0, 5.0, _seeded(2)),
-    "shard_thin": lambda: _shard(5.0, 0.7, _seeded(3)),
-    "shard_thick": lambda: _shard(7.5, 2.4, _seeded(4)),
-    "aggregate_small": lambda: _aggregate(9.0, _seeded(5)),
-    "aggregate_large": lambda: _aggregate(14.0, _seeded(6)),
-    "fluff": lambda: _fluff(18.0, _seeded(7)),
+    "quartz_small": lambda: _quartz(4.5, 3.0, generator(_SHAPES, 1)),
+    "quartz_large": lambda: _quartz(9.0, 5.0, generator(_SHAPES, 2)),
+    "shard_thin": lambda: _shard(5.0, 0.7, generator(_SHAPES, 3)),
+    "shard_thick": lambda: _shard(7.5, 2.4, generator(_SHAPES, 4)),
+    "aggregate_small": lambda: _aggregate(9.0, generator(_SHAPES, 5)),
+    "aggregate_large": lambda: _aggregate(14.0, generator(_SHAPES, 6)),
+    "fluff": lambda: _fluff(18.0, generator(_SHAPES, 7)),
 }
 
 
 @cache
 def specimen(kind: str) -> Specimen:
-    """The body of a kind; made once."""
+    """Return the body of a kind; made once."""
     return KINDS[kind]()
