@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from inference import network
 from inference.merging import Detections, merge
 from inference.settings import DetectorSettings
+from inference.weights_file import find_weights
 
 PLANES_SUPPORT = 2
 
@@ -25,7 +26,7 @@ class Detector:
     def __init__(self, settings: DetectorSettings) -> None:
         self._settings = settings
         self._device = network.pick_device(settings.device)
-        weights = network.find_weights(settings.weights)
+        weights = find_weights(settings.weights)
         self.weights_sha256 = weights.sha256
         loaded = network.load(weights, settings.architecture, settings.classes)
         self._network = loaded.to(self._device).to(memory_format=torch.channels_last)

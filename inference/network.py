@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.resources import as_file, files
-from pathlib import Path
 from typing import Literal
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
@@ -25,10 +20,10 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 
 from inference.errors import WeightsRefused
+from inference.weights_file import Weights, check_weights
 
 Architecture = Literal["slim", "resnet50"]
 
-SHIPPED = "slim.safetensors"
 SLIM_WIDTH = 32
 SLIM_PYRAMID = 64
 SLIM_HEAD = 128
@@ -97,60 +92,6 @@ def build(architecture: Architecture, classes: Sequence[str]) -> FasterRCNN:
         )
     network.transform = NativeScale()
     return network
-
-
-@dataclass(frozen=True)
-class Weights:
-    """A weights file: where it lies and the sha256 (hex) of its bytes."""
-
-    path: Path
-    sha256: str
-
-
-def find_weights(weights: Path | Literal["slim"]) -> Weights:
-    """Locate a weights file, or the shipped one.
-
-    Raises
-    ------
-    WeightsRefused
-        There is no such file.
-    """
-    if weights == "slim":
-        with as_file(files("inference") / "weights" / SHIPPED) as shipped:
-            path = shipped
-    else:
-        path = Path(weights)
-    if not path.is_file():
-        raise WeightsRefused(f"detector.weights {str(path)!r} is not a file; name a .safetensors file or 'slim'")
-    return Weights(path, hashlib.sha256(path.read_bytes()).hexdigest())
-
-
-def check_weights(path: Path, architecture: Architecture, classes: Sequence[str]) -> None:
-    """Refuse weights of another architecture or other classes, reading the file's header only.
-
-    Raises
-    ------
-    WeightsRefused
-        With both values and the remedy.
-    """
-    try:
-        with safetensors.safe_open(path, framework="pt") as archive:
-            metadata = archive.metadata() or {}
-            shape = archive.get_slice("roi_heads.box_predictor.cls_score.weight").get_shape()
-    except safetensors.SafetensorError as error:
-        raise WeightsRefused(f"detector.weights {str(path)!r} is not a detector's safetensors file: {error}") from error
-    named = tuple(json.loads(metadata.get("classes", "[]")))
-    if shape[0] != len(classes) + 1 or (named and named != tuple(classes)):
-        found = ", ".join(named) if named else "unnamed ones"
-        raise WeightsRefused(
-            f"detector.classes has {len(classes)} ({', '.join(classes)}) but the weights {str(path)!r} were trained "
-            f"for {shape[0] - 1} ({found}); set detector.classes to these or name other weights"
-        )
-    if metadata.get("architecture", architecture) != architecture:
-        raise WeightsRefused(
-            f"detector.architecture is {architecture!r} but the weights {str(path)!r} are of "
-            f"{metadata['architecture']!r}; set detector.architecture to it or name other weights"
-        )
 
 
 def load(weights: Weights, architecture: Architecture, classes: Sequence[str]) -> FasterRCNN:
