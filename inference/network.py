@@ -78,15 +78,15 @@ def build(architecture: Architecture, classes: Sequence[str]) -> FasterRCNN:
         network = FasterRCNN(
             SlimBackbone(),
             rpn_anchor_generator=anchors,
-            rpn_pre_nms_top_n_train=1000,
-            rpn_post_nms_top_n_train=500,
+            rpn_pre_nms_top_n_train=500,
+            rpn_post_nms_top_n_train=250,
             rpn_pre_nms_top_n_test=400,
             rpn_post_nms_top_n_test=300,
             rpn_batch_size_per_image=128,
             box_roi_pool=MultiScaleRoIAlign(["0", "1", "2"], output_size=7, sampling_ratio=2),
             box_head=TwoMLPHead(SLIM_PYRAMID * 7 * 7, SLIM_HEAD),
             box_predictor=FastRCNNPredictor(SLIM_HEAD, len(classes) + 1),
-            box_batch_size_per_image=128,
+            box_batch_size_per_image=96,
             box_score_thresh=0.01,
             box_detections_per_img=300,
         )

@@ -204,6 +204,6 @@ def _fade(height: int, width: int) -> Image:
 
     def ramp(n: int) -> Image:
         distance = (np.minimum(np.arange(n), n - 1 - np.arange(n)) * TEMPLATE_PIXEL_UM).astype(np.float32)
-        return (0.5 - 0.5 * np.cos(np.pi * np.clip(distance / 1.2, 0, 1))).astype(np.float32)
+        return np.asarray(0.5 - 0.5 * np.cos(np.pi * np.clip(distance / 1.2, 0, 1)), np.float32)
 
     return np.asarray(ramp(height)[:, None] * ramp(width)[None, :], np.float32)

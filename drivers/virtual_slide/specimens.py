@@ -17,11 +17,11 @@ from drivers.virtual_slide.canvas import Canvas
 from drivers.virtual_slide.optics import CALCITE_DN, QUARTZ_DN, Image, Slice, phase, retardance
 from drivers.virtual_slide.seeds import generator
 
+# Refractive index less that of the mounting medium, 1.56; calcite by its mean over all directions of the axis.
 OPAL = 1.44 - 1.56
 CALCITE = 1.60 - 1.56
 CLAY = 1.58 - 1.56
 QUARTZ = 1.55 - 1.56
-"""Refractive index over that of the mounting medium."""
 _SHAPES = 1802
 
 
