@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 
 from daemon.check import Machine, check, free_disk, free_shared_memory, render
 from daemon.errors import Refused
+from daemon.outlook import field_seconds
 from tests.configuration_files import CONFIGS, night
 
 ROOMY = Machine(free_disk=lambda _: 10**13, free_shared_memory=lambda: 10**11)
@@ -199,8 +200,15 @@ def test_the_report_counts_what_the_camera_will_deliver(tmp_path: Path) -> None:
     assert report.retained_bytes == 24 * stack
     assert report.ring_bytes == 3 * stack
     assert 24 * stack < report.recorded_bytes < 96 * stack
-    # 150 ms of XY, a switch of 120, twenty steps of 15 in z, eighteen exposures of 20; and searches.
     assert 96 * 0.93 < report.seconds < 96 * 0.93 + 8 * 3
+
+
+def test_a_field_takes_its_moves_and_exposures(tmp_path: Path) -> None:
+    """150 ms of XY, a switch of 120, twenty moves of 15 in z, eighteen exposures of 20; half for one state."""
+    assert field_seconds(night(tmp_path)) == pytest.approx(0.93)
+    assert field_seconds(night(tmp_path, {"scan.polarizations": ["parallel"]})) == pytest.approx(0.48)
+    still = {"xy_ms": 0, "z_ms": 0, "polarizer_ms": 0}
+    assert field_seconds(night(tmp_path, {"instrument.emulation.timing": still})) == pytest.approx(0.36)
 
 
 def test_the_report_is_printed_with_its_price(tmp_path: Path) -> None:
