@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import re
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
@@ -12,8 +14,10 @@ from daemon import wire
 from daemon.errors import ProtocolViolation
 from daemon.layout import field_file
 from daemon.reception import Reception
-from daemon.records import AnyRecord, encode
+from daemon.records import AnyRecord, FileEntry, FocusResult, ObjectRow, encode
 from tests import small_night as night
+
+PROTOCOL = Path(__file__).parents[1] / "docs/protocol.md"
 
 numbers = st.integers(0, 2**53 - 1)
 sessions = st.integers(1, 2**53 - 1)
@@ -137,11 +141,32 @@ def test_hostile_messages_leave_a_session_and_its_dataset_as_they_were(
 
 
 def test_the_documented_example_is_what_goes_over_the_wire() -> None:
-    text = (Path(__file__).parents[1] / "docs/protocol.md").read_text("utf-8")
+    text = PROTOCOL.read_text("utf-8")
     block = text.split("<!-- example: chunk -->")[1].split("```")[1].partition("\n")[2]
     octets = bytes.fromhex("".join(line.partition("#")[0] for line in block.splitlines()))
     expected = wire.encode(wire.ChunkFollows(session=4711, seq=2, file=0, offset=1_048_576), b"II*\0")
     assert octets == b"".join(expected)
+
+
+STRUCTS = [
+    *get_args(AnyRecord),
+    FileEntry,
+    ObjectRow,
+    FocusResult,
+    *get_args(wire.FromSender),
+    *get_args(wire.FromRecorder),
+]
+
+
+@pytest.mark.parametrize("struct", STRUCTS, ids=lambda struct: struct.__name__)
+def test_the_document_names_every_key(struct: type[msgspec.Struct]) -> None:
+    tag = struct.__struct_config__.tag
+    name = {FileEntry: "each of `files`", ObjectRow: "each of `objects`", FocusResult: "`focus`"}.get(
+        struct, f"`{tag}`"
+    )
+    lines = PROTOCOL.read_text("utf-8").splitlines()
+    documented = [set(re.findall(r"`(\w+)`", line)) for line in lines if line.startswith(f"| {name} |")]
+    assert any(keys >= set(struct.__struct_fields__) for keys in documented)
 
 
 _SESSION = 4242424242
