@@ -16,6 +16,7 @@ from daemon.errors import Refused
 from daemon.focus import CLEARANCE_UM
 from daemon.outlook import GB, CheckReport, crops_bytes, look_ahead, render, retained_share, stack_bytes
 from daemon.plan import PlannedField, make_plan
+from daemon.ring import ring_name
 from daemon.samples import SAMPLE, read_samples
 from drivers.errors import Refused as DriverRefused
 from drivers.hardware_file import read_hardware_file
@@ -248,7 +249,9 @@ def _check_bounds(config: Night) -> None:
 
 def _check_room(config: Night, run: Path | None, report: CheckReport, machine: Machine) -> None:
     """Shared memory for the ring, and disk for what is recorded here or waits here."""
-    shared = machine.free_shared_memory()
+    # A killed night leaves its ring behind, which a resumed one replaces.
+    left = SHARED_MEMORY / ring_name(run) if run is not None else None
+    shared = machine.free_shared_memory() + (left.stat().st_size if left is not None and left.exists() else 0)
     if report.ring_bytes > shared:
         raise Refused(
             f"ring_stacks is {config.ring_stacks}, a ring of {report.ring_bytes / GB:.2f} GB, but shared memory has "

@@ -48,9 +48,13 @@ def load(path: Path) -> Night:
     return anchored
 
 
-def freeze(config: Night) -> str:
-    """YAML text of a whole configuration, defaults written out and paths absolute; `load` reads it back."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+def freeze(config: Night, versions: Mapping[str, str] | None = None) -> str:
+    """YAML text of a whole configuration, defaults written out and paths absolute; `load` reads it back.
+
+    The versions of the software that the night is begun with stand above it as comments.
+    """
+    comments = "".join(f"# {name} {version}\n" for name, version in (versions or {}).items())
+    return comments + yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
 
 
 def differences(before: Night, now: Night) -> list[str]:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from daemon.config import Night
 from daemon.plan import PlannedField
+from daemon.ring import ring_bytes
 from daemon.samples import SAMPLE
 from drivers.settings import MiniSlide, Timing
 
@@ -73,9 +74,14 @@ class CheckReport:
         return sum(slide.seconds for slide in self.slides)
 
 
+def shape_of(config: Night) -> tuple[int, int, int, int]:
+    """Shape of a stack, CZYX."""
+    return len(config.scan.polarizations), config.scan.planes, *config.instrument.frame_px
+
+
 def stack_bytes(config: Night) -> int:
-    """Bytes of one stack, uint16 CZYX."""
-    return len(config.scan.polarizations) * config.scan.planes * 2 * math.prod(config.instrument.frame_px)
+    """Bytes of one stack, uint16."""
+    return ring_bytes(1, shape_of(config))
 
 
 def crops_bytes(config: Night) -> int:
@@ -146,7 +152,7 @@ def look_ahead(
 
     return CheckReport(
         slides=tuple(outlook(slide) for slide in config.scan.slides),
-        ring_bytes=config.ring_stacks * stack,
+        ring_bytes=ring_bytes(config.ring_stacks, shape_of(config)),
         retained_bytes=int(len(plan) * kept * stack),
         notes=tuple(notes),
     )

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from safetensors.numpy import save_file
 from daemon.check import Machine, check, free_disk, free_shared_memory, render
 from daemon.errors import Refused
 from daemon.outlook import field_seconds
+from daemon.ring import Ring
 from tests.configuration_files import CONFIGS, night
 
 ROOMY = Machine(free_disk=lambda _: 10**13, free_shared_memory=lambda: 10**11)
@@ -245,6 +247,17 @@ def test_what_a_resumed_night_has_recorded_counts_as_room(tmp_path: Path) -> Non
     with (run / "dataset" / "field").open("wb") as sparse:
         sparse.truncate(9 * 10**8)
     check(night(tmp_path), run, small)
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="shared memory has no files here")
+def test_the_ring_of_a_killed_night_counts_as_room(tmp_path: Path) -> None:
+    """A ring takes 113 MB; 60 MB are free beside one that was left behind."""
+    full = Machine(free_disk=lambda _: 10**13, free_shared_memory=lambda: 60 * 10**6)
+    config, run = night(tmp_path), tmp_path / "run"
+    with closing(Ring.create(run, 2, (2, 9, 1024, 1024))):
+        check(config, run, full)
+        with pytest.raises(Refused, match="ring_stacks is 3"):
+            check(config, tmp_path / "another", full)
 
 
 def test_weights_are_known_by_their_header_alone(tmp_path: Path) -> None:

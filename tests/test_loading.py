@@ -126,7 +126,8 @@ def test_the_shipped_weights_are_a_name_not_a_path(tmp_path: Path) -> None:
 def test_shipped_configurations_load_and_survive_freezing(name: str, tmp_path: Path) -> None:
     config = load(CONFIGS / name)
     frozen = tmp_path / "run.yaml"
-    frozen.write_text(freeze(config), encoding="utf-8")
+    frozen.write_text(freeze(config, {"lamelle": "0.1.0", "python": "3.11"}), encoding="utf-8")
+    assert frozen.read_text(encoding="utf-8").startswith("# lamelle 0.1.0\n# python 3.11\ninstrument:\n")
     assert load(frozen) == config
     assert differences(config, load(frozen)) == []
 
