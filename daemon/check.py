@@ -234,9 +234,9 @@ def _check_bounds(config: Night) -> None:
             f"recorder.spool_mb is {config.recorder.spool_mb}, but one field may take {field / MB:.0f} MB; "
             "give the spool room for many fields"
         )
-    if config.recorder.credit_mb * 1024 < config.recorder.chunk_kb:
+    if config.recorder.credit_mb * MB < config.recorder.chunk_kb * 1024:
         raise Refused(
-            f"recorder.credit_mb is {config.recorder.credit_mb}, less than one recorder.chunk_kb of "
+            f"recorder.credit_mb is {config.recorder.credit_mb}, less than a recorder.chunk_kb of "
             f"{config.recorder.chunk_kb}; raise the credit or send smaller chunks"
         )
     buffer, sweep = config.instrument.buffer_mb * MB, stack_bytes(config) // len(config.scan.polarizations)
