@@ -159,13 +159,13 @@ class Reception:
         return [wire.Credit(session=session.number, limit=session.limit)]
 
     def _take_record(self, session: _Session, seq: int, body: bytes) -> list[wire.FromRecorder]:
-        last = self._catalog.last_seq()
-        if session.incoming is not None or seq > last + 1:
-            raise _RefusedByRecorder("gap", f"record {seq} came where {last + 1} is wanted; say hello", retry=True)
         try:
             record = decode(body)
         except msgspec.DecodeError as error:
             raise ProtocolViolation(f"record {seq} cannot be read: {error}") from error
+        last = self._catalog.last_seq()
+        if session.incoming is not None or seq > last + 1:
+            raise _RefusedByRecorder("gap", f"record {seq} came where {last + 1} is wanted; say hello", retry=True)
         if seq <= last:
             if self._catalog.body(seq) != body:
                 raise _RefusedByRecorder("conflict", f"record {seq} is held with other contents already", retry=False)
@@ -215,6 +215,11 @@ class Reception:
             )
         if isinstance(record, NightStarted) and record.night != session.night:
             reason = f"the session is for night {session.night!r} and the record starts {record.night!r}"
+            raise _RefusedByRecorder("record", reason, retry=False)
+        if isinstance(record, NightStarted) and not all(
+            1 <= slide <= 8 and 0 <= fields < 10**6 for slide, fields in record.planned.items()
+        ):
+            reason = f"the plan {record.planned} is none; mini-slides are 1 to 8 with less than a million fields each"
             raise _RefusedByRecorder("record", reason, retry=False)
         if self._catalog.night_closed():
             raise _RefusedByRecorder("record", f"record {seq} came after the night was closed", retry=False)
