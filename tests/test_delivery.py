@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
+import random
 import socket
 import sqlite3
 import time
@@ -172,6 +174,56 @@ def test_a_sender_that_ends_in_the_middle_is_followed_by_one_that_completes(tmp_
             working.journal.append(*night.closing_records())
             working.drain()
             assert_whole(tmp_path / "dataset", working)
+
+
+def _take_the_night(folder: Path, endpoint: str) -> None:
+    """What a supervisor does with a night, in a process to be killed; exits when all is acknowledged."""
+    with desk(folder, endpoint) as working:
+        working.spool.sweep(working.journal)
+        done = working.journal.done()
+        for slide in (1, 2):
+            for field in range(1, working.fields + 1):
+                if (slide, field) not in done:
+                    working.secure(slide, field, size=2_000_000)
+        if not working.journal.night_closed():
+            closed = working.journal.closed_slides()
+            working.journal.append(
+                *(each for each in night.closing_records() if getattr(each, "slide", 0) not in closed)
+            )
+        working.drain()
+
+
+def _recorded(folder: Path) -> int:
+    return len(list((folder / "dataset").glob("slide-*/*.ome.tif"))) + len(
+        list((folder / "dataset/incoming").iterdir())
+    )
+
+
+def test_killing_either_side_at_any_moment_loses_nothing(tmp_path: Path) -> None:
+    chance = random.Random(5)
+    endpoint = free_endpoint()
+    context = multiprocessing.get_context("spawn")
+    recorder = night.RecorderProcess(tmp_path / "dataset", endpoint)
+    taking = context.Process(target=_take_the_night, args=(tmp_path, endpoint))
+    taking.start()
+    for fields, victim in enumerate(("recorder", "both", "night", "recorder")):
+        night.until(lambda least=fields: _recorded(tmp_path) > least, "the next field")
+        taking.join(chance.uniform(0.0, 0.02))
+        if victim in ("recorder", "both"):
+            recorder.kill()
+        if victim in ("night", "both"):
+            taking.kill()
+            taking.join(night.DEADLINE_S)
+        if victim in ("recorder", "both"):
+            recorder = night.RecorderProcess(tmp_path / "dataset", endpoint)
+        if victim in ("night", "both"):
+            taking = context.Process(target=_take_the_night, args=(tmp_path, endpoint))
+            taking.start()
+    taking.join(night.DEADLINE_S)
+    assert taking.exitcode == 0
+    with desk(tmp_path, endpoint) as working:
+        assert_whole(tmp_path / "dataset", working)
+    assert recorder.stop() == 0
 
 
 def test_another_night_and_another_history_of_the_same_night_are_refused_and_change_nothing(tmp_path: Path) -> None:
