@@ -29,6 +29,11 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
         subprocess.run([umount, str(folder)], check=True)
 
 
+def remount(folder: Path, options: str) -> None:
+    """Change the options of a disk that is mounted, such as "ro" or "size=6m"."""
+    subprocess.run(["mount", "-o", f"remount,{options}", str(folder)], check=True)
+
+
 def fill(folder: Path) -> None:
     """Write `filler` into a folder until its disk has no room left."""
     with (folder / "filler").open("wb", buffering=0) as stream:
