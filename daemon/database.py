@@ -88,6 +88,9 @@ def connect(path: Path, form: Format, *, read_only: bool = False) -> sqlite3.Con
                 raise Refused(f"{path} lies on a file system that cannot keep a write-ahead log; use a local disk")
             database.execute("PRAGMA synchronous = FULL")
             database.execute("PRAGMA foreign_keys = ON")
+            # A process killed within a commit leaves a log that can be read and was never synced: sync it before anyone
+            # acts on what it says.
+            database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
     except sqlite3.DatabaseError as error:
         database.close()
         raise Refused(f"{path} cannot be read as a lamelle {form.name} ({error}); restore it from a copy") from error

@@ -51,6 +51,8 @@ def make_folder(folder: Path) -> None:
     for f in reversed(missing):
         f.mkdir(exist_ok=True)
         sync_folder(f.parent)
+    if not missing:  # made, perhaps, by a process that was killed before it synced
+        sync_folder(folder.parent)
 
 
 def sha256_of(path: Path) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import logging
-import os
 import shutil
 import sqlite3
 from collections.abc import Sequence
@@ -16,9 +14,10 @@ import msgspec
 
 from daemon import crashpoints, wire
 from daemon.catalog import Catalog
-from daemon.durable import PART_SUFFIX, make_folder, sha256_of, sync_folder
+from daemon.durable import PART_SUFFIX, make_folder
 from daemon.errors import ProtocolViolation, Refused
-from daemon.layout import CATALOG, INCOMING, field_of, inside
+from daemon.incoming import Incoming, RecordingRefused
+from daemon.layout import CATALOG, INCOMING, field_of
 from daemon.objects_table import write_objects_table
 from daemon.records import (
     AnyRecord,
@@ -37,15 +36,6 @@ RESERVE_BYTES = 4 << 20
 _log = logging.getLogger(__name__)
 
 
-class _RefusedByRecorder(Exception):
-    """What was asked is refused and the session is over."""
-
-    def __init__(self, code: str, reason: str, *, retry: bool) -> None:
-        super().__init__(reason)
-        self.code = code
-        self.retry = retry
-
-
 @dataclass
 class _Session:
     """One sender's session. `incoming` is the record whose files are on their way, None between records."""
@@ -56,7 +46,7 @@ class _Session:
     window: int
     received: int = 0
     limit: int = 0
-    incoming: _Incoming | None = None
+    incoming: Incoming | None = None
 
 
 class Reception:
@@ -94,7 +84,7 @@ class Reception:
             self.violations += 1
             _log.warning("refused a message: %s", violation)
             return [self._refusal(session, "violation", str(violation), retry=False)]
-        except _RefusedByRecorder as refused:
+        except RecordingRefused as refused:
             self._end_session()
             _log.warning("refused: %s", refused)
             return [self._refusal(session, refused.code, str(refused), retry=refused.retry)]
@@ -159,16 +149,16 @@ class Reception:
         return [wire.Credit(session=session.number, limit=session.limit)]
 
     def _take_record(self, session: _Session, seq: int, body: bytes) -> list[wire.FromRecorder]:
-        last = self._catalog.last_seq()
-        if session.incoming is not None or seq > last + 1:
-            raise _RefusedByRecorder("gap", f"record {seq} came where {last + 1} is wanted; say hello", retry=True)
         try:
             record = decode(body)
         except msgspec.DecodeError as error:
             raise ProtocolViolation(f"record {seq} cannot be read: {error}") from error
+        last = self._catalog.last_seq()
+        if session.incoming is not None or seq > last + 1:
+            raise RecordingRefused("gap", f"record {seq} came where {last + 1} is wanted; say hello", retry=True)
         if seq <= last:
             if self._catalog.body(seq) != body:
-                raise _RefusedByRecorder("conflict", f"record {seq} is held with other contents already", retry=False)
+                raise RecordingRefused("conflict", f"record {seq} is held with other contents already", retry=False)
             return [wire.Ack(session=session.number, seq=last)]
         self._admit(session, seq, record)
         files = record.files if isinstance(record, FieldSecured) else ()
@@ -177,7 +167,7 @@ class Reception:
             if part.stem not in wanted:
                 part.unlink()
         self._check_room(files)
-        session.incoming = _Incoming(self._into, seq, body, record, files)
+        session.incoming = Incoming(self._into, seq, body, record, files)
         return self._finish_if_whole(session)
 
     def _take_chunk(self, session: _Session, chunk: wire.ChunkFollows, payload: bytes) -> list[wire.FromRecorder]:
@@ -186,7 +176,7 @@ class Reception:
             return []  # of a record that is held already and was acknowledged again
         if incoming is None or not incoming.continues(chunk):
             reason = f"byte {chunk.offset} of file {chunk.file} of record {chunk.seq} came out of turn; say hello"
-            raise _RefusedByRecorder("gap", reason, retry=True)
+            raise RecordingRefused("gap", reason, retry=True)
         incoming.write(payload)
         return self._finish_if_whole(session)
 
@@ -202,7 +192,7 @@ class Reception:
             self._catalog.commit(incoming.seq, incoming.body)
         except (sqlite3.IntegrityError, OverflowError) as error:
             reason = f"record {incoming.seq} does not fit the catalog: {error}"
-            raise _RefusedByRecorder("record", reason, retry=False) from error
+            raise RecordingRefused("record", reason, retry=False) from error
         session.incoming = None
         crashpoints.reach("acknowledgement lost")
         return [wire.Ack(session=session.number, seq=incoming.seq)]
@@ -210,14 +200,19 @@ class Reception:
     def _admit(self, session: _Session, seq: int, record: AnyRecord) -> None:
         """Refuse a record that contradicts what the dataset holds."""
         if isinstance(record, NightStarted) != (seq == 1):
-            raise _RefusedByRecorder(
+            raise RecordingRefused(
                 "record", f"record {seq} is {_kind(record)}; a night starts once, first", retry=False
             )
         if isinstance(record, NightStarted) and record.night != session.night:
             reason = f"the session is for night {session.night!r} and the record starts {record.night!r}"
-            raise _RefusedByRecorder("record", reason, retry=False)
+            raise RecordingRefused("record", reason, retry=False)
+        if isinstance(record, NightStarted) and not all(
+            1 <= slide <= 8 and 0 <= fields < 10**6 for slide, fields in record.planned.items()
+        ):
+            reason = f"the plan {record.planned} is none; mini-slides are 1 to 8 with less than a million fields each"
+            raise RecordingRefused("record", reason, retry=False)
         if self._catalog.night_closed():
-            raise _RefusedByRecorder("record", f"record {seq} came after the night was closed", retry=False)
+            raise RecordingRefused("record", f"record {seq} came after the night was closed", retry=False)
         if isinstance(record, FieldSecured | FieldSkipped):
             self._admit_field(seq, record)
 
@@ -225,13 +220,13 @@ class Reception:
         place = f"slide {record.slide} field {record.field}"
         held = self._catalog.field_seq(record.slide, record.field)
         if held is not None:
-            raise _RefusedByRecorder("conflict", f"{place} is held already by record {held}, not {seq}", retry=False)
+            raise RecordingRefused("conflict", f"{place} is held already by record {held}, not {seq}", retry=False)
         if not 1 <= record.field <= self._catalog.planned().get(record.slide, 0) or self._catalog.closed(record.slide):
-            raise _RefusedByRecorder("record", f"{place} is not planned, or the slide is closed already", retry=False)
+            raise RecordingRefused("record", f"{place} is not planned, or the slide is closed already", retry=False)
         if isinstance(record, FieldSecured):
             for file in record.files:
                 if field_of(file.name) != (record.slide, record.field) or file.size < 1 or not _is_sha256(file.sha256):
-                    raise _RefusedByRecorder("record", f"{file} is not a file of {place}", retry=False)
+                    raise RecordingRefused("record", f"{file} is not a file of {place}", retry=False)
 
     def _check_room(self, files: Sequence[FileEntry]) -> None:
         begun = sum(part.stat().st_size for part in self._parts())
@@ -241,119 +236,7 @@ class Reception:
             reason = (
                 f"disk full: {free} bytes are free for {self._into}, {missing + RESERVE_BYTES} are needed; make room"
             )
-            raise _RefusedByRecorder("disk full", reason, retry=True)
-
-
-class _Incoming:
-    """A record whose files are coming in, one after the other."""
-
-    def __init__(self, into: Path, seq: int, body: bytes, record: AnyRecord, files: Sequence[FileEntry]) -> None:
-        self.seq = seq
-        self.body = body
-        self.record = record
-        self.files = files
-        self._into = into
-        self._index = -1
-        self._part: _Part | None = None
-        self._next_file()
-
-    def continues(self, chunk: wire.ChunkFollows) -> bool:
-        """Whether a chunk is the one that must come next; an overlong one is a protocol violation."""
-        part = self._part
-        return part is not None and (chunk.seq, chunk.file, chunk.offset) == (self.seq, self._index, part.size)
-
-    def write(self, payload: bytes) -> None:
-        """Add a chunk, and give the file its name when it is whole."""
-        part = self._part
-        assert part is not None
-        if part.size + len(payload) > part.entry.size:
-            raise ProtocolViolation(f"{part.entry.name} has {part.entry.size} bytes and more came")
-        part.write(payload)
-        if part.size == part.entry.size:
-            self._next_file()
-
-    def whole(self) -> bool:
-        """Whether every file lies in its place, durably."""
-        return self._index == len(self.files)
-
-    def close(self) -> None:
-        """Let go of the file begun; what came of it stays in `incoming/`."""
-        if self._part is not None:
-            self._part.close()
-
-    def _next_file(self) -> None:
-        if self._part is not None:
-            part, self._part = self._part, None
-            part.place()
-        self._index += 1
-        while self._index < len(self.files):
-            part = _Part(self._into, self.files[self._index])
-            if part.size < part.entry.size:
-                self._part = part
-                return
-            part.place()
-            self._index += 1
-
-
-class _Part:
-    """A file begun in `incoming/`, with the hash of what there is of it."""
-
-    def __init__(self, into: Path, entry: FileEntry) -> None:
-        self.entry = entry
-        self._target = inside(into, entry.name)
-        self._path = into / INCOMING / f"{entry.sha256}{PART_SUFFIX}"
-        self._stream = self._path.open("a+b", buffering=0)
-        self._stream.seek(0)
-        self._hash = hashlib.file_digest(self._stream, "sha256")
-        self.size = self._stream.tell()
-        self._resumed = self.size > 0
-
-    def write(self, payload: bytes) -> None:
-        middle = len(payload) // 2
-        self._write_all(payload[:middle])
-        crashpoints.reach("mid chunk")
-        self._write_all(payload[middle:])
-        self._hash.update(payload)
-        self.size += len(payload)
-
-    def _write_all(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[self._stream.write(view) :]
-
-    def place(self) -> None:
-        """Sync the whole file and give it its name in the dataset."""
-        if self._hash.hexdigest() != self.entry.sha256 or self.size != self.entry.size:
-            self.discard()
-            if self._resumed:
-                raise _RefusedByRecorder(
-                    "part", f"what was begun of {self.entry.name} is damaged; say hello", retry=True
-                )
-            reason = f"{self.entry.name} came with another sha256 than its record says; its spool file is damaged"
-            raise _RefusedByRecorder("hash", reason, retry=False)
-        try:
-            os.fsync(self._stream.fileno())
-        except OSError:
-            # After a failed fsync nobody knows what is on the disk: begin the file again.
-            self.discard()
-            raise
-        self._stream.close()
-        if self._target.exists():
-            if sha256_of(self._target) != self.entry.sha256:
-                reason = f"{self._target} exists with other contents and is not overwritten; move it away"
-                raise _RefusedByRecorder("conflict", reason, retry=False)
-            self._path.unlink()
-            return
-        make_folder(self._target.parent)
-        self._path.rename(self._target)
-        sync_folder(self._target.parent)
-
-    def discard(self) -> None:
-        self._stream.close()
-        self._path.unlink(missing_ok=True)
-
-    def close(self) -> None:
-        self._stream.close()
+            raise RecordingRefused("disk full", reason, retry=True)
 
 
 def _kind(record: AnyRecord) -> str:

@@ -26,6 +26,7 @@ class Spool:
     def __init__(self, folder: Path, bound_bytes: int) -> None:
         self.folder = folder
         self.bound_bytes = bound_bytes
+        make_folder(folder)
         for slide in range(1, 9):
             make_folder(folder / slide_folder(slide))
 

@@ -177,7 +177,7 @@ def _record(pipe: Connection, listen: str, into: Path, run: Path | None) -> None
 
 
 @contextmanager
-def recorder_thread(into: Path, listen: str = "tcp://127.0.0.1:*") -> Iterator[str]:
+def recorder_thread(into: Path, listen: str = "tcp://127.0.0.1:*", run: Path | None = None) -> Iterator[str]:
     """A recorder in a thread of this process; gives its endpoint."""
     endpoint: list[str] = []
     bound, stop = threading.Event(), threading.Event()
@@ -186,7 +186,7 @@ def recorder_thread(into: Path, listen: str = "tcp://127.0.0.1:*") -> Iterator[s
         endpoint.append(where)
         bound.set()
 
-    thread = threading.Thread(target=run_recorder, args=(listen, into, None, ready, stop))
+    thread = threading.Thread(target=run_recorder, args=(listen, into, None, ready, stop, run))
     thread.start()
     try:
         assert bound.wait(DEADLINE_S), "the recorder did not start"

@@ -18,6 +18,7 @@ from daemon.objects_table import OBJECT_COLUMNS, object_values
 from daemon.reception import Reception
 from daemon.records import AnyRecord, FieldSecured, encode
 from tests import small_night as night
+from tests.small_disk import remount, small_disk
 
 
 def record(into: Path, records: list[AnyRecord]) -> None:
@@ -153,6 +154,15 @@ def test_the_table_of_a_closed_slide_carries_object_field_and_sample(tmp_path: P
     with Dataset.open(tmp_path) as dataset:
         assert dataset.objects(1) == table
         assert dataset.objects().num_rows == 6
+
+
+def test_a_dataset_on_read_only_media_can_be_read(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", megabytes=12) as disk:
+        record(disk / "dataset", whole_night())
+        remount(disk, "ro")
+        with Dataset.open(disk / "dataset") as dataset:
+            assert dataset.summary()["complete"] is True
+            assert dataset.verify() == []
 
 
 def test_every_number_of_an_object_has_a_column() -> None:

@@ -1,7 +1,15 @@
 import subprocess
 import sys
 
-TORCH_FREE = ["daemon.config", "daemon.records", "drivers.microscope", "drivers.settings", "inference.settings"]
+DELIVERY = ["daemon.sender", "daemon.recorder", "daemon.dataset"]
+TORCH_FREE = [
+    *DELIVERY,
+    "daemon.config",
+    "daemon.records",
+    "drivers.microscope",
+    "drivers.settings",
+    "inference.settings",
+]
 
 
 def test_processes_that_must_survive_the_gpu_never_import_torch() -> None:

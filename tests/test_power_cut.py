@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.crashpoints import PROCESSES_FILE, VARIABLE
 from daemon.dataset import Dataset
 from daemon.journal import Journal
 from daemon.layout import CATALOG, field_file
@@ -27,19 +28,34 @@ HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
-def log(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The log of a night that ran to its end under the shim, and the folder it ran in."""
+def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if not sys.platform.startswith("linux") or compiler is None:
         pytest.skip("the shim that watches syncs needs Linux and a C compiler (cc)")
-    folder = tmp_path_factory.mktemp("powercut").resolve()
-    shim, root, path = folder / "powercut.so", folder / "night", folder / "log"
+    built = tmp_path_factory.mktemp("shim") / "powercut.so"
     source = HERE / "powercut/powercut.c"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", shim, source, "-ldl", "-lpthread"], check=True)
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", built, source, "-ldl", "-lpthread"], check=True)
+    return built
+
+
+def run_under(shim: Path, root: Path, log: Path, arguments: list[str], crash: str | None = None) -> int:
+    """Run Python with what it does below `root` logged; returns its exit status."""
+    environment = os.environ | {"LD_PRELOAD": str(shim), "POWERCUT_ROOT": str(root), "POWERCUT_LOG": str(log)}
+    armed = {} if crash is None else {VARIABLE: crash}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, check=False, env=environment | armed, cwd=HERE.parent, timeout=60).returncode
+
+
+@pytest.fixture(scope="module")
+def log(shim: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The log of a night under the shim, killed twice and run to its end, and the folder it ran in."""
+    folder = tmp_path_factory.mktemp("powercut").resolve()
+    root, path = folder / "night", folder / "log"
     root.mkdir()
-    environment = os.environ | {"LD_PRELOAD": str(shim), "POWERCUT_ROOT": str(root), "POWERCUT_LOG": str(path)}
-    command = [sys.executable, "-m", "tests.powercut.scene", str(root)]
-    subprocess.run(command, check=True, env=environment, cwd=HERE.parent, timeout=60)
+    (folder / PROCESSES_FILE).write_text("{}")
+    for crash in ("mid chunk|2|self", "file without catalog|1|self", None):
+        status = run_under(shim, root, path, ["-m", "tests.powercut.scene", str(root), str(folder)], crash)
+        assert (status == 0) == (crash is None)
     return path, str(root)
 
 
@@ -134,3 +150,35 @@ def _assert_whole(folder: Path) -> None:
                 assert path.read_bytes() == night.contents(field.slide, field.field, size)
     assert not any(path.is_file() for path in (folder / "spool").rglob("*"))
     assert (folder / "dataset" / CATALOG).exists()
+
+
+BEGIN = """
+import os, sys
+from pathlib import Path
+from daemon.catalog import Catalog
+from daemon.journal import Journal
+from daemon.records import encode
+from tests import small_night as night
+folder = Path(sys.argv[1])
+"""
+OPEN = {
+    "journal.sqlite": "opened = Journal.open(folder / 'journal.sqlite')",
+    "catalog.sqlite": "opened = Catalog(folder)",
+}
+COMMIT = {
+    "journal.sqlite": "opened.append(night.event())",
+    "catalog.sqlite": "opened.commit(1, encode(night.started()))",
+}
+KILLED = "os._exit(9)"
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_what_a_killed_process_left_is_synced_before_it_is_believed(shim: Path, tmp_path: Path, name: str) -> None:
+    """A process killed within a commit leaves a log that can be read; only a sync makes it last."""
+    folder, log = tmp_path.resolve() / "night", tmp_path / "log"
+    Journal.create(folder / "journal.sqlite", night.started()).close()
+    commit = "\n".join((BEGIN, OPEN[name], COMMIT[name], KILLED))
+    assert run_under(shim, folder, tmp_path / "before", ["-c", commit, str(folder)]) == 9
+    left = (folder / f"{name}-wal").stat().st_ino
+    assert run_under(shim, folder, log, ["-c", "\n".join((BEGIN, OPEN[name], KILLED)), str(folder)]) == 9
+    assert ("S", left) in {(operation.op, operation.inode) for operation in read_log(log)}

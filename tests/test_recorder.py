@@ -13,10 +13,13 @@ from daemon import wire
 from daemon.config import CurveKeys
 from daemon.endpoints import check_endpoint, is_local, secure
 from daemon.errors import Refused
+from daemon.journal import Journal
 from daemon.layout import field_file
 from daemon.reception import Reception
 from daemon.recorder import run_recorder
 from daemon.records import AnyRecord, FileEntry, encode
+from daemon.sender import Sender
+from daemon.spool import Spool
 from tests import small_night as night
 
 DATA = night.contents(1, 1, 1000)
@@ -247,6 +250,13 @@ def test_with_keys_a_known_client_is_served_and_a_stranger_is_not(tmp_path: Path
     thread.start()
     try:
         assert bound.wait(night.DEADLINE_S)
+        journal = Journal.create(tmp_path / "journal.sqlite", night.started())
+        own = known.model_copy(update={"server": server.public})
+        sender = Sender(journal.path, Spool(tmp_path / "spool", 10**9), endpoint[0], tell=print, keys=own)
+        sender.start()
+        sender.stop(night.DEADLINE_S)
+        assert journal.acknowledged() == 1
+        journal.close()
         for keys, served in ((known, True), (stranger, False), (None, False)):
             own = None if keys is None else keys.model_copy(update={"server": server.public})
             with zmq.Context() as context, context.socket(zmq.DEALER) as socket:

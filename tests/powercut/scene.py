@@ -1,7 +1,8 @@
-"""The night that is cut: `python -m tests.powercut.scene FOLDER`, with the shim preloaded.
+"""The night that is cut: `python -m tests.powercut.scene FOLDER RUN`, with the shim preloaded.
 
-Journal, spool, sender and recorder in one process, a few small fields. After each durable step of the journal the
-number of its last record is written to `marks`, which tells the test what was promised when.
+Journal, spool, sender and recorder in one process, a few small fields; RUN is where `daemon.crashpoints` looks for the
+processes to kill. After each durable step of the journal the number of its last record is written to `marks`, which
+tells the test what was promised when.
 """
 
 from __future__ import annotations
@@ -79,15 +80,15 @@ def _tell(_level: str, name: str, message: str) -> None:
     raise RuntimeError(f"{name}: {message}")
 
 
-def main(folder: Path) -> None:
-    """Take the first half of the night, and after everything was closed and opened again the second."""
+def main(folder: Path, run: Path) -> None:
+    """Take a few fields of the night, and after everything was closed and opened again the rest."""
     marks = os.open(folder / "marks", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    with night.recorder_thread(folder / "dataset") as endpoint:
-        perform(folder, endpoint, steps=3, marks=marks)
+    with night.recorder_thread(folder / "dataset", run=run) as endpoint:
+        perform(folder, endpoint, steps=2, marks=marks)
     with night.recorder_thread(folder / "dataset") as endpoint:
         perform(folder, endpoint, marks=marks)
     os.close(marks)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
