@@ -34,14 +34,19 @@ def tell(done: int, total: int) -> None:
     print(f"\r{done}/{total} ", end="", file=sys.stderr, flush=True)
 
 
+def text(figure: float | None) -> str:
+    """Format a figure."""
+    return f"{'-':>8}" if figure is None else f"{figure:>8.3f}"
+
+
 def show(name: str, result: Evaluation) -> None:
     """Print one row."""
     f = result.figures
-    classes = "  ".join(f"{key} {value:.3f}" for key, value in f.ap50_of_class.items())
+    classes = "  ".join(f"{key} {text(value)}" for key, value in f.ap50_of_class.items())
     print(
         f"{name:<14}{f.mode:<8}{f.fields:>4}{f.objects:>6}{f.touching_share:>7.0%}{f.junk_share:>6.0%}"
-        f"{f.ap50:>8.3f}{f.ap75:>8.3f}{f.ap:>8.3f}{f.precision:>8.3f}{f.recall:>8.3f}{f.recall_touching:>8.3f}"
-        f"{f.plane_error:>8.2f}{f.cpu_seconds_per_field:>7.2f}  {classes}"
+        f"{text(f.ap50)}{text(f.ap75)}{text(f.ap)}{f.precision:>8.3f}{f.recall:>8.3f}{f.recall_touching:>8.3f}"
+        f"{text(f.plane_error)}{f.cpu_seconds_per_field:>7.2f}  {classes}"
     )
 
 

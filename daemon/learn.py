@@ -133,6 +133,10 @@ def write_card(card: Card, weights: Path) -> None:
         stream.write(_markdown(card).encode())
 
 
+def _text(figure: float | None) -> str:
+    return "-" if figure is None else f"{figure:.3f}"
+
+
 def _source(folder: Path) -> Source:
     coco = next(folder / name for name in COCO_FILES if (folder / name).is_file())
     return Source(folder=folder.name, coco_sha256=sha256_of(coco))
@@ -157,8 +161,8 @@ def _markdown(card: Card) -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {f.mode} | {f.fields} | {f.objects} | {f.ap50:.3f} | {f.ap75:.3f} | {f.ap:.3f} | {f.precision:.3f} "
-        f"| {f.recall:.3f} | {f.plane_error:.2f} planes |"
+        f"| {f.mode} | {f.fields} | {f.objects} | {_text(f.ap50)} | {_text(f.ap75)} | {_text(f.ap)} | {f.precision:.3f} "
+        f"| {f.recall:.3f} | {_text(f.plane_error)} planes |"
         for f in card.figures
     ]
     return "\n".join(lines) + "\n"

@@ -29,23 +29,23 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
     Average precisions are pycocotools', over recall and classes. Precision and recall are those at `threshold` and an
     overlap of 0.5 with the right class. `plane_error` is the median distance, in planes, between best plane and truth.
-    `junk_share` is how much of all that lies there is known to be junk, `touching_share` how many objects touch.
+    `junk_share` is how much of all that lies there is known to be junk, `touching_share` how many objects touch. None: nothing to judge by.
     """
 
     mode: str
     fields: int
     objects: int
-    ap50: float
-    ap75: float
-    ap: float
-    ap50_of_class: dict[str, float]
+    ap50: float | None
+    ap75: float | None
+    ap: float | None
+    ap50_of_class: dict[str, float | None]
     threshold: float
     precision: float
     recall: float
     recall_touching: float
     touching_share: float
     junk_share: float
-    plane_error: float
+    plane_error: float | None
     cpu_seconds_per_field: float
 
 
@@ -132,7 +132,7 @@ def compare(items: Sequence[AnnotatedStack], found: Sequence[Found], detector: D
         recall_touching=len(hits & touching) / max(len(touching), 1),
         touching_share=len(touching) / max(len(real), 1),
         junk_share=junk / max(junk + len(real), 1),
-        plane_error=float(np.median(errors)) if errors else float("nan"),
+        plane_error=float(np.median(errors)) if errors else None,
         cpu_seconds_per_field=float(np.mean([one.cpu_seconds for one in found])),
     )
     return Evaluation(figures, hits)
@@ -204,6 +204,6 @@ def _at_threshold(evaluated: Any, threshold: float) -> tuple[int, int, list[tupl
     return len(pairs), false_positives, pairs
 
 
-def _mean(precision: Any) -> float:
+def _mean(precision: Any) -> float | None:
     known = precision[precision > -1]
-    return float(known.mean()) if known.size else float("nan")
+    return float(known.mean()) if known.size else None
