@@ -161,8 +161,8 @@ def _markdown(card: Card) -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
-        f"| {f.mode} | {f.fields} | {f.objects} | {_text(f.ap50)} | {_text(f.ap75)} | {_text(f.ap)} | {f.precision:.3f} "
-        f"| {f.recall:.3f} | {_text(f.plane_error)} planes |"
+        f"| {f.mode} | {f.fields} | {f.objects} | {_text(f.ap50)} | {_text(f.ap75)} | {_text(f.ap)} "
+        f"| {f.precision:.3f} | {f.recall:.3f} | {_text(f.plane_error)} planes |"
         for f in card.figures
     ]
     return "\n".join(lines) + "\n"

@@ -29,7 +29,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
     Average precisions are pycocotools', over recall and classes. Precision and recall are those at `threshold` and an
     overlap of 0.5 with the right class. `plane_error` is the median distance, in planes, between best plane and truth.
-    `junk_share` is how much of all that lies there is known to be junk, `touching_share` how many objects touch. None: nothing to judge by.
+    `junk_share` is how much of all that lies there is known to be junk, `touching_share` how many objects touch.
+    None where there is nothing to judge by.
     """
 
     mode: str

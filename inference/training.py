@@ -39,9 +39,9 @@ class TrainingSettings:
 
     architecture: Architecture = "slim"
     classes: tuple[str, ...] = ("coccolith", "diatom", "silicoflagellate")
-    steps: int = 3000
-    batch: int = 6
-    crop_px: int = 320
+    steps: int = 1700
+    batch: int = 4
+    crop_px: int = 256
     rate: float = 1e-3
     depth_um: float = 0.8
     held_out: float = 0.15
