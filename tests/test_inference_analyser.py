@@ -132,6 +132,20 @@ def test_a_stack_of_one_polarization_and_a_single_plane_is_analysed(small: NDArr
     assert result.focus.sharpness.shape == (1,)
 
 
+@pytest.mark.parametrize("level", [0, 100, 65535])
+def test_a_stack_without_any_structure_is_blank_and_empty(level: int) -> None:
+    result = analyser().analyse(np.full((2, 5, 256, 320), level, np.uint16))
+    assert result.focus.best_plane is None
+    assert not [o for o in result.objects if not o.below_threshold]
+
+
+def test_an_empty_slide_is_blank_and_empty() -> None:
+    pixels, _ = emulated_stacks.stack(emulated_stacks.night(frame_px=512, profile="blank"), 8, 0.0)
+    result = analyser().analyse(pixels)
+    assert result.focus.best_plane is None
+    assert not [o for o in result.objects if not o.below_threshold]
+
+
 def test_a_missing_plane_and_a_wrong_number_of_polarizations_are_refused(small: NDArray[np.uint16]) -> None:
     session = analyser().open(small)
     session.add(0, 0)

@@ -1,7 +1,14 @@
 import subprocess
 import sys
 
-TORCH_FREE = ["daemon.config", "daemon.records", "drivers.microscope", "drivers.settings", "inference.settings"]
+TORCH_FREE = [
+    "daemon.config",
+    "daemon.records",
+    "drivers.microscope",
+    "drivers.settings",
+    "inference.settings",
+    "daemon.emulate",
+]
 
 
 def test_processes_that_must_survive_the_gpu_never_import_torch() -> None:
