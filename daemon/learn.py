@@ -16,6 +16,7 @@ from inference.evaluation import Figures, compare, find
 from inference.settings import DetectorSettings, FocusSettings
 from inference.training import Progress, Report, TrainingSettings, split
 from inference.training import train as fit
+from inference.weights_file import find_weights
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +36,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     data: tuple[Source, ...]
     trained_on: tuple[str, ...]
     held_out: tuple[str, ...]
+    started_from: str | None
     seed: int
     steps: int
     command: str
@@ -76,6 +78,7 @@ def train(
         data=tuple(_source(folder) for folder in data),
         trained_on=_sources(learning),
         held_out=_sources(judging),
+        started_from=find_weights(settings.start).sha256 if settings.start else None,
         seed=settings.seed,
         steps=settings.steps,
         command=command,
@@ -154,6 +157,8 @@ def _markdown(card: Card) -> str:
         f"Faster R-CNN, {card.architecture}, for {', '.join(card.classes)}. sha256 `{card.sha256}`.",
         "",
         f"Made with `{card.command}`: {card.steps} steps, seed {card.seed}, {card.seconds / 60:.0f} min, {versions}.",
+        "",
+        f"Started from {card.started_from or 'fresh weights'}.",
         "",
         f"Trained on {', '.join(card.trained_on)}; judged on {', '.join(card.held_out)}, never seen in training.",
         "",

@@ -14,12 +14,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torchvision.models.detection import FasterRCNN
 
 from inference import network
 from inference.annotated import AnnotatedStack, Views, prepare
 from inference.errors import AnnotationError
 from inference.network import Architecture
 from inference.settings import FocusSettings
+from inference.weights_file import find_weights
 
 FUSED_SHARE = 0.5
 SLIVER_PX = 8
@@ -35,6 +37,7 @@ class TrainingSettings:
     rate : greatest learning rate of a one-cycle schedule.
     depth_um : an object counts as visible in a plane this far from its own at most.
     held_out : share of the sources (slides) that only serve to judge.
+    start : weights to go on from, instead of fresh ones.
     """
 
     architecture: Architecture = "slim"
@@ -47,6 +50,7 @@ class TrainingSettings:
     held_out: float = 0.15
     seed: int = 1
     threads: int = 2
+    start: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,8 @@ def train(items: Sequence[AnnotatedStack], settings: TrainingSettings, focus: Fo
     ------
     AnnotationError
         A stack cannot be read, or nothing is annotated.
+    WeightsRefused
+        The weights to start from are of another architecture or other classes.
     """
     if not any(item.annotations for item in items):
         raise AnnotationError("nothing is annotated; training needs at least one object")
@@ -120,9 +126,7 @@ def train(items: Sequence[AnnotatedStack], settings: TrainingSettings, focus: Fo
     torch.set_num_threads(settings.threads)
     cv2.setNumThreads(settings.threads)
     device = network.pick_device("auto")
-    model = (
-        network.build(settings.architecture, settings.classes).to(device).to(memory_format=torch.channels_last).train()
-    )
+    model = _network(settings).to(device).to(memory_format=torch.channels_last).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.rate, total_steps=settings.steps, pct_start=0.1)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
@@ -142,6 +146,12 @@ def train(items: Sequence[AnnotatedStack], settings: TrainingSettings, focus: Fo
             tell(step, settings.steps, smoothed)
         del fields
     return network.to_bytes(model, settings.architecture, settings.classes)
+
+
+def _network(settings: TrainingSettings) -> FasterRCNN:
+    if settings.start is None:
+        return network.build(settings.architecture, settings.classes)
+    return network.load(find_weights(settings.start), settings.architecture, settings.classes)
 
 
 def _batches(
