@@ -111,7 +111,7 @@ def split(
 def train(items: Sequence[AnnotatedStack], settings: TrainingSettings, focus: FocusSettings, report: Report) -> bytes:
     """Train on annotated stacks; safetensors of the weights, fp16.
 
-    The same seed and number of threads give the same weights.
+    The same seed and number of threads give the same tensors; safetensors may order the keys of its header differently.
 
     Raises
     ------
