@@ -95,6 +95,7 @@ class _Exporter:
                 self._virtual.render(view, exposure_ms, self._stack[c, z])
         name = f"slide-{slide}/field-{field:04}.ome.tif"
         self._write(into / name)
+        truth = self._virtual.truth(slide, x, y)
         height, width = self._instrument.frame_px
         info = StackInfo(
             slide=slide,
@@ -104,9 +105,10 @@ class _Exporter:
             step_um=step,
             pixel_um=self._instrument.pixel_um,
             polarizations=self._scan.polarizations,
+            junk=sum(o.junk for o in truth),
         )
         picture = Picture(id=number, file_name=name, width=width, height=height, stack=info)
-        return picture, [((o.z_um - first) / step, o) for o in self._virtual.truth(slide, x, y)]
+        return picture, [((o.z_um - first) / step, o) for o in truth]
 
     def _write(self, path: Path) -> None:
         make_folder(path.parent)

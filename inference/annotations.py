@@ -24,7 +24,7 @@ class Category(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StackInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What a stack is: where it was taken, its axes CZYX, and its scale."""
+    """What a stack is: where it was taken, its axes CZYX, its scale, and how much in it is known to be junk."""
 
     slide: int
     field: int
@@ -33,6 +33,7 @@ class StackInfo(msgspec.Struct, frozen=True, kw_only=True):
     step_um: float
     pixel_um: float
     polarizations: tuple[str, ...]
+    junk: int = 0
 
 
 class Picture(msgspec.Struct, frozen=True, kw_only=True):

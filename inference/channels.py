@@ -26,6 +26,8 @@ BRIGHT_GAIN = 10.0
 CROSSED_GAIN = 5.0
 SHARPNESS_GAIN = 0.25
 SMALLEST_SIGMA_PX = 0.8
+FAINTEST = 0.1
+"""Sharpness below which nothing is told apart; noise has 1."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def sharpest_plane(sharpness: Floats) -> Floats:
     Smoothed with the sharpness itself as weight, so that empty places take the plane of the object beside them.
     """
     index = sharpness.argmax(axis=0).astype(np.float32)
-    weight = sharpness.max(axis=0)
+    weight = np.maximum(sharpness.max(axis=0), FAINTEST)
     weighted = cv2.GaussianBlur(index * weight, (0, 0), INDEX_SMOOTHING_PX)
     return np.asarray(weighted / cv2.GaussianBlur(weight, (0, 0), INDEX_SMOOTHING_PX))
 
@@ -126,7 +128,7 @@ def network_input(roots: Floats, sharpness: Floats, polarizations: tuple[str, ..
     if CROSSED in polarizations:
         crossed = roots[polarizations.index(CROSSED)]
         np.clip((crossed - background(crossed)) * (CROSSED_GAIN / reference), -5, 5, out=image[1])
-    level = np.log(np.maximum(sharpness, 0.1)) * SHARPNESS_GAIN
+    level = np.log(np.maximum(sharpness, FAINTEST)) * SHARPNESS_GAIN
     image[2] = cv2.resize(level, (width, height), interpolation=cv2.INTER_LINEAR)
     return image
 

@@ -4,11 +4,13 @@ import sys
 DELIVERY = ["daemon.sender", "daemon.recorder", "daemon.dataset"]
 TORCH_FREE = [
     *DELIVERY,
+TORCH_FREE = [
     "daemon.config",
     "daemon.records",
     "drivers.microscope",
     "drivers.settings",
     "inference.settings",
+    "daemon.emulate",
 ]
 
 

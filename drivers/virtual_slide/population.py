@@ -121,8 +121,8 @@ def overlap(one: Box, other: Box) -> bool:
 def _extent(kind: str, angle: float, scale: float) -> Box:
     """Tight box of the turned and scaled outline around the object's centre."""
     cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
-    outline = specimen(kind).outline_um
-    x, y = outline @ (cos, -sin), outline @ (sin, cos)
+    along, across = specimen(kind).outline_um.T
+    x, y = cos * along - sin * across, sin * along + cos * across
     return float(x.min()), float(y.min()), float(x.max()), float(y.max())
 
 
@@ -159,6 +159,6 @@ def _shared(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[
     """Shared area over that of the smaller box, (N, M)."""
     low = np.maximum(boxes[:, None, :2], others[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    areas = [np.prod(a[:, 2:] - a[:, :2], axis=1) for a in (boxes, others)]
-    shared = np.prod(np.maximum(high - low, 0), axis=2) / np.minimum(areas[0][:, None], areas[1][None, :])
-    return np.asarray(shared)
+    sides = np.maximum(high - low, 0)
+    own, theirs = ((a[:, 2] - a[:, 0]) * (a[:, 3] - a[:, 1]) for a in (boxes, others))
+    return np.asarray(sides[..., 0] * sides[..., 1] / np.minimum(own[:, None], theirs[None, :]))

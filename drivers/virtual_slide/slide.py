@@ -201,7 +201,10 @@ class VirtualSlide:
         )
 
     def _add(self, seen: _Seen, z_um: float, crossed: bool) -> None:
-        """Add what an object flips to the dark field, or multiply the bright field by what it lets through."""
+        """Add what an object flips to the dark field, or multiply the bright field by what it lets through.
+
+        Between objects that overlap only intensities act, not their Jones matrices.
+        """
         planes = seen.template.flipped if crossed else seen.template.transmission
         lower, upper, weight, strength = optics.between(z_um - seen.z_um)
         if planes is None or strength < FAINTEST:

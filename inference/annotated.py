@@ -1,4 +1,4 @@
-"""Annotated stacks as the network is trained on them: views of the same channels that it will see at work."""
+"""Annotated stacks: found, read, and turned into the views that the network will see at work."""
 
 from __future__ import annotations
 
@@ -23,24 +23,7 @@ IMAGE_PIXEL_UM = channels.NETWORK_PIXEL_UM
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One field: its views, and what is in each.
-
-    Attributes
-    ----------
-    views : float16 (1 + Z, 3, h, w), a memory map; the fused view first, then the planes.
-    boxes : float32 (N, 4) x0, y0, x1, y1 in px of the views. labels : (N,) counted from 1.
-    in_focus : bool (1 + Z, N), whether an object is to be found in a view.
-    """
-
-    views: NDArray[np.float16]
-    boxes: NDArray[np.float32]
-    labels: NDArray[np.int64]
-    in_focus: NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Entry:
+class AnnotatedStack:
     """A picture with its annotations, and where it lies."""
 
     path: Path
@@ -59,7 +42,24 @@ class Entry:
         return ("parallel",) if self.picture.stack is None else self.picture.stack.polarizations
 
 
-def entries(data: Sequence[Path], classes: Sequence[str]) -> list[Entry]:
+@dataclass(frozen=True)
+class Views:
+    """One field: its views, and what is in each.
+
+    Attributes
+    ----------
+    images : float16 (1 + Z, 3, h, w), a memory map; the fused view first, then the planes.
+    boxes : float32 (N, 4) x0, y0, x1, y1 in px of the images. labels : (N,) counted from 1.
+    in_focus : bool (1 + Z, N), whether an object is to be found in an image.
+    """
+
+    images: NDArray[np.float16]
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    in_focus: NDArray[np.bool_]
+
+
+def find_stacks(data: Sequence[Path], classes: Sequence[str]) -> list[AnnotatedStack]:
     """Read every picture of some folders, each with a COCO file.
 
     Raises
@@ -67,7 +67,7 @@ def entries(data: Sequence[Path], classes: Sequence[str]) -> list[Entry]:
     AnnotationError
         A folder has no COCO file, or annotates a class that is not asked for.
     """
-    found: list[Entry] = []
+    found: list[AnnotatedStack] = []
     for folder in data:
         dataset = _read_folder(folder)
         names = {category.id: category.name for category in dataset.categories}
@@ -77,7 +77,7 @@ def entries(data: Sequence[Path], classes: Sequence[str]) -> list[Entry]:
                 f"{str(folder)!r} annotates the class {min(unknown)!r}, which is not among {', '.join(classes)}; "
                 "add it to detector.classes"
             )
-        found += [Entry(folder / p.file_name, p, dataset.of(p), names) for p in dataset.images]
+        found += [AnnotatedStack(folder / p.file_name, p, dataset.of(p), names) for p in dataset.images]
     return found
 
 
@@ -88,54 +88,54 @@ def _read_folder(folder: Path) -> Dataset:
     raise AnnotationError(f"{str(folder)!r} holds no {' or '.join(COCO_FILES)}; export annotated fields into it")
 
 
-def read_stack(entry: Entry) -> NDArray[np.uint16]:
-    """Read the stack of an entry, CZYX; an image becomes a stack of one plane.
+def read_stack(annotated: AnnotatedStack) -> NDArray[np.uint16]:
+    """Read an annotated stack, CZYX; an image becomes a stack of one plane.
 
     Raises
     ------
     AnnotationError
         The file is missing or of another shape than the annotations say.
     """
-    info = entry.picture.stack
-    if not entry.path.is_file():
-        raise AnnotationError(f"{str(entry.path)!r} is annotated but does not exist; export it again")
+    info = annotated.picture.stack
+    if not annotated.path.is_file():
+        raise AnnotationError(f"{str(annotated.path)!r} is annotated but does not exist; export it again")
     if info is None:
-        image = cv2.imread(str(entry.path), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
+        image = cv2.imread(str(annotated.path), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
         if image is None:
-            raise AnnotationError(f"{str(entry.path)!r} is no image; name PNG, JPEG or TIFF files")
+            raise AnnotationError(f"{str(annotated.path)!r} is no image; name PNG, JPEG or TIFF files")
         return image.astype(np.uint16)[None, None]
-    pixels = tifffile.imread(entry.path)
-    shape = (len(info.polarizations), info.planes, entry.picture.height, entry.picture.width)
+    pixels = tifffile.imread(annotated.path)
+    shape = (len(info.polarizations), info.planes, annotated.picture.height, annotated.picture.width)
     if pixels.size != np.prod(shape):
-        raise AnnotationError(f"{str(entry.path)!r} has the shape {pixels.shape}, not {shape} as annotated")
+        raise AnnotationError(f"{str(annotated.path)!r} has the shape {pixels.shape}, not {shape} as annotated")
     return np.asarray(pixels.reshape(shape), np.uint16)
 
 
 def prepare(
-    items: Sequence[Entry],
+    items: Sequence[AnnotatedStack],
     classes: Sequence[str],
     focus: FocusSettings,
     depth_um: float,
     cache: Path,
     report: Callable[[int, int], None],
-) -> list[Sample]:
-    """Compute the views of every entry once, into `.npy` files below `cache`.
+) -> list[Views]:
+    """Compute the views of every stack once, into `.npy` files below `cache`.
 
     An object is to be found in a plane no further than `depth_um` from its own, in the fused view if any plane is.
     """
-    samples = []
-    for number, entry in enumerate(items):
-        scale = Scale.of(entry.pixel_um, focus.sigma_um)
+    fields = []
+    for number, annotated in enumerate(items):
+        scale = Scale.of(annotated.pixel_um, focus.sigma_um)
         path = cache / f"{number}.npy"
-        np.save(path, _views(read_stack(entry), entry.polarizations, scale))
-        views = np.load(path, mmap_mode="r")
-        real = [a for a in entry.annotations if not a.iscrowd]
+        np.save(path, _views(read_stack(annotated), annotated.polarizations, scale))
+        images = np.load(path, mmap_mode="r")
+        real = [a for a in annotated.annotations if not a.iscrowd]
         boxes = np.array([a.bbox for a in real], np.float32).reshape(-1, 4) / np.float32(scale.binning)
         boxes[:, 2:] += boxes[:, :2]
-        labels = np.array([1 + classes.index(entry.class_names[a.category_id]) for a in real], np.int64)
-        samples.append(Sample(views, boxes, labels, _in_focus(entry, real, len(views) - 1, depth_um)))
+        labels = np.array([1 + classes.index(annotated.class_names[a.category_id]) for a in real], np.int64)
+        fields.append(Views(images, boxes, labels, _in_focus(annotated, real, len(images) - 1, depth_um)))
         report(number + 1, len(items))
-    return samples
+    return fields
 
 
 def _views(stack: NDArray[np.uint16], polarizations: tuple[str, ...], scale: Scale) -> NDArray[np.float16]:
@@ -149,8 +149,8 @@ def _views(stack: NDArray[np.uint16], polarizations: tuple[str, ...], scale: Sca
     return np.stack(views).astype(np.float16)
 
 
-def _in_focus(entry: Entry, real: Sequence[Annotation], planes: int, depth_um: float) -> NDArray[np.bool_]:
-    info = entry.picture.stack
+def _in_focus(annotated: AnnotatedStack, real: Sequence[Annotation], planes: int, depth_um: float) -> NDArray[np.bool_]:
+    info = annotated.picture.stack
     if info is None:
         return np.ones((1 + planes, len(real)), bool)
     true = np.array([float(a.attributes["plane"]) for a in real])

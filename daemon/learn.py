@@ -1,0 +1,173 @@
+"""Make a detector from annotated stacks, and say how good it is: what stands behind `lamelle train` and `evaluate`."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+
+from daemon.durable import make_folder, replacing, sha256_of
+from inference.annotated import COCO_FILES, AnnotatedStack, find_stacks
+from inference.evaluation import Figures, compare, find
+from inference.settings import DetectorSettings, FocusSettings
+from inference.training import Progress, Report, TrainingSettings, split
+from inference.training import train as fit
+from inference.weights_file import find_weights
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """A folder of annotated stacks: its name and the sha256 of its COCO file."""
+
+    folder: str
+    coco_sha256: str
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a weights file; lies beside it as JSON, and as Markdown for people."""
+
+    weights: str
+    sha256: str
+    architecture: str
+    classes: tuple[str, ...]
+    data: tuple[Source, ...]
+    trained_on: tuple[str, ...]
+    held_out: tuple[str, ...]
+    started_from: str | None
+    seed: int
+    steps: int
+    command: str
+    seconds: float
+    utc: float
+    versions: dict[str, str]
+    figures: tuple[Figures, ...]
+
+
+def train(
+    data: Sequence[Path],
+    into: Path,
+    settings: TrainingSettings,
+    focus: FocusSettings,
+    command: str,
+    report: Report,
+) -> Card:
+    """Train on folders of annotated stacks; write the weights to `into`, and its card beside it.
+
+    Whole slides are held out and give the card's figures. `command` is kept in the card as given.
+
+    Raises
+    ------
+    AnnotationError
+        The folders hold no usable annotations, or only one slide.
+    """
+    stacks = find_stacks(data, settings.classes)
+    learning, judging = split(stacks, settings.held_out, settings.seed)
+    start = time.monotonic()
+    weights = fit(learning, settings, focus, report)
+    make_folder(into.parent)
+    with replacing(into) as stream:
+        stream.write(weights)
+    card = Card(
+        weights=into.name,
+        sha256=hashlib.sha256(weights).hexdigest(),
+        architecture=settings.architecture,
+        classes=settings.classes,
+        data=tuple(_source(folder) for folder in data),
+        trained_on=_sources(learning),
+        held_out=_sources(judging),
+        started_from=find_weights(settings.start).sha256 if settings.start else None,
+        seed=settings.seed,
+        steps=settings.steps,
+        command=command,
+        seconds=time.monotonic() - start,
+        utc=time.time(),
+        versions={name: version(name) for name in ("torch", "torchvision", "numpy", "opencv-python-headless")},
+        figures=judge(judging, into, settings, focus, report),
+    )
+    write_card(card, into)
+    return card
+
+
+def judge(
+    stacks: Sequence[AnnotatedStack], weights: Path, settings: TrainingSettings, focus: FocusSettings, report: Report
+) -> tuple[Figures, ...]:
+    """Figures of some weights in both modes."""
+    figures = []
+    for mode in ("fused", "planes"):
+        detector = DetectorSettings(
+            architecture=settings.architecture,
+            weights=weights,
+            classes=settings.classes,
+            mode=mode,
+            threads=settings.threads,
+        )
+        figures.append(_judge(stacks, detector, focus, report))
+    return tuple(figures)
+
+
+def evaluate(data: Sequence[Path], detector: DetectorSettings, focus: FocusSettings, report: Report) -> Figures:
+    """Figures of a detector on folders of annotated stacks.
+
+    Raises
+    ------
+    AnnotationError
+        The folders hold no usable annotations.
+    WeightsRefused
+        The weights do not fit the settings.
+    """
+    return _judge(find_stacks(data, detector.classes), detector, focus, report)
+
+
+def _judge(
+    stacks: Sequence[AnnotatedStack], detector: DetectorSettings, focus: FocusSettings, report: Report
+) -> Figures:
+    found = find(stacks, detector, focus, Progress.reporter(f"judging {detector.mode}", report))
+    return compare(stacks, found, detector).figures
+
+
+def write_card(card: Card, weights: Path) -> None:
+    """Write a card beside its weights, as `.json` and `.md`."""
+    with replacing(weights.with_suffix(".json")) as stream:
+        stream.write(msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n")
+    with replacing(weights.with_suffix(".md")) as stream:
+        stream.write(_markdown(card).encode())
+
+
+def _text(figure: float | None) -> str:
+    return "-" if figure is None else f"{figure:.3f}"
+
+
+def _source(folder: Path) -> Source:
+    coco = next(folder / name for name in COCO_FILES if (folder / name).is_file())
+    return Source(folder=folder.name, coco_sha256=sha256_of(coco))
+
+
+def _sources(stacks: Sequence[AnnotatedStack]) -> tuple[str, ...]:
+    return tuple(sorted({stack.picture.source for stack in stacks}))
+
+
+def _markdown(card: Card) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in card.versions.items())
+    lines = [
+        f"# {card.weights}",
+        "",
+        f"Faster R-CNN, {card.architecture}, for {', '.join(card.classes)}. sha256 `{card.sha256}`.",
+        "",
+        f"Made with `{card.command}`: {card.steps} steps, seed {card.seed}, {card.seconds / 60:.0f} min, {versions}.",
+        "",
+        f"Started from {card.started_from or 'fresh weights'}.",
+        "",
+        f"Trained on {', '.join(card.trained_on)}; judged on {', '.join(card.held_out)}, never seen in training.",
+        "",
+        "| mode | fields | objects | AP@0.50 | AP@0.75 | AP | precision | recall | best plane, median error |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {f.mode} | {f.fields} | {f.objects} | {_text(f.ap50)} | {_text(f.ap75)} | {_text(f.ap)} "
+        f"| {f.precision:.3f} | {f.recall:.3f} | {_text(f.plane_error)} planes |"
+        for f in card.figures
+    ]
+    return "\n".join(lines) + "\n"

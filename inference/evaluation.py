@@ -1,0 +1,210 @@
+"""How good a detector is on annotated stacks: pycocotools' figures, and what a person asks beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import process_time
+from typing import Any
+
+import msgspec
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from inference.analyser import Analyser
+from inference.annotated import AnnotatedStack, read_stack
+from inference.annotations import Annotation
+from inference.objects import FoundObject
+from inference.settings import CropSettings, DetectorSettings, FocusSettings
+
+LOWEST_SCORE = 0.01
+MOST_DETECTIONS = 300
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """What a detector does on some fields.
+
+    Average precisions are pycocotools', over recall and classes. Precision and recall are those at `threshold` and an
+    overlap of 0.5 with the right class. `plane_error` is the median distance, in planes, between best plane and truth.
+    `junk_share` is how much of all that lies there is known to be junk, `touching_share` how many objects touch.
+    None where there is nothing to judge by.
+    """
+
+    mode: str
+    fields: int
+    objects: int
+    ap50: float | None
+    ap75: float | None
+    ap: float | None
+    ap50_of_class: dict[str, float | None]
+    threshold: float
+    precision: float
+    recall: float
+    recall_touching: float
+    touching_share: float
+    junk_share: float
+    plane_error: float | None
+    cpu_seconds_per_field: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures, and the (field's place, annotation id) of every object found at the threshold."""
+
+    figures: Figures
+    found: frozenset[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a detector found in one stack, and the seconds of CPU time it took."""
+
+    objects: tuple[FoundObject, ...]
+    cpu_seconds: float
+
+
+def find(
+    items: Sequence[AnnotatedStack],
+    detector: DetectorSettings,
+    focus: FocusSettings,
+    report: Callable[[int, int], None],
+) -> list[Found]:
+    """Analyse annotated stacks, keeping detections of the lowest scores too.
+
+    Raises
+    ------
+    AnnotationError
+        A stack cannot be read.
+    WeightsRefused
+        The weights do not fit the settings.
+    """
+    found: list[Found] = []
+    everything = detector.model_copy(update={"keep_above": LOWEST_SCORE})
+    analysers: dict[tuple[float, tuple[str, ...]], Analyser] = {}
+    for number, item in enumerate(items, start=1):
+        key = item.pixel_um, item.polarizations
+        if key not in analysers:
+            analysers[key] = Analyser(everything, CropSettings(), focus, *key)
+        stack = read_stack(item)
+        start = process_time()
+        objects = analysers[key].analyse(stack).objects
+        found.append(Found(objects, process_time() - start))
+        report(number, len(items))
+    return found
+
+
+def compare(items: Sequence[AnnotatedStack], found: Sequence[Found], detector: DetectorSettings) -> Evaluation:
+    """Compare what was found in stacks with what is annotated there."""
+    truth = {
+        (image, a.id): (number, a)
+        for number, (image, a) in enumerate(
+            ((image, a) for image, item in enumerate(items) for a in item.annotations), start=1
+        )
+    }
+    by_number = {number: (key, a) for key, (number, a) in truth.items()}
+    evaluated = _run_coco(items, truth, found, detector.classes)
+    true_positives, false_positives, pairs = _at_threshold(evaluated, detector.threshold)
+    real = [(key, a) for key, (_, a) in truth.items() if not a.iscrowd]
+    touching = {key for key, a in real if a.attributes.get("touching", False)}
+    hits = frozenset(by_number[true][0] for true, _ in pairs)
+    planes = [found[image].objects[place].best_plane for _, (image, place) in pairs]
+    errors = [
+        abs(plane - float(by_number[true][1].attributes["plane"]))
+        for plane, (true, _) in zip(planes, pairs, strict=True)
+        if "plane" in by_number[true][1].attributes
+    ]
+    precision = evaluated.eval["precision"][:, :, :, 0, -1]
+    per_class = {name: _mean(precision[0, :, k]) for k, name in enumerate(detector.classes)}
+    junk = sum(item.picture.stack.junk for item in items if item.picture.stack is not None)
+    figures = Figures(
+        mode=detector.mode,
+        fields=len(items),
+        objects=len(real),
+        ap50=_mean(precision[0]),
+        ap75=_mean(precision[5]),
+        ap=_mean(precision),
+        ap50_of_class=per_class,
+        threshold=detector.threshold,
+        precision=true_positives / max(true_positives + false_positives, 1),
+        recall=true_positives / max(len(real), 1),
+        recall_touching=len(hits & touching) / max(len(touching), 1),
+        touching_share=len(touching) / max(len(real), 1),
+        junk_share=junk / max(junk + len(real), 1),
+        plane_error=float(np.median(errors)) if errors else None,
+        cpu_seconds_per_field=float(np.mean([one.cpu_seconds for one in found])),
+    )
+    return Evaluation(figures, hits)
+
+
+def _run_coco(
+    items: Sequence[AnnotatedStack],
+    truth: dict[tuple[int, int], tuple[int, Annotation]],
+    found: Sequence[Found],
+    classes: Sequence[str],
+) -> Any:
+    """Run pycocotools quietly; a detection's id leads back to its image and place."""
+    categories = [{"id": k, "name": name} for k, name in enumerate(classes, start=1)]
+    images = [{"id": k, "width": item.picture.width, "height": item.picture.height} for k, item in enumerate(items)]
+    expected = [
+        {
+            "id": number,
+            "image_id": image,
+            "category_id": 1 + list(classes).index(items[image].class_names[a.category_id]),
+            "bbox": list(a.bbox),
+            "area": a.area,
+            "iscrowd": a.iscrowd,
+        }
+        for (image, _), (number, a) in truth.items()
+    ]
+    detected = [
+        {
+            "id": 1 + image * MOST_DETECTIONS * 10 + place,
+            "image_id": image,
+            "category_id": 1 + list(classes).index(o.class_name),
+            "bbox": [o.box[0], o.box[1], o.box[2] - o.box[0], o.box[3] - o.box[1]],
+            "area": (o.box[2] - o.box[0]) * (o.box[3] - o.box[1]),
+            "iscrowd": 0,
+            "score": o.score,
+        }
+        for image, one in enumerate(found)
+        for place, o in enumerate(one.objects)
+    ]
+    with contextlib.redirect_stdout(io.StringIO()):
+        sides = []
+        for boxes in (expected, detected):
+            side = COCO()
+            side.dataset = {"images": images, "annotations": boxes, "categories": categories}
+            side.createIndex()
+            sides.append(side)
+        evaluated = COCOeval(*sides, iouType="bbox")
+        evaluated.params.maxDets = [1, 100, MOST_DETECTIONS]
+        evaluated.evaluate()
+        evaluated.accumulate()
+    return evaluated
+
+
+def _at_threshold(evaluated: Any, threshold: float) -> tuple[int, int, list[tuple[int, tuple[int, int]]]]:
+    """Count true and false positives at an overlap of 0.5; pairs of truth and (image, place) of what found it."""
+    pairs: list[tuple[int, tuple[int, int]]] = []
+    false_positives = 0
+    everywhere = evaluated.params.areaRng[0]
+    for result in evaluated.evalImgs:
+        if result is None or result["aRng"] != everywhere:
+            continue
+        matches, ignored = result["dtMatches"][0], result["dtIgnore"][0]
+        for identifier, score, match, ignore in zip(result["dtIds"], result["dtScores"], matches, ignored, strict=True):
+            if score < threshold or ignore:
+                continue
+            if match:
+                pairs.append((int(match), divmod(identifier - 1, MOST_DETECTIONS * 10)))
+            else:
+                false_positives += 1
+    return len(pairs), false_positives, pairs
+
+
+def _mean(precision: Any) -> float | None:
+    known = precision[precision > -1]
+    return float(known.mean()) if known.size else None

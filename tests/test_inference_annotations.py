@@ -1,0 +1,132 @@
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference.annotated import find_stacks, read_stack
+from inference.annotations import Annotation, Category, Dataset, Picture, StackInfo, read, to_json
+from inference.errors import AnnotationError
+from inference.training import split
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+RBC = DATA / "rbc-coco"
+
+needs_rbc = pytest.mark.skipif(not RBC.is_dir(), reason=f"{RBC} is not there")
+
+name = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=12)
+length = st.floats(0.5, 5000)
+
+
+@st.composite
+def datasets(draw: st.DrawFn) -> Dataset:
+    names = draw(st.lists(name, min_size=1, max_size=4, unique=True))
+    first = draw(st.sampled_from([0, 1]))
+    images = tuple(
+        Picture(
+            id=first + k,
+            file_name=f"slide-1/{k}.ome.tif",
+            width=64,
+            height=48,
+            stack=draw(
+                st.none()
+                | st.builds(
+                    StackInfo,
+                    slide=st.integers(1, 8),
+                    field=st.integers(1, 999),
+                    seed=st.integers(0, 99),
+                    planes=st.integers(1, 15),
+                    step_um=length,
+                    pixel_um=length,
+                    polarizations=st.sampled_from([("parallel",), ("crossed", "parallel")]),
+                )
+            ),
+        )
+        for k in range(draw(st.integers(1, 3)))
+    )
+    annotations = tuple(
+        Annotation(
+            id=first + k,
+            image_id=draw(st.sampled_from([image.id for image in images])),
+            category_id=first + draw(st.integers(0, len(names) - 1)),
+            bbox=draw(st.tuples(length, length, length, length)),
+            area=draw(length),
+            iscrowd=draw(st.sampled_from([0, 1])),
+            attributes={"touching": draw(st.booleans()), "plane": draw(length)},
+        )
+        for k in range(draw(st.integers(0, 5)))
+    )
+    categories = tuple(Category(id=first + k, name=n) for k, n in enumerate(names))
+    return Dataset(images=images, annotations=annotations, categories=categories)
+
+
+@given(datasets())
+def test_a_dataset_comes_back_as_written(tmp_path_factory: pytest.TempPathFactory, dataset: Dataset) -> None:
+    path = tmp_path_factory.mktemp("coco") / "coco.json"
+    path.write_bytes(to_json(dataset))
+    assert read(path) == dataset
+
+
+@needs_rbc
+def test_published_annotations_are_read_without_their_dummy_root() -> None:
+    path = RBC / "valid" / "_annotations.coco.json"
+    raw = json.loads(path.read_text())
+    dataset = read(path)
+    assert [c.name for c in dataset.categories] == ["rbc", "wbc"]
+    assert len(dataset.images) == 20
+    assert len(dataset.annotations) == sum(a["bbox"][2] > 0 and a["bbox"][3] > 0 for a in raw["annotations"])
+
+
+@needs_rbc
+def test_published_images_become_stacks_of_one_plane_and_are_split_by_source() -> None:
+    stacks = find_stacks([RBC / "train", RBC / "valid"], ("rbc", "wbc"))
+    assert len(stacks) == 230
+    assert read_stack(stacks[0]).shape == (1, 1, 416, 416)
+    learning, judging = split(stacks, 0.2, seed=1)
+    assert len(learning) + len(judging) == 230
+    sources = [{s.path.name.split("_png.rf.")[0] for s in part} for part in (learning, judging)]
+    assert sources[1]
+    assert not sources[0] & sources[1]
+
+
+def tiny(**changes: object) -> bytes:
+    content: dict[str, object] = {
+        "images": [{"id": 0, "file_name": "a.png", "width": 9, "height": 9}],
+        "annotations": [{"id": 0, "image_id": 0, "category_id": 1, "bbox": [1, 2, 3, 4], "area": 12}],
+        "categories": [{"id": 0, "name": "cells", "supercategory": "none"}, {"id": 1, "name": "cell"}],
+    }
+    return json.dumps(content | changes).encode()
+
+
+def test_boxes_without_area_are_left_out(tmp_path: Path) -> None:
+    flat = {"id": 1, "image_id": 0, "category_id": 1, "bbox": [1, 2, 0, 4], "area": 0}
+    whole = {"id": 2, "image_id": 0, "category_id": 1, "bbox": [1, 2, 3, 4], "area": 12}
+    (tmp_path / "coco.json").write_bytes(tiny(annotations=[flat, whole]))
+    assert [a.id for a in read(tmp_path / "coco.json").annotations] == [2]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"not json", "not COCO"),
+        (b'{"images": []}', "not COCO"),
+        (tiny(annotations=[{"id": 0, "image_id": 5, "category_id": 1, "bbox": [1, 2, 3, 4], "area": 1}]), "image 5"),
+        (tiny(annotations=[{"id": 0, "image_id": 0, "category_id": 7, "bbox": [1, 2, 3, 4], "area": 1}]), "category 7"),
+    ],
+)
+def test_broken_annotations_are_refused(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "coco.json").write_bytes(content)
+    with pytest.raises(AnnotationError, match=said):
+        read(tmp_path / "coco.json")
+
+
+def test_classes_that_were_not_asked_for_and_missing_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(AnnotationError, match=r"holds no coco\.json"):
+        find_stacks([tmp_path], ("cell",))
+    (tmp_path / "coco.json").write_bytes(tiny())
+    with pytest.raises(AnnotationError, match="'cell'"):
+        find_stacks([tmp_path], ("diatom",))
+    (stack,) = find_stacks([tmp_path], ("cells", "cell"))
+    with pytest.raises(AnnotationError, match="does not exist"):
+        read_stack(stack)

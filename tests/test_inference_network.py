@@ -1,0 +1,88 @@
+from pathlib import Path
+
+import pytest
+import torch
+from torchvision.models.detection import FasterRCNN, fasterrcnn_resnet50_fpn
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+
+from inference import network
+from inference.errors import WeightsRefused
+from inference.settings import DetectorSettings
+from inference.weights_file import Weights, check_weights, find_weights
+
+CLASSES = ("coccolith", "diatom")
+
+
+@pytest.fixture
+def slim() -> FasterRCNN:
+    torch.manual_seed(3)
+    return network.build("slim", CLASSES).eval()
+
+
+def written(folder: Path, detector: FasterRCNN) -> Weights:
+    path = folder / "some.safetensors"
+    path.write_bytes(network.to_bytes(detector, "slim", CLASSES))
+    return find_weights(path)
+
+
+def test_output_is_that_of_torchvision_at_the_images_own_scale(slim: FasterRCNN) -> None:
+    stock = GeneralizedRCNNTransform(min_size=192, max_size=256, image_mean=[0.0] * 3, image_std=[1.0] * 3)
+    images = [torch.rand(3, 192, 256), torch.rand(3, 192, 256)]
+    with torch.inference_mode():
+        ours = slim(images)
+        slim.transform = stock
+        theirs = slim(images)
+    assert len(ours[0]["boxes"]) > 0
+    for mine, other in zip(ours, theirs, strict=True):
+        for key in ("boxes", "scores", "labels"):
+            torch.testing.assert_close(mine[key], other[key])
+
+
+def test_images_of_different_sizes_keep_their_own_pixels(slim: FasterRCNN) -> None:
+    with torch.inference_mode():
+        outputs = slim([torch.rand(3, 96, 160), torch.rand(3, 160, 96)])
+    assert outputs[0]["boxes"][:, 2].max() <= 160
+    assert outputs[0]["boxes"][:, 3].max() <= 96
+
+
+def test_resnet50_takes_the_state_of_torchvisions_own() -> None:
+    theirs = fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=3)
+    ours = network.build("resnet50", CLASSES)
+    assert {k: v.shape for k, v in ours.state_dict().items() if "num_batches" not in k} == {
+        k: v.shape for k, v in theirs.state_dict().items() if "num_batches" not in k
+    }
+
+
+def test_weights_come_back_as_written(tmp_path: Path, slim: FasterRCNN) -> None:
+    weights = written(tmp_path, slim)
+    loaded = network.load(weights, "slim", CLASSES)
+    assert not loaded.training
+    for name, value in slim.state_dict().items():
+        torch.testing.assert_close(loaded.state_dict()[name], value, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("classes", [("coccolith",), ("coccolith", "diatom", "silicoflagellate"), ("diatom", "shell")])
+def test_weights_of_other_classes_are_refused(tmp_path: Path, slim: FasterRCNN, classes: tuple[str, ...]) -> None:
+    with pytest.raises(WeightsRefused, match=r"detector\.classes has .*coccolith, diatom.*set detector\.classes"):
+        network.load(written(tmp_path, slim), "slim", classes)
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path: Path, slim: FasterRCNN) -> None:
+    with pytest.raises(WeightsRefused, match=r"architecture is 'resnet50'.*'slim'"):
+        network.load(written(tmp_path, slim), "resnet50", CLASSES)
+
+
+def test_a_pickle_and_a_missing_file_are_refused(tmp_path: Path, slim: FasterRCNN) -> None:
+    torch.save(slim.state_dict(), tmp_path / "weights.pt")
+    with pytest.raises(WeightsRefused, match=r"weights\.pt"):
+        network.load(find_weights(tmp_path / "weights.pt"), "slim", CLASSES)
+    with pytest.raises(WeightsRefused, match="is not a file"):
+        find_weights(tmp_path / "none.safetensors")
+
+
+def test_the_shipped_weights_are_small_and_fit_the_default_settings() -> None:
+    settings = DetectorSettings()
+    shipped = find_weights(settings.weights)
+    assert shipped.path.stat().st_size < 10_000_000
+    check_weights(shipped.path, settings.architecture, settings.classes)
+    assert shipped.path.with_suffix(".json").is_file()

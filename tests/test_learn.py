@@ -1,0 +1,95 @@
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import safetensors.numpy
+import tifffile
+
+from daemon import emulate, learn
+from daemon.errors import Refused
+from inference.annotated import find_stacks, read_stack
+from inference.annotations import read
+from inference.errors import AnnotationError
+from inference.settings import FocusSettings
+from inference.training import Progress, TrainingSettings
+from inference.weights_file import find_weights
+from tests import emulated_stacks
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    into = tmp_path_factory.mktemp("emulated")
+    emulate.export(emulated_stacks.night(frame_px=384, planes=3), into, slides=[2, 5], fields=2, seed=77)
+    return into
+
+
+def test_exported_fields_hold_the_pixels_and_the_truth_without_junk(exported: Path) -> None:
+    dataset = read(exported / emulate.COCO_FILE)
+    assert [(p.stack.slide, p.stack.field) for p in dataset.images if p.stack] == [(2, 1), (2, 2), (5, 1), (5, 2)]
+    assert {c.name for c in dataset.categories} <= {"coccolith", "diatom", "silicoflagellate"}
+    assert len(dataset.annotations) >= 4
+    assert {a.category_id for a in dataset.annotations} <= {c.id for c in dataset.categories}
+    for a in dataset.annotations:
+        x, y, width, height = a.bbox
+        assert 0 <= x < x + width <= 384
+        assert 0 <= y < y + height <= 384
+        assert isinstance(a.attributes["touching"], bool)
+    with tifffile.TiffFile(exported / dataset.images[0].file_name) as file:
+        assert file.is_ome
+        assert file.series[0].axes == "CZYX"
+        assert file.series[0].shape == (2, 3, 384, 384)
+
+
+def test_an_export_of_the_same_seed_is_the_same(exported: Path, tmp_path: Path) -> None:
+    config = emulated_stacks.night(frame_px=384, planes=3)
+    emulate.export(config, tmp_path / "again", slides=[2, 5], fields=2, seed=77)
+    emulate.export(config, tmp_path / "other", slides=[2, 5], fields=2, seed=78)
+    classes = config.detector.classes
+    here, again, other = (find_stacks([f], classes) for f in (exported, tmp_path / "again", tmp_path / "other"))
+    assert [s.annotations for s in here] == [s.annotations for s in again]
+    for one, two, three in zip(here, again, other, strict=True):
+        np.testing.assert_array_equal(read_stack(one), read_stack(two))
+        assert (read_stack(one) != read_stack(three)).any()
+
+
+def test_an_instrument_that_is_not_emulated_and_an_unknown_slide_are_refused(tmp_path: Path) -> None:
+    config = emulated_stacks.night(frame_px=384, planes=3)
+    real = config.model_copy(update={"instrument": config.instrument.model_copy(update={"emulation": None})})
+    with pytest.raises(Refused, match=r"instrument\.emulation is missing"):
+        emulate.export(real, tmp_path, [1], 1, 1)
+    with pytest.raises(Refused, match="no position 9"):
+        emulate.export(config, tmp_path, [1, 9], 1, 1)
+
+
+def test_training_ends_with_weights_that_load_and_a_card_that_tells_how(exported: Path, tmp_path: Path) -> None:
+    into, told = tmp_path / "weights" / "tiny.safetensors", list[Progress]()
+    settings = TrainingSettings(steps=3, batch=2, crop_px=128, held_out=0.5, seed=5, threads=1)
+    card = learn.train([exported], into, settings, FocusSettings(), "lamelle train", told.append)
+    assert card.sha256 == find_weights(into).sha256
+    assert {*card.trained_on, *card.held_out} == {"seed 77 slide 2", "seed 77 slide 5"}
+    assert not set(card.trained_on) & set(card.held_out)
+    assert [f.mode for f in card.figures] == ["fused", "planes"]
+    assert card.figures[0].fields == 2
+    assert msgspec.json.decode(into.with_suffix(".json").read_bytes(), type=learn.Card).sha256 == card.sha256
+    assert card.sha256 in into.with_suffix(".md").read_text(encoding="utf-8")
+    training = [p for p in told if p.stage == "training"]
+    assert [p.done for p in training] == [1, 2, 3]
+    assert training[-1].seconds_left == 0
+    assert all(p.loss is not None and np.isfinite(p.loss) for p in training)
+
+
+def test_the_same_seed_trains_the_same_weights(exported: Path, tmp_path: Path) -> None:
+    settings = TrainingSettings(steps=2, batch=1, crop_px=128, held_out=0.5, seed=5, threads=1)
+    for name in ("one", "two"):
+        learn.train([exported], tmp_path / name, settings, FocusSettings(), "", lambda _: None)
+    one, two = (safetensors.numpy.load_file(tmp_path / name) for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    for name in one:
+        np.testing.assert_array_equal(one[name], two[name])
+
+
+def test_nothing_to_hold_out_is_refused(tmp_path: Path) -> None:
+    emulate.export(emulated_stacks.night(frame_px=128, planes=3), tmp_path, slides=[1], fields=1, seed=3)
+    with pytest.raises(AnnotationError, match="1 slide is annotated"):
+        learn.train([tmp_path], tmp_path / "w.safetensors", TrainingSettings(), FocusSettings(), "", lambda _: None)
