@@ -55,11 +55,16 @@ class Retry(Settings):
 
 
 class CurveKeys(Settings):
-    """CURVE key files (Z85, one line), needed by any endpoint beyond loopback."""
+    """CURVE key files (Z85, one line), needed by any endpoint beyond loopback.
+
+    A computer that connects names the `server`'s public key; one that listens may name a file with the public keys of
+    its `clients`, one a line, and then lets no other connect.
+    """
 
     public: Path
     secret: Path
     server: Path | None = None
+    clients: Path | None = None
 
 
 class Recorder(Settings):

@@ -2,7 +2,8 @@
 
 Armed by the environment variable `LAMELLE_CRASH`, `point|occurrence|victims`: when the calling process reaches
 `point` for the nth time, every process whose role stands among the comma-separated victims (`self`, a role of
-`processes.json` in the run folder, or `all`) is killed without a chance to clean up. Unarmed, a point costs one comparison.
+`processes.json` in the run folder, or `all`) is killed without a chance to clean up. Unarmed, a
+point costs one comparison.
 """
 
 from __future__ import annotations

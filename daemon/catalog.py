@@ -1,0 +1,218 @@
+"""The catalog of a dataset, as its recorder writes it: one durable transaction a record."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from daemon.database import Format, connect, create, transaction
+from daemon.layout import CATALOG
+from daemon.records import (
+    AnyRecord,
+    Event,
+    FieldSecured,
+    FieldSkipped,
+    NightClosed,
+    NightStarted,
+    ObjectRow,
+    SlideClosed,
+    decode,
+)
+
+FORMAT = Format(
+    name="dataset",
+    application=0x4C4D4C43,
+    version=1,
+    schema="""
+        CREATE TABLE records (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, body BLOB NOT NULL) STRICT;
+        CREATE TABLE night (
+            night TEXT PRIMARY KEY, started_utc REAL NOT NULL, closed_utc REAL, configuration TEXT NOT NULL,
+            versions TEXT NOT NULL, weights_sha256 TEXT NOT NULL, calibrations TEXT NOT NULL
+        ) STRICT;
+        CREATE TABLE samples (
+            slide INTEGER PRIMARY KEY, planned INTEGER NOT NULL, columns TEXT NOT NULL, closed_utc REAL
+        ) STRICT;
+        CREATE TABLE fields (
+            slide INTEGER NOT NULL REFERENCES samples, field INTEGER NOT NULL,
+            seq INTEGER NOT NULL UNIQUE REFERENCES records,
+            state TEXT NOT NULL CHECK (state IN ('recorded', 'skipped')), sample TEXT NOT NULL,
+            attempts INTEGER NOT NULL, reason TEXT,
+            x_um REAL, y_um REAL, first_z_um REAL, step_um REAL, polarizations TEXT, shape_czyx TEXT,
+            exposed_utc REAL, exposed_monotonic_s REAL, seconds TEXT, focus_z_um REAL, focus_at_edge INTEGER,
+            focus_contrast REAL, raw_bytes INTEGER NOT NULL,
+            PRIMARY KEY (slide, field)
+        ) STRICT;
+        CREATE TABLE files (
+            name TEXT PRIMARY KEY, slide INTEGER NOT NULL, field INTEGER NOT NULL, size INTEGER NOT NULL,
+            sha256 TEXT NOT NULL,
+            FOREIGN KEY (slide, field) REFERENCES fields
+        ) STRICT;
+        CREATE TABLE objects (
+            slide INTEGER NOT NULL, field INTEGER NOT NULL, number INTEGER NOT NULL, series INTEGER NOT NULL,
+            class_name TEXT NOT NULL, score REAL NOT NULL, below_threshold INTEGER NOT NULL,
+            box_x0 INTEGER NOT NULL, box_y0 INTEGER NOT NULL, box_x1 INTEGER NOT NULL, box_y1 INTEGER NOT NULL,
+            crop_box_x0 INTEGER NOT NULL, crop_box_y0 INTEGER NOT NULL, crop_box_x1 INTEGER NOT NULL,
+            crop_box_y1 INTEGER NOT NULL,
+            x_um REAL NOT NULL, y_um REAL NOT NULL, z_um REAL NOT NULL, best_plane REAL NOT NULL,
+            best_plane_at_edge INTEGER NOT NULL, touches_edge INTEGER NOT NULL, in_exclusive_tile INTEGER NOT NULL,
+            PRIMARY KEY (slide, field, number), FOREIGN KEY (slide, field) REFERENCES fields
+        ) STRICT;
+        CREATE TABLE events (
+            seq INTEGER PRIMARY KEY REFERENCES records, utc REAL NOT NULL, monotonic_s REAL NOT NULL,
+            level TEXT NOT NULL, name TEXT NOT NULL, message TEXT NOT NULL, slide INTEGER, field INTEGER
+        ) STRICT;
+    """,
+)
+
+_CORNERS = ("x0", "y0", "x1", "y1")
+
+
+class Catalog:
+    """What a dataset holds. A record stands in it only once its files lie durably in the dataset."""
+
+    def __init__(self, folder: Path) -> None:
+        path = folder / CATALOG
+        if not path.exists():
+            create(path, FORMAT)
+        self._database = connect(path, FORMAT)
+
+    def night(self) -> str | None:
+        """Name the night the dataset is bound to; None until its first record."""
+        row = self._database.execute("SELECT night FROM night").fetchone()
+        return None if row is None else str(row[0])
+
+    def last_seq(self) -> int:
+        """Give the number of the last record; 0 for none."""
+        return int(self._database.execute("SELECT coalesce(max(seq), 0) FROM records").fetchone()[0])
+
+    def body(self, seq: int) -> bytes | None:
+        """Give the bytes of a record, or None."""
+        row = self._database.execute("SELECT body FROM records WHERE seq = ?", (seq,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def digest(self) -> str | None:
+        """Hex sha256 of the last record's bytes, or None."""
+        body = self.body(self.last_seq())
+        return None if body is None else hashlib.sha256(body).hexdigest()
+
+    def planned(self) -> dict[int, int]:
+        """Fields planned on each slide."""
+        return dict(self._database.execute("SELECT slide, planned FROM samples"))
+
+    def field_seq(self, slide: int, field: int) -> int | None:
+        """Give the number of the record that recorded or skipped a field, or None."""
+        row = self._database.execute("SELECT seq FROM fields WHERE slide = ? AND field = ?", (slide, field)).fetchone()
+        return None if row is None else int(row[0])
+
+    def closed(self, slide: int) -> bool:
+        """Whether a slide is closed."""
+        row = self._database.execute("SELECT closed_utc FROM samples WHERE slide = ?", (slide,)).fetchone()
+        return row is not None and row[0] is not None
+
+    def night_closed(self) -> bool:
+        """Whether the night is complete."""
+        return self._database.execute("SELECT 1 FROM night WHERE closed_utc IS NOT NULL").fetchone() is not None
+
+    def commit(self, seq: int, body: bytes) -> None:
+        """Store record `seq` and what it says, durably."""
+        record = decode(body)
+        with transaction(self._database) as database:
+            database.execute("INSERT INTO records VALUES (?, ?, ?)", (seq, record.__struct_config__.tag, body))
+            _store(database, seq, record)
+
+    @property
+    def database(self) -> sqlite3.Connection:
+        """The connection, for reading."""
+        return self._database
+
+    def close(self) -> None:
+        """Let go of the file; may be called again."""
+        self._database.close()
+
+
+def object_columns(row: ObjectRow) -> dict[str, int | float | str]:
+    """Spread an object's numbers over columns; a box becomes four of them, `box_x0` to `box_y1`."""
+    columns: dict[str, int | float | str] = {}
+    for name, value in msgspec.structs.asdict(row).items():
+        if isinstance(value, tuple):
+            columns |= {f"{name}_{corner}": part for corner, part in zip(_CORNERS, value, strict=True)}
+        else:
+            columns[name] = value
+    return columns
+
+
+def _store(database: sqlite3.Connection, seq: int, record: AnyRecord) -> None:
+    match record:
+        case NightStarted():
+            _store_night(database, record)
+        case FieldSecured():
+            _store_field(database, seq, record)
+        case FieldSkipped():
+            columns: dict[str, object] = {"slide": record.slide, "field": record.field, "seq": seq, "state": "skipped"}
+            given = {"sample": record.sample, "attempts": record.attempts, "reason": record.reason, "raw_bytes": 0}
+            _insert(database, "fields", columns | given)
+        case Event():
+            event = msgspec.structs.asdict(record)
+            _insert(database, "events", {"seq": seq} | event)
+        case SlideClosed():
+            database.execute("UPDATE samples SET closed_utc = ? WHERE slide = ?", (record.utc, record.slide))
+        case NightClosed():
+            database.execute("UPDATE night SET closed_utc = ?", (record.utc,))
+
+
+def _store_night(database: sqlite3.Connection, record: NightStarted) -> None:
+    night = {
+        "night": record.night,
+        "started_utc": record.utc,
+        "configuration": record.configuration,
+        "versions": _json(record.versions),
+        "weights_sha256": record.weights_sha256,
+        "calibrations": _json(record.calibrations),
+    }
+    _insert(database, "night", night)
+    for slide, planned in record.planned.items():
+        columns = _json(record.samples.get(slide, {}))
+        _insert(database, "samples", {"slide": slide, "planned": planned, "columns": columns})
+
+
+def _store_field(database: sqlite3.Connection, seq: int, record: FieldSecured) -> None:
+    c, z, y, x = record.shape_czyx
+    where: dict[str, object] = {"slide": record.slide, "field": record.field}
+    field = {
+        "seq": seq,
+        "state": "recorded",
+        "sample": record.sample,
+        "attempts": record.attempts,
+        "x_um": record.x_um,
+        "y_um": record.y_um,
+        "first_z_um": record.first_z_um,
+        "step_um": record.step_um,
+        "polarizations": _json(record.polarizations),
+        "shape_czyx": _json(record.shape_czyx),
+        "exposed_utc": record.exposed_utc,
+        "exposed_monotonic_s": record.exposed_monotonic_s,
+        "seconds": _json(record.seconds),
+        "focus_z_um": record.focus.z_um,
+        "focus_at_edge": record.focus.at_edge,
+        "focus_contrast": record.focus.contrast,
+        "raw_bytes": c * z * y * x * 2,
+    }
+    _insert(database, "fields", where | field)
+    for file in record.files:
+        _insert(database, "files", where | msgspec.structs.asdict(file))
+    for row in record.objects:
+        _insert(database, "objects", where | object_columns(row))
+
+
+def _insert(database: sqlite3.Connection, table: str, columns: Mapping[str, object]) -> None:
+    # Table and column names are our own words, never a peer's.
+    names, places = ", ".join(columns), ", ".join("?" * len(columns))
+    database.execute(f"INSERT INTO {table} ({names}) VALUES ({places})", tuple(columns.values()))  # noqa: S608
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

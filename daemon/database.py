@@ -1,0 +1,110 @@
+"""SQLite files that survive a power cut: created whole, committed durably, refused when they are not ours."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.durable import PART_SUFFIX, make_folder, sync_folder
+from daemon.errors import Refused
+
+BUSY_S = 30.0
+
+
+@dataclass(frozen=True)
+class Format:
+    """What a database file says of itself: the SQLite application id and user version, and its tables."""
+
+    name: str
+    application: int
+    version: int
+    schema: str
+
+
+def create(path: Path, form: Format, fill: Callable[[sqlite3.Connection], None] | None = None) -> None:
+    """Create a database that takes its name only once its tables and first rows are complete and synced.
+
+    Raises
+    ------
+    Refused
+        Something of that name is there already.
+    """
+    if path.exists():
+        raise Refused(f"{path} is there already; resume with it or choose another folder")
+    make_folder(path.parent)
+    part = path.with_name(path.name + PART_SUFFIX)
+    part.unlink(missing_ok=True)
+    with closing(sqlite3.connect(part, isolation_level=None)) as database:
+        # Nobody sees the part before it is whole, so it needs no rollback journal.
+        database.execute("PRAGMA journal_mode = OFF")
+        database.execute(f"PRAGMA application_id = {form.application}")
+        database.execute(f"PRAGMA user_version = {form.version}")
+        database.executescript(form.schema)
+        if fill is not None:
+            fill(database)
+    with part.open("r+b") as stream:
+        os.fsync(stream.fileno())
+    # A write-ahead log left by a deleted database of this name would be replayed into the new one.
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    sync_folder(path.parent)
+    part.replace(path)
+    sync_folder(path.parent)
+
+
+def connect(path: Path, form: Format, *, read_only: bool = False) -> sqlite3.Connection:
+    """Open a database of the given format; commits are durable (WAL, synchronous=FULL). One connection a thread.
+
+    Raises
+    ------
+    Refused
+        The file is missing, unreadable, not of this format or of another version.
+    """
+    if not path.is_file():
+        raise Refused(f"{path} does not exist; name a folder that holds a lamelle {form.name}")
+    mode = "ro" if read_only else "rw"
+    uri = f"{path.resolve().as_uri()}?mode={mode}"
+    database = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
+    try:
+        found = (_pragma(database, "application_id"), _pragma(database, "user_version"))
+        if found[0] != form.application:
+            raise Refused(f"{path} is not a lamelle {form.name}; name a folder that holds one")
+        if found[1] != form.version:
+            raise Refused(
+                f"{path} is a {form.name} of version {found[1]}, this program reads version {form.version}; "
+                "open it with the version of lamelle that wrote it"
+            )
+        if not read_only:
+            if database.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
+                raise Refused(f"{path} lies on a file system that cannot keep a write-ahead log; use a local disk")
+            database.execute("PRAGMA synchronous = FULL")
+            database.execute("PRAGMA foreign_keys = ON")
+    except sqlite3.DatabaseError as error:
+        database.close()
+        raise Refused(f"{path} cannot be read as a lamelle {form.name} ({error}); restore it from a copy") from error
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _pragma(database: sqlite3.Connection, name: str) -> int:
+    value: int = database.execute(f"PRAGMA {name}").fetchone()[0]
+    return value
+
+
+@contextmanager
+def transaction(database: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """One durable transaction: all of it is on the disk afterwards, or none."""
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield database
+        database.execute("COMMIT")
+    except BaseException:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        raise

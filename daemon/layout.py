@@ -1,0 +1,44 @@
+"""Where things lie in a dataset and in a spool: names of files, and which names a file of a field may have."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+CATALOG = "catalog.sqlite"
+OBJECTS_TABLE = "objects.parquet"
+INCOMING = "incoming"
+
+_FIELD_FILE = re.compile(r"slide-([1-8])/field-(\d{4,6})(?:-[a-z]+)?(?:\.[a-z]{2,8}){1,3}", re.ASCII)
+
+
+def slide_folder(slide: int) -> str:
+    """Folder of a mini-slide inside a dataset or a spool."""
+    return f"slide-{slide}"
+
+
+def field_file(slide: int, field: int, part: str = "") -> str:
+    """Name of a field's OME-TIFF inside a dataset (posix); `part` tells a second file of the field, such as "raw"."""
+    suffix = f"-{part}" if part else ""
+    return f"{slide_folder(slide)}/field-{field:04d}{suffix}.ome.tif"
+
+
+def field_of(name: str) -> tuple[int, int] | None:
+    """Slide and field that a file's name speaks of, or None for a name that no file of a field may have."""
+    match = _FIELD_FILE.fullmatch(name)
+    if match is None or name.endswith(".part"):
+        return None
+    return int(match[1]), int(match[2])
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Path of a field's file below `folder`.
+
+    Raises
+    ------
+    ValueError
+        The name is not one that `field_file` makes, so it might lead out of the folder.
+    """
+    if field_of(name) is None:
+        raise ValueError(f"{name!r} is not the name of a field's file; it must look like {field_file(1, 1)!r}")
+    return folder.joinpath(*name.split("/"))

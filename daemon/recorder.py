@@ -1,0 +1,90 @@
+"""The recorder: a process that listens for one night and keeps its dataset, here or on another computer."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import zmq
+
+from daemon import crashpoints, wire
+from daemon.config import CurveKeys
+from daemon.durable import make_folder
+from daemon.endpoints import KnownClients, check_endpoint, secure
+from daemon.errors import Refused
+from daemon.reception import Reception
+
+LOCK = "recorder.lock"
+_STOP_POLL_MS = 100
+
+_log = logging.getLogger(__name__)
+
+
+def run_recorder(
+    listen: str,
+    into: Path,
+    keys: CurveKeys | None,
+    ready: Callable[[str], None],
+    stop: threading.Event,
+    run: Path | None = None,
+) -> None:
+    """Record one night into the folder `into` until `stop` is set.
+
+    Parameters
+    ----------
+    listen : endpoint to bind; `tcp://127.0.0.1:*` takes a free port.
+    keys : CURVE keys, needed unless `listen` is loopback.
+    ready : called once with the endpoint that is bound.
+    run : run folder of the night on this computer, whose processes a rehearsal may kill; None elsewhere.
+
+    Raises
+    ------
+    Refused
+        The endpoint may not be used or is taken, or `into` is in use by another recorder or holds something else.
+    """
+    check_endpoint(listen, keys)
+    if run is not None:
+        crashpoints.arm(run)
+    make_folder(into)
+    with (
+        _only_recorder_of(into),
+        closing(Reception(into)) as reception,
+        zmq.Context() as context,
+        KnownClients(context, keys),
+        context.socket(zmq.ROUTER) as socket,
+    ):
+        socket.linger = 0
+        socket.setsockopt(zmq.MAXMSGSIZE, wire.MAX_PAYLOAD_BYTES)
+        socket.ipv6 = "[" in listen
+        secure(socket, keys, "server")
+        try:
+            socket.bind(listen)
+        except zmq.ZMQError as error:
+            raise Refused(f"cannot listen at {listen!r} ({error}); choose another endpoint") from error
+        endpoint = socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
+        _log.info("recording into %s, listening at %s", into, endpoint)
+        ready(endpoint)
+        while not stop.is_set():
+            if socket.poll(_STOP_POLL_MS):
+                _answer(socket, reception)
+
+
+def _answer(socket: zmq.Socket[bytes], reception: Reception) -> None:
+    peer, *frames = socket.recv_multipart()
+    for answer in reception.handle(peer, frames):
+        socket.send_multipart([peer, *wire.encode(answer)])
+
+
+@contextmanager
+def _only_recorder_of(into: Path) -> Iterator[None]:
+    """Hold a lock that the operating system lets go of when the process ends, however it ends."""
+    with closing(sqlite3.connect(into / LOCK, timeout=0, isolation_level=None)) as lock:
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            raise Refused(f"{into} is in use by another recorder ({error}); stop it or record elsewhere") from error
+        yield
