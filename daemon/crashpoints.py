@@ -2,8 +2,8 @@
 
 Armed by the environment variable `LAMELLE_CRASH`, `point|occurrence|victims`: when the calling process reaches
 `point` for the nth time, every process whose role stands among the comma-separated victims (`self`, a role of
-`processes.json` in the run folder, or `all`) is killed without a chance to clean up. Unarmed, a
-point costs one comparison.
+`processes.json` in the run folder, or `all`) is killed without a chance to clean up. Unarmed, a point costs one
+comparison.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-import msgspec
 import psutil
+
+from daemon.processes import read_processes
 
 Point = Literal[
     "mid exposure",
@@ -29,7 +30,6 @@ Point = Literal[
 ]
 POINTS: tuple[Point, ...] = get_args(Point)
 VARIABLE = "LAMELLE_CRASH"
-PROCESSES_FILE = "processes.json"
 
 
 @dataclass
@@ -65,12 +65,9 @@ def reach(point: Point) -> None:
 
 
 def _kill(armed: _Armed) -> None:
-    roles: dict[str, int] = msgspec.json.decode((armed.run / PROCESSES_FILE).read_bytes(), type=dict[str, int])
-    wanted = set(roles) if "all" in armed.victims else set(armed.victims)
-    pids = {pid for role, pid in roles.items() if role in wanted}
-    own = os.getpid()
-    for pid in pids - {own}:
+    roles = {"self": os.getpid()} | {role: running.pid for role, running in read_processes(armed.run).items()}
+    victims = set(roles) if "all" in armed.victims else set(armed.victims)
+    pids = {pid for role, pid in roles.items() if role in victims}
+    for pid in sorted(pids, key=lambda pid: pid == os.getpid()):
         if psutil.pid_exists(pid):
             psutil.Process(pid).kill()
-    if own in pids or "self" in armed.victims or "all" in armed.victims:
-        psutil.Process(own).kill()

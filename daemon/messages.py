@@ -1,0 +1,197 @@
+"""What the supervisor and its children say to each other: msgpack over pipes, one reply to every request."""
+
+from __future__ import annotations
+
+import msgspec
+
+from daemon.records import FileEntry, FocusResult, ObjectRow
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Base of all messages."""
+
+
+class SweepOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """A z sweep: planes upwards from `first_z_um`, once for every polarization, `channels` being their place along C."""
+
+    first_z_um: float
+    step_um: float
+    planes: int
+    polarizations: tuple[str, ...]
+    channels: tuple[int, ...]
+
+
+# To the microscope ---------------------------------------------------------------------------------------------------
+
+
+class OpenSlide(Message, frozen=True, kw_only=True):
+    """Enforce the z window of this mini-slide from now on."""
+
+    slide: int
+
+
+class Expose(Message, frozen=True, kw_only=True):
+    """Move to a field and expose a sweep into a slot of the ring."""
+
+    slide: int
+    field: int
+    attempt: int
+    x_um: float
+    y_um: float
+    sweep: SweepOrder
+    slot: int
+
+
+class Light(Message, frozen=True, kw_only=True):
+    """Switch lamp and shutter."""
+
+    on: bool
+
+
+class Withdraw(Message, frozen=True, kw_only=True):
+    """Withdraw the objective."""
+
+
+class Close(Message, frozen=True, kw_only=True):
+    """Make safe, let go, and end."""
+
+
+# From the microscope -------------------------------------------------------------------------------------------------
+
+
+class MicroscopeReady(Message, frozen=True, kw_only=True):
+    """The hardware is loaded, checked and safe."""
+
+    backend: str
+    camera: str
+    versions: dict[str, str]
+
+
+class FrameLanded(Message, frozen=True, kw_only=True):
+    """A plane is in the ring. Also what the analysis is told."""
+
+    slot: int
+    c: int
+    z: int
+
+
+class Exposed(Message, frozen=True, kw_only=True):
+    """A sweep is complete."""
+
+    utc: float
+    monotonic_s: float
+    seconds: dict[str, float]
+
+
+class Done(Message, frozen=True, kw_only=True):
+    """A request was carried out."""
+
+
+class Failed(Message, frozen=True, kw_only=True):
+    """A request failed. `kind` names the error's class; `again` says whether the same request may be made again."""
+
+    kind: str
+    message: str
+    again: bool
+
+
+# To the analysis -----------------------------------------------------------------------------------------------------
+
+
+class StackBegins(Message, frozen=True, kw_only=True):
+    """Planes of a new stack will be announced for this slot; what was announced before is void."""
+
+    slot: int
+
+
+class Finish(Message, frozen=True, kw_only=True):
+    """All planes have landed: analyse, write the field's files into the spool, and answer."""
+
+    slot: int
+    slide: int
+    field: int
+    sample: str
+    x_um: float
+    y_um: float
+    tile_um: tuple[float, float, float, float]
+    first_z_um: float
+    exposed_utc: float
+    keep_raw: bool
+
+
+class MeasureSharpness(Message, frozen=True, kw_only=True):
+    """Sharpness of the first planes of a slot's first channel, for the focus search."""
+
+    slot: int
+    planes: int
+
+
+# From the analysis ---------------------------------------------------------------------------------------------------
+
+
+class AnalysisReady(Message, frozen=True, kw_only=True):
+    """The detector is loaded and warm."""
+
+    weights_sha256: str
+    versions: dict[str, str]
+
+
+class Analysed(Message, frozen=True, kw_only=True):
+    """A field is analysed and its files are durable in the spool. `overview` is a JPEG."""
+
+    slot: int
+    focus: FocusResult
+    objects: tuple[ObjectRow, ...]
+    files: tuple[FileEntry, ...]
+    seconds: dict[str, float]
+    overview: bytes
+
+
+class Sharpness(Message, frozen=True, kw_only=True):
+    """One number a plane, larger is sharper."""
+
+    values: tuple[float, ...]
+
+
+# Recorder ------------------------------------------------------------------------------------------------------------
+
+
+class RecorderReady(Message, frozen=True, kw_only=True):
+    """The recorder listens at this endpoint."""
+
+    endpoint: str
+
+
+AnyMessage = (
+    OpenSlide
+    | Expose
+    | Light
+    | Withdraw
+    | Close
+    | MicroscopeReady
+    | FrameLanded
+    | Exposed
+    | Done
+    | Failed
+    | StackBegins
+    | Finish
+    | MeasureSharpness
+    | AnalysisReady
+    | Analysed
+    | Sharpness
+    | RecorderReady
+)
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(AnyMessage)
+
+
+def encode(message: AnyMessage) -> bytes:
+    """Msgpack bytes of a message."""
+    return _encoder.encode(message)
+
+
+def decode(body: bytes) -> AnyMessage:
+    """Message of msgpack bytes; raises `msgspec.ValidationError` for anything else."""
+    message: AnyMessage = _decoder.decode(body)
+    return message
