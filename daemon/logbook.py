@@ -14,8 +14,8 @@ import os
 import sys
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -77,21 +77,55 @@ class Logbook:
         self._handler.close()
 
 
-class _Handler(RotatingFileHandler):
-    """A full disk costs log lines, never the night: they are counted, and the next line written tells how many."""
+class _Handler(logging.Handler):
+    """Unbuffered and rotating. A full disk costs log lines, never the night: the next line written tells how many."""
 
     def __init__(self, path: Path, max_bytes: int, kept: int) -> None:
-        super().__init__(path, maxBytes=max_bytes, backupCount=kept, encoding="utf-8", errors="backslashreplace")
-        self.lost = 0
+        super().__init__()
+        self._path = path
+        self._max_bytes = max_bytes
+        self._kept = kept
+        self._lost = 0
+        self._file = path.open("ab", buffering=0)
 
     def emit(self, record: logging.LogRecord) -> None:
-        if self.lost:
-            record.lost_lines = self.lost
-            self.lost = 0
-        super().emit(record)
+        if self._lost:
+            record.lost_lines = self._lost
+        try:
+            line = self.format(record).encode("utf-8", "backslashreplace") + b"\n"
+            self._write(line)
+        except OSError:
+            self._lost += 1
+        except (TypeError, ValueError):
+            self.handleError(record)
+        else:
+            self._lost = 0
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name is logging's
-        self.lost = getattr(record, "lost_lines", 0) + 1
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+    def _write(self, line: bytes) -> None:
+        if self._file.tell() + len(line) > self._max_bytes and self._file.tell() > 0:
+            self._rotate()
+        if self._lost:
+            _end_torn_line(self._path)
+        written = self._file.write(line)
+        if written != len(line):
+            raise OSError(f"{written} of {len(line)} bytes were written")
+
+    def _rotate(self) -> None:
+        self._file.close()
+        # Where the file cannot be renamed (Windows, while somebody reads it) it grows until it can.
+        with suppress(OSError):
+            for number in range(self._kept - 1, 0, -1):
+                if self._older(number).exists():
+                    self._older(number).replace(self._older(number + 1))
+            self._path.replace(self._older(1))
+        self._file = self._path.open("ab", buffering=0)
+
+    def _older(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{number}")
 
 
 class _JsonLine(logging.Formatter):
@@ -118,7 +152,7 @@ class _JsonLine(logging.Formatter):
 
 def _end_torn_line(path: Path) -> None:
     """End the line that a killed process left unfinished, so that the next one stands on its own."""
-    if not path.exists() or path.stat().st_size == 0:
+    if not path.is_file() or path.stat().st_size == 0:
         return
     with path.open("r+b") as stream:
         stream.seek(-1, os.SEEK_END)
