@@ -11,6 +11,7 @@ import msgspec
 
 from daemon.database import Format, connect, create, transaction
 from daemon.layout import CATALOG
+from daemon.objects_table import OBJECT_COLUMNS, object_values
 from daemon.records import (
     AnyRecord,
     Event,
@@ -18,19 +19,20 @@ from daemon.records import (
     FieldSkipped,
     NightClosed,
     NightStarted,
-    ObjectRow,
     SlideClosed,
     decode,
 )
+
+_OBJECT_COLUMNS = ", ".join(f"{column.name} {column.sql}" for column in OBJECT_COLUMNS)
 
 FORMAT = Format(
     name="dataset",
     application=0x4C4D4C43,
     version=1,
-    schema="""
+    schema=f"""
         CREATE TABLE records (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, body BLOB NOT NULL) STRICT;
         CREATE TABLE night (
-            night TEXT PRIMARY KEY, started_utc REAL NOT NULL, closed_utc REAL, configuration TEXT NOT NULL,
+            night TEXT PRIMARY KEY, started_utc REAL, closed_utc REAL, configuration TEXT NOT NULL,
             versions TEXT NOT NULL, weights_sha256 TEXT NOT NULL, calibrations TEXT NOT NULL
         ) STRICT;
         CREATE TABLE samples (
@@ -52,23 +54,15 @@ FORMAT = Format(
             FOREIGN KEY (slide, field) REFERENCES fields
         ) STRICT;
         CREATE TABLE objects (
-            slide INTEGER NOT NULL, field INTEGER NOT NULL, number INTEGER NOT NULL, series INTEGER NOT NULL,
-            class_name TEXT NOT NULL, score REAL NOT NULL, below_threshold INTEGER NOT NULL,
-            box_x0 INTEGER NOT NULL, box_y0 INTEGER NOT NULL, box_x1 INTEGER NOT NULL, box_y1 INTEGER NOT NULL,
-            crop_box_x0 INTEGER NOT NULL, crop_box_y0 INTEGER NOT NULL, crop_box_x1 INTEGER NOT NULL,
-            crop_box_y1 INTEGER NOT NULL,
-            x_um REAL NOT NULL, y_um REAL NOT NULL, z_um REAL NOT NULL, best_plane REAL NOT NULL,
-            best_plane_at_edge INTEGER NOT NULL, touches_edge INTEGER NOT NULL, in_exclusive_tile INTEGER NOT NULL,
+            slide INTEGER NOT NULL, field INTEGER NOT NULL, {_OBJECT_COLUMNS},
             PRIMARY KEY (slide, field, number), FOREIGN KEY (slide, field) REFERENCES fields
         ) STRICT;
         CREATE TABLE events (
-            seq INTEGER PRIMARY KEY REFERENCES records, utc REAL NOT NULL, monotonic_s REAL NOT NULL,
+            seq INTEGER PRIMARY KEY REFERENCES records, utc REAL, monotonic_s REAL,
             level TEXT NOT NULL, name TEXT NOT NULL, message TEXT NOT NULL, slide INTEGER, field INTEGER
         ) STRICT;
     """,
 )
-
-_CORNERS = ("x0", "y0", "x1", "y1")
 
 
 class Catalog:
@@ -134,17 +128,6 @@ class Catalog:
         self._database.close()
 
 
-def object_columns(row: ObjectRow) -> dict[str, int | float | str]:
-    """Spread an object's numbers over columns; a box becomes four of them, `box_x0` to `box_y1`."""
-    columns: dict[str, int | float | str] = {}
-    for name, value in msgspec.structs.asdict(row).items():
-        if isinstance(value, tuple):
-            columns |= {f"{name}_{corner}": part for corner, part in zip(_CORNERS, value, strict=True)}
-        else:
-            columns[name] = value
-    return columns
-
-
 def _store(database: sqlite3.Connection, seq: int, record: AnyRecord) -> None:
     match record:
         case NightStarted():
@@ -205,7 +188,7 @@ def _store_field(database: sqlite3.Connection, seq: int, record: FieldSecured) -
     for file in record.files:
         _insert(database, "files", where | msgspec.structs.asdict(file))
     for row in record.objects:
-        _insert(database, "objects", where | object_columns(row))
+        _insert(database, "objects", where | object_values(row))
 
 
 def _insert(database: sqlite3.Connection, table: str, columns: Mapping[str, object]) -> None:

@@ -66,8 +66,13 @@ def connect(path: Path, form: Format, *, read_only: bool = False) -> sqlite3.Con
     """
     if not path.is_file():
         raise Refused(f"{path} does not exist; name a folder that holds a lamelle {form.name}")
-    mode = "ro" if read_only else "rw"
-    uri = f"{path.resolve().as_uri()}?mode={mode}"
+    mode = "mode=ro" if read_only else "mode=rw"
+    if read_only and not os.access(path.parent, os.W_OK):
+        # On read-only media SQLite can keep no index of the write-ahead log, so there must not be one.
+        if path.with_name(path.name + "-wal").exists():
+            raise Refused(f"{path} was not closed in good order; copy its folder to where it may be written")
+        mode = "immutable=1"
+    uri = f"{path.resolve().as_uri()}?{mode}"
     database = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
     try:
         found = (_pragma(database, "application_id"), _pragma(database, "user_version"))

@@ -1,49 +1,177 @@
-"""A dataset as its readers see it, and the table of objects of each closed slide."""
+"""A dataset as its readers see it: what is really there, and whether it is whole."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
 import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from daemon.durable import make_folder, replacing
-from daemon.layout import OBJECTS_TABLE, slide_folder
+from daemon.catalog import FORMAT
+from daemon.database import connect
+from daemon.durable import PART_SUFFIX, sha256_of
+from daemon.layout import CATALOG, field_of
+from daemon.objects_table import read_objects
+from daemon.records import AnyRecord, Event, FieldSecured, FieldSkipped, FileEntry, NightStarted, decode
 
-_FLAGS = ("below_threshold", "best_plane_at_edge", "touches_edge", "in_exclusive_tile")
-
-_OBJECTS = """
-    SELECT night.night, fields.sample, objects.*, fields.x_um AS field_x_um, fields.y_um AS field_y_um,
-           fields.first_z_um AS field_first_z_um, fields.step_um AS field_step_um,
-           fields.polarizations AS field_polarizations, fields.shape_czyx AS field_shape_czyx,
-           fields.exposed_utc AS field_exposed_utc, fields.focus_z_um AS field_focus_z_um, night.weights_sha256,
-           (SELECT name FROM files WHERE files.slide = objects.slide AND files.field = objects.field
-            ORDER BY name LIMIT 1) AS file
-    FROM objects JOIN fields USING (slide, field), night
-    WHERE objects.slide = ? ORDER BY objects.field, objects.number
-"""
+RUN_DATASET = "dataset"
 
 
-def read_objects(database: sqlite3.Connection, slide: int) -> pa.Table:
-    """Objects of a slide with their field's provenance and the columns of their sample (`sample_*`)."""
-    cursor = database.execute(_OBJECTS, (slide,))
-    names = [column[0] for column in cursor.description]
-    rows = cursor.fetchall()
-    columns = {name: [row[index] for row in rows] for index, name in enumerate(names)}
-    (given,) = database.execute("SELECT columns FROM samples WHERE slide = ?", (slide,)).fetchone()
-    arrays = {name: pa.array(values) for name, values in columns.items()}
-    for name in _FLAGS:
-        arrays[name] = arrays[name].cast(pa.bool_())
-    for name, value in msgspec.json.decode(given, type=dict[str, str]).items():
-        arrays[f"sample_{name}"] = pa.array([value] * len(rows), pa.string())
-    return pa.table(arrays)
+@dataclass(frozen=True)
+class SlideHeld:
+    """What a dataset holds of one mini-slide; `columns` are those of its line in the sample sheet."""
+
+    slide: int
+    columns: dict[str, str]
+    planned: int
+    recorded: int
+    skipped: int
+    closed: bool
 
 
-def write_objects_table(into: Path, database: sqlite3.Connection, slide: int) -> None:
-    """Write `slide-N/objects.parquet`, whole or not at all."""
-    folder = into / slide_folder(slide)
-    make_folder(folder)
-    with replacing(folder / OBJECTS_TABLE) as stream:
-        pq.write_table(read_objects(database, slide), stream)
+class Dataset:
+    """Reads a dataset, also while its recorder writes it. Use as a context manager or close it."""
+
+    def __init__(self, folder: Path, database: sqlite3.Connection) -> None:
+        self.folder = folder
+        self._database = database
+
+    @classmethod
+    def open(cls, folder: Path) -> Dataset:
+        """Open the dataset in `folder`, or the one inside the run folder `folder`.
+
+        Raises
+        ------
+        Refused
+            There is none, or it is of another version.
+        """
+        inner = folder / RUN_DATASET
+        if not (folder / CATALOG).exists() and (inner / CATALOG).exists():
+            folder = inner
+        return cls(folder, connect(folder / CATALOG, FORMAT, read_only=True))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the catalog; may be called again."""
+        self._database.close()
+
+    def path(self, file: FileEntry) -> Path:
+        """Tell where a field's file lies."""
+        return self.folder.joinpath(*file.name.split("/"))
+
+    def records(self) -> Iterator[tuple[int, AnyRecord]]:
+        """Give every record with its number, in order."""
+        for seq, body in self._database.execute("SELECT seq, body FROM records ORDER BY seq"):
+            yield seq, decode(body)
+
+    def night(self) -> NightStarted | None:
+        """Give the record the night began with; None for a dataset that holds nothing yet."""
+        first = next(self.records(), None)
+        return first[1] if first is not None and isinstance(first[1], NightStarted) else None
+
+    def slides(self) -> list[SlideHeld]:
+        """List the mini-slides of the plan and what is held of each."""
+        rows = self._database.execute(
+            "SELECT slide, columns, planned, count(state) FILTER (WHERE state = 'recorded'),"
+            " count(state) FILTER (WHERE state = 'skipped'), closed_utc IS NOT NULL"
+            " FROM samples LEFT JOIN fields USING (slide) GROUP BY slide ORDER BY slide"
+        )
+        return [
+            SlideHeld(
+                slide, msgspec.json.decode(columns, type=dict[str, str]), planned, recorded, skipped, bool(closed)
+            )
+            for slide, columns, planned, recorded, skipped, closed in rows
+        ]
+
+    def fields(self, slide: int | None = None) -> list[FieldSecured | FieldSkipped]:
+        """List the fields recorded or skipped, by slide and number."""
+        rows = self._database.execute(
+            "SELECT body FROM fields JOIN records USING (seq) WHERE slide = coalesce(?, slide) ORDER BY slide, field",
+            (slide,),
+        )
+        records = (decode(body) for (body,) in rows)
+        return [record for record in records if isinstance(record, FieldSecured | FieldSkipped)]
+
+    def objects(self, slide: int | None = None) -> pa.Table:
+        """Give the objects of a slide, or of all, with their field's provenance and their sample's columns."""
+        slides = [held.slide for held in self.slides()] if slide is None else [slide]
+        return pa.concat_tables([read_objects(self._database, each) for each in slides], promote_options="default")
+
+    def events(self) -> list[Event]:
+        """List everything a person should know of the night, in order."""
+        return [record for _, record in self.records() if isinstance(record, Event)]
+
+    def summary(self) -> dict[str, Any]:
+        """Count what is there; nothing is taken for granted.
+
+        `gaps`: numbers missing in the sequence of records, planned fields passed over (all that are missing, once the
+        night is closed), and listed files that are missing or have another size. `duplicates`: fields recorded or
+        skipped twice, and further files of a recorded field that no record lists.
+        """
+        slides, fields = self.slides(), self.fields()
+        recorded = [field for field in fields if isinstance(field, FieldSecured)]
+        planned = sum(held.planned for held in slides)
+        (objects,) = self._database.execute("SELECT count(*) FROM objects").fetchone()
+        (raw,) = self._database.execute("SELECT coalesce(sum(raw_bytes), 0) FROM fields").fetchone()
+        closed = self._database.execute("SELECT 1 FROM night WHERE closed_utc IS NOT NULL").fetchone() is not None
+        sizes = {name: path.stat().st_size for name, path in self._files_there().items()}
+        listed = {file.name: file for field in recorded for file in field.files}
+        gaps = self._missing_numbers() + self._passed_over(closed)
+        gaps += sum(sizes.get(name) != file.size for name, file in listed.items())
+        duplicates = self._repeated() + len(self._surplus(sizes.keys() - listed.keys(), recorded))
+        return {
+            "slides": sum(held.recorded + held.skipped > 0 for held in slides),
+            "fields": {"planned": planned, "recorded": len(recorded), "skipped": len(fields) - len(recorded)},
+            "gaps": gaps,
+            "duplicates": duplicates,
+            "objects": objects,
+            "bytes": {"raw": raw, "recorded": sum(sizes[name] for name in listed if name in sizes)},
+            "complete": closed and gaps == 0 and duplicates == 0 and len(fields) == planned,
+        }
+
+    def verify(self) -> list[str]:
+        """Read every file and compare its sha256 with its record's; returns the names of those that differ."""
+        there = self._files_there()
+        listed = [file for field in self.fields() if isinstance(field, FieldSecured) for file in field.files]
+        return [file.name for file in listed if file.name not in there or sha256_of(there[file.name]) != file.sha256]
+
+    def _files_there(self) -> dict[str, Path]:
+        paths = ((path.relative_to(self.folder).as_posix(), path) for path in self.folder.glob("slide-*/*"))
+        return {name: path for name, path in paths if field_of(name) is not None and not name.endswith(PART_SUFFIX)}
+
+    def _missing_numbers(self) -> int:
+        count, last = self._database.execute("SELECT count(*), coalesce(max(seq), 0) FROM records").fetchone()
+        return int(last - count)
+
+    def _passed_over(self, night_closed: bool) -> int:
+        """Count planned fields that are missing though a later one, the end of their slide or of the night is there."""
+        passed = 0
+        for held in self.slides():
+            there = {field.field for field in self.fields(held.slide)}
+            end = held.planned if held.closed or night_closed else max(there, default=0)
+            passed += len(set(range(1, end + 1)) - there)
+        return passed
+
+    def _repeated(self) -> int:
+        places = Counter(
+            (record.slide, record.field)
+            for _, record in self.records()
+            if isinstance(record, FieldSecured | FieldSkipped)
+        )
+        return sum(count - 1 for count in places.values())
+
+    @staticmethod
+    def _surplus(unlisted: set[str], recorded: list[FieldSecured]) -> set[str]:
+        places = {(field.slide, field.field) for field in recorded}
+        return {name for name in unlisted if field_of(name) in places}

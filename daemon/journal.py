@@ -9,6 +9,7 @@ import msgspec
 
 from daemon.database import Format, connect, create, transaction
 from daemon.errors import JournalDamaged
+from daemon.layout import field_file, field_of
 from daemon.records import (
     AnyRecord,
     Event,
@@ -49,6 +50,7 @@ class Journal:
     def __init__(self, path: Path, database: sqlite3.Connection) -> None:
         self.path = path
         self._database = database
+        self._planned: dict[int, int] = {}
 
     @classmethod
     def create(cls, path: Path, started: NightStarted) -> Journal:
@@ -70,6 +72,7 @@ class Journal:
         journal = cls(path, connect(path, _FORMAT))
         try:
             journal._verify()
+            journal._planned = journal.started().planned
         except BaseException:
             journal.close()
             raise
@@ -98,8 +101,23 @@ class Journal:
             if self.night_closed():
                 raise JournalDamaged(f"{self.path} belongs to a closed night and takes no more records")
             for record in records:
+                self._admit(record)
                 _insert(database, record)
         return self.last_seq()
+
+    def _admit(self, record: AnyRecord) -> None:
+        """Refuse what no recorder could take, as long as something can be done about it."""
+        if not isinstance(record, FieldSecured | FieldSkipped):
+            return
+        place = (record.slide, record.field)
+        if not 1 <= record.field <= self._planned.get(record.slide, 0):
+            raise ValueError(f"slide {record.slide} field {record.field} is not planned")
+        if isinstance(record, FieldSecured):
+            strangers = [file.name for file in record.files if field_of(file.name) != place or file.size < 1]
+            if strangers:
+                raise ValueError(
+                    f"{strangers} are empty or not named as files of {place} are, such as {field_file(*place)}"
+                )
 
     def last_seq(self) -> int:
         """Give the number of the last record."""

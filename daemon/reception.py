@@ -16,10 +16,10 @@ import msgspec
 
 from daemon import crashpoints, wire
 from daemon.catalog import Catalog
-from daemon.dataset import write_objects_table
 from daemon.durable import PART_SUFFIX, make_folder, sha256_of, sync_folder
 from daemon.errors import ProtocolViolation
 from daemon.layout import INCOMING, field_of, inside
+from daemon.objects_table import write_objects_table
 from daemon.records import (
     AnyRecord,
     FieldSecured,
@@ -113,8 +113,6 @@ class Reception:
             return [self._refusal(message.session, "no session", "the session is over; say hello", retry=True)]
         if isinstance(message, wire.Beat):
             return [wire.Beat(session=session.number)]
-        if session.received >= session.limit:
-            raise ProtocolViolation(f"{session.received} payload bytes came on a credit of {session.limit}")
         if isinstance(message, wire.RecordFollows):
             answers = self._take_record(session, message.seq, payload)
         else:

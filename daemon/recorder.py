@@ -20,6 +20,8 @@ from daemon.reception import Reception
 
 LOCK = "recorder.lock"
 _STOP_POLL_MS = 100
+_QUEUED_MESSAGES = 8
+"""What a peer sends beyond its credit stays with it, once so many messages of one wait here."""
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ def run_recorder(
     ):
         socket.linger = 0
         socket.setsockopt(zmq.MAXMSGSIZE, wire.MAX_PAYLOAD_BYTES)
+        socket.rcvhwm = _QUEUED_MESSAGES
         socket.ipv6 = "[" in listen
         secure(socket, keys, "server")
         try:

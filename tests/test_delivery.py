@@ -1,36 +1,246 @@
 from __future__ import annotations
 
-from contextlib import closing
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from daemon.durable import sha256_of
+import psutil
+import pytest
+
+from daemon.crashpoints import VARIABLE
+from daemon.dataset import Dataset
+from daemon.delivery import Pace
 from daemon.journal import Journal
+from daemon.layout import field_file
+from daemon.records import FieldSecured
 from daemon.sender import Sender
 from daemon.spool import Spool
 from tests import small_night as night
 
+QUICK = Pace(beat_s=0.05, lost_s=0.5, retry_s=0.05)
+
+
+class Desk:
+    """The night's side: a journal, a spool, a sender and what it told."""
+
+    def __init__(self, folder: Path, endpoint: str, name: str = "2026-11-21 A", fields: int = 3) -> None:
+        self.told: list[str] = []
+        self.fields = fields
+        self.spool = Spool(folder / "spool", 10**9)
+        path = folder / "journal.sqlite"
+        started = night.started(name, fields=fields)
+        self.journal = Journal.open(path) if path.exists() else Journal.create(path, started)
+        self.sender = self._sender(endpoint)
+        self.sender.start()
+
+    def _sender(self, endpoint: str) -> Sender:
+        return Sender(
+            self.journal.path,
+            self.spool,
+            endpoint,
+            tell=lambda _level, name, _message: self.told.append(name),
+            chunk_bytes=16_384,
+            credit_bytes=50_000,
+            pace=QUICK,
+        )
+
+    def secure(self, slide: int, field: int, size: int = 40_000, raw: int = 0) -> FieldSecured:
+        record = night.secure(self.journal, self.spool, slide, field, size, raw)
+        self.sender.wake()
+        return record
+
+    def secure_all(self) -> None:
+        for slide in (1, 2):
+            for field in range(1, self.fields + 1):
+                self.secure(slide, field, raw=100_000 if field == 2 else 0)
+        self.journal.append(night.event(), *night.closing_records(fields=self.fields))
+        self.sender.wake()
+
+    def drain(self) -> None:
+        night.until(lambda: self.sender.status().acknowledged_seq == self.journal.last_seq(), "delivery")
+
+
+@contextmanager
+def desk(folder: Path, endpoint: str, name: str = "2026-11-21 A") -> Iterator[Desk]:
+    working = Desk(folder, endpoint, name)
+    try:
+        yield working
+    finally:
+        working.sender.stop(0)
+        working.journal.close()
+
+
+def assert_whole(folder: Path, working: Desk) -> None:
+    """Every field of the journal exactly once, with the right bytes; nothing begun left over; the spool empty."""
+    with Dataset.open(folder) as dataset:
+        expected = [record for slide in (1, 2) for record in working.journal.slide_fields(slide)]
+        assert dataset.fields() == expected
+        assert dataset.verify() == []
+        summary = dataset.summary()
+        assert (summary["gaps"], summary["duplicates"], summary["complete"]) == (0, 0, True)
+    assert list((folder / "incoming").iterdir()) == []
+    assert working.spool.used_bytes() == 0
+
+
+def free_endpoint() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+
 
 def test_a_night_reaches_the_recorder_whole_and_leaves_the_spool_empty(tmp_path: Path) -> None:
-    told: list[tuple[str, str, str]] = []
-    spool = Spool(tmp_path / "spool", 10**9)
-    with (
-        closing(Journal.create(tmp_path / "journal.sqlite", night.started())) as journal,
-        night.recorder_thread(tmp_path / "dataset") as endpoint,
-    ):
-        sender = Sender(journal.path, spool, endpoint, tell=lambda *words: told.append(words), chunk_bytes=16_384)
-        sender.start()
-        records = []
-        for slide in (1, 2):
+    with night.recorder_thread(tmp_path / "dataset") as endpoint, desk(tmp_path, endpoint) as working:
+        working.secure_all()
+        working.drain()
+        assert_whole(tmp_path / "dataset", working)
+        status = working.sender.status()
+        assert (status.connected, status.backlog_records, status.refused, status.waiting) == (True, 0, None, None)
+        assert working.told == []
+
+
+def test_a_recorder_that_comes_late_gets_everything(tmp_path: Path) -> None:
+    endpoint = free_endpoint()
+    with desk(tmp_path, endpoint) as working:
+        working.secure_all()
+        night.until(lambda: "recorder away" in working.told, "telling that nobody is there")
+        assert not working.sender.status().connected
+        assert working.sender.status().backlog_records == working.journal.last_seq()
+        assert working.spool.used_bytes() == 6 * 40_000 + 2 * 100_000
+        with night.recorder_thread(tmp_path / "dataset", endpoint):
+            working.drain()
+            assert working.told == ["recorder away", "delivery goes on"]
+            assert_whole(tmp_path / "dataset", working)
+
+
+def test_a_suspended_recorder_is_told_and_delivery_goes_on_by_itself(tmp_path: Path) -> None:
+    recorder = night.RecorderProcess(tmp_path / "dataset")
+    with desk(tmp_path, recorder.endpoint) as working:
+        working.secure(1, 1)
+        working.drain()
+        suspended = psutil.Process(recorder.process.pid)
+        suspended.suspend()
+        working.secure(1, 2)
+        night.until(lambda: "recorder away" in working.told, "telling that the recorder is silent")
+        assert working.sender.status().backlog_records == 1
+        suspended.resume()
+        working.drain()
+        assert working.told[-1] == "delivery goes on"
+        assert recorder.stop() == 0
+
+
+@pytest.mark.parametrize("point", ["mid chunk", "file without catalog", "acknowledgement lost"])
+@pytest.mark.parametrize("occurrence", [1, 3])
+def test_a_recorder_killed_at_a_named_point_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str, occurrence: int
+) -> None:
+    (tmp_path / "processes.json").write_text("{}")
+    monkeypatch.setenv(VARIABLE, f"{point}|{occurrence}|self")
+    recorder = night.RecorderProcess(tmp_path / "dataset", run=tmp_path)
+    with desk(tmp_path, recorder.endpoint) as working:
+        working.secure_all()
+        recorder.process.join(night.DEADLINE_S)
+        assert recorder.process.exitcode not in (0, None)
+        assert working.journal.acknowledged() < working.journal.last_seq()
+        recorder.kill()
+        monkeypatch.delenv(VARIABLE)
+        recorder = night.RecorderProcess(tmp_path / "dataset", run=tmp_path)
+        working.sender.redirect(recorder.endpoint)
+        working.drain()
+        assert_whole(tmp_path / "dataset", working)
+        assert recorder.stop() == 0
+
+
+def test_a_sender_that_ends_in_the_middle_is_followed_by_one_that_completes(tmp_path: Path) -> None:
+    with night.recorder_thread(tmp_path / "dataset") as endpoint:
+        with desk(tmp_path, endpoint) as working:
+            working.secure(1, 1)
+            working.secure(1, 2, size=3_000_000)
+            night.until(lambda: list((tmp_path / "dataset/incoming").iterdir()) != [], "a file begun")
+        with desk(tmp_path, endpoint) as working:
+            working.spool.sweep(working.journal)
+            working.secure(1, 3)
             for field in (1, 2, 3):
-                records.append(night.secure(journal, spool, slide, field, raw=200_000 if field == 2 else 0))
-                sender.wake()
-        last = journal.append(*night.closing_records())
-        sender.wake()
-        sender.stop(night.DEADLINE_S)
-        assert sender.status().acknowledged_seq == last
-        assert sender.status().backlog_records == 0
-        for record in records:
-            for file in record.files:
-                assert sha256_of(tmp_path / "dataset" / file.name) == file.sha256
-        assert spool.used_bytes() == 0
-        assert told == []
+                working.secure(2, field)
+            working.journal.append(*night.closing_records())
+            working.drain()
+            assert_whole(tmp_path / "dataset", working)
+
+
+def test_another_night_and_another_history_of_the_same_night_are_refused_and_change_nothing(tmp_path: Path) -> None:
+    with night.recorder_thread(tmp_path / "dataset") as endpoint:
+        with desk(tmp_path / "first", endpoint) as working:
+            working.secure(1, 1)
+            working.drain()
+        held = {path: path.read_bytes() for path in (tmp_path / "dataset").glob("slide-*/*")}
+        with desk(tmp_path / "other", endpoint, name="2026-11-22 B") as working:
+            night.until(lambda: working.sender.status().refused is not None, "refusal of another night")
+            assert "holds night '2026-11-21 A', not '2026-11-22 B'" in str(working.sender.status().refused)
+        with desk(tmp_path / "twin", endpoint) as working:
+            working.secure(1, 1, size=50)
+            night.until(lambda: working.sender.status().refused is not None, "refusal of another history")
+            assert "record" in str(working.sender.status().refused)
+            assert working.sender.status().acknowledged_seq < 2
+            assert working.spool.path(field_file(1, 1)).exists()
+        assert {path: path.read_bytes() for path in (tmp_path / "dataset").glob("slide-*/*")} == held
+
+
+def test_a_damaged_spool_file_is_told_and_not_recorded(tmp_path: Path) -> None:
+    with night.recorder_thread(tmp_path / "dataset") as endpoint, desk(tmp_path, free_endpoint()) as working:
+        record = working.secure(1, 1)
+        path = working.spool.path(record.files[0].name)
+        path.write_bytes(path.read_bytes()[:-1] + b"\0")
+        working.sender.redirect(endpoint)
+        night.until(lambda: working.sender.status().refused is not None, "refusal")
+        assert "another sha256" in str(working.sender.status().refused)
+        assert not (tmp_path / "dataset" / record.files[0].name).exists()
+        path.write_bytes(night.contents(1, 1, 40_000))
+        working.drain()
+        assert working.told[-2:] == ["delivery refused", "delivery goes on"]
+
+
+def test_a_dataset_that_lost_acknowledged_records_is_refused(tmp_path: Path) -> None:
+    with night.recorder_thread(tmp_path / "dataset") as endpoint, desk(tmp_path, endpoint) as working:
+        working.secure(1, 1)
+        working.drain()
+        with night.recorder_thread(tmp_path / "empty") as elsewhere:
+            working.sender.redirect(elsewhere)
+            night.until(lambda: working.sender.status().refused is not None, "refusal")
+            assert "holds 0 records of this night and had acknowledged 2" in str(working.sender.status().refused)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 12 MB, to be filled."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    if not sys.platform.startswith("linux") or mount is None:
+        pytest.skip("a small disk to fill is mounted on Linux only")
+    mounted = subprocess.run(
+        [mount, "-t", "tmpfs", "-o", "size=12m", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"mounting a small disk needs privileges: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_is_told_and_delivery_goes_on_once_there_is_room(tmp_path: Path, small_disk: Path) -> None:
+    filler = small_disk / "filler"
+    with night.recorder_thread(small_disk / "dataset") as endpoint, desk(tmp_path, endpoint) as working:
+        working.secure(1, 1)
+        working.drain()
+        filler.write_bytes(bytes(7 << 20))
+        working.secure(1, 2, size=2 << 20)
+        night.until(lambda: working.sender.status().waiting is not None, "telling that the disk is full")
+        assert "disk full" in str(working.sender.status().waiting)
+        assert working.sender.status().refused is None
+        assert working.sender.status().backlog_records == 1
+        filler.unlink()
+        working.drain()
+        assert working.sender.status().waiting is None
+        assert working.told == ["recorder waits", "delivery goes on"]

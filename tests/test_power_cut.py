@@ -1,0 +1,125 @@
+"""The power fails at every sync point of a small night; whatever the disk then holds, the night is completed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from daemon.dataset import Dataset
+from daemon.journal import Journal
+from daemon.layout import CATALOG, field_file
+from daemon.records import FieldSecured, FieldSkipped
+from tests import small_night as night
+from tests.powercut import scene
+from tests.powercut.disk import Disk, View, materialise, read_log
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The log of a night that ran to its end under the shim, and the folder it ran in."""
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if not sys.platform.startswith("linux") or compiler is None:
+        pytest.skip("the shim that watches syncs needs Linux and a C compiler (cc)")
+    folder = tmp_path_factory.mktemp("powercut").resolve()
+    shim, root, path = folder / "powercut.so", folder / "night", folder / "log"
+    source = HERE / "powercut/powercut.c"
+    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", shim, source, "-ldl", "-lpthread"], check=True)
+    root.mkdir()
+    environment = os.environ | {"LD_PRELOAD": str(shim), "POWERCUT_ROOT": str(root), "POWERCUT_LOG": str(path)}
+    command = [sys.executable, "-m", "tests.powercut.scene", str(root)]
+    subprocess.run(command, check=True, env=environment, cwd=HERE.parent, timeout=60)
+    return path, str(root)
+
+
+def cuts(log: tuple[Path, str]) -> Iterator[tuple[Disk, int]]:
+    """The disk just before and just after every sync, and the last record that had been promised by then."""
+    path, root = log
+    disk = Disk(root)
+    for operation in read_log(path):
+        syncs = operation.op in "SD"
+        if syncs:
+            yield disk, _promised(disk)
+        disk.apply(operation)
+    yield disk, _promised(disk)
+
+
+def _promised(disk: Disk) -> int:
+    return int(disk.file("marks").split()[-1]) if disk.file("marks") else 0
+
+
+def test_the_log_replays_to_what_the_disk_holds(log: tuple[Path, str]) -> None:
+    path, root = log
+    disk = Disk(root)
+    for operation in read_log(path):
+        disk.apply(operation)
+    found = {
+        file.relative_to(root).as_posix(): file.read_bytes() if file.is_file() else None
+        for file in Path(root).rglob("*")
+    }
+    assert disk.killed() == found
+
+
+@pytest.mark.parametrize("kind", ["pessimistic", "killed", "adversarial"])
+def test_a_night_cut_at_any_sync_point_is_completed(log: tuple[Path, str], tmp_path: Path, kind: str) -> None:
+    chance = random.Random(1)
+    seen: set[bytes] = set()
+    for number, (disk, promised) in enumerate(cuts(log)):
+        view: View = disk.adversarial(chance) if kind == "adversarial" else getattr(disk, kind)()
+        view.pop("marks", None)
+        digest = hashlib.sha256(repr(sorted(view.items())).encode() + b"%d" % promised).digest()
+        if digest in seen:
+            continue
+        seen.add(digest)
+        folder = tmp_path / str(number)
+        materialise(view, folder)
+        _assert_kept(folder, promised)
+        with night.recorder_thread(folder / "dataset") as endpoint:
+            scene.perform(folder, endpoint)
+        _assert_whole(folder)
+        shutil.rmtree(folder)
+    assert len(seen) > 20
+
+
+def _assert_kept(folder: Path, promised: int) -> None:
+    """Every record that was promised is journalled, and every record acknowledged is in the dataset."""
+    path = folder / "journal.sqlite"
+    if not path.exists():
+        assert promised == 0
+        return
+    with closing(Journal.open(path)) as journal:
+        assert journal.last_seq() >= promised
+        acknowledged = journal.acknowledged()
+    if acknowledged:
+        with Dataset.open(folder / "dataset") as dataset:
+            assert max(seq for seq, _ in dataset.records()) >= acknowledged
+            assert dataset.verify() == []
+
+
+def _assert_whole(folder: Path) -> None:
+    with Dataset.open(folder / "dataset") as dataset, closing(Journal.open(folder / "journal.sqlite")) as journal:
+        assert dataset.verify() == []
+        summary = dataset.summary()
+        planned = scene.SLIDES * scene.FIELDS
+        assert summary["fields"] == {"planned": planned, "recorded": planned - 1, "skipped": 1}
+        assert (summary["gaps"], summary["duplicates"], summary["complete"]) == (0, 0, True)
+        assert dataset.fields() == [field for slide in (1, 2) for field in journal.slide_fields(slide)]
+        for field in dataset.fields():
+            if isinstance(field, FieldSkipped):
+                assert (field.slide, field.field) == scene.SKIPPED
+            elif isinstance(field, FieldSecured):
+                size, _ = scene.size_of(field.slide, field.field)
+                path = folder / "dataset" / field_file(field.slide, field.field)
+                assert path.read_bytes() == night.contents(field.slide, field.field, size)
+    assert not any(path.is_file() for path in (folder / "spool").rglob("*"))
+    assert (folder / "dataset" / CATALOG).exists()

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from contextlib import closing, suppress
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from daemon import wire
+from daemon.errors import ProtocolViolation
+from daemon.layout import field_file
+from daemon.reception import Reception
+from daemon.records import AnyRecord, encode
+from tests import small_night as night
+
+numbers = st.integers(0, 2**53 - 1)
+sessions = st.integers(1, 2**53 - 1)
+digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
+from_sender = st.one_of(
+    st.builds(wire.Hello, session=sessions, night=st.text(min_size=1, max_size=200), window=sessions),
+    st.builds(wire.RecordFollows, session=sessions, seq=sessions),
+    st.builds(wire.ChunkFollows, session=sessions, seq=sessions, file=numbers, offset=numbers),
+    st.builds(wire.Beat, session=sessions),
+)
+from_recorder = st.one_of(
+    st.builds(
+        wire.Welcome,
+        session=sessions,
+        acknowledged=numbers,
+        digest=st.none() | digests,
+        parts=st.dictionaries(digests, numbers, max_size=4),
+        limit=numbers,
+    ),
+    st.builds(wire.Credit, session=sessions, limit=numbers),
+    st.builds(wire.Ack, session=sessions, seq=numbers),
+    st.builds(
+        wire.Refuse,
+        session=numbers,
+        code=st.text(max_size=40),
+        reason=st.text(max_size=1000),
+        retry=st.booleans(),
+        violations=numbers,
+    ),
+)
+
+
+@given(from_sender, st.binary(min_size=1, max_size=100))
+def test_a_sender_s_message_comes_out_as_it_went_in(message: wire.FromSender, payload: bytes) -> None:
+    given_payload = payload if isinstance(message, wire.RecordFollows | wire.ChunkFollows) else None
+    assert wire.decode_from_sender(wire.encode(message, given_payload)) == (message, given_payload or b"")
+
+
+@given(from_recorder)
+def test_a_recorder_s_message_comes_out_as_it_went_in(message: wire.FromRecorder) -> None:
+    assert wire.decode_from_recorder(wire.encode(message)) == message
+
+
+@given(st.lists(st.binary(max_size=200), max_size=4))
+def test_any_bytes_are_a_message_or_a_violation(frames: list[bytes]) -> None:
+    for decode in (wire.decode_from_sender, wire.decode_from_recorder):
+        for prefix in (b"", wire.PREFIX):
+            with suppress(ProtocolViolation):
+                decode([prefix + frames[0], *frames[1:]] if frames else frames)
+
+
+hello = {"type": "hello", "session": 7, "night": "n", "window": 1000}
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [],
+        [b"LML"],
+        [b"LML\x02" + msgspec.msgpack.encode(hello)],
+        [b"XYZ\x01" + msgspec.msgpack.encode(hello)],
+        [wire.PREFIX + msgspec.msgpack.encode(hello | {"session": 0})],
+        [wire.PREFIX + msgspec.msgpack.encode(hello | {"session": "7"})],
+        [wire.PREFIX + msgspec.msgpack.encode(hello | {"session": 2**53})],
+        [wire.PREFIX + msgspec.msgpack.encode(hello | {"window": 10.0})],
+        [wire.PREFIX + msgspec.msgpack.encode(hello | {"night": "n" * 201})],
+        [wire.PREFIX + msgspec.msgpack.encode(hello | {"more": 1})],
+        [wire.PREFIX + msgspec.msgpack.encode(hello | {"type": "welcome"})],
+        [wire.PREFIX + msgspec.msgpack.encode(hello), b"payload"],
+        [wire.PREFIX + msgspec.msgpack.encode(hello) + bytes(wire.MAX_HEADER_BYTES)],
+        wire.encode(wire.RecordFollows(session=7, seq=1)),
+        wire.encode(wire.RecordFollows(session=7, seq=1), b""),
+        wire.encode(wire.RecordFollows(session=7, seq=1), bytes(wire.MAX_PAYLOAD_BYTES + 1)),
+        [*wire.encode(wire.RecordFollows(session=7, seq=1), b"x"), b"third"],
+    ],
+    ids=range(17),
+)
+def test_a_malformed_message_is_refused_counted_and_changes_nothing(tmp_path: Path, frames: list[bytes]) -> None:
+    with pytest.raises(ProtocolViolation):
+        wire.decode_from_sender(frames)
+    data = b"0123456789"
+    record = night.secured(1, 1, (night.entry(field_file(1, 1), data),))
+    with closing(Reception(tmp_path / "dataset")) as reception:
+        _begin(reception, record)
+        before = _state(tmp_path)
+        (answer,) = reception.handle(b"peer", frames)
+        assert isinstance(answer, wire.Refuse)
+        assert (answer.code, answer.retry, answer.violations) == ("violation", False, 1)
+        assert _state(tmp_path) == before
+        _finish(reception, data)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([b"peer", b"other"]),
+            st.one_of(
+                from_sender.map(lambda message: wire.encode(message)),
+                st.tuples(from_sender, st.binary(max_size=20)).map(lambda pair: wire.encode(*pair)),
+                st.lists(st.binary(max_size=40), max_size=3),
+                st.binary(max_size=60).map(lambda tail: [wire.PREFIX + tail]),
+            ),
+        ),
+        max_size=8,
+    )
+)
+def test_hostile_messages_leave_a_session_and_its_dataset_as_they_were(
+    tmp_path_factory: pytest.TempPathFactory, hostile: list[tuple[bytes, list[bytes]]]
+) -> None:
+    folder = tmp_path_factory.mktemp("hostile")
+    data = b"0123456789"
+    with closing(Reception(folder / "dataset")) as reception:
+        _begin(reception, night.secured(1, 1, (night.entry(field_file(1, 1), data),)))
+        before = _state(folder)
+        for peer, frames in hostile:
+            for answer in reception.handle(peer, frames):
+                assert isinstance(answer, wire.Refuse)
+        assert _state(folder) == before
+        _finish(reception, data)
+
+
+def test_the_documented_example_is_what_goes_over_the_wire() -> None:
+    text = (Path(__file__).parents[1] / "docs/protocol.md").read_text("utf-8")
+    block = text.split("<!-- example: chunk -->")[1].split("```")[1].partition("\n")[2]
+    octets = bytes.fromhex("".join(line.partition("#")[0] for line in block.splitlines()))
+    expected = wire.encode(wire.ChunkFollows(session=4711, seq=2, file=0, offset=1_048_576), b"II*\0")
+    assert octets == b"".join(expected)
+
+
+_SESSION = 4242424242
+
+
+def _begin(reception: Reception, record: AnyRecord) -> None:
+    """Start a night and half of a record's file."""
+    reception.handle(b"peer", wire.encode(wire.Hello(session=_SESSION, night=night.started().night, window=10_000)))
+    started = wire.RecordFollows(session=_SESSION, seq=1)
+    (ack,) = reception.handle(b"peer", wire.encode(started, encode(night.started())))
+    assert ack == wire.Ack(session=_SESSION, seq=1)
+    assert reception.handle(b"peer", wire.encode(wire.RecordFollows(session=_SESSION, seq=2), encode(record))) == []
+    chunk = wire.ChunkFollows(session=_SESSION, seq=2, file=0, offset=0)
+    assert reception.handle(b"peer", wire.encode(chunk, b"01234")) == []
+
+
+def _finish(reception: Reception, data: bytes) -> None:
+    chunk = wire.ChunkFollows(session=_SESSION, seq=2, file=0, offset=5)
+    assert wire.Ack(session=_SESSION, seq=2) in reception.handle(b"peer", wire.encode(chunk, data[5:]))
+
+
+def _state(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.endswith("-shm"))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
