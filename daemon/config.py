@@ -36,13 +36,17 @@ class Focus(FocusSettings):
     """How focus follows the slide.
 
     The first field of a slide is searched within `search_um` of the slide's z; afterwards a plane is fitted to the
-    results of the last `memory` fields, and a field's z may differ from the last prediction by `max_step_um` at most.
+    results of the last `memory` fields, and one new result may move a prediction by `max_step_um` at most. Where such
+    tilts, drifts and errors as are expected leave a prediction too unsure, focus is searched again.
     """
 
     search_um: Positive = 20.0
     search_step_um: Positive = 1.0
     memory: Annotated[int, Field(ge=3)] = 25
     max_step_um: Positive = 1.5
+    tilt_um_per_mm: Positive = 3.0
+    drift_um_per_field: Positive = 0.05
+    noise_um: Positive = 0.15
     blank_fields_leave_slide: Annotated[int, Field(ge=1)] = 10
 
 

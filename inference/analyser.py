@@ -1,0 +1,182 @@
+"""One stack's way from frames to objects: as planes land, then all at once when the last one has."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inference import channels, cropping, focus
+from inference.channels import ENERGY_BINNING, Floats, Planes, Scale
+from inference.detector import Detector
+from inference.objects import FoundObject, StackAnalysis
+from inference.settings import CropSettings, DetectorSettings, FocusSettings
+
+Stack = NDArray[np.uint16]
+
+
+class Session:
+    """The analysis of one stack; ends with `finish`. Made by `Analyser.open`."""
+
+    def __init__(self, analyser: Analyser, stack: Stack, planes: Planes) -> None:
+        self._analyser = analyser
+        self._stack = stack
+        self._planes = planes
+        self._landed = np.zeros(stack.shape[:2], bool)
+        self._seconds = 0.0
+
+    def add(self, c: int, z: int) -> None:
+        """Plane (c, z) has landed in the stack; may be called again after it was exposed again."""
+        start = perf_counter()
+        self._planes.add(self._stack[c, z], c, z)
+        self._landed[c, z] = True
+        self._seconds += perf_counter() - start
+
+    def finish(self) -> StackAnalysis:
+        """Find, cut out and measure; the result holds copies only, so the stack's memory is free again.
+
+        Raises
+        ------
+        ValueError
+            A plane has not been added.
+        """
+        if not self._landed.all():
+            c, z = np.argwhere(~self._landed)[0]
+            raise ValueError(f"plane {z} of polarization {c} was not added; add every plane before finish")
+        return self._analyser.finish(self._stack, self._planes, self._seconds)
+
+
+class Analyser:
+    """Finds the objects in a stack and cuts them out.
+
+    One session is open at a time: sessions share their buffers. The same stack gives the same result. Sets the number
+    of threads of torch and OpenCV for the whole process.
+
+    Parameters
+    ----------
+    detector, crops, focus : settings.
+    pixel_um : size of a camera pixel on the sample.
+    polarizations : names of the states along C.
+
+    Raises
+    ------
+    WeightsRefused
+        The weights are missing, or of another architecture or other classes than the settings name.
+    """
+
+    def __init__(
+        self,
+        detector: DetectorSettings,
+        crops: CropSettings,
+        focus: FocusSettings,
+        pixel_um: float,
+        polarizations: tuple[str, ...],
+    ) -> None:
+        torch.set_num_threads(detector.threads)
+        cv2.setNumThreads(detector.threads)
+        self._settings = detector
+        self._focus = focus
+        self._scale = Scale.of(pixel_um, focus.sigma_um)
+        self._margin_px = round(crops.margin_um / pixel_um)
+        self._polarizations = polarizations
+        self._detector = Detector(detector)
+        self._planes: Planes | None = None
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hex sha256 of the weights file."""
+        return self._detector.weights_sha256
+
+    def sharpness(self, frame: NDArray[np.uint16]) -> float:
+        """Laplacian-of-Gaussian energy of one frame (H, W), to compare planes of one field and polarization."""
+        return float(channels.log_energy(channels.binned_root(frame, self._scale), self._scale).mean())
+
+    def analyse(self, stack: Stack) -> StackAnalysis:
+        """Analyse a whole stack, CZYX."""
+        session = self.open(stack)
+        for c, z in np.ndindex(stack.shape[:2]):
+            session.add(c, z)
+        return session.finish()
+
+    def open(self, stack: Stack) -> Session:
+        """Begin with a stack, CZYX, whose planes are still to land in it.
+
+        Raises
+        ------
+        ValueError
+            C is not the number of polarizations.
+        """
+        count, planes, height, width = stack.shape
+        if count != len(self._polarizations):
+            raise ValueError(f"the stack has {count} polarizations, not {', '.join(self._polarizations)}")
+        size = height // self._scale.binning, width // self._scale.binning
+        if self._planes is None or self._planes.roots.shape != (count, planes, *size):
+            self._planes = Planes(count, planes, height, width, self._scale)
+        return Session(self, stack, self._planes)
+
+    def finish(self, stack: Stack, planes: Planes, seconds_landing: float) -> StackAnalysis:
+        """Everything that needs the whole stack; `Session.finish` calls it."""
+        marks = [perf_counter()]
+        sharpness = planes.sharpness()
+        sharpest = channels.sharpest_plane(sharpness)
+        stack_focus = focus.stack_focus(sharpness, self._focus.blank_contrast)
+        fused = channels.fused_input(planes, sharpness, sharpest, self._polarizations)
+        views = [fused]
+        if self._settings.mode == "planes":
+            views = [channels.plane_input(planes, sharpness, z, self._polarizations) for z in range(len(sharpness))]
+        marks.append(perf_counter())
+        found = self._detector.detect(np.stack(views))
+        found = found.take(found.scores >= self._settings.keep_above)
+        marks.append(perf_counter())
+        index = channels.plane_index(sharpest, *(n * self._scale.binning for n in planes.roots.shape[2:]))
+        index = np.pad(index, [(0, n - m) for n, m in zip(stack.shape[2:], index.shape, strict=True)], mode="edge")
+        objects = tuple(
+            self._object(stack, sharpness, index, found.boxes[k], int(found.labels[k]), float(found.scores[k]))
+            for k in range(len(found))
+        )
+        overview = _overview(fused)
+        marks.append(perf_counter())
+        names = ("channels", "detection", "crops")
+        seconds = {name: after - before for name, before, after in zip(names, marks, marks[1:], strict=False)}
+        return StackAnalysis(objects, stack_focus, overview, {"landing": seconds_landing, **seconds})
+
+    def _object(
+        self,
+        stack: Stack,
+        sharpness: Floats,
+        index: NDArray[np.intp],
+        found: NDArray[np.float32],
+        label: int,
+        score: float,
+    ) -> FoundObject:
+        height, width = stack.shape[2:]
+        box = cropping.pixel_box(found * self._scale.binning, height, width)
+        crop_box = cropping.with_margin(box, self._margin_px, height, width)
+        curve = focus.box_sharpness(sharpness, box, self._scale.binning * ENERGY_BINNING)
+        plane, at_edge = focus.best_plane(curve)
+        crop = cropping.crop(stack, crop_box)
+        x0, y0, x1, y1 = crop_box
+        fused = channels.gather(crop, index[y0:y1, x0:x1]).astype(np.uint16, copy=False)
+        return FoundObject(
+            box=box,
+            crop_box=crop_box,
+            class_name=self._settings.classes[label - 1],
+            score=score,
+            below_threshold=score < self._settings.threshold,
+            best_plane=plane,
+            best_plane_at_edge=at_edge,
+            sharpness=curve,
+            touches_edge=cropping.touches_edge(box, height, width),
+            crop=crop,
+            fused=fused,
+        )
+
+
+def _overview(view: Floats) -> NDArray[np.uint8]:
+    """Bright field in grey, the crossed state in warm colour on top, at the network's scale."""
+    grey, light = 140 + 60 * view[0], 110 * np.maximum(view[1], 0)
+    colours = np.stack([grey + light, grey + 0.7 * light, grey], axis=-1)
+    return np.asarray(np.clip(colours, 0, 255), np.uint8)

@@ -1,0 +1,144 @@
+"""From a focus stack to what the network sees: three channels, the same for a fused view and for a single plane.
+
+0: bright field, relative to its background; 1: crossed polarization above its background, relative to the bright field;
+2: sharpness, Laplacian-of-Gaussian energy over its noise. All are made of the square roots of intensities: shot noise
+is then equally strong everywhere (Anscombe 1948), and the crossed state becomes about linear in thickness. A state that
+was not exposed leaves its channel empty.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+
+NETWORK_PIXEL_UM = 0.118
+CROSSED = "crossed"
+ENERGY_BINNING = 2
+ENERGY_SMOOTHING_PX = 1.5
+INDEX_SMOOTHING_PX = 2.0
+BACKGROUND_CELL_PX = 32
+BRIGHT_GAIN = 10.0
+CROSSED_GAIN = 5.0
+SHARPNESS_GAIN = 0.25
+SMALLEST_SIGMA_PX = 0.8
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How many camera pixels make one pixel of the network's input, and the Laplacian's sigma there, in px."""
+
+    binning: int
+    sigma_px: float
+
+    @classmethod
+    def of(cls, pixel_um: float, sigma_um: float) -> Scale:
+        """Whole-number binning that comes nearest to 0.118 um a pixel, where 2.5 um objects are 21 px long."""
+        binning = max(1, round(NETWORK_PIXEL_UM / pixel_um))
+        return cls(binning, max(SMALLEST_SIGMA_PX, sigma_um / (pixel_um * binning)))
+
+
+def binned_root(frame: NDArray[np.uint16], scale: Scale) -> Floats:
+    """Square root of a frame (H, W) averaged over `binning` x `binning` pixels; what remains at the edges is cut."""
+    n = scale.binning
+    height, width = frame.shape[0] // n, frame.shape[1] // n
+    small = cv2.resize(frame[: height * n, : width * n], (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.sqrt(small.astype(np.float32)))
+
+
+def log_energy(root: Floats, scale: Scale) -> Floats:
+    """Smoothed square of the Laplacian of Gaussian, at half the size of `root`."""
+    laplacian = cv2.Laplacian(cv2.GaussianBlur(root, (0, 0), scale.sigma_px), cv2.CV_32F, ksize=1)
+    height, width = root.shape[0] // ENERGY_BINNING, root.shape[1] // ENERGY_BINNING
+    energy = cv2.resize(cv2.multiply(laplacian, laplacian), (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.GaussianBlur(energy, (0, 0), ENERGY_SMOOTHING_PX))
+
+
+class Planes:
+    """What has landed of a stack: the root of every plane and its energy, in buffers that are used again."""
+
+    def __init__(self, channels: int, planes: int, height: int, width: int, scale: Scale) -> None:
+        self.scale = scale
+        size = height // scale.binning, width // scale.binning
+        self.roots: Floats = np.zeros((channels, planes, *size), np.float32)
+        """Shape (C, Z, h, w), binned."""
+        self._energies: Floats = np.zeros((channels, planes, *(n // ENERGY_BINNING for n in size)), np.float32)
+
+    def add(self, frame: NDArray[np.uint16], c: int, z: int) -> None:
+        """Take in one plane (H, W)."""
+        self.roots[c, z] = binned_root(frame, self.scale)
+        self._energies[c, z] = log_energy(self.roots[c, z], self.scale)
+
+    def sharpness(self) -> Floats:
+        """Energy of every plane over its noise, shape (Z, h/2, w/2), averaged over polarizations; 1 where empty.
+
+        The noise of a polarization is the median energy over all its planes.
+        """
+        coarse = self._energies[:, :, ::4, ::4]
+        noise = np.maximum(np.median(coarse.reshape(len(coarse), -1), axis=1), np.finfo(np.float32).tiny)
+        weights = (1 / (len(noise) * noise)).astype(np.float32)
+        return np.asarray(np.tensordot(weights, self._energies, axes=1))
+
+
+def sharpest_plane(sharpness: Floats) -> Floats:
+    """Index of the sharpest plane at every place, fractional, shape (h/2, w/2).
+
+    Smoothed with the sharpness itself as weight, so that empty places take the plane of the object beside them.
+    """
+    index = sharpness.argmax(axis=0).astype(np.float32)
+    weight = sharpness.max(axis=0)
+    weighted = cv2.GaussianBlur(index * weight, (0, 0), INDEX_SMOOTHING_PX)
+    return np.asarray(weighted / cv2.GaussianBlur(weight, (0, 0), INDEX_SMOOTHING_PX))
+
+
+def plane_index(sharpest: Floats, height: int, width: int) -> NDArray[np.intp]:
+    """Whole plane numbers at another size, from those of `sharpest_plane`."""
+    resized = cv2.resize(sharpest, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.rint(resized).astype(np.intp)
+
+
+def gather(stack: NDArray[np.generic], index: NDArray[np.intp]) -> NDArray[np.generic]:
+    """CYX from CZYX: every pixel from its own plane, the same one in all channels."""
+    return np.take_along_axis(stack, index[None, None], axis=1)[:, 0]
+
+
+def background(root: Floats) -> Floats:
+    """Slowly varying part of a root: medians over coarse cells, of the same shape."""
+    height, width = root.shape
+    cells = max(1, width // BACKGROUND_CELL_PX), max(1, height // BACKGROUND_CELL_PX)
+    coarse = cv2.medianBlur(cv2.resize(root, cells, interpolation=cv2.INTER_AREA), 5)
+    return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+def network_input(roots: Floats, sharpness: Floats, polarizations: tuple[str, ...]) -> Floats:
+    """Build the channels of one view, float32 (3, h, w), from its roots (C, h, w) and its sharpness (h/2, w/2)."""
+    height, width = roots.shape[1:]
+    image = np.zeros((3, height, width), np.float32)
+    bright = next((c for c, name in enumerate(polarizations) if name != CROSSED), None)
+    reference = float(np.median(roots[0 if bright is None else bright, ::8, ::8])) or 1.0
+    if bright is not None:
+        below = background(roots[bright])
+        np.clip((roots[bright] - below) * (BRIGHT_GAIN / np.maximum(below, 1.0)), -5, 5, out=image[0])
+    if CROSSED in polarizations:
+        crossed = roots[polarizations.index(CROSSED)]
+        np.clip((crossed - background(crossed)) * (CROSSED_GAIN / reference), -5, 5, out=image[1])
+    level = np.log(np.maximum(sharpness, 0.1)) * SHARPNESS_GAIN
+    image[2] = cv2.resize(level, (width, height), interpolation=cv2.INTER_LINEAR)
+    return image
+
+
+def fused_input(planes: Planes, sharpness: Floats, sharpest: Floats, polarizations: tuple[str, ...]) -> Floats:
+    """Input (3, h, w) of a whole stack: each pixel from its sharpest plane."""
+    height, width = planes.roots.shape[2:]
+    roots = gather(planes.roots, plane_index(sharpest, height, width)).astype(np.float32, copy=False)
+    index = np.rint(sharpest).astype(np.intp)
+    return network_input(roots, np.take_along_axis(sharpness, index[None], axis=0)[0], polarizations)
+
+
+def plane_input(planes: Planes, sharpness: Floats, z: int, polarizations: tuple[str, ...]) -> Floats:
+    """Input (3, h, w) of a single plane."""
+    return network_input(planes.roots[:, z], sharpness[z], polarizations)

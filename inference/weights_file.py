@@ -1,0 +1,79 @@
+"""Weights on disk, as far as they are known without torch: where they lie, their hash, what they were trained for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Literal
+
+import safetensors
+
+from inference.errors import WeightsRefused
+
+SHIPPED = "slim.safetensors"
+CLASS_LAYER = "roi_heads.box_predictor.cls_score.weight"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A weights file: where it lies and the sha256 (hex) of its bytes."""
+
+    path: Path
+    sha256: str
+
+
+def find_weights(weights: Path | Literal["slim"]) -> Weights:
+    """Locate a weights file, or the shipped one.
+
+    Raises
+    ------
+    WeightsRefused
+        There is no such file.
+    """
+    if weights == "slim":
+        with as_file(files("inference") / "weights" / SHIPPED) as shipped:
+            path = shipped
+    else:
+        path = Path(weights)
+    if not path.is_file():
+        raise WeightsRefused(f"detector.weights {str(path)!r} is not a file; name a .safetensors file or 'slim'")
+    with path.open("rb") as stream:
+        return Weights(path, hashlib.file_digest(stream, "sha256").hexdigest())
+
+
+def check_weights(path: Path, architecture: str, classes: Sequence[str]) -> None:
+    """Refuse weights of another architecture or other classes, reading the file's header only.
+
+    Raises
+    ------
+    WeightsRefused
+        With both values and the remedy.
+    """
+    try:
+        with safetensors.safe_open(path, framework="np") as archive:
+            metadata = archive.metadata() or {}
+            if CLASS_LAYER not in archive.keys():  # noqa: SIM118 - an archive is no mapping
+                raise WeightsRefused(
+                    f"detector.weights {str(path)!r} holds no {CLASS_LAYER}; name a detector's weights"
+                )
+            trained = archive.get_slice(CLASS_LAYER).get_shape()[0] - 1
+    except (OSError, safetensors.SafetensorError) as error:
+        raise WeightsRefused(
+            f"detector.weights {str(path)!r} is not a safetensors file ({error}); name a detector's weights"
+        ) from error
+    named = tuple(json.loads(metadata.get("classes", "[]")))
+    if trained != len(classes) or (named and named != tuple(classes)):
+        found = ", ".join(named) if named else "unnamed ones"
+        raise WeightsRefused(
+            f"detector.classes has {len(classes)} ({', '.join(classes)}) but the weights {str(path)!r} were trained "
+            f"for {trained} ({found}); set detector.classes to these or name other weights"
+        )
+    if metadata.get("architecture", architecture) != architecture:
+        raise WeightsRefused(
+            f"detector.architecture is {architecture!r} but the weights {str(path)!r} are of "
+            f"{metadata['architecture']!r}; set detector.architecture to it or name other weights"
+        )

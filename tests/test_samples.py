@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from daemon.errors import Refused
+from daemon.samples import COUNTING, read_samples
+
+GOOD = "position,sample,settling_area_mm2,core\n1,MD-01,5026.5,MD04-2843\n2,MD-02,,MD04-2843\n3,MD-01,5026.5,\n"
+
+
+def sheet(folder: Path, content: str | bytes) -> Path:
+    path = folder / "samples.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        GOOD.encode(),
+        b"\xef\xbb\xbf" + GOOD.encode(),
+        GOOD.replace(",", ";").encode(),
+        GOOD.replace("\n", "\r\n").encode(),
+        GOOD.replace("1,MD-01", ' 1 , "MD-01" '.replace('"', "")).encode() + b",,,\n\n",
+    ],
+    ids=["plain", "bom", "semicolons", "windows lines", "spaces and empty lines"],
+)
+def test_a_sheet_is_read_with_all_its_columns(content: bytes, tmp_path: Path) -> None:
+    assert read_samples(sheet(tmp_path, content), [3, 1]) == {
+        1: {"sample": "MD-01", "settling_area_mm2": "5026.5", "core": "MD04-2843"},
+        3: {"sample": "MD-01", "settling_area_mm2": "5026.5", "core": ""},
+    }
+
+
+def test_text_keeps_its_separators_and_its_letters(tmp_path: Path) -> None:
+    path = sheet(tmp_path, 'position,sample,remark\n1,Målsjö-1,"sieved, 63 µm; ""twice"""\n')
+    assert read_samples(path, [1]) == {1: {"sample": "Målsjö-1", "remark": 'sieved, 63 µm; "twice"'}}
+
+
+BROKEN = {
+    "no position column": ("slide,sample\n1,a\n", ("line 1", "'position'", "slide, sample", "add it")),
+    "no sample column": ("position,name\n1,a\n", ("line 1", "'sample'", "add it")),
+    "column twice": ("position,sample,core,core\n1,a,b,c\n", ("line 1", "'core'", "2 times", "rename")),
+    "column without a name": ("position,sample,\n1,a,b\n", ("line 1", "column 3", "name it")),
+    "position nine": ("position,sample\n1,a\n9,b\n", ("line 3", "position is '9'", "from 1 to 8")),
+    "position of a word": ("position,sample\nfirst,a\n", ("line 2", "position is 'first'", "from 1 to 8")),
+    "position with a point": ("position,sample\n1.0,a\n", ("line 2", "position is '1.0'", "whole number")),
+    "position twice": ("position,sample\n1,a\n\n1,b\n", ("line 4", "position 1", "line 2", "one line")),
+    "sample empty": ("position,sample\n1,\n", ("line 2", "sample is empty", "name the sample")),
+    "position not covered": ("position,sample\n1,a\n", ("position 2", "scan.slides", "add its line")),
+    "too few cells": ("position,sample,core\n1,a\n", ("line 2", "2 cells", "3 columns", "quotation marks")),
+    "quotation never closed": ('position,sample\n1,"a\n2,b\n', ("line", "correct the quotation marks")),
+    "no rows": ("position,sample\n", ("no sample", "one line a mini-slide")),
+    "nothing": ("", ("no sample", "position,sample")),
+    "decimal comma": (
+        'position,sample,settling_area_mm2\n1,a,"5026,5"\n',
+        ("line 2", "settling_area_mm2 is '5026,5'", "decimal point", "correct it"),
+    ),
+    "negative mass": (
+        "position,sample,sediment_mass_mg\n1,a,-3\n",
+        ("line 2", "sediment_mass_mg is '-3'", "greater than 0"),
+    ),
+    "split below one": ("position,sample,split_factor\n1,a,0.25\n", ("line 2", "split_factor is '0.25'", "at least 1")),
+    "endless area": ("position,sample,trap_area_m2\n1,a,inf\n", ("line 2", "trap_area_m2 is 'inf'", "finite")),
+    "no number of days": ("position,sample,collection_days\n1,a,NaN\n", ("collection_days is 'NaN'", "finite")),
+}
+
+
+@pytest.mark.parametrize(("content", "told"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_sheet_is_refused_in_one_sentence(content: str, told: tuple[str, ...], tmp_path: Path) -> None:
+    with pytest.raises(Refused) as refused:
+        read_samples(sheet(tmp_path, content), [1, 2] if told[0] == "position 2" else [1])
+    sentence = str(refused.value)
+    assert "\n" not in sentence
+    assert "samples.csv" in sentence
+    for part in told:
+        assert part in sentence
+
+
+def test_a_sheet_in_another_encoding_is_refused_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"line 2: byte 0xe5 is not UTF-8; save"):
+        read_samples(sheet(tmp_path, "position,sample\n1,Målsjö\n".encode("latin-1")), [1])
+
+
+def test_a_sheet_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"scan\.samples"):
+        read_samples(tmp_path / "none.csv", [1])
+
+
+@pytest.mark.parametrize("name", COUNTING)
+def test_every_counting_column_takes_numbers_and_nothing_else(name: str, tmp_path: Path) -> None:
+    assert read_samples(sheet(tmp_path, f"position,sample,{name}\n1,a,1.5\n"), [1])[1][name] == "1.5"
+    with pytest.raises(Refused, match=f"{name} is 'many'"):
+        read_samples(sheet(tmp_path, f"position,sample,{name}\n1,a,many\n"), [1])
