@@ -240,8 +240,6 @@ def _stack_metadata(
             "PositionYUnit": ["µm"] * count,
             "PositionZ": z_um * channels,
             "PositionZUnit": ["µm"] * count,
-            "ExposureTime": [ms for ms in provenance.exposures_ms for _ in range(planes)],
-            "ExposureTimeUnit": ["ms"] * count,
         },
     }
 

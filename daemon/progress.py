@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
+T = TypeVar("T")
+
 PLAIN_EVERY_S = 30.0
+PATIENCE_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,35 @@ def duration(seconds: float) -> str:
     if whole >= 3600:
         return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
     return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
+
+
+def follow(items: Iterable[T], total: int, what: str, console: Console, patience_s: float = PATIENCE_S) -> Iterator[T]:
+    """Give the items on, and show count, rate and time left of anything that takes longer than `patience_s`."""
+    began = told = time.monotonic()
+    live: Progress | None = None
+    try:
+        for done, item in enumerate(items):
+            now = time.monotonic()
+            if done and now - began > patience_s:
+                rate = done / (now - began)
+                line = f"{what}: {done}/{total}, {rate:.1f}/s, {duration((total - done) / rate)} left"
+                if console.is_terminal:
+                    live = live or _start_live(console, total)
+                    live.update(live.task_ids[0], completed=done, description=escape(line))
+                elif now - told > PLAIN_EVERY_S / 3 or told == began:
+                    told = now
+                    console.print(line, markup=False, highlight=False, soft_wrap=True)
+            yield item
+    finally:
+        if live is not None:
+            live.stop()
+
+
+def _start_live(console: Console, total: int) -> Progress:
+    live = Progress(TextColumn("{task.description}"), BarColumn(bar_width=24), console=console, transient=True)
+    live.add_task("", total=total)
+    live.start()
+    return live
 
 
 class _Figures(ProgressColumn):
