@@ -139,7 +139,7 @@ def _draw_title(
     line = "   ".join(parts)
     draw.text((_MARGIN, _MARGIN + 33), line, _DIM, _font(14))
     x = _MARGIN + draw.textlength(line, _font(14)) + 30
-    for name, count in Counter(one.chosen.row.class_name for one in shown).items():
+    for name, count in sorted(Counter(one.chosen.row.class_name for one in shown).items()):
         label = f"{name} {count}"
         draw.text((x, _MARGIN + 33), label, colours[name], _font(14))
         x += draw.textlength(label, _font(14)) + 18

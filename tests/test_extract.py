@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from rich.console import Console
-from tests.small_dataset import PLANES, make_dataset, ring, sample_of
 
 from daemon.errors import Refused
 from daemon.extract import extract, safe_name
 from daemon.fieldfile import read_field_file
 from daemon.progress import follow
 from daemon.selection import Selection
+from tests.small_dataset import PLANES, make_dataset, ring, sample_of
 
 
 def names(folder: Path) -> set[str]:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from tests.small_dataset import NIGHT, make_dataset, sample_of
 
 from daemon.errors import Refused
 from daemon.inspection import show, size, summarise
+from tests.small_dataset import NIGHT, make_dataset, sample_of
 
 
 def shown(folder: Path) -> str:

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.small_dataset import make_dataset, ring
 
 from daemon.dataset import Dataset
 from daemon.errors import DamagedFile, Refused
 from daemon.pictures import best_plane, composite, contrasts
 from daemon.selection import Selection, choose, spread
 from daemon.sheet import _Layout, _strip_planes, draw_sheet
+from tests.small_dataset import make_dataset, ring
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
