@@ -19,7 +19,7 @@ from daemon.errors import Refused
 from daemon.reception import Reception
 
 LOCK = "recorder.lock"
-_STOP_POLL_MS = 100
+_STOP_POLL_MS = 20
 _QUEUED_MESSAGES = 8
 """What a peer sends beyond its credit stays with it, once so many messages of one wait here."""
 

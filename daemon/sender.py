@@ -159,6 +159,7 @@ class Sender(threading.Thread):
                         self._hush()
             finally:
                 poller.unregister(socket)
+                self._note_progress(journal)
 
     def _finished(self, journal: Journal) -> bool:
         if self._drain_until_s is None:

@@ -4,13 +4,16 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
+import zmq
 
+from daemon import wire
 from daemon.crashpoints import VARIABLE
 from daemon.dataset import Dataset
 from daemon.delivery import Pace
@@ -179,11 +182,12 @@ def test_another_night_and_another_history_of_the_same_night_are_refused_and_cha
         with desk(tmp_path / "other", endpoint, name="2026-11-22 B") as working:
             night.until(lambda: working.sender.status().refused is not None, "refusal of another night")
             assert "holds night '2026-11-21 A', not '2026-11-22 B'" in str(working.sender.status().refused)
-        with desk(tmp_path / "twin", endpoint) as working:
+        with desk(tmp_path / "twin", free_endpoint()) as working:
             working.secure(1, 1, size=50)
+            working.sender.redirect(endpoint)
             night.until(lambda: working.sender.status().refused is not None, "refusal of another history")
-            assert "record" in str(working.sender.status().refused)
-            assert working.sender.status().acknowledged_seq < 2
+            assert "another record 2 than the journal" in str(working.sender.status().refused)
+            assert working.sender.status().acknowledged_seq == 0
             assert working.spool.path(field_file(1, 1)).exists()
         assert {path: path.read_bytes() for path in (tmp_path / "dataset").glob("slide-*/*")} == held
 
@@ -210,6 +214,85 @@ def test_a_dataset_that_lost_acknowledged_records_is_refused(tmp_path: Path) -> 
             working.sender.redirect(elsewhere)
             night.until(lambda: working.sender.status().refused is not None, "refusal")
             assert "holds 0 records of this night and had acknowledged 2" in str(working.sender.status().refused)
+
+
+class SlowRecorder:
+    """A recorder played by the test, word by word."""
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self.socket = socket
+        socket.linger = 0
+        self.endpoint = f"tcp://127.0.0.1:{socket.bind_to_random_port('tcp://127.0.0.1')}"
+        self.peer = b""
+
+    def hears(self, wait_s: float = night.DEADLINE_S) -> tuple[wire.FromSender, bytes] | None:
+        """The next message but beats; None when there is none for a while."""
+        end = time.monotonic() + wait_s
+        while self.socket.poll(max(0, int((end - time.monotonic()) * 1000))):
+            self.peer, *frames = self.socket.recv_multipart()
+            message, payload = wire.decode_from_sender(frames)
+            if not isinstance(message, wire.Beat):
+                return message, payload
+            self.says(wire.Beat(session=message.session))
+        return None
+
+    def says(self, message: wire.FromRecorder) -> None:
+        self.socket.send_multipart([self.peer, *wire.encode(message)])
+
+    def welcomes(self, limit: int) -> int:
+        heard = self.hears()
+        assert heard is not None
+        hello, _ = heard
+        assert isinstance(hello, wire.Hello)
+        self.says(wire.Welcome(session=hello.session, acknowledged=0, digest=None, parts={}, limit=limit))
+        return hello.session
+
+    def takes(self) -> int:
+        """Payload bytes that come until nothing more comes."""
+        total = 0
+        while (heard := self.hears(0.3)) is not None:
+            total += len(heard[1])
+        return total
+
+
+@pytest.fixture
+def slow_recorder() -> Iterator[SlowRecorder]:
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as socket:
+        yield SlowRecorder(socket)
+
+
+def test_no_more_is_on_the_way_than_credit_was_given(tmp_path: Path, slow_recorder: SlowRecorder) -> None:
+    with desk(tmp_path, slow_recorder.endpoint) as working:
+        working.secure(1, 1, size=200_000)
+        session = slow_recorder.welcomes(limit=30_000)
+        taken = slow_recorder.takes()
+        assert 30_000 <= taken < 30_000 + 16_384
+        slow_recorder.says(wire.Credit(session=session, limit=taken + 1))
+        assert slow_recorder.takes() == 16_384
+        assert working.sender.status().acknowledged_seq == 0
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        lambda session: wire.encode(wire.Ack(session=session, seq=99)),
+        lambda session: wire.encode(wire.Credit(session=session, limit=0)),
+        lambda session: wire.encode(wire.Hello(session=session, night="n", window=1)),
+        lambda _session: [b"noise"],
+    ],
+    ids=["acknowledges what it was not sent", "takes credit back", "speaks as a sender", "noise"],
+)
+def test_a_recorder_that_lies_is_not_believed(
+    tmp_path: Path, slow_recorder: SlowRecorder, lie: Callable[[int], list[bytes]]
+) -> None:
+    with desk(tmp_path, slow_recorder.endpoint) as working:
+        working.secure(1, 1)
+        session = slow_recorder.welcomes(limit=10**9)
+        slow_recorder.takes()
+        slow_recorder.socket.send_multipart([slow_recorder.peer, *lie(session)])
+        night.until(lambda: working.sender.status().refused is not None, "refusal")
+        assert working.sender.status().acknowledged_seq == 0
+        assert working.spool.path(field_file(1, 1)).exists()
 
 
 @pytest.fixture
