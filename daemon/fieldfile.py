@@ -8,6 +8,7 @@ objects holds one black pixel. Provenance and objects' table are JSON in a Comme
 from __future__ import annotations
 
 import json
+import math
 import re
 import uuid
 from collections.abc import Sequence
@@ -63,6 +64,24 @@ class FieldProvenance(msgspec.Struct, frozen=True, kw_only=True):
 class _Annotation(msgspec.Struct, frozen=True, kw_only=True):
     provenance: FieldProvenance
     objects: tuple[ObjectRow, ...]
+
+    def to_json(self) -> str:
+        """ASCII, so that nothing XML forbids is in it. JSON has no NaN: null stands for it."""
+        return json.dumps(msgspec.json.decode(msgspec.json.encode(self)))
+
+    @classmethod
+    def from_json(cls, text: str) -> _Annotation:
+        loose = msgspec.json.decode(text, type=_LooseAnnotation)
+        focus = loose.provenance.get("focus")
+        if isinstance(focus, dict) and focus.get("contrast") is None:
+            focus["contrast"] = math.nan
+        objects = [{key: math.nan if value is None else value for key, value in row.items()} for row in loose.objects]
+        return msgspec.convert({"provenance": loose.provenance, "objects": objects}, cls)
+
+
+class _LooseAnnotation(msgspec.Struct):
+    provenance: dict[str, Any]
+    objects: list[dict[str, Any]]
 
 
 def write_field_file(
@@ -202,13 +221,12 @@ def _write(writer: tifffile.TiffWriter, pixels: Pixels, metadata: dict[str, Any]
 
 def _heading(provenance: FieldProvenance, rows: tuple[ObjectRow, ...]) -> dict[str, Any]:
     """Metadata of the whole file, given with its first series. The same field has the same bytes whenever written."""
-    annotation = msgspec.to_builtins(_Annotation(provenance=provenance, objects=rows), str_keys=True)
+    annotation = _Annotation(provenance=provenance, objects=rows)
     identity = f"{provenance.night}/{provenance.slide}/{provenance.field}/{provenance.exposed_utc}"
     return {
         "Creator": "lamelle",
         "UUID": str(uuid.uuid5(uuid.NAMESPACE_URL, identity)),
-        # ASCII: JSON escapes everything that XML forbids.
-        "CommentAnnotation": {"Namespace": NAMESPACE, "Value": json.dumps(annotation)},
+        "CommentAnnotation": {"Namespace": NAMESPACE, "Value": annotation.to_json()},
     }
 
 
@@ -256,7 +274,7 @@ def _annotation(tiff: tifffile.TiffFile, path: Path) -> _Annotation:
         root = ElementTree.fromstring(text)  # noqa: S314 - expat bounds entity expansion since 2.4.1
         for element in root.iterfind(".//{*}CommentAnnotation"):
             if element.get("Namespace") == NAMESPACE:
-                return msgspec.json.decode(element.findtext("{*}Value", ""), type=_Annotation)
+                return _Annotation.from_json(element.findtext("{*}Value", ""))
     except (ElementTree.ParseError, msgspec.DecodeError) as error:
         raise DamagedFile(f"{path} has unreadable provenance ({error}); fetch it again from the recorder") from error
     raise DamagedFile(f"{path} has no annotation {NAMESPACE}; it is not a file of this version of lamelle")

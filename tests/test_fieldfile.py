@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
+import re
+import runpy
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -128,6 +131,20 @@ def test_a_field_without_objects_is_a_valid_file(tmp_path: Path) -> None:
         assert field.provenance.field == 17
 
 
+def test_numbers_that_json_lacks_come_back_as_nan(tmp_path: Path) -> None:
+    ((row, crop, fused),) = objects_of(2, 3, [(20, 20)])
+    row = msgspec.structs.replace(row, best_plane=float("nan"))
+    focus = FocusResult(z_um=None, at_edge=False, contrast=float("inf"))
+    path = tmp_path / "field.ome.tif"
+    with path.open("w+b") as stream:
+        write_field_file(stream, provenance_of((2, 3, 64, 64), focus=focus), [(row, crop, fused)])
+    with read_field_file(path) as field:
+        assert math.isnan(field.objects[0].best_plane)
+        assert field.provenance.focus is not None
+        assert field.provenance.focus.z_um is None
+        assert math.isnan(field.provenance.focus.contrast)
+
+
 def test_the_same_field_has_the_same_bytes() -> None:
     first, second = io.BytesIO(), io.BytesIO()
     for stream in (first, second):
@@ -172,3 +189,21 @@ def test_files_of_others_are_refused(tmp_path: Path) -> None:
     for path in (text, plain, foreign):
         with pytest.raises(DamagedFile, match=path.name):
             read_field_file(path)
+
+
+def test_the_documented_program_reads_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "dataset.md").read_text("utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    script = tmp_path / "read.py"
+    script.write_text(program, "utf-8")
+    path = tmp_path / "field.ome.tif"
+    with path.open("w+b") as stream:
+        write_field_file(stream, provenance_of((1, 5, 100, 200)), objects_of(1, 5, [(31, 32), (1, 4)]))
+    monkeypatch.setattr("sys.argv", ["read.py", str(path)])
+    runpy.run_path(str(script), run_name="__main__")
+    assert capsys.readouterr().out.splitlines() == [
+        "1 coccolith 0.90 (1, 5, 31, 32) (1, 31, 32)",
+        "2 coccolith 0.90 (1, 5, 1, 4) (1, 1, 4)",
+    ]
