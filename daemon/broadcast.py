@@ -12,15 +12,24 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
-import msgspec
 import zmq
 
 from daemon.config import CurveKeys, Watch
 from daemon.endpoints import KnownClients, check_endpoint, secure
-from daemon.errors import Refused
+from daemon.errors import ProtocolViolation, Refused
+from daemon.watchwire import (
+    About,
+    AnyBody,
+    Counters,
+    Envelope,
+    Overview,
+    Snapshot,
+    State,
+    Told,
+    decode_request,
+    encode,
+)
 
-VERSION = 1
-PREFIX = b"LMW" + bytes([VERSION])
 MAX_QUEUE_BYTES = 16 << 20
 MAX_REQUEST_BYTES = 1024
 EVENTS_KEPT = 100
@@ -31,104 +40,6 @@ _TURN_MS = 20
 _LINGER_MS = 500
 
 _log = logging.getLogger("lamelle.broadcast")
-
-
-class Body(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
-    """Base of what is told; the tag is also the topic."""
-
-
-class SeenObject(msgspec.Struct, frozen=True, kw_only=True):
-    """A detection as watchers see it; box x0, y0, x1, y1 in px of the frame."""
-
-    box: tuple[int, int, int, int]
-    class_name: str
-    score: float
-    below_threshold: bool
-
-
-class Overview(Body, frozen=True, kw_only=True, tag="overview"):
-    """A field was secured. One blob: its overview as JPEG; `frame_px` (height, width) is what boxes refer to."""
-
-    slide: int
-    field: int
-    sample: str
-    frame_px: tuple[int, int]
-    focus_z_um: float | None
-    objects: tuple[SeenObject, ...]
-
-
-class Counters(Body, frozen=True, kw_only=True, tag="counters"):
-    """How far the night is."""
-
-    planned: int
-    secured: int
-    skipped: int
-    objects: int
-    fields_per_s: float
-    seconds_left: float | None
-    slide: int | None
-    spool_bytes: int
-    spool_limit_bytes: int
-    acknowledged: int
-
-
-class State(Body, frozen=True, kw_only=True, tag="state"):
-    """What the night does now, such as `scanning`, `paused` or `complete`, and why."""
-
-    state: str
-    reason: str = ""
-
-
-class Told(Body, frozen=True, kw_only=True, tag="event"):
-    """An event, as it also stands in the catalog."""
-
-    level: str
-    name: str
-    message: str
-    slide: int | None = None
-    field: int | None = None
-
-
-class About(msgspec.Struct, frozen=True, kw_only=True):
-    """The night that is watched: its name, and of each mini-slide its sample and planned fields."""
-
-    night: str
-    samples: dict[int, str]
-    planned: dict[int, int]
-
-
-class Envelope(msgspec.Struct, frozen=True, kw_only=True):
-    """Frame 1 of the stream, behind the prefix. `seq` counts all messages, so a gap shows what was lost."""
-
-    seq: int
-    utc: float
-    body: Overview | Counters | State | Told
-
-
-class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """Frame 0 of an answer, behind the prefix; the frames behind it are the images of `overviews`, in their order.
-
-    It holds everything up to `seq`. `stream` is the endpoint of the PUB stream; `dropped` counts what the queue lost.
-    """
-
-    seq: int
-    utc: float
-    stream: str
-    about: About
-    state: State | None
-    counters: Counters | None
-    overviews: tuple[Overview, ...]
-    events: tuple[Told, ...]
-    dropped: int
-
-
-class SnapshotRequest(msgspec.Struct, frozen=True, kw_only=True, tag="snapshot", forbid_unknown_fields=True):
-    """The one thing that may be asked."""
-
-
-AnyBody = Overview | Counters | State | Told
-_encoder = msgspec.msgpack.Encoder()
-_request = msgspec.msgpack.Decoder(SnapshotRequest)
 
 
 @dataclass
@@ -207,7 +118,7 @@ class Broadcaster(threading.Thread):
             topic = str(body.__struct_config__.tag).encode()
             self._memory.keep(body, blobs)
             self._answer = None
-            self._enqueue([topic, PREFIX + _encoder.encode(envelope), *blobs])
+            self._enqueue([topic, encode(envelope), *blobs])
 
     def close(self) -> None:
         """Send what waits, for half a second at most, and let go of the endpoints; may be called again."""
@@ -302,7 +213,7 @@ class Broadcaster(threading.Thread):
                     events=tuple(memory.events),
                     dropped=self.dropped,
                 )
-                self._answer = [PREFIX + _encoder.encode(snapshot), *(image for _, image in shown)]
+                self._answer = [encode(snapshot), *(image for _, image in shown)]
             return self._answer
 
 
@@ -312,10 +223,10 @@ def _size(frames: list[bytes]) -> int:
 
 def _is_request(sender: list[bytes], question: bytes) -> bool:
     # A REQ socket puts an empty frame before its question, a DEALER need not.
-    if not (len(sender) == 1 or (len(sender) == 2 and sender[1] == b"")) or not question.startswith(PREFIX):
+    if not (len(sender) == 1 or (len(sender) == 2 and sender[1] == b"")):
         return False
     try:
-        _request.decode(question[len(PREFIX) :])
-    except msgspec.DecodeError:
+        decode_request(question)
+    except ProtocolViolation:
         return False
     return True

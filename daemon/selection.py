@@ -110,8 +110,9 @@ def load(chosen: Sequence[Chosen]) -> Iterator[Loaded]:
         if not path.exists():
             raise DamagedFile(f"{path} is missing though the catalog lists it; fetch it again from the recorder")
         with read_field_file(path) as file:
+            held = {(row.number, row.series, row.crop_box) for row in file.objects}
             for one in group:
-                if one.row not in file.objects:
+                if (one.row.number, one.row.series, one.row.crop_box) not in held:
                     raise DamagedFile(f"{path} does not hold object {one.row.number} as the catalog has it")
                 yield Loaded(one, file.provenance, file.crop(one.row), file.fused(one.row))
 

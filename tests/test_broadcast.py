@@ -17,27 +17,27 @@ import psutil
 import pytest
 import zmq
 
-from daemon.broadcast import (
-    MAX_QUEUE_BYTES,
-    MAX_REQUEST_BYTES,
+from daemon.broadcast import MAX_QUEUE_BYTES, MAX_REQUEST_BYTES, Broadcaster
+from daemon.config import CurveKeys, Watch
+from daemon.errors import ProtocolViolation, Refused
+from daemon.watchwire import (
     PREFIX,
     About,
-    Broadcaster,
     Counters,
-    Envelope,
     Overview,
     SeenObject,
     Snapshot,
     SnapshotRequest,
     State,
     Told,
+    decode_envelope,
+    decode_snapshot,
+    encode,
 )
-from daemon.config import CurveKeys, Watch
-from daemon.errors import Refused
 
 DEADLINE_MS = 20_000
 ABOUT = About(night="night", samples={1: "core-1", 2: "core-2"}, planned={1: 3, 2: 3})
-REQUEST = PREFIX + msgspec.msgpack.encode(SnapshotRequest())
+REQUEST = encode(SnapshotRequest())
 
 
 def overview(slide: int, field: int) -> Overview:
@@ -85,8 +85,7 @@ def ask(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, kind: int = zmq.
         socket.connect(endpoint)
         socket.send(REQUEST)
         header, *images = receive(socket)
-    assert header.startswith(PREFIX)
-    return msgspec.msgpack.decode(header[len(PREFIX) :], type=Snapshot), images
+    return decode_snapshot(header), images
 
 
 def subscribe(
@@ -114,7 +113,7 @@ def test_a_watcher_sees_everything_in_order(broadcaster: Broadcaster, context: z
         messages = [receive(socket) for _ in told]
     assert [frames[0] for frames in messages] == [b"overview", b"counters", b"state", b"event"]
     assert [frames[2:] for frames in messages] == [[b"jpeg"], [], [], []]
-    envelopes = [msgspec.msgpack.decode(frames[1][len(PREFIX) :], type=Envelope) for frames in messages]
+    envelopes = [decode_envelope(frames[1]) for frames in messages]
     assert [envelope.body for envelope in envelopes] == told
     assert [envelope.seq - envelopes[0].seq for envelope in envelopes] == [0, 1, 2, 3]
 
@@ -176,7 +175,7 @@ def test_a_suspended_watcher_slows_nobody(broadcaster: Broadcaster, context: zmq
         with subscribe(context, broadcaster, b"counters") as socket:
             broadcaster.publish(counters(2000))
             *_, header = receive(socket)
-        assert msgspec.msgpack.decode(header[len(PREFIX) :], type=Envelope).body == counters(2000)
+        assert decode_envelope(header).body == counters(2000)
         # 400 MB were published; a queue, and what a suspended subscriber may leave unsent, is all that may be held.
         assert psutil.Process().memory_info().rss - before < 100e6
         assert slowest < 1.0
@@ -300,3 +299,10 @@ def test_the_documented_client_works(
     assert re.search(r"slide 1 field \d+: 1 objects", printed)
     assert "complete" in printed
     assert (tmp_path / "slide-1.jpg").read_bytes() in (b"first image", b"second image")
+
+
+@pytest.mark.parametrize("frame", [b"", b"LMW", b"LML\x01\x80", PREFIX + b"\x80", PREFIX + b"\xc1", REQUEST])
+def test_a_watcher_refuses_what_is_no_message(frame: bytes) -> None:
+    for decode in (decode_envelope, decode_snapshot):
+        with pytest.raises(ProtocolViolation):
+            decode(frame)
