@@ -28,6 +28,8 @@ from daemon.records import FocusResult, ObjectRow
 Pixels = NDArray[np.uint16]
 NAMESPACE = "lamelle/field/1"
 EMPTY_NAME = "no objects"
+# What tifffile and its codecs raise on bytes that were damaged.
+_DAMAGE = (tifffile.TiffFileError, RuntimeError, LookupError, ArithmeticError, ValueError, TypeError, AttributeError)
 _BIGTIFF_FROM_BYTES = 3_900_000_000
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -139,7 +141,7 @@ class FieldFile:
         self.path = path
         try:
             self._tiff = tifffile.TiffFile(path)
-        except tifffile.TiffFileError as error:
+        except _DAMAGE as error:
             raise DamagedFile(f"{path} is not a TIFF file ({error}); fetch it again from the recorder") from error
         try:
             annotation = _annotation(self._tiff, path)
@@ -173,14 +175,16 @@ class FieldFile:
         self._tiff.close()
 
     def _series(self, index: int, shape: tuple[int, ...]) -> Pixels:
-        series = self._tiff.series
-        if index >= len(series):
-            raise DamagedFile(f"{self.path} holds {len(series)} series, not series {index}; fetch it again")
-        # tifffile squeezes axes of length 1.
-        pixels: Pixels = series[index].asarray()
-        if pixels.size != np.prod(shape):
-            raise DamagedFile(f"{self.path} series {index} is {pixels.shape}, not {shape}; fetch it again")
-        return pixels.reshape(shape)
+        # tifffile squeezes axes of length 1, hence the reshaping.
+        try:
+            pixels: Pixels = self._tiff.series[index].asarray().reshape(shape)
+        except _DAMAGE as error:
+            raise DamagedFile(
+                f"{self.path} does not hold {shape} pixels as series {index} ({error}); fetch it again"
+            ) from error
+        if pixels.dtype != np.uint16:
+            raise DamagedFile(f"{self.path} holds {pixels.dtype} pixels in series {index}, not uint16; fetch it again")
+        return pixels
 
 
 def read_field_file(path: Path) -> FieldFile:
@@ -267,7 +271,10 @@ def _title(row: ObjectRow) -> str:
 
 
 def _annotation(tiff: tifffile.TiffFile, path: Path) -> _Annotation:
-    text = tiff.ome_metadata
+    try:
+        text = tiff.ome_metadata
+    except _DAMAGE as error:
+        raise DamagedFile(f"{path} has unreadable OME-XML ({error}); fetch it again from the recorder") from error
     if text is None:
         raise DamagedFile(f"{path} has no OME-XML; it is not a file of lamelle")
     try:

@@ -6,6 +6,7 @@ import io
 import math
 import re
 import runpy
+from contextlib import suppress
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -177,6 +178,25 @@ def test_arrays_that_contradict_their_row_are_refused(fault: str) -> None:
         row = msgspec.structs.replace(row, series=4)
     with pytest.raises(ValueError, match="object 1"):
         write_field_file(io.BytesIO(), provenance_of((2, 3, 64, 64)), [(row, crop, fused)])
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_file_is_told_as_such(tmp_path: Path, data: st.DataObject) -> None:
+    stream = io.BytesIO()
+    write_field_file(stream, provenance_of((2, 3, 64, 64)), objects_of(2, 3, [(20, 20), (9, 30)]))
+    whole = bytearray(stream.getvalue())
+    place = data.draw(st.integers(0, len(whole) - 1))
+    if data.draw(st.booleans()):
+        whole = whole[:place]
+    else:
+        whole[place] ^= data.draw(st.integers(1, 255))
+    path = tmp_path / "field.ome.tif"
+    path.write_bytes(whole)
+    with suppress(DamagedFile), read_field_file(path) as field:
+        for row in field.objects:
+            field.crop(row)
+            field.fused(row)
 
 
 def test_files_of_others_are_refused(tmp_path: Path) -> None:
