@@ -16,7 +16,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from daemon.dataset import Dataset
-from daemon.durable import replacing
+from daemon.durable import make_folder, replacing
+from daemon.errors import Refused
 from daemon.pictures import Contrast, Picture, best_plane, composite, contrasts
 from daemon.selection import Loaded, Selection, choose, load, spread
 
@@ -87,10 +88,12 @@ def draw_sheet(
     Raises
     ------
     Refused
-        There is no dataset.
+        There is no dataset, or `into` is a folder.
     DamagedFile
         A file of the dataset is missing or damaged.
     """
+    if into.is_dir():
+        raise Refused(f"{into} is a folder; name a PNG file for the sheet")
     with Dataset.open(folder) as dataset:
         started = dataset.night()
         chosen = choose(dataset, selection or Selection())
@@ -99,6 +102,7 @@ def draw_sheet(
     image = _compose(shown, columns, f"night {started.night}" if started else "no night", len(chosen))
     information = PngImagePlugin.PngInfo()
     information.add_itxt("Software", "lamelle")
+    make_folder(into.parent)
     with replacing(into) as stream:
         image.save(stream, format="PNG", pnginfo=information)
     return len(shown)

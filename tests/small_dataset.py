@@ -69,7 +69,7 @@ def make_dataset(
     recorded = [_field(folder, slide, field, objects, channels) for slide in every for field in range(1, fields + 1)]
     for slide in every:
         records += [field for field in recorded if field.slide == slide]
-        reason = "the stage [XY] did not arrive"
+        reason = "the stage [xy] did not arrive"
         records.append(
             FieldSkipped(utc=1.0, slide=slide, field=fields + 1, sample=sample_of(slide), reason=reason, attempts=3)
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,8 @@ def test_missing_files_and_datasets_are_told(tmp_path: Path) -> None:
     with pytest.raises(DamagedFile, match=r"field-0001.ome.tif is missing"):
         draw_sheet(tmp_path, tmp_path / "sheet.png")
     assert not (tmp_path / "sheet.png").exists()
+    with pytest.raises(Refused, match="is a folder"):
+        draw_sheet(tmp_path, tmp_path / "dataset")
 
 
 def test_objects_are_spread_over_slides_and_classes(tmp_path: Path) -> None:
@@ -61,6 +64,16 @@ def test_objects_are_spread_over_slides_and_classes(tmp_path: Path) -> None:
     assert spread(chosen, 1000) == chosen
     assert spread(chosen, 0) == []
     assert len(spread(chosen, 7)) == 7
+
+
+def test_rare_classes_are_not_left_out(tmp_path: Path) -> None:
+    make_dataset(tmp_path, slides=1, fields=1, objects=2)
+    with Dataset.open(tmp_path) as dataset:
+        rare, common = choose(dataset, Selection())
+    many = [replace(common, field=field) for field in range(50)]
+    few = spread([rare, *many], 5)
+    assert [one.row.class_name for one in few].count(rare.row.class_name) == 1
+    assert len({one.field for one in few}) == 5
 
 
 def test_one_contrast_for_all_keeps_brighter_brighter() -> None:
