@@ -27,7 +27,7 @@ def is_local(endpoint: str) -> bool:
     if transport != "tcp":
         return True
     host, separator, port = address.rpartition(":")
-    if not separator or not (port == "*" or port.isdecimal()):
+    if not separator or not (port == "*" or (port.isdecimal() and 0 < int(port) < 65536)):
         raise Refused(f"endpoint {endpoint!r} has no port; write it like tcp://127.0.0.1:5555")
     host = host.removeprefix("[").removesuffix("]")
     if host == "localhost":

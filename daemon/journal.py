@@ -96,6 +96,10 @@ class Journal:
         ------
         JournalDamaged
             A field is secured or skipped twice, a slide or the night closed twice, or the night is closed already.
+        ValueError
+            A field is not planned, or its files are not named after it.
+        sqlite3.OperationalError
+            The disk is full or fails; nothing was added, and it may be tried again.
         """
         with transaction(self._database) as database:
             if self.night_closed():

@@ -17,8 +17,8 @@ import msgspec
 from daemon import crashpoints, wire
 from daemon.catalog import Catalog
 from daemon.durable import PART_SUFFIX, make_folder, sha256_of, sync_folder
-from daemon.errors import ProtocolViolation
-from daemon.layout import INCOMING, field_of, inside
+from daemon.errors import ProtocolViolation, Refused
+from daemon.layout import CATALOG, INCOMING, field_of, inside
 from daemon.objects_table import write_objects_table
 from daemon.records import (
     AnyRecord,
@@ -64,9 +64,16 @@ class Reception:
 
     Files begun lie in `incoming/`, named by their sha256, so a session goes on where the last one ended, whoever was
     killed in between. Not thread-safe.
+
+    Raises
+    ------
+    Refused
+        The folder holds slides without their catalog, or a catalog of another version.
     """
 
     def __init__(self, into: Path) -> None:
+        if not (into / CATALOG).exists() and any(into.glob("slide-*/*")):
+            raise Refused(f"{into} holds slides but no {CATALOG}; restore it, or record into another folder")
         make_folder(into / INCOMING)
         self._into = into
         self._catalog = Catalog(into)
@@ -127,7 +134,7 @@ class Reception:
         self._end_session()
         window = min(hello.window, MAX_WINDOW_BYTES)
         self._session = _Session(hello.session, peer, hello.night, window, limit=window)
-        parts = {path.name.removesuffix(PART_SUFFIX): path.stat().st_size for path in self._parts()}
+        parts = {path.stem: path.stat().st_size for path in self._parts()}
         return wire.Welcome(
             session=hello.session,
             acknowledged=self._catalog.last_seq(),
@@ -142,7 +149,7 @@ class Reception:
         self._session = None
 
     def _parts(self) -> list[Path]:
-        return list((self._into / INCOMING).glob(f"*{PART_SUFFIX}"))
+        return [path for path in (self._into / INCOMING).glob(f"*{PART_SUFFIX}") if _is_sha256(path.stem)]
 
     def _account(self, session: _Session, size: int) -> list[wire.FromRecorder]:
         session.received += size
@@ -152,13 +159,13 @@ class Reception:
         return [wire.Credit(session=session.number, limit=session.limit)]
 
     def _take_record(self, session: _Session, seq: int, body: bytes) -> list[wire.FromRecorder]:
-        last = self._catalog.last_seq()
-        if session.incoming is not None or seq > last + 1:
-            raise _RefusedByRecorder("gap", f"record {seq} came where {last + 1} is wanted; say hello", retry=True)
         try:
             record = decode(body)
         except msgspec.DecodeError as error:
             raise ProtocolViolation(f"record {seq} cannot be read: {error}") from error
+        last = self._catalog.last_seq()
+        if session.incoming is not None or seq > last + 1:
+            raise _RefusedByRecorder("gap", f"record {seq} came where {last + 1} is wanted; say hello", retry=True)
         if seq <= last:
             if self._catalog.body(seq) != body:
                 raise _RefusedByRecorder("conflict", f"record {seq} is held with other contents already", retry=False)
@@ -167,7 +174,7 @@ class Reception:
         files = record.files if isinstance(record, FieldSecured) else ()
         wanted = {file.sha256 for file in files}
         for part in self._parts():
-            if part.name.removesuffix(PART_SUFFIX) not in wanted:
+            if part.stem not in wanted:
                 part.unlink()
         self._check_room(files)
         session.incoming = _Incoming(self._into, seq, body, record, files)
@@ -208,6 +215,11 @@ class Reception:
             )
         if isinstance(record, NightStarted) and record.night != session.night:
             reason = f"the session is for night {session.night!r} and the record starts {record.night!r}"
+            raise _RefusedByRecorder("record", reason, retry=False)
+        if isinstance(record, NightStarted) and not all(
+            1 <= slide <= 8 and 0 <= fields < 10**6 for slide, fields in record.planned.items()
+        ):
+            reason = f"the plan {record.planned} is none; mini-slides are 1 to 8 with less than a million fields each"
             raise _RefusedByRecorder("record", reason, retry=False)
         if self._catalog.night_closed():
             raise _RefusedByRecorder("record", f"record {seq} came after the night was closed", retry=False)

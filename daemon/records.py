@@ -136,8 +136,11 @@ def decode(body: bytes) -> AnyRecord:
 
     Raises
     ------
-    msgspec.ValidationError
+    msgspec.DecodeError
         The bytes are not a record of this version.
     """
-    record: AnyRecord = _decoder.decode(body)
+    try:
+        record: AnyRecord = _decoder.decode(body)
+    except (UnicodeDecodeError, RecursionError) as error:  # text that is none, nesting without end
+        raise msgspec.DecodeError(str(error)) from error
     return record

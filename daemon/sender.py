@@ -98,7 +98,7 @@ class Sender(threading.Thread):
 
     def wake(self) -> None:
         """Tell that the journal has grown; returns at once, from any thread."""
-        with suppress(BlockingIOError):  # rung often enough already
+        with suppress(OSError):  # rung often enough already, or stopped
             self._bell.send(b"\0")
 
     def redirect(self, endpoint: str) -> None:
@@ -126,7 +126,7 @@ class Sender(threading.Thread):
                 endpoint = self._endpoint
                 try:
                     self._converse(context, journal, poller, endpoint)
-                except (SessionOver, LamelleError, OSError, sqlite3.OperationalError) as over:
+                except (SessionOver, LamelleError, OSError, sqlite3.OperationalError, zmq.ZMQError) as over:
                     self._pause(poller, endpoint, self._note_end(over))
 
     def _converse(

@@ -100,6 +100,7 @@ class Refuse(Message, frozen=True, kw_only=True, tag="refuse"):
 
 FromSender = Hello | RecordFollows | ChunkFollows | Beat
 FromRecorder = Welcome | Credit | Ack | Refuse | Beat
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _WITH_PAYLOAD = (RecordFollows, ChunkFollows)
 
 _encoder = msgspec.msgpack.Encoder()
@@ -124,7 +125,7 @@ def decode_from_sender(frames: Sequence[bytes]) -> tuple[FromSender, bytes]:
     header = _header(frames)
     try:
         message: FromSender = _from_sender.decode(header)
-    except msgspec.DecodeError as error:
+    except _UNREADABLE as error:
         raise ProtocolViolation(f"the header of {len(header)} bytes is not a sender's message: {error}") from error
     return message, _payload(frames, isinstance(message, _WITH_PAYLOAD))
 
@@ -134,7 +135,7 @@ def decode_from_recorder(frames: Sequence[bytes]) -> FromRecorder:
     header = _header(frames)
     try:
         message: FromRecorder = _from_recorder.decode(header)
-    except msgspec.DecodeError as error:
+    except _UNREADABLE as error:
         raise ProtocolViolation(f"the header of {len(header)} bytes is not a recorder's message: {error}") from error
     _payload(frames, expected=False)
     return message

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import shutil
+import os
 import socket
-import subprocess
-import sys
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psutil
@@ -19,10 +18,12 @@ from daemon.dataset import Dataset
 from daemon.delivery import Pace
 from daemon.journal import Journal
 from daemon.layout import field_file
-from daemon.records import FieldSecured
+from daemon.reception import Reception
+from daemon.records import FieldSecured, encode
 from daemon.sender import Sender
 from daemon.spool import Spool
 from tests import small_night as night
+from tests.small_disk import fill, small_disk
 
 QUICK = Pace(beat_s=0.05, lost_s=0.5, retry_s=0.05)
 
@@ -296,25 +297,14 @@ def test_a_recorder_that_lies_is_not_believed(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 12 MB, to be filled."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = shutil.which("mount")
-    if not sys.platform.startswith("linux") or mount is None:
-        pytest.skip("a small disk to fill is mounted on Linux only")
-    mounted = subprocess.run(
-        [mount, "-t", "tmpfs", "-o", "size=12m", "tmpfs", folder], capture_output=True, check=False
-    )
-    if mounted.returncode != 0:
-        pytest.skip(f"mounting a small disk needs privileges: {mounted.stderr.decode().strip()}")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", megabytes=12) as folder:
+        yield folder
 
 
-def test_a_full_disk_is_told_and_delivery_goes_on_once_there_is_room(tmp_path: Path, small_disk: Path) -> None:
-    filler = small_disk / "filler"
-    with night.recorder_thread(small_disk / "dataset") as endpoint, desk(tmp_path, endpoint) as working:
+def test_a_full_disk_is_told_and_delivery_goes_on_once_there_is_room(tmp_path: Path, disk: Path) -> None:
+    filler = disk / "filler"
+    with night.recorder_thread(disk / "dataset") as endpoint, desk(tmp_path, endpoint) as working:
         working.secure(1, 1)
         working.drain()
         filler.write_bytes(bytes(7 << 20))
@@ -327,3 +317,48 @@ def test_a_full_disk_is_told_and_delivery_goes_on_once_there_is_room(tmp_path: P
         working.drain()
         assert working.sender.status().waiting is None
         assert working.told == ["recorder waits", "delivery goes on"]
+
+
+def test_a_journal_on_a_full_disk_takes_nothing_in_part_and_goes_on(disk: Path) -> None:
+    with closing(Journal.create(disk / "journal.sqlite", night.started())) as journal:
+
+        def append_pairs() -> None:
+            for _ in range(100):
+                journal.append(night.event("x" * 50_000), night.event("second"))
+
+        fill(disk)
+        os.truncate(disk / "filler", (disk / "filler").stat().st_size - 400_000)
+        with pytest.raises(sqlite3.OperationalError, match="full"):
+            append_pairs()
+        pairs = (journal.last_seq() - 1) // 2
+        assert pairs > 0
+        assert [event.message for event in journal.events()] == ["x" * 50_000, "second"] * pairs
+        (disk / "filler").unlink()
+        before = journal.last_seq()
+        assert journal.append(night.event("afterwards")) == before + 1
+
+
+def test_a_disk_that_fills_in_the_middle_of_a_file_is_told_and_the_file_is_continued(disk: Path) -> None:
+    data = night.contents(1, 1, 3 << 20)
+    record = night.secured(1, 1, (night.entry(field_file(1, 1), data),))
+    with closing(Reception(disk / "dataset")) as reception:
+
+        def say(message: wire.FromSender, payload: bytes | None = None) -> list[wire.FromRecorder]:
+            return reception.handle(b"p", wire.encode(message, payload))
+
+        say(wire.Hello(session=1, night=night.started().night, window=1 << 24))
+        say(wire.RecordFollows(session=1, seq=1), encode(night.started()))
+        say(wire.RecordFollows(session=1, seq=2), encode(record))
+        fill(disk)
+        (refused,) = say(wire.ChunkFollows(session=1, seq=2, file=0, offset=0), data)
+        assert isinstance(refused, wire.Refuse)
+        assert (refused.code, refused.retry) == ("disk full", True)
+        (disk / "filler").unlink()
+        (welcome,) = say(wire.Hello(session=2, night=night.started().night, window=1 << 24))
+        assert isinstance(welcome, wire.Welcome)
+        begun = sum(welcome.parts.values())
+        assert 0 <= begun < len(data)
+        say(wire.RecordFollows(session=2, seq=2), encode(record))
+        answers = say(wire.ChunkFollows(session=2, seq=2, file=0, offset=begun), data[begun:])
+        assert wire.Ack(session=2, seq=2) in answers
+        assert (disk / "dataset" / field_file(1, 1)).read_bytes() == data

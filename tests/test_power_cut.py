@@ -90,6 +90,8 @@ def test_a_night_cut_at_any_sync_point_is_completed(log: tuple[Path, str], quick
         if digest in seen:
             continue
         seen.add(digest)
+        if kind == "killed" and number % 3:
+            continue  # loses nothing by itself, so fewer moments tell as much
         folder = quick_disk / str(number)
         materialise(view, folder)
         _assert_kept(folder, promised)

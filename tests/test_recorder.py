@@ -182,6 +182,15 @@ def test_a_file_larger_than_the_disk_is_refused_until_there_is_room(tmp_path: Pa
         assert refusal(talking.record(2, night.secured(1, 1, (huge,)))) == ("disk full", True)
 
 
+def test_slides_without_their_catalog_are_not_recorded_over(tmp_path: Path) -> None:
+    with client(tmp_path) as talking:
+        talking.record(2, first_field(DATA))
+        talking.chunk(2, 0, 0, DATA)
+    (tmp_path / "catalog.sqlite").unlink()
+    with pytest.raises(Refused, match=r"holds slides but no catalog\.sqlite"):
+        Reception(tmp_path)
+
+
 def test_a_dataset_has_one_recorder_and_one_night(tmp_path: Path) -> None:
     with night.recorder_thread(tmp_path), pytest.raises(Refused, match="in use by another recorder"):
         run_recorder("tcp://127.0.0.1:*", tmp_path, None, print, threading.Event())
@@ -216,7 +225,9 @@ def test_only_loopback_is_open_without_keys(endpoint: str, local: bool) -> None:
             check_endpoint(endpoint, None)
 
 
-@pytest.mark.parametrize("endpoint", ["", "127.0.0.1:5555", "http://127.0.0.1:80", "tcp://", "tcp://127.0.0.1"])
+@pytest.mark.parametrize(
+    "endpoint", ["", "127.0.0.1:5555", "http://127.0.0.1:80", "tcp://", "tcp://127.0.0.1", "tcp://127.0.0.1:99999"]
+)
 def test_what_is_no_endpoint_is_refused(endpoint: str) -> None:
     with pytest.raises(Refused, match=r"tcp://127\.0\.0\.1:5555"):
         check_endpoint(endpoint, None)
