@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 Vector = NDArray[np.float64]
 
 HUBER = 1.5
-"""Residual, in standard deviations, beyond which a point counts ever less (Huber 1964: 96 % efficient at 1.5)."""
-HUBER_ITERATIONS = 6
-FREE_HEIGHT_UM = 1e3
-"""Prior standard deviation of a plane's height: as good as unknown."""
+"""Error, in standard deviations, beyond which a point counts ever less (Huber 1964)."""
+CAUCHY = 2.4
+"""Wander, in standard deviations, at which it is held back half as much (Cauchy's weights, 95 % efficient)."""
+ITERATIONS = 8
 ROUNDING_UM = 1e-6
 
 
@@ -153,7 +153,7 @@ class Plane:
 
 @dataclass(frozen=True)
 class Expected:
-    """Standard deviations of what a plane may do: its tilt, its drift, and the error of a single height."""
+    """Standard deviations of what a mini-slide may do: its tilt, its drift, and the error of a single height."""
 
     tilt_um_per_mm: float
     drift_um_per_field: float
@@ -161,33 +161,48 @@ class Expected:
 
 
 def fit_plane(points: Vector, expected: Expected) -> Plane:
-    """Fit a plane to points that may be few, collinear, or partly wrong.
+    """Fit a plane to points that may be few, collinear, or partly wrong, on a mini-slide that drifts and may jump.
 
-    Slopes are drawn towards 0 as strongly as the expectation says, so that what the points do not tell (one point, or
-    the tilt across a row) stays level; Huber weights, by iteration, take the force from outliers.
+    Each point has a level of its own, z = level + slopes (x, y) + error, and the next level is this one + drift +
+    wander. All are drawn towards 0 as strongly as expected, so that what the points do not tell (one point, or the tilt
+    across a row) stays level. By iterated weights the error has Huber's tails, so that a wrong point has little force,
+    and the wander Cauchy's, so that a jump of the whole mini-slide is followed and does not bend the plane.
 
     Parameters
     ----------
-    points : shape (N, 4): x, y and z in um, number of the field; N at least 1.
+    points : shape (N, 4): x, y and z in um, number of the field, never falling; N at least 1.
     expected : all greater than 0.
+
+    Returns
+    -------
+    Plane
+        With the level of the last point.
     """
+    count = len(points)
     origin = points[-1, [0, 1, 3]]
-    terms = np.column_stack([np.ones(len(points)), points[:, [0, 1, 3]] - origin])
-    # The height is measured from the points' median, so that its wide prior draws it nowhere.
     base = float(np.median(points[:, 2]))
-    heights = points[:, 2] - base
-    tilt = expected.tilt_um_per_mm / 1e3
-    prior = np.diag(np.array([FREE_HEIGHT_UM, tilt, tilt, expected.drift_um_per_field]) ** -2)
-    weights = np.ones(len(points))
-    for _ in range(HUBER_ITERATIONS):
-        weighted = terms.T * weights / expected.noise_um**2
-        information = weighted @ terms + prior
+    tilt, drift, noise = expected.tilt_um_per_mm / 1e3, expected.drift_um_per_field, expected.noise_um
+    fields = np.diff(points[:, 3])[:, None]
+    # Unknowns: slopes along x and y, drift, levels. Rows: what is expected of the slopes, errors, wander.
+    expectations = np.eye(3, 3 + count) / [[tilt], [tilt], [drift]]
+    errors = np.hstack([points[:, :2] - origin[:2], np.zeros((count, 1)), np.eye(count)]) / noise
+    wander = np.hstack([np.zeros((count - 1, 2)), -fields, np.diff(np.eye(count), axis=0)])
+    wander /= drift * np.sqrt(np.maximum(fields, 1))
+    terms = np.vstack([expectations, errors, wander])
+    heights = np.zeros(len(terms))
+    heights[3 : 3 + count] = (points[:, 2] - base) / noise
+    weights = np.ones(len(terms))
+    for _ in range(ITERATIONS):
+        weighted = terms.T * weights
+        information = weighted @ terms
         solution = np.linalg.solve(information, weighted @ heights)
-        residuals = np.abs(heights - terms @ solution) / expected.noise_um
-        weights = np.minimum(1.0, HUBER / np.maximum(residuals, HUBER))
+        residuals = np.abs(heights - terms @ solution)
+        weights[3 : 3 + count] = HUBER / np.maximum(residuals[3 : 3 + count], HUBER)
+        weights[3 + count :] = 1 / (1 + (residuals[3 + count :] / CAUCHY) ** 2)
+    shown = [len(solution) - 1, 0, 1, 2]
     return Plane(
         origin=(float(origin[0]), float(origin[1]), float(origin[2])),
-        height_um=base + float(solution[0]),
-        slopes=(float(solution[1]), float(solution[2]), float(solution[3])),
-        covariance=np.asarray(np.linalg.inv(information), dtype=np.float64),
+        height_um=base + float(solution[-1]),
+        slopes=(float(solution[0]), float(solution[1]), float(solution[2])),
+        covariance=np.asarray(np.linalg.inv(information)[np.ix_(shown, shown)], dtype=np.float64),
     )

@@ -13,9 +13,14 @@ import psutil
 from daemon.config import Night
 from daemon.endpoints import check_endpoint
 from daemon.errors import Refused
+from daemon.focus import CLEARANCE_UM
 from daemon.outlook import GB, CheckReport, crops_bytes, look_ahead, render, retained_share, stack_bytes
 from daemon.plan import PlannedField, make_plan
+from daemon.ring import ring_name
 from daemon.samples import SAMPLE, read_samples
+from drivers.errors import Refused as DriverRefused
+from drivers.hardware_file import read_hardware_file
+from drivers.recording import read_recording
 from drivers.settings import MiniSlide
 from inference.errors import WeightsRefused
 from inference.weights_file import check_weights, find_weights
@@ -133,12 +138,15 @@ def _check_heights(config: Night) -> None:
             )
         if not window.holds(slide.z_um):
             raise Refused(f"{key}: z_um is {slide.z_um:g}, outside its z_window_um {span}; move one of them")
-        approach_um = stack_um + motion.z_backlash_um
-        if approach_um > window.high - window.low:
+        if stack_um + 2 * CLEARANCE_UM > window.high - window.low:
             raise Refused(
-                f"{key}: z_window_um is {span}, too narrow for a stack of {config.scan.planes} planes every "
-                f"{config.scan.step_um:g} um with its approach from {motion.z_backlash_um:g} um below; widen the "
-                "window or take fewer planes"
+                f"{key}: z_window_um is {span}, too narrow for {config.scan.planes} planes every "
+                f"{config.scan.step_um:g} um; widen the window or take fewer scan.planes"
+            )
+        if window.low - motion.z_backlash_um < travel.low:
+            raise Refused(
+                f"instrument.motion.z_backlash_um is {motion.z_backlash_um:g}, too much for an approach from below the "
+                f"z_window_um {span} of {key} inside instrument.travel.z_um from {travel.low:g}; raise the window's low"
             )
 
 
@@ -171,15 +179,28 @@ def _check_travel(config: Night, plan: Sequence[PlannedField]) -> None:
 
 
 def _check_hardware(config: Night) -> None:
-    """Refuse what the backend cannot work without, devices or presets the hardware file does not define."""
+    """Refuse what the hardware file, or the recording that takes the hardware's place, does not define."""
     instrument = config.instrument
-    if instrument.backend == "replay":
-        if instrument.replay is None:
-            raise Refused("instrument.backend is 'replay', but instrument.replay is missing; name the recorded stacks")
-        if not instrument.replay.folder.is_dir():
+    for key, folder in (
+        ("instrument.adapters", instrument.adapters),
+        ("instrument.replay.folder", instrument.replay.folder if instrument.replay else None),
+    ):
+        if folder is not None and not folder.is_dir():
+            raise Refused(f"{key} is {str(folder)!r}, which is no folder; correct the path")
+    try:
+        if instrument.backend == "replay":
+            if instrument.replay is None:
+                raise Refused("instrument.replay is missing, but instrument.backend is 'replay'; name the recording")
+            read_recording(instrument.replay).check(instrument, config.scan.planes, config.scan.fields)
+        elif instrument.hardware is not None:
+            read_hardware_file(instrument.hardware).check(instrument)
+        elif instrument.backend != "bridge":
             raise Refused(
-                f"instrument.replay.folder is {str(instrument.replay.folder)!r}, which is no folder; correct the path"
+                f"instrument.hardware is missing, but instrument.backend is {instrument.backend!r}; "
+                "name a Micro-Manager hardware file"
             )
+    except DriverRefused as error:
+        raise Refused(str(error)) from error
 
 
 def _check_weights(config: Night) -> None:
@@ -228,7 +249,9 @@ def _check_bounds(config: Night) -> None:
 
 def _check_room(config: Night, run: Path | None, report: CheckReport, machine: Machine) -> None:
     """Shared memory for the ring, and disk for what is recorded here or waits here."""
-    shared = machine.free_shared_memory()
+    # A killed night leaves its ring behind, which a resumed one replaces.
+    left = SHARED_MEMORY / ring_name(run) if run is not None else None
+    shared = machine.free_shared_memory() + (left.stat().st_size if left is not None and left.exists() else 0)
     if report.ring_bytes > shared:
         raise Refused(
             f"ring_stacks is {config.ring_stacks}, a ring of {report.ring_bytes / GB:.2f} GB, but shared memory has "

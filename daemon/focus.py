@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,8 +17,8 @@ from drivers.settings import MiniSlide, Range
 Known = tuple[PlannedField, FocusResult]
 """A field of the mini-slide, and where it was in focus."""
 
-RECENT = 3
-"""Newest results whose median deviation from the plane is taken for a jump of the whole mini-slide."""
+CLEARANCE_UM = 0.01
+"""Kept free at either end of a z window, so that no rounding leads out of it."""
 LOST = 3
 """Results in a row at the stack's first or last plane after which following is given up for a search."""
 
@@ -51,7 +50,8 @@ class FocusFollower:
         if usable and not self._unsure(field, usable[:-1]):
             before = self._predict(field, usable[:-1], start_z)
             z = before + math.copysign(min(abs(z - before), self.settings.max_step_um), z - before)
-        return self.within(z)
+        # Whole nanometres, so that the last bits of another mathematics library command nothing else.
+        return self.within(round(z, 3))
 
     def needs_search(self, field: PlannedField, results: Sequence[Known]) -> bool:
         """Whether focus must be searched before `field`: nothing known near enough, or the mini-slide is lost."""
@@ -66,8 +66,8 @@ class FocusFollower:
 
     def within(self, z_um: float) -> float:
         """Return the nearest z whose whole stack lies inside the mini-slide's window."""
-        low, high = self.window_um.low + self.half_stack_um, self.window_um.high - self.half_stack_um
-        return min(max(z_um, low), high)
+        spare = self.half_stack_um + CLEARANCE_UM
+        return min(max(z_um, self.window_um.low + spare), self.window_um.high - spare)
 
     def _usable(self, results: Sequence[Known]) -> list[Known]:
         """Pick the last `memory` results that say something: neither blank nor outside the window."""
@@ -90,10 +90,9 @@ class FocusFollower:
         inside = [known for known in usable if not known[1].at_edge]
         if inside:
             plane = self._plane(inside)
-            recent = [(r.z_um or 0.0) - plane.predict(f.x_um, f.y_um, f.field) for f, r in inside[-RECENT:]]
-            z, level = plane.predict(field.x_um, field.y_um, field.field), statistics.median(recent)
+            z = plane.predict(field.x_um, field.y_um, field.field)
         else:
-            plane, z, level = None, start_z, 0.0
+            plane, z = None, start_z
         edges = []
         for f, r in reversed(usable):
             if not r.at_edge:
@@ -101,14 +100,14 @@ class FocusFollower:
             edges.append((r.z_um or 0.0) - (plane.predict(f.x_um, f.y_um, f.field) if plane else start_z))
         if edges:
             # Focus lies beyond the farthest edge seen: the next stack begins half its half-range before that edge.
-            farthest = max(edges, key=lambda deviation: abs(deviation - level))
-            level = farthest + math.copysign(self.half_stack_um / 2, farthest - level)
-        return z + level
+            farthest = max(edges, key=abs)
+            z += farthest + math.copysign(self.half_stack_um / 2, farthest)
+        return z
 
 
 def search_for(config: Night, slide: MiniSlide, expected_z_um: float) -> FocusSearch:
     """Search the focus of a mini-slide: within `search_um` of `expected_z_um`, inside its z window."""
-    low, high = slide.z_window_um.low, slide.z_window_um.high
+    low, high = slide.z_window_um.low + CLEARANCE_UM, slide.z_window_um.high - CLEARANCE_UM
     bounds = SearchBounds(
         low_um=min(max(expected_z_um - config.focus.search_um, low), high),
         high_um=max(min(expected_z_um + config.focus.search_um, high), low),

@@ -35,7 +35,7 @@ def load(path: Path) -> Night:
     except UnicodeDecodeError as error:
         raise Refused(f"the configuration {path} is not UTF-8 at byte {error.start}; save it as UTF-8") from error
     try:
-        content = yaml.load(text, Loader=_OnceLoader)  # noqa: S506 - a SafeLoader that also refuses repeated keys
+        content = yaml.load(text, Loader=_PlainLoader)  # noqa: S506 - a SafeLoader
     except yaml.YAMLError as error:
         raise Refused(f"{path} is not YAML: {_yaml_complaint(error)}; correct it there") from error
     if not isinstance(content, dict):
@@ -48,9 +48,13 @@ def load(path: Path) -> Night:
     return anchored
 
 
-def freeze(config: Night) -> str:
-    """YAML text of a whole configuration, defaults written out and paths absolute; `load` reads it back."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+def freeze(config: Night, versions: Mapping[str, str] | None = None) -> str:
+    """YAML text of a whole configuration, defaults written out and paths absolute; `load` reads it back.
+
+    The versions of the software that the night is begun with stand above it as comments.
+    """
+    comments = "".join(f"# {name} {version}\n" for name, version in (versions or {}).items())
+    return comments + yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
 
 
 def differences(before: Night, now: Night) -> list[str]:
@@ -76,8 +80,12 @@ def require_same(before: Night, now: Night, run: Path) -> None:
         )
 
 
-class _OnceLoader(yaml.SafeLoader):
-    """A safe loader for which a key that stands twice is an error, not a silent choice."""
+class _PlainLoader(yaml.SafeLoader):
+    """A safe loader without surprises.
+
+    A key that stands twice is an error, and words such as On, no or 2026-11-23 are words: presets and classes have
+    such names, and no setting is a truth value or a date.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -87,6 +95,12 @@ class _OnceLoader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"the key {key} stands twice", key_node.start_mark)
             seen.add(str(key))
         return super().construct_mapping(node, deep)
+
+
+_PlainLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] not in ("bool", "timestamp")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def _yaml_complaint(error: yaml.YAMLError) -> str:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from daemon.config import Night
 from daemon.plan import PlannedField
+from daemon.ring import ring_bytes
 from daemon.samples import SAMPLE
 from drivers.settings import MiniSlide, Timing
 
@@ -73,9 +74,14 @@ class CheckReport:
         return sum(slide.seconds for slide in self.slides)
 
 
+def shape_of(config: Night) -> tuple[int, int, int, int]:
+    """Shape of a stack, CZYX."""
+    return len(config.scan.polarizations), config.scan.planes, *config.instrument.frame_px
+
+
 def stack_bytes(config: Night) -> int:
-    """Bytes of one stack, uint16 CZYX."""
-    return len(config.scan.polarizations) * config.scan.planes * 2 * math.prod(config.instrument.frame_px)
+    """Bytes of one stack, uint16."""
+    return ring_bytes(1, shape_of(config))
 
 
 def crops_bytes(config: Night) -> int:
@@ -99,17 +105,24 @@ def timing_of(config: Night) -> Timing:
 
 
 def field_seconds(config: Night) -> float:
-    """Seconds of one field's moves and exposures: one move, then a switch and a sweep for every polarization."""
+    """Seconds of one field's moves and exposures: a move, and a sweep for every polarization with the switches between.
+
+    The order of polarizations turns round from field to field, so that a field begins with the state of the last one.
+    Every sweep takes one more move of z, the approach from below. A replay takes neither moves nor exposures.
+    """
+    if config.instrument.backend == "replay":
+        return 0.0
     timing, scan = timing_of(config), config.scan
-    exposures = sum(config.instrument.polarizations[state].exposure_ms for state in scan.polarizations)
-    switches = len(scan.polarizations) if len(scan.polarizations) > 1 else 0
-    # Every sweep begins with one more move of z, the approach from below.
-    heights = len(scan.polarizations) * (scan.planes + 1)
-    return (timing.xy_ms + switches * timing.polarizer_ms + heights * timing.z_ms + scan.planes * exposures) / 1e3
+    states = len(scan.polarizations)
+    exposures_ms = scan.planes * sum(config.instrument.polarizations[state].exposure_ms for state in scan.polarizations)
+    moves_ms = timing.xy_ms + (states - 1) * timing.polarizer_ms + states * (scan.planes + 1) * timing.z_ms
+    return (moves_ms + exposures_ms) / 1e3
 
 
 def search_seconds(config: Night) -> float:
     """Seconds of one focus search of full range."""
+    if config.instrument.backend == "replay":
+        return 0.0
     coarse = 1 + 2 * config.focus.search_um / config.focus.search_step_um
     fine = 1 + 2 * config.focus.search_step_um / config.scan.step_um
     exposure_ms = config.instrument.polarizations[config.scan.polarizations[0]].exposure_ms
@@ -139,7 +152,7 @@ def look_ahead(
 
     return CheckReport(
         slides=tuple(outlook(slide) for slide in config.scan.slides),
-        ring_bytes=config.ring_stacks * stack,
+        ring_bytes=ring_bytes(config.ring_stacks, shape_of(config)),
         retained_bytes=int(len(plan) * kept * stack),
         notes=tuple(notes),
     )

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 from useq import GridRowsColumns
 
@@ -119,7 +119,7 @@ def _compact(fields: int, columns: int, rows: int, pitch_um: tuple[float, float]
     return width, math.ceil(fields / width)
 
 
-@cache
+@lru_cache(maxsize=8)
 def _cells(columns: int, rows: int, frame: Frame) -> tuple[_Cell, ...]:
     """All cells of a grid about the origin, in serpentine order; kept, since mini-slides are mostly of one size."""
     grid = GridRowsColumns(
@@ -131,12 +131,11 @@ def _cells(columns: int, rows: int, frame: Frame) -> tuple[_Cell, ...]:
     )
     pitch_x, pitch_y = frame.pitch_um
     cells = []
-    for position in grid:
-        row, column = position.grid_row or 0, position.grid_col or 0
+    for (row, column), position in zip(grid.mode.generate_indices(rows, columns), grid, strict=True):
         # Edges are whole pitches from one origin, so that neighbours get the very same float.
         left, right = ((column + k - columns / 2) * pitch_x for k in (0, 1))
         low, high = ((rows / 2 - row - k) * pitch_y for k in (1, 0))
-        cells.append(_Cell(row, column, position.x or 0.0, position.y or 0.0, (left, low, right, high)))
+        cells.append(_Cell(row, column, position.x, position.y, (left, low, right, high)))
     return tuple(cells)
 
 

@@ -19,6 +19,11 @@ def ring_bytes(slots: int, shape_czyx: Shape) -> int:
     return slots * prod(shape_czyx) * np.dtype(np.uint16).itemsize
 
 
+def ring_name(run: Path) -> str:
+    """Name of the shared memory of a run folder's ring."""
+    return "lamelle-" + hashlib.sha256(str(run.resolve()).encode()).hexdigest()[:16]
+
+
 class Ring:
     """Slots of one stack each (CZYX, uint16), in memory that was touched once so that frames land without page faults.
 
@@ -36,7 +41,7 @@ class Ring:
     @classmethod
     def create(cls, run: Path, slots: int, shape_czyx: Shape) -> Ring:
         """Create and touch the ring of a run folder; one left by a killed night of the same folder is replaced."""
-        name = "lamelle-" + hashlib.sha256(str(run.resolve()).encode()).hexdigest()[:16]
+        name = ring_name(run)
         size = ring_bytes(slots, shape_czyx)
         try:
             memory = SharedMemory(name, create=True, size=size)

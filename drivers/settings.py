@@ -121,6 +121,7 @@ class Replay(Settings):
     `pattern` is a glob below `folder`. With `layout: stacks` each file is one field's OME-TIFF stack; with
     `layout: planes` each file is one plane, and `field_pattern`, a regular expression over the file's relative path
     with the named groups `field`, `z` and, for two polarizations, `c`, says where it belongs; a missing group is 0.
+    A group `slide` (1 to 8) gives each mini-slide fields of its own; without it all replay the same.
     """
 
     folder: Path

@@ -90,6 +90,21 @@ def test_a_file_that_holds_no_configuration_is_refused(text: str, told: tuple[st
         assert part in str(refused.value)
 
 
+def test_words_that_yaml_takes_for_truth_values_or_dates_are_words(tmp_path: Path) -> None:
+    file = write(tmp_path, {})
+    text = file.read_text(encoding="utf-8")
+    file.write_text(
+        text.replace("  name: emulated", "  name: 2026-11-23\n  light_on: [Lamp, On]\n  light_off: [Lamp, off]")
+    )
+    instrument = load(file).instrument
+    assert instrument.name == "2026-11-23"
+    assert instrument.light_on == ("Lamp", "On")
+    assert instrument.light_off == ("Lamp", "off")
+    file.write_text(text.replace("fields: 12", "fields: yes"), encoding="utf-8")
+    with pytest.raises(Refused, match=r"scan\.fields is 'yes'"):
+        load(file)
+
+
 def test_a_missing_file_and_one_that_is_not_utf8_are_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="cannot be read"):
         load(tmp_path / "none.yaml")
@@ -126,7 +141,8 @@ def test_the_shipped_weights_are_a_name_not_a_path(tmp_path: Path) -> None:
 def test_shipped_configurations_load_and_survive_freezing(name: str, tmp_path: Path) -> None:
     config = load(CONFIGS / name)
     frozen = tmp_path / "run.yaml"
-    frozen.write_text(freeze(config), encoding="utf-8")
+    frozen.write_text(freeze(config, {"lamelle": "0.1.0", "python": "3.11"}), encoding="utf-8")
+    assert frozen.read_text(encoding="utf-8").startswith("# lamelle 0.1.0\n# python 3.11\ninstrument:\n")
     assert load(frozen) == config
     assert differences(config, load(frozen)) == []
 

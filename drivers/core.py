@@ -1,0 +1,209 @@
+"""The Micro-Manager core: the subset that the Python core and a running Micro-Manager both speak, and how to get one.
+
+Names are snake_case on both ways. Arguments are plain `str`, `float`, `bool` and `int`; property values are `str`.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from drivers.errors import DeviceTimeout, DriverError, FieldFault, HardwareLost, Refused
+from drivers.settings import Instrument
+
+PACKAGES = ("mmpycorex", "pymmcore", "pyjavaz")
+
+
+class TaggedImage(Protocol):
+    """A frame out of the circular buffer: flat or 2-D pixels, and tags such as `ImageNumber`."""
+
+    pix: Any
+    tags: dict[str, Any]
+
+
+class Core(Protocol):
+    """The portable subset of the Micro-Manager core."""
+
+    def device_busy(self, label: str) -> bool: ...  # noqa: D102
+    def get_version_info(self) -> str: ...  # noqa: D102
+    def get_device_library(self, label: str) -> str: ...  # noqa: D102
+    def get_device_name(self, label: str) -> str: ...  # noqa: D102
+    def get_property(self, label: str, name: str) -> str: ...  # noqa: D102
+    def set_property(self, label: str, name: str, value: str) -> None: ...  # noqa: D102
+    def is_config_defined(self, group: str, preset: str) -> bool: ...  # noqa: D102
+    def get_config_data(self, group: str, preset: str) -> Any: ...  # noqa: D102
+    def set_config(self, group: str, preset: str) -> None: ...  # noqa: D102
+    def get_current_config(self, group: str) -> str: ...  # noqa: D102
+    def set_camera_device(self, label: str) -> None: ...  # noqa: D102
+    def set_exposure(self, milliseconds: float) -> None: ...  # noqa: D102
+    def snap_image(self) -> None: ...  # noqa: D102
+    def get_image(self) -> Any: ...  # noqa: D102
+    def get_image_width(self) -> int: ...  # noqa: D102
+    def get_image_height(self) -> int: ...  # noqa: D102
+    def get_image_bit_depth(self) -> int: ...  # noqa: D102
+    def get_bytes_per_pixel(self) -> int: ...  # noqa: D102
+    def set_xy_position(self, label: str, x_um: float, y_um: float) -> None: ...  # noqa: D102
+    def get_x_position(self, label: str) -> float: ...  # noqa: D102
+    def get_y_position(self, label: str) -> float: ...  # noqa: D102
+    def set_position(self, label: str, z_um: float) -> None: ...  # noqa: D102
+    def get_position(self, label: str) -> float: ...  # noqa: D102
+    def stop(self, label: str) -> None: ...  # noqa: D102
+    def set_auto_shutter(self, on: bool) -> None: ...  # noqa: D102
+    def set_shutter_open(self, label: str, is_open: bool) -> None: ...  # noqa: D102
+    def get_shutter_open(self, label: str) -> bool: ...  # noqa: D102
+    def is_stage_sequenceable(self, label: str) -> bool: ...  # noqa: D102
+    def get_stage_sequence_max_length(self, label: str) -> int: ...  # noqa: D102
+    def load_stage_sequence(self, label: str, z_um: Any) -> None: ...  # noqa: D102
+    def start_stage_sequence(self, label: str) -> None: ...  # noqa: D102
+    def stop_stage_sequence(self, label: str) -> None: ...  # noqa: D102
+    def start_sequence_acquisition(self, frames: int, interval_ms: float, stop_on_overflow: bool) -> None: ...  # noqa: D102
+    def stop_sequence_acquisition(self) -> None: ...  # noqa: D102
+    def is_sequence_running(self) -> bool: ...  # noqa: D102
+    def is_buffer_overflowed(self) -> bool: ...  # noqa: D102
+    def get_remaining_image_count(self) -> int: ...  # noqa: D102
+    def pop_next_tagged_image(self) -> TaggedImage: ...  # noqa: D102
+    def clear_circular_buffer(self) -> None: ...  # noqa: D102
+    def set_circular_buffer_memory_footprint(self, megabytes: int) -> None: ...  # noqa: D102
+
+
+class Sequencer(Protocol):
+    """Makes the value that `load_stage_sequence` takes."""
+
+    def __call__(self, z_um: Sequence[float]) -> object: ...  # noqa: D102
+
+
+def headless_core(instrument: Instrument) -> Core:
+    """Start the Python core of this process, of which there is one, and load the hardware file.
+
+    Raises
+    ------
+    Refused
+        The adapters or the hardware file are missing, or the hardware file does not load.
+    """
+    import mmpycorex
+
+    if mmpycorex.is_pymmcore_active():
+        raise Refused("this process already drives a Micro-Manager core; close it before another is opened")
+    if instrument.hardware is None or not instrument.hardware.is_file():
+        raise Refused(
+            f"instrument.hardware is {str(instrument.hardware)!r}, no file; name a Micro-Manager hardware file (.cfg)"
+        )
+    folder = instrument.adapters or _installed(instrument, mmpycorex.find_existing_mm_install)
+    if not folder.is_dir():
+        raise Refused(f"instrument.adapters is {str(folder)!r}, no folder; name the folder of the device adapters")
+    try:
+        mmpycorex.create_core_instance(
+            str(folder), str(instrument.hardware.resolve()), python_backend=True, buffer_size_mb=instrument.buffer_mb
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise Refused(
+            f"instrument.hardware {str(instrument.hardware)!r} does not load ({error}); correct the file, "
+            "or check that the devices are switched on and not in use by another program"
+        ) from error
+    return cast(Core, mmpycorex.Core())
+
+
+def _installed(instrument: Instrument, find: Callable[[], str | None]) -> Path:
+    if instrument.backend == "emulated":
+        from mm_test_adapters import device_adapter_path
+
+        return Path(device_adapter_path())
+    folder = find()
+    if folder is None:
+        raise Refused("instrument.adapters is missing and no Micro-Manager was found; name its program folder")
+    return Path(folder)
+
+
+def release_headless_core() -> None:
+    """Unload all devices of this process's Python core; may be called again."""
+    from mmpycorex import terminate_core_instances
+
+    terminate_core_instances()
+
+
+def bridge_core(instrument: Instrument) -> Core:
+    """Connect to a running Micro-Manager whose ZMQ server is switched on (Tools > Options > Run server on port).
+
+    Raises
+    ------
+    Refused
+        Nothing answers at the port.
+    """
+    import mmpycorex
+
+    port = instrument.bridge_port
+    if mmpycorex.is_pymmcore_active():
+        raise Refused("this process already drives a Micro-Manager core; close it before a bridge is opened")
+    if not _listens(port):
+        raise Refused(
+            f"instrument.bridge_port is {port}, where nothing answers; start Micro-Manager and switch on its server "
+            "(Tools > Options > Run server on port)"
+        )
+    return cast(Core, mmpycorex.Core(port=port))
+
+
+def close_bridge_core(core: Core) -> None:
+    """Let go of a bridge; Micro-Manager goes on. pyjavaz has no public way, and does it at garbage collection."""
+    cast(Any, core)._close()
+
+
+def _listens(port: int) -> bool:
+    import socket
+
+    with socket.socket() as probe:
+        probe.settimeout(2.0)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def list_sequence(z_um: Sequence[float]) -> object:
+    """Stage sequence for the Python core."""
+    return [float(z) for z in z_um]
+
+
+def java_sequence(port: int) -> Sequencer:
+    """Stage sequences for the bridge at `port`."""
+
+    def sequence(z_um: Sequence[float]) -> object:
+        from pyjavaz import JavaObject
+
+        vector = JavaObject("mmcorej.DoubleVector", port=port)
+        for z in z_um:
+            vector.add(float(z))
+        return vector
+
+    return sequence
+
+
+def preset_devices(core: Core, group: str, preset: str) -> tuple[str, ...]:
+    """Labels of the devices that a preset switches, each once."""
+    data = core.get_config_data(group, preset)
+    # The core is renamed to snake_case on both ways, but the values it returns are so only over the bridge.
+    if hasattr(data, "get_setting"):
+        labels = [str(data.get_setting(i).get_device_label()) for i in range(data.size())]
+    else:
+        labels = [str(data.getSetting(i).getDeviceLabel()) for i in range(data.size())]
+    return tuple(dict.fromkeys(labels))
+
+
+@contextmanager
+def telling(doing: str, fault: type[FieldFault] = FieldFault) -> Iterator[None]:
+    """Turn what the core raises, which carries only a text, into a `DriverError` that says what was being done."""
+    try:
+        yield
+    except DriverError:
+        raise
+    except Exception as error:
+        text = str(error).strip().partition("\n")[0] or type(error).__name__
+        if "timed out" in text:
+            raise DeviceTimeout(f"{doing}: {text}; check the device and its cable") from error
+        if "Bridge has been closed" in text or isinstance(error, ConnectionError):
+            raise HardwareLost(f"{doing}: Micro-Manager no longer answers ({text}); call the operator") from error
+        raise fault(f"{doing}: {text}; check the device") from error
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages between this program and the core."""
+    return {name: importlib.metadata.version(name) for name in PACKAGES}

@@ -1,0 +1,40 @@
+"""What a whole frame must not be: a repetition of the last one, all dark, or all saturated."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.errors import FrameFault
+
+STRIDE = 16
+"""Every 16th pixel of every 16th row decides: 16,000 pixels of a 2048 x 2048 frame."""
+
+
+class FrameCheck:
+    """Compares a thin sample of every frame with the last one and with the range of the camera.
+
+    A frame is dark when no pixel holds more than zero, as from a camera that lost its data: an empty field between
+    crossed polarizers is nearly black, but never free of offset and noise.
+    """
+
+    def __init__(self, bit_depth: int) -> None:
+        self._full = (1 << bit_depth) - 1
+        self._last: NDArray[np.uint16] | None = None
+
+    def accept(self, frame: NDArray[np.uint16], name: str) -> None:
+        """Take in the next frame.
+
+        Raises
+        ------
+        FrameFault
+            The frame cannot be a true one.
+        """
+        sample = frame[::STRIDE, ::STRIDE].copy()
+        last, self._last = self._last, sample
+        if not sample.any():
+            raise FrameFault(f"{name} is all dark; check lamp, shutter and camera")
+        if int(sample.min()) >= self._full:
+            raise FrameFault(f"{name} is saturated all over at {self._full} DN; lower the lamp or the exposure")
+        if last is not None and np.array_equal(sample, last):
+            raise FrameFault(f"{name} repeats the frame before it; check the camera's link")

@@ -1,0 +1,112 @@
+"""A Micro-Manager hardware file (.cfg), read without touching hardware."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from drivers.errors import Refused
+from drivers.settings import Instrument
+
+Setting = tuple[str, str, str]
+"""Device label, property, value."""
+CORE = "Core"
+
+
+@dataclass(frozen=True)
+class HardwareFile:
+    """What a hardware file defines.
+
+    Attributes
+    ----------
+    devices : adapter library and device name of each label.
+    labels : names of the states of each device that has any.
+    presets : settings of each (group, preset).
+    """
+
+    path: Path
+    devices: Mapping[str, tuple[str, str]]
+    labels: Mapping[str, frozenset[str]]
+    presets: Mapping[tuple[str, str], tuple[Setting, ...]]
+
+    def check(self, instrument: Instrument) -> None:
+        """Refuse devices and presets of an instrument that the file does not define.
+
+        Raises
+        ------
+        Refused
+            With key, value and remedy.
+        """
+        for role, label in instrument.devices.model_dump().items():
+            if label is not None and label not in self.devices:
+                raise Refused(
+                    f"instrument.devices.{role} is {label!r}, which {self.path.name} does not define; "
+                    f"give one of {', '.join(sorted(self.devices))}"
+                )
+        for state, polarization in instrument.polarizations.items():
+            self._check_preset(f"instrument.polarizations.{state}", polarization.group, polarization.preset)
+        for key, preset in (("light_on", instrument.light_on), ("light_off", instrument.light_off)):
+            if preset is not None:
+                self._check_preset(f"instrument.{key}", *preset)
+
+    def _check_preset(self, key: str, group: str, preset: str) -> None:
+        if (group, preset) not in self.presets:
+            defined = ", ".join(sorted("/".join(names) for names in self.presets)) or "any, of which it has none"
+            raise Refused(
+                f"{key} is {group}/{preset}, a preset that {self.path.name} does not define; give one of {defined}"
+            )
+        for device, name, value in self.presets[group, preset]:
+            if device != CORE and device not in self.devices:
+                raise Refused(
+                    f"{key} is {group}/{preset}, which sets the device {device!r} that {self.path.name} does not "
+                    "define; correct the preset"
+                )
+            known = self.labels.get(device)
+            if name == "Label" and known and value not in known:
+                raise Refused(
+                    f"{key} is {group}/{preset}, which sets {device} to {value!r}, but its labels in {self.path.name} "
+                    f"are {', '.join(sorted(known))}; correct the preset or the labels"
+                )
+
+
+def read_hardware_file(path: Path) -> HardwareFile:
+    """Read a hardware file.
+
+    Raises
+    ------
+    Refused
+        It is missing or a line of it cannot be understood.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise Refused(
+            f"instrument.hardware {str(path)!r} cannot be read ({error.strerror}); name a Micro-Manager hardware file"
+        ) from error
+    devices: dict[str, tuple[str, str]] = {}
+    labels: dict[str, set[str]] = defaultdict(set)
+    presets: dict[tuple[str, str], list[Setting]] = defaultdict(list)
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        # A value may be empty or hold commas of its own, so only the leading fields are split off.
+        match line.rstrip("\r\n").split(","):
+            case ["Device", label, library, name]:
+                devices[label] = (library, name)
+            case ["Label", device, _, *name] if name:
+                labels[device].add(",".join(name))
+            case ["ConfigGroup", group, preset, device, name, *value]:
+                presets[group, preset].append((device, name, ",".join(value)))
+            case ["Device" | "Label", *_]:
+                raise Refused(
+                    f"line {number} of instrument.hardware {str(path)!r} is {line!r}, which is no Micro-Manager "
+                    "setting; correct it"
+                )
+    return HardwareFile(
+        path,
+        devices,
+        {device: frozenset(names) for device, names in labels.items()},
+        {names: tuple(settings) for names, settings in presets.items()},
+    )

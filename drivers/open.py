@@ -1,0 +1,47 @@
+"""Opens the microscope that an instrument's settings describe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from drivers.core import bridge_core, close_bridge_core, headless_core, java_sequence, release_headless_core
+from drivers.micromanager import MicroManager
+from drivers.microscope import Microscope
+from drivers.settings import Instrument, MiniSlide
+
+
+def open_microscope(instrument: Instrument, slides: Sequence[MiniSlide]) -> Microscope:
+    """Open the hardware behind `instrument.backend` and verify that the settings fit it.
+
+    One microscope a process: the Python core of Micro-Manager is a singleton.
+
+    Raises
+    ------
+    Refused
+        A setting does not fit the hardware; nothing has moved.
+    """
+    match instrument.backend:
+        case "emulated":
+            from drivers.emulated import open_emulated
+
+            return open_emulated(instrument, slides)
+        case "replay":
+            from drivers.replay import open_replay
+
+            return open_replay(instrument, slides)
+        case "micromanager":
+            core = headless_core(instrument)
+            try:
+                return MicroManager(instrument, slides, core, release=release_headless_core)
+            except BaseException:
+                release_headless_core()
+                raise
+        case "bridge":
+            core = bridge_core(instrument)
+            return MicroManager(
+                instrument,
+                slides,
+                core,
+                release=lambda: close_bridge_core(core),
+                sequence=java_sequence(instrument.bridge_port),
+            )

@@ -1,0 +1,192 @@
+"""Recorded stacks on disk: one OME-TIFF a field, or one file a plane."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from drivers.errors import FieldFault, Refused
+from drivers.microscope import Stack
+from drivers.settings import Instrument, Replay
+
+ANY_SLIDE = ""
+UNNAMED_PLANE_AXES = "IQ"
+"""What tifffile calls the pages of a TIFF that does not name its axes."""
+
+Planes = Mapping[tuple[int, int], Path]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Recorded fields, in order, of each recorded slide.
+
+    Attributes
+    ----------
+    fields : of each slide (`ANY_SLIDE` where the files do not name one): a stack's file, or a field's planes by (c, z).
+    shape_czyx : of every stack. bit_depth : of every frame.
+    """
+
+    folder: Path
+    fields: Mapping[str, tuple[Path | Planes, ...]]
+    shape_czyx: tuple[int, int, int, int]
+    bit_depth: int
+
+    def check(self, instrument: Instrument, planes: int | None = None, fields: int | None = None) -> None:
+        """Refuse an instrument, and planes and fields of a scan, that the recording cannot serve."""
+        states, recorded_planes, height, width = self.shape_czyx
+        if instrument.frame_px != (height, width):
+            raise Refused(
+                f"instrument.frame_px is {list(instrument.frame_px)}, but the frames recorded in {self.folder} are "
+                f"[{height}, {width}] (rows, columns); set it so"
+            )
+        if len(instrument.polarizations) != states:
+            raise Refused(
+                f"instrument.polarizations names {len(instrument.polarizations)} states, but the stacks recorded in "
+                f"{self.folder} hold {states}; name as many, in the order they were recorded"
+            )
+        if planes is not None and planes > recorded_planes:
+            raise Refused(
+                f"scan.planes is {planes}, but the stacks recorded in {self.folder} hold {recorded_planes}; ask for "
+                f"{recorded_planes}, or fewer to replay an even choice of them"
+            )
+        fewest = min(len(of_slide) for of_slide in self.fields.values())
+        if fields is not None and fields > fewest:
+            raise Refused(f"scan.fields is {fields}, but {self.folder} holds {fewest} recorded; ask for no more")
+
+    def read(self, slide: int, field: int) -> Stack:
+        """Read the stack of a mini-slide's nth field (from 1), axes CZYX.
+
+        Raises
+        ------
+        FieldFault
+            It was not recorded, or cannot be read.
+        """
+        of_slide = self.fields.get(str(slide), self.fields.get(ANY_SLIDE, ()))
+        if not 1 <= field <= len(of_slide):
+            raise FieldFault(
+                f"field {field} of mini-slide {slide} was not recorded: {self.folder} holds {len(of_slide)}; "
+                "ask for fewer scan.fields"
+            )
+        try:
+            stack = _read(of_slide[field - 1], self.shape_czyx)
+        except (OSError, ValueError, Refused) as error:
+            raise FieldFault(f"field {field} of mini-slide {slide} cannot be read: {error}") from error
+        return stack
+
+
+def read_recording(replay: Replay) -> Recording:
+    """Find the recorded fields and look into the first.
+
+    Raises
+    ------
+    Refused
+        There are none, or they do not make stacks of one shape.
+    """
+    paths = sorted((p for p in replay.folder.glob(replay.pattern) if p.is_file()), key=lambda p: _natural(str(p)))
+    if not paths:
+        raise Refused(
+            f"instrument.replay.pattern {replay.pattern!r} finds no file below {replay.folder}; correct either"
+        )
+    fields = _group(replay, paths)
+    first = next(iter(fields.values()))[0]
+    stack = _open(first) if isinstance(first, Path) else _assemble(first)
+    if stack.dtype not in (np.uint8, np.uint16):
+        raise Refused(f"the frames recorded in {replay.folder} are {stack.dtype}; replay takes 8 or 16 bit grey")
+    shape = (stack.shape[0], stack.shape[1], stack.shape[2], stack.shape[3])
+    return Recording(replay.folder, fields, shape, stack.dtype.itemsize * 8)
+
+
+def _group(replay: Replay, paths: list[Path]) -> dict[str, tuple[Path | Planes, ...]]:
+    """Sort files into slides, fields and, for `layout: planes`, polarizations and planes."""
+    found: dict[str, dict[str, dict[tuple[str, str], Path]]] = defaultdict(lambda: defaultdict(dict))
+    for path in paths:
+        name = path.relative_to(replay.folder).as_posix()
+        groups = _groups(replay, name)
+        field = groups.get("field") or (name if replay.layout == "stacks" else "0")
+        planes = found[groups.get("slide") or ANY_SLIDE][field]
+        place = (groups.get("c") or "0", groups.get("z") or "0")
+        if place in planes:
+            raise Refused(
+                f"{name} and {planes[place].name} are both plane {place[1]} of polarization {place[0]} of field "
+                f"{field}; name what tells them apart in instrument.replay.field_pattern"
+            )
+        planes[place] = path
+    return {
+        slide: tuple(
+            next(iter(fields[key].values())) if replay.layout == "stacks" else _number(key, fields[key])
+            for key in sorted(fields, key=_natural)
+        )
+        for slide, fields in found.items()
+    }
+
+
+def _groups(replay: Replay, name: str) -> dict[str, str | None]:
+    if replay.field_pattern is None:
+        if replay.layout == "planes":
+            raise Refused("instrument.replay.field_pattern is missing; with layout planes it says where a file belongs")
+        return {}
+    try:
+        match = re.search(replay.field_pattern, name)
+    except re.error as error:
+        raise Refused(f"instrument.replay.field_pattern is no regular expression ({error}); correct it") from error
+    if match is None:
+        raise Refused(
+            f"instrument.replay.field_pattern {replay.field_pattern!r} does not match {name!r}; "
+            "correct it, or narrow instrument.replay.pattern"
+        )
+    return match.groupdict()
+
+
+def _number(field: str, files: dict[tuple[str, str], Path]) -> Planes:
+    """Count polarizations and planes from 0 in their natural order."""
+    states = sorted({c for c, _ in files}, key=_natural)
+    heights = sorted({z for _, z in files}, key=_natural)
+    if len(files) != len(states) * len(heights):
+        raise Refused(
+            f"field {field} has {len(files)} files for {len(states)} polarizations of {len(heights)} planes; "
+            "complete it or move it away"
+        )
+    return {(states.index(c), heights.index(z)): path for (c, z), path in files.items()}
+
+
+def _natural(text: str) -> list[str | int]:
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", text)]
+
+
+def _read(source: Path | Planes, shape: tuple[int, int, int, int]) -> Stack:
+    stack = _open(source) if isinstance(source, Path) else _assemble(source)
+    if stack.shape != shape:
+        raise FieldFault(f"its shape is {stack.shape} where the others have {shape}; move it away")
+    return stack.astype(np.uint16, copy=False)
+
+
+def _open(path: Path) -> NDArray[Any]:
+    """Read a stack file, axes CZYX."""
+    with tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        pixels, axes = series.asarray(), series.axes
+    for unnamed in UNNAMED_PLANE_AXES:
+        if "Z" not in axes:
+            axes = axes.replace(unnamed, "Z")
+    keep = [i for i, (axis, size) in enumerate(zip(axes, pixels.shape, strict=True)) if axis in "CZYX" or size > 1]
+    pixels, axes = pixels.reshape([pixels.shape[i] for i in keep]), "".join(axes[i] for i in keep)
+    if set(axes) - set("CZYX") or not {"Y", "X"} <= set(axes):
+        raise Refused(f"{path} has the axes {axes}; replay takes stacks of C, Z, Y, X")
+    order = [axis for axis in "CZYX" if axis in axes]
+    pixels = pixels.transpose([axes.index(axis) for axis in order])
+    return np.expand_dims(pixels, [i for i, axis in enumerate("CZYX") if axis not in order])
+
+
+def _assemble(planes: Planes) -> NDArray[Any]:
+    """Read a field's plane files, axes CZYX."""
+    states, heights = (max(place[i] for place in planes) + 1 for i in (0, 1))
+    frames = {place: tifffile.imread(path) for place, path in planes.items()}
+    return np.stack([np.stack([frames[c, z] for z in range(heights)]) for c in range(states)])
