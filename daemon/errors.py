@@ -23,3 +23,7 @@ class JournalDamaged(LamelleError):
 
 class ProtocolViolation(LamelleError):
     """A peer sent something that the wire protocol does not allow."""
+
+
+class DamagedFile(LamelleError):
+    """A file of a dataset does not hold what its name promises."""

@@ -1,0 +1,154 @@
+"""How far the night is, for people: a live line on a terminal, plain lines now and then anywhere else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self, TypeVar
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
+
+T = TypeVar("T")
+
+PLAIN_EVERY_S = 30.0
+PATIENCE_S = 2.0
+
+
+@dataclass(frozen=True)
+class NightProgress:
+    """How far the night is. `seconds_left` is None while nobody can tell; `state` is empty while all is well."""
+
+    planned: int
+    secured: int
+    skipped: int
+    objects: int
+    fields_per_s: float
+    seconds_left: float | None
+    slide: int | None
+    sample: str = ""
+    state: str = ""
+
+
+class ProgressDisplay:
+    """Shows a night's progress; a context manager.
+
+    Parameters
+    ----------
+    console : where to. On a terminal one line is redrawn; elsewhere a line is printed at most every `plain_every_s`,
+        and whenever the state or the slide changes.
+    """
+
+    def __init__(self, console: Console, plain_every_s: float = PLAIN_EVERY_S) -> None:
+        self._console = console
+        self._every_s = plain_every_s
+        self._printed: tuple[float, str, int | None] | None = None
+        self._live: Progress | None = None
+        self._latest: NightProgress | None = None
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live = Progress(
+                TextColumn("{task.description}"), BarColumn(bar_width=24), _Figures(), console=self._console
+            )
+            self._task = self._live.add_task("starting", total=None)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+        elif self._latest is not None:
+            self._console.print(describe(self._latest), markup=False, highlight=False, soft_wrap=True)
+
+    def show(self, progress: NightProgress) -> None:
+        """Show how far the night is now; cheap, may be called several times a second."""
+        self._latest = progress
+        done = progress.secured + progress.skipped
+        if self._live is not None:
+            where = escape(_where(progress))
+            self._live.update(self._task, description=where, completed=done, total=progress.planned, progress=progress)
+            return
+        now = time.monotonic()
+        changed = self._printed is None or self._printed[1:] != (progress.state, progress.slide)
+        if changed or (self._printed is not None and now - self._printed[0] >= self._every_s):
+            self._printed = (now, progress.state, progress.slide)
+            self._latest = None
+            self._console.print(describe(progress), markup=False, highlight=False, soft_wrap=True)
+
+    def tell(self, line: str) -> None:
+        """Print a line that stays, above the live one."""
+        console = self._live.console if self._live is not None else self._console
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def describe(progress: NightProgress) -> str:
+    """One plain line."""
+    return f"{_where(progress)}: {_figures(progress)}"
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes, seconds as people write them: `1 h 05 min`, `3 min 20 s`, `12 s`."""
+    whole = max(0, round(seconds))
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 60} min {whole % 60:02d} s" if whole >= 60 else f"{whole} s"
+
+
+def follow(items: Iterable[T], total: int, what: str, console: Console, patience_s: float = PATIENCE_S) -> Iterator[T]:
+    """Give the items on, and show count, rate and time left of anything that takes longer than `patience_s`."""
+    began = told = time.monotonic()
+    live: Progress | None = None
+    try:
+        for done, item in enumerate(items):
+            now = time.monotonic()
+            if done and now - began > patience_s:
+                rate = done / (now - began)
+                line = f"{what}: {done}/{total}, {rate:.1f}/s, {duration((total - done) / rate)} left"
+                if console.is_terminal:
+                    live = live or _start_live(console, total)
+                    live.update(live.task_ids[0], completed=done, description=escape(line))
+                elif now - told > PLAIN_EVERY_S / 3 or told == began:
+                    told = now
+                    console.print(line, markup=False, highlight=False, soft_wrap=True)
+            yield item
+    finally:
+        if live is not None:
+            live.stop()
+
+
+def _start_live(console: Console, total: int) -> Progress:
+    live = Progress(TextColumn("{task.description}"), BarColumn(bar_width=24), console=console, transient=True)
+    live.add_task("", total=total)
+    live.start()
+    return live
+
+
+class _Figures(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        progress: NightProgress | None = task.fields.get("progress")
+        return Text("" if progress is None else _figures(progress))
+
+
+def _where(progress: NightProgress) -> str:
+    if progress.slide is None:
+        return "night"
+    return f"slide {progress.slide} {progress.sample}".rstrip()
+
+
+def _figures(progress: NightProgress) -> str:
+    parts = [f"{progress.secured + progress.skipped}/{progress.planned} fields"]
+    if progress.skipped:
+        parts.append(f"{progress.skipped} skipped")
+    parts += [f"{progress.objects} objects", f"{progress.fields_per_s:.2f} fields/s"]
+    if progress.seconds_left is not None:
+        parts.append(f"{duration(progress.seconds_left)} left")
+    if progress.state:
+        parts.append(progress.state)
+    return ", ".join(parts)
