@@ -169,11 +169,9 @@ class MicroManager:
         self._halted.set()
         held = self._commanding.acquire(timeout=COMMAND_S)
         try:
-            for step in (self._stop_sequences, lambda: self._switch_light(False), self._withdraw_unasked):
-                try:
-                    step()
-                except Exception:
-                    log.exception("making safe: a step failed, going on to the next")
+            self._attempt(
+                self._stop_camera, self._stop_stage, lambda: self._switch_light(False), self._withdraw_unasked
+            )
         finally:
             if held:
                 self._commanding.release()
@@ -245,9 +243,12 @@ class MicroManager:
                         )
                     self._land(image, into, name, Frame(channel, plane, number, z_um, self._clock.now()), announce)
                 self._refuse_surplus(state)
-        finally:
-            with telling("stopping the z sequence"):
-                self._stop_sequences()
+        except BaseException:
+            self._attempt(self._stop_camera, self._stop_stage)
+            raise
+        with telling(f"end of the z sequence of {state}"):
+            self._stop_camera()
+            self._stop_stage()
 
     def _next_frame(self, name: str, wait_s: float) -> tuple[Any, int]:
         core = self._core
@@ -361,9 +362,19 @@ class MicroManager:
 
     # Safety ----------------------------------------------------------------------------------------------------------
 
-    def _stop_sequences(self) -> None:
+    def _attempt(self, *steps: Callable[[], None]) -> None:
+        """Take every step, whatever becomes of those before it."""
+        for step in steps:
+            try:
+                step()
+            except Exception:
+                log.exception("making safe: a step failed, going on to the next")
+
+    def _stop_camera(self) -> None:
         if self._core.is_sequence_running():
             self._core.stop_sequence_acquisition()
+
+    def _stop_stage(self) -> None:
         if self._longest_sequence:
             self._core.stop_stage_sequence(self._devices.focus)
 
@@ -422,9 +433,9 @@ class MicroManager:
         """Planes that one hardware z sequence may have; 0 where the stage knows none."""
         label = self._devices.focus
         with telling(f"sequences of {label}"):
-            return (
-                int(self._core.get_stage_sequence_max_length(label)) if self._core.is_stage_sequenceable(label) else 0
-            )
+            if not self._motion.z_sequence or not self._core.is_stage_sequenceable(label):
+                return 0
+            return int(self._core.get_stage_sequence_max_length(label))
 
     def _prepare(self) -> None:
         """Light off, and every preset tried: one with a label the device lacks loads, and fails only when it is set."""
