@@ -22,6 +22,10 @@ class FrameCheck:
         self._full = (1 << bit_depth) - 1
         self._last: NDArray[np.uint16] | None = None
 
+    def begin(self) -> None:
+        """Begin a stack: its first frame may equal the last one of another attempt."""
+        self._last = None
+
     def accept(self, frame: NDArray[np.uint16], name: str) -> None:
         """Take in the next frame.
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 import msgpack
 import numpy as np
 import pytest
-from instruments import CENTRE, HARDWARE, OTHER_CENTRE, SWEEP, buffer_for, expose, instrument, ready, slides
+from instruments import CENTRE, HARDWARE, OTHER_CENTRE, buffer_for, expose, instrument, ready, slides
 from mm_test_adapters import device_adapter_path
 
 from drivers.core import Core, headless_core, preset_devices, release_headless_core
@@ -112,13 +112,11 @@ def test_polarizations_land_where_they_are_stored_whatever_their_order(watched: 
     assert [f.c for f in frames] == [1, 1, 1, 0, 0, 0]
 
 
-def test_a_buffer_too_small_for_the_sweep_is_a_fault(watched: Any) -> None:
-    # 128 x 128 bytes a frame: 16 MB hold about a thousand, and the stage takes as many.
-    hardware = {"buffer_mb": 16}
-    scope, core = watched(triggered(**hardware))
+def test_a_buffer_too_small_for_the_sweep_is_a_fault(watched: Any, tmp_path: Path) -> None:
+    long = tmp_path / "long.cfg"
+    long.write_text(TRIGGERED.read_text().replace("MaxLength,32", "MaxLength,1000"))
+    scope, core = watched(triggered(hardware=long))
     core.core.set_circular_buffer_memory_footprint(1)
-    core.core.set_property("Z", "TriggerSequenceMaxLength", "1000")
-    scope._longest_sequence = 1000
     release = threading.Event()
 
     def slow(frame: Frame) -> None:
@@ -126,8 +124,8 @@ def test_a_buffer_too_small_for_the_sweep_is_a_fault(watched: Any) -> None:
         if frame.z == 0:
             release.wait(0.3)
 
+    sweep = Sweep(-40.0, 0.1, 300, ("crossed",), (0,))
     with pytest.raises(FrameFault, match=r"overflow.*buffer_mb"):
-        sweep = Sweep(-40.0, 0.1, 800, ("crossed",), (0,))
         scope.expose_stack(Exposure(1, 1), sweep, buffer_for(scope, sweep), slow)
 
 
