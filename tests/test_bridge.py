@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pyjavaz
 import pytest
 from bridge_server import serve
 from instruments import HARDWARE, child, expose, instrument, ready, slides
@@ -11,6 +12,12 @@ from test_micromanager import TRIGGERED, states_of
 from drivers.errors import FieldFault, OutsideWindow, Refused
 from drivers.open import open_microscope
 from drivers.settings import Instrument
+
+# pyjavaz leaves its socket to the garbage collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:.*Socket.__del__:pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 def bridged(port: int, **changes: Any) -> Instrument:
@@ -23,7 +30,10 @@ def server(request: pytest.FixtureRequest) -> Iterator[int]:
     """Port of a bridge in a process of its own, the parameter being its hardware file."""
     with child(serve, getattr(request, "param", TRIGGERED)) as (_, pipe):
         assert pipe.poll(30)
-        yield pipe.recv()
+        port = pipe.recv()
+        yield port
+    # Java objects that the interpreter still holds would wait for this server for ever.
+    pyjavaz.server_terminated(port)
 
 
 @pytest.mark.parametrize("z_sequence", [True, False])
