@@ -1,5 +1,8 @@
 """The Micro-Manager core: the subset that the Python core and a running Micro-Manager both speak, and how to get one.
 
+Over the bridge a call that hangs cannot be ended from here: pyjavaz has no receive time-out. The process that made the
+call can be killed, but Micro-Manager goes on doing what it did, so the operator must be called.
+
 Names are snake_case on both ways. Arguments are plain `str`, `float`, `bool` and `int`; property values are `str`.
 """
 

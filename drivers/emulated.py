@@ -26,7 +26,6 @@ SATURATED = 65535
 OIL_LOST_BLUR_PX = 6.0
 OIL_LOST_LIGHT = 0.4
 DEMO_CAMERA = {"FastImage": "1", "PixelType": "16bit", "BitDepth": "16"}
-FAST_XY_UM_PER_MS = "1000000"
 
 
 def open_emulated(instrument: Instrument, slides: Sequence[MiniSlide], clock: Clock | None = None) -> MicroManager:
@@ -208,13 +207,12 @@ class EmulatedCore:
         try:
             for name, value in {**DEMO_CAMERA, **size}.items():
                 core.set_property(devices.camera, name, value)
-            core.set_property(devices.xy_stage, "Velocity", FAST_XY_UM_PER_MS)
             core.set_camera_device(devices.camera)
             core.set_exposure(0.0)
         except RuntimeError as error:
             raise Refused(
                 f"instrument.hardware {str(self._instrument.hardware)!r} does not give the emulated microscope a "
-                f"DemoCamera DCam and DXYStage ({error}); use configs/emulated.cfg"
+                f"DemoCamera DCam ({error}); use configs/emulated.cfg"
             ) from error
 
 

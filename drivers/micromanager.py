@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -137,12 +138,14 @@ class MicroManager:
         if on:
             self._refuse_halted()
         with telling("light"):
-            self._switch_light(on)
+            for step in self._light_steps(on):
+                step()
 
     def expose_stack(self, exposure: Exposure, sweep: Sweep, into: Stack, announce: Callable[[Frame], None]) -> None:
         """Expose a sweep straight into `into` (CZYX), announcing every plane as it lands."""
         self._check_buffer(sweep, into)
         self._limits.check_sweep(sweep)
+        self._frames.begin()
         expose = self._expose_sequence if sweep.planes <= self._longest_sequence else self._expose_planes
         for state, channel in zip(sweep.polarizations, sweep.channels, strict=True):
             self._staging(exposure, state, 0)
@@ -169,11 +172,7 @@ class MicroManager:
         self._halted.set()
         held = self._commanding.acquire(timeout=COMMAND_S)
         try:
-            for step in (self._stop_sequences, lambda: self._switch_light(False), self._withdraw_unasked):
-                try:
-                    step()
-                except Exception:
-                    log.exception("making safe: a step failed, going on to the next")
+            self._attempt(self._stop_camera, self._stop_stage, *self._light_steps(False), self._withdraw_unasked)
         finally:
             if held:
                 self._commanding.release()
@@ -245,9 +244,12 @@ class MicroManager:
                         )
                     self._land(image, into, name, Frame(channel, plane, number, z_um, self._clock.now()), announce)
                 self._refuse_surplus(state)
-        finally:
-            with telling("stopping the z sequence"):
-                self._stop_sequences()
+        except BaseException:
+            self._attempt(self._stop_camera, self._stop_stage)
+            raise
+        with telling(f"end of the z sequence of {state}"):
+            self._stop_camera()
+            self._stop_stage()
 
     def _next_frame(self, name: str, wait_s: float) -> tuple[Any, int]:
         core = self._core
@@ -361,19 +363,29 @@ class MicroManager:
 
     # Safety ----------------------------------------------------------------------------------------------------------
 
-    def _stop_sequences(self) -> None:
+    def _attempt(self, *steps: Callable[[], None]) -> None:
+        """Take every step, whatever becomes of those before it."""
+        for step in steps:
+            try:
+                step()
+            except Exception:
+                log.exception("making safe: a step failed, going on to the next")
+
+    def _stop_camera(self) -> None:
         if self._core.is_sequence_running():
             self._core.stop_sequence_acquisition()
+
+    def _stop_stage(self) -> None:
         if self._longest_sequence:
             self._core.stop_stage_sequence(self._devices.focus)
 
-    def _switch_light(self, on: bool) -> None:
+    def _light_steps(self, on: bool) -> list[Callable[[], None]]:
         preset = self._instrument.light_on if on else self._instrument.light_off
-        if preset is not None:
-            self._core.set_config(*preset)
-        for label in (self._devices.lamp, self._devices.shutter):
-            if label is not None:
-                self._core.set_shutter_open(label, on)
+        labels = (self._devices.lamp, self._devices.shutter)
+        return [
+            *([] if preset is None else [partial(self._core.set_config, *preset)]),
+            *(partial(self._core.set_shutter_open, label, on) for label in labels if label is not None),
+        ]
 
     def _withdraw_unasked(self) -> None:
         z_um = self._motion.withdrawn_z_um
@@ -422,9 +434,9 @@ class MicroManager:
         """Planes that one hardware z sequence may have; 0 where the stage knows none."""
         label = self._devices.focus
         with telling(f"sequences of {label}"):
-            return (
-                int(self._core.get_stage_sequence_max_length(label)) if self._core.is_stage_sequenceable(label) else 0
-            )
+            if not self._motion.z_sequence or not self._core.is_stage_sequenceable(label):
+                return 0
+            return int(self._core.get_stage_sequence_max_length(label))
 
     def _prepare(self) -> None:
         """Light off, and every preset tried: one with a label the device lacks loads, and fails only when it is set."""
@@ -434,7 +446,7 @@ class MicroManager:
                 raise Refused(f"instrument.{key} is {'/'.join(preset)}, which the hardware file does not define")
         with telling("shutter"):
             self._core.set_auto_shutter(False)
-            self._switch_light(False)
+        self.light(False)
         for state, preset in self._instrument.polarizations.items():
             try:
                 self.polarize(state)

@@ -42,7 +42,10 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Frame:
-    """One plane that has landed in the buffer."""
+    """One plane that has landed in the buffer.
+
+    `image_number` counts from 0 in every sweep, `z_um` is the commanded height, `monotonic_s` when the plane was read.
+    """
 
     c: int
     z: int
@@ -85,10 +88,19 @@ class Microscope(Protocol):
         """What the instrument says of itself."""
 
     def open_slide(self, slide: int) -> None:
-        """Make the z window of a slide the one that is enforced; withdraws the objective first when it changes."""
+        """Make the z window of a slide the one that is enforced; withdraws the objective first when it changes.
+
+        Ends the halt of `make_safe`.
+        """
 
     def move(self, x_um: float, y_um: float) -> None:
-        """Move the sample so that the stage position is the centre of the frame."""
+        """Move the sample so that the stage position is the centre of the frame.
+
+        Raises
+        ------
+        OutsideWindow
+            It lies outside the travel or, unless the objective is withdrawn, off the open mini-slide.
+        """
 
     def focus(self, z_um: float) -> None:
         """Bring the objective to `z_um`, arriving from below (anti-backlash approach)."""
@@ -101,6 +113,8 @@ class Microscope(Protocol):
 
     def expose_stack(self, exposure: Exposure, sweep: Sweep, into: Stack, announce: Callable[[Frame], None]) -> None:
         """Expose a sweep straight into `into` (CZYX), announcing every plane as it lands.
+
+        The light must be on: a dark frame is a fault. `into` has as many planes as the sweep.
 
         Raises
         ------
@@ -121,7 +135,8 @@ class Microscope(Protocol):
     def make_safe(self) -> None:
         """Stop sequences, close the shutter, switch the lamp off, withdraw the objective.
 
-        Never raises: it goes on to the next device and tells in the log what failed.
+        Never raises: it goes on to the next device and tells in the log what failed. Whatever another thread is
+        commanding ends in a `FieldFault`, and so does every command that moves or lights until `open_slide`.
         """
 
     def close(self) -> None:

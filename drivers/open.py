@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
-from drivers.core import bridge_core, close_bridge_core, headless_core, java_sequence, release_headless_core
+from drivers.core import (
+    Sequencer,
+    bridge_core,
+    close_bridge_core,
+    headless_core,
+    java_sequence,
+    list_sequence,
+    release_headless_core,
+)
 from drivers.micromanager import MicroManager
 from drivers.microscope import Microscope
 from drivers.settings import Instrument, MiniSlide
@@ -20,6 +29,8 @@ def open_microscope(instrument: Instrument, slides: Sequence[MiniSlide]) -> Micr
     Refused
         A setting does not fit the hardware; nothing has moved.
     """
+    release: Callable[[], None]
+    sequence: Sequencer
     match instrument.backend:
         case "emulated":
             from drivers.emulated import open_emulated
@@ -30,18 +41,12 @@ def open_microscope(instrument: Instrument, slides: Sequence[MiniSlide]) -> Micr
 
             return open_replay(instrument, slides)
         case "micromanager":
-            core = headless_core(instrument)
-            try:
-                return MicroManager(instrument, slides, core, release=release_headless_core)
-            except BaseException:
-                release_headless_core()
-                raise
+            core, release, sequence = headless_core(instrument), release_headless_core, list_sequence
         case "bridge":
-            core = bridge_core(instrument)
-            return MicroManager(
-                instrument,
-                slides,
-                core,
-                release=lambda: close_bridge_core(core),
-                sequence=java_sequence(instrument.bridge_port),
-            )
+            core, sequence = bridge_core(instrument), java_sequence(instrument.bridge_port)
+            release = partial(close_bridge_core, core)
+    try:
+        return MicroManager(instrument, slides, core, release, sequence)
+    except BaseException:
+        release()
+        raise

@@ -71,11 +71,15 @@ class Deadlines(Settings):
 
 
 class Motion(Settings):
-    """How the stages are approached and how well they must arrive."""
+    """How the stages are approached and how well they must arrive.
+
+    With `z_sequence` a stage that can be triggered by the camera is; switch it off where no trigger cable is laid.
+    """
 
     z_backlash_um: NotNegative = 2.0
     xy_tolerance_um: Positive = 1.0
     z_tolerance_um: Positive = 0.15
+    z_sequence: bool = True
     withdrawn_z_um: Finite
 
 
