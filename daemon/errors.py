@@ -13,6 +13,15 @@ class ChildLost(LamelleError):
     """A child process died or missed its deadline."""
 
 
+class RequestFailed(LamelleError):
+    """A child answered that what it was asked failed; `kind` names its error, `again` whether to ask once more."""
+
+    def __init__(self, kind: str, message: str, *, again: bool) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.again = again
+
+
 class NightStopped(LamelleError):
     """The night cannot go on; everything is safe: exit status 1."""
 

@@ -12,7 +12,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class SweepOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """A z sweep: planes upwards from `first_z_um`, once for every polarization, `channels` being their place along C."""
+    """A z sweep: planes upwards from `first_z_um`, once for every polarization, `channels`: their place along C."""
 
     first_z_um: float
     step_um: float

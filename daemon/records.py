@@ -63,7 +63,10 @@ class NightStarted(Record, frozen=True, kw_only=True, tag="night_started"):
 
 
 class FieldSecured(Record, frozen=True, kw_only=True, tag="field"):
-    """One field, complete: its files are in the spool and on their way."""
+    """One field, complete: its files are in the spool and on their way.
+
+    `search` is what a focus search made before the field found, None where there was none.
+    """
 
     slide: int
     field: int
@@ -79,18 +82,20 @@ class FieldSecured(Record, frozen=True, kw_only=True, tag="field"):
     exposed_monotonic_s: float
     seconds: dict[str, float]
     focus: FocusResult
+    search: FocusResult | None = None
     objects: tuple[ObjectRow, ...]
     files: tuple[FileEntry, ...]
 
 
 class FieldSkipped(Record, frozen=True, kw_only=True, tag="skipped"):
-    """A planned field that will not be recorded, and why."""
+    """A planned field that will not be recorded, and why; `search` as in `FieldSecured`."""
 
     slide: int
     field: int
     sample: str
     reason: str
     attempts: int
+    search: FocusResult | None = None
 
 
 class Event(Record, frozen=True, kw_only=True, tag="event"):

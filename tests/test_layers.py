@@ -1,16 +1,15 @@
 import subprocess
 import sys
 
-DELIVERY = ["daemon.sender", "daemon.recorder", "daemon.dataset"]
 TORCH_FREE = [
-    *DELIVERY,
-TORCH_FREE = [
-    "daemon.config",
-    "daemon.records",
-    "drivers.microscope",
-    "drivers.settings",
-    "inference.settings",
+    "daemon.cli",
+    "daemon.scan",
+    "daemon.microscope",
+    "daemon.recorder",
     "daemon.emulate",
+    "daemon.extract",
+    "daemon.sheet",
+    "drivers.emulated",
 ]
 
 
