@@ -1,3 +1,4 @@
+import gc
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -13,12 +14,6 @@ from drivers.errors import FieldFault, OutsideWindow, Refused
 from drivers.open import open_microscope
 from drivers.settings import Instrument
 
-# pyjavaz leaves its socket to the garbage collector.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore:.*Socket.__del__:pytest.PytestUnraisableExceptionWarning"),
-]
-
 
 def bridged(port: int, **changes: Any) -> Instrument:
     settings = {"backend": "bridge", "bridge_port": port, "hardware": None, "emulation": None, "frame_px": (128, 128)}
@@ -32,7 +27,8 @@ def server(request: pytest.FixtureRequest) -> Iterator[int]:
         assert pipe.poll(30)
         port = pipe.recv()
         yield port
-    # Java objects that the interpreter still holds would wait for this server for ever.
+        # Java objects that the interpreter still holds tell the server so when they go, and wait for its answer.
+        gc.collect()
     pyjavaz.server_terminated(port)
 
 
