@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import multiprocessing
 import signal
 import threading
@@ -96,6 +97,15 @@ class Child:
             raise ChildLost(f"the {self.role} process answered {type(message).__name__} where another was awaited")
         return message
 
+    @property
+    def lost(self) -> bool:
+        """Whether the process has ended."""
+        return self._lost is not None
+
+    def kill(self) -> None:
+        """End the process at once; does not wait."""
+        self._process.kill()
+
     async def end(self, grace_s: float = 0.0) -> None:
         """Wait `grace_s` for the process to end by itself, then kill it; may be called again."""
         if grace_s > 0:
@@ -135,4 +145,8 @@ class Child:
 def _main(target: Callable[..., None], connection: Connection, *arguments: Any) -> None:
     # A Ctrl-C in the terminal reaches every process of its group; the supervisor alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    target(connection, *arguments)
+    try:
+        target(connection, *arguments)
+    except Exception:
+        logging.getLogger(__name__).exception("this process ends")
+        raise

@@ -67,7 +67,7 @@ class FocusFollower:
     def within(self, z_um: float) -> float:
         """Return the nearest z whose whole stack lies inside the mini-slide's window."""
         spare = self.half_stack_um + CLEARANCE_UM
-        return min(max(z_um, self.window_um.low + spare), self.window_um.high - spare)
+        return float(min(max(z_um, self.window_um.low + spare), self.window_um.high - spare))
 
     def _usable(self, results: Sequence[Known]) -> list[Known]:
         """Pick the last `memory` results that say something: neither blank nor outside the window."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from daemon.child import Child, Reply
-from daemon.errors import ChildLost, NightStopped, RequestFailed
+from daemon.errors import ChildLost, LamelleError, NightStopped, RequestFailed
 from daemon.messages import (
     Analysed,
     AnalysisReady,
@@ -26,6 +26,7 @@ from daemon.messages import (
     StackBegins,
     Withdraw,
 )
+from drivers.errors import HardwareLost
 
 START_S = 120.0
 """A first import of torch from a cold disk takes most of it."""
@@ -83,6 +84,11 @@ class MicroscopeLink:
         """Withdraw the objective."""
         await self._command(Withdraw())
 
+    def abandon(self) -> None:
+        """Stop waiting for what is being exposed: the child is killed, and `close` starts another to make safe."""
+        if self._child is not None:
+            self._child.kill()
+
     async def close(self) -> bool:
         """Make safe and end; a child that does not is killed, and another one started to make safe."""
         if self._child is None:
@@ -112,8 +118,13 @@ class MicroscopeLink:
         except ChildLost as error:
             await self._replace(error)
             raise RequestFailed("ChildLost", str(error), again=True) from error
+        except RequestFailed as error:
+            if error.kind != HardwareLost.__name__:
+                raise
+            await self._replace(error)
+            raise RequestFailed(error.kind, str(error), again=True) from error
 
-    async def _replace(self, error: ChildLost) -> None:
+    async def _replace(self, error: LamelleError) -> None:
         assert self._child is not None
         await self._child.end()
         if self._mortal:
@@ -167,33 +178,39 @@ class AnalysisLink:
         self._pass_on(StackBegins(slot=slot))
 
     def landed(self, frame: FrameLanded) -> None:
-        """A plane has landed."""
+        """Pass on that a plane has landed."""
         if frame.slot in self._jobs:
             self._jobs[frame.slot].landed.append(frame)
             self._pass_on(frame)
 
     def drop(self, slot: int) -> None:
-        """The stack will not be finished."""
+        """Forget a stack that will not be finished."""
         self._jobs.pop(slot, None)
 
-    async def finish(self, request: Finish) -> Analysed:
-        """Analyse a complete stack and write its files.
+    def complete(self, request: Finish) -> None:
+        """All planes of a slot have landed; comes before the next `begin`. Then await `result`."""
+        job = self._jobs[request.slot]
+        job.finish = request
+        self._ask(job)
+
+    async def result(self, slot: int) -> Analysed:
+        """Await the analysis of a complete stack, its files written.
 
         Raises
         ------
         RequestFailed
-            The spool could not be written (`again`), or the analysis died of this stack too often.
+            The spool could not be written (`again`: await the result once more), or the analysis died of this stack
+            too often.
         """
-        job = self._jobs[request.slot]
-        job.finish = request
+        job = self._jobs[slot]
         for _attempt in range(ANALYSIS_ATTEMPTS):
             child = self._child
             assert child is not None
             try:
                 if job.answer is None:
-                    job.answer = child.ask(request)
+                    raise ChildLost("the analysis process has ended")
                 analysed = await child.answer(job.answer, Analysed, ANALYSIS_S)
-                self.drop(request.slot)
+                self.drop(slot)
                 return analysed
             except ChildLost as error:
                 await self._revive(child, error)
@@ -202,7 +219,7 @@ class AnalysisLink:
                 job.answer = None
                 await child.end()
                 raise
-        self.drop(request.slot)
+        self.drop(slot)
         raise RequestFailed("analysis", f"the analysis died {ANALYSIS_ATTEMPTS} times of this stack", again=False)
 
     async def sharpness(self, slot: int, planes: int) -> tuple[float, ...]:
@@ -222,6 +239,14 @@ class AnalysisLink:
         if self._child is not None:
             self._pass_on(Close())
             await self._child.end(grace_s=CLOSE_S)
+
+    def _ask(self, job: _Job) -> None:
+        assert self._child is not None
+        assert job.finish is not None
+        try:
+            job.answer = self._child.ask(job.finish)
+        except ChildLost:
+            job.answer = None
 
     def _pass_on(self, message: AnyMessage) -> None:
         assert self._child is not None
@@ -245,4 +270,5 @@ class AnalysisLink:
                 self._pass_on(StackBegins(slot=job.slot))
                 for frame in job.landed:
                     self._pass_on(frame)
-                job.answer = None if job.finish is None else self._child.ask(job.finish)
+                if job.finish is not None:
+                    self._ask(job)

@@ -45,7 +45,7 @@ class Observer:
     state: Callable[[str, str], None]
 
 
-class Interrupt(Exception):  # noqa: N818
+class Interrupt(Exception):
     """A person asked the night to stop; it did so at a field boundary."""
 
 
@@ -64,7 +64,7 @@ class _Slide:
     given_up: str | None = None
 
     def known(self, up_to: int) -> list[Known]:
-        """Searches so far and results of fields up to `up_to`, in field order."""
+        """Return searches so far and results of fields up to `up_to`, in field order."""
         known: list[Known] = []
         for planned in self.fields:
             if planned.field in self.searches:
@@ -74,7 +74,7 @@ class _Slide:
         return known
 
     def seen(self, up_to: int) -> list[Known]:
-        """Results of fields up to `up_to`, searches left out."""
+        """Return results of fields up to `up_to`, searches left out."""
         return [(f, self.results[f.field]) for f in self.fields if f.field <= up_to and f.field in self.results]
 
 
@@ -178,6 +178,7 @@ class Night:
             behind.create_task(self._skip(slide, planned, attempts, fault, before, settled))
             return
         slide.skipped_in_a_row = 0
+        self._analysis.complete(self._finish(planned, first_z_um, slot, exposed))
         behind.create_task(self._secure(slide, planned, first_z_um, slot, exposed, attempts, before, settled))
 
     async def _find_z(self, slide: _Slide, planned: PlannedField, slot: int) -> float:
@@ -203,7 +204,7 @@ class Night:
             sweep = next(steps)
             while True:
                 order = SweepOrder(
-                    first_z_um=round(sweep.first_z_um, 3),
+                    first_z_um=round(float(sweep.first_z_um), 3),
                     step_um=sweep.step_um,
                     planes=sweep.planes,
                     polarizations=self._config.scan.polarizations[:1],
@@ -220,7 +221,9 @@ class Night:
             message = f"nothing to focus on near z {expected_z_um:.2f} um; the field is taken there"
             self._event("info", "focus not found", message, planned)
             return None
-        return FocusResult(z_um=round(found.z_um, 3), at_edge=found.at_edge, contrast=found.contrast)
+        return FocusResult(
+            z_um=round(float(found.z_um), 3), at_edge=bool(found.at_edge), contrast=float(found.contrast)
+        )
 
     async def _expose_sweep(self, planned: PlannedField, order: SweepOrder, slot: int) -> Exposed:
         """Expose a sweep, again after each fault; the last fault is raised."""
@@ -266,6 +269,20 @@ class Night:
             channels=channels,
         )
 
+    def _finish(self, planned: PlannedField, first_z_um: float, slot: int, exposed: Exposed) -> Finish:
+        return Finish(
+            slot=slot,
+            slide=planned.slide,
+            field=planned.field,
+            sample=planned.sample,
+            x_um=planned.x_um,
+            y_um=planned.y_um,
+            tile_um=planned.tile_um,
+            first_z_um=first_z_um,
+            exposed_utc=exposed.utc,
+            keep_raw=keeps_raw(self._config.retention, planned),
+        )
+
     # While the stage moves on ----------------------------------------------------------------------------------------
 
     async def _secure(
@@ -281,7 +298,7 @@ class Night:
     ) -> None:
         """Analyse the stack, and once all earlier fields are settled mark it secured."""
         try:
-            analysed = await self._analyse(planned, first_z_um, slot, exposed)
+            analysed = await self._analyse(planned, slot)
         except RequestFailed as error:
             self._event("error", "analysis failed", f"{error}; the field is skipped", planned)
             self._free_slot(slot)
@@ -316,22 +333,10 @@ class Night:
         settled.set()
         self._observer.overview(record, analysed.overview)
 
-    async def _analyse(self, planned: PlannedField, first_z_um: float, slot: int, exposed: Exposed) -> Analysed:
-        request = Finish(
-            slot=slot,
-            slide=planned.slide,
-            field=planned.field,
-            sample=planned.sample,
-            x_um=planned.x_um,
-            y_um=planned.y_um,
-            tile_um=planned.tile_um,
-            first_z_um=first_z_um,
-            exposed_utc=exposed.utc,
-            keep_raw=keeps_raw(self._config.retention, planned),
-        )
+    async def _analyse(self, planned: PlannedField, slot: int) -> Analysed:
         while True:
             try:
-                return await self._analysis.finish(request)
+                return await self._analysis.result(slot)
             except RequestFailed as error:
                 if not error.again:
                     raise
@@ -458,8 +463,8 @@ def tell(level: str, name: str, message: str, planned: PlannedField | None = Non
         level=level,
         name=name,
         message=message,
-        slide=planned and planned.slide,
-        field=planned and planned.field,
+        slide=planned.slide if planned else None,
+        field=planned.field if planned else None,
     )
 
 

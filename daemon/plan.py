@@ -153,5 +153,5 @@ def _place(slide: MiniSlide, cell: _Cell, number: int, sample: str) -> PlannedFi
         sample=sample,
         x_um=x + cell.x_um,
         y_um=y + cell.y_um,
-        tile_um=(x + x0, y + y0, x + x1, y + y1),
+        tile_um=(float(x + x0), float(y + y0), float(x + x1), float(y + y1)),
     )

@@ -1,0 +1,228 @@
+"""The command line of lamelle."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+import typer
+from rich.console import Console
+
+from daemon.errors import LamelleError, Refused
+from drivers.errors import DriverError
+from inference.errors import InferenceError
+
+if TYPE_CHECKING:
+    from inference.training import Progress
+
+app = typer.Typer(
+    name="lamelle",
+    help="Scan mini-slides through the night, find every microfossil in every focus stack, record it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+emulate_app = typer.Typer(help="The virtual slide of the emulated microscope.", no_args_is_help=True)
+app.add_typer(emulate_app, name="emulate")
+console = Console()
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="configuration of the night (YAML)")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="run folder or dataset")]
+
+
+def main() -> None:
+    """Run the command line; bad input ends with one sentence and exit status 2."""
+    try:
+        app()
+    except (LamelleError, DriverError, InferenceError) as error:
+        Console(stderr=True).print(f"lamelle: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+
+
+@app.command()
+def demo(
+    run: Annotated[Path | None, typer.Option(help="run folder; a new one below ./runs if left out")] = None,
+    fields: Annotated[int | None, typer.Option(min=1, help="fields a mini-slide")] = None,
+    seed: Annotated[int | None, typer.Option(help="seed of the virtual slides")] = None,
+) -> None:
+    """Run an emulated night, end to end, in minutes on a laptop."""
+    from daemon.demo import demo as run_demo
+
+    folder = run or Path("runs") / time.strftime("demo-%Y%m%d-%H%M%S")
+    raise typer.Exit(run_demo(folder, fields, seed, console))
+
+
+@app.command()
+def check(config: ConfigFile) -> None:
+    """Validate a configuration; print fields, frames, bytes, duration; touches nothing."""
+    from daemon.check import check as look
+    from daemon.loading import load
+    from daemon.outlook import render
+
+    console.print(render(look(load(config), None)), markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def scan(
+    config: ConfigFile,
+    run: Annotated[Path, typer.Option(help="run folder of this night")],
+    resume: Annotated[bool, typer.Option("--resume", help="go on with the night of this run folder")] = False,
+) -> None:
+    """Run the night: exit status 0 complete, 1 stopped by a fault, 2 refused, 3 with skipped fields, 130 interrupted."""
+    from daemon.inspection import show, summarise
+    from daemon.loading import load
+    from daemon.scan import scan as run_scan
+
+    night = load(config)
+    status = run_scan(night, run, resume=resume, console=console)
+    if night.recorder.endpoint is None:
+        show(summarise(run), console)
+    raise typer.Exit(status)
+
+
+@app.command()
+def record(
+    listen: Annotated[str, typer.Option(help="endpoint, such as tcp://127.0.0.1:5990")],
+    into: Annotated[Path, typer.Option(help="folder of the dataset")],
+    keys: Annotated[Path | None, typer.Option(help="YAML file with recorder keys: public, secret, clients")] = None,
+) -> None:
+    """Record a night that runs elsewhere, until interrupted."""
+    import yaml
+
+    from daemon.config import CurveKeys
+    from daemon.recorder import run_recorder
+
+    curve = None if keys is None else CurveKeys.model_validate(yaml.safe_load(keys.read_text(encoding="utf-8")))
+    stop = threading.Event()
+    worker_error: list[BaseException] = []
+
+    def serve() -> None:
+        try:
+            run_recorder(listen, into, curve, lambda endpoint: console.print(f"recording at {endpoint}"), stop)
+        except BaseException as error:  # noqa: BLE001 - raised again by the main thread
+            worker_error.append(error)
+
+    worker = threading.Thread(target=serve, name="recorder")
+    worker.start()
+    try:
+        while worker.is_alive():
+            worker.join(0.2)
+    except KeyboardInterrupt:
+        stop.set()
+        worker.join()
+        raise typer.Exit(130) from None
+    if worker_error:
+        raise worker_error[0]
+
+
+@app.command()
+def inspect(
+    folder: Folder,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    sheet: Annotated[Path | None, typer.Option(help="also draw a contact sheet (PNG)")] = None,
+) -> None:
+    """Say what a dataset holds: slides, fields, objects, gaps, duplicates."""
+    from daemon.inspection import show, summarise
+
+    summary = summarise(folder)
+    if as_json:
+        sys.stdout.write(json.dumps(summary) + "\n")
+    else:
+        show(summary, console)
+    if sheet is not None:
+        from daemon.sheet import draw_sheet
+
+        draw_sheet(folder, sheet)
+
+
+@app.command()
+def extract(
+    folder: Folder,
+    into: Annotated[Path, typer.Option(help="folder for the files")],
+    formats: Annotated[
+        list[str] | None, typer.Option("--format", help="tiff, png or gif; may be repeated; tiff if left out")
+    ] = None,
+    slide: Annotated[list[int] | None, typer.Option(help="mini-slide; may be repeated")] = None,
+    class_name: Annotated[list[str] | None, typer.Option("--class", help="class; may be repeated")] = None,
+    sample: Annotated[list[str] | None, typer.Option(help="sample id; may be repeated")] = None,
+    score: Annotated[float, typer.Option(help="least score")] = 0.0,
+    limit: Annotated[int | None, typer.Option(min=1, help="at most so many objects")] = None,
+) -> None:
+    """Write objects as single OME-TIFF stacks, PNG or animated GIF."""
+    from daemon.extract import FORMATS
+    from daemon.extract import extract as write
+    from daemon.selection import Selection
+
+    selection = Selection(
+        slides=frozenset(slide) if slide else None,
+        samples=frozenset(sample) if sample else None,
+        classes=frozenset(class_name) if class_name else None,
+        min_score=score,
+    )
+    asked = formats or ["tiff"]
+    if unknown := set(asked) - set(FORMATS):
+        raise Refused(f"--format {unknown.pop()!r} is unknown; choose from {', '.join(FORMATS)}")
+    count = write(folder, into, selection, [one for one in FORMATS if one in asked], limit, console)
+    console.print(f"{count} objects in {into}", highlight=False)
+
+
+@emulate_app.command("export")
+def emulate_export(
+    config: ConfigFile,
+    into: Annotated[Path, typer.Option(help="folder for stacks and coco.json")],
+    slides: Annotated[list[int], typer.Option("--slide", help="mini-slide; may be repeated")],
+    fields: Annotated[int, typer.Option(min=1, help="fields a mini-slide")] = 10,
+    seed: Annotated[int, typer.Option(help="seed of the virtual slide")] = 1,
+) -> None:
+    """Write annotated emulated fields: stacks, and their truth as COCO."""
+    from daemon.emulate import export
+    from daemon.loading import load
+
+    export(load(config), into, slides, fields, seed)
+
+
+@app.command()
+def train(
+    data: Annotated[list[Path], typer.Argument(help="folders of annotated stacks (stacks and coco.json)")],
+    into: Annotated[Path, typer.Option(help="weights to write (safetensors); its card goes beside it")],
+    architecture: Annotated[Literal["slim", "resnet50"], typer.Option(help="network")] = "slim",
+    steps: Annotated[int, typer.Option(min=1, help="steps of the optimiser")] = 1700,
+    crop_px: Annotated[int, typer.Option(min=64, help="side of the training crops, px of the views")] = 256,
+    rate: Annotated[float, typer.Option(help="greatest learning rate")] = 1e-3,
+    seed: Annotated[int, typer.Option(help="seed")] = 1,
+    start: Annotated[Path | None, typer.Option(help="weights to go on from")] = None,
+) -> None:
+    """Train a detector on annotated stacks."""
+    from daemon.learn import train as learn
+    from inference.settings import FocusSettings
+    from inference.training import TrainingSettings
+
+    settings = TrainingSettings(
+        architecture=architecture, steps=steps, crop_px=crop_px, rate=rate, seed=seed, start=start
+    )
+    learn(data, into, settings, FocusSettings(), shlex.join(["lamelle", *sys.argv[1:]]), _progress)
+
+
+@app.command()
+def evaluate(
+    data: Annotated[list[Path], typer.Argument(help="folders of annotated stacks (stacks and coco.json)")],
+    weights: Annotated[Path | None, typer.Option(help="weights; the shipped ones if left out")] = None,
+    mode: Annotated[Literal["fused", "planes"], typer.Option(help="what the detector looks at")] = "fused",
+) -> None:
+    """Judge a detector on annotated stacks."""
+    from daemon.learn import evaluate as judge
+    from inference.settings import DetectorSettings, FocusSettings
+
+    detector = DetectorSettings(weights=weights or "slim", mode=mode)
+    figures = judge(data, detector, FocusSettings(), _progress)
+    console.print_json(msgspec.json.encode(figures).decode())
+
+
+def _progress(progress: Progress) -> None:
+    console.print(str(progress), markup=False, highlight=False)

@@ -1,0 +1,122 @@
+"""`lamelle demo`: an emulated night, judged against what truly lies on the virtual mini-slides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from daemon.config import Night
+from daemon.dataset import Dataset
+from daemon.loading import load
+from daemon.records import FieldSecured
+from daemon.scan import Exit, scan
+from daemon.sheet import draw_sheet
+from drivers.settings import Emulation
+from drivers.virtual_slide.slide import VirtualSlide
+from drivers.virtual_slide.truth import TrueObject
+
+MATCH_IOU = 0.5
+SLIVER_UM = 1.0
+"""Objects of which the frame shows less are neither missed nor false."""
+
+Box = Sequence[float]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What became of the objects of some fields: found, missed, and detections of what is not there."""
+
+    found: int = 0
+    missed: int = 0
+    false: int = 0
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(self.found + other.found, self.missed + other.missed, self.false + other.false)
+
+
+def demo_configuration(fields: int | None, seed: int | None) -> Night:
+    """Make the configuration of the emulated instrument, with other numbers of fields and another seed if given."""
+    config = load(Path(str(files("configs").joinpath("emulated.yaml"))))
+    emulation = config.instrument.emulation or Emulation()
+    if seed is not None:
+        emulation = emulation.model_copy(update={"seed": seed})
+    instrument = config.instrument.model_copy(update={"emulation": emulation})
+    plan = config.scan if fields is None else config.scan.model_copy(update={"fields": fields})
+    return config.model_copy(update={"instrument": instrument, "scan": plan})
+
+
+def demo(run: Path, fields: int | None, seed: int | None, console: Console) -> Exit:
+    """Run the night, then say what was found of what there was."""
+    config = demo_configuration(fields, seed)
+    status = scan(config, run, resume=False, console=console)
+    dataset = run / "dataset"
+    sheet = run / "sheet.png"
+    console.print(report(config, dataset))
+    draw_sheet(dataset, sheet)
+    console.print(f"dataset  {dataset}\nsheet    {sheet}", highlight=False, soft_wrap=True)
+    return status
+
+
+def report(config: Night, dataset: Path) -> Table:
+    """Tabulate a recorded emulated night against the truth, a mini-slide a row."""
+    emulation = config.instrument.emulation or Emulation()
+    world = VirtualSlide(emulation, config.scan.slides, config.instrument.frame_px, config.instrument.pixel_um)
+    table = Table(title="The night against the truth")
+    for column in ("mini-slide", "sample", "fields", "objects", "found", "missed", "false", "seconds"):
+        table.add_column(column, justify="left" if column == "sample" else "right")
+    with Dataset.open(dataset) as recorded:
+        for slide in config.scan.slides:
+            fields = [one for one in recorded.fields(slide.position) if isinstance(one, FieldSecured)]
+            tally = sum((judge(field, world, config.instrument.pixel_um) for field in fields), Tally())
+            sample = fields[0].sample if fields else ""
+            objects = sum(not row.below_threshold for field in fields for row in field.objects)
+            row = (len(fields), objects, tally.found, tally.missed, tally.false, f"{_seconds(fields):.1f}")
+            table.add_row(str(slide.position), sample, *map(str, row))
+    return table
+
+
+def judge(field: FieldSecured, world: VirtualSlide, pixel_um: float) -> Tally:
+    """Match a field's detections with its true objects: greatest overlap first, each at most once."""
+    truth = [one for one in world.truth(field.slide, field.x_um, field.y_um) if not one.junk]
+    boxes = [row.box for row in field.objects if not row.below_threshold]
+    pairs = sorted(
+        ((iou(box, one.box), b, t) for b, box in enumerate(boxes) for t, one in enumerate(truth)), reverse=True
+    )
+    matched_boxes: set[int] = set()
+    matched_truth: set[int] = set()
+    for overlap, b, t in pairs:
+        if overlap >= MATCH_IOU and b not in matched_boxes and t not in matched_truth:
+            matched_boxes.add(b)
+            matched_truth.add(t)
+    missed = sum(t not in matched_truth and not _is_sliver(one, pixel_um) for t, one in enumerate(truth))
+    slivers = [one.box for t, one in enumerate(truth) if t not in matched_truth and _is_sliver(one, pixel_um)]
+    false = sum(
+        b not in matched_boxes and not any(iou(box, sliver) >= MATCH_IOU for sliver in slivers)
+        for b, box in enumerate(boxes)
+    )
+    return Tally(len(matched_boxes), missed, false)
+
+
+def iou(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes x0, y0, x1, y1."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    shared = width * height
+    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
+
+
+def _is_sliver(one: TrueObject, pixel_um: float) -> bool:
+    x0, y0, x1, y1 = one.box
+    return not one.whole and min(x1 - x0, y1 - y0) * pixel_um < SLIVER_UM
+
+
+def _seconds(fields: Iterable[FieldSecured]) -> float:
+    """Sum moves and exposures."""
+    return sum(field.seconds.get("move", 0.0) + field.seconds.get("expose", 0.0) for field in fields)
