@@ -74,7 +74,10 @@ def scan(
     run: Annotated[Path, typer.Option(help="run folder of this night")],
     resume: Annotated[bool, typer.Option("--resume", help="go on with the night of this run folder")] = False,
 ) -> None:
-    """Run the night: exit status 0 complete, 1 stopped by a fault, 2 refused, 3 with skipped fields, 130 interrupted."""
+    """Run the night.
+
+    Exit status: 0 complete, 1 stopped by a fault, 2 refused, 3 with skipped fields, 130 interrupted.
+    """
     from daemon.inspection import show, summarise
     from daemon.loading import load
     from daemon.scan import scan as run_scan

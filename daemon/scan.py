@@ -189,7 +189,13 @@ class _Supervisor:
         self._secured = sum(kind == "field" for kind in done.values())
         self._skipped = len(done) - self._secured
         self._before = len(done)
-        self._objects = 0
+        self._objects = sum(
+            not row.below_threshold
+            for slide in config.scan.slides
+            for record in journal.slide_fields(slide.position)
+            if isinstance(record, FieldSecured)
+            for row in record.objects
+        )
         self._slide: int | None = None
         self._state = ("starting", "")
         self._begun_s: float | None = None
@@ -280,7 +286,10 @@ class _Supervisor:
             credit_bytes=recorder.credit_mb * 1_000_000,
         )
         self._sender.start()
-        await asyncio.gather(self._microscope.start(), self._analysis.start())
+        try:
+            await asyncio.gather(self._microscope.start(), self._analysis.start())
+        except RequestFailed as error:
+            raise Refused(str(error)) from error
 
     def _make_microscope(self) -> MicroscopeLink:
         deadlines = self._config.instrument.deadlines

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.crashpoints import PROCESSES_FILE, VARIABLE
+from daemon import processes
+from daemon.crashpoints import VARIABLE
 from daemon.dataset import Dataset
 from daemon.journal import Journal
 from daemon.layout import CATALOG, field_file
@@ -52,7 +53,7 @@ def log(shim: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str
     folder = tmp_path_factory.mktemp("powercut").resolve()
     root, path = folder / "night", folder / "log"
     root.mkdir()
-    (folder / PROCESSES_FILE).write_text("{}")
+    (folder / processes.FILE).write_text("{}")
     for crash in ("mid chunk|2|self", "file without catalog|1|self", None):
         status = run_under(shim, root, path, ["-m", "tests.powercut.scene", str(root), str(folder)], crash)
         assert (status == 0) == (crash is None)

@@ -1,0 +1,107 @@
+"""Whole emulated nights: undisturbed, killed at named points and resumed, with faults, refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from daemon.dataset import Dataset
+from daemon.inspection import summarise
+from daemon.journal import Journal
+from daemon.scan import Exit
+from tests.emulated_night import Digest, digest, lamelle, living, write_configuration
+
+KILLS = {
+    "mid exposure|5|all": None,
+    "frame announced|40|microscope": "microscope restarted",
+    "analysis running|4|analysis": "analysis restarted",
+    "spool renamed|3|supervisor": None,
+    "file without catalog|3|all": None,
+}
+"""Where which processes are killed, and the event that tells it; None where the supervisor died too."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Digest]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    config = write_configuration(folder)
+    run = folder / "run"
+    done = lamelle("scan", config, "--run", run)
+    assert done.returncode == 0, done.stderr
+    assert not living(run)
+    return run, digest(run)
+
+
+def test_a_night_records_every_field_once(undisturbed: tuple[Path, Digest]) -> None:
+    run, recorded = undisturbed
+    summary = summarise(run)
+    assert summary["complete"]
+    assert summary["fields"] == {"planned": 6, "recorded": 6, "skipped": 0}
+    assert (summary["gaps"], summary["duplicates"]) == (0, 0)
+    assert set(recorded) == {(slide, field) for slide in (1, 2) for field in (1, 2, 3)}
+    assert sum(objects for _, objects, _ in recorded.values()) > 10
+
+
+@pytest.mark.parametrize("crash", KILLS)
+def test_a_killed_night_resumes_to_the_same_pixels(
+    crash: str, undisturbed: tuple[Path, Digest], tmp_path: Path
+) -> None:
+    config = write_configuration(tmp_path)
+    run = tmp_path / "run"
+    killed = lamelle("scan", config, "--run", run, crash=crash)
+    if KILLS[crash] is None:
+        assert killed.returncode not in Exit.__members__.values()
+        resumed = lamelle("scan", config, "--run", run, "--resume")
+        assert resumed.returncode == 0, resumed.stderr
+    else:
+        assert killed.returncode == 0, killed.stderr
+    summary = summarise(run)
+    assert KILLS[crash] is None or KILLS[crash] in [event["name"] for event in summary["events"]]
+    assert summary["complete"]
+    assert (summary["gaps"], summary["duplicates"], summary["fields"]["skipped"]) == (0, 0, 0)
+    assert digest(run) == undisturbed[1]
+    assert not living(run)
+
+
+def test_faults_are_retried_told_and_skipped(tmp_path: Path) -> None:
+    faults = [
+        {"kind": "dropped_frame", "slide": 1, "fields": [2]},
+        {"kind": "dark_frame", "slide": 1, "fields": [3], "attempts": None},
+    ]
+    config = write_configuration(tmp_path, slides=1, fields=4, emulation={"faults": faults})
+    run = tmp_path / "run"
+    done = lamelle("scan", config, "--run", run)
+    assert done.returncode == Exit.SKIPPED, done.stderr
+    summary = summarise(run)
+    assert summary["fields"] == {"planned": 4, "recorded": 3, "skipped": 1}
+    assert [(one["slide"], one["field"]) for one in summary["skipped"]] == [(1, 3)]
+    told = [(event["field"], event["name"], event["level"]) for event in summary["events"]]
+    assert (2, "FrameFault", "warning") in told
+    assert (3, "FrameFault", "error") in told
+    with Dataset.open(run) as dataset:
+        attempts = {field.field: field.attempts for field in dataset.fields()}
+    assert attempts == {1: 1, 2: 2, 3: 3, 4: 1}
+
+
+def test_a_run_folder_belongs_to_one_night(undisturbed: tuple[Path, Digest], tmp_path: Path) -> None:
+    run = undisturbed[0]
+    config = run.parent / "night.yaml"
+    taken = lamelle("scan", config, "--run", run)
+    assert taken.returncode == Exit.REFUSED
+    assert "holds another night" in taken.stderr
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(config.read_text(encoding="utf-8").replace("fields: 3", "fields: 4"), encoding="utf-8")
+    refused = lamelle("scan", changed, "--run", run, "--resume")
+    assert refused.returncode == Exit.REFUSED
+    assert "scan.fields is 4" in refused.stderr
+
+
+def test_nothing_is_left_of_a_complete_night_but_its_records(undisturbed: tuple[Path, Digest]) -> None:
+    run = undisturbed[0]
+    assert not [path for path in (run / "spool").rglob("*") if path.is_file()]
+    journal = Journal.open(run / "journal.sqlite")
+    try:
+        assert journal.acknowledged() == journal.last_seq()
+    finally:
+        journal.close()
