@@ -49,7 +49,7 @@ def main() -> None:
         )
         config = load(config_file)
         configured_s = field_seconds(config) * options.fields
-        print(platform.platform(), f"{os.cpu_count()} cores", f"{options.fields} x", shape_of(config), options.mode)
+        print(
             platform.platform(), f"{os.cpu_count()} cores", f"{options.fields} fields", shape_of(config), options.mode
         )
         lamelle("scan", config_file, "--run", base / "run", within_s=60 + 5 * configured_s)
