@@ -128,7 +128,14 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console) -> Exit:
 
 def _open_journal(folder: RunFolder, config: Config, samples: dict[int, dict[str, str]]) -> Journal:
     if folder.journal.exists():
-        return Journal.open(folder.journal)
+        journal = Journal.open(folder.journal)
+        if journal.started().samples != samples:
+            journal.close()
+            raise Refused(
+                f"scan.samples {str(config.scan.samples)!r} has changed since the night began; "
+                "put the sheet back to resume that night, or give --run a new folder"
+            )
+        return journal
     versions = {"lamelle": version("lamelle"), "python": platform.python_version(), "system": platform.platform()}
     frozen = freeze(config, versions)
     with replacing(folder.configuration) as stream:

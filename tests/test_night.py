@@ -10,7 +10,7 @@ from daemon.dataset import Dataset
 from daemon.inspection import summarise
 from daemon.journal import Journal
 from daemon.scan import Exit
-from tests.emulated_night import Digest, digest, lamelle, living, write_configuration
+from tests.emulated_night import CONFIGS, Digest, digest, lamelle, living, write_configuration
 
 KILLS = {
     "mid exposure|5|all": None,
@@ -95,6 +95,20 @@ def test_a_run_folder_belongs_to_one_night(undisturbed: tuple[Path, Digest], tmp
     refused = lamelle("scan", changed, "--run", run, "--resume")
     assert refused.returncode == Exit.REFUSED
     assert "scan.fields is 4" in refused.stderr
+
+
+def test_a_night_keeps_its_samples(tmp_path: Path) -> None:
+    config = write_configuration(tmp_path, slides=1, fields=1)
+    sheet = tmp_path / "sheet.csv"
+    sheet.write_text("position,sample\n1,before\n", encoding="utf-8")
+    text = config.read_text(encoding="utf-8")
+    config.write_text(text.replace(str(CONFIGS / "samples.csv"), str(sheet)), encoding="utf-8")
+    run = tmp_path / "run"
+    assert lamelle("scan", config, "--run", run).returncode == Exit.COMPLETE
+    sheet.write_text("position,sample\n1,after\n", encoding="utf-8")
+    refused = lamelle("scan", config, "--run", run, "--resume")
+    assert refused.returncode == Exit.REFUSED
+    assert "scan.samples" in refused.stderr
 
 
 def test_nothing_is_left_of_a_complete_night_but_its_records(undisturbed: tuple[Path, Digest]) -> None:
