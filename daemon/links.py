@@ -54,6 +54,7 @@ class MicroscopeLink:
         self._child: Child | None = None
         self._slide: int | None = None
         self._light = False
+        self._exposing = asyncio.Lock()
         self._failures = 0
         self.restarts = 0
 
@@ -68,15 +69,15 @@ class MicroscopeLink:
         self._slide = slide
 
     async def light(self, on: bool) -> None:
-        """Lamp and shutter."""
-        if on != self._light:
-            await self._command(Light(on=on))
-            self._light = on
+        """Lamp and shutter, once a sweep that is being exposed has ended."""
+        async with self._exposing:
+            await self._switch(on)
 
     async def expose(self, request: Expose) -> Exposed:
         """Move and expose into the ring; raises `RequestFailed`, also when the child was lost and replaced."""
-        await self.light(True)
-        exposed = await self._ask(request, Exposed, self._expose_s)
+        async with self._exposing:
+            await self._switch(True)
+            exposed = await self._ask(request, Exposed, self._expose_s)
         self._failures = 0
         return exposed
 
@@ -90,23 +91,33 @@ class MicroscopeLink:
             self._child.kill()
 
     async def close(self) -> bool:
-        """Make safe and end; a child that does not is killed, and another one started to make safe."""
-        if self._child is None:
+        """Make safe and end; a child that does not is killed, and another one started to make safe.
+
+        Returns whether it is safe; may be called again.
+        """
+        child = self._child
+        if child is None:
             return True
         for _attempt in range(2):
             try:
-                await self._child.answer(self._child.ask(Close()), Done, CLOSE_S)
-                await self._child.end(grace_s=CLOSE_S)
+                await child.answer(child.ask(Close()), Done, CLOSE_S)
+                await child.end(grace_s=CLOSE_S)
+                self._child = None
                 return True
             except (ChildLost, RequestFailed):
-                await self._child.end()
-                self._child = self._spawn()
+                await child.end()
+                child = self._child = self._spawn()
                 try:
-                    await self._child.ready(MicroscopeReady, CLOSE_S)
+                    await child.ready(MicroscopeReady, CLOSE_S)
                 except (ChildLost, RequestFailed):
                     break
-        await self._child.end()
+        await child.end()
         return False
+
+    async def _switch(self, on: bool) -> None:
+        if on != self._light:
+            await self._command(Light(on=on))
+            self._light = on
 
     async def _command(self, request: AnyMessage) -> None:
         await self._ask(request, Done, self._command_s)

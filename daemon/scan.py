@@ -34,8 +34,9 @@ from daemon.loading import freeze, load, require_same
 from daemon.logbook import Logbook
 from daemon.messages import Close, RecorderReady
 from daemon.microscope import run_microscope
-from daemon.night import Interrupt, Night, Observer, tell
+from daemon.night import Night, Observer, tell
 from daemon.outlook import field_seconds, shape_of
+from daemon.pause import Interrupt
 from daemon.plan import PlannedField, make_plan
 from daemon.processes import ProcessTable, end_stale
 from daemon.progress import NightProgress, ProgressDisplay
@@ -50,7 +51,12 @@ from inference.weights_file import find_weights
 
 BEAT_S = 1.0
 RECORDER_START_S = 20.0
+RESTART_S = 5.0
+"""How long the recorder, or delivery, is left alone after it died."""
+SENDER_RESTARTS = 5
 DRAIN_S = 60.0
+"""How long delivery may stand still at the end of a night that is complete here."""
+INTERRUPTED_DRAIN_S = 3.0
 STACK_PATIENCE = 4.0
 """A sweep may take this many times what its moves and exposures add up to, plus the deadlines of its waits."""
 
@@ -88,6 +94,11 @@ class RunFolder:
         """The spool."""
         return self.path / "spool"
 
+    @property
+    def dataset(self) -> Path:
+        """The dataset, where the recorder is local."""
+        return self.path / "dataset"
+
 
 def scan(config: Config, run: Path, *, resume: bool, console: Console) -> Exit:
     """Run a night, or go on with one; returns when everything is safe.
@@ -109,7 +120,7 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console) -> Exit:
         if resume:
             require_same(load(folder.configuration), config, run)
             end_stale(folder.path)
-        elif folder.journal.exists() or folder.configuration.exists():
+        elif folder.journal.exists() or folder.dataset.exists():
             raise Refused(f"--run {str(run)!r} holds another night; choose a new folder, or --resume to go on with it")
         busy = f"instrument.name {config.instrument.name!r} is in use by another scan; wait for it, or stop it"
         held.enter_context(_sole(FileLock(Path(gettempdir()) / f"lamelle-{_word(config.instrument.name)}.lock"), busy))
@@ -123,7 +134,10 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console) -> Exit:
         ring = Ring.create(folder.path, config.ring_stacks, shape_of(config))
         held.callback(ring.close)
         display = held.enter_context(ProgressDisplay(console))
-        return asyncio.run(_Supervisor(config, folder, plan, journal, spool, ring, display).run())
+        try:
+            return asyncio.run(_Supervisor(config, folder, plan, journal, spool, ring, display).run())
+        except KeyboardInterrupt:
+            return Exit.INTERRUPTED
 
 
 def _open_journal(folder: RunFolder, config: Config, samples: dict[int, dict[str, str]]) -> Journal:
@@ -159,6 +173,8 @@ def _sole(lock: FileLock, complaint: str) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise Refused(complaint) from error
+    except OSError as error:
+        raise Refused(f"the lock {lock.lock_file} cannot be taken ({error}); make that file writable") from error
     try:
         yield
     finally:
@@ -219,15 +235,16 @@ class _Supervisor:
         self._microscope = self._make_microscope()
         self._analysis = AnalysisLink(self._spawn_analysis, self._tell)
         self._sender: Sender | None = None
+        self._sender_restarts = 0
         self._recorder: Child | None = None
         heart = asyncio.create_task(self._beat())
         delivery = None
         try:
             await self._start_children()
-            delivery = asyncio.create_task(self._keep_recorder())
+            delivery = asyncio.create_task(self._keep_delivery())
             exit_status = await self._scan()
-            await self._drain()
-            return exit_status
+            await self._make_safe()
+            return await self._deliver_the_rest(exit_status)
         except (ChildLost, RequestFailed, NightStopped) as error:
             self._tell("error", "night stopped", str(error))
             return Exit.FAULT
@@ -238,7 +255,7 @@ class _Supervisor:
             await self._stop()
 
     async def _scan(self) -> Exit:
-        observer = Observer(self._on_record, self._on_overview, self._on_state)
+        observer = Observer(self._on_record, self._on_overview, self._on_state, self._explain_delivery)
         night = Night(self._config, self._plan, self._journal, self._spool, self._microscope, self._analysis, observer)
         self._begun_s = time.monotonic()
         self._on_state("scanning", "")
@@ -248,9 +265,7 @@ class _Supervisor:
                 await task
             except (Interrupt, asyncio.CancelledError):
                 self._tell("warning", "interrupted", "stopped by a person; go on with --resume")
-                self._on_state("interrupted", "")
                 return Exit.INTERRUPTED
-        self._on_state("complete", "")
         return Exit.SKIPPED if self._skipped else Exit.COMPLETE
 
     @contextmanager
@@ -282,17 +297,7 @@ class _Supervisor:
         endpoint = self._config.recorder.endpoint
         if endpoint is None:
             endpoint = await self._start_recorder()
-        recorder = self._config.recorder
-        self._sender = Sender(
-            self._folder.journal,
-            self._spool,
-            endpoint,
-            tell=self._tell_from_thread,
-            keys=recorder.keys,
-            chunk_bytes=recorder.chunk_kb * 1024,
-            credit_bytes=recorder.credit_mb * 1_000_000,
-        )
-        self._sender.start()
+        self._start_sender(endpoint)
         try:
             await asyncio.gather(self._microscope.start(), self._analysis.start())
         except RequestFailed as error:
@@ -320,32 +325,78 @@ class _Supervisor:
         self._recorder = Child("recorder", self._table, run_local_recorder, self._folder.path)
         return (await self._recorder.ready(RecorderReady, RECORDER_START_S)).endpoint
 
-    async def _keep_recorder(self) -> None:
-        """Start the local recorder again whenever it dies; what it has not acknowledged is sent again."""
+    def _start_sender(self, endpoint: str) -> None:
+        recorder = self._config.recorder
+        self._sender = Sender(
+            self._folder.journal,
+            self._spool,
+            endpoint,
+            tell=self._tell_from_thread,
+            keys=recorder.keys,
+            chunk_bytes=recorder.chunk_kb * 1024,
+            credit_bytes=recorder.credit_mb * 1_000_000,
+        )
+        self._sender.start()
+
+    async def _keep_delivery(self) -> None:
+        """Start local recorder and sender again whenever they die; what is not acknowledged is sent again."""
         while True:
             await asyncio.sleep(BEAT_S)
             if self._recorder is not None and self._recorder.lost:
-                self._tell("warning", "recorder restarted", "the recorder died; nothing is lost, it goes on")
-                await self._recorder.end()
-                with suppress(ChildLost, RequestFailed):
-                    endpoint = await self._start_recorder()
-                    assert self._sender is not None
-                    self._sender.redirect(endpoint)
+                await self._restart_recorder()
+            if self._sender is not None and not self._sender.is_alive() and self._sender_restarts < SENDER_RESTARTS:
+                self._sender_restarts += 1
+                self._tell("error", "delivery restarted", "the sender ended by an error that the log tells")
+                self._sender.stop(0.0)
+                self._start_sender(self._sender.endpoint)
+                await asyncio.sleep(RESTART_S)
 
-    async def _drain(self) -> None:
-        """Give the recorder time to take what is journalled; a local one always has it."""
+    async def _restart_recorder(self) -> None:
+        assert self._recorder is not None
         assert self._sender is not None
-        until = time.monotonic() + DRAIN_S
+        self._tell("warning", "recorder restarted", "the recorder died; nothing is lost, it goes on")
+        await self._recorder.end()
+        try:
+            self._sender.redirect(await self._start_recorder())
+        except (ChildLost, RequestFailed, OSError) as error:
+            _log.error("the recorder does not start: %s", error)
+            await asyncio.sleep(RESTART_S)
+
+    def _explain_delivery(self) -> str:
+        return "nothing is delivered" if self._sender is None else self._sender.explain()
+
+    async def _deliver_the_rest(self, ended: Exit) -> Exit:
+        """Give the recorder time to take what is journalled, for as long as it takes any; returns the exit status."""
+        patience_s = INTERRUPTED_DRAIN_S if ended is Exit.INTERRUPTED else DRAIN_S
+        assert self._sender is not None
         self._sender.wake()
-        while time.monotonic() < until and self._sender.status().acknowledged_seq < self._journal.last_seq():
+        held, since_s = -1, time.monotonic()
+        while (backlog := self._journal.last_seq() - self._sender.status().acknowledged_seq) > 0:
+            if held != (held := self._sender.status().acknowledged_seq):
+                since_s = time.monotonic()
+            stands_s = time.monotonic() - since_s
+            if stands_s > patience_s:
+                break
+            if stands_s > BEAT_S:
+                self._on_state("delivering", self._sender.explain())
             await asyncio.sleep(0.05)
+        if backlog > 0 and ended is not Exit.INTERRUPTED:
+            reason = f"{backlog} records wait in the run folder: {self._sender.explain()}; deliver them with --resume"
+            self._tell("error", "not delivered", reason)
+            self._on_state("not delivered", reason)
+            return Exit.FAULT
+        self._on_state("interrupted" if ended is Exit.INTERRUPTED else "complete", "")
+        return ended
+
+    async def _make_safe(self) -> None:
+        if await self._microscope.close():
+            _log.info("microscope safe")
+        else:
+            self._tell("error", "not safe", "the microscope could not be made safe: check shutter, lamp and objective")
 
     async def _stop(self) -> None:
         """Make safe first; then let go of everything else."""
-        if not await self._microscope.close():
-            self._tell("error", "not safe", "the microscope could not be made safe: check shutter, lamp and objective")
-        else:
-            _log.info("microscope safe")
+        await self._make_safe()
         await self._analysis.close()
         if self._sender is not None:
             await asyncio.to_thread(self._sender.stop, 1.0)
@@ -360,7 +411,7 @@ class _Supervisor:
 
     def _tell(self, level: str, name: str, message: str) -> None:
         event = tell(level, name, message)
-        self._journal.append(event)
+        self._journal.note(event)
         self._on_record(event)
 
     def _tell_from_thread(self, level: str, name: str, message: str) -> None:
@@ -405,6 +456,8 @@ class _Supervisor:
         self._show()
 
     def _on_state(self, state: str, reason: str) -> None:
+        if (state, reason) == self._state:
+            return
         self._state = (state, reason)
         self._broadcast.publish(State(state=state, reason=reason))
         self._show()
@@ -437,6 +490,7 @@ class _Supervisor:
     async def _beat(self) -> None:
         while True:
             self._write_heartbeat()
+            self._table.write()
             self._publish_counters()
             self._show()
             await asyncio.sleep(BEAT_S)

@@ -6,7 +6,8 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,25 @@ def lamelle(
         timeout=within_s,
         check=False,
     )
+
+
+@contextmanager
+def running(*words: str | Path, output: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run a command of lamelle that goes on meanwhile, its output in a file; it is killed if it has not ended."""
+    with output.open("w", encoding="utf-8") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "daemon", *map(str, words)], stdout=stream, stderr=subprocess.STDOUT, text=True
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def ended(process: subprocess.Popen[str], within_s: float = NIGHT_S) -> int:
+    """Exit status of a command that was started by `running`."""
+    return process.wait(within_s)
 
 
 def living(run: Path) -> list[str]:
