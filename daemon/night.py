@@ -6,43 +6,29 @@ import asyncio
 import hashlib
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from daemon import crashpoints
 from daemon.config import Night as Config
 from daemon.config import Retention
 from daemon.errors import NightStopped, RequestFailed
-from daemon.focus import FocusFollower, Known, search_for
+from daemon.focus import FocusFollower, Known
 from daemon.journal import Journal
 from daemon.links import AnalysisLink, MicroscopeLink
-from daemon.messages import Analysed, Expose, Exposed, Finish, SweepOrder
+from daemon.messages import Analysed, Exposed, Finish, SweepOrder
 from daemon.outlook import crops_bytes, retained_share, shape_of, stack_bytes
 from daemon.plan import PlannedField
-from daemon.records import (
-    AnyRecord,
-    Event,
-    FieldSecured,
-    FieldSkipped,
-    FocusResult,
-    NightClosed,
-    SlideClosed,
-)
+from daemon.records import AnyRecord, FieldSecured, FieldSkipped, FocusResult, NightClosed, SlideClosed
+from daemon.reporting import Reporter
+from daemon.retrying import persist
+from daemon.search import FocusSearch, request
 from daemon.spool import Spool
 from drivers.settings import MiniSlide
 
 LAG = 2
 """The z of field n uses focus results of fields up to n - LAG."""
 PAUSE_POLL_S = 0.5
-
-
-@dataclass(frozen=True)
-class Observer:
-    """Whom the night tells what happens: every record as it is journalled, an overview of each field, its state."""
-
-    recorded: Callable[[AnyRecord], None]
-    overview: Callable[[FieldSecured, bytes], None]
-    state: Callable[[str, str], None]
 
 
 class Interrupt(Exception):
@@ -89,7 +75,7 @@ class Night:
         spool: Spool,
         microscope: MicroscopeLink,
         analysis: AnalysisLink,
-        observer: Observer,
+        reporter: Reporter,
     ) -> None:
         self._config = config
         self._plan = plan
@@ -97,7 +83,8 @@ class Night:
         self._spool = spool
         self._microscope = microscope
         self._analysis = analysis
-        self._observer = observer
+        self._reporter = reporter
+        self._search = FocusSearch(config, microscope, analysis, reporter)
         self._free = list(range(config.ring_stacks))
         self._slot_freed = asyncio.Event()
         self._largest_field_bytes = crops_bytes(config) + (stack_bytes(config) if retained_share(config) else 0)
@@ -120,7 +107,7 @@ class Night:
                 await self._scan_slide(settings)
         if not self._journal.night_closed():
             recorded, skipped = self._counts(None)
-            self._append(NightClosed(utc=time.time(), recorded=recorded, skipped=skipped))
+            self._reporter.append(NightClosed(utc=time.time(), recorded=recorded, skipped=skipped))
 
     # One mini-slide --------------------------------------------------------------------------------------------------
 
@@ -139,7 +126,7 @@ class Night:
         closed = SlideClosed(
             utc=time.time(), slide=settings.position, sample=sample, recorded=recorded, skipped=skipped
         )
-        self._append(closed)
+        self._reporter.append(closed)
         await self._command(self._microscope.withdraw)
 
     def _take_up(self, settings: MiniSlide) -> _Slide:
@@ -188,7 +175,7 @@ class Night:
         z_um = follower.z_for(planned, known, start_z)
         unsure = follower.needs_search(planned, known)
         if unsure or slide.fresh:
-            found = await self._search(slide.settings, planned, z_um, slot)
+            found = await self._search.near(z_um, slide.settings, planned, slot)
             # A search is coarser than what the stacks said: after a mere withdrawal it only overrules a clear error.
             if found is not None and (unsure or abs((found.z_um or z_um) - z_um) > follower.half_stack_um / 2):
                 slide.searches[planned.field] = found
@@ -196,64 +183,26 @@ class Night:
         slide.fresh = False
         return z_um
 
-    async def _search(
-        self, settings: MiniSlide, planned: PlannedField, expected_z_um: float, slot: int
-    ) -> FocusResult | None:
-        steps = search_for(self._config, settings, expected_z_um)
-        try:
-            sweep = next(steps)
-            while True:
-                order = SweepOrder(
-                    first_z_um=round(float(sweep.first_z_um), 3),
-                    step_um=sweep.step_um,
-                    planes=sweep.planes,
-                    polarizations=self._config.scan.polarizations[:1],
-                    channels=(0,),
-                )
-                await self._expose_sweep(planned, order, slot)
-                sweep = steps.send(await self._analysis.sharpness(slot, sweep.planes))
-        except StopIteration as end:
-            found = end.value
-        except RequestFailed as error:
-            self._event("warning", "focus search failed", str(error), planned)
-            return None
-        if found is None:
-            message = f"nothing to focus on near z {expected_z_um:.2f} um; the field is taken there"
-            self._event("info", "focus not found", message, planned)
-            return None
-        return FocusResult(
-            z_um=round(float(found.z_um), 3), at_edge=bool(found.at_edge), contrast=float(found.contrast)
-        )
-
-    async def _expose_sweep(self, planned: PlannedField, order: SweepOrder, slot: int) -> Exposed:
-        """Expose a sweep, again after each fault; the last fault is raised."""
-        attempts = self._config.retry.attempts
-        for attempt in range(attempts):
-            try:
-                return await self._microscope.expose(_request(planned, order, slot, attempt))
-            except RequestFailed as error:
-                if not error.again or attempt + 1 == attempts:
-                    raise
-                self._event("warning", error.kind, f"{error}; exposing again", planned)
-        raise AssertionError("at least one attempt is configured")
-
     async def _expose(self, planned: PlannedField, first_z_um: float, slot: int) -> tuple[Exposed | None, int, str]:
         """Expose the field's stack; None with the reason when it was given up."""
         order = self._order(planned, first_z_um)
-        attempt = 0
-        for attempt in range(self._config.retry.attempts):
+        attempts = 0
+
+        async def expose(attempt: int) -> Exposed:
+            nonlocal attempts
+            attempts = attempt + 1
             self._analysis.begin(slot)
-            try:
-                return await self._microscope.expose(_request(planned, order, slot, attempt)), attempt + 1, ""
-            except RequestFailed as error:
-                fault = f"{error.kind}: {error}"
-                last = not error.again or attempt + 1 == self._config.retry.attempts
-                what = "the field is skipped" if last else "exposing again"
-                self._event("error" if last else "warning", error.kind, f"{error}; {what}", planned)
-                if last:
-                    break
-        self._analysis.drop(slot)
-        return None, attempt + 1, fault
+            return await self._microscope.expose(request(planned, order, slot, attempt))
+
+        def tell(error: RequestFailed, last: bool) -> None:
+            what = "the field is skipped" if last else "exposing again"
+            self._reporter.tell("error" if last else "warning", error.kind, f"{error}; {what}", planned)
+
+        try:
+            return await persist(expose, self._config.retry.attempts, tell), attempts, ""
+        except RequestFailed as error:
+            self._analysis.drop(slot)
+            return None, attempts, f"{error.kind}: {error}"
 
     def _order(self, planned: PlannedField, first_z_um: float) -> SweepOrder:
         """Polarization is the outer loop; its order turns round from field to field, which saves a switch."""
@@ -300,7 +249,7 @@ class Night:
         try:
             analysed = await self._analyse(planned, slot)
         except RequestFailed as error:
-            self._event("error", "analysis failed", f"{error}; the field is skipped", planned)
+            self._reporter.tell("error", "analysis failed", f"{error}; the field is skipped", planned)
             self._free_slot(slot)
             await self._skip(slide, planned, attempts, f"analysis failed: {error}", before, settled)
             return
@@ -331,7 +280,7 @@ class Night:
         slide.results[planned.field] = record.focus
         self._free_slot(slot)
         settled.set()
-        self._observer.overview(record, analysed.overview)
+        self._reporter.overview(record, analysed.overview)
 
     async def _analyse(self, planned: PlannedField, slot: int) -> Analysed:
         while True:
@@ -340,7 +289,7 @@ class Night:
             except RequestFailed as error:
                 if not error.again:
                     raise
-                self._event("warning", "spool not written", f"{error}; the stack waits in the ring", planned)
+                self._reporter.tell("warning", "spool not written", f"{error}; the stack waits in the ring", planned)
                 await self._room()
 
     async def _skip(
@@ -376,7 +325,7 @@ class Night:
         if slide.given_up is None and slide.follower.leaves_slide(slide.seen(planned.field - LAG)):
             count = self._config.focus.blank_fields_leave_slide
             slide.given_up = f"slide left: {count} blank fields in a row"
-            self._event(
+            self._reporter.tell(
                 "warning", "slide left", f"{count} blank fields in a row on mini-slide {planned.slide}", planned
             )
 
@@ -386,20 +335,21 @@ class Night:
         if slide.given_up is None and slide.skipped_in_a_row >= retry.skipped_fields_leave_slide:
             slide.given_up = f"slide left: {slide.skipped_in_a_row} fields in a row failed"
             self._left_slides += 1
-            self._event("error", "slide left", f"mini-slide {slide.settings.position}: {slide.given_up}")
+            self._reporter.tell("error", "slide left", f"mini-slide {slide.settings.position}: {slide.given_up}")
             if self._left_slides >= retry.skipped_slides_stop_night:
                 raise NightStopped(f"{self._left_slides} mini-slides were left after faults; check the microscope")
 
-    async def _command(self, command: Callable[[], object]) -> None:
+    async def _command(self, command: Callable[[], Awaitable[None]]) -> None:
         """Carry out a command between fields, again after each fault."""
-        for attempt in range(self._config.retry.attempts):
-            try:
-                await command()  # type: ignore[misc]
-                return
-            except RequestFailed as error:
-                if not error.again or attempt + 1 == self._config.retry.attempts:
-                    raise NightStopped(f"{error.kind}: {error}") from error
-                self._event("warning", error.kind, f"{error}; commanding again")
+
+        def tell(error: RequestFailed, last: bool) -> None:
+            if not last:
+                self._reporter.tell("warning", error.kind, f"{error}; commanding again")
+
+        try:
+            await persist(lambda _attempt: command(), self._config.retry.attempts, tell)
+        except RequestFailed as error:
+            raise NightStopped(f"{error.kind}: {error}") from error
 
     async def _room(self) -> None:
         """Wait, light off and in oil, until the spool takes what the ring may still hold."""
@@ -408,14 +358,14 @@ class Night:
             return
         reason = f"the spool holds {self._spool.used_bytes() / 1e6:.0f} MB and needs room for {need / 1e6:.0f} MB more"
         await self._command(lambda: self._microscope.light(False))
-        self._observer.state("paused", reason)
-        self._event("warning", "paused", f"{reason}; the light is off, the night goes on by itself")
+        self._reporter.state("paused", reason)
+        self._reporter.tell("warning", "paused", f"{reason}; the light is off, the night goes on by itself")
         while not self._spool.has_room(need):
             if self.stop_at_boundary:
                 raise Interrupt
             await asyncio.sleep(PAUSE_POLL_S)
-        self._observer.state("scanning", "")
-        self._event("info", "resumed", "the spool has room again")
+        self._reporter.state("scanning")
+        self._reporter.tell("info", "resumed", "the spool has room again")
 
     async def _take_slot(self) -> int:
         while not self._free:
@@ -432,40 +382,15 @@ class Night:
     async def _append_when_there_is_room(self, record: AnyRecord) -> None:
         while True:
             try:
-                self._append(record)
+                self._reporter.append(record)
                 return
             except sqlite3.OperationalError as error:
-                self._observer.state("paused", f"the journal cannot be written: {error}")
+                self._reporter.state("paused", f"the journal cannot be written: {error}")
                 await asyncio.sleep(PAUSE_POLL_S)
-
-    def _append(self, record: AnyRecord) -> None:
-        self._journal.append(record)
-        self._observer.recorded(record)
-
-    def _event(self, level: str, name: str, message: str, planned: PlannedField | None = None) -> None:
-        self._observer.recorded(event := tell(level, name, message, planned))
-        try:
-            self._journal.append(event)
-        except sqlite3.OperationalError:
-            # A full disk must not end the night; the log and the screen have the event.
-            return
 
     def _counts(self, slide: int | None) -> tuple[int, int]:
         done = [kind for (position, _), kind in self._journal.done().items() if slide in (None, position)]
         return done.count("field"), done.count("skipped")
-
-
-def tell(level: str, name: str, message: str, planned: PlannedField | None = None) -> Event:
-    """Make an event of now."""
-    return Event(
-        utc=time.time(),
-        monotonic_s=time.monotonic(),
-        level=level,
-        name=name,
-        message=message,
-        slide=planned.slide if planned else None,
-        field=planned.field if planned else None,
-    )
 
 
 def keeps_raw(retention: Retention, planned: PlannedField) -> bool:
@@ -480,18 +405,6 @@ def keeps_raw(retention: Retention, planned: PlannedField) -> bool:
             return int.from_bytes(hashlib.sha256(text).digest()[:8]) / 2**64 < retention.share
         case "none":
             return False
-
-
-def _request(planned: PlannedField, order: SweepOrder, slot: int, attempt: int) -> Expose:
-    return Expose(
-        slide=planned.slide,
-        field=planned.field,
-        attempt=attempt,
-        x_um=planned.x_um,
-        y_um=planned.y_um,
-        sweep=order,
-        slot=slot,
-    )
 
 
 def _already() -> asyncio.Event:
