@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -38,6 +37,7 @@ from daemon.spool import Spool
 from inference.analyser import Analyser, Session
 from inference.errors import InferenceError
 from inference.objects import FoundObject, StackAnalysis
+from inference.stopwatch import Stopwatch
 
 OVERVIEW_QUALITY = 80
 
@@ -127,13 +127,13 @@ class _Desk:
     def _finish(self, request: Finish) -> Analysed:
         assert self._session is not None
         crashpoints.reach("analysis running")
-        begun = time.perf_counter()
         analysis = self._session.finish()
-        analysed = time.perf_counter()
-        focus = self._focus(request, analysis)
-        rows = tuple(self._row(request, number, found) for number, found in enumerate(analysis.objects))
-        files = self._write(request, focus, rows, analysis)
-        seconds = {**analysis.seconds, "analyse": analysed - begun, "encode": time.perf_counter() - analysed}
+        watch = Stopwatch()
+        with watch.time("encode"):
+            focus = self._focus(request, analysis)
+            rows = tuple(self._row(request, number, found) for number, found in enumerate(analysis.objects))
+            files = self._write(request, focus, rows, analysis)
+        seconds = {**analysis.seconds, **watch.seconds}
         return Analysed(
             slot=request.slot,
             focus=focus,

@@ -32,6 +32,7 @@ from daemon.ring import Ring, Shape
 from drivers.errors import DriverError, FieldFault
 from drivers.microscope import Exposure, Frame, Microscope, Sweep
 from drivers.open import open_microscope
+from inference.stopwatch import Stopwatch
 
 SAFE_S = 4.0
 """What making safe may take when the supervisor is gone."""
@@ -116,10 +117,10 @@ def _expose(request: Expose, microscope: Microscope, ring: Ring, connection: Con
         connection.send_bytes(encode(FrameLanded(slot=request.slot, c=frame.c, z=frame.z)))
         crashpoints.reach("frame announced")
 
-    begun = time.monotonic()
-    microscope.move(request.x_um, request.y_um)
-    moved, utc = time.monotonic(), time.time()
-    exposure = Exposure(request.slide, request.field, request.attempt)
-    microscope.expose_stack(exposure, sweep, stack, announce)
-    seconds = {"move": moved - begun, "expose": time.monotonic() - moved}
-    return Exposed(utc=utc, monotonic_s=moved, seconds=seconds)
+    watch = Stopwatch()
+    with watch.time("move"):
+        microscope.move(request.x_um, request.y_um)
+    utc, monotonic_s = time.time(), time.monotonic()
+    with watch.time("expose"):
+        microscope.expose_stack(Exposure(request.slide, request.field, request.attempt), sweep, stack, announce)
+    return Exposed(utc=utc, monotonic_s=monotonic_s, seconds=watch.seconds)
