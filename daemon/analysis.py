@@ -155,9 +155,9 @@ class _Desk:
         height, width = self._config.instrument.frame_px
         pixel_um = self._config.instrument.pixel_um
         x0, y0, x1, y1 = found.box
-        x_um = request.x_um + ((x0 + x1) / 2 - width / 2) * pixel_um
-        y_um = request.y_um + ((y0 + y1) / 2 - height / 2) * pixel_um
-        left, low, right, high = request.tile_um
+        x_um = request.planned.x_um + ((x0 + x1) / 2 - width / 2) * pixel_um
+        y_um = request.planned.y_um + ((y0 + y1) / 2 - height / 2) * pixel_um
+        left, low, right, high = request.planned.tile_um
         return ObjectRow(
             number=number,
             series=number,
@@ -181,12 +181,12 @@ class _Desk:
         """Encode once, into the spool: these bytes go over the wire and into the dataset."""
         provenance = self._provenance(request, focus)
         crops = [(row, found.crop, found.fused) for row, found in zip(rows, analysis.objects, strict=True)]
-        name = field_file(request.slide, request.field)
+        name = field_file(request.planned.slide, request.planned.field)
         with replacing(self._spool.path(name), lambda: crashpoints.reach("spool written")) as stream:
             write_field_file(stream, provenance, crops)
         names = [name]
         if request.keep_raw:
-            names.append(field_file(request.slide, request.field, "raw"))
+            names.append(field_file(request.planned.slide, request.planned.field, "raw"))
             with replacing(self._spool.path(names[-1])) as stream:
                 write_raw_stack(stream, self._ring.stack(request.slot), provenance)
         crashpoints.reach("spool renamed")
@@ -201,11 +201,11 @@ class _Desk:
         presets = config.instrument.polarizations
         return FieldProvenance(
             night=started.night,
-            slide=request.slide,
-            field=request.field,
-            sample=request.sample,
-            x_um=request.x_um,
-            y_um=request.y_um,
+            slide=request.planned.slide,
+            field=request.planned.field,
+            sample=request.planned.sample,
+            x_um=request.planned.x_um,
+            y_um=request.planned.y_um,
             first_z_um=request.first_z_um,
             step_um=config.scan.step_um,
             pixel_um=config.instrument.pixel_um,
@@ -219,7 +219,7 @@ class _Desk:
             weights_sha256=started.weights_sha256,
             versions=started.versions,
             calibrations=started.calibrations,
-            sample_columns=started.samples[request.slide],
+            sample_columns=started.samples[request.planned.slide],
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,14 +17,15 @@ from daemon.errors import NightStopped, RequestFailed
 from daemon.focus import FocusFollower, Known
 from daemon.journal import Journal
 from daemon.links import AnalysisLink, MicroscopeLink
-from daemon.messages import Analysed, Exposed, Finish, SweepOrder
+from daemon.messages import Analysed, Expose, Exposed, Finish
 from daemon.outlook import crops_bytes, retained_share, shape_of, stack_bytes
 from daemon.plan import PlannedField
 from daemon.records import AnyRecord, FieldSecured, FieldSkipped, FocusResult, NightClosed, SlideClosed
 from daemon.reporting import Reporter
 from daemon.retrying import persist
-from daemon.search import FocusSearch, request
+from daemon.search import FocusSearch
 from daemon.spool import Spool
+from drivers.microscope import Sweep
 from drivers.settings import MiniSlide
 
 LAG = 2
@@ -64,8 +66,20 @@ class _Slide:
         return [(f, self.results[f.field]) for f in self.fields if f.field <= up_to and f.field in self.results]
 
 
+@dataclass
+class _Field:
+    """One field on its way; it is `settled` once it is journalled, and never before the one that comes before it."""
+
+    planned: PlannedField
+    before: asyncio.Event
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    slot: int = -1
+    first_z_um: float = math.nan
+    attempts: int = 0
+
+
 class Night:
-    """One night; everything it needs is made by `daemon.scan`."""
+    """One night; everything it needs is made by `daemon.supervisor`."""
 
     def __init__(
         self,
@@ -149,24 +163,33 @@ class Night:
             raise Interrupt
         await self._results_up_to(slide, planned.field - LAG)
         self._leave_if_blank(slide, planned)
-        settled = slide.settled[planned.field] = asyncio.Event()
-        before = slide.settled.get(planned.field - 1, _already())
+        taken = _Field(planned, slide.settled.get(planned.field - 1, _already()))
+        slide.settled[planned.field] = taken.settled
         if slide.given_up is not None:
-            behind.create_task(self._skip(slide, planned, 0, slide.given_up, before, settled))
+            behind.create_task(self._skip(slide, taken, slide.given_up))
             return
         await self._room()
-        slot = await self._take_slot()
-        z_um = await self._find_z(slide, planned, slot)
-        first_z_um = round(z_um - slide.follower.half_stack_um, 3)
-        exposed, attempts, fault = await self._expose(planned, first_z_um, slot)
-        if exposed is None:
-            self._free_slot(slot)
+        taken.slot = await self._take_slot()
+        z_um = await self._find_z(slide, planned, taken.slot)
+        taken.first_z_um = round(z_um - slide.follower.half_stack_um, 3)
+        try:
+            exposed = await self._expose(taken)
+        except RequestFailed as fault:
+            self._free_slot(taken.slot)
             self._count_skip(slide)
-            behind.create_task(self._skip(slide, planned, attempts, fault, before, settled))
+            behind.create_task(self._skip(slide, taken, f"{fault.kind}: {fault}"))
             return
         slide.skipped_in_a_row = 0
-        self._analysis.complete(self._finish(planned, first_z_um, slot, exposed))
-        behind.create_task(self._secure(slide, planned, first_z_um, slot, exposed, attempts, before, settled))
+        self._analysis.complete(
+            Finish(
+                slot=taken.slot,
+                planned=planned,
+                first_z_um=taken.first_z_um,
+                exposed_utc=exposed.utc,
+                keep_raw=keeps_raw(self._config.retention, planned),
+            )
+        )
+        behind.create_task(self._secure(slide, taken, exposed))
 
     async def _find_z(self, slide: _Slide, planned: PlannedField, slot: int) -> float:
         """Predict z of the stack's middle; search it where prediction is too unsure, verify it after a withdrawal."""
@@ -183,77 +206,45 @@ class Night:
         slide.fresh = False
         return z_um
 
-    async def _expose(self, planned: PlannedField, first_z_um: float, slot: int) -> tuple[Exposed | None, int, str]:
-        """Expose the field's stack; None with the reason when it was given up."""
-        order = self._order(planned, first_z_um)
-        attempts = 0
+    async def _expose(self, taken: _Field) -> Exposed:
+        """Expose the field's stack, again after each fault; the last fault is raised."""
+        planned, slot = taken.planned, taken.slot
+        sweep = self._sweep(planned, taken.first_z_um)
 
         async def expose(attempt: int) -> Exposed:
-            nonlocal attempts
-            attempts = attempt + 1
+            taken.attempts = attempt + 1
             self._analysis.begin(slot)
-            return await self._microscope.expose(request(planned, order, slot, attempt))
+            return await self._microscope.expose(Expose(planned=planned, attempt=attempt, sweep=sweep, slot=slot))
 
-        def tell(error: RequestFailed, last: bool) -> None:
-            what = "the field is skipped" if last else "exposing again"
-            self._reporter.tell("error" if last else "warning", error.kind, f"{error}; {what}", planned)
+        def tell(fault: RequestFailed, last: bool) -> None:
+            level, what = ("error", "the field is skipped") if last else ("warning", "exposing again")
+            self._reporter.tell(level, fault.kind, f"{fault}; {what}", planned)
 
         try:
-            return await persist(expose, self._config.retry.attempts, tell), attempts, ""
-        except RequestFailed as error:
+            return await persist(expose, self._config.retry.attempts, tell)
+        except RequestFailed:
             self._analysis.drop(slot)
-            return None, attempts, f"{error.kind}: {error}"
+            raise
 
-    def _order(self, planned: PlannedField, first_z_um: float) -> SweepOrder:
+    def _sweep(self, planned: PlannedField, first_z_um: float) -> Sweep:
         """Polarization is the outer loop; its order turns round from field to field, which saves a switch."""
         scan = self._config.scan
-        channels = tuple(range(len(scan.polarizations)))
-        if planned.field % 2 == 0:
-            channels = channels[::-1]
-        return SweepOrder(
-            first_z_um=first_z_um,
-            step_um=scan.step_um,
-            planes=scan.planes,
-            polarizations=tuple(scan.polarizations[c] for c in channels),
-            channels=channels,
-        )
-
-    def _finish(self, planned: PlannedField, first_z_um: float, slot: int, exposed: Exposed) -> Finish:
-        return Finish(
-            slot=slot,
-            slide=planned.slide,
-            field=planned.field,
-            sample=planned.sample,
-            x_um=planned.x_um,
-            y_um=planned.y_um,
-            tile_um=planned.tile_um,
-            first_z_um=first_z_um,
-            exposed_utc=exposed.utc,
-            keep_raw=keeps_raw(self._config.retention, planned),
-        )
+        channels = tuple(range(len(scan.polarizations)))[:: 1 if planned.field % 2 else -1]
+        return Sweep(first_z_um, scan.step_um, scan.planes, tuple(scan.polarizations[c] for c in channels), channels)
 
     # While the stage moves on ----------------------------------------------------------------------------------------
 
-    async def _secure(
-        self,
-        slide: _Slide,
-        planned: PlannedField,
-        first_z_um: float,
-        slot: int,
-        exposed: Exposed,
-        attempts: int,
-        before: asyncio.Event,
-        settled: asyncio.Event,
-    ) -> None:
+    async def _secure(self, slide: _Slide, taken: _Field, exposed: Exposed) -> None:
         """Analyse the stack, and once all earlier fields are settled mark it secured."""
+        planned = taken.planned
         try:
-            analysed = await self._analyse(planned, slot)
+            analysed = await self._analyse(taken)
         except RequestFailed as error:
             self._reporter.tell("error", "analysis failed", f"{error}; the field is skipped", planned)
-            self._free_slot(slot)
-            await self._skip(slide, planned, attempts, f"analysis failed: {error}", before, settled)
+            self._free_slot(taken.slot)
+            await self._skip(slide, taken, f"analysis failed: {error}")
             return
-        await before.wait()
+        await taken.before.wait()
         record = FieldSecured(
             utc=time.time(),
             slide=planned.slide,
@@ -261,11 +252,11 @@ class Night:
             sample=planned.sample,
             x_um=planned.x_um,
             y_um=planned.y_um,
-            first_z_um=first_z_um,
+            first_z_um=taken.first_z_um,
             step_um=self._config.scan.step_um,
             polarizations=self._config.scan.polarizations,
             shape_czyx=shape_of(self._config),
-            attempts=attempts,
+            attempts=taken.attempts,
             exposed_utc=exposed.utc,
             exposed_monotonic_s=exposed.monotonic_s,
             seconds={**exposed.seconds, **analysed.seconds},
@@ -278,41 +269,36 @@ class Night:
         crashpoints.reach("journalled")
         self._largest_field_bytes = max(self._largest_field_bytes, sum(entry.size for entry in record.files))
         slide.results[planned.field] = record.focus
-        self._free_slot(slot)
-        settled.set()
+        self._free_slot(taken.slot)
+        taken.settled.set()
         self._reporter.overview(record, analysed.overview)
 
-    async def _analyse(self, planned: PlannedField, slot: int) -> Analysed:
+    async def _analyse(self, taken: _Field) -> Analysed:
         while True:
             try:
-                return await self._analysis.result(slot)
+                return await self._analysis.result(taken.slot)
             except RequestFailed as error:
                 if not error.again:
                     raise
-                self._reporter.tell("warning", "spool not written", f"{error}; the stack waits in the ring", planned)
+                message = f"{error}; the stack waits in the ring"
+                self._reporter.tell("warning", "spool not written", message, taken.planned)
                 await self._room()
 
-    async def _skip(
-        self,
-        slide: _Slide,
-        planned: PlannedField,
-        attempts: int,
-        reason: str,
-        before: asyncio.Event,
-        settled: asyncio.Event,
-    ) -> None:
-        await before.wait()
+    async def _skip(self, slide: _Slide, taken: _Field, reason: str) -> None:
+        """Mark a field skipped once all earlier ones are settled."""
+        await taken.before.wait()
+        planned = taken.planned
         record = FieldSkipped(
             utc=time.time(),
             slide=planned.slide,
             field=planned.field,
             sample=planned.sample,
             reason=reason,
-            attempts=attempts,
+            attempts=taken.attempts,
             search=slide.searches.get(planned.field),
         )
         await self._append_when_there_is_room(record)
-        settled.set()
+        taken.settled.set()
 
     # When to wait, and when to give up -------------------------------------------------------------------------------
 

@@ -6,11 +6,12 @@ from daemon.config import Night
 from daemon.errors import RequestFailed
 from daemon.focus import search_for
 from daemon.links import AnalysisLink, MicroscopeLink
-from daemon.messages import Expose, SweepOrder
+from daemon.messages import Expose
 from daemon.plan import PlannedField
 from daemon.records import FocusResult
 from daemon.reporting import Reporter
 from daemon.retrying import persist
+from drivers.microscope import Sweep
 from drivers.settings import MiniSlide
 
 
@@ -31,14 +32,9 @@ class FocusSearch:
         try:
             sweep = next(steps)
             while True:
-                order = SweepOrder(
-                    first_z_um=round(float(sweep.first_z_um), 3),
-                    step_um=sweep.step_um,
-                    planes=sweep.planes,
-                    polarizations=self._config.scan.polarizations[:1],
-                    channels=(0,),
-                )
-                await self._expose(planned, order, slot)
+                first_z_um = round(float(sweep.first_z_um), 3)
+                state = self._config.scan.polarizations[:1]
+                await self._expose(planned, Sweep(first_z_um, sweep.step_um, sweep.planes, state, (0,)), slot)
                 sweep = steps.send(await self._analysis.sharpness(slot, sweep.planes))
         except StopIteration as end:
             found = end.value
@@ -52,26 +48,13 @@ class FocusSearch:
             z_um=round(float(found.z_um), 3), at_edge=bool(found.at_edge), contrast=float(found.contrast)
         )
 
-    async def _expose(self, planned: PlannedField, order: SweepOrder, slot: int) -> None:
+    async def _expose(self, planned: PlannedField, sweep: Sweep, slot: int) -> None:
         def tell(error: RequestFailed, last: bool) -> None:
             what = "the field is taken without a search" if last else "exposing again"
             self._reporter.tell("warning", error.kind, f"{error}; {what}", planned)
 
         await persist(
-            lambda attempt: self._microscope.expose(request(planned, order, slot, attempt)),
+            lambda attempt: self._microscope.expose(Expose(planned=planned, attempt=attempt, sweep=sweep, slot=slot)),
             self._config.retry.attempts,
             tell,
         )
-
-
-def request(planned: PlannedField, order: SweepOrder, slot: int, attempt: int) -> Expose:
-    """Make the request to move to a field and expose a sweep."""
-    return Expose(
-        slide=planned.slide,
-        field=planned.field,
-        attempt=attempt,
-        x_um=planned.x_um,
-        y_um=planned.y_um,
-        sweep=order,
-        slot=slot,
-    )
