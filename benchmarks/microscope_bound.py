@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import psutil
@@ -37,6 +38,7 @@ from drivers.open import open_microscope
 from tests.emulated_night import lamelle, write_configuration
 
 EARLY_FIELD = 20
+SPAN = 20
 SAMPLE_S = 1.0
 
 
@@ -80,7 +82,7 @@ def main() -> None:
             bare_s = pool.apply(bare, (config_file, [(f.field, f.first_z_um) for f in fields]))
     print_times(fields, configured_s, bare_s)
     print_stages(fields)
-    print_processes(samples)
+    print_processes(samples, options.fields)
 
 
 def sampled(run: Path, night: Future[object]) -> Iterator[tuple[int, dict[str, Sample]]]:
@@ -124,14 +126,21 @@ def print_stages(fields: list[FieldSecured]) -> None:
         print("{:12} {:12.3f} {:6.3f} {:12.3f}".format(stage, *np.percentile(wall_s, [50, 95]), cpu_s))
 
 
-def print_processes(samples: dict[int, dict[str, Sample]]) -> None:
-    """Print what every process took of memory and processor, early and late."""
-    early, late = min((n for n in samples if n >= EARLY_FIELD), default=0), max(samples)
-    print(f"process      USS at field {early} (MB)   at field {late}   ratio   CPU between them (s a field)")
-    for role, now in samples[late].items():
-        before = samples[early][role]
-        cpu_s = (now.cpu_s - before.cpu_s) / max(late - early, 1)
-        print(f"{role:12} {before.uss / 1e6:21.1f} {now.uss / 1e6:14.1f} {now.uss / before.uss:7.3f} {cpu_s:16.3f}")
+def print_processes(samples: dict[int, dict[str, Sample]], fields: int) -> None:
+    """Print what every process took of memory and processor, early and late, before the mini-slide is closed.
+
+    Messages on their way come and go by megabytes, hence medians over a span of fields.
+    """
+    early = [samples[n] for n in samples if EARLY_FIELD <= n < EARLY_FIELD + SPAN]
+    late = [samples[n] for n in samples if fields - SPAN <= n < fields]
+    if not early or not late:
+        return
+    between = max(n for n in samples if n < fields) - min(n for n in samples if n >= EARLY_FIELD)
+    print(f"process      USS (MB) from field {EARLY_FIELD}   from field {fields - SPAN}   ratio   CPU (s a field)")
+    for role in early[0]:
+        before, after = (median(one[role].uss for one in span) / 1e6 for span in (early, late))
+        cpu_s = (late[-1][role].cpu_s - early[0][role].cpu_s) / between
+        print(f"{role:12} {before:22.1f} {after:16.1f} {after / before:7.3f} {cpu_s:16.3f}")
 
 
 def bare(config_file: Path, places: list[tuple[int, float]]) -> float:
