@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from daemon.crashpoints import VARIABLE
@@ -19,9 +21,11 @@ from daemon.fieldfile import read_field_file
 from daemon.layout import field_file
 from daemon.processes import read_processes
 from daemon.records import FieldSecured
+from daemon.ring import ring_name
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 NIGHT_S = 110
+END_S = 10
 
 Digest = dict[tuple[int, int], tuple[float, int, str]]
 """Of every recorded field: commanded z of the first plane, number of objects, sha256 of all their pixels."""
@@ -78,18 +82,21 @@ def running(*words: str | Path, output: Path) -> Iterator[subprocess.Popen[str]]
         try:
             yield process
         finally:
-            process.kill()
+            children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+            for one in (process, *children):
+                with suppress(psutil.NoSuchProcess):
+                    one.kill()
             process.wait()
-
-
-def ended(process: subprocess.Popen[str], within_s: float = NIGHT_S) -> int:
-    """Exit status of a command that was started by `running`."""
-    return process.wait(within_s)
+            psutil.wait_procs(children, timeout=END_S)
 
 
 def living(run: Path) -> list[str]:
-    """Roles of the run whose process still lives."""
-    return [role for role, running in read_processes(run).items() if running.find() is not None]
+    """Roles of the run whose process still lives, and the ring if its memory is still there."""
+    left = [role for role, running in read_processes(run).items() if running.find() is not None]
+    with suppress(FileNotFoundError):
+        SharedMemory(ring_name(run)).close()
+        left.append("ring")
+    return left
 
 
 def digest(run: Path) -> Digest:

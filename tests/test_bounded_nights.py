@@ -22,7 +22,7 @@ from daemon.inspection import summarise
 from daemon.journal import Journal
 from daemon.processes import read_processes
 from daemon.scan import Exit
-from tests.emulated_night import NIGHT_S, Digest, digest, ended, lamelle, living, running, write_configuration
+from tests.emulated_night import NIGHT_S, Digest, digest, lamelle, living, running, write_configuration
 from tests.small_disk import fill, remount, small_disk
 from tests.small_night import until
 
@@ -80,7 +80,7 @@ class Scan:
         return [line for line in self.log("microscope") if line.startswith("light")][-1] == "light off"
 
     def ends(self) -> int:
-        return ended(self.process)
+        return self.process.wait(NIGHT_S)
 
     def interrupted(self) -> int:
         """Ctrl-C, once; its exit status."""

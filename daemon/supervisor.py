@@ -1,0 +1,193 @@
+"""The supervisor: starts the processes of a night, keeps them, and leaves everything safe."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from pathlib import Path
+
+from daemon.analysis_entry import start_analysis
+from daemon.child import Child
+from daemon.config import Night as Config
+from daemon.errors import ChildLost, NightStopped, Refused, RequestFailed
+from daemon.handover import Handover
+from daemon.journal import Journal
+from daemon.links import AnalysisLink, MicroscopeLink
+from daemon.microscope import run_microscope
+from daemon.night import Night
+from daemon.outlook import field_seconds
+from daemon.pause import Interrupt
+from daemon.plan import PlannedField
+from daemon.processes import ProcessTable
+from daemon.progress import ProgressDisplay
+from daemon.reporting import Reporter
+from daemon.ring import Ring
+from daemon.spool import Spool
+
+DRAIN_S = 60.0
+"""How long delivery may stand still at the end of a night that is complete here."""
+INTERRUPTED_DRAIN_S = 3.0
+STACK_PATIENCE = 4.0
+"""A sweep may take this many times what its moves and exposures add up to, plus the deadlines of its waits."""
+
+_log = logging.getLogger(__name__)
+
+
+class Exit(IntEnum):
+    """Exit status of a night."""
+
+    COMPLETE = 0
+    FAULT = 1
+    REFUSED = 2
+    SKIPPED = 3
+    INTERRUPTED = 130
+
+
+class Supervisor:
+    """The process that owns the night: its children, its journal, and what it tells the world."""
+
+    def __init__(
+        self,
+        config: Config,
+        run: Path,
+        plan: tuple[PlannedField, ...],
+        journal: Journal,
+        spool: Spool,
+        ring: Ring,
+        display: ProgressDisplay,
+    ) -> None:
+        self._config = config
+        self._run = run
+        self._plan = plan
+        self._journal = journal
+        self._spool = spool
+        self._ring = ring
+        self._reporter = Reporter(config, run, plan, journal, spool, display)
+        self._table = ProcessTable(run)
+        self._table.register("supervisor", os.getpid())
+        self._interrupts = 0
+
+    async def run(self) -> Exit:
+        """Start everything, run the night, stop everything."""
+        self._reporter.start()
+        self._loop = asyncio.get_running_loop()
+        self._microscope = self._make_microscope()
+        self._analysis = AnalysisLink(self._spawn_analysis, self._reporter.tell)
+        recorder = self._config.recorder
+        tell = self._reporter.tell
+        self._handover = Handover(recorder, self._run, self._journal, self._spool, self._table, tell)
+        self._reporter.delivery = self._handover
+        heart = asyncio.create_task(self._reporter.beat(self._table.write))
+        delivery = None
+        try:
+            await self._start_children()
+            delivery = asyncio.create_task(self._handover.keep())
+            ended = await self._scan()
+            await self._make_safe()
+            return await self._deliver_the_rest(ended)
+        except (ChildLost, RequestFailed, NightStopped) as error:
+            self._reporter.tell("error", "night stopped", str(error))
+            return Exit.FAULT
+        finally:
+            for task in (heart, delivery):
+                if task is not None:
+                    task.cancel()
+            await self._stop()
+
+    async def _scan(self) -> Exit:
+        reporter = self._reporter
+        night = Night(self._config, self._plan, self._journal, self._spool, self._microscope, self._analysis, reporter)
+        reporter.state("scanning")
+        task = asyncio.create_task(night.run())
+        with self._on_interrupt(night, task):
+            try:
+                await task
+            except (Interrupt, asyncio.CancelledError):
+                self._reporter.tell("warning", "interrupted", "stopped by a person; go on with --resume")
+                return Exit.INTERRUPTED
+        return Exit.SKIPPED if reporter.skipped else Exit.COMPLETE
+
+    @contextmanager
+    def _on_interrupt(self, night: Night, task: asyncio.Task[None]) -> Iterator[None]:
+        """First Ctrl-C: at the field boundary. Second, or a termination: now."""
+
+        def now() -> None:
+            self._microscope.abandon()
+            task.cancel()
+
+        def interrupt(number: int, _frame: object) -> None:
+            self._interrupts += 1
+            night.stop_at_boundary = True
+            if self._interrupts > 1 or number != signal.SIGINT:
+                self._loop.call_soon_threadsafe(now)
+            else:
+                self._loop.call_soon_threadsafe(self._reporter.note, "stopping after this field; once more to stop now")
+
+        before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    # Children --------------------------------------------------------------------------------------------------------
+
+    async def _start_children(self) -> None:
+        await self._handover.start()
+        try:
+            await asyncio.gather(self._microscope.start(), self._analysis.start())
+        except RequestFailed as error:
+            raise Refused(str(error)) from error
+
+    def _make_microscope(self) -> MicroscopeLink:
+        deadlines = self._config.instrument.deadlines
+        command_s = deadlines.move_s + 2 * deadlines.focus_s + deadlines.switch_s
+        expose_s = command_s + STACK_PATIENCE * field_seconds(self._config) + 2 * deadlines.frame_s
+        bridge = self._config.instrument.backend == "bridge"
+        return MicroscopeLink(self._spawn_microscope, command_s, expose_s, self._reporter.tell, mortal=bridge)
+
+    def _spawn_microscope(self) -> Child:
+        config, ring = self._config, self._ring
+        arguments = (config, self._run, ring.name, ring.slots, ring.shape)
+        landed = lambda frame: self._analysis.landed(frame)  # noqa: E731
+        return Child("microscope", self._table, run_microscope, *arguments, on_notice=landed)
+
+    def _spawn_analysis(self) -> Child:
+        config, ring = self._config, self._ring
+        arguments = (config, self._journal.started(), self._run, ring.name, ring.slots, ring.shape)
+        return Child("analysis", self._table, start_analysis, *arguments)
+
+    # The end ---------------------------------------------------------------------------------------------------------
+
+    async def _deliver_the_rest(self, ended: Exit) -> Exit:
+        """Give the recorder time to take what is journalled, for as long as it takes any; returns the exit status."""
+        reporter, interrupted = self._reporter, ended is Exit.INTERRUPTED
+        patience_s = INTERRUPTED_DRAIN_S if interrupted else DRAIN_S
+        backlog = await self._handover.drain(patience_s, lambda reason: reporter.state("delivering", reason))
+        if backlog and not interrupted:
+            reason = f"{backlog} records wait in the run folder: {self._handover.explain()}; deliver them with --resume"
+            reporter.tell("error", "not delivered", reason)
+            reporter.state("not delivered", reason)
+            return Exit.FAULT
+        reporter.state("interrupted" if interrupted else "complete")
+        return ended
+
+    async def _make_safe(self) -> None:
+        if await self._microscope.close():
+            _log.info("microscope safe")
+        else:
+            self._reporter.tell(
+                "error", "not safe", "the microscope could not be made safe: check shutter, lamp and objective"
+            )
+
+    async def _stop(self) -> None:
+        """Make safe first; then let go of everything else."""
+        await self._make_safe()
+        await self._analysis.close()
+        await self._handover.close()
+        self._reporter.close()
