@@ -163,6 +163,11 @@ class _Job:
     finish: Finish | None = None
     answer: asyncio.Future[AnyMessage] | None = None
 
+    def analysed(self) -> bool:
+        """Whether the answer is there and has only to be fetched."""
+        future = self.answer
+        return future is not None and future.done() and not future.exception() and isinstance(future.result(), Analysed)
+
 
 class AnalysisLink:
     """The analysis as the night sees it: what it has not answered yet it is told again after it died.
@@ -176,6 +181,7 @@ class AnalysisLink:
         self._child: Child | None = None
         self._jobs: dict[int, _Job] = {}
         self._reviving = asyncio.Lock()
+        self._starting = False
 
     async def start(self) -> AnalysisReady:
         """Start the child and await its detector."""
@@ -215,8 +221,7 @@ class AnalysisLink:
         """
         job = self._jobs[slot]
         for _attempt in range(ANALYSIS_ATTEMPTS):
-            child = self._child
-            assert child is not None
+            child = await self._present()
             try:
                 if job.answer is None:
                     raise ChildLost("the analysis process has ended")
@@ -237,8 +242,7 @@ class AnalysisLink:
         """Sharpness of the first planes of a slot's first channel."""
         request = MeasureSharpness(slot=slot, planes=planes)
         for _attempt in range(ANALYSIS_ATTEMPTS):
-            child = self._child
-            assert child is not None
+            child = await self._present()
             try:
                 return (await child.answer(child.ask(request), Sharpness, ANALYSIS_S)).values
             except ChildLost as error:
@@ -251,9 +255,17 @@ class AnalysisLink:
             self._pass_on(Close())
             await self._child.end(grace_s=CLOSE_S)
 
+    async def _present(self) -> Child:
+        """Give the child, once a revival that is under way has ended."""
+        async with self._reviving:
+            assert self._child is not None
+            return self._child
+
     def _ask(self, job: _Job) -> None:
         assert self._child is not None
         assert job.finish is not None
+        if self._starting:
+            return
         try:
             job.answer = self._child.ask(job.finish)
         except ChildLost:
@@ -261,6 +273,8 @@ class AnalysisLink:
 
     def _pass_on(self, message: AnyMessage) -> None:
         assert self._child is not None
+        if self._starting:
+            return
         try:
             self._child.tell(message)
         except ChildLost:
@@ -271,15 +285,20 @@ class AnalysisLink:
         async with self._reviving:
             if self._child is not dead:
                 return
+            # What is passed on meanwhile would reach the new child twice, and a field analysed twice be written twice.
+            self._starting = True
             await dead.end()
             self._tell("warning", "analysis restarted", f"{error}; its stacks are analysed again from the ring")
             try:
                 await self.start()
             except (ChildLost, RequestFailed) as again:
                 raise NightStopped(f"the analysis does not start again: {again}") from again
+            finally:
+                self._starting = False
             for job in self._jobs.values():
                 self._pass_on(StackBegins(slot=job.slot))
                 for frame in job.landed:
                     self._pass_on(frame)
-                if job.finish is not None:
+                if job.finish is not None and not job.analysed():
+                    job.answer = None
                     self._ask(job)

@@ -140,13 +140,13 @@ def test_a_suspended_recorder_pauses_the_night_in_the_dark_until_it_is_back(
     undisturbed: tuple[Path, Digest], tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    with scanning(configuration(tmp_path), run) as scan:
-        scan.reaches("scanning", secured=1)
+    with scanning(configuration(tmp_path, move_ms=300), run) as scan:
+        scan.reaches("scanning")
         recorder = read_processes(run)["recorder"].find()
         assert recorder is not None
         recorder.suspend()
         try:
-            beat = scan.reaches("paused", r"has not answered for 10 s")
+            beat = scan.reaches("paused", "has not answered for 10 s")
             assert re.search(rf"the spool holds \d+\.\d of {SPOOL_MB} MB .* needs room for", beat.reason)
             assert beat.secured < FIELDS
             assert scan.is_dark()
@@ -189,8 +189,8 @@ def test_a_disk_that_shrinks_pauses_the_night_until_there_is_room(
     """Spool, journal, dataset, log and heartbeat lie on one disk, of 50 MB now, that others fill to the last byte."""
     with small_disk(tmp_path / "disk", megabytes=300) as disk:
         run = disk / "run"
-        with scanning(configuration(tmp_path, move_ms=500), run) as scan:
-            scan.reaches("scanning", secured=1)
+        with scanning(configuration(tmp_path, move_ms=300), run) as scan:
+            scan.reaches("scanning")
             remount(disk, "size=50m")
             fill(disk)
             beat = scan.reaches("paused", "MB free on its disk|disk is full")
