@@ -14,7 +14,7 @@ from pathlib import Path
 from daemon.analysis_entry import start_analysis
 from daemon.child import Child
 from daemon.config import Night as Config
-from daemon.errors import ChildLost, NightStopped, Refused, RequestFailed
+from daemon.errors import ChildLost, JournalDamaged, NightStopped, Refused, RequestFailed
 from daemon.handover import Handover
 from daemon.journal import Journal
 from daemon.links import AnalysisLink, MicroscopeLink
@@ -90,7 +90,7 @@ class Supervisor:
             ended = await self._scan()
             await self._make_safe()
             return await self._deliver_the_rest(ended)
-        except (ChildLost, RequestFailed, NightStopped) as error:
+        except (ChildLost, RequestFailed, NightStopped, JournalDamaged) as error:
             self._reporter.tell("error", "night stopped", str(error))
             return Exit.FAULT
         finally:

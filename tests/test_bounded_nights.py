@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,7 +23,9 @@ from daemon.processes import read_processes
 from daemon.scan import Exit
 from tests.emulated_night import NIGHT_S, Digest, digest, lamelle, living, running, write_configuration
 from tests.small_disk import fill, remount, small_disk
-from tests.small_night import until
+from tests.small_night import free_endpoint, until
+
+pytestmark = pytest.mark.timeout(3 * NIGHT_S)
 
 FIELDS = 6
 MEGABYTE = 1_000_000
@@ -106,12 +107,6 @@ def recording(endpoint: str, into: Path, *words: str | Path) -> Iterator[psutil.
         yield psutil.Process(process.pid)
 
 
-def free_endpoint() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
-
-
 def spool_bytes(run: Path) -> int:
     return sum(path.stat().st_size for path in (run / "spool").rglob("*") if path.is_file())
 
@@ -139,6 +134,7 @@ def assert_whole(run: Path, dataset: Path, undisturbed: tuple[Path, Digest]) -> 
 def test_a_suspended_recorder_pauses_the_night_in_the_dark_until_it_is_back(
     undisturbed: tuple[Path, Digest], tmp_path: Path
 ) -> None:
+    """Meanwhile a second scan of the same instrument, or of the same folder, is refused and changes nothing."""
     run = tmp_path / "run"
     with scanning(configuration(tmp_path, move_ms=300), run) as scan:
         scan.reaches("scanning")
@@ -151,6 +147,11 @@ def test_a_suspended_recorder_pauses_the_night_in_the_dark_until_it_is_back(
             assert beat.secured < FIELDS
             assert scan.is_dark()
             assert 0 < spool_bytes(run) <= SPOOL_MB * MEGABYTE
+            for words, busy in (([tmp_path / "another"], "instrument.name 'emulated"), ([run, "--resume"], "--run '")):
+                second = lamelle("scan", tmp_path / "night.yaml", "--run", *words)
+                assert second.returncode == Exit.REFUSED
+                assert busy in second.stderr
+                assert "is in use by another scan" in second.stderr
         finally:
             recorder.resume()
         assert scan.ends() == Exit.COMPLETE
