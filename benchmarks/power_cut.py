@@ -91,7 +91,8 @@ def same(config: Path, cut: Cut, folder: Path, wanted: Digest) -> str:
     resume = ["--resume"] if (folder / "journal.sqlite").exists() else []
     done = lamelle("scan", config, "--run", folder, *resume)
     if done.returncode != 0:
-        return f"ENDED WITH {done.returncode}: {done.stderr.strip() or done.stdout.strip()[-300:]}"
+        told = [line for line in done.stdout.splitlines() if "stopped:" in line or "delivered:" in line]
+        return f"ENDED WITH {done.returncode}: {done.stderr.strip() or told}"
     summary = summarise(folder)
     if not summary["complete"] or summary["gaps"] or summary["duplicates"] or living(folder):
         return f"INCOMPLETE {summary}"

@@ -24,7 +24,8 @@ KEEP_S = 1.0
 RESTART_S = 5.0
 """How long they are left alone after they died."""
 SENDER_RESTARTS = 5
-START_S = 20.0
+START_S = 60.0
+"""A first start from a cold disk, on a computer that is busy, takes a good part of it."""
 END_S = 5.0
 SLOW_S = 1.0
 """Delivery that stands still for this long at the end of a night is told."""
