@@ -173,7 +173,7 @@ def _draw(field: Views, settings: TrainingSettings, random: np.random.Generator)
     side = min(settings.crop_px, height, width)
     visible = np.flatnonzero(field.in_focus[view])
     if len(visible) and random.uniform() < settings.around:
-        top, left = _around(field.boxes[visible], field.labels[visible], (height, width), side, random)
+        top, left = corner_around(field.boxes[visible], field.labels[visible], (height, width), side, random)
     else:
         top, left = int(random.integers(height - side + 1)), int(random.integers(width - side + 1))
     image = np.asarray(field.images[view, :, top : top + side, left : left + side], np.float32)
@@ -195,7 +195,7 @@ def _draw(field: Views, settings: TrainingSettings, random: np.random.Generator)
     return torch.from_numpy(np.ascontiguousarray(image * contrast + brightness)), target
 
 
-def _around(
+def corner_around(
     boxes: NDArray[np.float32],
     labels: NDArray[np.int64],
     size: tuple[int, int],
