@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 
-from daemon.analysis_entry import start_analysis
+from daemon.analysis import run_analysis
 from daemon.child import Child
 from daemon.config import Night as Config
 from daemon.errors import ChildLost, JournalDamaged, NightStopped, Refused, RequestFailed
@@ -160,7 +160,7 @@ class Supervisor:
     def _spawn_analysis(self) -> Child:
         config, ring = self._config, self._ring
         arguments = (config, self._journal.started(), self._run, ring.name, ring.slots, ring.shape)
-        return Child("analysis", self._table, start_analysis, *arguments)
+        return Child("analysis", self._table, run_analysis, *arguments)
 
     # The end ---------------------------------------------------------------------------------------------------------
 
