@@ -51,9 +51,11 @@ def log(shim: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str
     folder = tmp_path_factory.mktemp("powercut").resolve()
     root, path = folder / "night", folder / "log"
     root.mkdir()
-    (folder / processes.FILE).write_text("{}")
     for crash in ("mid chunk|2|self", "file without catalog|1|self", None):
-        status = run_under(shim, root, path, ["-m", "tests.powercut.scene", str(root), str(folder)], crash)
+        run = folder / str(crash).partition("|")[0]  # a run folder is rehearsed in once
+        run.mkdir()
+        (run / processes.FILE).write_text("{}")
+        status = run_under(shim, root, path, ["-m", "tests.powercut.scene", str(root), str(run)], crash)
         assert (status == 0) == (crash is None)
     return path, str(root)
 
