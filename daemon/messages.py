@@ -24,6 +24,10 @@ class SweepOrder(msgspec.Struct, frozen=True, kw_only=True):
 # To the microscope ---------------------------------------------------------------------------------------------------
 
 
+class Prepare(Message, frozen=True, kw_only=True):
+    """Do what takes time before the first exposure; the hardware is safe meanwhile."""
+
+
 class OpenSlide(Message, frozen=True, kw_only=True):
     """Enforce the z window of this mini-slide from now on."""
 
@@ -53,7 +57,7 @@ class Withdraw(Message, frozen=True, kw_only=True):
 
 
 class Close(Message, frozen=True, kw_only=True):
-    """Make safe, let go, and end."""
+    """Make safe at once, whatever is going on; then let go, and end. Not answered, but see `MadeSafe`."""
 
 
 # From the microscope -------------------------------------------------------------------------------------------------
@@ -73,6 +77,10 @@ class FrameLanded(Message, frozen=True, kw_only=True):
     slot: int
     c: int
     z: int
+
+
+class MadeSafe(Message, frozen=True, kw_only=True):
+    """Told, unasked, after `Close`: shutter closed, lamp off, objective withdrawn."""
 
 
 class Exposed(Message, frozen=True, kw_only=True):
@@ -163,13 +171,15 @@ class RecorderReady(Message, frozen=True, kw_only=True):
 
 
 AnyMessage = (
-    OpenSlide
+    Prepare
+    | OpenSlide
     | Expose
     | Light
     | Withdraw
     | Close
     | MicroscopeReady
     | FrameLanded
+    | MadeSafe
     | Exposed
     | Done
     | Failed
