@@ -224,8 +224,7 @@ class AnalysisLink:
         """
         job = self._jobs[slot]
         for _attempt in range(ANALYSIS_ATTEMPTS):
-            child = self._child
-            assert child is not None
+            child = await self._living()
             try:
                 if job.answer is None:
                     raise ChildLost("the analysis process has ended")
@@ -246,8 +245,7 @@ class AnalysisLink:
         """Sharpness of the first planes of a slot's first channel."""
         request = MeasureSharpness(slot=slot, planes=planes)
         for _attempt in range(ANALYSIS_ATTEMPTS):
-            child = self._child
-            assert child is not None
+            child = await self._living()
             try:
                 return (await child.answer(child.ask(request), Sharpness, ANALYSIS_S)).values
             except ChildLost as error:
@@ -257,24 +255,31 @@ class AnalysisLink:
     async def close(self) -> None:
         """End the child."""
         if self._child is not None:
-            self._pass_on(Close())
+            with suppress(ChildLost):
+                self._child.tell(Close())
             await self._child.end(grace_s=CLOSE_S)
+
+    async def _living(self) -> Child:
+        """Wait while a new child starts."""
+        async with self._reviving:
+            assert self._child is not None
+            return self._child
 
     def _ask(self, job: _Job) -> None:
         assert self._child is not None
         assert job.finish is not None
-        try:
-            job.answer = self._child.ask(job.finish)
-        except ChildLost:
-            job.answer = None
+        job.answer = None
+        # While a new child starts nothing is passed on: as soon as it is ready it is told everything, once.
+        if not self._reviving.locked():
+            with suppress(ChildLost):
+                job.answer = self._child.ask(job.finish)
 
     def _pass_on(self, message: AnyMessage) -> None:
         assert self._child is not None
-        try:
-            self._child.tell(message)
-        except ChildLost:
-            # Whoever awaits an answer revives the child, and then it is told everything again.
-            return
+        if not self._reviving.locked():
+            # Whoever awaits an answer of a lost child revives it.
+            with suppress(ChildLost):
+                self._child.tell(message)
 
     async def _revive(self, dead: Child, error: ChildLost) -> None:
         async with self._reviving:
@@ -286,9 +291,9 @@ class AnalysisLink:
                 await self.start()
             except (ChildLost, RequestFailed) as again:
                 raise NightStopped(f"the analysis does not start again: {again}") from again
-            for job in self._jobs.values():
-                self._pass_on(StackBegins(slot=job.slot))
-                for frame in job.landed:
-                    self._pass_on(frame)
-                if job.finish is not None:
-                    self._ask(job)
+        for job in self._jobs.values():
+            self._pass_on(StackBegins(slot=job.slot))
+            for frame in job.landed:
+                self._pass_on(frame)
+            if job.finish is not None:
+                self._ask(job)

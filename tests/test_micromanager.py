@@ -273,7 +273,7 @@ def test_make_safe_goes_on_when_a_device_fails(watched: Any, caplog: pytest.LogC
         raise RuntimeError("no answer")
 
     core.set_shutter_open = fail
-    scope.make_safe()
+    assert not scope.make_safe()
     assert core.core.get_position("Z") == pytest.approx(-280)
     assert "no answer" in caplog.text
 
