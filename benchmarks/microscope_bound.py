@@ -2,9 +2,10 @@
 
     python -m benchmarks.microscope_bound [--fields 200] [--mode fused|planes]
 
-Both take the same fields one after the other: first the bare microscope in a process of its own, then the night. Prints
-wall times, their ratio, the sum of configured moves and exposures, and from the journal the p50/p95 from the last frame
-to secured and seconds of each stage.
+The night comes first, then in a process of its own the bare microscope with the same fields at the same heights.
+Prints the ratio of their wall times, that of the bare microscope to the sum of its configured moves and exposures,
+p50/p95 from the last frame of a field to secured, seconds of each stage, and of every process its processor time and
+its unique memory (USS) early and late in the night.
 """
 
 from __future__ import annotations
@@ -13,22 +14,40 @@ import argparse
 import multiprocessing
 import os
 import platform
-import statistics
 import tempfile
 import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import numpy as np
+import psutil
 
 from daemon.dataset import Dataset
+from daemon.heartbeat import read_heartbeat
 from daemon.loading import load
 from daemon.outlook import field_seconds, shape_of
 from daemon.plan import PlannedField, make_plan
+from daemon.processes import read_processes
 from daemon.records import FieldSecured
 from daemon.samples import read_samples
 from drivers.microscope import Exposure, Sweep
 from drivers.open import open_microscope
 from tests.emulated_night import lamelle, write_configuration
+
+EARLY_FIELD = 20
+SPAN = 20
+SAMPLE_S = 1.0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A process at one moment of the night: unique memory in bytes, processor seconds so far."""
+
+    uss: int
+    cpu_s: float
 
 
 def main() -> None:
@@ -49,27 +68,79 @@ def main() -> None:
         )
         config = load(config_file)
         configured_s = field_seconds(config) * options.fields
-        print(
-            platform.platform(), f"{os.cpu_count()} cores", f"{options.fields} fields", shape_of(config), options.mode
-        )
-        lamelle("scan", config_file, "--run", base / "run", within_s=60 + 5 * configured_s)
+        system = f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores"
+        print(system, f"{options.fields} fields of {shape_of(config)}, {options.mode}", sep="\n")
+        with ThreadPoolExecutor(1) as executor:
+            limit_s = 60 + 10 * configured_s
+            night = executor.submit(lamelle, "scan", config_file, "--run", base / "run", within_s=limit_s)
+            samples = dict(sampled(base / "run", night))
+        if night.result().returncode != 0:
+            raise SystemExit(night.result().stderr)
         with Dataset.open(base / "run") as dataset:
             fields = [one for one in dataset.fields() if isinstance(one, FieldSecured)]
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             bare_s = pool.apply(bare, (config_file, [(f.field, f.first_z_um) for f in fields]))
+    print_times(fields, configured_s, bare_s)
+    print_stages(fields)
+    print_processes(samples, options.fields)
+
+
+def sampled(run: Path, night: Future[object]) -> Iterator[tuple[int, dict[str, Sample]]]:
+    """Yield the number of fields done and a sample of every process, about once a second while the night runs."""
+    while not night.done():
+        time.sleep(SAMPLE_S)
+        try:
+            done = read_heartbeat(run).secured
+            processes = {role: running.find() for role, running in read_processes(run).items()}
+            found = {role: sample(process) for role, process in processes.items() if process is not None}
+            if found.keys() == processes.keys():
+                yield done, found
+        except (FileNotFoundError, psutil.NoSuchProcess):
+            continue  # not begun yet, or ending
+
+
+def sample(process: psutil.Process) -> Sample:
+    """Measure a process now."""
+    times = process.cpu_times()
+    return Sample(uss=process.memory_full_info().uss, cpu_s=times.user + times.system)
+
+
+def print_times(fields: list[FieldSecured], configured_s: float, bare_s: float) -> None:
+    """Print wall times and their ratios."""
     first, last = fields[0], fields[-1]
-    exposed_s = [f.seconds["move"] + f.seconds["expose"] for f in fields]
     night_s = last.exposed_monotonic_s + last.seconds["expose"] - first.exposed_monotonic_s + first.seconds["move"]
     latency_s = [f.utc - (f.exposed_utc + f.seconds["expose"]) for f in fields]
-    print(f"configured moves and exposures  {configured_s:8.1f} s")
-    print(f"microscope alone                {bare_s:8.1f} s   {bare_s / configured_s:.3f} of configured")
-    print(f"night                           {night_s:8.1f} s   {night_s / bare_s:.3f} of the microscope alone")
-    print(f"moves and exposures in the night {sum(exposed_s):7.1f} s")
-    p50, p95 = np.percentile(latency_s, [50, 95])
-    print(f"last frame to secured: p50 {p50:.2f} s, p95 {p95:.2f} s")
-    print(f"objects a field: {statistics.mean(len(f.objects) for f in fields):.1f}")
-    for stage in sorted(fields[0].seconds):
-        print(f"  {stage:10} {statistics.mean(f.seconds[stage] for f in fields):6.3f} s a field")
+    print(f"configured moves and exposures {configured_s:8.1f} s")
+    print(f"microscope alone               {bare_s:8.1f} s   {bare_s / configured_s:.3f} of configured")
+    print(f"night                          {night_s:8.1f} s   {night_s / bare_s:.3f} of the microscope alone")
+    print("last frame to secured          p50 {:.2f} s, p95 {:.2f} s".format(*np.percentile(latency_s, [50, 95])))
+    print(f"objects a field                {np.mean([len(f.objects) for f in fields]):8.1f}")
+
+
+def print_stages(fields: list[FieldSecured]) -> None:
+    """Print wall and processor seconds of every stage of a field."""
+    print("stage        wall p50 (s)    p95    CPU mean (s)")
+    for stage in (name for name in fields[0].seconds if not name.endswith("_cpu")):
+        wall_s = np.array([f.seconds[stage] for f in fields])
+        cpu_s = np.mean([f.seconds[f"{stage}_cpu"] for f in fields])
+        print("{:12} {:12.3f} {:6.3f} {:12.3f}".format(stage, *np.percentile(wall_s, [50, 95]), cpu_s))
+
+
+def print_processes(samples: dict[int, dict[str, Sample]], fields: int) -> None:
+    """Print what every process took of memory and processor, early and late, before the mini-slide is closed.
+
+    Messages on their way come and go by megabytes, hence medians over a span of fields.
+    """
+    early = [samples[n] for n in samples if EARLY_FIELD <= n < EARLY_FIELD + SPAN]
+    late = [samples[n] for n in samples if fields - SPAN <= n < fields]
+    if not early or not late:
+        return
+    between = max(n for n in samples if n < fields) - min(n for n in samples if n >= EARLY_FIELD)
+    print(f"process      USS (MB) from field {EARLY_FIELD}   from field {fields - SPAN}   ratio   CPU (s a field)")
+    for role in early[0]:
+        before, after = (median(one[role].uss for one in span) / 1e6 for span in (early, late))
+        cpu_s = (late[-1][role].cpu_s - early[0][role].cpu_s) / between
+        print(f"{role:12} {before:22.1f} {after:16.1f} {after / before:7.3f} {cpu_s:16.3f}")
 
 
 def bare(config_file: Path, places: list[tuple[int, float]]) -> float:

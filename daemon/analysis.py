@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
-import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -38,6 +37,7 @@ from daemon.spool import Spool
 from inference.analyser import Analyser, Session
 from inference.errors import InferenceError
 from inference.objects import FoundObject, StackAnalysis
+from inference.stopwatch import Stopwatch
 
 OVERVIEW_QUALITY = 80
 
@@ -127,13 +127,13 @@ class _Desk:
     def _finish(self, request: Finish) -> Analysed:
         assert self._session is not None
         crashpoints.reach("analysis running")
-        begun = time.perf_counter()
         analysis = self._session.finish()
-        analysed = time.perf_counter()
-        focus = self._focus(request, analysis)
-        rows = tuple(self._row(request, number, found) for number, found in enumerate(analysis.objects))
-        files = self._write(request, focus, rows, analysis)
-        seconds = {**analysis.seconds, "analyse": analysed - begun, "encode": time.perf_counter() - analysed}
+        watch = Stopwatch()
+        with watch.time("encode"):
+            focus = self._focus(request, analysis)
+            rows = tuple(self._row(request, number, found) for number, found in enumerate(analysis.objects))
+            files = self._write(request, focus, rows, analysis)
+        seconds = {**analysis.seconds, **watch.seconds}
         return Analysed(
             slot=request.slot,
             focus=focus,
@@ -155,9 +155,9 @@ class _Desk:
         height, width = self._config.instrument.frame_px
         pixel_um = self._config.instrument.pixel_um
         x0, y0, x1, y1 = found.box
-        x_um = request.x_um + ((x0 + x1) / 2 - width / 2) * pixel_um
-        y_um = request.y_um + ((y0 + y1) / 2 - height / 2) * pixel_um
-        left, low, right, high = request.tile_um
+        x_um = request.planned.x_um + ((x0 + x1) / 2 - width / 2) * pixel_um
+        y_um = request.planned.y_um + ((y0 + y1) / 2 - height / 2) * pixel_um
+        left, low, right, high = request.planned.tile_um
         return ObjectRow(
             number=number,
             series=number,
@@ -181,12 +181,12 @@ class _Desk:
         """Encode once, into the spool: these bytes go over the wire and into the dataset."""
         provenance = self._provenance(request, focus)
         crops = [(row, found.crop, found.fused) for row, found in zip(rows, analysis.objects, strict=True)]
-        name = field_file(request.slide, request.field)
+        name = field_file(request.planned.slide, request.planned.field)
         with replacing(self._spool.path(name), lambda: crashpoints.reach("spool written")) as stream:
             write_field_file(stream, provenance, crops)
         names = [name]
         if request.keep_raw:
-            names.append(field_file(request.slide, request.field, "raw"))
+            names.append(field_file(request.planned.slide, request.planned.field, "raw"))
             with replacing(self._spool.path(names[-1])) as stream:
                 write_raw_stack(stream, self._ring.stack(request.slot), provenance)
         crashpoints.reach("spool renamed")
@@ -201,11 +201,11 @@ class _Desk:
         presets = config.instrument.polarizations
         return FieldProvenance(
             night=started.night,
-            slide=request.slide,
-            field=request.field,
-            sample=request.sample,
-            x_um=request.x_um,
-            y_um=request.y_um,
+            slide=request.planned.slide,
+            field=request.planned.field,
+            sample=request.planned.sample,
+            x_um=request.planned.x_um,
+            y_um=request.planned.y_um,
             first_z_um=request.first_z_um,
             step_um=config.scan.step_um,
             pixel_um=config.instrument.pixel_um,
@@ -219,7 +219,7 @@ class _Desk:
             weights_sha256=started.weights_sha256,
             versions=started.versions,
             calibrations=started.calibrations,
-            sample_columns=started.samples[request.slide],
+            sample_columns=started.samples[request.planned.slide],
         )
 
 

@@ -52,8 +52,12 @@ class Child:
         self._reader.start()
 
     async def ready(self, kind: type[Reply], deadline_s: float) -> Reply:
-        """Await the child's first message, which must be of this kind; see `answer`."""
-        return await self.answer(self._answers[0], kind, deadline_s)
+        """Await the child's first message, which must be of this kind; see `answer`. A child without it is ended."""
+        try:
+            return await self.answer(self._answers[0], kind, deadline_s)
+        except ChildLost:
+            await self.end()
+            raise
 
     async def made_safe(self, deadline_s: float) -> bool:
         """Whether the child says, before the deadline and before its end, that it has made safe."""

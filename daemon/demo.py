@@ -14,8 +14,9 @@ from daemon.config import Night
 from daemon.dataset import Dataset
 from daemon.loading import load
 from daemon.records import FieldSecured
-from daemon.scan import Exit, scan
+from daemon.scan import scan
 from daemon.sheet import draw_sheet
+from daemon.supervisor import Exit
 from drivers.settings import Emulation
 from drivers.virtual_slide.slide import VirtualSlide
 from drivers.virtual_slide.truth import TrueObject

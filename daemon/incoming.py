@@ -88,15 +88,14 @@ class _Part:
         self._resumed = self.size > 0
 
     def write(self, payload: bytes) -> None:
-        middle = len(payload) // 2
-        self._write_all(payload[:middle])
+        view, middle = memoryview(payload), len(payload) // 2
+        self._write_all(view[:middle])
         crashpoints.reach("mid chunk")
-        self._write_all(payload[middle:])
+        self._write_all(view[middle:])
         self._hash.update(payload)
         self.size += len(payload)
 
-    def _write_all(self, data: bytes) -> None:
-        view = memoryview(data)
+    def _write_all(self, view: memoryview) -> None:
         while view:
             view = view[self._stream.write(view) :]
 

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import msgspec
 
+from daemon.plan import PlannedField
 from daemon.records import FileEntry, FocusResult, ObjectRow
+from drivers.microscope import Sweep
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Base of all messages."""
-
-
-class SweepOrder(msgspec.Struct, frozen=True, kw_only=True):
-    """A z sweep: planes upwards from `first_z_um`, once for every polarization, `channels`: their place along C."""
-
-    first_z_um: float
-    step_um: float
-    planes: int
-    polarizations: tuple[str, ...]
-    channels: tuple[int, ...]
 
 
 # To the microscope ---------------------------------------------------------------------------------------------------
@@ -37,12 +29,9 @@ class OpenSlide(Message, frozen=True, kw_only=True):
 class Expose(Message, frozen=True, kw_only=True):
     """Move to a field and expose a sweep into a slot of the ring."""
 
-    slide: int
-    field: int
+    planned: PlannedField
     attempt: int
-    x_um: float
-    y_um: float
-    sweep: SweepOrder
+    sweep: Sweep
     slot: int
 
 
@@ -116,12 +105,7 @@ class Finish(Message, frozen=True, kw_only=True):
     """All planes have landed: analyse, write the field's files into the spool, and answer."""
 
     slot: int
-    slide: int
-    field: int
-    sample: str
-    x_um: float
-    y_um: float
-    tile_um: tuple[float, float, float, float]
+    planned: PlannedField
     first_z_um: float
     exposed_utc: float
     keep_raw: bool

@@ -37,8 +37,9 @@ from daemon.messages import (
 )
 from daemon.ring import Ring, Shape
 from drivers.errors import DriverError, FieldFault, HardwareLost
-from drivers.microscope import Exposure, Frame, Microscope, Sweep
+from drivers.microscope import Exposure, Frame, Microscope
 from drivers.open import open_microscope
+from inference.stopwatch import Stopwatch
 
 SAFE_S = 4.0
 """What making safe may take."""
@@ -149,13 +150,7 @@ def _answer(request: AnyMessage, microscope: Microscope, ring: Ring, line: _Line
 
 def _expose(request: Expose, microscope: Microscope, ring: Ring, line: _Line) -> Exposed:
     stack = ring.stack(request.slot)[:, : request.sweep.planes]
-    sweep = Sweep(
-        first_z_um=request.sweep.first_z_um,
-        step_um=request.sweep.step_um,
-        planes=request.sweep.planes,
-        polarizations=request.sweep.polarizations,
-        channels=request.sweep.channels,
-    )
+    sweep, planned = request.sweep, request.planned
     planes = len(sweep.polarizations) * sweep.planes
     landed = 0
 
@@ -167,11 +162,12 @@ def _expose(request: Expose, microscope: Microscope, ring: Ring, line: _Line) ->
         line.tell(FrameLanded(slot=request.slot, c=frame.c, z=frame.z))
         crashpoints.reach("frame announced")
 
-    _log.info("exposing", extra={"slide": request.slide, "field": request.field, "attempt": request.attempt})
-    begun = time.monotonic()
-    microscope.move(request.x_um, request.y_um)
-    moved, utc = time.monotonic(), time.time()
-    exposure = Exposure(request.slide, request.field, request.attempt)
-    microscope.expose_stack(exposure, sweep, stack, announce)
-    seconds = {"move": moved - begun, "expose": time.monotonic() - moved}
-    return Exposed(utc=utc, monotonic_s=moved, seconds=seconds)
+    _log.info("exposing", extra={"slide": planned.slide, "field": planned.field, "attempt": request.attempt})
+    watch = Stopwatch()
+    with watch.time("move"):
+        microscope.move(planned.x_um, planned.y_um)
+    utc, monotonic_s = time.time(), time.monotonic()
+    with watch.time("expose"):
+        exposure = Exposure(planned.slide, planned.field, request.attempt)
+        microscope.expose_stack(exposure, sweep, stack, announce)
+    return Exposed(utc=utc, monotonic_s=monotonic_s, seconds=watch.seconds)

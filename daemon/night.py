@@ -4,45 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from daemon import crashpoints
 from daemon.config import Night as Config
 from daemon.config import Retention
 from daemon.errors import NightStopped, RequestFailed
-from daemon.focus import FocusFollower, Known, search_for
+from daemon.focus import FocusFollower, Known
 from daemon.journal import Journal
 from daemon.links import AnalysisLink, MicroscopeLink
-from daemon.messages import Analysed, Expose, Exposed, Finish, SweepOrder
+from daemon.messages import Analysed, Expose, Exposed, Finish
 from daemon.outlook import crops_bytes, retained_share, shape_of, stack_bytes
 from daemon.plan import PlannedField
-from daemon.records import (
-    AnyRecord,
-    Event,
-    FieldSecured,
-    FieldSkipped,
-    FocusResult,
-    NightClosed,
-    SlideClosed,
-)
+from daemon.records import AnyRecord, FieldSecured, FieldSkipped, FocusResult, NightClosed, SlideClosed
+from daemon.reporting import Reporter
+from daemon.retrying import persist
+from daemon.search import FocusSearch
 from daemon.spool import Spool
+from drivers.microscope import Sweep
 from drivers.settings import MiniSlide
 
 LAG = 2
 """The z of field n uses focus results of fields up to n - LAG."""
 PAUSE_POLL_S = 0.5
-
-
-@dataclass(frozen=True)
-class Observer:
-    """Whom the night tells what happens: every record as it is journalled, an overview of each field, its state."""
-
-    recorded: Callable[[AnyRecord], None]
-    overview: Callable[[FieldSecured, bytes], None]
-    state: Callable[[str, str], None]
 
 
 class Interrupt(Exception):
@@ -78,8 +66,20 @@ class _Slide:
         return [(f, self.results[f.field]) for f in self.fields if f.field <= up_to and f.field in self.results]
 
 
+@dataclass
+class _Field:
+    """One field on its way; it is `settled` once it is journalled, and never before the one that comes before it."""
+
+    planned: PlannedField
+    before: asyncio.Event
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    slot: int = -1
+    first_z_um: float = math.nan
+    attempts: int = 0
+
+
 class Night:
-    """One night; everything it needs is made by `daemon.scan`."""
+    """One night; everything it needs is made by `daemon.supervisor`."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Night:
         spool: Spool,
         microscope: MicroscopeLink,
         analysis: AnalysisLink,
-        observer: Observer,
+        reporter: Reporter,
     ) -> None:
         self._config = config
         self._plan = plan
@@ -97,7 +97,8 @@ class Night:
         self._spool = spool
         self._microscope = microscope
         self._analysis = analysis
-        self._observer = observer
+        self._reporter = reporter
+        self._search = FocusSearch(config, microscope, analysis, reporter)
         self._free = list(range(config.ring_stacks))
         self._slot_freed = asyncio.Event()
         self._largest_field_bytes = crops_bytes(config) + (stack_bytes(config) if retained_share(config) else 0)
@@ -120,7 +121,7 @@ class Night:
                 await self._scan_slide(settings)
         if not self._journal.night_closed():
             recorded, skipped = self._counts(None)
-            self._append(NightClosed(utc=time.time(), recorded=recorded, skipped=skipped))
+            self._reporter.append(NightClosed(utc=time.time(), recorded=recorded, skipped=skipped))
 
     # One mini-slide --------------------------------------------------------------------------------------------------
 
@@ -139,7 +140,7 @@ class Night:
         closed = SlideClosed(
             utc=time.time(), slide=settings.position, sample=sample, recorded=recorded, skipped=skipped
         )
-        self._append(closed)
+        self._reporter.append(closed)
         await self._command(self._microscope.withdraw)
 
     def _take_up(self, settings: MiniSlide) -> _Slide:
@@ -162,24 +163,33 @@ class Night:
             raise Interrupt
         await self._results_up_to(slide, planned.field - LAG)
         self._leave_if_blank(slide, planned)
-        settled = slide.settled[planned.field] = asyncio.Event()
-        before = slide.settled.get(planned.field - 1, _already())
+        taken = _Field(planned, slide.settled.get(planned.field - 1, _already()))
+        slide.settled[planned.field] = taken.settled
         if slide.given_up is not None:
-            behind.create_task(self._skip(slide, planned, 0, slide.given_up, before, settled))
+            behind.create_task(self._skip(slide, taken, slide.given_up))
             return
         await self._room()
-        slot = await self._take_slot()
-        z_um = await self._find_z(slide, planned, slot)
-        first_z_um = round(z_um - slide.follower.half_stack_um, 3)
-        exposed, attempts, fault = await self._expose(planned, first_z_um, slot)
-        if exposed is None:
-            self._free_slot(slot)
+        taken.slot = await self._take_slot()
+        z_um = await self._find_z(slide, planned, taken.slot)
+        taken.first_z_um = round(z_um - slide.follower.half_stack_um, 3)
+        try:
+            exposed = await self._expose(taken)
+        except RequestFailed as fault:
+            self._free_slot(taken.slot)
             self._count_skip(slide)
-            behind.create_task(self._skip(slide, planned, attempts, fault, before, settled))
+            behind.create_task(self._skip(slide, taken, f"{fault.kind}: {fault}"))
             return
         slide.skipped_in_a_row = 0
-        self._analysis.complete(self._finish(planned, first_z_um, slot, exposed))
-        behind.create_task(self._secure(slide, planned, first_z_um, slot, exposed, attempts, before, settled))
+        self._analysis.complete(
+            Finish(
+                slot=taken.slot,
+                planned=planned,
+                first_z_um=taken.first_z_um,
+                exposed_utc=exposed.utc,
+                keep_raw=keeps_raw(self._config.retention, planned),
+            )
+        )
+        behind.create_task(self._secure(slide, taken, exposed))
 
     async def _find_z(self, slide: _Slide, planned: PlannedField, slot: int) -> float:
         """Predict z of the stack's middle; search it where prediction is too unsure, verify it after a withdrawal."""
@@ -188,7 +198,7 @@ class Night:
         z_um = follower.z_for(planned, known, start_z)
         unsure = follower.needs_search(planned, known)
         if unsure or slide.fresh:
-            found = await self._search(slide.settings, planned, z_um, slot)
+            found = await self._search.near(z_um, slide.settings, planned, slot)
             # A search is coarser than what the stacks said: after a mere withdrawal it only overrules a clear error.
             if found is not None and (unsure or abs((found.z_um or z_um) - z_um) > follower.half_stack_um / 2):
                 slide.searches[planned.field] = found
@@ -196,115 +206,45 @@ class Night:
         slide.fresh = False
         return z_um
 
-    async def _search(
-        self, settings: MiniSlide, planned: PlannedField, expected_z_um: float, slot: int
-    ) -> FocusResult | None:
-        steps = search_for(self._config, settings, expected_z_um)
-        try:
-            sweep = next(steps)
-            while True:
-                order = SweepOrder(
-                    first_z_um=round(float(sweep.first_z_um), 3),
-                    step_um=sweep.step_um,
-                    planes=sweep.planes,
-                    polarizations=self._config.scan.polarizations[:1],
-                    channels=(0,),
-                )
-                await self._expose_sweep(planned, order, slot)
-                sweep = steps.send(await self._analysis.sharpness(slot, sweep.planes))
-        except StopIteration as end:
-            found = end.value
-        except RequestFailed as error:
-            self._event("warning", "focus search failed", str(error), planned)
-            return None
-        if found is None:
-            message = f"nothing to focus on near z {expected_z_um:.2f} um; the field is taken there"
-            self._event("info", "focus not found", message, planned)
-            return None
-        return FocusResult(
-            z_um=round(float(found.z_um), 3), at_edge=bool(found.at_edge), contrast=float(found.contrast)
-        )
+    async def _expose(self, taken: _Field) -> Exposed:
+        """Expose the field's stack, again after each fault; the last fault is raised."""
+        planned, slot = taken.planned, taken.slot
+        sweep = self._sweep(planned, taken.first_z_um)
 
-    async def _expose_sweep(self, planned: PlannedField, order: SweepOrder, slot: int) -> Exposed:
-        """Expose a sweep, again after each fault; the last fault is raised."""
-        attempts = self._config.retry.attempts
-        for attempt in range(attempts):
-            try:
-                return await self._microscope.expose(_request(planned, order, slot, attempt))
-            except RequestFailed as error:
-                if not error.again or attempt + 1 == attempts:
-                    raise
-                self._event("warning", error.kind, f"{error}; exposing again", planned)
-        raise AssertionError("at least one attempt is configured")
-
-    async def _expose(self, planned: PlannedField, first_z_um: float, slot: int) -> tuple[Exposed | None, int, str]:
-        """Expose the field's stack; None with the reason when it was given up."""
-        order = self._order(planned, first_z_um)
-        attempt = 0
-        for attempt in range(self._config.retry.attempts):
+        async def expose(attempt: int) -> Exposed:
+            taken.attempts = attempt + 1
             self._analysis.begin(slot)
-            try:
-                return await self._microscope.expose(_request(planned, order, slot, attempt)), attempt + 1, ""
-            except RequestFailed as error:
-                fault = f"{error.kind}: {error}"
-                last = not error.again or attempt + 1 == self._config.retry.attempts
-                what = "the field is skipped" if last else "exposing again"
-                self._event("error" if last else "warning", error.kind, f"{error}; {what}", planned)
-                if last:
-                    break
-        self._analysis.drop(slot)
-        return None, attempt + 1, fault
+            return await self._microscope.expose(Expose(planned=planned, attempt=attempt, sweep=sweep, slot=slot))
 
-    def _order(self, planned: PlannedField, first_z_um: float) -> SweepOrder:
+        def tell(fault: RequestFailed, last: bool) -> None:
+            level, what = ("error", "the field is skipped") if last else ("warning", "exposing again")
+            self._reporter.tell(level, fault.kind, f"{fault}; {what}", planned)
+
+        try:
+            return await persist(expose, self._config.retry.attempts, tell)
+        except RequestFailed:
+            self._analysis.drop(slot)
+            raise
+
+    def _sweep(self, planned: PlannedField, first_z_um: float) -> Sweep:
         """Polarization is the outer loop; its order turns round from field to field, which saves a switch."""
         scan = self._config.scan
-        channels = tuple(range(len(scan.polarizations)))
-        if planned.field % 2 == 0:
-            channels = channels[::-1]
-        return SweepOrder(
-            first_z_um=first_z_um,
-            step_um=scan.step_um,
-            planes=scan.planes,
-            polarizations=tuple(scan.polarizations[c] for c in channels),
-            channels=channels,
-        )
-
-    def _finish(self, planned: PlannedField, first_z_um: float, slot: int, exposed: Exposed) -> Finish:
-        return Finish(
-            slot=slot,
-            slide=planned.slide,
-            field=planned.field,
-            sample=planned.sample,
-            x_um=planned.x_um,
-            y_um=planned.y_um,
-            tile_um=planned.tile_um,
-            first_z_um=first_z_um,
-            exposed_utc=exposed.utc,
-            keep_raw=keeps_raw(self._config.retention, planned),
-        )
+        channels = tuple(range(len(scan.polarizations)))[:: 1 if planned.field % 2 else -1]
+        return Sweep(first_z_um, scan.step_um, scan.planes, tuple(scan.polarizations[c] for c in channels), channels)
 
     # While the stage moves on ----------------------------------------------------------------------------------------
 
-    async def _secure(
-        self,
-        slide: _Slide,
-        planned: PlannedField,
-        first_z_um: float,
-        slot: int,
-        exposed: Exposed,
-        attempts: int,
-        before: asyncio.Event,
-        settled: asyncio.Event,
-    ) -> None:
+    async def _secure(self, slide: _Slide, taken: _Field, exposed: Exposed) -> None:
         """Analyse the stack, and once all earlier fields are settled mark it secured."""
+        planned = taken.planned
         try:
-            analysed = await self._analyse(planned, slot)
+            analysed = await self._analyse(taken)
         except RequestFailed as error:
-            self._event("error", "analysis failed", f"{error}; the field is skipped", planned)
-            self._free_slot(slot)
-            await self._skip(slide, planned, attempts, f"analysis failed: {error}", before, settled)
+            self._reporter.tell("error", "analysis failed", f"{error}; the field is skipped", planned)
+            self._free_slot(taken.slot)
+            await self._skip(slide, taken, f"analysis failed: {error}")
             return
-        await before.wait()
+        await taken.before.wait()
         record = FieldSecured(
             utc=time.time(),
             slide=planned.slide,
@@ -312,11 +252,11 @@ class Night:
             sample=planned.sample,
             x_um=planned.x_um,
             y_um=planned.y_um,
-            first_z_um=first_z_um,
+            first_z_um=taken.first_z_um,
             step_um=self._config.scan.step_um,
             polarizations=self._config.scan.polarizations,
             shape_czyx=shape_of(self._config),
-            attempts=attempts,
+            attempts=taken.attempts,
             exposed_utc=exposed.utc,
             exposed_monotonic_s=exposed.monotonic_s,
             seconds={**exposed.seconds, **analysed.seconds},
@@ -329,41 +269,36 @@ class Night:
         crashpoints.reach("journalled")
         self._largest_field_bytes = max(self._largest_field_bytes, sum(entry.size for entry in record.files))
         slide.results[planned.field] = record.focus
-        self._free_slot(slot)
-        settled.set()
-        self._observer.overview(record, analysed.overview)
+        self._free_slot(taken.slot)
+        taken.settled.set()
+        self._reporter.overview(record, analysed.overview)
 
-    async def _analyse(self, planned: PlannedField, slot: int) -> Analysed:
+    async def _analyse(self, taken: _Field) -> Analysed:
         while True:
             try:
-                return await self._analysis.result(slot)
+                return await self._analysis.result(taken.slot)
             except RequestFailed as error:
                 if not error.again:
                     raise
-                self._event("warning", "spool not written", f"{error}; the stack waits in the ring", planned)
+                message = f"{error}; the stack waits in the ring"
+                self._reporter.tell("warning", "spool not written", message, taken.planned)
                 await self._room()
 
-    async def _skip(
-        self,
-        slide: _Slide,
-        planned: PlannedField,
-        attempts: int,
-        reason: str,
-        before: asyncio.Event,
-        settled: asyncio.Event,
-    ) -> None:
-        await before.wait()
+    async def _skip(self, slide: _Slide, taken: _Field, reason: str) -> None:
+        """Mark a field skipped once all earlier ones are settled."""
+        await taken.before.wait()
+        planned = taken.planned
         record = FieldSkipped(
             utc=time.time(),
             slide=planned.slide,
             field=planned.field,
             sample=planned.sample,
             reason=reason,
-            attempts=attempts,
+            attempts=taken.attempts,
             search=slide.searches.get(planned.field),
         )
         await self._append_when_there_is_room(record)
-        settled.set()
+        taken.settled.set()
 
     # When to wait, and when to give up -------------------------------------------------------------------------------
 
@@ -376,7 +311,7 @@ class Night:
         if slide.given_up is None and slide.follower.leaves_slide(slide.seen(planned.field - LAG)):
             count = self._config.focus.blank_fields_leave_slide
             slide.given_up = f"slide left: {count} blank fields in a row"
-            self._event(
+            self._reporter.tell(
                 "warning", "slide left", f"{count} blank fields in a row on mini-slide {planned.slide}", planned
             )
 
@@ -386,20 +321,21 @@ class Night:
         if slide.given_up is None and slide.skipped_in_a_row >= retry.skipped_fields_leave_slide:
             slide.given_up = f"slide left: {slide.skipped_in_a_row} fields in a row failed"
             self._left_slides += 1
-            self._event("error", "slide left", f"mini-slide {slide.settings.position}: {slide.given_up}")
+            self._reporter.tell("error", "slide left", f"mini-slide {slide.settings.position}: {slide.given_up}")
             if self._left_slides >= retry.skipped_slides_stop_night:
                 raise NightStopped(f"{self._left_slides} mini-slides were left after faults; check the microscope")
 
-    async def _command(self, command: Callable[[], object]) -> None:
+    async def _command(self, command: Callable[[], Awaitable[None]]) -> None:
         """Carry out a command between fields, again after each fault."""
-        for attempt in range(self._config.retry.attempts):
-            try:
-                await command()  # type: ignore[misc]
-                return
-            except RequestFailed as error:
-                if not error.again or attempt + 1 == self._config.retry.attempts:
-                    raise NightStopped(f"{error.kind}: {error}") from error
-                self._event("warning", error.kind, f"{error}; commanding again")
+
+        def tell(error: RequestFailed, last: bool) -> None:
+            if not last:
+                self._reporter.tell("warning", error.kind, f"{error}; commanding again")
+
+        try:
+            await persist(lambda _attempt: command(), self._config.retry.attempts, tell)
+        except RequestFailed as error:
+            raise NightStopped(f"{error.kind}: {error}") from error
 
     async def _room(self) -> None:
         """Wait, light off and in oil, until the spool takes what the ring may still hold."""
@@ -408,14 +344,14 @@ class Night:
             return
         reason = f"the spool holds {self._spool.used_bytes() / 1e6:.0f} MB and needs room for {need / 1e6:.0f} MB more"
         await self._command(lambda: self._microscope.light(False))
-        self._observer.state("paused", reason)
-        self._event("warning", "paused", f"{reason}; the light is off, the night goes on by itself")
+        self._reporter.state("paused", reason)
+        self._reporter.tell("warning", "paused", f"{reason}; the light is off, the night goes on by itself")
         while not self._spool.has_room(need):
             if self.stop_at_boundary:
                 raise Interrupt
             await asyncio.sleep(PAUSE_POLL_S)
-        self._observer.state("scanning", "")
-        self._event("info", "resumed", "the spool has room again")
+        self._reporter.state("scanning")
+        self._reporter.tell("info", "resumed", "the spool has room again")
 
     async def _take_slot(self) -> int:
         while not self._free:
@@ -432,40 +368,15 @@ class Night:
     async def _append_when_there_is_room(self, record: AnyRecord) -> None:
         while True:
             try:
-                self._append(record)
+                self._reporter.append(record)
                 return
             except sqlite3.OperationalError as error:
-                self._observer.state("paused", f"the journal cannot be written: {error}")
+                self._reporter.state("paused", f"the journal cannot be written: {error}")
                 await asyncio.sleep(PAUSE_POLL_S)
-
-    def _append(self, record: AnyRecord) -> None:
-        self._journal.append(record)
-        self._observer.recorded(record)
-
-    def _event(self, level: str, name: str, message: str, planned: PlannedField | None = None) -> None:
-        self._observer.recorded(event := tell(level, name, message, planned))
-        try:
-            self._journal.append(event)
-        except sqlite3.OperationalError:
-            # A full disk must not end the night; the log and the screen have the event.
-            return
 
     def _counts(self, slide: int | None) -> tuple[int, int]:
         done = [kind for (position, _), kind in self._journal.done().items() if slide in (None, position)]
         return done.count("field"), done.count("skipped")
-
-
-def tell(level: str, name: str, message: str, planned: PlannedField | None = None) -> Event:
-    """Make an event of now."""
-    return Event(
-        utc=time.time(),
-        monotonic_s=time.monotonic(),
-        level=level,
-        name=name,
-        message=message,
-        slide=planned.slide if planned else None,
-        field=planned.field if planned else None,
-    )
 
 
 def keeps_raw(retention: Retention, planned: PlannedField) -> bool:
@@ -480,18 +391,6 @@ def keeps_raw(retention: Retention, planned: PlannedField) -> bool:
             return int.from_bytes(hashlib.sha256(text).digest()[:8]) / 2**64 < retention.share
         case "none":
             return False
-
-
-def _request(planned: PlannedField, order: SweepOrder, slot: int, attempt: int) -> Expose:
-    return Expose(
-        slide=planned.slide,
-        field=planned.field,
-        attempt=attempt,
-        x_um=planned.x_um,
-        y_um=planned.y_um,
-        sweep=order,
-        slot=slot,
-    )
 
 
 def _already() -> asyncio.Event:

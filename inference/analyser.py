@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from time import perf_counter
-
 import cv2
 import numpy as np
 import torch
@@ -14,6 +12,7 @@ from inference.channels import ENERGY_BINNING, Floats, Planes, Scale
 from inference.detector import Detector
 from inference.objects import FoundObject, StackAnalysis
 from inference.settings import CropSettings, DetectorSettings, FocusSettings
+from inference.stopwatch import Stopwatch
 
 Stack = NDArray[np.uint16]
 
@@ -26,14 +25,13 @@ class Session:
         self._stack = stack
         self._planes = planes
         self._landed = np.zeros(stack.shape[:2], bool)
-        self._seconds = 0.0
+        self._watch = Stopwatch()
 
     def add(self, c: int, z: int) -> None:
         """Plane (c, z) has landed in the stack; may be called again after it was exposed again."""
-        start = perf_counter()
-        self._planes.add(self._stack[c, z], c, z)
-        self._landed[c, z] = True
-        self._seconds += perf_counter() - start
+        with self._watch.time("landing"):
+            self._planes.add(self._stack[c, z], c, z)
+            self._landed[c, z] = True
 
     def finish(self) -> StackAnalysis:
         """Find, cut out and measure; the result holds copies only, so the stack's memory is free again.
@@ -46,7 +44,7 @@ class Session:
         if not self._landed.all():
             c, z = np.argwhere(~self._landed)[0]
             raise ValueError(f"plane {z} of polarization {c} was not added; add every plane before finish")
-        return self._analyser.finish(self._stack, self._planes, self._seconds)
+        return self._analyser.finish(self._stack, self._planes, self._watch)
 
 
 class Analyser:
@@ -117,31 +115,28 @@ class Analyser:
             self._planes = Planes(count, planes, height, width, self._scale)
         return Session(self, stack, self._planes)
 
-    def finish(self, stack: Stack, planes: Planes, seconds_landing: float) -> StackAnalysis:
+    def finish(self, stack: Stack, planes: Planes, watch: Stopwatch) -> StackAnalysis:
         """Everything that needs the whole stack; `Session.finish` calls it."""
-        marks = [perf_counter()]
-        sharpness = planes.sharpness()
-        sharpest = channels.sharpest_plane(sharpness)
-        stack_focus = focus.stack_focus(sharpness, self._focus.blank_contrast)
-        fused = channels.fused_input(planes, sharpness, sharpest, self._polarizations)
-        views = [fused]
-        if self._settings.mode == "planes":
-            views = [channels.plane_input(planes, sharpness, z, self._polarizations) for z in range(len(sharpness))]
-        marks.append(perf_counter())
-        found = self._detector.detect(np.stack(views))
-        found = found.take(found.scores >= self._settings.keep_above)
-        marks.append(perf_counter())
-        index = channels.plane_index(sharpest, *(n * self._scale.binning for n in planes.roots.shape[2:]))
-        index = np.pad(index, [(0, n - m) for n, m in zip(stack.shape[2:], index.shape, strict=True)], mode="edge")
-        objects = tuple(
-            self._object(stack, sharpness, index, found.boxes[k], int(found.labels[k]), float(found.scores[k]))
-            for k in range(len(found))
-        )
-        overview = _overview(fused)
-        marks.append(perf_counter())
-        names = ("channels", "detection", "crops")
-        seconds = {name: after - before for name, before, after in zip(names, marks, marks[1:], strict=False)}
-        return StackAnalysis(objects, stack_focus, overview, {"landing": seconds_landing, **seconds})
+        with watch.time("channels"):
+            sharpness = planes.sharpness()
+            sharpest = channels.sharpest_plane(sharpness)
+            stack_focus = focus.stack_focus(sharpness, self._focus.blank_contrast)
+            fused = channels.fused_input(planes, sharpness, sharpest, self._polarizations)
+            views = [fused]
+            if self._settings.mode == "planes":
+                views = [channels.plane_input(planes, sharpness, z, self._polarizations) for z in range(len(sharpness))]
+        with watch.time("detection"):
+            found = self._detector.detect(np.stack(views))
+            found = found.take(found.scores >= self._settings.keep_above)
+        with watch.time("crops"):
+            index = channels.plane_index(sharpest, *(n * self._scale.binning for n in planes.roots.shape[2:]))
+            index = np.pad(index, [(0, n - m) for n, m in zip(stack.shape[2:], index.shape, strict=True)], mode="edge")
+            objects = tuple(
+                self._object(stack, sharpness, index, found.boxes[k], int(found.labels[k]), float(found.scores[k]))
+                for k in range(len(found))
+            )
+            overview = _overview(fused)
+        return StackAnalysis(objects, stack_focus, overview, watch.seconds)
 
     def _object(
         self,

@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from daemon.fieldfile import read_field_file
 from daemon.layout import field_file
 from daemon.processes import read_processes
 from daemon.records import FieldSecured
+from daemon.ring import ring_name
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 NIGHT_S = 110
@@ -68,8 +71,12 @@ def lamelle(
 
 
 def living(run: Path) -> list[str]:
-    """Roles of the run whose process still lives."""
-    return [role for role, running in read_processes(run).items() if running.find() is not None]
+    """Roles of the run whose process still lives, and the ring if its memory is still there."""
+    left = [role for role, running in read_processes(run).items() if running.find() is not None]
+    with suppress(FileNotFoundError):
+        SharedMemory(ring_name(run)).close()
+        left.append("ring")
+    return left
 
 
 def digest(run: Path) -> Digest:

@@ -9,7 +9,7 @@ import pytest
 from daemon.dataset import Dataset
 from daemon.inspection import summarise
 from daemon.journal import Journal
-from daemon.scan import Exit
+from daemon.supervisor import Exit
 from tests.emulated_night import CONFIGS, Digest, digest, lamelle, living, write_configuration
 
 KILLS = {

@@ -1,0 +1,223 @@
+"""What a night tells: records to the journal, and how it stands to the screen, the log, the heartbeat and watchers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from daemon.broadcast import Broadcaster
+from daemon.config import Night
+from daemon.heartbeat import Heartbeat, write_heartbeat
+from daemon.journal import Journal
+from daemon.plan import PlannedField
+from daemon.progress import NightProgress, ProgressDisplay
+from daemon.records import AnyRecord, Event, FieldSecured, FieldSkipped, SlideClosed
+from daemon.samples import SAMPLE
+from daemon.sender import Sender
+from daemon.spool import Spool
+from daemon.watchwire import About, Counters, Overview, SeenObject, State, Told
+
+BEAT_S = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class Reporter:
+    """The one that writes to the journal while a night runs, and tells everyone what happens.
+
+    Attributes
+    ----------
+    delivery : the sender, once there is one; it is woken by every record.
+    skipped : fields skipped so far.
+    """
+
+    def __init__(
+        self,
+        config: Night,
+        run: Path,
+        plan: Sequence[PlannedField],
+        journal: Journal,
+        spool: Spool,
+        display: ProgressDisplay,
+    ) -> None:
+        self._config = config
+        self._run = run
+        self._planned = len(plan)
+        self._journal = journal
+        self._spool = spool
+        self._display = display
+        started = journal.started()
+        self._samples = {position: columns[SAMPLE] for position, columns in started.samples.items()}
+        done = journal.done()
+        self._secured = sum(kind == "field" for kind in done.values())
+        self.skipped = len(done) - self._secured
+        self._before = len(done)
+        self._objects = sum(
+            not row.below_threshold
+            for slide in config.scan.slides
+            for record in journal.slide_fields(slide.position)
+            if isinstance(record, FieldSecured)
+            for row in record.objects
+        )
+        self._slide: int | None = None
+        self._state = ("starting", "")
+        self._begun_s: float | None = None
+        self.delivery: Sender | None = None
+        about = About(night=started.night, samples=self._samples, planned=started.planned)
+        self._broadcast = Broadcaster(config.watch, about)
+
+    def start(self) -> None:
+        """Let watchers in."""
+        self._broadcast.start()
+        _log.info("watch at %s, snapshot at %s", self._broadcast.publish_endpoint, self._broadcast.snapshot_endpoint)
+
+    def close(self) -> None:
+        """Write how it ended, and let go of the watchers."""
+        self._write_heartbeat()
+        self._broadcast.close()
+
+    async def beat(self) -> None:
+        """Give a sign of life every second, for ever."""
+        while True:
+            self._write_heartbeat()
+            self._publish_counters()
+            self._show()
+            await asyncio.sleep(BEAT_S)
+
+    def append(self, record: AnyRecord) -> None:
+        """Journal a record and tell of it; raises `sqlite3.OperationalError` where the journal cannot be written."""
+        self._journal.append(record)
+        self._recorded(record)
+
+    def tell(self, level: str, name: str, message: str, planned: PlannedField | None = None) -> None:
+        """Tell, in the journal too, what a person should know."""
+        event = Event(
+            utc=time.time(),
+            monotonic_s=time.monotonic(),
+            level=level,
+            name=name,
+            message=message,
+            slide=planned.slide if planned else None,
+            field=planned.field if planned else None,
+        )
+        try:
+            self._journal.append(event)
+        except sqlite3.OperationalError as error:
+            # A full disk must not end the night: log, screen and watchers have the event.
+            _log.warning("the journal cannot take an event: %s", error)
+        self._recorded(event)
+
+    def note(self, message: str) -> None:
+        """Tell the person at the screen alone."""
+        self._display.tell(message)
+
+    def state(self, state: str, reason: str = "") -> None:
+        """Tell what the night does now: scanning, paused, complete, interrupted."""
+        if self._begun_s is None:
+            self._begun_s = time.monotonic()
+        self._state = (state, reason)
+        self._broadcast.publish(State(state=state, reason=reason))
+        self._show()
+
+    def overview(self, record: FieldSecured, jpeg: bytes) -> None:
+        """Show a field that was secured."""
+        objects = tuple(
+            SeenObject(box=row.box, class_name=row.class_name, score=row.score, below_threshold=row.below_threshold)
+            for row in record.objects
+        )
+        overview = Overview(
+            slide=record.slide,
+            field=record.field,
+            sample=record.sample,
+            frame_px=self._config.instrument.frame_px,
+            focus_z_um=record.focus.z_um,
+            objects=objects,
+        )
+        self._broadcast.publish(overview, jpeg)
+        self._show()
+
+    def _recorded(self, record: AnyRecord) -> None:
+        match record:
+            case FieldSecured():
+                self._secured += 1
+                self._objects += sum(not row.below_threshold for row in record.objects)
+                self._slide = record.slide
+            case FieldSkipped():
+                self.skipped += 1
+                self._slide = record.slide
+            case SlideClosed():
+                _log.info("mini-slide %d closed: %d fields, %d skipped", record.slide, record.recorded, record.skipped)
+            case Event(level=level, name=name, message=message):
+                _log.log(logging.getLevelNamesMapping()[level.upper()], "%s: %s", name, message)
+                told = Told(level=level, name=name, message=message, slide=record.slide, field=record.field)
+                self._broadcast.publish(told)
+                if level != "info":
+                    self._display.tell(f"{name}: {message}")
+            case _:
+                _log.info("%s", type(record).__name__)
+        if self.delivery is not None:
+            self.delivery.wake()
+
+    def _pace(self) -> tuple[float, float | None]:
+        """Fields a second since this process began, and seconds left at that rate."""
+        done = self._secured + self.skipped - self._before
+        if self._begun_s is None or done == 0:
+            return 0.0, None
+        rate = done / (time.monotonic() - self._begun_s)
+        return rate, (self._planned - self._before - done) / rate
+
+    def _show(self) -> None:
+        rate, left = self._pace()
+        state, reason = self._state
+        self._display.show(
+            NightProgress(
+                planned=self._planned,
+                secured=self._secured,
+                skipped=self.skipped,
+                objects=self._objects,
+                fields_per_s=rate,
+                seconds_left=left,
+                slide=self._slide,
+                sample=self._samples[self._slide] if self._slide else "",
+                state="" if state == "scanning" else f"{state}: {reason}" if reason else state,
+            )
+        )
+
+    def _write_heartbeat(self) -> None:
+        state, reason = self._state
+        heartbeat = Heartbeat(
+            utc=time.time(),
+            monotonic_s=time.monotonic(),
+            pid=os.getpid(),
+            state=state,
+            reason=reason,
+            planned=self._planned,
+            secured=self._secured,
+            skipped=self.skipped,
+            slide=self._slide,
+        )
+        try:
+            write_heartbeat(self._run, heartbeat)
+        except OSError as error:
+            _log.warning("the heartbeat cannot be written: %s", error)
+
+    def _publish_counters(self) -> None:
+        rate, left = self._pace()
+        counters = Counters(
+            planned=self._planned,
+            secured=self._secured,
+            skipped=self.skipped,
+            objects=self._objects,
+            fields_per_s=rate,
+            seconds_left=left,
+            slide=self._slide,
+            spool_bytes=self._spool.used_bytes(),
+            spool_limit_bytes=self._spool.bound_bytes,
+            acknowledged=0 if self.delivery is None else self.delivery.status().acknowledged_seq,
+        )
+        self._broadcast.publish(counters)

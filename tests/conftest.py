@@ -1,0 +1,46 @@
+"""What holds for every test: it leaves no thread, process or socket behind."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+from zmq.utils.garbage import GarbageCollectorThread
+
+END_S = 5.0
+"""How long what a test has ended may take to be gone."""
+TRACKER = "multiprocessing.resource_tracker"
+"""Python's own helper process, started with the first spawn or shared memory and kept until the interpreter ends."""
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind() -> Iterator[None]:
+    before = _present()
+    yield
+    until = time.monotonic() + END_S
+    while (left := _present() - before) and time.monotonic() < until:
+        gc.collect()
+        time.sleep(0.02)
+    assert not left, f"left behind: {', '.join(sorted(left))}"
+
+
+def _present() -> set[str]:
+    process = psutil.Process()
+    # The collector of zmq keeps messages that were sent without a copy; one a process, to its end.
+    threads = [thread for thread in threading.enumerate() if not isinstance(thread, GarbageCollectorThread)]
+    present = {f"thread {thread.name} ({thread.ident})" for thread in threads}
+    present |= {f"socket {end.fd} at {end.laddr}" for end in process.net_connections("all") if end.laddr}
+    present |= {f"process {name}" for child in process.children(recursive=True) if (name := _named(child))}
+    return present
+
+
+def _named(child: psutil.Process) -> str | None:
+    try:
+        command = " ".join(child.cmdline())
+        return None if TRACKER in command else f"{child.pid}: {command}"
+    except psutil.NoSuchProcess:
+        return None
