@@ -133,6 +133,7 @@ class Analysed(Message, frozen=True, kw_only=True):
 
     slot: int
     focus: FocusResult
+    backgrounds_dn: tuple[float, ...]
     objects: tuple[ObjectRow, ...]
     files: tuple[FileEntry, ...]
     seconds: dict[str, float]

@@ -162,7 +162,8 @@ def _expose(request: Expose, microscope: Microscope, ring: Ring, line: _Line) ->
         line.tell(FrameLanded(slot=request.slot, c=frame.c, z=frame.z))
         crashpoints.reach("frame announced")
 
-    _log.info("exposing", extra={"slide": planned.slide, "field": planned.field, "attempt": request.attempt})
+    what = {"slide": planned.slide, "field": planned.field, "attempt": request.attempt, "frames": planes}
+    _log.info("exposing", extra=what)
     watch = Stopwatch()
     with watch.time("move"):
         microscope.move(planned.x_um, planned.y_um)

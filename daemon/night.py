@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from daemon import crashpoints
 from daemon.config import Night as Config
 from daemon.config import Retention
+from daemon.dimming import Dimming
 from daemon.errors import NightStopped, RequestFailed
 from daemon.focus import FocusFollower, Known
 from daemon.journal import Journal
@@ -47,7 +48,9 @@ class _Slide:
     searches: dict[int, FocusResult] = field(default_factory=dict)
     results: dict[int, FocusResult] = field(default_factory=dict)
     settled: dict[int, asyncio.Event] = field(default_factory=dict)
-    fresh: bool = True
+    verified: int = -1
+    """How often the microscope had been restarted, which withdraws the objective, when focus was last verified."""
+    dimming: Dimming = field(default_factory=Dimming)
     skipped_in_a_row: int = 0
     given_up: str | None = None
 
@@ -152,6 +155,7 @@ class Night:
                 slide.searches[record.field] = record.search
             if isinstance(record, FieldSecured):
                 slide.results[record.field] = record.focus
+                slide.dimming.add(record.backgrounds_dn)
             slide.settled[record.field] = _already()
         return slide
 
@@ -197,13 +201,13 @@ class Night:
         known = slide.known(planned.field - LAG)
         z_um = follower.z_for(planned, known, start_z)
         unsure = follower.needs_search(planned, known)
-        if unsure or slide.fresh:
+        if unsure or slide.verified != self._microscope.restarts:
             found = await self._search.near(z_um, slide.settings, planned, slot)
             # A search is coarser than what the stacks said: after a mere withdrawal it only overrules a clear error.
             if found is not None and (unsure or abs((found.z_um or z_um) - z_um) > follower.half_stack_um / 2):
                 slide.searches[planned.field] = found
                 z_um = follower.z_for(planned, slide.known(planned.field - LAG), start_z)
-        slide.fresh = False
+        slide.verified = self._microscope.restarts
         return z_um
 
     async def _expose(self, taken: _Field) -> Exposed:
@@ -262,6 +266,7 @@ class Night:
             seconds={**exposed.seconds, **analysed.seconds},
             focus=analysed.focus,
             search=slide.searches.get(planned.field),
+            backgrounds_dn=analysed.backgrounds_dn,
             objects=analysed.objects,
             files=analysed.files,
         )
@@ -272,6 +277,8 @@ class Night:
         self._free_slot(taken.slot)
         taken.settled.set()
         self._reporter.overview(record, analysed.overview)
+        if (dim := slide.dimming.add(record.backgrounds_dn)) is not None:
+            self._reporter.tell("warning", *dim, planned)
 
     async def _analyse(self, taken: _Field) -> Analysed:
         while True:
