@@ -48,8 +48,7 @@ class _Slide:
     searches: dict[int, FocusResult] = field(default_factory=dict)
     results: dict[int, FocusResult] = field(default_factory=dict)
     settled: dict[int, asyncio.Event] = field(default_factory=dict)
-    verified: int = -1
-    """How often the microscope had been restarted, which withdraws the objective, when focus was last verified."""
+    fresh: bool = True
     dimming: Dimming = field(default_factory=Dimming)
     skipped_in_a_row: int = 0
     given_up: str | None = None
@@ -180,7 +179,7 @@ class Night:
             exposed = await self._expose(taken)
         except RequestFailed as fault:
             self._free_slot(taken.slot)
-            self._count_skip(slide)
+            self._count_skip(slide, planned)
             behind.create_task(self._skip(slide, taken, f"{fault.kind}: {fault}"))
             return
         slide.skipped_in_a_row = 0
@@ -201,13 +200,14 @@ class Night:
         known = slide.known(planned.field - LAG)
         z_um = follower.z_for(planned, known, start_z)
         unsure = follower.needs_search(planned, known)
-        if unsure or slide.verified != self._microscope.restarts:
+        if unsure or slide.fresh:
             found = await self._search.near(z_um, slide.settings, planned, slot)
-            # A search is coarser than what the stacks said: after a mere withdrawal it only overrules a clear error.
-            if found is not None and (unsure or abs((found.z_um or z_um) - z_um) > follower.half_stack_um / 2):
+            # A search is coarser than what the stacks said: after a mere withdrawal it only overrules them where its
+            # focus would lie outside the stack.
+            if found is not None and (unsure or abs((found.z_um or z_um) - z_um) > follower.half_stack_um):
                 slide.searches[planned.field] = found
                 z_um = follower.z_for(planned, slide.known(planned.field - LAG), start_z)
-        slide.verified = self._microscope.restarts
+        slide.fresh = False
         return z_um
 
     async def _expose(self, taken: _Field) -> Exposed:
@@ -322,13 +322,14 @@ class Night:
                 "warning", "slide left", f"{count} blank fields in a row on mini-slide {planned.slide}", planned
             )
 
-    def _count_skip(self, slide: _Slide) -> None:
+    def _count_skip(self, slide: _Slide, planned: PlannedField) -> None:
         slide.skipped_in_a_row += 1
         retry = self._config.retry
         if slide.given_up is None and slide.skipped_in_a_row >= retry.skipped_fields_leave_slide:
             slide.given_up = f"slide left: {slide.skipped_in_a_row} fields in a row failed"
             self._left_slides += 1
-            self._reporter.tell("error", "slide left", f"mini-slide {slide.settings.position}: {slide.given_up}")
+            message = f"{slide.skipped_in_a_row} fields in a row failed on mini-slide {planned.slide}"
+            self._reporter.tell("error", "slide left", message, planned)
             if self._left_slides >= retry.skipped_slides_stop_night:
                 raise NightStopped(f"{self._left_slides} mini-slides were left after faults; check the microscope")
 

@@ -58,6 +58,7 @@ class EmulatedCore:
     """A core of demo devices with the pace, the pixels and the faults of a microscope; all else is the real core's.
 
     Moves are the demo devices' own, which are instant, and keep their device busy for as long as the settings say.
+    Oil that was lost comes back when the objective is withdrawn, so also when the process is replaced, which withdraws it.
     Rendering happens while the exposure lasts; where it lasts longer, the following waits are shortened by as much,
     so that a night takes its configured time.
     """
@@ -103,7 +104,7 @@ class EmulatedCore:
     def stage(self, exposure: Exposure, state: str, plane: int) -> None:
         """Take in which plane is commanded next."""
         self._staged = (exposure, state, plane)
-        self._faults.stage(exposure, plane)
+        self._faults.stage(exposure, state, plane)
 
     def device_busy(self, label: str) -> bool:
         """Whether a device still moves."""
