@@ -12,7 +12,6 @@ from pathlib import Path
 
 import msgspec
 
-from daemon.config import Night
 from daemon.emulate import export
 from daemon.loading import load
 from inference.annotated import AnnotatedStack, find_stacks
@@ -20,13 +19,6 @@ from inference.evaluation import Evaluation, compare, find
 
 CONFIG = Path(__file__).parents[1] / "configs" / "emulated.yaml"
 DENSITIES = (0.5, 1.0, 2.0)
-
-
-def with_density(config: Night, density: float) -> Night:
-    """Return the same night on a fuller or emptier slide."""
-    assert config.instrument.emulation is not None
-    emulation = config.instrument.emulation.model_copy(update={"density": density})
-    return config.model_copy(update={"instrument": config.instrument.model_copy(update={"emulation": emulation})})
 
 
 def tell(done: int, total: int) -> None:
@@ -69,7 +61,7 @@ def main() -> None:
         stacks: list[AnnotatedStack] = []
         for number, density in enumerate(DENSITIES):
             into = Path(folder) / f"{density}"
-            export(with_density(config, density), into, [given.slide], given.fields, given.seed + number)
+            export(config, into, [given.slide], given.fields, given.seed + number, density)
             stacks += find_stacks([into], config.detector.classes)
         parts = {f"{d}": slice(k * given.fields, (k + 1) * given.fields) for k, d in enumerate(DENSITIES)}
         for mode in ("fused", "planes"):

@@ -8,12 +8,13 @@ Prints a line a kill and ends with exit status 1 if any resumed night differs fr
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from daemon.crashpoints import POINTS
+from daemon.crashpoints import POINTS, STRUCK
 from daemon.inspection import summarise
 from tests.emulated_night import digest, lamelle, living, write_configuration
 
@@ -37,18 +38,19 @@ def main() -> None:
         for done, (point, victim, n) in enumerate(kills, start=1):
             run = base / f"run-{done}"
             occurrence = 20 * n if point in FRAME_POINTS else n
-            killed = lamelle("scan", config, "--run", run, crash=f"{point}|{occurrence}|{victim}")
-            status = killed.returncode
+            ended = status = lamelle("scan", config, "--run", run, crash=f"{point}|{occurrence}|{victim}").returncode
             if status != 0:
                 status = lamelle("scan", config, "--run", run, "--resume").returncode
             summary = summarise(run)
+            struck = (run / STRUCK).exists()
             whole = summary["complete"] and not summary["gaps"] and not summary["duplicates"]
-            good = status == 0 and whole and digest(run) == wanted and not living(run)
+            good = struck and status == 0 and whole and digest(run) == wanted and not living(run)
             failures += not good
             left_min = (time.monotonic() - begun) / done * (len(kills) - done) / 60
-            verdict = "same" if good else "DIFFERS"
-            what = f"{point:22} #{occurrence:<3} {victim:11} ended with {killed.returncode:4}"
-            print(f"{what} {verdict}, {left_min:.0f} min left")
+            verdict = "same" if good else "DIFFERS" if struck else "was never killed"
+            what = f"{point:22} #{occurrence:<3} {victim:11} ended with {ended:4}"
+            print(f"{what} {verdict}, {left_min:.0f} min left", flush=True)
+            shutil.rmtree(run)
     print(f"{len(kills) - failures} of {len(kills)} nights the same as the undisturbed one")
     sys.exit(failures > 0)
 

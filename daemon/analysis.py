@@ -7,6 +7,7 @@ import io
 import logging
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 from PIL import Image
@@ -34,10 +35,12 @@ from daemon.messages import (
 from daemon.records import FileEntry, FocusResult, NightStarted, ObjectRow
 from daemon.ring import Ring, Shape
 from daemon.spool import Spool
-from inference.analyser import Analyser, Session
 from inference.errors import InferenceError
 from inference.objects import FoundObject, StackAnalysis
 from inference.stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    from inference.analyser import Analyser, Session
 
 OVERVIEW_QUALITY = 80
 
@@ -54,6 +57,9 @@ def run_analysis(
     shape: Shape,
 ) -> None:
     """Serve requests until told to close or until the supervisor is gone."""
+    # The supervisor imports this module and must not load torch.
+    from inference.analyser import Analyser
+
     crashpoints.arm(run)
     _yield_to_the_microscope()
     with Logbook(run, "analysis"):

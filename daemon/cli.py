@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import msgspec
 import typer
@@ -17,9 +17,6 @@ from rich.console import Console
 from daemon.errors import LamelleError, Refused
 from drivers.errors import DriverError
 from inference.errors import InferenceError
-
-if TYPE_CHECKING:
-    from inference.training import Progress
 
 app = typer.Typer(
     name="lamelle",
@@ -182,12 +179,14 @@ def emulate_export(
     slides: Annotated[list[int], typer.Option("--slide", help="mini-slide; may be repeated")],
     fields: Annotated[int, typer.Option(min=1, help="fields a mini-slide")] = 10,
     seed: Annotated[int, typer.Option(help="seed of the virtual slide")] = 1,
+    density: Annotated[float, typer.Option(min=0.01, help="objects a field, against the usual number")] = 1.0,
 ) -> None:
     """Write annotated emulated fields: stacks, and their truth as COCO."""
     from daemon.emulate import export
     from daemon.loading import load
+    from daemon.progress import follow
 
-    export(load(config), into, slides, fields, seed)
+    export(load(config), into, slides, fields, seed, density, lambda f: follow(f, len(f), "fields", console))
 
 
 @app.command()
@@ -195,21 +194,24 @@ def train(
     data: Annotated[list[Path], typer.Argument(help="folders of annotated stacks (stacks and coco.json)")],
     into: Annotated[Path, typer.Option(help="weights to write (safetensors); its card goes beside it")],
     architecture: Annotated[Literal["slim", "resnet50"], typer.Option(help="network")] = "slim",
-    steps: Annotated[int, typer.Option(min=1, help="steps of the optimiser")] = 1700,
-    crop_px: Annotated[int, typer.Option(min=64, help="side of the training crops, px of the views")] = 256,
+    steps: Annotated[int, typer.Option(min=1, help="steps of the optimiser")] = 3000,
+    batch: Annotated[int, typer.Option(min=1, help="crops a step")] = 2,
+    crop_px: Annotated[int, typer.Option(min=64, help="side of the training crops, px of the views")] = 384,
     rate: Annotated[float, typer.Option(help="greatest learning rate")] = 1e-3,
     seed: Annotated[int, typer.Option(help="seed")] = 1,
     start: Annotated[Path | None, typer.Option(help="weights to go on from")] = None,
 ) -> None:
     """Train a detector on annotated stacks."""
     from daemon.learn import train as learn
+    from daemon.progress import StageDisplay
     from inference.settings import FocusSettings
     from inference.training import TrainingSettings
 
     settings = TrainingSettings(
-        architecture=architecture, steps=steps, crop_px=crop_px, rate=rate, seed=seed, start=start
+        architecture=architecture, steps=steps, batch=batch, crop_px=crop_px, rate=rate, seed=seed, start=start
     )
-    learn(data, into, settings, FocusSettings(), shlex.join(["lamelle", *sys.argv[1:]]), _progress)
+    with StageDisplay(console) as display:
+        learn(data, into, settings, FocusSettings(), shlex.join(["lamelle", *sys.argv[1:]]), display.show)
 
 
 @app.command()
@@ -220,12 +222,10 @@ def evaluate(
 ) -> None:
     """Judge a detector on annotated stacks."""
     from daemon.learn import evaluate as judge
+    from daemon.progress import StageDisplay
     from inference.settings import DetectorSettings, FocusSettings
 
     detector = DetectorSettings(weights=weights or "slim", mode=mode)
-    figures = judge(data, detector, FocusSettings(), _progress)
+    with StageDisplay(Console(stderr=True)) as display:
+        figures = judge(data, detector, FocusSettings(), display.show)
     console.print_json(msgspec.json.encode(figures).decode())
-
-
-def _progress(progress: Progress) -> None:
-    console.print(str(progress), markup=False, highlight=False)

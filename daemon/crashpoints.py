@@ -2,8 +2,8 @@
 
 Armed by the environment variable `LAMELLE_CRASH`, `point|occurrence|victims`: when the calling process reaches
 `point` for the nth time, every process whose role stands among the comma-separated victims (`self`, a role of
-`processes.json` in the run folder, or `all`) is killed without a chance to clean up. Unarmed, a point costs one
-comparison.
+`processes.json` in the run folder, or `all`) is killed without a chance to clean up. That happens once in a run folder:
+processes started after it are not armed. Unarmed, a point costs one comparison.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ Point = Literal[
 ]
 POINTS: tuple[Point, ...] = get_args(Point)
 VARIABLE = "LAMELLE_CRASH"
+STRUCK = "crash-rehearsed"
+"""Name of the file that tells that the rehearsed crash has happened."""
 
 
 @dataclass
@@ -47,7 +49,7 @@ def arm(run: Path) -> None:
     """Read `LAMELLE_CRASH` in a process that works for the run folder `run`; call once, at its start."""
     global _armed
     text = os.environ.get(VARIABLE)
-    if text is None:
+    if text is None or (run / STRUCK).exists():
         return
     point, occurrence, victims = text.split("|")
     if point not in POINTS:
@@ -65,6 +67,7 @@ def reach(point: Point) -> None:
 
 
 def _kill(armed: _Armed) -> None:
+    (armed.run / STRUCK).touch()
     roles = {"self": os.getpid()} | {role: running.pid for role, running in read_processes(armed.run).items()}
     victims = set(roles) if "all" in armed.victims else set(armed.victims)
     pids = {pid for role, pid in roles.items() if role in victims}

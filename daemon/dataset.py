@@ -115,6 +115,7 @@ class Dataset:
     def summary(self) -> dict[str, Any]:
         """Count what is there; nothing is taken for granted.
 
+        `objects` are those at or above the detector's threshold; those below it are kept too, and counted apart.
         `gaps`: numbers missing in the sequence of records, planned fields passed over (all that are missing, once the
         night is closed), and listed files that are missing or have another size. `duplicates`: fields recorded or
         skipped twice, and further files of a recorded field that no record lists.
@@ -122,7 +123,7 @@ class Dataset:
         slides, fields = self.slides(), self.fields()
         recorded = [field for field in fields if isinstance(field, FieldSecured)]
         planned = sum(held.planned for held in slides)
-        (objects,) = self._database.execute("SELECT count(*) FROM objects").fetchone()
+        flags = dict(self._database.execute("SELECT below_threshold, count(*) FROM objects GROUP BY 1").fetchall())
         (raw,) = self._database.execute("SELECT coalesce(sum(raw_bytes), 0) FROM fields").fetchone()
         closed = self._database.execute("SELECT 1 FROM night WHERE closed_utc IS NOT NULL").fetchone() is not None
         sizes = {name: path.stat().st_size for name, path in self._files_there().items()}
@@ -135,7 +136,8 @@ class Dataset:
             "fields": {"planned": planned, "recorded": len(recorded), "skipped": len(fields) - len(recorded)},
             "gaps": gaps,
             "duplicates": duplicates,
-            "objects": objects,
+            "objects": flags.get(0, 0),
+            "below_threshold": flags.get(1, 0),
             "bytes": {"raw": raw, "recorded": sum(sizes[name] for name in listed if name in sizes)},
             "complete": closed and gaps == 0 and duplicates == 0 and len(fields) == planned,
         }

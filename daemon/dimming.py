@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from statistics import median
 
 DIM = 0.7
-"""Share of the background of the fields before below which a field is dim; undisturbed emulated ones stay above 0.94."""
+"""Share of the background of earlier fields below which one is dim; undisturbed emulated ones stay above 0.94."""
 STAYS = 3
 """Dim fields in a row which are no bubble any more."""
 MEMORY = 25

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,11 +24,24 @@ SLIVER_UM = 1.0
 """What is cut by the frame to less than this has not to be found."""
 
 
-def export(config: Night, into: Path, slides: Sequence[int], fields: int, seed: int) -> None:
+Watch = Callable[[Sequence[tuple[int, int]]], Iterable[tuple[int, int]]]
+"""Takes fields, as mini-slide and number, and gives them on."""
+
+
+def export(
+    config: Night,
+    into: Path,
+    slides: Sequence[int],
+    fields: int,
+    seed: int,
+    density: float = 1.0,
+    watch: Watch = iter,
+) -> None:
     """Write annotated fields: `coco.json` and one OME-TIFF stack (CZYX) a field, at random places of each slide.
 
     Junk is not annotated. The stack's centre lies 0.5 um above the slide's surface, give or take up to 0.6 um. An
     annotation's attributes are `touching`, `whole`, `size_um` and `plane`, fractional, where its object truly lies.
+    `watch` gives the fields on one after the other, and may tell how far it is.
 
     Raises
     ------
@@ -41,16 +54,15 @@ def export(config: Night, into: Path, slides: Sequence[int], fields: int, seed: 
     unknown = set(slides) - {slide.position for slide in config.scan.slides}
     if unknown:
         raise Refused(f"scan.slides has no position {min(unknown)}; choose among those it lists")
-    exporter = _Exporter(config, emulation.model_copy(update={"seed": seed}))
+    exporter = _Exporter(config, emulation.model_copy(update={"seed": seed, "density": density}))
     make_folder(into)
     names = config.detector.classes
     images: list[Picture] = []
     found: list[tuple[int, float, TrueObject]] = []
-    for slide in slides:
-        for field in range(1, fields + 1):
-            picture, objects = exporter.field(into, slide, field, number=len(images) + 1)
-            images.append(picture)
-            found += [(picture.id, plane, o) for plane, o in objects if o.class_name in names]
+    for slide, field in watch([(slide, field) for slide in slides for field in range(1, fields + 1)]):
+        picture, objects = exporter.field(into, slide, field, number=len(images) + 1)
+        images.append(picture)
+        found += [(picture.id, plane, o) for plane, o in objects if o.class_name in names]
     dataset = Dataset(
         images=tuple(images),
         annotations=tuple(

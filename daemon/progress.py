@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from inference.training import Progress as StageProgress
 
 T = TypeVar("T")
 
@@ -121,6 +125,44 @@ def follow(items: Iterable[T], total: int, what: str, console: Console, patience
     finally:
         if live is not None:
             live.stop()
+
+
+class StageDisplay:
+    """Shows how far each stage of a piece of work is, as `follow` does; a context manager."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._stage = ""
+        self._told = -math.inf
+        self._live: Progress | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, progress: StageProgress) -> None:
+        """Show how far a stage is now; cheap."""
+        line = (
+            f"{progress.stage}: {progress.done}/{progress.total}, {progress.per_second:.1f}/s, "
+            f"{duration(progress.seconds_left)} left"
+        )
+        if progress.loss is not None:
+            line += f", loss {progress.loss:.3f}"
+        if self._console.is_terminal:
+            self._live = self._live or _start_live(self._console, progress.total)
+            self._live.update(
+                self._live.task_ids[0], completed=progress.done, total=progress.total, description=escape(line)
+            )
+            return
+        now = time.monotonic()
+        if now - self._told > PLAIN_EVERY_S / 3 or progress.stage != self._stage or progress.done == progress.total:
+            self._told, self._stage = now, progress.stage
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _start_live(console: Console, total: int) -> Progress:

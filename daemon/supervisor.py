@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from enum import IntEnum
 from pathlib import Path
 
-from daemon.analysis_entry import start_analysis
+from daemon.analysis import run_analysis
 from daemon.child import Child
 from daemon.config import Night as Config
 from daemon.errors import ChildLost, NightStopped, Refused, RequestFailed
@@ -189,7 +189,7 @@ class Supervisor:
     def _spawn_analysis(self) -> Child:
         config, ring = self._config, self._ring
         arguments = (config, self._journal.started(), self._run, ring.name, ring.slots, ring.shape)
-        return Child("analysis", self._table, start_analysis, *arguments)
+        return Child("analysis", self._table, run_analysis, *arguments)
 
     async def _start_recorder(self) -> str:
         self._recorder = Child("recorder", self._table, run_local_recorder, self._run)

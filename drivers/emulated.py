@@ -58,7 +58,7 @@ class EmulatedCore:
     """A core of demo devices with the pace, the pixels and the faults of a microscope; all else is the real core's.
 
     Moves are the demo devices' own, which are instant, and keep their device busy for as long as the settings say.
-    Oil that was lost comes back when the objective is withdrawn, so also when the process is replaced, which withdraws it.
+    Lost oil comes back when the objective is withdrawn, so also when a new process makes safe.
     Rendering happens while the exposure lasts; where it lasts longer, the following waits are shortened by as much,
     so that a night takes its configured time.
     """

@@ -33,7 +33,9 @@ class TrainingSettings:
 
     Attributes
     ----------
-    steps : of the optimiser. batch : crops a step. crop_px : their side, px of the views.
+    steps : of the optimiser. batch : crops a step.
+    crop_px : side of a crop, px of the views; no object larger than it is ever seen whole.
+    around : share of the crops that are laid around an object of a class drawn evenly, so that rare ones are learnt.
     rate : greatest learning rate of a one-cycle schedule.
     depth_um : an object counts as visible in a plane this far from its own at most.
     held_out : share of the sources (slides) that only serve to judge.
@@ -42,10 +44,11 @@ class TrainingSettings:
 
     architecture: Architecture = "slim"
     classes: tuple[str, ...] = ("coccolith", "diatom", "silicoflagellate")
-    steps: int = 1700
-    batch: int = 4
-    crop_px: int = 256
+    steps: int = 3000
+    batch: int = 2
+    crop_px: int = 384
     rate: float = 1e-3
+    around: float = 0.5
     depth_um: float = 0.8
     held_out: float = 0.15
     seed: int = 1
@@ -168,10 +171,14 @@ def _draw(field: Views, settings: TrainingSettings, random: np.random.Generator)
     view = 0 if random.uniform() < FUSED_SHARE else int(random.integers(1, len(field.images)))
     height, width = field.images.shape[2:]
     side = min(settings.crop_px, height, width)
-    top, left = int(random.integers(height - side + 1)), int(random.integers(width - side + 1))
+    visible = np.flatnonzero(field.in_focus[view])
+    if len(visible) and random.uniform() < settings.around:
+        top, left = corner_around(field.boxes[visible], field.labels[visible], (height, width), side, random)
+    else:
+        top, left = int(random.integers(height - side + 1)), int(random.integers(width - side + 1))
     image = np.asarray(field.images[view, :, top : top + side, left : left + side], np.float32)
-    boxes, visible = _clip(field.boxes, left, top, side)
-    keep = visible & field.in_focus[view]
+    boxes, shown = _clip(field.boxes, left, top, side)
+    keep = shown & field.in_focus[view]
     boxes, labels = boxes[keep], field.labels[keep]
     if random.uniform() < 0.5:
         image, boxes = (
@@ -186,6 +193,23 @@ def _draw(field: Views, settings: TrainingSettings, random: np.random.Generator)
     brightness = random.normal(0, 0.03, (3, 1, 1)).astype(np.float32)
     target = {"boxes": torch.from_numpy(np.ascontiguousarray(boxes)), "labels": torch.from_numpy(labels)}
     return torch.from_numpy(np.ascontiguousarray(image * contrast + brightness)), target
+
+
+def corner_around(
+    boxes: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    size: tuple[int, int],
+    side: int,
+    random: np.random.Generator,
+) -> tuple[int, int]:
+    """Draw the corner (top, left) of a crop that holds an object of a class drawn evenly, as much of it as can be."""
+    of_class = np.flatnonzero(labels == random.choice(np.unique(labels)))
+    x0, y0, x1, y1 = boxes[int(random.choice(of_class))]
+    corner = []
+    for low, high, length in ((y0, y1, size[0]), (x0, x1, size[1])):
+        first, last = sorted((int(np.ceil(high)) - side, int(low)))
+        corner.append(int(np.clip(random.integers(first, last + 1), 0, length - side)))
+    return corner[0], corner[1]
 
 
 def _clip(boxes: NDArray[np.float32], left: int, top: int, side: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:

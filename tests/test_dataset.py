@@ -63,6 +63,7 @@ def test_a_whole_night_is_counted(tmp_path: Path) -> None:
             "gaps": 0,
             "duplicates": 0,
             "objects": 6,
+            "below_threshold": 0,
             "bytes": {"raw": 5 * 2 * 9 * 64 * 64 * 2, "recorded": 4500},
             "complete": True,
         }

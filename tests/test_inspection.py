@@ -29,7 +29,7 @@ def test_a_summary_counts_what_is_there(tmp_path: Path, where: str) -> None:
     assert summary["slides"] == 2
     assert summary["fields"] == {"planned": 6, "recorded": 4, "skipped": 2}
     assert (summary["gaps"], summary["duplicates"], summary["complete"]) == (0, 0, True)
-    assert summary["objects"] == 16
+    assert (summary["objects"], summary["below_threshold"]) == (12, 4)
     stack = 2 * 5 * 300 * 300 * 2
     assert summary["bytes"] == {"raw": 4 * stack, "recorded": sum(file.size for f in fields for file in f.files)}
     assert summary["per_slide"][1] == {
