@@ -35,8 +35,8 @@ START_S = 120.0
 CLOSE_S = 5.0
 OPEN_S = 10.0
 """A microscope child that was started to make safe has loaded the hardware by then, and has done it."""
-SAFE_S = 2.0
-"""What making safe may take in a child that serves; where a driver call is in its way a new child is faster."""
+SAFE_S = 3.0
+"""What making safe may take in a child that serves: a slow z drive, but no driver call that blocks it."""
 ANALYSIS_S = 120.0
 ANALYSIS_ATTEMPTS = 3
 RESTARTS_IN_A_ROW = 5
