@@ -30,6 +30,7 @@ from daemon.reporting import Reporter
 from daemon.ring import Ring
 from daemon.sender import Sender
 from daemon.spool import Spool
+from drivers.errors import HardwareLost
 
 KEEP_S = 1.0
 """How often the recorder is looked after."""
@@ -83,22 +84,31 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         self._microscope = self._make_microscope()
         self._analysis = AnalysisLink(self._spawn_analysis, self._reporter.tell)
-        heart = asyncio.create_task(self._reporter.beat())
-        delivery = None
+        self._background = [asyncio.create_task(self._reporter.beat())]
         try:
-            await self._start_children()
-            delivery = asyncio.create_task(self._keep_recorder())
-            exit_status = await self._scan()
+            exit_status = await self._until_safe()
             await self._drain()
             return exit_status
+        finally:
+            for task in self._background:
+                task.cancel()
+            await self._stop()
+
+    async def _until_safe(self) -> Exit:
+        """Run the night; whatever ends it, the hardware is made safe before anything else is waited for."""
+        try:
+            await self._start_children()
+            self._background.append(asyncio.create_task(self._keep_recorder()))
+            return await self._scan()
         except (ChildLost, RequestFailed, NightStopped) as error:
             self._reporter.tell("error", "night stopped", str(error))
             return Exit.FAULT
         finally:
-            for task in (heart, delivery):
-                if task is not None:
-                    task.cancel()
-            await self._stop()
+            if await self._microscope.close():
+                _log.info("microscope safe")
+            else:
+                told = "the microscope could not be made safe: check shutter, lamp and objective"
+                self._reporter.tell("error", "not safe", told)
 
     async def _scan(self) -> Exit:
         reporter = self._reporter
@@ -159,6 +169,8 @@ class Supervisor:
         try:
             await asyncio.gather(self._microscope.start(), self._analysis.start())
         except RequestFailed as error:
+            if error.kind == HardwareLost.__name__:
+                raise
             raise Refused(str(error)) from error
 
     def _make_microscope(self) -> MicroscopeLink:
@@ -197,20 +209,15 @@ class Supervisor:
 
     async def _drain(self) -> None:
         """Give the recorder time to take what is journalled; a local one always has it."""
-        assert self._sender is not None
+        if self._sender is None:
+            return
         until = time.monotonic() + DRAIN_S
         self._sender.wake()
         while time.monotonic() < until and self._sender.status().acknowledged_seq < self._journal.last_seq():
             await asyncio.sleep(0.05)
 
     async def _stop(self) -> None:
-        """Make safe first; then let go of everything else."""
-        if not await self._microscope.close():
-            self._reporter.tell(
-                "error", "not safe", "the microscope could not be made safe: check shutter, lamp and objective"
-            )
-        else:
-            _log.info("microscope safe")
+        """Let go of everything but the microscope, which is closed."""
         await self._analysis.close()
         if self._sender is not None:
             await asyncio.to_thread(self._sender.stop, 1.0)
