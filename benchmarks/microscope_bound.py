@@ -152,6 +152,7 @@ def bare(config_file: Path, places: list[tuple[int, float]]) -> float:
     stack = np.zeros(shape_of(config), np.uint16)
     states = config.scan.polarizations
     microscope = open_microscope(config.instrument, config.scan.slides)
+    microscope.prepare()
     microscope.open_slide(1)
     microscope.light(True)
     microscope.move(plan[1].x_um, plan[1].y_um)

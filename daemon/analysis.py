@@ -143,6 +143,7 @@ class _Desk:
         return Analysed(
             slot=request.slot,
             focus=focus,
+            backgrounds_dn=analysis.backgrounds_dn,
             objects=rows,
             files=files,
             seconds=seconds,

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
 from daemon.errors import ChildLost, RequestFailed
-from daemon.messages import AnyMessage, Failed, FrameLanded, decode, encode
+from daemon.messages import AnyMessage, Failed, FrameLanded, MadeSafe, decode, encode
 from daemon.processes import ProcessTable
 
 Reply = TypeVar("Reply")
@@ -40,6 +40,7 @@ class Child:
         self._loop = asyncio.get_running_loop()
         self._answers: deque[asyncio.Future[AnyMessage]] = deque([self._loop.create_future()])
         self._lost: ChildLost | None = None
+        self._safe: asyncio.Future[bool] = self._loop.create_future()
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_main, args=(target, theirs, *arguments), name=f"lamelle {role}")
@@ -51,8 +52,17 @@ class Child:
         self._reader.start()
 
     async def ready(self, kind: type[Reply], deadline_s: float) -> Reply:
-        """Await the child's first message, which must be of this kind; see `answer`."""
-        return await self.answer(self._answers[0], kind, deadline_s)
+        """Await the child's first message, which must be of this kind; see `answer`. A child without it is ended."""
+        try:
+            return await self.answer(self._answers[0], kind, deadline_s)
+        except ChildLost:
+            await self.end()
+            raise
+
+    async def made_safe(self, deadline_s: float) -> bool:
+        """Whether the child says, before the deadline and before its end, that it has made safe."""
+        await asyncio.wait({self._safe}, timeout=deadline_s)
+        return self._safe.done() and self._safe.result()
 
     def tell(self, message: AnyMessage) -> None:
         """Send a message that is not answered.
@@ -82,15 +92,14 @@ class Child:
         Raises
         ------
         ChildLost
-            The process ended, answered out of turn, or did not answer in time and was killed.
+            The process ended, answered out of turn, or did not answer in time; `end` it.
         RequestFailed
             It answered that the request failed.
         """
         try:
             message = await asyncio.wait_for(asyncio.shield(future), deadline_s)
         except TimeoutError as error:
-            await self.end()
-            raise ChildLost(f"the {self.role} process did not answer within {deadline_s:g} s and was ended") from error
+            raise ChildLost(f"the {self.role} process did not answer within {deadline_s:g} s") from error
         if isinstance(message, Failed):
             raise RequestFailed(message.kind, message.message, again=message.again)
         if not isinstance(message, kind):
@@ -101,10 +110,6 @@ class Child:
     def lost(self) -> bool:
         """Whether the process has ended."""
         return self._lost is not None
-
-    def kill(self) -> None:
-        """End the process at once; does not wait."""
-        self._process.kill()
 
     async def end(self, grace_s: float = 0.0) -> None:
         """Wait `grace_s` for the process to end by itself, then kill it; may be called again."""
@@ -130,6 +135,8 @@ class Child:
         if isinstance(message, FrameLanded):
             if self._on_notice is not None:
                 self._on_notice(message)
+        elif isinstance(message, MadeSafe):
+            self._safe.set_result(True)
         elif self._answers and not (future := self._answers.popleft()).done():
             future.set_result(message)
 
@@ -140,6 +147,8 @@ class Child:
                 future.set_exception(self._lost)
                 future.exception()
         self._answers.clear()
+        if not self._safe.done():
+            self._safe.set_result(False)
 
 
 def _main(target: Callable[..., None], connection: Connection, *arguments: Any) -> None:

@@ -96,6 +96,8 @@ class Handover:
 
         `slow` is told why it takes time. Returns the number of records that wait still.
         """
+        if self._sender is None:
+            return 0
         self.wake()
         held, since_s = -1, time.monotonic()
         while (backlog := self._journal.last_seq() - self.status().acknowledged_seq) > 0:

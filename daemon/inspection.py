@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -16,6 +18,7 @@ from daemon.dataset import Dataset
 from daemon.records import Event, FieldSecured, FieldSkipped
 
 _REASONS_SHOWN = 20
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
 def summarise(folder: Path) -> dict[str, Any]:
@@ -122,31 +125,48 @@ def _slides_table(summary: dict[str, Any]) -> Table:
 
 
 def _skipped_table(skipped: list[dict[str, Any]]) -> Table:
-    table = Table(title="skipped fields", title_justify="left")
-    for name in ("slide", "field", "attempts"):
+    """One row for all fields of a slide that were skipped for the same reason."""
+    table = Table(title="skipped fields", title_justify="left", box=SIMPLE_HEAD)
+    for name in ("slide", "fields", "attempts"):
         table.add_column(name, justify="right")
     table.add_column("reason", overflow="fold")
-    for row in skipped[:_REASONS_SHOWN]:
-        table.add_row(str(row["slide"]), str(row["field"]), str(row["attempts"]), escape(row["reason"]))
-    if len(skipped) > _REASONS_SHOWN:
-        table.add_row("", "", "", f"and {len(skipped) - _REASONS_SHOWN} more: see --json")
+    alike: dict[tuple[int, int, str], list[int]] = {}
+    for row in skipped:
+        alike.setdefault((row["slide"], row["attempts"], row["reason"]), []).append(row["field"])
+    for (slide, attempts, reason), fields in list(alike.items())[:_REASONS_SHOWN]:
+        table.add_row(str(slide), _ranges(fields), str(attempts), escape(reason))
+    if len(alike) > _REASONS_SHOWN:
+        table.add_row("", "", "", f"and {len(alike) - _REASONS_SHOWN} more reasons: see --json")
     return table
 
 
+def _ranges(numbers: list[int]) -> str:
+    """Write ascending numbers as people do: `2, 5-9`."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
 def _events_table(events: list[dict[str, Any]]) -> Table:
-    """One row a kind of event: how often, when last, where, and what the last one said was done."""
-    table = Table(title="events", title_justify="left")
-    for name, justify in (("times", "right"), ("last, UTC", "left"), ("level", "left"), ("event", "left")):
-        table.add_column(name, justify="right" if justify == "right" else "left", no_wrap=True)
-    table.add_column("where", overflow="fold")
-    table.add_column("what the last one says", overflow="fold", ratio=1)
-    kinds: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    """One row for all events that say the same but for numbers: how often, when last, where, what the last one says."""
+    table = Table(title="events", title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("times", justify="right")
+    for name in ("last, UTC", "level"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("where", max_width=12)
+    table.add_column("event, and what the last one says", overflow="fold", ratio=1)
+    alike: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for event in events:
-        kinds.setdefault((event["level"], event["name"]), []).append(event)
-    for (level, name), same in kinds.items():
+        alike.setdefault((event["level"], event["name"], _NUMBER.sub("#", event["message"])), []).append(event)
+    for (level, name, _), same in alike.items():
         last = same[-1]
         when = datetime.fromtimestamp(last["utc"], UTC).strftime("%H:%M:%S")
-        table.add_row(str(len(same)), when, escape(level), escape(name), _places(same), escape(last["message"]))
+        told = Text.assemble((name, "bold"), ": ", last["message"])
+        table.add_row(str(len(same)), when, escape(level), _places(same), told)
     return table
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from daemon.child import Child, Reply
@@ -22,6 +23,7 @@ from daemon.messages import (
     MeasureSharpness,
     MicroscopeReady,
     OpenSlide,
+    Prepare,
     Sharpness,
     StackBegins,
     Withdraw,
@@ -31,6 +33,10 @@ from drivers.errors import HardwareLost
 START_S = 120.0
 """A first import of torch from a cold disk takes most of it."""
 CLOSE_S = 5.0
+OPEN_S = 10.0
+"""A microscope child that was started to make safe has loaded the hardware by then, and has done it."""
+SAFE_S = 3.0
+"""What making safe may take in a child that serves: a slow z drive, but no driver call that blocks it."""
 ANALYSIS_S = 120.0
 ANALYSIS_ATTEMPTS = 3
 RESTARTS_IN_A_ROW = 5
@@ -52,6 +58,7 @@ class MicroscopeLink:
         self._tell = tell
         self._mortal = mortal
         self._child: Child | None = None
+        self._serves = False
         self._slide: int | None = None
         self._light = False
         self._exposing = asyncio.Lock()
@@ -59,9 +66,12 @@ class MicroscopeLink:
         self.restarts = 0
 
     async def start(self) -> MicroscopeReady:
-        """Start the child, whose first act is to make the hardware safe."""
-        self._child = self._spawn()
-        return await self._child.ready(MicroscopeReady, START_S)
+        """Start the child, whose first act is to make the hardware safe, and prepare it for exposures."""
+        self._child, self._serves = self._spawn(), False
+        ready = await self._child.ready(MicroscopeReady, START_S)
+        self._serves = True
+        await self._child.answer(self._child.ask(Prepare()), Done, START_S)
+        return ready
 
     async def open_slide(self, slide: int) -> None:
         """Withdraw, and enforce the z window of another mini-slide."""
@@ -86,33 +96,37 @@ class MicroscopeLink:
         await self._command(Withdraw())
 
     def abandon(self) -> None:
-        """Stop waiting for what is being exposed: the child is killed, and `close` starts another to make safe."""
+        """Make safe at once, whatever is being exposed; nothing but `close` may follow."""
         if self._child is not None:
-            self._child.kill()
+            with suppress(ChildLost):
+                self._child.tell(Close())
 
     async def close(self) -> bool:
-        """Make safe and end; a child that does not is killed, and another one started to make safe.
+        """Make safe and end; whether it is safe. May be called again.
 
-        Returns whether it is safe; may be called again.
+        A child that cannot make safe is killed, and another one started which does nothing else.
         """
-        child = self._child
-        if child is None:
+        child, self._child = self._child, None
+        if child is None or await self._end(child, CLOSE_S):
             return True
-        for _attempt in range(2):
-            try:
-                await child.answer(child.ask(Close()), Done, CLOSE_S)
-                await child.end(grace_s=CLOSE_S)
-                self._child = None
-                return True
-            except (ChildLost, RequestFailed):
-                await child.end()
-                child = self._child = self._spawn()
-                try:
-                    await child.ready(MicroscopeReady, CLOSE_S)
-                except (ChildLost, RequestFailed):
-                    break
-        await child.end()
-        return False
+        another = self._spawn()
+        try:
+            await another.ready(MicroscopeReady, OPEN_S)
+        except (ChildLost, RequestFailed):
+            return False
+        finally:
+            with suppress(ChildLost):
+                another.tell(Close())
+            await another.end(grace_s=CLOSE_S)
+        return True
+
+    async def _end(self, child: Child, grace_s: float) -> bool:
+        """Make safe, and end the child; whether it said that all is safe. It may take `grace_s` to let go."""
+        with suppress(ChildLost):
+            child.tell(Close())
+        safe = await child.made_safe(SAFE_S if self._serves else OPEN_S)
+        await child.end(grace_s if safe else 0.0)
+        return safe
 
     async def _switch(self, on: bool) -> None:
         if on != self._light:
@@ -137,7 +151,8 @@ class MicroscopeLink:
 
     async def _replace(self, error: LamelleError) -> None:
         assert self._child is not None
-        await self._child.end()
+        self._tell("warning", "microscope lost", str(error))
+        await self._end(self._child, grace_s=0.0)
         if self._mortal:
             raise NightStopped(
                 f"{error}; a call that hangs in the running Micro-Manager cannot be ended from here: call the operator"
@@ -145,7 +160,6 @@ class MicroscopeLink:
         self._failures += 1
         if self._failures > RESTARTS_IN_A_ROW:
             raise NightStopped(f"{error}, for the {self._failures}th time in a row; check the microscope") from error
-        self._tell("warning", "microscope restarted", str(error))
         self.restarts += 1
         self._light = False
         try:
@@ -154,6 +168,7 @@ class MicroscopeLink:
                 await self._child.answer(self._child.ask(OpenSlide(slide=self._slide)), Done, self._command_s)
         except (ChildLost, RequestFailed) as again:
             raise NightStopped(f"the microscope does not start again: {again}") from again
+        self._tell("info", "microscope restarted", "the hardware was made safe, and the night goes on")
 
 
 @dataclass
@@ -162,11 +177,6 @@ class _Job:
     landed: list[FrameLanded] = field(default_factory=list)
     finish: Finish | None = None
     answer: asyncio.Future[AnyMessage] | None = None
-
-    def analysed(self) -> bool:
-        """Whether the answer is there and has only to be fetched."""
-        future = self.answer
-        return future is not None and future.done() and not future.exception() and isinstance(future.result(), Analysed)
 
 
 class AnalysisLink:
@@ -181,7 +191,6 @@ class AnalysisLink:
         self._child: Child | None = None
         self._jobs: dict[int, _Job] = {}
         self._reviving = asyncio.Lock()
-        self._starting = False
 
     async def start(self) -> AnalysisReady:
         """Start the child and await its detector."""
@@ -221,7 +230,7 @@ class AnalysisLink:
         """
         job = self._jobs[slot]
         for _attempt in range(ANALYSIS_ATTEMPTS):
-            child = await self._present()
+            child = await self._living()
             try:
                 if job.answer is None:
                     raise ChildLost("the analysis process has ended")
@@ -242,7 +251,7 @@ class AnalysisLink:
         """Sharpness of the first planes of a slot's first channel."""
         request = MeasureSharpness(slot=slot, planes=planes)
         for _attempt in range(ANALYSIS_ATTEMPTS):
-            child = await self._present()
+            child = await self._living()
             try:
                 return (await child.answer(child.ask(request), Sharpness, ANALYSIS_S)).values
             except ChildLost as error:
@@ -252,11 +261,12 @@ class AnalysisLink:
     async def close(self) -> None:
         """End the child."""
         if self._child is not None:
-            self._pass_on(Close())
+            with suppress(ChildLost):
+                self._child.tell(Close())
             await self._child.end(grace_s=CLOSE_S)
 
-    async def _present(self) -> Child:
-        """Give the child, once a revival that is under way has ended."""
+    async def _living(self) -> Child:
+        """Wait while a new child starts."""
         async with self._reviving:
             assert self._child is not None
             return self._child
@@ -264,41 +274,32 @@ class AnalysisLink:
     def _ask(self, job: _Job) -> None:
         assert self._child is not None
         assert job.finish is not None
-        if self._starting:
-            return
-        try:
-            job.answer = self._child.ask(job.finish)
-        except ChildLost:
-            job.answer = None
+        job.answer = None
+        # While a new child starts nothing is passed on: as soon as it is ready it is told everything, once.
+        if not self._reviving.locked():
+            with suppress(ChildLost):
+                job.answer = self._child.ask(job.finish)
 
     def _pass_on(self, message: AnyMessage) -> None:
         assert self._child is not None
-        if self._starting:
-            return
-        try:
-            self._child.tell(message)
-        except ChildLost:
-            # Whoever awaits an answer revives the child, and then it is told everything again.
-            return
+        if not self._reviving.locked():
+            # Whoever awaits an answer of a lost child revives it.
+            with suppress(ChildLost):
+                self._child.tell(message)
 
     async def _revive(self, dead: Child, error: ChildLost) -> None:
         async with self._reviving:
             if self._child is not dead:
                 return
-            # What is passed on meanwhile would reach the new child twice, and a field analysed twice be written twice.
-            self._starting = True
             await dead.end()
             self._tell("warning", "analysis restarted", f"{error}; its stacks are analysed again from the ring")
             try:
                 await self.start()
             except (ChildLost, RequestFailed) as again:
                 raise NightStopped(f"the analysis does not start again: {again}") from again
-            finally:
-                self._starting = False
-            for job in self._jobs.values():
-                self._pass_on(StackBegins(slot=job.slot))
-                for frame in job.landed:
-                    self._pass_on(frame)
-                if job.finish is not None and not job.analysed():
-                    job.answer = None
-                    self._ask(job)
+        for job in self._jobs.values():
+            self._pass_on(StackBegins(slot=job.slot))
+            for frame in job.landed:
+                self._pass_on(frame)
+            if job.finish is not None:
+                self._ask(job)

@@ -16,6 +16,10 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 # To the microscope ---------------------------------------------------------------------------------------------------
 
 
+class Prepare(Message, frozen=True, kw_only=True):
+    """Do what takes time before the first exposure; the hardware is safe meanwhile."""
+
+
 class OpenSlide(Message, frozen=True, kw_only=True):
     """Enforce the z window of this mini-slide from now on."""
 
@@ -42,7 +46,7 @@ class Withdraw(Message, frozen=True, kw_only=True):
 
 
 class Close(Message, frozen=True, kw_only=True):
-    """Make safe, let go, and end."""
+    """Make safe at once, whatever is going on; then let go, and end. Not answered, but see `MadeSafe`."""
 
 
 # From the microscope -------------------------------------------------------------------------------------------------
@@ -62,6 +66,10 @@ class FrameLanded(Message, frozen=True, kw_only=True):
     slot: int
     c: int
     z: int
+
+
+class MadeSafe(Message, frozen=True, kw_only=True):
+    """Told, unasked, after `Close`: shutter closed, lamp off, objective withdrawn."""
 
 
 class Exposed(Message, frozen=True, kw_only=True):
@@ -125,6 +133,7 @@ class Analysed(Message, frozen=True, kw_only=True):
 
     slot: int
     focus: FocusResult
+    backgrounds_dn: tuple[float, ...]
     objects: tuple[ObjectRow, ...]
     files: tuple[FileEntry, ...]
     seconds: dict[str, float]
@@ -147,13 +156,15 @@ class RecorderReady(Message, frozen=True, kw_only=True):
 
 
 AnyMessage = (
-    OpenSlide
+    Prepare
+    | OpenSlide
     | Expose
     | Light
     | Withdraw
     | Close
     | MicroscopeReady
     | FrameLanded
+    | MadeSafe
     | Exposed
     | Done
     | Failed

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from daemon import crashpoints
 from daemon.config import Night as Config
 from daemon.config import Retention
+from daemon.dimming import Dimming
 from daemon.errors import NightStopped, RequestFailed
 from daemon.focus import FocusFollower, Known
 from daemon.journal import Journal
@@ -46,6 +47,7 @@ class _Slide:
     results: dict[int, FocusResult] = field(default_factory=dict)
     settled: dict[int, asyncio.Event] = field(default_factory=dict)
     fresh: bool = True
+    dimming: Dimming = field(default_factory=Dimming)
     skipped_in_a_row: int = 0
     given_up: str | None = None
 
@@ -151,6 +153,7 @@ class Night:
                 slide.searches[record.field] = record.search
             if isinstance(record, FieldSecured):
                 slide.results[record.field] = record.focus
+                slide.dimming.add(record.backgrounds_dn)
             slide.settled[record.field] = _already()
         return slide
 
@@ -177,7 +180,7 @@ class Night:
             exposed = await self._expose(taken)
         except RequestFailed as fault:
             self._free_slot(taken.slot)
-            self._count_skip(slide)
+            self._count_skip(slide, planned)
             behind.create_task(self._skip(slide, taken, f"{fault.kind}: {fault}"))
             return
         slide.skipped_in_a_row = 0
@@ -200,8 +203,9 @@ class Night:
         unsure = follower.needs_search(planned, known)
         if unsure or slide.fresh:
             found = await self._search.near(z_um, slide.settings, planned, slot)
-            # A search is coarser than what the stacks said: after a mere withdrawal it only overrules a clear error.
-            if found is not None and (unsure or abs((found.z_um or z_um) - z_um) > follower.half_stack_um / 2):
+            # A search is coarser than what the stacks said: after a mere withdrawal it only overrules them where its
+            # focus would lie outside the stack.
+            if found is not None and (unsure or abs((found.z_um or z_um) - z_um) > follower.half_stack_um):
                 slide.searches[planned.field] = found
                 z_um = follower.z_for(planned, slide.known(planned.field - LAG), start_z)
         slide.fresh = False
@@ -263,6 +267,7 @@ class Night:
             seconds={**exposed.seconds, **analysed.seconds},
             focus=analysed.focus,
             search=slide.searches.get(planned.field),
+            backgrounds_dn=analysed.backgrounds_dn,
             objects=analysed.objects,
             files=analysed.files,
         )
@@ -273,6 +278,8 @@ class Night:
         self._free_slot(taken.slot)
         taken.settled.set()
         self._reporter.overview(record, analysed.overview)
+        if (dim := slide.dimming.add(record.backgrounds_dn)) is not None:
+            self._reporter.tell("warning", *dim, planned)
 
     async def _analyse(self, taken: _Field) -> Analysed:
         while True:
@@ -320,13 +327,14 @@ class Night:
                 "warning", "slide left", f"{count} blank fields in a row on mini-slide {planned.slide}", planned
             )
 
-    def _count_skip(self, slide: _Slide) -> None:
+    def _count_skip(self, slide: _Slide, planned: PlannedField) -> None:
         slide.skipped_in_a_row += 1
         retry = self._config.retry
         if slide.given_up is None and slide.skipped_in_a_row >= retry.skipped_fields_leave_slide:
             slide.given_up = f"slide left: {slide.skipped_in_a_row} fields in a row failed"
             self._left_slides += 1
-            self._reporter.tell("error", "slide left", f"mini-slide {slide.settings.position}: {slide.given_up}")
+            message = f"{slide.skipped_in_a_row} fields in a row failed on mini-slide {planned.slide}"
+            self._reporter.tell("error", "slide left", message, planned)
             if self._left_slides >= retry.skipped_slides_stop_night:
                 raise NightStopped(f"{self._left_slides} mini-slides were left after faults; check the microscope")
 

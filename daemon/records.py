@@ -65,7 +65,8 @@ class NightStarted(Record, frozen=True, kw_only=True, tag="night_started"):
 class FieldSecured(Record, frozen=True, kw_only=True, tag="field"):
     """One field, complete: its files are in the spool and on their way.
 
-    `search` is what a focus search made before the field found, None where there was none.
+    `search` is what a focus search made before the field found, None where there was none; `backgrounds_dn` the median
+    intensity of each polarization, along C.
     """
 
     slide: int
@@ -83,6 +84,7 @@ class FieldSecured(Record, frozen=True, kw_only=True, tag="field"):
     seconds: dict[str, float]
     focus: FocusResult
     search: FocusResult | None = None
+    backgrounds_dn: tuple[float, ...] = ()
     objects: tuple[ObjectRow, ...]
     files: tuple[FileEntry, ...]
 

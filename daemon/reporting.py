@@ -109,7 +109,8 @@ class Reporter:
         self._recorded(event)
 
     def note(self, message: str) -> None:
-        """Tell the person at the screen alone."""
+        """Tell the person at the screen, and the log."""
+        _log.info("%s", message)
         self._display.tell(message)
 
     def state(self, state: str, reason: str = "") -> None:

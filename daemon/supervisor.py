@@ -28,6 +28,7 @@ from daemon.progress import ProgressDisplay
 from daemon.reporting import Reporter
 from daemon.ring import Ring
 from daemon.spool import Spool
+from drivers.errors import HardwareLost
 
 DRAIN_S = 60.0
 """How long delivery may stand still at the end of a night that is complete here."""
@@ -78,26 +79,32 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         self._microscope = self._make_microscope()
         self._analysis = AnalysisLink(self._spawn_analysis, self._reporter.tell)
-        recorder = self._config.recorder
-        tell = self._reporter.tell
+        recorder, tell = self._config.recorder, self._reporter.tell
         self._handover = Handover(recorder, self._run, self._journal, self._spool, self._table, tell)
         self._reporter.delivery = self._handover
-        heart = asyncio.create_task(self._reporter.beat(self._table.write))
-        delivery = None
+        self._background = [asyncio.create_task(self._reporter.beat(self._table.write))]
+        try:
+            return await self._deliver_the_rest(await self._until_safe())
+        finally:
+            for task in self._background:
+                task.cancel()
+            await self._stop()
+
+    async def _until_safe(self) -> Exit:
+        """Run the night; whatever ends it, the hardware is made safe before anything else is waited for."""
         try:
             await self._start_children()
-            delivery = asyncio.create_task(self._handover.keep())
-            ended = await self._scan()
-            await self._make_safe()
-            return await self._deliver_the_rest(ended)
+            self._background.append(asyncio.create_task(self._handover.keep()))
+            return await self._scan()
         except (ChildLost, RequestFailed, NightStopped, JournalDamaged) as error:
             self._reporter.tell("error", "night stopped", str(error))
             return Exit.FAULT
         finally:
-            for task in (heart, delivery):
-                if task is not None:
-                    task.cancel()
-            await self._stop()
+            if await self._microscope.close():
+                _log.info("microscope safe")
+            else:
+                told = "the microscope could not be made safe: check shutter, lamp and objective"
+                self._reporter.tell("error", "not safe", told)
 
     async def _scan(self) -> Exit:
         reporter = self._reporter
@@ -142,6 +149,8 @@ class Supervisor:
         try:
             await asyncio.gather(self._microscope.start(), self._analysis.start())
         except RequestFailed as error:
+            if error.kind == HardwareLost.__name__:
+                raise
             raise Refused(str(error)) from error
 
     def _make_microscope(self) -> MicroscopeLink:
@@ -174,20 +183,11 @@ class Supervisor:
             reporter.tell("error", "not delivered", reason)
             reporter.state("not delivered", reason)
             return Exit.FAULT
-        reporter.state("interrupted" if interrupted else "complete")
+        reporter.state({Exit.INTERRUPTED: "interrupted", Exit.FAULT: "stopped"}.get(ended, "complete"))
         return ended
 
-    async def _make_safe(self) -> None:
-        if await self._microscope.close():
-            _log.info("microscope safe")
-        else:
-            self._reporter.tell(
-                "error", "not safe", "the microscope could not be made safe: check shutter, lamp and objective"
-            )
-
     async def _stop(self) -> None:
-        """Make safe first; then let go of everything else."""
-        await self._make_safe()
+        """Let go of everything but the microscope, which is closed."""
         await self._analysis.close()
         await self._handover.close()
         self._reporter.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from functools import cache, cached_property
 from typing import Any, cast
 
 import cv2
@@ -45,6 +46,7 @@ def open_emulated(instrument: Instrument, slides: Sequence[MiniSlide], clock: Cl
             cast(Core, emulated),
             release=release_headless_core,
             staging=emulated.stage,
+            preparing=emulated.prepare,
             clock=clock,
         )
     except BaseException:
@@ -56,6 +58,7 @@ class EmulatedCore:
     """A core of demo devices with the pace, the pixels and the faults of a microscope; all else is the real core's.
 
     Moves are the demo devices' own, which are instant, and keep their device busy for as long as the settings say.
+    Lost oil comes back when the objective is withdrawn, so also when a new process makes safe.
     Rendering happens while the exposure lasts; where it lasts longer, the following waits are shortened by as much,
     so that a night takes its configured time.
     """
@@ -65,18 +68,15 @@ class EmulatedCore:
         height, width = instrument.frame_px
         self._core = core
         self._instrument = instrument
+        self._emulation = emulation
+        self._slides = slides
         self._clock = clock
         self._timing = emulation.timing
         self._instant = not any(emulation.timing.model_dump().values())
         self._prepare_devices()
-        self._slide = VirtualSlide(emulation, slides, instrument.frame_px, instrument.pixel_um)
-        self._slide.prepare()
-        blank = emulation.model_copy(update={"profile": "blank"})
-        self._blank = VirtualSlide(blank, slides, instrument.frame_px, instrument.pixel_um)
         self._mechanics = Mechanics(emulation, core.get_position(instrument.devices.focus))
         self._faults = Faults(emulation.faults, emulation.seed)
         self._frame: NDArray[np.uint16] = np.zeros((height, width), np.uint16)
-        self._bubble = _bubble(height, width)
         self._view: View | None = None
         self._staged: tuple[Exposure, str, int] | None = None
         self._exposure_ms = 10.0
@@ -88,10 +88,23 @@ class EmulatedCore:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._core, name)
 
+    def prepare(self) -> None:
+        """Make the virtual slide now (a second or two), rather than during the first exposure."""
+        self._slide.prepare()
+
+    @cached_property
+    def _slide(self) -> VirtualSlide:
+        return VirtualSlide(self._emulation, self._slides, self._instrument.frame_px, self._instrument.pixel_um)
+
+    @cached_property
+    def _blank(self) -> VirtualSlide:
+        blank = self._emulation.model_copy(update={"profile": "blank"})
+        return VirtualSlide(blank, self._slides, self._instrument.frame_px, self._instrument.pixel_um)
+
     def stage(self, exposure: Exposure, state: str, plane: int) -> None:
         """Take in which plane is commanded next."""
         self._staged = (exposure, state, plane)
-        self._faults.stage(exposure, plane)
+        self._faults.stage(exposure, state, plane)
 
     def device_busy(self, label: str) -> bool:
         """Whether a device still moves."""
@@ -178,7 +191,7 @@ class EmulatedCore:
             cv2.GaussianBlur(self._frame, (0, 0), OIL_LOST_BLUR_PX, dst=self._frame)
             np.multiply(self._frame, OIL_LOST_LIGHT, out=self._frame, casting="unsafe")
         if self._faults.meets("bubble"):
-            np.multiply(self._frame, self._bubble, out=self._frame, casting="unsafe")
+            np.multiply(self._frame, _bubble(*self._frame.shape), out=self._frame, casting="unsafe")
 
     def _polarization(self) -> str:
         """Tell the state that the polarizer truly has."""
@@ -216,6 +229,7 @@ class EmulatedCore:
             ) from error
 
 
+@cache
 def _bubble(height: int, width: int) -> NDArray[np.float32]:
     """Share of light that a large air bubble lets through: a wide black rim around a clear middle."""
     y, x = np.mgrid[:height, :width].astype(np.float32)

@@ -23,13 +23,18 @@ class Faults:
         self._seed = seed
         self._exposure: Exposure | None = None
         self._plane = 0
+        self._begun: set[str] = set()
         self._struck: set[Kind] = set()
 
-    def stage(self, exposure: Exposure, plane: int) -> None:
-        """Take in which plane comes next."""
-        if exposure != self._exposure:
+    def stage(self, exposure: Exposure, state: str, plane: int) -> None:
+        """Take in which plane of which polarization comes next."""
+        # A focus search exposes several times under the same name: going back in a polarization is another exposure.
+        again = plane == 0 and self._plane > 0 and state in self._begun
+        if exposure != self._exposure or again:
             self._exposure = exposure
+            self._begun.clear()
             self._struck.clear()
+        self._begun.add(state)
         self._plane = plane
 
     def meets(self, kind: Kind) -> bool:

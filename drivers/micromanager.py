@@ -36,6 +36,7 @@ class MicroManager:
     release : lets go of the core when the microscope is closed.
     sequence : makes the core's kind of a stage sequence.
     staging : told before each plane; the emulated microscope listens.
+    preparing : called by `prepare`; the emulated microscope makes its virtual slide.
 
     Raises
     ------
@@ -51,6 +52,7 @@ class MicroManager:
         release: Callable[[], None],
         sequence: Sequencer = list_sequence,
         staging: Staging = lambda _exposure, _state, _plane: None,
+        preparing: Callable[[], None] = lambda: None,
         clock: Clock | None = None,
     ) -> None:
         self._instrument = instrument
@@ -62,6 +64,7 @@ class MicroManager:
         self._release = release
         self._sequence = sequence
         self._staging = staging
+        self._preparing = preparing
         self._clock = clock or Clock()
         self._commanding = threading.Lock()
         self._halted = threading.Event()
@@ -70,12 +73,24 @@ class MicroManager:
         self._preset_devices = {state: self._verify_preset(state) for state in instrument.polarizations}
         self._frames = FrameCheck(self._identity.bit_depth)
         self._longest_sequence = self._verify_focus()
-        self._prepare()
+        self._verify_light()
 
     @property
     def identity(self) -> Identity:
         """What the instrument says of itself."""
         return self._identity
+
+    def prepare(self) -> None:
+        """Try every preset: one with a label that its device lacks loads, and fails only when it is set."""
+        self._halted.clear()
+        for state, preset in self._instrument.polarizations.items():
+            try:
+                self.polarize(state)
+            except DriverError as error:
+                raise Refused(
+                    f"instrument.polarizations.{state} is {preset.group}/{preset.preset}, which cannot be set: {error}"
+                ) from error
+        self._preparing()
 
     def open_slide(self, slide: int) -> None:
         """Enforce the z window of a mini-slide, withdrawing first when it changes; ends the halt of `make_safe`."""
@@ -163,8 +178,8 @@ class MicroManager:
         """Move the objective to its withdrawn height."""
         self._go_to(self._motion.withdrawn_z_um)
 
-    def make_safe(self) -> None:
-        """Stop sequences, close the shutter, switch the lamp off, withdraw the objective.
+    def make_safe(self) -> bool:
+        """Stop sequences, close the shutter, switch the lamp off, withdraw the objective; whether all of it was done.
 
         Halts what another thread is commanding: it gets a `FieldFault`, and so does every command that moves or
         lights until `open_slide` is called again.
@@ -172,7 +187,7 @@ class MicroManager:
         self._halted.set()
         held = self._commanding.acquire(timeout=COMMAND_S)
         try:
-            self._attempt(self._stop_camera, self._stop_stage, *self._light_steps(False), self._withdraw_unasked)
+            return self._attempt(self._stop_camera, self._stop_stage, *self._light_steps(False), self._withdraw_unasked)
         finally:
             if held:
                 self._commanding.release()
@@ -363,13 +378,16 @@ class MicroManager:
 
     # Safety ----------------------------------------------------------------------------------------------------------
 
-    def _attempt(self, *steps: Callable[[], None]) -> None:
-        """Take every step, whatever becomes of those before it."""
+    def _attempt(self, *steps: Callable[[], None]) -> bool:
+        """Take every step, whatever becomes of those before it; whether all succeeded."""
+        failed = 0
         for step in steps:
             try:
                 step()
             except Exception:
+                failed += 1
                 log.exception("making safe: a step failed, going on to the next")
+        return not failed
 
     def _stop_camera(self) -> None:
         if self._core.is_sequence_running():
@@ -438,19 +456,11 @@ class MicroManager:
                 return 0
             return int(self._core.get_stage_sequence_max_length(label))
 
-    def _prepare(self) -> None:
-        """Light off, and every preset tried: one with a label the device lacks loads, and fails only when it is set."""
+    def _verify_light(self) -> None:
+        """Refuse lamp presets that do not exist; from now on only commands open the shutter."""
         for key in ("light_on", "light_off"):
             preset = getattr(self._instrument, key)
             if preset is not None and not self._core.is_config_defined(*preset):
                 raise Refused(f"instrument.{key} is {'/'.join(preset)}, which the hardware file does not define")
         with telling("shutter"):
             self._core.set_auto_shutter(False)
-        self.light(False)
-        for state, preset in self._instrument.polarizations.items():
-            try:
-                self.polarize(state)
-            except DriverError as error:
-                raise Refused(
-                    f"instrument.polarizations.{state} is {preset.group}/{preset.preset}, which cannot be set: {error}"
-                ) from error

@@ -87,6 +87,17 @@ class Microscope(Protocol):
     def identity(self) -> Identity:
         """What the instrument says of itself."""
 
+    def prepare(self) -> None:
+        """Do what takes time and must be done once before the first exposure; ends the halt of `make_safe`.
+
+        Not done on opening, so that hardware which another process left as it was is made safe without delay.
+
+        Raises
+        ------
+        Refused
+            A polarization preset cannot be set.
+        """
+
     def open_slide(self, slide: int) -> None:
         """Make the z window of a slide the one that is enforced; withdraws the objective first when it changes.
 
@@ -132,8 +143,8 @@ class Microscope(Protocol):
     def withdraw(self) -> None:
         """Move the objective to its withdrawn height, and only then allow moves between slides."""
 
-    def make_safe(self) -> None:
-        """Stop sequences, close the shutter, switch the lamp off, withdraw the objective.
+    def make_safe(self) -> bool:
+        """Stop sequences, close the shutter, switch the lamp off, withdraw the objective; whether all of it was done.
 
         Never raises: it goes on to the next device and tells in the log what failed. Whatever another thread is
         commanding ends in a `FieldFault`, and so does every command that moves or lights until `open_slide`.

@@ -20,7 +20,7 @@ from drivers.settings import Instrument, MiniSlide
 
 
 def open_microscope(instrument: Instrument, slides: Sequence[MiniSlide]) -> Microscope:
-    """Open the hardware behind `instrument.backend` and verify that the settings fit it.
+    """Open the hardware behind `instrument.backend` and verify that the settings fit it; then `prepare` it.
 
     One microscope a process: the Python core of Micro-Manager is a singleton.
 

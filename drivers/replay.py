@@ -55,6 +55,9 @@ class ReplayMicroscope:
         """What the recording says of itself."""
         return self._identity
 
+    def prepare(self) -> None:
+        """Do nothing: the recording was read on opening."""
+
     def open_slide(self, slide: int) -> None:
         """Enforce the z window of a mini-slide."""
         self._limits.known(slide)
@@ -106,9 +109,10 @@ class ReplayMicroscope:
         """Take note of the withdrawn height."""
         self._position = Position(self._position.x_um, self._position.y_um, self._withdrawn_z_um)
 
-    def make_safe(self) -> None:
+    def make_safe(self) -> bool:
         """Withdraw; there is nothing else to make safe."""
         self.withdraw()
+        return True
 
     def close(self) -> None:
         """Let go of the recording."""

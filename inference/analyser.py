@@ -136,7 +136,7 @@ class Analyser:
                 for k in range(len(found))
             )
             overview = _overview(fused)
-        return StackAnalysis(objects, stack_focus, overview, watch.seconds)
+        return StackAnalysis(objects, stack_focus, planes.backgrounds_dn(), overview, watch.seconds)
 
     def _object(
         self,

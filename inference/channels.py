@@ -85,6 +85,10 @@ class Planes:
         weights = (1 / (len(noise) * noise)).astype(np.float32)
         return np.asarray(np.tensordot(weights, self._energies, axes=1))
 
+    def backgrounds_dn(self) -> tuple[float, ...]:
+        """Median intensity of each polarization over all its planes, in DN, from every 8th pixel."""
+        return tuple(float(np.median(root[:, ::8, ::8])) ** 2 for root in self.roots)
+
 
 def sharpest_plane(sharpness: Floats) -> Floats:
     """Index of the sharpest plane at every place, fractional, shape (h/2, w/2).

@@ -57,9 +57,13 @@ class StackFocus:
 
 @dataclass(frozen=True)
 class StackAnalysis:
-    """All that inference says of one stack. `overview` is uint8 YXC (RGB), a fused view for people."""
+    """All that inference says of one stack.
+
+    `backgrounds_dn` is the median intensity of each polarization, `overview` uint8 YXC (RGB), a fused view for people.
+    """
 
     objects: tuple[FoundObject, ...]
     focus: StackFocus
+    backgrounds_dn: tuple[float, ...]
     overview: NDArray[np.uint8]
     seconds: dict[str, float]

@@ -73,7 +73,8 @@ def expose(scope: Microscope, sweep: Sweep = SWEEP, field: int = 1, attempt: int
 
 
 def ready(scope: Microscope) -> Microscope:
-    """Open the first mini-slide, go to its centre, light on."""
+    """Prepare, open the first mini-slide, go to its centre, light on."""
+    scope.prepare()
     scope.open_slide(1)
     scope.move(*CENTRE)
     scope.light(True)

@@ -141,10 +141,17 @@ def test_chance_strikes_as_often_as_it_is_told(opened: Any) -> None:
     faults = Faults([ChanceFault(kind="dark_frame", probability=0.2)], seed=3)
     struck = []
     for field in range(1000):
-        faults.stage(Exposure(1, field), 1)
+        faults.stage(Exposure(1, field), "crossed", 1)
         struck.append(faults.strikes("dark_frame"))
         assert not faults.strikes("dark_frame")
     assert 150 < sum(struck) < 250
+
+
+def test_a_fault_strikes_every_exposure_of_a_field_once(opened: Any) -> None:
+    scope = opened(emulated(**fault("dropped_frame")))
+    for sweep in (Sweep(-2.0, 1.0, 4, ("crossed",), (0,)), Sweep(-2.0, 1.0, 4, ("crossed",), (0,)), SWEEP):
+        with pytest.raises(FrameFault, match="plane 1 of crossed"):
+            expose(scope, sweep)
 
 
 def test_a_stack_takes_its_configured_time(opened: Any) -> None:

@@ -273,7 +273,7 @@ def test_make_safe_goes_on_when_a_device_fails(watched: Any, caplog: pytest.LogC
         raise RuntimeError("no answer")
 
     core.set_shutter_open = fail
-    scope.make_safe()
+    assert not scope.make_safe()
     assert core.core.get_position("Z") == pytest.approx(-280)
     assert "no answer" in caplog.text
 
@@ -299,15 +299,20 @@ def test_settings_that_do_not_fit_the_hardware_are_refused(changes: Any, told: s
         open_microscope(triggered(**changes), slides())
 
 
-def test_a_preset_whose_label_the_device_lacks_is_refused_on_opening(tmp_path: Path) -> None:
+def test_a_preset_whose_label_the_device_lacks_is_refused_once_the_hardware_is_safe(tmp_path: Path) -> None:
     from drivers.open import open_microscope
 
     hardware = tmp_path / "wrong.cfg"
     text = HARDWARE.read_text()
     hardware.write_text(text.replace("Crossed,Polarizer,Label,Crossed", "Crossed,Polarizer,Label,Krossed"))
     settings = {"backend": "micromanager", "adapters": device_adapter_path(), "hardware": hardware}
-    with pytest.raises(Refused, match=r"instrument\.polarizations\.crossed .*cannot be set"):
-        open_microscope(instrument(frame_px=(512, 512), **settings), slides())
+    scope = open_microscope(instrument(frame_px=(512, 512), **settings), slides())
+    try:
+        assert scope.make_safe()
+        with pytest.raises(Refused, match=r"instrument\.polarizations\.crossed .*cannot be set"):
+            scope.prepare()
+    finally:
+        scope.close()
 
 
 def test_a_hardware_file_that_does_not_load_is_refused_with_its_line(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whole emulated nights: undisturbed, killed at named points and resumed, with faults, refused."""
+"""Whole emulated nights: undisturbed, killed at named points and resumed, refused."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from daemon.dataset import Dataset
 from daemon.inspection import summarise
 from daemon.journal import Journal
 from daemon.supervisor import Exit
@@ -51,26 +50,6 @@ def test_a_killed_night_resumes_to_the_same_pixels(
     assert (summary["gaps"], summary["duplicates"], summary["fields"]["skipped"]) == (0, 0, 0)
     assert digest(run) == undisturbed[1]
     assert not living(run)
-
-
-def test_faults_are_retried_told_and_skipped(tmp_path: Path) -> None:
-    faults = [
-        {"kind": "dropped_frame", "slide": 1, "fields": [2]},
-        {"kind": "dark_frame", "slide": 1, "fields": [3], "attempts": None},
-    ]
-    config = write_configuration(tmp_path, slides=1, fields=4, emulation={"faults": faults})
-    run = tmp_path / "run"
-    done = lamelle("scan", config, "--run", run)
-    assert done.returncode == Exit.SKIPPED, done.stderr
-    summary = summarise(run)
-    assert summary["fields"] == {"planned": 4, "recorded": 3, "skipped": 1}
-    assert [(one["slide"], one["field"]) for one in summary["skipped"]] == [(1, 3)]
-    told = [(event["field"], event["name"], event["level"]) for event in summary["events"]]
-    assert (2, "FrameFault", "warning") in told
-    assert (3, "FrameFault", "error") in told
-    with Dataset.open(run) as dataset:
-        attempts = {field.field: field.attempts for field in dataset.fields()}
-    assert attempts == {1: 1, 2: 2, 3: 3, 4: 1}
 
 
 def test_a_run_folder_belongs_to_one_night(undisturbed: tuple[Path, Digest], tmp_path: Path) -> None:

@@ -1,0 +1,152 @@
+"""The supervisor's ends of its children: what a new analysis is told, and a microscope that does not obey."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from daemon.child import Child
+from daemon.links import AnalysisLink, MicroscopeLink
+from daemon.messages import (
+    Analysed,
+    AnalysisReady,
+    Close,
+    Done,
+    Finish,
+    FrameLanded,
+    MadeSafe,
+    MicroscopeReady,
+    Prepare,
+    StackBegins,
+    decode,
+    encode,
+)
+from daemon.plan import PlannedField
+from daemon.processes import ProcessTable
+from daemon.records import FocusResult
+
+DEADLINE_S = 30.0
+FIELD = PlannedField(slide=1, field=1, sample="a", x_um=0.0, y_um=0.0, tile_um=(0.0, 0.0, 1.0, 1.0))
+
+
+def analysis(connection: Connection, mark: Path) -> None:
+    """As strict as the real one about the order of what it is told; dies of the first stack that is finished."""
+    connection.send_bytes(encode(AnalysisReady(weights_sha256="", versions={})))
+    slot, landed = -1, 0
+    while not isinstance(request := decode(connection.recv_bytes()), Close):
+        match request:
+            case StackBegins():
+                slot, landed = request.slot, 0
+            case FrameLanded():
+                assert request.slot == slot, f"a plane of slot {request.slot} was announced before its stack"
+                landed += 1
+            case Finish():
+                assert request.slot == slot
+                if not mark.exists():
+                    mark.touch()
+                    os._exit(1)
+                connection.send_bytes(encode(analysed(slot, landed)))
+                slot = -1
+
+
+def analysed(slot: int, landed: int) -> Analysed:
+    nothing = FocusResult(z_um=None, at_edge=False, contrast=1.0)
+    seconds = {"planes": float(landed)}
+    return Analysed(slot=slot, focus=nothing, backgrounds_dn=(), objects=(), files=(), seconds=seconds, overview=b"")
+
+
+def finish(slot: int) -> Finish:
+    return Finish(slot=slot, planned=FIELD, first_z_um=0.0, exposed_utc=0.0, keep_raw=False)
+
+
+def test_what_lands_while_a_new_analysis_starts_is_told_once_and_in_order(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    async def night() -> list[float]:
+        table = ProcessTable(tmp_path)
+        reviving = asyncio.Event()
+
+        def tell(_level: str, name: str, _message: str) -> None:
+            told.append(name)
+            reviving.set()
+
+        link = AnalysisLink(lambda: Child("analysis", table, analysis, tmp_path / "mark"), tell)
+        await link.start()
+        link.begin(0)
+        for z in range(2):
+            link.landed(FrameLanded(slot=0, c=0, z=z))
+        link.complete(finish(0))
+        link.begin(1)
+        link.landed(FrameLanded(slot=1, c=0, z=0))
+        first = asyncio.create_task(link.result(0))
+        await reviving.wait()
+        link.landed(FrameLanded(slot=1, c=0, z=1))
+        link.landed(FrameLanded(slot=1, c=0, z=2))
+        link.complete(finish(1))
+        results = await asyncio.gather(first, link.result(1))
+        await link.close()
+        return [result.seconds["planes"] for result in results]
+
+    assert asyncio.run(asyncio.wait_for(night(), DEADLINE_S)) == [2, 3]
+    assert told == ["analysis restarted"]
+
+
+def stubborn(connection: Connection) -> None:
+    """A process in which nothing moves any more."""
+    connection.send_bytes(encode(MicroscopeReady(backend="", camera="", versions={})))
+    connection.recv_bytes()
+    connection.send_bytes(encode(Done()))
+    time.sleep(DEADLINE_S)
+
+
+def obedient(connection: Connection) -> None:
+    connection.send_bytes(encode(MicroscopeReady(backend="", camera="", versions={})))
+    while not isinstance(request := decode(connection.recv_bytes()), Close):
+        assert isinstance(request, Prepare)
+        connection.send_bytes(encode(Done()))
+    connection.send_bytes(encode(MadeSafe()))
+
+
+def dead(connection: Connection) -> None:
+    connection.close()
+
+
+def closing(tmp_path: Path, targets: list[Callable[[Connection], None]]) -> tuple[bool, float, int]:
+    """Close a microscope whose processes are these, one after another: whether it is safe, seconds, processes left."""
+
+    async def night() -> tuple[bool, float]:
+        spawn = partial(Child, "microscope", ProcessTable(tmp_path))
+        link = MicroscopeLink(lambda: spawn(targets.pop(0)), 1.0, 1.0, lambda *_: None, mortal=False)
+        await link.start()
+        begun = time.monotonic()
+        safe = await link.close()
+        took = time.monotonic() - begun
+        assert await link.close()
+        return safe, took
+
+    safe, took = asyncio.run(asyncio.wait_for(night(), DEADLINE_S))
+    return safe, took, len(targets)
+
+
+def test_a_microscope_that_obeys_is_closed_without_another(tmp_path: Path) -> None:
+    safe, took, left = closing(tmp_path, [obedient, obedient])
+    assert safe
+    assert left == 1
+    assert took < 2
+
+
+def test_a_microscope_that_does_not_obey_is_replaced_to_make_safe(tmp_path: Path) -> None:
+    safe, _, left = closing(tmp_path, [stubborn, obedient])
+    assert safe
+    assert left == 0
+
+
+def test_what_cannot_be_made_safe_is_told(tmp_path: Path) -> None:
+    safe, _, left = closing(tmp_path, [stubborn, dead])
+    assert not safe
+    assert left == 0
