@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from drivers.core import Core, Sequencer, list_sequence, preset_devices, telling, versions
+from drivers.core import Core, Sequencer, list_sequence, telling
 from drivers.errors import DeviceTimeout, DriverError, FieldFault, FrameFault, PresetNotReached, Refused, StageStuck
 from drivers.frames import FrameCheck
 from drivers.limits import Limits
 from drivers.microscope import Exposure, Frame, Identity, Position, Stack, Sweep
 from drivers.settings import Instrument, MiniSlide
+from drivers.verification import identify, longest_sequence, verify_light, verify_preset
 from drivers.waiting import Clock
 
 log = logging.getLogger(__name__)
@@ -69,11 +70,11 @@ class MicroManager:
         self._commanding = threading.Lock()
         self._halted = threading.Event()
         self._closed = False
-        self._identity = self._identify()
-        self._preset_devices = {state: self._verify_preset(state) for state in instrument.polarizations}
+        self._identity = identify(core, instrument)
+        self._preset_devices = {state: verify_preset(core, instrument, state) for state in instrument.polarizations}
         self._frames = FrameCheck(self._identity.bit_depth)
-        self._longest_sequence = self._verify_focus()
-        self._verify_light()
+        self._longest_sequence = longest_sequence(core, instrument)
+        verify_light(core, instrument)
 
     @property
     def identity(self) -> Identity:
@@ -409,58 +410,3 @@ class MicroManager:
         z_um = self._motion.withdrawn_z_um
         self._core.set_position(self._devices.focus, z_um)
         self._arrive_at_z(z_um, unasked=True)
-
-    # Opening ---------------------------------------------------------------------------------------------------------
-
-    def _identify(self) -> Identity:
-        core, devices = self._core, self._devices
-        for role, label in devices.model_dump().items():
-            if label is not None:
-                try:
-                    core.get_device_name(label)
-                except Exception as error:
-                    raise Refused(
-                        f"instrument.devices.{role} is {label!r}, which the hardware file does not define; "
-                        "give the label that stands there"
-                    ) from error
-        with telling("asking the camera"):
-            core.set_camera_device(devices.camera)
-            height, width = int(core.get_image_height()), int(core.get_image_width())
-            depth, pixel_bytes = int(core.get_image_bit_depth()), int(core.get_bytes_per_pixel())
-            camera = f"{core.get_device_library(devices.camera)} {core.get_device_name(devices.camera)}"
-            told = {**versions(), "core": core.get_version_info()}
-        if (height, width) != self._instrument.frame_px:
-            raise Refused(
-                f"instrument.frame_px is {list(self._instrument.frame_px)}, but the camera delivers {height} rows of "
-                f"{width} pixels; correct the setting or the camera's region of interest and binning"
-            )
-        if pixel_bytes > 2:
-            raise Refused(f"the camera delivers {pixel_bytes} bytes a pixel; set it to a grey mode of 16 bit or less")
-        return Identity(self._instrument.backend, camera, height, width, depth, told)
-
-    def _verify_preset(self, state: str) -> tuple[str, ...]:
-        preset = self._instrument.polarizations[state]
-        with telling(f"preset {preset.group}/{preset.preset}"):
-            if not self._core.is_config_defined(preset.group, preset.preset):
-                raise Refused(
-                    f"instrument.polarizations.{state} is {preset.group}/{preset.preset}, a preset that the hardware "
-                    "file does not define; give one that stands there"
-                )
-            return preset_devices(self._core, preset.group, preset.preset)
-
-    def _verify_focus(self) -> int:
-        """Planes that one hardware z sequence may have; 0 where the stage knows none."""
-        label = self._devices.focus
-        with telling(f"sequences of {label}"):
-            if not self._motion.z_sequence or not self._core.is_stage_sequenceable(label):
-                return 0
-            return int(self._core.get_stage_sequence_max_length(label))
-
-    def _verify_light(self) -> None:
-        """Refuse lamp presets that do not exist; from now on only commands open the shutter."""
-        for key in ("light_on", "light_off"):
-            preset = getattr(self._instrument, key)
-            if preset is not None and not self._core.is_config_defined(*preset):
-                raise Refused(f"instrument.{key} is {'/'.join(preset)}, which the hardware file does not define")
-        with telling("shutter"):
-            self._core.set_auto_shutter(False)
