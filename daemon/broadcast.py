@@ -80,7 +80,7 @@ class Broadcaster(threading.Thread):
     def __init__(self, watch: Watch, about: About) -> None:
         super().__init__(name="broadcast", daemon=True)
         for endpoint in (watch.publish, watch.snapshot):
-            check_endpoint(endpoint, watch.keys)
+            check_endpoint(endpoint, watch.keys, "server")
         self._about = about
         self._lock = threading.Lock()
         self._queue: deque[list[bytes]] = deque()

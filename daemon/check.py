@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 
-from daemon.config import Night
-from daemon.endpoints import check_endpoint
+from daemon.config import CurveKeys, Night
+from daemon.endpoints import Role, check_endpoint
 from daemon.errors import Refused
 from daemon.focus import CLEARANCE_UM
 from daemon.outlook import GB, CheckReport, crops_bytes, look_ahead, render, retained_share, stack_bytes
@@ -213,15 +213,15 @@ def _check_weights(config: Night) -> None:
 
 def _check_endpoints(config: Night) -> None:
     """Endpoints that others can reach need keys."""
-    endpoints = (
-        ("recorder.endpoint", config.recorder.endpoint, config.recorder.keys),
-        ("watch.publish", config.watch.publish, config.watch.keys),
-        ("watch.snapshot", config.watch.snapshot, config.watch.keys),
+    endpoints: tuple[tuple[str, str | None, CurveKeys | None, Role], ...] = (
+        ("recorder.endpoint", config.recorder.endpoint, config.recorder.keys, "client"),
+        ("watch.publish", config.watch.publish, config.watch.keys, "server"),
+        ("watch.snapshot", config.watch.snapshot, config.watch.keys, "server"),
     )
-    for key, endpoint, keys in endpoints:
+    for key, endpoint, keys, role in endpoints:
         if endpoint is not None:
             try:
-                check_endpoint(endpoint, keys)
+                check_endpoint(endpoint, keys, role)
             except Refused as error:
                 raise Refused(f"{key}: {error}") from error
 
@@ -229,10 +229,10 @@ def _check_endpoints(config: Night) -> None:
 def _check_bounds(config: Night) -> None:
     """Bounds of the way to the recorder that one field must not exceed."""
     field = crops_bytes(config) + (stack_bytes(config) if retained_share(config) else 0)
-    if config.recorder.spool_mb * MB < field:
+    if config.recorder.spool_mb * MB < config.ring_stacks * field:
         raise Refused(
-            f"recorder.spool_mb is {config.recorder.spool_mb}, but one field may take {field / MB:.0f} MB; "
-            "give the spool room for many fields"
+            f"recorder.spool_mb is {config.recorder.spool_mb}, but one field may take {field / MB:.0f} MB and the ring "
+            f"holds {config.ring_stacks}; give the spool room for many fields"
         )
     if config.recorder.credit_mb * MB < config.recorder.chunk_kb * 1024:
         raise Refused(

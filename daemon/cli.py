@@ -90,15 +90,13 @@ def scan(
 def record(
     listen: Annotated[str, typer.Option(help="endpoint, such as tcp://127.0.0.1:5990")],
     into: Annotated[Path, typer.Option(help="folder of the dataset")],
-    keys: Annotated[Path | None, typer.Option(help="YAML file with recorder keys: public, secret, clients")] = None,
+    keys: Annotated[Path | None, typer.Option(help="YAML file that names the keys: public, secret, clients")] = None,
 ) -> None:
     """Record a night that runs elsewhere, until interrupted."""
-    import yaml
-
-    from daemon.config import CurveKeys
+    from daemon.loading import load_keys
     from daemon.recorder import run_recorder
 
-    curve = None if keys is None else CurveKeys.model_validate(yaml.safe_load(keys.read_text(encoding="utf-8")))
+    curve = None if keys is None else load_keys(keys)
     stop = threading.Event()
     worker_error: list[BaseException] = []
 
@@ -119,6 +117,20 @@ def record(
         raise typer.Exit(130) from None
     if worker_error:
         raise worker_error[0]
+
+
+@app.command("keys")
+def make_keys(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="folder for the two files")]) -> None:
+    """Make this computer's CURVE keys, which an endpoint beyond loopback needs."""
+    from daemon.keys import make_keys as make
+
+    public, secret = make(folder)
+    console.print(
+        f"public key, for other computers to know: {public}\nsecret key, to stay here: {secret}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @app.command()

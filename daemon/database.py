@@ -93,11 +93,16 @@ def connect(path: Path, form: Format, *, read_only: bool = False) -> sqlite3.Con
             database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
     except sqlite3.DatabaseError as error:
         database.close()
-        raise Refused(f"{path} cannot be read as a lamelle {form.name} ({error}); restore it from a copy") from error
+        remedy = "make room" if _is_full(error) else "restore it from a copy"
+        raise Refused(f"{path} cannot be read as a lamelle {form.name} ({error}); {remedy}") from error
     except BaseException:
         database.close()
         raise
     return database
+
+
+def _is_full(error: sqlite3.DatabaseError) -> bool:
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL
 
 
 def _pragma(database: sqlite3.Connection, name: str) -> int:

@@ -38,25 +38,44 @@ def is_local(endpoint: str) -> bool:
         return False
 
 
-def check_endpoint(endpoint: str, keys: CurveKeys | None) -> None:
-    """Refuse an endpoint that others can reach unless CURVE keys are configured and readable.
+Role = Literal["server", "client"]
+"""A server listens, a client connects."""
+
+
+def check_endpoint(endpoint: str, keys: CurveKeys | None, role: Role) -> None:
+    """Refuse an endpoint that others can reach unless CURVE keys are configured, complete and readable.
+
+    A server's public key is no secret: without a list of clients it would let in everybody who knows it.
 
     Raises
     ------
     Refused
-        The endpoint is not loopback and has no keys, is malformed, or a key file cannot be read.
+        The endpoint is malformed, or not loopback and without keys; a key that `role` needs is missing, or its file
+        cannot be read.
     """
-    if not is_local(endpoint) and keys is None:
+    local = is_local(endpoint)
+    if not local and keys is None:
         raise Refused(
             f"endpoint {endpoint!r} can be reached from other computers; configure CURVE keys for it or use 127.0.0.1"
         )
-    if keys is not None:
-        for path in (keys.public, keys.secret, keys.server, keys.clients):
-            if path is not None:
-                _read_keys(path)
+    if keys is None:
+        return
+    if role == "client" and keys.server is None:
+        raise Refused(
+            f"keys.server is missing for endpoint {endpoint!r}; name the file with the public key of the computer to "
+            "connect to"
+        )
+    if role == "server" and not local and keys.clients is None:
+        raise Refused(
+            f"keys.clients is missing for endpoint {endpoint!r}, so whoever knows this computer's public key could "
+            "connect; name the file with the public keys of those who may"
+        )
+    for path in (keys.public, keys.secret, keys.server, keys.clients):
+        if path is not None:
+            _read_keys(path)
 
 
-def secure(socket: zmq.Socket[bytes], keys: CurveKeys | None, role: Literal["server", "client"]) -> None:
+def secure(socket: zmq.Socket[bytes], keys: CurveKeys | None, role: Role) -> None:
     """Set the CURVE keys of a socket, before it binds (server) or connects (client).
 
     Raises

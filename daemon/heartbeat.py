@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from pathlib import Path
 
@@ -27,9 +28,23 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_heartbeat(run: Path, heartbeat: Heartbeat) -> None:
-    """Replace the run folder's heartbeat."""
-    with replacing(run / FILE) as stream:
-        stream.write(msgspec.json.encode(heartbeat))
+    """Replace the run folder's heartbeat; on a full disk write over the old one, which takes no room.
+
+    Raises
+    ------
+    OSError
+        Neither can be done.
+    """
+    text, path = msgspec.json.encode(heartbeat), run / FILE
+    try:
+        with replacing(path) as stream:
+            stream.write(text)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        with path.open("r+b", buffering=0) as stream:
+            stream.write(text)
+            stream.truncate()
 
 
 def read_heartbeat(run: Path) -> Heartbeat:

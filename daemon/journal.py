@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -41,6 +43,10 @@ _FORMAT = Format(
 )
 
 
+NOTED_EVENTS = 1000
+"""Events that wait in memory while the disk is full; then the oldest are dropped, and only the log has them."""
+
+
 class Journal:
     """Records of one night, numbered from 1 without a gap, and how far the recorder has acknowledged them.
 
@@ -51,6 +57,7 @@ class Journal:
         self.path = path
         self._database = database
         self._planned: dict[int, int] = {}
+        self._noted: deque[Event] = deque(maxlen=NOTED_EVENTS)
 
     @classmethod
     def create(cls, path: Path, started: NightStarted) -> Journal:
@@ -90,7 +97,7 @@ class Journal:
             )
 
     def append(self, *records: AnyRecord) -> int:
-        """Add records in one durable transaction; returns the number of the last one.
+        """Add records in one durable transaction, after events that wait; returns the number of the last one.
 
         Raises
         ------
@@ -104,10 +111,20 @@ class Journal:
         with transaction(self._database) as database:
             if self.night_closed():
                 raise JournalDamaged(f"{self.path} belongs to a closed night and takes no more records")
-            for record in records:
+            for record in (*self._noted, *records):
                 self._admit(record)
                 _insert(database, record)
+        self._noted.clear()
         return self.last_seq()
+
+    def note(self, event: Event) -> None:
+        """Add an event; on a full disk it waits for the next record. A closed night takes none: the log has it."""
+        self._noted.append(event)
+        with suppress(sqlite3.OperationalError):
+            if self.night_closed():
+                self._noted.clear()
+            else:
+                self.append()
 
     def _admit(self, record: AnyRecord) -> None:
         """Refuse what no recorder could take, as long as something can be done about it."""

@@ -61,6 +61,7 @@ class MicroscopeLink:
         self._serves = False
         self._slide: int | None = None
         self._light = False
+        self._exposing = asyncio.Lock()
         self._failures = 0
         self.restarts = 0
 
@@ -78,15 +79,15 @@ class MicroscopeLink:
         self._slide = slide
 
     async def light(self, on: bool) -> None:
-        """Lamp and shutter."""
-        if on != self._light:
-            await self._command(Light(on=on))
-            self._light = on
+        """Lamp and shutter, once a sweep that is being exposed has ended."""
+        async with self._exposing:
+            await self._switch(on)
 
     async def expose(self, request: Expose) -> Exposed:
         """Move and expose into the ring; raises `RequestFailed`, also when the child was lost and replaced."""
-        await self.light(True)
-        exposed = await self._ask(request, Exposed, self._expose_s)
+        async with self._exposing:
+            await self._switch(True)
+            exposed = await self._ask(request, Exposed, self._expose_s)
         self._failures = 0
         return exposed
 
@@ -126,6 +127,11 @@ class MicroscopeLink:
         safe = await child.made_safe(SAFE_S if self._serves else OPEN_S)
         await child.end(grace_s if safe else 0.0)
         return safe
+
+    async def _switch(self, on: bool) -> None:
+        if on != self._light:
+            await self._command(Light(on=on))
+            self._light = on
 
     async def _command(self, request: AnyMessage) -> None:
         await self._ask(request, Done, self._command_s)

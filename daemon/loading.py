@@ -7,17 +7,18 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from daemon.config import Night
+from daemon.config import CurveKeys, Night
 from daemon.errors import Refused
 
 DOCUMENTATION = "docs/configuration.md"
+Model = TypeVar("Model", bound=BaseModel)
 
 
 def load(path: Path) -> Night:
@@ -28,6 +29,15 @@ def load(path: Path) -> Night:
     Refused
         The file cannot be read, is not YAML, or holds a key or value that is not allowed.
     """
+    return _read(path, Night, "instrument: and scan:")
+
+
+def load_keys(path: Path) -> CurveKeys:
+    """Read the file that names a recorder's keys; relative paths and errors as in `load`."""
+    return _read(path, CurveKeys, "public: and secret:")
+
+
+def _read(path: Path, model: type[Model], beginning: str) -> Model:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -39,12 +49,12 @@ def load(path: Path) -> Night:
     except yaml.YAMLError as error:
         raise Refused(f"{path} is not YAML: {_yaml_complaint(error)}; correct it there") from error
     if not isinstance(content, dict):
-        raise Refused(f"{path} holds {content!r} instead of keys; begin it with instrument: and scan:")
+        raise Refused(f"{path} holds {content!r} instead of keys; begin it with {beginning}")
     try:
-        night = Night.model_validate(content)
+        settings = model.model_validate(content)
     except ValidationError as error:
-        raise Refused(f"{path}: {_sentence(error, content)}") from error
-    anchored: Night = _anchored(night, path.parent.resolve())
+        raise Refused(f"{path}: {_sentence(error, content, model)}") from error
+    anchored: Model = _anchored(settings, path.parent.resolve())
     return anchored
 
 
@@ -161,7 +171,7 @@ def _models_in(annotation: Any, suffix: str = "") -> Iterator[tuple[type[BaseMod
         yield from _models_in(arguments[1], f"{suffix}.*")
 
 
-def _sentence(error: ValidationError, content: Mapping[str, Any]) -> str:
+def _sentence(error: ValidationError, content: Mapping[str, Any], model: type[BaseModel]) -> str:
     """One sentence for the most telling of pydantic's complaints: an unknown key explains a missing one."""
     complaints = error.errors(include_url=False)
     first = next((c for c in complaints if c["type"] == "extra_forbidden"), complaints[0])
@@ -169,7 +179,7 @@ def _sentence(error: ValidationError, content: Mapping[str, Any]) -> str:
     others = len({_locate(c, content)[0] for c in complaints}) - 1
     more = f" ({others} more to correct)" if others else ""
     if first["type"] == "extra_forbidden":
-        return f"{key} is not a key of the configuration (value {value!r}); {_instead(general)}{more}"
+        return f"{key} is not a key of the configuration (value {value!r}); {_instead(general, model)}{more}"
     if first["type"] == "missing" or not present:
         return f"{key} is missing; add it, {DOCUMENTATION} says what it means{more}"
     return f"{key} is {_short(value)}, but {_demand(first)}{more}"
@@ -194,10 +204,10 @@ def _locate(complaint: ErrorDetails, content: Any) -> tuple[str, str, Any, bool]
     return key.lstrip("."), general.lstrip("."), value, present
 
 
-def _instead(general: str) -> str:
+def _instead(general: str, model: type[BaseModel]) -> str:
     """Remedy for an unknown key: the sibling it resembles, or the place where a key of this name belongs."""
     parent, _, name = general.rpartition(".")
-    every = [known for known, _ in keys_of(Night)]
+    every = [known for known, _ in keys_of(model)]
     siblings = [known.rpartition(".")[2] for known in every if known.rpartition(".")[0] == parent]
     close = difflib.get_close_matches(name, siblings, n=1, cutoff=0.6)
     if close:

@@ -138,6 +138,7 @@ def _answer(request: AnyMessage, microscope: Microscope, ring: Ring, line: _Line
                 microscope.open_slide(slide)
             case Light(on=on):
                 microscope.light(on)
+                _log.info("light %s", "on" if on else "off")
             case Withdraw():
                 microscope.withdraw()
             case _:

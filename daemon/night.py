@@ -20,6 +20,7 @@ from daemon.journal import Journal
 from daemon.links import AnalysisLink, MicroscopeLink
 from daemon.messages import Analysed, Expose, Exposed, Finish
 from daemon.outlook import crops_bytes, retained_share, shape_of, stack_bytes
+from daemon.pause import Interrupt, Pause
 from daemon.plan import PlannedField
 from daemon.records import AnyRecord, FieldSecured, FieldSkipped, FocusResult, NightClosed, SlideClosed
 from daemon.reporting import Reporter
@@ -31,11 +32,8 @@ from drivers.settings import MiniSlide
 
 LAG = 2
 """The z of field n uses focus results of fields up to n - LAG."""
-PAUSE_POLL_S = 0.5
-
-
-class Interrupt(Exception):
-    """A person asked the night to stop; it did so at a field boundary."""
+SPOOL_RETRY_S = 5.0
+"""How long the night stands still after the spool refused a field for another reason than want of room."""
 
 
 @dataclass
@@ -105,6 +103,7 @@ class Night:
         self._slot_freed = asyncio.Event()
         self._largest_field_bytes = crops_bytes(config) + (stack_bytes(config) if retained_share(config) else 0)
         self._left_slides = 0
+        self._pause = Pause(self._darken, reporter.state, reporter.tell, lambda: self.stop_at_boundary)
         self.stop_at_boundary = False
 
     async def run(self) -> None:
@@ -123,7 +122,7 @@ class Night:
                 await self._scan_slide(settings)
         if not self._journal.night_closed():
             recorded, skipped = self._counts(None)
-            self._reporter.append(NightClosed(utc=time.time(), recorded=recorded, skipped=skipped))
+            await self._append_when_there_is_room(NightClosed(utc=time.time(), recorded=recorded, skipped=skipped))
 
     # One mini-slide --------------------------------------------------------------------------------------------------
 
@@ -142,7 +141,7 @@ class Night:
         closed = SlideClosed(
             utc=time.time(), slide=settings.position, sample=sample, recorded=recorded, skipped=skipped
         )
-        self._reporter.append(closed)
+        await self._append_when_there_is_room(closed)
         await self._command(self._microscope.withdraw)
 
     def _take_up(self, settings: MiniSlide) -> _Slide:
@@ -163,6 +162,7 @@ class Night:
     async def _take_field(self, slide: _Slide, planned: PlannedField, behind: asyncio.TaskGroup) -> None:
         """Take one field; what comes after its exposure goes on while the stage moves on."""
         if self.stop_at_boundary:
+            await self._results_up_to(slide, planned.field - 1)
             raise Interrupt
         await self._results_up_to(slide, planned.field - LAG)
         self._leave_if_blank(slide, planned)
@@ -171,7 +171,8 @@ class Night:
         if slide.given_up is not None:
             behind.create_task(self._skip(slide, taken, slide.given_up))
             return
-        await self._room()
+        await self._pause.until_free(lambda: self._crowded(self._config.ring_stacks))
+        await self._pause.over()
         taken.slot = await self._take_slot()
         z_um = await self._find_z(slide, planned, taken.slot)
         taken.first_z_um = round(z_um - slide.follower.half_stack_um, 3)
@@ -287,9 +288,13 @@ class Night:
             except RequestFailed as error:
                 if not error.again:
                     raise
-                message = f"{error}; the stack waits in the ring"
-                self._reporter.tell("warning", "spool not written", message, taken.planned)
-                await self._room()
+                reason, until_s = str(error), time.monotonic() + SPOOL_RETRY_S
+                self._reporter.tell(
+                    "warning", "spool not written", f"{reason}; the stack waits in the ring", taken.planned
+                )
+                await self._pause.until_free(
+                    lambda: self._crowded(1) or (reason if time.monotonic() < until_s else None)  # noqa: B023 - awaited
+                )
 
     async def _skip(self, slide: _Slide, taken: _Field, reason: str) -> None:
         """Mark a field skipped once all earlier ones are settled."""
@@ -345,21 +350,20 @@ class Night:
         except RequestFailed as error:
             raise NightStopped(f"{error.kind}: {error}") from error
 
-    async def _room(self) -> None:
-        """Wait, light off and in oil, until the spool takes what the ring may still hold."""
-        need = self._config.ring_stacks * self._largest_field_bytes
-        if self._spool.has_room(need):
-            return
-        reason = f"the spool holds {self._spool.used_bytes() / 1e6:.0f} MB and needs room for {need / 1e6:.0f} MB more"
+    async def _darken(self) -> None:
         await self._command(lambda: self._microscope.light(False))
-        self._reporter.state("paused", reason)
-        self._reporter.tell("warning", "paused", f"{reason}; the light is off, the night goes on by itself")
-        while not self._spool.has_room(need):
-            if self.stop_at_boundary:
-                raise Interrupt
-            await asyncio.sleep(PAUSE_POLL_S)
-        self._reporter.state("scanning")
-        self._reporter.tell("info", "resumed", "the spool has room again")
+
+    def _crowded(self, fields: int) -> str | None:
+        """Why the spool cannot take so many fields more; None where it can. An empty one takes whatever comes."""
+        need = min(fields * self._largest_field_bytes, self._spool.bound_bytes)
+        if self._spool.has_room(need):
+            return None
+        used, free, bound = self._spool.used_bytes(), self._spool.free_bytes(), self._spool.bound_bytes
+        why = self._reporter.explain_delivery() if used else "make room on that disk"
+        return (
+            f"the spool holds {used / 1e6:.1f} of {bound / 1e6:.0f} MB with {free / 1e6:.1f} MB free on its disk, and "
+            f"needs room for {need / 1e6:.1f} MB more; {why}"
+        )
 
     async def _take_slot(self) -> int:
         while not self._free:
@@ -374,13 +378,14 @@ class Night:
     # The journal -----------------------------------------------------------------------------------------------------
 
     async def _append_when_there_is_room(self, record: AnyRecord) -> None:
-        while True:
+        def refused() -> str | None:
             try:
                 self._reporter.append(record)
-                return
             except sqlite3.OperationalError as error:
-                self._reporter.state("paused", f"the journal cannot be written: {error}")
-                await asyncio.sleep(PAUSE_POLL_S)
+                return f"{self._journal.path} cannot be written: {error}"
+            return None
+
+        await self._pause.until_free(refused)
 
     def _counts(self, slide: int | None) -> tuple[int, int]:
         done = [kind for (position, _), kind in self._journal.done().items() if slide in (None, position)]

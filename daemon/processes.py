@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from daemon.durable import replacing
 
 FILE = "processes.json"
 START_TOLERANCE_S = 0.5
+
+_log = logging.getLogger(__name__)
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -42,13 +45,27 @@ class ProcessTable:
         self._path = run / FILE
         self._lock = threading.Lock()
         self._table: dict[str, Running] = {}
+        self._written = True
 
     def register(self, role: str, pid: int) -> None:
-        """Write down that the process `pid` plays `role`."""
+        """Write down that the process `pid` plays `role`; on a full disk `write` has to be called again."""
         with self._lock:
             self._table[role] = Running.of(pid)
-            with replacing(self._path) as stream:
-                stream.write(msgspec.json.encode(self._table))
+            self._written = False
+        self.write()
+
+    def write(self) -> None:
+        """Write the table unless that is done."""
+        with self._lock:
+            if self._written:
+                return
+            try:
+                with replacing(self._path) as stream:
+                    stream.write(msgspec.json.encode(self._table))
+            except OSError as error:
+                _log.warning("%s cannot be written: %s", self._path, error)
+            else:
+                self._written = True
 
 
 def read_processes(run: Path) -> dict[str, Running]:

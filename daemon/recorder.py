@@ -48,7 +48,7 @@ def run_recorder(
     Refused
         The endpoint may not be used or is taken, or `into` is in use by another recorder or holds something else.
     """
-    check_endpoint(listen, keys)
+    check_endpoint(listen, keys, "server")
     if run is not None:
         crashpoints.arm(run)
     make_folder(into)

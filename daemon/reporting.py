@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from daemon.broadcast import Broadcaster
 from daemon.config import Night
+from daemon.handover import Handover
 from daemon.heartbeat import Heartbeat, write_heartbeat
 from daemon.journal import Journal
 from daemon.plan import PlannedField
 from daemon.progress import NightProgress, ProgressDisplay
 from daemon.records import AnyRecord, Event, FieldSecured, FieldSkipped, SlideClosed
 from daemon.samples import SAMPLE
-from daemon.sender import Sender
 from daemon.spool import Spool
 from daemon.watchwire import About, Counters, Overview, SeenObject, State, Told
 
@@ -32,7 +31,7 @@ class Reporter:
 
     Attributes
     ----------
-    delivery : the sender, once there is one; it is woken by every record.
+    delivery : the way to the recorder, once there is one; it is woken by every record.
     skipped : fields skipped so far.
     """
 
@@ -67,7 +66,7 @@ class Reporter:
         self._slide: int | None = None
         self._state = ("starting", "")
         self._begun_s: float | None = None
-        self.delivery: Sender | None = None
+        self.delivery: Handover | None = None
         about = About(night=started.night, samples=self._samples, planned=started.planned)
         self._broadcast = Broadcaster(config.watch, about)
 
@@ -81,9 +80,10 @@ class Reporter:
         self._write_heartbeat()
         self._broadcast.close()
 
-    async def beat(self) -> None:
-        """Give a sign of life every second, for ever."""
+    async def beat(self, also: Callable[[], None]) -> None:
+        """Give a sign of life every second, for ever; call `also` each time."""
         while True:
+            also()
             self._write_heartbeat()
             self._publish_counters()
             self._show()
@@ -105,11 +105,7 @@ class Reporter:
             slide=planned.slide if planned else None,
             field=planned.field if planned else None,
         )
-        try:
-            self._journal.append(event)
-        except sqlite3.OperationalError as error:
-            # A full disk must not end the night: log, screen and watchers have the event.
-            _log.warning("the journal cannot take an event: %s", error)
+        self._journal.note(event)
         self._recorded(event)
 
     def note(self, message: str) -> None:
@@ -118,9 +114,11 @@ class Reporter:
         self._display.tell(message)
 
     def state(self, state: str, reason: str = "") -> None:
-        """Tell what the night does now: scanning, paused, complete, interrupted."""
+        """Tell what the night does now: scanning, paused, delivering, complete, not delivered, interrupted."""
         if self._begun_s is None:
             self._begun_s = time.monotonic()
+        if (state, reason) == self._state:
+            return
         self._state = (state, reason)
         self._broadcast.publish(State(state=state, reason=reason))
         self._show()
@@ -141,6 +139,10 @@ class Reporter:
         )
         self._broadcast.publish(overview, jpeg)
         self._show()
+
+    def explain_delivery(self) -> str:
+        """Tell why the spool does not grow emptier."""
+        return "" if self.delivery is None else self.delivery.explain()
 
     def _recorded(self, record: AnyRecord) -> None:
         match record:

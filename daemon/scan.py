@@ -60,6 +60,11 @@ class RunFolder:
         """The spool."""
         return self.path / "spool"
 
+    @property
+    def dataset(self) -> Path:
+        """The dataset, where the recorder is local."""
+        return self.path / "dataset"
+
 
 def scan(config: Config, run: Path, *, resume: bool, console: Console) -> Exit:
     """Run a night, or go on with one; returns when everything is safe.
@@ -81,7 +86,7 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console) -> Exit:
         if resume:
             require_same(load(folder.configuration), config, run)
             end_stale(folder.path)
-        elif folder.journal.exists() or folder.configuration.exists():
+        elif folder.journal.exists() or folder.dataset.exists():
             raise Refused(f"--run {str(run)!r} holds another night; choose a new folder, or --resume to go on with it")
         busy = f"instrument.name {config.instrument.name!r} is in use by another scan; wait for it, or stop it"
         held.enter_context(_sole(FileLock(Path(gettempdir()) / f"lamelle-{_word(config.instrument.name)}.lock"), busy))
@@ -95,7 +100,10 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console) -> Exit:
         ring = Ring.create(folder.path, config.ring_stacks, shape_of(config))
         held.callback(ring.close)
         display = held.enter_context(ProgressDisplay(console))
-        return asyncio.run(Supervisor(config, folder.path, plan, journal, spool, ring, display).run())
+        try:
+            return asyncio.run(Supervisor(config, folder.path, plan, journal, spool, ring, display).run())
+        except KeyboardInterrupt:
+            return Exit.INTERRUPTED
 
 
 def _open_journal(folder: RunFolder, config: Config, samples: dict[int, dict[str, str]]) -> Journal:
@@ -131,6 +139,8 @@ def _sole(lock: FileLock, complaint: str) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise Refused(complaint) from error
+    except OSError as error:
+        raise Refused(f"the lock {lock.lock_file} cannot be taken ({error}); make that file writable") from error
     try:
         yield
     finally:

@@ -12,16 +12,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
 from daemon import wire
 from daemon.config import CurveKeys
-from daemon.delivery import Delivery, Pace, RecorderAway, RecorderWaits, SayHello, SessionOver
+from daemon.delivery import Delivery, Pace, RecorderAway, RecorderRefuses, RecorderWaits, SayHello, SessionOver
 from daemon.endpoints import check_endpoint, secure
 from daemon.errors import LamelleError
 from daemon.journal import Journal
 from daemon.spool import Spool
 
 _IDLE_MS = 200
+_UNFIT = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 _AGAIN_S = 0.05
 
 Tell = Callable[[str, str, str], None]
@@ -33,7 +35,8 @@ class SenderStatus:
     """How delivery stands.
 
     `refused` is what a person must put right; `waiting` is what the recorder or this computer cannot do at present,
-    such as a full disk. Both are tried again by themselves and end with the next acknowledgement.
+    such as a full disk. Both are tried again by themselves and end with the next acknowledgement. `away` says that no
+    recorder answers, until one does.
     """
 
     connected: bool = False
@@ -42,6 +45,7 @@ class SenderStatus:
     last_contact_monotonic_s: float | None = None
     refused: str | None = None
     waiting: str | None = None
+    away: str | None = None
 
 
 class Sender(threading.Thread):
@@ -75,7 +79,7 @@ class Sender(threading.Thread):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(name="sender", daemon=True)
-        check_endpoint(endpoint, keys)
+        check_endpoint(endpoint, keys, "client")
         self._journal_path = journal_path
         self._spool = spool
         self._endpoint = endpoint
@@ -92,9 +96,22 @@ class Sender(threading.Thread):
         self._status = SenderStatus()
         self._told: str | None = None
 
+    @property
+    def endpoint(self) -> str:
+        """Where it delivers to."""
+        return self._endpoint
+
     def status(self) -> SenderStatus:
         """How delivery stands."""
         return self._status
+
+    def explain(self) -> str:
+        """Tell why the spool does not grow emptier."""
+        status = self._status
+        if not self.is_alive():
+            return "delivery has ended by an error that the log tells"
+        slow = "the recorder takes fields more slowly than they come"
+        return status.refused or status.waiting or status.away or slow
 
     def wake(self) -> None:
         """Tell that the journal has grown; returns at once, from any thread."""
@@ -103,7 +120,7 @@ class Sender(threading.Thread):
 
     def redirect(self, endpoint: str) -> None:
         """Deliver to a recorder that listens elsewhere from now on."""
-        check_endpoint(endpoint, self._keys)
+        check_endpoint(endpoint, self._keys, "client")
         self._endpoint = endpoint
         self.wake()
 
@@ -118,16 +135,21 @@ class Sender(threading.Thread):
 
     def run(self) -> None:
         """Deliver until told to stop."""
-        with closing(Journal.open(self._journal_path)) as journal, zmq.Context() as context:
-            poller = zmq.Poller()
-            poller.register(self._ear, zmq.POLLIN)
-            self._note_progress(journal)
-            while not self._finished(journal):
+        poller = zmq.Poller()
+        poller.register(self._ear, zmq.POLLIN)
+        with zmq.Context() as context:
+            while True:
                 endpoint = self._endpoint
                 try:
-                    self._converse(context, journal, poller, endpoint)
+                    with closing(Journal.open(self._journal_path)) as journal:
+                        self._note_progress(journal)
+                        if self._finished(journal):
+                            return
+                        self._converse(context, journal, poller, endpoint)
                 except (SessionOver, LamelleError, OSError, sqlite3.OperationalError, zmq.ZMQError) as over:
                     self._pause(poller, endpoint, self._note_end(over))
+                    if self._drain_until_s is not None and self._clock() >= self._drain_until_s:
+                        return
 
     def _converse(
         self, context: zmq.Context[zmq.Socket[bytes]], journal: Journal, poller: zmq.Poller, endpoint: str
@@ -138,28 +160,38 @@ class Sender(threading.Thread):
             socket.ipv6 = "[" in endpoint
             socket.setsockopt(zmq.MAXMSGSIZE, wire.MAX_PAYLOAD_BYTES)
             secure(socket, self._keys, "client")
-            socket.connect(endpoint)
-            delivery = Delivery(
-                journal,
-                self._spool,
-                socket,
-                chunk_bytes=self._chunk_bytes,
-                credit_bytes=self._credit_bytes,
-                pace=self._pace,
-                clock=self._clock,
-            )
-            poller.register(socket, zmq.POLLIN)
-            try:
-                while endpoint == self._endpoint and not self._finished(journal):
-                    if delivery.step():
-                        self._note_contact(delivery, journal)
-                    else:
-                        self._note_progress(journal)
-                        poller.poll(min(_IDLE_MS, int(self._pace.beat_s * 1000)))
-                        self._hush()
-            finally:
-                poller.unregister(socket)
-                self._note_progress(journal)
+            with socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_FAILED_AUTH | _UNFIT) as handshakes:
+                socket.connect(endpoint)
+                try:
+                    self._talk(socket, journal, poller, endpoint)
+                except RecorderAway as away:
+                    _blame_keys(handshakes, endpoint, away)
+                    raise
+                finally:
+                    socket.disable_monitor()
+
+    def _talk(self, socket: zmq.Socket[bytes], journal: Journal, poller: zmq.Poller, endpoint: str) -> None:
+        delivery = Delivery(
+            journal,
+            self._spool,
+            socket,
+            chunk_bytes=self._chunk_bytes,
+            credit_bytes=self._credit_bytes,
+            pace=self._pace,
+            clock=self._clock,
+        )
+        poller.register(socket, zmq.POLLIN)
+        try:
+            while endpoint == self._endpoint and not self._finished(journal):
+                if delivery.step():
+                    self._note_contact(delivery, journal)
+                else:
+                    self._note_progress(journal)
+                    poller.poll(min(_IDLE_MS, int(self._pace.beat_s * 1000)))
+                    self._hush()
+        finally:
+            poller.unregister(socket)
+            self._note_progress(journal)
 
     def _finished(self, journal: Journal) -> bool:
         if self._drain_until_s is None:
@@ -187,7 +219,7 @@ class Sender(threading.Thread):
             case SayHello():
                 return _AGAIN_S
             case RecorderAway():
-                self._status = replace(self._status, connected=False)
+                self._status = replace(self._status, connected=False, away=reason)
                 self._say("warning", "recorder away", reason)
                 return 0.0
             case RecorderWaits():
@@ -209,7 +241,7 @@ class Sender(threading.Thread):
 
     def _note_contact(self, delivery: Delivery, journal: Journal) -> None:
         if delivery.welcomed:
-            self._status = replace(self._status, connected=True, last_contact_monotonic_s=delivery.contact_s)
+            self._status = replace(self._status, connected=True, away=None, last_contact_monotonic_s=delivery.contact_s)
             if self._told == "recorder away":
                 self._go_on()
         self._note_progress(journal)
@@ -224,3 +256,20 @@ class Sender(threading.Thread):
         self._told = None
         self._status = replace(self._status, refused=None, waiting=None)
         self._tell("info", "delivery goes on", "the recorder takes records again")
+
+
+def _blame_keys(handshakes: zmq.Socket[bytes], endpoint: str, away: RecorderAway) -> None:
+    """Raise `RecorderRefuses` if somebody listens at the endpoint, and only the keys do not fit."""
+    failures = 0
+    while handshakes.poll(0):
+        failures |= recv_monitor_message(handshakes)["event"]
+    if failures & zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+        raise RecorderRefuses(
+            f"the recorder at {endpoint} does not know this computer's key; add recorder.keys.public to its list of "
+            "clients and start it anew"
+        ) from away
+    if failures:
+        raise RecorderRefuses(
+            f"the keys of the recorder at {endpoint} and recorder.keys do not fit; correct recorder.keys.server, or "
+            "start the recorder with its own keys"
+        ) from away

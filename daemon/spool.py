@@ -48,7 +48,11 @@ class Spool:
         """Whether `size` more bytes fit under the bound and on the disk."""
         if self.used_bytes() + size > self.bound_bytes:
             return False
-        return shutil.disk_usage(self.folder).free >= size + RESERVE_BYTES
+        return self.free_bytes() >= size + RESERVE_BYTES
+
+    def free_bytes(self) -> int:
+        """Bytes free on the spool's disk."""
+        return shutil.disk_usage(self.folder).free
 
     def remove(self, name: str) -> None:
         """Delete a file that the recorder has; nothing happens if it is gone already."""

@@ -6,36 +6,33 @@ import asyncio
 import logging
 import os
 import signal
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 
 from daemon.analysis import run_analysis
 from daemon.child import Child
 from daemon.config import Night as Config
-from daemon.errors import ChildLost, NightStopped, Refused, RequestFailed
+from daemon.errors import ChildLost, JournalDamaged, NightStopped, Refused, RequestFailed
+from daemon.handover import Handover
 from daemon.journal import Journal
 from daemon.links import AnalysisLink, MicroscopeLink
-from daemon.messages import Close, RecorderReady
 from daemon.microscope import run_microscope
-from daemon.night import Interrupt, Night
+from daemon.night import Night
 from daemon.outlook import field_seconds
+from daemon.pause import Interrupt
 from daemon.plan import PlannedField
 from daemon.processes import ProcessTable
 from daemon.progress import ProgressDisplay
-from daemon.recording import run_local_recorder
 from daemon.reporting import Reporter
 from daemon.ring import Ring
-from daemon.sender import Sender
 from daemon.spool import Spool
 from drivers.errors import HardwareLost
 
-KEEP_S = 1.0
-"""How often the recorder is looked after."""
-RECORDER_START_S = 20.0
 DRAIN_S = 60.0
+"""How long delivery may stand still at the end of a night that is complete here."""
+INTERRUPTED_DRAIN_S = 3.0
 STACK_PATIENCE = 4.0
 """A sweep may take this many times what its moves and exposures add up to, plus the deadlines of its waits."""
 
@@ -74,8 +71,6 @@ class Supervisor:
         self._reporter = Reporter(config, run, plan, journal, spool, display)
         self._table = ProcessTable(run)
         self._table.register("supervisor", os.getpid())
-        self._sender: Sender | None = None
-        self._recorder: Child | None = None
         self._interrupts = 0
 
     async def run(self) -> Exit:
@@ -84,11 +79,12 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         self._microscope = self._make_microscope()
         self._analysis = AnalysisLink(self._spawn_analysis, self._reporter.tell)
-        self._background = [asyncio.create_task(self._reporter.beat())]
+        recorder, tell = self._config.recorder, self._reporter.tell
+        self._handover = Handover(recorder, self._run, self._journal, self._spool, self._table, tell)
+        self._reporter.delivery = self._handover
+        self._background = [asyncio.create_task(self._reporter.beat(self._table.write))]
         try:
-            exit_status = await self._until_safe()
-            await self._drain()
-            return exit_status
+            return await self._deliver_the_rest(await self._until_safe())
         finally:
             for task in self._background:
                 task.cancel()
@@ -98,9 +94,9 @@ class Supervisor:
         """Run the night; whatever ends it, the hardware is made safe before anything else is waited for."""
         try:
             await self._start_children()
-            self._background.append(asyncio.create_task(self._keep_recorder()))
+            self._background.append(asyncio.create_task(self._handover.keep()))
             return await self._scan()
-        except (ChildLost, RequestFailed, NightStopped) as error:
+        except (ChildLost, RequestFailed, NightStopped, JournalDamaged) as error:
             self._reporter.tell("error", "night stopped", str(error))
             return Exit.FAULT
         finally:
@@ -120,9 +116,7 @@ class Supervisor:
                 await task
             except (Interrupt, asyncio.CancelledError):
                 self._reporter.tell("warning", "interrupted", "stopped by a person; go on with --resume")
-                reporter.state("interrupted")
                 return Exit.INTERRUPTED
-        reporter.state("complete")
         return Exit.SKIPPED if reporter.skipped else Exit.COMPLETE
 
     @contextmanager
@@ -151,21 +145,7 @@ class Supervisor:
     # Children --------------------------------------------------------------------------------------------------------
 
     async def _start_children(self) -> None:
-        endpoint = self._config.recorder.endpoint
-        if endpoint is None:
-            endpoint = await self._start_recorder()
-        recorder = self._config.recorder
-        self._sender = Sender(
-            self._journal.path,
-            self._spool,
-            endpoint,
-            tell=self._tell_from_sender,
-            keys=recorder.keys,
-            chunk_bytes=recorder.chunk_kb * 1024,
-            credit_bytes=recorder.credit_mb * 1_000_000,
-        )
-        self._sender.start()
-        self._reporter.delivery = self._sender
+        await self._handover.start()
         try:
             await asyncio.gather(self._microscope.start(), self._analysis.start())
         except RequestFailed as error:
@@ -191,41 +171,23 @@ class Supervisor:
         arguments = (config, self._journal.started(), self._run, ring.name, ring.slots, ring.shape)
         return Child("analysis", self._table, run_analysis, *arguments)
 
-    async def _start_recorder(self) -> str:
-        self._recorder = Child("recorder", self._table, run_local_recorder, self._run)
-        return (await self._recorder.ready(RecorderReady, RECORDER_START_S)).endpoint
+    # The end ---------------------------------------------------------------------------------------------------------
 
-    async def _keep_recorder(self) -> None:
-        """Start the local recorder again whenever it dies; what it has not acknowledged is sent again."""
-        while True:
-            await asyncio.sleep(KEEP_S)
-            if self._recorder is not None and self._recorder.lost:
-                self._reporter.tell("warning", "recorder restarted", "the recorder died; nothing is lost, it goes on")
-                await self._recorder.end()
-                with suppress(ChildLost, RequestFailed):
-                    endpoint = await self._start_recorder()
-                    assert self._sender is not None
-                    self._sender.redirect(endpoint)
-
-    async def _drain(self) -> None:
-        """Give the recorder time to take what is journalled; a local one always has it."""
-        if self._sender is None:
-            return
-        until = time.monotonic() + DRAIN_S
-        self._sender.wake()
-        while time.monotonic() < until and self._sender.status().acknowledged_seq < self._journal.last_seq():
-            await asyncio.sleep(0.05)
+    async def _deliver_the_rest(self, ended: Exit) -> Exit:
+        """Give the recorder time to take what is journalled, for as long as it takes any; returns the exit status."""
+        reporter, interrupted = self._reporter, ended is Exit.INTERRUPTED
+        patience_s = INTERRUPTED_DRAIN_S if interrupted else DRAIN_S
+        backlog = await self._handover.drain(patience_s, lambda reason: reporter.state("delivering", reason))
+        if backlog and not interrupted:
+            reason = f"{backlog} records wait in the run folder: {self._handover.explain()}; deliver them with --resume"
+            reporter.tell("error", "not delivered", reason)
+            reporter.state("not delivered", reason)
+            return Exit.FAULT
+        reporter.state({Exit.INTERRUPTED: "interrupted", Exit.FAULT: "stopped"}.get(ended, "complete"))
+        return ended
 
     async def _stop(self) -> None:
         """Let go of everything but the microscope, which is closed."""
         await self._analysis.close()
-        if self._sender is not None:
-            await asyncio.to_thread(self._sender.stop, 1.0)
-        if self._recorder is not None:
-            with suppress(ChildLost):
-                self._recorder.tell(Close())
-            await self._recorder.end(grace_s=5.0)
+        await self._handover.close()
         self._reporter.close()
-
-    def _tell_from_sender(self, level: str, name: str, message: str) -> None:
-        self._loop.call_soon_threadsafe(self._reporter.tell, level, name, message)

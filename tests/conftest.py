@@ -1,4 +1,4 @@
-"""What holds for every test: it leaves no thread, process or socket behind."""
+"""What holds for every test: it leaves no thread, process or socket behind. And the night that many compare with."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import gc
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
 from zmq.utils.garbage import GarbageCollectorThread
+
+from tests.emulated_night import Digest, digest, lamelle, living, write_configuration
 
 END_S = 5.0
 """How long what a test has ended may take to be gone."""
@@ -26,6 +29,17 @@ def _nothing_left_behind() -> Iterator[None]:
         gc.collect()
         time.sleep(0.02)
     assert not left, f"left behind: {', '.join(sorted(left))}"
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Digest]:
+    """The run folder of a night that nothing befell, and what it recorded."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    run = folder / "run"
+    done = lamelle("scan", write_configuration(folder), "--run", run)
+    assert done.returncode == 0, done.stderr
+    assert not living(run)
+    return run, digest(run)
 
 
 def _present() -> set[str]:

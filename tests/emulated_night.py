@@ -6,12 +6,13 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from daemon.crashpoints import VARIABLE
@@ -24,6 +25,7 @@ from daemon.ring import ring_name
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 NIGHT_S = 110
+END_S = 10
 
 Digest = dict[tuple[int, int], tuple[float, int, str]]
 """Of every recorded field: commanded z of the first plane, number of objects, sha256 of all their pixels."""
@@ -68,6 +70,24 @@ def lamelle(
         timeout=within_s,
         check=False,
     )
+
+
+@contextmanager
+def running(*words: str | Path, output: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run a command of lamelle that goes on meanwhile, its output in a file; it is killed if it has not ended."""
+    with output.open("w", encoding="utf-8") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "daemon", *map(str, words)], stdout=stream, stderr=subprocess.STDOUT, text=True
+        )
+        try:
+            yield process
+        finally:
+            children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+            for one in (process, *children):
+                with suppress(psutil.NoSuchProcess):
+                    one.kill()
+            process.wait()
+            psutil.wait_procs(children, timeout=END_S)
 
 
 def living(run: Path) -> list[str]:

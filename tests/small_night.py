@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import multiprocessing
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -128,6 +129,13 @@ def night_closed(recorded: int, skipped: int = 0) -> NightClosed:
 def closing_records(slides: int = 2, fields: int = 3) -> list[AnyRecord]:
     closes: list[AnyRecord] = [slide_closed(slide, fields) for slide in range(1, slides + 1)]
     return [*closes, night_closed(slides * fields)]
+
+
+def free_endpoint() -> str:
+    """An endpoint of this computer where nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
 
 
 def until(condition: Callable[[], bool], what: str, deadline_s: float = DEADLINE_S) -> None:

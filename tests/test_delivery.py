@@ -3,13 +3,13 @@ from __future__ import annotations
 import multiprocessing
 import os
 import random
-import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 import zmq
@@ -18,8 +18,10 @@ from daemon import wire
 from daemon.crashpoints import VARIABLE
 from daemon.dataset import Dataset
 from daemon.delivery import Pace
+from daemon.heartbeat import Heartbeat, read_heartbeat, write_heartbeat
 from daemon.journal import Journal
 from daemon.layout import field_file
+from daemon.processes import ProcessTable, read_processes
 from daemon.reception import Reception
 from daemon.records import FieldSecured, encode
 from daemon.sender import Sender
@@ -92,12 +94,6 @@ def assert_whole(folder: Path, working: Desk) -> None:
     assert working.spool.used_bytes() == 0
 
 
-def free_endpoint() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
-
-
 def test_a_night_reaches_the_recorder_whole_and_leaves_the_spool_empty(tmp_path: Path) -> None:
     with night.recorder_thread(tmp_path / "dataset") as endpoint, desk(tmp_path, endpoint) as working:
         working.secure_all()
@@ -109,7 +105,7 @@ def test_a_night_reaches_the_recorder_whole_and_leaves_the_spool_empty(tmp_path:
 
 
 def test_a_recorder_that_comes_late_gets_everything(tmp_path: Path) -> None:
-    endpoint = free_endpoint()
+    endpoint = night.free_endpoint()
     with desk(tmp_path, endpoint) as working:
         working.secure_all()
         night.until(lambda: "recorder away" in working.told, "telling that nobody is there")
@@ -201,7 +197,7 @@ def _recorded(folder: Path) -> int:
 
 def test_killing_either_side_at_any_moment_loses_nothing(tmp_path: Path) -> None:
     chance = random.Random(5)
-    endpoint = free_endpoint()
+    endpoint = night.free_endpoint()
     context = multiprocessing.get_context("spawn")
     recorder = night.RecorderProcess(tmp_path / "dataset", endpoint)
     taking = context.Process(target=_take_the_night, args=(tmp_path, endpoint))
@@ -235,7 +231,7 @@ def test_another_night_and_another_history_of_the_same_night_are_refused_and_cha
         with desk(tmp_path / "other", endpoint, name="2026-11-22 B") as working:
             night.until(lambda: working.sender.status().refused is not None, "refusal of another night")
             assert "holds night '2026-11-21 A', not '2026-11-22 B'" in str(working.sender.status().refused)
-        with desk(tmp_path / "twin", free_endpoint()) as working:
+        with desk(tmp_path / "twin", night.free_endpoint()) as working:
             working.secure(1, 1, size=50)
             working.sender.redirect(endpoint)
             night.until(lambda: working.sender.status().refused is not None, "refusal of another history")
@@ -246,7 +242,7 @@ def test_another_night_and_another_history_of_the_same_night_are_refused_and_cha
 
 
 def test_a_damaged_spool_file_is_told_and_not_recorded(tmp_path: Path) -> None:
-    with night.recorder_thread(tmp_path / "dataset") as endpoint, desk(tmp_path, free_endpoint()) as working:
+    with night.recorder_thread(tmp_path / "dataset") as endpoint, desk(tmp_path, night.free_endpoint()) as working:
         record = working.secure(1, 1)
         path = working.spool.path(record.files[0].name)
         path.write_bytes(path.read_bytes()[:-1] + b"\0")
@@ -388,6 +384,63 @@ def test_a_journal_on_a_full_disk_takes_nothing_in_part_and_goes_on(disk: Path) 
         (disk / "filler").unlink()
         before = journal.last_seq()
         assert journal.append(night.event("afterwards")) == before + 1
+
+
+def test_what_is_noted_on_a_full_disk_waits_for_the_next_record(disk: Path) -> None:
+    with closing(Journal.create(disk / "journal.sqlite", night.started())) as journal:
+        fill(disk)
+        for number in range(200):
+            journal.note(night.event(f"{number}" + " " * 20_000))
+        written = len(journal.events())
+        assert written < 200
+        (disk / "filler").unlink()
+        journal.append(night.event("afterwards"))
+        told = [event.message.strip() for event in journal.events()]
+        assert told == [*map(str, range(200)), "afterwards"]
+        journal.append(*night.closing_records())
+        journal.note(night.event("too late"))
+        assert len(journal.events()) == len(told)
+
+
+def test_heartbeat_and_processes_are_told_on_a_full_disk_and_after_it(disk: Path) -> None:
+    beat = Heartbeat(
+        utc=1.0,
+        monotonic_s=1.0,
+        pid=1,
+        state="scanning",
+        reason="a reason that is longer than the next",
+        planned=1,
+        secured=0,
+        skipped=0,
+        slide=None,
+    )
+    write_heartbeat(disk, beat)
+    table = ProcessTable(disk)
+    fill(disk)
+    paused = msgspec.structs.replace(beat, state="paused", reason="disk full")
+    write_heartbeat(disk, paused)
+    assert read_heartbeat(disk) == paused
+    table.register("supervisor", os.getpid())
+    assert read_processes(disk) == {}
+    (disk / "filler").unlink()
+    table.write()
+    assert read_processes(disk).keys() == {"supervisor"}
+
+
+def test_a_sender_without_its_journal_waits_for_it(tmp_path: Path) -> None:
+    told: list[str] = []
+    with night.recorder_thread(tmp_path / "dataset") as endpoint:
+        path = tmp_path / "journal.sqlite"
+        spool = Spool(tmp_path / "spool", 10**9)
+        sender = Sender(path, spool, endpoint, tell=lambda _level, name, _message: told.append(name), pace=QUICK)
+        sender.start()
+        try:
+            night.until(lambda: told == ["delivery refused"], "telling that there is no journal")
+            assert "does not exist" in sender.explain()
+            with closing(Journal.create(path, night.started())) as journal:
+                night.until(lambda: sender.status().acknowledged_seq == journal.last_seq(), "delivery")
+        finally:
+            sender.stop(0)
 
 
 def test_a_disk_that_fills_in_the_middle_of_a_file_is_told_and_the_file_is_continued(disk: Path) -> None:

@@ -21,17 +21,6 @@ KILLS = {
 """Where which processes are killed, and the event that tells it; None where the supervisor died too."""
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Digest]:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    config = write_configuration(folder)
-    run = folder / "run"
-    done = lamelle("scan", config, "--run", run)
-    assert done.returncode == 0, done.stderr
-    assert not living(run)
-    return run, digest(run)
-
-
 def test_a_night_records_every_field_once(undisturbed: tuple[Path, Digest]) -> None:
     run, recorded = undisturbed
     summary = summarise(run)

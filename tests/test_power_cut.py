@@ -24,24 +24,22 @@ from daemon.records import FieldSecured, FieldSkipped
 from tests import small_night as night
 from tests.powercut import scene
 from tests.powercut.disk import Disk, View, materialise, read_log
+from tests.powercut.shim import build, watching
 
 HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="module")
 def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if not sys.platform.startswith("linux") or compiler is None:
+    built = build(tmp_path_factory.mktemp("shim"))
+    if built is None:
         pytest.skip("the shim that watches syncs needs Linux and a C compiler (cc)")
-    built = tmp_path_factory.mktemp("shim") / "powercut.so"
-    source = HERE / "powercut/powercut.c"
-    subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", built, source, "-ldl", "-lpthread"], check=True)
     return built
 
 
 def run_under(shim: Path, root: Path, log: Path, arguments: list[str], crash: str | None = None) -> int:
     """Run Python with what it does below `root` logged; returns its exit status."""
-    environment = os.environ | {"LD_PRELOAD": str(shim), "POWERCUT_ROOT": str(root), "POWERCUT_LOG": str(log)}
+    environment = watching(shim, root, log)
     armed = {} if crash is None else {VARIABLE: crash}
     command = [sys.executable, *arguments]
     return subprocess.run(command, check=False, env=environment | armed, cwd=HERE.parent, timeout=60).returncode
@@ -53,9 +51,11 @@ def log(shim: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str
     folder = tmp_path_factory.mktemp("powercut").resolve()
     root, path = folder / "night", folder / "log"
     root.mkdir()
-    (folder / processes.FILE).write_text("{}")
     for crash in ("mid chunk|2|self", "file without catalog|1|self", None):
-        status = run_under(shim, root, path, ["-m", "tests.powercut.scene", str(root), str(folder)], crash)
+        run = folder / str(crash).partition("|")[0]  # a run folder is rehearsed in once
+        run.mkdir()
+        (run / processes.FILE).write_text("{}")
+        status = run_under(shim, root, path, ["-m", "tests.powercut.scene", str(root), str(run)], crash)
         assert (status == 0) == (crash is None)
     return path, str(root)
 

@@ -222,10 +222,10 @@ def test_a_dataset_has_one_recorder_and_one_night(tmp_path: Path) -> None:
 def test_only_loopback_is_open_without_keys(endpoint: str, local: bool) -> None:
     assert is_local(endpoint) is local
     if local:
-        check_endpoint(endpoint, None)
+        check_endpoint(endpoint, None, "server")
     else:
         with pytest.raises(Refused, match="configure CURVE keys"):
-            check_endpoint(endpoint, None)
+            check_endpoint(endpoint, None, "server")
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_only_loopback_is_open_without_keys(endpoint: str, local: bool) -> None:
 )
 def test_what_is_no_endpoint_is_refused(endpoint: str) -> None:
     with pytest.raises(Refused, match=r"tcp://127\.0\.0\.1:5555"):
-        check_endpoint(endpoint, None)
+        check_endpoint(endpoint, None, "server")
 
 
 def test_with_keys_a_known_client_is_served_and_a_stranger_is_not(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -20,10 +21,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define MOST_FILES 4096
-
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct { uint64_t inode; char *folder; } known[MOST_FILES];
 static const char *root;
 static size_t root_length;
 static int log_file = -1;
@@ -48,32 +46,16 @@ static int inside(const char *path)
         && (path[root_length] == '/' || path[root_length] == 0);
 }
 
-static void put(const void *data, size_t size)
-{
-    const char *at = data;
-    while (size > 0) {
-        ssize_t done = real_write(log_file, at, size);
-        if (done < 0) {
-            if (errno == EINTR)
-                continue;
-            abort();
-        }
-        at += done;
-        size -= (size_t)done;
-    }
-}
-
 static void note(char op, uint64_t inode, uint64_t offset, const void *a, size_t a_size, const void *b, size_t b_size)
 {
     int before = errno;
     uint32_t a32 = (uint32_t)a_size, b32 = (uint32_t)b_size;
-    put(&op, 1);
-    put(&inode, 8);
-    put(&offset, 8);
-    put(&a32, 4);
-    put(&b32, 4);
-    put(a, a_size);
-    put(b, b_size);
+    struct iovec parts[] = {
+        {&op, 1}, {&inode, 8}, {&offset, 8}, {&a32, 4}, {&b32, 4}, {(void *)a, a_size}, {(void *)b, b_size},
+    };
+    /* One appending call, so that the records of several processes do not mix. */
+    if (writev(log_file, parts, 7) != (ssize_t)(25 + a_size + b_size))
+        abort();
     errno = before;
 }
 
@@ -82,21 +64,35 @@ static void note_path(char op, const char *path)
     note(op, 0, 0, path, strlen(path), NULL, 0);
 }
 
-static uint64_t inode_of(int fd)
+/* Asked anew each time: a table of descriptors would be spoilt by children between vfork and exec. */
+static int path_below(int fd, struct stat *status, char path[PATH_MAX])
 {
-    return fd >= 0 && fd < MOST_FILES ? known[fd].inode : 0;
+    char link[32];
+    int before = errno;
+    ssize_t size = -1;
+    if (log_file >= 0 && fstat(fd, status) == 0 && (S_ISREG(status->st_mode) || S_ISDIR(status->st_mode))) {
+        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+        size = readlink(link, path, PATH_MAX - 1);
+    }
+    errno = before;
+    if (size < 0)
+        return 0;
+    path[size] = 0;
+    return inside(path);
 }
 
-static void remember(int fd, const char *path, int flags, int existed)
+static uint64_t inode_of(int fd)
 {
     struct stat status;
-    if (fd < 0 || fd >= MOST_FILES || fstat(fd, &status) != 0)
+    char path[PATH_MAX];
+    return path_below(fd, &status, path) && S_ISREG(status.st_mode) ? status.st_ino : 0;
+}
+
+static void note_opened(int fd, const char *path, int flags, int existed)
+{
+    struct stat status;
+    if (fd < 0 || fstat(fd, &status) != 0 || S_ISDIR(status.st_mode))
         return;
-    if (S_ISDIR(status.st_mode)) {
-        known[fd].folder = strdup(path);
-        return;
-    }
-    known[fd].inode = status.st_ino;
     if (!existed)
         note('C', status.st_ino, 0, path, strlen(path), NULL, 0);
     else if (flags & O_TRUNC)
@@ -121,7 +117,7 @@ static void remember(int fd, const char *path, int flags, int existed)
         int existed = stat(path, &status) == 0;                                                 \
         int fd = real ARGUMENTS;                                                                \
         int error = errno;                                                                      \
-        remember(fd, path, flags, existed);                                                     \
+        note_opened(fd, path, flags, existed);                                                     \
         errno = error;                                                                          \
         pthread_mutex_unlock(&lock);                                                            \
         return fd;                                                                              \
@@ -131,19 +127,6 @@ OPEN(open, (const char *path, int flags, ...), (path, flags, mode))
 OPEN(open64, (const char *path, int flags, ...), (path, flags, mode))
 OPEN(openat, (int folder, const char *path, int flags, ...), (folder, path, flags, mode))
 OPEN(openat64, (int folder, const char *path, int flags, ...), (folder, path, flags, mode))
-
-int close(int fd)
-{
-    pthread_mutex_lock(&lock);
-    if (fd >= 0 && fd < MOST_FILES) {
-        free(known[fd].folder);
-        known[fd].folder = NULL;
-        known[fd].inode = 0;
-    }
-    int result = REAL(close)(fd);
-    pthread_mutex_unlock(&lock);
-    return result;
-}
 
 ssize_t write(int fd, const void *data, size_t size)
 {
@@ -194,10 +177,14 @@ TRUNCATE(ftruncate64, off64_t)
     {                                                                                           \
         pthread_mutex_lock(&lock);                                                              \
         int result = REAL(NAME)(fd);                                                            \
-        if (result == 0 && inode_of(fd) != 0)                                                   \
-            note('S', inode_of(fd), 0, NULL, 0, NULL, 0);                                       \
-        else if (result == 0 && fd >= 0 && fd < MOST_FILES && known[fd].folder != NULL)         \
-            note_path('D', known[fd].folder);                                                   \
+        struct stat status;                                                                     \
+        char path[PATH_MAX];                                                                    \
+        if (result == 0 && path_below(fd, &status, path)) {                                     \
+            if (S_ISDIR(status.st_mode))                                                        \
+                note_path('D', path);                                                           \
+            else                                                                                \
+                note('S', status.st_ino, 0, NULL, 0, NULL, 0);                                  \
+        }                                                                                       \
         pthread_mutex_unlock(&lock);                                                            \
         return result;                                                                          \
     }

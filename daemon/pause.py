@@ -1,0 +1,77 @@
+"""Where the night stands still, light off and in oil, until what keeps it has gone by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+POLL_S = 0.5
+
+Blocked = Callable[[], str | None]
+"""Why something cannot go on at present; None once it can. Asked again and again, so it may also try."""
+
+
+class Interrupt(Exception):
+    """A person asked the night to stop; it did so at a field boundary."""
+
+
+class Pause:
+    """Waits with the light off; told once, however many wait at a time.
+
+    Parameters
+    ----------
+    darken : switches the light off once what is being exposed has ended.
+    state : takes state and reason of the night.
+    tell : takes level, name and message of an event.
+    interrupted : whether a person asked the night to stop.
+    """
+
+    def __init__(
+        self,
+        darken: Callable[[], Awaitable[None]],
+        state: Callable[[str, str], None],
+        tell: Callable[[str, str, str], None],
+        interrupted: Callable[[], bool],
+    ) -> None:
+        self._darken = darken
+        self._state = state
+        self._tell = tell
+        self._interrupted = interrupted
+        self._waiting: list[Blocked] = []
+
+    async def until_free(self, blocked: Blocked) -> None:
+        """Wait as long as `blocked` gives a reason.
+
+        Raises
+        ------
+        Interrupt
+            A person asked the night to stop meanwhile.
+        """
+        reason = blocked()
+        if reason is None:
+            return
+        self._waiting.append(blocked)
+        try:
+            if self._waiting == [blocked]:
+                self._state("paused", reason)
+                await self._darken()
+                self._tell("warning", "paused", f"{reason}; the light is off, the night goes on by itself")
+            while (reason := blocked()) is not None:
+                if self._waiting[0] is blocked:
+                    self._state("paused", reason)
+                await self._sleep()
+        finally:
+            self._waiting.remove(blocked)
+        if not self._waiting:
+            self._state("scanning", "")
+            self._tell("info", "resumed", "what kept the night has gone")
+
+    async def over(self) -> None:
+        """Wait until nobody waits any more; raises `Interrupt` as `until_free` does."""
+        while self._waiting:
+            await self._sleep()
+
+    async def _sleep(self) -> None:
+        if self._interrupted():
+            raise Interrupt
+        await asyncio.sleep(POLL_S)

@@ -1,0 +1,227 @@
+"""Whole nights at their bounds: a recorder that is silent, absent or refuses, and disks without room."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from daemon.heartbeat import Heartbeat, read_heartbeat
+from daemon.inspection import summarise
+from daemon.journal import Journal
+from daemon.processes import read_processes
+from daemon.scan import Exit
+from tests.emulated_night import NIGHT_S, Digest, digest, lamelle, living, running, write_configuration
+from tests.small_disk import fill, remount, small_disk
+from tests.small_night import free_endpoint, until
+
+pytestmark = pytest.mark.timeout(3 * NIGHT_S)
+
+FIELDS = 6
+MEGABYTE = 1_000_000
+SPOOL_MB = 40
+"""Room for the ring's three fields of 12 MB by the first estimate, and a little more."""
+
+
+def configuration(folder: Path, move_ms: int = 0, **recorder: object) -> Path:
+    """The fields of the undisturbed night, raw stacks kept, about 7 MB each; moves may take their time."""
+    timing = {"xy_ms": move_ms, "z_ms": 0, "polarizer_ms": 0}
+    settings = {"spool_mb": SPOOL_MB, **recorder}
+    return write_configuration(folder, emulation={"timing": timing}, retention={"raw": "all"}, recorder=settings)
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A scan that goes on, looked at from outside."""
+
+    process: subprocess.Popen[str]
+    run: Path
+    output: Path
+
+    def heartbeat(self) -> Heartbeat | None:
+        with suppress(OSError):
+            return read_heartbeat(self.run)
+        return None
+
+    def reaches(self, state: str, reason: str = "", secured: int = 0) -> Heartbeat:
+        """Wait for a heartbeat of this state whose reason holds what is searched for."""
+
+        def reached() -> bool:
+            assert self.process.poll() is None, self.output.read_text(encoding="utf-8")
+            beat = self.heartbeat()
+            return (
+                beat is not None
+                and beat.state == state
+                and beat.secured >= secured
+                and re.search(reason, beat.reason) is not None
+            )
+
+        until(reached, f"{state} because {reason!r}, instead of {self.heartbeat()}", NIGHT_S)
+        found = self.heartbeat()
+        assert found is not None
+        return found
+
+    def log(self, process: str) -> list[str]:
+        """Messages of a process's log."""
+        lines = (self.run / "log" / f"{process}.jsonl").read_text(encoding="utf-8").splitlines()
+        return [json.loads(line)["message"] for line in lines]
+
+    def is_dark(self) -> bool:
+        """Whether the last that was done to the light was to switch it off."""
+        return [line for line in self.log("microscope") if line.startswith("light")][-1] == "light off"
+
+    def ends(self) -> int:
+        return self.process.wait(NIGHT_S)
+
+    def interrupted(self) -> int:
+        """Ctrl-C, once; its exit status."""
+        if sys.platform == "win32":
+            pytest.skip("Windows sends Ctrl-C to whole consoles only")
+        self.process.send_signal(signal.SIGINT)
+        return self.ends()
+
+
+@contextmanager
+def scanning(config: Path, run: Path, *words: str) -> Iterator[Scan]:
+    output = config.with_name("output.txt")
+    with running("scan", config, "--run", run, *words, output=output) as process:
+        yield Scan(process, run, output)
+
+
+@contextmanager
+def recording(endpoint: str, into: Path, *words: str | Path) -> Iterator[psutil.Process]:
+    """A recorder of its own: `lamelle record`."""
+    output = into.with_name(f"{into.name}.txt")
+    with running("record", "--listen", endpoint, "--into", into, *words, output=output) as process:
+        until(lambda: "recording at" in output.read_text(encoding="utf-8"), "a recorder", NIGHT_S)
+        yield psutil.Process(process.pid)
+
+
+def spool_bytes(run: Path) -> int:
+    return sum(path.stat().st_size for path in (run / "spool").rglob("*") if path.is_file())
+
+
+def events(run: Path) -> dict[str, str]:
+    """Message of the last event of each name in the journal."""
+    journal = Journal.open(run / "journal.sqlite")
+    try:
+        return {event.name: event.message for event in journal.events()}
+    finally:
+        journal.close()
+
+
+def assert_whole(run: Path, dataset: Path, undisturbed: tuple[Path, Digest]) -> None:
+    """Every field once, the pixels of the undisturbed night, nothing half-written, nothing waiting, nobody left."""
+    summary = summarise(dataset)
+    assert summary["complete"]
+    assert (summary["gaps"], summary["duplicates"], summary["fields"]["skipped"]) == (0, 0, 0)
+    assert digest(dataset.parent) == undisturbed[1]
+    assert list((dataset / "incoming").iterdir()) == []
+    assert spool_bytes(run) == 0
+    assert not living(run)
+
+
+def test_a_suspended_recorder_pauses_the_night_in_the_dark_until_it_is_back(
+    undisturbed: tuple[Path, Digest], tmp_path: Path
+) -> None:
+    """Meanwhile a second scan of the same instrument, or of the same folder, is refused and changes nothing."""
+    run = tmp_path / "run"
+    with scanning(configuration(tmp_path, move_ms=300), run) as scan:
+        scan.reaches("scanning")
+        recorder = read_processes(run)["recorder"].find()
+        assert recorder is not None
+        recorder.suspend()
+        try:
+            beat = scan.reaches("paused", "has not answered for 10 s")
+            assert re.search(rf"the spool holds \d+\.\d of {SPOOL_MB} MB .* needs room for", beat.reason)
+            assert beat.secured < FIELDS
+            assert scan.is_dark()
+            assert 0 < spool_bytes(run) <= SPOOL_MB * MEGABYTE
+            for words, busy in (([tmp_path / "another"], "instrument.name 'emulated"), ([run, "--resume"], "--run '")):
+                second = lamelle("scan", tmp_path / "night.yaml", "--run", *words)
+                assert second.returncode == Exit.REFUSED
+                assert busy in second.stderr
+                assert "is in use by another scan" in second.stderr
+        finally:
+            recorder.resume()
+        assert scan.ends() == Exit.COMPLETE
+    told = events(run)
+    assert "the light is off" in told["paused"]
+    assert {"recorder away", "delivery goes on", "resumed"} <= set(told)
+    assert_whole(run, run / "dataset", undisturbed)
+
+
+def test_with_keys_a_night_awaits_a_recorder_that_knows_it(undisturbed: tuple[Path, Digest], tmp_path: Path) -> None:
+    """Nobody is there, then a recorder that does not know the sender's key, then one that does."""
+    endpoint, run = free_endpoint(), tmp_path / "run"
+    for name in ("sender", "recorder", "stranger"):
+        assert lamelle("keys", tmp_path / name).returncode == 0
+    for clients in ("sender", "stranger"):
+        keys = {"public": "recorder/public.key", "secret": "recorder/secret.key", "clients": f"{clients}/public.key"}
+        (tmp_path / f"knows-{clients}.yaml").write_text(yaml.safe_dump(keys), encoding="utf-8")
+    own = {"public": "sender/public.key", "secret": "sender/secret.key", "server": "recorder/public.key"}
+    with scanning(configuration(tmp_path, endpoint=endpoint, keys=own), run) as scan:
+        scan.reaches("paused", "has not answered for 10 s")
+        assert scan.is_dark()
+        with recording(endpoint, tmp_path / "other", "--keys", tmp_path / "knows-stranger.yaml"):
+            scan.reaches("paused", "does not know this computer's key; add recorder.keys.public")
+        assert spool_bytes(run) > 0
+        into = tmp_path / "recorded" / "dataset"
+        into.parent.mkdir()
+        with recording(endpoint, into, "--keys", tmp_path / "knows-sender.yaml"):
+            assert scan.ends() == Exit.COMPLETE
+    assert {"paused", "recorder away", "delivery refused", "delivery goes on", "resumed"} <= set(events(run))
+    assert_whole(run, into, undisturbed)
+
+
+def test_a_disk_that_shrinks_pauses_the_night_until_there_is_room(
+    undisturbed: tuple[Path, Digest], tmp_path: Path
+) -> None:
+    """Spool, journal, dataset, log and heartbeat lie on one disk, of 50 MB now, that others fill to the last byte."""
+    with small_disk(tmp_path / "disk", megabytes=300) as disk:
+        run = disk / "run"
+        with scanning(configuration(tmp_path, move_ms=300), run) as scan:
+            scan.reaches("scanning")
+            remount(disk, "size=50m")
+            fill(disk)
+            beat = scan.reaches("paused", "MB free on its disk|disk is full")
+            assert beat.secured < FIELDS
+            assert scan.is_dark()
+            (disk / "filler").unlink()
+            remount(disk, "size=300m")
+            assert scan.ends() == Exit.COMPLETE
+        assert {"paused", "resumed"} <= set(events(run))
+        assert_whole(run, run / "dataset", undisturbed)
+
+
+def test_a_night_paused_by_a_full_disk_of_the_recorder_can_be_interrupted_and_resumed(
+    undisturbed: tuple[Path, Digest], tmp_path: Path
+) -> None:
+    endpoint, run = free_endpoint(), tmp_path / "run"
+    config = configuration(tmp_path, endpoint=endpoint)
+    with small_disk(tmp_path / "disk", megabytes=20) as disk:
+        dataset = disk / "recorded" / "dataset"
+        dataset.parent.mkdir()
+        with recording(endpoint, dataset):
+            with scanning(config, run) as scan:
+                beat = scan.reaches("paused", "the recorder cannot store at present: disk full")
+                assert beat.secured < FIELDS
+                assert scan.is_dark()
+                assert scan.interrupted() == Exit.INTERRUPTED
+                assert "microscope safe" in scan.log("supervisor")
+                assert not living(run)
+            remount(disk, "size=100m")
+            done = lamelle("scan", config, "--run", run, "--resume")
+            assert done.returncode == Exit.COMPLETE, done.stderr
+        assert {"recorder waits", "interrupted"} <= set(events(run))
+        assert_whole(run, dataset, undisturbed)
