@@ -1,6 +1,6 @@
 """Kill every process at every named point, resume, compare: the long form of tests/test_night.py.
 
-    python -m benchmarks.kills [--times 3]
+    python -m benchmarks.kills [--times 3] [--point "mid chunk" ...]
 
 Prints a line a kill and ends with exit status 1 if any resumed night differs from the undisturbed one.
 """
@@ -26,14 +26,20 @@ def main() -> None:
     """Run all combinations."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=3, help="occurrences at which each point is tried")
-    times: int = parser.parse_args().times
+    parser.add_argument("--point", action="append", choices=POINTS, help="this point only; may be repeated")
+    options = parser.parse_args()
     failures = 0
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
         config = write_configuration(base)
         lamelle("scan", config, "--run", base / "undisturbed")
         wanted = digest(base / "undisturbed")
-        kills = [(point, victim, n) for point in POINTS for victim in VICTIMS for n in range(1, times + 1)]
+        kills = [
+            (point, victim, n)
+            for point in options.point or POINTS
+            for victim in VICTIMS
+            for n in range(1, options.times + 1)
+        ]
         begun = time.monotonic()
         for done, (point, victim, n) in enumerate(kills, start=1):
             run = base / f"run-{done}"
