@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import struct
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +30,17 @@ Pixels = NDArray[np.uint16]
 NAMESPACE = "lamelle/field/1"
 EMPTY_NAME = "no objects"
 # What tifffile and its codecs raise on bytes that were damaged.
-_DAMAGE = (tifffile.TiffFileError, RuntimeError, LookupError, ArithmeticError, ValueError, TypeError, AttributeError)
+_DAMAGE = (
+    tifffile.TiffFileError,
+    struct.error,
+    RuntimeError,
+    LookupError,
+    ArithmeticError,
+    ValueError,
+    TypeError,
+    AttributeError,
+)
+"""What tifffile and imagecodecs raise on bytes that are no whole file."""
 _BIGTIFF_FROM_BYTES = 3_900_000_000
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

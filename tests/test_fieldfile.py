@@ -199,6 +199,16 @@ def test_a_damaged_file_is_told_as_such(tmp_path: Path, data: st.DataObject) -> 
             field.fused(row)
 
 
+def test_a_file_cut_within_its_header_is_told_as_such(tmp_path: Path) -> None:
+    stream = io.BytesIO()
+    write_field_file(stream, provenance_of((2, 3, 64, 64)), objects_of(2, 3, [(20, 20)]))
+    path = tmp_path / "field.ome.tif"
+    for length in range(16):
+        path.write_bytes(stream.getvalue()[:length])
+        with pytest.raises(DamagedFile, match=path.name):
+            read_field_file(path)
+
+
 def test_files_of_others_are_refused(tmp_path: Path) -> None:
     text = tmp_path / "text.ome.tif"
     text.write_bytes(b"not a TIFF file")
