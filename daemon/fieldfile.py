@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import math
 import re
-import struct
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -30,17 +30,6 @@ Pixels = NDArray[np.uint16]
 NAMESPACE = "lamelle/field/1"
 EMPTY_NAME = "no objects"
 # What tifffile and its codecs raise on bytes that were damaged.
-_DAMAGE = (
-    tifffile.TiffFileError,
-    struct.error,
-    RuntimeError,
-    LookupError,
-    ArithmeticError,
-    ValueError,
-    TypeError,
-    AttributeError,
-)
-"""What tifffile and imagecodecs raise on bytes that are no whole file."""
 _BIGTIFF_FROM_BYTES = 3_900_000_000
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -150,10 +139,8 @@ class FieldFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
+        with _telling_damage(f"{path} is not a TIFF file"):
             self._tiff = tifffile.TiffFile(path)
-        except _DAMAGE as error:
-            raise DamagedFile(f"{path} is not a TIFF file ({error}); fetch it again from the recorder") from error
         try:
             annotation = _annotation(self._tiff, path)
         except BaseException:
@@ -187,15 +174,22 @@ class FieldFile:
 
     def _series(self, index: int, shape: tuple[int, ...]) -> Pixels:
         # tifffile squeezes axes of length 1, hence the reshaping.
-        try:
+        with _telling_damage(f"{self.path} does not hold {shape} pixels as series {index}"):
             pixels: Pixels = self._tiff.series[index].asarray().reshape(shape)
-        except _DAMAGE as error:
-            raise DamagedFile(
-                f"{self.path} does not hold {shape} pixels as series {index} ({error}); fetch it again"
-            ) from error
         if pixels.dtype != np.uint16:
             raise DamagedFile(f"{self.path} holds {pixels.dtype} pixels in series {index}, not uint16; fetch it again")
         return pixels
+
+
+@contextmanager
+def _telling_damage(what: str) -> Iterator[None]:
+    """On bytes that are no whole file tifffile and imagecodecs raise whatever comes, assertions of their own too."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        raise DamagedFile(f"{what} ({type(error).__name__}: {error}); fetch it again from the recorder") from error
 
 
 def read_field_file(path: Path) -> FieldFile:
@@ -282,10 +276,8 @@ def _title(row: ObjectRow) -> str:
 
 
 def _annotation(tiff: tifffile.TiffFile, path: Path) -> _Annotation:
-    try:
+    with _telling_damage(f"{path} has unreadable OME-XML"):
         text = tiff.ome_metadata
-    except _DAMAGE as error:
-        raise DamagedFile(f"{path} has unreadable OME-XML ({error}); fetch it again from the recorder") from error
     if text is None:
         raise DamagedFile(f"{path} has no OME-XML; it is not a file of lamelle")
     try:
