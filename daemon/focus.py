@@ -60,9 +60,11 @@ class FocusFollower:
         return self._unsure(field, usable) or (len(newest) == LOST and all(result.at_edge for _, result in newest))
 
     def leaves_slide(self, results: Sequence[Known]) -> bool:
-        """Whether so many blank fields came in a row that the mini-slide is left."""
+        """Whether so many fields in a row were blank, or in focus outside their stack, that the mini-slide is left."""
         newest = results[-self.settings.blank_fields_leave_slide :]
-        return len(newest) == self.settings.blank_fields_leave_slide and all(r.z_um is None for _, r in newest)
+        return len(newest) == self.settings.blank_fields_leave_slide and all(
+            r.z_um is None or r.at_edge for _, r in newest
+        )
 
     def within(self, z_um: float) -> float:
         """Return the nearest z whose whole stack lies inside the mini-slide's window."""

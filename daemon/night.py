@@ -322,9 +322,12 @@ class Night:
     def _leave_if_blank(self, slide: _Slide, planned: PlannedField) -> None:
         if slide.given_up is None and slide.follower.leaves_slide(slide.seen(planned.field - LAG)):
             count = self._config.focus.blank_fields_leave_slide
-            slide.given_up = f"slide left: {count} blank fields in a row"
+            slide.given_up = f"slide left: {count} fields in a row without focus"
             self._reporter.tell(
-                "warning", "slide left", f"{count} blank fields in a row on mini-slide {planned.slide}", planned
+                "warning",
+                "slide left",
+                f"{count} fields in a row without focus on mini-slide {planned.slide}",
+                planned,
             )
 
     def _count_skip(self, slide: _Slide, planned: PlannedField) -> None:

@@ -44,6 +44,15 @@ class FocusSearch:
             message = f"nothing to focus on near z {expected_z_um:.2f} um; the field is taken there"
             self._reporter.tell("info", "focus not found", message, planned)
             return None
+        window, step_um = slide.z_window_um, self._config.scan.step_um
+        if found.at_edge or min(found.z_um - window.low, window.high - found.z_um) < step_um:
+            self._reporter.tell(
+                "warning",
+                "focus out of reach",
+                f"the sharpest plane, z {found.z_um:.2f} um, lies at the end of what may be looked at, so focus may "
+                f"lie beyond; check z_um and z_window_um of mini-slide {planned.slide} and focus.search_um",
+                planned,
+            )
         return FocusResult(
             z_um=round(float(found.z_um), 3), at_edge=bool(found.at_edge), contrast=float(found.contrast)
         )

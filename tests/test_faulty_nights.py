@@ -144,7 +144,7 @@ def test_a_night_that_skipped_says_what_and_why(skipping: Ran) -> None:
     assert skipping.status == Exit.SKIPPED, skipping.output
     summary = summarise(skipping.run)
     reasons = {(one["slide"], one["field"]): one["reason"] for one in summary["skipped"]}
-    left_blank = dict.fromkeys(((3, field) for field in range(5, 10)), "slide left: 3 blank fields in a row")
+    left_blank = dict.fromkeys(((3, field) for field in range(5, 10)), "slide left: 3 fields in a row without focus")
     left = dict.fromkeys(((4, field) for field in range(3, 10)), "slide left: 2 fields in a row failed")
     assert {place: reason for place, reason in reasons.items() if "left" in reason} == left_blank | left
     assert "FrameFault: plane 1 of crossed is all dark" in reasons.pop((2, 5))
@@ -167,7 +167,13 @@ def test_skipped_fields_and_left_slides_are_told(skipping: Ran) -> None:
         (4, 2, "error", "slide left"),
     ]
     shown = table(skipping.run)
-    for row in ("5-9", "3-9", "slide left: 3 blank fields in a row", "the field is skipped", "oil lost?"):
+    for row in (
+        "5-9",
+        "3-9",
+        "slide left: 3 fields in a row without focus",
+        "the field is skipped",
+        "oil lost?",
+    ):
         assert row in shown
     assert "complete, but with skipped fields" in skipping.output.replace("\n", " ")
 

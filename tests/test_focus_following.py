@@ -225,6 +225,7 @@ def test_a_slide_is_left_after_so_many_blank_fields_in_a_row(config: Night) -> N
     assert not following.leaves_slide(blank[:9])
     assert following.leaves_slide(blank)
     assert following.leaves_slide([(at(0), result(1.0)), *blank])
+    assert following.leaves_slide([*blank[:5], *([(at(k), result(1.0, at_edge=True)) for k in range(6, 11)])])
     assert not following.leaves_slide([*blank[:5], (at(6), result(1.0)), *blank[5:]])
 
 

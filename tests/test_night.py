@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from daemon.inspection import summarise
 from daemon.journal import Journal
@@ -87,3 +88,18 @@ def test_nothing_is_left_of_a_complete_night_but_its_records(undisturbed: tuple[
         assert journal.acknowledged() == journal.last_seq()
     finally:
         journal.close()
+
+
+def test_a_mini_slide_whose_focus_is_out_of_reach_is_told_and_left(tmp_path: Path) -> None:
+    config = write_configuration(tmp_path, slides=1, fields=6, focus={"blank_fields_leave_slide": 3})
+    settings = yaml.safe_load(config.read_text(encoding="utf-8"))
+    settings["scan"]["slides"][0]["z_window_um"] = {"low": -0.5, "high": 20}
+    config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    run = tmp_path / "run"
+    done = lamelle("scan", config, "--run", run)
+    assert done.returncode == Exit.SKIPPED, done.stderr
+    summary = summarise(run)
+    told = [(event["level"], event["name"]) for event in summary["events"]]
+    assert ("warning", "focus out of reach") in told
+    assert ("warning", "slide left") in told
+    assert (summary["complete"], summary["objects"]) == (True, 0)
