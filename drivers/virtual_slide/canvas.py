@@ -2,30 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 
-from drivers.virtual_slide.optics import MARGIN_UM, TEMPLATE_PIXEL_UM, Image, Slice
+from drivers.virtual_slide.matter import Body, Image, Slice
+
+FINE_PIXEL_UM = 0.1
+COARSE_PIXEL_UM = 0.15
+"""Still below lambda / (2 NA), all that the amplitude behind the objective needs."""
+COARSE_FROM_UM = 45.0
+MARGIN_UM = 3.0
+"""Defocused light further than this from the body is not followed."""
+SEEN_UM = 0.01
+SEEN_ABSORPTION = 0.02
+"""From where a person would call it the body's: thickness, and absorption."""
 
 
 class Canvas:
-    """A grid in um around an object's centre, on which thickness is drawn."""
+    """A grid in um around a body's centre.
+
+    Attributes
+    ----------
+    x, y : (H, W) in um, from the centre.
+    """
 
     def __init__(self, length_um: float, width_um: float) -> None:
+        self.pixel_um = COARSE_PIXEL_UM if max(length_um, width_um) >= COARSE_FROM_UM else FINE_PIXEL_UM
+
         def points(extent: float) -> int:
-            return int(cv2.getOptimalDFTSize(2 * int(np.ceil((extent / 2 + MARGIN_UM) / TEMPLATE_PIXEL_UM))))
+            return int(fft.next_fast_len(2 * int(np.ceil((extent / 2 + MARGIN_UM) / self.pixel_um))))
 
         columns, rows = points(length_um), points(width_um)
-        self.x: Image = ((np.arange(columns) + 0.5 - columns / 2) * TEMPLATE_PIXEL_UM).astype(np.float32)[None, :]
-        self.y: Image = ((np.arange(rows) + 0.5 - rows / 2) * TEMPLATE_PIXEL_UM).astype(np.float32)[:, None]
-        self.x, self.y = (np.ascontiguousarray(a) for a in np.broadcast_arrays(self.x, self.y))
+        x = ((np.arange(columns) + 0.5 - columns / 2) * self.pixel_um).astype(np.float32)
+        y = ((np.arange(rows) + 0.5 - rows / 2) * self.pixel_um).astype(np.float32)
+        self.x: Image
+        self.y: Image
+        self.x, self.y = (np.ascontiguousarray(a) for a in np.meshgrid(x, y))
         self.empty: Image = np.zeros_like(self.x)
 
-    @staticmethod
-    def inside(distance_um: NDArray[np.floating], softness_um: float = TEMPLATE_PIXEL_UM) -> Image:
-        """Coverage of each pixel, where a signed distance is negative inside."""
-        return np.asarray(np.clip(0.5 - distance_um / softness_um, 0, 1), np.float32)
+    def inside(self, distance_um: NDArray[np.floating], softness_um: float | None = None) -> Image:
+        """Coverage of each pixel, 0 to 1, where a signed distance is negative inside."""
+        return np.asarray(np.clip(0.5 - distance_um / (softness_um or self.pixel_um), 0, 1), np.float32)
 
     def ellipse(self, a_um: float, b_um: float) -> Image:
         """Distance from the centre as a share of the ellipse's radius."""
@@ -41,10 +62,10 @@ class Canvas:
         dx, dy = x1 - x0, y1 - y0
         along = np.clip(((self.x - x0) * dx + (self.y - y0) * dy) / (dx * dx + dy * dy), 0, 1)
         distance = np.hypot(self.x - x0 - along * dx, self.y - y0 - along * dy)
-        return (2 * np.sqrt(np.maximum((width_um / 2) ** 2 - distance**2, 0))).astype(np.float32)
+        return np.asarray(2 * np.sqrt(np.maximum((width_um / 2) ** 2 - distance**2, 0)), np.float32)
 
     def polygon(self, corners: NDArray[np.float64]) -> Image:
-        """Signed distance to a convex polygon, negative inside."""
+        """Signed distance to a convex polygon (N, 2), counted from x towards y, negative inside."""
         edges = np.roll(corners, -1, axis=0) - corners
         normals = np.stack([edges[:, 1], -edges[:, 0]], axis=1) / np.hypot(*edges.T)[:, None]
         sides = [
@@ -53,20 +74,71 @@ class Canvas:
         ]  # fmt: skip
         return np.asarray(np.max(sides, axis=0), np.float32)
 
-    def layer(
-        self,
-        z_um: float = 0.0,
-        *,
-        phase_rad: Image | None = None,
-        absorption: Image | None = None,
-        retardance_rad: Image | None = None,
-        azimuth: Image | float = 0.0,
-    ) -> Slice:
-        """Make a slice; what is not given is empty."""
-        return Slice(
-            z_um,
-            self.empty if phase_rad is None else phase_rad,
-            self.empty if absorption is None else absorption,
-            self.empty if retardance_rad is None else retardance_rad,
-            np.full_like(self.empty, azimuth) if isinstance(azimuth, float) else azimuth,
-        )
+    def body(self, slices: Sequence[Slice], mask: NDArray[np.bool_] | None = None) -> Body:
+        """Make a body of slices; its mask is what is seen of them, holes filled, unless given."""
+        if mask is None:
+            thickness = np.sum([np.abs(layer.thickness) for layer in slices], axis=0)
+            absorption = [layer.absorption for layer in slices if layer.absorption is not None]
+            mask = thickness > SEEN_UM
+            if absorption:
+                mask |= np.sum(absorption, axis=0) > SEEN_ABSORPTION
+            contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+            mask = cv2.drawContours(mask.astype(np.uint8), contours, -1, 1, cv2.FILLED).astype(bool)
+        return Body(self.pixel_um, tuple(slices), mask)
+
+
+def tilted(layers: Sequence[Slice], canvas: Canvas, tilt: float, step_um: float = 0.4) -> list[Slice]:
+    """Tilt flat layers about the x axis, so that +y rises, in bands of nearly the same height.
+
+    Lengths across the axis shrink by the cosine, the way of light through the layer grows by its inverse, and an
+    optic axis across it is inclined.
+
+    Parameters
+    ----------
+    tilt : in rad.
+    step_um : greatest difference in height inside a band.
+    """
+    if abs(tilt) < 1e-6:
+        return list(layers)
+    cos, sin = np.cos(tilt), np.sin(tilt)
+    rows = np.arange(canvas.y.shape[0], dtype=np.float32)
+    source = ((rows + 0.5 - rows.size / 2) / cos + rows.size / 2 - 0.5).astype(np.float32)
+    columns = np.arange(canvas.x.shape[1], dtype=np.float32)
+    map_x, map_y = np.meshgrid(columns, source)
+
+    def squeeze(image: Image, nearest: bool = False) -> Image:
+        how = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
+        return np.asarray(cv2.remap(image, map_x, map_y, how, borderMode=cv2.BORDER_CONSTANT), np.float32)
+
+    tilted_layers: list[Slice] = []
+    for layer in layers:
+        thickness = squeeze(layer.thickness) / np.float32(cos)
+        absorption = None if layer.absorption is None else squeeze(layer.absorption)
+        azimuth, inclination = layer.azimuth, layer.inclination
+        if azimuth is not None:
+            flat, rise = squeeze(azimuth, nearest=True), squeeze(canvas.empty if inclination is None else inclination)
+            axis = np.stack([np.cos(rise) * np.cos(flat), np.cos(rise) * np.sin(flat), np.sin(rise)])
+            y, z = axis[1] * cos - axis[2] * sin, axis[1] * sin + axis[2] * cos
+            azimuth = np.arctan2(y, axis[0]).astype(np.float32)
+            inclination = np.arcsin(np.clip(z, -1, 1)).astype(np.float32)
+        height = canvas.y * np.float32(sin / cos)
+        seen = thickness > 0 if absorption is None else (thickness > 0) | (absorption > 0)
+        if not seen.any():
+            continue
+        low, high = float(height[seen].min()), float(height[seen].max())
+        bands = max(1, int(np.ceil((high - low) / step_um)))
+        middles = low + (np.arange(bands) + 0.5) * (high - low) / bands
+        nearest_band = np.clip(((height - low) / max(high - low, 1e-6) * bands).astype(int), 0, bands - 1)
+        for number, middle in enumerate(middles):
+            share = (nearest_band == number).astype(np.float32)
+            tilted_layers.append(
+                Slice(
+                    layer.z_um + float(middle),
+                    layer.material,
+                    thickness * share,
+                    azimuth,
+                    inclination,
+                    None if absorption is None else absorption * share,
+                )
+            )
+    return tilted_layers

@@ -1,9 +1,10 @@
-"""The light of one object: its image at each defocus and polarization, made once and then interpolated.
+"""The light of one body: how it changes polarized light at each defocus, made once and then interpolated.
 
-An object is a few thin slices of Jones matrices in the circular basis. Circular light of one handedness comes in;
-what leaves with the same handedness is seen as `parallel`, what was flipped as `crossed`. The field behind the last
-slice is propagated to each focal plane with the angular spectrum, through the pupil of the objective, and summed in
-intensity over a few points of the condenser aperture (J. Goodman, Introduction to Fourier Optics, ch. 3 and 7).
+Circular light of one handedness comes in; what leaves with the same handedness is seen as `parallel`, what was flipped
+as `crossed`. Each slice is a Jones matrix a pixel in the circular basis. The complex amplitude is propagated from slice
+to slice and on to each focal plane with the angular spectrum, through the pupil of the objective, and only there summed
+in intensity, over points of the condenser's aperture and of the lamp's band (J. Goodman, Introduction to Fourier
+Optics, ch. 3, 4 and 7).
 """
 
 from __future__ import annotations
@@ -11,199 +12,187 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import fft
 
-Image = NDArray[np.float32]
+from drivers.virtual_slide.matter import REFERENCE_WAVELENGTH_UM, Body, Image, Slice
 
-WAVELENGTH_UM = 0.546
-CALCITE_DN = 0.1740
-"""Birefringence of calcite at 546 nm."""
-QUARTZ_DN = 0.0091
 OBJECTIVE_NA = 1.4
-CONDENSER_NA = 0.7
 IMMERSION_INDEX = 1.515
-TEMPLATE_PIXEL_UM = 0.1
-"""Just above Nyquist of the intensity, lambda / (4 NA)."""
-DEFOCUS_UM = (-4.5, -3.0, -2.0, -1.5, -1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.5)
-MARGIN_UM = 3.0
-"""Defocused light further than this from the outline is not followed."""
+NEAR_UM = (0.0, 0.15, 0.3, 0.45, 0.6, 0.8, 1.0, 1.3, 1.7, 2.3, 3.2, 4.5)
+"""Distances from the nearest slice at which the light is made."""
+INSIDE_STEP_UM = 0.5
+"""Steps of the planes between the lowest and the highest slice."""
+CONDENSER_RINGS = ((0.0, 1, 0.0), (0.5, 6, 0.0), (0.87, 6, 0.5))
+"""Radius as a share of the aperture, points on it, turn in points: about even over a disc."""
+BAND = (-1.22, 0.0, 1.22)
+"""Wavelengths in standard deviations; three of equal weight have the variance of the band."""
+FADE_UM = 1.2
+
+Complex = NDArray[np.complex64]
+Jones = tuple[Complex, Complex, Complex]
 
 
 @dataclass(frozen=True)
-class Slice:
-    """A thin layer of an object.
+class Mount:
+    """What lies around the bodies and how they are lit.
 
     Attributes
     ----------
-    z_um : height relative to the object's reference plane, in stage units (larger is nearer to the condenser).
-    phase, absorption, retardance, azimuth : (H, W); isotropic phase in rad, optical density as -ln(transmission),
-        phase difference of the retarder and direction of its axis, in rad.
+    medium_index : refractive index of the mounting medium.
+    condenser_na : aperture of the illumination.
+    wavelength_um, bandwidth_um : middle and full width at half maximum of the lamp's band.
     """
 
-    z_um: float
-    phase: Image
-    absorption: Image
-    retardance: Image
-    azimuth: Image
+    medium_index: float = 1.56
+    condenser_na: float = 0.5
+    wavelength_um: float = REFERENCE_WAVELENGTH_UM
+    bandwidth_um: float = 0.02
 
 
 @dataclass(frozen=True)
-class Template:
-    """The images of one object, centred, sampled at `TEMPLATE_PIXEL_UM`.
+class Light:
+    """What a body does to light at each focal plane, per pixel, averaged over the lamp.
+
+    With k the amplitude that keeps its handedness and f the one that is flipped:
 
     Attributes
     ----------
-    transmission : (Z, H, W), parallel light over that of the empty field.
-    flipped : (Z, H, W), crossed light over parallel light of the empty field; None without birefringence.
+    planes_um : (Z,) focal planes, above the body's reference plane, ascending.
+    kept : (Z, H, W), |k|^2. flipped : (Z, H, W), |f|^2. coherence : (Z, H, W) complex, f k*.
+        Both of the last are None for a body without birefringence.
     """
 
-    transmission: Image
+    planes_um: NDArray[np.float64]
+    kept: Image
     flipped: Image | None
+    coherence: Complex | None
 
 
-def retardance(thickness_um: Image, birefringence: float) -> Image:
-    """Phase difference 2 pi dn d / lambda of a retarder, in rad (Beaufort et al. 2021)."""
-    return (2 * np.pi * birefringence / WAVELENGTH_UM * thickness_um).astype(np.float32)
+@dataclass(frozen=True)
+class _Source:
+    """One point of the condenser's aperture, in one colour: spatial frequency over 1/um, wavelength."""
+
+    fx: float
+    fy: float
+    wavelength_um: float
 
 
-def phase(thickness_um: Image, index_difference: float) -> Image:
-    """Phase of a thickness whose index differs from that of the mounting medium, in rad."""
-    return (2 * np.pi * index_difference / WAVELENGTH_UM * thickness_um).astype(np.float32)
+def focal_planes(depth_um: tuple[float, float]) -> NDArray[np.float64]:
+    """Choose the planes at which a body of some depth is imaged: dense around and in it, sparse away from it."""
+    low, high = depth_um
+    inside = np.linspace(low, high, max(1, int(np.ceil((high - low) / INSIDE_STEP_UM))) + 1) if high > low else [low]
+    below, above = [low - d for d in NEAR_UM[:0:-1]], [high + d for d in NEAR_UM[1:]]
+    return np.array([*below, *inside, *above])
 
 
-def make_template(slices: tuple[Slice, ...]) -> Template:
-    """Propagate an object to every plane of `DEFOCUS_UM`.
+def illuminate(body: Body, mount: Mount, fade: bool = True) -> Light:
+    """Propagate a body's light to every focal plane.
 
-    Light comes from the condenser, from large to small stage z; slices are passed in that order.
+    Light comes from the condenser, from large to small stage z. With `fade` the change dies away towards the border
+    of the grid, so that no patch shows its edge.
     """
-    ordered = sorted(slices, key=lambda layer: -layer.z_um)
-    height, width = ordered[0].phase.shape
-    frequency = _frequencies(height, width)
-    axial = _axial_wavenumber(frequency)
-    pupil = (frequency <= OBJECTIVE_NA / WAVELENGTH_UM).astype(np.float32)
-    kernels = [pupil * np.exp(1j * axial * (ordered[-1].z_um - z)).astype(np.complex64) for z in DEFOCUS_UM]
-    birefringent = any(bool(np.any(layer.retardance)) for layer in ordered)
-    matrices = [_jones(layer) for layer in ordered]
-    steps = [np.exp(1j * axial * (upper.z_um - lower.z_um)).astype(np.complex64) for upper, lower in pairwise(ordered)]
-    sources = _sources(height, width)
-    parallel = np.zeros((len(DEFOCUS_UM), height, width), np.float32)
-    crossed = np.zeros_like(parallel)
-    for source in sources:
-        same, flipped = _pass_through(source, matrices, steps, birefringent)
-        for index, kernel in enumerate(kernels):
-            parallel[index] += _intensity(same, kernel)
-            if birefringent:
-                crossed[index] += _intensity(flipped, kernel)
-    fade = _fade(height, width)
-    transmission = np.asarray(1 + fade * (_settle(parallel, len(sources)) - 1), np.float32)
-    if not birefringent:
-        return Template(transmission, None)
-    return Template(transmission, np.asarray(fade * _settle(crossed, len(sources)), np.float32))
+    slices = sorted(body.slices, key=lambda layer: -layer.z_um)
+    height, width = slices[0].thickness.shape
+    planes = focal_planes(body.depth_um)
+    flips = body.birefringent
+    kept = np.zeros((len(planes), height, width), np.float32)
+    flipped = np.zeros_like(kept) if flips else None
+    coherence = np.zeros(kept.shape, np.complex64) if flips else None
+    frequency_y = fft.fftfreq(height, body.pixel_um)[:, None]
+    frequency_x = fft.fftfreq(width, body.pixel_um)[None, :]
+    frequency = np.hypot(frequency_y, frequency_x)
+    sources = _sources(mount)
+    for wavelength in sorted({source.wavelength_um for source in sources}):
+        axial = 2 * np.pi * np.sqrt(np.maximum((IMMERSION_INDEX / wavelength) ** 2 - frequency**2, 0))
+        pupil = frequency <= OBJECTIVE_NA / wavelength
+        matrices = [_jones(layer, mount.medium_index, wavelength) for layer in slices]
+        steps = [_cis(axial * (upper.z_um - lower.z_um)) for upper, lower in pairwise(slices)]
+        spectra = [
+            _pass_through(_plane_wave(source, height, width, body.pixel_um), matrices, steps, slices, flips)
+            for source in sources
+            if source.wavelength_um == wavelength
+        ]
+        for index, z in enumerate(planes):
+            kernel = np.where(pupil, _cis(axial * (slices[-1].z_um - z)), np.complex64(0))
+            for same, turned in spectra:
+                k = fft.ifft2(same * kernel, overwrite_x=True)
+                kept[index] += _intensity(k)
+                if flipped is not None and coherence is not None:
+                    f = fft.ifft2(turned * kernel, overwrite_x=True)
+                    flipped[index] += _intensity(f)
+                    coherence[index] += f * k.conj()
+    border = _fade(height, width, body.pixel_um) if fade else np.ones((height, width), np.float32)
+    kept = 1 + border * (kept / len(sources) - 1)
+    if flipped is None or coherence is None:
+        return Light(planes, kept, None, None)
+    return Light(planes, kept, border * flipped / len(sources), border * coherence / len(sources))
 
 
-def between(defocus_um: float) -> tuple[int, int, float, float]:
-    """Which two planes of a template make the image at a defocus.
-
-    Returns
-    -------
-    lower, upper : indices of planes.
-    weight : of the upper one.
-    strength : below 1 beyond the last plane, where light spreads with the square of the distance.
-    """
-    last = len(DEFOCUS_UM) - 1
-    if defocus_um <= DEFOCUS_UM[0]:
-        return 0, 0, 0.0, (DEFOCUS_UM[0] / defocus_um) ** 2
-    if defocus_um >= DEFOCUS_UM[-1]:
-        return last, last, 0.0, (DEFOCUS_UM[-1] / defocus_um) ** 2
-    upper = int(np.searchsorted(DEFOCUS_UM, defocus_um, side="right"))
-    lower = upper - 1
-    return lower, upper, (defocus_um - DEFOCUS_UM[lower]) / (DEFOCUS_UM[upper] - DEFOCUS_UM[lower]), 1.0
+def _sources(mount: Mount) -> list[_Source]:
+    deviation = mount.bandwidth_um / 2.355
+    colours = [mount.wavelength_um + share * deviation for share in BAND]
+    points: list[_Source] = []
+    for ring, (radius, count, turn) in enumerate(CONDENSER_RINGS):
+        for number in range(count):
+            angle = (number + turn) * 2 * np.pi / count
+            colour = colours[1] if ring == 0 else colours[(number + ring) % len(colours)]
+            frequency = radius * mount.condenser_na / colour
+            points.append(_Source(frequency * np.cos(angle), frequency * np.sin(angle), colour))
+    return points
 
 
-def _frequencies(height: int, width: int) -> Image:
-    fy = np.fft.fftfreq(height, TEMPLATE_PIXEL_UM)[:, None]
-    fx = np.fft.fftfreq(width, TEMPLATE_PIXEL_UM)[None, :]
-    return np.asarray(np.hypot(fy, fx), np.float32)
+def _plane_wave(source: _Source, height: int, width: int, pixel_um: float) -> Complex:
+    """Oblique plane wave, on the nearest frequency of the grid, so that it closes on itself."""
+    rows, columns = round(source.fy * height * pixel_um), round(source.fx * width * pixel_um)
+    y, x = np.arange(height)[:, None] / height, np.arange(width)[None, :] / width
+    return _cis(2 * np.pi * (rows * y + columns * x))
 
 
-def _axial_wavenumber(frequency: Image) -> Image:
-    cutoff = IMMERSION_INDEX / WAVELENGTH_UM
-    return (2 * np.pi * np.sqrt(np.maximum(cutoff**2 - frequency.astype(np.float64) ** 2, 0))).astype(np.float32)
-
-
-def _sources(height: int, width: int) -> list[NDArray[np.complex64]]:
-    """Plane waves of the condenser: the axis and a ring of six, on the grid's own frequencies."""
-    ring = 0.75 * CONDENSER_NA / WAVELENGTH_UM
-    y = (np.arange(height) * TEMPLATE_PIXEL_UM)[:, None]
-    x = (np.arange(width) * TEMPLATE_PIXEL_UM)[None, :]
-    waves = [np.ones((height, width), np.complex64)]
-    for angle in np.arange(6) * np.pi / 3:
-        fy = np.round(ring * np.sin(angle) * height * TEMPLATE_PIXEL_UM) / (height * TEMPLATE_PIXEL_UM)
-        fx = np.round(ring * np.cos(angle) * width * TEMPLATE_PIXEL_UM) / (width * TEMPLATE_PIXEL_UM)
-        waves.append(np.exp(2j * np.pi * (fy * y + fx * x)).astype(np.complex64))
-    return waves
-
-
-Jones = tuple[NDArray[np.complex64], NDArray[np.complex64], NDArray[np.complex64]]
-
-
-def _jones(layer: Slice) -> Jones:
+def _jones(layer: Slice, medium_index: float, wavelength_um: float) -> Jones:
     """Give what keeps its handedness, what is flipped, and what is flipped back, in the circular basis."""
-    scalar = np.exp(-layer.absorption / 2 + 1j * layer.phase)
-    flip = 1j * np.sin(layer.retardance / 2) * scalar
-    turn = np.exp(2j * layer.azimuth)
-    keep = np.cos(layer.retardance / 2) * scalar
+    half = np.pi * np.abs(layer.retardation_um(wavelength_um)).astype(np.float64) / wavelength_um
+    path = 2 * np.pi * layer.excess_path_um(medium_index).astype(np.float64) / wavelength_um
+    scalar = np.exp(1j * path)
+    if layer.absorption is not None:
+        scalar *= np.exp(-layer.absorption.astype(np.float64) / 2)
+    keep, flip = np.cos(half) * scalar, 1j * np.sin(half) * scalar
+    if layer.azimuth is None:
+        nothing = np.zeros(keep.shape, np.complex64)
+        return scalar.astype(np.complex64), nothing, nothing
+    turn = np.exp(2j * layer.azimuth.astype(np.float64))
     return keep.astype(np.complex64), (flip * turn).astype(np.complex64), (flip / turn).astype(np.complex64)
 
 
 def _pass_through(
-    source: NDArray[np.complex64],
-    matrices: list[Jones],
-    steps: list[NDArray[np.complex64]],
-    birefringent: bool,
-) -> tuple[NDArray[np.complex64], NDArray[np.complex64]]:
+    wave: Complex, matrices: list[Jones], steps: list[Complex], slices: list[Slice], flips: bool
+) -> tuple[Complex, Complex]:
     """Spectra of both handednesses behind the last slice."""
-    same, flipped = source, np.zeros_like(source)
+    same, turned = wave, np.zeros_like(wave)
     for index, (keep, flip, flip_back) in enumerate(matrices):
-        if index:
-            same = _inverse(_forward(same) * steps[index - 1])
-            if birefringent:
-                flipped = _inverse(_forward(flipped) * steps[index - 1])
-        same, flipped = keep * same + flip_back * flipped, flip * same + keep * flipped
-    return _forward(same), _forward(flipped)
+        if index and slices[index - 1].z_um != slices[index].z_um:
+            same = fft.ifft2(fft.fft2(same) * steps[index - 1])
+            if flips:
+                turned = fft.ifft2(fft.fft2(turned) * steps[index - 1])
+        same, turned = keep * same + flip_back * turned, flip * same + keep * turned
+    return fft.fft2(same), fft.fft2(turned)
 
 
-def _intensity(spectrum: NDArray[np.complex64], kernel: NDArray[np.complex64]) -> Image:
-    field = _inverse(spectrum * kernel)
+def _cis(phase: NDArray[np.float64]) -> Complex:
+    """Unit phasors; made in double precision, so that every machine rounds them alike."""
+    return np.asarray(np.exp(1j * phase), np.complex64)
+
+
+def _intensity(field: Complex) -> Image:
     return np.asarray(field.real**2 + field.imag**2, np.float32)
 
 
-def _forward(field: NDArray[np.complex64]) -> NDArray[np.complex64]:
-    return cv2.dft(field.view(np.float32).reshape(*field.shape, 2)).view(np.complex64)[..., 0]
+def _fade(height: int, width: int, pixel_um: float) -> Image:
+    """One inside, falling to zero towards the border."""
 
+    def ramp(n: int) -> NDArray[np.float64]:
+        distance = np.minimum(np.arange(n), n - 1 - np.arange(n)) * pixel_um
+        return 0.5 - 0.5 * np.cos(np.pi * np.clip(distance / FADE_UM, 0, 1))
 
-def _inverse(spectrum: NDArray[np.complex64]) -> NDArray[np.complex64]:
-    pairs = spectrum.view(np.float32).reshape(*spectrum.shape, 2)
-    return cv2.dft(pairs, flags=cv2.DFT_INVERSE | cv2.DFT_SCALE).view(np.complex64)[..., 0]
-
-
-def _settle(images: Image, sources: int) -> Image:
-    """Average over the sources; blur with defocus, as a point of the condenser stands for a patch of its aperture."""
-    images /= sources
-    for index, defocus in enumerate(DEFOCUS_UM):
-        sigma = 0.12 * abs(defocus) / TEMPLATE_PIXEL_UM
-        if sigma > 0.5:
-            cv2.GaussianBlur(images[index], (0, 0), sigma, dst=images[index])
-    return images
-
-
-def _fade(height: int, width: int) -> Image:
-    """One inside, falling to zero over the last micrometre, so that no patch shows its edge."""
-
-    def ramp(n: int) -> Image:
-        distance = (np.minimum(np.arange(n), n - 1 - np.arange(n)) * TEMPLATE_PIXEL_UM).astype(np.float32)
-        return np.asarray(0.5 - 0.5 * np.cos(np.pi * np.clip(distance / 1.2, 0, 1)), np.float32)
-
-    return np.asarray(ramp(height)[:, None] * ramp(width)[None, :], np.float32)
+    return np.asarray(np.outer(ramp(height), ramp(width)), np.float32)

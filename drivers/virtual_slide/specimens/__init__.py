@@ -1,0 +1,1 @@
+"""Bodies of the virtual slide, by group."""
