@@ -104,12 +104,44 @@ class Timing(Settings):
     polarizer_ms: NotNegative = 120.0
 
 
+class PolarizerErrors(Settings):
+    """How far the polarizer and the analyser of the emulated microscope are from circular ones.
+
+    Of the retarders, phase beyond a quarter wave and turn of the axis; `depolarised` is the share of either state that
+    is seen in the other; `shift_px` is how far crossed lies from parallel on the camera, x and y.
+    """
+
+    polarizer_retarder_deg: Finite = 2.0
+    polarizer_azimuth_deg: Finite = 0.4
+    analyser_retarder_deg: Finite = -1.5
+    analyser_azimuth_deg: Finite = 0.3
+    depolarised: Annotated[float, Field(ge=0, lt=1)] = 0.002
+    shift_px: tuple[Finite, Finite] = (1.2, -0.7)
+
+
+class Mounting(Settings):
+    """What the objects of the virtual slide lie in and how they are lit.
+
+    `medium_index` is the refractive index of the mounting medium, `condenser_na` the aperture of the illumination,
+    `bandwidth_nm` the full width at half maximum of the lamp's band around `wavelength_nm`.
+    """
+
+    medium_index: Annotated[float, Field(ge=1.3, le=1.8)] = 1.56
+    condenser_na: Annotated[float, Field(ge=0.1, le=1.2)] = 0.5
+    wavelength_nm: Annotated[float, Field(ge=400, le=700)] = 546.0
+    bandwidth_nm: Annotated[float, Field(ge=0, le=60)] = 20.0
+
+
 class Emulation(Settings):
     """The emulated microscope: its virtual slide, its pace, its faults."""
 
     seed: int = 1
-    profile: Literal["easy", "blank"] = "easy"
+    profile: Literal["easy", "trap", "coccolith", "blank"] = "easy"
     density: Positive = 1.0
+    settling: Literal["poisson", "clustered"] = "poisson"
+    collection: Annotated[int, Field(ge=0)] = 1
+    mounting: Mounting = Mounting()
+    polarizers: PolarizerErrors = PolarizerErrors()
     timing: Timing = Timing()
     backlash_um: NotNegative = 0.6
     drift_um_per_field: Finite = 0.01

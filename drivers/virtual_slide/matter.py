@@ -113,7 +113,7 @@ class Body:
     @property
     def depth_um(self) -> tuple[float, float]:
         """Lowest and highest z of its slices."""
-        heights = [layer.z_um for layer in self.slices]
+        heights = [float(layer.z_um) for layer in self.slices]
         return min(heights), max(heights)
 
     def thickness_um(self, material: Material) -> Image:

@@ -22,6 +22,7 @@ OBJECTIVE_NA = 1.4
 IMMERSION_INDEX = 1.515
 NEAR_UM = (0.0, 0.15, 0.3, 0.45, 0.6, 0.8, 1.0, 1.3, 1.7, 2.3, 3.2, 4.5)
 """Distances from the nearest slice at which the light is made."""
+FARTHEST_UM = NEAR_UM[-1]
 INSIDE_STEP_UM = 0.5
 """Steps of the planes between the lowest and the highest slice."""
 CONDENSER_RINGS = ((0.0, 1, 0.0), (0.5, 6, 0.0), (0.87, 6, 0.5))

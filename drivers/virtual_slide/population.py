@@ -1,61 +1,42 @@
-"""Which objects lie where: an endless plane of cells, each a pure function of seed, slide and cell.
+"""Which objects lie where: an endless plane of cells, each a pure function of the settings, the slide and the cell.
 
-Every object lies wholly inside its cell, so that no cell needs to know its neighbours.
+Objects settle independently of each other (a Poisson process of each kind), or in clusters (a Thomas process); some in
+chains. Aggregates hold fossils. Nothing keeps objects from lying over each other.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from drivers.virtual_slide.collection import KINDS
+from drivers.virtual_slide.profiles import kinds_of, mean_number
 from drivers.virtual_slide.seeds import generator
-from drivers.virtual_slide.specimens import specimen
+from drivers.virtual_slide.truth import Box
 
 CELL_UM = 50.0
-OBJECTS_PER_CELL = 19.0
-TOUCHING_SHARE = 0.2
-"""Of the objects placed, how many are laid against an earlier one."""
-MOST_SHARED = 0.25
-"""Of the smaller box, between two objects that are laid against each other."""
-TRIES = 40
+CLUSTER_MEMBERS = 8.0
+CLUSTER_UM = 9.0
+"""Standard deviation of the distance, along x and y, of a cluster's members from its middle."""
+CLUSTER_REACH = 2.5
+CHAINS = {"thalassiosira": 0.08, "chaetoceros_spore": 0.12, "thalassionema": 0.08}
+"""Share of a kind's settlers that are chains of two to four cells."""
+LONGEST_CHAIN = 4
+BURIED_PER_UM = 0.04
+"""Fossils inside an aggregate, for each um of its length."""
 
 
-@dataclass(frozen=True)
-class Kind:
-    """How often a kind lies on the slide, how its size varies, how far above the surface its reference plane is."""
+class World(NamedTuple):
+    """What the population of a night depends on."""
 
-    name: str
-    weight: float
-    scale: tuple[float, float]
-    z_um: tuple[float, float]
-
-
-KINDS = (
-    Kind("emiliania", 4.5, (0.8, 1.2), (0.0, 0.5)),
-    Kind("gephyrocapsa", 4.0, (0.75, 1.2), (0.0, 0.6)),
-    Kind("calcidiscus", 2.0, (0.8, 1.2), (0.1, 0.8)),
-    Kind("coccolithus", 1.2, (0.85, 1.2), (0.1, 0.8)),
-    Kind("thalassiosira", 1.3, (0.75, 1.25), (0.0, 0.7)),
-    Kind("actinocyclus", 0.7, (0.8, 1.15), (0.0, 0.8)),
-    Kind("navicula", 1.2, (0.75, 1.15), (0.0, 0.8)),
-    Kind("nitzschia", 1.0, (0.8, 1.1), (0.0, 0.8)),
-    Kind("dictyocha", 0.8, (0.75, 1.2), (0.4, 1.2)),
-    Kind("stephanocha", 0.5, (0.75, 1.15), (0.4, 1.2)),
-    Kind("quartz_small", 1.6, (0.7, 1.3), (0.0, 0.6)),
-    Kind("quartz_large", 0.8, (0.7, 1.2), (0.0, 0.8)),
-    Kind("shard_thin", 1.5, (0.5, 1.2), (0.0, 0.6)),
-    Kind("shard_thick", 1.0, (0.6, 1.2), (0.0, 0.8)),
-    Kind("aggregate_small", 0.7, (0.8, 1.2), (0.3, 1.0)),
-    Kind("aggregate_large", 0.4, (0.8, 1.1), (0.4, 1.2)),
-    Kind("fluff", 0.6, (0.7, 1.2), (0.2, 1.5)),
-)
-LARGEST_SCALE = max(kind.scale[1] for kind in KINDS)
-_WEIGHTS = np.array([kind.weight for kind in KINDS]) / sum(kind.weight for kind in KINDS)
-
-Box = tuple[float, float, float, float]
+    seed: int
+    profile: str
+    density: float
+    settling: str
 
 
 @dataclass(frozen=True)
@@ -65,100 +46,110 @@ class Placed:
     Attributes
     ----------
     x_um, y_um : centre, stage coordinates. above_um : reference plane above the surface.
-    angle : from x towards y, in rad. scale : of its size.
-    box_um : the tight one around its body, stage coordinates. touching : overlaps the box of another object.
+    angle : from x towards y, in rad.
     """
 
     identifier: str
     kind: str
+    variant: int
     x_um: float
     y_um: float
     above_um: float
     angle: float
-    scale: float
-    box_um: Box
-    touching: bool = False
+    buried: bool = False
 
 
-@lru_cache(maxsize=256)
-def cell(seed: int, slide: int, density: float, column: int, row: int) -> tuple[Placed, ...]:
-    """Objects of one cell, in the order they were laid down."""
-    random = generator(seed, slide, column, row)
-    placed: list[Placed] = []
-    for number in range(int(random.poisson(OBJECTS_PER_CELL * density))):
-        kind = KINDS[int(random.choice(len(KINDS), p=_WEIGHTS))]
-        angle, scale = float(random.uniform(0, 2 * np.pi)), float(random.uniform(*kind.scale))
-        above = float(random.uniform(*kind.z_um))
-        half = _extent(kind.name, angle, scale)
-        x, y = _place(random, half, (column * CELL_UM, row * CELL_UM), placed)
-        box = (x + half[0], y + half[1], x + half[2], y + half[3])
-        placed.append(Placed(f"{slide}/{column},{row}/{number}", kind.name, x, y, above, angle, scale, box))
-    return tuple(
-        replace(one, touching=any(overlap(one.box_um, other.box_um) for other in placed if other is not one))
-        for one in placed
-    )
-
-
-def around(seed: int, slide: int, density: float, box_um: Box) -> tuple[Placed, ...]:
-    """Every object whose box overlaps a region of the slide, in a fixed order."""
+def around(world: World, slide: int, box_um: Box, margin_um: float) -> tuple[Placed, ...]:
+    """Every object whose body may come within a margin of a region of the slide, in a fixed order."""
     x0, y0, x1, y1 = box_um
-    columns = range(int(x0 // CELL_UM), int(x1 // CELL_UM) + 1)
-    rows = range(int(y0 // CELL_UM), int(y1 // CELL_UM) + 1)
-    return tuple(
-        placed
-        for row in rows
-        for column in columns
-        for placed in cell(seed, slide, density, column, row)
-        if overlap(placed.box_um, box_um)
-    )
+    found: list[Placed] = []
+    for kind in kinds_of(world.profile):
+        reach = _reach_um(kind, world.settling) + margin_um
+        columns = range(int((x0 - reach) // CELL_UM), int((x1 + reach) // CELL_UM) + 1)
+        rows = range(int((y0 - reach) // CELL_UM), int((y1 + reach) // CELL_UM) + 1)
+        for row, column in product(rows, columns):
+            for placed in cell(world, slide, kind, column, row):
+                half = KINDS[placed.kind].sizes.high_um / 2 * 1.1 + margin_um
+                if x0 - half < placed.x_um < x1 + half and y0 - half < placed.y_um < y1 + half:
+                    found.append(placed)
+    return tuple(found)
 
 
-def overlap(one: Box, other: Box) -> bool:
-    """Whether two boxes share area."""
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
-
-
-def _extent(kind: str, angle: float, scale: float) -> Box:
-    """Tight box of the turned and scaled outline around the object's centre."""
-    cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
-    along, across = specimen(kind).outline_um.T
-    x, y = cos * along - sin * across, sin * along + cos * across
-    return float(x.min()), float(y.min()), float(x.max()), float(y.max())
-
-
-def _place(
-    random: np.random.Generator, half: Box, origin: tuple[float, float], placed: list[Placed]
-) -> tuple[float, float]:
-    """Choose a free spot inside the cell, or one against an earlier object; the first try where none is free."""
-    low, high = np.subtract(origin, half[:2]), np.subtract(origin, half[2:]) + CELL_UM
-    if placed and random.uniform() < TOUCHING_SHARE:
-        spots, limit = np.clip(_beside(random, half, placed), low, high), MOST_SHARED
+@lru_cache(maxsize=8192)
+def cell(world: World, slide: int, kind: str, column: int, row: int) -> tuple[Placed, ...]:
+    """Objects of one kind that settled in one cell, with what came with them."""
+    order = list(KINDS).index(kind)
+    random = generator(world.seed, slide, order, column, row)
+    corner = np.array([column, row]) * CELL_UM
+    mean = mean_number(world.profile, kind, world.seed, slide, world.density, CELL_UM**2)
+    if world.settling == "clustered":
+        middles = corner + random.uniform(0, CELL_UM, (int(random.poisson(mean / CLUSTER_MEMBERS)), 2))
+        members = [int(random.poisson(CLUSTER_MEMBERS)) for _ in middles]
+        limit = CLUSTER_REACH * CLUSTER_UM
+        away = [np.clip(random.normal(0, CLUSTER_UM, (n, 2)), -limit, limit) for n in members]
+        spots = np.concatenate([middle + steps for middle, steps in zip(middles, away, strict=True)] or [middles])
     else:
-        spots, limit = random.uniform(low, high, (TRIES, 2)), 0.0
-    boxes = np.concatenate([spots, spots], axis=1) + half
-    others = np.array([other.box_um for other in placed]).reshape(-1, 4)
-    free = (_shared(boxes, others) <= limit).all(axis=1)
-    x, y = spots[int(np.argmax(free))].tolist()
-    return x, y
+        spots = corner + random.uniform(0, CELL_UM, (int(random.poisson(mean)), 2))
+    placed: list[Placed] = []
+    for number, (x, y) in enumerate(spots.tolist()):
+        name = f"{slide}/{kind}/{column},{row}/{number}"
+        one = _settle(random, name, kind, x, y)
+        placed.append(one)
+        if random.uniform() < CHAINS.get(kind, 0.0):
+            placed += _chain(random, one)
+        if kind == "aggregate":
+            placed += _bury(random, one, world, slide)
+    return tuple(placed)
 
 
-def _beside(random: np.random.Generator, half: Box, placed: list[Placed]) -> NDArray[np.float64]:
-    """Propose spots, (N, 2), where an object's ellipse reaches a little into that of an earlier one."""
-    partners = [placed[index] for index in random.integers(len(placed), size=TRIES)]
-    turn = random.uniform(0, 2 * np.pi, TRIES)
-    direction = np.stack([np.cos(turn), np.sin(turn)], axis=1)
-    boxes = np.array([partner.box_um for partner in partners])
-    theirs = np.hypot(*((boxes[:, 2:] - boxes[:, :2]) / 2 * direction).T)
-    own = np.hypot(*(np.subtract(half[2:], half[:2]) / 2 * direction).T)
-    away = (own + theirs) * random.uniform(0.72, 0.98, TRIES)
-    centres = np.array([(partner.x_um, partner.y_um) for partner in partners])
-    return np.asarray(centres + direction * away[:, None])
+def _settle(random: np.random.Generator, identifier: str, kind: str, x_um: float, y_um: float) -> Placed:
+    variant = int(random.integers(KINDS[kind].variants))
+    above, angle = float(random.uniform(*KINDS[kind].above_um)), float(random.uniform(0, 2 * np.pi))
+    return Placed(identifier, kind, variant, x_um, y_um, above, angle)
 
 
-def _shared(boxes: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Shared area over that of the smaller box, (N, M)."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    sides = np.maximum(high - low, 0)
-    own, theirs = ((a[:, 2] - a[:, 0]) * (a[:, 3] - a[:, 1]) for a in (boxes, others))
-    return np.asarray(sides[..., 0] * sides[..., 1] / np.minimum(own[:, None], theirs[None, :]))
+def _chain(random: np.random.Generator, first: Placed) -> list[Placed]:
+    """Lay further cells beside the first, across its length, each turned a little."""
+    kind = KINDS[first.kind]
+    length = kind.sizes.quantile((first.variant + 0.5) / kind.variants)
+    step = length if first.kind == "thalassiosira" else 0.55 * length
+    if first.kind == "thalassionema":
+        step = 3.0
+    direction = first.angle + np.pi / 2
+    links = [first]
+    for number in range(1, int(random.integers(2, LONGEST_CHAIN + 1))):
+        last = links[-1]
+        direction += float(random.normal(0, 0.15))
+        x, y = last.x_um + step * np.cos(direction), last.y_um + step * np.sin(direction)
+        angle = last.angle + float(random.normal(0, 0.1))
+        name = f"{first.identifier}.{number}"
+        links.append(replace(first, identifier=name, x_um=float(x), y_um=float(y), angle=angle))
+    return links[1:]
+
+
+def _bury(random: np.random.Generator, aggregate: Placed, world: World, slide: int) -> list[Placed]:
+    """Put fossils of the slide into an aggregate."""
+    kind = KINDS[aggregate.kind]
+    length = kind.sizes.quantile((aggregate.variant + 0.5) / kind.variants)
+    fossils = [name for name in kinds_of(world.profile) if not KINDS[name].junk and KINDS[name].sizes.high_um < length]
+    often = np.array([mean_number(world.profile, name, world.seed, slide, 1.0, 1.0) for name in fossils])
+    buried: list[Placed] = []
+    for number in range(int(random.poisson(BURIED_PER_UM * length)) if fossils else 0):
+        name = fossils[int(random.choice(len(fossils), p=often / often.sum()))]
+        x, y = aggregate.x_um, aggregate.y_um
+        x, y = (float(at + random.normal(0, 0.15 * length)) for at in (x, y))
+        one = _settle(random, f"{aggregate.identifier}.{number}", name, x, y)
+        depth = float(random.uniform(0, max(aggregate.above_um, 0.5)))
+        buried.append(replace(one, above_um=depth, buried=True))
+    return buried
+
+
+def _reach_um(kind: str, settling: str) -> float:
+    """How far from its cell the body of what settled there may reach."""
+    half = KINDS[kind].sizes.high_um / 2 * 1.1
+    reach = half
+    if kind in CHAINS:
+        reach += (LONGEST_CHAIN - 1) * KINDS[kind].sizes.high_um
+    if kind == "aggregate":
+        reach += KINDS[kind].sizes.high_um
+    return reach + (CLUSTER_REACH * CLUSTER_UM if settling == "clustered" else 0.0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import cv2
 import numpy as np
@@ -13,53 +12,65 @@ from numpy.typing import NDArray
 
 from drivers.errors import Refused
 from drivers.settings import Emulation, MiniSlide
-from drivers.virtual_slide import optics, population
-from drivers.virtual_slide.camera import LEAKAGE, Camera
-from drivers.virtual_slide.population import Box, Placed
-from drivers.virtual_slide.seeds import generator
-from drivers.virtual_slide.specimens import specimen
-from drivers.virtual_slide.truth import TrueObject, View
+from drivers.virtual_slide import population
+from drivers.virtual_slide.cabinet import Cabinet, Card, Drawer, Report
+from drivers.virtual_slide.camera import LAMP_DN_PER_MS, Camera
+from drivers.virtual_slide.canvas import MARGIN_UM
+from drivers.virtual_slide.collection import KINDS
+from drivers.virtual_slide.cover_slip import CoverSlip
+from drivers.virtual_slide.illumination import Illumination
+from drivers.virtual_slide.matter import Image
+from drivers.virtual_slide.optics import FARTHEST_UM, Mount
+from drivers.virtual_slide.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers, turned
+from drivers.virtual_slide.population import Placed, World
+from drivers.virtual_slide.profiles import kinds_of
+from drivers.virtual_slide.truth import Box, TrueObject, View
 
-POLARIZATIONS = ("crossed", "parallel")
-FIELDS_KEPT = 4
-_SURFACE = 5
+POLARIZATIONS = (CROSSED, PARALLEL)
+FIELDS_KEPT = 8
 FAINTEST = 0.03
-"""Share of its light at the last plane of its template below which a defocused object is left out."""
+"""Share of its light at its last plane below which a defocused object is left out."""
+JUDGED_MS = 20.0
+"""Exposure for which a contrast-to-noise is told."""
+VEIL = "fluff"
+"""Kind so soft that nothing is said to touch it."""
 
-
-@dataclass(frozen=True)
-class _Surface:
-    """A plane: height at the centre, slope along x and y."""
-
-    centre_um: tuple[float, float]
-    z_um: float
-    slope: tuple[float, float]
+Region = tuple[slice, slice]
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """An object as one field sees it: its z, its light, and the affine map from frame region to template."""
+    """An object as one field sees it: its z, its light, where it lies in the frame, and how to get there."""
 
     z_um: float
-    template: optics.Template
-    region: tuple[slice, slice]
-    shape: tuple[int, int]
-    to_template: NDArray[np.float64]
+    drawer: Drawer
+    planes_um: NDArray[np.float64]
+    window: Region
+    to_window: NDArray[np.float64]
+    channels: Image
+    region: Region
+
+    @property
+    def birefringent(self) -> bool:
+        return self.drawer.light.shape[-1] > 1
 
 
-@cache
-def _template(kind: str) -> optics.Template:
-    return optics.make_template(specimen(kind).slices)
+@dataclass(frozen=True)
+class _Field:
+    """What a field shows: bodies that turn polarized light, in groups whose regions are apart, and all others."""
+
+    groups: tuple[tuple[Region, tuple[_Seen, ...]], ...]
+    others: tuple[_Seen, ...]
 
 
 class VirtualSlide:
     """Endless mini-slides under an emulated camera: a pure function of settings and view.
 
-    Not for two threads at once, as frames are made in scratch memory; OpenCV is set to one thread.
+    Not for two threads at once; OpenCV is set to one thread.
 
     Parameters
     ----------
-    emulation : seed, profile, density, height and tilt of the mini-slides.
+    emulation : seed, profile, density, mounting and all else.
     slides : where the mini-slides lie.
     frame_px : height, width. pixel_um : on the sample.
     """
@@ -68,20 +79,31 @@ class VirtualSlide:
         self, emulation: Emulation, slides: Sequence[MiniSlide], frame_px: tuple[int, int], pixel_um: float
     ) -> None:
         cv2.setNumThreads(1)
-        self._emulation = emulation
-        self._surfaces = {slide.position: _surface(emulation, slide) for slide in slides}
+        self._world = World(emulation.seed, emulation.profile, emulation.density, emulation.settling)
+        self._cabinet = cabinet_of(emulation)
+        self._slips = {slide.position: CoverSlip(emulation, slide) for slide in slides}
+        self._polarizers = Polarizers.of(emulation.polarizers)
+        self._empty = {state: self._polarizers.empty(state) for state in POLARIZATIONS}
+        self._shift_um = tuple(shift * pixel_um for shift in emulation.polarizers.shift_px)
         self._frame_px = frame_px
         self._pixel_um = pixel_um
-        self._camera = Camera(frame_px, emulation.seed)
+        illumination = Illumination(frame_px, pixel_um, emulation.lamp, emulation.seed)
+        self._camera = Camera(frame_px, emulation.sensor, emulation.seed, illumination)
         self._light = np.empty(frame_px, np.float32)
-        self._scratch = np.empty(1 << 16, np.float32)
-        self._fields: OrderedDict[tuple[int, float, float], tuple[_Seen, ...]] = OrderedDict()
+        self._fields: OrderedDict[tuple[int, float, float], _Field] = OrderedDict()
 
-    def prepare(self) -> None:
-        """Make the light of every kind of object now (about a second), rather than in the first frames."""
-        if self._emulation.profile != "blank":
-            for kind in population.KINDS:
-                _template(kind.name)
+    def prepare(self, report: Report | None = None) -> None:
+        """Make the light of every specimen that may be met and is not yet on disk; minutes the first time.
+
+        Parameters
+        ----------
+        report : told how many of how many are made, if any is missing.
+        """
+        kinds = kinds_of(self._world.profile)
+        self._cabinet.fill(kinds, report or (lambda done, total: None))
+        for kind in kinds:
+            for variant in range(KINDS[kind].variants):
+                self._cabinet.drawer(kind, variant)
 
     def surface_z_um(self, slide: int, x_um: float, y_um: float) -> float:
         """Height of a mini-slide's surface at a stage position, in stage units.
@@ -91,13 +113,7 @@ class VirtualSlide:
         Refused
             There is no such mini-slide.
         """
-        if slide not in self._surfaces:
-            raise Refused(
-                f"the virtual slide holds mini-slides {sorted(self._surfaces)}, not {slide}; view one of those"
-            )
-        surface = self._surfaces[slide]
-        x, y = x_um - surface.centre_um[0], y_um - surface.centre_um[1]
-        return surface.z_um + surface.slope[0] * x + surface.slope[1] * y
+        return self._slip(slide).surface_z_um(x_um, y_um)
 
     def render(self, view: View, exposure_ms: float, out: NDArray[np.uint16]) -> None:
         """Write the frame of a view.
@@ -121,55 +137,114 @@ class VirtualSlide:
             raise Refused(
                 f"a frame of {out.shape} {out.dtype} cannot be written; pass {self._frame_px} uint16, contiguous"
             )
-        crossed = view.polarization == "crossed"
-        self._light.fill(LEAKAGE if crossed else 1.0)
-        for seen in self._seen(view.slide, view.x_um, view.y_um):
-            self._add(seen, view.z_um, crossed)
-        self._camera.expose(self._light, view, exposure_ms, out)
+        x_um, y_um = view.x_um, view.y_um
+        if view.polarization == CROSSED:
+            x_um, y_um = x_um - self._shift_um[0], y_um - self._shift_um[1]
+        field = self._field(view.slide, x_um, y_um)
+        light = self._light
+        light.fill(self._empty[view.polarization])
+        for region, group in field.groups:
+            light[region] = self._polarized(region, group, view)
+        for seen in field.others:
+            patch = _patch(seen, view.z_um)
+            if patch is not None:
+                patch += 1
+                light[seen.region] *= patch
+        edge = self._slip(view.slide).edge(x_um, y_um, self._frame_px, self._pixel_um)
+        if edge is not None:
+            light *= edge
+        self._camera.expose(light, view, exposure_ms, out)
 
     def truth(self, slide: int, x_um: float, y_um: float) -> tuple[TrueObject, ...]:
-        """Every object, junk included, whose body lies in part in the frame at a stage position."""
+        """Every object, junk included, whose body lies in part in the frame at a stage position.
+
+        Positions in the frame are those of the parallel state.
+        """
         height, width = self._frame_px
+        near = [
+            (placed, self._cabinet.card(placed.kind, placed.variant))
+            for placed in self._around(slide, x_um, y_um, 0.0)
+        ]
+        outlines = [self._to_frame(card.outline_um, placed, x_um, y_um) for placed, card in near]
+        boxes = np.array([_box(outline) for outline in outlines]).reshape(-1, 4)
+        firm = np.array([placed.kind != VEIL for placed, _ in near], bool)
         found = []
-        for placed in self._around(slide, x_um, y_um, 0.0):
-            x0, y0, x1, y1 = self._to_frame(placed.box_um, x_um, y_um)
-            clipped = (max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height)))
-            body = specimen(placed.kind)
+        for (placed, card), outline, box in zip(near, outlines, boxes, strict=True):
+            clipped = _clip(box, height, width)
+            if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
+                continue
+            display = self._to_frame(card.display_outline_um, placed, x_um, y_um)
+            kind = KINDS[placed.kind]
+            z_um = self.surface_z_um(slide, placed.x_um, placed.y_um) + placed.above_um
+            overlaps = (boxes[:, :2] < box[2:]).all(axis=1) & (box[:2] < boxes[:, 2:]).all(axis=1) & firm
             found.append(
                 TrueObject(
                     identifier=placed.identifier,
-                    class_name=body.class_name,
-                    junk=body.junk,
+                    kind=placed.kind,
+                    variant=placed.variant,
+                    angle=placed.angle,
+                    class_name=kind.class_name,
+                    junk=kind.junk,
+                    fragment=card.fragment,
+                    buried=placed.buried,
+                    outline=outline,
+                    display_outline=display,
                     box=clipped,
+                    display_box=_clip(np.array(_box(display)), height, width),
                     x_um=placed.x_um,
                     y_um=placed.y_um,
-                    z_um=self.surface_z_um(slide, placed.x_um, placed.y_um) + placed.above_um,
-                    size_um=body.size_um * placed.scale,
-                    thickness_um=body.thickness_um,
-                    touching=placed.touching,
-                    whole=clipped == (x0, y0, x1, y1),
+                    z_um=z_um,
+                    display_z_um=z_um + card.display_um,
+                    depth_um=(z_um + card.depth_um[0], z_um + card.depth_um[1]),
+                    length_um=card.length_um,
+                    width_um=card.width_um,
+                    thickness_um=card.thickness_um,
+                    mass_pg=card.mass_pg,
+                    visible_mass_pg=card.visible_mass_pg,
+                    touching=bool(placed.kind != VEIL and overlaps.sum() > 1),
+                    whole=clipped == tuple(box.tolist()),
+                    contrast_to_noise=self._contrast_to_noise(card),
                 )
             )
         return tuple(found)
 
+    def _slip(self, slide: int) -> CoverSlip:
+        if slide not in self._slips:
+            raise Refused(f"the virtual slide holds mini-slides {sorted(self._slips)}, not {slide}; view one of those")
+        return self._slips[slide]
+
     def _around(self, slide: int, x_um: float, y_um: float, margin_um: float) -> tuple[Placed, ...]:
-        if self._emulation.profile == "blank":
-            return ()
-        height, width = (n * self._pixel_um / 2 + margin_um for n in self._frame_px)
+        slip = self._slip(slide)
+        height, width = (n * self._pixel_um / 2 for n in self._frame_px)
         box = (x_um - width, y_um - height, x_um + width, y_um + height)
-        return population.around(self._emulation.seed, slide, self._emulation.density, box)
+        near = population.around(self._world, slide, box, margin_um)
+        return tuple(placed for placed in near if slip.covers(placed.x_um, placed.y_um))
 
-    def _to_frame(self, box_um: Box, x_um: float, y_um: float) -> Box:
+    def _to_frame(
+        self, points_um: Sequence[tuple[float, float]], placed: Placed, x_um: float, y_um: float
+    ) -> NDArray[np.float64]:
         height, width = self._frame_px
-        x0, y0, x1, y1 = ((a - b) / self._pixel_um for a, b in zip(box_um, (x_um, y_um, x_um, y_um), strict=True))
-        return x0 + width / 2, y0 + height / 2, x1 + width / 2, y1 + height / 2
+        cos, sin = np.cos(placed.angle), np.sin(placed.angle)
+        points = np.asarray(points_um) @ np.array([[cos, sin], [-sin, cos]])
+        centre = (placed.x_um - x_um, placed.y_um - y_um)
+        return np.asarray((points + centre) / self._pixel_um + (width / 2, height / 2))
 
-    def _seen(self, slide: int, x_um: float, y_um: float) -> tuple[_Seen, ...]:
+    def _contrast_to_noise(self, card: Card) -> float:
+        lit = LAMP_DN_PER_MS * JUDGED_MS
+        parallel, crossed = self._empty[PARALLEL] * lit, self._empty[CROSSED] * lit
+        return max(
+            card.kept_contrast * parallel / self._camera.noise_dn(parallel),
+            card.flipped_contrast * lit / self._camera.noise_dn(crossed + card.flipped_contrast * lit),
+        )
+
+    def _field(self, slide: int, x_um: float, y_um: float) -> _Field:
         key = (slide, x_um, y_um)
         if key not in self._fields:
-            near = self._around(slide, x_um, y_um, optics.MARGIN_UM * population.LARGEST_SCALE)
-            seen = (self._look(placed, slide, x_um, y_um) for placed in near)
-            self._fields[key] = tuple(one for one in seen if one is not None)
+            near = self._around(slide, x_um, y_um, MARGIN_UM)
+            looked = [self._look(placed, slide, x_um, y_um) for placed in near]
+            seen = sorted((one for one in looked if one is not None), key=lambda one: -one.z_um)
+            groups = _groups([one for one in seen if one.birefringent])
+            self._fields[key] = _Field(groups, tuple(one for one in seen if not one.birefringent))
             if len(self._fields) > FIELDS_KEPT:
                 self._fields.popitem(last=False)
         self._fields.move_to_end(key)
@@ -177,63 +252,140 @@ class VirtualSlide:
 
     def _look(self, placed: Placed, slide: int, x_um: float, y_um: float) -> _Seen | None:
         height, width = self._frame_px
-        margin = optics.MARGIN_UM * placed.scale
-        x0, y0, x1, y1 = placed.box_um
-        left, top, right, bottom = self._to_frame((x0 - margin, y0 - margin, x1 + margin, y1 + margin), x_um, y_um)
-        left, top = max(int(np.floor(left)), 0), max(int(np.floor(top)), 0)
-        right, bottom = min(int(np.ceil(right)), width), min(int(np.ceil(bottom)), height)
-        if left >= right or top >= bottom:
+        drawer = self._cabinet.drawer(placed.kind, placed.variant)
+        card, (rows, columns) = drawer.card, drawer.light.shape[1:3]
+        half = (columns * card.pixel_um / 2, rows * card.pixel_um / 2)
+        corners = [(sx * half[0], sy * half[1]) for sx, sy in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+        left, top, right, bottom = _box(self._to_frame(corners, placed, x_um, y_um))
+        x0, y0 = max(int(np.floor(left)), 0), max(int(np.floor(top)), 0)
+        x1, y1 = min(int(np.ceil(right)), width), min(int(np.ceil(bottom)), height)
+        if x0 >= x1 or y0 >= y1:
             return None
-        template = _template(placed.kind)
-        rows, columns = template.transmission.shape[1:]
-        step = self._pixel_um / (placed.scale * optics.TEMPLATE_PIXEL_UM)
+        step = self._pixel_um / card.pixel_um
         cos, sin = np.cos(placed.angle) * step, np.sin(placed.angle) * step
-        dx = left + 0.5 - width / 2 + (x_um - placed.x_um) / self._pixel_um
-        dy = top + 0.5 - height / 2 + (y_um - placed.y_um) / self._pixel_um
         turn = np.array([[cos, sin], [-sin, cos]])
+        dx = x0 + 0.5 - width / 2 + (x_um - placed.x_um) / self._pixel_um
+        dy = y0 + 0.5 - height / 2 + (y_um - placed.y_um) / self._pixel_um
         shift = turn @ (dx, dy) + ((columns - 1) / 2, (rows - 1) / 2)
+        ends = shift[:, None] + turn @ np.array([[0, x1 - x0, 0, x1 - x0], [0, 0, y1 - y0, y1 - y0]])
+        low = np.clip(np.floor(ends.min(axis=1)).astype(int) - 1, 0, (columns - 1, rows - 1))
+        high = np.clip(np.ceil(ends.max(axis=1)).astype(int) + 2, 1, (columns, rows))
         return _Seen(
             z_um=self.surface_z_um(slide, placed.x_um, placed.y_um) + placed.above_um,
-            template=template,
-            region=(slice(top, bottom), slice(left, right)),
-            shape=(bottom - top, right - left),
-            to_template=np.column_stack([turn, shift]),
+            drawer=drawer,
+            planes_um=np.asarray(card.planes_um),
+            window=(slice(low[1], high[1]), slice(low[0], high[0])),
+            to_window=np.column_stack([turn, shift - low]),
+            channels=turned(np.asarray(card.scale, np.float32), placed.angle),
+            region=(slice(y0, y1), slice(x0, x1)),
         )
 
-    def _add(self, seen: _Seen, z_um: float, crossed: bool) -> None:
-        """Add what an object flips to the dark field, or multiply the bright field by what it lets through.
-
-        Between objects that overlap only intensities act, not their Jones matrices.
-        """
-        planes = seen.template.flipped if crossed else seen.template.transmission
-        lower, upper, weight, strength = optics.between(z_um - seen.z_um)
-        if planes is None or strength < FAINTEST:
-            return
-        empty = 0.0 if crossed else 1.0
-        image = cv2.addWeighted(
-            planes[lower], (1 - weight) * strength, planes[upper], weight * strength, empty * (1 - strength)
-        )
-        height, width = seen.shape
-        if self._scratch.size < height * width:
-            self._scratch = np.empty(height * width, np.float32)
-        patch = self._scratch[: height * width].reshape(height, width)
-        cv2.warpAffine(
-            image,
-            seen.to_template,
-            (width, height),
-            dst=patch,
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_CONSTANT,
-            borderValue=empty,
-        )
-        light = self._light[seen.region]
-        (np.add if crossed else np.multiply)(light, patch, out=light)
+    def _polarized(self, region: Region, group: tuple[_Seen, ...], view: View) -> Image:
+        """Light of a region after a group of bodies, the one nearest to the condenser first."""
+        top, left = region[0].start, region[1].start
+        light = PolarizedLight((region[0].stop - top, region[1].stop - left), self._polarizers)
+        for seen in group:
+            patch = _patch(seen, view.z_um)
+            if patch is None:
+                continue
+            kept, flipped, real, imaginary = cv2.split(patch)
+            kept += 1
+            rows, columns = seen.region
+            part = (slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left))
+            light.pass_body(part, (kept, flipped, real, imaginary))
+        return light.analysed(view.polarization)
 
 
-def _surface(emulation: Emulation, mini: MiniSlide) -> _Surface:
-    random = generator(emulation.seed, mini.position, _SURFACE)
-    height = float(random.uniform(-1, 1)) * emulation.height_um
-    tilt = float(random.uniform(0.3, 1)) * emulation.tilt_um_per_mm / 1000
-    direction = float(random.uniform(0, 2 * np.pi))
-    slope = (tilt * float(np.cos(direction)), tilt * float(np.sin(direction)))
-    return _Surface(mini.centre_um, mini.z_um + height, slope)
+def cabinet_of(emulation: Emulation) -> Cabinet:
+    """Open the cabinet of the specimens that an emulation shows."""
+    mounting = emulation.mounting
+    mount = Mount(
+        mounting.medium_index, mounting.condenser_na, mounting.wavelength_nm / 1000, mounting.bandwidth_nm / 1000
+    )
+    return Cabinet(emulation.collection, mount)
+
+
+def _patch(seen: _Seen, z_um: float) -> Image | None:
+    """Light of an object over its region, (h, w, K): the channels of its drawer, scaled and turned."""
+    lower, upper, weight, strength = between(seen.planes_um, z_um - seen.z_um)
+    if strength < FAINTEST:
+        return None
+    light = seen.drawer.light
+    mixed = cv2.addWeighted(
+        np.ascontiguousarray(light[lower][seen.window]),
+        (1 - weight) * strength,
+        np.ascontiguousarray(light[upper][seen.window]),
+        weight * strength,
+        0.0,
+        dtype=cv2.CV_32F,
+    )
+    if seen.birefringent:
+        mixed = cv2.transform(mixed, seen.channels)
+    else:
+        mixed = mixed * seen.channels[0, 0]
+    rows, columns = seen.region
+    size = (columns.stop - columns.start, rows.stop - rows.start)
+    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(
+        cv2.warpAffine(mixed, seen.to_window, size, flags=how, borderMode=cv2.BORDER_CONSTANT, borderValue=0.0),
+        np.float32,
+    )
+
+
+def between(planes_um: NDArray[np.float64], defocus_um: float) -> tuple[int, int, float, float]:
+    """Which two planes make the image at a defocus.
+
+    Returns
+    -------
+    lower, upper : indices of planes.
+    weight : of the upper one.
+    strength : below 1 beyond the last plane, where light spreads with the square of the distance.
+    """
+    first, last = float(planes_um[0]), float(planes_um[-1])
+    if defocus_um <= first:
+        return 0, 0, 0.0, (FARTHEST_UM / (FARTHEST_UM + first - defocus_um)) ** 2
+    if defocus_um >= last:
+        return len(planes_um) - 1, len(planes_um) - 1, 0.0, (FARTHEST_UM / (FARTHEST_UM + defocus_um - last)) ** 2
+    upper = int(np.searchsorted(planes_um, defocus_um, side="right"))
+    lower = upper - 1
+    weight = float((defocus_um - planes_um[lower]) / (planes_um[upper] - planes_um[lower]))
+    return lower, upper, weight, 1.0
+
+
+def _groups(seen: Sequence[_Seen]) -> tuple[tuple[Region, tuple[_Seen, ...]], ...]:
+    """Gather objects until the regions of the groups are apart; each group keeps the order."""
+    groups = [(one.region, [number]) for number, one in enumerate(seen)]
+    apart: list[tuple[Region, list[int]]] = []
+    while groups:
+        region, members = groups.pop()
+        touching = [other for other in apart if _meet(other[0], region)]
+        if not touching:
+            apart.append((region, members))
+            continue
+        apart = [other for other in apart if not _meet(other[0], region)]
+        for other, numbers in touching:
+            region, members = _union(region, other), members + numbers
+        groups.append((region, members))
+    return tuple((region, tuple(seen[number] for number in sorted(members))) for region, members in apart)
+
+
+def _meet(one: Region, other: Region) -> bool:
+    return all(a.start < b.stop and b.start < a.stop for a, b in zip(one, other, strict=True))
+
+
+def _union(one: Region, other: Region) -> Region:
+    rows, columns = (
+        slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(one, other, strict=True)
+    )  # fmt: skip
+    return rows, columns
+
+
+def _box(outline: NDArray[np.float64]) -> Box:
+    x0, y0 = outline.min(axis=0).tolist()
+    x1, y1 = outline.max(axis=0).tolist()
+    return x0, y0, x1, y1
+
+
+def _clip(box: NDArray[np.float64], height: int, width: int) -> Box:
+    x0, y0, x1, y1 = box.tolist()
+    return max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))

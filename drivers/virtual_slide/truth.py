@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+Box = tuple[float, float, float, float]
+
 
 @dataclass(frozen=True)
 class View:
@@ -21,31 +26,50 @@ class View:
     z_um: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrueObject:
     """One object that lies, in part or whole, in a frame.
 
     Attributes
     ----------
     identifier : the same wherever the object is seen from.
-    class_name : a detector class, or the kind of junk.
-    junk : must not be detected.
-    box : x0, y0, x1, y1 in px of the frame, half-open, clipped to it.
+    kind : what it is. class_name : what the detector calls it, or the kind of junk.
+    variant, angle : which body of its kind it is, and its turn from x towards y, in rad.
+    junk : must not be detected. fragment : broken. buried : lies inside an aggregate.
+    outline, display_outline : (N, 2) x, y in px of the frame, at its reference plane and of what is in focus at its
+        display plane; not clipped.
+    box, display_box : x0, y0, x1, y1 around them in px, half-open, clipped to the frame.
     x_um, y_um : centre, stage coordinates.
-    z_um : height of its reference plane, stage units.
-    size_um : length. thickness_um : mean thickness where it is not empty.
-    touching : its box overlaps another object's.
-    whole : lies wholly inside the frame.
+    z_um, display_z_um, depth_um : heights of its reference plane, its display plane, its lowest and highest matter,
+        stage units.
+    length_um, width_um : greatest and least Feret diameter. thickness_um : mean, where there is matter.
+    mass_pg : of its calcite. visible_mass_pg : what bidirectional circular polarization sees of it at best.
+    touching : its box overlaps another object's. whole : lies wholly inside the frame.
+    contrast_to_noise : root mean square of its signal over the noise of a pixel, in its best plane and polarization.
     """
 
     identifier: str
+    kind: str
+    variant: int
+    angle: float
     class_name: str
     junk: bool
-    box: tuple[float, float, float, float]
+    fragment: bool
+    buried: bool
+    outline: NDArray[np.float64]
+    display_outline: NDArray[np.float64]
+    box: Box
+    display_box: Box
     x_um: float
     y_um: float
     z_um: float
-    size_um: float
+    display_z_um: float
+    depth_um: tuple[float, float]
+    length_um: float
+    width_um: float
     thickness_um: float
+    mass_pg: float
+    visible_mass_pg: float
     touching: bool
     whole: bool
+    contrast_to_noise: float

@@ -1,0 +1,60 @@
+"""What a mini-slide holds: how many of each kind lie in a field, and how that differs between the slides of a night."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from drivers.virtual_slide.collection import KINDS
+from drivers.virtual_slide.seeds import generator
+
+FIELD_UM2 = 14600.0
+"""Area that the numbers of a profile are of: 2048 x 2048 px of 0.059 um."""
+_SERIES = 41
+
+PROFILES: dict[str, dict[str, float]] = {
+    "easy": {
+        "emiliania": 14, "gephyrocapsa": 12, "coccolithus": 3, "florisphaera": 5, "coccosphere": 0.4,
+        "thalassiosira": 5, "coscinodiscus": 0.1, "thalassionema": 4, "nitzschia": 2.5, "chaetoceros_spore": 6,
+        "dictyocha": 3, "quartz": 6, "shard": 5, "aggregate": 1.5, "fluff": 1,
+    },
+    "trap": {
+        "emiliania": 0.5, "gephyrocapsa": 0.35, "coccolithus": 0.1, "florisphaera": 0.15, "coccosphere": 0.02,
+        "thalassiosira": 0.12, "coscinodiscus": 0.01, "thalassionema": 0.12, "nitzschia": 0.06,
+        "chaetoceros_spore": 0.2, "dictyocha": 0.05, "radiolarian": 0.02, "spicule": 0.02,
+        "quartz": 40, "shard": 38, "aggregate": 5, "bubble": 0.05, "fluff": 2.5,
+    },
+    "coccolith": {
+        "emiliania": 40, "gephyrocapsa": 30, "coccolithus": 1.5, "florisphaera": 18, "coccosphere": 0.5,
+        "thalassiosira": 0.3, "thalassionema": 0.5, "chaetoceros_spore": 0.5, "quartz": 6, "shard": 6,
+        "aggregate": 1, "fluff": 0.5,
+    },
+    "blank": {},
+}  # fmt: skip
+"""Mean number of each kind in a field, at density 1."""
+
+GROUPS = {"coccolith": "calcareous", "diatom": "siliceous", "silicoflagellate": "siliceous", "radiolarian": "siliceous",
+          "spicule": "siliceous"}  # fmt: skip
+SWING = {"calcareous": 0.5, "siliceous": 0.7, "lithogenic": 0.3}
+"""Of the logarithm of abundance, over the eight slides of a night, which are one year."""
+MONTH = {"calcareous": 5.0, "siliceous": 2.0, "lithogenic": 7.0}
+"""Slide with the greatest abundance, before the seed shifts it by up to one."""
+
+
+def abundance(seed: int, slide: int, class_name: str) -> float:
+    """Abundance of a class on a slide over its mean of the night: siliceous bloom, then calcareous, then dust."""
+    group = GROUPS.get(class_name, "lithogenic")
+    shift = float(generator(seed, _SERIES, sorted(SWING).index(group)).uniform(-1, 1))
+    slides = np.arange(1, 9)
+    series = np.exp(SWING[group] * np.cos(2 * np.pi * (slides - MONTH[group] - shift) / 8))
+    return float(series[(slide - 1) % 8] / series.mean())
+
+
+def kinds_of(profile: str) -> tuple[str, ...]:
+    """Names of the kinds that a profile may show."""
+    return tuple(PROFILES[profile])
+
+
+def mean_number(profile: str, kind: str, seed: int, slide: int, density: float, area_um2: float) -> float:
+    """Mean number of a kind in an area of a slide."""
+    often = PROFILES[profile][kind] * abundance(seed, slide, KINDS[kind].class_name)
+    return often * density * area_um2 / FIELD_UM2
