@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from daemon.emulate import export
+from daemon.emulate import export, override
 from daemon.loading import load
 from inference.annotated import AnnotatedStack, find_stacks
 from inference.evaluation import Evaluation, compare, find
@@ -61,7 +61,7 @@ def main() -> None:
         stacks: list[AnnotatedStack] = []
         for number, density in enumerate(DENSITIES):
             into = Path(folder) / f"{density}"
-            export(config, into, [given.slide], given.fields, given.seed + number, density)
+            export(override(config, seed=given.seed + number, density=density), into, [given.slide], given.fields)
             stacks += find_stacks([into], config.detector.classes)
         parts = {f"{d}": slice(k * given.fields, (k + 1) * given.fields) for k, d in enumerate(DENSITIES)}
         for mode in ("fused", "planes"):

@@ -30,6 +30,8 @@ app.add_typer(emulate_app, name="emulate")
 console = Console()
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="configuration of the night (YAML)")]
+Collection = Annotated[int | None, typer.Option(min=0, help="which individuals its specimens are")]
+Medium = Annotated[float | None, typer.Option(min=1.3, max=1.8, help="refractive index of the mounting medium")]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="run folder or dataset")]
 
 
@@ -187,18 +189,32 @@ def extract(
 @emulate_app.command("export")
 def emulate_export(
     config: ConfigFile,
-    into: Annotated[Path, typer.Option(help="folder for stacks and coco.json")],
+    into: Annotated[Path, typer.Option(help="folder for stacks and what is true of them")],
     slides: Annotated[list[int], typer.Option("--slide", help="mini-slide; may be repeated")],
     fields: Annotated[int, typer.Option(min=1, help="fields a mini-slide")] = 10,
-    seed: Annotated[int, typer.Option(help="seed of the virtual slide")] = 1,
-    density: Annotated[float, typer.Option(min=0.01, help="objects a field, against the usual number")] = 1.0,
+    seed: Annotated[int | None, typer.Option(help="seed of the virtual slide")] = None,
+    density: Annotated[float | None, typer.Option(min=0.01, help="factor on the number of objects")] = None,
+    profile: Annotated[
+        Literal["easy", "trap", "coccolith", "blank"] | None, typer.Option(help="what lies on the mini-slides")
+    ] = None,
+    settling: Annotated[Literal["poisson", "clustered"] | None, typer.Option(help="how it lies there")] = None,
+    collection: Collection = None,
+    medium: Medium = None,
+    condenser_na: Annotated[
+        float | None, typer.Option(min=0.1, max=1.2, help="aperture of the illumination; a small one gives contrast")
+    ] = None,
+    thickness: Annotated[bool, typer.Option("--thickness", help="also write maps of the thickness of calcite")] = False,
 ) -> None:
-    """Write annotated emulated fields: stacks, and their truth as COCO."""
-    from daemon.emulate import export
-    from daemon.loading import load
-    from daemon.progress import follow
+    """Write annotated emulated fields: stacks, and their truth as COCO, CVAT and tables.
 
-    export(load(config), into, slides, fields, seed, density, lambda f: follow(f, len(f), "fields", console))
+    What is left out is as in CONFIG.
+    """
+    from daemon.emulate import export, override
+    from daemon.loading import load
+
+    mounting = {"medium_index": medium, "condenser_na": condenser_na}
+    world = {"seed": seed, "density": density, "profile": profile, "settling": settling, "collection": collection}
+    export(override(load(config), mounting, **world), into, slides, fields, thickness, console)
 
 
 @app.command()

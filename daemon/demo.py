@@ -17,13 +17,11 @@ from daemon.records import FieldSecured
 from daemon.scan import scan
 from daemon.sheet import draw_sheet
 from daemon.supervisor import Exit
+from daemon.visibility import visible
 from drivers.settings import Emulation
 from drivers.virtual_slide.slide import VirtualSlide
-from drivers.virtual_slide.truth import TrueObject
 
 MATCH_IOU = 0.5
-SLIVER_UM = 1.0
-"""Objects of which the frame shows less are neither missed nor false."""
 
 Box = Sequence[float]
 
@@ -73,7 +71,7 @@ def report(config: Night, dataset: Path) -> Table:
     with Dataset.open(dataset) as recorded:
         for slide in config.scan.slides:
             fields = [one for one in recorded.fields(slide.position) if isinstance(one, FieldSecured)]
-            tally = sum((judge(field, world, config.instrument.pixel_um) for field in fields), Tally())
+            tally = sum((judge(field, world, config) for field in fields), Tally())
             sample = fields[0].sample if fields else ""
             objects = sum(not row.below_threshold for field in fields for row in field.objects)
             row = (len(fields), objects, tally.found, tally.missed, tally.false, f"{_seconds(fields):.1f}")
@@ -81,9 +79,15 @@ def report(config: Night, dataset: Path) -> Table:
     return table
 
 
-def judge(field: FieldSecured, world: VirtualSlide, pixel_um: float) -> Tally:
-    """Match a field's detections with its true objects: greatest overlap first, each at most once."""
-    truth = [one for one in world.truth(field.slide, field.x_um, field.y_um) if not one.junk]
+def judge(field: FieldSecured, world: VirtualSlide, config: Night) -> Tally:
+    """Match a field's detections with its true objects of the detector's classes.
+
+    Greatest overlap first, each at most once. What has not to be found is neither missed nor false when found.
+    """
+    seen = visible(
+        world.truth(field.slide, field.x_um, field.y_um), config.instrument.frame_px, config.instrument.pixel_um
+    )
+    truth = [one for one in seen if not one.true.junk and one.true.class_name in config.detector.classes]
     boxes = [row.box for row in field.objects if not row.below_threshold]
     pairs = sorted(
         ((iou(box, one.box), b, t) for b, box in enumerate(boxes) for t, one in enumerate(truth)), reverse=True
@@ -94,10 +98,11 @@ def judge(field: FieldSecured, world: VirtualSlide, pixel_um: float) -> Tally:
         if overlap >= MATCH_IOU and b not in matched_boxes and t not in matched_truth:
             matched_boxes.add(b)
             matched_truth.add(t)
-    missed = sum(t not in matched_truth and not _is_sliver(one, pixel_um) for t, one in enumerate(truth))
-    slivers = [one.box for t, one in enumerate(truth) if t not in matched_truth and _is_sliver(one, pixel_um)]
+    left = [one for t, one in enumerate(truth) if t not in matched_truth]
+    missed = sum(one.to_be_found for one in left)
+    excused = [one.box for one in left if not one.to_be_found]
     false = sum(
-        b not in matched_boxes and not any(iou(box, sliver) >= MATCH_IOU for sliver in slivers)
+        b not in matched_boxes and not any(iou(box, other) >= MATCH_IOU for other in excused)
         for b, box in enumerate(boxes)
     )
     return Tally(len(matched_boxes), missed, false)
@@ -111,11 +116,6 @@ def iou(a: Box, b: Box) -> float:
         return 0.0
     shared = width * height
     return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
-
-
-def _is_sliver(one: TrueObject, pixel_um: float) -> bool:
-    x0, y0, x1, y1 = one.box
-    return not one.whole and min(x1 - x0, y1 - y0) * pixel_um < SLIVER_UM
 
 
 def _seconds(fields: Iterable[FieldSecured]) -> float:

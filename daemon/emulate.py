@@ -1,31 +1,55 @@
-"""Annotated fields of the emulated microscope, to train and to judge the detector with."""
+"""Annotated fields of the emulated microscope, to train and judge the detector with, and all that is true of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
+from rich.console import Console
 
+from daemon import truth_table
 from daemon.config import Night
 from daemon.durable import make_folder, replacing
 from daemon.errors import Refused
+from daemon.progress import follow
+from daemon.specimens import make_specimens
+from daemon.visibility import Visible, visible
 from drivers.settings import Emulation
 from drivers.virtual_slide.slide import VirtualSlide
 from drivers.virtual_slide.truth import TrueObject, View
+from inference import cvat
 from inference.annotations import Annotation, Category, Dataset, Picture, StackInfo, to_json
 
 COCO_FILE = "coco.json"
+CVAT_FILE = "annotations.xml"
+SOURCE = "emulated"
 ABOVE_SURFACE_UM = 0.5
 FOCUS_ERROR_UM = 0.6
-SLIVER_UM = 1.0
-"""What is cut by the frame to less than this has not to be found."""
 
 
-Watch = Callable[[Sequence[tuple[int, int]]], Iterable[tuple[int, int]]]
-"""Takes fields, as mini-slide and number, and gives them on."""
+def override(config: Night, mounting: Mapping[str, object] | None = None, **emulation: object) -> Night:
+    """Change settings of the emulation, those that are not None.
+
+    Parameters
+    ----------
+    mounting : settings of `instrument.emulation.mounting`.
+    emulation : settings of `instrument.emulation`.
+
+    Raises
+    ------
+    Refused
+        The configuration has no emulated microscope.
+    """
+    before = _emulation(config)
+    mounted = {name: value for name, value in (mounting or {}).items() if value is not None}
+    changes = {name: value for name, value in emulation.items() if value is not None}
+    changes["mounting"] = before.mounting.model_copy(update=mounted)
+    instrument = config.instrument.model_copy(update={"emulation": before.model_copy(update=changes)})
+    return config.model_copy(update={"instrument": instrument})
 
 
 def export(
@@ -33,44 +57,58 @@ def export(
     into: Path,
     slides: Sequence[int],
     fields: int,
-    seed: int,
-    density: float = 1.0,
-    watch: Watch = iter,
+    thickness: bool = False,
+    console: Console | None = None,
 ) -> None:
-    """Write annotated fields: `coco.json` and one OME-TIFF stack (CZYX) a field, at random places of each slide.
+    """Write annotated fields at random places of each slide, one OME-TIFF stack (CZYX) each, and what is true of them.
 
-    Junk is not annotated. The stack's centre lies 0.5 um above the slide's surface, give or take up to 0.6 um. An
-    annotation's attributes are `touching`, `whole`, `size_um` and `plane`, fractional, where its object truly lies.
-    `watch` gives the fields on one after the other, and may tell how far it is.
+    `coco.json` and `annotations.xml` (CVAT) annotate what is not junk and of a class of the detector; what has not to
+    be found is `iscrowd`. `truth.parquet` and `truth.csv` hold every object, junk included. The stack's centre lies
+    0.5 um above the slide's surface, give or take up to 0.6 um; `plane` is where the reference plane of an object
+    truly lies, fractional, `display_plane` where it is shown best.
+
+    Parameters
+    ----------
+    thickness : also write each field's map of the thickness of calcite in um, beside its stack.
+    console : where to show progress.
 
     Raises
     ------
     Refused
         The configuration has no emulated microscope, or no such slide.
     """
-    emulation = config.instrument.emulation
-    if emulation is None:
-        raise Refused("instrument.emulation is missing; add it to export emulated fields")
+    emulation, names, frame_px = _emulation(config), config.detector.classes, config.instrument.frame_px
     unknown = set(slides) - {slide.position for slide in config.scan.slides}
     if unknown:
         raise Refused(f"scan.slides has no position {min(unknown)}; choose among those it lists")
-    exporter = _Exporter(config, emulation.model_copy(update={"seed": seed, "density": density}))
+    console = console or Console(quiet=True)
+    make_specimens(emulation, console)
+    exporter = _Exporter(config, emulation, thickness)
     make_folder(into)
-    names = config.detector.classes
     images: list[Picture] = []
-    found: list[tuple[int, float, TrueObject]] = []
-    for slide, field in watch([(slide, field) for slide in slides for field in range(1, fields + 1)]):
-        picture, objects = exporter.field(into, slide, field, number=len(images) + 1)
+    annotations: list[Annotation] = []
+    rows: list[dict[str, Any]] = []
+    places = [(slide, field) for slide in slides for field in range(1, fields + 1)]
+    for slide, field in follow(places, len(places), "fields", console):
+        picture, objects, plane_of = exporter.field(into, slide, field, number=len(images) + 1)
         images.append(picture)
-        found += [(picture.id, plane, o) for plane, o in objects if o.class_name in names]
-    dataset = Dataset(
-        images=tuple(images),
-        annotations=tuple(
-            _annotation(number, image, names.index(o.class_name) + 1, plane, o, SLIVER_UM / config.instrument.pixel_um)
-            for number, (image, plane, o) in enumerate(found, start=1)
-        ),
-        categories=tuple(Category(id=k, name=name) for k, name in enumerate(names, start=1)),
-    )
+        for seen in visible(objects, frame_px, config.instrument.pixel_um):
+            plane, display_plane = plane_of(seen.true.z_um), plane_of(seen.true.display_z_um)
+            number = None
+            if not seen.true.junk and seen.true.class_name in names:
+                number = len(annotations) + 1
+                category = names.index(seen.true.class_name) + 1
+                annotations.append(_annotation(number, picture.id, category, seen, (plane, display_plane)))
+            place = {
+                "image": picture.file_name, "slide": slide, "field": field, "annotation": number,
+                "to_be_found": seen.to_be_found, "plane": plane, "display_plane": display_plane,
+            }  # fmt: skip
+            rows.append(truth_table.row(seen.true, place))
+    categories = tuple(Category(id=k, name=name) for k, name in enumerate(names, start=1))
+    dataset = Dataset(images=tuple(images), annotations=tuple(annotations), categories=categories)
+    truth_table.write(into, rows, emulation.model_dump_json())
+    with replacing(into / CVAT_FILE) as stream:
+        stream.write(cvat.to_xml(dataset, SOURCE))
     with replacing(into / COCO_FILE) as stream:
         stream.write(to_json(dataset))
 
@@ -78,7 +116,8 @@ def export(
 class _Exporter:
     """Exposes single stacks of a virtual slide, without a stage."""
 
-    def __init__(self, config: Night, emulation: Emulation) -> None:
+    def __init__(self, config: Night, emulation: Emulation, thickness: bool) -> None:
+        self._thickness = thickness
         self._instrument, self._scan, self._seed = config.instrument, config.scan, emulation.seed
         self._margin_um = config.scan.pattern.margin_um
         self._virtual = VirtualSlide(
@@ -88,8 +127,10 @@ class _Exporter:
             (len(self._scan.polarizations), self._scan.planes, *self._instrument.frame_px), np.uint16
         )
 
-    def field(self, into: Path, slide: int, field: int, number: int) -> tuple[Picture, list[tuple[float, TrueObject]]]:
-        """Write one field's stack; what lies in it comes with its fractional plane."""
+    def field(
+        self, into: Path, slide: int, field: int, number: int
+    ) -> tuple[Picture, tuple[TrueObject, ...], Callable[[float], float]]:
+        """Write one field's stack; with it come what lies in it, and the fractional plane at a height."""
         random = np.random.default_rng([self._seed, slide, field])
         mini = next(s for s in self._scan.slides if s.position == slide)
         x, y = (
@@ -107,6 +148,9 @@ class _Exporter:
                 self._virtual.render(view, exposure_ms, self._stack[c, z])
         name = f"slide-{slide}/field-{field:04}.ome.tif"
         self._write(into / name)
+        if self._thickness:
+            with replacing(into / name.replace(".ome.tif", ".thickness.tif")) as stream:
+                tifffile.imwrite(stream, self._virtual.thickness_um(slide, x, y), compression="zlib")
         truth = self._virtual.truth(slide, x, y)
         height, width = self._instrument.frame_px
         info = StackInfo(
@@ -120,7 +164,7 @@ class _Exporter:
             junk=sum(o.junk for o in truth),
         )
         picture = Picture(id=number, file_name=name, width=width, height=height, stack=info)
-        return picture, [((o.z_um - first) / step, o) for o in truth]
+        return picture, truth, lambda z_um: (z_um - first) / step
 
     def _write(self, path: Path) -> None:
         make_folder(path.parent)
@@ -135,22 +179,33 @@ class _Exporter:
             tifffile.imwrite(stream, self._stack, ome=True, photometric="minisblack", metadata=metadata)
 
 
-def _annotation(
-    number: int, image: int, category: int, plane: float, found: TrueObject, sliver_px: float
-) -> Annotation:
-    x0, y0, x1, y1 = found.box
-    width, height = x1 - x0, y1 - y0
+def _annotation(number: int, image: int, category: int, seen: Visible, planes: tuple[float, float]) -> Annotation:
+    (x0, y0, x1, y1), true = seen.box, seen.true
+    x, y = seen.outline.T
     return Annotation(
         id=number,
         image_id=image,
         category_id=category,
-        bbox=(x0, y0, width, height),
-        area=width * height,
-        iscrowd=int(not found.whole and min(width, height) < sliver_px),
+        bbox=(x0, y0, x1 - x0, y1 - y0),
+        area=float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2,
+        iscrowd=int(not seen.to_be_found),
+        segmentation=(tuple(seen.outline.round(2).ravel().tolist()),),
         attributes={
-            "touching": found.touching,
-            "whole": found.whole,
-            "plane": round(plane, 3),
-            "size_um": round(found.size_um, 3),
+            "touching": true.touching,
+            "whole": true.whole,
+            "plane": round(planes[0], 3),
+            "display_plane": round(planes[1], 3),
+            "kind": true.kind,
+            "fragment": true.fragment,
+            "buried": true.buried,
+            "length_um": round(true.length_um, 3),
+            "width_um": round(true.width_um, 3),
+            "contrast_to_noise": round(true.contrast_to_noise, 2),
         },
     )
+
+
+def _emulation(config: Night) -> Emulation:
+    if config.instrument.emulation is None:
+        raise Refused("instrument.emulation is missing; add it to export emulated fields")
+    return config.instrument.emulation

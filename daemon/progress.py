@@ -106,25 +106,45 @@ def duration(seconds: float) -> str:
 
 
 def follow(items: Iterable[T], total: int, what: str, console: Console, patience_s: float = PATIENCE_S) -> Iterator[T]:
-    """Give the items on, and show count, rate and time left of anything that takes longer than `patience_s`."""
-    began = told = time.monotonic()
-    live: Progress | None = None
-    try:
+    """Give the items on, and show how far that is as a `Counter` does."""
+    with Counter(what, console, patience_s) as counter:
         for done, item in enumerate(items):
-            now = time.monotonic()
-            if done and now - began > patience_s:
-                rate = done / (now - began)
-                line = f"{what}: {done}/{total}, {rate:.1f}/s, {duration((total - done) / rate)} left"
-                if console.is_terminal:
-                    live = live or _start_live(console, total)
-                    live.update(live.task_ids[0], completed=done, description=escape(line))
-                elif now - told > PLAIN_EVERY_S / 3 or told == began:
-                    told = now
-                    console.print(line, markup=False, highlight=False, soft_wrap=True)
+            counter.show(done, total)
             yield item
-    finally:
-        if live is not None:
-            live.stop()
+
+
+class Counter:
+    """Shows count, rate and time left of anything that takes longer than `patience_s`; a context manager."""
+
+    def __init__(self, what: str, console: Console, patience_s: float = PATIENCE_S) -> None:
+        self._what = what
+        self._console = console
+        self._patience_s = patience_s
+        self._began = self._told = time.monotonic()
+        self._live: Progress | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, done: int, total: int) -> None:
+        """Show that so many of so many are done; cheap."""
+        now = time.monotonic()
+        if not done or now - self._began <= self._patience_s:
+            return
+        rate = done / (now - self._began)
+        line = f"{self._what}: {done}/{total}, {rate:.1f}/s, {duration((total - done) / rate)} left"
+        if self._console.is_terminal:
+            self._live = self._live or _start_live(self._console, total)
+            self._live.update(self._live.task_ids[0], completed=done, description=escape(line))
+        elif now - self._told > PLAIN_EVERY_S / 3 or self._told == self._began:
+            self._told = now
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class StageDisplay:

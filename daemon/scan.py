@@ -32,8 +32,10 @@ from daemon.progress import ProgressDisplay
 from daemon.records import NightStarted
 from daemon.ring import Ring
 from daemon.samples import read_samples
+from daemon.specimens import make_specimens
 from daemon.spool import Spool
 from daemon.supervisor import Exit, Supervisor
+from drivers.settings import Emulation
 from inference.weights_file import find_weights
 
 _log = logging.getLogger(__name__)
@@ -99,8 +101,10 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console) -> Exit:
             _log.info("removed %s, which no record speaks of", name)
         ring = Ring.create(folder.path, config.ring_stacks, shape_of(config))
         held.callback(ring.close)
-        display = held.enter_context(ProgressDisplay(console))
         try:
+            if config.instrument.backend == "emulated":
+                make_specimens(config.instrument.emulation or Emulation(), console)
+            display = held.enter_context(ProgressDisplay(console))
             return asyncio.run(Supervisor(config, folder.path, plan, journal, spool, ring, display).run())
         except KeyboardInterrupt:
             return Exit.INTERRUPTED

@@ -53,6 +53,17 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
         return self.file_name.split(".rf.")[0]
 
 
+Polygons = tuple[tuple[float, ...], ...]
+"""Outlines as COCO has them: x0, y0, x1, y1, ... in px, a part each."""
+
+
+class RunLengths(msgspec.Struct, frozen=True, kw_only=True):
+    """A mask as runs of pixels, as other programs write it."""
+
+    size: tuple[int, int]
+    counts: str | tuple[int, ...]
+
+
 class Annotation(msgspec.Struct, frozen=True, kw_only=True):
     """A box x, y, width, height in px. With `iscrowd` it neither has to be found nor is false when found."""
 
@@ -62,6 +73,7 @@ class Annotation(msgspec.Struct, frozen=True, kw_only=True):
     bbox: tuple[float, float, float, float]
     area: float
     iscrowd: int = 0
+    segmentation: Polygons | RunLengths | None = ()
     attributes: dict[str, Attribute] = {}
 
 

@@ -53,6 +53,7 @@ def datasets(draw: st.DrawFn) -> Dataset:
             bbox=draw(st.tuples(length, length, length, length)),
             area=draw(length),
             iscrowd=draw(st.sampled_from([0, 1])),
+            segmentation=draw(st.lists(st.tuples(*[length] * 6), max_size=2).map(tuple)),
             attributes={"touching": draw(st.booleans()), "plane": draw(length)},
         )
         for k in range(draw(st.integers(0, 5)))

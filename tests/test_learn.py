@@ -20,7 +20,7 @@ from tests import emulated_stacks
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     into = tmp_path_factory.mktemp("emulated")
-    emulate.export(emulated_stacks.night(frame_px=384, planes=3), into, slides=[2, 5], fields=2, seed=77)
+    emulate.export(emulated_stacks.night(frame_px=384, planes=3, seed=77), into, slides=[2, 5], fields=2)
     return into
 
 
@@ -43,8 +43,8 @@ def test_exported_fields_hold_the_pixels_and_the_truth_without_junk(exported: Pa
 
 def test_an_export_of_the_same_seed_is_the_same(exported: Path, tmp_path: Path) -> None:
     config = emulated_stacks.night(frame_px=384, planes=3)
-    emulate.export(config, tmp_path / "again", slides=[2, 5], fields=2, seed=77)
-    emulate.export(config, tmp_path / "other", slides=[2, 5], fields=2, seed=78)
+    for name, seed in (("again", 77), ("other", 78)):
+        emulate.export(emulate.override(config, seed=seed), tmp_path / name, slides=[2, 5], fields=2)
     classes = config.detector.classes
     here, again, other = (find_stacks([f], classes) for f in (exported, tmp_path / "again", tmp_path / "other"))
     assert [s.annotations for s in here] == [s.annotations for s in again]
@@ -57,9 +57,9 @@ def test_an_instrument_that_is_not_emulated_and_an_unknown_slide_are_refused(tmp
     config = emulated_stacks.night(frame_px=384, planes=3)
     real = config.model_copy(update={"instrument": config.instrument.model_copy(update={"emulation": None})})
     with pytest.raises(Refused, match=r"instrument\.emulation is missing"):
-        emulate.export(real, tmp_path, [1], 1, 1)
+        emulate.export(real, tmp_path, [1], 1)
     with pytest.raises(Refused, match="no position 9"):
-        emulate.export(config, tmp_path, [1, 9], 1, 1)
+        emulate.export(config, tmp_path, [1, 9], 1)
 
 
 def test_training_ends_with_weights_that_load_and_a_card_that_tells_how(exported: Path, tmp_path: Path) -> None:
@@ -90,6 +90,6 @@ def test_the_same_seed_trains_the_same_weights(exported: Path, tmp_path: Path) -
 
 
 def test_nothing_to_hold_out_is_refused(tmp_path: Path) -> None:
-    emulate.export(emulated_stacks.night(frame_px=128, planes=3), tmp_path, slides=[1], fields=1, seed=3)
+    emulate.export(emulated_stacks.night(frame_px=128, planes=3, seed=3), tmp_path, slides=[1], fields=1)
     with pytest.raises(AnnotationError, match="1 slide is annotated"):
         learn.train([tmp_path], tmp_path / "w.safetensors", TrainingSettings(), FocusSettings(), "", lambda _: None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -19,11 +20,12 @@ from drivers.virtual_slide.canvas import MARGIN_UM
 from drivers.virtual_slide.collection import KINDS
 from drivers.virtual_slide.cover_slip import CoverSlip
 from drivers.virtual_slide.illumination import Illumination
-from drivers.virtual_slide.matter import Image
+from drivers.virtual_slide.matter import CALCITE, Image
 from drivers.virtual_slide.optics import FARTHEST_UM, Mount
 from drivers.virtual_slide.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers, turned
 from drivers.virtual_slide.population import Placed, World
 from drivers.virtual_slide.profiles import kinds_of
+from drivers.virtual_slide.specimen import collect
 from drivers.virtual_slide.truth import Box, TrueObject, View
 
 POLARIZATIONS = (CROSSED, PARALLEL)
@@ -80,6 +82,7 @@ class VirtualSlide:
     ) -> None:
         cv2.setNumThreads(1)
         self._world = World(emulation.seed, emulation.profile, emulation.density, emulation.settling)
+        self._collection = emulation.collection
         self._cabinet = cabinet_of(emulation)
         self._slips = {slide.position: CoverSlip(emulation, slide) for slide in slides}
         self._polarizers = Polarizers.of(emulation.polarizers)
@@ -162,8 +165,7 @@ class VirtualSlide:
         """
         height, width = self._frame_px
         near = [
-            (placed, self._cabinet.card(placed.kind, placed.variant))
-            for placed in self._around(slide, x_um, y_um, 0.0)
+            (placed, self._cabinet.card(placed.kind, placed.variant)) for placed in self._around(slide, x_um, y_um, 0.0)
         ]
         outlines = [self._to_frame(card.outline_um, placed, x_um, y_um) for placed, card in near]
         boxes = np.array([_box(outline) for outline in outlines]).reshape(-1, 4)
@@ -207,6 +209,27 @@ class VirtualSlide:
                 )
             )
         return tuple(found)
+
+    def thickness_um(self, slide: int, x_um: float, y_um: float) -> Image:
+        """Thickness of calcite, (H, W), whatever its optic axis, in the frame at a stage position; overlaps add up.
+
+        Positions in the frame are those of the parallel state.
+        """
+        total = np.zeros(self._frame_px, np.float32)
+        for placed in self._around(slide, x_um, y_um, 0.0):
+            calcite, body_pixel_um = _calcite(placed.kind, self._collection, placed.variant)
+            rows, columns = calcite.shape
+            corners = np.array([[0, 0], [columns, 0], [0, rows], [columns, rows]], np.float32)
+            centred = (corners - (columns / 2, rows / 2)) * body_pixel_um
+            there = self._to_frame([(float(x), float(y)) for x, y in centred], placed, x_um, y_um)
+            x0, y0, x1, y1 = (round(edge) for edge in _clip(np.array(_box(there)), *self._frame_px))
+            if x0 >= x1 or y0 >= y1 or not calcite.any():
+                continue
+            here = (there - (x0, y0)).astype(np.float32)
+            to_body = cv2.getAffineTransform(here[:3] - 0.5, corners[:3] - 0.5)
+            how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+            total[y0:y1, x0:x1] += cv2.warpAffine(calcite, to_body, (x1 - x0, y1 - y0), flags=how)
+        return total
 
     def _slip(self, slide: int) -> CoverSlip:
         if slide not in self._slips:
@@ -303,6 +326,13 @@ def cabinet_of(emulation: Emulation) -> Cabinet:
         mounting.medium_index, mounting.condenser_na, mounting.wavelength_nm / 1000, mounting.bandwidth_nm / 1000
     )
     return Cabinet(emulation.collection, mount)
+
+
+@lru_cache(maxsize=256)
+def _calcite(kind: str, collection: int, variant: int) -> tuple[Image, float]:
+    """Thickness of a specimen's calcite, and the size of a pixel of its grid."""
+    body = collect(KINDS[kind], collection, variant).body
+    return body.thickness_um(CALCITE), body.pixel_um
 
 
 def _patch(seen: _Seen, z_um: float) -> Image | None:
