@@ -204,7 +204,7 @@ def test_what_no_person_could_see_has_not_to_be_found(changes: dict[str, object]
 
 @pytest.mark.parametrize(("shift_px", "to_be_found"), [(-30, True), (-45, False)])
 def test_a_sliver_has_not_to_be_found(shift_px: int, to_be_found: bool) -> None:
-    cut = true_object(outline=true_object().outline + [shift_px, 0], whole=False)
+    cut = true_object(outline=true_object().outline + np.array([shift_px, 0]), whole=False)
     (seen,) = visibility.visible([cut], (100, 100), PIXEL_UM)
     assert seen.box == (0, 10, 60 + shift_px, 60)
     assert seen.to_be_found is to_be_found
@@ -215,7 +215,7 @@ def test_the_box_of_a_slanting_object_holds_only_what_the_frame_shows() -> None:
     (seen,) = visibility.visible([true_object(outline=slanting, whole=False)], (100, 100), PIXEL_UM)
     # The upper side is y = x + 70, the lower one y = x + 80.
     np.testing.assert_allclose(seen.box, (0, 70, 30, 100))
-    outside = slanting + [0, 40]
+    outside = slanting + np.array([0, 40])
     assert visibility.visible([true_object(outline=outside, whole=False)], (100, 100), PIXEL_UM) == []
 
 
