@@ -119,7 +119,7 @@ class Sensor(Settings):
     """
 
     bits: Literal[12, 16] = 16
-    gain_spread: Annotated[float, Field(ge=0, le=0.1)] = 0.008
+    gain_spread: Annotated[float, Field(ge=0, le=0.1)] = 0.004
     hot_pixels: Annotated[float, Field(ge=0, le=0.01)] = 2e-5
 
 

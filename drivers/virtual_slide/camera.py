@@ -19,8 +19,6 @@ COLUMN_DN = 0.6
 """Standard deviation of the columns' offset."""
 LAMP_DN_PER_MS = 1500.0
 """Parallel light of an empty field in the centre: 30000 DN at 20 ms."""
-LEAKAGE = 0.003
-"""Crossed over parallel light of an empty field."""
 DN_PER_ELECTRON = 2.2
 READ_NOISE_DN = 3.5
 HOT_DN_PER_MS = 25.0

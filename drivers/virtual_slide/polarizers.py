@@ -3,7 +3,7 @@
 Circular basis: light comes in as R, with a little L where the retarder is not a perfect quarter wave or stands wrong.
 The state of partly coherent light is its coherency matrix, <R R*>, <L L*> and <L R*> (Goldstein, Polarized Light, ch. 5
 and 6, in another basis); a body acts on it with |k|^2, |f|^2 and f k* of its Jones matrix ((k, f'), (f, k)). For thin
-retarders f' differs from f in the sign of its azimuth alone, so that k f'* is -f k*, and f f'* has the phase of -(f k*)^2.
+retarders f' differs from f in the sign of its azimuth alone: then k f'* is -f k*, and f f'* has the phase of -(f k*)^2.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from drivers.virtual_slide.canvas import MARGIN_UM
 from drivers.virtual_slide.collection import KINDS
 from drivers.virtual_slide.cover_slip import CoverSlip
 from drivers.virtual_slide.illumination import Illumination
+from drivers.virtual_slide.immersion import Immersion
 from drivers.virtual_slide.matter import Image
 from drivers.virtual_slide.optics import FARTHEST_UM, Mount
 from drivers.virtual_slide.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers, Region, turned
@@ -28,6 +29,7 @@ from drivers.virtual_slide.truth import Box, TrueObject, View
 
 POLARIZATIONS = (CROSSED, PARALLEL)
 FIELDS_KEPT = 8
+IN_OIL = Immersion()
 FAINTEST = 0.03
 """Share of its light at its last plane below which a defocused object is left out."""
 JUDGED_MS = 20.0
@@ -47,6 +49,14 @@ class _Seen:
     to_window: NDArray[np.float64]
     channels: Image
     region: Region
+
+
+@dataclass(frozen=True)
+class _Field:
+    """What a field shows, the object nearest to the condenser first, and the cover slip's edge if it is in sight."""
+
+    seen: tuple[_Seen, ...]
+    edge: Image | None
 
 
 class VirtualSlide:
@@ -77,7 +87,7 @@ class VirtualSlide:
         self._camera = Camera(frame_px, emulation.sensor, emulation.seed, illumination)
         self._light = np.empty((frame_px[0], frame_px[1] + 24), np.float32)[:, : frame_px[1]]
         self._polarized = PolarizedLight(frame_px, self._polarizers)
-        self._fields: OrderedDict[tuple[int, float, float], tuple[_Seen, ...]] = OrderedDict()
+        self._fields: OrderedDict[tuple[int, float, float], _Field] = OrderedDict()
 
     def prepare(self) -> None:
         """Open the light of every specimen that may be met, now rather than in the first frames."""
@@ -95,7 +105,7 @@ class VirtualSlide:
         """
         return self._slip(slide).surface_z_um(x_um, y_um)
 
-    def render(self, view: View, exposure_ms: float, out: NDArray[np.uint16]) -> None:
+    def render(self, view: View, exposure_ms: float, out: NDArray[np.uint16], immersion: Immersion = IN_OIL) -> None:
         """Write the frame of a view.
 
         Parameters
@@ -103,6 +113,7 @@ class VirtualSlide:
         view : what the frame depends on. Its polarization is `crossed` or `parallel`.
         exposure_ms : the signal above the offset grows linearly with it.
         out : (H, W) uint16, C-contiguous; written in place.
+        immersion : what lies under the objective.
 
         Raises
         ------
@@ -120,13 +131,10 @@ class VirtualSlide:
         x_um, y_um = view.x_um, view.y_um
         if view.polarization == CROSSED:
             x_um, y_um = x_um - self._shift_um[0], y_um - self._shift_um[1]
+        field = self._field(view.slide, x_um, y_um)
         light = self._light
         light.fill(self._empty[view.polarization])
-        patches = [
-            (seen.region, patch)
-            for seen in self._seen(view.slide, x_um, y_um)
-            if (patch := _patch(seen, view.z_um)) is not None
-        ]
+        patches = [(seen.region, patch) for seen in field.seen if (patch := _patch(seen, view.z_um)) is not None]
         turning = [(region, patch) for region, patch in patches if patch.ndim == 3]
         for region, _ in turning:
             self._polarized.enter(region)
@@ -138,9 +146,9 @@ class VirtualSlide:
             if patch.ndim == 2:
                 patch += 1
                 light[region] *= patch
-        edge = self._slip(view.slide).edge(x_um, y_um, self._frame_px, self._pixel_um)
-        if edge is not None:
-            light *= edge
+        if field.edge is not None:
+            light *= field.edge
+        immersion.disturb(light)
         self._camera.expose(light, view, exposure_ms, out)
 
     def truth(self, slide: int, x_um: float, y_um: float) -> tuple[TrueObject, ...]:
@@ -150,8 +158,7 @@ class VirtualSlide:
         """
         height, width = self._frame_px
         near = [
-            (placed, self._cabinet.card(placed.kind, placed.variant))
-            for placed in self._around(slide, x_um, y_um, 0.0)
+            (placed, self._cabinet.card(placed.kind, placed.variant)) for placed in self._around(slide, x_um, y_um, 0.0)
         ]
         outlines = [self._to_frame(card.outline_um, placed, x_um, y_um) for placed, card in near]
         boxes = np.array([_box(outline) for outline in outlines]).reshape(-1, 4)
@@ -225,14 +232,14 @@ class VirtualSlide:
             card.flipped_contrast * lit / self._camera.noise_dn(crossed + card.flipped_contrast * lit),
         )
 
-    def _seen(self, slide: int, x_um: float, y_um: float) -> tuple[_Seen, ...]:
-        """Tell what a field shows, that nearest to the condenser first."""
+    def _field(self, slide: int, x_um: float, y_um: float) -> _Field:
         key = (slide, x_um, y_um)
         if key not in self._fields:
             near = self._around(slide, x_um, y_um, MARGIN_UM)
             looked = [self._look(placed, slide, x_um, y_um) for placed in near]
-            seen = (one for one in looked if one is not None)
-            self._fields[key] = tuple(sorted(seen, key=lambda one: -one.z_um))
+            seen = sorted((one for one in looked if one is not None), key=lambda one: -one.z_um)
+            edge = self._slip(slide).edge(x_um, y_um, self._frame_px, self._pixel_um)
+            self._fields[key] = _Field(tuple(seen), edge)
             if len(self._fields) > FIELDS_KEPT:
                 self._fields.popitem(last=False)
         self._fields.move_to_end(key)
