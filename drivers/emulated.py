@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, cast
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,14 +18,12 @@ from drivers.mechanics import Mechanics
 from drivers.micromanager import MicroManager
 from drivers.microscope import Exposure
 from drivers.settings import Emulation, Instrument, MiniSlide
+from drivers.virtual_slide.immersion import Immersion
 from drivers.virtual_slide.slide import VirtualSlide
 from drivers.virtual_slide.truth import View
 from drivers.waiting import Clock
 
-SATURATED = 65535
-OIL_LOST_BLUR_PX = 6.0
-OIL_LOST_LIGHT = 0.4
-DEMO_CAMERA = {"FastImage": "1", "PixelType": "16bit", "BitDepth": "16"}
+DEMO_CAMERA = {"FastImage": "1", "PixelType": "16bit"}
 
 
 def open_emulated(instrument: Instrument, slides: Sequence[MiniSlide], clock: Clock | None = None) -> MicroManager:
@@ -170,7 +167,7 @@ class EmulatedCore:
             self._frame.fill(0)
             return
         if self._faults.strikes("saturated_frame"):
-            self._frame.fill(SATURATED)
+            self._frame.fill((1 << self._emulation.sensor.bits) - 1)
             return
         exposure, state, plane = self._staged
         xy, core = self._instrument.devices.xy_stage, self._core
@@ -183,15 +180,11 @@ class EmulatedCore:
             y_um=core.get_y_position(xy),
             z_um=self._mechanics.focal_plane_um(exposure, state, plane),
         )
-        slide = self._blank if self._faults.meets("blank") else self._slide
-        slide.render(view, self._exposure_ms, self._frame)
         if self._faults.strikes("oil_lost"):
             self._oil = False
-        if not self._oil:
-            cv2.GaussianBlur(self._frame, (0, 0), OIL_LOST_BLUR_PX, dst=self._frame)
-            np.multiply(self._frame, OIL_LOST_LIGHT, out=self._frame, casting="unsafe")
-        if self._faults.meets("bubble"):
-            np.multiply(self._frame, _bubble(*self._frame.shape), out=self._frame, casting="unsafe")
+        slide = self._blank if self._faults.meets("blank") else self._slide
+        immersion = Immersion(oil=self._oil, bubble=self._faults.meets("bubble"))
+        slide.render(view, self._exposure_ms, self._frame, immersion)
 
     def _polarization(self) -> str:
         """Tell the state that the polarizer truly has."""
@@ -216,9 +209,13 @@ class EmulatedCore:
     def _prepare_devices(self) -> None:
         devices, core = self._instrument.devices, self._core
         height, width = self._instrument.frame_px
-        size = {"OnCameraCCDXSize": str(width), "OnCameraCCDYSize": str(height)}
+        own = {
+            "BitDepth": str(self._emulation.sensor.bits),
+            "OnCameraCCDXSize": str(width),
+            "OnCameraCCDYSize": str(height),
+        }
         try:
-            for name, value in {**DEMO_CAMERA, **size}.items():
+            for name, value in {**DEMO_CAMERA, **own}.items():
                 core.set_property(devices.camera, name, value)
             core.set_camera_device(devices.camera)
             core.set_exposure(0.0)
@@ -227,12 +224,3 @@ class EmulatedCore:
                 f"instrument.hardware {str(self._instrument.hardware)!r} does not give the emulated microscope a "
                 f"DemoCamera DCam ({error}); use configs/emulated.cfg"
             ) from error
-
-
-@cache
-def _bubble(height: int, width: int) -> NDArray[np.float32]:
-    """Share of light that a large air bubble lets through: a wide black rim around a clear middle."""
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    radius = np.hypot(y - height / 2, x - width / 2) / min(height, width)
-    rim: NDArray[np.float32] = np.clip(np.abs(radius - 0.4) / 0.25, 0.02, 1.0)
-    return rim

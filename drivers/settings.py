@@ -96,6 +96,33 @@ class ChanceFault(Settings):
     attempts: Annotated[int, Field(ge=1)] | None = 1
 
 
+class Lamp(Settings):
+    """The light of the emulated microscope before it meets the sensor.
+
+    `drift` is the greatest slow deviation of the lamp's power over a mini-slide, `flicker` the standard deviation from
+    frame to frame, `vignette` the loss in the frame's corners, `fringes` the amplitude of interference fringes in
+    parallel light, all as shares of the light; `dust` is a factor on the number of grains.
+    """
+
+    drift: Annotated[float, Field(ge=0, le=0.5)] = 0.03
+    flicker: Annotated[float, Field(ge=0, le=0.05)] = 0.003
+    vignette: Annotated[float, Field(ge=0, le=0.9)] = 0.12
+    dust: Annotated[float, Field(ge=0, le=10)] = 1.0
+    fringes: Annotated[float, Field(ge=0, le=0.1)] = 0.007
+
+
+class Sensor(Settings):
+    """The camera of the emulated microscope.
+
+    With 12 bits a frame holds 0 to 4095 and all of the light lies in that range. `gain_spread` is the standard
+    deviation of the pixels' gain over its mean, `hot_pixels` the share of pixels whose offset grows with exposure.
+    """
+
+    bits: Literal[12, 16] = 16
+    gain_spread: Annotated[float, Field(ge=0, le=0.1)] = 0.004
+    hot_pixels: Annotated[float, Field(ge=0, le=0.01)] = 2e-5
+
+
 class Timing(Settings):
     """How long the emulated hardware takes; all zero runs as fast as the computer allows."""
 
@@ -136,7 +163,7 @@ class Emulation(Settings):
     """The emulated microscope: its virtual slide, its pace, its faults."""
 
     seed: int = 1
-    profile: Literal["easy", "trap", "coccolith", "blank"] = "easy"
+    profile: Literal["easy", "trap", "coccolith", "reference", "blank"] = "easy"
     density: Positive = 1.0
     settling: Literal["poisson", "clustered"] = "poisson"
     collection: Annotated[int, Field(ge=0)] = 1
@@ -148,6 +175,9 @@ class Emulation(Settings):
     jitter_um: NotNegative = 0.03
     tilt_um_per_mm: NotNegative = 3.0
     height_um: NotNegative = 8.0
+    bend_um: NotNegative = 2.0
+    lamp: Lamp = Lamp()
+    sensor: Sensor = Sensor()
     faults: tuple[ChanceFault, ...] = ()
 
 

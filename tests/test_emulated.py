@@ -109,6 +109,16 @@ def test_a_fault_is_told_and_the_next_attempt_succeeds(opened: Any, kind: str, e
     scope.withdraw()
 
 
+def test_a_camera_of_12_bits_is_told_and_full_at_4095(opened: Any) -> None:
+    scope = opened(emulated(sensor={"bits": 12}, **fault("saturated_frame", fields=(2,))))
+    assert scope.identity.bit_depth == 12
+    stack, _ = expose(scope, field=1)
+    assert 1500 < np.median(stack[1]) < 2100
+    assert stack.max() <= 4095
+    with pytest.raises(FrameFault, match="saturated all over at 4095"):
+        expose(scope, field=2)
+
+
 def test_a_closed_shutter_is_dark(opened: Any) -> None:
     scope = opened(emulated())
     scope.light(False)

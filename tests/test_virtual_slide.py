@@ -268,27 +268,6 @@ def test_density_scales_and_blank_is_empty(slide: VirtualSlide) -> None:
     assert np.array_equal(a, b)
 
 
-@settings(max_examples=30, deadline=None)
-@given(
-    seed=st.integers(-(2**63), 2**63 - 1),
-    column=st.integers(-2000, 2000),
-    row=st.integers(-2000, 2000),
-    density=st.floats(0.1, 3),
-)
-def test_objects_lie_wholly_inside_their_cells(seed: int, column: int, row: int, density: float) -> None:
-    objects = population.cell(seed, 1, density, column, row)
-    side = population.CELL_UM
-    for one in objects:
-        x0, y0, x1, y1 = one.box_um
-        assert x0 < one.x_um < x1
-        assert y0 < one.y_um < y1
-        assert x0 >= column * side - 1e-6
-        assert x1 <= (column + 1) * side + 1e-6
-        assert y0 >= row * side - 1e-6
-        assert y1 <= (row + 1) * side + 1e-6
-    assert len({one.identifier for one in objects}) == len(objects)
-
-
 def test_each_mini_slide_has_its_own_height_and_tilt() -> None:
     slide = make(height_um=5.0, tilt_um_per_mm=2.0)
     centres = [slide.surface_z_um(mini.position, *mini.centre_um) for mini in MINI]
@@ -347,70 +326,6 @@ def test_corners_are_darker_than_the_centre() -> None:
     blank = quiet(make(profile="blank"), X, Y, "parallel", 0.0)
     corners = [blank[rows, columns].mean() for rows, columns in product((np.s_[:64], np.s_[-64:]), repeat=2)]
     assert 0.8 < np.mean(corners) / blank[480:544, 480:544].mean() < 0.95
-
-
-# ---- the light
-
-
-def plate(retardance: float, phase: float, side: int = 160) -> optics.Slice:
-    """A square plate of one crystal, 8 um wide."""
-    inside = np.zeros((side, side), np.float32)
-    inside[side // 2 - 40 : side // 2 + 40, side // 2 - 40 : side // 2 + 40] = 1
-    empty = np.zeros_like(inside)
-    return optics.Slice(0.0, inside * phase, empty, inside * retardance, np.full_like(inside, 0.7))
-
-
-@pytest.mark.parametrize("thickness_um", [0.1, 0.5, 1.2])
-def test_a_plate_shines_as_its_retardance_says(thickness_um: float) -> None:
-    retardance = 2 * np.pi * 0.174 * thickness_um / 0.546
-    light = optics.make_template((plate(retardance, 0.0),))
-    focus = optics.DEFOCUS_UM.index(0.0)
-    middle = np.s_[focus, 70:90, 70:90]
-    assert light.flipped is not None
-    assert light.flipped[middle].mean() == pytest.approx(np.sin(retardance / 2) ** 2, rel=0.05, abs=2e-4)
-    assert light.transmission[middle].mean() == pytest.approx(np.cos(retardance / 2) ** 2, rel=0.05)
-
-
-def test_two_crossed_plates_undo_each_other_and_two_alike_add_up() -> None:
-    one = plate(0.6, 0.0)
-    turned = optics.Slice(0.0, one.phase, one.absorption, one.retardance, one.azimuth + np.float32(np.pi / 2))
-    focus = np.s_[optics.DEFOCUS_UM.index(0.0), 70:90, 70:90]
-    undone, added = optics.make_template((one, turned)), optics.make_template((one, one))
-    assert undone.flipped is not None
-    assert added.flipped is not None
-    assert undone.flipped[focus].mean() < 1e-4
-    assert undone.transmission[focus].mean() == pytest.approx(1, abs=0.005)
-    assert added.flipped[focus].mean() == pytest.approx(np.sin(0.6) ** 2, rel=0.05)
-    assert added.transmission[focus].mean() == pytest.approx(np.cos(0.6) ** 2, rel=0.02)
-
-
-def test_a_phase_object_reverses_its_contrast_through_focus() -> None:
-    x = np.arange(160, dtype=np.float32)
-    blob = np.exp(-((x[:, None] - 80) ** 2 + (x[None, :] - 80) ** 2) / 2 / 4**2).astype(np.float32)
-    empty = np.zeros_like(blob)
-    light = optics.make_template((optics.Slice(0.0, 0.3 * blob, empty, empty, empty),))
-    below, focus, above = (light.transmission[optics.DEFOCUS_UM.index(z), 80, 80] - 1 for z in (-1.0, 0.0, 1.0))
-    assert light.flipped is None
-    assert below * above < 0
-    assert min(abs(below), abs(above)) > 0.04
-    assert abs(focus) < 0.01
-
-
-def test_a_deep_object_has_its_parts_in_focus_one_after_the_other() -> None:
-    empty = np.zeros((160, 160), np.float32)
-    left, right = empty.copy(), empty.copy()
-    left[78:82, 50:54] = right[78:82, 110:114] = 1
-    light = optics.make_template(
-        (optics.Slice(1.0, empty, left, empty, empty), optics.Slice(-1.0, empty, right, empty, empty))
-    ).transmission
-    darkest = [optics.DEFOCUS_UM[int(np.argmin(light[:, 80, column]))] for column in (52, 112)]
-    assert darkest == pytest.approx([1.0, -1.0], abs=0.25)
-
-
-def test_only_birefringent_bodies_shine_between_crossed_polarizers() -> None:
-    shines = {k.name: bool(np.any(specimen(k.name).slices[0].retardance)) for k in population.KINDS}
-    dark = {name for name, bright in shines.items() if not bright}
-    assert {specimen(name).class_name for name in dark} == {"diatom", "silicoflagellate", "fluff"}
 
 
 # ---- refusals

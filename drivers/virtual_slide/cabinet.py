@@ -121,7 +121,7 @@ class Cabinet:
         key = (kind, variant)
         if key not in self._open:
             card = self.card(kind, variant)
-            light = np.load(self._drawer(key) / "light.npy", mmap_mode="r")
+            light = np.load(self._drawer(key) / "light.npy", mmap_mode="r").view(np.ndarray)
             self._open[key] = Drawer(card, light)
         return self._open[key]
 

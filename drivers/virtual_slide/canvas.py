@@ -88,7 +88,7 @@ class Canvas:
 
 
 def tilted(layers: Sequence[Slice], canvas: Canvas, tilt: float, step_um: float = 0.4) -> list[Slice]:
-    """Tilt flat layers about the x axis, so that +y rises, in bands of nearly the same height.
+    """Tilt flat layers about the x axis, so that +y rises, in overlapping bands of nearly the same height.
 
     Lengths across the axis shrink by the cosine, the way of light through the layer grows by its inverse, and an
     optic axis across it is inclined.
@@ -96,7 +96,7 @@ def tilted(layers: Sequence[Slice], canvas: Canvas, tilt: float, step_um: float 
     Parameters
     ----------
     tilt : in rad.
-    step_um : greatest difference in height inside a band.
+    step_um : greatest difference in height between two bands.
     """
     if abs(tilt) < 1e-6:
         return list(layers)
@@ -126,11 +126,13 @@ def tilted(layers: Sequence[Slice], canvas: Canvas, tilt: float, step_um: float 
         if not seen.any():
             continue
         low, high = float(height[seen].min()), float(height[seen].max())
-        bands = max(1, int(np.ceil((high - low) / step_um)))
-        middles = low + (np.arange(bands) + 0.5) * (high - low) / bands
-        nearest_band = np.clip(((height - low) / max(high - low, 1e-6) * bands).astype(int), 0, bands - 1)
-        for number, middle in enumerate(middles):
-            share = (nearest_band == number).astype(np.float32)
+        bands = 1 if high - low <= step_um else int(np.ceil((high - low) / step_um)) + 1
+        middles = np.linspace(low, high, bands) if bands > 1 else np.array([(low + high) / 2])
+        spacing = (high - low) / max(bands - 1, 1)
+        for middle in middles:
+            # shared between neighbours, as a sharp border would diffract light that a smooth layer does not
+            share = np.clip(1 - np.abs(np.clip(height, low, high) - middle) / max(spacing, 1e-6), 0, 1)
+            share = share.astype(np.float32) if bands > 1 else np.ones_like(thickness)
             tilted_layers.append(
                 Slice(
                     layer.z_um + float(middle),

@@ -77,12 +77,15 @@ class Slice:
     def retardation_um(self, wavelength_um: float = REFERENCE_WAVELENGTH_UM) -> Image:
         """Path difference of the two rays, (H, W), signed; an axis along the light has none.
 
-        For a small birefringence that of a direction is dn sin^2 of its angle to the axis.
+        The index of the extraordinary ray is that of the index ellipsoid (Born and Wolf, Principles of Optics, 15.3).
         """
-        path = self.thickness * np.float32(birefringence(self.material, wavelength_um))
-        if self.inclination is not None:
-            path = path * np.cos(self.inclination) ** 2
-        return np.asarray(path, np.float32)
+        difference = birefringence(self.material, wavelength_um)
+        if self.inclination is None:
+            return np.asarray(self.thickness * np.float32(difference), np.float32)
+        ordinary = self.material.index
+        rise = self.inclination.astype(np.float64)
+        inverse = (np.sin(rise) / ordinary) ** 2 + (np.cos(rise) / (ordinary + difference)) ** 2
+        return np.asarray(self.thickness * (inverse**-0.5 - ordinary), np.float32)
 
     def excess_path_um(self, medium_index: float) -> Image:
         """Optical path beyond that of the medium, (H, W), averaged over both rays."""

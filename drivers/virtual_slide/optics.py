@@ -181,7 +181,7 @@ def _pass_through(
 
 
 def _cis(phase: NDArray[np.float64]) -> Complex:
-    """Unit phasors; made in double precision, so that every machine rounds them alike."""
+    """Give unit phasors, made in double precision, so that every machine rounds them alike."""
     return np.asarray(np.exp(1j * phase), np.complex64)
 
 

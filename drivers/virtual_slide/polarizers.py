@@ -3,19 +3,22 @@
 Circular basis: light comes in as R, with a little L where the retarder is not a perfect quarter wave or stands wrong.
 The state of partly coherent light is its coherency matrix, <R R*>, <L L*> and <L R*> (Goldstein, Polarized Light, ch. 5
 and 6, in another basis); a body acts on it with |k|^2, |f|^2 and f k* of its Jones matrix ((k, f'), (f, k)). For thin
-retarders f' differs from f in the sign of its azimuth alone, so that k f'* is -f k*, and f f'* has the phase of -(f k*)^2.
+retarders f' differs from f in the sign of its azimuth alone: then k f'* is -f k*, and f f'* has the phase of -(f k*)^2.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from drivers.settings import PolarizerErrors
 from drivers.virtual_slide.matter import Image
 
+Region = tuple[slice, slice]
+"""Rows and columns of a frame."""
 CROSSED, PARALLEL = "crossed", "parallel"
 TINY = np.float32(1e-12)
 
@@ -60,46 +63,59 @@ class Polarizers:
 
     def empty(self, state: str) -> float:
         """Light of an empty field in a state."""
-        ray = PolarizedLight((1, 1), self)
-        return float(ray.analysed(state)[0, 0])
+        ray, all_of_it = PolarizedLight((1, 1), self), (slice(0, 1), slice(0, 1))
+        ray.enter(all_of_it)
+        return float(ray.analysed(all_of_it, state)[0, 0])
 
 
 class PolarizedLight:
-    """Light over a patch of the frame, on its way from the polarizer through bodies to the analyser."""
+    """Light over a frame, on its way from the polarizer through bodies to the analyser.
 
-    def __init__(self, shape: tuple[int, int], polarizers: Polarizers) -> None:
-        self._polarizers = polarizers
-        start = polarizers.polarizer
-        self._right: Image = np.full(shape, 1.0, np.float32)
-        self._left: Image = np.full(shape, abs(start) ** 2, np.float32)
-        self._real: Image = np.full(shape, start.real, np.float32)
-        self._imaginary: Image = np.full(shape, start.imag, np.float32)
+    Only where a body lies is anything computed: first `enter` every body's region, then `pass_body` each, the one
+    nearest to the condenser first, then look at each region with `analysed`.
+    """
 
-    def pass_body(self, part: tuple[slice, slice], body: tuple[Image, Image, Image, Image]) -> None:
-        """Let the light of a part of the patch through a body: |k|^2, |f|^2, real and imaginary part of f k*."""
-        kept, flipped, x, y = body
-        right, left, real, imaginary = (
-            plane[part] for plane in (self._right, self._left, self._real, self._imaginary)
-        )  # fmt: skip
-        moved = 2 * (x * real + y * imaginary)
+    def __init__(self, frame_px: tuple[int, int], polarizers: Polarizers) -> None:
+        start, q = polarizers.polarizer, polarizers.analyser
+        self._start = (1.0, abs(start) ** 2, start.real, start.imag)
+        # Rows a power of two apart would share the same lines of the processor's cache.
+        self._state: Image = np.empty((4, frame_px[0], frame_px[1] + 24), np.float32)
+        crossed = np.array([abs(q) ** 2, 1.0, 2 * q.real, 2 * q.imag])
+        parallel = np.array([1.0, abs(q) ** 2, -2 * q.real, -2 * q.imag])
+        depolarised = polarizers.depolarised
+        self._analysers = {CROSSED: crossed + depolarised * parallel, PARALLEL: parallel + depolarised * crossed}
+
+    def enter(self, region: Region) -> None:
+        """Let light come in from the polarizer."""
+        for plane, value in zip(self._state, self._start, strict=True):
+            plane[region] = value
+
+    def pass_body(self, region: Region, patch: Image) -> None:
+        """Let the light of a region through a body: (h, w, 4), |k|^2 - 1, |f|^2, real and imaginary part of f k*."""
+        kept, flipped, x, y = cv2.split(patch)
+        kept += 1
+        right, left, real, imaginary = (plane[region] for plane in self._state)
         total, difference = right + left, right - left
-        swing = flipped / (x * x + y * y + TINY)
-        double_real, double_imaginary = swing * (y * y - x * x), swing * (-2 * x * y)
-        new_right = kept * right + flipped * left - moved
+        new_right = kept * right
+        new_right += flipped * left
+        new_right -= 2 * (x * real + y * imaginary)
+        xx, yy = x * x, y * y
+        swing = flipped / (xx + yy + TINY)
+        double_real, double_imaginary = swing * (yy - xx), swing * (x * y) * np.float32(-2)
+        new_real = x * difference + (kept + double_real) * real + double_imaginary * imaginary
+        imaginary[:] = y * difference + (kept - double_real) * imaginary + double_imaginary * real
+        real[:] = new_real
         left[:] = (kept + flipped) * total - new_right
         right[:] = new_right
-        new_real = x * difference + kept * real + double_real * real + double_imaginary * imaginary
-        imaginary[:] = y * difference + kept * imaginary + double_imaginary * real - double_real * imaginary
-        real[:] = new_real
 
-    def analysed(self, state: str) -> Image:
-        """Intensity behind the analyser, over parallel light that meets no body."""
-        q = self._polarizers.analyser
-        mixed = 2 * (q.real * self._real + q.imag * self._imaginary)
-        crossed = self._left + abs(q) ** 2 * self._right + mixed
-        parallel = self._right + abs(q) ** 2 * self._left - mixed
-        one, other = (crossed, parallel) if state == CROSSED else (parallel, crossed)
-        return np.asarray(one + np.float32(self._polarizers.depolarised) * other, np.float32)
+    def analysed(self, region: Region, state: str) -> Image:
+        """Intensity of a region behind the analyser, over parallel light that meets no body."""
+        seen: Image | None = None
+        for plane, share in zip(self._state, self._analysers[state].tolist(), strict=True):
+            part = plane[region] * np.float32(share)
+            seen = part if seen is None else np.add(seen, part, out=seen)
+        assert seen is not None
+        return seen
 
 
 def turned(light: NDArray[np.float32], angle: float) -> NDArray[np.float32]:

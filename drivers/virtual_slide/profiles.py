@@ -28,6 +28,12 @@ PROFILES: dict[str, dict[str, float]] = {
         "thalassiosira": 0.3, "thalassionema": 0.5, "chaetoceros_spore": 0.5, "quartz": 6, "shard": 6,
         "aggregate": 1, "fluff": 0.5,
     },
+    "reference": {
+        "emiliania": 4, "gephyrocapsa": 4, "coccolithus": 3, "florisphaera": 4, "coccosphere": 2,
+        "thalassiosira": 3, "coscinodiscus": 0.5, "thalassionema": 3, "nitzschia": 2.5, "chaetoceros_spore": 4,
+        "dictyocha": 4, "radiolarian": 1.5, "spicule": 1, "quartz": 5, "shard": 5, "aggregate": 2.5, "bubble": 0.4,
+        "fluff": 1.5,
+    },
     "blank": {},
 }  # fmt: skip
 """Mean number of each kind in a field, at density 1."""

@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 from drivers.errors import Refused
 from drivers.settings import Emulation, MiniSlide
 from drivers.virtual_slide import population
-from drivers.virtual_slide.cabinet import Cabinet, Card, Drawer, Report
+from drivers.virtual_slide.cabinet import Cabinet, Card, Drawer
 from drivers.virtual_slide.camera import LAMP_DN_PER_MS, Camera
 from drivers.virtual_slide.canvas import MARGIN_UM
 from drivers.virtual_slide.collection import KINDS
 from drivers.virtual_slide.cover_slip import CoverSlip
 from drivers.virtual_slide.illumination import Illumination
+from drivers.virtual_slide.immersion import Immersion
 from drivers.virtual_slide.matter import CALCITE, Image
 from drivers.virtual_slide.optics import FARTHEST_UM, Mount
-from drivers.virtual_slide.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers, turned
+from drivers.virtual_slide.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers, Region, turned
 from drivers.virtual_slide.population import Placed, World
 from drivers.virtual_slide.profiles import kinds_of
 from drivers.virtual_slide.specimen import collect
@@ -30,14 +31,13 @@ from drivers.virtual_slide.truth import Box, TrueObject, View
 
 POLARIZATIONS = (CROSSED, PARALLEL)
 FIELDS_KEPT = 8
+IN_OIL = Immersion()
 FAINTEST = 0.03
 """Share of its light at its last plane below which a defocused object is left out."""
 JUDGED_MS = 20.0
 """Exposure for which a contrast-to-noise is told."""
 VEIL = "fluff"
 """Kind so soft that nothing is said to touch it."""
-
-Region = tuple[slice, slice]
 
 
 @dataclass(frozen=True)
@@ -52,17 +52,13 @@ class _Seen:
     channels: Image
     region: Region
 
-    @property
-    def birefringent(self) -> bool:
-        return self.drawer.light.shape[-1] > 1
-
 
 @dataclass(frozen=True)
 class _Field:
-    """What a field shows: bodies that turn polarized light, in groups whose regions are apart, and all others."""
+    """What a field shows, the object nearest to the condenser first, and the cover slip's edge if it is in sight."""
 
-    groups: tuple[tuple[Region, tuple[_Seen, ...]], ...]
-    others: tuple[_Seen, ...]
+    seen: tuple[_Seen, ...]
+    edge: Image | None
 
 
 class VirtualSlide:
@@ -92,19 +88,13 @@ class VirtualSlide:
         self._pixel_um = pixel_um
         illumination = Illumination(frame_px, pixel_um, emulation.lamp, emulation.seed)
         self._camera = Camera(frame_px, emulation.sensor, emulation.seed, illumination)
-        self._light = np.empty(frame_px, np.float32)
+        self._light = np.empty((frame_px[0], frame_px[1] + 24), np.float32)[:, : frame_px[1]]
+        self._polarized = PolarizedLight(frame_px, self._polarizers)
         self._fields: OrderedDict[tuple[int, float, float], _Field] = OrderedDict()
 
-    def prepare(self, report: Report | None = None) -> None:
-        """Make the light of every specimen that may be met and is not yet on disk; minutes the first time.
-
-        Parameters
-        ----------
-        report : told how many of how many are made, if any is missing.
-        """
-        kinds = kinds_of(self._world.profile)
-        self._cabinet.fill(kinds, report or (lambda done, total: None))
-        for kind in kinds:
+    def prepare(self) -> None:
+        """Open the light of every specimen that may be met, now rather than in the first frames."""
+        for kind in kinds_of(self._world.profile):
             for variant in range(KINDS[kind].variants):
                 self._cabinet.drawer(kind, variant)
 
@@ -118,7 +108,7 @@ class VirtualSlide:
         """
         return self._slip(slide).surface_z_um(x_um, y_um)
 
-    def render(self, view: View, exposure_ms: float, out: NDArray[np.uint16]) -> None:
+    def render(self, view: View, exposure_ms: float, out: NDArray[np.uint16], immersion: Immersion = IN_OIL) -> None:
         """Write the frame of a view.
 
         Parameters
@@ -126,6 +116,7 @@ class VirtualSlide:
         view : what the frame depends on. Its polarization is `crossed` or `parallel`.
         exposure_ms : the signal above the offset grows linearly with it.
         out : (H, W) uint16, C-contiguous; written in place.
+        immersion : what lies under the objective.
 
         Raises
         ------
@@ -146,16 +137,21 @@ class VirtualSlide:
         field = self._field(view.slide, x_um, y_um)
         light = self._light
         light.fill(self._empty[view.polarization])
-        for region, group in field.groups:
-            light[region] = self._polarized(region, group, view)
-        for seen in field.others:
-            patch = _patch(seen, view.z_um)
-            if patch is not None:
+        patches = [(seen.region, patch) for seen in field.seen if (patch := _patch(seen, view.z_um)) is not None]
+        turning = [(region, patch) for region, patch in patches if patch.ndim == 3]
+        for region, _ in turning:
+            self._polarized.enter(region)
+        for region, patch in turning:
+            self._polarized.pass_body(region, patch)
+        for region, _ in turning:
+            light[region] = self._polarized.analysed(region, view.polarization)
+        for region, patch in patches:
+            if patch.ndim == 2:
                 patch += 1
-                light[seen.region] *= patch
-        edge = self._slip(view.slide).edge(x_um, y_um, self._frame_px, self._pixel_um)
-        if edge is not None:
-            light *= edge
+                light[region] *= patch
+        if field.edge is not None:
+            light *= field.edge
+        immersion.disturb(light)
         self._camera.expose(light, view, exposure_ms, out)
 
     def truth(self, slide: int, x_um: float, y_um: float) -> tuple[TrueObject, ...]:
@@ -266,8 +262,8 @@ class VirtualSlide:
             near = self._around(slide, x_um, y_um, MARGIN_UM)
             looked = [self._look(placed, slide, x_um, y_um) for placed in near]
             seen = sorted((one for one in looked if one is not None), key=lambda one: -one.z_um)
-            groups = _groups([one for one in seen if one.birefringent])
-            self._fields[key] = _Field(groups, tuple(one for one in seen if not one.birefringent))
+            edge = self._slip(slide).edge(x_um, y_um, self._frame_px, self._pixel_um)
+            self._fields[key] = _Field(tuple(seen), edge)
             if len(self._fields) > FIELDS_KEPT:
                 self._fields.popitem(last=False)
         self._fields.move_to_end(key)
@@ -303,21 +299,6 @@ class VirtualSlide:
             region=(slice(y0, y1), slice(x0, x1)),
         )
 
-    def _polarized(self, region: Region, group: tuple[_Seen, ...], view: View) -> Image:
-        """Light of a region after a group of bodies, the one nearest to the condenser first."""
-        top, left = region[0].start, region[1].start
-        light = PolarizedLight((region[0].stop - top, region[1].stop - left), self._polarizers)
-        for seen in group:
-            patch = _patch(seen, view.z_um)
-            if patch is None:
-                continue
-            kept, flipped, real, imaginary = cv2.split(patch)
-            kept += 1
-            rows, columns = seen.region
-            part = (slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left))
-            light.pass_body(part, (kept, flipped, real, imaginary))
-        return light.analysed(view.polarization)
-
 
 def cabinet_of(emulation: Emulation) -> Cabinet:
     """Open the cabinet of the specimens that an emulation shows."""
@@ -336,7 +317,10 @@ def _calcite(kind: str, collection: int, variant: int) -> tuple[Image, float]:
 
 
 def _patch(seen: _Seen, z_um: float) -> Image | None:
-    """Light of an object over its region, (h, w, K): the channels of its drawer, scaled and turned."""
+    """Light of an object over its region: the channels of its drawer, scaled and turned.
+
+    Shape (h, w, 4), or (h, w) of a body that does not turn polarized light; None where too little is left of it.
+    """
     lower, upper, weight, strength = between(seen.planes_um, z_um - seen.z_um)
     if strength < FAINTEST:
         return None
@@ -349,10 +333,7 @@ def _patch(seen: _Seen, z_um: float) -> Image | None:
         0.0,
         dtype=cv2.CV_32F,
     )
-    if seen.birefringent:
-        mixed = cv2.transform(mixed, seen.channels)
-    else:
-        mixed = mixed * seen.channels[0, 0]
+    mixed = cv2.transform(mixed, seen.channels) if mixed.ndim == 3 else mixed * seen.channels[0, 0]
     rows, columns = seen.region
     size = (columns.stop - columns.start, rows.stop - rows.start)
     how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -380,34 +361,6 @@ def between(planes_um: NDArray[np.float64], defocus_um: float) -> tuple[int, int
     lower = upper - 1
     weight = float((defocus_um - planes_um[lower]) / (planes_um[upper] - planes_um[lower]))
     return lower, upper, weight, 1.0
-
-
-def _groups(seen: Sequence[_Seen]) -> tuple[tuple[Region, tuple[_Seen, ...]], ...]:
-    """Gather objects until the regions of the groups are apart; each group keeps the order."""
-    groups = [(one.region, [number]) for number, one in enumerate(seen)]
-    apart: list[tuple[Region, list[int]]] = []
-    while groups:
-        region, members = groups.pop()
-        touching = [other for other in apart if _meet(other[0], region)]
-        if not touching:
-            apart.append((region, members))
-            continue
-        apart = [other for other in apart if not _meet(other[0], region)]
-        for other, numbers in touching:
-            region, members = _union(region, other), members + numbers
-        groups.append((region, members))
-    return tuple((region, tuple(seen[number] for number in sorted(members))) for region, members in apart)
-
-
-def _meet(one: Region, other: Region) -> bool:
-    return all(a.start < b.stop and b.start < a.stop for a, b in zip(one, other, strict=True))
-
-
-def _union(one: Region, other: Region) -> Region:
-    rows, columns = (
-        slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(one, other, strict=True)
-    )  # fmt: skip
-    return rows, columns
 
 
 def _box(outline: NDArray[np.float64]) -> Box:

@@ -106,7 +106,7 @@ def mask_at(body: Body, z_um: float) -> NDArray[np.bool_]:
 
 def _break(body: Body, random: np.random.Generator) -> Body:
     """Keep the larger side of a ragged crack that runs about across the body."""
-    rows, columns = np.nonzero(body.mask)
+    _, columns = np.nonzero(body.mask)
     height, width = body.mask.shape
     y, x = (np.mgrid[:height, :width] - np.array([height - 1, width - 1])[:, None, None] / 2) * body.pixel_um
     half = (columns.max() - columns.min() + 1) * body.pixel_um / 2
@@ -117,8 +117,8 @@ def _break(body: Body, random: np.random.Generator) -> Body:
         float(random.normal(0, 0.03 * half / k)) * np.sin(k * np.pi * across / half + float(random.uniform(0, 6)))
         for k in (1, 2, 4, 7)
     )
-    kept = np.clip(0.5 - (x * np.cos(turn) + across * 0 - where + wobble) / (2 * body.pixel_um), 0, 1)
-    kept = np.asarray(kept, np.float32)
+    beyond = x * np.cos(turn) + y * np.sin(turn) - where + wobble
+    kept = np.asarray(np.clip(0.5 - beyond / (2 * body.pixel_um), 0, 1), np.float32)
 
     def cut(layer: Slice) -> Slice:
         absorption = None if layer.absorption is None else layer.absorption * kept
