@@ -208,10 +208,17 @@ def test_deep_bodies_are_as_deep_as_known() -> None:
     assert volume[z > 4].sum() > 0.05 * volume.sum()
 
 
-def test_rods_of_a_silicoflagellate_are_one_to_two_micrometres_thick() -> None:
-    body = draw("dictyocha", 25.0, 2)
-    widest = max(float(layer.thickness.max()) for layer in body.slices)
-    assert 0.7 <= widest <= 2.3
+def test_bars_of_skeletons_are_as_thick_as_known() -> None:
+    # Bars are round: as thick along the light as they are wide, less a hollow core, more where they slope.
+    for name, length, low, high in (("dictyocha", 25.0, 0.9, 2.1), ("radiolarian", 45.0, 1.6, 6.0)):
+        for seed in range(3):
+            body = draw(name, length, seed)
+            matter = thickness(body)
+            inside = cv2.distanceTransform((matter > 0.05).astype(np.uint8), cv2.DIST_L2, 5) * body.pixel_um
+            middle = (inside >= cv2.dilate(inside, np.ones((3, 3), np.uint8)) - 1e-6) & (inside > 0.3)
+            wide = 2 * float(np.median(inside[middle]))
+            assert low <= wide <= high
+            assert 0.5 * wide <= np.median(matter[middle]) <= 1.3 * wide
 
 
 def test_a_spicule_has_a_canal_along_its_axis() -> None:

@@ -17,6 +17,7 @@ from drivers.virtual_slide.specimens.relief import cells, cut, disclination, hex
 VALVE_STEP_UM = 0.6
 """Between slices of a thin valve; the depth of field is 0.5 um."""
 SUBPIXELS = 5
+"""Points along each side of a pixel at which a wall that is thinner than the pixel is looked for."""
 
 
 def _soft(distance_um: Image, softness_um: float = 0.15) -> Image:
@@ -228,7 +229,6 @@ def _chaetoceros_spore(length_um: float, random: np.random.Generator) -> Body:
     x, y = np.asarray(canvas.x + middle[0], np.float32), np.asarray(canvas.y + middle[1], np.float32)
     flank, heights = proportions[2] * half, (proportions[0] * half, proportions[1] * half)
     shell, face, solid = canvas.empty, canvas.empty, np.zeros(x.shape, bool)
-    # The wall is thinner than a pixel: a mean over points inside each.
     offsets = (np.arange(SUBPIXELS) + 0.5) / SUBPIXELS * canvas.pixel_um - canvas.pixel_um / 2
     for dy in offsets.astype(np.float32):
         outer = _half_chord(y + dy, half, flank, heights, fullness)

@@ -1,7 +1,7 @@
 """Siliceous skeletons that are not diatoms: silicoflagellates, radiolarian lattices, sponge spicules.
 
-Sizes after K. McCartney, Silicoflagellates (in J. Lipps, Fossil Prokaryotes and Protists, 1993) and N. Boury-Esnault
-and K. Ruetzler, Thesaurus of Sponge Morphology (1997).
+Sizes after K. McCartney, Siliceous flagellates (in J. Lipps, Fossil Prokaryotes and Protists, 1993) and N.
+Boury-Esnault and K. Ruetzler, Thesaurus of Sponge Morphology (1997).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from drivers.virtual_slide.matter import OPAL, Body, Material, Slice
 from drivers.virtual_slide.specimens.relief import cut, hexagons
 
 SPONGE_OPAL = Material("sponge opal", 1.455, 0.0, 2.1)
-SLICES = 10
-"""Of a deep skeleton: its light costs as much as it has slices."""
+STEPS = 10
+"""At most, from the lowest to the highest slice of a skeleton: its light costs as much as it has slices."""
 
 Point = NDArray[np.float64]
 
@@ -61,16 +61,17 @@ def _laid_along_x(bars: Sequence[Bar], length_um: float) -> list[Bar]:
     return [replace(bar, start=place(bar.start), end=place(bar.end)) for bar in bars]
 
 
-def _skeleton(bars: Sequence[Bar], step_um: float) -> Body:
+def _skeleton(bars: Sequence[Bar]) -> Body:
     """Draw bars at their heights; where two meet at one height the thicker counts."""
     widest = max(max(bar.widths) for bar in bars)
     ends = np.abs(np.array([end for bar in bars for end in (bar.start, bar.end)]))
     canvas = Canvas(2 * float(ends[:, 0].max()) + widest, 2 * float(ends[:, 1].max()) + widest)
     heights = [end[2] for bar in bars for end in (bar.start, bar.end)]
-    low, high = min(heights) - step_um / 2, max(heights) + step_um / 2
-    count = max(1, round((high - low) / step_um))
-    borders = np.linspace(low, high, count + 1)
-    matter = np.zeros((count, *canvas.x.shape), np.float32)
+    count = int(np.clip(round(max(heights) - min(heights)), 1, STEPS))
+    step_um = (max(heights) - min(heights)) / count
+    borders = np.linspace(min(heights) - step_um / 2, max(heights) + step_um / 2, count + 2)
+    bottoms, tops = borders[:-1, None, None], borders[1:, None, None]
+    matter = np.zeros((count + 1, *canvas.x.shape), np.float32)
     for bar in bars:
         reach = max(bar.widths) / 2 + canvas.pixel_um
         around = np.array([np.minimum(bar.start, bar.end) - reach, np.maximum(bar.start, bar.end) + reach])[:, :2]
@@ -89,9 +90,11 @@ def _skeleton(bars: Sequence[Bar], step_um: float) -> Body:
         thickness *= min(upright, 1.6)
         middle = bar.start[2] + along * dz
         half = np.maximum(thickness, borders[1] - borders[0]) / 2
-        for layer, bottom, top in zip(matter, borders[:-1], borders[1:], strict=True):
-            share = np.clip(np.minimum(middle + half, top) - np.maximum(middle - half, bottom), 0, None) / (2 * half)
-            layer[here] = np.maximum(layer[here], thickness * share)
+        shares = np.clip(np.minimum(middle + half, tops) - np.maximum(middle - half, bottoms), 0, None)
+        # What would stand out of the lowest and the highest slice is shared out among the others.
+        shares = thickness * shares / shares.sum(axis=0)
+        inside = (slice(None), *here)
+        matter[inside] = np.maximum(matter[inside], shares)
     middles = (borders[:-1] + borders[1:]) / 2
     return canvas.body([Slice(float(z), OPAL, layer) for z, layer in zip(middles, matter, strict=True)])
 
@@ -135,7 +138,7 @@ def _dictyocha(length_um: float, random: np.random.Generator) -> Body:
     for side in sides:
         # Small pikes point inwards from below the struts' feet.
         bars.append(Bar(side, side * np.array([0.8, 0.8, 1]) - np.array([0, 0, 0.06]), (0.6 * width, 0.25 * width)))
-    return _skeleton(_laid_along_x(bars, length_um - 0.3 * width), max(1.0, depth / SLICES))
+    return _skeleton(_laid_along_x(bars, length_um - 0.3 * width))
 
 
 def _radiolarian(length_um: float, random: np.random.Generator) -> Body:
@@ -166,14 +169,15 @@ def _radiolarian(length_um: float, random: np.random.Generator) -> Body:
         pieces.append((a, a + (b - a) * random.uniform(0.2, 0.7) if torn else b, torn))
     ends = np.array([end for a, b, _ in pieces for end in (a, b)])
     span = np.hypot(*(ends[:, None] - ends[None]).transpose(2, 0, 1)).max()
-    deep = float(np.clip(0.18 * length_um * random.uniform(0.8, 1.2), 5.0, 12.0))
-    radius = (length_um**2 / 4 + deep**2) / (2 * deep)
     scale = (length_um - thick) / span
+    deep = float(np.clip(0.18 * length_um * random.uniform(0.8, 1.2), 5.0, 10.0))
+    reach = float(np.hypot(*ends.T).max()) * scale
+    radius = (reach**2 + deep**2) / (2 * deep)
     side = random.choice([-1.0, 1.0])
 
     def dome(node: Point) -> Point:
         x, y = node * scale
-        height = np.sqrt(radius**2 - min(x * x + y * y, 0.9 * radius**2)) - radius + deep / 2
+        height = np.sqrt(radius**2 - x * x - y * y) - radius + deep / 2
         return np.array([x, y, side * height])
 
     bars = [
@@ -182,7 +186,7 @@ def _radiolarian(length_um: float, random: np.random.Generator) -> Body:
         else Bar(dome(a), dome(b), (thick * 1.15, thick * 1.15), random.uniform(0.65, 0.85))
         for a, b, torn in pieces
     ]
-    return _skeleton(_laid_along_x(bars, length_um - 0.8 * thick), max(1.0, deep / SLICES))
+    return _skeleton(_laid_along_x(bars, length_um - 0.8 * thick))
 
 
 def _spicule(length_um: float, random: np.random.Generator) -> Body:
@@ -207,6 +211,6 @@ def _spicule(length_um: float, random: np.random.Generator) -> Body:
 
 KINDS: tuple[Kind, ...] = (
     Kind("dictyocha", "silicoflagellate", False, 8, Sizes(22, 0.35, 10, 45), (0.5, 2.0), _dictyocha),
-    Kind("radiolarian", "radiolarian", False, 4, Sizes(45, 0.4, 20, 100), (5.0, 9.0), _radiolarian),
+    Kind("radiolarian", "radiolarian", False, 4, Sizes(45, 0.4, 20, 90), (5.0, 9.0), _radiolarian),
     Kind("spicule", "spicule", False, 4, Sizes(100, 0.4, 50, 200), (3.0, 7.5), _spicule, 0.5),
 )
