@@ -42,13 +42,14 @@ _TILE_PIXEL_UM = 0.03
 _LOWEST_PX = 56
 _SHEET_PX = (800, 480)
 _SHEET_WIDTH = 2400
+_LEAST_WIDTH = 1250
 _AROUND_UM = 1.0
 _GAP = 4
 _PAD = 12
 _MARGIN = 28
 _LABELS = 176
 _LINE = 18
-_HEAD = 100
+_HEAD = 76
 _BACKGROUND = (16, 18, 22)
 _CELL = (27, 30, 36)
 _TEXT = (226, 228, 232)
@@ -97,7 +98,7 @@ class _Look:
         step = self.pixel_um / self.drawer.card.pixel_um
         width, height = self.size_px
         if step > 1:  # so that what is made smaller is averaged, not sampled
-            image = cv2.GaussianBlur(image, (0, 0), 0.4 * step)
+            image = np.asarray(cv2.GaussianBlur(image, (0, 0), 0.4 * step), np.float64)
         outline = np.asarray(self.drawer.card.outline_um)
         x, y = (outline.min(axis=0) + outline.max(axis=0)) / 2 / self.drawer.card.pixel_um
         shift = ((columns - 1) / 2 + x - step * (width - 1) / 2, (rows - 1) / 2 + y - step * (height - 1) / 2)
@@ -129,36 +130,36 @@ def _describe(mounting: Mounting, collection: int) -> str:
 
 
 def _through_focus(kind: Kind, cabinet: Cabinet, said: str) -> Image.Image:
-    """Three specimens, short, middling and long, through focus from left to right: a row in parallel, one in crossed."""
+    """Three specimens, short, middling and long, through focus from left to right; crossed below parallel."""
     variants = sorted({kind.variants * place // 6 for place in (1, 3, 5)})
     drawers = [cabinet.drawer(kind.name, variant) for variant in variants]
     x_um, y_um = np.max([_half_um(drawer.card) for drawer in drawers], axis=0).tolist()
-    least, most = _TILE_PX if x_um < _SLENDER * y_um else _SLENDER_TILE_PX
-    width = float(np.clip(2 * x_um / _TILE_PIXEL_UM, least, most))
+    slender = x_um > _SLENDER * y_um
+    columns = 3 if slender else len(PLANES_UM)
+    width = float(np.clip(2 * x_um / _TILE_PIXEL_UM, *(_SLENDER_TILE_PX if slender else _TILE_PX)))
     looks = [_Look(drawer, (x_um, y_um), 2 * x_um / width) for drawer in drawers]
-    tile = looks[0].size_px
+    shown = 2 if any(look.turns_light for look in looks) else 1
+    tile_width, tile_height = looks[0].size_px
+    pair = shown * (tile_height + _GAP) + _GAP
+    block = max(len(PLANES_UM) // columns * pair, 5 * _LINE) + _PAD
     deepest = max(abs(end) for drawer in drawers for end in drawer.card.depth_um)
     stretch = max(1.0, deepest / PLANES_UM[-1])
-    shown = 2 if any(look.turns_light for look in looks) else 1
-    pair = max(shown * (tile[1] + _GAP), 5 * _LINE) + _PAD
-    size = (2 * _MARGIN + _LABELS + len(PLANES_UM) * (tile[0] + _GAP), 2 * _MARGIN + _HEAD + len(looks) * pair)
-    image = Image.new("RGB", (max(size[0], 1250), size[1]), _BACKGROUND)
+    across = max(2 * _MARGIN + _LABELS + columns * (tile_width + _GAP), _LEAST_WIDTH)
+    image = Image.new("RGB", (across, 2 * _MARGIN + _HEAD + len(looks) * block), _BACKGROUND)
     draw = ImageDraw.Draw(image)
     name = f"{kind.name}  ({'junk: ' if kind.junk else ''}{kind.class_name})"
     draw.text((_MARGIN, _MARGIN), name if shown == 2 else f"{name}  dark in crossed light", _TEXT, _font(24))
     draw.text((_MARGIN, _MARGIN + 36), f"{looks[0].pixel_um:.3f} um a pixel;  {said}", _DIM, _font(13))
-    left, top = _MARGIN + _LABELS, _MARGIN + _HEAD
-    for column, plane in enumerate(PLANES_UM):
-        z = f"z {plane * stretch:+.2f} um"
-        draw.text((left + column * (tile[0] + _GAP) + tile[0] / 2, top - 8), z, _DIM, _font(13), anchor="ms")
     for row, (look, variant) in enumerate(zip(looks, variants, strict=True)):
-        y = top + row * pair
-        _lines(draw, (_MARGIN, y), (f"variant {variant}", *_facts(look.drawer.card)))
-        for column, plane in enumerate(PLANES_UM):
-            for place, grey in enumerate(look.greys(plane * stretch)[:shown]):
-                at = (left + column * (tile[0] + _GAP), y + place * (tile[1] + _GAP))
-                image.paste(Image.fromarray(grey), at)
-        _bar(draw, (left, y), tile, look.pixel_um)
+        top = _MARGIN + _HEAD + row * block
+        _lines(draw, (_MARGIN, top), (f"variant {variant}", *_facts(look.drawer.card)))
+        for place, plane in enumerate(PLANES_UM):
+            x = _MARGIN + _LABELS + place % columns * (tile_width + _GAP)
+            y = top + place // columns * pair
+            for state, grey in enumerate(look.greys(plane * stretch)[:shown]):
+                image.paste(Image.fromarray(grey), (x, y + state * (tile_height + _GAP)))
+            draw.text((x + 5, y + 3), f"z {plane * stretch:+.2f}", (0, 0, 0), _font(12))
+        _bar(draw, (_MARGIN + _LABELS, top), (tile_width, tile_height), look.pixel_um)
     return image
 
 
@@ -182,7 +183,7 @@ def _sheet(cabinet: Cabinet, said: str) -> Image.Image:
         _DIM,
         _font(14),
     )
-    y = _MARGIN + _HEAD - 20
+    y = _MARGIN + _HEAD
     for shelf, height in zip(shelves, heights, strict=True):
         x = _MARGIN
         for cell in shelf:
