@@ -19,7 +19,8 @@ from daemon.progress import follow
 from daemon.specimens import make_specimens
 from daemon.visibility import Visible, visible
 from drivers.settings import Emulation
-from drivers.virtual_slide.slide import VirtualSlide
+from drivers.virtual_slide.profiles import kinds_of
+from drivers.virtual_slide.slide import VirtualSlide, cabinet_of
 from drivers.virtual_slide.truth import TrueObject, View
 from inference import cvat
 from inference.annotations import Annotation, Category, Dataset, Picture, StackInfo, to_json
@@ -82,7 +83,7 @@ def export(
     if unknown:
         raise Refused(f"scan.slides has no position {min(unknown)}; choose among those it lists")
     console = console or Console(quiet=True)
-    make_specimens(emulation, console)
+    make_specimens(cabinet_of(emulation), kinds_of(emulation.profile), console)
     exporter = _Exporter(config, emulation, thickness)
     make_folder(into)
     images: list[Picture] = []

@@ -36,6 +36,8 @@ from daemon.specimens import make_specimens
 from daemon.spool import Spool
 from daemon.supervisor import Exit, Supervisor
 from drivers.settings import Emulation
+from drivers.virtual_slide.profiles import kinds_of
+from drivers.virtual_slide.slide import cabinet_of
 from inference.weights_file import find_weights
 
 _log = logging.getLogger(__name__)
@@ -103,7 +105,8 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console) -> Exit:
         held.callback(ring.close)
         try:
             if config.instrument.backend == "emulated":
-                make_specimens(config.instrument.emulation or Emulation(), console)
+                emulation = config.instrument.emulation or Emulation()
+                make_specimens(cabinet_of(emulation), kinds_of(emulation.profile), console)
             display = held.enter_context(ProgressDisplay(console))
             return asyncio.run(Supervisor(config, folder.path, plan, journal, spool, ring, display).run())
         except KeyboardInterrupt:

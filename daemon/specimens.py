@@ -1,18 +1,17 @@
-"""Makes the specimens of an emulated microscope before its night, once for all nights that show the same."""
+"""Makes the specimens of the virtual slide before they are looked at, once for all nights that show the same."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from rich.console import Console
 
 from daemon.progress import Counter
-from drivers.settings import Emulation
-from drivers.virtual_slide.profiles import kinds_of
-from drivers.virtual_slide.slide import cabinet_of
+from drivers.virtual_slide.cabinet import Cabinet
 
 
-def make_specimens(emulation: Emulation, console: Console) -> None:
-    """Make what the emulation's profile shows and is not yet on disk; minutes the first time, nothing afterwards."""
-    cabinet, kinds = cabinet_of(emulation), kinds_of(emulation.profile)
+def make_specimens(cabinet: Cabinet, kinds: Sequence[str], console: Console) -> None:
+    """Make what of some kinds is not yet on disk; minutes the first time, nothing afterwards."""
     missing = cabinet.missing(kinds)
     if not missing:
         return
