@@ -181,6 +181,19 @@ def test_stacked_retarders_multiply_as_jones_matrices(
     assert seen[PARALLEL] == pytest.approx(parallel, abs=2e-4)
 
 
+@settings(deadline=None)
+@given(part=retarders, polarizer=errors, analyser=errors)
+def test_a_body_alone_needs_no_more_than_its_weights(
+    part: tuple[float, float, float], polarizer: complex, analyser: complex
+) -> None:
+    """Up to what is flipped twice."""
+    light, body = PolarizedLight((1, 1), Polarizers(polarizer, analyser, 0.01)), patch(jones(*part))
+    seen = through(Polarizers(polarizer, analyser, 0.01), body)
+    for state in (CROSSED, PARALLEL):
+        short = light.empty(state) + float((light.alone(state) @ body[0, 0])[0])
+        assert short == pytest.approx(seen[state], abs=2.1 * abs(polarizer) * abs(analyser) + 1e-5)
+
+
 def test_two_crossed_crystals_cancel_and_two_alike_add_up() -> None:
     perfect = Polarizers(0, 0, 0.0)
     one, across, alike = (patch(jones(0.6, angle, 1.0)) for angle in (0.3, 0.3 + np.pi / 2, 0.3))
@@ -236,8 +249,8 @@ def test_depolarised_light_comes_off_exactly_in_intensity() -> None:
 
 
 def test_default_polarizers_leak_a_few_thousandths() -> None:
-    polarizers = Polarizers.of(PolarizerErrors())
-    assert 0.001 < polarizers.empty(CROSSED) / polarizers.empty(PARALLEL) < 0.006
+    light = PolarizedLight((1, 1), Polarizers.of(PolarizerErrors()))
+    assert 0.001 < light.empty(CROSSED) / light.empty(PARALLEL) < 0.006
 
 
 def test_what_is_thicker_than_half_a_wave_is_folded() -> None:

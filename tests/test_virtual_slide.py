@@ -9,27 +9,27 @@ from itertools import product
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from drivers.errors import Refused
 from drivers.settings import Emulation, MiniSlide, Range
-from drivers.virtual_slide import optics, population
 from drivers.virtual_slide.camera import DN_PER_ELECTRON, OFFSET_DN, READ_NOISE_DN
+from drivers.virtual_slide.collection import KINDS
+from drivers.virtual_slide.profiles import PROFILES
 from drivers.virtual_slide.slide import VirtualSlide
-from drivers.virtual_slide.specimens import specimen
 from drivers.virtual_slide.truth import TrueObject, View
 
 PIXEL_UM = 0.059
 FRAME = (1024, 1024)
 X, Y = 15000.0, 20000.0
+SHIFT_PX = (1.2, -0.7)
 WINDOW = Range(low=-60, high=60)
 MINI = [
     MiniSlide(position=n, centre_um=(X + 25000 * (n - 1), Y), size_um=(10000, 10000), z_um=2, z_window_um=WINDOW)
     for n in (1, 2, 3)
 ]
-DETECTABLE = {"coccolith", "diatom", "silicoflagellate"}
+STEADY = {"lamp": {"flicker": 0, "drift": 0}}
+"""A lamp that burns evenly."""
 
 
 def make(frame: tuple[int, int] = FRAME, **emulation: object) -> VirtualSlide:
@@ -39,6 +39,12 @@ def make(frame: tuple[int, int] = FRAME, **emulation: object) -> VirtualSlide:
 @pytest.fixture(scope="module")
 def slide() -> VirtualSlide:
     return make()
+
+
+@pytest.fixture(scope="module")
+def sparse() -> VirtualSlide:
+    """A slide on which objects lie alone."""
+    return make(density=0.25)
 
 
 def frame_of(slide: VirtualSlide, view: View, exposure_ms: float = 20, shape: tuple[int, int] = FRAME) -> NDArray:
@@ -62,10 +68,14 @@ def alone(objects: tuple[TrueObject, ...], class_name: str) -> Iterator[TrueObje
     for one in objects:
         x0, y0, x1, y1 = one.box
         grown = (x0 - 25, y0 - 25, x1 + 25, y1 + 25)
-        crowded = any(other is not one and population.overlap(grown, other.box) for other in objects)
+        crowded = any(other is not one and overlap(grown, other.box) for other in objects)
         inside = grown[0] > 0 and grown[1] > 0 and grown[2] < FRAME[1] and grown[3] < FRAME[0]
         if one.class_name == class_name and inside and not crowded:
             yield one
+
+
+def overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def iou(one: tuple[float, ...], other: tuple[float, ...]) -> float:
@@ -75,7 +85,7 @@ def iou(one: tuple[float, ...], other: tuple[float, ...]) -> float:
     return shared / (sum(areas) - shared)
 
 
-FIELDS = [(X + 70 * i, Y + 45 * j) for i in range(6) for j in range(5)]
+FIELDS = [(X + 70 * i, Y + 65 * j) for i in range(6) for j in range(5)]
 
 
 # ---- a pure function of its arguments
@@ -126,40 +136,51 @@ def test_a_frame_is_written_in_place_into_a_stack(slide: VirtualSlide) -> None:
 
 
 @pytest.mark.parametrize(
-    ("class_name", "polarization", "above_um", "share"),
-    [
-        ("coccolith", "crossed", 0.0, 0.03),
-        ("shard", "crossed", 0.0, 0.1),
-        ("diatom", "parallel", 0.0, 0.3),
-        ("silicoflagellate", "parallel", -0.5, 0.3),
-    ],
+    ("class_name", "polarization"), [("coccolith", "crossed"), ("shard", "crossed"), ("diatom", "parallel")]
 )
-def test_boxes_hold_exactly_what_is_seen(
-    slide: VirtualSlide, class_name: str, polarization: str, above_um: float, share: float
-) -> None:
+def test_boxes_hold_what_is_seen_and_no_more(sparse: VirtualSlide, class_name: str, polarization: str) -> None:
+    """Hardly any light changes outside the box, and something does along each of its four sides."""
     background = quiet(make(profile="blank"), X, Y, polarization, 0.0)
+    shift = np.array(SHIFT_PX if polarization == "crossed" else (0.0, 0.0))
     checked = 0
     for x, y in FIELDS:
-        for one in list(alone(slide.truth(1, x, y), class_name))[:1]:
-            seen = quiet(slide, x, y, polarization, one.z_um + above_um, planes=6)
-            x0, y0, x1, y1 = (round(edge) for edge in one.box)
-            part = np.s_[y0 - 20 : y1 + 20, x0 - 20 : x1 + 20]
-            change = (seen[part] - background[part]) * (1 if polarization == "crossed" else -1)
-            change = cv2.GaussianBlur(np.maximum(change, 0), (0, 0), 1.0)
-            rows, columns = np.nonzero(change > share * change.max())
-            found = (columns.min() + x0 - 20, rows.min() + y0 - 20, columns.max() + x0 - 19, rows.max() + y0 - 19)
-            assert np.subtract(found, one.box) == pytest.approx(0, abs=6.5), (one, found)
-            centre = np.subtract(np.add(found[:2], found[2:]), np.add(one.box[:2], one.box[2:])) / 2
-            assert centre == pytest.approx(0, abs=2.5), (one, found)
+        for one in list(alone(sparse.truth(1, x, y), class_name))[:1]:
+            seen = quiet(sparse, x, y, polarization, one.display_z_um, planes=6)
+            x0, y0 = np.rint(np.array(one.box[:2]) + shift).astype(int)
+            x1, y1 = np.rint(np.array(one.box[2:]) + shift).astype(int)
+            part = np.s_[y0 - 24 : y1 + 24, x0 - 24 : x1 + 24]
+            change = cv2.GaussianBlur(np.abs(seen[part] - background[part]), (0, 0), 1.0)
+            change -= np.quantile(change[:8], 0.5)
+            inside = np.zeros(change.shape, bool)
+            inside[16:-16, 16:-16] = True
+            assert (change[inside] ** 2).sum() / (change**2).sum() > 0.93, one.kind
+            within = change[24:-24, 24:-24]
+            strips = [max(8, round(0.12 * side)) for side in within.shape]
+            noise = change[~inside].std()
+            sides = within[: strips[0]], within[-strips[0] :], within[:, : strips[1]], within[:, -strips[1] :]
+            assert min(float(side.max()) for side in sides) > 4 * noise, one.kind
             checked += 1
-    assert checked >= 2
+    assert checked >= 3
+
+
+def test_crossed_lies_beside_parallel_by_the_shift_between_the_states() -> None:
+    """A grain that is dark in parallel and bright in crossed shows where each state puts it."""
+    moved = []
+    for shift in ((0.0, 0.0), (3.0, -2.0)):
+        slide = make(profile="coccolith", polarizers={"shift_px": shift})
+        z = slide.surface_z_um(1, X, Y) + 0.3
+        moved.append(quiet(slide, X, Y, "crossed", z) - quiet(make(profile="blank"), X, Y, "crossed", z))
+    window = cv2.createHanningWindow(FRAME, cv2.CV_64F)
+    found, _ = cv2.phaseCorrelate(moved[0].astype(np.float64), moved[1].astype(np.float64), window)
+    assert found == pytest.approx((3, -2), abs=0.15)
 
 
 def test_pixels_and_boxes_move_with_the_stage(slide: VirtualSlide) -> None:
     columns, rows = 40, -26
     here, there = (X, Y), (X + columns * PIXEL_UM, Y + rows * PIXEL_UM)
     z = slide.surface_z_um(1, *here) + 0.4
-    before, after = (quiet(slide, x, y, "crossed", z, planes=8) for x, y in (here, there))
+    still = quiet(make(profile="blank"), *here, "crossed", z, planes=8)
+    before, after = (quiet(slide, x, y, "crossed", z, planes=8) - still for x, y in (here, there))
     shift, _ = cv2.phaseCorrelate(
         before.astype(np.float64), after.astype(np.float64), cv2.createHanningWindow(FRAME, cv2.CV_64F)
     )
@@ -173,18 +194,18 @@ def test_pixels_and_boxes_move_with_the_stage(slide: VirtualSlide) -> None:
             assert np.subtract(other.box, one.box) == pytest.approx([-columns, -rows, -columns, -rows], abs=1e-6)
 
 
-def test_a_fraction_of_a_pixel_moves_each_object_by_that_fraction(slide: VirtualSlide) -> None:
-    z = slide.surface_z_um(1, X, Y) + 0.4
-    before, after = (quiet(slide, x, Y, "crossed", z) for x in (X, X + 0.4 * PIXEL_UM))
+def test_a_fraction_of_a_pixel_moves_each_object_by_that_fraction(sparse: VirtualSlide) -> None:
+    still = quiet(make(profile="blank"), X, Y, "crossed", 0.0)
     moved = []
-    for one in alone(slide.truth(1, X, Y), "coccolith"):
-        x0, y0, x1, y1 = (round(edge) for edge in one.box)
-        part = np.s_[y0 - 15 : y1 + 15, x0 - 15 : x1 + 15]
-        columns = [
-            (seen[part] * np.arange(x1 - x0 + 30)).sum() / seen[part].sum()
-            for seen in (before - np.median(before), after - np.median(after))
-        ]
-        moved.append(columns[1] - columns[0])
+    for x, y in FIELDS[::2]:
+        for one in list(alone(sparse.truth(1, x, y), "coccolith"))[:1]:
+            x0, y0, x1, y1 = (round(edge) for edge in one.box)
+            part = np.s_[y0 - 15 : y1 + 15, x0 - 15 : x1 + 15]
+            places = []
+            for moving in (0.0, 0.4 * PIXEL_UM):
+                seen = (quiet(sparse, x + moving, y, "crossed", one.z_um) - still)[part]
+                places.append((seen * np.arange(seen.shape[1])).sum() / seen.sum())
+            moved.append(places[1] - places[0])
     assert len(moved) >= 3
     assert np.array(moved) == pytest.approx(-0.4, abs=0.1)
 
@@ -198,29 +219,53 @@ def test_overlapping_fields_agree_on_what_both_hold(slide: VirtualSlide) -> None
     assert shared[0]
 
 
-def test_every_detectable_object_can_be_seen(slide: VirtualSlide) -> None:
-    background = {p: quiet(make(profile="blank"), X, Y, p, 0.0) for p in ("crossed", "parallel")}
-    for x, y in FIELDS[3:20:8]:
-        for one in (o for o in slide.truth(1, x, y) if o.whole and not o.junk):
+@pytest.mark.parametrize(("class_name", "polarization"), [("coccolith", "crossed"), ("diatom", "parallel")])
+def test_contrast_to_noise_is_what_the_pixels_show(sparse: VirtualSlide, class_name: str, polarization: str) -> None:
+    """Root mean square of what an object changes inside its outline, over the noise of a pixel, best of all planes."""
+    blank = quiet(make(profile="blank"), X, Y, polarization, 0.0)
+    ratios = []
+    for x, y in FIELDS[::3]:
+        for one in list(alone(sparse.truth(1, x, y), class_name))[:1]:
+            inside = np.zeros(FRAME, np.uint8)
+            cv2.fillPoly(inside, [np.rint(one.outline).astype(np.int32)], 1)
+            changes = [
+                quiet(sparse, x, y, polarization, one.z_um + above, planes=4)[inside > 0] - blank[inside > 0]
+                for above in (-1.3, -0.8, -0.45, 0.0, 0.45, 0.8)
+            ]
+            strongest = max(float(np.sqrt(np.mean(change**2))) for change in changes)
+            signal = blank[inside > 0].mean() + (strongest if polarization == "crossed" else 0)
+            fixed = 0.004 * signal
+            noise = np.sqrt(DN_PER_ELECTRON * signal + READ_NOISE_DN**2 + fixed**2)
+            ratios.append(strongest / noise / one.contrast_to_noise)
+    assert len(ratios) >= 3
+    assert np.array(ratios) == pytest.approx(1, abs=0.3)
+
+
+def test_a_diatom_is_shown_best_at_its_display_plane(sparse: VirtualSlide) -> None:
+    blank = quiet(make(profile="blank"), X, Y, "parallel", 0.0)
+    better = []
+    for x, y in FIELDS:
+        for one in (o for o in alone(sparse.truth(1, x, y), "diatom") if o.kind == "thalassiosira"):
             x0, y0, x1, y1 = (round(edge) for edge in one.box)
-            strongest = 0.0
-            for polarization, above in product(background, (-0.25, 0.0, 0.25)):
-                seen = frame_of(slide, View(1, 0, 0, polarization, x, y, one.z_um + above)) - OFFSET_DN
-                part, empty = seen[y0:y1, x0:x1], background[polarization][y0:y1, x0:x1]
-                noise = np.sqrt(DN_PER_ELECTRON * empty.mean() + READ_NOISE_DN**2)
-                strongest = max(strongest, float(np.quantile(np.abs(part - empty), 0.9) / noise))
-            assert strongest > 8, one
+            contrast = [
+                float((quiet(sparse, x, y, "parallel", z, planes=3) / blank - 1)[y0:y1, x0:x1].std())
+                for z in (one.z_um, one.display_z_um)
+            ]
+            better.append(contrast[1] / contrast[0])
+            assert 0 < abs(one.display_z_um - one.z_um) <= 2.5
+    assert len(better) >= 2
+    assert min(better) > 1
 
 
-def test_a_coccolith_is_sharpest_at_its_own_height(slide: VirtualSlide) -> None:
+def test_a_coccolith_is_sharpest_at_its_own_height(sparse: VirtualSlide) -> None:
     step, found = 0.25, []
     for x, y in FIELDS[:12]:
-        for one in list(alone(slide.truth(1, x, y), "coccolith"))[:1]:
+        for one in list(alone(sparse.truth(1, x, y), "coccolith"))[:1]:
             x0, y0, x1, y1 = (round(edge) for edge in one.box)
             heights = one.z_um + 0.1 + step * np.arange(-6, 7)
             energy = []
             for plane, z in enumerate(heights):
-                seen = frame_of(slide, View(1, 0, plane, "crossed", x, y, float(z)))[y0:y1, x0:x1].astype(np.float64)
+                seen = frame_of(sparse, View(1, 0, plane, "crossed", x, y, float(z)))[y0:y1, x0:x1].astype(np.float64)
                 energy.append(np.sum(cv2.Laplacian(cv2.GaussianBlur(seen, (0, 0), 2), cv2.CV_64F) ** 2))
             found.append(abs(heights[int(np.argmax(energy))] - one.z_um))
     assert len(found) >= 4
@@ -230,18 +275,23 @@ def test_a_coccolith_is_sharpest_at_its_own_height(slide: VirtualSlide) -> None:
 # ---- what lies on it
 
 
-def test_a_field_holds_enough_objects_junk_and_contacts(slide: VirtualSlide) -> None:
-    objects = [o for field in FIELDS for o in slide.truth(1, *field)]
-    wanted = [sum(not o.junk for o in slide.truth(1, *field)) for field in FIELDS]
-    assert 18 <= np.mean(wanted) <= 30
-    assert sum(n >= 12 for n in wanted) / len(wanted) > 0.9
-    assert sum(o.junk for o in objects) / len(objects) >= 0.2
-    assert {o.class_name for o in objects if not o.junk} == DETECTABLE
-    assert {o.class_name for o in objects if o.junk} == {"quartz", "shard", "aggregate", "fluff"}
-    assert all(o.size_um < 25 for o in objects)
-    sizes = [o.size_um for o in objects if o.class_name == "coccolith"]
-    assert min(sizes) >= 2.5
-    assert max(sizes) <= 10.5
+def test_profiles_show_what_they_name() -> None:
+    for profile, numbers in PROFILES.items():
+        slide = make(profile=profile, density=0.5)
+        seen = {one.kind: one for field in FIELDS[::4] for one in slide.truth(1, *field)}
+        assert set(seen) <= set(numbers)
+        assert all(KINDS[kind].class_name == one.class_name for kind, one in seen.items())
+        assert all(KINDS[kind].junk == one.junk for kind, one in seen.items())
+
+
+def test_a_slide_of_calcite_and_diatoms_is_easy(slide: VirtualSlide) -> None:
+    objects = [one for field in FIELDS for one in slide.truth(1, *field)]
+    assert 8 <= sum(not one.junk for one in objects) / len(FIELDS) <= 30
+    assert 0.05 < sum(one.junk for one in objects) / len(objects) < 0.3
+    sound = [one for one in objects if not one.fragment]
+    assert all(2.3 <= one.length_um <= 4.3 for one in sound if one.kind == "emiliania")
+    weights = [one.mass_pg for one in sound if one.kind == "emiliania"]
+    assert 1.2 < np.mean(weights) < 3
 
 
 def test_touching_is_told_of_objects_whose_boxes_overlap(slide: VirtualSlide) -> None:
@@ -249,12 +299,14 @@ def test_touching_is_told_of_objects_whose_boxes_overlap(slide: VirtualSlide) ->
     for x, y in FIELDS:
         objects = slide.truth(1, x, y)
         for one in (o for o in objects if o.whole):
-            touches = any(iou(one.box, other.box) > 0 for other in objects if other is not one)
+            touches = any(
+                iou(one.box, o.box) > 0 for o in objects if o is not one and "fluff" not in (o.kind, one.kind)
+            )
             assert one.touching or not touches
             told.append(one.touching)
             counted.append(touches)
-    assert sum(counted) / len(counted) >= 0.2
-    assert sum(counted) / sum(told) > 0.9
+    assert sum(counted) / len(counted) >= 0.15
+    assert sum(counted) / sum(told) > 0.85
 
 
 def test_density_scales_and_blank_is_empty(slide: VirtualSlide) -> None:
@@ -269,7 +321,7 @@ def test_density_scales_and_blank_is_empty(slide: VirtualSlide) -> None:
 
 
 def test_each_mini_slide_has_its_own_height_and_tilt() -> None:
-    slide = make(height_um=5.0, tilt_um_per_mm=2.0)
+    slide = make(height_um=5.0, tilt_um_per_mm=2.0, bend_um=0)
     centres = [slide.surface_z_um(mini.position, *mini.centre_um) for mini in MINI]
     assert len(set(centres)) == len(MINI)
     assert all(abs(z - mini.z_um) <= 5.0 for z, mini in zip(centres, MINI, strict=True))
@@ -281,51 +333,25 @@ def test_each_mini_slide_has_its_own_height_and_tilt() -> None:
         away = slide.surface_z_um(mini.position, x + 3000, y - 2000)
         centre = slide.surface_z_um(mini.position, x, y)
         assert away - centre == pytest.approx(3 * (slope[0] - centre) - 2 * (slope[1] - centre))
-    flat = make(height_um=0, tilt_um_per_mm=0)
+    flat = make(height_um=0, tilt_um_per_mm=0, bend_um=0)
     assert flat.surface_z_um(1, X + 900, Y) == MINI[0].z_um
 
 
 # ---- the sensor
 
 
-def test_signal_is_linear_in_exposure_and_saturates(slide: VirtualSlide) -> None:
+def test_signal_is_linear_in_exposure_and_saturates() -> None:
+    slide = make(**STEADY)
     view = at(slide, X, Y, "parallel")
     short, long = (frame_of(slide, view, ms).astype(np.float64).mean() - OFFSET_DN for ms in (5, 20))
     assert long / short == pytest.approx(4, rel=0.002)
     assert 24000 < long < 32000
     dark = frame_of(slide, view, 0.0)
-    assert dark.mean() == pytest.approx(OFFSET_DN, abs=0.1)
-    assert dark.std() == pytest.approx(READ_NOISE_DN, rel=0.05)
+    assert dark.mean() == pytest.approx(OFFSET_DN, abs=0.2)
+    assert dark.std() == pytest.approx(READ_NOISE_DN, rel=0.1)
     assert frame_of(slide, view, 100).max() == 65535
     crossed = frame_of(slide, at(slide, X, Y, "crossed"))
     assert np.median(crossed) - OFFSET_DN < 0.01 * long
-
-
-def test_noise_grows_like_counted_electrons() -> None:
-    blank = make((256, 256), profile="blank")
-    means, variances = [], []
-    for exposure in (1, 5, 10, 20, 30):
-        frames = np.stack(
-            [frame_of(blank, View(1, 0, k, "parallel", X, Y, 0.0), exposure, (256, 256)) for k in range(40)]
-        ).astype(np.float64)
-        means.append(frames.mean() - OFFSET_DN)
-        variances.append(frames.var(axis=0, ddof=1).mean())
-    slope, _ = np.polyfit(means, variances, 1)
-    assert slope == pytest.approx(DN_PER_ELECTRON, rel=0.03)
-
-
-def test_planes_and_fields_have_noise_of_their_own() -> None:
-    blank = make((256, 256), profile="blank")
-    views = [View(1, f, k, p, X, Y, 0.0) for f, k, p in product((0, 1), range(4), ("crossed", "parallel"))]
-    frames = [frame_of(blank, view, shape=(256, 256)).astype(np.float64) for view in views]
-    related = np.corrcoef([cv2.Laplacian(frame, cv2.CV_64F).ravel() for frame in frames])
-    assert np.abs(related - np.eye(len(views))).max() < 0.05
-
-
-def test_corners_are_darker_than_the_centre() -> None:
-    blank = quiet(make(profile="blank"), X, Y, "parallel", 0.0)
-    corners = [blank[rows, columns].mean() for rows, columns in product((np.s_[:64], np.s_[-64:]), repeat=2)]
-    assert 0.8 < np.mean(corners) / blank[480:544, 480:544].mean() < 0.95
 
 
 # ---- refusals

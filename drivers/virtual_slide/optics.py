@@ -125,10 +125,11 @@ def illuminate(body: Body, mount: Mount, fade: bool = True) -> Light:
                     flipped[index] += _intensity(f)
                     coherence[index] += f * k.conj()
     border = _fade(height, width, body.pixel_um) if fade else np.ones((height, width), np.float32)
-    kept = 1 + border * (kept / len(sources) - 1)
+    share = np.float32(1 / len(sources))
+    kept = np.asarray(1 + border * (kept * share - 1), np.float32)
     if flipped is None or coherence is None:
         return Light(planes, kept, None, None)
-    return Light(planes, kept, border * flipped / len(sources), border * coherence / len(sources))
+    return Light(planes, kept, border * flipped * share, border * coherence * share)
 
 
 def _sources(mount: Mount) -> list[_Source]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from drivers.virtual_slide.collection import KINDS
@@ -46,6 +48,7 @@ MONTH = {"calcareous": 5.0, "siliceous": 2.0, "lithogenic": 7.0}
 """Slide with the greatest abundance, before the seed shifts it by up to one."""
 
 
+@cache
 def abundance(seed: int, slide: int, class_name: str) -> float:
     """Abundance of a class on a slide over its mean of the night: siliceous bloom, then calcareous, then dust."""
     group = GROUPS.get(class_name, "lithogenic")

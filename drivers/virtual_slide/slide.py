@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from drivers.errors import Refused
 from drivers.settings import Emulation, MiniSlide
 from drivers.virtual_slide import population
-from drivers.virtual_slide.cabinet import Cabinet, Card, Drawer
+from drivers.virtual_slide.cabinet import Cabinet, Card
 from drivers.virtual_slide.camera import LAMP_DN_PER_MS, Camera
 from drivers.virtual_slide.canvas import MARGIN_UM
 from drivers.virtual_slide.collection import KINDS
@@ -22,18 +22,17 @@ from drivers.virtual_slide.cover_slip import CoverSlip
 from drivers.virtual_slide.illumination import Illumination
 from drivers.virtual_slide.immersion import Immersion
 from drivers.virtual_slide.matter import CALCITE, Image
-from drivers.virtual_slide.optics import FARTHEST_UM, Mount
-from drivers.virtual_slide.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers, Region, turned
+from drivers.virtual_slide.optics import Mount
+from drivers.virtual_slide.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers
 from drivers.virtual_slide.population import Placed, World
 from drivers.virtual_slide.profiles import kinds_of
+from drivers.virtual_slide.scene import Frame, Scene, Seen, box_of, look
 from drivers.virtual_slide.specimen import collect
 from drivers.virtual_slide.truth import Box, TrueObject, View
 
 POLARIZATIONS = (CROSSED, PARALLEL)
 FIELDS_KEPT = 8
 IN_OIL = Immersion()
-FAINTEST = 0.03
-"""Share of its light at its last plane below which a defocused object is left out."""
 JUDGED_MS = 20.0
 """Exposure for which a contrast-to-noise is told."""
 VEIL = "fluff"
@@ -41,23 +40,10 @@ VEIL = "fluff"
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """An object as one field sees it: its z, its light, where it lies in the frame, and how to get there."""
-
-    z_um: float
-    drawer: Drawer
-    planes_um: NDArray[np.float64]
-    window: Region
-    to_window: NDArray[np.float64]
-    channels: Image
-    region: Region
-
-
-@dataclass(frozen=True)
 class _Field:
-    """What a field shows, the object nearest to the condenser first, and the cover slip's edge if it is in sight."""
+    """What a field shows, and the cover slip's edge if it is in sight."""
 
-    seen: tuple[_Seen, ...]
+    scene: Scene
     edge: Image | None
 
 
@@ -81,15 +67,13 @@ class VirtualSlide:
         self._collection = emulation.collection
         self._cabinet = cabinet_of(emulation)
         self._slips = {slide.position: CoverSlip(emulation, slide) for slide in slides}
-        self._polarizers = Polarizers.of(emulation.polarizers)
-        self._empty = {state: self._polarizers.empty(state) for state in POLARIZATIONS}
         self._shift_um = tuple(shift * pixel_um for shift in emulation.polarizers.shift_px)
         self._frame_px = frame_px
         self._pixel_um = pixel_um
         illumination = Illumination(frame_px, pixel_um, emulation.lamp, emulation.seed)
         self._camera = Camera(frame_px, emulation.sensor, emulation.seed, illumination)
         self._light = np.empty((frame_px[0], frame_px[1] + 24), np.float32)[:, : frame_px[1]]
-        self._polarized = PolarizedLight(frame_px, self._polarizers)
+        self._polarized = PolarizedLight(frame_px, Polarizers.of(emulation.polarizers))
         self._fields: OrderedDict[tuple[int, float, float], _Field] = OrderedDict()
 
     def prepare(self) -> None:
@@ -136,19 +120,7 @@ class VirtualSlide:
             x_um, y_um = x_um - self._shift_um[0], y_um - self._shift_um[1]
         field = self._field(view.slide, x_um, y_um)
         light = self._light
-        light.fill(self._empty[view.polarization])
-        patches = [(seen.region, patch) for seen in field.seen if (patch := _patch(seen, view.z_um)) is not None]
-        turning = [(region, patch) for region, patch in patches if patch.ndim == 3]
-        for region, _ in turning:
-            self._polarized.enter(region)
-        for region, patch in turning:
-            self._polarized.pass_body(region, patch)
-        for region, _ in turning:
-            light[region] = self._polarized.analysed(region, view.polarization)
-        for region, patch in patches:
-            if patch.ndim == 2:
-                patch += 1
-                light[region] *= patch
+        field.scene.draw(light, view.polarization, view.z_um, self._polarized)
         if field.edge is not None:
             light *= field.edge
         immersion.disturb(light)
@@ -159,21 +131,22 @@ class VirtualSlide:
 
         Positions in the frame are those of the parallel state.
         """
+        frame = self._frame(x_um, y_um)
         height, width = self._frame_px
         near = [
             (placed, self._cabinet.card(placed.kind, placed.variant)) for placed in self._around(slide, x_um, y_um, 0.0)
         ]
-        outlines = [self._to_frame(card.outline_um, placed, x_um, y_um) for placed, card in near]
-        boxes = np.array([_box(outline) for outline in outlines]).reshape(-1, 4)
+        outlines = [frame.points(card.outline_um, placed.x_um, placed.y_um, placed.angle) for placed, card in near]
+        boxes = np.array([box_of(outline) for outline in outlines]).reshape(-1, 4)
         firm = np.array([placed.kind != VEIL for placed, _ in near], bool)
         found = []
         for (placed, card), outline, box in zip(near, outlines, boxes, strict=True):
             clipped = _clip(box, height, width)
             if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
                 continue
-            display = self._to_frame(card.display_outline_um, placed, x_um, y_um)
+            display = frame.points(card.display_outline_um, placed.x_um, placed.y_um, placed.angle)
             kind = KINDS[placed.kind]
-            z_um = self.surface_z_um(slide, placed.x_um, placed.y_um) + placed.above_um
+            z_um = self._z(slide, placed)
             overlaps = (boxes[:, :2] < box[2:]).all(axis=1) & (box[:2] < boxes[:, 2:]).all(axis=1) & firm
             found.append(
                 TrueObject(
@@ -188,7 +161,7 @@ class VirtualSlide:
                     outline=outline,
                     display_outline=display,
                     box=clipped,
-                    display_box=_clip(np.array(_box(display)), height, width),
+                    display_box=_clip(np.array(box_of(display)), height, width),
                     x_um=placed.x_um,
                     y_um=placed.y_um,
                     z_um=z_um,
@@ -211,14 +184,15 @@ class VirtualSlide:
 
         Positions in the frame are those of the parallel state.
         """
+        frame = self._frame(x_um, y_um)
         total = np.zeros(self._frame_px, np.float32)
         for placed in self._around(slide, x_um, y_um, 0.0):
             calcite, body_pixel_um = _calcite(placed.kind, self._collection, placed.variant)
             rows, columns = calcite.shape
             corners = np.array([[0, 0], [columns, 0], [0, rows], [columns, rows]], np.float32)
             centred = (corners - (columns / 2, rows / 2)) * body_pixel_um
-            there = self._to_frame([(float(x), float(y)) for x, y in centred], placed, x_um, y_um)
-            x0, y0, x1, y1 = (round(edge) for edge in _clip(np.array(_box(there)), *self._frame_px))
+            there = frame.points([(float(x), float(y)) for x, y in centred], placed.x_um, placed.y_um, placed.angle)
+            x0, y0, x1, y1 = (round(edge) for edge in _clip(np.array(box_of(there)), *self._frame_px))
             if x0 >= x1 or y0 >= y1 or not calcite.any():
                 continue
             here = (there - (x0, y0)).astype(np.float32)
@@ -239,18 +213,9 @@ class VirtualSlide:
         near = population.around(self._world, slide, box, margin_um)
         return tuple(placed for placed in near if slip.covers(placed.x_um, placed.y_um))
 
-    def _to_frame(
-        self, points_um: Sequence[tuple[float, float]], placed: Placed, x_um: float, y_um: float
-    ) -> NDArray[np.float64]:
-        height, width = self._frame_px
-        cos, sin = np.cos(placed.angle), np.sin(placed.angle)
-        points = np.asarray(points_um) @ np.array([[cos, sin], [-sin, cos]])
-        centre = (placed.x_um - x_um, placed.y_um - y_um)
-        return np.asarray((points + centre) / self._pixel_um + (width / 2, height / 2))
-
     def _contrast_to_noise(self, card: Card) -> float:
         lit = LAMP_DN_PER_MS * JUDGED_MS
-        parallel, crossed = self._empty[PARALLEL] * lit, self._empty[CROSSED] * lit
+        parallel, crossed = (self._polarized.empty(state) * lit for state in (PARALLEL, CROSSED))
         return max(
             card.kept_contrast * parallel / self._camera.noise_dn(parallel),
             card.flipped_contrast * lit / self._camera.noise_dn(crossed + card.flipped_contrast * lit),
@@ -259,45 +224,26 @@ class VirtualSlide:
     def _field(self, slide: int, x_um: float, y_um: float) -> _Field:
         key = (slide, x_um, y_um)
         if key not in self._fields:
+            frame = self._frame(x_um, y_um)
             near = self._around(slide, x_um, y_um, MARGIN_UM)
-            looked = [self._look(placed, slide, x_um, y_um) for placed in near]
-            seen = sorted((one for one in looked if one is not None), key=lambda one: -one.z_um)
+            looked = [self._look(frame, slide, placed) for placed in near]
             edge = self._slip(slide).edge(x_um, y_um, self._frame_px, self._pixel_um)
-            self._fields[key] = _Field(tuple(seen), edge)
+            scene = Scene([seen for seen in looked if seen is not None], frame)
+            self._fields[key] = _Field(scene, edge)
             if len(self._fields) > FIELDS_KEPT:
                 self._fields.popitem(last=False)
         self._fields.move_to_end(key)
         return self._fields[key]
 
-    def _look(self, placed: Placed, slide: int, x_um: float, y_um: float) -> _Seen | None:
-        height, width = self._frame_px
+    def _look(self, frame: Frame, slide: int, placed: Placed) -> Seen | None:
         drawer = self._cabinet.drawer(placed.kind, placed.variant)
-        card, (rows, columns) = drawer.card, drawer.light.shape[1:3]
-        half = (columns * card.pixel_um / 2, rows * card.pixel_um / 2)
-        corners = [(sx * half[0], sy * half[1]) for sx, sy in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
-        left, top, right, bottom = _box(self._to_frame(corners, placed, x_um, y_um))
-        x0, y0 = max(int(np.floor(left)), 0), max(int(np.floor(top)), 0)
-        x1, y1 = min(int(np.ceil(right)), width), min(int(np.ceil(bottom)), height)
-        if x0 >= x1 or y0 >= y1:
-            return None
-        step = self._pixel_um / card.pixel_um
-        cos, sin = np.cos(placed.angle) * step, np.sin(placed.angle) * step
-        turn = np.array([[cos, sin], [-sin, cos]])
-        dx = x0 + 0.5 - width / 2 + (x_um - placed.x_um) / self._pixel_um
-        dy = y0 + 0.5 - height / 2 + (y_um - placed.y_um) / self._pixel_um
-        shift = turn @ (dx, dy) + ((columns - 1) / 2, (rows - 1) / 2)
-        ends = shift[:, None] + turn @ np.array([[0, x1 - x0, 0, x1 - x0], [0, 0, y1 - y0, y1 - y0]])
-        low = np.clip(np.floor(ends.min(axis=1)).astype(int) - 1, 0, (columns - 1, rows - 1))
-        high = np.clip(np.ceil(ends.max(axis=1)).astype(int) + 2, 1, (columns, rows))
-        return _Seen(
-            z_um=self.surface_z_um(slide, placed.x_um, placed.y_um) + placed.above_um,
-            drawer=drawer,
-            planes_um=np.asarray(card.planes_um),
-            window=(slice(low[1], high[1]), slice(low[0], high[0])),
-            to_window=np.column_stack([turn, shift - low]),
-            channels=turned(np.asarray(card.scale, np.float32), placed.angle),
-            region=(slice(y0, y1), slice(x0, x1)),
-        )
+        return look(frame, drawer, placed.x_um, placed.y_um, placed.angle, self._z(slide, placed))
+
+    def _z(self, slide: int, placed: Placed) -> float:
+        return self.surface_z_um(slide, placed.x_um, placed.y_um) + placed.above_um
+
+    def _frame(self, x_um: float, y_um: float) -> Frame:
+        return Frame(x_um, y_um, self._frame_px, self._pixel_um)
 
 
 def cabinet_of(emulation: Emulation) -> Cabinet:
@@ -316,59 +262,7 @@ def _calcite(kind: str, collection: int, variant: int) -> tuple[Image, float]:
     return body.thickness_um(CALCITE), body.pixel_um
 
 
-def _patch(seen: _Seen, z_um: float) -> Image | None:
-    """Light of an object over its region: the channels of its drawer, scaled and turned.
-
-    Shape (h, w, 4), or (h, w) of a body that does not turn polarized light; None where too little is left of it.
-    """
-    lower, upper, weight, strength = between(seen.planes_um, z_um - seen.z_um)
-    if strength < FAINTEST:
-        return None
-    light = seen.drawer.light
-    mixed = cv2.addWeighted(
-        np.ascontiguousarray(light[lower][seen.window]),
-        (1 - weight) * strength,
-        np.ascontiguousarray(light[upper][seen.window]),
-        weight * strength,
-        0.0,
-        dtype=cv2.CV_32F,
-    )
-    mixed = cv2.transform(mixed, seen.channels) if mixed.ndim == 3 else mixed * seen.channels[0, 0]
-    rows, columns = seen.region
-    size = (columns.stop - columns.start, rows.stop - rows.start)
-    how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return np.asarray(
-        cv2.warpAffine(mixed, seen.to_window, size, flags=how, borderMode=cv2.BORDER_CONSTANT, borderValue=0.0),
-        np.float32,
-    )
-
-
-def between(planes_um: NDArray[np.float64], defocus_um: float) -> tuple[int, int, float, float]:
-    """Which two planes make the image at a defocus.
-
-    Returns
-    -------
-    lower, upper : indices of planes.
-    weight : of the upper one.
-    strength : below 1 beyond the last plane, where light spreads with the square of the distance.
-    """
-    first, last = float(planes_um[0]), float(planes_um[-1])
-    if defocus_um <= first:
-        return 0, 0, 0.0, (FARTHEST_UM / (FARTHEST_UM + first - defocus_um)) ** 2
-    if defocus_um >= last:
-        return len(planes_um) - 1, len(planes_um) - 1, 0.0, (FARTHEST_UM / (FARTHEST_UM + defocus_um - last)) ** 2
-    upper = int(np.searchsorted(planes_um, defocus_um, side="right"))
-    lower = upper - 1
-    weight = float((defocus_um - planes_um[lower]) / (planes_um[upper] - planes_um[lower]))
-    return lower, upper, weight, 1.0
-
-
-def _box(outline: NDArray[np.float64]) -> Box:
-    x0, y0 = outline.min(axis=0).tolist()
-    x1, y1 = outline.max(axis=0).tolist()
-    return x0, y0, x1, y1
-
-
 def _clip(box: NDArray[np.float64], height: int, width: int) -> Box:
-    x0, y0, x1, y1 = box.tolist()
-    return max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
+    x0, x1 = np.clip(box[[0, 2]], 0, width).tolist()
+    y0, y1 = np.clip(box[[1, 3]], 0, height).tolist()
+    return x0, y0, x1, y1
