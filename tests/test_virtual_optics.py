@@ -205,7 +205,7 @@ def test_two_crossed_crystals_cancel_and_two_alike_add_up() -> None:
 def test_a_body_that_is_turned_turns_the_phase_of_what_it_flips_twice() -> None:
     for angle in (0.0, 0.4, 2.2):
         straight, rotated = patch(jones(0.8, 0.5, 1.0)), patch(jones(0.8, 0.5 + angle, 1.0))
-        made = straight[0, 0] @ turned(np.ones(4, np.float32), angle).T
+        made = straight[0, 0] @ turned(np.ones(4), angle).T
         assert made == pytest.approx(rotated[0, 0], abs=1e-6)
 
 

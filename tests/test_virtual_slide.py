@@ -1,14 +1,18 @@
 """The virtual slide: what it shows is what it says, it depends on nothing but its arguments, and it obeys optics."""
 
 import hashlib
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import product
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from numpy._core._multiarray_umath import __cpu_dispatch__ as cpu_dispatch
+from numpy._core._multiarray_umath import __cpu_features__ as cpu_features
 from numpy.typing import NDArray
 
 from drivers.errors import Refused
@@ -114,6 +118,19 @@ def test_pixels_do_not_depend_on_the_process() -> None:
     code = "from tests.test_virtual_slide import *\nprint(*digests(make((256, 320)), SOME_VIEWS[::-3]).values())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == list(digests(make((256, 320)), SOME_VIEWS[::-3]).values())
+
+
+def test_pixels_do_not_depend_on_what_the_processor_can(tmp_path: Path) -> None:
+    """A processor with fewer instructions makes the same specimens and the same frames: another machine's pixels."""
+    code = "from tests.test_virtual_slide import *\nprint(*digests(make((256, 320)), SOME_VIEWS[:4]).values())"
+    able = [name for name in cpu_dispatch if cpu_features.get(name)]
+    poor = {"OPENCV_CPU_DISABLE": "AVX2,FMA3,AVX,SSE4.2", "OPENCV_IPP": "disabled"}
+    poor |= {"NPY_DISABLE_CPU_FEATURES": " ".join(able)} if able else {}
+    caches = {"XDG_CACHE_HOME": str(tmp_path), "LOCALAPPDATA": str(tmp_path)}
+    run = [sys.executable, "-c", code]
+    done = subprocess.run(run, capture_output=True, text=True, timeout=100, env={**os.environ, **poor, **caches})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == list(digests(make((256, 320)), SOME_VIEWS[:4]).values())
 
 
 def test_another_seed_is_another_slide_and_another_noise() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,7 +23,6 @@ READ_NOISE_DN = 3.5
 HOT_DN_PER_MS = 25.0
 """Median growth of a hot pixel's offset; the strongest tenth grow four times as fast or more."""
 TILE_MARGIN_PX = 256
-SATURATED_DN = 65535
 STRIP = 1 << 17
 """Pixels that are exposed at a time."""
 _SENSOR = 76
@@ -52,13 +50,12 @@ class Camera:
         strip_px = min(height, max(1, STRIP // width)), width
         self._strips = [slice(top, min(top + strip_px[0], height)) for top in range(0, height, strip_px[0])]
         self._deviation = np.empty(strip_px, np.float32)
-        self._read_variance = np.full(strip_px, (self._scale * READ_NOISE_DN) ** 2, np.float32)
         random = generator(seed, _SENSOR)
         gain = 1 + settings.gain_spread * random.standard_normal(frame_px, np.float32)
         self._response = {crossed: illumination.still(crossed) * gain for crossed in (True, False)}
         columns = random.normal(0, COLUMN_DN, width)
         offset = self._scale * (OFFSET_DN + columns - columns.mean())
-        self._offset = np.tile(offset.astype(np.float32), (strip_px[0], 1))
+        self._offset = offset.astype(np.float32)
         hot = random.choice(height * width, round(settings.hot_pixels * height * width), replace=False)
         self._hot = np.unravel_index(hot, frame_px)
         self._hot_dn_per_ms = self._scale * HOT_DN_PER_MS * random.lognormal(0, 1.1, len(hot)).astype(np.float32)
@@ -78,17 +75,24 @@ class Camera:
         lamp = self._illumination.power(view) * LAMP_DN_PER_MS * self._scale
         row, column = self._shift(view)
         noise = self._noise[row : row + height, column : column + width]
-        cv2.multiply(light, response, dst=light, scale=lamp * exposure_ms)
+        per_ms = np.float32(lamp * exposure_ms)
+        np.multiply(light, response, out=light)
+        np.multiply(light, per_ms, out=light)
         light[self._hot] += self._hot_dn_per_ms * np.float32(exposure_ms)
+        variance, read = np.float32(DN_PER_ELECTRON * self._scale), np.float32((self._scale * READ_NOISE_DN) ** 2)
+        # By numpy, as OpenCV rounds products and sums of floats differently on different CPUs.
         for rows in self._strips:
-            signal, frame = light[rows], out[rows]
+            signal = light[rows]
             deviation = self._deviation[: len(signal)]
-            cv2.scaleAdd(signal, DN_PER_ELECTRON * self._scale, self._read_variance[: len(signal)], dst=deviation)
-            cv2.sqrt(deviation, dst=deviation)
-            cv2.accumulateProduct(deviation, noise[rows], signal)
-            cv2.add(signal, self._offset[: len(signal)], dst=frame, dtype=cv2.CV_16U)
-            if self._full_dn < SATURATED_DN:
-                cv2.threshold(frame, self._full_dn, 0, cv2.THRESH_TRUNC, dst=frame)
+            np.multiply(signal, variance, out=deviation)
+            np.add(deviation, read, out=deviation)
+            np.sqrt(deviation, out=deviation)
+            np.multiply(deviation, noise[rows], out=deviation)
+            np.add(signal, deviation, out=signal)
+            np.add(signal, self._offset, out=signal)
+            np.rint(signal, out=signal)
+            np.clip(signal, 0, self._full_dn, out=signal)
+            np.copyto(out[rows], signal, casting="unsafe")
 
     def noise_dn(self, signal_dn: float) -> float:
         """Tell the standard deviation of a pixel in a single, evenly lit frame, at a signal above the offset.

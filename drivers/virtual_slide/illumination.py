@@ -137,9 +137,9 @@ def _shadow(dust: _Dust, pixel_um: float, random: np.random.Generator) -> Image:
         off_y, off_x = random.normal(0, 0.8 * width, 2)
         down, along = (np.exp(-((place - off) ** 2) / (2 * squared_width)) for off in (off_y, off_x))
         wave -= random.uniform(*dust.opacity) * width**2 / squared_width * np.outer(down, along)
-    intensity = np.asarray(wave.real**2 + wave.imag**2, np.float32)
+    intensity = wave.real**2 + wave.imag**2
     reach = int(np.ceil(blur))
     disc_y, disc_x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     disc = np.clip(blur + 0.5 - np.hypot(disc_y, disc_x), 0, 1)
-    smeared = cv2.filter2D(intensity, cv2.CV_32F, disc / disc.sum(), borderType=cv2.BORDER_REPLICATE)
+    smeared = cv2.filter2D(intensity, cv2.CV_64F, disc / disc.sum(), borderType=cv2.BORDER_REPLICATE)
     return np.asarray(smeared, np.float32)

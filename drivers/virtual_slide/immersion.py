@@ -42,8 +42,10 @@ class Immersion:
             light *= ring
 
 
-def _through_air(light: NDArray[np.float32]) -> Image:
+def _through_air(light: NDArray[np.floating]) -> Image:
     height, width = light.shape
+    # In double precision, as OpenCV rounds floats differently on different CPUs.
+    light = light.astype(np.float64)
     core = cv2.GaussianBlur(light, (0, 0), CORE_PX)
     cells = max(1, width // COARSE), max(1, height // COARSE)
     coarse = cv2.GaussianBlur(cv2.resize(light, cells, interpolation=cv2.INTER_AREA), (0, 0), HALO_PX / COARSE)

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Image = NDArray[np.float32]
+Map = NDArray[np.float64]
+"""Of matter; drawn in double precision and then rounded, so that every machine draws the same."""
 
 REFERENCE_WAVELENGTH_UM = 0.546
 
@@ -69,28 +71,27 @@ class Slice:
 
     z_um: float
     material: Material
-    thickness: Image
-    azimuth: Image | None = None
-    inclination: Image | None = None
-    absorption: Image | None = None
+    thickness: Map
+    azimuth: Map | None = None
+    inclination: Map | None = None
+    absorption: Map | None = None
 
-    def retardation_um(self, wavelength_um: float = REFERENCE_WAVELENGTH_UM) -> Image:
+    def retardation_um(self, wavelength_um: float = REFERENCE_WAVELENGTH_UM) -> Map:
         """Path difference of the two rays, (H, W), signed; an axis along the light has none.
 
         The index of the extraordinary ray is that of the index ellipsoid (Born and Wolf, Principles of Optics, 15.3).
         """
         difference = birefringence(self.material, wavelength_um)
         if self.inclination is None:
-            return np.asarray(self.thickness * np.float32(difference), np.float32)
+            return np.asarray(self.thickness * difference)
         ordinary = self.material.index
-        rise = self.inclination.astype(np.float64)
+        rise = self.inclination
         inverse = (np.sin(rise) / ordinary) ** 2 + (np.cos(rise) / (ordinary + difference)) ** 2
-        return np.asarray(self.thickness * (inverse**-0.5 - ordinary), np.float32)
+        return np.asarray(self.thickness * (inverse**-0.5 - ordinary))
 
-    def excess_path_um(self, medium_index: float) -> Image:
+    def excess_path_um(self, medium_index: float) -> Map:
         """Optical path beyond that of the medium, (H, W), averaged over both rays."""
-        path = self.thickness * np.float32(self.material.index - medium_index)
-        return np.asarray(path + self.retardation_um() / 2, np.float32)
+        return np.asarray(self.thickness * (self.material.index - medium_index) + self.retardation_um() / 2)
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class Body:
         heights = [float(layer.z_um) for layer in self.slices]
         return min(heights), max(heights)
 
-    def thickness_um(self, material: Material) -> Image:
+    def thickness_um(self, material: Material) -> Map:
         """Thickness of one material, (H, W)."""
         layers = [layer.thickness for layer in self.slices if layer.material == material]
-        return np.asarray(np.sum(layers, axis=0) if layers else np.zeros(self.mask.shape), np.float32)
+        return np.asarray(np.sum(layers, axis=0) if layers else np.zeros(self.mask.shape))

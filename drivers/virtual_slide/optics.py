@@ -31,7 +31,8 @@ BAND = (-1.22, 0.0, 1.22)
 """Wavelengths in standard deviations; three of equal weight have the variance of the band."""
 FADE_UM = 1.2
 
-Complex = NDArray[np.complex64]
+Complex = NDArray[np.complex128]
+"""In double precision, as products of complex numbers are rounded differently by different CPUs."""
 Jones = tuple[Complex, Complex, Complex]
 
 
@@ -68,7 +69,7 @@ class Light:
     planes_um: NDArray[np.float64]
     kept: Image
     flipped: Image | None
-    coherence: Complex | None
+    coherence: NDArray[np.complex64] | None
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def illuminate(body: Body, mount: Mount, fade: bool = True) -> Light:
             if source.wavelength_um == wavelength
         ]
         for index, z in enumerate(planes):
-            kernel = np.where(pupil, _cis(axial * (slices[-1].z_um - z)), np.complex64(0))
+            kernel = np.where(pupil, _cis(axial * (slices[-1].z_um - z)), 0j)
             for same, turned in spectra:
                 k = fft.ifft2(same * kernel, overwrite_x=True)
                 kept[index] += _intensity(k)
@@ -154,17 +155,17 @@ def _plane_wave(source: _Source, height: int, width: int, pixel_um: float) -> Co
 
 def _jones(layer: Slice, medium_index: float, wavelength_um: float) -> Jones:
     """Give what keeps its handedness, what is flipped, and what is flipped back, in the circular basis."""
-    half = np.pi * np.abs(layer.retardation_um(wavelength_um)).astype(np.float64) / wavelength_um
-    path = 2 * np.pi * layer.excess_path_um(medium_index).astype(np.float64) / wavelength_um
+    half = np.pi * np.abs(layer.retardation_um(wavelength_um)) / wavelength_um
+    path = 2 * np.pi * layer.excess_path_um(medium_index) / wavelength_um
     scalar = np.exp(1j * path)
     if layer.absorption is not None:
-        scalar *= np.exp(-layer.absorption.astype(np.float64) / 2)
+        scalar *= np.exp(-layer.absorption / 2)
     keep, flip = np.cos(half) * scalar, 1j * np.sin(half) * scalar
     if layer.azimuth is None:
-        nothing = np.zeros(keep.shape, np.complex64)
-        return scalar.astype(np.complex64), nothing, nothing
-    turn = np.exp(2j * layer.azimuth.astype(np.float64))
-    return keep.astype(np.complex64), (flip * turn).astype(np.complex64), (flip / turn).astype(np.complex64)
+        nothing = np.zeros_like(keep)
+        return scalar, nothing, nothing
+    turn = np.exp(2j * layer.azimuth)
+    return keep, flip * turn, flip / turn
 
 
 def _pass_through(
@@ -182,8 +183,7 @@ def _pass_through(
 
 
 def _cis(phase: NDArray[np.float64]) -> Complex:
-    """Give unit phasors, made in double precision, so that every machine rounds them alike."""
-    return np.asarray(np.exp(1j * phase), np.complex64)
+    return np.asarray(np.exp(1j * phase))
 
 
 def _intensity(field: Complex) -> Image:

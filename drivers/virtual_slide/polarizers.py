@@ -92,12 +92,12 @@ class PolarizedLight:
         """Light of an empty field in a state, over parallel light with perfect polarizers."""
         return float(self._analysers[state] @ self._start)
 
-    def alone(self, state: str) -> Image:
+    def alone(self, state: str) -> NDArray[np.float64]:
         """Weights (1, 4) of |k|^2 - 1, |f|^2, Re and Im of f k*, by which a body alone changes the light of a state.
 
         What is flipped twice is left out, as it needs leakage in both polarizer and analyser to be seen.
         """
-        return np.asarray((self._analysers[state] @ self._single)[None], np.float32)
+        return np.asarray((self._analysers[state] @ self._single)[None])
 
     def enter(self, region: Region) -> None:
         """Let light come in from the polarizer."""
@@ -132,7 +132,7 @@ class PolarizedLight:
         return seen
 
 
-def turned(light: NDArray[np.float32], angle: float) -> NDArray[np.float32]:
+def turned(light: NDArray[np.float64], angle: float) -> NDArray[np.float64]:
     """Matrix (4, 4) that scales and turns the channels |k|^2 - 1, |f|^2, Re and Im of f k* with a body's own scale.
 
     A body that is turned in its plane by an angle turns the phase of what it flips by twice that.
@@ -140,4 +140,4 @@ def turned(light: NDArray[np.float32], angle: float) -> NDArray[np.float32]:
     cos, sin = np.cos(2 * angle), np.sin(2 * angle)
     matrix = np.eye(4)
     matrix[2:, 2:] = [[cos, -sin], [sin, cos]]
-    return np.asarray(matrix * light[None, :], np.float32)
+    return np.asarray(matrix * light[None, :])

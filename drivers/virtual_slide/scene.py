@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
 
 import cv2
@@ -63,7 +64,7 @@ class Seen:
     box: Box
     window: Region
     to_window: NDArray[np.float64]
-    channels: Image
+    channels: NDArray[np.float64]
 
     @property
     def turns(self) -> bool:
@@ -85,7 +86,7 @@ class Seen:
         to_window = np.column_stack([self.to_window[:, :2], shift - low])
         return replace(self, region=part, window=(rows, columns), to_window=to_window)
 
-    def light(self, z_um: float, mixing: Image) -> Image | None:
+    def light(self, z_um: float, mixing: NDArray[np.float64]) -> Image | None:
         """Give its light over its region, as its channels are mixed: (h, w) or (h, w, channels).
 
         None where too little is left of it.
@@ -95,15 +96,22 @@ class Seen:
         if strength < FAINTEST:
             return None
         kept = self.drawer.light
-        below, above = (np.ascontiguousarray(kept[plane][self.window]) for plane in (lower, upper))
-        mixed = cv2.addWeighted(below, (1 - weight) * strength, above, weight * strength, 0.0, dtype=cv2.CV_32F)
-        mixed = cv2.transform(mixed, mixing)
-        rows, columns = self.region
-        size = (columns.stop - columns.start, rows.stop - rows.start)
-        how = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        return np.asarray(
-            cv2.warpAffine(mixed, self.to_window, size, flags=how, borderMode=cv2.BORDER_CONSTANT), np.float32
+        mixed = kept[lower][self.window] * np.float32((1 - weight) * strength)
+        mixed += kept[upper][self.window] * np.float32(weight * strength)
+        mixed = cv2.transform(mixed, mixing.astype(np.float32))
+        return np.asarray(cv2.remap(mixed, *self._places, cv2.INTER_LINEAR), np.float32)
+
+    @cached_property
+    def _places(self) -> tuple[NDArray[np.int16], NDArray[np.uint16]]:
+        """Where in the window each pixel lies, in OpenCV's fixed point, as its floating point differs between CPUs."""
+        rows, columns = (np.arange(side.stop - side.start) for side in self.region)
+        x, y = (
+            np.rint((a * columns[None, :] + b * rows[:, None] + c) * cv2.INTER_TAB_SIZE).astype(np.int32)
+            for a, b, c in self.to_window.tolist()
         )
+        whole = np.stack([x >> cv2.INTER_BITS, y >> cv2.INTER_BITS], axis=-1).astype(np.int16)
+        rest = (y % cv2.INTER_TAB_SIZE) * cv2.INTER_TAB_SIZE + x % cv2.INTER_TAB_SIZE
+        return whole, rest.astype(np.uint16)
 
 
 def look(frame: Frame, drawer: Drawer, x_um: float, y_um: float, angle: float, z_um: float) -> Seen | None:
@@ -124,7 +132,7 @@ def look(frame: Frame, drawer: Drawer, x_um: float, y_um: float, angle: float, z
     dy = y0 + 0.5 - height / 2 + (frame.y_um - y_um) / frame.pixel_um
     shift = turn @ (dx, dy) + ((columns - 1) / 2, (rows - 1) / 2)
     window, low = _window(turn, shift, (slice(y0, y1), slice(x0, x1)), (rows, columns))
-    scale = np.asarray(card.scale, np.float32)
+    scale = np.array(card.scale)
     return Seen(
         z_um=z_um,
         drawer=drawer,
@@ -186,7 +194,7 @@ class Scene:
                     polarized.pass_body(seen.region, patch)
                     _change(
                         apart[_within(seen.region, region)],
-                        np.asarray(cv2.transform(patch, alone), np.float32),
+                        np.asarray(cv2.transform(patch, alone.astype(np.float32)), np.float32),
                         state,
                         empty,
                     )

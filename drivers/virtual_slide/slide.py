@@ -32,7 +32,7 @@ from drivers.virtual_slide.specimen import collect
 from drivers.virtual_slide.truth import Box, TrueObject, View
 
 POLARIZATIONS = (CROSSED, PARALLEL)
-FIELDS_KEPT = 8
+FIELDS_KEPT = 4
 IN_OIL = Immersion()
 JUDGED_MS = 20.0
 """Exposure for which a contrast-to-noise is told."""
@@ -73,7 +73,7 @@ class VirtualSlide:
         self._pixel_um = pixel_um
         illumination = Illumination(frame_px, pixel_um, emulation.lamp, emulation.seed)
         self._camera = Camera(frame_px, emulation.sensor, emulation.seed, illumination)
-        self._light = np.empty((frame_px[0], frame_px[1] + 24), np.float32)[:, : frame_px[1]]
+        self._light = np.empty(frame_px, np.float32)
         self._polarized = PolarizedLight(frame_px, Polarizers.of(emulation.polarizers))
         self._fields: OrderedDict[tuple[int, float, float], _Field] = OrderedDict()
 
@@ -260,7 +260,7 @@ def cabinet_of(emulation: Emulation) -> Cabinet:
 def _calcite(kind: str, collection: int, variant: int) -> tuple[Image, float]:
     """Thickness of a specimen's calcite, and the size of a pixel of its grid."""
     body = collect(KINDS[kind], collection, variant).body
-    return body.thickness_um(CALCITE), body.pixel_um
+    return body.thickness_um(CALCITE).astype(np.float32), body.pixel_um
 
 
 def _clip(box: NDArray[np.float64], height: int, width: int) -> Box:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from drivers.virtual_slide.canvas import FINE_PIXEL_UM, Canvas, tilted
 from drivers.virtual_slide.kinds import Kind, Sizes
-from drivers.virtual_slide.matter import CALCITE, Body, Image, Slice
+from drivers.virtual_slide.matter import CALCITE, Body, Map, Slice
 
 EMILIANIA_KS = 0.02
 GEPHYROCAPSA_KS = 0.05
@@ -42,38 +42,38 @@ class _Rim:
     blur : softness of an edge, as a share of half the width.
     """
 
-    inward: Image
-    angle: Image
-    radial: Image
+    inward: Map
+    angle: Map
+    radial: Map
     blur: float
 
     @classmethod
-    def at(cls, x: Image, y: Image, length_um: float, aspect: float, softness_um: float) -> _Rim:
+    def at(cls, x: Map, y: Map, length_um: float, aspect: float, softness_um: float) -> _Rim:
         a, b = length_um / 2, length_um / 2 * aspect
         rho, slope = np.hypot(x / a, y / b), np.hypot(x / a**2, y / b**2)
         distance = (1 - rho) * rho / np.maximum(slope, 1e-6)  # first order in the distance, so a rim is equally wide
         return cls(
-            inward=np.asarray(distance / b, np.float32),
-            angle=np.arctan2(y / b, x / a).astype(np.float32),
-            radial=np.arctan2(y / b**2, x / a**2).astype(np.float32),
+            inward=np.asarray(distance / b),
+            angle=np.arctan2(y / b, x / a),
+            radial=np.arctan2(y / b**2, x / a**2),
             blur=softness_um / b,
         )
 
-    def between(self, outer: float, inner: float) -> Image:
+    def between(self, outer: float, inner: float) -> Map:
         """Coverage of the ring between two distances from the edge."""
         rising = np.clip(0.5 + (self.inward - outer) / self.blur, 0, 1)
-        return np.asarray(rising * np.clip(0.5 + (inner - self.inward) / self.blur, 0, 1), np.float32)
+        return np.asarray(rising * np.clip(0.5 + (inner - self.inward) / self.blur, 0, 1))
 
-    def ridge(self, middle: float, width: float) -> Image:
+    def ridge(self, middle: float, width: float) -> Map:
         """Round ridge along the rim, 1 high, so wide at half of its height."""
         height = np.exp(-4 * np.log(2) * ((self.inward - middle) / width) ** 2)
-        return np.asarray(height * (self.inward > 0), np.float32)
+        return np.asarray(height * (self.inward > 0))
 
-    def elements(self, uneven: NDArray[np.float64], kink: float) -> tuple[Image, Image]:
+    def elements(self, uneven: NDArray[np.float64], kink: float) -> tuple[Map, Map]:
         """Give the factor of the element at each place, and how near it is to a suture, 0 to 1."""
         turn = (self.angle + kink * self.inward) / (2 * np.pi) * uneven.size
         factor = uneven[np.floor(turn).astype(int) % uneven.size]
-        return np.asarray(factor, np.float32), np.asarray(0.5 + 0.5 * np.cos(2 * np.pi * turn), np.float32)
+        return np.asarray(factor), np.asarray(0.5 + 0.5 * np.cos(2 * np.pi * turn))
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class _Emiliania:
             grid=float(np.clip(random.normal(0.07, 0.04), 0, 0.15)),
         )
 
-    def shields(self, rim: _Rim) -> tuple[Image, Image, Image]:
+    def shields(self, rim: _Rim) -> tuple[Map, Map, Map]:
         """Thickness of the distal shield and of all below it, over that of the tube, and azimuth of the axis."""
         factor, suture = rim.elements(self.uneven, self.kink)
         heads = rim.between(0, 0.13)
@@ -119,7 +119,7 @@ class _Emiliania:
 def _weighed(layers: Sequence[Slice], pixel_um: float, volume_um3: float) -> list[Slice]:
     """Scale the thickness of all layers, so that together they have a volume."""
     scale = volume_um3 / (sum(float(layer.thickness.sum()) for layer in layers) * pixel_um**2)
-    return [replace(layer, thickness=np.asarray(layer.thickness * scale, np.float32)) for layer in layers]
+    return [replace(layer, thickness=np.asarray(layer.thickness * scale)) for layer in layers]
 
 
 def _volume_um3(ks: float, length_um: float, random: np.random.Generator) -> float:
@@ -132,13 +132,13 @@ def _tilt(random: np.random.Generator, most_deg: float) -> float:
     return float(np.deg2rad(random.uniform(-1, 1) * (most_deg if leaning else 3)))
 
 
-def _worn(canvas: Canvas, random: np.random.Generator, strength: float) -> Image:
+def _worn(canvas: Canvas, random: np.random.Generator, strength: float) -> Map:
     """Uneven dissolution: a factor around 1 that varies over half a um or so."""
-    noise = cv2.GaussianBlur(random.normal(size=canvas.x.shape).astype(np.float32), (0, 0), 0.4 / canvas.pixel_um)
-    return np.asarray(np.clip(1 + strength * noise / noise.std(), 0.3, 2), np.float32)
+    noise = cv2.GaussianBlur(random.normal(size=canvas.x.shape), (0, 0), 0.4 / canvas.pixel_um)
+    return np.asarray(np.clip(1 + strength * noise / noise.std(), 0.3, 2))
 
 
-def _laid(canvas: Canvas, layers: Sequence[Slice], covered: Image, tilt: float, step_um: float = 0.4) -> Body:
+def _laid(canvas: Canvas, layers: Sequence[Slice], covered: Map, tilt: float, step_um: float = 0.4) -> Body:
     """Lay flat layers down at a tilt; the body is outlined where half of a pixel is covered."""
     shadow = tilted([Slice(0.0, CALCITE, covered)], canvas, tilt)
     mask = np.sum([layer.thickness for layer in shadow], axis=0) * np.cos(tilt) > 0.5
@@ -240,7 +240,7 @@ def florisphaera(length_um: float, random: np.random.Generator) -> Body:
     profile = canvas.inside(edge) * (1 + random.uniform(-0.3, 0.3) * canvas.x / half)
     plate = random.uniform(0.15, 0.4) * profile * _worn(canvas, random, random.uniform(0.02, 0.08))
     axis = np.full_like(canvas.x, np.deg2rad(random.normal(0, 3)))
-    layer = Slice(0.0, CALCITE, np.asarray(plate, np.float32), axis)
+    layer = Slice(0.0, CALCITE, np.asarray(plate), axis)
     return _laid(canvas, [layer], canvas.inside(edge), _tilt(random, 20))
 
 
@@ -262,11 +262,11 @@ class _Placed:
         form, aspect = _Emiliania.grown(random), random.uniform(0.8, 0.9)
         return cls(form, length_um, aspect, outward, along, np.cross(outward, along))
 
-    def at(self, places_um: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.complex64]]:
+    def at(self, places_um: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
         """Amount of calcite at places (N, 3), and that amount as a vector of twice the azimuth, seen along z."""
-        amount, vector = np.zeros(len(places_um), np.float32), np.zeros(len(places_um), np.complex64)
+        amount, vector = np.zeros(len(places_um)), np.zeros(len(places_um), np.complex128)
         near = places_um @ self.outward > 0.7 * np.linalg.norm(places_um, axis=1)
-        x, y = (np.asarray(places_um[near] @ way, np.float32) for way in (self.along, self.across))
+        x, y = (np.asarray(places_um[near] @ way) for way in (self.along, self.across))
         distal, proximal, azimuth = self.form.shields(_Rim.at(x, y, self.length_um, self.aspect, FINE_PIXEL_UM))
         axis = np.cos(azimuth)[:, None] * self.along + np.sin(azimuth)[:, None] * self.across
         amount[near] = distal + proximal
@@ -300,7 +300,7 @@ def coccosphere(length_um: float, random: np.random.Generator) -> Body:
     depths = ((np.arange(slabs * SPHERE_SAMPLES) + 0.5) / (slabs * SPHERE_SAMPLES) - 0.5) * length_um
     layers: list[Slice] = []
     for slab in depths.reshape(slabs, SPHERE_SAMPLES):
-        thickness, vector = canvas.empty.copy(), np.zeros(canvas.x.shape, np.complex64)
+        thickness, vector = canvas.empty.copy(), np.zeros(canvas.x.shape, np.complex128)
         for z in slab:
             distance = np.sqrt(canvas.x**2 + canvas.y**2 + z**2)
             wall = (distance < radius) & (distance > radius - SHELL_UM)
@@ -310,8 +310,8 @@ def coccosphere(length_um: float, random: np.random.Generator) -> Body:
                 thickness[wall] += amount
                 vector[wall] += turned
         flat = np.abs(vector) / np.maximum(thickness, 1e-9)  # cos^2 of the inclination
-        rise = np.arccos(np.sqrt(np.clip(flat, 0, 1))).astype(np.float32)
-        layers.append(Slice(float(slab.mean()), CALCITE, thickness, (np.angle(vector) / 2).astype(np.float32), rise))
+        rise = np.arccos(np.sqrt(np.clip(flat, 0, 1)))
+        layers.append(Slice(float(slab.mean()), CALCITE, thickness, np.angle(vector) / 2, rise))
     layers = _weighed(layers, canvas.pixel_um, count * _volume_um3(EMILIANIA_KS, lith_um, random))
     return canvas.body(layers, canvas.ellipse(radius, radius) < 1)
 

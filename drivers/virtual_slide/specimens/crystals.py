@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from drivers.virtual_slide.canvas import Canvas
 from drivers.virtual_slide.kinds import Kind, Sizes
-from drivers.virtual_slide.matter import CALCITE, QUARTZ, Body, Image, Material, Slice
+from drivers.virtual_slide.matter import CALCITE, QUARTZ, Body, Map, Material, Slice
 
 QUARTZ_DEEPEST_UM = 12.0
 SHARD_DEEPEST_UM = 10.0
@@ -63,7 +63,7 @@ def _canvas(corners: Corners) -> Canvas:
     return Canvas(float(length), float(width))
 
 
-def _facets(canvas: Canvas, length_um: float, random: np.random.Generator, steepest: float) -> Image:
+def _facets(canvas: Canvas, length_um: float, random: np.random.Generator, steepest: float) -> Map:
     """Depth of a faceted face below its highest point."""
     directions, slopes = random.uniform(0, 2 * np.pi, 4), random.uniform(0.1, 1, 4) * steepest
     starts = random.uniform(0, 0.35, 4) * length_um
@@ -71,12 +71,10 @@ def _facets(canvas: Canvas, length_um: float, random: np.random.Generator, steep
         slope * (canvas.x * np.cos(way) + canvas.y * np.sin(way) - start)
         for way, slope, start in zip(directions, slopes, starts, strict=True)
     ]
-    return np.asarray(np.maximum(np.max(planes, axis=0), 0), np.float32)
+    return np.asarray(np.maximum(np.max(planes, axis=0), 0))
 
 
-def _grain(
-    canvas: Canvas, edge: Image, top: Image, bottom: Image, material: Material, axis: tuple[float, float]
-) -> Body:
+def _grain(canvas: Canvas, edge: Map, top: Map, bottom: Map, material: Material, axis: tuple[float, float]) -> Body:
     """Cut a single crystal between two faces into slices; the axis is azimuth and inclination, in rad."""
     covered = canvas.inside(edge)
     bottom = np.minimum(bottom, top - EDGE_UM)
@@ -88,7 +86,7 @@ def _grain(
     for lower, upper in pairwise(borders):
         thickness = covered * np.clip(np.minimum(top, upper) - np.maximum(bottom, lower), 0, None)
         height = float((lower + upper) / 2)
-        layers.append(Slice(height, material, np.asarray(thickness, np.float32), azimuth, inclination))
+        layers.append(Slice(height, material, np.asarray(thickness), azimuth, inclination))
     return canvas.body(layers, edge < 0)
 
 
@@ -108,7 +106,7 @@ def quartz(length_um: float, random: np.random.Generator) -> Body:
     top = thick / 2 - shoulder + ripples - _facets(canvas, length_um, random, steep)
     bottom = -thick / 2 + shoulder + _facets(canvas, length_um, random, 0.5 * steep)
     axis = (random.uniform(0, np.pi), float(np.arcsin(random.uniform(0, 1))))
-    return _grain(canvas, edge, np.asarray(top, np.float32), np.asarray(bottom, np.float32), QUARTZ, axis)
+    return _grain(canvas, edge, np.asarray(top), np.asarray(bottom), QUARTZ, axis)
 
 
 def shard(length_um: float, random: np.random.Generator) -> Body:
@@ -139,7 +137,7 @@ def shard(length_um: float, random: np.random.Generator) -> Body:
     else:
         axis = (random.uniform(0, np.pi), float(np.arcsin(random.uniform(0, 1))))
     bottom = np.full_like(edge, -thick / 2)
-    return _grain(canvas, edge, np.asarray(bottom + height, np.float32), bottom, CALCITE, axis)
+    return _grain(canvas, edge, np.asarray(bottom + height), bottom, CALCITE, axis)
 
 
 KINDS: tuple[Kind, ...] = (

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from scipy import fft
+from scipy import fft, ndimage
 
 from drivers.virtual_slide.canvas import Canvas
 from drivers.virtual_slide.kinds import Kind, Sizes
-from drivers.virtual_slide.matter import CALCITE, CLAY, GAS, ORGANIC, QUARTZ, Body, Image, Material, Slice
+from drivers.virtual_slide.matter import CALCITE, CLAY, GAS, ORGANIC, QUARTZ, Body, Map, Material, Slice
 
 SURFACE = Material("gas surface", 1.56, 0.1, 0.0)
 """Stands for what the border of a bubble does to polarized light; of the mount's index, so it does nothing else."""
@@ -16,26 +16,26 @@ FIBRE = Material("organic fibre", 1.55, 0.02, 1.5)
 GRAIN_SLICES = 2
 
 
-def _cloud(shape: tuple[int, int], roughness: float, random: np.random.Generator) -> Image:
+def _cloud(shape: tuple[int, int], roughness: float, random: np.random.Generator) -> Map:
     """Fractal noise of unit variance that closes on itself: its amplitude falls with frequency to the -roughness."""
     ky, kx = np.meshgrid(fft.fftfreq(shape[0]) * shape[0], fft.rfftfreq(shape[1]) * shape[1], indexing="ij")
     # In cycles over the longer side, so that the grain is as long as it is wide.
     k = np.hypot(ky * max(shape) / shape[0], kx * max(shape) / shape[1])
     spectrum = fft.rfft2(random.standard_normal(shape)) * np.where(k > 0, np.maximum(k, 1.0) ** -roughness, 0)
     noise = fft.irfft2(spectrum, s=shape)
-    return np.asarray(noise / noise.std(), np.float32)
+    return np.asarray(noise / noise.std())
 
 
-def _clump(length_um: float, random: np.random.Generator) -> tuple[Canvas, Image]:
+def _clump(length_um: float, random: np.random.Generator) -> tuple[Canvas, Map]:
     """Draw a lump of irregular outline, its longest dimension along x: how far it is inside, from 0 at the border."""
     side = 384
-    y, x = np.mgrid[0:side, 0:side].astype(np.float32) / side * 4 - 2
-    field = 1 - np.hypot(x, y / random.uniform(0.6, 0.95)) + np.float32(0.3) * _cloud((side, side), 1.7, random)
+    y, x = np.mgrid[0:side, 0:side] / side * 4 - 2
+    field = 1 - np.hypot(x, y / random.uniform(0.6, 0.95)) + 0.3 * _cloud((side, side), 1.7, random)
     _, labels, stats, _ = cv2.connectedComponentsWithStats((field > 0).astype(np.uint8))
     largest = 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())
     field = np.where(labels == largest, np.maximum(field, 0), 0)
     contour = max(cv2.findContours((field > 0).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0], key=len)
-    hull = cv2.convexHull(contour)[:, 0].astype(np.float64)
+    hull = cv2.convexHull(contour)[:, 0].astype(float)
     distance = np.hypot(*(hull[:, None] - hull[None]).transpose(2, 0, 1))
     first, last = np.unravel_index(int(distance.argmax()), distance.shape)
     turn = np.arctan2(*(hull[last] - hull[first])[::-1])
@@ -46,13 +46,13 @@ def _clump(length_um: float, random: np.random.Generator) -> tuple[Canvas, Image
     canvas = Canvas(length_um, float(high[1] - low[1] + 1) * scale)
     # Where each pixel of the canvas lies in the field.
     there = np.stack([canvas.x, canvas.y], axis=-1) / scale + (low + high) / 2
-    source = (there @ matrix).astype(np.float32)
-    return canvas, np.asarray(cv2.remap(field.astype(np.float32), source[..., 0], source[..., 1], cv2.INTER_LINEAR))
+    source = there @ matrix
+    return canvas, np.asarray(ndimage.map_coordinates(field, (source[..., 1], source[..., 0]), order=1))
 
 
 def _grains(
-    canvas: Canvas, within: Image, count: int, size_um: tuple[float, float], random: np.random.Generator
-) -> tuple[Image, Image, Image]:
+    canvas: Canvas, within: Map, count: int, size_um: tuple[float, float], random: np.random.Generator
+) -> tuple[Map, Map, Map]:
     """Thickness, azimuth and inclination of small crystals, each with an axis of its own."""
     thickness, azimuth, inclination = canvas.empty.copy(), canvas.empty.copy(), canvas.empty.copy()
     places = np.argwhere(within > 0.1)
@@ -64,7 +64,7 @@ def _grains(
         along, stretch = random.uniform(0, np.pi), random.uniform(1.0, 1.5)
         u, v = dx * np.cos(along) + dy * np.sin(along), dy * np.cos(along) - dx * np.sin(along)
         grain = np.clip((r - np.maximum(np.abs(u) / stretch, np.abs(v) + 0.3 * np.abs(u))) / 0.15, 0, 1)
-        grain = grain.astype(np.float32) * np.float32(r * random.uniform(0.3, 0.9))
+        grain = grain * (r * random.uniform(0.3, 0.9))
         over = grain > thickness[here]
         thickness[here] = np.maximum(thickness[here], grain)
         azimuth[here][over] = random.uniform(0, np.pi)
@@ -86,10 +86,10 @@ def _aggregate(length_um: float, random: np.random.Generator) -> Body:
         # Thinner layers above and below the middle, each with holes and lumps of its own.
         present = np.clip(lump - np.abs(2 * z / deep) * 0.6 + 0.15 * _cloud(lump.shape, 1.4, random), 0, 1)
         grit = np.clip(1 + 0.5 * _cloud(lump.shape, 1.0, random), 0, None) * (inside > 0)
-        matter = np.asarray(present * grit * lump, np.float32)
+        matter = np.asarray(present * grit * lump)
         material = (CLAY, ORGANIC)[number % 2]
-        absorption = matter * np.float32(2 * dark / slices)
-        layers.append(Slice(z, material, matter * np.float32(0.5 * deep / slices), absorption=absorption))
+        absorption = matter * (2 * dark / slices)
+        layers.append(Slice(z, material, matter * (0.5 * deep / slices), absorption=absorption))
     for number in range(GRAIN_SLICES):
         z = layers[(2 * number + 1) * slices // (2 * GRAIN_SLICES)].z_um
         for material, share, size in ((CALCITE, 0.12, (0.4, 1.2)), (QUARTZ, 0.04, (0.8, 3.0))):
@@ -117,13 +117,13 @@ def _bubble(length_um: float, random: np.random.Generator) -> Body:
     # Beyond, it goes on as a cone to nothing: nobody sees it behind the ring.
     slope = clear / np.sqrt(1 - clear**2)
     sphere = 2 * radius * np.maximum(np.sqrt(1 - followed**2) - slope * (share - followed), 0)
-    sphere = np.asarray(sphere * canvas.inside(r - np.float32(radius), 0.4), np.float32)
-    lost = np.clip((share - clear) / 0.12, 0, 1) ** 2 * canvas.inside(r - np.float32(radius), 0.6) * np.float32(4.5)
-    rim = np.exp(-(((r - clear * radius) / max(0.03 * radius, 0.25)) ** 2)).astype(np.float32)
-    azimuth = np.arctan2(canvas.y, canvas.x).astype(np.float32)
-    surface = Slice(0.0, SURFACE, rim * np.float32(0.27), azimuth)
-    return canvas.body([Slice(0.0, GAS, sphere, absorption=np.asarray(lost, np.float32)), surface],
-                       r <= np.float32(radius))  # fmt: skip
+    sphere = np.asarray(sphere * canvas.inside(r - radius, 0.4))
+    lost = np.clip((share - clear) / 0.12, 0, 1) ** 2 * canvas.inside(r - radius, 0.6) * 4.5
+    rim = np.exp(-(((r - clear * radius) / max(0.03 * radius, 0.25)) ** 2))
+    azimuth = np.arctan2(canvas.y, canvas.x)
+    surface = Slice(0.0, SURFACE, rim * 0.27, azimuth)
+    return canvas.body([Slice(0.0, GAS, sphere, absorption=np.asarray(lost)), surface],
+                       r <= radius)  # fmt: skip
 
 
 def _fluff(length_um: float, random: np.random.Generator) -> Body:
@@ -140,19 +140,18 @@ def _fluff(length_um: float, random: np.random.Generator) -> Body:
     # Strands along it: noise that is drawn out along x.
     rows, columns = canvas.x.shape
     drawn_out = _cloud((rows, max(8, columns // 5)), 1.2, random)
-    strands = cv2.resize(drawn_out, (columns, rows), interpolation=cv2.INTER_CUBIC)
-    along, beside = np.broadcast_arrays(np.arange(columns, dtype=np.float32), y / canvas.pixel_um + rows / 2 - 0.5)
-    maps = np.ascontiguousarray(along), np.ascontiguousarray(beside, np.float32)
-    bowed = cv2.remap(strands, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    along = (np.arange(columns) + 0.5) * drawn_out.shape[1] / columns - 0.5
+    places = np.broadcast_arrays(y / canvas.pixel_um + rows / 2 - 0.5, along)
+    bowed = ndimage.map_coordinates(drawn_out, places, order=1, mode="reflect")
     texture = np.clip(1 + 0.35 * bowed + 0.2 * _cloud((rows, columns), 1.5, random), 0.1, 2.2)
-    matter = np.asarray(veil * texture, np.float32)
+    matter = np.asarray(veil * texture)
     strong = random.uniform(0.03, 0.1) / float(np.percentile(matter[across < 1], 90))
-    absorption = np.asarray(matter * strong, np.float32)
-    azimuth = np.asarray(2 * bend * canvas.x / half**2 + 0.2 * bowed, np.float32)
-    fibre = np.asarray(matter * np.clip(bowed, 0, None) * random.uniform(0.2, 0.5), np.float32)
+    absorption = np.asarray(matter * strong)
+    azimuth = np.asarray(2 * bend * canvas.x / half**2 + 0.2 * bowed)
+    fibre = np.asarray(matter * np.clip(bowed, 0, None) * random.uniform(0.2, 0.5))
     layers = [
-        Slice(0.0, ORGANIC, matter * np.float32(0.3), absorption=absorption * np.float32(0.6)),
-        Slice(random.uniform(0.8, 2.5), FIBRE, fibre, azimuth, absorption=absorption * np.float32(0.4)),
+        Slice(0.0, ORGANIC, matter * 0.3, absorption=absorption * 0.6),
+        Slice(random.uniform(0.8, 2.5), FIBRE, fibre, azimuth, absorption=absorption * 0.4),
     ]
     return canvas.body(layers, across < 1)
 

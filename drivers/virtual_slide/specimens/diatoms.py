@@ -11,7 +11,7 @@ import numpy as np
 
 from drivers.virtual_slide.canvas import SEEN_UM, Canvas
 from drivers.virtual_slide.kinds import Kind, Sizes
-from drivers.virtual_slide.matter import OPAL, Body, Image
+from drivers.virtual_slide.matter import OPAL, Body, Map
 from drivers.virtual_slide.specimens.relief import cells, cut, disclination, hexagons, relaxed, sectors
 
 VALVE_STEP_UM = 0.6
@@ -20,9 +20,9 @@ SUBPIXELS = 5
 """Points along each side of a pixel at which a wall that is thinner than the pixel is looked for."""
 
 
-def _soft(distance_um: Image, softness_um: float = 0.15) -> Image:
+def _soft(distance_um: Map, softness_um: float = 0.15) -> Map:
     """Coverage where a distance is negative, with a border that the grid can carry."""
-    return np.asarray(np.clip(0.5 - distance_um / softness_um, 0, 1), np.float32)
+    return np.asarray(np.clip(0.5 - distance_um / softness_um, 0, 1))
 
 
 def _thalassiosira(length_um: float, random: np.random.Generator) -> Body:
@@ -31,8 +31,8 @@ def _thalassiosira(length_um: float, random: np.random.Generator) -> Body:
     oblique = random.random() < 0.25
     tilt = float(np.arcsin(min(random.uniform(2.0, 5.0) / length_um, 0.5))) if oblique else random.uniform(0, 0.03)
     canvas = Canvas(length_um, length_um)
-    x, y = canvas.x, np.asarray(canvas.y / np.float32(np.cos(tilt)), np.float32)
-    r, angle = np.hypot(x, y), np.asarray(np.arctan2(y, x), np.float32)
+    x, y = canvas.x, np.asarray(canvas.y / np.cos(tilt))
+    r, angle = np.hypot(x, y), np.asarray(np.arctan2(y, x))
     spacing, wall = random.uniform(0.5, 1.0), random.uniform(0.02, 0.06)
     web_um = 0.26 * spacing
     pattern = random.integers(3)
@@ -44,26 +44,26 @@ def _thalassiosira(length_um: float, random: np.random.Generator) -> Body:
         points = sectors(radius, spacing, int(random.integers(7, 11)))
     points = points + random.normal(0, 0.03 * spacing, points.shape)
     border, _ = cells(x, y, points)
-    edge = np.asarray(r - radius, np.float32)
-    web = _soft(border - np.float32(web_um / 2)) * _soft(edge + 0.5)
-    valve = _soft(edge) * np.float32(wall) + web * np.float32(random.uniform(0.05, 0.11))
+    edge = np.asarray(r - radius)
+    web = _soft(border - (web_um / 2)) * _soft(edge + 0.5)
+    valve = _soft(edge) * wall + web * random.uniform(0.05, 0.11)
     mantle_um = random.uniform(0.3, 0.5)
-    mantle = _soft(np.abs(edge + 0.15) - 0.12) * np.float32(mantle_um)
+    mantle = _soft(np.abs(edge + 0.15) - 0.12) * mantle_um
     # Processes are tubes of 0.3 um, upright: along the light they are as long as they stand out.
     processes = max(5, round(2 * np.pi * radius / random.uniform(1.5, 4.0)))
     turn = (angle * processes / (2 * np.pi) + random.random()) % 1 - 0.5
-    around = np.hypot(turn * 2 * np.pi * radius / processes, edge + np.float32(0.75))
-    tubes = _soft(around - 0.17) * np.float32(random.uniform(0.15, 0.3))
+    around = np.hypot(turn * 2 * np.pi * radius / processes, edge + 0.75)
+    tubes = _soft(around - 0.17) * random.uniform(0.15, 0.3)
     labiate_at = random.uniform(0, 2 * np.pi)
     for distance, size, height in ((random.uniform(0, spacing), 0.2, 0.25), (radius - 1.1, 0.28, 0.35)):
         away = np.hypot(x - distance * np.cos(labiate_at), y - distance * np.sin(labiate_at))
-        tubes = np.maximum(tubes, _soft(away - np.float32(size)) * np.float32(height))
+        tubes = np.maximum(tubes, _soft(away - size) * height)
     dome = random.uniform(0.3, 1.3) * np.clip(1 - (r / radius) ** 2, 0, 1) + (
         canvas.y + radius * np.cos(tilt)
     ) * np.tan(tilt)
-    dome = np.asarray(dome, np.float32)
-    path = np.float32(1 / np.cos(tilt))
-    parts = [(valve * path, dome), (mantle * path, dome - np.float32(mantle_um / 2)), (tubes, dome)]
+    dome = np.asarray(dome)
+    path = 1 / np.cos(tilt)
+    parts = [(valve * path, dome), (mantle * path, dome - (mantle_um / 2)), (tubes, dome)]
     return canvas.body(cut(parts, OPAL, VALVE_STEP_UM))
 
 
@@ -88,18 +88,18 @@ def _coscinodiscus(length_um: float, random: np.random.Generator) -> Body:
     else:
         hyaline_um = random.uniform(0.8, 2.0)
     border, middle = cells(canvas.x, canvas.y, points)
-    edge = np.asarray(r - radius, np.float32)
+    edge = np.asarray(r - radius)
     disc, inside = _soft(edge), _soft(edge + 1.0)
-    plain = _soft(np.asarray(r - hyaline_um, np.float32), 0.3) if hyaline_um else canvas.empty
-    web = np.maximum(_soft(border - np.float32(0.14)) * inside, plain * 0.5) * np.float32(wall)
-    holes = _soft(middle - np.float32(0.24 * spacing), 0.3) * inside * (1 - plain)
-    floor = disc * np.float32(0.2) * (1 - holes)
-    sieve = inside * np.float32(random.uniform(0.06, 0.12))
-    mantle = _soft(np.abs(edge + 0.5) - 0.45, 0.3) * np.float32(wall * random.uniform(0.9, 1.3))
+    plain = _soft(np.asarray(r - hyaline_um), 0.3) if hyaline_um else canvas.empty
+    web = np.maximum(_soft(border - 0.14) * inside, plain * 0.5) * wall
+    holes = _soft(middle - (0.24 * spacing), 0.3) * inside * (1 - plain)
+    floor = disc * 0.2 * (1 - holes)
+    sieve = inside * random.uniform(0.06, 0.12)
+    mantle = _soft(np.abs(edge + 0.5) - 0.45, 0.3) * (wall * random.uniform(0.9, 1.3))
     spokes = 0.75 + 0.25 * np.cos(np.arctan2(canvas.y, canvas.x) * round(2 * np.pi * radius / 0.9))
-    dome = np.asarray(random.uniform(0.8, 2.0) * np.clip(1 - (r / radius) ** 4, 0, 1), np.float32)
-    half = np.float32(wall / 2)
-    parts = [(web, dome), (floor, dome - half), (sieve, dome + half), (mantle * spokes.astype(np.float32), dome - half)]
+    dome = np.asarray(random.uniform(0.8, 2.0) * np.clip(1 - (r / radius) ** 4, 0, 1))
+    half = wall / 2
+    parts = [(web, dome), (floor, dome - half), (sieve, dome + half), (mantle * spokes, dome - half)]
     return canvas.body(cut(parts, OPAL, 0.8))
 
 
@@ -109,28 +109,28 @@ def _thalassionema(length_um: float, random: np.random.Generator) -> Body:
     width = random.uniform(2.0, 4.0) * min(1.0, 0.6 + length_um / 60)
     bend = random.normal(0, 0.012) * length_um
     canvas = Canvas(length_um, width + 2 * abs(bend))
-    x, y = canvas.x, np.asarray(canvas.y + bend * (0.5 - (canvas.x / half) ** 2), np.float32)
+    x, y = canvas.x, np.asarray(canvas.y + bend * (0.5 - (canvas.x / half) ** 2))
     spacing, phase = random.uniform(0.8, 1.1), random.random()
     girdle_view = random.random() < 0.3
     narrowing = 0.0 if girdle_view else random.uniform(0.05, 0.45)
-    b = np.asarray(width / 2 * (1 - narrowing * np.clip(x / half, -1, 1) ** 2), np.float32)
-    end = np.float32(width / 2 * (1 - narrowing) * (0.25 if girdle_view else 1.0))
-    beyond = np.maximum(np.abs(x) - (np.float32(half) - end), 0) * (b / end if girdle_view else 1)
-    edge = np.asarray(np.hypot(beyond, y) - b, np.float32)
+    b = np.asarray(width / 2 * (1 - narrowing * np.clip(x / half, -1, 1) ** 2))
+    end = width / 2 * (1 - narrowing) * (0.25 if girdle_view else 1.0)
+    beyond = np.maximum(np.abs(x) - (half - end), 0) * (b / end if girdle_view else 1)
+    edge = np.asarray(np.hypot(beyond, y) - b)
     body = _soft(edge)
     along = ((x / spacing + phase + 0.5 * (y > 0)) % 1 - 0.5) * spacing
-    pores = _soft(np.hypot(along, edge + np.float32(0.42)) - np.float32(0.27 * spacing))
-    margin = _soft(np.abs(edge + 0.35) - 0.35) * np.float32(random.uniform(0.09, 0.16)) * (1 - pores)
-    mantle = _soft(np.abs(edge + 0.1) - 0.1) * np.float32(random.uniform(0.12, 0.25))
-    tips = _soft(np.hypot(np.abs(x) - np.float32(half - 0.9), y) - np.float32(0.22)) * np.float32(0.2)
-    flat = np.asarray(-0.3 * (y / (width / 2)) ** 2, np.float32)
+    pores = _soft(np.hypot(along, edge + 0.42) - (0.27 * spacing))
+    margin = _soft(np.abs(edge + 0.35) - 0.35) * random.uniform(0.09, 0.16) * (1 - pores)
+    mantle = _soft(np.abs(edge + 0.1) - 0.1) * random.uniform(0.12, 0.25)
+    tips = _soft(np.hypot(np.abs(x) - (half - 0.9), y) - 0.22) * 0.2
+    flat = np.asarray(-0.3 * (y / (width / 2)) ** 2)
     if girdle_view:
         # Both valves are seen edge-on, near and far side; the girdle between them is one thin band on each.
-        far = np.float32(random.uniform(1.6, 2.6))
-        side = body * np.float32(wall) + margin
+        far = random.uniform(1.6, 2.6)
+        side = body * wall + margin
         return canvas.body(cut([(side, canvas.empty), (mantle * 2, canvas.empty + far / 2), (side, canvas.empty + far)],
                                OPAL, 0.9))  # fmt: skip
-    return canvas.body(cut([(body * np.float32(wall) + margin + tips, flat), (mantle, flat)], OPAL, VALVE_STEP_UM))
+    return canvas.body(cut([(body * wall + margin + tips, flat), (mantle, flat)], OPAL, VALVE_STEP_UM))
 
 
 def _nitzschia(length_um: float, random: np.random.Generator) -> Body:
@@ -140,42 +140,40 @@ def _nitzschia(length_um: float, random: np.random.Generator) -> Body:
     canvas = Canvas(length_um, width)
     x, y = canvas.x, canvas.y
     share = np.clip(np.abs(x) / half, 0, 1)
-    shape = np.asarray(width / 2 * (1 - share ** random.uniform(1.8, 2.6)) ** random.uniform(0.75, 1.0), np.float32)
-    shape = np.hypot(shape, np.float32(0.25))
+    shape = np.asarray(width / 2 * (1 - share ** random.uniform(1.8, 2.6)) ** random.uniform(0.75, 1.0))
+    shape = np.hypot(shape, 0.25)
     slope = np.gradient(shape, canvas.pixel_um, axis=1)
-    lean = np.asarray(np.sqrt(1 + np.clip(slope, -3, 3) ** 2), np.float32)
+    lean = np.asarray(np.sqrt(1 + np.clip(slope, -3, 3) ** 2))
     keel_side, plain_side = (shape - y) / lean, (shape + y) / lean
-    body = _soft(-np.minimum(keel_side, plain_side)) * _soft(np.abs(x) - np.float32(half))
+    body = _soft(-np.minimum(keel_side, plain_side)) * _soft(np.abs(x) - half)
     fibula_um = random.uniform(0.6, 1.0)
     striae_um = max(fibula_um / random.choice([1.0, 1.5, 2.0]), 0.42)
     wall = random.uniform(0.06, 0.11)
     stripes = 0.5 + 0.5 * np.cos(2 * np.pi * (x + 0.15 * y * np.sign(x) * share) / striae_um)
-    valve = body * np.float32(wall) * (1 - np.float32(0.6) * np.asarray(stripes, np.float32) * _soft(0.9 - keel_side))
+    valve = body * wall * (1 - 0.6 * np.asarray(stripes) * _soft(0.9 - keel_side))
     # A gap between the two middle fibulae is where the two raphes end.
     gap = random.random() < 0.5
     at = (np.abs(x) + (0 if not gap else -0.35 * fibula_um)) / fibula_um
     across = (at - np.floor(at) - 0.5) * fibula_um
     reach = random.uniform(0.7, 1.1) * min(1.0, width / 4)
-    fibulae = _soft(np.abs(across).astype(np.float32) - np.float32(0.16)) * _soft(keel_side - np.float32(reach))
+    fibulae = _soft(np.abs(across) - 0.16) * _soft(keel_side - reach)
     fibulae = fibulae * _soft(0.1 - keel_side) * (np.abs(x) > (fibula_um if gap else 0.0))
-    fibulae = fibulae * np.float32(random.uniform(0.3, 0.45)) * body
+    fibulae = fibulae * random.uniform(0.3, 0.45) * body
     keel = (_soft(np.abs(keel_side - 0.15) - 0.13) + 0.5 * _soft(np.abs(keel_side - 0.55) - 0.08)) * body
-    keel = keel * np.float32(random.uniform(0.35, 0.55))
-    mantle = _soft(np.abs(plain_side - 0.1) - 0.1) * body * np.float32(random.uniform(0.15, 0.25))
-    rise = np.asarray(random.uniform(0.5, 1.0) * np.exp(-((keel_side / 0.9) ** 2)), np.float32)
-    flat = np.asarray(rise - 0.25 * (y / (width / 2)) ** 2, np.float32)
-    return canvas.body(cut([(valve + mantle, flat), (fibulae, flat - np.float32(0.1)), (keel, flat)],
+    keel = keel * random.uniform(0.35, 0.55)
+    mantle = _soft(np.abs(plain_side - 0.1) - 0.1) * body * random.uniform(0.15, 0.25)
+    rise = np.asarray(random.uniform(0.5, 1.0) * np.exp(-((keel_side / 0.9) ** 2)))
+    flat = np.asarray(rise - 0.25 * (y / (width / 2)) ** 2)
+    return canvas.body(cut([(valve + mantle, flat), (fibulae, flat - 0.1), (keel, flat)],
                            OPAL, VALVE_STEP_UM))  # fmt: skip
 
 
-def _half_chord(
-    y: Image, half: float, flank: float, heights: tuple[float, float], fullness: tuple[float, float]
-) -> Image:
+def _half_chord(y: Map, half: float, flank: float, heights: tuple[float, float], fullness: tuple[float, float]) -> Map:
     """Half the width at each height of a body with two domes upon a straight flank."""
     rise = np.where(y > 0, (y - flank / 2) / heights[0], (-y - flank / 2) / heights[1])
     power = np.where(y > 0, 1 / fullness[0], 1 / fullness[1])
     inside = np.clip(rise, 0, 1) ** power
-    return np.asarray(np.where(rise < 1, half * np.sqrt(np.maximum(1 - inside, 0)), 0), np.float32)
+    return np.asarray(np.where(rise < 1, half * np.sqrt(np.maximum(1 - inside, 0)), 0))
 
 
 def _spines(
@@ -226,27 +224,27 @@ def _chaetoceros_spore(length_um: float, random: np.random.Generator) -> Body:
     middle = half * (corners.max(axis=0) + corners.min(axis=0)) / 2
     extent = half * (corners.max(axis=0) - corners.min(axis=0))
     canvas = Canvas(*extent.tolist())
-    x, y = np.asarray(canvas.x + middle[0], np.float32), np.asarray(canvas.y + middle[1], np.float32)
+    x, y = np.asarray(canvas.x + middle[0]), np.asarray(canvas.y + middle[1])
     flank, heights = proportions[2] * half, (proportions[0] * half, proportions[1] * half)
     shell, face, solid = canvas.empty, canvas.empty, np.zeros(x.shape, bool)
     offsets = (np.arange(SUBPIXELS) + 0.5) / SUBPIXELS * canvas.pixel_um - canvas.pixel_um / 2
-    for dy in offsets.astype(np.float32):
+    for dy in offsets:
         outer = _half_chord(y + dy, half, flank, heights, fullness)
         inner = _half_chord(y + dy, half - wall, flank, (heights[0] - wall, heights[1] - wall), fullness)
-        for dx in offsets.astype(np.float32):
+        for dx in offsets:
             far, near = (np.sqrt(np.maximum(chord**2 - (x + dx) ** 2, 0)) for chord in (outer, inner))
             shell, face = shell + depth * (far - near), face + depth * (far + near) / 2
             solid |= far > 0
     # Smoothed within what the objective resolves, since the phase of a pixel is not the mean of phases.
     blurred = cv2.GaussianBlur(shell / SUBPIXELS**2, (0, 0), 0.11 / canvas.pixel_um)
-    face = np.asarray(face / SUBPIXELS**2, np.float32)
-    seam = _soft(np.abs(y) - np.float32(0.13)) * solid * np.float32(random.uniform(0.1, 0.2))
+    face = np.asarray(face / SUBPIXELS**2)
+    seam = _soft(np.abs(y) - 0.13) * solid * random.uniform(0.1, 0.2)
     spines = canvas.empty
     for (x0, y0, x1, y1), width in bars:
         ends_um = x0 * half - middle[0], y0 * half - middle[1], x1 * half - middle[0], y1 * half - middle[1]
         bar = canvas.rod(ends_um, width)
-        spines = np.maximum(spines, bar * np.float32(0.8))
-    sheet = np.asarray(blurred + seam, np.float32)
+        spines = np.maximum(spines, bar * 0.8)
+    sheet = np.asarray(blurred + seam)
     step = max(0.6, depth * 2 * half / 10)
     slices = cut([(sheet, face), (sheet, -face), (spines, canvas.empty)], OPAL, step)
     return canvas.body(slices, solid | (spines > SEEN_UM))

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from drivers.virtual_slide.matter import Image, Material, Slice
+from drivers.virtual_slide.matter import Map, Material, Slice
 
-Part = tuple[Image, Image]
+Part = tuple[Map, Map]
 """Thickness along the light, and height of its middle, both (H, W) in um."""
 
 
@@ -20,7 +20,7 @@ def cut(parts: Sequence[Part], material: Material, step_um: float) -> list[Slice
     What is thinner than a step is shared out between the two slices nearest to it, so that a curved sheet shows no
     terraces.
     """
-    spans = [np.maximum(np.abs(thickness), np.float32(step_um)) / 2 for thickness, _ in parts]
+    spans = [np.maximum(np.abs(thickness), step_um) / 2 for thickness, _ in parts]
     seen = [thickness != 0 for thickness, _ in parts]
     low = min(float((h - s)[o].min()) for (_, h), s, o in zip(parts, spans, seen, strict=True) if o.any())
     high = max(float((h + s)[o].max()) for (_, h), s, o in zip(parts, spans, seen, strict=True) if o.any())
@@ -32,7 +32,7 @@ def cut(parts: Sequence[Part], material: Material, step_um: float) -> list[Slice
             thickness * np.clip(np.minimum(h + s, top) - np.maximum(h - s, bottom), 0, None) / (2 * s)
             for (thickness, h), s in zip(parts, spans, strict=True)
         )
-        slices.append(Slice((bottom + top) / 2, material, np.asarray(matter, np.float32)))
+        slices.append(Slice((bottom + top) / 2, material, np.asarray(matter)))
     return slices
 
 
@@ -88,9 +88,9 @@ def relaxed(points: NDArray[np.float64], spacing_um: float, rounds: int = 5) -> 
     return points
 
 
-def cells(x: Image, y: Image, points: NDArray[np.float64]) -> tuple[Image, Image]:
+def cells(x: Map, y: Map, points: NDArray[np.float64]) -> tuple[Map, Map]:
     """Distance of every pixel to the border of its cell (Voronoi) and to the cell's point, in um."""
     distance, index = cKDTree(points).query(np.stack([x.ravel(), y.ravel()], axis=1), k=2)
     between = np.hypot(*(points[index[:, 0]] - points[index[:, 1]]).T)
     border = (distance[:, 1] ** 2 - distance[:, 0] ** 2) / (2 * between)
-    return border.reshape(x.shape).astype(np.float32), distance[:, 0].reshape(x.shape).astype(np.float32)
+    return border.reshape(x.shape), distance[:, 0].reshape(x.shape)

@@ -71,7 +71,7 @@ def _skeleton(bars: Sequence[Bar]) -> Body:
     step_um = (max(heights) - min(heights)) / count
     borders = np.linspace(min(heights) - step_um / 2, max(heights) + step_um / 2, count + 2)
     bottoms, tops = borders[:-1, None, None], borders[1:, None, None]
-    matter = np.zeros((count + 1, *canvas.x.shape), np.float32)
+    matter = np.zeros((count + 1, *canvas.x.shape))
     for bar in bars:
         reach = max(bar.widths) / 2 + canvas.pixel_um
         around = np.array([np.minimum(bar.start, bar.end) - reach, np.maximum(bar.start, bar.end) + reach])[:, :2]
@@ -203,9 +203,9 @@ def _spicule(length_um: float, random: np.random.Generator) -> Body:
     r = width / 2 * np.maximum(1 - np.clip(np.abs(canvas.x) / half, 0, 1) ** power, 0) ** root
     canal_um = random.uniform(0.5, 1.0)
     # The canal ends within the rod, or opens where that was broken off.
-    canal = canal_um / 2 * canvas.inside(np.abs(canvas.x) - np.float32(random.uniform(0.75, 0.9) * half), 2.0)
-    rod = np.asarray(2 * np.sqrt(np.maximum(r**2 - y**2, 0)), np.float32)
-    hole = np.asarray(2 * np.sqrt(np.maximum(np.minimum(canal, 0.6 * r) ** 2 - y**2, 0)), np.float32)
+    canal = canal_um / 2 * canvas.inside(np.abs(canvas.x) - (random.uniform(0.75, 0.9) * half), 2.0)
+    rod = np.asarray(2 * np.sqrt(np.maximum(r**2 - y**2, 0)))
+    hole = np.asarray(2 * np.sqrt(np.maximum(np.minimum(canal, 0.6 * r) ** 2 - y**2, 0)))
     return canvas.body(cut([(rod, canvas.empty), (-hole, canvas.empty)], SPONGE_OPAL, max(2.0, width / 4)))
 
 
