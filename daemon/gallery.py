@@ -23,7 +23,8 @@ from drivers.settings import Emulation, Mounting
 from drivers.virtual_slide.cabinet import Cabinet, Card, Drawer
 from drivers.virtual_slide.collection import KINDS
 from drivers.virtual_slide.kinds import Kind
-from drivers.virtual_slide.slide import between, cabinet_of
+from drivers.virtual_slide.scene import between
+from drivers.virtual_slide.slide import cabinet_of
 
 ALL_FILE = "all.png"
 PLANES_UM = (-1.5, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0, 1.5)
@@ -84,7 +85,7 @@ class _Look:
     def greys(self, z_um: float) -> tuple[_Grey, _Grey]:
         """Parallel and crossed light at a plane."""
         card, light = self.drawer.card, self.drawer.light
-        lower, upper, weight, strength = between(np.asarray(card.planes_um), z_um)
+        lower, upper, weight, strength = between(card.planes_um, z_um)
         mixed = (light[lower] * (1 - weight) + light[upper] * weight) * strength * np.asarray(card.scale)
         low, high = PARALLEL_RANGE
         parallel = (1 + self._cut(mixed[..., 0]) - low) / (high - low)
