@@ -20,8 +20,9 @@ from daemon.durable import make_folder, replacing
 from daemon.progress import follow
 from daemon.specimens import make_specimens
 from drivers.settings import Emulation, Mounting
-from drivers.virtual_slide.cabinet import Cabinet, Card, Drawer
+from drivers.virtual_slide.cabinet import Cabinet
 from drivers.virtual_slide.collection import KINDS
+from drivers.virtual_slide.drawer import Card, Drawer
 from drivers.virtual_slide.kinds import Kind
 from drivers.virtual_slide.scene import between
 from drivers.virtual_slide.slide import cabinet_of

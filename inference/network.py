@@ -27,8 +27,8 @@ Architecture = Literal["slim", "resnet50"]
 SLIM_WIDTH = 32
 SLIM_PYRAMID = 64
 SLIM_HEAD = 128
-SLIM_ANCHORS = ((20, 32), (52, 84), (140, 240))
-ASPECT_RATIOS = (0.5, 1.0, 2.0)
+SLIM_ANCHORS = ((20, 32), (52, 90), (150, 280))
+ASPECT_RATIOS = (0.4, 1.0, 2.5)
 
 
 class NativeScale(GeneralizedRCNNTransform):  # type: ignore[misc]

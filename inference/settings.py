@@ -26,7 +26,7 @@ class DetectorSettings(Settings):
 
     architecture: Literal["slim", "resnet50"] = "slim"
     weights: Path | Literal["slim"] = "slim"
-    classes: tuple[str, ...] = ("coccolith", "diatom", "silicoflagellate")
+    classes: tuple[str, ...] = ("coccolith", "diatom", "silicoflagellate", "radiolarian", "spicule")
     mode: Literal["fused", "planes"] = "fused"
     threshold: Share = 0.5
     keep_above: Share = 0.2

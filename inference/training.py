@@ -43,7 +43,7 @@ class TrainingSettings:
     """
 
     architecture: Architecture = "slim"
-    classes: tuple[str, ...] = ("coccolith", "diatom", "silicoflagellate")
+    classes: tuple[str, ...] = ("coccolith", "diatom", "silicoflagellate", "radiolarian", "spicule")
     steps: int = 3000
     batch: int = 2
     crop_px: int = 384

@@ -10,14 +10,24 @@ from pathlib import Path
 
 import psutil
 import pytest
+from rich.console import Console
 from zmq.utils.garbage import GarbageCollectorThread
 
+from daemon.specimens import make_specimens
+from drivers.settings import Emulation
+from drivers.virtual_slide.profiles import kinds_of
+from drivers.virtual_slide.slide import cabinet_of
 from tests.emulated_night import Digest, digest, lamelle, living, write_configuration
 
 END_S = 5.0
 """How long what a test has ended may take to be gone."""
 TRACKER = "multiprocessing.resource_tracker"
 """Python's own helper process, started with the first spawn or shared memory and kept until the interpreter ends."""
+
+
+def pytest_sessionstart() -> None:
+    """Make the specimens of the emulated nights, about a minute the first time on a machine."""
+    make_specimens(cabinet_of(Emulation()), kinds_of("easy"), Console())
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.virtual_slide.cabinet import Drawer
+from drivers.virtual_slide.drawer import Drawer
 from drivers.virtual_slide.matter import Image
 from drivers.virtual_slide.optics import FARTHEST_UM
 from drivers.virtual_slide.polarizers import CROSSED, PolarizedLight, Region, turned

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from drivers.errors import Refused
 from drivers.settings import Emulation, MiniSlide
 from drivers.virtual_slide import population
-from drivers.virtual_slide.cabinet import Cabinet, Card
+from drivers.virtual_slide.cabinet import Cabinet
 from drivers.virtual_slide.camera import LAMP_DN_PER_MS, Camera
 from drivers.virtual_slide.canvas import MARGIN_UM
 from drivers.virtual_slide.collection import KINDS
 from drivers.virtual_slide.cover_slip import CoverSlip
+from drivers.virtual_slide.drawer import Card
 from drivers.virtual_slide.illumination import Illumination
 from drivers.virtual_slide.immersion import Immersion
 from drivers.virtual_slide.matter import CALCITE, Image

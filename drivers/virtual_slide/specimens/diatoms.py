@@ -1,7 +1,7 @@
 """Diatoms: valves and spores of opal.
 
-Sizes, spacings and walls after G. Hasle and E. Syvertsen, Marine Diatoms (in C. Tomas, Identifying Marine
-Phytoplankton, 1997), and F. Round, R. Crawford and D. Mann, The Diatoms (1990). Thicknesses are geometric, of opal.
+Thicknesses are geometric, of opal. To compare: G. Hasle and E. Syvertsen, Marine Diatoms (in C. Tomas, Identifying
+Marine Phytoplankton, 1997); F. Round, R. Crawford and D. Mann, The Diatoms (1990).
 """
 
 from __future__ import annotations

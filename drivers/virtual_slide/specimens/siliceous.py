@@ -1,7 +1,7 @@
 """Siliceous skeletons that are not diatoms: silicoflagellates, radiolarian lattices, sponge spicules.
 
-Sizes after K. McCartney, Siliceous flagellates (in J. Lipps, Fossil Prokaryotes and Protists, 1993) and N.
-Boury-Esnault and K. Ruetzler, Thesaurus of Sponge Morphology (1997).
+To compare: K. McCartney, Siliceous flagellates (in J. Lipps, Fossil Prokaryotes and Protists, 1993); N. Boury-Esnault
+and K. Ruetzler, Thesaurus of Sponge Morphology (1997).
 """
 
 from __future__ import annotations

@@ -1,0 +1,94 @@
+"""The cabinet keeps the light of specimens on disk: made once, whole or not at all, shared by processes."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from drivers.virtual_slide import cabinet as cabinet_module
+from drivers.virtual_slide.cabinet import MAKING, UNUSED_S, Cabinet
+from drivers.virtual_slide.collection import KINDS
+from drivers.virtual_slide.drawer import make_drawer
+from drivers.virtual_slide.optics import Mount, illuminate
+from drivers.virtual_slide.specimen import collect
+
+KIND = "emiliania"
+
+
+def test_what_is_kept_is_the_light_of_the_specimen(tmp_path: Path) -> None:
+    specimen = collect(KINDS["gephyrocapsa"], 4, 2)
+    drawer = Cabinet(4, Mount(), tmp_path).drawer("gephyrocapsa", 2)
+    light = illuminate(specimen.body, Mount())
+    assert light.flipped is not None
+    assert light.coherence is not None
+    scale = np.array(drawer.card.scale)
+    for channel, truth in enumerate((light.kept - 1, light.flipped, light.coherence.real, light.coherence.imag)):
+        assert drawer.light[..., channel] * scale[channel] == pytest.approx(truth, abs=0.51 * scale[channel] + 1e-7)
+    assert drawer.card.planes_um == tuple(light.planes_um)
+
+
+def test_a_specimen_is_made_once_and_kept(tmp_path: Path) -> None:
+    first = Cabinet(1, Mount(), tmp_path)
+    light = first.drawer(KIND, 0).light
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    again = Cabinet(1, Mount(), tmp_path)
+    assert np.array_equal(again.drawer(KIND, 0).light, light)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == made
+    assert again.missing([KIND]) == [(KIND, variant) for variant in range(1, KINDS[KIND].variants)]
+
+
+def test_all_cores_make_what_is_missing_and_tell_how_far_they_are(tmp_path: Path) -> None:
+    cabinet, told = Cabinet(1, Mount(), tmp_path), list[tuple[int, int]]()
+    cabinet.drawer(KIND, 3)
+    cabinet.fill([KIND], lambda done, total: told.append((done, total)), workers=2)
+    missing = KINDS[KIND].variants - 1
+    assert told == [(done, missing) for done in range(missing + 1)]
+    assert cabinet.missing([KIND]) == []
+    alone = make_drawer(collect(KINDS[KIND], 1, 5), Mount())
+    assert np.array_equal(cabinet.drawer(KIND, 5).light, alone.light)
+    told.clear()
+    cabinet.fill([KIND], lambda done, total: told.append((done, total)))
+    assert told == []
+
+
+@pytest.mark.parametrize(
+    "other", [(2, Mount()), (1, Mount(medium_index=1.6)), (1, Mount(condenser_na=0.7)), (1, Mount(wavelength_um=0.53))]
+)
+def test_another_collection_or_mount_has_a_place_of_its_own(tmp_path: Path, other: tuple[int, Mount]) -> None:
+    assert Cabinet(*other, tmp_path).folder != Cabinet(1, Mount(), tmp_path).folder
+
+
+def test_a_drawer_that_was_being_made_when_its_maker_died_is_made_again(tmp_path: Path) -> None:
+    cabinet = Cabinet(1, Mount(), tmp_path)
+    half = cabinet.folder / f"{MAKING}dead"
+    half.mkdir(parents=True)
+    (half / "light.npy").write_bytes(b"half")
+    assert (KIND, 0) in cabinet.missing([KIND])
+    assert cabinet.drawer(KIND, 0).light.any()
+
+
+def test_what_others_made_is_deleted_only_after_a_day_without_use(tmp_path: Path) -> None:
+    cabinet = Cabinet(1, Mount(), tmp_path)
+    old, young, dead = tmp_path / "0ther-1", tmp_path / "0ther-2", cabinet.folder / f"{MAKING}dead"
+    for folder in (old, young, dead):
+        folder.mkdir(parents=True)
+        (folder / "light.npy").write_bytes(b"light")
+    before = time.time() - UNUSED_S - 60
+    os.utime(old, (before, before))
+    os.utime(dead, (before, before))
+    cabinet.fill([KIND], lambda *_: None, workers=1)
+    assert not old.exists()
+    assert not dead.exists()
+    assert young.is_dir()
+    assert cabinet.missing([KIND]) == []
+
+
+def test_only_what_code_does_decides_where_its_work_is_kept() -> None:
+    gist = cabinet_module._gist
+    code = 'def f(x):\n    """Doc."""\n    return x + 1\n'
+    assert gist(code) == gist('# why\ndef f(x):\n    """Other."""\n\n    return (x + 1)\n')
+    assert gist(code) != gist(code.replace("1", "2"))
