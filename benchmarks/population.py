@@ -128,7 +128,7 @@ def show_sizes(fields: Fields) -> None:
         )  # fmt: skip
     CONSOLE.print(table)
     CONSOLE.print(
-        "Kolmogorov distances: of the measured lengths from the intended sizes; of which that of the collection itself,\n"
+        "Kolmogorov distances: of the measured lengths from the intended; of which that of the collection itself,\n"
         "which has few unbroken individuals of a kind; of the measured from the collection's, and what chance allows "
         "(95 %).\n"
     )

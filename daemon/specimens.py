@@ -9,6 +9,9 @@ from rich.console import Console
 from daemon.progress import Counter
 from drivers.virtual_slide.cabinet import Cabinet
 
+COSTLY_S = 10.0
+"""The costly ones are made first, so that the time left is guessed far too long in the beginning."""
+
 
 def make_specimens(cabinet: Cabinet, kinds: Sequence[str], console: Console) -> None:
     """Make what of some kinds is not yet on disk; minutes the first time, nothing afterwards."""
@@ -17,5 +20,5 @@ def make_specimens(cabinet: Cabinet, kinds: Sequence[str], console: Console) -> 
         return
     line = f"making {len(missing)} specimens of the virtual slide, once; they are kept in {cabinet.folder}"
     console.print(line, markup=False, highlight=False, soft_wrap=True)
-    with Counter("specimens", console) as counter:
+    with Counter("specimens", console, patience_s=COSTLY_S) as counter:
         cabinet.fill(kinds, counter.show)

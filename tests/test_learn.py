@@ -8,6 +8,7 @@ import tifffile
 
 from daemon import emulate, learn
 from daemon.errors import Refused
+from drivers.virtual_slide.collection import KINDS
 from inference.annotated import find_stacks, read_stack
 from inference.annotations import read
 from inference.errors import AnnotationError
@@ -27,7 +28,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_exported_fields_hold_the_pixels_and_the_truth_without_junk(exported: Path) -> None:
     dataset = read(exported / emulate.COCO_FILE)
     assert [(p.stack.slide, p.stack.field) for p in dataset.images if p.stack] == [(2, 1), (2, 2), (5, 1), (5, 2)]
-    assert {c.name for c in dataset.categories} <= {"coccolith", "diatom", "silicoflagellate"}
+    fossils = {kind.class_name for kind in KINDS.values() if not kind.junk}
+    assert {c.name for c in dataset.categories} <= fossils
     assert len(dataset.annotations) >= 4
     assert {a.category_id for a in dataset.annotations} <= {c.id for c in dataset.categories}
     for a in dataset.annotations:
