@@ -190,7 +190,7 @@ def test_same_seed_makes_the_same_body(name: str) -> None:
 def test_numbers_are_finite_and_thickness_never_negative(name: str) -> None:
     for _, body in variants(KINDS[name], 2 if name == "coccosphere" else 6):
         for layer in body.slices:
-            assert layer.thickness.dtype == np.float32
+            assert layer.thickness.dtype == np.float64
             assert layer.thickness.min() >= 0
             for values in (layer.thickness, layer.azimuth, layer.inclination):
                 assert values is None or np.isfinite(values).all()

@@ -26,8 +26,8 @@ CLUSTER_REACH = 2.5
 CHAINS = {"thalassiosira": 0.08, "chaetoceros_spore": 0.12, "thalassionema": 0.08}
 """Share of a kind's settlers that are chains of two to four cells."""
 LONGEST_CHAIN = 4
-BURIED_PER_UM = 0.04
-"""Fossils inside an aggregate, for each um of its length."""
+SWEPT = 1.5
+"""An aggregate holds as many fossils as lie on so many times its own area."""
 
 
 class World(NamedTuple):
@@ -131,16 +131,15 @@ def _bury(random: np.random.Generator, aggregate: Placed, world: World, slide: i
     """Put fossils of the slide into an aggregate."""
     kind = KINDS[aggregate.kind]
     length = kind.sizes.quantile((aggregate.variant + 0.5) / kind.variants)
-    fossils = [name for name in kinds_of(world.profile) if not KINDS[name].junk and KINDS[name].sizes.high_um < length]
-    often = np.array([mean_number(world.profile, name, world.seed, slide, 1.0, 1.0) for name in fossils])
+    area_um2 = SWEPT * np.pi / 4 * length**2
     buried: list[Placed] = []
-    for number in range(int(random.poisson(BURIED_PER_UM * length)) if fossils else 0):
-        name = fossils[int(random.choice(len(fossils), p=often / often.sum()))]
-        x, y = aggregate.x_um, aggregate.y_um
-        x, y = (float(at + random.normal(0, 0.15 * length)) for at in (x, y))
-        one = _settle(random, f"{aggregate.identifier}.{number}", name, x, y)
-        depth = float(random.uniform(0, max(aggregate.above_um, 0.5)))
-        buried.append(replace(one, above_um=depth, buried=True))
+    for name in (n for n in kinds_of(world.profile) if not KINDS[n].junk and KINDS[n].sizes.high_um < length):
+        mean = mean_number(world.profile, name, world.seed, slide, world.density, area_um2)
+        for _ in range(int(random.poisson(mean))):
+            x, y = (float(at + random.normal(0, 0.15 * length)) for at in (aggregate.x_um, aggregate.y_um))
+            one = _settle(random, f"{aggregate.identifier}.{len(buried)}", name, x, y)
+            depth = float(random.uniform(0, max(aggregate.above_um, 0.5)))
+            buried.append(replace(one, above_um=depth, buried=True))
     return buried
 
 

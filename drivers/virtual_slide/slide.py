@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import combinations
 
 import cv2
 import numpy as np
@@ -139,16 +140,17 @@ class VirtualSlide:
         ]
         outlines = [frame.points(card.outline_um, placed.x_um, placed.y_um, placed.angle) for placed, card in near]
         boxes = np.array([box_of(outline) for outline in outlines]).reshape(-1, 4)
-        firm = np.array([placed.kind != VEIL for placed, _ in near], bool)
+        touching = _touching(
+            [None if placed.kind == VEIL else o for (placed, _), o in zip(near, outlines, strict=True)]
+        )
         found = []
-        for (placed, card), outline, box in zip(near, outlines, boxes, strict=True):
+        for number, ((placed, card), outline, box) in enumerate(zip(near, outlines, boxes, strict=True)):
             clipped = _clip(box, height, width)
             if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
                 continue
             display = frame.points(card.display_outline_um, placed.x_um, placed.y_um, placed.angle)
             kind = KINDS[placed.kind]
             z_um = self._z(slide, placed)
-            overlaps = (boxes[:, :2] < box[2:]).all(axis=1) & (box[:2] < boxes[:, 2:]).all(axis=1) & firm
             found.append(
                 TrueObject(
                     identifier=placed.identifier,
@@ -173,7 +175,7 @@ class VirtualSlide:
                     thickness_um=card.thickness_um,
                     mass_pg=card.mass_pg,
                     visible_mass_pg=card.visible_mass_pg,
-                    touching=bool(placed.kind != VEIL and overlaps.sum() > 1),
+                    touching=number in touching,
                     whole=clipped == tuple(box.tolist()),
                     contrast_to_noise=self._contrast_to_noise(card),
                 )
@@ -261,6 +263,18 @@ def _calcite(kind: str, collection: int, variant: int) -> tuple[Image, float]:
     """Thickness of a specimen's calcite, and the size of a pixel of its grid."""
     body = collect(KINDS[kind], collection, variant).body
     return body.thickness_um(CALCITE).astype(np.float32), body.pixel_um
+
+
+def _touching(outlines: Sequence[NDArray[np.float64] | None]) -> set[int]:
+    """Tell which outlines, made convex, share area with another one; None shares nothing."""
+    hulls = {k: cv2.convexHull(o.astype(np.float32)) for k, o in enumerate(outlines) if o is not None}
+    touching: set[int] = set()
+    for (one, hull), (other, beside) in combinations(hulls.items(), 2):
+        (x0, y0, w0, h0), (x1, y1, w1, h1) = cv2.boundingRect(hull), cv2.boundingRect(beside)
+        apart = x0 > x1 + w1 or x1 > x0 + w0 or y0 > y1 + h1 or y1 > y0 + h0
+        if not apart and cv2.intersectConvexConvex(hull, beside)[0] > 0:
+            touching |= {one, other}
+    return touching
 
 
 def _clip(box: NDArray[np.float64], height: int, width: int) -> Box:

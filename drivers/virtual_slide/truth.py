@@ -44,7 +44,7 @@ class TrueObject:
         stage units.
     length_um, width_um : greatest and least Feret diameter. thickness_um : mean, where there is matter.
     mass_pg : of its calcite. visible_mass_pg : what bidirectional circular polarization sees of it at best.
-    touching : its box overlaps another object's. whole : lies wholly inside the frame.
+    touching : its outline, made convex, overlaps that of another firm object. whole : lies wholly inside the frame.
     contrast_to_noise : root mean square of its signal over the noise of a pixel, in its best plane and polarization.
     """
 
