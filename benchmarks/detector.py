@@ -1,6 +1,9 @@
-"""How good the shipped detector is: emulated fields of a seed and a slide that no training saw, in both modes.
+"""How good the shipped detector is, in both modes, on emulated fields whose specimens and places no training saw.
 
-python -m benchmarks.detector [--fields N] [--seed S] [--slide N] [--weights FILE] [--json FILE]
+python -m benchmarks.detector [--world NAME ...] [--seed S] [--stacks DIR] [--weights FILE] [--json FILE]
+
+`easy`, `trap` and `coccolith` differ in what lies on the slides; `strange` is `easy` in a mounting medium, with an
+aperture of the illumination and at a density that no training had. Stacks are kept in DIR, if given, and used again.
 """
 
 from __future__ import annotations
@@ -9,16 +12,35 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
-from daemon.emulate import export, override
+from daemon.emulate import COCO_FILE, export, override
 from daemon.loading import load
 from inference.annotated import AnnotatedStack, find_stacks
 from inference.evaluation import Evaluation, compare, find
 
 CONFIG = Path(__file__).parents[1] / "configs" / "emulated.yaml"
-DENSITIES = (0.5, 1.0, 2.0)
+SLIDES = (2, 5)
+UNSEEN = 91
+"""Collection of specimens that no training may use."""
+
+
+class World(NamedTuple):
+    """What is exported to be judged on: fields a mini-slide, settings of the emulation and of its mounting."""
+
+    fields: int
+    emulation: dict[str, object]
+    mounting: dict[str, object]
+
+
+WORLDS = {
+    "easy": World(12, {"profile": "easy"}, {}),
+    "trap": World(75, {"profile": "trap"}, {}),
+    "coccolith": World(6, {"profile": "coccolith"}, {}),
+    "strange": World(8, {"profile": "easy", "density": 3.0}, {"medium_index": 1.66, "condenser_na": 0.85}),
+}
 
 
 def tell(done: int, total: int) -> None:
@@ -42,39 +64,44 @@ def show(name: str, result: Evaluation) -> None:
     )
 
 
+def stacks_of(name: str, seed: int, into: Path) -> list[AnnotatedStack]:
+    """Export a world's fields, unless they are there."""
+    config, world = load(CONFIG), WORLDS[name]
+    if not (into / COCO_FILE).exists():
+        changed = override(config, world.mounting, seed=seed, collection=UNSEEN, **world.emulation)
+        export(changed, into, SLIDES, world.fields)
+    return find_stacks([into], config.detector.classes)
+
+
 def main() -> None:
     """Export, evaluate, print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--fields", type=int, default=8, help="of each density")
-    parser.add_argument("--seed", type=int, default=9001)
-    parser.add_argument("--slide", type=int, default=8)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--world", action="append", choices=WORLDS)
+    parser.add_argument("--mode", action="append", choices=("fused", "planes"))
+    parser.add_argument("--seed", type=int, default=9101)
+    parser.add_argument("--stacks", type=Path)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     config = load(CONFIG)
     print(
-        f"{'density':<14}{'mode':<8}{'n':>4}{'obj':>6}{'touch':>7}{'junk':>6}{'AP50':>8}{'AP75':>8}{'AP':>8}"
+        f"{'world':<14}{'mode':<8}{'n':>4}{'obj':>6}{'touch':>7}{'junk':>6}{'AP50':>8}{'AP75':>8}{'AP':>8}"
         f"{'prec':>8}{'recall':>8}{'touch.':>8}{'plane':>8}{'cpu s':>7}  AP50 of each class"
     )
     results: dict[str, Evaluation] = {}
     with tempfile.TemporaryDirectory() as folder:
-        stacks: list[AnnotatedStack] = []
-        for number, density in enumerate(DENSITIES):
-            into = Path(folder) / f"{density}"
-            export(override(config, seed=given.seed + number, density=density), into, [given.slide], given.fields)
-            stacks += find_stacks([into], config.detector.classes)
-        parts = {f"{d}": slice(k * given.fields, (k + 1) * given.fields) for k, d in enumerate(DENSITIES)}
-        for mode in ("fused", "planes"):
-            detector = config.detector.model_copy(update={"mode": mode, "weights": given.weights or "slim"})
-            found = find(stacks, detector, config.focus, tell)
-            for name, part in {**parts, "all": slice(None)}.items():
-                results[f"{name} {mode}"] = compare(stacks[part], found[part], detector)
+        for number, name in enumerate(given.world or WORLDS):
+            stacks = stacks_of(name, given.seed + number, (given.stacks or Path(folder)) / name)
+            for mode in given.mode or ("fused", "planes"):
+                detector = config.detector.model_copy(update={"mode": mode, "weights": given.weights or "slim"})
+                found = find(stacks, detector, config.focus, tell)
+                results[f"{name} {mode}"] = compare(stacks, found, detector)
                 show(name, results[f"{name} {mode}"])
-    fused, planes = results["all fused"].found, results["all planes"].found
-    print(
-        f"found by both {len(fused & planes)}, by planes alone {len(planes - fused)}, "
-        f"by fused alone {len(fused - planes)}"
-    )
+    for mode in given.mode or ("fused", "planes"):
+        known, strange = (results.get(f"{name} {mode}") for name in ("easy", "strange"))
+        if known and strange and known.figures.ap50 is not None and strange.figures.ap50 is not None:
+            gap = known.figures.ap50 - strange.figures.ap50
+            print(f"gap in AP50 between easy and strange, {mode}: {gap:.3f}")
     if given.json:
         given.json.write_bytes(msgspec.json.format(msgspec.json.encode({k: r.figures for k, r in results.items()})))
 
