@@ -50,12 +50,11 @@ def visible(objects: Iterable[TrueObject], frame_px: tuple[int, int], pixel_um: 
 
 
 def is_hidden(one: TrueObject) -> bool:
-    """Whether nobody could see an object.
+    """Whether nobody could be asked to see an object: it is too faint, or it lies inside an aggregate.
 
-    It is too faint, or it lies inside an aggregate and does not turn polarized light: calcite shines through there in
-    crossed light, but a frustule's few per cent are lost in the aggregate's own relief.
+    There opal is lost in the aggregate's own relief, and whether calcite shines through depends on what lies over it.
     """
-    return one.contrast_to_noise < FAINTEST_CONTRAST_TO_NOISE or (one.buried and one.visible_mass_pg == 0)
+    return one.contrast_to_noise < FAINTEST_CONTRAST_TO_NOISE or one.buried
 
 
 def _clip(outline: NDArray[np.float64], frame_px: tuple[int, int]) -> NDArray[np.float64]:

@@ -46,7 +46,7 @@ def write_configuration(
     config["instrument"]["frame_px"] = [frame_px, frame_px]
     config["instrument"]["name"] = f"emulated {folder}"
     timing = {"xy_ms": 0, "z_ms": 0, "polarizer_ms": 0}
-    config["instrument"]["emulation"] = {"seed": 11, "timing": timing, **(emulation or {})}
+    config["instrument"]["emulation"] = {"seed": 11, "profile": "coccolith", "timing": timing, **(emulation or {})}
     config["scan"]["samples"] = str(CONFIGS / "samples.csv")
     config["scan"]["fields"] = fields
     config["scan"]["slides"] = config["scan"]["slides"][:slides]

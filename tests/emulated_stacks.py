@@ -16,13 +16,13 @@ CONFIG = Path(__file__).parents[1] / "configs" / "emulated.yaml"
 
 
 def night(frame_px: int = 1024, planes: int = 9, **emulation: object) -> Night:
-    """The emulated instrument's night with another frame, depth or slide."""
+    """The emulated instrument's night with another frame, depth or slide; many coccoliths lie on it."""
     config = load(CONFIG)
     assert config.instrument.emulation is not None
     instrument = config.instrument.model_copy(
         update={
             "frame_px": (frame_px, frame_px),
-            "emulation": config.instrument.emulation.model_copy(update=emulation),
+            "emulation": config.instrument.emulation.model_copy(update={"profile": "coccolith", **emulation}),
         }
     )
     return config.model_copy(

@@ -103,7 +103,7 @@ BAD = [
     Bad(
         "weights of other classes",
         {"detector.classes": ["coccolith", "diatom"]},
-        ("detector.classes has 2 (coccolith, diatom)", "slim.safetensors", "for 3", "set detector.classes"),
+        ("detector.classes has 2 (coccolith, diatom)", "slim.safetensors", "for 5", "set detector.classes"),
     ),
     Bad(
         "weights of another architecture",
@@ -272,7 +272,7 @@ def test_weights_are_known_by_their_header_alone(tmp_path: Path) -> None:
     assert "were trained for 4" in refusal(4, None)
     assert "for 3 (x, y, z)" in refusal(3, {"classes": json.dumps(["x", "y", "z"])})
     assert LAYER in refusal(3, None, layer="head.weight")
-    save_file({LAYER: np.zeros((4, 4), np.float16)}, path)
+    save_file({LAYER: np.zeros((6, 4), np.float16)}, path)
     check(night(tmp_path, {"detector.weights": str(path)}), None, ROOMY)
     path.write_bytes(b"PK\x03\x04 a pickle, perhaps")
     with pytest.raises(Refused, match="not a safetensors file"):

@@ -54,7 +54,7 @@ def test_an_objects_best_plane_is_near_the_truth() -> None:
 
 
 def test_a_field_without_objects_is_blank_and_one_with_objects_is_not() -> None:
-    for profile, blank in (("blank", True), ("easy", False)):
+    for profile, blank in (("blank", True), ("coccolith", False)):
         pixels, _ = emulated_stacks.stack(emulated_stacks.night(frame_px=512, profile=profile), 1, 0.0)
         found = focus.stack_focus(landed(pixels, 0.059).sharpness(), blank_contrast=1.15)
         assert (found.best_plane is None) is blank
