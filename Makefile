@@ -32,7 +32,9 @@ weights: $(VENV)/.installed
 		--medium 1.6 --condenser-na 0.4
 	$(EXPORT) --into $(TRAINING)/trap-dense $(FOUR) --fields 6 --seed 7405 --collection 15 --profile trap --density 2 \
 		--settling clustered --medium 1.58 --condenser-na 0.6
-	$(BIN)/lamelle train $(addprefix $(TRAINING)/,$(SETS)) --into $(TRAINING)/slim.safetensors --steps 4000
+	$(BIN)/lamelle train $(addprefix $(TRAINING)/,$(SETS)) --into $(TRAINING)/first.safetensors --steps 4000
+	$(BIN)/lamelle train $(addprefix $(TRAINING)/,$(SETS)) --into $(TRAINING)/slim.safetensors --steps 3600 \
+		--start $(TRAINING)/first.safetensors
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
