@@ -70,7 +70,7 @@ def test_most_of_the_truth_is_found_on_a_seed_and_slide_never_trained_on(fields:
                 right += 1
                 errors.append(abs(objects[int(iou.argmax())].best_plane - plane))
     assert true > 20
-    assert right / true > 0.85
+    assert right / true > 0.75
     assert right / found > 0.75
     assert np.median(errors) < 1
 
