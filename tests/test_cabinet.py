@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from drivers.errors import Refused
 from drivers.virtual_slide import cabinet as cabinet_module
 from drivers.virtual_slide.cabinet import MAKING, UNUSED_S, Cabinet
 from drivers.virtual_slide.collection import KINDS
@@ -85,6 +86,12 @@ def test_what_others_made_is_deleted_only_after_a_day_without_use(tmp_path: Path
     assert not dead.exists()
     assert young.is_dir()
     assert cabinet.missing([KIND]) == []
+
+
+def test_a_folder_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"no folder")
+    with pytest.raises(Refused, match=r"cannot be kept in .*make the folder writable"):
+        Cabinet(1, Mount(), tmp_path / "file").fill([KIND], lambda *_: None, workers=1)
 
 
 def test_only_what_code_does_decides_where_its_work_is_kept() -> None:

@@ -7,6 +7,7 @@ a folder with the light, memory-mapped, and a card; it is written beside and ren
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import os
 import shutil
@@ -23,6 +24,7 @@ import msgspec
 import numpy as np
 from platformdirs import user_cache_path
 
+from drivers.errors import Refused
 from drivers.virtual_slide.collection import KINDS
 from drivers.virtual_slide.drawer import Card, Drawer, make_drawer
 from drivers.virtual_slide.optics import Mount
@@ -83,11 +85,25 @@ class Cabinet:
         Parameters
         ----------
         report : told how many of the missing ones are made, 0 first; not called if none is missing.
+
+        Raises
+        ------
+        Refused
+            They cannot be kept: the folder cannot be written to, or its disk is full.
         """
         missing = sorted(self.missing(kinds), key=lambda key: -KINDS[key[0]].sizes.high_um)
         if not missing:
             return
-        self._tidy()
+        try:
+            self._tidy()
+            self._make_all(missing, report, workers)
+        except OSError as error:
+            raise Refused(
+                f"the specimens of the virtual slide cannot be kept in {str(self.folder)!r} ({error}); "
+                "make the folder writable, with 1 GB free"
+            ) from error
+
+    def _make_all(self, missing: Sequence[Key], report: Report, workers: int | None) -> None:
         report(0, len(missing))
         with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
             jobs = [pool.submit(_make, self._collection, self._mount, key, self._drawer(key)) for key in missing]
@@ -108,8 +124,10 @@ class Cabinet:
         old = time.time() - UNUSED_S
         others = [path for path in self.folder.parent.glob("*") if not path.name.startswith(_code())]
         for path in [*others, *self.folder.glob(f"{MAKING}*")]:
-            if path.stat().st_mtime < old:
-                shutil.rmtree(path, ignore_errors=True)
+            # Another process may tidy at the same time.
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < old:
+                    shutil.rmtree(path, ignore_errors=True)
 
     def _make_missing(self, key: Key) -> None:
         if not self._drawer(key).is_dir():
