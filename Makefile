@@ -33,8 +33,8 @@ weights: $(VENV)/.installed
 	$(EXPORT) --into $(TRAINING)/trap-dense $(FOUR) --fields 6 --seed 7405 --collection 15 --profile trap --density 2 \
 		--settling clustered --medium 1.58 --condenser-na 0.6
 	$(BIN)/lamelle train $(addprefix $(TRAINING)/,$(SETS)) --into $(TRAINING)/first.safetensors --steps 4000
-	$(BIN)/lamelle train $(addprefix $(TRAINING)/,$(SETS)) --into $(TRAINING)/slim.safetensors --steps 3600 \
-		--start $(TRAINING)/first.safetensors
+	$(BIN)/lamelle train $(addprefix $(TRAINING)/,$(SETS)) --into $(TRAINING)/slim.safetensors --steps 2200 \
+		--rate 0.0007 --seed 2 --start $(TRAINING)/first.safetensors
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
