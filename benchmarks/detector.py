@@ -2,6 +2,7 @@
 
 python -m benchmarks.detector [--world NAME ...] [--seed S] [--stacks DIR] [--weights FILE] [--json FILE]
 
+Rows named `any` take all classes as one, as a detector of microfossils does; recall at a precision of 0.72 is theirs.
 `easy`, `trap` and `coccolith` differ in what lies on the slides; `strange` is `easy` in a mounting medium, with an
 aperture of the illumination and at a density that no training had. Stacks are kept in DIR, if given, and used again.
 """
@@ -19,10 +20,12 @@ import msgspec
 from daemon.emulate import COCO_FILE, export, override
 from daemon.loading import load
 from inference.annotated import AnnotatedStack, find_stacks
-from inference.evaluation import Evaluation, compare, find
+from inference.evaluation import Evaluation, compare, find, of_one_class
 
 CONFIG = Path(__file__).parents[1] / "configs" / "emulated.yaml"
 SLIDES = (2, 5)
+PRECISION = 0.72
+"""At which the laboratory's own detector was published (Godbillot 2024, JGR Biogeosciences 129)."""
 UNSEEN = 91
 """Collection of specimens that no training may use."""
 
@@ -36,10 +39,10 @@ class World(NamedTuple):
 
 
 WORLDS = {
-    "easy": World(12, {"profile": "easy"}, {}),
+    "easy": World(40, {"profile": "easy"}, {}),
     "trap": World(75, {"profile": "trap"}, {}),
     "coccolith": World(6, {"profile": "coccolith"}, {}),
-    "strange": World(8, {"profile": "easy", "density": 3.0}, {"medium_index": 1.66, "condenser_na": 0.85}),
+    "strange": World(12, {"profile": "easy", "density": 3.0}, {"medium_index": 1.66, "condenser_na": 0.85}),
 }
 
 
@@ -60,7 +63,7 @@ def show(name: str, result: Evaluation) -> None:
     print(
         f"{name:<14}{f.mode:<8}{f.fields:>4}{f.objects:>6}{f.touching_share:>7.0%}{f.junk_share:>6.0%}"
         f"{text(f.ap50)}{text(f.ap75)}{text(f.ap)}{f.precision:>8.3f}{f.recall:>8.3f}{f.recall_touching:>8.3f}"
-        f"{text(f.plane_error)}{f.cpu_seconds_per_field:>7.2f}  {classes}"
+        f"{f.recall_at(PRECISION):>8.2f}{text(f.plane_error)}{f.cpu_seconds_per_field:>7.2f}  {classes}"
     )
 
 
@@ -86,7 +89,7 @@ def main() -> None:
     config = load(CONFIG)
     print(
         f"{'world':<14}{'mode':<8}{'n':>4}{'obj':>6}{'touch':>7}{'junk':>6}{'AP50':>8}{'AP75':>8}{'AP':>8}"
-        f"{'prec':>8}{'recall':>8}{'touch.':>8}{'plane':>8}{'cpu s':>7}  AP50 of each class"
+        f"{'prec':>8}{'recall':>8}{'touch.':>8}{'r@.72':>8}{'plane':>8}{'cpu s':>7}  AP50 of each class"
     )
     results: dict[str, Evaluation] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -97,6 +100,9 @@ def main() -> None:
                 found = find(stacks, detector, config.focus, tell)
                 results[f"{name} {mode}"] = compare(stacks, found, detector)
                 show(name, results[f"{name} {mode}"])
+                one_class = detector.model_copy(update={"classes": ("fossil",)})
+                results[f"{name} {mode} any"] = compare(*of_one_class(stacks, found, "fossil"), one_class)
+                show(f"{name} any", results[f"{name} {mode} any"])
     for mode in given.mode or ("fused", "planes"):
         known, strange = (results.get(f"{name} {mode}") for name in ("easy", "strange"))
         if known and strange and known.figures.ap50 is not None and strange.figures.ap50 is not None:

@@ -243,7 +243,7 @@ def train(
     architecture: Annotated[Literal["slim", "resnet50"], typer.Option(help="network")] = "slim",
     steps: Annotated[int, typer.Option(min=1, help="steps of the optimiser")] = 3000,
     batch: Annotated[int, typer.Option(min=1, help="crops a step")] = 2,
-    crop_px: Annotated[int, typer.Option(min=64, help="side of the training crops, px of the views")] = 384,
+    crop_px: Annotated[int, typer.Option(min=64, help="side of the training crops, px of the views")] = 448,
     rate: Annotated[float, typer.Option(help="greatest learning rate")] = 1e-3,
     seed: Annotated[int, typer.Option(help="seed")] = 1,
     start: Annotated[Path | None, typer.Option(help="weights to go on from")] = None,

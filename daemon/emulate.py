@@ -202,6 +202,7 @@ def _annotation(number: int, image: int, category: int, seen: Visible, planes: t
             "length_um": round(true.length_um, 3),
             "width_um": round(true.width_um, 3),
             "contrast_to_noise": round(true.contrast_to_noise, 2),
+            "clear_contrast_to_noise": round(true.clear_contrast_to_noise, 2),
         },
     )
 

@@ -113,46 +113,11 @@ def follow(items: Iterable[T], total: int, what: str, console: Console, patience
             yield item
 
 
-class Counter:
-    """Shows count, rate and time left of anything that takes longer than `patience_s`; a context manager."""
-
-    def __init__(self, what: str, console: Console, patience_s: float = PATIENCE_S) -> None:
-        self._what = what
-        self._console = console
-        self._patience_s = patience_s
-        self._began = self._told = time.monotonic()
-        self._live: Progress | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
-
-    def show(self, done: int, total: int) -> None:
-        """Show that so many of so many are done; cheap."""
-        now = time.monotonic()
-        if not done or now - self._began <= self._patience_s:
-            return
-        rate = done / (now - self._began)
-        line = f"{self._what}: {done}/{total}, {rate:.1f}/s, {duration((total - done) / rate)} left"
-        if self._console.is_terminal:
-            self._live = self._live or _start_live(self._console, total)
-            self._live.update(self._live.task_ids[0], completed=done, description=escape(line))
-        elif now - self._told > PLAIN_EVERY_S / 3 or self._told == self._began:
-            self._told = now
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-class StageDisplay:
-    """Shows how far each stage of a piece of work is, as `follow` does; a context manager."""
+class _Line:
+    """A line kept up to date: with a bar on a terminal, else printed now and then; a context manager."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._stage = ""
         self._told = -math.inf
         self._live: Progress | None = None
 
@@ -165,6 +130,42 @@ class StageDisplay:
         if self._live is not None:
             self._live.stop()
 
+    def _tell(self, line: str, done: int, total: int, at_once: bool = False) -> None:
+        now = time.monotonic()
+        if self._console.is_terminal:
+            self._live = self._live or _start_live(self._console, total)
+            self._live.update(self._live.task_ids[0], completed=done, total=total, description=escape(line))
+        elif at_once or now - self._told > PLAIN_EVERY_S / 3:
+            self._told = now
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+class Counter(_Line):
+    """Shows count, rate and time left of anything that takes longer than `patience_s`; a context manager."""
+
+    def __init__(self, what: str, console: Console, patience_s: float = PATIENCE_S) -> None:
+        super().__init__(console)
+        self._what = what
+        self._patience_s = patience_s
+        self._began = time.monotonic()
+
+    def show(self, done: int, total: int) -> None:
+        """Show that so many of so many are done; cheap."""
+        took = time.monotonic() - self._began
+        if done and took > self._patience_s:
+            rate = done / took
+            self._tell(
+                f"{self._what}: {done}/{total}, {rate:.1f}/s, {duration((total - done) / rate)} left", done, total
+            )
+
+
+class StageDisplay(_Line):
+    """Shows how far each stage of a piece of work is, as `follow` does; a context manager."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._stage = ""
+
     def show(self, progress: StageProgress) -> None:
         """Show how far a stage is now; cheap."""
         line = (
@@ -173,16 +174,9 @@ class StageDisplay:
         )
         if progress.loss is not None:
             line += f", loss {progress.loss:.3f}"
-        if self._console.is_terminal:
-            self._live = self._live or _start_live(self._console, progress.total)
-            self._live.update(
-                self._live.task_ids[0], completed=progress.done, total=progress.total, description=escape(line)
-            )
-            return
-        now = time.monotonic()
-        if now - self._told > PLAIN_EVERY_S / 3 or progress.stage != self._stage or progress.done == progress.total:
-            self._told, self._stage = now, progress.stage
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        at_once = progress.stage != self._stage or progress.done == progress.total
+        self._stage = progress.stage
+        self._tell(line, progress.done, progress.total, at_once)
 
 
 def _start_live(console: Console, total: int) -> Progress:

@@ -50,11 +50,11 @@ def visible(objects: Iterable[TrueObject], frame_px: tuple[int, int], pixel_um: 
 
 
 def is_hidden(one: TrueObject) -> bool:
-    """Whether nobody could be asked to see an object: it is too faint, or it lies inside an aggregate.
+    """Whether nobody could be asked to see an object: it is too faint, or lost in what lies over it.
 
-    There opal is lost in the aggregate's own relief, and whether calcite shines through depends on what lies over it.
+    Inside an aggregate opal is lost in its relief, and whether calcite shines through depends on what lies over it.
     """
-    return one.contrast_to_noise < FAINTEST_CONTRAST_TO_NOISE or one.buried
+    return one.clear_contrast_to_noise < FAINTEST_CONTRAST_TO_NOISE or one.buried
 
 
 def _clip(outline: NDArray[np.float64], frame_px: tuple[int, int]) -> NDArray[np.float64]:

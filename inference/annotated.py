@@ -18,6 +18,8 @@ from inference.errors import AnnotationError
 from inference.settings import FocusSettings
 
 COCO_FILES = ("coco.json", "_annotations.coco.json")
+NOT_JUDGED = -1
+"""Label of what may be found or not: no class is learnt from it, and not that it is background."""
 IMAGE_PIXEL_UM = channels.NETWORK_PIXEL_UM
 """Assumed of annotated images that are no stacks and name no scale."""
 
@@ -49,14 +51,14 @@ class Views:
     Attributes
     ----------
     images : float16 (1 + Z, 3, h, w), a memory map; the fused view first, then the planes.
-    boxes : float32 (N, 4) x0, y0, x1, y1 in px of the images. labels : (N,) counted from 1.
-    in_focus : bool (1 + Z, N), whether an object is to be found in an image.
+    boxes : float32 (N, 4) x0, y0, x1, y1 in px of the images.
+    labels : (1 + Z, N) counted from 1 where an object is to be found in an image, 0 where it is too far out of focus,
+        `NOT_JUDGED` in between, and wherever it has not to be found.
     """
 
     images: NDArray[np.float16]
     boxes: NDArray[np.float32]
     labels: NDArray[np.int64]
-    in_focus: NDArray[np.bool_]
 
 
 def find_stacks(data: Sequence[Path], classes: Sequence[str]) -> list[AnnotatedStack]:
@@ -121,7 +123,8 @@ def prepare(
 ) -> list[Views]:
     """Compute the views of every stack once, into `.npy` files below `cache`.
 
-    An object is to be found in a plane no further than `depth_um` from its own, in the fused view if any plane is.
+    An object is to be found in a plane no further than `depth_um` from its own, may be found up to twice as far, and is
+    in the fused view what it is in its best plane.
     """
     fields = []
     for number, annotated in enumerate(items):
@@ -129,11 +132,9 @@ def prepare(
         path = cache / f"{number}.npy"
         np.save(path, _views(read_stack(annotated), annotated.polarizations, scale))
         images = np.load(path, mmap_mode="r")
-        real = [a for a in annotated.annotations if not a.iscrowd]
-        boxes = np.array([a.bbox for a in real], np.float32).reshape(-1, 4) / np.float32(scale.binning)
+        boxes = np.array([a.bbox for a in annotated.annotations], np.float32).reshape(-1, 4) / np.float32(scale.binning)
         boxes[:, 2:] += boxes[:, :2]
-        labels = np.array([1 + classes.index(annotated.class_names[a.category_id]) for a in real], np.int64)
-        fields.append(Views(images, boxes, labels, _in_focus(annotated, real, len(images) - 1, depth_um)))
+        fields.append(Views(images, boxes, _labels(annotated, classes, len(images) - 1, depth_um)))
         report(number + 1, len(items))
     return fields
 
@@ -149,10 +150,14 @@ def _views(stack: NDArray[np.uint16], polarizations: tuple[str, ...], scale: Sca
     return np.stack(views).astype(np.float16)
 
 
-def _in_focus(annotated: AnnotatedStack, real: Sequence[Annotation], planes: int, depth_um: float) -> NDArray[np.bool_]:
+def _labels(annotated: AnnotatedStack, classes: Sequence[str], planes: int, depth_um: float) -> NDArray[np.int64]:
+    known = annotated.annotations
+    classed = [1 + classes.index(annotated.class_names[a.category_id]) for a in known]
+    label = np.where([bool(a.iscrowd) for a in known], NOT_JUDGED, np.array(classed, np.int64))
     info = annotated.picture.stack
     if info is None:
-        return np.ones((1 + planes, len(real)), bool)
-    true = np.array([float(a.attributes["plane"]) for a in real])
-    near = np.abs(np.arange(planes)[:, None] - true) * info.step_um <= depth_um
-    return np.concatenate([near.any(axis=0, keepdims=True), near])
+        return np.tile(label, (1 + planes, 1))
+    true = np.array([float(a.attributes["plane"]) for a in known])
+    away_um = np.abs(np.arange(planes)[:, None] - true) * info.step_um
+    away_um = np.concatenate([away_um.min(axis=0, keepdims=True), away_um])
+    return np.where(away_um <= depth_um, label, np.where(away_um <= 2 * depth_um, NOT_JUDGED, 0)).astype(np.int64)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import process_time
 from typing import Any
 
@@ -28,7 +28,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """What a detector does on some fields.
 
     Average precisions are pycocotools', over recall and classes. Precision and recall are those at `threshold` and an
-    overlap of 0.5 with the right class. `plane_error` is the median distance, in planes, between best plane and truth.
+    overlap of 0.5 with the right class. `curve` is the interpolated precision at recalls of 0, 0.01 to 1 and that
+    overlap, its mean over classes. `plane_error` is the median distance, in planes, between best plane and truth.
     `junk_share` is how much of all that lies there is known to be junk, `touching_share` how many objects touch.
     None where there is nothing to judge by.
     """
@@ -44,10 +45,15 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     precision: float
     recall: float
     recall_touching: float
+    curve: tuple[float, ...]
     touching_share: float
     junk_share: float
     plane_error: float | None
     cpu_seconds_per_field: float
+
+    def recall_at(self, precision: float) -> float:
+        """Greatest recall at which the precision is at least so great."""
+        return max((k / 100 for k, value in enumerate(self.curve) if value >= precision), default=0.0)
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,16 @@ def find(
     return found
 
 
+def of_one_class(
+    items: Sequence[AnnotatedStack], found: Sequence[Found], name: str
+) -> tuple[list[AnnotatedStack], list[Found]]:
+    """Take every class as the same one, to ask whether things are found, whatever they are taken for."""
+    return (
+        [replace(item, class_names=dict.fromkeys(item.class_names, name)) for item in items],
+        [replace(one, objects=tuple(replace(o, class_name=name) for o in one.objects)) for one in found],
+    )
+
+
 def compare(items: Sequence[AnnotatedStack], found: Sequence[Found], detector: DetectorSettings) -> Evaluation:
     """Compare what was found in stacks with what is annotated there."""
     truth = {
@@ -130,6 +146,7 @@ def compare(items: Sequence[AnnotatedStack], found: Sequence[Found], detector: D
         threshold=detector.threshold,
         precision=true_positives / max(true_positives + false_positives, 1),
         recall=true_positives / max(len(real), 1),
+        curve=tuple(_curve(precision[0])),
         recall_touching=len(hits & touching) / max(len(touching), 1),
         touching_share=len(touching) / max(len(real), 1),
         junk_share=junk / max(junk + len(real), 1),
@@ -203,6 +220,12 @@ def _at_threshold(evaluated: Any, threshold: float) -> tuple[int, int, list[tupl
             else:
                 false_positives += 1
     return len(pairs), false_positives, pairs
+
+
+def _curve(precision: Any) -> Any:
+    """Mean over the classes that occur, from (recalls, classes)."""
+    known = precision[:, (precision > -1).all(axis=0)]
+    return known.mean(axis=1).tolist() if known.size else []
 
 
 def _mean(precision: Any) -> float | None:

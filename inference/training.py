@@ -17,14 +17,16 @@ from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
 from inference import network
-from inference.annotated import AnnotatedStack, Views, prepare
+from inference.annotated import NOT_JUDGED, AnnotatedStack, Views, prepare
 from inference.errors import AnnotationError
 from inference.network import Architecture
 from inference.settings import FocusSettings
 from inference.weights_file import find_weights
 
-FUSED_SHARE = 0.5
+FUSED_SHARE = 0.6
 SLIVER_PX = 8
+"""What a crop cuts to less than this has not to be found."""
+NARROWEST_PX = 1
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,10 @@ class TrainingSettings:
     ----------
     steps : of the optimiser. batch : crops a step.
     crop_px : side of a crop, px of the views; no object larger than it is ever seen whole.
-    around : share of the crops that are laid around an object of a class drawn evenly, so that rare ones are learnt.
+    around : share of the crops that are laid around an object of a class drawn evenly, so that rare ones are learnt;
+        the others lie anywhere.
     rate : greatest learning rate of a one-cycle schedule.
-    depth_um : an object counts as visible in a plane this far from its own at most.
+    depth_um : an object is to be found in a plane this far from its own at most.
     held_out : share of the sources (slides) that only serve to judge.
     start : weights to go on from, instead of fresh ones.
     """
@@ -46,7 +49,7 @@ class TrainingSettings:
     classes: tuple[str, ...] = ("coccolith", "diatom", "silicoflagellate", "radiolarian", "spicule")
     steps: int = 3000
     batch: int = 2
-    crop_px: int = 384
+    crop_px: int = 448
     rate: float = 1e-3
     around: float = 0.5
     depth_um: float = 0.8
@@ -137,7 +140,7 @@ def train(items: Sequence[AnnotatedStack], settings: TrainingSettings, focus: Fo
         fields = prepare(items, settings.classes, focus, settings.depth_um, Path(cache), preparing)
         tell = Progress.reporter("training", report)
         smoothed = float("nan")
-        for step, (images, targets) in enumerate(_batches(fields, settings), start=1):
+        for step, (images, targets) in enumerate(batches(fields, settings), start=1):
             losses = model([i.to(device) for i in images], [{k: v.to(device) for k, v in t.items()} for t in targets])
             loss = torch.stack(list(losses.values())).sum()
             optimiser.zero_grad(set_to_none=True)
@@ -157,29 +160,47 @@ def _network(settings: TrainingSettings) -> FasterRCNN:
     return network.load(find_weights(settings.start), settings.architecture, settings.classes)
 
 
-def _batches(
+def batches(
     fields: Sequence[Views], settings: TrainingSettings
 ) -> Iterator[tuple[list[Tensor], list[dict[str, Tensor]]]]:
+    """Draw the crops of every step, with what is to be found in each: boxes x0, y0, x1, y1 in px, and labels."""
     random = np.random.default_rng(settings.seed)
+    of_class = [
+        [(field, number) for field in fields for number in np.flatnonzero(field.labels[0] == label).tolist()]
+        for label in range(1, len(settings.classes) + 1)
+    ]
+    known = [of_one for of_one in of_class if of_one]
     for _ in range(settings.steps):
-        drawn = [_draw(fields[int(random.integers(len(fields)))], settings, random) for _ in range(settings.batch)]
+        drawn = [_draw(fields, known, settings, random) for _ in range(settings.batch)]
         yield [image for image, _ in drawn], [target for _, target in drawn]
 
 
-def _draw(field: Views, settings: TrainingSettings, random: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-    """Draw a random crop of the fused view or of a random plane, turned, mirrored, brighter or darker."""
-    view = 0 if random.uniform() < FUSED_SHARE else int(random.integers(1, len(field.images)))
+def _draw(
+    fields: Sequence[Views],
+    of_class: Sequence[Sequence[tuple[Views, int]]],
+    settings: TrainingSettings,
+    random: np.random.Generator,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Draw a random crop of a fused view or of a random plane, turned, mirrored, brighter or darker.
+
+    What has not to be found keeps its box with a label of its own: neither a class nor background is learnt from it.
+    """
+    fused = random.uniform() < FUSED_SHARE
+    if random.uniform() < settings.around:
+        one_class = of_class[int(random.integers(len(of_class)))]
+        field, number = one_class[int(random.integers(len(one_class)))]
+        shown = 1 + np.flatnonzero(field.labels[1:, number] > 0)
+        view = 0 if fused else int(random.choice(shown))
+        around = field.boxes[number]
+    else:
+        field = fields[int(random.integers(len(fields)))]
+        view = 0 if fused else int(random.integers(1, len(field.images)))
+        around = None
     height, width = field.images.shape[2:]
     side = min(settings.crop_px, height, width)
-    visible = np.flatnonzero(field.in_focus[view])
-    if len(visible) and random.uniform() < settings.around:
-        top, left = corner_around(field.boxes[visible], field.labels[visible], (height, width), side, random)
-    else:
-        top, left = int(random.integers(height - side + 1)), int(random.integers(width - side + 1))
+    top, left = corner(around, (height, width), side, random)
     image = np.asarray(field.images[view, :, top : top + side, left : left + side], np.float32)
-    boxes, shown = _clip(field.boxes, left, top, side)
-    keep = shown & field.in_focus[view]
-    boxes, labels = boxes[keep], field.labels[keep]
+    boxes, labels = _clip(field.boxes, field.labels[view], left, top, side)
     if random.uniform() < 0.5:
         image, boxes = (
             image[:, :, ::-1],
@@ -195,26 +216,25 @@ def _draw(field: Views, settings: TrainingSettings, random: np.random.Generator)
     return torch.from_numpy(np.ascontiguousarray(image * contrast + brightness)), target
 
 
-def corner_around(
-    boxes: NDArray[np.float32],
-    labels: NDArray[np.int64],
-    size: tuple[int, int],
-    side: int,
-    random: np.random.Generator,
+def corner(
+    around: NDArray[np.float32] | None, size: tuple[int, int], side: int, random: np.random.Generator
 ) -> tuple[int, int]:
-    """Draw the corner (top, left) of a crop that holds an object of a class drawn evenly, as much of it as can be."""
-    of_class = np.flatnonzero(labels == random.choice(np.unique(labels)))
-    x0, y0, x1, y1 = boxes[int(random.choice(of_class))]
-    corner = []
+    """Draw the corner (top, left) of a crop: anywhere, or so that it holds as much of a box as can be."""
+    if around is None:
+        return int(random.integers(size[0] - side + 1)), int(random.integers(size[1] - side + 1))
+    x0, y0, x1, y1 = around
+    drawn = []
     for low, high, length in ((y0, y1, size[0]), (x0, x1, size[1])):
         first, last = sorted((int(np.ceil(high)) - side, int(low)))
-        corner.append(int(np.clip(random.integers(first, last + 1), 0, length - side)))
-    return corner[0], corner[1]
+        drawn.append(int(np.clip(random.integers(first, last + 1), 0, length - side)))
+    return drawn[0], drawn[1]
 
 
-def _clip(boxes: NDArray[np.float32], left: int, top: int, side: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Boxes in px of a crop, clipped to it, and which of them still show enough of their object."""
-    moved = boxes - np.array([left, top, left, top], np.float32)
-    clipped = np.clip(moved, 0, side)
-    sizes = clipped[:, 2:] - clipped[:, :2]
-    return clipped, sizes.min(axis=1, initial=np.inf) >= SLIVER_PX
+def _clip(
+    boxes: NDArray[np.float32], labels: NDArray[np.int64], left: int, top: int, side: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Clip boxes to a crop, in px of it, with their labels; slivers have not to be found."""
+    clipped = np.clip(boxes - np.array([left, top, left, top], np.float32), 0, side)
+    narrowest = (clipped[:, 2:] - clipped[:, :2]).min(axis=1, initial=np.inf)
+    keep = (labels != 0) & (narrowest >= NARROWEST_PX)
+    return clipped[keep], np.where(narrowest < SLIVER_PX, NOT_JUDGED, labels)[keep]

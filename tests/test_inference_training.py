@@ -1,8 +1,15 @@
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.training import corner_around
+from inference import network
+from inference.annotated import NOT_JUDGED, Views
+from inference.training import TrainingSettings, corner
+from inference.training import batches as draw_batches
 
 SIDE, SIZE = 96, (128, 160)
 
@@ -16,8 +23,7 @@ def boxes(draw: st.DrawFn) -> tuple[float, float, float, float]:
 
 @given(boxes(), st.integers(0, 2**32 - 1))
 def test_a_crop_around_an_object_holds_it_if_it_fits(box: tuple[float, float, float, float], seed: int) -> None:
-    one = np.array([box], np.float64)
-    top, left = corner_around(one, np.array([1]), SIZE, SIDE, np.random.default_rng(seed))
+    top, left = corner(np.array(box, np.float32), SIZE, SIDE, np.random.default_rng(seed))
     assert 0 <= top <= SIZE[0] - SIDE
     assert 0 <= left <= SIZE[1] - SIDE
     x0, y0, x1, y1 = box
@@ -31,11 +37,45 @@ def test_a_crop_around_an_object_holds_it_if_it_fits(box: tuple[float, float, fl
             assert first < high
 
 
-def test_rare_classes_are_drawn_as_often_as_common_ones() -> None:
-    rare, common = (10.0, 10.0, 14.0, 14.0), (140.0, 110.0, 150.0, 120.0)
-    labels = np.array([3, *[1] * 30])
-    places = np.array([rare, *[common] * 30])
-    random = np.random.default_rng(0)
-    corners = [corner_around(places, labels, SIZE, SIDE, random) for _ in range(400)]
-    around_rare = sum(left <= 10 for _, left in corners)
-    assert 150 < around_rare < 250
+def field(labels: list[list[int]], marker: float, tmp_path: Path) -> Views:
+    """Views of which every pixel tells the field; boxes side by side, 20 px wide."""
+    path = tmp_path / f"{marker}.npy"
+    np.save(path, np.full((len(labels), 3, 200, 200), marker, np.float16))
+    boxes = np.array([(60 * k, 90, 60 * k + 20, 110) for k in range(len(labels[0]))], np.float32)
+    return Views(np.load(path, mmap_mode="r"), boxes, np.array(labels, np.int64))
+
+
+def batches(fields: list[Views], **settings: object) -> list[tuple[float, list[int]]]:
+    """(field's marker, labels shown) of every crop drawn."""
+    usual = TrainingSettings(steps=200, batch=2, crop_px=96, classes=("a", "b"))
+    drawn = draw_batches(fields, replace(usual, **settings))  # type: ignore[arg-type]
+    return [
+        (float(image.median()), target["labels"].tolist())
+        for images, targets in drawn
+        for image, target in zip(images, targets, strict=True)
+    ]
+
+
+def test_rare_classes_are_drawn_as_often_as_common_ones(tmp_path: Path) -> None:
+    fields = [field([[2], [2]], 8.0, tmp_path), *(field([[1, 1, 1]] * 2, 4.0 + k / 8, tmp_path) for k in range(3))]
+    drawn = batches(fields, around=1.0)
+    assert 140 < sum(2 in labels for _, labels in drawn) < 260
+    assert all(labels for _, labels in drawn)
+
+
+def test_what_is_out_of_focus_is_background_and_what_has_not_to_be_found_is_neither(tmp_path: Path) -> None:
+    """The fused view shows the second object as one not to be judged; the plane shows it out of focus."""
+    shown = {tuple(labels) for _, labels in batches([field([[1, NOT_JUDGED], [1, 0]], 1.0, tmp_path)], around=1.0)}
+    assert shown == {(1,), (1, NOT_JUDGED)}
+
+
+def test_no_class_and_no_background_is_learnt_from_what_has_not_to_be_judged() -> None:
+    torch.manual_seed(0)
+    heads = network.build("slim", ("a", "b")).roi_heads
+    boxes = torch.tensor([[10.0, 10, 40, 40], [60, 60, 90, 90]])
+    proposals = [torch.tensor([[11.0, 10, 40, 41], [61, 60, 90, 90], [100, 10, 130, 30]])]
+    _, labels = heads.assign_targets_to_proposals(proposals, [boxes], [torch.tensor([2, NOT_JUDGED])])
+    assert labels[0].tolist() == [2, NOT_JUDGED, 0]
+    sampled_pos, sampled_neg = heads.fg_bg_sampler(labels)
+    assert sampled_pos[0].tolist() == [1, 0, 0]
+    assert sampled_neg[0].tolist() == [0, 0, 1]

@@ -183,6 +183,7 @@ def true_object(**changes: object) -> TrueObject:
         "display_box": (10, 10, 60, 60), "x_um": 0.0, "y_um": 0.0, "z_um": 0.0, "display_z_um": 0.0,
         "depth_um": (0.0, 0.0), "length_um": 3.0, "width_um": 3.0, "thickness_um": 0.1, "mass_pg": 0.0,
         "visible_mass_pg": 0.0, "touching": False, "whole": True, "contrast_to_noise": 5.0,
+        "clear_contrast_to_noise": 5.0,
     }  # fmt: skip
     return TrueObject(**{**usual, **changes})  # type: ignore[arg-type]
 
@@ -192,7 +193,7 @@ def true_object(**changes: object) -> TrueObject:
     [
         ({}, True),
         ({"junk": True}, False),
-        ({"contrast_to_noise": 1.0}, False),
+        ({"clear_contrast_to_noise": 1.0}, False),
         ({"buried": True}, False),
     ],
 )

@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from drivers.virtual_slide.collection import KINDS
@@ -58,8 +58,8 @@ def test_a_region_shows_whatever_a_larger_one_shows_there(seed: int, x: float, y
     found = {placed.identifier for placed in around(world, 3, small, 3.0)}
     assert len(found) == len(around(world, 3, small, 3.0))
     inside = [p for p in around(world, 3, large, 3.0) if x <= p.x_um < x + 60 and y <= p.y_um < y + 60]
+    assume(inside)  # a gap between clusters says nothing
     assert {placed.identifier for placed in inside} <= found
-    assert inside
 
 
 def test_seed_slide_and_profile_are_worlds_of_their_own() -> None:

@@ -228,7 +228,8 @@ def test_a_fraction_of_a_pixel_moves_each_object_by_that_fraction(sparse: Virtua
     assert np.array(moved) == pytest.approx(-0.4, abs=0.1)
 
 
-def test_overlapping_fields_agree_on_what_both_hold(slide: VirtualSlide) -> None:
+def test_overlapping_fields_agree_on_what_both_hold() -> None:
+    slide = make(density=3.0)
     step = FRAME[1] * PIXEL_UM * 0.9
     left, right = slide.truth(1, X, Y), slide.truth(1, X + step, Y)
     low, high = X + step - FRAME[1] * PIXEL_UM / 2, X + FRAME[1] * PIXEL_UM / 2

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -105,7 +106,7 @@ class Cabinet:
 
     def _make_all(self, missing: Sequence[Key], report: Report, workers: int | None) -> None:
         report(0, len(missing))
-        with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(workers or os.cpu_count(), get_context("spawn"), _leave_interrupts) as pool:
             jobs = [pool.submit(_make, self._collection, self._mount, key, self._drawer(key)) for key in missing]
             try:
                 for done, job in enumerate(as_completed(jobs), start=1):
@@ -135,6 +136,11 @@ class Cabinet:
 
     def _drawer(self, key: Key) -> Path:
         return self.folder / f"{key[0]}-{key[1]}"
+
+
+def _leave_interrupts() -> None:
+    """Let Ctrl-C, which reaches every process of a terminal, be handled by the one that waits for this one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _make(collection: int, mount: Mount, key: Key, drawer: Path) -> None:

@@ -15,9 +15,9 @@ _SERIES = 41
 
 PROFILES: dict[str, dict[str, float]] = {
     "easy": {
-        "emiliania": 14, "gephyrocapsa": 12, "coccolithus": 3, "florisphaera": 5, "coccosphere": 0.4,
-        "thalassiosira": 5, "coscinodiscus": 0.1, "thalassionema": 4, "nitzschia": 2.5, "chaetoceros_spore": 6,
-        "dictyocha": 3, "quartz": 6, "shard": 5, "aggregate": 1.5, "fluff": 1,
+        "emiliania": 12, "gephyrocapsa": 10, "coccolithus": 1.5, "florisphaera": 4, "coccosphere": 0.3,
+        "thalassiosira": 3, "coscinodiscus": 0.1, "thalassionema": 3, "nitzschia": 1.5, "chaetoceros_spore": 4,
+        "dictyocha": 0.5, "quartz": 5, "shard": 5, "aggregate": 1, "fluff": 0.5,
     },
     "trap": {
         "emiliania": 0.5, "gephyrocapsa": 0.35, "coccolithus": 0.1, "florisphaera": 0.15, "coccosphere": 0.02,

@@ -6,7 +6,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import combinations
 
 import cv2
 import numpy as np
@@ -25,6 +24,7 @@ from drivers.virtual_slide.illumination import Illumination
 from drivers.virtual_slide.immersion import Immersion
 from drivers.virtual_slide.matter import CALCITE, Image
 from drivers.virtual_slide.optics import Mount
+from drivers.virtual_slide.overlap import clear_contrast, overlapping
 from drivers.virtual_slide.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers
 from drivers.virtual_slide.population import Placed, World
 from drivers.virtual_slide.profiles import kinds_of
@@ -140,9 +140,9 @@ class VirtualSlide:
         ]
         outlines = [frame.points(card.outline_um, placed.x_um, placed.y_um, placed.angle) for placed, card in near]
         boxes = np.array([box_of(outline) for outline in outlines]).reshape(-1, 4)
-        touching = _touching(
-            [None if placed.kind == VEIL else o for (placed, _), o in zip(near, outlines, strict=True)]
-        )
+        firm = [None if placed.kind == VEIL else o for (placed, _), o in zip(near, outlines, strict=True)]
+        beside = overlapping(firm)
+        contrasts = np.array([self._contrasts_to_noise(card) for _, card in near])
         found = []
         for number, ((placed, card), outline, box) in enumerate(zip(near, outlines, boxes, strict=True)):
             clipped = _clip(box, height, width)
@@ -175,9 +175,10 @@ class VirtualSlide:
                     thickness_um=card.thickness_um,
                     mass_pg=card.mass_pg,
                     visible_mass_pg=card.visible_mass_pg,
-                    touching=number in touching,
+                    touching=bool(beside[number]),
                     whole=clipped == tuple(box.tolist()),
-                    contrast_to_noise=self._contrast_to_noise(card),
+                    contrast_to_noise=float(contrasts[number].max()),
+                    clear_contrast_to_noise=clear_contrast(number, outlines, contrasts, beside[number]),
                 )
             )
         return tuple(found)
@@ -216,10 +217,11 @@ class VirtualSlide:
         near = population.around(self._world, slide, box, margin_um)
         return tuple(placed for placed in near if slip.covers(placed.x_um, placed.y_um))
 
-    def _contrast_to_noise(self, card: Card) -> float:
+    def _contrasts_to_noise(self, card: Card) -> tuple[float, float]:
+        """Of what keeps the sense of polarization, in the parallel state, and of what flips it, in the crossed one."""
         lit = LAMP_DN_PER_MS * JUDGED_MS
         parallel, crossed = (self._polarized.empty(state) * lit for state in (PARALLEL, CROSSED))
-        return max(
+        return (
             card.kept_contrast * parallel / self._camera.noise_dn(parallel),
             card.flipped_contrast * lit / self._camera.noise_dn(crossed + card.flipped_contrast * lit),
         )
@@ -263,18 +265,6 @@ def _calcite(kind: str, collection: int, variant: int) -> tuple[Image, float]:
     """Thickness of a specimen's calcite, and the size of a pixel of its grid."""
     body = collect(KINDS[kind], collection, variant).body
     return body.thickness_um(CALCITE).astype(np.float32), body.pixel_um
-
-
-def _touching(outlines: Sequence[NDArray[np.float64] | None]) -> set[int]:
-    """Tell which outlines, made convex, share area with another one; None shares nothing."""
-    hulls = {k: cv2.convexHull(o.astype(np.float32)) for k, o in enumerate(outlines) if o is not None}
-    touching: set[int] = set()
-    for (one, hull), (other, beside) in combinations(hulls.items(), 2):
-        (x0, y0, w0, h0), (x1, y1, w1, h1) = cv2.boundingRect(hull), cv2.boundingRect(beside)
-        apart = x0 > x1 + w1 or x1 > x0 + w0 or y0 > y1 + h1 or y1 > y0 + h0
-        if not apart and cv2.intersectConvexConvex(hull, beside)[0] > 0:
-            touching |= {one, other}
-    return touching
 
 
 def _clip(box: NDArray[np.float64], height: int, width: int) -> Box:

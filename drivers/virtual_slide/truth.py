@@ -46,6 +46,8 @@ class TrueObject:
     mass_pg : of its calcite. visible_mass_pg : what bidirectional circular polarization sees of it at best.
     touching : its outline, made convex, overlaps that of another firm object. whole : lies wholly inside the frame.
     contrast_to_noise : root mean square of its signal over the noise of a pixel, in its best plane and polarization.
+    clear_contrast_to_noise : the same, of those polarizations only in which nothing three times as strong lies over
+        half of it; 0 where there is none.
     """
 
     identifier: str
@@ -73,3 +75,4 @@ class TrueObject:
     touching: bool
     whole: bool
     contrast_to_noise: float
+    clear_contrast_to_noise: float

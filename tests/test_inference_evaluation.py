@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inference.annotated import AnnotatedStack
+from inference.annotations import Annotation, Picture
+from inference.evaluation import Evaluation, Found, compare, of_one_class
+from inference.objects import FoundObject
+from inference.settings import DetectorSettings
+
+CLASSES = ("coccolith", "diatom")
+
+
+def thing(x: float, class_name: str, score: float) -> FoundObject:
+    nothing = np.zeros((1, 1, 1, 1), np.uint16)
+    return FoundObject(
+        box=(int(x), 0, int(x) + 10, 10),
+        crop_box=(0, 0, 1, 1),
+        class_name=class_name,
+        score=score,
+        below_threshold=False,
+        best_plane=0.0,
+        best_plane_at_edge=False,
+        sharpness=np.ones(1, np.float32),
+        touches_edge=False,
+        crop=nothing,
+        fused=nothing[0],
+    )
+
+
+def annotation(number: int, x: float, category: int, iscrowd: int = 0) -> Annotation:
+    return Annotation(id=number, image_id=1, category_id=category, bbox=(x, 0, 10, 10), area=100, iscrowd=iscrowd)
+
+
+def evaluate(annotations: list[Annotation], objects: list[FoundObject], one_class: bool = False) -> Evaluation:
+    picture = Picture(id=1, file_name="field.tif", width=500, height=500)
+    items = [AnnotatedStack(Path("field.tif"), picture, tuple(annotations), dict(enumerate(CLASSES, start=1)))]
+    found = [Found(tuple(objects), 0.0)]
+    settings = DetectorSettings(classes=("fossil",) if one_class else CLASSES)
+    if one_class:
+        return compare(*of_one_class(items, found, "fossil"), settings)
+    return compare(items, found, settings)
+
+
+def test_figures_of_a_case_worked_out_by_hand() -> None:
+    """Four coccoliths; by falling score: found, false, found, found.
+
+    Precisions 1, 1/2, 2/3, 3/4 at recalls of a quarter, a quarter, a half, three quarters; made never to rise: 1 up to
+    0.25, 3/4 up to 0.75, 0 beyond.
+    """
+    truth = [annotation(k, 50 * k, 1) for k in range(1, 5)]
+    objects = [thing(50, "coccolith", 0.9), thing(400, "coccolith", 0.8), thing(100, "coccolith", 0.7)]
+    figures = evaluate(truth, [*objects, thing(150, "coccolith", 0.6)]).figures
+    assert figures.curve == pytest.approx([1.0] * 26 + [0.75] * 50 + [0.0] * 25)
+    assert figures.ap50 == pytest.approx((26 + 50 * 0.75) / 101)
+    assert (figures.precision, figures.recall) == (0.75, 0.75)
+    assert figures.recall_at(0.72) == 0.75
+    assert figures.recall_at(0.8) == 0.25
+
+
+def test_what_is_taken_for_another_class_is_found_when_only_finding_counts() -> None:
+    truth, objects = (
+        [annotation(1, 50, 1), annotation(2, 100, 2)],
+        [thing(50, "diatom", 0.9), thing(100, "diatom", 0.8)],
+    )
+    assert evaluate(truth, objects).figures.recall == 0.5
+    together = evaluate(truth, objects, one_class=True).figures
+    assert (together.recall, together.precision) == (1.0, 1.0)
+    assert together.ap50_of_class == {"fossil": pytest.approx(1.0)}
+
+
+def test_what_has_not_to_be_found_is_neither_missed_nor_false() -> None:
+    truth = [annotation(1, 50, 1), annotation(2, 100, 1, iscrowd=1), annotation(3, 150, 1, iscrowd=1)]
+    figures = evaluate(truth, [thing(50, "coccolith", 0.9), thing(100, "coccolith", 0.95)]).figures
+    assert (figures.objects, figures.precision, figures.recall, figures.ap50) == (1, 1.0, 1.0, pytest.approx(1.0))
