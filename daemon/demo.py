@@ -54,6 +54,9 @@ def demo(run: Path, fields: int | None, seed: int | None, console: Console) -> E
     config = demo_configuration(fields, seed)
     status = scan(config, run, resume=False, console=console)
     dataset = run / "dataset"
+    if not dataset.exists():
+        console.print("stopped before anything was recorded")
+        return status
     sheet = run / "sheet.png"
     console.print(report(config, dataset))
     draw_sheet(dataset, sheet)

@@ -96,17 +96,17 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console) -> Exit:
         held.enter_context(_sole(FileLock(Path(gettempdir()) / f"lamelle-{_word(config.instrument.name)}.lock"), busy))
         held.enter_context(Logbook(folder.path, "supervisor"))
         crashpoints.arm(folder.path)
-        journal = _open_journal(folder, config, samples)
-        held.callback(journal.close)
-        spool = Spool(folder.spool, config.recorder.spool_mb * 1_000_000)
-        for name in spool.sweep(journal):
-            _log.info("removed %s, which no record speaks of", name)
-        ring = Ring.create(folder.path, config.ring_stacks, shape_of(config))
-        held.callback(ring.close)
         try:
             if config.instrument.backend == "emulated":
                 emulation = config.instrument.emulation or Emulation()
                 make_specimens(cabinet_of(emulation), kinds_of(emulation.profile), console)
+            journal = _open_journal(folder, config, samples)
+            held.callback(journal.close)
+            spool = Spool(folder.spool, config.recorder.spool_mb * 1_000_000)
+            for name in spool.sweep(journal):
+                _log.info("removed %s, which no record speaks of", name)
+            ring = Ring.create(folder.path, config.ring_stacks, shape_of(config))
+            held.callback(ring.close)
             display = held.enter_context(ProgressDisplay(console))
             return asyncio.run(Supervisor(config, folder.path, plan, journal, spool, ring, display).run())
         except KeyboardInterrupt:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from drivers.errors import Refused
@@ -54,6 +58,35 @@ def test_all_cores_make_what_is_missing_and_tell_how_far_they_are(tmp_path: Path
     told.clear()
     cabinet.fill([KIND], lambda done, total: told.append((done, total)))
     assert told == []
+
+
+def test_an_interruption_ends_the_workers_at_once_and_keeps_what_is_made(tmp_path: Path) -> None:
+    def report(done: int, total: int) -> None:
+        if done:
+            raise KeyboardInterrupt
+
+    cabinet = Cabinet(1, Mount(), tmp_path)
+    kinds = [KIND, "coscinodiscus"]
+    with pytest.raises(KeyboardInterrupt):
+        cabinet.fill(kinds, report, workers=1)
+    assert active_children() == []
+    every = sum(KINDS[kind].variants for kind in kinds)
+    assert every - 2 <= len(cabinet.missing(kinds)) <= every - 1
+
+
+def test_workers_do_not_outlive_who_sent_for_them(tmp_path: Path) -> None:
+    code = (
+        "from pathlib import Path; from drivers.virtual_slide.cabinet import Cabinet, Mount;"
+        f"Cabinet(1, Mount(), Path({str(tmp_path)!r})).fill(['coscinodiscus'], lambda *_: None, workers=1)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        while not list(tmp_path.rglob("*")):
+            assert process.poll() is None
+        workers = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert workers
+    assert alive == []
 
 
 @pytest.mark.parametrize(

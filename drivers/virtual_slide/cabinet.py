@@ -18,8 +18,9 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
+from threading import Thread
 
 import msgspec
 import numpy as np
@@ -106,13 +107,16 @@ class Cabinet:
 
     def _make_all(self, missing: Sequence[Key], report: Report, workers: int | None) -> None:
         report(0, len(missing))
-        with ProcessPoolExecutor(workers or os.cpu_count(), get_context("spawn"), _leave_interrupts) as pool:
+        children = set(active_children())
+        with ProcessPoolExecutor(workers or os.cpu_count(), get_context("spawn"), _serve) as pool:
             jobs = [pool.submit(_make, self._collection, self._mount, key, self._drawer(key)) for key in missing]
             try:
                 for done, job in enumerate(as_completed(jobs), start=1):
                     job.result()
                     report(done, len(missing))
             except BaseException:
+                for worker in set(active_children()) - children:
+                    worker.terminate()
                 pool.shutdown(cancel_futures=True)
                 raise
 
@@ -138,9 +142,17 @@ class Cabinet:
         return self.folder / f"{key[0]}-{key[1]}"
 
 
-def _leave_interrupts() -> None:
-    """Let Ctrl-C, which reaches every process of a terminal, be handled by the one that waits for this one."""
+def _serve() -> None:
+    """Make a worker leave Ctrl-C, which reaches every process of a terminal, to its parent, but not outlive that."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _make(collection: int, mount: Mount, key: Key, drawer: Path) -> None:
