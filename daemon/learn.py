@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from daemon.durable import make_folder, replacing, sha256_of
-from inference.annotated import COCO_FILES, AnnotatedStack, find_stacks
+from daemon.durable import make_folder, replacing
+from inference.annotated import Annotated, AnnotatedStack
 from inference.evaluation import Figures, compare, find
 from inference.settings import DetectorSettings, FocusSettings
 from inference.training import Progress, Report, TrainingSettings, split
@@ -20,10 +20,10 @@ from inference.weights_file import find_weights
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """A folder of annotated stacks: its name and the sha256 of its COCO file."""
+    """Where annotations came from: the folder's, zip's or file's name, and the sha256 of the file of annotations."""
 
-    folder: str
-    coco_sha256: str
+    name: str
+    sha256: str
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +34,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     architecture: str
     classes: tuple[str, ...]
     data: tuple[Source, ...]
+    problems: tuple[str, ...]
     trained_on: tuple[str, ...]
     held_out: tuple[str, ...]
     started_from: str | None
@@ -47,24 +48,23 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def train(
-    data: Sequence[Path],
+    annotated: Annotated,
     into: Path,
     settings: TrainingSettings,
     focus: FocusSettings,
     command: str,
     report: Report,
 ) -> Card:
-    """Train on folders of annotated stacks; write the weights to `into`, and its card beside it.
+    """Train on annotated stacks; write the weights to `into`, and its card beside it.
 
     Whole slides are held out and give the card's figures. `command` is kept in the card as given.
 
     Raises
     ------
     AnnotationError
-        The folders hold no usable annotations, or only one slide.
+        There are no usable annotations, or only those of one slide.
     """
-    stacks = find_stacks(data, settings.classes)
-    learning, judging = split(stacks, settings.held_out, settings.seed)
+    learning, judging = split(annotated.stacks, settings.held_out, settings.seed)
     start = time.monotonic()
     weights = fit(learning, settings, focus, report)
     make_folder(into.parent)
@@ -75,7 +75,8 @@ def train(
         sha256=hashlib.sha256(weights).hexdigest(),
         architecture=settings.architecture,
         classes=settings.classes,
-        data=tuple(_source(folder) for folder in data),
+        data=tuple(Source(name=name, sha256=sha256) for name, sha256 in annotated.sources),
+        problems=annotated.problems,
         trained_on=_sources(learning),
         held_out=_sources(judging),
         started_from=find_weights(settings.start).sha256 if settings.start else None,
@@ -104,26 +105,22 @@ def judge(
             mode=mode,
             threads=settings.threads,
         )
-        figures.append(_judge(stacks, detector, focus, report))
+        figures.append(evaluate(stacks, detector, focus, report))
     return tuple(figures)
 
 
-def evaluate(data: Sequence[Path], detector: DetectorSettings, focus: FocusSettings, report: Report) -> Figures:
-    """Figures of a detector on folders of annotated stacks.
+def evaluate(
+    stacks: Sequence[AnnotatedStack], detector: DetectorSettings, focus: FocusSettings, report: Report
+) -> Figures:
+    """Figures of a detector on annotated stacks.
 
     Raises
     ------
     AnnotationError
-        The folders hold no usable annotations.
+        A stack cannot be read.
     WeightsRefused
         The weights do not fit the settings.
     """
-    return _judge(find_stacks(data, detector.classes), detector, focus, report)
-
-
-def _judge(
-    stacks: Sequence[AnnotatedStack], detector: DetectorSettings, focus: FocusSettings, report: Report
-) -> Figures:
     found = find(stacks, detector, focus, Progress.reporter(f"judging {detector.mode}", report))
     return compare(stacks, found, detector).figures
 
@@ -138,11 +135,6 @@ def write_card(card: Card, weights: Path) -> None:
 
 def _text(figure: float | None) -> str:
     return "-" if figure is None else f"{figure:.3f}"
-
-
-def _source(folder: Path) -> Source:
-    coco = next(folder / name for name in COCO_FILES if (folder / name).is_file())
-    return Source(folder=folder.name, coco_sha256=sha256_of(coco))
 
 
 def _sources(stacks: Sequence[AnnotatedStack]) -> tuple[str, ...]:
@@ -160,6 +152,11 @@ def _markdown(card: Card) -> str:
         "",
         f"Started from {card.started_from or 'fresh weights'}.",
         "",
+        *(
+            [f"{len(card.problems)} annotations could not be taken as they stood; the JSON beside this lists them.", ""]
+            if card.problems
+            else []
+        ),
         f"Trained on {', '.join(card.trained_on)}; judged on {', '.join(card.held_out)}, never seen in training.",
         "",
         "| mode | fields | objects | AP@0.50 | AP@0.75 | AP | precision | recall | best plane, median error |",

@@ -17,6 +17,8 @@ from inference.training import Progress, TrainingSettings
 from inference.weights_file import find_weights
 from tests import emulated_stacks
 
+CLASSES = TrainingSettings().classes
+
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -26,7 +28,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_exported_fields_hold_the_pixels_and_the_truth_without_junk(exported: Path) -> None:
-    dataset = read(exported / emulate.COCO_FILE)
+    dataset = read((exported / emulate.COCO_FILE).read_bytes(), "coco.json").dataset
     assert [(p.stack.slide, p.stack.field) for p in dataset.images if p.stack] == [(2, 1), (2, 2), (5, 1), (5, 2)]
     fossils = {kind.class_name for kind in KINDS.values() if not kind.junk}
     assert {c.name for c in dataset.categories} <= fossils
@@ -48,7 +50,7 @@ def test_an_export_of_the_same_seed_is_the_same(exported: Path, tmp_path: Path) 
     for name, seed in (("again", 77), ("other", 78)):
         emulate.export(emulate.override(config, seed=seed), tmp_path / name, slides=[2, 5], fields=2)
     classes = config.detector.classes
-    here, again, other = (find_stacks([f], classes) for f in (exported, tmp_path / "again", tmp_path / "other"))
+    here, again, other = (find_stacks([f], classes).stacks for f in (exported, tmp_path / "again", tmp_path / "other"))
     assert [s.annotations for s in here] == [s.annotations for s in again]
     for one, two, three in zip(here, again, other, strict=True):
         np.testing.assert_array_equal(read_stack(one), read_stack(two))
@@ -67,7 +69,7 @@ def test_an_instrument_that_is_not_emulated_and_an_unknown_slide_are_refused(tmp
 def test_training_ends_with_weights_that_load_and_a_card_that_tells_how(exported: Path, tmp_path: Path) -> None:
     into, told = tmp_path / "weights" / "tiny.safetensors", list[Progress]()
     settings = TrainingSettings(steps=3, batch=2, crop_px=128, held_out=0.5, seed=5, threads=1)
-    card = learn.train([exported], into, settings, FocusSettings(), "lamelle train", told.append)
+    card = learn.train(find_stacks([exported], CLASSES), into, settings, FocusSettings(), "lamelle train", told.append)
     assert card.sha256 == find_weights(into).sha256
     assert {*card.trained_on, *card.held_out} == {"seed 77 slide 2", "seed 77 slide 5"}
     assert not set(card.trained_on) & set(card.held_out)
@@ -84,7 +86,7 @@ def test_training_ends_with_weights_that_load_and_a_card_that_tells_how(exported
 def test_the_same_seed_trains_the_same_weights(exported: Path, tmp_path: Path) -> None:
     settings = TrainingSettings(steps=2, batch=1, crop_px=128, held_out=0.5, seed=5, threads=1)
     for name in ("one", "two"):
-        learn.train([exported], tmp_path / name, settings, FocusSettings(), "", lambda _: None)
+        learn.train(find_stacks([exported], CLASSES), tmp_path / name, settings, FocusSettings(), "", lambda _: None)
     one, two = (safetensors.numpy.load_file(tmp_path / name) for name in ("one", "two"))
     assert one.keys() == two.keys()
     for name in one:
