@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from time import process_time
 from typing import Any
@@ -21,15 +22,25 @@ from inference.objects import FoundObject
 from inference.settings import CropSettings, DetectorSettings, FocusSettings
 
 LOWEST_SCORE = 0.01
-MOST_DETECTIONS = 300
+MOST_DETECTIONS = (10, 30, 300)
+"""As the laboratory judges: of a field, so many best ones count."""
+SIZES = ("all", "small", "medium", "large")
+"""Of objects, in px of the image: medium from 32 x 32, large from 96 x 96."""
+BOOTSTRAPS = 200
+INTERVAL = (2.5, 97.5)
+_PLACES = 10_000
+"""More than a field has detections."""
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """What a detector does on some fields.
 
-    Average precisions are pycocotools', over recall and classes. Precision and recall are those at `threshold` and an
-    overlap of 0.5 with the right class. `curve` is the interpolated precision at recalls of 0, 0.01 to 1 and that
-    overlap, its mean over classes. `plane_error` is the median distance, in planes, between best plane and truth.
+    Average precisions are pycocotools', over recall and classes; `table` has its figures by the laboratory's names. The
+    `intervals` of 95 % are those of other slides (or images, where there are no slides) of the same kind: these are
+    drawn again, with replacement, and judged anew; None if there are fewer than three. Precision and recall are those
+    at `threshold` and an overlap of 0.5 with the right class. `curve` is the interpolated precision at recalls of 0,
+    0.01 to 1 and that overlap, its mean over classes. `plane_error` is the median distance, in planes, between best
+    plane and truth.
     `junk_share` is how much of all that lies there is known to be junk, `touching_share` how many objects touch.
     None where there is nothing to judge by.
     """
@@ -40,6 +51,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     ap50: float | None
     ap75: float | None
     ap: float | None
+    table: dict[str, float | None]
+    intervals: dict[str, tuple[float, float] | None]
     ap50_of_class: dict[str, float | None]
     threshold: float
     precision: float
@@ -142,6 +155,8 @@ def compare(items: Sequence[AnnotatedStack], found: Sequence[Found], detector: D
         ap50=_mean(precision[0]),
         ap75=_mean(precision[5]),
         ap=_mean(precision),
+        table=_table(evaluated),
+        intervals=_intervals(evaluated, [item.picture.source for item in items]),
         ap50_of_class=per_class,
         threshold=detector.threshold,
         precision=true_positives / max(true_positives + false_positives, 1),
@@ -178,7 +193,7 @@ def _run_coco(
     ]
     detected = [
         {
-            "id": 1 + image * MOST_DETECTIONS * 10 + place,
+            "id": 1 + image * _PLACES + place,
             "image_id": image,
             "category_id": 1 + list(classes).index(o.class_name),
             "bbox": [o.box[0], o.box[1], o.box[2] - o.box[0], o.box[3] - o.box[1]],
@@ -197,7 +212,7 @@ def _run_coco(
             side.createIndex()
             sides.append(side)
         evaluated = COCOeval(*sides, iouType="bbox")
-        evaluated.params.maxDets = [1, 100, MOST_DETECTIONS]
+        evaluated.params.maxDets = list(MOST_DETECTIONS)
         evaluated.evaluate()
         evaluated.accumulate()
     return evaluated
@@ -216,10 +231,53 @@ def _at_threshold(evaluated: Any, threshold: float) -> tuple[int, int, list[tupl
             if score < threshold or ignore:
                 continue
             if match:
-                pairs.append((int(match), divmod(identifier - 1, MOST_DETECTIONS * 10)))
+                pairs.append((int(match), divmod(identifier - 1, _PLACES)))
             else:
                 false_positives += 1
     return len(pairs), false_positives, pairs
+
+
+def _table(evaluated: Any) -> dict[str, float | None]:
+    """Figures of pycocotools' summary, by their names in the laboratory's table."""
+    precision, recall = evaluated.eval["precision"], evaluated.eval["recall"]
+    of_all = SIZES.index("all")
+    table = {
+        "AP @0.50:0.95": _mean(precision[:, :, :, of_all, -1]),
+        "AP @0.50": _mean(precision[0, :, :, of_all, -1]),
+        "AP @0.75": _mean(precision[5, :, :, of_all, -1]),
+    }
+    table |= {f"AP {size}": _mean(precision[:, :, :, SIZES.index(size), -1]) for size in ("medium", "large")}
+    table |= {f"AR @{most}": _mean(recall[:, :, of_all, k]) for k, most in enumerate(MOST_DETECTIONS)}
+    return table | {f"AR {size}": _mean(recall[:, :, SIZES.index(size), -1]) for size in ("medium", "large")}
+
+
+def _intervals(evaluated: Any, sources: Sequence[str]) -> dict[str, tuple[float, float] | None]:
+    """Percentiles of the average precisions of sources drawn with replacement."""
+    names = ("AP @0.50:0.95", "AP @0.50", "AP @0.75")
+    images = {source: [k for k, one in enumerate(sources) if one == source] for source in dict.fromkeys(sources)}
+    if len(images) < 3:
+        return dict.fromkeys(names)
+    groups = list(images.values())
+    random = np.random.default_rng(0)
+    classes, sizes = len(evaluated.params.catIds), len(evaluated.params.areaRng)
+    of_image = np.array(evaluated.evalImgs, dtype=object).reshape(classes, sizes, len(sources))
+    drawn: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(BOOTSTRAPS):
+        chosen = [k for group in random.integers(len(groups), size=len(groups)) for k in groups[group]]
+        again = copy(evaluated)
+        again.params, again._paramsEval = copy(evaluated.params), copy(evaluated._paramsEval)
+        again.params.imgIds = again._paramsEval.imgIds = list(range(len(chosen)))
+        again.evalImgs = of_image[:, :, chosen].ravel().tolist()
+        with contextlib.redirect_stdout(io.StringIO()):
+            again.accumulate()
+        for name, value in _table(again).items():
+            if name in drawn and value is not None:
+                drawn[name].append(value)
+    return {
+        name: (float(low), float(high)) if values else None
+        for name, values in drawn.items()
+        for low, high in [np.percentile(values, INTERVAL) if values else (0, 0)]
+    }
 
 
 def _curve(precision: Any) -> Any:
