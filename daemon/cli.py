@@ -289,18 +289,22 @@ def evaluate(
     classes: Classes = None,
     one_class: OneClass = False,
     mode: Annotated[Literal["fused", "planes"], typer.Option(help="what the detector looks at")] = "fused",
+    page: Annotated[Path | None, typer.Option(help="HTML file to write, with pictures of the worst mistakes")] = None,
 ) -> None:
     """Judge a detector on annotated stacks or images."""
+    from daemon.evaluation_page import write_page
     from daemon.learn import evaluate as judge
     from daemon.progress import StageDisplay
     from inference.settings import DetectorSettings, FocusSettings
 
     known = tuple(classes or DetectorSettings().classes)
     detector = DetectorSettings(architecture=architecture, weights=weights or "slim", classes=known, mode=mode)
-    stacks = _annotated(data, known, one_class).stacks
+    annotated, focus = _annotated(data, known, one_class), FocusSettings()
     with StageDisplay(Console(stderr=True)) as display:
-        figures = judge(stacks, detector, FocusSettings(), display.show)
-    console.print_json(msgspec.json.encode(figures).decode())
+        judgement = judge(annotated.stacks, detector, focus, display.show, one_class)
+    if page is not None:
+        write_page(page, judgement, detector, focus, annotated.problems)
+    console.print_json(msgspec.json.encode(judgement.evaluation.figures).decode())
 
 
 def _annotated(data: Sequence[Path], classes: Sequence[str], one_class: bool) -> AnnotatedStacks:

@@ -7,12 +7,13 @@ import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from daemon.durable import make_folder, replacing
 from inference.annotated import Annotated, AnnotatedStack
-from inference.evaluation import Figures, compare, find
+from inference.evaluation import Evaluation, Figures, Found, compare, find, of_one_class
 from inference.settings import DetectorSettings, FocusSettings
 from inference.training import Progress, Report, TrainingSettings, split
 from inference.training import train as fit
@@ -105,14 +106,30 @@ def judge(
             mode=mode,
             threads=settings.threads,
         )
-        figures.append(evaluate(stacks, detector, focus, report))
+        figures.append(evaluate(stacks, detector, focus, report).evaluation.figures)
     return tuple(figures)
 
 
+class Judgement(NamedTuple):
+    """What was judged, what was found there, and how good that is."""
+
+    stacks: Sequence[AnnotatedStack]
+    found: Sequence[Found]
+    evaluation: Evaluation
+
+
 def evaluate(
-    stacks: Sequence[AnnotatedStack], detector: DetectorSettings, focus: FocusSettings, report: Report
-) -> Figures:
-    """Figures of a detector on annotated stacks.
+    stacks: Sequence[AnnotatedStack],
+    detector: DetectorSettings,
+    focus: FocusSettings,
+    report: Report,
+    one_class: bool = False,
+) -> Judgement:
+    """Find what there is in annotated stacks, and judge that.
+
+    Parameters
+    ----------
+    one_class : only finding counts, whatever a thing is taken for.
 
     Raises
     ------
@@ -121,8 +138,11 @@ def evaluate(
     WeightsRefused
         The weights do not fit the settings.
     """
-    found = find(stacks, detector, focus, Progress.reporter(f"judging {detector.mode}", report))
-    return compare(stacks, found, detector).figures
+    found: Sequence[Found] = find(stacks, detector, focus, Progress.reporter(f"judging {detector.mode}", report))
+    if one_class:
+        detector = detector.model_copy(update={"classes": detector.classes[:1]})
+        stacks, found = of_one_class(stacks, found, detector.classes[0])
+    return Judgement(stacks, found, compare(stacks, found, detector))
 
 
 def write_card(card: Card, weights: Path) -> None:

@@ -70,11 +70,24 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
+class Judged:
+    """A detection: of which field and object of it, how sure, and the id of the annotation that it found, if any.
+
+    At an overlap of 0.5, of the right class.
+    """
+
+    field: int
+    place: int
+    score: float
+    annotation: int | None
+
+
+@dataclass(frozen=True)
 class Evaluation:
-    """Figures, and the (field's place, annotation id) of every object found at the threshold."""
+    """Figures, and what became of every detection but those of what has not to be found, whatever their scores."""
 
     figures: Figures
-    found: frozenset[tuple[int, int]]
+    detections: tuple[Judged, ...]
 
 
 @dataclass(frozen=True)
@@ -133,17 +146,16 @@ def compare(items: Sequence[AnnotatedStack], found: Sequence[Found], detector: D
             ((image, a) for image, item in enumerate(items) for a in item.annotations), start=1
         )
     }
-    by_number = {number: (key, a) for key, (number, a) in truth.items()}
     evaluated = _run_coco(items, truth, found, detector.classes)
-    true_positives, false_positives, pairs = _at_threshold(evaluated, detector.threshold)
-    real = [(key, a) for key, (_, a) in truth.items() if not a.iscrowd]
-    touching = {key for key, a in real if a.attributes.get("touching", False)}
-    hits = frozenset(by_number[true][0] for true, _ in pairs)
-    planes = [found[image].objects[place].best_plane for _, (image, place) in pairs]
+    judged = _judge(evaluated, {number: a.id for number, a in truth.values()})
+    certain = [one for one in judged if one.score >= detector.threshold]
+    pairs = {(one.field, one.annotation): one for one in certain if one.annotation is not None}
+    real = {key: a for key, (_, a) in truth.items() if not a.iscrowd}
+    touching = {key for key, a in real.items() if a.attributes.get("touching", False)}
     errors = [
-        abs(plane - float(by_number[true][1].attributes["plane"]))
-        for plane, (true, _) in zip(planes, pairs, strict=True)
-        if "plane" in by_number[true][1].attributes
+        abs(found[one.field].objects[one.place].best_plane - float(real[key].attributes["plane"]))
+        for key, one in pairs.items()
+        if "plane" in real[key].attributes
     ]
     precision = evaluated.eval["precision"][:, :, :, 0, -1]
     per_class = {name: _mean(precision[0, :, k]) for k, name in enumerate(detector.classes)}
@@ -159,16 +171,16 @@ def compare(items: Sequence[AnnotatedStack], found: Sequence[Found], detector: D
         intervals=_intervals(evaluated, [item.picture.source for item in items]),
         ap50_of_class=per_class,
         threshold=detector.threshold,
-        precision=true_positives / max(true_positives + false_positives, 1),
-        recall=true_positives / max(len(real), 1),
+        precision=len(pairs) / max(len(certain), 1),
+        recall=len(pairs) / max(len(real), 1),
         curve=tuple(_curve(precision[0])),
-        recall_touching=len(hits & touching) / max(len(touching), 1),
+        recall_touching=len(pairs.keys() & touching) / max(len(touching), 1),
         touching_share=len(touching) / max(len(real), 1),
         junk_share=junk / max(junk + len(real), 1),
         plane_error=float(np.median(errors)) if errors else None,
         cpu_seconds_per_field=float(np.mean([one.cpu_seconds for one in found])),
     )
-    return Evaluation(figures, hits)
+    return Evaluation(figures, tuple(judged))
 
 
 def _run_coco(
@@ -218,23 +230,19 @@ def _run_coco(
     return evaluated
 
 
-def _at_threshold(evaluated: Any, threshold: float) -> tuple[int, int, list[tuple[int, tuple[int, int]]]]:
-    """Count true and false positives at an overlap of 0.5; pairs of truth and (image, place) of what found it."""
-    pairs: list[tuple[int, tuple[int, int]]] = []
-    false_positives = 0
+def _judge(evaluated: Any, ids: dict[int, int]) -> list[Judged]:
+    """Tell of every detection whether it is right; `ids` leads from pycocotools' numbers back to annotations."""
+    judged: list[Judged] = []
     everywhere = evaluated.params.areaRng[0]
     for result in evaluated.evalImgs:
         if result is None or result["aRng"] != everywhere:
             continue
         matches, ignored = result["dtMatches"][0], result["dtIgnore"][0]
         for identifier, score, match, ignore in zip(result["dtIds"], result["dtScores"], matches, ignored, strict=True):
-            if score < threshold or ignore:
-                continue
-            if match:
-                pairs.append((int(match), divmod(identifier - 1, _PLACES)))
-            else:
-                false_positives += 1
-    return len(pairs), false_positives, pairs
+            if not ignore:
+                field, place = divmod(identifier - 1, _PLACES)
+                judged.append(Judged(field, place, score, ids[int(match)] if match else None))
+    return judged
 
 
 def _table(evaluated: Any) -> dict[str, float | None]:

@@ -3,6 +3,7 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from pycocotools.coco import COCO
@@ -10,6 +11,7 @@ from pycocotools.cocoeval import COCOeval
 
 from inference.annotated import AnnotatedStack
 from inference.annotations import Annotation, Picture
+from inference.breakdown import Breakdown
 from inference.evaluation import Evaluation, Found, compare, of_one_class
 from inference.objects import FoundObject
 from inference.settings import DetectorSettings
@@ -154,3 +156,51 @@ def test_the_table_is_that_of_pycocotools_called_directly() -> None:
 
 def test_one_or_two_images_have_no_interval() -> None:
     assert set(evaluate([annotation(1, 50, 1)], [thing(50, "coccolith", 0.9)]).figures.intervals.values()) == {None}
+
+
+def broken_down(annotations: list[list[Annotation]], objects: list[list[FoundObject]]) -> Breakdown:
+    items = [
+        AnnotatedStack(
+            Path(f"{k}.tif"),
+            Picture(id=k, file_name=f"{k}.tif", width=500, height=500),
+            tuple(msgspec.structs.replace(a, image_id=k) for a in known),
+            dict(enumerate(CLASSES, start=1)),
+        )
+        for k, known in enumerate(annotations)
+    ]
+    found = [Found(tuple(of_one), 0.0) for of_one in objects]
+    return Breakdown(items, found, compare(items, found, DetectorSettings(classes=CLASSES)))
+
+
+def test_an_evaluation_is_taken_apart_by_class_size_and_density() -> None:
+    first = [annotation(1, 0, 1), annotation(2, 50, 1), annotation(3, 100, 2), annotation(4, 150, 2, iscrowd=1)]
+    large = msgspec.structs.replace(annotation(5, 200, 2), bbox=(200, 0, 100, 100), area=10_000)
+    broken = broken_down(
+        [[*first, large], [annotation(1, 0, 1)], []],
+        [
+            [thing(0, "coccolith", 0.9), *(thing(x, "diatom", sure) for x, sure in ((100, 0.95), (150, 0.8), (300, 0.7)))],
+            [thing(0, "coccolith", 0.3)],
+            [thing(0, "coccolith", 0.6)],
+        ],
+    )  # fmt: skip
+    assert broken.by_class(CLASSES) == [("coccolith", 3, 2, 1 / 3, 0.5), ("diatom", 2, 2, 0.5, 0.5)]
+    assert [part[1:] for part in broken.by_size()] == [(4, 4, 0.5, 0.5), (0, 0, None, None), (1, 0, 0.0, None)]
+    assert broken.by_density() == [
+        ("0 to 0 objects a field", 0, 1, None, 0.0),
+        ("1 to 1 objects a field", 1, 0, 0.0, None),
+        ("4 to 4 objects a field", 4, 3, 0.5, 2 / 3),
+    ]
+    assert [(miss.field, miss.box) for miss in broken.worst_misses(2)] == [
+        (0, (200, 0, 300, 100)),
+        (0, (50, 0, 60, 10)),
+    ]
+    assert [(alarm.field, alarm.class_name, alarm.score) for alarm in broken.worst_false_alarms(9)] == [
+        (0, "diatom", 0.7),
+        (2, "coccolith", 0.6),
+    ]
+    assert [(one.low, one.detections, one.right) for one in broken.sureness()] == [
+        (0.3, 1, 1.0),
+        (0.6, 1, 0.0),
+        (0.7, 1, 0.0),
+        (0.9, 2, 1.0),
+    ]
