@@ -175,10 +175,11 @@ def broken_down(annotations: list[list[Annotation]], objects: list[list[FoundObj
 def test_an_evaluation_is_taken_apart_by_class_size_and_density() -> None:
     first = [annotation(1, 0, 1), annotation(2, 50, 1), annotation(3, 100, 2), annotation(4, 150, 2, iscrowd=1)]
     large = msgspec.structs.replace(annotation(5, 200, 2), bbox=(200, 0, 100, 100), area=10_000)
+    sures = [(100, 0.95), (150, 0.8), (300, 0.7)]
     broken = broken_down(
         [[*first, large], [annotation(1, 0, 1)], []],
         [
-            [thing(0, "coccolith", 0.9), *(thing(x, "diatom", sure) for x, sure in ((100, 0.95), (150, 0.8), (300, 0.7)))],
+            [thing(0, "coccolith", 0.9), *(thing(x, "diatom", sure) for x, sure in sures)],
             [thing(0, "coccolith", 0.3)],
             [thing(0, "coccolith", 0.6)],
         ],
