@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
+import tempfile
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -45,7 +45,13 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     utc: float
     versions: dict[str, str]
+    losses: tuple[tuple[int, float], ...]
+    judged: tuple[tuple[int, float], ...]
     figures: tuple[Figures, ...]
+
+
+JUDGED_ON = 16
+"""Of what is held out, so many stacks judge the weights while they are trained, spread evenly."""
 
 
 def train(
@@ -67,13 +73,21 @@ def train(
     """
     learning, judging = split(annotated.stacks, settings.held_out, settings.seed)
     start = time.monotonic()
-    weights = fit(learning, settings, focus, report)
     make_folder(into.parent)
-    with replacing(into) as stream:
-        stream.write(weights)
+    keeper = _Keeper(into)
+    judge_by = judging[:: max(1, len(judging) // JUDGED_ON)]
+
+    def judge_some(weights: bytes) -> float | None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / into.name
+            path.write_bytes(weights)
+            detector = _detector(path, settings, "fused")
+            return evaluate(judge_by, detector, focus, report).evaluation.figures.ap50
+
+    history = fit(learning, settings, focus, report, judge_some, keeper, keeper.kept())
     card = Card(
         weights=into.name,
-        sha256=hashlib.sha256(weights).hexdigest(),
+        sha256=find_weights(into).sha256,
         architecture=settings.architecture,
         classes=settings.classes,
         data=tuple(Source(name=name, sha256=sha256) for name, sha256 in annotated.sources),
@@ -87,27 +101,57 @@ def train(
         seconds=time.monotonic() - start,
         utc=time.time(),
         versions={name: version(name) for name in ("torch", "torchvision", "numpy", "opencv-python-headless")},
+        losses=tuple(history.losses),
+        judged=tuple(history.judged),
         figures=judge(judging, into, settings, focus, report),
     )
     write_card(card, into)
+    keeper.finish()
     return card
+
+
+class _Keeper:
+    """Keeps checkpoint and best weights of a training on disk, whole or not at all."""
+
+    def __init__(self, into: Path) -> None:
+        self._into = into
+        self._checkpoint = into.with_suffix(".checkpoint")
+
+    def kept(self) -> bytes | None:
+        """Read what an interrupted training left, if there is any."""
+        return self._checkpoint.read_bytes() if self._checkpoint.is_file() else None
+
+    def checkpoint(self, content: bytes) -> None:
+        with replacing(self._checkpoint) as stream:
+            stream.write(content)
+
+    def weights(self, content: bytes) -> None:
+        with replacing(self._into) as stream:
+            stream.write(content)
+
+    def finish(self) -> None:
+        self._checkpoint.unlink(missing_ok=True)
+
+
+def _detector(weights: Path, settings: TrainingSettings, mode: Literal["fused", "planes"]) -> DetectorSettings:
+    return DetectorSettings(
+        architecture=settings.architecture,
+        weights=weights,
+        classes=settings.classes,
+        mode=mode,
+        threads=settings.threads,
+        runtime="torch",
+    )
 
 
 def judge(
     stacks: Sequence[AnnotatedStack], weights: Path, settings: TrainingSettings, focus: FocusSettings, report: Report
 ) -> tuple[Figures, ...]:
     """Figures of some weights in both modes."""
-    figures = []
-    for mode in ("fused", "planes"):
-        detector = DetectorSettings(
-            architecture=settings.architecture,
-            weights=weights,
-            classes=settings.classes,
-            mode=mode,
-            threads=settings.threads,
-        )
-        figures.append(evaluate(stacks, detector, focus, report).evaluation.figures)
-    return tuple(figures)
+    modes: tuple[Literal["fused", "planes"], ...] = ("fused", "planes")
+    return tuple(
+        evaluate(stacks, _detector(weights, settings, mode), focus, report).evaluation.figures for mode in modes
+    )
 
 
 class Judgement(NamedTuple):

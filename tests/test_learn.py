@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,7 @@ from daemon.errors import Refused
 from drivers.virtual_slide.collection import KINDS
 from inference.annotated import find_stacks, read_stack
 from inference.annotations import read
-from inference.errors import AnnotationError
+from inference.errors import AnnotationError, WeightsRefused
 from inference.settings import FocusSettings
 from inference.training import Progress, TrainingSettings
 from inference.weights_file import find_weights
@@ -83,17 +84,61 @@ def test_training_ends_with_weights_that_load_and_a_card_that_tells_how(exported
     assert all(p.loss is not None and np.isfinite(p.loss) for p in training)
 
 
-def test_the_same_seed_trains_the_same_weights(exported: Path, tmp_path: Path) -> None:
-    settings = TrainingSettings(steps=2, batch=1, crop_px=128, held_out=0.5, seed=5, threads=1)
-    for name in ("one", "two"):
-        learn.train(find_stacks([exported], CLASSES), tmp_path / name, settings, FocusSettings(), "", lambda _: None)
-    one, two = (safetensors.numpy.load_file(tmp_path / name) for name in ("one", "two"))
-    assert one.keys() == two.keys()
-    for name in one:
-        np.testing.assert_array_equal(one[name], two[name])
+def trained(exported: Path, into: Path, stop_at: int = 0, **changes: object) -> learn.Card:
+    """Train four steps, judged after each; interrupted while a step is told, if asked for."""
+
+    def report(progress: Progress) -> None:
+        if progress.stage == "training" and progress.done == stop_at:
+            raise KeyboardInterrupt
+
+    usual = TrainingSettings(steps=4, batch=1, crop_px=128, held_out=0.5, seed=5, threads=1, judgements=4)
+    settings = replace(usual, **changes)  # type: ignore[arg-type]
+    return learn.train(find_stacks([exported], CLASSES), into, settings, FocusSettings(), "", report)
+
+
+def assert_same_tensors(one: Path, two: Path) -> None:
+    left, right = (safetensors.numpy.load_file(path) for path in (one, two))
+    assert left.keys() == right.keys()
+    for name in left:
+        np.testing.assert_array_equal(left[name], right[name])
+
+
+def test_an_interrupted_training_goes_on_to_the_same_weights(exported: Path, tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
+    straight = trained(exported, whole)
+    with pytest.raises(KeyboardInterrupt):
+        trained(exported, parts, stop_at=3)
+    assert parts.with_suffix(".checkpoint").is_file()
+    with pytest.raises(WeightsRefused, match="of another training"):
+        trained(exported, parts, seed=6)
+    resumed = trained(exported, parts)
+    assert_same_tensors(whole, parts)
+    assert resumed.judged == straight.judged
+    assert [step for step, _ in resumed.judged] == [1, 2, 3, 4]
+    assert not parts.with_suffix(".checkpoint").exists()
+
+
+def test_a_damaged_checkpoint_is_refused(exported: Path, tmp_path: Path) -> None:
+    (tmp_path / "w.checkpoint").write_bytes(b"no checkpoint")
+    with pytest.raises(WeightsRefused, match=r"cannot be read .* delete it"):
+        trained(exported, tmp_path / "w.safetensors")
+
+
+def test_training_stops_when_nothing_gets_better_and_keeps_the_best(exported: Path, tmp_path: Path) -> None:
+    card = trained(exported, tmp_path / "w.safetensors", rate=1.0, patience=1)
+    values = [value for _, value in card.judged]
+    best = max(k for k, value in enumerate(values) if value == max(values))
+    assert len(values) == 4 or len(values) == best + 2
 
 
 def test_nothing_to_hold_out_is_refused(tmp_path: Path) -> None:
     emulate.export(emulated_stacks.night(frame_px=128, planes=3, seed=3), tmp_path, slides=[1], fields=1)
     with pytest.raises(AnnotationError, match="1 slide is annotated"):
-        learn.train([tmp_path], tmp_path / "w.safetensors", TrainingSettings(), FocusSettings(), "", lambda _: None)
+        learn.train(
+            find_stacks([tmp_path], CLASSES),
+            tmp_path / "w.safetensors",
+            TrainingSettings(),
+            FocusSettings(),
+            "",
+            lambda _: None,
+        )
