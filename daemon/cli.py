@@ -257,10 +257,12 @@ def train(
     batch: Annotated[int, typer.Option(min=1, help="crops a step")] = 2,
     crop_px: Annotated[int, typer.Option(min=64, help="side of the training crops, px of the views")] = 448,
     rate: Annotated[float, typer.Option(help="greatest learning rate")] = 1e-3,
+    judgements: Annotated[int, typer.Option(min=1, help="times the weights are judged on held-out slides")] = 10,
+    patience: Annotated[int, typer.Option(min=1, help="stop after so many judgements without better weights")] = 6,
     seed: Annotated[int, typer.Option(help="seed")] = 1,
     start: Annotated[Path | None, typer.Option(help="weights to go on from")] = None,
 ) -> None:
-    """Train a detector on annotated stacks or images."""
+    """Train a detector on annotated stacks or images; the same command goes on after an interruption."""
     from daemon.learn import train as learn
     from daemon.progress import StageDisplay
     from inference.settings import DetectorSettings, FocusSettings
@@ -273,6 +275,8 @@ def train(
         batch=batch,
         crop_px=crop_px,
         rate=rate,
+        judgements=judgements,
+        patience=patience,
         seed=seed,
         start=start,
     )

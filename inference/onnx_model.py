@@ -17,8 +17,8 @@ from importlib.metadata import version
 from importlib.resources import as_file, files
 from pathlib import Path
 
+import msgspec
 import numpy as np
-import safetensors
 import safetensors.numpy
 import safetensors.torch
 import torch
@@ -31,7 +31,7 @@ from inference.static_graph import Detected, StaticDetector
 from inference.weights_file import Weights
 
 SAMPLE = "sample.safetensors"
-MODEL, REFERENCE = "model.onnx", "reference.safetensors"
+MODEL, REFERENCE, SUMS = "model.onnx", "reference.safetensors", "sha256.json"
 OPSET = 20
 _log = logging.getLogger(__name__)
 _GRAPH = Path(__file__).with_name("static_graph.py")
@@ -77,7 +77,8 @@ def onnx_model(
         beside = Path(tempfile.mkdtemp(prefix=".making-", dir=root))
         try:
             _export(network, size, batch, beside / MODEL)
-            _refer(network, size, beside / REFERENCE, _sha256(beside / MODEL))
+            _refer(network, size, beside / REFERENCE)
+            (beside / SUMS).write_bytes(msgspec.json.encode(_sums(beside)))
             for path in beside.iterdir():
                 with path.open("rb+") as stream:
                     os.fsync(stream.fileno())
@@ -93,15 +94,18 @@ def onnx_model(
 
 def _is_whole(folder: Path) -> bool:
     try:
-        with safetensors.safe_open(folder / REFERENCE, framework="np") as kept:
-            return (kept.metadata() or {}).get(MODEL) == _sha256(folder / MODEL)
-    except (OSError, safetensors.SafetensorError):
+        return bool(msgspec.json.decode((folder / SUMS).read_bytes()) == _sums(folder))
+    except (OSError, msgspec.DecodeError):
         return False
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _sums(folder: Path) -> dict[str, str]:
+    """Compute the sha256 of model and reference."""
+    sums = {}
+    for name in (MODEL, REFERENCE):
+        with (folder / name).open("rb") as stream:
+            sums[name] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return sums
 
 
 def _key(weights: Weights, size: tuple[int, int], batch: int) -> str:
@@ -128,7 +132,7 @@ def _export(network: FasterRCNN, size: tuple[int, int], batch: int, path: Path) 
         )
 
 
-def _refer(network: FasterRCNN, size: tuple[int, int], path: Path, model_sha256: str) -> None:
+def _refer(network: FasterRCNN, size: tuple[int, int], path: Path) -> None:
     """Lay the shipped sample over the whole view, again and again, and keep what the network finds there."""
     with as_file(files("inference") / "weights" / SAMPLE) as shipped:
         sample = safetensors.torch.load_file(shipped)["views"]
@@ -137,4 +141,4 @@ def _refer(network: FasterRCNN, size: tuple[int, int], path: Path, model_sha256:
     with torch.no_grad():
         (found,) = network([views[0].float()])
     kept = {"views": views.contiguous(), **{name: values.contiguous() for name, values in found.items()}}
-    safetensors.torch.save_file(kept, path, {MODEL: model_sha256})
+    safetensors.torch.save_file(kept, path)
