@@ -73,7 +73,7 @@ def stacks_of(name: str, seed: int, into: Path) -> list[AnnotatedStack]:
     if not (into / COCO_FILE).exists():
         changed = override(config, world.mounting, seed=seed, collection=UNSEEN, **world.emulation)
         export(changed, into, SLIDES, world.fields)
-    return find_stacks([into], config.detector.classes)
+    return find_stacks([into], config.detector.classes).stacks
 
 
 def main() -> None:

@@ -7,8 +7,9 @@ import shlex
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 import typer
@@ -17,6 +18,9 @@ from rich.console import Console
 from daemon.errors import LamelleError, Refused
 from drivers.errors import DriverError
 from inference.errors import InferenceError
+
+if TYPE_CHECKING:
+    from inference.annotated import Annotated as AnnotatedStacks
 
 app = typer.Typer(
     name="lamelle",
@@ -28,6 +32,7 @@ app = typer.Typer(
 emulate_app = typer.Typer(help="The virtual slide of the emulated microscope.", no_args_is_help=True)
 app.add_typer(emulate_app, name="emulate")
 console = Console()
+PROBLEMS_TOLD = 20
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="configuration of the night (YAML)")]
 Collection = Annotated[int | None, typer.Option(min=0, help="which individuals its specimens are")]
@@ -35,6 +40,11 @@ Medium = Annotated[float | None, typer.Option(min=1.3, max=1.8, help="refractive
 CondenserNa = Annotated[
     float | None, typer.Option(min=0.1, max=1.2, help="aperture of the illumination; a small one gives contrast")
 ]
+AnnotatedData = Annotated[
+    list[Path], typer.Argument(metavar="DATA...", help="folders, zips or files of annotations, COCO or CVAT for images")
+]
+Classes = Annotated[list[str] | None, typer.Option("--class", help="a class to tell apart; say it for each of them")]
+OneClass = Annotated[bool, typer.Option("--one-class", help="take every label as the only class")]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="run folder or dataset")]
 
 
@@ -238,41 +248,77 @@ def emulate_gallery(
 
 @app.command()
 def train(
-    data: Annotated[list[Path], typer.Argument(help="folders of annotated stacks (stacks and coco.json)")],
+    data: AnnotatedData,
     into: Annotated[Path, typer.Option(help="weights to write (safetensors); its card goes beside it")],
     architecture: Annotated[Literal["slim", "resnet50"], typer.Option(help="network")] = "slim",
+    classes: Classes = None,
+    one_class: OneClass = False,
     steps: Annotated[int, typer.Option(min=1, help="steps of the optimiser")] = 3000,
     batch: Annotated[int, typer.Option(min=1, help="crops a step")] = 2,
     crop_px: Annotated[int, typer.Option(min=64, help="side of the training crops, px of the views")] = 448,
     rate: Annotated[float, typer.Option(help="greatest learning rate")] = 1e-3,
+    judgements: Annotated[int, typer.Option(min=1, help="times the weights are judged on held-out slides")] = 10,
+    patience: Annotated[int, typer.Option(min=1, help="stop after so many judgements without better weights")] = 6,
     seed: Annotated[int, typer.Option(help="seed")] = 1,
     start: Annotated[Path | None, typer.Option(help="weights to go on from")] = None,
 ) -> None:
-    """Train a detector on annotated stacks."""
+    """Train a detector on annotated stacks or images; the same command goes on after an interruption."""
     from daemon.learn import train as learn
     from daemon.progress import StageDisplay
-    from inference.settings import FocusSettings
+    from inference.settings import DetectorSettings, FocusSettings
     from inference.training import TrainingSettings
 
     settings = TrainingSettings(
-        architecture=architecture, steps=steps, batch=batch, crop_px=crop_px, rate=rate, seed=seed, start=start
+        architecture=architecture,
+        classes=tuple(classes or DetectorSettings().classes),
+        steps=steps,
+        batch=batch,
+        crop_px=crop_px,
+        rate=rate,
+        judgements=judgements,
+        patience=patience,
+        seed=seed,
+        start=start,
     )
+    annotated = _annotated(data, settings.classes, one_class)
     with StageDisplay(console) as display:
-        learn(data, into, settings, FocusSettings(), shlex.join(["lamelle", *sys.argv[1:]]), display.show)
+        learn(annotated, into, settings, FocusSettings(), shlex.join(["lamelle", *sys.argv[1:]]), display.show)
 
 
 @app.command()
 def evaluate(
-    data: Annotated[list[Path], typer.Argument(help="folders of annotated stacks (stacks and coco.json)")],
+    data: AnnotatedData,
     weights: Annotated[Path | None, typer.Option(help="weights; the shipped ones if left out")] = None,
+    architecture: Annotated[Literal["slim", "resnet50"], typer.Option(help="network")] = "slim",
+    classes: Classes = None,
+    one_class: OneClass = False,
     mode: Annotated[Literal["fused", "planes"], typer.Option(help="what the detector looks at")] = "fused",
+    page: Annotated[Path | None, typer.Option(help="HTML file to write, with pictures of the worst mistakes")] = None,
 ) -> None:
-    """Judge a detector on annotated stacks."""
+    """Judge a detector on annotated stacks or images."""
+    from daemon.evaluation_page import write_page
     from daemon.learn import evaluate as judge
     from daemon.progress import StageDisplay
     from inference.settings import DetectorSettings, FocusSettings
 
-    detector = DetectorSettings(weights=weights or "slim", mode=mode)
+    known = tuple(classes or DetectorSettings().classes)
+    detector = DetectorSettings(architecture=architecture, weights=weights or "slim", classes=known, mode=mode)
+    annotated, focus = _annotated(data, known, one_class), FocusSettings()
     with StageDisplay(Console(stderr=True)) as display:
-        figures = judge(data, detector, FocusSettings(), display.show)
-    console.print_json(msgspec.json.encode(figures).decode())
+        judgement = judge(annotated.stacks, detector, focus, display.show, one_class)
+    if page is not None:
+        write_page(page, judgement, detector, focus, annotated.problems)
+    console.print_json(msgspec.json.encode(judgement.evaluation.figures).decode())
+
+
+def _annotated(data: Sequence[Path], classes: Sequence[str], one_class: bool) -> AnnotatedStacks:
+    """Read annotations; tell what in them could not be taken as it stands."""
+    from inference.annotated import find_stacks
+
+    annotated = find_stacks(data, classes, one_class)
+    told = Console(stderr=True)
+    for problem in annotated.problems[:PROBLEMS_TOLD]:
+        told.print(problem, markup=False, highlight=False, soft_wrap=True)
+    if len(annotated.problems) > PROBLEMS_TOLD:
+        told.print(f"and {len(annotated.problems) - PROBLEMS_TOLD} more like these", highlight=False)
+    return annotated

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
+import tempfile
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import msgspec
 
-from daemon.durable import make_folder, replacing, sha256_of
-from inference.annotated import COCO_FILES, AnnotatedStack, find_stacks
-from inference.evaluation import Figures, compare, find
+from daemon.durable import make_folder, replacing
+from inference.annotated import Annotated, AnnotatedStack
+from inference.evaluation import Evaluation, Figures, Found, compare, find, of_one_class
 from inference.settings import DetectorSettings, FocusSettings
 from inference.training import Progress, Report, TrainingSettings, split
 from inference.training import train as fit
@@ -20,10 +21,10 @@ from inference.weights_file import find_weights
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """A folder of annotated stacks: its name and the sha256 of its COCO file."""
+    """Where annotations came from: the folder's, zip's or file's name, and the sha256 of the file of annotations."""
 
-    folder: str
-    coco_sha256: str
+    name: str
+    sha256: str
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +35,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     architecture: str
     classes: tuple[str, ...]
     data: tuple[Source, ...]
+    problems: tuple[str, ...]
     trained_on: tuple[str, ...]
     held_out: tuple[str, ...]
     started_from: str | None
@@ -43,39 +45,53 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     utc: float
     versions: dict[str, str]
+    losses: tuple[tuple[int, float], ...]
+    judged: tuple[tuple[int, float], ...]
     figures: tuple[Figures, ...]
 
 
+JUDGED_ON = 16
+"""Of what is held out, so many stacks judge the weights while they are trained, spread evenly."""
+
+
 def train(
-    data: Sequence[Path],
+    annotated: Annotated,
     into: Path,
     settings: TrainingSettings,
     focus: FocusSettings,
     command: str,
     report: Report,
 ) -> Card:
-    """Train on folders of annotated stacks; write the weights to `into`, and its card beside it.
+    """Train on annotated stacks; write the weights to `into`, and its card beside it.
 
     Whole slides are held out and give the card's figures. `command` is kept in the card as given.
 
     Raises
     ------
     AnnotationError
-        The folders hold no usable annotations, or only one slide.
+        There are no usable annotations, or only those of one slide.
     """
-    stacks = find_stacks(data, settings.classes)
-    learning, judging = split(stacks, settings.held_out, settings.seed)
+    learning, judging = split(annotated.stacks, settings.held_out, settings.seed)
     start = time.monotonic()
-    weights = fit(learning, settings, focus, report)
     make_folder(into.parent)
-    with replacing(into) as stream:
-        stream.write(weights)
+    keeper = _Keeper(into)
+    judge_by = judging[:: max(1, len(judging) // JUDGED_ON)]
+
+    def judge_some(weights: bytes) -> float | None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / into.name
+            path.write_bytes(weights)
+            detector = _detector(path, settings, "fused")
+            return evaluate(judge_by, detector, focus, report).evaluation.figures.ap50
+
+    history = fit(learning, settings, focus, report, judge_some, keeper, keeper.kept())
     card = Card(
         weights=into.name,
-        sha256=hashlib.sha256(weights).hexdigest(),
+        sha256=find_weights(into).sha256,
         architecture=settings.architecture,
         classes=settings.classes,
-        data=tuple(_source(folder) for folder in data),
+        data=tuple(Source(name=name, sha256=sha256) for name, sha256 in annotated.sources),
+        problems=annotated.problems,
         trained_on=_sources(learning),
         held_out=_sources(judging),
         started_from=find_weights(settings.start).sha256 if settings.start else None,
@@ -85,47 +101,92 @@ def train(
         seconds=time.monotonic() - start,
         utc=time.time(),
         versions={name: version(name) for name in ("torch", "torchvision", "numpy", "opencv-python-headless")},
+        losses=tuple(history.losses),
+        judged=tuple(history.judged),
         figures=judge(judging, into, settings, focus, report),
     )
     write_card(card, into)
+    keeper.finish()
     return card
+
+
+class _Keeper:
+    """Keeps checkpoint and best weights of a training on disk, whole or not at all."""
+
+    def __init__(self, into: Path) -> None:
+        self._into = into
+        self._checkpoint = into.with_suffix(".checkpoint")
+
+    def kept(self) -> bytes | None:
+        """Read what an interrupted training left, if there is any."""
+        return self._checkpoint.read_bytes() if self._checkpoint.is_file() else None
+
+    def checkpoint(self, content: bytes) -> None:
+        with replacing(self._checkpoint) as stream:
+            stream.write(content)
+
+    def weights(self, content: bytes) -> None:
+        with replacing(self._into) as stream:
+            stream.write(content)
+
+    def finish(self) -> None:
+        self._checkpoint.unlink(missing_ok=True)
+
+
+def _detector(weights: Path, settings: TrainingSettings, mode: Literal["fused", "planes"]) -> DetectorSettings:
+    return DetectorSettings(
+        architecture=settings.architecture,
+        weights=weights,
+        classes=settings.classes,
+        mode=mode,
+        threads=settings.threads,
+        runtime="torch",
+    )
 
 
 def judge(
     stacks: Sequence[AnnotatedStack], weights: Path, settings: TrainingSettings, focus: FocusSettings, report: Report
 ) -> tuple[Figures, ...]:
     """Figures of some weights in both modes."""
-    figures = []
-    for mode in ("fused", "planes"):
-        detector = DetectorSettings(
-            architecture=settings.architecture,
-            weights=weights,
-            classes=settings.classes,
-            mode=mode,
-            threads=settings.threads,
-        )
-        figures.append(_judge(stacks, detector, focus, report))
-    return tuple(figures)
+    modes: tuple[Literal["fused", "planes"], ...] = ("fused", "planes")
+    return tuple(
+        evaluate(stacks, _detector(weights, settings, mode), focus, report).evaluation.figures for mode in modes
+    )
 
 
-def evaluate(data: Sequence[Path], detector: DetectorSettings, focus: FocusSettings, report: Report) -> Figures:
-    """Figures of a detector on folders of annotated stacks.
+class Judgement(NamedTuple):
+    """What was judged, what was found there, and how good that is."""
+
+    stacks: Sequence[AnnotatedStack]
+    found: Sequence[Found]
+    evaluation: Evaluation
+
+
+def evaluate(
+    stacks: Sequence[AnnotatedStack],
+    detector: DetectorSettings,
+    focus: FocusSettings,
+    report: Report,
+    one_class: bool = False,
+) -> Judgement:
+    """Find what there is in annotated stacks, and judge that.
+
+    Parameters
+    ----------
+    one_class : only finding counts, whatever a thing is taken for.
 
     Raises
     ------
     AnnotationError
-        The folders hold no usable annotations.
+        A stack cannot be read.
     WeightsRefused
         The weights do not fit the settings.
     """
-    return _judge(find_stacks(data, detector.classes), detector, focus, report)
-
-
-def _judge(
-    stacks: Sequence[AnnotatedStack], detector: DetectorSettings, focus: FocusSettings, report: Report
-) -> Figures:
-    found = find(stacks, detector, focus, Progress.reporter(f"judging {detector.mode}", report))
-    return compare(stacks, found, detector).figures
+    found: Sequence[Found] = find(stacks, detector, focus, Progress.reporter(f"judging {detector.mode}", report))
+    if one_class:
+        detector = detector.model_copy(update={"classes": detector.classes[:1]})
+        stacks, found = of_one_class(stacks, found, detector.classes[0])
+    return Judgement(stacks, found, compare(stacks, found, detector))
 
 
 def write_card(card: Card, weights: Path) -> None:
@@ -138,11 +199,6 @@ def write_card(card: Card, weights: Path) -> None:
 
 def _text(figure: float | None) -> str:
     return "-" if figure is None else f"{figure:.3f}"
-
-
-def _source(folder: Path) -> Source:
-    coco = next(folder / name for name in COCO_FILES if (folder / name).is_file())
-    return Source(folder=folder.name, coco_sha256=sha256_of(coco))
 
 
 def _sources(stacks: Sequence[AnnotatedStack]) -> tuple[str, ...]:
@@ -160,6 +216,11 @@ def _markdown(card: Card) -> str:
         "",
         f"Started from {card.started_from or 'fresh weights'}.",
         "",
+        *(
+            [f"{len(card.problems)} annotations could not be taken as they stood; the JSON beside this lists them.", ""]
+            if card.problems
+            else []
+        ),
         f"Trained on {', '.join(card.trained_on)}; judged on {', '.join(card.held_out)}, never seen in training.",
         "",
         "| mode | fields | objects | AP@0.50 | AP@0.75 | AP | precision | recall | best plane, median error |",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -12,12 +14,12 @@ import tifffile
 from numpy.typing import NDArray
 
 from inference import channels
-from inference.annotations import Annotation, Dataset, Picture, read
+from inference.annotations import Annotation, Picture
 from inference.channels import Planes, Scale
 from inference.errors import AnnotationError
 from inference.settings import FocusSettings
+from inference.sources import open_source
 
-COCO_FILES = ("coco.json", "_annotations.coco.json")
 NOT_JUDGED = -1
 """Label of what may be found or not: no class is learnt from it, and not that it is background."""
 IMAGE_PIXEL_UM = channels.NETWORK_PIXEL_UM
@@ -28,7 +30,7 @@ IMAGE_PIXEL_UM = channels.NETWORK_PIXEL_UM
 class AnnotatedStack:
     """A picture with its annotations, and where it lies."""
 
-    path: Path
+    path: Traversable
     picture: Picture
     annotations: tuple[Annotation, ...]
     class_names: dict[int, str]
@@ -61,33 +63,47 @@ class Views:
     labels: NDArray[np.int64]
 
 
-def find_stacks(data: Sequence[Path], classes: Sequence[str]) -> list[AnnotatedStack]:
-    """Read every picture of some folders, each with a COCO file.
+class Annotated(NamedTuple):
+    """What some sources hold.
+
+    Attributes
+    ----------
+    problems : what in their files could not be taken as it stands, a sentence each.
+    sources : name and sha256 of each file of annotations.
+    """
+
+    stacks: list[AnnotatedStack]
+    problems: tuple[str, ...]
+    sources: tuple[tuple[str, str], ...]
+
+
+def find_stacks(data: Sequence[Path], classes: Sequence[str], one_class: bool = False) -> Annotated:
+    """Read every picture of some folders, zips or files of annotations.
+
+    Parameters
+    ----------
+    one_class : take all labels as the only class of `classes`.
 
     Raises
     ------
     AnnotationError
-        A folder has no COCO file, or annotates a class that is not asked for.
+        A place has no annotations, they cannot be read, or they name a class that is not asked for.
     """
-    found: list[AnnotatedStack] = []
-    for folder in data:
-        dataset = _read_folder(folder)
-        names = {category.id: category.name for category in dataset.categories}
+    stacks: list[AnnotatedStack] = []
+    problems: list[str] = []
+    sources = [open_source(place) for place in data]
+    for place, source in zip(data, sources, strict=True):
+        dataset = source.loaded.dataset
+        names = {category.id: classes[0] if one_class else category.name for category in dataset.categories}
         unknown = set(names.values()) - set(classes)
         if unknown:
             raise AnnotationError(
-                f"{str(folder)!r} annotates the class {min(unknown)!r}, which is not among {', '.join(classes)}; "
-                "add it to detector.classes"
+                f"{str(place)!r} annotates the class {min(unknown)!r}, which is not among {', '.join(classes)}; "
+                "add it to the classes, or take all as one"
             )
-        found += [AnnotatedStack(folder / p.file_name, p, dataset.of(p), names) for p in dataset.images]
-    return found
-
-
-def _read_folder(folder: Path) -> Dataset:
-    for name in COCO_FILES:
-        if (folder / name).is_file():
-            return read(folder / name)
-    raise AnnotationError(f"{str(folder)!r} holds no {' or '.join(COCO_FILES)}; export annotated fields into it")
+        stacks += [AnnotatedStack(source.path(p), p, dataset.of(p), names) for p in dataset.images]
+        problems += source.loaded.problems
+    return Annotated(stacks, tuple(problems), tuple((source.name, source.sha256) for source in sources))
 
 
 def read_stack(annotated: AnnotatedStack) -> NDArray[np.uint16]:
@@ -102,11 +118,13 @@ def read_stack(annotated: AnnotatedStack) -> NDArray[np.uint16]:
     if not annotated.path.is_file():
         raise AnnotationError(f"{str(annotated.path)!r} is annotated but does not exist; export it again")
     if info is None:
-        image = cv2.imread(str(annotated.path), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
+        coded = np.frombuffer(annotated.path.read_bytes(), np.uint8)
+        image = cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH) if coded.size else None
         if image is None:
             raise AnnotationError(f"{str(annotated.path)!r} is no image; name PNG, JPEG or TIFF files")
         return image.astype(np.uint16)[None, None]
-    pixels = tifffile.imread(annotated.path)
+    with annotated.path.open("rb") as stream:
+        pixels = tifffile.imread(stream)
     shape = (len(info.polarizations), info.planes, annotated.picture.height, annotated.picture.width)
     if pixels.size != np.prod(shape):
         raise AnnotationError(f"{str(annotated.path)!r} has the shape {pixels.shape}, not {shape} as annotated")

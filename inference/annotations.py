@@ -6,13 +6,17 @@ is an image with a `stack` map beside COCO's keys; each annotation's `attributes
 
 from __future__ import annotations
 
-from pathlib import Path
+import math
 
 import msgspec
 
 from inference.errors import AnnotationError
 
 Attribute = bool | float | str
+Box = tuple[float, float, float, float]
+"""x, y, width, height in px."""
+ROUNDING_PX = 1.0
+"""Boxes stand out of their image by so much where programs count pixels from their corners or their centres."""
 
 
 class Category(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +74,7 @@ class Annotation(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     image_id: int
     category_id: int
-    bbox: tuple[float, float, float, float]
+    bbox: Box
     area: float
     iscrowd: int = 0
     segmentation: Polygons | RunLengths | None = ()
@@ -94,32 +98,68 @@ def to_json(dataset: Dataset) -> bytes:
     return msgspec.json.format(msgspec.json.encode(dataset), indent=1)
 
 
-def read(path: Path) -> Dataset:
-    """Read a COCO file; boxes without area are left out.
+class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+    """A dataset as read, and what in its file could not be taken as it stands, a sentence each."""
+
+    dataset: Dataset
+    problems: tuple[str, ...] = ()
+
+
+def read(json: bytes, name: str) -> Loaded:
+    """Read COCO's JSON; boxes are clipped to their image, and those without area left out, as `problems` tells.
+
+    Parameters
+    ----------
+    name : of the file, for messages.
 
     Raises
     ------
     AnnotationError
-        There is no such file, it is not COCO, or an annotation names an image or category that it does not hold.
+        It is not COCO, holds no image, or an annotation names an image or category that it does not hold.
     """
     try:
-        dataset = msgspec.json.decode(path.read_bytes(), type=Dataset)
-    except FileNotFoundError as error:
-        raise AnnotationError(f"annotations {str(path)!r} do not exist; name a COCO file or its folder") from error
+        dataset = msgspec.json.decode(json, type=Dataset)
     except msgspec.DecodeError as error:
-        raise AnnotationError(f"annotations {str(path)!r} are not COCO: {error}") from error
-    images = {image.id for image in dataset.images}
+        raise AnnotationError(f"annotations {name!r} are not COCO ({error}); export them again") from error
+    if not dataset.images:
+        raise AnnotationError(f"annotations {name!r} hold no image; export them again")
+    images = {image.id: image for image in dataset.images}
     categories = {category.id for category in dataset.categories}
     for a in dataset.annotations:
         if a.image_id not in images or a.category_id not in categories:
             raise AnnotationError(
-                f"annotation {a.id} in {str(path)!r} names image {a.image_id} and category {a.category_id}, "
+                f"annotation {a.id} in {name!r} names image {a.image_id} and category {a.category_id}, "
                 "of which one is missing; export the file again"
             )
     used = {a.category_id for a in dataset.annotations}
     parents = {category.supercategory for category in dataset.categories}
-    return Dataset(
-        images=dataset.images,
-        annotations=tuple(a for a in dataset.annotations if a.bbox[2] > 0 and a.bbox[3] > 0),
-        categories=tuple(c for c in dataset.categories if c.id in used or c.name not in parents),
+    kept, problems = [], []
+    for a in dataset.annotations:
+        picture = images[a.image_id]
+        box, problem = fit(a.bbox, picture)
+        if problem:
+            problems.append(f"{name}: annotation {a.id} of {picture.file_name!r} {problem}")
+        if box is not None:
+            kept.append(msgspec.structs.replace(a, bbox=box))
+    categories_used = tuple(c for c in dataset.categories if c.id in used or c.name not in parents)
+    return Loaded(
+        dataset=Dataset(images=dataset.images, annotations=tuple(kept), categories=categories_used),
+        problems=tuple(problems),
     )
+
+
+def fit(box: Box, picture: Picture) -> tuple[Box | None, str]:
+    """Clip a box x, y, width, height to its picture; None if nothing is left, and what was wrong, empty if nothing."""
+    x, y, width, height = box
+    if not all(map(math.isfinite, box)) or width <= 0 or height <= 0:
+        return None, f"has no area ({_rounded(box)}); left out"
+    x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + width, picture.width), min(y + height, picture.height)
+    if x0 >= x1 or y0 >= y1:
+        return None, f"lies outside ({_rounded(box)}); left out"
+    if max(x0 - x, y0 - y, x + width - x1, y + height - y1) > ROUNDING_PX:
+        return (x0, y0, x1 - x0, y1 - y0), f"lies in part outside ({_rounded(box)}); cut at the edge"
+    return box, ""
+
+
+def _rounded(box: Box) -> str:
+    return ", ".join(f"{value:.1f}" for value in box)

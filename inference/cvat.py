@@ -1,22 +1,27 @@
-"""Annotations as CVAT for images 1.1 (XML), for people to look at and correct.
+"""Annotations as CVAT for images 1.1 (XML), written for people to look at and correct, and read when they did.
 
 Structure as in CVAT's own description of the format, version 1.1: `meta` with one task and its labels, then an
 `image` for each picture, its boxes by their corners in px. Ids of images count from 0. An attribute's type is
 `checkbox` for what is true or false and `text` for all else: CVAT takes a `number` only on steps of a range that is
-given beforehand.
+given beforehand. Read is what has a place and a label: who drew it, and whose task it was, is never looked at.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from xml.etree.ElementTree import Element, SubElement, indent, tostring
+from collections.abc import Iterator
+from xml.etree.ElementTree import Element, ParseError, SubElement, XMLParser, fromstring, indent, tostring
 
-from inference.annotations import Annotation, Attribute, Category, Dataset
+from inference.annotations import Annotation, Attribute, Box, Category, Dataset, Loaded, Picture, fit
+from inference.errors import AnnotationError
 
 IGNORED = "is_crowd"
 """Attribute of what neither has to be found nor is false when found."""
 OCCLUDED = "touching"
 """Attribute that CVAT shows as occluded."""
+NOT_VALIDATED = "_NV"
+"""Ends the label of what a detector proposes and nobody has looked at yet."""
 
 
 def to_xml(dataset: Dataset, source: str) -> bytes:
@@ -85,3 +90,83 @@ def _text(parent: Element, name: str, text: str) -> Element:
     child = SubElement(parent, name)
     child.text = text
     return child
+
+
+def read(xml: bytes, name: str) -> Loaded:
+    """Read an export of a task, a job or a project.
+
+    A box that was turned is taken by the box around it. Boxes are clipped to their image; those without area, and other
+    shapes than boxes, are left out, as `problems` tells.
+
+    Parameters
+    ----------
+    name : of the file, for messages.
+
+    Raises
+    ------
+    AnnotationError
+        It is not such an export, or holds no image.
+    """
+    try:
+        root = fromstring(xml, XMLParser())  # noqa: S314 - expat limits what entities grow to, and loads none from elsewhere
+        pictures = [_picture(element, number) for number, element in enumerate(root.iter("image"), start=1)]
+    except (ParseError, KeyError, ValueError) as error:
+        raise AnnotationError(f"{name!r} is no export of CVAT for images 1.1 ({error}); export it again") from error
+    if not pictures:
+        raise AnnotationError(f"{name!r} holds no image; export the task again as 'CVAT for images 1.1'")
+    problems: list[str] = []
+    annotations: list[Annotation] = []
+    numbers = {label: k for k, label in enumerate(_labels(root), start=1)}
+    for picture, element in zip(pictures, root.iter("image"), strict=True):
+        for place, shape in enumerate(element):
+            where = f"{name}: {shape.tag} {place + 1} of {picture.file_name!r}"
+            try:
+                box, problem = (None, "is no box; left out") if shape.tag != "box" else fit(_around(shape), picture)
+            except (KeyError, ValueError) as error:
+                raise AnnotationError(f"{where} cannot be read ({error}); export it again") from error
+            if problem and shape.tag != "tag":
+                problems.append(f"{where} {problem}")
+            if box is not None:
+                category = numbers.setdefault(shape.attrib["label"], len(numbers) + 1)
+                annotations.append(_annotation(shape, box, picture, category, len(annotations) + 1))
+    categories = tuple(Category(id=number, name=label) for label, number in numbers.items())
+    dataset = Dataset(images=tuple(pictures), annotations=tuple(annotations), categories=categories)
+    return Loaded(dataset=dataset, problems=tuple(problems))
+
+
+def _picture(element: Element, number: int) -> Picture:
+    given = element.attrib
+    return Picture(id=number, file_name=given["name"], width=int(given["width"]), height=int(given["height"]))
+
+
+def _labels(root: Element) -> Iterator[str]:
+    """Names of the labels in the order of the export; a project's tasks repeat them."""
+    yield from dict.fromkeys(label.findtext("name", "") for label in root.iter("label"))
+
+
+def _around(shape: Element) -> Box:
+    """Box around a box, which may be turned: by degrees, clockwise, about its centre."""
+    x0, y0, x1, y1 = (float(shape.attrib[corner]) for corner in ("xtl", "ytl", "xbr", "ybr"))
+    turn = math.radians(float(shape.get("rotation", "0")))
+    width = abs((x1 - x0) * math.cos(turn)) + abs((y1 - y0) * math.sin(turn))
+    height = abs((x1 - x0) * math.sin(turn)) + abs((y1 - y0) * math.cos(turn))
+    if not turn:
+        width, height = x1 - x0, y1 - y0
+    return (x0 + x1 - width) / 2, (y0 + y1 - height) / 2, width, height
+
+
+def _annotation(shape: Element, box: Box, picture: Picture, category: int, number: int) -> Annotation:
+    attributes: dict[str, Attribute] = {}
+    for attribute in shape.iter("attribute"):
+        text = attribute.text or ""
+        attributes[attribute.attrib["name"]] = text == "true" if text in ("true", "false") else text
+    ignored = attributes.pop(IGNORED, False) is True
+    return Annotation(
+        id=number,
+        image_id=picture.id,
+        category_id=category,
+        bbox=box,
+        area=box[2] * box[3],
+        iscrowd=int(ignored),
+        attributes={OCCLUDED: shape.get("occluded") == "1", **attributes},
+    )

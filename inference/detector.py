@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from inference import network
 from inference.merging import Detections, merge
+from inference.runtimes import FASTEST_FIRST, Runtime, TorchRuntime, open_runtime
 from inference.settings import DetectorSettings
 from inference.weights_file import find_weights
 
 PLANES_SUPPORT = 2
 
+_log = logging.getLogger(__name__)
+
 
 class Detector:
     """Faster R-CNN with its weights on its device.
+
+    On a CPU the fastest runtime is taken that finds what torchvision's network finds, for each size of views when it is
+    first met. Why another was not taken is logged as a warning.
 
     Raises
     ------
@@ -26,25 +33,26 @@ class Detector:
     def __init__(self, settings: DetectorSettings) -> None:
         self._settings = settings
         self._device = network.pick_device(settings.device)
-        weights = find_weights(settings.weights)
-        self.weights_sha256 = weights.sha256
-        loaded = network.load(weights, settings.architecture, settings.classes)
-        self._network = loaded.to(self._device).to(memory_format=torch.channels_last)
-        self._batch = 1 if self._device.type == "cpu" else 16
+        self._weights = find_weights(settings.weights)
+        self._network = network.load(self._weights, settings.architecture, settings.classes)
+        self._runtimes: dict[tuple[int, int], Runtime] = {}
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hex sha256 of the weights file."""
+        return self._weights.sha256
 
     def detect(self, views: NDArray[np.float32]) -> Detections:
         """Objects in views (N, 3, h, w) of one field, boxes in px of the views, merged, best first.
 
         `planes` counts views.
+
+        Raises
+        ------
+        RuntimeRefused
+            The runtime that the settings name cannot be used.
         """
-        found: list[Detections] = []
-        with torch.inference_mode():
-            for first in range(0, len(views), self._batch):
-                batch = torch.from_numpy(views[first : first + self._batch]).to(self._device)
-                for k, output in enumerate(self._network(list(batch))):
-                    boxes, scores = output["boxes"].cpu().numpy(), output["scores"].cpu().numpy()
-                    plane = np.full(len(scores), first + k, np.int64)
-                    found.append(Detections(boxes, scores, output["labels"].cpu().numpy(), plane))
+        found = self._runtime((views.shape[2], views.shape[3])).detect(views)
         everything = Detections(
             np.concatenate([f.boxes for f in found]),
             np.concatenate([f.scores for f in found]),
@@ -52,3 +60,18 @@ class Detector:
             np.concatenate([f.planes for f in found]),
         )
         return merge(everything, self._settings.merge_iou, min(PLANES_SUPPORT, len(views)))
+
+    def _runtime(self, size: tuple[int, int]) -> Runtime:
+        if size not in self._runtimes:
+            self._runtimes[size] = self._open(size)
+        return self._runtimes[size]
+
+    def _open(self, size: tuple[int, int]) -> Runtime:
+        if self._device.type != "cpu":
+            return TorchRuntime(self._network, self._device)
+        names = FASTEST_FIRST if self._settings.runtime == "auto" else (self._settings.runtime,)
+        runtime, refusals = open_runtime(self._network, self._weights, size, names, self._settings.threads)
+        for refusal in refusals:
+            _log.warning("%s", refusal)
+        _log.info("the detector runs on %s for views of %d x %d px", runtime.name, *size)
+        return runtime

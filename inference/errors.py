@@ -9,5 +9,9 @@ class WeightsRefused(InferenceError):
     """Weights that do not fit the detector they are meant for."""
 
 
+class RuntimeRefused(InferenceError):
+    """A runtime that cannot run the detector, or does not find what it must."""
+
+
 class AnnotationError(InferenceError):
     """An annotation file that cannot be read as what it claims to be."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from time import process_time
 from typing import Any
@@ -21,15 +22,25 @@ from inference.objects import FoundObject
 from inference.settings import CropSettings, DetectorSettings, FocusSettings
 
 LOWEST_SCORE = 0.01
-MOST_DETECTIONS = 300
+MOST_DETECTIONS = (10, 30, 300)
+"""As the laboratory judges: of a field, so many best ones count."""
+SIZES = ("all", "small", "medium", "large")
+"""Of objects, in px of the image: medium from 32 x 32, large from 96 x 96."""
+BOOTSTRAPS = 200
+INTERVAL = (2.5, 97.5)
+_PLACES = 10_000
+"""More than a field has detections."""
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """What a detector does on some fields.
 
-    Average precisions are pycocotools', over recall and classes. Precision and recall are those at `threshold` and an
-    overlap of 0.5 with the right class. `curve` is the interpolated precision at recalls of 0, 0.01 to 1 and that
-    overlap, its mean over classes. `plane_error` is the median distance, in planes, between best plane and truth.
+    Average precisions are pycocotools', over recall and classes; `table` has its figures by the laboratory's names. The
+    `intervals` of 95 % are those of other slides (or images, where there are no slides) of the same kind: these are
+    drawn again, with replacement, and judged anew; None if there are fewer than three. Precision and recall are those
+    at `threshold` and an overlap of 0.5 with the right class. `curve` is the interpolated precision at recalls of 0,
+    0.01 to 1 and that overlap, its mean over classes. `plane_error` is the median distance, in planes, between best
+    plane and truth.
     `junk_share` is how much of all that lies there is known to be junk, `touching_share` how many objects touch.
     None where there is nothing to judge by.
     """
@@ -40,6 +51,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     ap50: float | None
     ap75: float | None
     ap: float | None
+    table: dict[str, float | None]
+    intervals: dict[str, tuple[float, float] | None]
     ap50_of_class: dict[str, float | None]
     threshold: float
     precision: float
@@ -57,11 +70,24 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
+class Judged:
+    """A detection: of which field and object of it, how sure, and the id of the annotation that it found, if any.
+
+    At an overlap of 0.5, of the right class.
+    """
+
+    field: int
+    place: int
+    score: float
+    annotation: int | None
+
+
+@dataclass(frozen=True)
 class Evaluation:
-    """Figures, and the (field's place, annotation id) of every object found at the threshold."""
+    """Figures, and what became of every detection but those of what has not to be found, whatever their scores."""
 
     figures: Figures
-    found: frozenset[tuple[int, int]]
+    detections: tuple[Judged, ...]
 
 
 @dataclass(frozen=True)
@@ -120,17 +146,16 @@ def compare(items: Sequence[AnnotatedStack], found: Sequence[Found], detector: D
             ((image, a) for image, item in enumerate(items) for a in item.annotations), start=1
         )
     }
-    by_number = {number: (key, a) for key, (number, a) in truth.items()}
     evaluated = _run_coco(items, truth, found, detector.classes)
-    true_positives, false_positives, pairs = _at_threshold(evaluated, detector.threshold)
-    real = [(key, a) for key, (_, a) in truth.items() if not a.iscrowd]
-    touching = {key for key, a in real if a.attributes.get("touching", False)}
-    hits = frozenset(by_number[true][0] for true, _ in pairs)
-    planes = [found[image].objects[place].best_plane for _, (image, place) in pairs]
+    judged = _judge(evaluated, {number: a.id for number, a in truth.values()})
+    certain = [one for one in judged if one.score >= detector.threshold]
+    pairs = {(one.field, one.annotation): one for one in certain if one.annotation is not None}
+    real = {key: a for key, (_, a) in truth.items() if not a.iscrowd}
+    touching = {key for key, a in real.items() if a.attributes.get("touching", False)}
     errors = [
-        abs(plane - float(by_number[true][1].attributes["plane"]))
-        for plane, (true, _) in zip(planes, pairs, strict=True)
-        if "plane" in by_number[true][1].attributes
+        abs(found[one.field].objects[one.place].best_plane - float(real[key].attributes["plane"]))
+        for key, one in pairs.items()
+        if "plane" in real[key].attributes
     ]
     precision = evaluated.eval["precision"][:, :, :, 0, -1]
     per_class = {name: _mean(precision[0, :, k]) for k, name in enumerate(detector.classes)}
@@ -142,18 +167,20 @@ def compare(items: Sequence[AnnotatedStack], found: Sequence[Found], detector: D
         ap50=_mean(precision[0]),
         ap75=_mean(precision[5]),
         ap=_mean(precision),
+        table=_table(evaluated),
+        intervals=_intervals(evaluated, [item.picture.source for item in items]),
         ap50_of_class=per_class,
         threshold=detector.threshold,
-        precision=true_positives / max(true_positives + false_positives, 1),
-        recall=true_positives / max(len(real), 1),
+        precision=len(pairs) / max(len(certain), 1),
+        recall=len(pairs) / max(len(real), 1),
         curve=tuple(_curve(precision[0])),
-        recall_touching=len(hits & touching) / max(len(touching), 1),
+        recall_touching=len(pairs.keys() & touching) / max(len(touching), 1),
         touching_share=len(touching) / max(len(real), 1),
         junk_share=junk / max(junk + len(real), 1),
         plane_error=float(np.median(errors)) if errors else None,
         cpu_seconds_per_field=float(np.mean([one.cpu_seconds for one in found])),
     )
-    return Evaluation(figures, hits)
+    return Evaluation(figures, tuple(judged))
 
 
 def _run_coco(
@@ -178,7 +205,7 @@ def _run_coco(
     ]
     detected = [
         {
-            "id": 1 + image * MOST_DETECTIONS * 10 + place,
+            "id": 1 + image * _PLACES + place,
             "image_id": image,
             "category_id": 1 + list(classes).index(o.class_name),
             "bbox": [o.box[0], o.box[1], o.box[2] - o.box[0], o.box[3] - o.box[1]],
@@ -197,29 +224,68 @@ def _run_coco(
             side.createIndex()
             sides.append(side)
         evaluated = COCOeval(*sides, iouType="bbox")
-        evaluated.params.maxDets = [1, 100, MOST_DETECTIONS]
+        evaluated.params.maxDets = list(MOST_DETECTIONS)
         evaluated.evaluate()
         evaluated.accumulate()
     return evaluated
 
 
-def _at_threshold(evaluated: Any, threshold: float) -> tuple[int, int, list[tuple[int, tuple[int, int]]]]:
-    """Count true and false positives at an overlap of 0.5; pairs of truth and (image, place) of what found it."""
-    pairs: list[tuple[int, tuple[int, int]]] = []
-    false_positives = 0
+def _judge(evaluated: Any, ids: dict[int, int]) -> list[Judged]:
+    """Tell of every detection whether it is right; `ids` leads from pycocotools' numbers back to annotations."""
+    judged: list[Judged] = []
     everywhere = evaluated.params.areaRng[0]
     for result in evaluated.evalImgs:
         if result is None or result["aRng"] != everywhere:
             continue
         matches, ignored = result["dtMatches"][0], result["dtIgnore"][0]
         for identifier, score, match, ignore in zip(result["dtIds"], result["dtScores"], matches, ignored, strict=True):
-            if score < threshold or ignore:
-                continue
-            if match:
-                pairs.append((int(match), divmod(identifier - 1, MOST_DETECTIONS * 10)))
-            else:
-                false_positives += 1
-    return len(pairs), false_positives, pairs
+            if not ignore:
+                field, place = divmod(identifier - 1, _PLACES)
+                judged.append(Judged(field, place, score, ids[int(match)] if match else None))
+    return judged
+
+
+def _table(evaluated: Any) -> dict[str, float | None]:
+    """Figures of pycocotools' summary, by their names in the laboratory's table."""
+    precision, recall = evaluated.eval["precision"], evaluated.eval["recall"]
+    of_all = SIZES.index("all")
+    table = {
+        "AP @0.50:0.95": _mean(precision[:, :, :, of_all, -1]),
+        "AP @0.50": _mean(precision[0, :, :, of_all, -1]),
+        "AP @0.75": _mean(precision[5, :, :, of_all, -1]),
+    }
+    table |= {f"AP {size}": _mean(precision[:, :, :, SIZES.index(size), -1]) for size in ("medium", "large")}
+    table |= {f"AR @{most}": _mean(recall[:, :, of_all, k]) for k, most in enumerate(MOST_DETECTIONS)}
+    return table | {f"AR {size}": _mean(recall[:, :, SIZES.index(size), -1]) for size in ("medium", "large")}
+
+
+def _intervals(evaluated: Any, sources: Sequence[str]) -> dict[str, tuple[float, float] | None]:
+    """Percentiles of the average precisions of sources drawn with replacement."""
+    names = ("AP @0.50:0.95", "AP @0.50", "AP @0.75")
+    images = {source: [k for k, one in enumerate(sources) if one == source] for source in dict.fromkeys(sources)}
+    if len(images) < 3:
+        return dict.fromkeys(names)
+    groups = list(images.values())
+    random = np.random.default_rng(0)
+    classes, sizes = len(evaluated.params.catIds), len(evaluated.params.areaRng)
+    of_image = np.array(evaluated.evalImgs, dtype=object).reshape(classes, sizes, len(sources))
+    drawn: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(BOOTSTRAPS):
+        chosen = [k for group in random.integers(len(groups), size=len(groups)) for k in groups[group]]
+        again = copy(evaluated)
+        again.params, again._paramsEval = copy(evaluated.params), copy(evaluated._paramsEval)
+        again.params.imgIds = again._paramsEval.imgIds = list(range(len(chosen)))
+        again.evalImgs = of_image[:, :, chosen].ravel().tolist()
+        with contextlib.redirect_stdout(io.StringIO()):
+            again.accumulate()
+        for name, value in _table(again).items():
+            if name in drawn and value is not None:
+                drawn[name].append(value)
+    return {
+        name: (float(low), float(high)) if values else None
+        for name, values in drawn.items()
+        for low, high in [np.percentile(values, INTERVAL) if values else (0, 0)]
+    }
 
 
 def _curve(precision: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,12 +20,16 @@ from torchvision.models.detection import FasterRCNN
 
 from inference import network
 from inference.annotated import NOT_JUDGED, AnnotatedStack, Views, prepare
+from inference.checkpoint import History, restore, to_bytes
 from inference.errors import AnnotationError
 from inference.network import Architecture
 from inference.settings import FocusSettings
 from inference.weights_file import find_weights
 
 FUSED_SHARE = 0.6
+WARM_UP = 0.1
+"""Share of the steps in which the learning rate rises."""
+CHECKPOINT_S = 300.0
 SLIVER_PX = 8
 """What a crop cuts to less than this has not to be found."""
 NARROWEST_PX = 1
@@ -42,6 +48,8 @@ class TrainingSettings:
     rate : greatest learning rate of a one-cycle schedule.
     depth_um : an object is to be found in a plane this far from its own at most.
     held_out : share of the sources (slides) that only serve to judge.
+    judgements : how often the weights are judged on what is held out, evenly spread; the best ones are kept.
+    patience : after so many judgements without a better one training stops.
     start : weights to go on from, instead of fresh ones.
     """
 
@@ -54,9 +62,15 @@ class TrainingSettings:
     around: float = 0.5
     depth_um: float = 0.8
     held_out: float = 0.15
+    judgements: int = 10
+    patience: int = 6
     seed: int = 1
     threads: int = 2
     start: Path | None = None
+
+    def judged_at(self) -> frozenset[int]:
+        """Tell the steps after which the weights are judged; the last one is among them."""
+        return frozenset(round(self.steps * (k + 1) / self.judgements) for k in range(self.judgements)) - {0}
 
 
 @dataclass(frozen=True)
@@ -71,12 +85,12 @@ class Progress:
     loss: float | None
 
     @staticmethod
-    def reporter(stage: str, report: Report) -> Tell:
-        """Turn counts of a stage that begins now into progress with rate and time left."""
+    def reporter(stage: str, report: Report, before: int = 0) -> Tell:
+        """Turn counts of a stage that begins now into progress with rate and time left; so many were done before."""
         start = monotonic()
 
         def tell(done: int, total: int, loss: float | None = None) -> None:
-            rate = done / max(monotonic() - start, 1e-6)
+            rate = (done - before) / max(monotonic() - start, 1e-6)
             report(Progress(stage, done, total, rate, (total - done) / max(rate, 1e-6), loss))
 
         return tell
@@ -114,17 +128,48 @@ def split(
     )
 
 
-def train(items: Sequence[AnnotatedStack], settings: TrainingSettings, focus: FocusSettings, report: Report) -> bytes:
-    """Train on annotated stacks; safetensors of the weights, fp16.
+class Judge(Protocol):
+    """Judges weights (safetensors) on what is held out: AP@0.50, None if there is nothing to judge by."""
 
-    The same seed and number of threads give the same tensors; safetensors may order the keys of its header differently.
+    def __call__(self, weights: bytes) -> float | None:
+        """Judge."""
+
+
+class Keeper(Protocol):
+    """Keeps what a training has reached, so that an interruption costs minutes."""
+
+    def checkpoint(self, content: bytes) -> None:
+        """Keep what training needs to go on, instead of what was kept before."""
+
+    def weights(self, content: bytes) -> None:
+        """Keep weights that are better than those kept before."""
+
+
+def train(
+    items: Sequence[AnnotatedStack],
+    settings: TrainingSettings,
+    focus: FocusSettings,
+    report: Report,
+    judge: Judge,
+    keeper: Keeper,
+    checkpoint: bytes | None = None,
+) -> History:
+    """Train on annotated stacks; the keeper has the best of the weights that were judged.
+
+    The same seed and number of threads give the same tensors, interrupted or not; safetensors may order the keys of its
+    header differently.
+
+    Parameters
+    ----------
+    judge : asked `settings.judgements` times.
+    checkpoint : to go on from.
 
     Raises
     ------
     AnnotationError
         A stack cannot be read, or nothing is annotated.
     WeightsRefused
-        The weights to start from are of another architecture or other classes.
+        The weights to start from are of another architecture or other classes, the checkpoint is of another training.
     """
     if not any(item.annotations for item in items):
         raise AnnotationError("nothing is annotated; training needs at least one object")
@@ -134,24 +179,56 @@ def train(items: Sequence[AnnotatedStack], settings: TrainingSettings, focus: Fo
     device = network.pick_device("auto")
     model = _network(settings).to(device).to(memory_format=torch.channels_last).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.rate, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, settings.rate, total_steps=settings.steps, pct_start=0.1)
+    identity = _identity(items, settings)
+    history = restore(checkpoint, model, optimiser, identity) if checkpoint else History()
+    kept_at = monotonic()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
         preparing = Progress.reporter("channels", report)
         fields = prepare(items, settings.classes, focus, settings.depth_um, Path(cache), preparing)
-        tell = Progress.reporter("training", report)
-        smoothed = float("nan")
-        for step, (images, targets) in enumerate(batches(fields, settings), start=1):
+        tell = Progress.reporter("training", report, history.step)
+        for images, targets in batches(fields, settings, history.step):
+            history.step += 1
+            torch.manual_seed(settings.seed * settings.steps + history.step)
+            for group in optimiser.param_groups:
+                group["lr"] = rate_at(history.step, settings)
             losses = model([i.to(device) for i in images], [{k: v.to(device) for k, v in t.items()} for t in targets])
             loss = torch.stack(list(losses.values())).sum()
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
             optimiser.step()
-            schedule.step()
-            smoothed = loss.item() if step == 1 else 0.98 * smoothed + 0.02 * loss.item()
-            tell(step, settings.steps, smoothed)
+            tell(history.step, settings.steps, history.add_loss(loss.item()))
+            judged = history.step in settings.judged_at()
+            if judged:
+                weights = network.to_bytes(model, settings.architecture, settings.classes)
+                if history.add_judgement(judge(weights)):
+                    keeper.weights(weights)
+            if judged or monotonic() - kept_at > CHECKPOINT_S:
+                keeper.checkpoint(to_bytes(model, optimiser, history, identity))
+                kept_at = monotonic()
+            if history.judgements_since_best() >= settings.patience:
+                break
         del fields
-    return network.to_bytes(model, settings.architecture, settings.classes)
+    return history
+
+
+def rate_at(step: int, settings: TrainingSettings) -> float:
+    """Learning rate of a step, from 1: up and down again as half cosines (one cycle, Smith 2018, arXiv 1803.09820)."""
+    done = (step - 1) / max(settings.steps - 1, 1)
+    if done < WARM_UP:
+        start = settings.rate / 25
+        return start + (settings.rate - start) * (1 - math.cos(math.pi * done / WARM_UP)) / 2
+    return settings.rate * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2
+
+
+def _identity(items: Sequence[AnnotatedStack], settings: TrainingSettings) -> str:
+    """Digest of all that decides what a training comes to."""
+    digest = hashlib.sha256(repr(settings).encode())
+    for item in items:
+        digest.update(repr((item.picture, item.annotations, item.class_names)).encode())
+    if settings.start is not None:
+        digest.update(find_weights(settings.start).sha256.encode())
+    return digest.hexdigest()
 
 
 def _network(settings: TrainingSettings) -> FasterRCNN:
@@ -161,16 +238,19 @@ def _network(settings: TrainingSettings) -> FasterRCNN:
 
 
 def batches(
-    fields: Sequence[Views], settings: TrainingSettings
+    fields: Sequence[Views], settings: TrainingSettings, done: int = 0
 ) -> Iterator[tuple[list[Tensor], list[dict[str, Tensor]]]]:
-    """Draw the crops of every step, with what is to be found in each: boxes x0, y0, x1, y1 in px, and labels."""
-    random = np.random.default_rng(settings.seed)
+    """Draw the crops of every step after those done: images, and boxes x0, y0, x1, y1 in px and labels in each.
+
+    A step's crops do not depend on the steps before it.
+    """
     of_class = [
         [(field, number) for field in fields for number in np.flatnonzero(field.labels[0] == label).tolist()]
         for label in range(1, len(settings.classes) + 1)
     ]
     known = [of_one for of_one in of_class if of_one]
-    for _ in range(settings.steps):
+    for step in range(done + 1, settings.steps + 1):
+        random = np.random.default_rng([settings.seed, step])
         drawn = [_draw(fields, known, settings, random) for _ in range(settings.batch)]
         yield [image for image, _ in drawn], [target for _, target in drawn]
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -11,11 +12,13 @@ from daemon.errors import Refused
 from drivers.virtual_slide.collection import KINDS
 from inference.annotated import find_stacks, read_stack
 from inference.annotations import read
-from inference.errors import AnnotationError
+from inference.errors import AnnotationError, WeightsRefused
 from inference.settings import FocusSettings
 from inference.training import Progress, TrainingSettings
 from inference.weights_file import find_weights
 from tests import emulated_stacks
+
+CLASSES = TrainingSettings().classes
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +29,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_exported_fields_hold_the_pixels_and_the_truth_without_junk(exported: Path) -> None:
-    dataset = read(exported / emulate.COCO_FILE)
+    dataset = read((exported / emulate.COCO_FILE).read_bytes(), "coco.json").dataset
     assert [(p.stack.slide, p.stack.field) for p in dataset.images if p.stack] == [(2, 1), (2, 2), (5, 1), (5, 2)]
     fossils = {kind.class_name for kind in KINDS.values() if not kind.junk}
     assert {c.name for c in dataset.categories} <= fossils
@@ -48,7 +51,7 @@ def test_an_export_of_the_same_seed_is_the_same(exported: Path, tmp_path: Path) 
     for name, seed in (("again", 77), ("other", 78)):
         emulate.export(emulate.override(config, seed=seed), tmp_path / name, slides=[2, 5], fields=2)
     classes = config.detector.classes
-    here, again, other = (find_stacks([f], classes) for f in (exported, tmp_path / "again", tmp_path / "other"))
+    here, again, other = (find_stacks([f], classes).stacks for f in (exported, tmp_path / "again", tmp_path / "other"))
     assert [s.annotations for s in here] == [s.annotations for s in again]
     for one, two, three in zip(here, again, other, strict=True):
         np.testing.assert_array_equal(read_stack(one), read_stack(two))
@@ -67,7 +70,7 @@ def test_an_instrument_that_is_not_emulated_and_an_unknown_slide_are_refused(tmp
 def test_training_ends_with_weights_that_load_and_a_card_that_tells_how(exported: Path, tmp_path: Path) -> None:
     into, told = tmp_path / "weights" / "tiny.safetensors", list[Progress]()
     settings = TrainingSettings(steps=3, batch=2, crop_px=128, held_out=0.5, seed=5, threads=1)
-    card = learn.train([exported], into, settings, FocusSettings(), "lamelle train", told.append)
+    card = learn.train(find_stacks([exported], CLASSES), into, settings, FocusSettings(), "lamelle train", told.append)
     assert card.sha256 == find_weights(into).sha256
     assert {*card.trained_on, *card.held_out} == {"seed 77 slide 2", "seed 77 slide 5"}
     assert not set(card.trained_on) & set(card.held_out)
@@ -81,17 +84,61 @@ def test_training_ends_with_weights_that_load_and_a_card_that_tells_how(exported
     assert all(p.loss is not None and np.isfinite(p.loss) for p in training)
 
 
-def test_the_same_seed_trains_the_same_weights(exported: Path, tmp_path: Path) -> None:
-    settings = TrainingSettings(steps=2, batch=1, crop_px=128, held_out=0.5, seed=5, threads=1)
-    for name in ("one", "two"):
-        learn.train([exported], tmp_path / name, settings, FocusSettings(), "", lambda _: None)
-    one, two = (safetensors.numpy.load_file(tmp_path / name) for name in ("one", "two"))
-    assert one.keys() == two.keys()
-    for name in one:
-        np.testing.assert_array_equal(one[name], two[name])
+def trained(exported: Path, into: Path, stop_at: int = 0, **changes: object) -> learn.Card:
+    """Train four steps, judged after each; interrupted while a step is told, if asked for."""
+
+    def report(progress: Progress) -> None:
+        if progress.stage == "training" and progress.done == stop_at:
+            raise KeyboardInterrupt
+
+    usual = TrainingSettings(steps=4, batch=1, crop_px=128, held_out=0.5, seed=5, threads=1, judgements=4)
+    settings = replace(usual, **changes)  # type: ignore[arg-type]
+    return learn.train(find_stacks([exported], CLASSES), into, settings, FocusSettings(), "", report)
+
+
+def assert_same_tensors(one: Path, two: Path) -> None:
+    left, right = (safetensors.numpy.load_file(path) for path in (one, two))
+    assert left.keys() == right.keys()
+    for name in left:
+        np.testing.assert_array_equal(left[name], right[name])
+
+
+def test_an_interrupted_training_goes_on_to_the_same_weights(exported: Path, tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
+    straight = trained(exported, whole)
+    with pytest.raises(KeyboardInterrupt):
+        trained(exported, parts, stop_at=3)
+    assert parts.with_suffix(".checkpoint").is_file()
+    with pytest.raises(WeightsRefused, match="of another training"):
+        trained(exported, parts, seed=6)
+    resumed = trained(exported, parts)
+    assert_same_tensors(whole, parts)
+    assert resumed.judged == straight.judged
+    assert [step for step, _ in resumed.judged] == [1, 2, 3, 4]
+    assert not parts.with_suffix(".checkpoint").exists()
+
+
+def test_a_damaged_checkpoint_is_refused(exported: Path, tmp_path: Path) -> None:
+    (tmp_path / "w.checkpoint").write_bytes(b"no checkpoint")
+    with pytest.raises(WeightsRefused, match=r"cannot be read .* delete it"):
+        trained(exported, tmp_path / "w.safetensors")
+
+
+def test_training_stops_when_nothing_gets_better_and_keeps_the_best(exported: Path, tmp_path: Path) -> None:
+    card = trained(exported, tmp_path / "w.safetensors", rate=1.0, patience=1)
+    values = [value for _, value in card.judged]
+    best = max(k for k, value in enumerate(values) if value == max(values))
+    assert len(values) == 4 or len(values) == best + 2
 
 
 def test_nothing_to_hold_out_is_refused(tmp_path: Path) -> None:
     emulate.export(emulated_stacks.night(frame_px=128, planes=3, seed=3), tmp_path, slides=[1], fields=1)
     with pytest.raises(AnnotationError, match="1 slide is annotated"):
-        learn.train([tmp_path], tmp_path / "w.safetensors", TrainingSettings(), FocusSettings(), "", lambda _: None)
+        learn.train(
+            find_stacks([tmp_path], CLASSES),
+            tmp_path / "w.safetensors",
+            TrainingSettings(),
+            FocusSettings(),
+            "",
+            lambda _: None,
+        )

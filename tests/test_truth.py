@@ -47,7 +47,7 @@ def exported(config: Night, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def dataset(exported: Path) -> Dataset:
-    return read(exported / emulate.COCO_FILE)
+    return read((exported / emulate.COCO_FILE).read_bytes(), emulate.COCO_FILE).dataset
 
 
 def world(config: Night) -> VirtualSlide:

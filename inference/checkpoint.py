@@ -1,0 +1,100 @@
+"""What a training needs to go on after an interruption, as safetensors: weights, optimiser, losses and judgements."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from inference.errors import WeightsRefused
+
+SMOOTHING = 0.98
+LOSS_EVERY = 20
+"""Steps between losses that are kept."""
+_MODEL, _OPTIMISER = "model.", "optimiser."
+
+
+@dataclass
+class History:
+    """What became of a training so far.
+
+    Attributes
+    ----------
+    step : done. loss : smoothed over the last fifty or so.
+    losses : (step, loss) now and then. judged : (step, AP@0.50 on what is held out).
+    """
+
+    step: int = 0
+    loss: float | None = None
+    losses: list[tuple[int, float]] = field(default_factory=list)
+    judged: list[tuple[int, float]] = field(default_factory=list)
+
+    def add_loss(self, loss: float) -> float:
+        """Take in the loss of the step done; the smoothed one."""
+        self.loss = loss if self.loss is None else SMOOTHING * self.loss + (1 - SMOOTHING) * loss
+        if self.step % LOSS_EVERY == 0:
+            self.losses.append((self.step, self.loss))
+        return self.loss
+
+    def add_judgement(self, ap50: float | None) -> bool:
+        """Take in a judgement after the step done; whether none before it was better."""
+        if ap50 is None:
+            return True
+        best = all(ap50 >= before for _, before in self.judged)
+        self.judged.append((self.step, ap50))
+        return best
+
+    def judgements_since_best(self) -> int:
+        """How many judgements followed the best one."""
+        latest_first = [value for _, value in reversed(self.judged)]
+        return latest_first.index(max(latest_first)) if latest_first else 0
+
+
+def to_bytes(model: nn.Module, optimiser: torch.optim.Optimizer, history: History, identity: str) -> bytes:
+    """Safetensors of a training.
+
+    Parameters
+    ----------
+    identity : of everything that must not change between the parts of one training.
+    """
+    tensors = {_MODEL + name: value.contiguous() for name, value in model.state_dict().items()}
+    for number, state in optimiser.state_dict()["state"].items():
+        tensors |= {f"{_OPTIMISER}{number}.{name}": value.contiguous() for name, value in state.items()}
+    return safetensors.torch.save(tensors, {"identity": identity, "history": json.dumps(asdict(history))})
+
+
+def restore(content: bytes, model: nn.Module, optimiser: torch.optim.Optimizer, identity: str) -> History:
+    """Bring model and optimiser to where a training was interrupted; what became of it until then.
+
+    Raises
+    ------
+    WeightsRefused
+        It is no checkpoint, or one of another training.
+    """
+    try:
+        tensors = safetensors.torch.load(content)
+        length = int.from_bytes(content[:8], "little")
+        metadata = json.loads(content[8 : 8 + length])["__metadata__"]
+        history = json.loads(metadata["history"])
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise WeightsRefused(f"the checkpoint cannot be read ({error}); delete it to begin anew") from error
+    if metadata["identity"] != identity:
+        raise WeightsRefused("the checkpoint is of another training; repeat its command, or delete it to begin anew")
+    model.load_state_dict({n.removeprefix(_MODEL): t for n, t in tensors.items() if n.startswith(_MODEL)})
+    state: dict[int, dict[str, Any]] = {}
+    for name, value in tensors.items():
+        if name.startswith(_OPTIMISER):
+            number, key = name.removeprefix(_OPTIMISER).split(".")
+            state.setdefault(int(number), {})[key] = value
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    return History(
+        history["step"],
+        history["loss"],
+        [(int(step), float(loss)) for step, loss in history["losses"]],
+        [(int(step), float(ap)) for step, ap in history["judged"]],
+    )

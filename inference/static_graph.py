@@ -1,0 +1,254 @@
+"""Faster R-CNN as one graph of fixed shapes, for runtimes that know no data-dependent ones; the same detections.
+
+What torchvision does with lists of varying length is done here with fixed numbers of candidates and masks. Greedy
+suppression becomes a fixed number of matrix products: a box is kept if no kept box of a greater score overlaps it,
+asked of all boxes at once, again and again. Once the answer no longer changes it is that of the greedy rule; whether
+that was reached is an output, and for chains of overlaps longer than the number of rounds it is not.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.image_list import ImageList
+
+PROPOSAL_ROUNDS = 24
+DETECTION_ROUNDS = 16
+ROIS_AT_ONCE = 300
+"""Candidates whose pyramid values are gathered together; bounds the memory."""
+_NOTHING = -1.0
+"""Score of what is no candidate; real ones are not negative."""
+
+
+class Detected(NamedTuple):
+    """What a graph gives for a batch of B views.
+
+    Attributes
+    ----------
+    boxes : float32 (B, D, 4) x0, y0, x1, y1 in px, best first. scores : float32 (B, D). labels : int64 (B, D), from 1.
+    found : int64 (B,), how many of the D are detections; the rest has the score 0.
+    converged : bool (B,), whether suppression came to its end, so that the result is torchvision's.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    found: Tensor
+    converged: Tensor
+
+
+class StaticDetector(nn.Module):
+    """A Faster R-CNN of `inference.network` for views of one size.
+
+    Parameters
+    ----------
+    network : in evaluation mode; its parameters are shared, not copied.
+    size : height, width of the views, px.
+    batch : number of views.
+    """
+
+    def __init__(self, network: FasterRCNN, size: tuple[int, int], batch: int) -> None:
+        super().__init__()
+        self.backbone, self.rpn_head = network.backbone, network.rpn.head
+        self.box_head, self.box_predictor = network.roi_heads.box_head, network.roi_heads.box_predictor
+        self._size, self._batch = size, batch
+        self._padding = tuple(-n % network.transform.size_divisible for n in size)
+        self._rpn, self._heads = network.rpn, network.roi_heads
+        with torch.no_grad():
+            padded = torch.zeros(1, 3, *(n + more for n, more in zip(size, self._padding, strict=True)))
+            pyramid = list(self.backbone(padded).values())
+            anchors = network.rpn.anchor_generator(ImageList(padded, [size]), pyramid)[0]
+            objectness, _ = self.rpn_head(pyramid)
+        counts = [level[0].numel() for level in objectness]
+        for k, level in enumerate(anchors.split(counts)):
+            self.register_buffer(f"anchors{k}", level.clone(), persistent=False)
+        pooled = list(self.backbone(padded).keys())
+        self._pooled = [pooled.index(name) for name in network.roi_heads.box_roi_pool.featmap_names]
+        shapes = [tuple(pyramid[k].shape[2:]) for k in self._pooled]
+        self._align = PyramidAlign(shapes, size, batch, network.roi_heads.box_roi_pool.output_size[0])
+
+    def forward(self, views: Tensor) -> Detected:
+        """Objects in views (B, 3, H, W), float32."""
+        bottom, right = self._padding
+        pyramid = list(self.backbone(functional.pad(views, (0, right, 0, bottom))).values())
+        objectness, deltas = self.rpn_head(pyramid)
+        proposals, real, proposals_converged = self._propose(objectness, deltas)
+        pooled = self._align([pyramid[k].float() for k in self._pooled], proposals)
+        logits, regression = self.box_predictor(self.box_head(pooled))
+        rows = self._batch, proposals.shape[1]
+        found = self._decide(logits.reshape(*rows, -1), regression.reshape(*rows, -1, 4), proposals, real)
+        return found._replace(converged=found.converged & proposals_converged)
+
+    def _propose(self, objectness: list[Tensor], deltas: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Candidates (B, R, 4), which of them are real (B, R), and whether suppression converged (B,)."""
+        boxes, scores, ends = [], [], []
+        for k, (level, moves) in enumerate(zip(objectness, deltas, strict=True)):
+            anchors = self.get_buffer(f"anchors{k}")
+            logits = level.float().permute(0, 2, 3, 1).reshape(self._batch, -1)
+            moves = (
+                moves.float()
+                .reshape(self._batch, -1, 4, *moves.shape[2:])
+                .permute(0, 3, 4, 1, 2)
+                .reshape(self._batch, -1, 4)
+            )
+            best, index = logits.topk(min(self._rpn.pre_nms_top_n(), logits.shape[1]), dim=1)
+            moved = decode(anchors[index], take(moves, index), self._rpn.box_coder.weights, self._rpn.box_coder)
+            moved = clip(moved, self._size)
+            keep, converged = suppress(moved, large(moved, self._rpn.min_size), self._rpn.nms_thresh, PROPOSAL_ROUNDS)
+            boxes.append(moved)
+            scores.append(torch.where(keep, best.sigmoid(), _NOTHING))
+            ends.append(converged)
+        every = torch.cat(scores, 1)
+        best, index = every.topk(min(self._rpn.post_nms_top_n(), every.shape[1]), dim=1)
+        return take(torch.cat(boxes, 1), index), best > _NOTHING, torch.stack(ends).all(dim=0)
+
+    def _decide(self, logits: Tensor, regression: Tensor, proposals: Tensor, real: Tensor) -> Detected:
+        """Decide on classes and boxes: logits (B, R, 1 + classes), moves (B, R, 1 + classes, 4) of candidates."""
+        heads = self._heads
+        around = proposals.unsqueeze(2).expand_as(regression)
+        boxes = clip(decode(around, regression.float(), heads.box_coder.weights, heads.box_coder), self._size)
+        boxes = boxes[:, :, 1:].transpose(1, 2)
+        scores = logits.float().softmax(-1)[:, :, 1:].transpose(1, 2)
+        valid = (scores > heads.score_thresh) & large(boxes, 1e-2) & real.unsqueeze(1)
+        classes, candidates = scores.shape[1:]
+        ordered, index = torch.where(valid, scores, _NOTHING).flatten(0, 1).topk(candidates, dim=1)
+        boxes = take(boxes.flatten(0, 1), index)
+        keep, converged = suppress(boxes, ordered > _NOTHING, heads.nms_thresh, DETECTION_ROUNDS)
+        scores = torch.where(keep, ordered, _NOTHING).reshape(self._batch, -1)
+        best, index = scores.topk(min(heads.detections_per_img, classes * candidates), dim=1)
+        found = best > _NOTHING
+        return Detected(
+            take(boxes.reshape(self._batch, -1, 4), index),
+            best.clamp(min=0),
+            index // candidates + 1,
+            found.sum(1),
+            converged.reshape(self._batch, classes).all(dim=1),
+        )
+
+
+class PyramidAlign(nn.Module):
+    """RoIAlign over the levels of a pyramid, each candidate on the level of its size (Lin 2017, eq. 1).
+
+    Bilinear samples are taken from all levels laid end to end, so that a candidate's level is a mere offset.
+
+    Parameters
+    ----------
+    shapes : height, width of each level. size : height, width of the views. bins : along each side of the result.
+    """
+
+    scales: Tensor
+    sides: Tensor
+    starts: Tensor
+    positions: Tensor
+    mean: Tensor
+
+    SAMPLES = 2
+    CANONICAL_SIZE, CANONICAL_LEVEL = 224, 4
+
+    def __init__(self, shapes: list[tuple[int, ...]], size: tuple[int, int], batch: int, bins: int) -> None:
+        super().__init__()
+        self._bins, self._batch = bins, batch
+        scales = [2.0 ** round(float(torch.tensor(shape[0] / size[0]).log2())) for shape in shapes]
+        areas = [height * width for height, width in shapes]
+        self._lowest = -round(float(torch.tensor(scales[0]).log2()))
+        self._area = sum(areas)
+        self.register_buffer("scales", torch.tensor(scales), persistent=False)
+        self.register_buffer("sides", torch.tensor(shapes, dtype=torch.float32), persistent=False)
+        starts = torch.tensor([sum(areas[:k]) for k in range(len(areas))])
+        self.register_buffer("starts", starts, persistent=False)
+        positions = (torch.arange(bins * self.SAMPLES) + 0.5) / self.SAMPLES
+        self.register_buffer("positions", positions, persistent=False)
+        mean = torch.eye(bins).repeat_interleave(self.SAMPLES, dim=1) / self.SAMPLES
+        self.register_buffer("mean", mean, persistent=False)
+
+    def forward(self, pyramid: list[Tensor], boxes: Tensor) -> Tensor:
+        """Features (B * R, C, bins, bins) of candidates (B, R, 4) from levels (B, C, h, w)."""
+        values = torch.cat([level.flatten(2).transpose(1, 2) for level in pyramid], 1).flatten(0, 1)
+        image = torch.arange(self._batch, device=boxes.device).repeat_interleave(boxes.shape[1]) * self._area
+        parts = zip(torch.split(boxes.flatten(0, 1), ROIS_AT_ONCE), torch.split(image, ROIS_AT_ONCE), strict=True)
+        return torch.cat([self._pool(values, some, start) for some, start in parts])
+
+    def _pool(self, values: Tensor, boxes: Tensor, image: Tensor) -> Tensor:
+        size = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).sqrt()
+        level = torch.floor(self.CANONICAL_LEVEL + torch.log2(size / self.CANONICAL_SIZE) + 1e-6)
+        level = level.clamp(self._lowest, self._lowest + len(self.scales) - 1).long() - self._lowest
+        boxes = boxes * self.scales[level].unsqueeze(1)
+        sides = self.sides[level]
+        rows, row_weights = self._samples(boxes[:, 1], boxes[:, 3], sides[:, 0])
+        columns, column_weights = self._samples(boxes[:, 0], boxes[:, 2], sides[:, 1])
+        width = sides[:, 1].long().reshape(-1, 1, 1)
+        start = (self.starts[level] + image).reshape(-1, 1, 1)
+        index = start + rows.unsqueeze(2) * width + columns.unsqueeze(1)
+        count, points, channels = len(boxes), rows.shape[1], values.shape[1]
+        there = values[index.flatten()].reshape(count, points, points * channels)
+        by_row = (row_weights @ there).reshape(count, self._bins, points, channels)
+        return (column_weights.unsqueeze(1) @ by_row).permute(0, 3, 1, 2)
+
+    def _samples(self, low: Tensor, high: Tensor, side: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels (R, 2 S) below and above the samples along an axis, and what they weigh in each bin (R, bins, 2 S)."""
+        step = (high - low).clamp(min=1.0) / self._bins
+        at = low.unsqueeze(1) + step.unsqueeze(1) * self.positions
+        last = side.unsqueeze(1) - 1
+        inside = ((at >= -1) & (at <= last + 1)).float()
+        at = at.clamp(min=0).minimum(last)
+        below = at.floor().minimum(last)
+        part = at - below
+        above = (below + 1).minimum(last)
+        weights = [(share * inside).unsqueeze(1) * self.mean for share in (1 - part, part)]
+        return torch.cat([below, above], 1).long(), torch.cat(weights, 2)
+
+
+def suppress(boxes: Tensor, valid: Tensor, overlap: float, rounds: int) -> tuple[Tensor, Tensor]:
+    """Which boxes (K, N, 4), by falling score, greedy suppression keeps (K, N), and whether it converged (K,)."""
+    earlier = torch.ones(boxes.shape[1], boxes.shape[1], device=boxes.device).triu(1)
+    kills = (overlaps(boxes) > overlap).float() * earlier
+    possible = valid.float().unsqueeze(1)
+    keep, before = possible, possible
+    for _ in range(rounds):
+        before, keep = keep, possible * (keep @ kills < 0.5).float()
+    return keep.squeeze(1) > 0.5, (keep == before).all(dim=2).squeeze(1)
+
+
+def overlaps(boxes: Tensor) -> Tensor:
+    """Intersection over union of all boxes (K, N, 4) with each other, (K, N, N); not a number where both are empty."""
+    x0, y0, x1, y1 = boxes.unsqueeze(3).unbind(2)
+    area = (x1 - x0) * (y1 - y0)
+    width = x1.minimum(x1.transpose(1, 2)) - x0.maximum(x0.transpose(1, 2))
+    height = y1.minimum(y1.transpose(1, 2)) - y0.maximum(y0.transpose(1, 2))
+    common = width.clamp(min=0) * height.clamp(min=0)
+    return common / (area + area.transpose(1, 2) - common)
+
+
+def decode(anchors: Tensor, moves: Tensor, weights: tuple[float, ...], coder: object) -> Tensor:
+    """Boxes from anchors and what the network says of them, both (..., 4), as torchvision's coder does it."""
+    x0, y0, x1, y1 = anchors.unbind(-1)
+    across, down, wider, higher = (move / weight for move, weight in zip(moves.unbind(-1), weights, strict=True))
+    limit = float(coder.bbox_xform_clip)  # type: ignore[attr-defined]
+    width, height = x1 - x0, y1 - y0
+    x = across * width + x0 + 0.5 * width
+    y = down * height + y0 + 0.5 * height
+    half_width = 0.5 * wider.clamp(max=limit).exp() * width
+    half_height = 0.5 * higher.clamp(max=limit).exp() * height
+    return torch.stack([x - half_width, y - half_height, x + half_width, y + half_height], -1)
+
+
+def clip(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Boxes (..., 4) cut at the edges of a view."""
+    height, width = size
+    x0, y0, x1, y1 = boxes.unbind(-1)
+    return torch.stack([x0.clamp(0, width), y0.clamp(0, height), x1.clamp(0, width), y1.clamp(0, height)], -1)
+
+
+def large(boxes: Tensor, side: float) -> Tensor:
+    """Whether boxes (..., 4) are at least so wide and high."""
+    return (boxes[..., 2] - boxes[..., 0] >= side) & (boxes[..., 3] - boxes[..., 1] >= side)
+
+
+def take(rows: Tensor, index: Tensor) -> Tensor:
+    """Rows (K, N, C) at index (K, M), as (K, M, C)."""
+    first = torch.arange(rows.shape[0], device=rows.device).unsqueeze(1) * rows.shape[1]
+    return rows.flatten(0, 1)[(index + first).flatten()].reshape(*index.shape, rows.shape[2])

@@ -1,0 +1,154 @@
+"""What runs the network finds what torch finds, or is not taken."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import safetensors.numpy
+import torch
+from numpy.typing import NDArray
+
+from inference import network, static_graph
+from inference.detector import Detector
+from inference.errors import RuntimeRefused
+from inference.merging import Detections
+from inference.onnx_model import MODEL, REFERENCE, SAMPLE, OnnxModel, onnx_model
+from inference.runtimes import OnnxRuntime, TorchRuntime, check_runtime
+from inference.settings import DetectorSettings
+from inference.static_graph import Detected
+from inference.weights_file import find_weights
+
+SIZE = (160, 192)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def slim() -> network.FasterRCNN:
+    return network.load(find_weights("slim"), "slim", DetectorSettings().classes)
+
+
+@pytest.fixture(scope="module")
+def model(slim: network.FasterRCNN, tmp_path_factory: pytest.TempPathFactory) -> OnnxModel:
+    return onnx_model(slim, find_weights("slim"), SIZE, 1, tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def views() -> NDArray[np.float32]:
+    sample = safetensors.numpy.load_file(str(files("inference") / "weights" / SAMPLE))["views"]
+    height, width = SIZE
+    return np.concatenate([sample[:, :, :height, :width], sample[:, :, -height:, -width:]]).astype(np.float32)
+
+
+def test_the_exported_model_says_what_goes_in_and_comes_out(model: OnnxModel) -> None:
+    graph = onnx.load(model.path).graph
+    shapes = {
+        value.name: (value.type.tensor_type.elem_type, [d.dim_value for d in value.type.tensor_type.shape.dim])
+        for value in (*graph.input, *graph.output)
+    }
+    number, whole, truth = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.TensorProto.BOOL
+    assert shapes == {
+        "views": (number, [1, 3, *SIZE]),
+        "boxes": (number, [1, 300, 4]),
+        "scores": (number, [1, 300]),
+        "labels": (whole, [1, 300]),
+        "found": (whole, [1]),
+        "converged": (truth, [1]),
+    }
+    assert tuple(value.name for value in graph.output) == Detected._fields
+    assert not {"NonMaxSuppression", "RoiAlign", "Loop", "If"} & {node.op_type for node in graph.node}
+
+
+def test_onnxruntime_finds_what_torch_finds(
+    slim: network.FasterRCNN, model: OnnxModel, views: NDArray[np.float32]
+) -> None:
+    exact = TorchRuntime(slim, CPU)
+    for one, other in zip(OnnxRuntime(model, exact, 1).detect(views), exact.detect(views), strict=True):
+        assert len(one) == len(other) > 10
+        assert np.abs(one.boxes - other.boxes).max() <= 0.05
+        assert np.abs(one.scores - other.scores).max() <= 2e-4
+        assert one.labels.tolist() == other.labels.tolist()
+        assert one.planes.tolist() == other.planes.tolist()
+
+
+def test_where_suppression_does_not_converge_torch_is_asked(
+    slim: network.FasterRCNN, views: NDArray[np.float32], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(static_graph, "PROPOSAL_ROUNDS", 1)
+    exported = onnx_model(slim, find_weights("slim"), SIZE, 1, tmp_path)
+    asked = Asked(TorchRuntime(slim, CPU))
+    found = OnnxRuntime(exported, asked, 1).detect(views)
+    assert asked.views
+    for one, other in zip(found, TorchRuntime(slim, CPU).detect(views), strict=True):
+        assert one.boxes == pytest.approx(other.boxes, abs=0.05)
+        assert one.planes.tolist() == other.planes.tolist()
+
+
+class Asked:
+    """A runtime that counts what it is asked."""
+
+    name = "torch"
+
+    def __init__(self, runtime: TorchRuntime) -> None:
+        self._runtime = runtime
+        self.views = 0
+
+    def detect(self, views: NDArray[np.float32]) -> list[Detections]:
+        self.views += len(views)
+        return self._runtime.detect(views)
+
+
+@pytest.mark.parametrize("damaged", [MODEL, REFERENCE])
+def test_a_model_that_somebody_changed_is_made_again(
+    slim: network.FasterRCNN, model: OnnxModel, damaged: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = model.path.with_name(damaged)
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    again = onnx_model(slim, find_weights("slim"), SIZE, 1, model.path.parents[1])
+    assert "was changed by somebody" in caplog.text
+    check_runtime(OnnxRuntime(again, TorchRuntime(slim, CPU), 1), *again.reference())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda found: found.take(np.arange(1, len(found))),
+        lambda found: replace(found, boxes=found.boxes + np.float32(0.6)),
+        lambda found: replace(found, scores=found.scores * np.float32(0.9)),
+        lambda found: replace(found, labels=found.labels % 5 + 1),
+    ],
+    ids=["one missing", "elsewhere", "scored otherwise", "another class"],
+)
+def test_a_runtime_that_finds_anything_else_is_refused(
+    slim: network.FasterRCNN, model: OnnxModel, change: object
+) -> None:
+    views, expected = model.reference()
+    exact = TorchRuntime(slim, CPU)
+    check_runtime(exact, views, expected)
+    with pytest.raises(RuntimeRefused, match="torch does not reproduce a reference detection"):
+        check_runtime(exact, views, change(expected))  # type: ignore[operator]
+
+
+def test_a_file_that_is_no_model_is_refused(slim: network.FasterRCNN, tmp_path: Path) -> None:
+    (tmp_path / MODEL).write_bytes(b"no model")
+    with pytest.raises(RuntimeRefused, match=r"onnxruntime cannot load .*delete it"):
+        OnnxRuntime(OnnxModel(tmp_path / MODEL, 1), TorchRuntime(slim, CPU), 1)
+
+
+def test_the_detector_takes_the_fastest_and_says_so(
+    views: NDArray[np.float32], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "inference.detector"):
+        found = [Detector(DetectorSettings(runtime=name)).detect(views) for name in ("auto", "torch")]
+    told = [line.getMessage() for line in caplog.records if line.name == "inference.detector"]
+    assert [line.split(" for ")[0] for line in told] == [
+        "the detector runs on onnxruntime",
+        "the detector runs on torch",
+    ]
+    assert len(found[0]) == len(found[1]) > 10
+    assert found[0].boxes == pytest.approx(found[1].boxes, abs=0.05)

@@ -1,0 +1,99 @@
+"""The graph of fixed shapes against torchvision, whole and in its parts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.models.detection import FasterRCNN
+from torchvision.ops import MultiScaleRoIAlign, nms
+
+from inference import network
+from inference.settings import DetectorSettings
+from inference.static_graph import PyramidAlign, StaticDetector, suppress
+from inference.weights_file import find_weights
+
+ROUNDS = 24
+
+
+def chain(length: int, shift: float, side: float = 10.0) -> NDArray[np.float32]:
+    """Boxes side by side, each over the next one by the same share."""
+    x = np.arange(length) * shift
+    return np.stack([x, np.zeros(length), x + side, np.full(length, side)], 1).astype(np.float32)
+
+
+@st.composite
+def crowds(draw: st.DrawFn) -> NDArray[np.float32]:
+    """Boxes sorted by falling score: scattered, in chains, or all of nearly one place."""
+    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    count = draw(st.integers(1, 60))
+    kind = draw(st.sampled_from(["scattered", "chain", "pile"]))
+    if kind == "chain":
+        return chain(count, draw(st.floats(0.5, 9.5)))[random.permutation(count)]
+    spread = 3.0 if kind == "pile" else 60.0
+    corner, side = random.uniform(0, spread, (count, 2)), random.uniform(5, 25, (count, 2))
+    return np.concatenate([corner, corner + side], 1).astype(np.float32)
+
+
+@given(crowds(), st.floats(0.1, 0.9), st.data())
+def test_suppression_is_the_greedy_one_whenever_it_says_it_converged(
+    boxes: NDArray[np.float32], overlap: float, data: st.DataObject
+) -> None:
+    valid = np.array(data.draw(st.lists(st.booleans(), min_size=len(boxes), max_size=len(boxes))))
+    keep, converged = suppress(torch.from_numpy(boxes)[None], torch.from_numpy(valid)[None], overlap, ROUNDS)
+    real = np.flatnonzero(valid)
+    scores = torch.arange(len(real), 0, -1).float()
+    greedy = real[nms(torch.from_numpy(boxes[real]), scores, overlap).numpy()]
+    if converged.item():
+        assert np.flatnonzero(keep[0].numpy()).tolist() == sorted(greedy.tolist())
+    else:
+        assert len(boxes) > ROUNDS
+
+
+@pytest.mark.parametrize(("length", "converges"), [(ROUNDS - 1, True), (ROUNDS + 2, False)])
+def test_a_chain_longer_than_the_rounds_is_told(length: int, converges: bool) -> None:
+    """Each box is suppressed by the one before it alone, so that what becomes of the last takes a round a box."""
+    boxes = torch.from_numpy(chain(length, 4.0))[None]
+    keep, converged = suppress(boxes, torch.ones(1, length, dtype=torch.bool), 0.3, ROUNDS)
+    assert converged.item() is converges
+    assert (keep[0].nonzero().flatten().tolist() == list(range(0, length, 2))) is converges
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40))
+def test_pooled_features_are_those_of_torchvision(seed: int, count: int) -> None:
+    random = torch.Generator().manual_seed(seed)
+    size, shapes = (96, 160), [(12, 20), (6, 10), (3, 5)]
+    pyramid = [torch.randn(2, 5, *shape, generator=random) for shape in shapes]
+    corner = torch.rand(2, count, 2, generator=random) * torch.tensor([160.0, 96.0])
+    far = (corner + torch.rand(2, count, 2, generator=random) ** 4 * 200).minimum(torch.tensor([160.0, 96.0]))
+    boxes = torch.cat([corner, far], 2)
+    pool = MultiScaleRoIAlign(["0", "1", "2"], 7, 2)
+    expected = pool({str(k): level for k, level in enumerate(pyramid)}, list(boxes), [size] * 2)
+    torch.testing.assert_close(PyramidAlign(shapes, size, 2, 7)(pyramid, boxes), expected, atol=1e-5, rtol=1e-5)
+
+
+def assert_same(model: FasterRCNN, views: Tensor) -> None:
+    with torch.no_grad():
+        expected = model(list(views))
+        found = StaticDetector(model, tuple(views.shape[2:]), len(views))(views)
+    assert found.converged.all()
+    for k, one in enumerate(expected):
+        count = int(found.found[k])
+        assert count == len(one["scores"]) > 10
+        assert (found.boxes[k, :count] - one["boxes"]).abs().max() <= 0.05
+        assert (found.scores[k, :count] - one["scores"]).abs().max() <= 1e-4
+        assert torch.equal(found.labels[k, :count], one["labels"])
+        assert not found.scores[k, count:].any()
+
+
+@pytest.mark.parametrize(("batch", "size"), [(1, (256, 256)), (3, (130, 201))])
+def test_trained_slim_finds_what_torchvision_finds(batch: int, size: tuple[int, int]) -> None:
+    model = network.load(find_weights("slim"), "slim", DetectorSettings().classes)
+    views = torch.randn(batch, 3, *size, generator=torch.Generator().manual_seed(1))
+    views[:, 1:, 40:60, 50:80] += 3
+    assert_same(model, views)
