@@ -138,7 +138,7 @@ def test_lost_oil_dims_every_field_until_the_objective_is_withdrawn(opened: Any)
 
 def test_a_bubble_and_a_blank_field_change_what_is_seen_and_raise_nothing(opened: Any) -> None:
     faults = ({"kind": "bubble", "fields": (2,), "attempts": None}, {"kind": "blank", "fields": (3,)})
-    scope = opened(emulated(faults=faults))
+    scope = opened(emulated(faults=faults, density=4.0))
     plain, bubble, blank = (expose(scope, field=field)[0][1, 0].astype(float) for field in (1, 2, 3))
     assert bubble.min() < 0.2 * plain.mean()
     assert blank.std() < plain.std()

@@ -30,8 +30,11 @@ def small() -> NDArray[np.uint16]:
     return pixels
 
 
-def analyser(mode: str = "fused", polarizations: tuple[str, ...] = ("crossed", "parallel")) -> Analyser:
-    settings = DetectorSettings.model_validate({"mode": mode})
+def analyser(
+    mode: str = "fused", polarizations: tuple[str, ...] = ("crossed", "parallel"), runtime: str = "torch"
+) -> Analyser:
+    """Analyse with torch, which needs no model of each size; that other runtimes find the same is tested elsewhere."""
+    settings = DetectorSettings.model_validate({"mode": mode, "runtime": runtime})
     return Analyser(settings, CropSettings(margin_um=0.6), FocusSettings(), 0.059, polarizations)
 
 
@@ -54,7 +57,7 @@ def assert_same(one: StackAnalysis, other: StackAnalysis) -> None:
 @pytest.mark.parametrize("mode", ["fused", "planes"])
 def test_most_of_the_truth_is_found_on_a_seed_and_slide_never_trained_on(fields: list[Field], mode: str) -> None:
     """Both modes, shipped weights: recall and precision at the default threshold, class included."""
-    detector = analyser(mode)
+    detector = analyser(mode, runtime="auto")
     true = found = right = 0
     errors = []
     for pixels, truth in fields:
@@ -70,7 +73,7 @@ def test_most_of_the_truth_is_found_on_a_seed_and_slide_never_trained_on(fields:
                 right += 1
                 errors.append(abs(objects[int(iou.argmax())].best_plane - plane))
     assert true > 20
-    assert right / true > 0.75
+    assert right / true > 0.85
     assert right / found > 0.75
     assert np.median(errors) < 1
 
@@ -122,7 +125,7 @@ def test_a_fused_crop_holds_pixels_of_one_plane_for_both_polarizations(small: ND
 
 
 def test_what_scores_below_the_threshold_is_kept_and_flagged(small: NDArray[np.uint16]) -> None:
-    settings = DetectorSettings(threshold=0.9, keep_above=0.1)
+    settings = DetectorSettings(threshold=0.9, keep_above=0.1, runtime="torch")
     found = Analyser(settings, CropSettings(), FocusSettings(), 0.059, ("crossed", "parallel")).analyse(small).objects
     assert all(o.score >= 0.1 for o in found)
     assert all(o.below_threshold == (o.score < 0.9) for o in found)
