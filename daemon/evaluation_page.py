@@ -89,6 +89,7 @@ class _Painter:
 
     def __init__(self, items: Sequence[AnnotatedStack], detector: DetectorSettings, focus: FocusSettings) -> None:
         self._items, self._detector, self._focus = items, detector, focus
+        self._analysers: dict[tuple[float, tuple[str, ...]], Analyser] = {}
         self._overviews: dict[int, NDArray[np.uint8]] = {}
 
     def paint(self, mistake: Mistake) -> Picture:
@@ -113,8 +114,10 @@ class _Painter:
     def _overview(self, field: int) -> NDArray[np.uint8]:
         if field not in self._overviews:
             item = self._items[field]
-            analyser = Analyser(self._detector, CropSettings(), self._focus, item.pixel_um, item.polarizations)
-            self._overviews[field] = analyser.analyse(read_stack(item)).overview
+            key = item.pixel_um, item.polarizations
+            if key not in self._analysers:
+                self._analysers[key] = Analyser(self._detector, CropSettings(), self._focus, *key)
+            self._overviews[field] = self._analysers[key].analyse(read_stack(item)).overview
         return self._overviews[field]
 
 

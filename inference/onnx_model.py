@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from platformdirs import user_cache_path
 from torchvision.models.detection import FasterRCNN
 
+from inference.errors import RuntimeRefused
 from inference.merging import Detections
 from inference.static_graph import Detected, StaticDetector
 from inference.weights_file import Weights
@@ -66,30 +67,47 @@ def onnx_model(
     ----------
     network : on the CPU, with these weights. size : height, width of the views.
     kept_in : folder of all models, instead of the user's cache.
+
+    Raises
+    ------
+    RuntimeRefused
+        It cannot be exported, or not be kept.
     """
     root = user_cache_path("lamelle") / "detectors" if kept_in is None else kept_in
     folder = root / _key(weights, size, batch)
+    try:
+        _keep(network, size, batch, folder)
+    except (OSError, torch.onnx.OnnxExporterError) as error:
+        raise RuntimeRefused(
+            f"the detector's model cannot be made or kept in {str(root)!r} ({error}); make the folder writable, with "
+            "200 MB free"
+        ) from error
+    return OnnxModel(folder / MODEL, batch)
+
+
+def _keep(network: FasterRCNN, size: tuple[int, int], batch: int, folder: Path) -> None:
+    """Export into a folder, unless a whole model lies there."""
     if folder.is_dir() and not _is_whole(folder):
         _log.warning("the detector's model in %s was changed by somebody; it is made again", folder)
         shutil.rmtree(folder)
-    if not folder.is_dir():
-        root.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=".making-", dir=root))
-        try:
-            _export(network, size, batch, beside / MODEL)
-            _refer(network, size, beside / REFERENCE)
-            (beside / SUMS).write_bytes(msgspec.json.encode(_sums(beside)))
-            for path in beside.iterdir():
-                with path.open("rb+") as stream:
-                    os.fsync(stream.fileno())
-            beside.rename(folder)
-        except OSError:
-            # Another process may have been faster.
-            if not folder.is_dir():
-                raise
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
-    return OnnxModel(folder / MODEL, batch)
+    if folder.is_dir():
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=".making-", dir=folder.parent))
+    try:
+        _export(network, size, batch, beside / MODEL)
+        _refer(network, size, beside / REFERENCE)
+        (beside / SUMS).write_bytes(msgspec.json.encode(_sums(beside)))
+        for path in beside.iterdir():
+            with path.open("rb+") as stream:
+                os.fsync(stream.fileno())
+        beside.rename(folder)
+    except OSError:
+        # Another process may have been faster.
+        if not folder.is_dir():
+            raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _is_whole(folder: Path) -> bool:

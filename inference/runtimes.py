@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
@@ -93,13 +94,19 @@ class OnnxRuntime:
 
 
 def open_runtime(
-    network: FasterRCNN, weights: Weights, size: tuple[int, int], names: Sequence[RuntimeName], threads: int
+    network: FasterRCNN,
+    weights: Weights,
+    size: tuple[int, int],
+    names: Sequence[RuntimeName],
+    threads: int,
+    kept_in: Path | None = None,
 ) -> tuple[Runtime, tuple[str, ...]]:
     """Open the first of some runtimes that finds what it must; with it, why those before it were not taken.
 
     Parameters
     ----------
     network : on the CPU. size : height, width of the views.
+    kept_in : folder of exported models, instead of the user's cache.
 
     Raises
     ------
@@ -112,7 +119,7 @@ def open_runtime(
         if name == "torch":
             return torch_runtime, tuple(refusals)
         try:
-            model = onnx_model(network, weights, size, batch=1)
+            model = onnx_model(network, weights, size, 1, kept_in)
             runtime = OnnxRuntime(model, torch_runtime, threads)
             check_runtime(runtime, *model.reference())
         except RuntimeRefused as error:

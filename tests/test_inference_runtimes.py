@@ -19,7 +19,7 @@ from inference.detector import Detector
 from inference.errors import RuntimeRefused
 from inference.merging import Detections
 from inference.onnx_model import MODEL, REFERENCE, SAMPLE, OnnxModel, onnx_model
-from inference.runtimes import OnnxRuntime, TorchRuntime, check_runtime
+from inference.runtimes import OnnxRuntime, TorchRuntime, check_runtime, open_runtime
 from inference.settings import DetectorSettings
 from inference.static_graph import Detected
 from inference.weights_file import find_weights
@@ -152,3 +152,14 @@ def test_the_detector_takes_the_fastest_and_says_so(
     ]
     assert len(found[0]) == len(found[1]) > 10
     assert found[0].boxes == pytest.approx(found[1].boxes, abs=0.05)
+
+
+def test_where_no_model_can_be_kept_the_night_goes_on_with_torch(slim: network.FasterRCNN, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"no folder")
+    names = ("onnxruntime", "torch")
+    runtime, refusals = open_runtime(slim, find_weights("slim"), SIZE, names, 1, tmp_path / "file")
+    assert runtime.name == "torch"
+    (refusal,) = refusals
+    assert "make the folder writable" in refusal
+    with pytest.raises(RuntimeRefused, match="to 'auto'"):
+        open_runtime(slim, find_weights("slim"), SIZE, names[:1], 1, tmp_path / "file")

@@ -14,7 +14,7 @@ from inference.annotated import find_stacks, read_stack
 from inference.annotations import read
 from inference.errors import AnnotationError, WeightsRefused
 from inference.settings import FocusSettings
-from inference.training import Progress, TrainingSettings
+from inference.training import Progress, TrainingSettings, train
 from inference.weights_file import find_weights
 from tests import emulated_stacks
 
@@ -124,11 +124,33 @@ def test_a_damaged_checkpoint_is_refused(exported: Path, tmp_path: Path) -> None
         trained(exported, tmp_path / "w.safetensors")
 
 
-def test_training_stops_when_nothing_gets_better_and_keeps_the_best(exported: Path, tmp_path: Path) -> None:
-    card = trained(exported, tmp_path / "w.safetensors", rate=1.0, patience=1)
-    values = [value for _, value in card.judged]
-    best = max(k for k, value in enumerate(values) if value == max(values))
-    assert len(values) == 4 or len(values) == best + 2
+class Kept:
+    """Remembers what a training kept."""
+
+    def __init__(self) -> None:
+        self.checkpoints: list[bytes] = []
+        self.best: list[bytes] = []
+
+    def checkpoint(self, content: bytes) -> None:
+        self.checkpoints.append(content)
+
+    def weights(self, content: bytes) -> None:
+        self.best.append(content)
+
+
+def test_training_stops_when_nothing_gets_better_and_keeps_the_best(exported: Path) -> None:
+    verdicts = iter([0.2, 0.5, 0.4, 0.3, 0.9])
+    settings = TrainingSettings(steps=5, batch=1, crop_px=128, threads=1, judgements=5, patience=2)
+    stacks, kept, asked = find_stacks([exported], CLASSES).stacks, Kept(), list[bytes]()
+
+    def judge(weights: bytes) -> float:
+        asked.append(weights)
+        return next(verdicts)
+
+    history = train(stacks, settings, FocusSettings(), lambda _: None, judge, kept)
+    assert history.judged == [(1, 0.2), (2, 0.5), (3, 0.4), (4, 0.3)]
+    assert kept.best == asked[:2]
+    assert len(kept.checkpoints) == 4
 
 
 def test_nothing_to_hold_out_is_refused(tmp_path: Path) -> None:
