@@ -15,20 +15,26 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models.detection import FasterRCNN
 
 from inference import network
 from inference.annotated import NOT_JUDGED, AnnotatedStack, Views, prepare
 from inference.checkpoint import History, restore, to_bytes
 from inference.errors import AnnotationError
+from inference.mistakes import find_mistakes
 from inference.network import Architecture
 from inference.settings import FocusSettings
 from inference.weights_file import find_weights
 
+Place = tuple[Views, NDArray[np.float32]]
+"""A field, and a box x0, y0, x1, y1 there in px of its views."""
+
 FUSED_SHARE = 0.6
 WARM_UP = 0.1
 """Share of the steps in which the learning rate rises."""
+FREE_STATISTICS = 0.5
+"""Share of the steps in which the normalisation follows the crops, with fresh weights."""
 CHECKPOINT_S = 300.0
 SLIVER_PX = 8
 """What a crop cuts to less than this has not to be found."""
@@ -43,8 +49,9 @@ class TrainingSettings:
     ----------
     steps : of the optimiser. batch : crops a step.
     crop_px : side of a crop, px of the views; no object larger than it is ever seen whole.
-    around : share of the crops that are laid around an object of a class drawn evenly, so that rare ones are learnt;
-        the others lie anywhere.
+    around : share of the crops that are laid around an object of a class drawn evenly, so that rare ones are learnt.
+    mistaken : share of the crops that are laid around what the weights to go on from wrongly took for an object; all
+        others lie anywhere.
     rate : greatest learning rate of a one-cycle schedule.
     depth_um : an object is to be found in a plane this far from its own at most.
     held_out : share of the sources (slides) that only serve to judge.
@@ -60,6 +67,7 @@ class TrainingSettings:
     crop_px: int = 448
     rate: float = 1e-3
     around: float = 0.5
+    mistaken: float = 0.25
     depth_um: float = 0.8
     held_out: float = 0.15
     judgements: int = 10
@@ -185,9 +193,14 @@ def train(
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
         preparing = Progress.reporter("channels", report)
         fields = prepare(items, settings.classes, focus, settings.depth_um, Path(cache), preparing)
+        places: list[Place] = []
+        if settings.start is not None:
+            start = network.load(find_weights(settings.start), settings.architecture, settings.classes).to(device)
+            places = find_mistakes(start, device, fields, Progress.reporter("mistakes", report))
         tell = Progress.reporter("training", report, history.step)
-        for images, targets in batches(fields, settings, history.step):
+        for images, targets in batches(fields, places, settings, history.step):
             history.step += 1
+            _freeze_statistics(model, history.step, settings)
             torch.manual_seed(settings.seed * settings.steps + history.step)
             for group in optimiser.param_groups:
                 group["lr"] = rate_at(history.step, settings)
@@ -208,8 +221,16 @@ def train(
                 kept_at = monotonic()
             if history.judgements_since_best() >= settings.patience:
                 break
-        del fields
+        del fields, places
     return history
+
+
+def _freeze_statistics(model: FasterRCNN, step: int, settings: TrainingSettings) -> None:
+    """Normalise as at work, not by the crops of a step: from half of the steps on, and with weights to go on from."""
+    if settings.start is not None or step > settings.steps * FREE_STATISTICS:
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
 
 
 def rate_at(step: int, settings: TrainingSettings) -> float:
@@ -238,7 +259,7 @@ def _network(settings: TrainingSettings) -> FasterRCNN:
 
 
 def batches(
-    fields: Sequence[Views], settings: TrainingSettings, done: int = 0
+    fields: Sequence[Views], mistakes: Sequence[Place], settings: TrainingSettings, done: int = 0
 ) -> Iterator[tuple[list[Tensor], list[dict[str, Tensor]]]]:
     """Draw the crops of every step after those done: images, and boxes x0, y0, x1, y1 in px and labels in each.
 
@@ -251,13 +272,14 @@ def batches(
     known = [of_one for of_one in of_class if of_one]
     for step in range(done + 1, settings.steps + 1):
         random = np.random.default_rng([settings.seed, step])
-        drawn = [_draw(fields, known, settings, random) for _ in range(settings.batch)]
+        drawn = [_draw(fields, known, mistakes, settings, random) for _ in range(settings.batch)]
         yield [image for image, _ in drawn], [target for _, target in drawn]
 
 
 def _draw(
     fields: Sequence[Views],
     of_class: Sequence[Sequence[tuple[Views, int]]],
+    mistakes: Sequence[Place],
     settings: TrainingSettings,
     random: np.random.Generator,
 ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -266,16 +288,20 @@ def _draw(
     What has not to be found keeps its box with a label of its own: neither a class nor background is learnt from it.
     """
     fused = random.uniform() < FUSED_SHARE
-    if random.uniform() < settings.around:
+    around: NDArray[np.float32] | None = None
+    kind = random.uniform()
+    if kind < settings.around:
         one_class = of_class[int(random.integers(len(of_class)))]
         field, number = one_class[int(random.integers(len(one_class)))]
         shown = 1 + np.flatnonzero(field.labels[1:, number] > 0)
         view = 0 if fused else int(random.choice(shown))
         around = field.boxes[number]
+    elif mistakes and kind < settings.around + settings.mistaken:
+        field, around = mistakes[int(random.integers(len(mistakes)))]
+        view = 0 if fused else int(random.integers(1, len(field.images)))
     else:
         field = fields[int(random.integers(len(fields)))]
         view = 0 if fused else int(random.integers(1, len(field.images)))
-        around = None
     height, width = field.images.shape[2:]
     side = min(settings.crop_px, height, width)
     top, left = corner(around, (height, width), side, random)

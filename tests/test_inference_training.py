@@ -2,14 +2,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import safetensors.numpy
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from inference import network
 from inference.annotated import NOT_JUDGED, Views
-from inference.training import TrainingSettings, corner
+from inference.mistakes import find_mistakes
+from inference.settings import DetectorSettings
+from inference.training import Place, TrainingSettings, corner
 from inference.training import batches as draw_batches
+from inference.weights_file import find_weights
 
 SIDE, SIZE = 96, (128, 160)
 
@@ -45,10 +49,10 @@ def field(labels: list[list[int]], marker: float, tmp_path: Path) -> Views:
     return Views(np.load(path, mmap_mode="r"), boxes, np.array(labels, np.int64))
 
 
-def batches(fields: list[Views], **settings: object) -> list[tuple[float, list[int]]]:
+def batches(fields: list[Views], *mistakes: Place, **settings: object) -> list[tuple[float, list[int]]]:
     """(field's marker, labels shown) of every crop drawn."""
     usual = TrainingSettings(steps=200, batch=2, crop_px=96, classes=("a", "b"))
-    drawn = draw_batches(fields, replace(usual, **settings))  # type: ignore[arg-type]
+    drawn = draw_batches(fields, mistakes, replace(usual, **settings))  # type: ignore[arg-type]
     return [
         (float(image.median()), target["labels"].tolist())
         for images, targets in drawn
@@ -61,6 +65,33 @@ def test_rare_classes_are_drawn_as_often_as_common_ones(tmp_path: Path) -> None:
     drawn = batches(fields, around=1.0)
     assert 140 < sum(2 in labels for _, labels in drawn) < 260
     assert all(labels for _, labels in drawn)
+
+
+def test_crops_are_laid_around_mistakes_as_often_as_asked(tmp_path: Path) -> None:
+    empty, other = field([[0], [0]], 4.0, tmp_path), field([[1], [1]], 8.0, tmp_path)
+    drawn = batches([other], (empty, np.array([20, 20, 40, 40], np.float32)), around=0.5, mistaken=0.25)
+    assert 70 < sum(marker < 6 for marker, _ in drawn) < 130
+    assert not any(labels for marker, labels in drawn if marker < 6)
+
+
+def test_mistakes_are_what_is_found_where_nothing_is_annotated(tmp_path: Path) -> None:
+    sample = Path(network.__file__).with_name("weights") / "sample.safetensors"
+    view = safetensors.numpy.load_file(sample)["views"].astype(np.float16)
+    classes = DetectorSettings().classes
+    model = network.load(find_weights("slim"), "slim", classes)
+    with torch.no_grad():
+        (found,) = model([torch.from_numpy(view[0]).float()])
+    sure = found["boxes"][found["scores"] > 0.9].numpy()
+    assert len(sure) >= 2
+    np.save(tmp_path / "view.npy", np.concatenate([view, view]))
+    images = np.load(tmp_path / "view.npy", mmap_mode="r")
+    labels = np.array([[1] * (len(sure) - 2) + [NOT_JUDGED, 0]] * 2)
+    annotated = Views(images, sure, labels)
+    mistakes = find_mistakes(model, torch.device("cpu"), [annotated], lambda *_: None)
+    assert all(field is annotated for field, _ in mistakes)
+    boxes = [box.tolist() for _, box in mistakes]
+    assert sure[-1].tolist() in boxes
+    assert not [box for box in sure[:-1].tolist() if box in boxes]
 
 
 def test_what_is_out_of_focus_is_background_and_what_has_not_to_be_found_is_neither(tmp_path: Path) -> None:

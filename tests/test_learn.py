@@ -124,6 +124,20 @@ def test_a_damaged_checkpoint_is_refused(exported: Path, tmp_path: Path) -> None
         trained(exported, tmp_path / "w.safetensors")
 
 
+def test_training_from_weights_shows_their_mistakes_and_keeps_their_normalisation(
+    exported: Path, tmp_path: Path
+) -> None:
+    start, into, told = find_weights("slim").path, tmp_path / "w.safetensors", set[str]()
+    settings = TrainingSettings(steps=2, batch=1, crop_px=128, held_out=0.5, threads=1, judgements=1, start=start)
+    data = find_stacks([exported], CLASSES)
+    learn.train(data, into, settings, FocusSettings(), "", lambda progress: told.add(progress.stage))
+    assert "mistakes" in told
+    before, after = safetensors.numpy.load_file(start), safetensors.numpy.load_file(into)
+    changed = {name for name in before if (before[name] != after[name]).any()}
+    assert not [name for name in changed if "running" in name]
+    assert [name for name in changed if name.endswith("weight")]
+
+
 class Kept:
     """Remembers what a training kept."""
 
