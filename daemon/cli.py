@@ -260,7 +260,12 @@ def train(
     judgements: Annotated[int, typer.Option(min=1, help="times the weights are judged on held-out slides")] = 10,
     patience: Annotated[int, typer.Option(min=1, help="stop after so many judgements without better weights")] = 6,
     seed: Annotated[int, typer.Option(help="seed")] = 1,
-    start: Annotated[Path | None, typer.Option(help="weights to go on from")] = None,
+    start: Annotated[
+        str | None, typer.Option(help="weights to go on from; 'coco', or a .pth file, for those of torchvision")
+    ] = None,
+    judge_by: Annotated[
+        list[Path] | None, typer.Option(help="annotations to judge by, instead of slides held out; may be repeated")
+    ] = None,
 ) -> None:
     """Train a detector on annotated stacks or images; the same command goes on after an interruption."""
     from daemon.learn import train as learn
@@ -278,11 +283,13 @@ def train(
         judgements=judgements,
         patience=patience,
         seed=seed,
-        start=start,
+        start="coco" if start == "coco" else None if start is None else Path(start),
     )
+    command = shlex.join(["lamelle", *sys.argv[1:]])
     annotated = _annotated(data, settings.classes, one_class)
+    judges = _annotated(judge_by, settings.classes, one_class) if judge_by else None
     with StageDisplay(console) as display:
-        learn(annotated, into, settings, FocusSettings(), shlex.join(["lamelle", *sys.argv[1:]]), display.show)
+        learn(annotated, into, settings, FocusSettings(), command, display.show, judges)
 
 
 @app.command()
@@ -294,18 +301,24 @@ def evaluate(
     one_class: OneClass = False,
     mode: Annotated[Literal["fused", "planes"], typer.Option(help="what the detector looks at")] = "fused",
     page: Annotated[Path | None, typer.Option(help="HTML file to write, with pictures of the worst mistakes")] = None,
+    only_unseen: Annotated[
+        bool, typer.Option("--unseen", help="leave out what the weights were trained on, instead of refusing it")
+    ] = False,
 ) -> None:
     """Judge a detector on annotated stacks or images."""
     from daemon.evaluation_page import write_page
     from daemon.learn import evaluate as judge
+    from daemon.learn import unseen
     from daemon.progress import StageDisplay
     from inference.settings import DetectorSettings, FocusSettings
+    from inference.weights_file import find_weights
 
     known = tuple(classes or DetectorSettings().classes)
     detector = DetectorSettings(architecture=architecture, weights=weights or "slim", classes=known, mode=mode)
     annotated, focus = _annotated(data, known, one_class), FocusSettings()
     with StageDisplay(Console(stderr=True)) as display:
-        judgement = judge(annotated.stacks, detector, focus, display.show, one_class)
+        stacks = unseen(annotated, find_weights(detector.weights).path, display.show, only=only_unseen)
+        judgement = judge(stacks, detector, focus, display.show, one_class)
     if page is not None:
         write_page(page, judgement, detector, focus, annotated.problems)
     console.print_json(msgspec.json.encode(judgement.evaluation.figures).decode())

@@ -11,11 +11,13 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from daemon.durable import make_folder, replacing
+from daemon.durable import make_folder, replacing, sha256_of
+from inference import splits
 from inference.annotated import Annotated, AnnotatedStack
+from inference.errors import AnnotationError
 from inference.evaluation import Evaluation, Figures, Found, compare, find, of_one_class
 from inference.settings import DetectorSettings, FocusSettings
-from inference.training import Progress, Report, TrainingSettings, split
+from inference.training import Progress, Report, TrainingSettings
 from inference.training import train as fit
 from inference.weights_file import find_weights
 
@@ -45,6 +47,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     utc: float
     versions: dict[str, str]
+    split_sha256: str | None = None
     losses: tuple[tuple[int, float], ...]
     judged: tuple[tuple[int, float], ...]
     figures: tuple[Figures, ...]
@@ -61,19 +64,28 @@ def train(
     focus: FocusSettings,
     command: str,
     report: Report,
+    judged_by: Annotated | None = None,
 ) -> Card:
-    """Train on annotated stacks; write the weights to `into`, and its card beside it.
+    """Train on annotated stacks; write the weights to `into`, and its card and the split beside it.
 
-    Whole slides are held out and give the card's figures. `command` is kept in the card as given.
+    What judges gives the card's figures: `judged_by`, or whole slides that are held out. `command` is kept in the card
+    as given.
 
     Raises
     ------
     AnnotationError
-        There are no usable annotations, or only those of one slide.
+        There are no usable annotations, or only those of one slide, or something would both train and judge.
     """
-    learning, judging = split(annotated.stacks, settings.held_out, settings.seed)
     start = time.monotonic()
+    judges = () if judged_by is None else judged_by.stacks
+    known = splits.members([*annotated.stacks, *judges], Progress.reporter("looking for copies", report))
+    if judged_by is None:
+        learning, judging, split = splits.draw(annotated.stacks, known, settings.held_out, settings.seed)
+    else:
+        learning, judging, split = splits.given(annotated.stacks, judged_by.stacks, known)
     make_folder(into.parent)
+    with replacing(splits.split_file(into)) as stream:
+        stream.write(msgspec.json.format(msgspec.json.encode(split), indent=1) + b"\n")
     keeper = _Keeper(into)
     judge_by = judging[:: max(1, len(judging) // JUDGED_ON)]
 
@@ -84,17 +96,20 @@ def train(
             detector = _detector(path, settings, "fused")
             return evaluate(judge_by, detector, focus, report).evaluation.figures.ap50
 
+    sources = annotated.sources + (() if judged_by is None else judged_by.sources)
+    problems = annotated.problems + (() if judged_by is None else judged_by.problems)
     history = fit(learning, settings, focus, report, judge_some, keeper, keeper.kept())
     card = Card(
         weights=into.name,
         sha256=find_weights(into).sha256,
         architecture=settings.architecture,
         classes=settings.classes,
-        data=tuple(Source(name=name, sha256=sha256) for name, sha256 in annotated.sources),
-        problems=annotated.problems,
+        data=tuple(Source(name=name, sha256=sha256) for name, sha256 in sources),
+        problems=problems,
         trained_on=_sources(learning),
         held_out=_sources(judging),
-        started_from=find_weights(settings.start).sha256 if settings.start else None,
+        started_from=find_weights(settings.start).sha256 if isinstance(settings.start, Path) else settings.start,
+        split_sha256=sha256_of(splits.split_file(into)),
         seed=settings.seed,
         steps=settings.steps,
         command=command,
@@ -152,6 +167,32 @@ def judge(
     return tuple(
         evaluate(stacks, _detector(weights, settings, mode), focus, report).evaluation.figures for mode in modes
     )
+
+
+def unseen(annotated: Annotated, weights: Path, report: Report, *, only: bool) -> Sequence[AnnotatedStack]:
+    """Give what some weights were not trained on, as far as is written down beside them.
+
+    Parameters
+    ----------
+    only : leave out what they were trained on, instead of refusing it.
+
+    Raises
+    ------
+    AnnotationError
+        They were trained on some of it, or on all of it.
+    """
+    split = splits.read_split(weights)
+    if split is None:
+        return annotated.stacks
+    known = splits.members(annotated.stacks, Progress.reporter("looking for copies", report))
+    left = splits.unseen(annotated.stacks, known, split)
+    if len(left) < len(annotated.stacks) and not (only and left):
+        trained = len(annotated.stacks) - len(left)
+        raise AnnotationError(
+            f"{str(weights)!r} were trained on {trained} of these {len(annotated.stacks)} pictures; "
+            + ("judge only by the others, with --unseen" if left else "judge by others")
+        )
+    return left
 
 
 class Judgement(NamedTuple):

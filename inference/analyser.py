@@ -121,10 +121,12 @@ class Analyser:
             sharpness = planes.sharpness()
             sharpest = channels.sharpest_plane(sharpness)
             stack_focus = focus.stack_focus(sharpness, self._focus.blank_contrast)
-            fused = channels.fused_input(planes, sharpness, sharpest, self._polarizations)
+            fused = channels.fused_input(planes.roots, sharpness, sharpest, self._polarizations)
             views = [fused]
             if self._settings.mode == "planes":
-                views = [channels.plane_input(planes, sharpness, z, self._polarizations) for z in range(len(sharpness))]
+                views = [
+                    channels.plane_input(planes.roots, sharpness, z, self._polarizations) for z in range(len(sharpness))
+                ]
         with watch.time("detection"):
             found = self._detector.detect(np.stack(views))
             found = found.take(found.scores >= self._settings.keep_above)

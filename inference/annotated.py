@@ -14,7 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from inference import channels
-from inference.annotations import Annotation, Picture
+from inference.annotations import Annotation, Picture, set_aside_unvalidated
 from inference.channels import Planes, Scale
 from inference.errors import AnnotationError
 from inference.settings import FocusSettings
@@ -52,13 +52,16 @@ class Views:
 
     Attributes
     ----------
-    images : float16 (1 + Z, 3, h, w), a memory map; the fused view first, then the planes.
+    images : float16 (F + Z, 3, h, w), a memory map; fused views first, that of all planes before the others, then the
+        planes.
+    fused : F, how many of the images are fused.
     boxes : float32 (N, 4) x0, y0, x1, y1 in px of the images.
-    labels : (1 + Z, N) counted from 1 where an object is to be found in an image, 0 where it is too far out of focus,
+    labels : (F + Z, N) counted from 1 where an object is to be found in an image, 0 where it is too far out of focus,
         `NOT_JUDGED` in between, and wherever it has not to be found.
     """
 
     images: NDArray[np.float16]
+    fused: int
     boxes: NDArray[np.float32]
     labels: NDArray[np.int64]
 
@@ -93,7 +96,7 @@ def find_stacks(data: Sequence[Path], classes: Sequence[str], one_class: bool = 
     problems: list[str] = []
     sources = [open_source(place) for place in data]
     for place, source in zip(data, sources, strict=True):
-        dataset = source.loaded.dataset
+        dataset, unvalidated = set_aside_unvalidated(source.loaded.dataset)
         names = {category.id: classes[0] if one_class else category.name for category in dataset.categories}
         unknown = set(names.values()) - set(classes)
         if unknown:
@@ -103,6 +106,10 @@ def find_stacks(data: Sequence[Path], classes: Sequence[str], one_class: bool = 
             )
         stacks += [AnnotatedStack(source.path(p), p, dataset.of(p), names) for p in dataset.images]
         problems += source.loaded.problems
+        if unvalidated:
+            problems.append(
+                f"{source.name}: {unvalidated} boxes are not validated; nothing is learnt or judged by them"
+            )
     return Annotated(stacks, tuple(problems), tuple((source.name, source.sha256) for source in sources))
 
 
@@ -141,41 +148,57 @@ def prepare(
 ) -> list[Views]:
     """Compute the views of every stack once, into `.npy` files below `cache`.
 
-    An object is to be found in a plane no further than `depth_um` from its own, may be found up to twice as far, and is
-    in the fused view what it is in its best plane.
+    Of a stack all planes are fused, and every second one, as of a coarser stack. An object is to be found in a plane no
+    further than `depth_um` from its own, may be found up to twice as far, and is in a fused view what it is in the best
+    plane that is fused there.
     """
     fields = []
     for number, annotated in enumerate(items):
         scale = Scale.of(annotated.pixel_um, focus.sigma_um)
         path = cache / f"{number}.npy"
-        np.save(path, _views(read_stack(annotated), annotated.polarizations, scale))
+        stack = read_stack(annotated)
+        fusions = _fusions(stack.shape[1], number)
+        np.save(path, _views(stack, annotated.polarizations, scale, fusions))
         images = np.load(path, mmap_mode="r")
         boxes = np.array([a.bbox for a in annotated.annotations], np.float32).reshape(-1, 4) / np.float32(scale.binning)
         boxes[:, 2:] += boxes[:, :2]
-        fields.append(Views(images, boxes, _labels(annotated, classes, len(images) - 1, depth_um)))
+        labels = _labels(annotated, classes, [*fusions, *([z] for z in range(stack.shape[1]))], depth_um)
+        fields.append(Views(images, len(fusions), boxes, labels))
         report(number + 1, len(items))
     return fields
 
 
-def _views(stack: NDArray[np.uint16], polarizations: tuple[str, ...], scale: Scale) -> NDArray[np.float16]:
+def _fusions(planes: int, number: int) -> list[list[int]]:
+    """Which planes are fused: all of them, and every second one of a stack, the even or the odd ones."""
+    return [list(range(planes))] + ([list(range(number % 2, planes, 2))] if planes > 1 else [])
+
+
+def _views(
+    stack: NDArray[np.uint16], polarizations: tuple[str, ...], scale: Scale, fusions: Sequence[Sequence[int]]
+) -> NDArray[np.float16]:
     count, depth, height, width = stack.shape
     planes = Planes(count, depth, height, width, scale)
     for c, z in np.ndindex(stack.shape[:2]):
         planes.add(stack[c, z], c, z)
     sharpness = planes.sharpness()
-    views = [channels.fused_input(planes, sharpness, channels.sharpest_plane(sharpness), polarizations)]
-    views += [channels.plane_input(planes, sharpness, z, polarizations) for z in range(stack.shape[1])]
+    views = []
+    for fused in fusions:
+        sharpest = channels.sharpest_plane(sharpness[fused])
+        views.append(channels.fused_input(planes.roots[:, fused], sharpness[fused], sharpest, polarizations))
+    views += [channels.plane_input(planes.roots, sharpness, z, polarizations) for z in range(depth)]
     return np.stack(views).astype(np.float16)
 
 
-def _labels(annotated: AnnotatedStack, classes: Sequence[str], planes: int, depth_um: float) -> NDArray[np.int64]:
+def _labels(
+    annotated: AnnotatedStack, classes: Sequence[str], planes_of_view: Sequence[Sequence[int]], depth_um: float
+) -> NDArray[np.int64]:
     known = annotated.annotations
     classed = [1 + classes.index(annotated.class_names[a.category_id]) for a in known]
     label = np.where([bool(a.iscrowd) for a in known], NOT_JUDGED, np.array(classed, np.int64))
     info = annotated.picture.stack
     if info is None:
-        return np.tile(label, (1 + planes, 1))
+        return np.tile(label, (len(planes_of_view), 1))
     true = np.array([float(a.attributes["plane"]) for a in known])
-    away_um = np.abs(np.arange(planes)[:, None] - true) * info.step_um
-    away_um = np.concatenate([away_um.min(axis=0, keepdims=True), away_um])
+    away = [np.abs(np.array(planes)[:, None] - true).min(axis=0) for planes in planes_of_view]
+    away_um = np.array(away) * info.step_um
     return np.where(away_um <= depth_um, label, np.where(away_um <= 2 * depth_um, NOT_JUDGED, 0)).astype(np.int64)

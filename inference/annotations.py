@@ -12,6 +12,8 @@ import msgspec
 
 from inference.errors import AnnotationError
 
+NOT_VALIDATED = "_NV"
+"""Ends the label of what a detector proposes and nobody has looked at yet."""
 Attribute = bool | float | str
 Box = tuple[float, float, float, float]
 """x, y, width, height in px."""
@@ -159,6 +161,23 @@ def fit(box: Box, picture: Picture) -> tuple[Box | None, str]:
     if max(x0 - x, y0 - y, x + width - x1, y + height - y1) > ROUNDING_PX:
         return (x0, y0, x1 - x0, y1 - y0), f"lies in part outside ({_rounded(box)}); cut at the edge"
     return box, ""
+
+
+def set_aside_unvalidated(dataset: Dataset) -> tuple[Dataset, int]:
+    """Take what nobody has looked at yet for something that neither has to be found nor is false when found.
+
+    Returns the dataset, its labels without their mark, and how many annotations were set aside.
+    """
+    unsure = {category.id for category in dataset.categories if category.name.endswith(NOT_VALIDATED)}
+    categories = tuple(
+        msgspec.structs.replace(category, name=category.name.removesuffix(NOT_VALIDATED))
+        for category in dataset.categories
+    )
+    annotations = tuple(
+        msgspec.structs.replace(a, iscrowd=1) if a.category_id in unsure else a for a in dataset.annotations
+    )
+    aside = sum(a.category_id in unsure for a in annotations)
+    return Dataset(images=dataset.images, annotations=annotations, categories=categories), aside
 
 
 def _rounded(box: Box) -> str:

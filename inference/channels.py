@@ -137,14 +137,14 @@ def network_input(roots: Floats, sharpness: Floats, polarizations: tuple[str, ..
     return image
 
 
-def fused_input(planes: Planes, sharpness: Floats, sharpest: Floats, polarizations: tuple[str, ...]) -> Floats:
-    """Input (3, h, w) of a whole stack: each pixel from its sharpest plane."""
-    height, width = planes.roots.shape[2:]
-    roots = gather(planes.roots, plane_index(sharpest, height, width)).astype(np.float32, copy=False)
+def fused_input(roots: Floats, sharpness: Floats, sharpest: Floats, polarizations: tuple[str, ...]) -> Floats:
+    """Input (3, h, w) of a whole stack's roots (C, Z, h, w): each pixel from its sharpest plane."""
+    height, width = roots.shape[2:]
+    gathered = gather(roots, plane_index(sharpest, height, width)).astype(np.float32, copy=False)
     index = np.rint(sharpest).astype(np.intp)
-    return network_input(roots, np.take_along_axis(sharpness, index[None], axis=0)[0], polarizations)
+    return network_input(gathered, np.take_along_axis(sharpness, index[None], axis=0)[0], polarizations)
 
 
-def plane_input(planes: Planes, sharpness: Floats, z: int, polarizations: tuple[str, ...]) -> Floats:
-    """Input (3, h, w) of a single plane."""
-    return network_input(planes.roots[:, z], sharpness[z], polarizations)
+def plane_input(roots: Floats, sharpness: Floats, z: int, polarizations: tuple[str, ...]) -> Floats:
+    """Input (3, h, w) of a single plane of a stack's roots (C, Z, h, w)."""
+    return network_input(roots[:, z], sharpness[z], polarizations)

@@ -20,8 +20,6 @@ IGNORED = "is_crowd"
 """Attribute of what neither has to be found nor is false when found."""
 OCCLUDED = "touching"
 """Attribute that CVAT shows as occluded."""
-NOT_VALIDATED = "_NV"
-"""Ends the label of what a detector proposes and nobody has looked at yet."""
 
 
 def to_xml(dataset: Dataset, source: str) -> bytes:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
+from pickle import UnpicklingError
 from typing import Literal
 
 import safetensors.torch
@@ -12,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import resnet
 from torchvision.models._utils import IntermediateLayerGetter
-from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection import FasterRCNN, FasterRCNN_ResNet50_FPN_Weights
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
@@ -23,6 +25,10 @@ from inference.errors import WeightsRefused
 from inference.weights_file import Weights, check_weights
 
 Architecture = Literal["slim", "resnet50"]
+
+PUBLISHED = (".pth", ".pt")
+"""Endings of files as torchvision publishes them; read without running anything in them."""
+PREDICTOR = "roi_heads.box_predictor."
 
 SLIM_WIDTH = 32
 SLIM_PYRAMID = 64
@@ -111,6 +117,45 @@ def load(weights: Weights, architecture: Architecture, classes: Sequence[str]) -
         message = f"detector.weights {str(weights.path)!r} does not fit architecture {architecture!r}: {error}"
         raise WeightsRefused(message) from error
     return network.eval()
+
+
+def from_coco(architecture: Architecture, classes: Sequence[str], file: Path | None = None) -> FasterRCNN:
+    """Network that knows the objects of COCO, all but its last layer, which is fresh.
+
+    Parameters
+    ----------
+    file : what torchvision publishes as `FasterRCNN_ResNet50_FPN_Weights.COCO_V1`; fetched if left out.
+
+    Raises
+    ------
+    WeightsRefused
+        There are none for the architecture, they cannot be fetched, or the file holds others.
+    """
+    published = FasterRCNN_ResNet50_FPN_Weights.COCO_V1
+    if architecture != "resnet50":
+        raise WeightsRefused(
+            f"architecture {architecture!r} has no weights for COCO; train 'resnet50', or from nothing"
+        )
+    try:
+        if file is None:
+            state = published.get_state_dict(progress=False, check_hash=True)
+        else:
+            state = torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, UnpicklingError) as error:
+        what = f"cannot be fetched from {published.url}" if file is None else f"cannot be read from {str(file)!r}"
+        raise WeightsRefused(
+            f"the weights for COCO {what} ({error}); fetch that file elsewhere and name it as the start"
+        ) from error
+    network = build(architecture, classes)
+    kept = {name: tensor for name, tensor in state.items() if not name.startswith(PREDICTOR)}
+    try:
+        missing, unknown = network.load_state_dict(kept, strict=False)
+    except RuntimeError as error:
+        raise WeightsRefused(f"{str(file)!r} holds the weights of another network ({error})") from error
+    strange = [*unknown, *(name for name in missing if not name.startswith(PREDICTOR))]
+    if strange:
+        raise WeightsRefused(f"{str(file)!r} holds the weights of another network ({strange[0]}); name {published.url}")
+    return network
 
 
 def to_bytes(network: FasterRCNN, architecture: Architecture, classes: Sequence[str]) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Protocol
+from typing import Literal, Protocol
 
 import cv2
 import numpy as np
@@ -31,6 +31,9 @@ Place = tuple[Views, NDArray[np.float32]]
 """A field, and a box x0, y0, x1, y1 there in px of its views."""
 
 FUSED_SHARE = 0.6
+DEFOCUSED_SHARE, MOST_BLUR_PX = 0.2, 1.0
+NOISY_SHARE, MOST_NOISE = 0.3, (0.15, 0.03, 0.06)
+"""Standard deviation in units of each channel; two to three times what a good exposure has there."""
 WARM_UP = 0.1
 """Share of the steps in which the learning rate rises."""
 FREE_STATISTICS = 0.5
@@ -54,10 +57,11 @@ class TrainingSettings:
         others lie anywhere.
     rate : greatest learning rate of a one-cycle schedule.
     depth_um : an object is to be found in a plane this far from its own at most.
-    held_out : share of the sources (slides) that only serve to judge.
+    held_out : share of the sources (slides) that only serve to judge, where nobody says what does.
     judgements : how often the weights are judged on what is held out, evenly spread; the best ones are kept.
     patience : after so many judgements without a better one training stops.
-    start : weights to go on from, instead of fresh ones.
+    start : weights to go on from, instead of fresh ones: a detector's safetensors, or what torchvision publishes for
+        COCO, as `coco` or as a .pth file.
     """
 
     architecture: Architecture = "slim"
@@ -74,7 +78,11 @@ class TrainingSettings:
     patience: int = 6
     seed: int = 1
     threads: int = 2
-    start: Path | None = None
+    start: Path | Literal["coco"] | None = None
+
+    def goes_on(self) -> Path | None:
+        """Weights of a detector for the same classes that this training begins with, if there are any."""
+        return self.start if isinstance(self.start, Path) and self.start.suffix not in network.PUBLISHED else None
 
     def judged_at(self) -> frozenset[int]:
         """Tell the steps after which the weights are judged; the last one is among them."""
@@ -112,28 +120,6 @@ class Tell(Protocol):
 
     def __call__(self, done: int, total: int, loss: float | None = None) -> None:
         """Report a count."""
-
-
-def split(
-    items: Sequence[AnnotatedStack], held_out: float, seed: int
-) -> tuple[list[AnnotatedStack], list[AnnotatedStack]]:
-    """Split stacks into those to train on and those to judge by, whole sources (slides) at a time.
-
-    Raises
-    ------
-    AnnotationError
-        There are fewer than two sources, so nothing can be held out.
-    """
-    sources = sorted({item.picture.source for item in items})
-    if len(sources) < 2:
-        raise AnnotationError(f"{len(sources)} slide is annotated, but one must be held out; annotate two or more")
-    count = min(max(1, round(held_out * len(sources))), len(sources) - 1)
-    chosen = np.random.default_rng(seed).choice(len(sources), count, replace=False)
-    judging = {sources[k] for k in chosen}
-    return (
-        [item for item in items if item.picture.source not in judging],
-        [item for item in items if item.picture.source in judging],
-    )
 
 
 class Judge(Protocol):
@@ -194,8 +180,8 @@ def train(
         preparing = Progress.reporter("channels", report)
         fields = prepare(items, settings.classes, focus, settings.depth_um, Path(cache), preparing)
         places: list[Place] = []
-        if settings.start is not None:
-            start = network.load(find_weights(settings.start), settings.architecture, settings.classes).to(device)
+        if (known := settings.goes_on()) is not None:
+            start = network.load(find_weights(known), settings.architecture, settings.classes).to(device)
             places = find_mistakes(start, device, fields, Progress.reporter("mistakes", report))
         tell = Progress.reporter("training", report, history.step)
         for images, targets in batches(fields, places, settings, history.step):
@@ -227,7 +213,7 @@ def train(
 
 def _freeze_statistics(model: FasterRCNN, step: int, settings: TrainingSettings) -> None:
     """Normalise as at work, not by the crops of a step: from half of the steps on, and with weights to go on from."""
-    if settings.start is not None or step > settings.steps * FREE_STATISTICS:
+    if settings.goes_on() is not None or step > settings.steps * FREE_STATISTICS:
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
@@ -247,7 +233,7 @@ def _identity(items: Sequence[AnnotatedStack], settings: TrainingSettings) -> st
     digest = hashlib.sha256(repr(settings).encode())
     for item in items:
         digest.update(repr((item.picture, item.annotations, item.class_names)).encode())
-    if settings.start is not None:
+    if isinstance(settings.start, Path):
         digest.update(find_weights(settings.start).sha256.encode())
     return digest.hexdigest()
 
@@ -255,7 +241,10 @@ def _identity(items: Sequence[AnnotatedStack], settings: TrainingSettings) -> st
 def _network(settings: TrainingSettings) -> FasterRCNN:
     if settings.start is None:
         return network.build(settings.architecture, settings.classes)
-    return network.load(find_weights(settings.start), settings.architecture, settings.classes)
+    if (known := settings.goes_on()) is not None:
+        return network.load(find_weights(known), settings.architecture, settings.classes)
+    file = find_weights(settings.start).path if isinstance(settings.start, Path) else None
+    return network.from_coco(settings.architecture, settings.classes, file)
 
 
 def batches(
@@ -283,25 +272,22 @@ def _draw(
     settings: TrainingSettings,
     random: np.random.Generator,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Draw a random crop of a fused view or of a random plane, turned, mirrored, brighter or darker.
+    """Draw a random crop of a fused view or of a random plane, turned, mirrored, varied.
 
     What has not to be found keeps its box with a label of its own: neither a class nor background is learnt from it.
     """
-    fused = random.uniform() < FUSED_SHARE
     around: NDArray[np.float32] | None = None
+    number: int | None = None
     kind = random.uniform()
     if kind < settings.around:
         one_class = of_class[int(random.integers(len(of_class)))]
         field, number = one_class[int(random.integers(len(one_class)))]
-        shown = 1 + np.flatnonzero(field.labels[1:, number] > 0)
-        view = 0 if fused else int(random.choice(shown))
         around = field.boxes[number]
     elif mistakes and kind < settings.around + settings.mistaken:
         field, around = mistakes[int(random.integers(len(mistakes)))]
-        view = 0 if fused else int(random.integers(1, len(field.images)))
     else:
         field = fields[int(random.integers(len(fields)))]
-        view = 0 if fused else int(random.integers(1, len(field.images)))
+    view = _draw_view(field, number, random)
     height, width = field.images.shape[2:]
     side = min(settings.crop_px, height, width)
     top, left = corner(around, (height, width), side, random)
@@ -316,10 +302,31 @@ def _draw(
         image, boxes = image[:, ::-1], np.stack([boxes[:, 0], side - boxes[:, 3], boxes[:, 2], side - boxes[:, 1]], 1)
     if random.uniform() < 0.5:
         image, boxes = image.transpose(0, 2, 1), boxes[:, [1, 0, 3, 2]]
+    target = {"boxes": torch.from_numpy(np.ascontiguousarray(boxes)), "labels": torch.from_numpy(labels)}
+    return torch.from_numpy(np.ascontiguousarray(_vary(image, random))), target
+
+
+def _draw_view(field: Views, number: int | None, random: np.random.Generator) -> int:
+    """Draw a fused view or a plane, of those that show an object if one is given."""
+    shown = np.ones(len(field.images), bool) if number is None else field.labels[:, number] > 0
+    shown[: field.fused] &= random.uniform() < FUSED_SHARE
+    if shown[: field.fused].any():
+        shown[field.fused :] = False
+    return int(random.choice(np.flatnonzero(shown))) if shown.any() else 0
+
+
+def _vary(image: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
+    """Change contrast and brightness of each channel, defocus some views a little, and add noise to some."""
     contrast = random.uniform(0.8, 1.25, (3, 1, 1)).astype(np.float32)
     brightness = random.normal(0, 0.03, (3, 1, 1)).astype(np.float32)
-    target = {"boxes": torch.from_numpy(np.ascontiguousarray(boxes)), "labels": torch.from_numpy(labels)}
-    return torch.from_numpy(np.ascontiguousarray(image * contrast + brightness)), target
+    image = image * contrast + brightness
+    if random.uniform() < DEFOCUSED_SHARE:
+        blur_px = random.uniform(0.3, MOST_BLUR_PX)
+        image = np.stack([cv2.GaussianBlur(channel, (0, 0), blur_px) for channel in image])
+    if random.uniform() < NOISY_SHARE:
+        deviation = np.float32(random.uniform()) * np.array(MOST_NOISE, np.float32).reshape(3, 1, 1)
+        image = image + deviation * random.standard_normal(image.shape, np.float32)
+    return image
 
 
 def corner(

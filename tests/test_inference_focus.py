@@ -78,7 +78,7 @@ def test_views_of_one_polarization_leave_the_other_channel_empty() -> None:
     for c, name, empty in ((1, "parallel", 1), (0, "crossed", 0)):
         planes = landed(pixels[c : c + 1], 0.059)
         sharpness = planes.sharpness()
-        view = channels.fused_input(planes, sharpness, channels.sharpest_plane(sharpness), (name,))
+        view = channels.fused_input(planes.roots, sharpness, channels.sharpest_plane(sharpness), (name,))
         assert view.shape == (3, 128, 128)
         assert not view[empty].any()
         assert view[1 - empty].std() > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import zipfile
 from pathlib import Path
@@ -181,3 +182,20 @@ def test_places_without_annotations_are_refused(tmp_path: Path, name: str, conte
         (tmp_path / name).write_bytes(content)
     with pytest.raises(AnnotationError, match=r"does not exist|do not exist|cannot be read"):
         open_source(tmp_path / name)
+
+
+def test_boxes_that_nobody_validated_neither_train_nor_judge(tmp_path: Path) -> None:
+    boxes = [("diatom", 1), ("diatom_NV", 2), ("coccolith_NV", 3)]
+    categories = [{"id": k, "name": name} for name, k in boxes]
+    annotations = [{"id": k, "image_id": 1, "category_id": k, "bbox": [2, 2, 8, 8], "area": 64} for _, k in boxes]
+    images = [{"id": 1, "file_name": "a.png", "width": 20, "height": 20}]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (tmp_path / "coco.json").write_text(json.dumps(content))
+    found = find_stacks([tmp_path], ("coccolith", "diatom"))
+    (stack,) = found.stacks
+    assert [(stack.class_names[a.category_id], a.iscrowd) for a in stack.annotations] == [
+        ("diatom", 0),
+        ("diatom", 1),
+        ("coccolith", 1),
+    ]
+    assert [p for p in found.problems if "2 boxes are not validated" in p]

@@ -46,7 +46,7 @@ def field(labels: list[list[int]], marker: float, tmp_path: Path) -> Views:
     path = tmp_path / f"{marker}.npy"
     np.save(path, np.full((len(labels), 3, 200, 200), marker, np.float16))
     boxes = np.array([(60 * k, 90, 60 * k + 20, 110) for k in range(len(labels[0]))], np.float32)
-    return Views(np.load(path, mmap_mode="r"), boxes, np.array(labels, np.int64))
+    return Views(np.load(path, mmap_mode="r"), 1, boxes, np.array(labels, np.int64))
 
 
 def batches(fields: list[Views], *mistakes: Place, **settings: object) -> list[tuple[float, list[int]]]:
@@ -86,7 +86,7 @@ def test_mistakes_are_what_is_found_where_nothing_is_annotated(tmp_path: Path) -
     np.save(tmp_path / "view.npy", np.concatenate([view, view]))
     images = np.load(tmp_path / "view.npy", mmap_mode="r")
     labels = np.array([[1] * (len(sure) - 2) + [NOT_JUDGED, 0]] * 2)
-    annotated = Views(images, sure, labels)
+    annotated = Views(images, 1, sure, labels)
     mistakes = find_mistakes(model, torch.device("cpu"), [annotated], lambda *_: None)
     assert all(field is annotated for field, _ in mistakes)
     boxes = [box.tolist() for _, box in mistakes]

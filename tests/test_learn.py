@@ -8,12 +8,14 @@ import safetensors.numpy
 import tifffile
 
 from daemon import emulate, learn
+from daemon.durable import sha256_of
 from daemon.errors import Refused
 from drivers.virtual_slide.collection import KINDS
 from inference.annotated import find_stacks, read_stack
 from inference.annotations import read
 from inference.errors import AnnotationError, WeightsRefused
 from inference.settings import FocusSettings
+from inference.splits import read_split
 from inference.training import Progress, TrainingSettings, train
 from inference.weights_file import find_weights
 from tests import emulated_stacks
@@ -122,6 +124,38 @@ def test_a_damaged_checkpoint_is_refused(exported: Path, tmp_path: Path) -> None
     (tmp_path / "w.checkpoint").write_bytes(b"no checkpoint")
     with pytest.raises(WeightsRefused, match=r"cannot be read .* delete it"):
         trained(exported, tmp_path / "w.safetensors")
+
+
+def test_the_split_lies_beside_the_weights_and_keeps_evaluation_honest(exported: Path, tmp_path: Path) -> None:
+    into, data = tmp_path / "w.safetensors", find_stacks([exported], CLASSES)
+    card = trained(exported, into, steps=1, judgements=1)
+    split = read_split(into)
+    assert split is not None
+    assert card.split_sha256 == sha256_of(into.with_suffix(".split.json"))
+    assert ({m.source for m in split.trained}, {m.source for m in split.held_out}) == (
+        set(card.trained_on),
+        set(card.held_out),
+    )
+    with pytest.raises(AnnotationError, match=r"were trained on 2 of these 4 pictures; .* --unseen"):
+        learn.unseen(data, into, lambda _: None, only=False)
+    left = learn.unseen(data, into, lambda _: None, only=True)
+    assert [one.picture.source for one in left] == list(card.held_out) * 2
+    only_trained = data._replace(stacks=[one for one in data.stacks if one.picture.source in card.trained_on])
+    with pytest.raises(AnnotationError, match="2 of these 2 pictures; judge by others"):
+        learn.unseen(only_trained, into, lambda _: None, only=True)
+    into.with_suffix(".split.json").unlink()
+    assert learn.unseen(data, into, lambda _: None, only=False) == data.stacks
+
+
+def test_what_a_person_gives_to_judge_by_is_what_judges(exported: Path, tmp_path: Path) -> None:
+    data, into = find_stacks([exported], CLASSES), tmp_path / "w.safetensors"
+    slides = [data._replace(stacks=data.stacks[:2]), data._replace(stacks=data.stacks[2:])]
+    settings = TrainingSettings(steps=1, batch=1, crop_px=128, threads=1, judgements=1)
+    card = learn.train(slides[0], into, settings, FocusSettings(), "", lambda _: None, slides[1])
+    assert (card.trained_on, card.held_out) == (("seed 77 slide 2",), ("seed 77 slide 5",))
+    with pytest.raises(AnnotationError, match="2 pictures that train also judge"):
+        learn.train(data, tmp_path / "no.safetensors", settings, FocusSettings(), "", lambda _: None, slides[0])
+    assert not list(tmp_path.glob("no*"))
 
 
 def test_training_from_weights_shows_their_mistakes_and_keeps_their_normalisation(
