@@ -25,6 +25,9 @@ NOT_JUDGED = -1
 IMAGE_PIXEL_UM = channels.NETWORK_PIXEL_UM
 """Assumed of annotated images that are no stacks and name no scale."""
 
+SMALLEST_PX, LARGEST_PX = 8, 8192
+"""Side of a picture: below there is nothing to find, above no memory to find it in."""
+
 
 @dataclass(frozen=True)
 class AnnotatedStack:
@@ -119,22 +122,34 @@ def read_stack(annotated: AnnotatedStack) -> NDArray[np.uint16]:
     Raises
     ------
     AnnotationError
-        The file is missing or of another shape than the annotations say.
+        The file is missing, no picture, of another shape than annotated, or its pixels are not of 8 or 16 bit.
     """
-    info = annotated.picture.stack
+    info, picture = annotated.picture.stack, annotated.picture
     if not annotated.path.is_file():
         raise AnnotationError(f"{str(annotated.path)!r} is annotated but does not exist; export it again")
+    if min(picture.height, picture.width) < SMALLEST_PX or max(picture.height, picture.width) > LARGEST_PX:
+        raise AnnotationError(
+            f"{str(annotated.path)!r} has {picture.width} x {picture.height} px; give pictures of {SMALLEST_PX} to "
+            f"{LARGEST_PX} px, larger ones cut into tiles"
+        )
+    shape: tuple[int, ...] = (1, 1, picture.height, picture.width)
     if info is None:
         coded = np.frombuffer(annotated.path.read_bytes(), np.uint8)
         image = cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH) if coded.size else None
         if image is None:
             raise AnnotationError(f"{str(annotated.path)!r} is no image; name PNG, JPEG or TIFF files")
-        return image.astype(np.uint16)[None, None]
-    with annotated.path.open("rb") as stream:
-        pixels = tifffile.imread(stream)
-    shape = (len(info.polarizations), info.planes, annotated.picture.height, annotated.picture.width)
-    if pixels.size != np.prod(shape):
-        raise AnnotationError(f"{str(annotated.path)!r} has the shape {pixels.shape}, not {shape} as annotated")
+        pixels: NDArray[np.generic] = image
+        expected: tuple[int, ...] = shape[2:]
+    else:
+        with annotated.path.open("rb") as stream:
+            pixels = tifffile.imread(stream)
+        shape = (len(info.polarizations), info.planes, picture.height, picture.width)
+        expected = tuple(n for n in shape if n > 1)
+        pixels = pixels.squeeze()
+    if pixels.shape != expected:
+        raise AnnotationError(f"{str(annotated.path)!r} has the shape {pixels.shape}, not {expected} as annotated")
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise AnnotationError(f"{str(annotated.path)!r} holds {pixels.dtype} pixels; give 8 or 16 bit without sign")
     return np.asarray(pixels.reshape(shape), np.uint16)
 
 

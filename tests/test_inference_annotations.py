@@ -1,14 +1,17 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from inference.annotated import find_stacks, read_stack
+from inference.annotated import AnnotatedStack, find_stacks, read_stack
 from inference.annotations import Annotation, Category, Dataset, Loaded, Picture, StackInfo, read, to_json
 from inference.errors import AnnotationError
-from inference.training import split
+from inference.splits import draw, members
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 RBC = DATA / "rbc-coco"
@@ -83,7 +86,7 @@ def test_published_images_become_stacks_of_one_plane_and_are_split_by_source() -
     stacks = find_stacks([RBC / "train", RBC / "valid"], ("rbc", "wbc")).stacks
     assert len(stacks) == 230
     assert read_stack(stacks[0]).shape == (1, 1, 416, 416)
-    learning, judging = split(stacks, 0.2, seed=1)
+    learning, judging, _ = draw(stacks, members(stacks, lambda *_: None), 0.2, seed=1)
     assert len(learning) + len(judging) == 230
     sources = [{s.picture.file_name.split("_png.rf.")[0] for s in part} for part in (learning, judging)]
     assert sources[1]
@@ -147,3 +150,21 @@ def test_classes_that_were_not_asked_for_and_missing_files_are_refused(tmp_path:
     (stack,) = find_stacks([tmp_path], ("cells", "cell")).stacks
     with pytest.raises(AnnotationError, match="does not exist"):
         read_stack(stack)
+
+
+@pytest.mark.parametrize(
+    ("annotated", "pixels", "said"),
+    [
+        ((40, 40), np.zeros((40, 48), np.uint8), r"shape \(40, 48\), not \(40, 40\)"),
+        ((40, 40), np.full((40, 40), np.nan, np.float32), "holds float32 pixels; give 8 or 16 bit"),
+        ((1, 1), np.zeros((1, 1), np.uint8), "has 1 x 1 px; give pictures of 8 to 8192"),
+        ((20_000, 20_000), np.zeros((1, 1), np.uint8), "20000 x 20000 px; .* cut into tiles"),
+    ],
+)
+def test_pictures_that_cannot_be_looked_at_are_refused(
+    tmp_path: Path, annotated: tuple[int, int], pixels: NDArray[np.generic], said: str
+) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", pixels)
+    picture = Picture(id=1, file_name="a.tif", height=annotated[0], width=annotated[1])
+    with pytest.raises(AnnotationError, match=said):
+        read_stack(AnnotatedStack(tmp_path / "a.tif", picture, (), {}))
