@@ -263,6 +263,9 @@ def train(
     start: Annotated[
         str | None, typer.Option(help="weights to go on from; 'coco', or a .pth file, for those of torchvision")
     ] = None,
+    fit_anchors: Annotated[
+        bool, typer.Option("--fit-anchors", help="fit the network's boxes of reference to those annotated")
+    ] = False,
     judge_by: Annotated[
         list[Path] | None, typer.Option(help="annotations to judge by, instead of slides held out; may be repeated")
     ] = None,
@@ -283,6 +286,7 @@ def train(
         judgements=judgements,
         patience=patience,
         seed=seed,
+        fit_anchors=fit_anchors,
         start="coco" if start == "coco" else None if start is None else Path(start),
     )
     command = shlex.join(["lamelle", *sys.argv[1:]])

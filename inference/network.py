@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from torchvision.models import resnet
 from torchvision.models._utils import IntermediateLayerGetter
 from torchvision.models.detection import FasterRCNN, FasterRCNN_ResNet50_FPN_Weights
-from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 
+from inference.anchors import Anchors
 from inference.errors import WeightsRefused
 from inference.weights_file import Weights, check_weights
 
@@ -33,8 +33,10 @@ PREDICTOR = "roi_heads.box_predictor."
 SLIM_WIDTH = 32
 SLIM_PYRAMID = 64
 SLIM_HEAD = 128
-SLIM_ANCHORS = ((20, 32), (52, 90), (150, 280))
-ASPECT_RATIOS = (0.4, 1.0, 2.5)
+ANCHORS: dict[Architecture, Anchors] = {
+    "slim": Anchors(((20, 32), (52, 90), (150, 280)), (0.4, 1.0, 2.5)),
+    "resnet50": Anchors(((32,), (64,), (128,), (256,), (512,)), (0.5, 1.0, 2.0)),
+}
 
 
 class NativeScale(GeneralizedRCNNTransform):  # type: ignore[misc]
@@ -70,20 +72,27 @@ class SlimBackbone(nn.Module):
         return pyramid
 
 
-def build(architecture: Architecture, classes: Sequence[str]) -> FasterRCNN:
+def build(architecture: Architecture, classes: Sequence[str], anchors: Anchors | None = None) -> FasterRCNN:
     """Faster R-CNN with fresh weights; label 0 is background, label k is `classes[k - 1]`.
 
-    Takes and returns what `torchvision.models.detection.FasterRCNN` does, but neither rescales nor standardises: images
-    are float32 (3, H, W) as `inference.channels` makes them.
+    Anchors are those of the architecture if left out, and as many. Takes and returns what
+    `torchvision.models.detection.FasterRCNN` does, but neither rescales nor standardises: images are float32 (3, H, W)
+    as `inference.channels` makes them.
     """
+    generator = (anchors or ANCHORS[architecture]).generator()
     if architecture == "resnet50":
         backbone = resnet_fpn_backbone(backbone_name="resnet50", weights=None, trainable_layers=5)
-        network = FasterRCNN(backbone, len(classes) + 1, box_detections_per_img=300, box_score_thresh=0.01)
+        network = FasterRCNN(
+            backbone,
+            len(classes) + 1,
+            rpn_anchor_generator=generator,
+            box_detections_per_img=300,
+            box_score_thresh=0.01,
+        )
     else:
-        anchors = AnchorGenerator(SLIM_ANCHORS, (ASPECT_RATIOS,) * len(SLIM_ANCHORS))
         network = FasterRCNN(
             SlimBackbone(),
-            rpn_anchor_generator=anchors,
+            rpn_anchor_generator=generator,
             rpn_pre_nms_top_n_train=500,
             rpn_post_nms_top_n_train=250,
             rpn_pre_nms_top_n_test=400,
@@ -108,8 +117,9 @@ def load(weights: Weights, architecture: Architecture, classes: Sequence[str]) -
     WeightsRefused
         The weights are of another architecture or other classes.
     """
-    check_weights(weights.path, architecture, classes)
-    network = build(architecture, classes)
+    metadata = check_weights(weights.path, architecture, classes)
+    anchors = Anchors.from_json(metadata["anchors"]) if "anchors" in metadata else None
+    network = build(architecture, classes, anchors)
     state = safetensors.torch.load_file(weights.path)
     try:
         network.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in state.items()})
@@ -119,7 +129,9 @@ def load(weights: Weights, architecture: Architecture, classes: Sequence[str]) -
     return network.eval()
 
 
-def from_coco(architecture: Architecture, classes: Sequence[str], file: Path | None = None) -> FasterRCNN:
+def from_coco(
+    architecture: Architecture, classes: Sequence[str], file: Path | None = None, anchors: Anchors | None = None
+) -> FasterRCNN:
     """Network that knows the objects of COCO, all but its last layer, which is fresh.
 
     Parameters
@@ -146,7 +158,7 @@ def from_coco(architecture: Architecture, classes: Sequence[str], file: Path | N
         raise WeightsRefused(
             f"the weights for COCO {what} ({error}); fetch that file elsewhere and name it as the start"
         ) from error
-    network = build(architecture, classes)
+    network = build(architecture, classes, anchors)
     kept = {name: tensor for name, tensor in state.items() if not name.startswith(PREDICTOR)}
     try:
         missing, unknown = network.load_state_dict(kept, strict=False)
@@ -159,11 +171,13 @@ def from_coco(architecture: Architecture, classes: Sequence[str], file: Path | N
 
 
 def to_bytes(network: FasterRCNN, architecture: Architecture, classes: Sequence[str]) -> bytes:
-    """Safetensors of a network, fp16, with architecture and classes in the header."""
+    """Safetensors of a network, fp16, with architecture, classes and anchors in the header."""
     state = {
         name: (t.half() if t.is_floating_point() else t).contiguous().cpu() for name, t in network.state_dict().items()
     }
-    return safetensors.torch.save(state, {"architecture": architecture, "classes": json.dumps(list(classes))})
+    anchors = Anchors.of(network.rpn.anchor_generator).to_json()
+    header = {"architecture": architecture, "classes": json.dumps(list(classes)), "anchors": anchors}
+    return safetensors.torch.save(state, header)
 
 
 def pick_device(device: Literal["auto", "cpu", "cuda"]) -> torch.device:

@@ -20,6 +20,7 @@ from torchvision.models.detection import FasterRCNN
 
 from inference import network
 from inference.annotated import NOT_JUDGED, AnnotatedStack, Views, prepare
+from inference.channels import Scale
 from inference.checkpoint import History, restore, to_bytes
 from inference.errors import AnnotationError
 from inference.mistakes import find_mistakes
@@ -60,6 +61,7 @@ class TrainingSettings:
     held_out : share of the sources (slides) that only serve to judge, where nobody says what does.
     judgements : how often the weights are judged on what is held out, evenly spread; the best ones are kept.
     patience : after so many judgements without a better one training stops.
+    fit_anchors : fit the boxes of reference to those annotated; weights to go on from keep their own.
     start : weights to go on from, instead of fresh ones: a detector's safetensors, or what torchvision publishes for
         COCO, as `coco` or as a .pth file.
     """
@@ -78,6 +80,7 @@ class TrainingSettings:
     patience: int = 6
     seed: int = 1
     threads: int = 2
+    fit_anchors: bool = False
     start: Path | Literal["coco"] | None = None
 
     def goes_on(self) -> Path | None:
@@ -171,7 +174,7 @@ def train(
     torch.set_num_threads(settings.threads)
     cv2.setNumThreads(settings.threads)
     device = network.pick_device("auto")
-    model = _network(settings).to(device).to(memory_format=torch.channels_last).train()
+    model = _network(settings, items, focus).to(device).to(memory_format=torch.channels_last).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.rate, weight_decay=1e-4)
     identity = _identity(items, settings)
     history = restore(checkpoint, model, optimiser, identity) if checkpoint else History()
@@ -238,13 +241,21 @@ def _identity(items: Sequence[AnnotatedStack], settings: TrainingSettings) -> st
     return digest.hexdigest()
 
 
-def _network(settings: TrainingSettings) -> FasterRCNN:
-    if settings.start is None:
-        return network.build(settings.architecture, settings.classes)
+def _network(settings: TrainingSettings, items: Sequence[AnnotatedStack], focus: FocusSettings) -> FasterRCNN:
     if (known := settings.goes_on()) is not None:
         return network.load(find_weights(known), settings.architecture, settings.classes)
+    anchors = None
+    if settings.fit_anchors:
+        sides = [
+            np.array(annotation.bbox[2:]) / Scale.of(item.pixel_um, focus.sigma_um).binning
+            for item in items
+            for annotation in item.annotations
+        ]
+        anchors = network.ANCHORS[settings.architecture].fitted(np.array(sides))
+    if settings.start is None:
+        return network.build(settings.architecture, settings.classes, anchors)
     file = find_weights(settings.start).path if isinstance(settings.start, Path) else None
-    return network.from_coco(settings.architecture, settings.classes, file)
+    return network.from_coco(settings.architecture, settings.classes, file, anchors)
 
 
 def batches(

@@ -45,8 +45,8 @@ def find_weights(weights: Path | Literal["slim"]) -> Weights:
         return Weights(path, hashlib.file_digest(stream, "sha256").hexdigest())
 
 
-def check_weights(path: Path, architecture: str, classes: Sequence[str]) -> None:
-    """Refuse weights of another architecture or other classes, reading the file's header only.
+def check_weights(path: Path, architecture: str, classes: Sequence[str]) -> dict[str, str]:
+    """Refuse weights of another architecture or other classes, reading the file's header only, which is returned.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def check_weights(path: Path, architecture: str, classes: Sequence[str]) -> None
     """
     try:
         with safetensors.safe_open(path, framework="np") as archive:
-            metadata = archive.metadata() or {}
+            metadata: dict[str, str] = archive.metadata() or {}
             if CLASS_LAYER not in archive.keys():  # noqa: SIM118 - an archive is no mapping
                 raise WeightsRefused(
                     f"detector.weights {str(path)!r} holds no {CLASS_LAYER}; name a detector's weights"
@@ -77,3 +77,4 @@ def check_weights(path: Path, architecture: str, classes: Sequence[str]) -> None
             f"detector.architecture is {architecture!r} but the weights {str(path)!r} are of "
             f"{metadata['architecture']!r}; set detector.architecture to it or name other weights"
         )
+    return metadata
