@@ -6,16 +6,14 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from daemon.durable import make_folder, replacing
 from daemon.learn import Judgement
+from daemon.pages import polyline, write_html
 from inference.analyser import Analyser
 from inference.annotated import AnnotatedStack, read_stack
 from inference.breakdown import Breakdown, Mistake, Part
@@ -55,33 +53,27 @@ def write_page(
     items, evaluation = judgement.stacks, judgement.evaluation
     breakdown = Breakdown(*judgement)
     painter = _Painter(items, detector, focus)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("daemon", "templates"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters["figure"] = _figure
     weights = find_weights(detector.weights)
     parts: dict[str, list[Part]] = {
         "class": breakdown.by_class(tuple(evaluation.figures.ap50_of_class)),
         "size": breakdown.by_size(),
         "density": breakdown.by_density(),
     }
-    page = environment.get_template("evaluation.html.j2").render(
+    write_html(
+        into,
+        "evaluation.html.j2",
         figures=evaluation.figures,
         weights=weights.path.name,
         sha256=weights.sha256,
         architecture=detector.architecture,
-        made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         sources=sorted({item.picture.source for item in items}),
         parts=parts,
-        curve=_polyline(np.linspace(0, 1, len(evaluation.figures.curve)), evaluation.figures.curve),
+        curve=polyline(np.linspace(0, 1, len(evaluation.figures.curve)).tolist(), evaluation.figures.curve),
         sureness=breakdown.sureness(),
         misses=[painter.paint(one) for one in breakdown.worst_misses(MISTAKES)],
         false_alarms=[painter.paint(one) for one in breakdown.worst_false_alarms(MISTAKES)],
         problems=problems,
     )
-    make_folder(into.parent)
-    with replacing(into) as stream:
-        stream.write(page.encode())
 
 
 class _Painter:
@@ -119,12 +111,3 @@ class _Painter:
                 self._analysers[key] = Analyser(self._detector, CropSettings(), self._focus, *key)
             self._overviews[field] = self._analysers[key].analyse(read_stack(item)).overview
         return self._overviews[field]
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
-def _polyline(x: Sequence[float] | NDArray[np.float64], y: Sequence[float]) -> str:
-    """Points of an SVG polyline in a square of 100, y upwards."""
-    return " ".join(f"{100 * a:.2f},{100 - 100 * b:.2f}" for a, b in zip(x, y, strict=True))

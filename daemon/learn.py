@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -12,8 +12,10 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from daemon.durable import make_folder, replacing, sha256_of
+from daemon.training_page import write_training_page
 from inference import splits
 from inference.annotated import Annotated, AnnotatedStack
+from inference.checkpoint import History
 from inference.errors import AnnotationError
 from inference.evaluation import Evaluation, Figures, Found, compare, find, of_one_class
 from inference.settings import DetectorSettings, FocusSettings
@@ -65,11 +67,12 @@ def train(
     command: str,
     report: Report,
     judged_by: Annotated | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Card:
-    """Train on annotated stacks; write the weights to `into`, and its card and the split beside it.
+    """Train on annotated stacks; write the weights to `into`; its card, the split and a page with curves beside it.
 
     What judges gives the card's figures: `judged_by`, or whole slides that are held out. `command` is kept in the card
-    as given.
+    as given. `tell` is given a line after every judgement on the way.
 
     Raises
     ------
@@ -86,7 +89,7 @@ def train(
     make_folder(into.parent)
     with replacing(splits.split_file(into)) as stream:
         stream.write(msgspec.json.format(msgspec.json.encode(split), indent=1) + b"\n")
-    keeper = _Keeper(into)
+    keeper = _Keeper(into, settings, split, tell)
     judge_by = judging[:: max(1, len(judging) // JUDGED_ON)]
 
     def judge_some(weights: bytes) -> float | None:
@@ -121,6 +124,7 @@ def train(
         figures=judge(judging, into, settings, focus, report),
     )
     write_card(card, into)
+    write_training_page(into, history, settings, split, going_on=False)
     keeper.finish()
     return card
 
@@ -128,8 +132,10 @@ def train(
 class _Keeper:
     """Keeps checkpoint and best weights of a training on disk, whole or not at all."""
 
-    def __init__(self, into: Path) -> None:
-        self._into = into
+    def __init__(
+        self, into: Path, settings: TrainingSettings, split: splits.Split, tell: Callable[[str], None] | None
+    ) -> None:
+        self._into, self._settings, self._split, self._tell = into, settings, split, tell
         self._checkpoint = into.with_suffix(".checkpoint")
 
     def kept(self) -> bytes | None:
@@ -143,6 +149,13 @@ class _Keeper:
     def weights(self, content: bytes) -> None:
         with replacing(self._into) as stream:
             stream.write(content)
+
+    def judged(self, history: History) -> None:
+        write_training_page(self._into, history, self._settings, self._split, going_on=True)
+        if self._tell is not None and history.judged:
+            step, ap50 = history.judged[-1]
+            best = ", the best so far" if history.judgements_since_best() == 0 else ""
+            self._tell(f"step {step} of {self._settings.steps}: AP@0.50 {ap50:.3f}{best}")
 
     def finish(self) -> None:
         self._checkpoint.unlink(missing_ok=True)

@@ -130,6 +130,10 @@ class _Line:
         if self._live is not None:
             self._live.stop()
 
+    def tell(self, line: str) -> None:
+        """Print a line that stays, above the live one."""
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
     def _tell(self, line: str, done: int, total: int, at_once: bool = False) -> None:
         now = time.monotonic()
         if self._console.is_terminal:

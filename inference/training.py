@@ -141,6 +141,9 @@ class Keeper(Protocol):
     def weights(self, content: bytes) -> None:
         """Keep weights that are better than those kept before."""
 
+    def judged(self, history: History) -> None:
+        """Take note of a judgement, the last of the history."""
+
 
 def train(
     items: Sequence[AnnotatedStack],
@@ -205,6 +208,7 @@ def train(
                 weights = network.to_bytes(model, settings.architecture, settings.classes)
                 if history.add_judgement(judge(weights)):
                     keeper.weights(weights)
+                keeper.judged(history)
             if judged or monotonic() - kept_at > CHECKPOINT_S:
                 keeper.checkpoint(to_bytes(model, optimiser, history, identity))
                 kept_at = monotonic()

@@ -13,6 +13,7 @@ from daemon.errors import Refused
 from drivers.virtual_slide.collection import KINDS
 from inference.annotated import find_stacks, read_stack
 from inference.annotations import read
+from inference.checkpoint import History
 from inference.errors import AnnotationError, WeightsRefused
 from inference.settings import FocusSettings
 from inference.splits import read_split
@@ -111,12 +112,19 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(exported: Path, tmp
     with pytest.raises(KeyboardInterrupt):
         trained(exported, parts, stop_at=3)
     assert parts.with_suffix(".checkpoint").is_file()
+    page = parts.with_suffix(".training.html").read_text(encoding="utf-8")
+    assert 'http-equiv="refresh"' in page
+    assert "step 2 of 4," in page
     with pytest.raises(WeightsRefused, match="of another training"):
         trained(exported, parts, seed=6)
     resumed = trained(exported, parts)
     assert_same_tensors(whole, parts)
     assert resumed.judged == straight.judged
     assert [step for step, _ in resumed.judged] == [1, 2, 3, 4]
+    page = parts.with_suffix(".training.html").read_text(encoding="utf-8")
+    assert "step 4 of 4, ended" in page
+    assert "refresh" not in page
+    assert page.count("<tr><td>") == 4
     assert not parts.with_suffix(".checkpoint").exists()
 
 
@@ -184,6 +192,9 @@ class Kept:
 
     def weights(self, content: bytes) -> None:
         self.best.append(content)
+
+    def judged(self, history: History) -> None:
+        assert len(history.judged) == len(self.checkpoints) + 1
 
 
 def test_training_stops_when_nothing_gets_better_and_keeps_the_best(exported: Path) -> None:
