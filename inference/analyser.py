@@ -110,34 +110,27 @@ class Analyser:
         count, planes, height, width = stack.shape
         if count != len(self._polarizations):
             raise ValueError(f"the stack has {count} polarizations, not {', '.join(self._polarizations)}")
-        size = height // self._scale.binning, width // self._scale.binning
-        if self._planes is None or self._planes.roots.shape != (count, planes, *size):
+        if self._planes is None or self._planes.shape != stack.shape:
             self._planes = Planes(count, planes, height, width, self._scale)
         return Session(self, stack, self._planes)
 
     def finish(self, stack: Stack, planes: Planes, watch: Stopwatch) -> StackAnalysis:
         """Everything that needs the whole stack; `Session.finish` calls it."""
         with watch.time("channels"):
-            sharpness = planes.sharpness()
-            sharpest = channels.sharpest_plane(sharpness)
-            stack_focus = focus.stack_focus(sharpness, self._focus.blank_contrast)
-            fused = channels.fused_input(planes.roots, sharpness, sharpest, self._polarizations)
-            views = [fused]
-            if self._settings.mode == "planes":
-                views = [
-                    channels.plane_input(planes.roots, sharpness, z, self._polarizations) for z in range(len(sharpness))
-                ]
+            seen = planes.look(self._polarizations, every_plane=self._settings.mode == "planes")
+            stack_focus = focus.stack_focus(seen.sharpness, self._focus.blank_contrast)
         with watch.time("detection"):
-            found = self._detector.detect(np.stack(views))
+            found = self._detector.detect(np.asarray(seen.views))
             found = found.take(found.scores >= self._settings.keep_above)
         with watch.time("crops"):
-            index = channels.plane_index(sharpest, *(n * self._scale.binning for n in planes.roots.shape[2:]))
+            whole = (n // self._scale.binning * self._scale.binning for n in stack.shape[2:])
+            index = channels.plane_index(seen.sharpest, *whole)
             index = np.pad(index, [(0, n - m) for n, m in zip(stack.shape[2:], index.shape, strict=True)], mode="edge")
             objects = tuple(
-                self._object(stack, sharpness, index, found.boxes[k], int(found.labels[k]), float(found.scores[k]))
+                self._object(stack, seen.sharpness, index, found.boxes[k], int(found.labels[k]), float(found.scores[k]))
                 for k in range(len(found))
             )
-            overview = _overview(fused)
+            overview = _overview(seen.fused)
         return StackAnalysis(objects, stack_focus, planes.backgrounds_dn(), overview, watch.seconds)
 
     def _object(

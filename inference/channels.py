@@ -9,10 +9,14 @@ was not exposed leaves its channel empty.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Floats = NDArray[np.float32]
 
@@ -22,6 +26,8 @@ ENERGY_BINNING = 2
 ENERGY_SMOOTHING_PX = 1.5
 INDEX_SMOOTHING_PX = 2.0
 BACKGROUND_CELL_PX = 32
+MEDIAN_PX = 5
+MOST_DEVIATION = 5.0
 BRIGHT_GAIN = 10.0
 CROSSED_GAIN = 5.0
 SHARPNESS_GAIN = 0.25
@@ -60,11 +66,28 @@ def log_energy(root: Floats, scale: Scale) -> Floats:
     return np.asarray(cv2.GaussianBlur(energy, (0, 0), ENERGY_SMOOTHING_PX))
 
 
+class Seen(NamedTuple):
+    """A stack, looked at.
+
+    Attributes
+    ----------
+    sharpness : of every plane, (Z, h/2, w/2). sharpest : index of the sharpest plane, fractional, (h/2, w/2).
+    fused : view of the whole stack (3, h, w).
+    views : what the detector is to look at (N, 3, h, w), float32; on a device where the stack was looked at there.
+    """
+
+    sharpness: Floats
+    sharpest: Floats
+    fused: Floats
+    views: NDArray[np.float32] | Tensor
+
+
 class Planes:
     """What has landed of a stack: the root of every plane and its energy, in buffers that are used again."""
 
     def __init__(self, channels: int, planes: int, height: int, width: int, scale: Scale) -> None:
         self.scale = scale
+        self.shape = channels, planes, height, width
         size = height // scale.binning, width // scale.binning
         self.roots: Floats = np.zeros((channels, planes, *size), np.float32)
         """Shape (C, Z, h, w), binned."""
@@ -74,6 +97,16 @@ class Planes:
         """Take in one plane (H, W)."""
         self.roots[c, z] = binned_root(frame, self.scale)
         self._energies[c, z] = log_energy(self.roots[c, z], self.scale)
+
+    def look(self, polarizations: tuple[str, ...], *, every_plane: bool) -> Seen:
+        """Make views of the stack: one fused from all planes, or one of each plane."""
+        sharpness = self.sharpness()
+        sharpest = sharpest_plane(sharpness)
+        fused = fused_input(self.roots, sharpness, sharpest, polarizations)
+        views = [fused]
+        if every_plane:
+            views = [plane_input(self.roots, sharpness, z, polarizations) for z in range(len(sharpness))]
+        return Seen(sharpness, sharpest, fused, np.stack(views))
 
     def sharpness(self) -> Floats:
         """Energy of every plane over its noise, shape (Z, h/2, w/2), averaged over polarizations; 1 where empty.
@@ -116,7 +149,7 @@ def background(root: Floats) -> Floats:
     """Slowly varying part of a root: medians over coarse cells, of the same shape."""
     height, width = root.shape
     cells = max(1, width // BACKGROUND_CELL_PX), max(1, height // BACKGROUND_CELL_PX)
-    coarse = cv2.medianBlur(cv2.resize(root, cells, interpolation=cv2.INTER_AREA), 5)
+    coarse = cv2.medianBlur(cv2.resize(root, cells, interpolation=cv2.INTER_AREA), MEDIAN_PX)
     return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
@@ -128,10 +161,17 @@ def network_input(roots: Floats, sharpness: Floats, polarizations: tuple[str, ..
     reference = float(np.median(roots[0 if bright is None else bright, ::8, ::8])) or 1.0
     if bright is not None:
         below = background(roots[bright])
-        np.clip((roots[bright] - below) * (BRIGHT_GAIN / np.maximum(below, 1.0)), -5, 5, out=image[0])
+        np.clip(
+            (roots[bright] - below) * (BRIGHT_GAIN / np.maximum(below, 1.0)),
+            -MOST_DEVIATION,
+            MOST_DEVIATION,
+            out=image[0],
+        )
     if CROSSED in polarizations:
         crossed = roots[polarizations.index(CROSSED)]
-        np.clip((crossed - background(crossed)) * (CROSSED_GAIN / reference), -5, 5, out=image[1])
+        np.clip(
+            (crossed - background(crossed)) * (CROSSED_GAIN / reference), -MOST_DEVIATION, MOST_DEVIATION, out=image[1]
+        )
     level = np.log(np.maximum(sharpness, FAINTEST)) * SHARPNESS_GAIN
     image[2] = cv2.resize(level, (width, height), interpolation=cv2.INTER_LINEAR)
     return image
