@@ -17,7 +17,7 @@ test: $(VENV)/.installed
 
 # Weights as the shipped ones, from nothing: two to three hours on two quiet cores, 35 GB of disk. The shipped ones came in three
 # stages, the last of 7500 steps on these sets (inference/weights/slim.md), so they are not made again byte for byte.
-# Collections from 11 on are for training; benchmarks/detector.py judges on one that is not among them.
+# Collections from 11 on are for training; benchmarks/worlds.py judges on one that is not among them.
 TRAINING := runs/training
 EXPORT := $(BIN)/lamelle emulate export configs/emulated.yaml
 FOUR := --slide 1 --slide 2 --slide 3 --slide 4

@@ -1,6 +1,6 @@
 """How good the shipped detector is, in both modes, on emulated fields whose specimens and places no training saw.
 
-python -m benchmarks.detector [--world NAME ...] [--seed S] [--stacks DIR] [--weights FILE] [--json FILE]
+python -m benchmarks.worlds [--world NAME ...] [--seed S] [--stacks DIR] [--weights FILE] [--json FILE]
 
 Rows named `any` take all classes as one, as a detector of microfossils does; recall at a precision of 0.72 is theirs.
 `easy`, `trap` and `coccolith` differ in what lies on the slides; `strange` is `easy` in a mounting medium, with an
