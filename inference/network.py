@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import safetensors.torch
@@ -20,7 +21,8 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 
 from inference.errors import WeightsRefused
-from inference.weights_file import Weights, check_weights
+from inference.settings import DetectorSettings
+from inference.weights_file import Weights, check_weights, find_weights
 
 Architecture = Literal["slim", "resnet50"]
 
@@ -29,6 +31,29 @@ SLIM_PYRAMID = 64
 SLIM_HEAD = 128
 SLIM_ANCHORS = ((20, 32), (52, 90), (150, 280))
 ASPECT_RATIOS = (0.4, 1.0, 2.5)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network with the weights of a file: in evaluation mode, float32, on the CPU; and what they were trained for."""
+
+    network: FasterRCNN
+    weights: Weights
+    architecture: Architecture
+    classes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, settings: DetectorSettings) -> Trained:
+        """Load what settings name.
+
+        Raises
+        ------
+        WeightsRefused
+            The weights are missing, or of another architecture or other classes than the settings name.
+        """
+        weights = find_weights(settings.weights)
+        network = load(weights, settings.architecture, settings.classes)
+        return cls(network, weights, settings.architecture, settings.classes)
 
 
 class NativeScale(GeneralizedRCNNTransform):  # type: ignore[misc]
