@@ -59,6 +59,10 @@ class Analyser:
     pixel_um : size of a camera pixel on the sample.
     polarizations : names of the states along C.
 
+    Attributes
+    ----------
+    detector : what looks at the views.
+
     Raises
     ------
     WeightsRefused
@@ -80,13 +84,8 @@ class Analyser:
         self._scale = Scale.of(pixel_um, focus.sigma_um)
         self._margin_px = round(crops.margin_um / pixel_um)
         self._polarizations = polarizations
-        self._detector = Detector(detector)
+        self.detector = Detector(detector)
         self._planes: Planes | None = None
-
-    @property
-    def weights_sha256(self) -> str:
-        """Hex sha256 of the weights file."""
-        return self._detector.weights_sha256
 
     def sharpness(self, frame: NDArray[np.uint16]) -> float:
         """Laplacian-of-Gaussian energy of one frame (H, W), to compare planes of one field and polarization."""
@@ -126,7 +125,7 @@ class Analyser:
             if self._settings.mode == "planes":
                 views = [channels.plane_input(planes, sharpness, z, self._polarizations) for z in range(len(sharpness))]
         with watch.time("detection"):
-            found = self._detector.detect(np.stack(views))
+            found = self.detector.detect(np.stack(views))
             found = found.take(found.scores >= self._settings.keep_above)
         with watch.time("crops"):
             index = channels.plane_index(sharpest, *(n * self._scale.binning for n in planes.roots.shape[2:]))

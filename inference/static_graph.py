@@ -179,8 +179,10 @@ class PyramidAlign(nn.Module):
         """Features (B * R, C, bins, bins) of candidates (B, R, 4), from levels (B, C, h, w) and of their dtype."""
         values = torch.cat([level.flatten(2).transpose(1, 2) for level in pyramid], 1).flatten(0, 1)
         image = torch.arange(self._batch, device=boxes.device).repeat_interleave(boxes.shape[1]) * self._area
-        parts = zip(torch.split(boxes.flatten(0, 1), ROIS_AT_ONCE), torch.split(image, ROIS_AT_ONCE), strict=True)
-        return torch.cat([self._pool(values, some, start) for some, start in parts])
+        every = boxes.flatten(0, 1)
+        # Slices of fixed numbers rather than `split`, which would become a sequence in the exported graph.
+        parts = [slice(first, first + ROIS_AT_ONCE) for first in range(0, len(every), ROIS_AT_ONCE)]
+        return torch.cat([self._pool(values, every[part], image[part]) for part in parts])
 
     def _pool(self, values: Tensor, boxes: Tensor, image: Tensor) -> Tensor:
         size = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).sqrt()

@@ -36,7 +36,7 @@ FIELD = PlannedField(slide=1, field=1, sample="a", x_um=0.0, y_um=0.0, tile_um=(
 
 def analysis(connection: Connection, mark: Path) -> None:
     """As strict as the real one about the order of what it is told; dies of the first stack that is finished."""
-    connection.send_bytes(encode(AnalysisReady(weights_sha256="", versions={})))
+    connection.send_bytes(encode(AnalysisReady(weights_sha256="")))
     slot, landed = -1, 0
     while not isinstance(request := decode(connection.recv_bytes()), Close):
         match request:
