@@ -95,26 +95,29 @@ class StaticDetector(nn.Module):
 
     def _propose(self, objectness: list[Tensor], deltas: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Candidates (B, R, 4), which of them are real (B, R), and whether suppression converged (B,)."""
-        boxes, scores, ends = [], [], []
+        boxes, logits = [], []
         for k, (level, moves) in enumerate(zip(objectness, deltas, strict=True)):
             anchors = self.get_buffer(f"anchors{k}")
-            logits = level.float().permute(0, 2, 3, 1).reshape(self._batch, -1)
+            flat = level.float().permute(0, 2, 3, 1).reshape(self._batch, -1)
             moves = (
                 moves.float()
                 .reshape(self._batch, -1, 4, *moves.shape[2:])
                 .permute(0, 3, 4, 1, 2)
                 .reshape(self._batch, -1, 4)
             )
-            best, index = logits.topk(min(self._rpn.pre_nms_top_n(), logits.shape[1]), dim=1)
+            best, index = flat.topk(min(self._rpn.pre_nms_top_n(), flat.shape[1]), dim=1)
             moved = decode(anchors[index], take(moves, index), self._rpn.box_coder.weights, self._rpn.box_coder)
-            moved = clip(moved, self._size)
-            keep, converged = suppress(moved, large(moved, self._rpn.min_size), self._rpn.nms_thresh, PROPOSAL_ROUNDS)
-            boxes.append(moved)
-            scores.append(torch.where(keep, best.sigmoid(), _NOTHING))
-            ends.append(converged)
-        every = torch.cat(scores, 1)
+            boxes.append(clip(moved, self._size))
+            logits.append(best)
+        # All levels at once, those of fewer candidates filled up with empty boxes, which are none.
+        most = max(best.shape[1] for best in logits)
+        padded = torch.cat([functional.pad(some, (0, 0, 0, most - some.shape[1])) for some in boxes], 1)
+        best = torch.cat([functional.pad(some, (0, most - some.shape[1])) for some in logits], 1)
+        levels = padded.reshape(-1, most, 4)
+        keep, converged = suppress(levels, large(levels, self._rpn.min_size), self._rpn.nms_thresh, PROPOSAL_ROUNDS)
+        every = torch.where(keep.reshape(best.shape), best.sigmoid(), _NOTHING)
         best, index = every.topk(min(self._rpn.post_nms_top_n(), every.shape[1]), dim=1)
-        return take(torch.cat(boxes, 1), index), best > _NOTHING, torch.stack(ends).all(dim=0)
+        return take(padded, index), best > _NOTHING, converged.reshape(self._batch, -1).all(dim=1)
 
     def _decide(self, logits: Tensor, regression: Tensor, proposals: Tensor, real: Tensor) -> Detected:
         """Decide on classes and boxes: logits (B, R, 1 + classes), moves (B, R, 1 + classes, 4) of candidates."""
@@ -221,7 +224,7 @@ def suppress(boxes: Tensor, valid: Tensor, overlap: float, rounds: int) -> tuple
     possible = valid.float().unsqueeze(1)
     keep, before = possible, possible
     for _ in range(rounds):
-        before, keep = keep, possible * (keep @ kills < 0.5).float()
+        before, keep = keep, (possible - keep @ kills).relu()
     return keep.squeeze(1) > 0.5, (keep == before).all(dim=2).squeeze(1)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from inference.settings import DetectorSettings
 from inference.weights_file import Weights
 
 CPU = torch.device("cpu")
-SLIM = Form((256, 256), precision="fp16")
+SLIM = Form((160, 192), precision="fp16")
 LARGE = Form((128, 160), precision="fp16")
 
 
@@ -69,7 +70,7 @@ def inspect(model: OnnxModel) -> dict[str, tuple[int, list[int]]]:
 def test_a_graph_in_fp16_takes_and_gives_fp32(slim: Trained, slim_model: OnnxModel) -> None:
     number, whole, truth = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64, onnx.TensorProto.BOOL
     assert inspect(slim_model) == {
-        "views": (number, [1, 3, 256, 256]),
+        "views": (number, [1, 3, 160, 192]),
         "boxes": (number, [1, 300, 4]),
         "scores": (number, [1, 300]),
         "labels": (whole, [1, 300]),
@@ -87,7 +88,7 @@ def test_a_graph_in_fp16_takes_and_gives_fp32(slim: Trained, slim_model: OnnxMod
 def test_a_model_says_what_it_was_made_of(slim: Trained, slim_model: OnnxModel) -> None:
     said = {entry.key: entry.value for entry in onnx.load(slim_model.path).metadata_props}
     assert said["weights_sha256"] == slim.weights.sha256
-    assert (said["architecture"], said["size"], said["batch"], said["precision"]) == ("slim", "256x256", "1", "fp16")
+    assert (said["architecture"], said["size"], said["batch"], said["precision"]) == ("slim", "160x192", "1", "fp16")
     assert tuple(json.loads(said["classes"])) == DetectorSettings().classes
     assert json.loads(said["versions"]).keys() >= {"lamelle", "torch", "torchvision", "onnx"}
 
@@ -97,7 +98,7 @@ def test_fp16_finds_what_torch_finds(slim: Trained, slim_model: OnnxModel) -> No
     runtime = OnnxRuntime(slim_model, TorchRuntime(slim.network, CPU), 1, CPU)
     check_runtime(runtime, reference)
     (found,) = runtime.detect(reference.views)
-    assert (found.scores > 0.5).sum() == (reference.expected.scores > 0.5).sum() > 2
+    assert (found.scores > 0.1).sum() == (reference.expected.scores > 0.1).sum() > 5
     assert not np.array_equal(found.scores[:10], reference.expected.scores[:10]), "it ran in fp32"
 
 
@@ -105,7 +106,7 @@ def test_an_engine_is_built_without_a_graphics_card_and_kept(
     slim: Trained, slim_model: OnnxModel, slim_engine: Engine, kept_in: Path
 ) -> None:
     card = slim_engine.card
-    assert (card.weights_sha256, card.size, card.batch, card.precision) == (slim.weights.sha256, (256, 256), 1, "fp16")
+    assert (card.weights_sha256, card.size, card.batch, card.precision) == (slim.weights.sha256, (160, 192), 1, "fp16")
     assert (card.library, card.gpu) == ("tensorrt_rtx", AHEAD_OF_TIME)
     assert slim_engine.path.stat().st_size > 6_000_000
     assert slim_engine.sha256() == hashlib.sha256(slim_engine.path.read_bytes()).hexdigest()
@@ -136,6 +137,9 @@ def test_the_large_network_becomes_an_engine_too(tmp_path: Path) -> None:
 def test_where_an_engine_cannot_run_the_next_runtime_is_taken(
     slim: Trained, slim_engine: Engine, kept_in: Path
 ) -> None:
+    # What other tests have exported already.
+    in_fp32 = onnx_model(slim, Form(SLIM.size)).path.parent
+    shutil.copytree(in_fp32, kept_in / "detectors" / in_fp32.name)
     names = ("tensorrt", "onnxruntime", "torch")
     runtime, refusals = open_runtime(slim, SLIM.size, names, CPU, 1, kept_in)
     assert runtime.name == "onnxruntime on cpu"

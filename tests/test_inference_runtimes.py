@@ -14,6 +14,7 @@ import safetensors.numpy
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.parity import judge, views_of
 from inference import static_graph
 from inference.detector import Detector
 from inference.errors import RuntimeRefused
@@ -75,6 +76,29 @@ def test_onnxruntime_finds_what_torch_finds(slim: Trained, model: OnnxModel, vie
         assert np.abs(one.scores - other.scores).max() <= 2e-4
         assert one.labels.tolist() == other.labels.tolist()
         assert one.planes.tolist() == other.planes.tolist()
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_no_detection_of_the_shipped_weights_is_lost_or_moved(
+    slim: Trained, batch: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    kept_in = None if batch == 1 else tmp_path_factory.getbasetemp()
+    parities, _, _ = judge(slim, Form((512, 512), batch), 1, kept_in)
+    assert len(parities) == batch
+    for parity in parities:
+        assert parity.expected == parity.found == parity.matched > 50
+        assert parity.box_error_px <= 0.05
+        assert parity.score_error <= 1e-3
+
+
+def test_views_that_do_not_fill_a_batch_are_seen(slim: Trained, tmp_path_factory: pytest.TempPathFactory) -> None:
+    model = onnx_model(slim, Form((512, 512), 2), tmp_path_factory.getbasetemp())
+    views = views_of(slim, Form((512, 512), 3))
+    exact = TorchRuntime(slim.network, CPU)
+    found = OnnxRuntime(model, exact, 1, CPU).detect(views)
+    assert [one.planes.tolist() for one in found] == [[k] * len(one) for k, one in enumerate(found)]
+    assert len(found) == 3
+    assert found[2].boxes == pytest.approx(found[0].boxes, abs=1e-3)
 
 
 def test_where_suppression_does_not_converge_torch_is_asked(
