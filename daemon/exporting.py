@@ -8,7 +8,7 @@ from pathlib import Path
 
 from daemon.durable import make_folder, replacing, sha256_of
 from daemon.errors import Refused
-from inference.engines import Engine, engine, kept_engines
+from inference.engines import Engine, engine, kept_engines, library
 from inference.network import Trained
 from inference.onnx_model import Form, onnx_model
 from inference.settings import DetectorSettings
@@ -68,7 +68,10 @@ def build_engine(detector: DetectorSettings, form: Form) -> str:
     RuntimeRefused
         The engine cannot be built.
     """
-    return _told(engine(onnx_model(Trained.of(detector), form)))
+    trained = Trained.of(detector)
+    # Before half a minute goes into a model for it.
+    library()
+    return _told(engine(onnx_model(trained, form)))
 
 
 def list_engines() -> str:

@@ -32,6 +32,8 @@ from drivers.errors import HardwareLost
 
 START_S = 120.0
 """A first import of torch from a cold disk takes most of it."""
+ANALYSIS_START_S = 300.0
+"""Once for each weights and size of frames the model is exported then, and an engine built."""
 CLOSE_S = 5.0
 OPEN_S = 10.0
 """A microscope child that was started to make safe has loaded the hardware by then, and has done it."""
@@ -196,7 +198,7 @@ class AnalysisLink:
     async def start(self) -> AnalysisReady:
         """Start the child and await its detector; what runs that, and what does not, is told once."""
         self._child = self._spawn()
-        ready = await self._child.ready(AnalysisReady, START_S)
+        ready = await self._child.ready(AnalysisReady, ANALYSIS_START_S)
         for refusal in ready.refusals:
             self._tell_once("warning", "runtime refused", refusal)
         for runtime in ready.runtimes:

@@ -9,12 +9,12 @@ from typing import Literal
 import torch
 
 from inference.engine_runtime import EngineRuntime
-from inference.engines import engine
+from inference.engines import engine, library
 from inference.errors import InferenceError, RuntimeRefused
 from inference.network import Trained
 from inference.onnx_model import Form, onnx_model
 from inference.reference import Reference
-from inference.runtimes import OnnxRuntime, Runtime, TorchRuntime, check_runtime
+from inference.runtimes import OnnxRuntime, Runtime, TorchRuntime, check_runtime, provider_for
 
 RuntimeName = Literal["tensorrt", "onnxruntime", "torch"]
 
@@ -77,9 +77,12 @@ def _open(
     exact = TorchRuntime(trained.network, device)
     match name:
         case "tensorrt":
+            # What is not installed is found out before half a minute goes into a model for it.
+            library()
             model = onnx_model(trained, Form(size, precision="fp16"), kept_in)
             return EngineRuntime(engine(model, kept_in), exact), model.reference()
         case "onnxruntime":
+            provider_for(device)
             # In fp32, so that weights which fp16 is too coarse for have somewhere to go.
             model = onnx_model(trained, Form(size), kept_in)
             return OnnxRuntime(model, exact, threads, device), model.reference()

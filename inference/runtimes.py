@@ -106,12 +106,7 @@ class OnnxRuntime(GraphRuntime):
 
     def __init__(self, model: OnnxModel, exact: Runtime, threads: int, device: torch.device) -> None:
         super().__init__(f"onnxruntime on {device.type}", model.form.batch, exact)
-        provider = "CUDAExecutionProvider" if device.type == "cuda" else "CPUExecutionProvider"
-        if provider not in onnxruntime.get_available_providers():
-            raise RuntimeRefused(
-                f"onnxruntime {onnxruntime.__version__} is one without CUDA; 'pip uninstall onnxruntime', then 'pip "
-                "install --force-reinstall lamelle[cuda]', and leave onnxruntime itself away afterwards"
-            )
+        provider = provider_for(device)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         # What a provider cannot do is the processor's; but the whole of it shall not become so in silence.
@@ -130,6 +125,23 @@ class OnnxRuntime(GraphRuntime):
         """Give the outputs of the graph, as in `static_graph.Detected`, for views (batch, 3, h, w)."""
         outputs: Sequence[NDArray[Any]] = self._session.run(None, {"views": views})
         return outputs
+
+
+def provider_for(device: torch.device) -> str:
+    """Name what onnxruntime calls a device.
+
+    Raises
+    ------
+    RuntimeRefused
+        The onnxruntime that is installed knows no such device.
+    """
+    provider = "CUDAExecutionProvider" if device.type == "cuda" else "CPUExecutionProvider"
+    if provider not in onnxruntime.get_available_providers():
+        raise RuntimeRefused(
+            f"onnxruntime {onnxruntime.__version__} is one without CUDA; 'pip uninstall onnxruntime', then 'pip "
+            "install --force-reinstall --no-deps onnxruntime-gpu'"
+        )
+    return provider
 
 
 def check_runtime(runtime: Runtime, reference: Reference) -> None:

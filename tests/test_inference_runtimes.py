@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import safetensors.numpy
 import torch
@@ -144,6 +145,23 @@ def test_a_runtime_that_finds_anything_else_is_refused(slim: Trained, model: Onn
     check_runtime(exact, reference)
     with pytest.raises(RuntimeRefused, match="torch on cpu does not reproduce a reference detection"):
         check_runtime(exact, replace(reference, expected=change(reference.expected)))  # type: ignore[operator]
+
+
+def test_a_model_whose_weights_somebody_edited_is_refused(slim: Trained, model: OnnxModel, tmp_path: Path) -> None:
+    edited = onnx.load(model.path)
+    weights = max(edited.graph.initializer, key=lambda one: len(one.dims) == 4 and np.prod(one.dims))
+    values = onnx.numpy_helper.to_array(weights)
+    weights.CopyFrom(onnx.numpy_helper.from_array(values * np.float32(1.2), weights.name))
+    onnx.save(edited, tmp_path / MODEL)
+    runtime = OnnxRuntime(replace(model, path=tmp_path / MODEL), TorchRuntime(slim.network, CPU), 1, CPU)
+    with pytest.raises(RuntimeRefused, match="onnxruntime on cpu does not reproduce a reference detection"):
+        check_runtime(runtime, model.reference())
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this one has CUDA")
+def test_an_onnxruntime_without_cuda_is_not_taken_for_a_card(slim: Trained, model: OnnxModel) -> None:
+    with pytest.raises(RuntimeRefused, match=r"is one without CUDA; .*onnxruntime-gpu"):
+        OnnxRuntime(model, TorchRuntime(slim.network, CPU), 1, torch.device("cuda"))
 
 
 def test_a_file_that_is_no_model_is_refused(slim: Trained, tmp_path: Path) -> None:
