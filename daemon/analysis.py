@@ -77,7 +77,11 @@ def run_analysis(
         ring = Ring.attach(ring_name, slots, shape)
         analyser.analyse(ring.stack(0).copy())
         desk = _Desk(analyser, ring, Spool(run / "spool", config.recorder.spool_mb * 1_000_000), config, started)
-        connection.send_bytes(encode(AnalysisReady(weights_sha256=analyser.weights_sha256, versions={})))
+        detector = analyser.detector
+        ready = AnalysisReady(
+            weights_sha256=detector.weights_sha256, runtimes=detector.runtimes, refusals=detector.refusals
+        )
+        connection.send_bytes(encode(ready))
         try:
             while not isinstance(request := decode(connection.recv_bytes()), Close):
                 answer = desk.answer(request)

@@ -21,6 +21,7 @@ from inference.errors import InferenceError
 
 if TYPE_CHECKING:
     from inference.annotated import Annotated as AnnotatedStacks
+    from inference.settings import DetectorSettings
 
 app = typer.Typer(
     name="lamelle",
@@ -31,6 +32,8 @@ app = typer.Typer(
 )
 emulate_app = typer.Typer(help="The virtual slide of the emulated microscope.", no_args_is_help=True)
 app.add_typer(emulate_app, name="emulate")
+engine_app = typer.Typer(help="Engines of TensorRT for RTX, or of TensorRT.", no_args_is_help=True)
+app.add_typer(engine_app, name="engine")
 console = Console()
 PROBLEMS_TOLD = 20
 
@@ -45,6 +48,12 @@ AnnotatedData = Annotated[
 ]
 Classes = Annotated[list[str] | None, typer.Option("--class", help="a class to tell apart; say it for each of them")]
 OneClass = Annotated[bool, typer.Option("--one-class", help="take every label as the only class")]
+WeightsFile = Annotated[
+    str, typer.Argument(metavar="[WEIGHTS]", help="weights (safetensors), or slim for the shipped ones")
+]
+NetworkName = Annotated[Literal["slim", "resnet50"], typer.Option("--architecture", help="network")]
+ViewSize = Annotated[str, typer.Option("--size", help="px of the views, as 512, or 480x640 for height and width")]
+ViewBatch = Annotated[int, typer.Option("--batch", min=1, max=64, help="views at once")]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="run folder or dataset")]
 
 
@@ -326,6 +335,63 @@ def evaluate(
     if page is not None:
         write_page(page, judgement, detector, focus, annotated.problems)
     console.print_json(msgspec.json.encode(judgement.evaluation.figures).decode())
+
+
+@app.command()
+def export(
+    into: Annotated[Path, typer.Option(help="ONNX file to write")],
+    weights: WeightsFile = "slim",
+    size: ViewSize = "512",
+    batch: ViewBatch = 1,
+    precision: Annotated[Literal["fp32", "fp16"], typer.Option(help="of convolutions and products")] = "fp32",
+    architecture: NetworkName = "slim",
+    classes: Classes = None,
+) -> None:
+    """Write a detector as an ONNX file: one graph of fixed shapes, for onnxruntime, TensorRT and others."""
+    from daemon.exporting import export as write
+    from daemon.exporting import form_of
+
+    form = form_of(size, batch, precision)
+    line = write(_detector(weights, architecture, classes), form, into)
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@engine_app.command("build")
+def engine_build(
+    weights: WeightsFile = "slim",
+    size: ViewSize = "512",
+    batch: ViewBatch = 1,
+    precision: Annotated[Literal["fp32", "fp16"], typer.Option(help="of convolutions and products")] = "fp16",
+    architecture: NetworkName = "slim",
+    classes: Classes = None,
+) -> None:
+    """Build a detector's engine ahead of time, and keep it where a night looks for it; needs no graphics card with RTX.
+
+    A night takes batch 1 and fp16.
+    """
+    from daemon.exporting import build_engine, form_of
+
+    form = form_of(size, batch, precision)
+    told = build_engine(_detector(weights, architecture, classes), form)
+    console.print(told, markup=False, highlight=False, soft_wrap=True)
+
+
+@engine_app.command("list")
+def engine_list() -> None:
+    """Show the engines that are kept."""
+    from daemon.exporting import list_engines
+
+    console.print(list_engines(), markup=False, highlight=False, soft_wrap=True)
+
+
+def _detector(
+    weights: str, architecture: Literal["slim", "resnet50"], classes: Sequence[str] | None
+) -> DetectorSettings:
+    from inference.settings import DetectorSettings
+
+    known = tuple(classes or DetectorSettings().classes)
+    named: Path | Literal["slim"] = "slim" if weights == "slim" else Path(weights)
+    return DetectorSettings(architecture=architecture, weights=named, classes=known)
 
 
 def _annotated(data: Sequence[Path], classes: Sequence[str], one_class: bool) -> AnnotatedStacks:

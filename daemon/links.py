@@ -32,6 +32,8 @@ from drivers.errors import HardwareLost
 
 START_S = 120.0
 """A first import of torch from a cold disk takes most of it."""
+ANALYSIS_START_S = 300.0
+"""Once for each weights and size of frames the model is exported then, and an engine built."""
 CLOSE_S = 5.0
 OPEN_S = 10.0
 """A microscope child that was started to make safe has loaded the hardware by then, and has done it."""
@@ -191,11 +193,17 @@ class AnalysisLink:
         self._child: Child | None = None
         self._jobs: dict[int, _Job] = {}
         self._reviving = asyncio.Lock()
+        self._told: set[str] = set()
 
     async def start(self) -> AnalysisReady:
-        """Start the child and await its detector."""
+        """Start the child and await its detector; what runs that, and what does not, is told once."""
         self._child = self._spawn()
-        return await self._child.ready(AnalysisReady, START_S)
+        ready = await self._child.ready(AnalysisReady, ANALYSIS_START_S)
+        for refusal in ready.refusals:
+            self._tell_once("warning", "runtime refused", refusal)
+        for runtime in ready.runtimes:
+            self._tell_once("info", "detector", f"runs on {runtime}")
+        return ready
 
     def begin(self, slot: int) -> None:
         """Planes of a new stack will land in this slot."""
@@ -264,6 +272,11 @@ class AnalysisLink:
             with suppress(ChildLost):
                 self._child.tell(Close())
             await self._child.end(grace_s=CLOSE_S)
+
+    def _tell_once(self, level: str, name: str, message: str) -> None:
+        if message not in self._told:
+            self._told.add(message)
+            self._tell(level, name, message)
 
     async def _living(self) -> Child:
         """Wait while a new child starts."""

@@ -122,10 +122,14 @@ class MeasureSharpness(Message, frozen=True, kw_only=True):
 
 
 class AnalysisReady(Message, frozen=True, kw_only=True):
-    """The detector is loaded and warm."""
+    """The detector is loaded and warm.
+
+    `runtimes` names what runs it, `refusals` says why faster ones do not; a sentence each.
+    """
 
     weights_sha256: str
-    versions: dict[str, str]
+    runtimes: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()
 
 
 class Analysed(Message, frozen=True, kw_only=True):

@@ -59,6 +59,10 @@ class Analyser:
     pixel_um : size of a camera pixel on the sample.
     polarizations : names of the states along C.
 
+    Attributes
+    ----------
+    detector : what looks at the views.
+
     Raises
     ------
     WeightsRefused
@@ -80,13 +84,8 @@ class Analyser:
         self._scale = Scale.of(pixel_um, focus.sigma_um)
         self._margin_px = round(crops.margin_um / pixel_um)
         self._polarizations = polarizations
-        self._detector = Detector(detector)
+        self.detector = Detector(detector)
         self._planes: Planes | None = None
-
-    @property
-    def weights_sha256(self) -> str:
-        """Hex sha256 of the weights file."""
-        return self._detector.weights_sha256
 
     def sharpness(self, frame: NDArray[np.uint16]) -> float:
         """Laplacian-of-Gaussian energy of one frame (H, W), to compare planes of one field and polarization."""
@@ -120,7 +119,7 @@ class Analyser:
             seen = planes.look(self._polarizations, every_plane=self._settings.mode == "planes")
             stack_focus = focus.stack_focus(seen.sharpness, self._focus.blank_contrast)
         with watch.time("detection"):
-            found = self._detector.detect(np.asarray(seen.views))
+            found = self.detector.detect(np.asarray(seen.views))
             found = found.take(found.scores >= self._settings.keep_above)
         with watch.time("crops"):
             whole = (n // self._scale.binning * self._scale.binning for n in stack.shape[2:])

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from inference import network
 from inference.merging import Detections, merge
-from inference.runtimes import FASTEST_FIRST, Runtime, TorchRuntime, open_runtime
+from inference.runtime_choice import fastest_first, open_runtime
+from inference.runtimes import Runtime
 from inference.settings import DetectorSettings
-from inference.weights_file import find_weights
 
 PLANES_SUPPORT = 2
 
@@ -21,8 +21,12 @@ _log = logging.getLogger(__name__)
 class Detector:
     """Faster R-CNN with its weights on its device.
 
-    On a CPU the fastest runtime is taken that finds what torchvision's network finds, for each size of views when it is
-    first met. Why another was not taken is logged as a warning.
+    The fastest runtime is taken that finds what torchvision's network finds, for each size of views when it is first
+    met. Why another was not taken is logged as a warning, and kept.
+
+    Attributes
+    ----------
+    refusals : why runtimes were not taken, so far; a sentence each.
 
     Raises
     ------
@@ -33,14 +37,19 @@ class Detector:
     def __init__(self, settings: DetectorSettings) -> None:
         self._settings = settings
         self._device = network.pick_device(settings.device)
-        self._weights = find_weights(settings.weights)
-        self._network = network.load(self._weights, settings.architecture, settings.classes)
+        self._trained = network.Trained.of(settings)
         self._runtimes: dict[tuple[int, int], Runtime] = {}
+        self.refusals: tuple[str, ...] = ()
 
     @property
     def weights_sha256(self) -> str:
         """Hex sha256 of the weights file."""
-        return self._weights.sha256
+        return self._trained.weights.sha256
+
+    @property
+    def runtimes(self) -> tuple[str, ...]:
+        """Name what runs the network, and for which size of views."""
+        return tuple(f"{runtime.name}, {h} x {w} px" for (h, w), runtime in self._runtimes.items())
 
     def detect(self, views: NDArray[np.float32]) -> Detections:
         """Objects in views (N, 3, h, w) of one field, boxes in px of the views, merged, best first.
@@ -67,11 +76,11 @@ class Detector:
         return self._runtimes[size]
 
     def _open(self, size: tuple[int, int]) -> Runtime:
-        if self._device.type != "cpu":
-            return TorchRuntime(self._network, self._device)
-        names = FASTEST_FIRST if self._settings.runtime == "auto" else (self._settings.runtime,)
-        runtime, refusals = open_runtime(self._network, self._weights, size, names, self._settings.threads)
+        settings = self._settings
+        names = fastest_first(self._device) if settings.runtime == "auto" else (settings.runtime,)
+        runtime, refusals = open_runtime(self._trained, size, names, self._device, settings.threads)
         for refusal in refusals:
             _log.warning("%s", refusal)
+        self.refusals += refusals
         _log.info("the detector runs on %s for views of %d x %d px", runtime.name, *size)
         return runtime

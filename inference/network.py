@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Literal
@@ -22,7 +23,8 @@ from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 
 from inference.anchors import Anchors
 from inference.errors import WeightsRefused
-from inference.weights_file import Weights, check_weights
+from inference.settings import DetectorSettings
+from inference.weights_file import Weights, check_weights, find_weights
 
 Architecture = Literal["slim", "resnet50"]
 
@@ -37,6 +39,29 @@ ANCHORS: dict[Architecture, Anchors] = {
     "slim": Anchors(((20, 32), (52, 90), (150, 280)), (0.4, 1.0, 2.5)),
     "resnet50": Anchors(((32,), (64,), (128,), (256,), (512,)), (0.5, 1.0, 2.0)),
 }
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network with the weights of a file: in evaluation mode, float32, on the CPU; and what they were trained for."""
+
+    network: FasterRCNN
+    weights: Weights
+    architecture: Architecture
+    classes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, settings: DetectorSettings) -> Trained:
+        """Load what settings name.
+
+        Raises
+        ------
+        WeightsRefused
+            The weights are missing, or of another architecture or other classes than the settings name.
+        """
+        weights = find_weights(settings.weights)
+        network = load(weights, settings.architecture, settings.classes)
+        return cls(network, weights, settings.architecture, settings.classes)
 
 
 class NativeScale(GeneralizedRCNNTransform):  # type: ignore[misc]

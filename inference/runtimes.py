@@ -1,10 +1,11 @@
-"""What runs the network: torch, or another runtime that finds the same faster. Each is tried before it is trusted."""
+"""What runs the network: torch, or the static graph on a runtime that finds the same faster."""
 
 from __future__ import annotations
 
+import copy
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime
@@ -14,11 +15,8 @@ from torchvision.models.detection import FasterRCNN
 
 from inference.errors import RuntimeRefused
 from inference.merging import Detections, overlaps
-from inference.onnx_model import OnnxModel, onnx_model
-from inference.weights_file import Weights
-
-RuntimeName = Literal["onnxruntime", "torch"]
-FASTEST_FIRST: tuple[RuntimeName, ...] = ("onnxruntime", "torch")
+from inference.onnx_model import OnnxModel
+from inference.reference import Reference
 
 WORTH_COMPARING = 0.05
 """Fainter detections come and go with the last bits of a sum."""
@@ -27,22 +25,27 @@ SCORE_ERROR = 0.02
 
 
 class Runtime(Protocol):
-    """Finds objects in views."""
+    """Finds objects in views; `name` says for people what does."""
 
-    name: RuntimeName
+    name: str
 
     def detect(self, views: NDArray[np.float32]) -> list[Detections]:
         """Objects in each of some views (N, 3, h, w), boxes in px, best first; `planes` counts views."""
 
 
 class TorchRuntime:
-    """Torchvision's own network; what all others are measured by."""
+    """Torchvision's own network; on the CPU what all others are measured by.
 
-    name: RuntimeName = "torch"
+    Parameters
+    ----------
+    network : on the CPU; for another device it is copied.
+    """
 
     def __init__(self, network: FasterRCNN, device: torch.device) -> None:
+        self.name = f"torch on {device.type}"
         self._device = device
-        self._network = network.to(device).to(memory_format=torch.channels_last)
+        on_device = network if device.type == "cpu" else copy.deepcopy(network).to(device)
+        self._network = on_device.to(memory_format=torch.channels_last)
         self._batch = 1 if device.type == "cpu" else 16
 
     def detect(self, views: NDArray[np.float32]) -> list[Detections]:
@@ -57,79 +60,91 @@ class TorchRuntime:
         return found
 
 
-class OnnxRuntime:
-    """The static graph in onnxruntime; where its suppression did not converge, torchvision's network is asked.
+class GraphRuntime(ABC):
+    """The static graph; where its suppression did not converge, torchvision's network is asked.
 
-    Raises
-    ------
-    RuntimeRefused
-        The model cannot be loaded.
+    Parameters
+    ----------
+    batch : views that the graph takes at once.
+    exact : torchvision's network.
     """
 
-    name: RuntimeName = "onnxruntime"
-
-    def __init__(self, model: OnnxModel, exact: Runtime, threads: int) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        try:
-            self._session = onnxruntime.InferenceSession(model.path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:
-            raise RuntimeRefused(f"onnxruntime cannot load {str(model.path)!r} ({error}); delete it") from error
-        self._batch = model.batch
+    def __init__(self, name: str, batch: int, exact: Runtime) -> None:
+        self.name = name
+        self._batch = batch
         self._exact = exact
+
+    @abstractmethod
+    def run(self, views: NDArray[np.float32]) -> Sequence[NDArray[Any]]:
+        """Give the outputs of the graph, as in `static_graph.Detected`, for views (batch, 3, h, w)."""
 
     def detect(self, views: NDArray[np.float32]) -> list[Detections]:
         """Objects in each of some views (N, 3, h, w), boxes in px, best first; `planes` counts views."""
         found: list[Detections] = []
         for first in range(0, len(views), self._batch):
-            batch = views[first : first + self._batch]
-            outputs = self._session.run(None, {"views": batch})
-            for k, (boxes, scores, labels, count, converged) in enumerate(zip(*outputs, strict=True)):
+            some = views[first : first + self._batch]
+            missing = self._batch - len(some)
+            whole = np.pad(some, [(0, missing), (0, 0), (0, 0), (0, 0)]) if missing else some
+            rows = zip(*self.run(whole), strict=True)
+            for view, (boxes, scores, labels, count, converged) in zip(some, rows, strict=False):
                 one = Detections(boxes[:count], scores[:count], labels[:count], np.zeros(count, np.int64))
                 if not converged:
-                    (one,) = self._exact.detect(batch[k : k + 1])
+                    (one,) = self._exact.detect(view[np.newaxis])
                 plane = np.full(len(one), len(found), np.int64)
                 found.append(Detections(one.boxes, one.scores, one.labels, plane))
         return found
 
 
-def open_runtime(
-    network: FasterRCNN,
-    weights: Weights,
-    size: tuple[int, int],
-    names: Sequence[RuntimeName],
-    threads: int,
-    kept_in: Path | None = None,
-) -> tuple[Runtime, tuple[str, ...]]:
-    """Open the first of some runtimes that finds what it must; with it, why those before it were not taken.
-
-    Parameters
-    ----------
-    network : on the CPU. size : height, width of the views.
-    kept_in : folder of exported models, instead of the user's cache.
+class OnnxRuntime(GraphRuntime):
+    """The static graph in onnxruntime, on the processor or through CUDA.
 
     Raises
     ------
     RuntimeRefused
-        None of them does.
+        The model cannot be loaded, or onnxruntime would run it on another device than asked for.
     """
-    refusals: list[str] = []
-    torch_runtime = TorchRuntime(network, torch.device("cpu"))
-    for name in names:
-        if name == "torch":
-            return torch_runtime, tuple(refusals)
+
+    def __init__(self, model: OnnxModel, exact: Runtime, threads: int, device: torch.device) -> None:
+        super().__init__(f"onnxruntime on {device.type}", model.form.batch, exact)
+        provider = provider_for(device)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        # What a provider cannot do is the processor's; but the whole of it shall not become so in silence.
+        providers = list(dict.fromkeys([provider, "CPUExecutionProvider"]))
         try:
-            model = onnx_model(network, weights, size, 1, kept_in)
-            runtime = OnnxRuntime(model, torch_runtime, threads)
-            check_runtime(runtime, *model.reference())
-        except RuntimeRefused as error:
-            refusals.append(str(error))
-        else:
-            return runtime, tuple(refusals)
-    raise RuntimeRefused(f"no runtime can run the detector: {'; '.join(refusals)}; set detector.runtime to 'auto'")
+            self._session = onnxruntime.InferenceSession(model.path, options, providers=providers, enable_fallback=0)
+        except Exception as error:
+            raise RuntimeRefused(f"onnxruntime cannot load {str(model.path)!r} ({error}); delete it") from error
+        if self._session.get_providers()[0] != provider:
+            raise RuntimeRefused(
+                f"onnxruntime {onnxruntime.__version__} cannot use CUDA here and would take the processor; its log "
+                "says which library of CUDA or cuDNN it misses"
+            )
+
+    def run(self, views: NDArray[np.float32]) -> Sequence[NDArray[Any]]:
+        """Give the outputs of the graph, as in `static_graph.Detected`, for views (batch, 3, h, w)."""
+        outputs: Sequence[NDArray[Any]] = self._session.run(None, {"views": views})
+        return outputs
 
 
-def check_runtime(runtime: Runtime, views: NDArray[np.float32], expected: Detections) -> None:
+def provider_for(device: torch.device) -> str:
+    """Name what onnxruntime calls a device.
+
+    Raises
+    ------
+    RuntimeRefused
+        The onnxruntime that is installed knows no such device.
+    """
+    provider = "CUDAExecutionProvider" if device.type == "cuda" else "CPUExecutionProvider"
+    if provider not in onnxruntime.get_available_providers():
+        raise RuntimeRefused(
+            f"onnxruntime {onnxruntime.__version__} is one without CUDA; 'pip uninstall onnxruntime', then 'pip "
+            "install --force-reinstall --no-deps onnxruntime-gpu'"
+        )
+    return provider
+
+
+def check_runtime(runtime: Runtime, reference: Reference) -> None:
     """Try a runtime on views whose detections are known.
 
     Raises
@@ -137,7 +152,8 @@ def check_runtime(runtime: Runtime, views: NDArray[np.float32], expected: Detect
     RuntimeRefused
         A detection is missing, or lies or scores otherwise.
     """
-    (found,) = runtime.detect(views)
+    (found,) = runtime.detect(reference.views)
+    expected = reference.expected
     for one, other in ((expected, found), (found, expected)):
         for k in np.flatnonzero(one.scores > WORTH_COMPARING + SCORE_ERROR):
             alike = (

@@ -21,8 +21,8 @@ class DetectorSettings(Settings):
     """Which network looks at the stack, and how.
 
     `weights` is a safetensors file, or `slim` for the ones shipped. Objects that score at least `threshold` are
-    found; those between `keep_above` and `threshold` are kept, flagged. `runtime` is what runs the network on a CPU:
-    `auto` takes the fastest that finds the same as torch.
+    found; those between `keep_above` and `threshold` are kept, flagged. `runtime` is what runs the network: `auto`
+    takes the fastest on the device that finds the same as torch.
     """
 
     architecture: Literal["slim", "resnet50"] = "slim"
@@ -33,7 +33,7 @@ class DetectorSettings(Settings):
     keep_above: Share = 0.2
     merge_iou: Share = 0.5
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    runtime: Literal["auto", "onnxruntime", "torch"] = "auto"
+    runtime: Literal["auto", "tensorrt", "onnxruntime", "torch"] = "auto"
     threads: Annotated[int, Field(ge=1)] = 1
 
 

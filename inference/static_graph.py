@@ -8,13 +8,17 @@ that was reached is an output, and for chains of overlaps longer than the number
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.image_list import ImageList
+
+from inference.half_precision import halved
+
+Precision = Literal["fp32", "fp16"]
 
 PROPOSAL_ROUNDS = 24
 DETECTION_ROUNDS = 16
@@ -46,38 +50,44 @@ class StaticDetector(nn.Module):
 
     Parameters
     ----------
-    network : in evaluation mode; its parameters are shared, not copied.
+    network : in evaluation mode, on the CPU; its parameters are shared in fp32, and copied in fp16.
     size : height, width of the views, px.
     batch : number of views.
+    precision : of convolutions, products and the features between them. Views, coordinates, scores and decisions are
+        fp32 in any case: half a pixel is the last bit of an fp16 coordinate beyond 512, and views that come as fp32
+        are made fp16 where they arrive, which costs a graphics card less than it costs the processor.
     """
 
-    def __init__(self, network: FasterRCNN, size: tuple[int, int], batch: int) -> None:
+    def __init__(self, network: FasterRCNN, size: tuple[int, int], batch: int, precision: Precision = "fp32") -> None:
         super().__init__()
-        self.backbone, self.rpn_head = network.backbone, network.rpn.head
-        self.box_head, self.box_predictor = network.roi_heads.box_head, network.roi_heads.box_predictor
+        parts = network.backbone, network.rpn.head, network.roi_heads.box_head, network.roi_heads.box_predictor
+        in_precision = parts if precision == "fp32" else tuple(halved(part) for part in parts)
+        self.backbone, self.rpn_head, self.box_head, self.box_predictor = in_precision
+        self._dtype = torch.float32 if precision == "fp32" else torch.float16
         self._size, self._batch = size, batch
         self._padding = tuple(-n % network.transform.size_divisible for n in size)
         self._rpn, self._heads = network.rpn, network.roi_heads
         with torch.no_grad():
             padded = torch.zeros(1, 3, *(n + more for n, more in zip(size, self._padding, strict=True)))
-            pyramid = list(self.backbone(padded).values())
+            # The network's own parts: a processor takes minutes for convolutions in fp16.
+            named = network.backbone(padded)
+            pyramid = list(named.values())
             anchors = network.rpn.anchor_generator(ImageList(padded, [size]), pyramid)[0]
-            objectness, _ = self.rpn_head(pyramid)
+            objectness, _ = network.rpn.head(pyramid)
         counts = [level[0].numel() for level in objectness]
         for k, level in enumerate(anchors.split(counts)):
             self.register_buffer(f"anchors{k}", level.clone(), persistent=False)
-        pooled = list(self.backbone(padded).keys())
-        self._pooled = [pooled.index(name) for name in network.roi_heads.box_roi_pool.featmap_names]
+        self._pooled = [list(named).index(name) for name in network.roi_heads.box_roi_pool.featmap_names]
         shapes = [tuple(pyramid[k].shape[2:]) for k in self._pooled]
         self._align = PyramidAlign(shapes, size, batch, network.roi_heads.box_roi_pool.output_size[0])
 
     def forward(self, views: Tensor) -> Detected:
         """Objects in views (B, 3, H, W), float32."""
         bottom, right = self._padding
-        pyramid = list(self.backbone(functional.pad(views, (0, right, 0, bottom))).values())
+        pyramid = list(self.backbone(functional.pad(views.to(self._dtype), (0, right, 0, bottom))).values())
         objectness, deltas = self.rpn_head(pyramid)
         proposals, real, proposals_converged = self._propose(objectness, deltas)
-        pooled = self._align([pyramid[k].float() for k in self._pooled], proposals)
+        pooled = self._align([pyramid[k] for k in self._pooled], proposals)
         logits, regression = self.box_predictor(self.box_head(pooled))
         rows = self._batch, proposals.shape[1]
         found = self._decide(logits.reshape(*rows, -1), regression.reshape(*rows, -1, 4), proposals, real)
@@ -85,26 +95,29 @@ class StaticDetector(nn.Module):
 
     def _propose(self, objectness: list[Tensor], deltas: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Candidates (B, R, 4), which of them are real (B, R), and whether suppression converged (B,)."""
-        boxes, scores, ends = [], [], []
+        boxes, logits = [], []
         for k, (level, moves) in enumerate(zip(objectness, deltas, strict=True)):
             anchors = self.get_buffer(f"anchors{k}")
-            logits = level.float().permute(0, 2, 3, 1).reshape(self._batch, -1)
+            flat = level.float().permute(0, 2, 3, 1).reshape(self._batch, -1)
             moves = (
                 moves.float()
                 .reshape(self._batch, -1, 4, *moves.shape[2:])
                 .permute(0, 3, 4, 1, 2)
                 .reshape(self._batch, -1, 4)
             )
-            best, index = logits.topk(min(self._rpn.pre_nms_top_n(), logits.shape[1]), dim=1)
+            best, index = flat.topk(min(self._rpn.pre_nms_top_n(), flat.shape[1]), dim=1)
             moved = decode(anchors[index], take(moves, index), self._rpn.box_coder.weights, self._rpn.box_coder)
-            moved = clip(moved, self._size)
-            keep, converged = suppress(moved, large(moved, self._rpn.min_size), self._rpn.nms_thresh, PROPOSAL_ROUNDS)
-            boxes.append(moved)
-            scores.append(torch.where(keep, best.sigmoid(), _NOTHING))
-            ends.append(converged)
-        every = torch.cat(scores, 1)
+            boxes.append(clip(moved, self._size))
+            logits.append(best)
+        # All levels at once, those of fewer candidates filled up with empty boxes, which are none.
+        most = max(best.shape[1] for best in logits)
+        padded = torch.cat([functional.pad(some, (0, 0, 0, most - some.shape[1])) for some in boxes], 1)
+        best = torch.cat([functional.pad(some, (0, most - some.shape[1])) for some in logits], 1)
+        levels = padded.reshape(-1, most, 4)
+        keep, converged = suppress(levels, large(levels, self._rpn.min_size), self._rpn.nms_thresh, PROPOSAL_ROUNDS)
+        every = torch.where(keep.reshape(best.shape), best.sigmoid(), _NOTHING)
         best, index = every.topk(min(self._rpn.post_nms_top_n(), every.shape[1]), dim=1)
-        return take(torch.cat(boxes, 1), index), best > _NOTHING, torch.stack(ends).all(dim=0)
+        return take(padded, index), best > _NOTHING, converged.reshape(self._batch, -1).all(dim=1)
 
     def _decide(self, logits: Tensor, regression: Tensor, proposals: Tensor, real: Tensor) -> Detected:
         """Decide on classes and boxes: logits (B, R, 1 + classes), moves (B, R, 1 + classes, 4) of candidates."""
@@ -166,11 +179,13 @@ class PyramidAlign(nn.Module):
         self.register_buffer("mean", mean, persistent=False)
 
     def forward(self, pyramid: list[Tensor], boxes: Tensor) -> Tensor:
-        """Features (B * R, C, bins, bins) of candidates (B, R, 4) from levels (B, C, h, w)."""
+        """Features (B * R, C, bins, bins) of candidates (B, R, 4), from levels (B, C, h, w) and of their dtype."""
         values = torch.cat([level.flatten(2).transpose(1, 2) for level in pyramid], 1).flatten(0, 1)
         image = torch.arange(self._batch, device=boxes.device).repeat_interleave(boxes.shape[1]) * self._area
-        parts = zip(torch.split(boxes.flatten(0, 1), ROIS_AT_ONCE), torch.split(image, ROIS_AT_ONCE), strict=True)
-        return torch.cat([self._pool(values, some, start) for some, start in parts])
+        every = boxes.flatten(0, 1)
+        # Slices of fixed numbers rather than `split`, which would become a sequence in the exported graph.
+        parts = [slice(first, first + ROIS_AT_ONCE) for first in range(0, len(every), ROIS_AT_ONCE)]
+        return torch.cat([self._pool(values, every[part], image[part]) for part in parts])
 
     def _pool(self, values: Tensor, boxes: Tensor, image: Tensor) -> Tensor:
         size = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).sqrt()
@@ -185,8 +200,8 @@ class PyramidAlign(nn.Module):
         index = start + rows.unsqueeze(2) * width + columns.unsqueeze(1)
         count, points, channels = len(boxes), rows.shape[1], values.shape[1]
         there = values[index.flatten()].reshape(count, points, points * channels)
-        by_row = (row_weights @ there).reshape(count, self._bins, points, channels)
-        return (column_weights.unsqueeze(1) @ by_row).permute(0, 3, 1, 2)
+        by_row = (row_weights.to(values.dtype) @ there).reshape(count, self._bins, points, channels)
+        return (column_weights.to(values.dtype).unsqueeze(1) @ by_row).permute(0, 3, 1, 2)
 
     def _samples(self, low: Tensor, high: Tensor, side: Tensor) -> tuple[Tensor, Tensor]:
         """Pixels (R, 2 S) below and above the samples along an axis, and what they weigh in each bin (R, bins, 2 S)."""
@@ -209,7 +224,7 @@ def suppress(boxes: Tensor, valid: Tensor, overlap: float, rounds: int) -> tuple
     possible = valid.float().unsqueeze(1)
     keep, before = possible, possible
     for _ in range(rounds):
-        before, keep = keep, possible * (keep @ kills < 0.5).float()
+        before, keep = keep, (possible - keep @ kills).relu()
     return keep.squeeze(1) > 0.5, (keep == before).all(dim=2).squeeze(1)
 
 

@@ -36,7 +36,8 @@ FIELD = PlannedField(slide=1, field=1, sample="a", x_um=0.0, y_um=0.0, tile_um=(
 
 def analysis(connection: Connection, mark: Path) -> None:
     """As strict as the real one about the order of what it is told; dies of the first stack that is finished."""
-    connection.send_bytes(encode(AnalysisReady(weights_sha256="", versions={})))
+    ready = AnalysisReady(weights_sha256="", runtimes=("torch on cpu, 8 x 8 px",), refusals=("onnxruntime is away",))
+    connection.send_bytes(encode(ready))
     slot, landed = -1, 0
     while not isinstance(request := decode(connection.recv_bytes()), Close):
         match request:
@@ -65,15 +66,16 @@ def finish(slot: int) -> Finish:
 
 
 def test_what_lands_while_a_new_analysis_starts_is_told_once_and_in_order(tmp_path: Path) -> None:
-    told: list[str] = []
+    told: list[tuple[str, str, str]] = []
 
     async def night() -> list[float]:
         table = ProcessTable(tmp_path)
         reviving = asyncio.Event()
 
-        def tell(_level: str, name: str, _message: str) -> None:
-            told.append(name)
-            reviving.set()
+        def tell(level: str, name: str, message: str) -> None:
+            told.append((level, name, message))
+            if name == "analysis restarted":
+                reviving.set()
 
         link = AnalysisLink(lambda: Child("analysis", table, analysis, tmp_path / "mark"), tell)
         await link.start()
@@ -93,7 +95,12 @@ def test_what_lands_while_a_new_analysis_starts_is_told_once_and_in_order(tmp_pa
         return [result.seconds["planes"] for result in results]
 
     assert asyncio.run(asyncio.wait_for(night(), DEADLINE_S)) == [2, 3]
-    assert told == ["analysis restarted"]
+    # What runs the detector is told when it first starts, and not again.
+    assert told[:2] == [
+        ("warning", "runtime refused", "onnxruntime is away"),
+        ("info", "detector", "runs on torch on cpu, 8 x 8 px"),
+    ]
+    assert [name for _, name, _ in told[2:]] == ["analysis restarted"]
 
 
 def stubborn(connection: Connection) -> None:

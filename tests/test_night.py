@@ -25,6 +25,8 @@ KILLS = {
 def test_a_night_records_every_field_once(undisturbed: tuple[Path, Digest]) -> None:
     run, recorded = undisturbed
     summary = summarise(run)
+    (ran_on,) = [event["message"] for event in summary["events"] if event["name"] == "detector"]
+    assert ran_on.startswith("runs on onnxruntime on cpu, ")
     assert summary["complete"]
     assert summary["fields"] == {"planned": 6, "recorded": 6, "skipped": 0}
     assert (summary["gaps"], summary["duplicates"]) == (0, 0)

@@ -1,0 +1,135 @@
+"""Whether the static graph, exported and run by onnxruntime on the processor, finds what torchvision's network finds.
+
+python -m benchmarks.parity [--threads N] [--case "slim 2048 1 fp32" ...]
+
+All look at the sample that is shipped with the weights of `slim`, tiled over the view. No weights of resnet50 are
+shipped: it has fresh ones, with the spread of its last layers raised so that its scores differ. A detection is matched
+by the one of the same class that overlaps it most, each by one. `left` is the greatest score of what is left over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inference import network
+from inference.merging import Detections, overlaps
+from inference.network import Trained
+from inference.onnx_model import Form, onnx_model
+from inference.reference import Reference
+from inference.runtimes import OnnxRuntime, TorchRuntime
+from inference.settings import DetectorSettings
+from inference.weights_file import Weights
+
+CASES = (
+    "slim 512 1 fp32",
+    "slim 512 2 fp32",
+    "slim 1024 1 fp32",
+    "slim 2048 1 fp32",
+    "slim 512 1 fp16",
+    "slim 1024 1 fp16",
+    "resnet50 512 1 fp32",
+)
+SAME_OBJECT = 0.9
+"""Least overlap of two boxes that are the same detection."""
+
+
+class Parity(NamedTuple):
+    """How two runtimes' detections compare.
+
+    Their numbers, how many are matched, the largest errors among these, and the greatest score of the others.
+    """
+
+    expected: int
+    found: int
+    matched: int
+    box_error_px: float
+    score_error: float
+    left: float
+
+
+def compare(expected: Detections, found: Detections) -> Parity:
+    """Match detections of one view, best first."""
+    free = np.ones(len(found), bool)
+    boxes, scores, left = [0.0], [0.0], [0.0]
+    for k in range(len(expected)):
+        near = np.where(free & (found.labels == expected.labels[k]), overlaps(expected.boxes[k], found.boxes), 0)
+        if near.max(initial=0) >= SAME_OBJECT:
+            other = near.argmax()
+            free[other] = False
+            boxes.append(float(np.abs(expected.boxes[k] - found.boxes[other]).max()))
+            scores.append(float(np.abs(expected.scores[k] - found.scores[other])))
+        else:
+            left.append(float(expected.scores[k]))
+    left.append(float(found.scores[free].max(initial=0)))
+    return Parity(len(expected), len(found), len(boxes) - 1, max(boxes), max(scores), max(left))
+
+
+def views_of(trained: Trained, form: Form) -> NDArray[np.float32]:
+    """Different views of the shipped sample, tiled: as it is, and mirrored."""
+    (view,) = Reference.of(trained.network, form.size).views
+    return np.stack([view[:, :, :: 1 - 2 * (k % 2)] for k in range(form.batch)])
+
+
+def trained_of(architecture: str) -> Trained:
+    """Give the network to be judged."""
+    if architecture == "slim":
+        return Trained.of(DetectorSettings())
+    torch.manual_seed(1)
+    fresh = network.build("resnet50", ("fossil",)).eval()
+    with torch.no_grad():
+        fresh.roi_heads.box_predictor.cls_score.weight.mul_(30)
+        fresh.roi_heads.box_predictor.bbox_pred.weight.mul_(10)
+    return Trained(fresh, Weights(Path("fresh"), "f" * 64), "resnet50", ("fossil",))
+
+
+def judge(trained: Trained, form: Form, threads: int, kept_in: Path | None) -> tuple[list[Parity], float, float]:
+    """Compare on every view; with seconds an image of torch, and of onnxruntime."""
+    cpu = torch.device("cpu")
+    views = views_of(trained, form)
+    exact = TorchRuntime(trained.network, cpu)
+    runtime = OnnxRuntime(onnx_model(trained, form, kept_in), exact, threads, cpu)
+    seconds = []
+    for one in (exact, runtime):
+        one.detect(views)
+        begun = time.perf_counter()
+        found = one.detect(views)
+        seconds.append((time.perf_counter() - begun) / len(views))
+        if one is exact:
+            expected = found
+    return [compare(*pair) for pair in zip(expected, found, strict=True)], seconds[0], seconds[1]
+
+
+def main() -> None:
+    """Export, run, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--case", action="append", choices=CASES)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    print(
+        f"{'network':<10}{'size':>6}{'batch':>6}{'':>6}{'torch':>7}{'found':>7}{'matched':>9}{'box px':>9}{'score':>9}"
+        f"{'left':>7}{'torch s':>9}{'onnx s':>8}"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        for case in given.case or CASES:
+            architecture, size, batch, precision = case.split()
+            form = Form((int(size), int(size)), int(batch), "fp16" if precision == "fp16" else "fp32")
+            views, torch_s, onnx_s = judge(trained_of(architecture), form, given.threads, Path(folder))
+            for one in views:
+                print(
+                    f"{architecture:<10}{size:>6}{batch:>6}{precision:>6}{one.expected:>7}{one.found:>7}{one.matched:>9}"
+                    f"{one.box_error_px:>9.4f}{one.score_error:>9.5f}{one.left:>7.3f}{torch_s:>9.3f}{onnx_s:>8.3f}",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
