@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +15,8 @@ from PIL import Image
 
 from daemon import crashpoints
 from daemon.config import Night
-from daemon.durable import replacing, sha256_of
-from daemon.fieldfile import FieldProvenance, write_field_file, write_raw_stack
+from daemon.cutouts import RAW, focus_result, object_rows, write_cutouts, write_raw
+from daemon.fieldfile import FieldProvenance
 from daemon.layout import field_file
 from daemon.logbook import Logbook
 from daemon.messages import (
@@ -36,7 +37,7 @@ from daemon.records import FileEntry, FocusResult, NightStarted, ObjectRow
 from daemon.ring import Ring, Shape
 from daemon.spool import Spool
 from inference.errors import InferenceError
-from inference.objects import FoundObject, StackAnalysis
+from inference.objects import StackAnalysis
 from inference.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -136,9 +137,10 @@ class _Desk:
         analysis = self._session.finish()
         watch = Stopwatch()
         with watch.time("encode"):
-            focus = self._focus(request, analysis)
-            rows = tuple(self._row(request, number, found) for number, found in enumerate(analysis.objects))
-            files = self._write(request, focus, rows, analysis)
+            focus = focus_result(analysis.focus, request.first_z_um, self._config.scan.step_um)
+            provenance = self._provenance(request, focus)
+            rows = object_rows(analysis.objects, provenance)
+            files = self._write(request, provenance, rows, analysis)
         seconds = {**analysis.seconds, **watch.seconds}
         return Analysed(
             slot=request.slot,
@@ -150,58 +152,19 @@ class _Desk:
             overview=_jpeg(analysis),
         )
 
-    def _focus(self, request: Finish, analysis: StackAnalysis) -> FocusResult:
-        found = analysis.focus
-        z = None
-        if found.best_plane is not None:
-            z = request.first_z_um + found.best_plane * self._config.scan.step_um
-        return FocusResult(z_um=z, at_edge=found.at_edge, contrast=found.contrast)
-
-    def _row(self, request: Finish, number: int, found: FoundObject) -> ObjectRow:
-        """Numbers of an object; its stage position from that of the frame's centre."""
-        height, width = self._config.instrument.frame_px
-        pixel_um = self._config.instrument.pixel_um
-        x0, y0, x1, y1 = found.box
-        x_um = request.planned.x_um + ((x0 + x1) / 2 - width / 2) * pixel_um
-        y_um = request.planned.y_um + ((y0 + y1) / 2 - height / 2) * pixel_um
-        left, low, right, high = request.planned.tile_um
-        return ObjectRow(
-            number=number,
-            series=number,
-            class_name=found.class_name,
-            score=found.score,
-            below_threshold=found.below_threshold,
-            box=found.box,
-            crop_box=found.crop_box,
-            x_um=x_um,
-            y_um=y_um,
-            z_um=request.first_z_um + found.best_plane * self._config.scan.step_um,
-            best_plane=found.best_plane,
-            best_plane_at_edge=found.best_plane_at_edge,
-            touches_edge=found.touches_edge,
-            in_exclusive_tile=left <= x_um < right and low <= y_um < high,
-        )
-
     def _write(
-        self, request: Finish, focus: FocusResult, rows: tuple[ObjectRow, ...], analysis: StackAnalysis
+        self, request: Finish, provenance: FieldProvenance, rows: tuple[ObjectRow, ...], analysis: StackAnalysis
     ) -> tuple[FileEntry, ...]:
         """Encode once, into the spool: these bytes go over the wire and into the dataset."""
-        provenance = self._provenance(request, focus)
-        crops = [(row, found.crop, found.fused) for row, found in zip(rows, analysis.objects, strict=True)]
-        name = field_file(request.planned.slide, request.planned.field)
-        with replacing(self._spool.path(name), lambda: crashpoints.reach("spool written")) as stream:
-            write_field_file(stream, provenance, crops)
-        names = [name]
+        place, stack = (request.planned.slide, request.planned.field), self._ring.stack(request.slot)
+        files = []
+        path = self._spool.path(field_file(*place))
+        written = partial(crashpoints.reach, "spool written")
+        files.append(write_cutouts(path, provenance, rows, analysis.objects, written))
         if request.keep_raw:
-            names.append(field_file(request.planned.slide, request.planned.field, "raw"))
-            with replacing(self._spool.path(names[-1])) as stream:
-                write_raw_stack(stream, self._ring.stack(request.slot), provenance)
+            files.append(write_raw(self._spool.path(field_file(*place, RAW)), provenance, stack))
         crashpoints.reach("spool renamed")
-        paths = [self._spool.path(name) for name in names]
-        return tuple(
-            FileEntry(name=name, size=path.stat().st_size, sha256=sha256_of(path))
-            for name, path in zip(names, paths, strict=True)
-        )
+        return tuple(files)
 
     def _provenance(self, request: Finish, focus: FocusResult) -> FieldProvenance:
         config, started = self._config, self._started
@@ -227,6 +190,7 @@ class _Desk:
             versions=started.versions,
             calibrations=started.calibrations,
             sample_columns=started.samples[request.planned.slide],
+            tile_um=request.planned.tile_um,
         )
 
 

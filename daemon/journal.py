@@ -15,6 +15,7 @@ from daemon.layout import field_file, field_of
 from daemon.records import (
     AnyRecord,
     Event,
+    FieldAnalysed,
     FieldSecured,
     FieldSkipped,
     NightClosed,
@@ -223,6 +224,8 @@ def _place(record: AnyRecord) -> tuple[int | None, int | None, str | None]:
     match record:
         case FieldSecured() | FieldSkipped():
             return record.slide, record.field, f"slide {record.slide} field {record.field}"
+        case FieldAnalysed():
+            return record.slide, record.field, f"slide {record.slide} field {record.field} analysed"
         case SlideClosed():
             return record.slide, None, f"slide {record.slide} closed"
         case NightStarted():

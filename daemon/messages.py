@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
-from daemon.plan import PlannedField
-from daemon.records import FileEntry, FocusResult, ObjectRow
+from daemon.plan import ArchiveField, PlannedField
+from daemon.records import FieldAnalysed, FieldSecured, FieldSkipped, FileEntry, FocusResult, ObjectRow
 from drivers.microscope import Sweep
 
 
@@ -146,6 +148,29 @@ class Sharpness(Message, frozen=True, kw_only=True):
     values: tuple[float, ...]
 
 
+# To a worker that goes through stacks on disk ------------------------------------------------------------------------
+
+
+class CutField(Message, frozen=True, kw_only=True):
+    """Read a stack, analyse it, write the field's file into the dataset, and answer.
+
+    `kind` says what the stack's file is: an image of an archive, or the raw stack of a field of a dataset, either for a
+    field of another dataset (`kept`) or to add what is found to the field it belongs to (`later`).
+    """
+
+    planned: ArchiveField
+    kind: Literal["image", "kept", "later"]
+
+
+# From a worker -------------------------------------------------------------------------------------------------------
+
+
+class FieldCut(Message, frozen=True, kw_only=True):
+    """The field's record; the files it lists are durable."""
+
+    record: FieldSecured | FieldAnalysed | FieldSkipped
+
+
 # Recorder ------------------------------------------------------------------------------------------------------------
 
 
@@ -174,6 +199,8 @@ AnyMessage = (
     | AnalysisReady
     | Analysed
     | Sharpness
+    | CutField
+    | FieldCut
     | RecorderReady
 )
 

@@ -8,7 +8,6 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import IntEnum
 from pathlib import Path
 
 from daemon.analysis import run_analysis
@@ -20,6 +19,7 @@ from daemon.journal import Journal
 from daemon.links import AnalysisLink, MicroscopeLink
 from daemon.microscope import run_microscope
 from daemon.night import Night
+from daemon.outcome import Exit
 from daemon.outlook import field_seconds
 from daemon.pause import Interrupt
 from daemon.plan import PlannedField
@@ -37,16 +37,6 @@ STACK_PATIENCE = 4.0
 """A sweep may take this many times what its moves and exposures add up to, plus the deadlines of its waits."""
 
 _log = logging.getLogger(__name__)
-
-
-class Exit(IntEnum):
-    """Exit status of a night."""
-
-    COMPLETE = 0
-    FAULT = 1
-    REFUSED = 2
-    SKIPPED = 3
-    INTERRUPTED = 130
 
 
 class Supervisor:

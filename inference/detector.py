@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,11 @@ class Detector:
     def weights_sha256(self) -> str:
         """Hex sha256 of the weights file."""
         return self._weights.sha256
+
+    @property
+    def device(self) -> Literal["cpu", "cuda"]:
+        """What the network runs on."""
+        return "cpu" if self._device.type == "cpu" else "cuda"
 
     def detect(self, views: NDArray[np.float32]) -> Detections:
         """Objects in views (N, 3, h, w) of one field, boxes in px of the views, merged, best first.

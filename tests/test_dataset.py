@@ -60,6 +60,7 @@ def test_a_whole_night_is_counted(tmp_path: Path) -> None:
         assert dataset.summary() == {
             "slides": 2,
             "fields": {"planned": 6, "recorded": 5, "skipped": 1},
+            "not_analysed": 0,
             "gaps": 0,
             "duplicates": 0,
             "objects": 6,
