@@ -10,7 +10,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import psutil
+from numpy.typing import NDArray
 from PIL import Image
 
 from daemon import crashpoints
@@ -24,6 +26,7 @@ from daemon.messages import (
     AnalysisReady,
     AnyMessage,
     Close,
+    Device,
     Failed,
     Finish,
     FrameLanded,
@@ -56,29 +59,25 @@ def run_analysis(
     ring_name: str,
     slots: int,
     shape: Shape,
+    device: Device | None,
 ) -> None:
-    """Serve requests until told to close or until the supervisor is gone."""
-    # The supervisor imports this module and must not load torch.
-    from inference.analyser import Analyser
+    """Serve requests until told to close or until the supervisor is gone.
 
+    `device` is what the night's detector has run on so far: a night that began on a GPU does without a detector where
+    there is none any more, and keeps the raw stacks. With `none` it is told to; None: take what there is.
+    """
     crashpoints.arm(run)
     _yield_to_the_microscope()
     with Logbook(run, "analysis"):
+        ring = Ring.attach(ring_name, slots, shape)
         try:
-            analyser = Analyser(
-                config.detector,
-                config.crops,
-                config.focus,
-                config.instrument.pixel_um,
-                config.scan.polarizations,
-            )
+            analyser = _open_analyser(config, device, ring.stack(0).copy())
         except InferenceError as error:
             connection.send_bytes(encode(Failed(kind=type(error).__name__, message=str(error), again=False)))
             return
-        ring = Ring.attach(ring_name, slots, shape)
-        analyser.analyse(ring.stack(0).copy())
         desk = _Desk(analyser, ring, Spool(run / "spool", config.recorder.spool_mb * 1_000_000), config, started)
-        connection.send_bytes(encode(AnalysisReady(weights_sha256=analyser.weights_sha256, versions={})))
+        ready = AnalysisReady(weights_sha256=analyser.weights_sha256, versions={}, device=analyser.device)
+        connection.send_bytes(encode(ready))
         try:
             while not isinstance(request := decode(connection.recv_bytes()), Close):
                 answer = desk.answer(request)
@@ -86,6 +85,27 @@ def run_analysis(
                     connection.send_bytes(encode(answer))
         except (EOFError, OSError):
             _log.warning("the supervisor is gone")
+
+
+def _open_analyser(config: Night, device: Device | None, stack: NDArray[np.uint16]) -> Analyser:
+    """Load the detector and warm it with a stack; without one where the GPU that the night began on is lost."""
+    # The supervisor imports this module and must not load torch.
+    from inference.analyser import Analyser
+    from inference.network import cuda_answers
+
+    settings = config.detector, config.crops, config.focus
+    fit = config.instrument.pixel_um, config.scan.polarizations
+    if device != "none" and (device != "cuda" or cuda_answers()):
+        try:
+            analyser = Analyser(*settings, *fit)
+            analyser.analyse(stack)
+        except RuntimeError as error:  # as torch raises when a GPU that answers cannot compute
+            if device != "cuda":
+                raise
+            _log.error("the GPU fails: %s", error)
+        else:
+            return analyser
+    return Analyser(*settings, *fit, detects=False)
 
 
 def _yield_to_the_microscope() -> None:
@@ -150,18 +170,23 @@ class _Desk:
             files=files,
             seconds=seconds,
             overview=_jpeg(analysis),
+            device=self._analyser.device,
         )
 
     def _write(
         self, request: Finish, provenance: FieldProvenance, rows: tuple[ObjectRow, ...], analysis: StackAnalysis
     ) -> tuple[FileEntry, ...]:
-        """Encode once, into the spool: these bytes go over the wire and into the dataset."""
+        """Encode once, into the spool: these bytes go over the wire and into the dataset.
+
+        A stack in which nothing was looked for is kept as it is, to be analysed later.
+        """
         place, stack = (request.planned.slide, request.planned.field), self._ring.stack(request.slot)
         files = []
-        path = self._spool.path(field_file(*place))
-        written = partial(crashpoints.reach, "spool written")
-        files.append(write_cutouts(path, provenance, rows, analysis.objects, written))
-        if request.keep_raw:
+        detects = self._analyser.device != "none"
+        if detects:
+            path, written = self._spool.path(field_file(*place)), partial(crashpoints.reach, "spool written")
+            files.append(write_cutouts(path, provenance, rows, analysis.objects, written))
+        if request.keep_raw or not detects:
             files.append(write_raw(self._spool.path(field_file(*place, RAW)), provenance, stack))
         crashpoints.reach("spool renamed")
         return tuple(files)

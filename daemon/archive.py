@@ -1,4 +1,4 @@
-"""An archive of images: its folders become samples, its images or stacks their fields, in the order people sort them."""
+"""An archive of images: its folders become samples, its images or stacks fields, in the order people sort them."""
 
 from __future__ import annotations
 
@@ -24,14 +24,16 @@ from inference.settings import CropSettings, DetectorSettings, FocusSettings
 
 FOLDER = "folder"
 """Column of a sample: its folder, below the folder all images have in common."""
+NOT_THE_RESULT = {"weights", "device", "threads"}
+"""Settings of the detector that may differ when the same dataset is gone on with; weights are known by their sha256."""
 MOST_SAMPLES, MOST_FIELDS = 9_999, 999_999
 
 
 class ArchiveSettings(Settings):
     """How an archive is read and what is looked for in it.
 
-    `pixel_um` and `step_um` are taken where a file does not say; `planes` is the pattern of plane files; `polarizations`
-    are the states along C, each perhaps with the word that names have for it, `crossed=LR`.
+    `pixel_um` and `step_um` are taken where a file does not say; `planes` is the pattern of plane files;
+    `polarizations` are the states along C, each perhaps with the word that names have for it, `crossed=LR`.
     """
 
     detector: DetectorSettings = DetectorSettings()

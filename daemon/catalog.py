@@ -116,13 +116,18 @@ class Catalog:
         return record if isinstance(record, NightStarted) else None
 
     def states(self) -> dict[tuple[int, int], str]:
-        """What became of the fields: (slide, field) to "recorded" or "skipped"."""
+        """Say what became of the fields: (slide, field) to "recorded" or "skipped"."""
         rows = self._database.execute("SELECT slide, field, state FROM fields")
         return {(slide, field): state for slide, field, state in rows}
 
     def found(self) -> int:
         """Count the objects at or above the detector's threshold."""
         return int(self._database.execute("SELECT count(*) FROM objects WHERE NOT below_threshold").fetchone()[0])
+
+    def analysed_later(self) -> list[int]:
+        """List the slides with fields whose objects were found after they were recorded."""
+        rows = self._database.execute("SELECT DISTINCT slide FROM fields WHERE analysed_seq != seq ORDER BY slide")
+        return [slide for (slide,) in rows]
 
     def planned(self) -> dict[int, int]:
         """Fields planned on each slide."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 import typer
@@ -312,6 +312,38 @@ def detect(
     with _interruptible():
         status = run_detect(images, into, settings, workers, console)
         show(summarise(into), console)
+    raise typer.Exit(status)
+
+
+@app.command()
+def analyse(
+    folder: Folder,
+    into: Annotated[Path | None, typer.Option(help="another dataset, for all raw stacks analysed anew")] = None,
+    weights: Annotated[Path | None, typer.Option(help="weights; those of the night if left out")] = None,
+    architecture: Annotated[Literal["slim", "resnet50"] | None, typer.Option(help="network; needs --into")] = None,
+    classes: Classes = None,
+    mode: Annotated[Literal["fused", "planes"] | None, typer.Option(help="what it looks at; needs --into")] = None,
+    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="least score found; needs --into")] = None,
+    workers: Workers = None,
+) -> None:
+    """Find the objects in raw stacks that were kept because a night had lost its detector.
+
+    With --into: analyse all raw stacks that were kept, with other weights or settings, into another dataset.
+    """
+    from daemon.catching_up import analyse_anew, catch_up
+    from daemon.inspection import show, summarise
+
+    given: dict[str, Any] = {"architecture": architecture, "classes": classes, "mode": mode, "threshold": threshold}
+    changed = {name: value for name, value in given.items() if value is not None}
+    if into is None and changed:
+        raise Refused(f"another {next(iter(changed))} makes another dataset; name a folder for it with --into")
+    with _interruptible():
+        if into is None:
+            status = catch_up(folder, weights, workers, console)
+        else:
+            changed |= {} if weights is None else {"weights": weights}
+            status = analyse_anew(folder, into, changed, workers, console)
+        show(summarise(into or folder), console)
     raise typer.Exit(status)
 
 

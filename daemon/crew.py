@@ -7,6 +7,7 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
+
 from daemon.child import Child
 from daemon.cutting import Work, run_worker
 from daemon.errors import ChildLost, NightStopped, RequestFailed

@@ -75,8 +75,8 @@ def run_worker(connection: Connection, role: str, work: Work) -> None:
 class _Detectors:
     """The detector, for stacks of the usual size and for others.
 
-    To export a model for every size that is met once would take longer than torch takes. Which stack meets which runtime
-    depends on its size alone, so that results do not depend on who analysed what before.
+    To export a model for every size that is met once would take longer than torch takes. Which stack meets which
+    runtime depends on its size alone, so that results do not depend on who analysed what before.
     """
 
     def __init__(self, work: Work) -> None:
@@ -132,10 +132,8 @@ class _Bench:
                     return FieldCut(record=self._cut_kept(planned, hashes))
                 case "later":
                     return FieldCut(record=self._cut_later(planned))
-        except ImageRefused as error:
+        except (ImageRefused, DamagedFile) as error:
             return FieldCut(record=skipped(planned, str(error), hashes))
-        except DamagedFile as error:
-            return Failed(kind=type(error).__name__, message=str(error), again=False)
         except OSError as error:
             return Failed(kind=type(error).__name__, message=str(error), again=True)
 
@@ -173,10 +171,7 @@ class _Bench:
         watch, started = Stopwatch(), self._work.started
         (name,) = planned.names
         with watch.time("read"):
-            try:
-                pixels, provenance = self._kept(planned)
-            except DamagedFile as error:
-                raise ImageRefused(str(error)) from error
+            pixels, provenance = self._kept(planned)
             hashes[name] = sha256_of(self._work.root / name)
         provenance = replace(
             provenance,
@@ -205,7 +200,11 @@ class _Bench:
         )
 
     def _kept(self, planned: ArchiveField) -> tuple[NDArray[np.uint16], FieldProvenance]:
+        if planned.fault:
+            raise DamagedFile(planned.fault)
         path = self._work.root / planned.names[0]
+        if not path.is_file():
+            raise DamagedFile(f"{path} is missing though the catalog lists it; fetch it again from the recorder")
         with read_field_file(path) as file:
             if (file.provenance.slide, file.provenance.field) != (planned.slide, planned.field):
                 raise DamagedFile(f"{path} is of another field than its name says; fetch it again")

@@ -81,6 +81,10 @@ class Dataset:
         first = next(self.records(), None)
         return first[1] if first is not None and isinstance(first[1], NightStarted) else None
 
+    def closed(self) -> bool:
+        """Whether the night is complete: every planned field was recorded or skipped."""
+        return self._database.execute("SELECT 1 FROM night WHERE closed_utc IS NOT NULL").fetchone() is not None
+
     def slides(self) -> list[SlideHeld]:
         """List the mini-slides of the plan and what is held of each."""
         rows = self._database.execute(
@@ -98,7 +102,8 @@ class Dataset:
     def fields(self, slide: int | None = None) -> list[FieldSecured | FieldSkipped]:
         """List the fields recorded or skipped, by slide and number, with what was found in them later."""
         rows = self._database.execute(
-            "SELECT body, (SELECT body FROM records AS later WHERE later.seq = analysed_seq AND analysed_seq != fields.seq)"
+            "SELECT body,"
+            " (SELECT body FROM records AS later WHERE later.seq = analysed_seq AND analysed_seq != fields.seq)"
             " FROM fields JOIN records USING (seq) WHERE slide = coalesce(?, slide) ORDER BY slide, field",
             (slide,),
         )
@@ -127,7 +132,7 @@ class Dataset:
         planned = sum(held.planned for held in slides)
         flags = dict(self._database.execute("SELECT below_threshold, count(*) FROM objects GROUP BY 1").fetchall())
         (raw,) = self._database.execute("SELECT coalesce(sum(raw_bytes), 0) FROM fields").fetchone()
-        closed = self._database.execute("SELECT 1 FROM night WHERE closed_utc IS NOT NULL").fetchone() is not None
+        closed = self.closed()
         sizes = {name: path.stat().st_size for name, path in self._files_there().items()}
         listed = {file.name: file for field in recorded for file in field.files}
         gaps = self._missing_numbers() + self._passed_over(closed)

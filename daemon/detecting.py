@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from daemon.archive import Archive, ArchiveSettings, find_archive
+from daemon.archive import NOT_THE_RESULT, Archive, ArchiveSettings, find_archive
 from daemon.archive_reading import Described, probe
 from daemon.cutting import Work, versions_now
 from daemon.errors import ImageRefused, Refused
@@ -93,5 +93,5 @@ def _probed(archive: Archive, settings: ArchiveSettings) -> Described | None:
 
 def _configuration(archive: Archive, settings: ArchiveSettings) -> str:
     """YAML of all that the result depends on; who asks for something else asks for another dataset."""
-    told = settings.model_dump(mode="json", exclude={"detector": {"weights", "device", "threads"}})
+    told = settings.model_dump(mode="json", exclude={"detector": NOT_THE_RESULT})
     return yaml.safe_dump(told | {"archive": archive.summary}, sort_keys=False, allow_unicode=True, width=120)

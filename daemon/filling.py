@@ -11,7 +11,7 @@ import os
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +32,7 @@ from daemon.loading import changes
 from daemon.logbook import Logbook
 from daemon.messages import CutField
 from daemon.outcome import Exit
+from daemon.processes import end_stale
 from daemon.progress import NightProgress, ProgressDisplay
 from daemon.recorder import only_recorder_of
 from daemon.records import AnyRecord, FieldSecured, FieldSkipped, NightClosed, NightStarted, SlideClosed, encode
@@ -57,25 +58,26 @@ def fill(work: Work, requests: Sequence[CutField], workers: int | None, console:
     make_folder(into)
     with only_recorder_of(into), closing(Catalog(into)) as catalog:
         work = replace(work, settings=settings, started=_begin(catalog, work.started, into))
+        end_stale(into)  # workers whose parent was killed end by themselves, but not at once
         crashpoints.arm(into)
         with Logbook(into, "detect"), ProgressDisplay(console) as display:
-            return conclude(_Filling(catalog, work, requests, count, display).run(), display)
+            return conclude(_Filling(catalog, work, requests, count, display).run(), display.tell)
 
 
-def conclude(running: Coroutine[Any, Any, Exit], display: ProgressDisplay) -> Exit:
+def conclude(running: Coroutine[Any, Any, Exit], tell: Callable[[str], None]) -> Exit:
     """Run to the end, or to an interruption or a fault, which is told."""
     try:
         return asyncio.run(running)
     except KeyboardInterrupt:
-        display.tell("interrupted; the same command goes on")
+        tell("interrupted; the same command goes on")
         return Exit.INTERRUPTED
     except (NightStopped, RequestFailed, OSError, sqlite3.OperationalError) as error:
-        display.tell(f"stopped: {error}; the same command goes on")
+        tell(f"stopped: {error}; the same command goes on")
         return Exit.FAULT
 
 
 def staffed(settings: ArchiveSettings, workers: int | None) -> tuple[int, ArchiveSettings]:
-    """Number of workers, and the settings with the threads of each: two logical cores a thread."""
+    """Give the number of workers, and the settings with the threads of each: two logical cores a thread."""
     threads = max(1, (os.cpu_count() or 2) // 2)
     count = workers or threads
     detector = settings.detector.model_copy(update={"threads": max(1, threads // count)})

@@ -6,6 +6,7 @@ import sqlite3
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -165,6 +166,13 @@ class Journal:
         )
         records = (self._decode(body) for (body,) in rows)
         return [record for record in records if isinstance(record, FieldSecured | FieldSkipped)]
+
+    def device(self) -> Literal["cpu", "cuda"] | None:
+        """Tell what the night's detector has run on; None before the first field was analysed."""
+        rows = self._database.execute("SELECT body FROM records WHERE kind = 'field' ORDER BY seq DESC")
+        records = (self._decode(body) for (body,) in rows)
+        known = next((one.device for one in records if isinstance(one, FieldSecured) and one.device), None)
+        return None if known is None else "cuda" if known == "cuda" else "cpu"
 
     def closed_slides(self) -> set[int]:
         """Slides whose fields are all secured or skipped, and told so."""

@@ -14,6 +14,7 @@ from daemon.messages import (
     AnalysisReady,
     AnyMessage,
     Close,
+    Device,
     Done,
     Expose,
     Exposed,
@@ -182,20 +183,49 @@ class _Job:
 class AnalysisLink:
     """The analysis as the night sees it: what it has not answered yet it is told again after it died.
 
-    The ring keeps the stacks, so no exposure is repeated.
+    The ring keeps the stacks, so no exposure is repeated. `spawn` makes the child, told what the night's detector has
+    run on so far: `device` at first, None where nobody knows. A night that began on a GPU goes on without a detector
+    where that is lost.
     """
 
-    def __init__(self, spawn: Callable[[], Child], tell: Tell) -> None:
+    def __init__(self, spawn: Callable[[Device | None], Child], tell: Tell, device: Device | None = None) -> None:
         self._spawn = spawn
         self._tell = tell
+        self._device = device
+        self._runs_on: Device | None = None
         self._child: Child | None = None
         self._jobs: dict[int, _Job] = {}
         self._reviving = asyncio.Lock()
 
     async def start(self) -> AnalysisReady:
-        """Start the child and await its detector."""
-        self._child = self._spawn()
+        """Start the child and await its detector, or where the GPU is lost a child that does without."""
+        try:
+            ready = await self._start(self._device)
+        except (ChildLost, RequestFailed):
+            if self._device != "cuda":
+                raise
+            ready = await self._start("none")
+        self._device = self._device or ready.device
+        if self._runs_on != (runs_on := ready.device):
+            self._tell_device(self._runs_on, runs_on)
+            self._runs_on = runs_on
+        return ready
+
+    @property
+    def detects(self) -> bool:
+        """Whether objects are looked for; else raw stacks are kept."""
+        return self._runs_on != "none"
+
+    async def _start(self, device: Device | None) -> AnalysisReady:
+        self._child = self._spawn(device)
         return await self._child.ready(AnalysisReady, START_S)
+
+    def _tell_device(self, before: Device | None, now: Device) -> None:
+        if now == "none":
+            told = "no CUDA device answers, and the night began on one: focus is followed, and every raw stack is kept"
+            self._tell("error", "detector lost", f"{told} for `lamelle analyse`")
+        elif before == "none":
+            self._tell("info", "detector back", "the CUDA device answers again, and the night goes on with it")
 
     def begin(self, slot: int) -> None:
         """Planes of a new stack will land in this slot."""

@@ -10,6 +10,9 @@ from daemon.plan import ArchiveField, PlannedField
 from daemon.records import FieldAnalysed, FieldSecured, FieldSkipped, FileEntry, FocusResult, ObjectRow
 from drivers.microscope import Sweep
 
+Device = Literal["cpu", "cuda", "none"]
+"""What a detector runs on; none where there is no detector."""
+
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Base of all messages."""
@@ -124,14 +127,18 @@ class MeasureSharpness(Message, frozen=True, kw_only=True):
 
 
 class AnalysisReady(Message, frozen=True, kw_only=True):
-    """The detector is loaded and warm."""
+    """The detector is loaded and warm, or there is none: `device` says what it runs on."""
 
     weights_sha256: str
     versions: dict[str, str]
+    device: Device = "cpu"
 
 
 class Analysed(Message, frozen=True, kw_only=True):
-    """A field is analysed and its files are durable in the spool. `overview` is a JPEG."""
+    """A field is analysed and its files are durable in the spool. `overview` is a JPEG.
+
+    Where `device` is none nothing was looked for: the focus is known, and the raw stack is kept.
+    """
 
     slot: int
     focus: FocusResult
@@ -140,6 +147,7 @@ class Analysed(Message, frozen=True, kw_only=True):
     files: tuple[FileEntry, ...]
     seconds: dict[str, float]
     overview: bytes
+    device: Device = "cpu"
 
 
 class Sharpness(Message, frozen=True, kw_only=True):

@@ -75,7 +75,7 @@ def test_what_lands_while_a_new_analysis_starts_is_told_once_and_in_order(tmp_pa
             told.append(name)
             reviving.set()
 
-        link = AnalysisLink(lambda: Child("analysis", table, analysis, tmp_path / "mark"), tell)
+        link = AnalysisLink(lambda _: Child("analysis", table, analysis, tmp_path / "mark"), tell)
         await link.start()
         link.begin(0)
         for z in range(2):
