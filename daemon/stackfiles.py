@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from daemon.errors import ImageRefused
 
@@ -98,12 +98,14 @@ def _open_tiff(source: Path | io.BytesIO) -> Iterator[tifffile.TiffFile]:
 @contextmanager
 def _open_picture(source: Path | io.BytesIO) -> Iterator[Image.Image]:
     # Pillow warns of large images, and refuses larger ones; how large they may be is decided elsewhere.
-    with warnings.catch_warnings(), _telling("it is damaged, or no image"):
+    with warnings.catch_warnings(), _telling("it is damaged"):
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
             picture = Image.open(source)
         except Image.DecompressionBombError as error:
             raise ImageRefused("it has more pixels than can be analysed at once; cut it into tiles") from error
+        except UnidentifiedImageError as error:
+            raise ImageRefused("it is no image, or one of a kind that is not known; save it as PNG or TIFF") from error
         with picture:
             yield picture
 
