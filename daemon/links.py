@@ -204,6 +204,8 @@ class AnalysisLink:
         except (ChildLost, RequestFailed):
             if self._device != "cuda":
                 raise
+            if self._child is not None:
+                await self._child.end()
             ready = await self._start("none")
         self._device = self._device or ready.device
         if self._runs_on != (runs_on := ready.device):

@@ -185,7 +185,7 @@ def test_a_dataset_of_the_version_before_can_be_read_and_gone_on_with(tmp_path: 
     older(tmp_path)
     if written:
         with closing(Catalog(tmp_path)) as catalog:
-            catalog.commit(10, encode(night.night_closed(5, 1)))
+            catalog.commit(catalog.last_seq() + 1, encode(night.night_closed(5, 1)))
         expected[0]["complete"] = True
     with Dataset.open(tmp_path) as dataset:
         assert (dataset.summary(), dataset.fields(), dataset.objects()) == expected

@@ -245,6 +245,11 @@ def kept(ran: Ran, tmp_path: Path) -> Path:
     return folder
 
 
+def test_a_dataset_of_a_night_is_left_alone(ran: Ran, kept: Path) -> None:
+    with pytest.raises(Refused, match="holds 'N', something else"):
+        detect([ran.images], kept, SETTINGS, 1, Console(quiet=True))
+
+
 def test_raw_stacks_are_analysed_anew_into_another_dataset(ran: Ran, kept: Path, tmp_path: Path) -> None:
     status = analyse_anew(kept, tmp_path / "anew", {"threshold": 0.6, "runtime": "torch"}, 1, Console(quiet=True))
     assert status == Exit.SKIPPED
