@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import psutil
+from numpy.typing import NDArray
 from PIL import Image
 
 from daemon import crashpoints
 from daemon.config import Night
-from daemon.durable import replacing, sha256_of
-from daemon.fieldfile import FieldProvenance, write_field_file, write_raw_stack
+from daemon.cutouts import RAW, focus_result, object_rows, write_cutouts, write_raw
+from daemon.fieldfile import FieldProvenance
 from daemon.layout import field_file
 from daemon.logbook import Logbook
 from daemon.messages import (
@@ -23,6 +26,7 @@ from daemon.messages import (
     AnalysisReady,
     AnyMessage,
     Close,
+    Device,
     Failed,
     Finish,
     FrameLanded,
@@ -36,7 +40,7 @@ from daemon.records import FileEntry, FocusResult, NightStarted, ObjectRow
 from daemon.ring import Ring, Shape
 from daemon.spool import Spool
 from inference.errors import InferenceError
-from inference.objects import FoundObject, StackAnalysis
+from inference.objects import StackAnalysis
 from inference.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
@@ -55,31 +59,29 @@ def run_analysis(
     ring_name: str,
     slots: int,
     shape: Shape,
+    device: Device | None,
 ) -> None:
-    """Serve requests until told to close or until the supervisor is gone."""
-    # The supervisor imports this module and must not load torch.
-    from inference.analyser import Analyser
+    """Serve requests until told to close or until the supervisor is gone.
 
+    `device` is what the night's detector has run on so far: a night that began on a GPU does without a detector where
+    there is none any more, and keeps the raw stacks. With `none` it is told to; None: take what there is.
+    """
     crashpoints.arm(run)
     _yield_to_the_microscope()
     with Logbook(run, "analysis"):
+        ring = Ring.attach(ring_name, slots, shape)
         try:
-            analyser = Analyser(
-                config.detector,
-                config.crops,
-                config.focus,
-                config.instrument.pixel_um,
-                config.scan.polarizations,
-            )
+            analyser = _open_analyser(config, device, ring.stack(0).copy())
         except InferenceError as error:
             connection.send_bytes(encode(Failed(kind=type(error).__name__, message=str(error), again=False)))
             return
-        ring = Ring.attach(ring_name, slots, shape)
-        analyser.analyse(ring.stack(0).copy())
         desk = _Desk(analyser, ring, Spool(run / "spool", config.recorder.spool_mb * 1_000_000), config, started)
         detector = analyser.detector
         ready = AnalysisReady(
-            weights_sha256=detector.weights_sha256, runtimes=detector.runtimes, refusals=detector.refusals
+            weights_sha256=analyser.weights_sha256,
+            device=analyser.device,
+            runtimes=detector.runtimes if detector else (),
+            refusals=detector.refusals if detector else (),
         )
         connection.send_bytes(encode(ready))
         try:
@@ -89,6 +91,27 @@ def run_analysis(
                     connection.send_bytes(encode(answer))
         except (EOFError, OSError):
             _log.warning("the supervisor is gone")
+
+
+def _open_analyser(config: Night, device: Device | None, stack: NDArray[np.uint16]) -> Analyser:
+    """Load the detector and warm it with a stack; without one where the GPU that the night began on is lost."""
+    # The supervisor imports this module and must not load torch.
+    from inference.analyser import Analyser
+    from inference.network import cuda_answers
+
+    settings = config.detector, config.crops, config.focus
+    fit = config.instrument.pixel_um, config.scan.polarizations
+    if device != "none" and (device != "cuda" or cuda_answers()):
+        try:
+            analyser = Analyser(*settings, *fit)
+            analyser.analyse(stack)
+        except RuntimeError as error:  # as torch raises when a GPU that answers cannot compute
+            if device != "cuda":
+                raise
+            _log.error("the GPU fails: %s", error)
+        else:
+            return analyser
+    return Analyser(*settings, *fit, detects=False)
 
 
 def _yield_to_the_microscope() -> None:
@@ -140,9 +163,10 @@ class _Desk:
         analysis = self._session.finish()
         watch = Stopwatch()
         with watch.time("encode"):
-            focus = self._focus(request, analysis)
-            rows = tuple(self._row(request, number, found) for number, found in enumerate(analysis.objects))
-            files = self._write(request, focus, rows, analysis)
+            focus = focus_result(analysis.focus, request.first_z_um, self._config.scan.step_um)
+            provenance = self._provenance(request, focus)
+            rows = object_rows(analysis.objects, provenance)
+            files = self._write(request, provenance, rows, analysis)
         seconds = {**analysis.seconds, **watch.seconds}
         return Analysed(
             slot=request.slot,
@@ -152,60 +176,26 @@ class _Desk:
             files=files,
             seconds=seconds,
             overview=_jpeg(analysis),
-        )
-
-    def _focus(self, request: Finish, analysis: StackAnalysis) -> FocusResult:
-        found = analysis.focus
-        z = None
-        if found.best_plane is not None:
-            z = request.first_z_um + found.best_plane * self._config.scan.step_um
-        return FocusResult(z_um=z, at_edge=found.at_edge, contrast=found.contrast)
-
-    def _row(self, request: Finish, number: int, found: FoundObject) -> ObjectRow:
-        """Numbers of an object; its stage position from that of the frame's centre."""
-        height, width = self._config.instrument.frame_px
-        pixel_um = self._config.instrument.pixel_um
-        x0, y0, x1, y1 = found.box
-        x_um = request.planned.x_um + ((x0 + x1) / 2 - width / 2) * pixel_um
-        y_um = request.planned.y_um + ((y0 + y1) / 2 - height / 2) * pixel_um
-        left, low, right, high = request.planned.tile_um
-        return ObjectRow(
-            number=number,
-            series=number,
-            class_name=found.class_name,
-            score=found.score,
-            below_threshold=found.below_threshold,
-            box=found.box,
-            crop_box=found.crop_box,
-            x_um=x_um,
-            y_um=y_um,
-            z_um=request.first_z_um + found.best_plane * self._config.scan.step_um,
-            best_plane=found.best_plane,
-            best_plane_at_edge=found.best_plane_at_edge,
-            touches_edge=found.touches_edge,
-            in_exclusive_tile=left <= x_um < right and low <= y_um < high,
+            device=self._analyser.device,
         )
 
     def _write(
-        self, request: Finish, focus: FocusResult, rows: tuple[ObjectRow, ...], analysis: StackAnalysis
+        self, request: Finish, provenance: FieldProvenance, rows: tuple[ObjectRow, ...], analysis: StackAnalysis
     ) -> tuple[FileEntry, ...]:
-        """Encode once, into the spool: these bytes go over the wire and into the dataset."""
-        provenance = self._provenance(request, focus)
-        crops = [(row, found.crop, found.fused) for row, found in zip(rows, analysis.objects, strict=True)]
-        name = field_file(request.planned.slide, request.planned.field)
-        with replacing(self._spool.path(name), lambda: crashpoints.reach("spool written")) as stream:
-            write_field_file(stream, provenance, crops)
-        names = [name]
-        if request.keep_raw:
-            names.append(field_file(request.planned.slide, request.planned.field, "raw"))
-            with replacing(self._spool.path(names[-1])) as stream:
-                write_raw_stack(stream, self._ring.stack(request.slot), provenance)
+        """Encode once, into the spool: these bytes go over the wire and into the dataset.
+
+        A stack in which nothing was looked for is kept as it is, to be analysed later.
+        """
+        place, stack = (request.planned.slide, request.planned.field), self._ring.stack(request.slot)
+        files = []
+        detects = self._analyser.device != "none"
+        if detects:
+            path, written = self._spool.path(field_file(*place)), partial(crashpoints.reach, "spool written")
+            files.append(write_cutouts(path, provenance, rows, analysis.objects, written))
+        if request.keep_raw or not detects:
+            files.append(write_raw(self._spool.path(field_file(*place, RAW)), provenance, stack))
         crashpoints.reach("spool renamed")
-        paths = [self._spool.path(name) for name in names]
-        return tuple(
-            FileEntry(name=name, size=path.stat().st_size, sha256=sha256_of(path))
-            for name, path in zip(names, paths, strict=True)
-        )
+        return tuple(files)
 
     def _provenance(self, request: Finish, focus: FocusResult) -> FieldProvenance:
         config, started = self._config, self._started
@@ -231,6 +221,7 @@ class _Desk:
             versions=started.versions,
             calibrations=started.calibrations,
             sample_columns=started.samples[request.planned.slide],
+            tile_um=request.planned.tile_um,
         )
 
 

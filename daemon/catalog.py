@@ -11,10 +11,11 @@ import msgspec
 
 from daemon.database import Format, connect, create, transaction
 from daemon.layout import CATALOG
-from daemon.objects_table import OBJECT_COLUMNS, object_values
+from daemon.objects_table import OBJECT_COLUMNS, object_values, write_objects_table
 from daemon.records import (
     AnyRecord,
     Event,
+    FieldAnalysed,
     FieldSecured,
     FieldSkipped,
     NightClosed,
@@ -28,7 +29,7 @@ _OBJECT_COLUMNS = ", ".join(f"{column.name} {column.sql}" for column in OBJECT_C
 FORMAT = Format(
     name="dataset",
     application=0x4C4D4C43,
-    version=1,
+    version=2,
     schema=f"""
         CREATE TABLE records (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, body BLOB NOT NULL) STRICT;
         CREATE TABLE night (
@@ -46,6 +47,7 @@ FORMAT = Format(
             x_um REAL, y_um REAL, first_z_um REAL, step_um REAL, polarizations TEXT, shape_czyx TEXT,
             exposed_utc REAL, exposed_monotonic_s REAL, seconds TEXT, focus_z_um REAL, focus_at_edge INTEGER,
             focus_contrast REAL, raw_bytes INTEGER NOT NULL,
+            device TEXT, analysed_seq INTEGER REFERENCES records, sources TEXT,
             PRIMARY KEY (slide, field)
         ) STRICT;
         CREATE TABLE files (
@@ -62,6 +64,14 @@ FORMAT = Format(
             level TEXT NOT NULL, name TEXT NOT NULL, message TEXT NOT NULL, slide INTEGER, field INTEGER
         ) STRICT;
     """,
+    upgrades={
+        1: """
+            ALTER TABLE fields ADD COLUMN device TEXT;
+            ALTER TABLE fields ADD COLUMN analysed_seq INTEGER REFERENCES records;
+            ALTER TABLE fields ADD COLUMN sources TEXT;
+            UPDATE fields SET analysed_seq = seq, sources = '[]' WHERE state = 'recorded'
+        """
+    },
 )
 
 
@@ -69,6 +79,7 @@ class Catalog:
     """What a dataset holds. A record stands in it only once its files lie durably in the dataset."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         path = folder / CATALOG
         if not path.exists():
             create(path, FORMAT)
@@ -83,15 +94,40 @@ class Catalog:
         """Give the number of the last record; 0 for none."""
         return int(self._database.execute("SELECT coalesce(max(seq), 0) FROM records").fetchone()[0])
 
+    def received(self) -> int:
+        """Give the number of the night's last record; what was found after the night was closed follows it."""
+        row = self._database.execute("SELECT seq FROM records WHERE kind = 'night_closed'").fetchone()
+        return self.last_seq() if row is None else int(row[0])
+
     def body(self, seq: int) -> bytes | None:
         """Give the bytes of a record, or None."""
         row = self._database.execute("SELECT body FROM records WHERE seq = ?", (seq,)).fetchone()
         return None if row is None else bytes(row[0])
 
     def digest(self) -> str | None:
-        """Hex sha256 of the last record's bytes, or None."""
-        body = self.body(self.last_seq())
+        """Hex sha256 of the bytes of the night's last record, or None."""
+        body = self.body(self.received())
         return None if body is None else hashlib.sha256(body).hexdigest()
+
+    def started(self) -> NightStarted | None:
+        """Give the record the dataset begins with; None until it is there."""
+        body = self.body(1)
+        record = None if body is None else decode(body)
+        return record if isinstance(record, NightStarted) else None
+
+    def states(self) -> dict[tuple[int, int], str]:
+        """Say what became of the fields: (slide, field) to "recorded" or "skipped"."""
+        rows = self._database.execute("SELECT slide, field, state FROM fields")
+        return {(slide, field): state for slide, field, state in rows}
+
+    def found(self) -> int:
+        """Count the objects at or above the detector's threshold."""
+        return int(self._database.execute("SELECT count(*) FROM objects WHERE NOT below_threshold").fetchone()[0])
+
+    def analysed_later(self) -> list[int]:
+        """List the slides with fields whose objects were found after they were recorded."""
+        rows = self._database.execute("SELECT DISTINCT slide FROM fields WHERE analysed_seq != seq ORDER BY slide")
+        return [slide for (slide,) in rows]
 
     def planned(self) -> dict[int, int]:
         """Fields planned on each slide."""
@@ -112,8 +148,16 @@ class Catalog:
         return self._database.execute("SELECT 1 FROM night WHERE closed_utc IS NOT NULL").fetchone() is not None
 
     def commit(self, seq: int, body: bytes) -> None:
-        """Store record `seq` and what it says, durably."""
+        """Store record `seq` and what it says, durably; the table of a slide that is closed is written before.
+
+        Raises
+        ------
+        sqlite3.IntegrityError
+            The record contradicts what is there, such as a field that is held already.
+        """
         record = decode(body)
+        if isinstance(record, SlideClosed):
+            write_objects_table(self._folder, self._database, record.slide)
         with transaction(self._database) as database:
             database.execute("INSERT INTO records VALUES (?, ?, ?)", (seq, record.__struct_config__.tag, body))
             _store(database, seq, record)
@@ -137,7 +181,9 @@ def _store(database: sqlite3.Connection, seq: int, record: AnyRecord) -> None:
         case FieldSkipped():
             columns: dict[str, object] = {"slide": record.slide, "field": record.field, "seq": seq, "state": "skipped"}
             given = {"sample": record.sample, "attempts": record.attempts, "reason": record.reason, "raw_bytes": 0}
-            _insert(database, "fields", columns | given)
+            _insert(database, "fields", columns | given | {"sources": _json(record.sources)})
+        case FieldAnalysed():
+            _store_analysed(database, seq, record)
         case Event():
             event = msgspec.structs.asdict(record)
             _insert(database, "events", {"seq": seq} | event)
@@ -183,8 +229,27 @@ def _store_field(database: sqlite3.Connection, seq: int, record: FieldSecured) -
         "focus_at_edge": record.focus.at_edge,
         "focus_contrast": record.focus.contrast,
         "raw_bytes": c * z * y * x * 2,
+        "device": record.device or None,
+        "analysed_seq": seq if record.analysed else None,
+        "sources": _json(record.sources),
     }
     _insert(database, "fields", where | field)
+    _store_found(database, record)
+
+
+def _store_analysed(database: sqlite3.Connection, seq: int, record: FieldAnalysed) -> None:
+    changed = database.execute(
+        "UPDATE fields SET analysed_seq = ?, device = ?"
+        " WHERE slide = ? AND field = ? AND state = 'recorded' AND analysed_seq IS NULL",
+        (seq, record.device, record.slide, record.field),
+    )
+    if changed.rowcount != 1:
+        raise sqlite3.IntegrityError(f"slide {record.slide} field {record.field} waits for no analysis")
+    _store_found(database, record)
+
+
+def _store_found(database: sqlite3.Connection, record: FieldSecured | FieldAnalysed) -> None:
+    where: dict[str, object] = {"slide": record.slide, "field": record.field}
     for file in record.files:
         _insert(database, "files", where | msgspec.structs.asdict(file))
     for row in record.objects:

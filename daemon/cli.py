@@ -7,9 +7,10 @@ import shlex
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 import typer
@@ -54,7 +55,18 @@ WeightsFile = Annotated[
 NetworkName = Annotated[Literal["slim", "resnet50"], typer.Option("--architecture", help="network")]
 ViewSize = Annotated[str, typer.Option("--size", help="px of the views, as 512, or 480x640 for height and width")]
 ViewBatch = Annotated[int, typer.Option("--batch", min=1, max=64, help="views at once")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="processes side by side; half as many as there are cores if left out")
+]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="run folder or dataset")]
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
 
 
 def main() -> None:
@@ -253,6 +265,95 @@ def emulate_gallery(
     mounting = Emulation().mounting.model_copy(update={k: v for k, v in given.items() if v is not None})
     emulation = Emulation(mounting=mounting, collection=1 if collection is None else collection)
     console.print(f"{draw_gallery(into, emulation, console)} pictures in {into}", highlight=False)
+
+
+@app.command()
+def detect(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="folders of images, or images")],
+    into: Annotated[Path, typer.Option(help="folder of the dataset; the same command goes on with one it began")],
+    weights: Annotated[Path | None, typer.Option(help="weights; the shipped ones if left out")] = None,
+    architecture: Annotated[Literal["slim", "resnet50"], typer.Option(help="network")] = "slim",
+    classes: Classes = None,
+    mode: Annotated[Literal["fused", "planes"], typer.Option(help="what the detector looks at")] = "fused",
+    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="least score of what counts as found")] = None,
+    runtime: Annotated[Literal["auto", "onnxruntime", "torch"], typer.Option(help="what runs the network")] = "auto",
+    pixel_um: Annotated[
+        float | None, typer.Option(min=1e-3, max=1e3, help="size of a pixel, where files do not say")
+    ] = None,
+    step_um: Annotated[
+        float | None, typer.Option(min=1e-3, max=1e3, help="distance of planes, where files do not say")
+    ] = None,
+    planes: Annotated[
+        str | None, typer.Option(help="names of plane files, such as '{field}_z{z}_{polarization}.tif'")
+    ] = None,
+    polarization: Annotated[
+        list[str] | None,
+        typer.Option(help="states along C: crossed, or crossed=LR where names say LR; may be repeated"),
+    ] = None,
+    workers: Workers = None,
+) -> None:
+    """Find and cut out what is in an archive of images: the detector of a night without the night.
+
+    Exit status: 0 complete, 1 stopped by a fault, 2 refused, 3 with skipped images, 130 interrupted.
+    """
+    from daemon.archive import ArchiveSettings
+    from daemon.detecting import detect as run_detect
+    from daemon.inspection import show, summarise
+    from inference.settings import DetectorSettings
+
+    usual = DetectorSettings()
+    least = usual.threshold if threshold is None else threshold
+    settings = ArchiveSettings(
+        detector=DetectorSettings(
+            architecture=architecture,
+            weights=weights or usual.weights,
+            classes=tuple(classes or usual.classes),
+            mode=mode,
+            threshold=least,
+            keep_above=min(least, usual.keep_above),
+            runtime=runtime,
+        ),
+        pixel_um=pixel_um,
+        step_um=step_um,
+        planes=planes,
+        polarizations=tuple(polarization or ()),
+    )
+    with _interruptible():
+        status = run_detect(images, into, settings, workers, console)
+        show(summarise(into), console)
+    raise typer.Exit(status)
+
+
+@app.command()
+def analyse(
+    folder: Folder,
+    into: Annotated[Path | None, typer.Option(help="another dataset, for all raw stacks analysed anew")] = None,
+    weights: Annotated[Path | None, typer.Option(help="weights; those of the night if left out")] = None,
+    architecture: Annotated[Literal["slim", "resnet50"] | None, typer.Option(help="network; needs --into")] = None,
+    classes: Classes = None,
+    mode: Annotated[Literal["fused", "planes"] | None, typer.Option(help="what it looks at; needs --into")] = None,
+    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="least score found; needs --into")] = None,
+    workers: Workers = None,
+) -> None:
+    """Find the objects in raw stacks that were kept because a night had lost its detector.
+
+    With --into: analyse all raw stacks that were kept, with other weights or settings, into another dataset.
+    """
+    from daemon.catching_up import analyse_anew, catch_up
+    from daemon.inspection import show, summarise
+
+    given: dict[str, Any] = {"architecture": architecture, "classes": classes, "mode": mode, "threshold": threshold}
+    changed = {name: value for name, value in given.items() if value is not None}
+    if into is None and changed:
+        raise Refused(f"another {next(iter(changed))} makes another dataset; name a folder for it with --into")
+    with _interruptible():
+        if into is None:
+            status = catch_up(folder, weights, workers, console)
+        else:
+            changed |= {} if weights is None else {"weights": weights}
+            status = analyse_anew(folder, into, changed, workers, console)
+        show(summarise(into or folder), console)
+    raise typer.Exit(status)
 
 
 @app.command()

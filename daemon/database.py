@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from daemon.durable import PART_SUFFIX, make_folder, sync_folder
@@ -17,12 +17,16 @@ BUSY_S = 30.0
 
 @dataclass(frozen=True)
 class Format:
-    """What a database file says of itself: the SQLite application id and user version, and its tables."""
+    """What a database file says of itself: the SQLite application id and user version, and its tables.
+
+    `upgrades` are the statements that make the next version of an older one, by the older one's number.
+    """
 
     name: str
     application: int
     version: int
     schema: str
+    upgrades: Mapping[int, str] = field(default_factory=dict)
 
 
 def create(path: Path, form: Format, fill: Callable[[sqlite3.Connection], None] | None = None) -> None:
@@ -59,10 +63,12 @@ def create(path: Path, form: Format, fill: Callable[[sqlite3.Connection], None] 
 def connect(path: Path, form: Format, *, read_only: bool = False) -> sqlite3.Connection:
     """Open a database of the given format; commits are durable (WAL, synchronous=FULL). One connection a thread.
 
+    One of an older version that can be upgraded is upgraded in place; where it is only read, a copy in memory is.
+
     Raises
     ------
     Refused
-        The file is missing, unreadable, not of this format or of another version.
+        The file is missing, unreadable, not of this format or of a version that cannot be upgraded.
     """
     if not path.is_file():
         raise Refused(f"{path} does not exist; name a folder that holds a lamelle {form.name}")
@@ -78,7 +84,7 @@ def connect(path: Path, form: Format, *, read_only: bool = False) -> sqlite3.Con
         found = (_pragma(database, "application_id"), _pragma(database, "user_version"))
         if found[0] != form.application:
             raise Refused(f"{path} is not a lamelle {form.name}; name a folder that holds one")
-        if found[1] != form.version:
+        if found[1] != form.version and found[1] not in form.upgrades:
             raise Refused(
                 f"{path} is a {form.name} of version {found[1]}, this program reads version {form.version}; "
                 "open it with the version of lamelle that wrote it"
@@ -91,6 +97,9 @@ def connect(path: Path, form: Format, *, read_only: bool = False) -> sqlite3.Con
             # A process killed within a commit leaves a log that can be read and was never synced: sync it before anyone
             # acts on what it says.
             database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        if found[1] != form.version:
+            database = _copied(database) if read_only else database
+            _upgrade(database, form, found[1])
     except sqlite3.DatabaseError as error:
         database.close()
         remedy = "make room" if _is_full(error) else "restore it from a copy"
@@ -99,6 +108,22 @@ def connect(path: Path, form: Format, *, read_only: bool = False) -> sqlite3.Con
         database.close()
         raise
     return database
+
+
+def _copied(database: sqlite3.Connection) -> sqlite3.Connection:
+    """Copy a database into memory, and close it."""
+    copy = sqlite3.connect(":memory:", isolation_level=None)
+    with closing(database):
+        database.backup(copy)
+    return copy
+
+
+def _upgrade(database: sqlite3.Connection, form: Format, found: int) -> None:
+    with transaction(database):
+        for version in range(found, form.version):
+            for statement in form.upgrades[version].split(";"):
+                database.execute(statement)
+        database.execute(f"PRAGMA user_version = {form.version}")
 
 
 def _is_full(error: sqlite3.DatabaseError) -> bool:

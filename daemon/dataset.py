@@ -12,13 +12,14 @@ from typing import Any, Self
 
 import msgspec
 import pyarrow as pa
+from msgspec.structs import replace
 
 from daemon.catalog import FORMAT
 from daemon.database import connect
 from daemon.durable import PART_SUFFIX, sha256_of
 from daemon.layout import CATALOG, field_of
 from daemon.objects_table import read_objects
-from daemon.records import AnyRecord, Event, FieldSecured, FieldSkipped, FileEntry, NightStarted, decode
+from daemon.records import AnyRecord, Event, FieldAnalysed, FieldSecured, FieldSkipped, FileEntry, NightStarted, decode
 
 RUN_DATASET = "dataset"
 
@@ -80,6 +81,10 @@ class Dataset:
         first = next(self.records(), None)
         return first[1] if first is not None and isinstance(first[1], NightStarted) else None
 
+    def closed(self) -> bool:
+        """Whether the night is complete: every planned field was recorded or skipped."""
+        return self._database.execute("SELECT 1 FROM night WHERE closed_utc IS NOT NULL").fetchone() is not None
+
     def slides(self) -> list[SlideHeld]:
         """List the mini-slides of the plan and what is held of each."""
         rows = self._database.execute(
@@ -95,13 +100,14 @@ class Dataset:
         ]
 
     def fields(self, slide: int | None = None) -> list[FieldSecured | FieldSkipped]:
-        """List the fields recorded or skipped, by slide and number."""
+        """List the fields recorded or skipped, by slide and number, with what was found in them later."""
         rows = self._database.execute(
-            "SELECT body FROM fields JOIN records USING (seq) WHERE slide = coalesce(?, slide) ORDER BY slide, field",
+            "SELECT body,"
+            " (SELECT body FROM records AS later WHERE later.seq = analysed_seq AND analysed_seq != fields.seq)"
+            " FROM fields JOIN records USING (seq) WHERE slide = coalesce(?, slide) ORDER BY slide, field",
             (slide,),
         )
-        records = (decode(body) for (body,) in rows)
-        return [record for record in records if isinstance(record, FieldSecured | FieldSkipped)]
+        return [_field(body, later) for body, later in rows]
 
     def objects(self, slide: int | None = None) -> pa.Table:
         """Give the objects of a slide, or of all, with their field's provenance and their sample's columns."""
@@ -116,6 +122,7 @@ class Dataset:
         """Count what is there; nothing is taken for granted.
 
         `objects` are those at or above the detector's threshold; those below it are kept too, and counted apart.
+        `not_analysed` are recorded fields of which only the raw stack is there: `lamelle analyse` finds their objects.
         `gaps`: numbers missing in the sequence of records, planned fields passed over (all that are missing, once the
         night is closed), and listed files that are missing or have another size. `duplicates`: fields recorded or
         skipped twice, and further files of a recorded field that no record lists.
@@ -125,7 +132,7 @@ class Dataset:
         planned = sum(held.planned for held in slides)
         flags = dict(self._database.execute("SELECT below_threshold, count(*) FROM objects GROUP BY 1").fetchall())
         (raw,) = self._database.execute("SELECT coalesce(sum(raw_bytes), 0) FROM fields").fetchone()
-        closed = self._database.execute("SELECT 1 FROM night WHERE closed_utc IS NOT NULL").fetchone() is not None
+        closed = self.closed()
         sizes = {name: path.stat().st_size for name, path in self._files_there().items()}
         listed = {file.name: file for field in recorded for file in field.files}
         gaps = self._missing_numbers() + self._passed_over(closed)
@@ -134,6 +141,7 @@ class Dataset:
         return {
             "slides": sum(held.recorded + held.skipped > 0 for held in slides),
             "fields": {"planned": planned, "recorded": len(recorded), "skipped": len(fields) - len(recorded)},
+            "not_analysed": sum(not field.analysed for field in recorded),
             "gaps": gaps,
             "duplicates": duplicates,
             "objects": flags.get(0, 0),
@@ -177,3 +185,13 @@ class Dataset:
     def _surplus(unlisted: set[str], recorded: list[FieldSecured]) -> set[str]:
         places = {(field.slide, field.field) for field in recorded}
         return {name for name in unlisted if field_of(name) in places}
+
+
+def _field(body: bytes, later: bytes | None) -> FieldSecured | FieldSkipped:
+    field = decode(body)
+    assert isinstance(field, FieldSecured | FieldSkipped)
+    found = None if later is None else decode(later)
+    if isinstance(found, FieldAnalysed) and isinstance(field, FieldSecured):
+        files = field.files + found.files
+        return replace(field, analysed=True, device=found.device, objects=found.objects, files=files)
+    return field

@@ -13,10 +13,10 @@ from rich.table import Table
 from daemon.config import Night
 from daemon.dataset import Dataset
 from daemon.loading import load
+from daemon.outcome import Exit
 from daemon.records import FieldSecured
 from daemon.scan import scan
 from daemon.sheet import draw_sheet
-from daemon.supervisor import Exit
 from daemon.visibility import visible
 from drivers.settings import Emulation
 from drivers.virtual_slide.slide import VirtualSlide

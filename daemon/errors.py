@@ -34,5 +34,9 @@ class ProtocolViolation(LamelleError):
     """A peer sent something that the wire protocol does not allow."""
 
 
+class ImageRefused(LamelleError):
+    """An image of an archive that cannot be taken as a focus stack; the message is what is wrong with it."""
+
+
 class DamagedFile(LamelleError):
     """A file of a dataset does not hold what its name promises."""

@@ -24,7 +24,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from daemon.errors import DamagedFile
-from daemon.records import FocusResult, ObjectRow
+from daemon.records import FocusResult, ObjectRow, SourceFile
 
 Pixels = NDArray[np.uint16]
 NAMESPACE = "lamelle/field/1"
@@ -38,7 +38,9 @@ class FieldProvenance(msgspec.Struct, frozen=True, kw_only=True):
     """Where a field's pixels come from.
 
     `x_um`, `y_um` is the stage position of the frame's centre, `first_z_um` that of the first plane. `polarizations`
-    and `exposures_ms` run along C. `shape_czyx` is the stack the objects were cut from.
+    and `exposures_ms` run along C. `shape_czyx` is the stack the objects were cut from. `tile_um` is the field's
+    exclusive tile in stage coordinates (None: all of the frame), `sources` the files that the stack was read from
+    (none: a camera).
     """
 
     night: str
@@ -61,6 +63,8 @@ class FieldProvenance(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
     calibrations: tuple[str, ...] = ()
     sample_columns: dict[str, str] = {}
+    tile_um: tuple[float, float, float, float] | None = None
+    sources: tuple[SourceFile, ...] = ()
 
 
 class _Annotation(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,6 +171,10 @@ class FieldFile:
         """Fused crop of an object, uint16 CYX."""
         x0, y0, x1, y1 = row.crop_box
         return self._series(len(self.objects) + row.series, (self.provenance.shape_czyx[0], y1 - y0, x1 - x0))
+
+    def stack(self) -> Pixels:
+        """Whole stack of a file that `write_raw_stack` wrote, uint16 CZYX."""
+        return self._series(0, self.provenance.shape_czyx)
 
     def close(self) -> None:
         """Close the file; may be called again."""

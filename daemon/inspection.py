@@ -25,7 +25,7 @@ def summarise(folder: Path) -> dict[str, Any]:
     """Count what lies in a dataset, or in the dataset of a run folder.
 
     Beside the counts of `Dataset.summary`: `night`, `per_slide` (a map a mini-slide), `skipped` (fields, with the
-    reason) and `events`. Everything can be written as JSON.
+    reason and the files they were read from, if any) and `events`. Everything can be written as JSON.
 
     Raises
     ------
@@ -55,7 +55,14 @@ def summarise(folder: Path) -> dict[str, Any]:
             **dataset.summary(),
             "per_slide": per_slide,
             "skipped": [
-                {"slide": f.slide, "field": f.field, "reason": f.reason, "attempts": f.attempts} for f in skipped
+                {
+                    "slide": f.slide,
+                    "field": f.field,
+                    "reason": f.reason,
+                    "attempts": f.attempts,
+                    "sources": [source.name for source in f.sources],
+                }
+                for f in skipped
             ],
             "events": [_event(event) for event in dataset.events()],
         }
@@ -182,11 +189,14 @@ def _places(events: list[dict[str, Any]], shown: int = 4) -> str:
 
 def _verdict(summary: dict[str, Any]) -> Text:
     fields, volume = summary["fields"], summary["bytes"]
+    waiting = f"{summary['not_analysed']} not analysed (lamelle analyse), " if summary["not_analysed"] else ""
     text = Text(
-        f"{fields['recorded']} of {fields['planned']} fields recorded, {fields['skipped']} skipped, "
+        f"{fields['recorded']} of {fields['planned']} fields recorded, {fields['skipped']} skipped, {waiting}"
         f"{summary['objects']} objects; {size(volume['raw'])} of frames became {size(volume['recorded'])}; "
         f"{summary['gaps']} gaps, {summary['duplicates']} duplicates: "
     )
+    if summary["complete"] and summary["not_analysed"]:
+        return text.append("complete, but with fields not analysed", style="bold yellow")
     if summary["complete"] and not fields["skipped"]:
         return text.append("complete", style="bold green")
     if summary["complete"]:

@@ -6,6 +6,7 @@ import sqlite3
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -15,6 +16,7 @@ from daemon.layout import field_file, field_of
 from daemon.records import (
     AnyRecord,
     Event,
+    FieldAnalysed,
     FieldSecured,
     FieldSkipped,
     NightClosed,
@@ -165,6 +167,13 @@ class Journal:
         records = (self._decode(body) for (body,) in rows)
         return [record for record in records if isinstance(record, FieldSecured | FieldSkipped)]
 
+    def device(self) -> Literal["cpu", "cuda"] | None:
+        """Tell what the night's detector has run on; None before the first field was analysed."""
+        rows = self._database.execute("SELECT body FROM records WHERE kind = 'field' ORDER BY seq DESC")
+        records = (self._decode(body) for (body,) in rows)
+        known = next((one.device for one in records if isinstance(one, FieldSecured) and one.device), None)
+        return None if known is None else "cuda" if known == "cuda" else "cpu"
+
     def closed_slides(self) -> set[int]:
         """Slides whose fields are all secured or skipped, and told so."""
         return {slide for (slide,) in self._database.execute("SELECT slide FROM records WHERE kind = 'slide_closed'")}
@@ -223,6 +232,8 @@ def _place(record: AnyRecord) -> tuple[int | None, int | None, str | None]:
     match record:
         case FieldSecured() | FieldSkipped():
             return record.slide, record.field, f"slide {record.slide} field {record.field}"
+        case FieldAnalysed():
+            return record.slide, record.field, f"slide {record.slide} field {record.field} analysed"
         case SlideClosed():
             return record.slide, None, f"slide {record.slide} closed"
         case NightStarted():

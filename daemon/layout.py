@@ -9,7 +9,7 @@ CATALOG = "catalog.sqlite"
 OBJECTS_TABLE = "objects.parquet"
 INCOMING = "incoming"
 
-_FIELD_FILE = re.compile(r"slide-([1-8])/field-(\d{4,6})(?:-[a-z]+)?(?:\.[a-z]{2,8}){1,3}", re.ASCII)
+_FIELD_FILE = re.compile(r"slide-([1-9]\d{0,3})/field-(\d{4,6})(?:-[a-z]+)?(?:\.[a-z]{2,8}){1,3}", re.ASCII)
 
 
 def slide_folder(slide: int) -> str:

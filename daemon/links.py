@@ -14,6 +14,7 @@ from daemon.messages import (
     AnalysisReady,
     AnyMessage,
     Close,
+    Device,
     Done,
     Expose,
     Exposed,
@@ -184,26 +185,59 @@ class _Job:
 class AnalysisLink:
     """The analysis as the night sees it: what it has not answered yet it is told again after it died.
 
-    The ring keeps the stacks, so no exposure is repeated.
+    The ring keeps the stacks, so no exposure is repeated. `spawn` makes the child, told what the night's detector has
+    run on so far: `device` at first, None where nobody knows. A night that began on a GPU goes on without a detector
+    where that is lost.
     """
 
-    def __init__(self, spawn: Callable[[], Child], tell: Tell) -> None:
+    def __init__(self, spawn: Callable[[Device | None], Child], tell: Tell, device: Device | None = None) -> None:
         self._spawn = spawn
         self._tell = tell
+        self._device = device
+        self._runs_on: Device | None = None
         self._child: Child | None = None
         self._jobs: dict[int, _Job] = {}
         self._reviving = asyncio.Lock()
         self._told: set[str] = set()
 
     async def start(self) -> AnalysisReady:
-        """Start the child and await its detector; what runs that, and what does not, is told once."""
-        self._child = self._spawn()
-        ready = await self._child.ready(AnalysisReady, ANALYSIS_START_S)
+        """Start the child and await its detector, or where the GPU is lost a child that does without.
+
+        What runs the detector, and what does not, is told once.
+        """
+        try:
+            ready = await self._start(self._device)
+        except (ChildLost, RequestFailed):
+            if self._device != "cuda":
+                raise
+            if self._child is not None:
+                await self._child.end()
+            ready = await self._start("none")
+        self._device = self._device or ready.device
+        if self._runs_on != (runs_on := ready.device):
+            self._tell_device(self._runs_on, runs_on)
+            self._runs_on = runs_on
         for refusal in ready.refusals:
             self._tell_once("warning", "runtime refused", refusal)
         for runtime in ready.runtimes:
             self._tell_once("info", "detector", f"runs on {runtime}")
         return ready
+
+    @property
+    def detects(self) -> bool:
+        """Whether objects are looked for; else raw stacks are kept."""
+        return self._runs_on != "none"
+
+    async def _start(self, device: Device | None) -> AnalysisReady:
+        self._child = self._spawn(device)
+        return await self._child.ready(AnalysisReady, ANALYSIS_START_S)
+
+    def _tell_device(self, before: Device | None, now: Device) -> None:
+        if now == "none":
+            told = "no CUDA device answers, and the night began on one: focus is followed, and every raw stack is kept"
+            self._tell("error", "detector lost", f"{told} for `lamelle analyse`")
+        elif before == "none":
+            self._tell("info", "detector back", "the CUDA device answers again, and the night goes on with it")
 
     def begin(self, slot: int) -> None:
         """Planes of a new stack will land in this slot."""

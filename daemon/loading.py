@@ -69,7 +69,7 @@ def freeze(config: Night, versions: Mapping[str, str] | None = None) -> str:
 
 def differences(before: Night, now: Night) -> list[str]:
     """Dotted keys whose values are not the same in two configurations."""
-    return [key for key, _, _ in _changes("", before.model_dump(mode="json"), now.model_dump(mode="json"))]
+    return [key for key, _, _ in changes("", before.model_dump(mode="json"), now.model_dump(mode="json"))]
 
 
 def require_same(before: Night, now: Night, run: Path) -> None:
@@ -80,10 +80,10 @@ def require_same(before: Night, now: Night, run: Path) -> None:
     Refused
         Some key has changed; the sentence names the first one.
     """
-    changes = list(_changes("", before.model_dump(mode="json"), now.model_dump(mode="json")))
-    if changes:
-        key, old, new = changes[0]
-        others = f" (and {len(changes) - 1} more keys changed)" if len(changes) > 1 else ""
+    changed = list(changes("", before.model_dump(mode="json"), now.model_dump(mode="json")))
+    if changed:
+        key, old, new = changed[0]
+        others = f" (and {len(changed) - 1} more keys changed)" if len(changed) > 1 else ""
         raise Refused(
             f"{key} is {new!r}, but the night in {run} was begun with {old!r}{others}; "
             "set it back to resume that night, or give --run a new folder"
@@ -119,14 +119,14 @@ def _yaml_complaint(error: yaml.YAMLError) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else str(problem)
 
 
-def _changes(key: str, before: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:
+def changes(key: str, before: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:
     """Key, old and new value wherever two plain values differ."""
     if isinstance(before, dict) and isinstance(now, dict):
         for name in dict.fromkeys([*before, *now]):
-            yield from _changes(f"{key}.{name}" if key else name, before.get(name), now.get(name))
+            yield from changes(f"{key}.{name}" if key else name, before.get(name), now.get(name))
     elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
         for index, (one, other) in enumerate(zip(before, now, strict=True)):
-            yield from _changes(f"{key}[{index}]", one, other)
+            yield from changes(f"{key}[{index}]", one, other)
     elif before != now:
         yield key, before, now
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
-from daemon.plan import PlannedField
-from daemon.records import FileEntry, FocusResult, ObjectRow
+from daemon.plan import ArchiveField, PlannedField
+from daemon.records import FieldAnalysed, FieldSecured, FieldSkipped, FileEntry, FocusResult, ObjectRow
 from drivers.microscope import Sweep
+
+Device = Literal["cpu", "cuda", "none"]
+"""What a detector runs on; none where there is no detector."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -122,18 +127,22 @@ class MeasureSharpness(Message, frozen=True, kw_only=True):
 
 
 class AnalysisReady(Message, frozen=True, kw_only=True):
-    """The detector is loaded and warm.
+    """The detector is loaded and warm, or there is none: `device` says what it runs on.
 
     `runtimes` names what runs it, `refusals` says why faster ones do not; a sentence each.
     """
 
     weights_sha256: str
+    device: Device = "cpu"
     runtimes: tuple[str, ...] = ()
     refusals: tuple[str, ...] = ()
 
 
 class Analysed(Message, frozen=True, kw_only=True):
-    """A field is analysed and its files are durable in the spool. `overview` is a JPEG."""
+    """A field is analysed and its files are durable in the spool. `overview` is a JPEG.
+
+    Where `device` is none nothing was looked for: the focus is known, and the raw stack is kept.
+    """
 
     slot: int
     focus: FocusResult
@@ -142,12 +151,36 @@ class Analysed(Message, frozen=True, kw_only=True):
     files: tuple[FileEntry, ...]
     seconds: dict[str, float]
     overview: bytes
+    device: Device = "cpu"
 
 
 class Sharpness(Message, frozen=True, kw_only=True):
     """One number a plane, larger is sharper."""
 
     values: tuple[float, ...]
+
+
+# To a worker that goes through stacks on disk ------------------------------------------------------------------------
+
+
+class CutField(Message, frozen=True, kw_only=True):
+    """Read a stack, analyse it, write the field's file into the dataset, and answer.
+
+    `kind` says what the stack's file is: an image of an archive, or the raw stack of a field of a dataset, either for a
+    field of another dataset (`kept`) or to add what is found to the field it belongs to (`later`).
+    """
+
+    planned: ArchiveField
+    kind: Literal["image", "kept", "later"]
+
+
+# From a worker -------------------------------------------------------------------------------------------------------
+
+
+class FieldCut(Message, frozen=True, kw_only=True):
+    """The field's record; the files it lists are durable."""
+
+    record: FieldSecured | FieldAnalysed | FieldSkipped
 
 
 # Recorder ------------------------------------------------------------------------------------------------------------
@@ -178,6 +211,8 @@ AnyMessage = (
     | AnalysisReady
     | Analysed
     | Sharpness
+    | CutField
+    | FieldCut
     | RecorderReady
 )
 

@@ -270,6 +270,8 @@ class Night:
             backgrounds_dn=analysed.backgrounds_dn,
             objects=analysed.objects,
             files=analysed.files,
+            analysed=analysed.device != "none",
+            device="" if analysed.device == "none" else analysed.device,
         )
         await self._append_when_there_is_room(record)
         crashpoints.reach("journalled")
@@ -358,7 +360,10 @@ class Night:
 
     def _crowded(self, fields: int) -> str | None:
         """Why the spool cannot take so many fields more; None where it can. An empty one takes whatever comes."""
-        need = min(fields * self._largest_field_bytes, self._spool.bound_bytes)
+        largest = self._largest_field_bytes
+        if not self._analysis.detects:
+            largest = max(largest, stack_bytes(self._config))
+        need = min(fields * largest, self._spool.bound_bytes)
         if self._spool.has_room(need):
             return None
         used, free, bound = self._spool.used_bytes(), self._spool.free_bytes(), self._spool.bound_bytes

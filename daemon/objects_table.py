@@ -57,7 +57,11 @@ _PLACE = (
     Column("slide", "fields.slide", "INTEGER", pa.int64()),
     Column("field", "fields.field", "INTEGER", pa.int64()),
 )
-_FIRST_FILE = "(SELECT min(name) FROM files WHERE files.slide = fields.slide AND files.field = fields.field)"
+# Of a field's files that of the objects has the shortest name.
+_FIRST_FILE = (
+    "(SELECT name FROM files WHERE files.slide = fields.slide AND files.field = fields.field"
+    " ORDER BY length(name), name LIMIT 1)"
+)
 _PROVENANCE = (
     Column("field_x_um", "fields.x_um", "REAL", pa.float64()),
     Column("field_y_um", "fields.y_um", "REAL", pa.float64()),
@@ -68,6 +72,7 @@ _PROVENANCE = (
     Column("field_exposed_utc", "fields.exposed_utc", "REAL", pa.float64()),
     Column("field_focus_z_um", "fields.focus_z_um", "REAL", pa.float64()),
     Column("field_file", _FIRST_FILE, "TEXT", pa.string()),
+    Column("field_sources", "fields.sources", "TEXT", pa.string()),
     Column("weights_sha256", "night.weights_sha256", "TEXT", pa.string()),
 )
 _ALL = _PLACE + OBJECT_COLUMNS + _PROVENANCE

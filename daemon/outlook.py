@@ -173,7 +173,8 @@ def render(report: CheckReport, width: int = 100) -> str:
     console.print(table)
     everything = report.raw_bytes / GB
     console.print(
-        f"retention keeps {report.retained_bytes / GB:.1f} GB of raw stacks; all of them would be {everything:.1f} GB",
+        f"retention keeps {report.retained_bytes / GB:.1f} GB of raw stacks; all of them would be {everything:.1f} GB, "
+        "so much at most where a GPU is lost in mid-night",
         f"ring in shared memory: {report.ring_bytes / GB:.2f} GB",
         "recorded bytes are before compression, for the usual number of objects; time is that of moves and exposures",
         *(f"note: {note}" for note in report.notes),

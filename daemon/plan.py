@@ -1,4 +1,4 @@
-"""The plan of a night: every field, in the order it is taken."""
+"""The plan of a night: every field, in the order it is taken; and what stands for it in an archive."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+import msgspec
 from useq import GridRowsColumns
 
 from daemon.config import Night, Pattern
@@ -30,6 +31,21 @@ class PlannedField:
     x_um: float
     y_um: float
     tile_um: tuple[float, float, float, float]
+
+
+class ArchiveField(msgspec.Struct, frozen=True, kw_only=True):
+    """One stack of an archive: a file, or plane files with polarization as the outer loop.
+
+    `names` are below the archive's root (posix). `states` are the polarizations of plane files along C, empty for a
+    file that says itself what it holds. `fault` says why the stack cannot be read, where that is known already.
+    """
+
+    slide: int
+    field: int
+    sample: str
+    names: tuple[str, ...]
+    states: tuple[str, ...] = ()
+    fault: str = ""
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,13 @@ from daemon.durable import PART_SUFFIX, make_folder
 from daemon.errors import ProtocolViolation, Refused
 from daemon.incoming import Incoming, RecordingRefused
 from daemon.layout import CATALOG, INCOMING, field_of
-from daemon.objects_table import write_objects_table
 from daemon.records import (
     AnyRecord,
+    FieldAnalysed,
     FieldSecured,
     FieldSkipped,
     FileEntry,
     NightStarted,
-    SlideClosed,
     decode,
 )
 
@@ -127,7 +126,7 @@ class Reception:
         parts = {path.stem: path.stat().st_size for path in self._parts()}
         return wire.Welcome(
             session=hello.session,
-            acknowledged=self._catalog.last_seq(),
+            acknowledged=self._catalog.received(),
             digest=self._catalog.digest(),
             parts=dict(sorted(parts.items())[: wire.MAX_PARTS]),
             limit=window,
@@ -153,7 +152,7 @@ class Reception:
             record = decode(body)
         except msgspec.DecodeError as error:
             raise ProtocolViolation(f"record {seq} cannot be read: {error}") from error
-        last = self._catalog.last_seq()
+        last = self._catalog.received()
         if session.incoming is not None or seq > last + 1:
             raise RecordingRefused("gap", f"record {seq} came where {last + 1} is wanted; say hello", retry=True)
         if seq <= last:
@@ -172,7 +171,7 @@ class Reception:
 
     def _take_chunk(self, session: _Session, chunk: wire.ChunkFollows, payload: bytes) -> list[wire.FromRecorder]:
         incoming = session.incoming
-        if incoming is None and chunk.seq <= self._catalog.last_seq():
+        if incoming is None and chunk.seq <= self._catalog.received():
             return []  # of a record that is held already and was acknowledged again
         if incoming is None or not incoming.continues(chunk):
             reason = f"byte {chunk.offset} of file {chunk.file} of record {chunk.seq} came out of turn; say hello"
@@ -186,8 +185,6 @@ class Reception:
             return []
         if incoming.files:
             crashpoints.reach("file without catalog")
-        if isinstance(incoming.record, SlideClosed):
-            write_objects_table(self._into, self._catalog.database, incoming.record.slide)
         try:
             self._catalog.commit(incoming.seq, incoming.body)
         except (sqlite3.IntegrityError, OverflowError) as error:
@@ -210,6 +207,9 @@ class Reception:
             1 <= slide <= 8 and 0 <= fields < 10**6 for slide, fields in record.planned.items()
         ):
             reason = f"the plan {record.planned} is none; mini-slides are 1 to 8 with less than a million fields each"
+            raise RecordingRefused("record", reason, retry=False)
+        if isinstance(record, FieldAnalysed):
+            reason = f"record {seq} is {_kind(record)}; what is found later is added where the dataset lies"
             raise RecordingRefused("record", reason, retry=False)
         if self._catalog.night_closed():
             raise RecordingRefused("record", f"record {seq} came after the night was closed", retry=False)

@@ -53,7 +53,7 @@ def run_recorder(
         crashpoints.arm(run)
     make_folder(into)
     with (
-        _only_recorder_of(into),
+        only_recorder_of(into),
         closing(Reception(into)) as reception,
         zmq.Context() as context,
         KnownClients(context, keys),
@@ -83,11 +83,18 @@ def _answer(socket: zmq.Socket[bytes], reception: Reception) -> None:
 
 
 @contextmanager
-def _only_recorder_of(into: Path) -> Iterator[None]:
-    """Hold a lock that the operating system lets go of when the process ends, however it ends."""
+def only_recorder_of(into: Path) -> Iterator[None]:
+    """Hold a dataset's lock, which the operating system lets go of when the process ends, however it ends.
+
+    Raises
+    ------
+    Refused
+        Another process holds it.
+    """
     with closing(sqlite3.connect(into / LOCK, timeout=0, isolation_level=None)) as lock:
         try:
             lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:
-            raise Refused(f"{into} is in use by another recorder ({error}); stop it or record elsewhere") from error
+            reason = f"{into} is in use by another recorder, or by a command that writes there ({error})"
+            raise Refused(f"{reason}; stop it or choose another folder") from error
         yield

@@ -23,6 +23,16 @@ class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
 
 
+class SourceFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that pixels were read from: its path below the folder it was given by (posix), and the sha256 (hex).
+
+    The sha256 is empty where the file could not be read to its end.
+    """
+
+    name: str
+    sha256: str
+
+
 class ObjectRow(msgspec.Struct, frozen=True, kw_only=True):
     """One object's numbers. Boxes in px of the frame, half-open; `series` is its place in the field's OME-TIFF."""
 
@@ -66,7 +76,9 @@ class FieldSecured(Record, frozen=True, kw_only=True, tag="field"):
     """One field, complete: its files are in the spool and on their way.
 
     `search` is what a focus search made before the field found, None where there was none; `backgrounds_dn` the median
-    intensity of each polarization, along C.
+    intensity of each polarization, along C. `device` is what the detector ran on. Where `analysed` is false nothing has
+    been looked for yet, and the raw stack is kept. `sources` are the files of an archive that the stack was read from;
+    none for a stack that a camera exposed.
     """
 
     slide: int
@@ -87,10 +99,28 @@ class FieldSecured(Record, frozen=True, kw_only=True, tag="field"):
     backgrounds_dn: tuple[float, ...] = ()
     objects: tuple[ObjectRow, ...]
     files: tuple[FileEntry, ...]
+    analysed: bool = True
+    device: str = ""
+    sources: tuple[SourceFile, ...] = ()
+
+
+class FieldAnalysed(Record, frozen=True, kw_only=True, tag="analysed"):
+    """What was found later in a field that was secured without being analysed; it takes the place of what is there.
+
+    `files` are those written for it: the raw stack, listed before, stays.
+    """
+
+    slide: int
+    field: int
+    device: str
+    versions: dict[str, str]
+    seconds: dict[str, float]
+    objects: tuple[ObjectRow, ...]
+    files: tuple[FileEntry, ...]
 
 
 class FieldSkipped(Record, frozen=True, kw_only=True, tag="skipped"):
-    """A planned field that will not be recorded, and why; `search` as in `FieldSecured`."""
+    """A planned field that will not be recorded, and why; `search` and `sources` as in `FieldSecured`."""
 
     slide: int
     field: int
@@ -98,6 +128,7 @@ class FieldSkipped(Record, frozen=True, kw_only=True, tag="skipped"):
     reason: str
     attempts: int
     search: FocusResult | None = None
+    sources: tuple[SourceFile, ...] = ()
 
 
 class Event(Record, frozen=True, kw_only=True, tag="event"):
@@ -127,7 +158,7 @@ class NightClosed(Record, frozen=True, kw_only=True, tag="night_closed"):
     skipped: int
 
 
-AnyRecord = NightStarted | FieldSecured | FieldSkipped | Event | SlideClosed | NightClosed
+AnyRecord = NightStarted | FieldSecured | FieldAnalysed | FieldSkipped | Event | SlideClosed | NightClosed
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(AnyRecord)

@@ -33,6 +33,7 @@ class Reporter:
     ----------
     delivery : the way to the recorder, once there is one; it is woken by every record.
     skipped : fields skipped so far.
+    not_analysed : fields so far of which only the raw stack is kept.
     """
 
     def __init__(
@@ -56,13 +57,10 @@ class Reporter:
         self._secured = sum(kind == "field" for kind in done.values())
         self.skipped = len(done) - self._secured
         self._before = len(done)
-        self._objects = sum(
-            not row.below_threshold
-            for slide in config.scan.slides
-            for record in journal.slide_fields(slide.position)
-            if isinstance(record, FieldSecured)
-            for row in record.objects
-        )
+        records = [record for slide in config.scan.slides for record in journal.slide_fields(slide.position)]
+        fields = [record for record in records if isinstance(record, FieldSecured)]
+        self.not_analysed = sum(not field.analysed for field in fields)
+        self._objects = sum(not row.below_threshold for field in fields for row in field.objects)
         self._slide: int | None = None
         self._state = ("starting", "")
         self._begun_s: float | None = None
@@ -148,6 +146,7 @@ class Reporter:
         match record:
             case FieldSecured():
                 self._secured += 1
+                self.not_analysed += not record.analysed
                 self._objects += sum(not row.below_threshold for row in record.objects)
                 self._slide = record.slide
             case FieldSkipped():

@@ -25,6 +25,7 @@ from daemon.errors import Refused
 from daemon.journal import Journal
 from daemon.loading import freeze, load, require_same
 from daemon.logbook import Logbook
+from daemon.outcome import Exit
 from daemon.outlook import shape_of
 from daemon.plan import make_plan
 from daemon.processes import end_stale
@@ -34,7 +35,7 @@ from daemon.ring import Ring
 from daemon.samples import read_samples
 from daemon.specimens import make_specimens
 from daemon.spool import Spool
-from daemon.supervisor import Exit, Supervisor
+from daemon.supervisor import Supervisor
 from drivers.settings import Emulation
 from drivers.virtual_slide.profiles import kinds_of
 from drivers.virtual_slide.slide import cabinet_of

@@ -8,7 +8,6 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import IntEnum
 from pathlib import Path
 
 from daemon.analysis import run_analysis
@@ -18,8 +17,10 @@ from daemon.errors import ChildLost, JournalDamaged, NightStopped, Refused, Requ
 from daemon.handover import Handover
 from daemon.journal import Journal
 from daemon.links import AnalysisLink, MicroscopeLink
+from daemon.messages import Device
 from daemon.microscope import run_microscope
 from daemon.night import Night
+from daemon.outcome import Exit
 from daemon.outlook import field_seconds
 from daemon.pause import Interrupt
 from daemon.plan import PlannedField
@@ -37,16 +38,6 @@ STACK_PATIENCE = 4.0
 """A sweep may take this many times what its moves and exposures add up to, plus the deadlines of its waits."""
 
 _log = logging.getLogger(__name__)
-
-
-class Exit(IntEnum):
-    """Exit status of a night."""
-
-    COMPLETE = 0
-    FAULT = 1
-    REFUSED = 2
-    SKIPPED = 3
-    INTERRUPTED = 130
 
 
 class Supervisor:
@@ -78,7 +69,7 @@ class Supervisor:
         self._reporter.start()
         self._loop = asyncio.get_running_loop()
         self._microscope = self._make_microscope()
-        self._analysis = AnalysisLink(self._spawn_analysis, self._reporter.tell)
+        self._analysis = AnalysisLink(self._spawn_analysis, self._reporter.tell, self._journal.device())
         recorder, tell = self._config.recorder, self._reporter.tell
         self._handover = Handover(recorder, self._run, self._journal, self._spool, self._table, tell)
         self._reporter.delivery = self._handover
@@ -117,7 +108,7 @@ class Supervisor:
             except (Interrupt, asyncio.CancelledError):
                 self._reporter.tell("warning", "interrupted", "stopped by a person; go on with --resume")
                 return Exit.INTERRUPTED
-        return Exit.SKIPPED if reporter.skipped else Exit.COMPLETE
+        return Exit.SKIPPED if reporter.skipped or reporter.not_analysed else Exit.COMPLETE
 
     @contextmanager
     def _on_interrupt(self, night: Night, task: asyncio.Task[None]) -> Iterator[None]:
@@ -166,9 +157,9 @@ class Supervisor:
         landed = lambda frame: self._analysis.landed(frame)  # noqa: E731
         return Child("microscope", self._table, run_microscope, *arguments, on_notice=landed)
 
-    def _spawn_analysis(self) -> Child:
+    def _spawn_analysis(self, device: Device | None) -> Child:
         config, ring = self._config, self._ring
-        arguments = (config, self._journal.started(), self._run, ring.name, ring.slots, ring.shape)
+        arguments = (config, self._journal.started(), self._run, ring.name, ring.slots, ring.shape, device)
         return Child("analysis", self._table, run_analysis, *arguments)
 
     # The end ---------------------------------------------------------------------------------------------------------

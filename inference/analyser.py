@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Literal
+
 import cv2
 import numpy as np
 import torch
@@ -10,9 +13,11 @@ from numpy.typing import NDArray
 from inference import channels, cropping, focus
 from inference.channels import ENERGY_BINNING, Floats, Planes, Scale
 from inference.detector import Detector
+from inference.merging import NOTHING, Detections
 from inference.objects import FoundObject, StackAnalysis
 from inference.settings import CropSettings, DetectorSettings, FocusSettings
 from inference.stopwatch import Stopwatch
+from inference.weights_file import find_weights
 
 Stack = NDArray[np.uint16]
 
@@ -56,12 +61,13 @@ class Analyser:
     Parameters
     ----------
     detector, crops, focus : settings.
+    detects : where false no network is loaded: a stack is focused, and nothing is looked for in it.
     pixel_um : size of a camera pixel on the sample.
     polarizations : names of the states along C.
 
     Attributes
     ----------
-    detector : what looks at the views.
+    detector : what looks at the views; None where nothing does.
 
     Raises
     ------
@@ -76,16 +82,37 @@ class Analyser:
         focus: FocusSettings,
         pixel_um: float,
         polarizations: tuple[str, ...],
+        detects: bool = True,
     ) -> None:
         torch.set_num_threads(detector.threads)
         cv2.setNumThreads(detector.threads)
         self._settings = detector
+        self._crops = crops
         self._focus = focus
-        self._scale = Scale.of(pixel_um, focus.sigma_um)
-        self._margin_px = round(crops.margin_um / pixel_um)
+        self.detector = Detector(detector) if detects else None
+        self._fit(pixel_um, polarizations)
+
+    def _fit(self, pixel_um: float, polarizations: tuple[str, ...]) -> None:
+        self._scale = Scale.of(pixel_um, self._focus.sigma_um)
+        self._margin_px = round(self._crops.margin_um / pixel_um)
         self._polarizations = polarizations
-        self.detector = Detector(detector)
         self._planes: Planes | None = None
+
+    def fitted(self, pixel_um: float, polarizations: tuple[str, ...]) -> Analyser:
+        """Give an analyser with the same network for stacks of another scale or other polarizations."""
+        other = copy.copy(self)
+        other._fit(pixel_um, polarizations)
+        return other
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hex sha256 of the weights file."""
+        return find_weights(self._settings.weights).sha256 if self.detector is None else self.detector.weights_sha256
+
+    @property
+    def device(self) -> Literal["cpu", "cuda", "none"]:
+        """What the network runs on; none where there is no network."""
+        return "none" if self.detector is None else self.detector.device
 
     def sharpness(self, frame: NDArray[np.uint16]) -> float:
         """Laplacian-of-Gaussian energy of one frame (H, W), to compare planes of one field and polarization."""
@@ -116,11 +143,11 @@ class Analyser:
     def finish(self, stack: Stack, planes: Planes, watch: Stopwatch) -> StackAnalysis:
         """Everything that needs the whole stack; `Session.finish` calls it."""
         with watch.time("channels"):
-            seen = planes.look(self._polarizations, every_plane=self._settings.mode == "planes")
+            every_plane = self._settings.mode == "planes" and self.detector is not None
+            seen = planes.look(self._polarizations, every_plane=every_plane)
             stack_focus = focus.stack_focus(seen.sharpness, self._focus.blank_contrast)
         with watch.time("detection"):
-            found = self.detector.detect(np.asarray(seen.views))
-            found = found.take(found.scores >= self._settings.keep_above)
+            found = self._detect(np.asarray(seen.views))
         with watch.time("crops"):
             whole = (n // self._scale.binning * self._scale.binning for n in stack.shape[2:])
             index = channels.plane_index(seen.sharpest, *whole)
@@ -131,6 +158,12 @@ class Analyser:
             )
             overview = _overview(seen.fused)
         return StackAnalysis(objects, stack_focus, planes.backgrounds_dn(), overview, watch.seconds)
+
+    def _detect(self, views: Floats) -> Detections:
+        if self.detector is None:
+            return NOTHING
+        found = self.detector.detect(views)
+        return found.take(found.scores >= self._settings.keep_above)
 
     def _object(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,11 @@ class Detector:
     def runtimes(self) -> tuple[str, ...]:
         """Name what runs the network, and for which size of views."""
         return tuple(f"{runtime.name}, {h} x {w} px" for (h, w), runtime in self._runtimes.items())
+
+    @property
+    def device(self) -> Literal["cpu", "cuda"]:
+        """What the network runs on."""
+        return "cpu" if self._device.type == "cpu" else "cuda"
 
     def detect(self, views: NDArray[np.float32]) -> Detections:
         """Objects in views (N, 3, h, w) of one field, boxes in px of the views, merged, best first.

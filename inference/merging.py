@@ -25,6 +25,11 @@ class Detections:
         return Detections(self.boxes[which], self.scores[which], self.labels[which], self.planes[which])
 
 
+NOTHING = Detections(
+    np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), np.zeros(0, np.int64)
+)
+
+
 def overlaps(one: NDArray[np.float32], many: NDArray[np.float32]) -> NDArray[np.float32]:
     """Intersection over union of one box with many (N, 4)."""
     width = np.minimum(one[2], many[:, 2]) - np.maximum(one[0], many[:, 0])

@@ -205,6 +205,11 @@ def to_bytes(network: FasterRCNN, architecture: Architecture, classes: Sequence[
     return safetensors.torch.save(state, header)
 
 
+def cuda_answers() -> bool:
+    """Whether there is a CUDA device."""
+    return torch.cuda.is_available()
+
+
 def pick_device(device: Literal["auto", "cpu", "cuda"]) -> torch.device:
     """Torch device of a setting; `auto` takes the GPU where there is one.
 
@@ -213,6 +218,6 @@ def pick_device(device: Literal["auto", "cpu", "cuda"]) -> torch.device:
     WeightsRefused
         CUDA was asked for and is not there.
     """
-    if device == "cuda" and not torch.cuda.is_available():
+    if device == "cuda" and not cuda_answers():
         raise WeightsRefused("detector.device is 'cuda' but no CUDA device answers; set it to 'auto' or 'cpu'")
-    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    return torch.device("cuda" if device != "cpu" and cuda_answers() else "cpu")

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from daemon import wire
+from daemon.catalog import Catalog
 from daemon.dataset import Dataset, SlideHeld
 from daemon.errors import Refused
 from daemon.layout import field_file
@@ -60,6 +61,7 @@ def test_a_whole_night_is_counted(tmp_path: Path) -> None:
         assert dataset.summary() == {
             "slides": 2,
             "fields": {"planned": 6, "recorded": 5, "skipped": 1},
+            "not_analysed": 0,
             "gaps": 0,
             "duplicates": 0,
             "objects": 6,
@@ -164,6 +166,31 @@ def test_a_dataset_on_read_only_media_can_be_read(tmp_path: Path) -> None:
         with Dataset.open(disk / "dataset") as dataset:
             assert dataset.summary()["complete"] is True
             assert dataset.verify() == []
+
+
+def older(folder: Path) -> None:
+    """Make of a dataset one of version 1."""
+    with closing(sqlite3.connect(folder / "catalog.sqlite")) as database:
+        for column in ("device", "analysed_seq", "sources"):
+            database.execute(f"ALTER TABLE fields DROP COLUMN {column}")
+        database.execute("PRAGMA user_version = 1")
+        database.commit()
+
+
+@pytest.mark.parametrize("written", [False, True])
+def test_a_dataset_of_the_version_before_can_be_read_and_gone_on_with(tmp_path: Path, written: bool) -> None:
+    record(tmp_path, whole_night()[:-1])
+    with Dataset.open(tmp_path) as dataset:
+        expected = dataset.summary(), dataset.fields(), dataset.objects()
+    older(tmp_path)
+    if written:
+        with closing(Catalog(tmp_path)) as catalog:
+            catalog.commit(catalog.last_seq() + 1, encode(night.night_closed(5, 1)))
+        expected[0]["complete"] = True
+    with Dataset.open(tmp_path) as dataset:
+        assert (dataset.summary(), dataset.fields(), dataset.objects()) == expected
+    with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as database:
+        assert database.execute("PRAGMA user_version").fetchone() == (2 if written else 1,)
 
 
 def test_every_number_of_an_object_has_a_column() -> None:

@@ -19,8 +19,8 @@ from rich.console import Console
 
 from daemon.dataset import Dataset
 from daemon.inspection import render, summarise
+from daemon.outcome import Exit
 from daemon.records import FieldSkipped
-from daemon.supervisor import Exit
 from tests.emulated_night import NIGHT_S, digest, lamelle, living, write_configuration
 from tests.test_safe_state import SAFE_WITHIN_S, log, safe_after, times, wait_for
 

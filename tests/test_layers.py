@@ -7,6 +7,7 @@ TORCH_FREE = [
     "daemon.microscope",
     "daemon.recorder",
     "daemon.emulate",
+    "daemon.detecting",
     "daemon.extract",
     "daemon.sheet",
     "drivers.emulated",

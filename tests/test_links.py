@@ -77,7 +77,7 @@ def test_what_lands_while_a_new_analysis_starts_is_told_once_and_in_order(tmp_pa
             if name == "analysis restarted":
                 reviving.set()
 
-        link = AnalysisLink(lambda: Child("analysis", table, analysis, tmp_path / "mark"), tell)
+        link = AnalysisLink(lambda _: Child("analysis", table, analysis, tmp_path / "mark"), tell)
         await link.start()
         link.begin(0)
         for z in range(2):
@@ -101,6 +101,44 @@ def test_what_lands_while_a_new_analysis_starts_is_told_once_and_in_order(tmp_pa
         ("info", "detector", "runs on torch on cpu, 8 x 8 px"),
     ]
     assert [name for _, name, _ in told[2:]] == ["analysis restarted"]
+
+
+def on_gpu(connection: Connection, device: str | None, mark: Path) -> None:
+    """Run on a GPU that is lost when the first child dies; a child that should use it does not even start."""
+    if mark.exists() and device != "none":
+        os._exit(1)
+    connection.send_bytes(encode(AnalysisReady(weights_sha256="", device="none" if device else "cuda")))
+    while not isinstance(request := decode(connection.recv_bytes()), Close):
+        if isinstance(request, Finish):
+            if not mark.exists():
+                mark.touch()
+                os._exit(1)
+            connection.send_bytes(encode(analysed(request.slot, 0)))
+
+
+def test_a_night_that_lost_its_gpu_goes_on_without_a_detector(tmp_path: Path) -> None:
+    told: list[tuple[str, str]] = []
+    asked: list[str | None] = []
+
+    async def night() -> tuple[bool, bool]:
+        table = ProcessTable(tmp_path)
+
+        def spawn(device: str | None) -> Child:
+            asked.append(device)
+            return Child("analysis", table, on_gpu, device, tmp_path / "mark")
+
+        link = AnalysisLink(spawn, lambda level, name, _: told.append((level, name)))
+        await link.start()
+        before = link.detects
+        link.begin(0)
+        link.complete(finish(0))
+        await link.result(0)
+        await link.close()
+        return before, link.detects
+
+    assert asyncio.run(asyncio.wait_for(night(), DEADLINE_S)) == (True, False)
+    assert asked == [None, "cuda", "none"]
+    assert told == [("warning", "analysis restarted"), ("error", "detector lost")]
 
 
 def stubborn(connection: Connection) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+import msgspec
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from daemon.dataset import Dataset
 from daemon.inspection import summarise
 from daemon.journal import Journal
-from daemon.supervisor import Exit
+from daemon.layout import field_file
+from daemon.outcome import Exit
+from daemon.records import FieldSecured, decode, encode
 from tests.emulated_night import CONFIGS, Digest, digest, lamelle, living, write_configuration
 
 KILLS = {
@@ -53,6 +60,56 @@ def test_a_killed_night_resumes_to_the_same_pixels(
     assert (summary["gaps"], summary["duplicates"], summary["fields"]["skipped"]) == (0, 0, 0)
     assert digest(run) == undisturbed[1]
     assert not living(run)
+
+
+def test_a_night_whose_gpu_is_lost_keeps_raw_stacks_and_is_caught_up_with(
+    undisturbed: tuple[Path, Digest], tmp_path: Path
+) -> None:
+    """The first fields' records are made to say that a GPU analysed them; there is none when the night goes on."""
+    config = write_configuration(tmp_path)
+    run, dataset = tmp_path / "run", tmp_path / "run" / "dataset"
+    lamelle("scan", config, "--run", run, crash="journalled|2|all")
+    say_that_a_gpu_analysed(run / "journal.sqlite", dataset / "catalog.sqlite")
+    resumed = lamelle("scan", config, "--run", run, "--resume")
+    assert resumed.returncode == Exit.SKIPPED, resumed.stderr
+    summary = summarise(run)
+    assert summary["complete"]
+    assert summary["not_analysed"] == 4
+    assert [event["name"] for event in summary["events"]] == ["detector lost"]
+    with Dataset.open(run) as kept:
+        raw = [field for field in kept.fields() if isinstance(field, FieldSecured) and not field.analysed]
+        assert {(field.slide, field.field) for field in raw} == {(1, 3), (2, 1), (2, 2), (2, 3)}
+        assert all(
+            [file.name for file in field.files] == [field_file(field.slide, field.field, "raw")] for field in raw
+        )
+        first_z_um = {(field.slide, field.field): field.first_z_um for field in raw}
+    assert first_z_um == {place: undisturbed[1][place][0] for place in first_z_um}
+
+    killed = lamelle("analyse", run, crash="file without catalog|2|all")
+    assert killed.returncode not in Exit.__members__.values()
+    assert summarise(run)["not_analysed"] == 3
+    done = lamelle("analyse", run)
+    assert done.returncode == Exit.COMPLETE, done.stderr
+    assert "3 of 3 fields" in done.stdout
+    assert digest(run) == undisturbed[1]
+    summary = summarise(run)
+    assert (summary["complete"], summary["not_analysed"], summary["gaps"], summary["duplicates"]) == (True, 0, 0, 0)
+    with Dataset.open(run) as caught_up:
+        assert caught_up.verify() == []
+        for slide in (1, 2):
+            table = pq.read_table(dataset / f"slide-{slide}" / "objects.parquet")
+            assert table == caught_up.objects(slide)
+            assert table.num_rows == sum(undisturbed[1][slide, field][1] for field in (1, 2, 3))
+    assert not living(run)
+    assert not living(dataset)
+
+
+def say_that_a_gpu_analysed(*databases: Path) -> None:
+    for path in databases:
+        with closing(sqlite3.connect(path)) as database, database:
+            for seq, body in database.execute("SELECT seq, body FROM records WHERE kind = 'field'").fetchall():
+                told = encode(msgspec.structs.replace(decode(body), device="cuda"))
+                database.execute("UPDATE records SET body = ? WHERE seq = ?", (told, seq))
 
 
 def test_a_run_folder_belongs_to_one_night(undisturbed: tuple[Path, Digest], tmp_path: Path) -> None:

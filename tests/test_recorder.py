@@ -1,23 +1,28 @@
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from hashlib import sha256
 from pathlib import Path
 
+import msgspec
 import pytest
 import zmq
 import zmq.auth
 
 from daemon import wire
+from daemon.catalog import Catalog
 from daemon.config import CurveKeys
+from daemon.dataset import Dataset
 from daemon.endpoints import check_endpoint, is_local, secure
 from daemon.errors import Refused
 from daemon.journal import Journal
 from daemon.layout import field_file
 from daemon.reception import Reception
 from daemon.recorder import run_recorder
-from daemon.records import AnyRecord, FileEntry, encode
+from daemon.records import AnyRecord, FieldAnalysed, FieldSecured, FileEntry, encode
 from daemon.sender import Sender
 from daemon.spool import Spool
 from tests import small_night as night
@@ -147,6 +152,32 @@ def test_what_comes_out_of_turn_ends_the_session_and_not_more(tmp_path: Path) ->
         talking.record(2, first_field(DATA))
         assert refusal(talking.chunk(2, 0, 0, DATA + b"more")) == ("violation", False)
         assert talking.chunk(2, 0, 0, DATA) == [wire.Ack(session=talking.session, seq=2)]
+
+
+def test_what_is_found_later_is_no_record_of_the_night(tmp_path: Path) -> None:
+    """A sender that never heard that its last record was taken in hears it, though the dataset has grown since."""
+    kept = msgspec.structs.replace(night.secured(1, 1, (), objects=0), analysed=False)
+    later = FieldAnalysed(
+        utc=2.0, slide=1, field=1, device="cpu", versions={}, seconds={}, objects=(night.object_row(0),), files=()
+    )
+    with client(tmp_path) as talking:
+        assert talking.record(2, kept) == [wire.Ack(session=1, seq=2)]
+        assert refusal(talking.record(3, later)) == ("record", False)
+        talking.hello()
+        talking.record(3, night.night_closed(1))
+    with closing(Catalog(tmp_path)) as catalog:
+        catalog.commit(4, encode(later))
+        with pytest.raises(sqlite3.IntegrityError, match="waits for no analysis"):
+            catalog.commit(5, encode(later))
+    with client(tmp_path, begun=False) as talking:
+        welcome = talking.hello()
+        assert isinstance(welcome, wire.Welcome)
+        assert (welcome.acknowledged, welcome.digest) == (3, sha256(encode(night.night_closed(1))).hexdigest())
+        assert talking.record(3, night.night_closed(1)) == [wire.Ack(session=talking.session, seq=3)]
+    with Dataset.open(tmp_path) as dataset:
+        (found,) = dataset.fields(1)
+        assert isinstance(found, FieldSecured)
+        assert (found.analysed, found.device, found.objects) == (True, "cpu", later.objects)
 
 
 def test_no_more_bytes_are_taken_than_credit_was_given(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import yaml
 
 from daemon.dataset import Dataset
 from daemon.inspection import summarise
+from daemon.outcome import Exit
 from daemon.records import FieldSecured
-from daemon.supervisor import Exit
 from tests.emulated_night import CONFIGS, digest, lamelle, living, write_configuration
 
 MITOCHONDRIA = Path(__file__).parents[2] / "shared" / "data" / "zstack-mitochondria-16bit"

@@ -59,7 +59,7 @@ def test_room_ends_at_the_bound_and_at_the_end_of_the_disk(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     "name",
-    ["../x", "/etc/passwd", "slide-1/../../x.tif", "slide-9/field-0001.ome.tif", "slide-1/field-0001.ome.tif.part",
+    ["../x", "/etc/passwd", "slide-1/../../x.tif", "slide-0/field-0001.ome.tif", "slide-1/field-0001.ome.tif.part",
      "slide-1/objects.parquet", "slide-1\\field-0001.ome.tif", "slide-1/field-0001", "slide-1/field-0001.ome.tif\n",
      "SLIDE-1/field-0001.ome.tif", ""],
 )  # fmt: skip

@@ -1,0 +1,97 @@
+"""`lamelle detect`: the detector and the cropper of a night over an archive of images, into a dataset like a night's.
+
+What identifies such a dataset are the settings that its results depend on, the weights, and the names and sizes of all
+images: for anything else it is refused, so that no dataset mixes two questions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+
+from daemon.archive import NOT_THE_RESULT, Archive, ArchiveSettings, find_archive
+from daemon.archive_reading import Described, probe
+from daemon.cutting import Work, versions_now
+from daemon.errors import ImageRefused, Refused
+from daemon.filling import fill
+from daemon.messages import CutField
+from daemon.outcome import Exit
+from daemon.records import NightStarted
+from inference.weights_file import check_weights, find_weights
+
+PROBES = 200
+"""So many stacks, evenly spread over an archive, are asked what they are before anything begins."""
+PREPARED_FROM = 100
+"""A detector is prepared for the usual size of stacks where there are at least so many stacks."""
+
+
+def detect(
+    places: Sequence[Path], into: Path, settings: ArchiveSettings, workers: int | None, console: Console
+) -> Exit:
+    """Find and cut out what is in an archive, or go on with that.
+
+    Parameters
+    ----------
+    places : folders and files.
+    into : folder of the dataset; one that was begun must have been begun with the same archive and settings.
+    workers : processes side by side; half as many as there are cores if None.
+
+    Raises
+    ------
+    Refused
+        There is nothing to do, or something cannot work, or `into` holds something else.
+    WeightsRefused
+        The weights do not fit the settings.
+    """
+    archive = find_archive(places, settings, into)
+    weights = find_weights(settings.detector.weights)
+    check_weights(weights.path, settings.detector.architecture, settings.detector.classes)
+    usual = _probed(archive, settings)
+    if archive.strangers:
+        told = f"{archive.strangers} images fit --planes {settings.planes!r} nowhere and are left out"
+        console.print(told, markup=False, highlight=False, soft_wrap=True)
+    configuration = _configuration(archive, settings)
+    started = NightStarted(
+        utc=time.time(),
+        night=f"archive-{hashlib.sha256((configuration + weights.sha256).encode()).hexdigest()[:12]}",
+        configuration=configuration,
+        samples=archive.samples,
+        planned=archive.planned(),
+        versions=versions_now(),
+        weights_sha256=weights.sha256,
+    )
+    requests = [CutField(planned=planned, kind="image") for planned in archive.fields]
+    work = Work(into.resolve(), archive.root, started, settings, started.versions, usual)
+    return fill(work, requests, workers, console)
+
+
+def _probed(archive: Archive, settings: ArchiveSettings) -> Described | None:
+    """Refuse an archive that does not say what is needed; return the stack that most are like, where it pays."""
+    fields = archive.fields
+    asked = fields[:: -(-len(fields) // PROBES)]
+    found = []
+    for field in asked:
+        try:
+            found.append(probe(archive.root, field, settings))
+        except ImageRefused as error:
+            if "; give --" in str(error):
+                raise Refused(f"{field.names[0]!r}: {error}") from error
+    known = [one for one in found if one is not None]
+    sizes = Counter(one.view_px(settings.focus.sigma_um) for one in known)
+    if len(fields) < PREPARED_FROM or not sizes:
+        return None
+    ((size, count),) = sizes.most_common(1)
+    usual = next(one for one in known if one.view_px(settings.focus.sigma_um) == size)
+    return usual if 2 * count >= len(asked) else None
+
+
+def _configuration(archive: Archive, settings: ArchiveSettings) -> str:
+    """YAML of all that the result depends on; who asks for something else asks for another dataset."""
+    told = settings.model_dump(mode="json", exclude={"detector": NOT_THE_RESULT})
+    return yaml.safe_dump(told | {"archive": archive.summary}, sort_keys=False, allow_unicode=True, width=120)
