@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
 from inference import network
 from inference.merging import Detections, overlaps
@@ -72,10 +72,10 @@ def compare(expected: Detections, found: Detections) -> Parity:
     return Parity(len(expected), len(found), len(boxes) - 1, max(boxes), max(scores), max(left))
 
 
-def views_of(trained: Trained, form: Form) -> NDArray[np.float32]:
+def views_of(trained: Trained, form: Form) -> Tensor:
     """Different views of the shipped sample, tiled: as it is, and mirrored."""
     (view,) = Reference.of(trained.network, form.size).views
-    return np.stack([view[:, :, :: 1 - 2 * (k % 2)] for k in range(form.batch)])
+    return torch.stack([view.flip(2) if k % 2 else view for k in range(form.batch)])
 
 
 def trained_of(architecture: str) -> Trained:

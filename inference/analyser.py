@@ -9,10 +9,12 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from inference import channels, cropping, focus
 from inference.channels import ENERGY_BINNING, Floats, Planes, Scale
 from inference.detector import Detector
+from inference.device_planes import DevicePlanes
 from inference.merging import NOTHING, Detections
 from inference.objects import FoundObject, StackAnalysis
 from inference.settings import CropSettings, DetectorSettings, FocusSettings
@@ -25,7 +27,7 @@ Stack = NDArray[np.uint16]
 class Session:
     """The analysis of one stack; ends with `finish`. Made by `Analyser.open`."""
 
-    def __init__(self, analyser: Analyser, stack: Stack, planes: Planes) -> None:
+    def __init__(self, analyser: Analyser, stack: Stack, planes: Planes | DevicePlanes) -> None:
         self._analyser = analyser
         self._stack = stack
         self._planes = planes
@@ -96,7 +98,7 @@ class Analyser:
         self._scale = Scale.of(pixel_um, self._focus.sigma_um)
         self._margin_px = round(self._crops.margin_um / pixel_um)
         self._polarizations = polarizations
-        self._planes: Planes | None = None
+        self._planes: Planes | DevicePlanes | None = None
 
     def fitted(self, pixel_um: float, polarizations: tuple[str, ...]) -> Analyser:
         """Give an analyser with the same network for stacks of another scale or other polarizations."""
@@ -112,7 +114,9 @@ class Analyser:
     @property
     def device(self) -> Literal["cpu", "cuda", "none"]:
         """What the network runs on; none where there is no network."""
-        return "none" if self.detector is None else self.detector.device
+        if self.detector is None:
+            return "none"
+        return "cpu" if self.detector.device.type == "cpu" else "cuda"
 
     def sharpness(self, frame: NDArray[np.uint16]) -> float:
         """Laplacian-of-Gaussian energy of one frame (H, W), to compare planes of one field and polarization."""
@@ -137,17 +141,22 @@ class Analyser:
         if count != len(self._polarizations):
             raise ValueError(f"the stack has {count} polarizations, not {', '.join(self._polarizations)}")
         if self._planes is None or self._planes.shape != stack.shape:
-            self._planes = Planes(count, planes, height, width, self._scale)
+            self._planes = self._make_planes(count, planes, height, width)
         return Session(self, stack, self._planes)
 
-    def finish(self, stack: Stack, planes: Planes, watch: Stopwatch) -> StackAnalysis:
+    def _make_planes(self, count: int, planes: int, height: int, width: int) -> Planes | DevicePlanes:
+        if self.detector is None or self.detector.device.type == "cpu":
+            return Planes(count, planes, height, width, self._scale)
+        return DevicePlanes(count, planes, height, width, self._scale, self.detector.device)
+
+    def finish(self, stack: Stack, planes: Planes | DevicePlanes, watch: Stopwatch) -> StackAnalysis:
         """Everything that needs the whole stack; `Session.finish` calls it."""
         with watch.time("channels"):
             every_plane = self._settings.mode == "planes" and self.detector is not None
             seen = planes.look(self._polarizations, every_plane=every_plane)
             stack_focus = focus.stack_focus(seen.sharpness, self._focus.blank_contrast)
         with watch.time("detection"):
-            found = self._detect(np.asarray(seen.views))
+            found = self._detect(torch.as_tensor(seen.views))
         with watch.time("crops"):
             whole = (n // self._scale.binning * self._scale.binning for n in stack.shape[2:])
             index = channels.plane_index(seen.sharpest, *whole)
@@ -159,7 +168,7 @@ class Analyser:
             overview = _overview(seen.fused)
         return StackAnalysis(objects, stack_focus, planes.backgrounds_dn(), overview, watch.seconds)
 
-    def _detect(self, views: Floats) -> Detections:
+    def _detect(self, views: Tensor) -> Detections:
         if self.detector is None:
             return NOTHING
         found = self.detector.detect(views)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+import torch
+from torch import Tensor
 
 from inference import network
 from inference.merging import Detections, merge
@@ -53,12 +53,12 @@ class Detector:
         return tuple(f"{runtime.name}, {h} x {w} px" for (h, w), runtime in self._runtimes.items())
 
     @property
-    def device(self) -> Literal["cpu", "cuda"]:
+    def device(self) -> torch.device:
         """What the network runs on."""
-        return "cpu" if self._device.type == "cpu" else "cuda"
+        return self._device
 
-    def detect(self, views: NDArray[np.float32]) -> Detections:
-        """Objects in views (N, 3, h, w) of one field, boxes in px of the views, merged, best first.
+    def detect(self, views: Tensor) -> Detections:
+        """Objects in views (N, 3, h, w), float32, of one field, boxes in px of the views, merged, best first.
 
         `planes` counts views.
 

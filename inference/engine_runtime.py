@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from inference.engines import Engine, library, load
 from inference.errors import RuntimeRefused
@@ -41,11 +41,12 @@ class EngineRuntime(GraphRuntime):
                     f"{str(engine.path)!r} has no {name!r}; build it again with 'lamelle engine build'"
                 )
 
-    def run(self, views: NDArray[np.float32]) -> Sequence[NDArray[Any]]:
+    def run(self, views: Tensor) -> Sequence[NDArray[Any]]:
         """Give the outputs of the graph, as in `static_graph.Detected`, for views (batch, 3, h, w)."""
-        self._host["views"].numpy()[:] = views
+        source = views if views.is_cuda else self._host["views"].copy_(views)
+        self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
-            self._device["views"].copy_(self._host["views"], non_blocking=True)
+            self._device["views"].copy_(source, non_blocking=True)
             if not self._context.execute_async_v3(self._stream.cuda_stream):
                 raise RuntimeRefused(f"{self.name} failed at {len(views)} views; set detector.runtime to 'onnxruntime'")
             for name in Detected._fields:

@@ -11,12 +11,15 @@ import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
 from torchvision.models.detection import FasterRCNN
 
 from inference.errors import RuntimeRefused
 from inference.merging import Detections, overlaps
 from inference.onnx_model import OnnxModel
 from inference.reference import Reference
+from inference.static_graph import Detected
 
 WORTH_COMPARING = 0.05
 """Fainter detections come and go with the last bits of a sum."""
@@ -25,11 +28,11 @@ SCORE_ERROR = 0.02
 
 
 class Runtime(Protocol):
-    """Finds objects in views; `name` says for people what does."""
+    """Finds objects in views, float32, on whatever device; `name` says for people what does."""
 
     name: str
 
-    def detect(self, views: NDArray[np.float32]) -> list[Detections]:
+    def detect(self, views: Tensor) -> list[Detections]:
         """Objects in each of some views (N, 3, h, w), boxes in px, best first; `planes` counts views."""
 
 
@@ -48,12 +51,12 @@ class TorchRuntime:
         self._network = on_device.to(memory_format=torch.channels_last)
         self._batch = 1 if device.type == "cpu" else 16
 
-    def detect(self, views: NDArray[np.float32]) -> list[Detections]:
+    def detect(self, views: Tensor) -> list[Detections]:
         """Objects in each of some views (N, 3, h, w), boxes in px, best first; `planes` counts views."""
         found: list[Detections] = []
         with torch.inference_mode():
             for first in range(0, len(views), self._batch):
-                batch = torch.from_numpy(views[first : first + self._batch]).to(self._device)
+                batch = views[first : first + self._batch].to(self._device)
                 for output in self._network(list(batch)):
                     boxes, scores, labels = (output[key].cpu().numpy() for key in ("boxes", "scores", "labels"))
                     found.append(Detections(boxes, scores, labels, np.full(len(scores), len(found), np.int64)))
@@ -75,21 +78,21 @@ class GraphRuntime(ABC):
         self._exact = exact
 
     @abstractmethod
-    def run(self, views: NDArray[np.float32]) -> Sequence[NDArray[Any]]:
+    def run(self, views: Tensor) -> Sequence[NDArray[Any]]:
         """Give the outputs of the graph, as in `static_graph.Detected`, for views (batch, 3, h, w)."""
 
-    def detect(self, views: NDArray[np.float32]) -> list[Detections]:
+    def detect(self, views: Tensor) -> list[Detections]:
         """Objects in each of some views (N, 3, h, w), boxes in px, best first; `planes` counts views."""
         found: list[Detections] = []
         for first in range(0, len(views), self._batch):
             some = views[first : first + self._batch]
             missing = self._batch - len(some)
-            whole = np.pad(some, [(0, missing), (0, 0), (0, 0), (0, 0)]) if missing else some
+            whole = functional.pad(some, (0, 0, 0, 0, 0, 0, 0, missing)) if missing else some
             rows = zip(*self.run(whole), strict=True)
             for view, (boxes, scores, labels, count, converged) in zip(some, rows, strict=False):
                 one = Detections(boxes[:count], scores[:count], labels[:count], np.zeros(count, np.int64))
                 if not converged:
-                    (one,) = self._exact.detect(view[np.newaxis])
+                    (one,) = self._exact.detect(view[None])
                 plane = np.full(len(one), len(found), np.int64)
                 found.append(Detections(one.boxes, one.scores, one.labels, plane))
         return found
@@ -121,9 +124,21 @@ class OnnxRuntime(GraphRuntime):
                 "says which library of CUDA or cuDNN it misses"
             )
 
-    def run(self, views: NDArray[np.float32]) -> Sequence[NDArray[Any]]:
+    def run(self, views: Tensor) -> Sequence[NDArray[Any]]:
         """Give the outputs of the graph, as in `static_graph.Detected`, for views (batch, 3, h, w)."""
-        outputs: Sequence[NDArray[Any]] = self._session.run(None, {"views": views})
+        outputs: Sequence[NDArray[Any]]
+        if not views.is_cuda:
+            outputs = self._session.run(None, {"views": views.numpy()})
+            return outputs
+        there = views.contiguous()
+        torch.cuda.current_stream(there.device).synchronize()
+        binding = self._session.io_binding()
+        place = there.device.index or 0
+        binding.bind_input("views", "cuda", place, np.float32, tuple(there.shape), there.data_ptr())
+        for name in Detected._fields:
+            binding.bind_output(name)
+        self._session.run_with_iobinding(binding)
+        outputs = binding.copy_outputs_to_cpu()
         return outputs
 
 

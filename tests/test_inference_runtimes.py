@@ -11,9 +11,9 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import safetensors.numpy
+import safetensors.torch
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
 from benchmarks.parity import judge, views_of
 from inference import static_graph
@@ -44,10 +44,10 @@ def model(slim: Trained) -> OnnxModel:
 
 
 @pytest.fixture(scope="module")
-def views() -> NDArray[np.float32]:
-    sample = safetensors.numpy.load_file(str(files("inference") / "weights" / SAMPLE))["views"]
+def views() -> Tensor:
+    sample = safetensors.torch.load_file(str(files("inference") / "weights" / SAMPLE))["views"].float()
     height, width = SIZE
-    return np.concatenate([sample[:, :, :height, :width], sample[:, :, -height:, -width:]]).astype(np.float32)
+    return torch.cat([sample[:, :, :height, :width], sample[:, :, -height:, -width:]])
 
 
 def test_the_exported_model_says_what_goes_in_and_comes_out(model: OnnxModel) -> None:
@@ -69,7 +69,7 @@ def test_the_exported_model_says_what_goes_in_and_comes_out(model: OnnxModel) ->
     assert not {"NonMaxSuppression", "RoiAlign", "Loop", "If"} & {node.op_type for node in graph.node}
 
 
-def test_onnxruntime_finds_what_torch_finds(slim: Trained, model: OnnxModel, views: NDArray[np.float32]) -> None:
+def test_onnxruntime_finds_what_torch_finds(slim: Trained, model: OnnxModel, views: Tensor) -> None:
     exact = TorchRuntime(slim.network, CPU)
     for one, other in zip(OnnxRuntime(model, exact, 1, CPU).detect(views), exact.detect(views), strict=True):
         assert len(one) == len(other) > 10
@@ -103,7 +103,7 @@ def test_views_that_do_not_fill_a_batch_are_seen(slim: Trained, tmp_path_factory
 
 
 def test_where_suppression_does_not_converge_torch_is_asked(
-    slim: Trained, views: NDArray[np.float32], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    slim: Trained, views: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(static_graph, "PROPOSAL_ROUNDS", 1)
     exported = onnx_model(slim, Form(SIZE), tmp_path)
@@ -124,7 +124,7 @@ class Asked:
         self._runtime = runtime
         self.views = 0
 
-    def detect(self, views: NDArray[np.float32]) -> list[Detections]:
+    def detect(self, views: Tensor) -> list[Detections]:
         self.views += len(views)
         return self._runtime.detect(views)
 
@@ -170,9 +170,7 @@ def test_a_file_that_is_no_model_is_refused(slim: Trained, tmp_path: Path) -> No
         OnnxRuntime(OnnxModel(tmp_path / MODEL, Form(SIZE), ""), TorchRuntime(slim.network, CPU), 1, CPU)
 
 
-def test_the_detector_takes_the_fastest_and_says_so(
-    views: NDArray[np.float32], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_detector_takes_the_fastest_and_says_so(views: Tensor, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "inference.detector"):
         found = [Detector(DetectorSettings(runtime=name)).detect(views) for name in ("auto", "torch")]
     told = [line.getMessage() for line in caplog.records if line.name == "inference.detector"]
