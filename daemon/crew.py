@@ -78,7 +78,9 @@ class Crew:
         await asyncio.gather(*map(self._start, numbers))
 
     async def answers(self, requests: Iterable[CutField]) -> AsyncGenerator[tuple[CutField, AnyRecord | str], None]:
-        """Have requests done; close it before the workers. Gives each with its answer, or why there is none: it was the end of every worker.
+        """Have requests done; close it before the workers.
+
+        Gives each request with its answer, or with why there is none: it was the end of every worker.
 
         Raises
         ------
