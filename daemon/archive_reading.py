@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.archive import ArchiveSettings
-from daemon.errors import ImageRefused
+from daemon.errors import ImageRefused, NotSaid
 from daemon.plan import ArchiveField
 from daemon.planefiles import Polarizations
 from daemon.stackfiles import Header, read_header, read_pixels
@@ -71,18 +71,18 @@ def read_field(root: Path, field: ArchiveField, settings: ArchiveSettings, hashe
     return ReadStack(pixels.reshape(described.shape_czyx), described, written_utc)
 
 
-def probe(root: Path, field: ArchiveField, settings: ArchiveSettings) -> Described | None:
-    """Describe a stack by what its first file says; None where that cannot be read.
+def probe(root: Path, field: ArchiveField, settings: ArchiveSettings) -> Described:
+    """Describe a stack by what its first file says.
 
     Raises
     ------
     ImageRefused
-        It does not say what is needed.
+        That cannot be read, or does not say what is needed.
     """
     try:
         header = read_header(root / field.names[0], Path(field.names[0]).suffix)
-    except (ImageRefused, OSError):
-        return None
+    except OSError as error:
+        raise ImageRefused(f"it cannot be read ({error.strerror})") from error
     return describe(field, [header] * len(field.names), settings)
 
 
@@ -100,10 +100,10 @@ def describe(field: ArchiveField, headers: list[Header], settings: ArchiveSettin
         shape = _shape_of_planes(field, headers)
     pixel_um = first.pixel_um or settings.pixel_um
     if pixel_um is None:
-        raise ImageRefused("it does not say how large its pixels are; give --pixel-um")
+        raise NotSaid("it does not say how large its pixels are; give --pixel-um")
     step_um = first.step_um or settings.step_um
     if step_um is None and shape[1] > 1:
-        raise ImageRefused(f"it does not say how far apart its {shape[1]} planes are; give --step-um")
+        raise NotSaid(f"it does not say how far apart its {shape[1]} planes are; give --step-um")
     channels = first.channels or ("",) * shape[0]
     states = field.states or Polarizations.of(settings.polarizations).among(channels, in_order=True)
     described = Described(shape, pixel_um, step_um or 1.0, states, first.position_um)

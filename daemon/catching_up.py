@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import aclosing, closing
 from pathlib import Path
 from typing import Any
 
@@ -186,9 +186,9 @@ async def _add(
     """Add what is found, field by field; then write the tables of the slides again."""
     failed = 0
     if requests:
-        async with working(work, min(workers, len(requests))) as crew:
-            done = 0
-            async for request, answer in crew.answers(requests):
+        done = 0
+        async with working(work, min(workers, len(requests))) as crew, aclosing(crew.answers(requests)) as answers:
+            async for request, answer in answers:
                 if isinstance(answer, FieldAnalysed):
                     crashpoints.reach("file without catalog")
                     catalog.commit(catalog.last_seq() + 1, encode(answer))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 
 from daemon.child import Child
@@ -77,8 +77,10 @@ class Crew:
             await self._start(numbers.pop(0))
         await asyncio.gather(*map(self._start, numbers))
 
-    async def answers(self, requests: Iterable[CutField]) -> AsyncIterator[tuple[CutField, AnyRecord | str]]:
-        """Have requests done; gives each with its answer, or why there is none: it was the end of every worker.
+    async def answers(self, requests: Iterable[CutField]) -> AsyncGenerator[tuple[CutField, AnyRecord | str], None]:
+        """Have requests done; close it before the workers.
+
+        Gives each request with its answer, or with why there is none: it was the end of every worker.
 
         Raises
         ------

@@ -18,7 +18,7 @@ from rich.console import Console
 from daemon.archive import NOT_THE_RESULT, Archive, ArchiveSettings, find_archive
 from daemon.archive_reading import Described, probe
 from daemon.cutting import Work, versions_now
-from daemon.errors import ImageRefused, Refused
+from daemon.errors import ImageRefused, NotSaid, Refused
 from daemon.filling import fill
 from daemon.messages import CutField
 from daemon.outcome import Exit
@@ -73,22 +73,23 @@ def detect(
 
 def _probed(archive: Archive, settings: ArchiveSettings) -> Described | None:
     """Refuse an archive that does not say what is needed; return the stack that most are like, where it pays."""
-    fields = archive.fields
-    asked = fields[:: -(-len(fields) // PROBES)]
-    found = []
+    asked = archive.fields[:: -(-len(archive.fields) // PROBES)]
+    known: list[Described] = []
+    refusals: list[str] = []
     for field in asked:
         try:
-            found.append(probe(archive.root, field, settings))
+            known.append(probe(archive.root, field, settings))
         except ImageRefused as error:
-            if "; give --" in str(error):
-                raise Refused(f"{field.names[0]!r}: {error}") from error
-    known = [one for one in found if one is not None]
-    sizes = Counter(one.view_px(settings.focus.sigma_um) for one in known)
-    if len(fields) < PREPARED_FROM or not sizes:
+            refusals.append(f"{field.names[0]!r}: {error}")
+            if isinstance(error, NotSaid):
+                raise Refused(refusals[-1]) from error
+    if not known:
+        raise Refused(f"none of {len(asked)} images asked can be analysed; {refusals[0]}")
+    alike = Counter(one.view_px(settings.focus.sigma_um) for one in known)
+    size, count = alike.most_common(1)[0]
+    if len(archive.fields) < PREPARED_FROM or 2 * count < len(asked):
         return None
-    ((size, count),) = sizes.most_common(1)
-    usual = next(one for one in known if one.view_px(settings.focus.sigma_um) == size)
-    return usual if 2 * count >= len(asked) else None
+    return next(one for one in known if one.view_px(settings.focus.sigma_um) == size)
 
 
 def _configuration(archive: Archive, settings: ArchiveSettings) -> str:

@@ -38,5 +38,9 @@ class ImageRefused(LamelleError):
     """An image of an archive that cannot be taken as a focus stack; the message is what is wrong with it."""
 
 
+class NotSaid(ImageRefused):
+    """An image that does not say how large its pixels are or how far apart its planes, when nobody else does either."""
+
+
 class DamagedFile(LamelleError):
     """A file of a dataset does not hold what its name promises."""

@@ -12,7 +12,7 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import closing
+from contextlib import aclosing, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -127,9 +127,9 @@ class _Filling:
         for slide in self._work.started.planned:
             self._close_if_whole(slide)
         if self._requests:
-            async with working(self._work, self._workers) as crew:
+            async with working(self._work, self._workers) as crew, aclosing(crew.answers(self._requests)) as answers:
                 self._began = time.monotonic()
-                async for request, answer in crew.answers(self._requests):
+                async for request, answer in answers:
                     self._take(request, answer)
         skipped, recorded = self._kinds["skipped"].total(), self._kinds["recorded"].total()
         if not self._catalog.night_closed():

@@ -21,6 +21,7 @@ import tifffile
 from numpy.typing import NDArray
 from rich.console import Console
 
+from daemon import crashpoints
 from daemon.archive import ArchiveSettings
 from daemon.catalog import Catalog
 from daemon.catching_up import analyse_anew, catch_up
@@ -177,7 +178,10 @@ def test_everything_that_reads_a_dataset_reads_it(ran: Ran, tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there a Ctrl-C reaches this process too")
-def test_a_killed_and_an_interrupted_command_go_on_to_the_same_dataset(ran: Ran, tmp_path: Path) -> None:
+def test_a_killed_and_an_interrupted_command_go_on_to_the_same_dataset(
+    ran: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First all processes are killed, then somebody interrupts, then the worker is killed."""
     into = tmp_path / "into"
     command = ("detect", ran.images, "--into", into, "--pixel-um", "0.059", "--workers", "1")
     killed = lamelle(*command, crash="file without catalog|4|all")
@@ -189,7 +193,11 @@ def test_a_killed_and_an_interrupted_command_go_on_to_the_same_dataset(ran: Ran,
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == Exit.INTERRUPTED
     assert "interrupted; the same command goes on" in (tmp_path / "output").read_text(encoding="utf-8")
+    (into / crashpoints.STRUCK).unlink()
+    monkeypatch.setattr(crashpoints, "_armed", None)
+    monkeypatch.setenv(crashpoints.VARIABLE, "spool written|1|worker-1")
     assert detect([ran.images], into, SETTINGS, 1, Console(quiet=True)) == Exit.SKIPPED
+    assert (into / crashpoints.STRUCK).exists()
     assert contents(into) == contents(ran.into)
     before = (into / "catalog.sqlite").read_bytes()
     assert detect([ran.images], into, SETTINGS, 2, Console(quiet=True)) == Exit.SKIPPED

@@ -14,7 +14,7 @@ from daemon import wire
 from daemon.errors import ProtocolViolation
 from daemon.layout import field_file
 from daemon.reception import Reception
-from daemon.records import AnyRecord, FileEntry, FocusResult, ObjectRow, encode
+from daemon.records import AnyRecord, FileEntry, FocusResult, ObjectRow, SourceFile, encode
 from tests import small_night as night
 
 PROTOCOL = Path(__file__).parents[1] / "docs/protocol.md"
@@ -161,6 +161,7 @@ STRUCTS = [
     FileEntry,
     ObjectRow,
     FocusResult,
+    SourceFile,
     *get_args(wire.FromSender),
     *get_args(wire.FromRecorder),
 ]
@@ -169,9 +170,13 @@ STRUCTS = [
 @pytest.mark.parametrize("struct", STRUCTS, ids=lambda struct: struct.__name__)
 def test_the_document_names_every_key(struct: type[msgspec.Struct]) -> None:
     tag = struct.__struct_config__.tag
-    name = {FileEntry: "each of `files`", ObjectRow: "each of `objects`", FocusResult: "`focus`"}.get(
-        struct, f"`{tag}`"
-    )
+    parts = {
+        FileEntry: "each of `files`",
+        ObjectRow: "each of `objects`",
+        FocusResult: "`focus`",
+        SourceFile: "each of `sources`",
+    }
+    name = parts.get(struct, f"`{tag}`")
     lines = PROTOCOL.read_text("utf-8").splitlines()
     documented = [set(re.findall(r"`(\w+)`", line)) for line in lines if line.startswith(f"| {name} |")]
     assert any(keys >= set(struct.__struct_fields__) for keys in documented)
