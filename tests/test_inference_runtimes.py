@@ -99,7 +99,8 @@ def test_views_that_do_not_fill_a_batch_are_seen(slim: Trained, tmp_path_factory
     found = OnnxRuntime(model, exact, 1, CPU).detect(views)
     assert [one.planes.tolist() for one in found] == [[k] * len(one) for k, one in enumerate(found)]
     assert len(found) == 3
-    assert found[2].boxes == pytest.approx(found[0].boxes, abs=1e-3)
+    (alone,) = exact.detect(views[2:])
+    assert found[2].boxes == pytest.approx(alone.boxes, abs=0.05)
 
 
 def test_where_suppression_does_not_converge_torch_is_asked(
