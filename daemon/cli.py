@@ -357,6 +357,22 @@ def analyse(
 
 
 @app.command()
+def propose(
+    folder: Folder,
+    into: Annotated[Path, typer.Option(help="annotations to write: .xml for CVAT, .json for COCO")],
+    score: Annotated[float, typer.Option(min=0, max=1, help="least score")] = 0.5,
+) -> None:
+    """Write what a detector found as annotations that nobody has validated, for a person to correct."""
+    from daemon.proposals import propose as write
+
+    proposed = write(folder, into, score)
+    console.print(f"{proposed.boxes} boxes on {proposed.pictures} pictures in {into}", highlight=False)
+    if proposed.left_out:
+        why = "not analysed yet, or of no single image and without a raw stack"
+        console.print(f"{proposed.left_out} fields left out: {why}", highlight=False)
+
+
+@app.command()
 def train(
     data: AnnotatedData,
     into: Annotated[Path, typer.Option(help="weights to write (safetensors); its card goes beside it")],

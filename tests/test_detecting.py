@@ -36,6 +36,7 @@ from daemon.layout import field_file
 from daemon.loading import freeze
 from daemon.outcome import Exit
 from daemon.processes import FILE
+from daemon.proposals import propose
 from daemon.records import (
     FieldSecured,
     FieldSkipped,
@@ -47,7 +48,10 @@ from daemon.records import (
 )
 from daemon.selection import Selection
 from daemon.sheet import draw_sheet
+from inference import annotations, cvat
 from inference.analyser import Analyser
+from inference.annotated import find_stacks, read_stack
+from inference.settings import DetectorSettings
 from inference.weights_file import find_weights
 from tests import emulated_stacks
 from tests.emulated_night import lamelle, running
@@ -203,6 +207,38 @@ def test_a_killed_and_an_interrupted_command_go_on_to_the_same_dataset(
     assert detect([ran.images], into, SETTINGS, 2, Console(quiet=True)) == Exit.SKIPPED
     assert (into / "catalog.sqlite").read_bytes() == before
     assert not list(into.rglob("*.part"))
+
+
+def test_what_was_found_is_proposed_to_a_person_and_read_back_as_not_validated(ran: Ran, tmp_path: Path) -> None:
+    with Dataset.open(ran.into) as dataset:
+        fields = [field for field in dataset.fields() if isinstance(field, FieldSecured)]
+    expected = {field.sources[0].name: sorted(row.box for row in field.objects if row.score >= 0.3) for field in fields}
+    assert sum(map(len, expected.values())) > 5
+    for name, module in (("boxes.xml", cvat), ("boxes.json", annotations)):
+        proposed = propose(ran.into, tmp_path / name, 0.3)
+        assert proposed == (len(fields), sum(map(len, expected.values())), 0)
+        found = module.read((tmp_path / name).read_bytes(), name).dataset
+        assert all(category.name.endswith("_NV") for category in found.categories)
+        boxes = {picture.file_name: [a.bbox for a in found.of(picture)] for picture in found.images}
+        assert {
+            name: sorted((round(x), round(y), round(x + w), round(y + h)) for x, y, w, h in each)
+            for name, each in boxes.items()
+        } == expected
+    # Laid beside the images, the JSON trains: stacks are known as such, and nothing in them is validated.
+    shutil.copy(tmp_path / "boxes.json", ran.images / "coco.json")
+    held = find_stacks([ran.images], DetectorSettings().classes)
+    (ran.images / "coco.json").unlink()
+    assert {a.iscrowd for one in held.stacks for a in one.annotations} == {1}
+    by_name = {one.picture.file_name: one for one in held.stacks}
+    np.testing.assert_array_equal(ran.pixels[:, :, ::1], read_stack(by_name["core 2/f2.ome.tif"]))
+
+
+def test_what_nobody_can_annotate_is_not_proposed(ran: Ran, kept: Path, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="there is nothing to annotate"):
+        propose(kept, tmp_path / "boxes.json", 0.3)
+    with pytest.raises(Refused, match=r"boxes\.csv ends neither in \.xml"):
+        propose(ran.into, tmp_path / "boxes.csv", 0.3)
+    assert not list(tmp_path.glob("boxes*"))
 
 
 def test_another_question_is_refused(ran: Ran, tmp_path: Path) -> None:
