@@ -42,7 +42,13 @@ class EngineRuntime(GraphRuntime):
                 )
 
     def run(self, views: NDArray[np.float32]) -> Sequence[NDArray[Any]]:
-        """Give the outputs of the graph, as in `static_graph.Detected`, for views (batch, 3, h, w)."""
+        """Give the outputs of the graph, as in `static_graph.Detected`, for views (batch, 3, h, w).
+
+        Raises
+        ------
+        RuntimeRefused
+            The engine could not be executed.
+        """
         self._host["views"].numpy()[:] = views
         with torch.cuda.stream(self._stream):
             self._device["views"].copy_(self._host["views"], non_blocking=True)
