@@ -42,7 +42,13 @@ class EngineRuntime(GraphRuntime):
                 )
 
     def run(self, views: Tensor) -> Sequence[NDArray[Any]]:
-        """Give the outputs of the graph, as in `static_graph.Detected`, for views (batch, 3, h, w)."""
+        """Give the outputs of the graph, as in `static_graph.Detected`, for views (batch, 3, h, w).
+
+        Raises
+        ------
+        RuntimeRefused
+            The engine could not be executed.
+        """
         source = views if views.is_cuda else self._host["views"].copy_(views)
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
