@@ -25,7 +25,6 @@ from daemon.crew import working
 from daemon.cutouts import RAW
 from daemon.cutting import Work, versions_now
 from daemon.dataset import Dataset
-from daemon.detecting import PREPARED_FROM
 from daemon.errors import DamagedFile, Refused
 from daemon.fieldfile import read_field_file
 from daemon.filling import conclude, fill, staffed
@@ -39,6 +38,7 @@ from daemon.processes import end_stale
 from daemon.progress import Counter
 from daemon.recorder import only_recorder_of
 from daemon.records import FieldAnalysed, FieldSecured, FieldSkipped, NightStarted, encode
+from inference.settings import WORTH_EXPORTING
 from inference.weights_file import check_weights, find_weights
 
 
@@ -117,7 +117,7 @@ def analyse_anew(folder: Path, into: Path, detector: Mapping[str, Any], workers:
         weights_sha256=weights.sha256,
         calibrations=before.calibrations,
     )
-    usual = _usual(root, fields) if len(fields) >= PREPARED_FROM else None
+    usual = _usual(root, fields) if len(fields) >= WORTH_EXPORTING else None
     return fill(Work(into.resolve(), root, started, settings, started.versions, usual), requests, workers, console)
 
 

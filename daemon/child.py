@@ -96,10 +96,11 @@ class Child:
         RequestFailed
             It answered that the request failed.
         """
-        try:
-            message = await asyncio.wait_for(asyncio.shield(future), deadline_s)
-        except TimeoutError as error:
-            raise ChildLost(f"the {self.role} process did not answer within {deadline_s:g} s") from error
+        # Not `wait_for`, which in Python 3.11 swallows a cancellation that comes with the answer.
+        done, _ = await asyncio.wait({future}, timeout=deadline_s)
+        if not done:
+            raise ChildLost(f"the {self.role} process did not answer within {deadline_s:g} s")
+        message = future.result()
         if isinstance(message, Failed):
             raise RequestFailed(message.kind, message.message, again=message.again)
         if not isinstance(message, kind):

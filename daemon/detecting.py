@@ -23,12 +23,11 @@ from daemon.filling import fill
 from daemon.messages import CutField
 from daemon.outcome import Exit
 from daemon.records import NightStarted
+from inference.settings import WORTH_EXPORTING
 from inference.weights_file import check_weights, find_weights
 
 PROBES = 200
 """So many stacks, evenly spread over an archive, are asked what they are before anything begins."""
-PREPARED_FROM = 100
-"""A detector is prepared for the usual size of stacks where there are at least so many stacks."""
 
 
 def detect(
@@ -87,7 +86,7 @@ def _probed(archive: Archive, settings: ArchiveSettings) -> Described | None:
         raise Refused(f"none of {len(asked)} images asked can be analysed; {refusals[0]}")
     alike = Counter(one.view_px(settings.focus.sigma_um) for one in known)
     size, count = alike.most_common(1)[0]
-    if len(archive.fields) < PREPARED_FROM or 2 * count < len(asked):
+    if len(archive.fields) < WORTH_EXPORTING or 2 * count < len(asked):
         return None
     return next(one for one in known if one.view_px(settings.focus.sigma_um) == size)
 

@@ -108,6 +108,6 @@ class _Painter:
             item = self._items[field]
             key = item.pixel_um, item.polarizations
             if key not in self._analysers:
-                self._analysers[key] = Analyser(self._detector, CropSettings(), self._focus, *key)
+                self._analysers[key] = Analyser(self._detector, CropSettings(), self._focus, *key, detects=False)
             self._overviews[field] = self._analysers[key].analyse(read_stack(item)).overview
         return self._overviews[field]

@@ -12,8 +12,8 @@ from daemon.errors import Refused
 from daemon.fieldfile import read_field_file
 from daemon.layout import field_file
 from daemon.records import FieldSecured
-from inference import annotations, cvat
-from inference.annotations import NOT_VALIDATED, Annotation, Category, Dataset, Picture, StackInfo
+from inference import cvat
+from inference.annotations import NOT_VALIDATED, Annotation, Category, Dataset, Picture, StackInfo, to_json
 
 SOURCE = "lamelle"
 
@@ -79,7 +79,7 @@ def propose(folder: Path, into: Path, least_score: float) -> Proposed:
         )
     categories = tuple(Category(id=number, name=name + NOT_VALIDATED) for name, number in numbers.items())
     dataset = Dataset(images=tuple(pictures), annotations=tuple(boxes), categories=categories)
-    content = cvat.to_xml(dataset, SOURCE) if into.suffix == ".xml" else annotations.to_json(dataset)
+    content = cvat.to_xml(dataset, SOURCE) if into.suffix == ".xml" else to_json(dataset)
     make_folder(into.parent)
     with replacing(into) as stream:
         stream.write(content)

@@ -19,7 +19,7 @@ from inference.analyser import Analyser
 from inference.annotated import AnnotatedStack, read_stack
 from inference.annotations import Annotation
 from inference.objects import FoundObject
-from inference.settings import CropSettings, DetectorSettings, FocusSettings
+from inference.settings import WORTH_EXPORTING, CropSettings, DetectorSettings, FocusSettings
 
 LOWEST_SCORE = 0.01
 MOST_DETECTIONS = (10, 30, 300)
@@ -115,6 +115,8 @@ def find(
     """
     found: list[Found] = []
     everything = detector.model_copy(update={"keep_above": LOWEST_SCORE})
+    if detector.runtime == "auto" and len(items) < WORTH_EXPORTING:
+        everything = everything.model_copy(update={"runtime": "torch"})
     analysers: dict[tuple[float, tuple[str, ...]], Analyser] = {}
     for number, item in enumerate(items, start=1):
         key = item.pixel_um, item.polarizations

@@ -11,6 +11,10 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
+WORTH_EXPORTING = 100
+"""Stacks of one size for which it pays to export the detector first; a few are looked at by torch in less time."""
+
+
 class Settings(BaseModel):
     """Base of all settings: frozen, unknown keys refused."""
 

@@ -48,7 +48,8 @@ from daemon.records import (
 )
 from daemon.selection import Selection
 from daemon.sheet import draw_sheet
-from inference import annotations, cvat
+from inference import annotations as coco
+from inference import cvat
 from inference.analyser import Analyser
 from inference.annotated import find_stacks, read_stack
 from inference.settings import DetectorSettings
@@ -214,7 +215,7 @@ def test_what_was_found_is_proposed_to_a_person_and_read_back_as_not_validated(r
         fields = [field for field in dataset.fields() if isinstance(field, FieldSecured)]
     expected = {field.sources[0].name: sorted(row.box for row in field.objects if row.score >= 0.3) for field in fields}
     assert sum(map(len, expected.values())) > 5
-    for name, module in (("boxes.xml", cvat), ("boxes.json", annotations)):
+    for name, module in (("boxes.xml", cvat), ("boxes.json", coco)):
         proposed = propose(ran.into, tmp_path / name, 0.3)
         assert proposed == (len(fields), sum(map(len, expected.values())), 0)
         found = module.read((tmp_path / name).read_bytes(), name).dataset
