@@ -1,4 +1,4 @@
-"""What a training needs to go on after an interruption, as safetensors: weights, optimiser, losses and judgements."""
+"""What a training needs to go on after an interruption: weights, their mean, optimiser, losses; as safetensors."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from inference.errors import WeightsRefused
 
 SMOOTHING = 0.98
 LOSS_EVERY = 20
 """Steps between losses that are kept."""
-_MODEL, _OPTIMISER = "model.", "optimiser."
+_MODEL, _MEAN, _OPTIMISER = "model.", "mean.", "optimiser."
 
 
 @dataclass
@@ -55,21 +56,27 @@ class History:
         return latest_first.index(max(latest_first)) if latest_first else 0
 
 
-def to_bytes(model: nn.Module, optimiser: torch.optim.Optimizer, history: History, identity: str) -> bytes:
+def to_bytes(
+    model: nn.Module, mean: AveragedModel, optimiser: torch.optim.Optimizer, history: History, identity: str
+) -> bytes:
     """Safetensors of a training.
 
     Parameters
     ----------
+    mean : of the model over the last steps.
     identity : of everything that must not change between the parts of one training.
     """
     tensors = {_MODEL + name: value.contiguous() for name, value in model.state_dict().items()}
+    tensors |= {_MEAN + name: value.contiguous() for name, value in mean.state_dict().items()}
     for number, state in optimiser.state_dict()["state"].items():
         tensors |= {f"{_OPTIMISER}{number}.{name}": value.contiguous() for name, value in state.items()}
     return safetensors.torch.save(tensors, {"identity": identity, "history": json.dumps(asdict(history))})
 
 
-def restore(content: bytes, model: nn.Module, optimiser: torch.optim.Optimizer, identity: str) -> History:
-    """Bring model and optimiser to where a training was interrupted; what became of it until then.
+def restore(
+    content: bytes, model: nn.Module, mean: AveragedModel, optimiser: torch.optim.Optimizer, identity: str
+) -> History:
+    """Bring model, mean and optimiser to where a training was interrupted; what became of it until then.
 
     Raises
     ------
@@ -85,7 +92,8 @@ def restore(content: bytes, model: nn.Module, optimiser: torch.optim.Optimizer, 
         raise WeightsRefused(f"the checkpoint cannot be read ({error}); delete it to begin anew") from error
     if metadata["identity"] != identity:
         raise WeightsRefused("the checkpoint is of another training; repeat its command, or delete it to begin anew")
-    model.load_state_dict({n.removeprefix(_MODEL): t for n, t in tensors.items() if n.startswith(_MODEL)})
+    for prefix, module in ((_MODEL, model), (_MEAN, mean)):
+        module.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
     state: dict[int, dict[str, Any]] = {}
     for name, value in tensors.items():
         if name.startswith(_OPTIMISER):

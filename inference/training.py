@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.models.detection import FasterRCNN
 
 from inference import network
@@ -39,6 +40,8 @@ WARM_UP = 0.1
 """Share of the steps in which the learning rate rises."""
 FREE_STATISTICS = 0.5
 """Share of the steps in which the normalisation follows the crops, with fresh weights."""
+AVERAGED_SHARE = 0.02
+"""Share of the steps over which the weights that are judged and kept are a running mean."""
 CHECKPOINT_S = 300.0
 SLIVER_PX = 8
 """What a crop cuts to less than this has not to be found."""
@@ -180,7 +183,11 @@ def train(
     model = _network(settings, items, focus).to(device).to(memory_format=torch.channels_last).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.rate, weight_decay=1e-4)
     identity = _identity(items, settings)
-    history = restore(checkpoint, model, optimiser, identity) if checkpoint else History()
+    # Single steps sway the weights; what is kept is their running mean (Polyak 1992, SIAM J. Control Optim. 30, 838).
+    decay = 1 - 1 / (AVERAGED_SHARE * settings.steps + 1)
+    averaging = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    mean = AveragedModel(model, multi_avg_fn=averaging, use_buffers=True)
+    history = restore(checkpoint, model, mean, optimiser, identity) if checkpoint else History()
     kept_at = monotonic()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
         preparing = Progress.reporter("channels", report)
@@ -204,15 +211,16 @@ def train(
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
             optimiser.step()
+            mean.update_parameters(model)
             tell(history.step, settings.steps, history.add_loss(loss.item()))
             judged = history.step in settings.judged_at()
             if judged:
-                weights = network.to_bytes(model, settings.architecture, settings.classes)
+                weights = network.to_bytes(mean.module, settings.architecture, settings.classes)
                 if history.add_judgement(judge(weights)):
                     keeper.weights(weights)
                 keeper.judged(history)
             if judged or monotonic() - kept_at > CHECKPOINT_S:
-                keeper.checkpoint(to_bytes(model, optimiser, history, identity))
+                keeper.checkpoint(to_bytes(model, mean, optimiser, history, identity))
                 kept_at = monotonic()
             if history.judgements_since_best() >= settings.patience:
                 break

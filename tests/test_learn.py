@@ -17,7 +17,7 @@ from inference.checkpoint import History
 from inference.errors import AnnotationError, WeightsRefused
 from inference.settings import FocusSettings
 from inference.splits import read_split
-from inference.training import Progress, TrainingSettings, train
+from inference.training import AVERAGED_SHARE, Progress, TrainingSettings, train
 from inference.weights_file import find_weights
 from tests import emulated_stacks
 
@@ -210,6 +210,13 @@ def test_training_stops_when_nothing_gets_better_and_keeps_the_best(exported: Pa
     assert history.judged == [(1, 0.2), (2, 0.5), (3, 0.4), (4, 0.3)]
     assert kept.best == asked[:2]
     assert len(kept.checkpoints) == 4
+    name, decay = "rpn.head.cls_logits.weight", 1 - 1 / (AVERAGED_SHARE * 5 + 1)
+    steps = [safetensors.numpy.load(content)[f"model.{name}"] for content in kept.checkpoints]
+    mean = steps[0]
+    for step, weights in zip(steps, asked, strict=True):
+        mean = decay * mean + (1 - decay) * step
+        np.testing.assert_allclose(safetensors.numpy.load(weights)[name], mean, rtol=1e-3, atol=1e-6)
+    assert np.abs(mean - steps[-1]).max() > 1e-5
 
 
 def test_nothing_to_hold_out_is_refused(tmp_path: Path) -> None:

@@ -36,6 +36,12 @@ PROFILES: dict[str, dict[str, float]] = {
         "dictyocha": 4, "radiolarian": 1.5, "spicule": 1, "quartz": 5, "shard": 5, "aggregate": 2.5, "bubble": 0.4,
         "fluff": 1.5,
     },
+    "mixed": {
+        "emiliania": 4, "gephyrocapsa": 4, "coccolithus": 2, "florisphaera": 4, "coccosphere": 0.7,
+        "thalassiosira": 2, "coscinodiscus": 0.2, "thalassionema": 2, "nitzschia": 1.5, "chaetoceros_spore": 3,
+        "dictyocha": 1.5, "radiolarian": 0.3, "spicule": 0.3,
+        "quartz": 12, "shard": 16, "aggregate": 2, "bubble": 0.1, "fluff": 1,
+    },
     "blank": {},
 }  # fmt: skip
 """Mean number of each kind in a field, at density 1."""
