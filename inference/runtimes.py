@@ -21,6 +21,7 @@ from inference.onnx_model import OnnxModel
 from inference.reference import Reference
 from inference.static_graph import Detected
 
+onnxruntime.disable_telemetry_events()
 WORTH_COMPARING = 0.05
 """Fainter detections come and go with the last bits of a sum."""
 BOX_ERROR_PX = 0.5

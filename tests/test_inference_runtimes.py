@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -192,3 +195,10 @@ def test_where_no_model_can_be_kept_the_night_goes_on_with_torch(slim: Trained, 
     assert "make the folder writable" in refusal
     with pytest.raises(RuntimeRefused, match="to 'auto'"):
         open_runtime(slim, SIZE, names[:1], CPU, 1, tmp_path / "file")
+
+
+def test_the_computer_is_not_told_of_to_anyone(tmp_path: Path) -> None:
+    places = {name: str(tmp_path) for name in ("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA")}
+    code = "import inference.runtimes, onnxruntime; onnxruntime.get_device()"
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | places)
+    assert not [path for path in tmp_path.rglob("*") if "onnxruntime" in path.name.lower() or path.name == "deviceid"]
