@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 import threading
@@ -386,6 +387,7 @@ def train(
     judgements: Annotated[int, typer.Option(min=1, help="times the weights are judged on held-out slides")] = 10,
     patience: Annotated[int, typer.Option(min=1, help="stop after so many judgements without better weights")] = 6,
     seed: Annotated[int, typer.Option(help="seed")] = 1,
+    threads: Annotated[int | None, typer.Option(min=1, help="of the processor; one a core if left out")] = None,
     start: Annotated[
         str | None, typer.Option(help="weights to go on from; 'coco', or a .pth file, for those of torchvision")
     ] = None,
@@ -412,6 +414,7 @@ def train(
         judgements=judgements,
         patience=patience,
         seed=seed,
+        threads=threads or os.cpu_count() or 1,
         fit_anchors=fit_anchors,
         start="coco" if start == "coco" else None if start is None else Path(start),
     )
