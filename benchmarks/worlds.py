@@ -26,12 +26,12 @@ CONFIG = Path(__file__).parents[1] / "configs" / "emulated.yaml"
 SLIDES = (2, 5)
 PRECISION = 0.72
 """At which the laboratory's own detector was published (Godbillot 2024, JGR Biogeosciences 129)."""
-UNSEEN = 91
-"""Collection of specimens that no training may use."""
+UNSEEN = (91, 92, 93)
+"""Collections of specimens that no training may use; several, as one has only a dozen shards or quartz grains."""
 
 
 class World(NamedTuple):
-    """What is exported to be judged on: fields a mini-slide, settings of the emulation and of its mounting."""
+    """What is exported to be judged on: fields a mini-slide and collection, settings of emulation and mounting."""
 
     fields: int
     emulation: dict[str, object]
@@ -39,10 +39,10 @@ class World(NamedTuple):
 
 
 WORLDS = {
-    "easy": World(40, {"profile": "easy"}, {}),
-    "trap": World(75, {"profile": "trap"}, {}),
-    "coccolith": World(6, {"profile": "coccolith"}, {}),
-    "strange": World(12, {"profile": "easy", "density": 3.0}, {"medium_index": 1.66, "condenser_na": 0.85}),
+    "easy": World(14, {"profile": "easy"}, {}),
+    "trap": World(40, {"profile": "trap"}, {}),
+    "coccolith": World(4, {"profile": "coccolith"}, {}),
+    "strange": World(4, {"profile": "easy", "density": 3.0}, {"medium_index": 1.66, "condenser_na": 0.85}),
 }
 
 
@@ -70,10 +70,13 @@ def show(name: str, result: Evaluation) -> None:
 def stacks_of(name: str, seed: int, into: Path) -> list[AnnotatedStack]:
     """Export a world's fields, unless they are there."""
     config, world = load(CONFIG), WORLDS[name]
-    if not (into / COCO_FILE).exists():
-        changed = override(config, world.mounting, seed=seed, collection=UNSEEN, **world.emulation)
-        export(changed, into, SLIDES, world.fields)
-    return find_stacks([into], config.detector.classes).stacks
+    folders = [into / f"collection-{collection}" for collection in UNSEEN]
+    for number, (collection, folder) in enumerate(zip(UNSEEN, folders, strict=True)):
+        if not (folder / COCO_FILE).exists():
+            places = seed + 10 * number
+            changed = override(config, world.mounting, seed=places, collection=collection, **world.emulation)
+            export(changed, folder, SLIDES, world.fields)
+    return find_stacks(folders, config.detector.classes).stacks
 
 
 def main() -> None:

@@ -165,7 +165,8 @@ def prepare(
 
     Of a stack all planes are fused, and every second one, as of a coarser stack. An object is to be found in a plane no
     further than `depth_um` from its own, may be found up to twice as far, and is in a fused view what it is in the best
-    plane that is fused there.
+    plane that is fused there. Of what is annotated though its own plane lies beyond the stack, the last plane counts
+    as its own: so much of it can be seen there.
     """
     fields = []
     for number, annotated in enumerate(items):
@@ -213,7 +214,7 @@ def _labels(
     info = annotated.picture.stack
     if info is None:
         return np.tile(label, (len(planes_of_view), 1))
-    true = np.array([float(a.attributes["plane"]) for a in known])
+    true = np.clip([float(a.attributes["plane"]) for a in known], 0, info.planes - 1)
     away = [np.abs(np.array(planes)[:, None] - true).min(axis=0) for planes in planes_of_view]
     away_um = np.array(away) * info.step_um
     return np.where(away_um <= depth_um, label, np.where(away_um <= 2 * depth_um, NOT_JUDGED, 0)).astype(np.int64)

@@ -3,14 +3,16 @@ from pathlib import Path
 
 import numpy as np
 import safetensors.numpy
+import tifffile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from inference import network
-from inference.annotated import NOT_JUDGED, Views
+from inference.annotated import NOT_JUDGED, AnnotatedStack, Views, prepare
+from inference.annotations import Annotation, Picture, StackInfo
 from inference.mistakes import find_mistakes
-from inference.settings import DetectorSettings
+from inference.settings import DetectorSettings, FocusSettings
 from inference.training import Place, TrainingSettings, corner
 from inference.training import batches as draw_batches
 from inference.weights_file import find_weights
@@ -98,6 +100,27 @@ def test_what_is_out_of_focus_is_background_and_what_has_not_to_be_found_is_neit
     """The fused view shows the second object as one not to be judged; the plane shows it out of focus."""
     shown = {tuple(labels) for _, labels in batches([field([[1, NOT_JUDGED], [1, 0]], 1.0, tmp_path)], around=1.0)}
     assert shown == {(1,), (1, NOT_JUDGED)}
+
+
+def test_what_is_annotated_is_learnt_from_fused_views_and_from_planes_near_it(tmp_path: Path) -> None:
+    """At 0.5 um a plane and 0.8 um of depth; the second object's own plane lies far beyond the stack's last one."""
+    rng = np.random.default_rng(0)
+    tifffile.imwrite(tmp_path / "stack.tif", rng.integers(900, 1100, (5, 64, 64), np.uint16))
+    info = StackInfo(slide=1, field=1, seed=1, planes=5, step_um=0.5, pixel_um=0.118, polarizations=("parallel",))
+    picture = Picture(id=1, file_name="stack.tif", width=64, height=64, stack=info)
+    annotations = tuple(
+        Annotation(
+            id=1, image_id=1, category_id=1, bbox=(8.0, 8.0, 20.0, 20.0), area=400.0, attributes={"plane": plane}
+        )
+        for plane in (2.0, 15.0)
+    )
+    stack = AnnotatedStack(tmp_path / "stack.tif", picture, annotations, {1: "a"})
+    (views,) = prepare([stack], ("a", "b"), FocusSettings(), 0.8, tmp_path, lambda *_: None)
+    assert views.fused == 2
+    out, near, its = 0, NOT_JUDGED, 1
+    assert views.labels[:, 0].tolist() == [its, its, near, its, its, its, near]
+    assert views.labels[:, 1].tolist() == [its, its, out, near, near, its, its]
+    del views
 
 
 def test_no_class_and_no_background_is_learnt_from_what_has_not_to_be_judged() -> None:
