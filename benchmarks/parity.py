@@ -1,10 +1,11 @@
 """Whether the static graph, exported and run by onnxruntime on the processor, finds what torchvision's network finds.
 
-python -m benchmarks.parity [--threads N] [--case "slim 2048 1 fp32" ...]
+python -m benchmarks.parity [--threads N] [--case "slim 2048 1 fp32" ...] [--resnet50 WEIGHTS --class NAME ...]
 
 All look at the sample that is shipped with the weights of `slim`, tiled over the view. No weights of resnet50 are
-shipped: it has fresh ones, with the spread of its last layers raised so that its scores differ. A detection is matched
-by the one of the same class that overlaps it most, each by one. `left` is the greatest score of what is left over.
+shipped: where none are given it has fresh ones, with the spread of its last layers raised so that its scores differ. A
+detection is matched by the one of the same class that overlaps it most, each by one. `left` is the greatest score of
+what is left over.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -83,10 +85,12 @@ def views_of(trained: Trained, form: Form) -> Tensor:
     return views + NOISE * torch.randn(views.shape, generator=torch.Generator().manual_seed(1))
 
 
-def trained_of(architecture: str) -> Trained:
-    """Give the network to be judged."""
+def trained_of(architecture: str, resnet50: Path | None = None, classes: Sequence[str] = ()) -> Trained:
+    """Give the network to be judged; the large one with weights for some classes, or with fresh ones."""
     if architecture == "slim":
         return Trained.of(DetectorSettings())
+    if resnet50 is not None:
+        return Trained.of(DetectorSettings(architecture="resnet50", weights=resnet50, classes=tuple(classes)))
     torch.manual_seed(1)
     fresh = network.build("resnet50", ("fossil",)).eval()
     with torch.no_grad():
@@ -117,6 +121,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--case", action="append", choices=CASES)
+    parser.add_argument("--resnet50", type=Path)
+    parser.add_argument("--class", action="append", dest="classes")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     print(
@@ -127,11 +133,12 @@ def main() -> None:
         for case in given.case or CASES:
             architecture, size, batch, precision = case.split()
             form = Form((int(size), int(size)), int(batch), "fp16" if precision == "fp16" else "fp32")
-            views, torch_s, onnx_s = judge(trained_of(architecture), form, given.threads, Path(folder))
-            for one in views:
+            one = trained_of(architecture, given.resnet50, given.classes or ())
+            views, torch_s, onnx_s = judge(one, form, given.threads, Path(folder))
+            for view in views:
                 print(
-                    f"{architecture:<10}{size:>6}{batch:>6}{precision:>6}{one.expected:>7}{one.found:>7}{one.matched:>9}"
-                    f"{one.box_error_px:>9.4f}{one.score_error:>9.5f}{one.left:>7.3f}{torch_s:>9.3f}{onnx_s:>8.3f}",
+                    f"{architecture:<10}{size:>6}{batch:>6}{precision:>6}{view.expected:>7}{view.found:>7}{view.matched:>9}"
+                    f"{view.box_error_px:>9.4f}{view.score_error:>9.5f}{view.left:>7.3f}{torch_s:>9.3f}{onnx_s:>8.3f}",
                     flush=True,
                 )
 
