@@ -1,0 +1,73 @@
+"""What calibrations say of an instrument's pixels, in the form in which measuring uses it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.float32]
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """From DN of the camera to light on the sample.
+
+    Attributes
+    ----------
+    offset_dn : what a pixel reads without light, (H, W). flat : light of an empty field over its mean, (C, H, W).
+    bad : pixels that say nothing, (H, W).
+    exposures_ms : of the states along C; ratio : light that the crossed state passes over that of the parallel one, at
+        the same exposure, where the sample turns all of it.
+    shift_px : where crossed lies on the camera, relative to parallel, x and y.
+    leakage : share of parallel light in the crossed state; leakage_deviation : its standard deviation over azimuths
+        of a single crystal and over the field.
+    dn_per_electron, read_noise_dn : of the camera. full_dn : DN at which it is saturated.
+    records : names of the calibration records behind this; none where it is assumed.
+    """
+
+    offset_dn: Image
+    flat: Image
+    bad: NDArray[np.bool_]
+    exposures_ms: tuple[float, ...]
+    ratio: float
+    shift_px: tuple[float, float]
+    leakage: float
+    leakage_deviation: float
+    dn_per_electron: float
+    read_noise_dn: float
+    full_dn: int
+    records: tuple[str, ...] = ()
+
+    @classmethod
+    def assumed(cls, frame_px: tuple[int, int], exposures_ms: tuple[float, ...]) -> Corrections:
+        """Assume, where nothing was calibrated, an even field, no offset, no shift, no leakage but what is seen.
+
+        Parameters
+        ----------
+        frame_px : height, width.
+        """
+        return cls(
+            offset_dn=np.zeros(frame_px, np.float32),
+            flat=np.ones((len(exposures_ms), *frame_px), np.float32),
+            bad=np.zeros(frame_px, np.bool_),
+            exposures_ms=exposures_ms,
+            ratio=1.0,
+            shift_px=(0.0, 0.0),
+            leakage=0.0,
+            leakage_deviation=0.0,
+            dn_per_electron=1.0,
+            read_noise_dn=0.0,
+            full_dn=65535,
+        )
+
+    def light(self, frames: NDArray[np.uint16], box: Box) -> Image:
+        """Light per ms of frames (C, ..., h, w) cut out at a box x0, y0, x1, y1; bad pixels are not mended."""
+        x0, y0, x1, y1 = box
+        here = slice(y0, y1), slice(x0, x1)
+        between = (1,) * (frames.ndim - 3)
+        flat = self.flat[(slice(None), *here)].reshape(len(frames), *between, y1 - y0, x1 - x0)
+        exposures = np.array(self.exposures_ms, np.float32).reshape(-1, *(1,) * (frames.ndim - 1))
+        return np.asarray((frames - self.offset_dn[here]) / (flat * exposures), np.float32)
