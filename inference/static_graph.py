@@ -199,7 +199,7 @@ class PyramidAlign(nn.Module):
         start = (self.starts[level] + image).reshape(-1, 1, 1)
         index = start + rows.unsqueeze(2) * width + columns.unsqueeze(1)
         count, points, channels = len(boxes), rows.shape[1], values.shape[1]
-        there = values[index.flatten()].reshape(count, points, points * channels)
+        there = values.index_select(0, index.flatten()).reshape(count, points, points * channels)
         by_row = (row_weights.to(values.dtype) @ there).reshape(count, self._bins, points, channels)
         return (column_weights.to(values.dtype).unsqueeze(1) @ by_row).permute(0, 3, 1, 2)
 
@@ -266,4 +266,4 @@ def large(boxes: Tensor, side: float) -> Tensor:
 def take(rows: Tensor, index: Tensor) -> Tensor:
     """Rows (K, N, C) at index (K, M), as (K, M, C)."""
     first = torch.arange(rows.shape[0], device=rows.device).unsqueeze(1) * rows.shape[1]
-    return rows.flatten(0, 1)[(index + first).flatten()].reshape(*index.shape, rows.shape[2])
+    return rows.flatten(0, 1).index_select(0, (index + first).flatten()).reshape(*index.shape, rows.shape[2])
