@@ -55,7 +55,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     figures: tuple[Figures, ...]
 
 
-JUDGED_ON = 16
+JUDGED_ON = 48
 """Of what is held out, so many stacks judge the weights while they are trained, spread evenly."""
 
 

@@ -230,7 +230,12 @@ def train(
 
 def _has_bfloat16(device: torch.device) -> bool:
     """Whether mixed precision pays: 16 bit with the range of 32, which needs no scaling of losses."""
-    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):  # older torch does not tell
+        return False
+    can = torch.cpu.get_capabilities()
+    return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
 
 
 def _freeze_statistics(model: FasterRCNN, step: int, settings: TrainingSettings) -> None:
