@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 from inference.anchors import Anchors
 from inference.errors import WeightsRefused
 from inference.settings import DetectorSettings
-from inference.weights_file import Weights, check_weights, find_weights
+from inference.weights_file import DIGEST, Weights, check_weights, digest_tensors, find_weights
 
 Architecture = Literal["slim", "resnet50"]
 
@@ -196,12 +197,13 @@ def from_coco(
 
 
 def to_bytes(network: FasterRCNN, architecture: Architecture, classes: Sequence[str]) -> bytes:
-    """Safetensors of a network, fp16, with architecture, classes and anchors in the header."""
+    """Safetensors of a network, fp16, with architecture, classes, anchors and a digest of the tensors in the header."""
     state = {
         name: (t.half() if t.is_floating_point() else t).contiguous().cpu() for name, t in network.state_dict().items()
     }
     anchors = Anchors.of(network.rpn.anchor_generator).to_json()
     header = {"architecture": architecture, "classes": json.dumps(list(classes)), "anchors": anchors}
+    header[DIGEST] = digest_tensors(io.BytesIO(safetensors.torch.save(state, header)))
     return safetensors.torch.save(state, header)
 
 

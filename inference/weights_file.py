@@ -8,14 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Literal
+from struct import Struct
+from typing import BinaryIO, Literal
 
 import safetensors
 
 from inference.errors import WeightsRefused
 
 SHIPPED = "slim.safetensors"
+HEADER_SIZE = Struct("<Q")
 CLASS_LAYER = "roi_heads.box_predictor.cls_score.weight"
+DIGEST = "sha256"
+"""Of the tensors' bytes, in the header: safetensors has no checksum of its own."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,14 @@ def find_weights(weights: Path | Literal["slim"]) -> Weights:
         return Weights(path, hashlib.file_digest(stream, "sha256").hexdigest())
 
 
+def digest_tensors(stream: BinaryIO) -> str:
+    """Sha256 (hex) of all that follows the header of safetensors."""
+    stream.seek(HEADER_SIZE.size + HEADER_SIZE.unpack(stream.read(HEADER_SIZE.size))[0])
+    return hashlib.sha256(stream.read()).hexdigest()
+
+
 def check_weights(path: Path, architecture: str, classes: Sequence[str]) -> dict[str, str]:
-    """Refuse weights of another architecture or other classes, reading the file's header only, which is returned.
+    """Refuse damaged weights, and those of another architecture or other classes; returns what the file's header says.
 
     Raises
     ------
@@ -65,6 +75,13 @@ def check_weights(path: Path, architecture: str, classes: Sequence[str]) -> dict
         raise WeightsRefused(
             f"detector.weights {str(path)!r} is not a safetensors file ({error}); name a detector's weights"
         ) from error
+    if DIGEST in metadata:
+        with path.open("rb") as stream:
+            if digest_tensors(stream) != metadata[DIGEST]:
+                raise WeightsRefused(
+                    f"detector.weights {str(path)!r} is damaged: its tensors are not those it was written with; "
+                    "fetch it again"
+                )
     named = tuple(json.loads(metadata.get("classes", "[]")))
     if trained != len(classes) or (named and named != tuple(classes)):
         found = ", ".join(named) if named else "unnamed ones"

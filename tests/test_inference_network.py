@@ -72,6 +72,16 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path, slim: Faste
         network.load(written(tmp_path, slim), "resnet50", CLASSES)
 
 
+@pytest.mark.parametrize("where", [0.1, 0.5, 1.0])
+def test_weights_with_a_bit_turned_over_are_refused(tmp_path: Path, slim: FasterRCNN, where: float) -> None:
+    weights = written(tmp_path, slim)
+    content = bytearray(weights.path.read_bytes())
+    content[int(where * (len(content) - 1))] ^= 1
+    weights.path.write_bytes(content)
+    with pytest.raises(WeightsRefused, match=r"some\.safetensors' is damaged.*fetch it again"):
+        network.load(find_weights(weights.path), "slim", CLASSES)
+
+
 def test_a_pickle_and_a_missing_file_are_refused(tmp_path: Path, slim: FasterRCNN) -> None:
     torch.save(slim.state_dict(), tmp_path / "weights.pt")
     with pytest.raises(WeightsRefused, match=r"weights\.pt"):
