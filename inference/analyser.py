@@ -15,6 +15,7 @@ from inference import channels, cropping, focus
 from inference.channels import ENERGY_BINNING, Floats, Planes, Scale
 from inference.detector import Detector
 from inference.device_planes import DevicePlanes
+from inference.fixed_pattern import FixedPattern
 from inference.merging import NOTHING, Detections
 from inference.objects import FoundObject, StackAnalysis
 from inference.settings import CropSettings, DetectorSettings, FocusSettings
@@ -66,6 +67,8 @@ class Analyser:
     detects : where false no network is loaded: a stack is focused, and nothing is looked for in it.
     pixel_um : size of a camera pixel on the sample.
     polarizations : names of the states along C.
+    pattern : what camera and light do to every frame, where that is known; taken off before anything is looked for,
+        while crops keep the pixels as they were exposed.
 
     Attributes
     ----------
@@ -85,6 +88,7 @@ class Analyser:
         pixel_um: float,
         polarizations: tuple[str, ...],
         detects: bool = True,
+        pattern: FixedPattern | None = None,
     ) -> None:
         torch.set_num_threads(detector.threads)
         cv2.setNumThreads(detector.threads)
@@ -92,10 +96,11 @@ class Analyser:
         self._crops = crops
         self._focus = focus
         self.detector = Detector(detector) if detects else None
-        self._fit(pixel_um, polarizations)
+        self._fit(pixel_um, polarizations, pattern)
 
-    def _fit(self, pixel_um: float, polarizations: tuple[str, ...]) -> None:
+    def _fit(self, pixel_um: float, polarizations: tuple[str, ...], pattern: FixedPattern | None = None) -> None:
         self._scale = Scale.of(pixel_um, self._focus.sigma_um)
+        self._pattern = None if pattern is None else pattern.binned(self._scale.binning)
         self._margin_px = round(self._crops.margin_um / pixel_um)
         self._polarizations = polarizations
         self._planes: Planes | DevicePlanes | None = None
@@ -119,8 +124,9 @@ class Analyser:
         return "cpu" if self.detector.device.type == "cpu" else "cuda"
 
     def sharpness(self, frame: NDArray[np.uint16]) -> float:
-        """Laplacian-of-Gaussian energy of one frame (H, W), to compare planes of one field and polarization."""
-        return float(channels.log_energy(channels.binned_root(frame, self._scale), self._scale).mean())
+        """Laplacian-of-Gaussian energy of one frame (H, W) of the first state, to compare planes of one field."""
+        root = channels.binned_root(frame, self._scale, self._pattern)
+        return float(channels.log_energy(root, self._scale).mean())
 
     def analyse(self, stack: Stack) -> StackAnalysis:
         """Analyse a whole stack, CZYX."""
@@ -135,7 +141,7 @@ class Analyser:
         Raises
         ------
         ValueError
-            C is not the number of polarizations.
+            C is not the number of polarizations, or the fixed pattern is of frames of another size.
         """
         count, planes, height, width = stack.shape
         if count != len(self._polarizations):
@@ -145,9 +151,14 @@ class Analyser:
         return Session(self, stack, self._planes)
 
     def _make_planes(self, count: int, planes: int, height: int, width: int) -> Planes | DevicePlanes:
+        n, pattern = self._scale.binning, self._pattern
+        if pattern is not None and pattern.gains.shape != (count, height // n, width // n):
+            raise ValueError(
+                f"the fixed pattern {pattern.gains.shape} is not of frames of {count} x {height} x {width}"
+            )
         if self.detector is None or self.detector.device.type == "cpu":
-            return Planes(count, planes, height, width, self._scale)
-        return DevicePlanes(count, planes, height, width, self._scale, self.detector.device)
+            return Planes(count, planes, height, width, self._scale, self._pattern)
+        return DevicePlanes(count, planes, height, width, self._scale, self.detector.device, self._pattern)
 
     def finish(self, stack: Stack, planes: Planes | DevicePlanes, watch: Stopwatch) -> StackAnalysis:
         """Everything that needs the whole stack; `Session.finish` calls it."""

@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.fixed_pattern import BinnedPattern
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -50,12 +52,16 @@ class Scale:
         return cls(binning, max(SMALLEST_SIGMA_PX, sigma_um / (pixel_um * binning)))
 
 
-def binned_root(frame: NDArray[np.uint16], scale: Scale) -> Floats:
-    """Square root of a frame (H, W) averaged over `binning` x `binning` pixels; what remains at the edges is cut."""
+def binned_root(frame: NDArray[np.uint16], scale: Scale, pattern: BinnedPattern | None = None, c: int = 0) -> Floats:
+    """Square root of a frame (H, W) averaged over `binning` x `binning` pixels; what remains at the edges is cut.
+
+    The fixed pattern of state `c` is taken off where it is known.
+    """
     n = scale.binning
     height, width = frame.shape[0] // n, frame.shape[1] // n
     small = cv2.resize(frame[: height * n, : width * n], (width, height), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.sqrt(small.astype(np.float32)))
+    even = small.astype(np.float32)
+    return np.asarray(cv2.sqrt(even if pattern is None else pattern.remove(even, c)))
 
 
 def log_energy(root: Floats, scale: Scale) -> Floats:
@@ -85,8 +91,17 @@ class Seen(NamedTuple):
 class Planes:
     """What has landed of a stack: the root of every plane and its energy, in buffers that are used again."""
 
-    def __init__(self, channels: int, planes: int, height: int, width: int, scale: Scale) -> None:
+    def __init__(
+        self,
+        channels: int,
+        planes: int,
+        height: int,
+        width: int,
+        scale: Scale,
+        pattern: BinnedPattern | None = None,
+    ) -> None:
         self.scale = scale
+        self._pattern = pattern
         self.shape = channels, planes, height, width
         size = height // scale.binning, width // scale.binning
         self.roots: Floats = np.zeros((channels, planes, *size), np.float32)
@@ -95,7 +110,7 @@ class Planes:
 
     def add(self, frame: NDArray[np.uint16], c: int, z: int) -> None:
         """Take in one plane (H, W)."""
-        self.roots[c, z] = binned_root(frame, self.scale)
+        self.roots[c, z] = binned_root(frame, self.scale, self._pattern, c)
         self._energies[c, z] = log_energy(self.roots[c, z], self.scale)
 
     def look(self, polarizations: tuple[str, ...], *, every_plane: bool) -> Seen:

@@ -33,6 +33,7 @@ from inference.channels import (
     Scale,
     Seen,
 )
+from inference.fixed_pattern import BinnedPattern
 
 Matrices = tuple[Tensor, Tensor]
 """For the rows (new rows, rows), and for the columns, transposed (columns, new columns)."""
@@ -45,9 +46,19 @@ class DevicePlanes:
     ----------
     channels, planes, height, width : of the stacks, CZYX.
     device : a CUDA device; any other works too, only not faster.
+    pattern : to be taken off every frame, where it is known.
     """
 
-    def __init__(self, channels: int, planes: int, height: int, width: int, scale: Scale, device: torch.device) -> None:
+    def __init__(
+        self,
+        channels: int,
+        planes: int,
+        height: int,
+        width: int,
+        scale: Scale,
+        device: torch.device,
+        pattern: BinnedPattern | None = None,
+    ) -> None:
         self.scale, self._device = scale, device
         self.shape = channels, planes, height, width
         size = height // scale.binning, width // scale.binning
@@ -58,6 +69,10 @@ class DevicePlanes:
         # Torch knows unsigned 16 bit by name only; the bits are the same.
         self._pinned = torch.zeros(channels, planes, height, width, dtype=torch.int16, pin_memory=on_gpu)
         self._landing = torch.cuda.Stream(device) if on_gpu else None  # type: ignore[no-untyped-call]
+        self._pattern: tuple[Tensor, Tensor, float] | None = None
+        if pattern is not None:
+            offset_dn, gains = (torch.from_numpy(values).to(device) for values in (pattern.offset_dn, pattern.gains))
+            self._pattern = offset_dn, gains, pattern.level_dn
         cells = [max(1, n // BACKGROUND_CELL_PX) for n in size]
         self._smooth_roots = self._matrices(_blurring, size, scale.sigma_px)
         self._curve = self._matrices(_curvature, size)
@@ -80,9 +95,13 @@ class DevicePlanes:
         with self._on_landing_stream():
             values = self._pinned[c, z].to(self._device, non_blocking=True).to(torch.int32).bitwise_and(0xFFFF)
             n = self.scale.binning
-            root = functional.avg_pool2d(values.float()[None, None], n)[0].add(0.5).floor().sqrt()
-            self._roots[c, z] = root[0]
-            smooth = _apply(self._smooth_roots, root[0])
+            even = functional.avg_pool2d(values.float()[None, None], n)[0, 0].add(0.5).floor()
+            if self._pattern is not None:
+                offset_dn, gains, level_dn = self._pattern
+                even = ((even - offset_dn) * gains[c] + level_dn).clamp(min=0)
+            root = even.sqrt()
+            self._roots[c, z] = root
+            smooth = _apply(self._smooth_roots, root)
             laplacian = self._curve[0] @ smooth + smooth @ self._curve[1]
             energy = _apply(self._halve, laplacian.square())
             self._energies[c, z] = _apply(self._smooth_energies, energy)
