@@ -7,14 +7,11 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import gettempdir
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 
 from daemon import crashpoints
@@ -24,6 +21,7 @@ from daemon.durable import make_folder, replacing
 from daemon.errors import Refused
 from daemon.journal import Journal
 from daemon.loading import freeze, load, require_same
+from daemon.locks import sole, sole_on
 from daemon.logbook import Logbook
 from daemon.outcome import Exit
 from daemon.outlook import shape_of
@@ -87,14 +85,13 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console) -> Exit:
         if resume and not folder.journal.exists():
             raise Refused(f"--resume {str(run)!r} holds no night; leave --resume out to begin one")
         make_folder(folder.path)
-        held.enter_context(_sole(FileLock(folder.path / "lock"), f"--run {str(run)!r} is in use by another scan"))
+        held.enter_context(sole(folder.path / "lock", f"--run {str(run)!r} is in use by another scan"))
         if resume:
             require_same(load(folder.configuration), config, run)
             end_stale(folder.path)
         elif folder.journal.exists() or folder.dataset.exists():
             raise Refused(f"--run {str(run)!r} holds another night; choose a new folder, or --resume to go on with it")
-        busy = f"instrument.name {config.instrument.name!r} is in use by another scan; wait for it, or stop it"
-        held.enter_context(_sole(FileLock(Path(gettempdir()) / f"lamelle-{_word(config.instrument.name)}.lock"), busy))
+        held.enter_context(sole_on(config.instrument.name))
         held.enter_context(Logbook(folder.path, "supervisor"))
         crashpoints.arm(folder.path)
         try:
@@ -139,21 +136,3 @@ def _open_journal(folder: RunFolder, config: Config, samples: dict[int, dict[str
         weights_sha256=find_weights(config.detector.weights).sha256,
     )
     return Journal.create(folder.journal, started)
-
-
-@contextmanager
-def _sole(lock: FileLock, complaint: str) -> Iterator[None]:
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise Refused(complaint) from error
-    except OSError as error:
-        raise Refused(f"the lock {lock.lock_file} cannot be taken ({error}); make that file writable") from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _word(name: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in name)
