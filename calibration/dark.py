@@ -111,7 +111,8 @@ def _judge(
     read_noise = float(np.sqrt(variance[good].mean()))
     growth = (long - offset)[good]
     usual = growth[np.abs(growth - np.median(growth)) < HOT_NOISES * read_noise]
-    current = float(usual.mean()) / (long_ms - exposure_ms)
+    between_ms = long_ms - exposure_ms
+    current = float(usual.mean()) / between_ms
     if abs(current) * exposure_ms > MOST_GROWTH_NOISES * read_noise:
         raise NotUsable(
             f"without light the frame grows by {current:.3g} DN/ms, {current * exposure_ms:.0f} DN in the "
@@ -122,7 +123,7 @@ def _judge(
         values={
             "offset": Quantity(float(offset[good].mean()), float(np.std(levels, ddof=1) / np.sqrt(count)), "DN"),
             "read_noise": Quantity(read_noise, read_noise / float(np.sqrt(2 * (count - 1) * good.sum())), "DN"),
-            "dark_current": Quantity(current, float(usual.std() / np.sqrt(usual.size)) / (long_ms - exposure_ms), "DN/ms"),
+            "dark_current": Quantity(current, float(usual.std() / np.sqrt(usual.size)) / between_ms, "DN/ms"),
             "hot": Quantity(float(hot.sum()), _wavering(above, HOT_NOISES * typical, error), "px"),
             "noisy": Quantity(float((noisy & ~hot).sum()), 0.0, "px"),
             "dead": Quantity(float((dead | cold).sum()), _wavering(-above, HOT_NOISES * typical, error), "px"),

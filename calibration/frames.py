@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter
 
 from calibration.steps import NotUsable
 
@@ -15,10 +15,10 @@ FULL_SHARE = 0.02
 """Share of pixels at a frame's greatest value above which it is taken to be saturated there."""
 
 
-def saturated(frame: NDArray[np.uint16]) -> bool:
-    """Whether much of a frame (H, W) lies at its greatest value: noise would spread it, the camera's range does not."""
+def saturated(frame: NDArray[np.uint16], share: float = FULL_SHARE) -> bool:
+    """Whether so much of a frame (H, W) lies at its greatest value: noise spreads light, a full camera does not."""
     greatest = int(frame.max())
-    return greatest > 0 and float(np.mean(frame == greatest)) > FULL_SHARE
+    return greatest > 0 and float(np.mean(frame == greatest)) > share
 
 
 def refuse_no_light(signal_dn: float, noise_dn: float, state: str, exposure_ms: float) -> None:
@@ -36,17 +36,17 @@ def refuse_no_light(signal_dn: float, noise_dn: float, state: str, exposure_ms: 
         )
 
 
-def refuse_saturated(frame: NDArray[np.uint16], state: str, exposure_ms: float) -> None:
-    """Refuse to go on where a frame is saturated.
+def refuse_saturated(frame: NDArray[np.uint16], state: str, exposure_ms: float, share: float = FULL_SHARE) -> None:
+    """Refuse to go on where more than a share of a frame is saturated.
 
     Raises
     ------
     NotUsable
         It is.
     """
-    if saturated(frame):
+    if saturated(frame, share):
         raise NotUsable(
-            f"{state} at {exposure_ms:g} ms is saturated at {int(frame.max())} DN over more than {FULL_SHARE:.0%} of "
+            f"{state} at {exposure_ms:g} ms is saturated at {int(frame.max())} DN over more than {share:.0%} of "
             f"the frame; lower the lamp or instrument.polarizations.{state}.exposure_ms"
         )
 
@@ -62,4 +62,4 @@ def noise_dn(frames: NDArray[np.uint16]) -> float:
 
 def beside(image: Image) -> Image:
     """Return of each pixel the median of its neighbourhood."""
-    return np.asarray(median_filter(image, NEIGHBOURHOOD, mode="reflect"), np.float32)
+    return np.asarray(cv2.medianBlur(np.asarray(image, np.float32), NEIGHBOURHOOD))
