@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -94,7 +94,21 @@ class Shelf:
         """Everything on the shelf, the newest first; arrays are not opened."""
         names = {path.stem: match for path in self._folder.glob(f"*{RECORD}") if (match := _NAME.fullmatch(path.stem))}
         newest = sorted(names, key=lambda name: (names[name]["time"], int(names[name]["number"] or 1)), reverse=True)
-        return [self._read(name) for name in newest]
+        return [self.read(name) for name in newest]
+
+    def read(self, name: str) -> Kept:
+        """Read a record, or say what is wrong with it; its arrays are not opened."""
+        match = _NAME.fullmatch(name)
+        routine = match["routine"] if match else name
+        try:
+            record = decode((self._folder / (name + RECORD)).read_bytes())
+        except OSError as error:
+            return Kept(name, routine, None, f"it cannot be read ({error.strerror})")
+        except RecordDamaged as error:
+            return Kept(name, routine, None, str(error))
+        if record.routine != routine:
+            return Kept(name, routine, None, f"it is a record of {record.routine} under another name")
+        return Kept(name, routine, record)
 
     def sound(self, kept: Kept) -> Kept:
         """Return the same, damaged if its arrays are not those that were written."""
@@ -114,7 +128,7 @@ class Shelf:
         RecordDamaged
             It is gone, or it or its arrays have been changed.
         """
-        kept = self._read(name)
+        kept = self.read(name)
         if kept.record is None:
             raise RecordDamaged(kept.damage)
         if kept.record.arrays is None:
@@ -122,19 +136,6 @@ class Shelf:
         self._check(kept.record.arrays)
         with np.load(self._folder / kept.record.arrays.name, allow_pickle=False) as file:
             return kept.record, {key: np.asarray(file[key], np.float32) for key in file.files}
-
-    def _read(self, name: str) -> Kept:
-        match = _NAME.fullmatch(name)
-        routine = match["routine"] if match else name
-        try:
-            record = decode((self._folder / (name + RECORD)).read_bytes())
-        except OSError as error:
-            return Kept(name, routine, None, f"it cannot be read ({error.strerror})")
-        except RecordDamaged as error:
-            return Kept(name, routine, None, str(error))
-        if record.routine != routine:
-            return Kept(name, routine, None, f"it is a record of {record.routine} under another name")
-        return Kept(name, routine, record)
 
     def _check(self, file: KeptFile) -> None:
         path = self._folder / file.name
@@ -170,8 +171,8 @@ def choose(config: Night, now: datetime | None = None) -> Choice:
     return Choice(chosen, tuple(complaints))
 
 
-def complain(choice: Choice, config: Night) -> Iterator[str]:
-    """Give a sentence on each complaint that the configuration lets pass; those of missing records are one.
+def complain(choice: Choice, config: Night) -> Iterator[tuple[str, str]]:
+    """Give level and sentence of each complaint that the configuration lets pass; missing records are told as one.
 
     Raises
     ------
@@ -187,11 +188,27 @@ def complain(choice: Choice, config: Night) -> Iterator[str]:
             )
     missing = [complaint.routine for complaint in choice.complaints if complaint.fault == "missing"]
     if missing:
-        yield (
-            f"no calibration of {', '.join(missing)} in {settings.folder}, so assumed values stand in; "
-            "`lamelle calibrate` makes them"
-        )
-    yield from (complaint.message for complaint in choice.complaints if complaint.fault != "missing")
+        assumed = f"no calibration of {', '.join(missing)} in {settings.folder}, so assumed values stand in"
+        yield "info", f"{assumed}; `lamelle calibrate` makes them"
+    yield from (("warning", complaint.message) for complaint in choice.complaints if complaint.fault != "missing")
+
+
+def require(config: Night, names: Sequence[str]) -> None:
+    """Refuse to go on with a night whose records are not what they were when it began.
+
+    Raises
+    ------
+    Refused
+        One is gone or has been changed.
+    """
+    shelf = Shelf(config.calibration.folder)
+    for name in names:
+        kept = shelf.sound(shelf.read(name))
+        if kept.record is None:
+            raise Refused(
+                f"the calibration {name} in {config.calibration.folder}, with which the night began, cannot be used: "
+                f"{kept.damage}; put it back as it was"
+            )
 
 
 def _choose(

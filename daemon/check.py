@@ -57,7 +57,7 @@ class Machine:
     free_shared_memory: Callable[[], int] = free_shared_memory
 
 
-def check(config: Night, run: Path | None, machine: Machine | None = None) -> CheckReport:
+def check(config: Night, run: Path | None, machine: Machine | None = None, *, begun: bool = False) -> CheckReport:
     """Refuse what cannot work; say what the rest will take. Touches no hardware and writes nothing.
 
     Parameters
@@ -65,6 +65,7 @@ def check(config: Night, run: Path | None, machine: Machine | None = None) -> Ch
     config : as `load` returns it, paths absolute.
     run : folder the night will be recorded in, if known; what already lies there counts as room.
     machine : this computer, unless told.
+    begun : whether the night has begun, and so has its calibrations.
 
     Raises
     ------
@@ -80,7 +81,8 @@ def check(config: Night, run: Path | None, machine: Machine | None = None) -> Ch
     _check_endpoints(config)
     _check_bounds(config)
     check_calibration(config)
-    notes = [*_notes(samples), *complain(choose(config), config)]
+    calibrations = [] if begun else [told for _level, told in complain(choose(config), config)]
+    notes = [*_notes(samples), *calibrations]
     report = look_ahead(config, plan, samples, notes)
     _check_room(config, run, report, machine)
     return report
