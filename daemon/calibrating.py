@@ -21,7 +21,7 @@ from rich.console import Console
 from calibration.record import CalibrationRecord
 from calibration.steps import NotUsable, Outcome, Quantity
 from daemon import crashpoints
-from daemon.calibration_picture import draw, told
+from daemon.calibration_picture import draw, numbers_of
 from daemon.calibrations import Shelf
 from daemon.check import Machine, check_calibration, check_instrument, check_shared_memory
 from daemon.child import Child
@@ -234,10 +234,8 @@ def _tell(record: CalibrationRecord, path: Path, trial: _Trial, console: Console
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     line(f"{record.routine}: {record.verdict}{f', {record.reason}' if record.reason else ''}")
-    for name, quantity in record.values.items():
-        line(f"  {name:<22} {told(quantity)}")
-    for name, quantity in record.residuals.items():
-        line(f"  residual {name:<13} {told(quantity)}")
+    for number in numbers_of(record.values, record.residuals):
+        line(f"  {number}")
     line(f"record {path}")
     if not trial.safe:
         line("not safe: the microscope could not be made safe; check shutter, lamp and objective")

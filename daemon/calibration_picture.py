@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from calibration.steps import Curve, Map, Outcome, Quantity
 
 PANEL_INCH = (5.2, 3.9)
-LINE_INCH = 0.22
+LINE_INCH, TITLE_INCH = 0.16, 0.5
 DPI = 110
 MAP_PX = 700
 """Maps are averaged down to about this size; single pixels would not be seen."""
@@ -27,10 +27,11 @@ def draw(title: str, outcome: Outcome) -> bytes:
     pictures = outcome.pictures
     columns = min(2, max(1, len(pictures)))
     rows = math.ceil(len(pictures) / columns)
-    table = [*_lines(outcome.values), *(f"residual {line}" for line in _lines(outcome.residuals))]
-    table_inch = LINE_INCH * (math.ceil(len(table) / columns) + 1.5)
-    size = PANEL_INCH[0] * columns, PANEL_INCH[1] * rows + table_inch + 0.5
-    figure = Figure(figsize=size, dpi=DPI, facecolor="white", layout="constrained")
+    table = numbers_of(outcome.values, outcome.residuals)
+    table_inch = LINE_INCH * math.ceil(len(table) / columns)
+    size = PANEL_INCH[0] * columns, PANEL_INCH[1] * rows + table_inch + TITLE_INCH
+    figure = Figure(figsize=size, dpi=DPI, facecolor="white")
+    figure.set_layout_engine("constrained", h_pad=0.08, w_pad=0.12, hspace=0.03)
     FigureCanvasAgg(figure)
     figure.suptitle(title, color=INK, fontsize=13, fontweight="bold")
     grid = figure.add_gridspec(rows + 1, columns, height_ratios=[*[PANEL_INCH[1]] * rows, table_inch])
@@ -66,8 +67,11 @@ def told(quantity: Quantity) -> str:
     return f"{value:.6g} ± {uncertainty:.2g} {unit}".rstrip()
 
 
-def _lines(values: Mapping[str, Quantity]) -> list[str]:
-    return [f"{name:<22} {told(quantity)}" for name, quantity in values.items()]
+def numbers_of(values: Mapping[str, Quantity], residuals: Mapping[str, Quantity]) -> list[str]:
+    """Give a line for each number, in columns."""
+    lines = [*values.items(), *((f"residual {name}", quantity) for name, quantity in residuals.items())]
+    width = max((len(name) for name, _ in lines), default=0) + 2
+    return [f"{name:<{width}}{told(quantity)}" for name, quantity in lines]
 
 
 def _draw_curve(axes: Axes, curve: Curve) -> None:

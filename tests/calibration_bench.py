@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from instruments import CENTRE, instrument, slides
@@ -25,12 +25,11 @@ DEFOCUSED_UM = -20.0
 
 @dataclass
 class Bench:
-    """The emulated microscope and its clock; `lamp` is the switch of the lamp that nobody told of."""
+    """The emulated microscope, its clock, and the shots that were taken."""
 
     scope: Microscope
     emulation: Emulation
     now_s: list[float]
-    lamp: bool = True
     shots: list[Shot] = field(default_factory=list)
 
     def carry_out(self, routine: Routine) -> Outcome:
@@ -38,15 +37,16 @@ class Bench:
         try:
             shot = next(routine)
             while True:
-                shot = routine.send(self._take(shot))
+                shot = routine.send(self.take(shot))
         except StopIteration as end:
             outcome: Outcome = end.value
             return outcome
 
-    def _take(self, shot: Shot) -> Shown:
+    def take(self, shot: Shot, shutter_open: bool = False) -> Shown:
+        """Take a shot, its light as it wants it or on all the time."""
         self.shots.append(shot)
         self.now_s[0] += shot.wait_s
-        lit = shot.lit and self.lamp
+        lit = shot.lit or shutter_open
         channels = tuple(range(len(shot.polarizations)))
         sweep = Sweep(shot.first_z_um, shot.step_um, shot.planes, shot.polarizations, channels, shot.exposures_ms, lit)
         self.scope.move(shot.x_um, shot.y_um)
@@ -80,8 +80,3 @@ def bench(**emulation: object) -> Iterator[Bench]:
     finally:
         scope.close()
         release_headless_core()
-
-
-def switched(shot: Shot, lit: bool) -> Shot:
-    """The same shot with another light."""
-    return replace(shot, lit=lit)
