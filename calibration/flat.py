@@ -91,7 +91,7 @@ def _choose_exposures(
     brightest = int(np.argmax(signals))
     refuse_no_light(float(signals[brightest]), noise_dn(dark[brightest]), names[brightest], usual_ms[brightest])
     for number, name in enumerate(names):
-        refuse_saturated(lit[number, 0], name, usual_ms[number])
+        refuse_saturated(lit[number], name, usual_ms[number])
     wanted = float(signals[brightest])
     longer = [wanted / max(float(signal), 1e-3 * wanted) for signal in signals]
     return [max(ms, min(times * ms, LONGEST_MS)) for times, ms in zip(longer, usual_ms, strict=True)]
@@ -103,7 +103,7 @@ def _expose(
     fields: Fields | None = None
     for number, (x_um, y_um) in enumerate(places):
         stack = (yield Shot(x_um, y_um, z_um, 0.0, planes, (name,), (exposure_ms,))).stack[0]
-        refuse_saturated(stack[0], name, exposure_ms, MOST_SATURATED)
+        refuse_saturated(stack, name, exposure_ms, MOST_SATURATED)
         if fields is None:
             fields = np.empty((len(places), *stack.shape[1:]), np.uint16)
         np.rint(stack.mean(0, dtype=np.float32), out=fields[number], casting="unsafe")

@@ -36,17 +36,17 @@ def refuse_no_light(signal_dn: float, noise_dn: float, state: str, exposure_ms: 
         )
 
 
-def refuse_saturated(frame: NDArray[np.uint16], state: str, exposure_ms: float, share: float = FULL_SHARE) -> None:
-    """Refuse to go on where more than a share of a frame is saturated.
+def refuse_saturated(frames: NDArray[np.uint16], state: str, exposure_ms: float, share: float = FULL_SHARE) -> None:
+    """Refuse to go on where more than a share of one of the frames (N, H, W) is saturated.
 
     Raises
     ------
     NotUsable
         It is.
     """
-    if saturated(frame, share):
+    if any(saturated(frame, share) for frame in frames):
         raise NotUsable(
-            f"{state} at {exposure_ms:g} ms is saturated at {int(frame.max())} DN over more than {share:.0%} of "
+            f"{state} at {exposure_ms:g} ms is saturated at {int(frames.max())} DN over more than {share:.0%} of "
             f"the frame; lower the lamp or instrument.polarizations.{state}.exposure_ms"
         )
 

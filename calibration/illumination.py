@@ -45,7 +45,7 @@ def illumination(
         shown = yield Shot(x_um, y_um, z_um, 0.0, planes, (state,), (exposure_ms,), wait_s=wait_s)
         light = shown.stack[0].mean(axis=(1, 2), dtype=np.float64) - dark_dn
         refuse_no_light(float(light.min()), noise, state, exposure_ms)
-        refuse_saturated(shown.stack[0, 0], state, exposure_ms)
+        refuse_saturated(shown.stack[0], state, exposure_ms)
         frames.append(light)
         times.append(shown.monotonic_s[0])
         if times[-1][-1] - times[0][0] >= duration_s:

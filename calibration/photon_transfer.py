@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.frames import noise_dn, refuse_no_light, saturated
+from calibration.frames import noise_dn, refuse_no_light, refuse_saturated, saturated
 from calibration.steps import Curve, NotUsable, Outcome, Quantity, Routine, Shot, Shown
 
 BLOCK_PX = 32
@@ -89,6 +89,7 @@ def photon_transfer(x_um: float, y_um: float, z_um: float, state: str, exposure_
     for share in (*LEVELS[::2], *LEVELS[-1::-2]):
         level_ms = share * (saturation - offset) / dn_per_ms
         lit = (yield place.shot(level_ms)).stack[0].copy()
+        refuse_saturated(lit, state, level_ms, MOST_OF_IT)
         darkness = (yield place.shot(level_ms, lit=False)).stack[0]
         levels.append(_measure(level_ms, lit, darkness))
     return _judge(sorted(levels, key=lambda level: level.exposure_ms), saturation, offset)

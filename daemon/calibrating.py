@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import logging
 import math
-import os
 import platform
 import signal
 from collections.abc import Iterator, Mapping
@@ -155,7 +154,6 @@ class _Trial:
     def _make_microscope(self) -> MicroscopeLink:
         config, ring = self.config, self.ring
         deadlines, table = config.instrument.deadlines, ProcessTable(config.calibration.folder)
-        table.register("supervisor", os.getpid())
         command_s = deadlines.move_s + 2 * deadlines.focus_s + deadlines.switch_s
         arguments = (config, config.calibration.folder, ring.name, ring.slots, ring.shape)
         return MicroscopeLink(
