@@ -34,6 +34,7 @@ class Shot:
     polarizations : along C of the answer.
     exposures_ms : along C; None for those that the instrument's configuration names.
     lit : whether the light is on.
+    wait_s : time that is let pass before the shot, the light left as it is.
     """
 
     x_um: float
@@ -44,6 +45,7 @@ class Shot:
     polarizations: tuple[str, ...]
     exposures_ms: tuple[float, ...] | None = None
     lit: bool = True
+    wait_s: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

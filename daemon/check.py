@@ -10,13 +10,15 @@ from pathlib import Path
 
 import psutil
 
-from daemon.config import CurveKeys, Night
+from daemon.calibrations import choose, complain
+from daemon.config import Calibration, CurveKeys, Night
 from daemon.endpoints import Role, check_endpoint
 from daemon.errors import Refused
 from daemon.focus import CLEARANCE_UM
 from daemon.outlook import GB, CheckReport, crops_bytes, look_ahead, render, retained_share, stack_bytes
 from daemon.plan import PlannedField, make_plan
 from daemon.ring import ring_name
+from daemon.routines import ROUTINES
 from daemon.samples import SAMPLE, read_samples
 from drivers.errors import Refused as DriverRefused
 from drivers.hardware_file import read_hardware_file
@@ -55,7 +57,7 @@ class Machine:
     free_shared_memory: Callable[[], int] = free_shared_memory
 
 
-def check(config: Night, run: Path | None, machine: Machine | None = None) -> CheckReport:
+def check(config: Night, run: Path | None, machine: Machine | None = None, *, begun: bool = False) -> CheckReport:
     """Refuse what cannot work; say what the rest will take. Touches no hardware and writes nothing.
 
     Parameters
@@ -63,6 +65,7 @@ def check(config: Night, run: Path | None, machine: Machine | None = None) -> Ch
     config : as `load` returns it, paths absolute.
     run : folder the night will be recorded in, if known; what already lies there counts as room.
     machine : this computer, unless told.
+    begun : whether the night has begun, and so has its calibrations.
 
     Raises
     ------
@@ -70,19 +73,37 @@ def check(config: Night, run: Path | None, machine: Machine | None = None) -> Ch
         The configuration contradicts itself, the hardware file, the weights, or what this computer has room for.
     """
     machine = machine or Machine()
-    _check_words(config)
-    _check_heights(config)
-    _check_slides(config.scan.slides)
+    check_instrument(config)
     samples = read_samples(config.scan.samples, [slide.position for slide in config.scan.slides])
     plan = make_plan(config, samples)
     _check_travel(config, plan)
-    _check_hardware(config)
     _check_weights(config)
     _check_endpoints(config)
     _check_bounds(config)
-    report = look_ahead(config, plan, samples, list(_notes(samples)))
+    check_calibration(config)
+    calibrations = [] if begun else [told for _level, told in complain(choose(config), config)]
+    notes = [*_notes(samples), *calibrations]
+    report = look_ahead(config, plan, samples, notes)
     _check_room(config, run, report, machine)
     return report
+
+
+def check_instrument(config: Night) -> None:
+    """Refuse what of an instrument and its mini-slides cannot work, whatever is done with them."""
+    _check_words(config)
+    _check_heights(config)
+    _check_slides(config.scan.slides)
+    _check_hardware(config)
+
+
+def check_shared_memory(key: str, value: object, needed: int, machine: Machine, left: Path | None = None) -> None:
+    """Refuse a ring that shared memory cannot take; one that was `left` behind is replaced, so it counts as room."""
+    room = machine.free_shared_memory() + (left.stat().st_size if left is not None and left.exists() else 0)
+    if needed > room:
+        raise Refused(
+            f"{key} is {value}, a ring of {needed / GB:.2f} GB, but shared memory has only {room / GB:.2f} GB free; "
+            f"take fewer scan.planes or enlarge it (on Linux: remount {SHARED_MEMORY})"
+        )
 
 
 def _check_words(config: Night) -> None:
@@ -247,16 +268,20 @@ def _check_bounds(config: Night) -> None:
         )
 
 
+def check_calibration(config: Night) -> None:
+    """Refuse settings of calibration that name no routine."""
+    known = dict.fromkeys([*ROUTINES, *Calibration().wanted])
+    for key, names in (("wanted", config.calibration.wanted), ("valid_days", config.calibration.valid_days)):
+        for name in names:
+            if name not in known:
+                raise Refused(f"calibration.{key} names {name!r}, no routine; choose from {', '.join(known)}")
+
+
 def _check_room(config: Night, run: Path | None, report: CheckReport, machine: Machine) -> None:
     """Shared memory for the ring, and disk for what is recorded here or waits here."""
     # A killed night leaves its ring behind, which a resumed one replaces.
     left = SHARED_MEMORY / ring_name(run) if run is not None else None
-    shared = machine.free_shared_memory() + (left.stat().st_size if left is not None and left.exists() else 0)
-    if report.ring_bytes > shared:
-        raise Refused(
-            f"ring_stacks is {config.ring_stacks}, a ring of {report.ring_bytes / GB:.2f} GB, but shared memory has "
-            f"only {shared / GB:.2f} GB free; take fewer scan.planes or enlarge it (on Linux: remount {SHARED_MEMORY})"
-        )
+    check_shared_memory("ring_stacks", config.ring_stacks, report.ring_bytes, machine, left)
     if run is None:
         return
     needed = report.recorded_bytes

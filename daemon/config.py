@@ -98,6 +98,23 @@ class Watch(Settings):
     keys: CurveKeys | None = None
 
 
+class Calibration(Settings):
+    """Which calibration records a night wants, where they lie, and what becomes of it without them.
+
+    With `warn` a night goes on with assumed values where a record is `missing`, was made for another instrument
+    (`foreign`) or does not hold what was written (`damaged`, the next older one is taken), and with the record itself
+    where that is `expired`.
+    """
+
+    folder: Path = Path("calibrations")
+    wanted: tuple[str, ...] = ("dark", "flat", "camera", "polarization", "pixel-size")
+    missing: Literal["refuse", "warn"] = "warn"
+    expired: Literal["refuse", "warn"] = "warn"
+    foreign: Literal["refuse", "warn"] = "warn"
+    damaged: Literal["refuse", "warn"] = "refuse"
+    valid_days: dict[str, Positive] = Field(default={})
+
+
 class Night(Settings):
     """A whole night. Relative paths are relative to the configuration file."""
 
@@ -110,4 +127,5 @@ class Night(Settings):
     retention: Retention = Retention()
     retry: Retry = Retry()
     watch: Watch = Watch()
+    calibration: Calibration = Calibration()
     ring_stacks: Annotated[int, Field(ge=3)] = 3

@@ -86,11 +86,14 @@ class MicroscopeLink:
         async with self._exposing:
             await self._switch(on)
 
-    async def expose(self, request: Expose) -> Exposed:
-        """Move and expose into the ring; raises `RequestFailed`, also when the child was lost and replaced."""
+    async def expose(self, request: Expose, within_s: float | None = None) -> Exposed:
+        """Move and expose into the ring; raises `RequestFailed`, also when the child was lost and replaced.
+
+        `within_s` is the deadline of a sweep that is not one of a night.
+        """
         async with self._exposing:
-            await self._switch(True)
-            exposed = await self._ask(request, Exposed, self._expose_s)
+            await self._switch(request.sweep.lit)
+            exposed = await self._ask(request, Exposed, within_s or self._expose_s)
         self._failures = 0
         return exposed
 

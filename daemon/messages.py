@@ -78,10 +78,17 @@ class MadeSafe(Message, frozen=True, kw_only=True):
 
 
 class Exposed(Message, frozen=True, kw_only=True):
-    """A sweep is complete."""
+    """A sweep is complete.
+
+    `x_um` and `y_um` are where the XY stage reads back that it stands, `read_s` the monotonic times at which frames
+    were read, of each polarization in the order of the sweep.
+    """
 
     utc: float
     monotonic_s: float
+    x_um: float
+    y_um: float
+    read_s: tuple[tuple[float, ...], ...]
     seconds: dict[str, float]
 
 

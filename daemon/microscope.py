@@ -153,12 +153,11 @@ def _expose(request: Expose, microscope: Microscope, ring: Ring, line: _Line) ->
     stack = ring.stack(request.slot)[:, : request.sweep.planes]
     sweep, planned = request.sweep, request.planned
     planes = len(sweep.polarizations) * sweep.planes
-    landed = 0
+    landed: dict[int, list[float]] = {channel: [] for channel in sweep.channels}
 
     def announce(frame: Frame) -> None:
-        nonlocal landed
-        landed += 1
-        if landed == planes // 2:
+        landed[frame.c].append(frame.monotonic_s)
+        if sum(map(len, landed.values())) == planes // 2:
             crashpoints.reach("mid exposure")
         line.tell(FrameLanded(slot=request.slot, c=frame.c, z=frame.z))
         crashpoints.reach("frame announced")
@@ -168,8 +167,16 @@ def _expose(request: Expose, microscope: Microscope, ring: Ring, line: _Line) ->
     watch = Stopwatch()
     with watch.time("move"):
         microscope.move(planned.x_um, planned.y_um)
+    at = microscope.position()
     utc, monotonic_s = time.time(), time.monotonic()
     with watch.time("expose"):
         exposure = Exposure(planned.slide, planned.field, request.attempt)
         microscope.expose_stack(exposure, sweep, stack, announce)
-    return Exposed(utc=utc, monotonic_s=monotonic_s, seconds=watch.seconds)
+    return Exposed(
+        utc=utc,
+        monotonic_s=monotonic_s,
+        x_um=at.x_um,
+        y_um=at.y_um,
+        read_s=tuple(tuple(landed[channel]) for channel in sweep.channels),
+        seconds=watch.seconds,
+    )

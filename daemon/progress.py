@@ -134,7 +134,7 @@ class _Line:
         """Print a line that stays, above the live one."""
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def _tell(self, line: str, done: int, total: int, at_once: bool = False) -> None:
+    def _tell(self, line: str, done: int, total: int | None, at_once: bool = False) -> None:
         now = time.monotonic()
         if self._console.is_terminal:
             self._live = self._live or _start_live(self._console, total)
@@ -183,7 +183,22 @@ class StageDisplay(_Line):
         self._tell(line, progress.done, progress.total, at_once)
 
 
-def _start_live(console: Console, total: int) -> Progress:
+class ShotsDisplay(_Line):
+    """Shows how far a calibration is, which does not know its end; a context manager."""
+
+    def __init__(self, routine: str, console: Console) -> None:
+        super().__init__(console)
+        self._routine = routine
+        self._began = time.monotonic()
+
+    def show(self, shots: int, frames: int) -> None:
+        """Show that so many shots, of so many frames, are taken; cheap."""
+        took = max(time.monotonic() - self._began, 1e-3)
+        line = f"{self._routine}: {shots} shots, {frames} frames, {frames / took:.1f} frames/s, {duration(took)}"
+        self._tell(line, shots, None)
+
+
+def _start_live(console: Console, total: int | None) -> Progress:
     live = Progress(TextColumn("{task.description}"), BarColumn(bar_width=24), console=console, transient=True)
     live.add_task("", total=total)
     live.start()

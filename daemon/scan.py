@@ -7,30 +7,29 @@ import logging
 import os
 import platform
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import gettempdir
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 
 from daemon import crashpoints
+from daemon.calibrations import choose, complain, require
 from daemon.check import check
 from daemon.config import Night as Config
 from daemon.durable import make_folder, replacing
 from daemon.errors import Refused
 from daemon.journal import Journal
 from daemon.loading import freeze, load, require_same
+from daemon.locks import sole, sole_on
 from daemon.logbook import Logbook
 from daemon.outcome import Exit
 from daemon.outlook import shape_of
 from daemon.plan import make_plan
 from daemon.processes import end_stale
 from daemon.progress import ProgressDisplay
-from daemon.records import NightStarted
+from daemon.records import Event, NightStarted
 from daemon.ring import Ring
 from daemon.samples import read_samples
 from daemon.specimens import make_specimens
@@ -80,29 +79,30 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console) -> Exit:
         Bad input; no hardware was touched.
     """
     folder = RunFolder(run.resolve())
-    check(config, run)
+    check(config, run, begun=resume)
     samples = read_samples(config.scan.samples, [slide.position for slide in config.scan.slides])
     plan = make_plan(config, samples)
     with ExitStack() as held:
         if resume and not folder.journal.exists():
             raise Refused(f"--resume {str(run)!r} holds no night; leave --resume out to begin one")
         make_folder(folder.path)
-        held.enter_context(_sole(FileLock(folder.path / "lock"), f"--run {str(run)!r} is in use by another scan"))
+        held.enter_context(sole(folder.path / "lock", f"--run {str(run)!r} is in use by another scan"))
         if resume:
             require_same(load(folder.configuration), config, run)
             end_stale(folder.path)
         elif folder.journal.exists() or folder.dataset.exists():
             raise Refused(f"--run {str(run)!r} holds another night; choose a new folder, or --resume to go on with it")
-        busy = f"instrument.name {config.instrument.name!r} is in use by another scan; wait for it, or stop it"
-        held.enter_context(_sole(FileLock(Path(gettempdir()) / f"lamelle-{_word(config.instrument.name)}.lock"), busy))
+        held.enter_context(sole_on(config.instrument.name))
         held.enter_context(Logbook(folder.path, "supervisor"))
         crashpoints.arm(folder.path)
         try:
             if config.instrument.backend == "emulated":
                 emulation = config.instrument.emulation or Emulation()
                 make_specimens(cabinet_of(emulation), kinds_of(emulation.profile), console)
-            journal = _open_journal(folder, config, samples)
+            journal = Journal.open(folder.journal) if resume else _begin(folder, config, samples)
             held.callback(journal.close)
+            if resume:
+                _require_begun_so(journal.started(), config, samples)
             spool = Spool(folder.spool, config.recorder.spool_mb * 1_000_000)
             for name in spool.sweep(journal):
                 _log.info("removed %s, which no record speaks of", name)
@@ -114,20 +114,22 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console) -> Exit:
             return Exit.INTERRUPTED
 
 
-def _open_journal(folder: RunFolder, config: Config, samples: dict[int, dict[str, str]]) -> Journal:
-    if folder.journal.exists():
-        journal = Journal.open(folder.journal)
-        if journal.started().samples != samples:
-            journal.close()
-            raise Refused(
-                f"scan.samples {str(config.scan.samples)!r} has changed since the night began; "
-                "put the sheet back to resume that night, or give --run a new folder"
-            )
-        return journal
+def _require_begun_so(started: NightStarted, config: Config, samples: dict[int, dict[str, str]]) -> None:
+    """Refuse to resume a night with other samples or calibrations than those it was begun with."""
+    if started.samples != samples:
+        raise Refused(
+            f"scan.samples {str(config.scan.samples)!r} has changed since the night began; "
+            "put the sheet back to resume that night, or give --run a new folder"
+        )
+    require(config, started.calibrations)
+
+
+def _begin(folder: RunFolder, config: Config, samples: dict[int, dict[str, str]]) -> Journal:
     versions = {"lamelle": version("lamelle"), "python": platform.python_version(), "system": platform.platform()}
     frozen = freeze(config, versions)
     with replacing(folder.configuration) as stream:
         stream.write(frozen.encode())
+    calibrations = choose(config)
     planned = {slide.position: config.scan.fields for slide in config.scan.slides}
     started = NightStarted(
         utc=time.time(),
@@ -137,23 +139,11 @@ def _open_journal(folder: RunFolder, config: Config, samples: dict[int, dict[str
         planned=planned,
         versions=versions,
         weights_sha256=find_weights(config.detector.weights).sha256,
+        calibrations=calibrations.names,
     )
-    return Journal.create(folder.journal, started)
-
-
-@contextmanager
-def _sole(lock: FileLock, complaint: str) -> Iterator[None]:
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise Refused(complaint) from error
-    except OSError as error:
-        raise Refused(f"the lock {lock.lock_file} cannot be taken ({error}); make that file writable") from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _word(name: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in name)
+    journal = Journal.create(folder.journal, started)
+    for level, told in complain(calibrations, config):
+        event = Event(utc=time.time(), monotonic_s=time.monotonic(), level=level, name="calibration", message=told)
+        journal.note(event)
+        _log.log(logging.getLevelNamesMapping()[level.upper()], "calibration: %s", told)
+    return journal

@@ -163,7 +163,7 @@ class EmulatedCore:
     def _render(self) -> None:
         if self._staged is None:
             raise RuntimeError("the emulated camera was not told which exposure it takes")
-        if self._faults.strikes("dark_frame") or not self._lit():
+        if self._faults.strikes("dark_frame"):
             self._frame.fill(0)
             return
         if self._faults.strikes("saturated_frame"):
@@ -182,6 +182,9 @@ class EmulatedCore:
         )
         if self._faults.strikes("oil_lost"):
             self._oil = False
+        if not self._lit():
+            self._slide.dark(view, self._exposure_ms, self._frame)
+            return
         slide = self._blank if self._faults.meets("blank") else self._slide
         immersion = Immersion(oil=self._oil, bubble=self._faults.meets("bubble"))
         slide.render(view, self._exposure_ms, self._frame, immersion)

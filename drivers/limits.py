@@ -14,13 +14,13 @@ class Limits:
 
     Parameters
     ----------
-    instrument : its travel and its withdrawn height.
+    instrument : its travel and its backlash.
     slides : the mini-slides that may be opened.
     """
 
     def __init__(self, instrument: Instrument, slides: Sequence[MiniSlide]) -> None:
         self._travel = instrument.travel
-        self._withdrawn_z_um = instrument.motion.withdrawn_z_um
+        self._backlash_um = instrument.motion.z_backlash_um
         self._slides = {slide.position: slide for slide in slides}
         self._open: MiniSlide | None = None
 
@@ -59,13 +59,21 @@ class Limits:
         _check("z", z_um, slide.z_window_um, f"the z window of mini-slide {slide.position}")
 
     def check_sweep(self, sweep: Sweep) -> None:
-        """Refuse a sweep of which a plane lies outside."""
+        """Refuse a sweep of which a plane, or the height from which it is approached from above, lies outside."""
         self.check_z(sweep.first_z_um)
         self.check_z(sweep.first_z_um + (sweep.planes - 1) * sweep.step_um)
+        if sweep.step_um < 0:
+            self.check_z(self.approach_z(sweep))
 
-    def approach_z(self, z_um: float, backlash_um: float) -> float:
-        """Height, `backlash_um` further from the sample, from which `z_um` is approached."""
-        return max(z_um - backlash_um, self._travel.z_um.low)
+    def approach_z(self, sweep: Sweep) -> float:
+        """Height from which the first plane of a sweep is approached: from below, unless the sweep goes down."""
+        if sweep.step_um < 0:
+            return sweep.first_z_um + self._backlash_um
+        return self.below_z(sweep.first_z_um)
+
+    def below_z(self, z_um: float) -> float:
+        """Height further from the sample from which `z_um` is approached."""
+        return max(z_um - self._backlash_um, self._travel.z_um.low)
 
     def _opened(self, purpose: str) -> MiniSlide:
         if self._open is None:

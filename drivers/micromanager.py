@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,17 @@ Staging = Callable[[Exposure, str, int], None]
 """Told exposure, polarization and plane before anything is switched or moved for that plane."""
 COMMAND_S = 1.0
 """How long `make_safe` waits for a command that another thread is just sending."""
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """The planes of one polarization, and where along C they go."""
+
+    exposure: Exposure
+    state: str
+    channel: int
+    exposure_ms: float
+    heights_um: list[float]
 
 
 class MicroManager:
@@ -119,6 +131,10 @@ class MicroManager:
 
     def polarize(self, state: str) -> None:
         """Switch to a named polarization state and set its exposure."""
+        self._switch(state)
+        self._set_exposure(self._instrument.polarizations[state].exposure_ms)
+
+    def _switch(self, state: str) -> None:
         if state not in self._instrument.polarizations:
             raise Refused(
                 f"polarization {state!r} is not among instrument.polarizations "
@@ -147,7 +163,9 @@ class MicroManager:
                     f"group {group} reads back {core.get_current_config(group)!r} instead of {name!r} after "
                     f"{self._deadlines.switch_s:g} s; check the device"
                 )
-        self._send("exposure", lambda: core.set_exposure(preset.exposure_ms))
+
+    def _set_exposure(self, exposure_ms: float) -> None:
+        self._send("exposure", lambda: self._core.set_exposure(exposure_ms))
 
     def light(self, on: bool) -> None:
         """Lamp and shutter: on for exposures, off while the night waits."""
@@ -161,13 +179,19 @@ class MicroManager:
         """Expose a sweep straight into `into` (CZYX), announcing every plane as it lands."""
         self._check_buffer(sweep, into)
         self._limits.check_sweep(sweep)
-        self._frames.begin()
+        self._refuse_halted()
+        self._check_light(sweep.lit)
+        self._frames.begin(may_be_dark=not sweep.lit, may_be_full=sweep.exposures_ms is not None)
         expose = self._expose_sequence if sweep.planes <= self._longest_sequence else self._expose_planes
-        for state, channel in zip(sweep.polarizations, sweep.channels, strict=True):
+        heights = [sweep.first_z_um + plane * sweep.step_um for plane in range(sweep.planes)]
+        presets = self._instrument.polarizations
+        exposures_ms = sweep.exposures_ms or [presets[state].exposure_ms for state in sweep.polarizations]
+        for state, channel, exposure_ms in zip(sweep.polarizations, sweep.channels, exposures_ms, strict=True):
             self._staging(exposure, state, 0)
-            self.polarize(state)
-            self._approach(sweep.first_z_um)
-            expose(exposure, sweep, state, channel, into, announce)
+            self._switch(state)
+            self._set_exposure(exposure_ms)
+            self._approach_sweep(sweep)
+            expose(_Pass(exposure, state, channel, exposure_ms, heights), into, announce)
 
     def position(self) -> Position:
         """Where the stages say they stand."""
@@ -203,54 +227,39 @@ class MicroManager:
 
     # Exposing --------------------------------------------------------------------------------------------------------
 
-    def _expose_planes(
-        self,
-        exposure: Exposure,
-        sweep: Sweep,
-        state: str,
-        channel: int,
-        into: Stack,
-        announce: Callable[[Frame], None],
-    ) -> None:
+    def _expose_planes(self, one: _Pass, into: Stack, announce: Callable[[Frame], None]) -> None:
         """Plane by plane: z, then a single frame, which is stored while z moves on."""
-        heights = [sweep.first_z_um + plane * sweep.step_um for plane in range(sweep.planes)]
+        heights = one.heights_um
         for plane, z_um in enumerate(heights):
             self._arrive_at_z(z_um)
-            name = f"plane {plane} of {state}"
+            name = f"plane {plane} of {one.state}"
             with telling(f"exposing {name}", FrameFault):
                 self._core.snap_image()
                 image = self._core.get_image()
             landed_s = self._clock.now()
-            if plane + 1 < sweep.planes:
-                self._staging(exposure, state, plane + 1)
-                self._send_z(heights[plane + 1])
-            self._land(image, into, name, Frame(channel, plane, plane, z_um, landed_s), announce)
+            if plane + 1 < len(heights):
+                self._staging(one.exposure, one.state, plane + 1)
+                if heights[plane + 1] != z_um:
+                    self._send_z(heights[plane + 1])
+            self._land(image, into, name, Frame(one.channel, plane, plane, z_um, landed_s), announce)
 
-    def _expose_sequence(
-        self,
-        exposure: Exposure,
-        sweep: Sweep,
-        state: str,
-        channel: int,
-        into: Stack,
-        announce: Callable[[Frame], None],
-    ) -> None:
+    def _expose_sequence(self, one: _Pass, into: Stack, announce: Callable[[Frame], None]) -> None:
         """Triggered: the camera steps the stage through a sequence that is loaded beforehand."""
         label, core = self._devices.focus, self._core
-        heights = [sweep.first_z_um + plane * sweep.step_um for plane in range(sweep.planes)]
+        state, heights = one.state, one.heights_um
 
         def start() -> None:
             core.load_stage_sequence(label, self._sequence(heights))
             core.clear_circular_buffer()
             core.start_stage_sequence(label)
-            core.start_sequence_acquisition(sweep.planes, 0.0, True)
+            core.start_sequence_acquisition(len(heights), 0.0, True)
 
-        wait_s = self._instrument.polarizations[state].exposure_ms / 1e3 + self._deadlines.frame_s
+        wait_s = one.exposure_ms / 1e3 + self._deadlines.frame_s
         self._send(f"z sequence of {state}", start)
         try:
             with telling(f"z sequence of {state}", FrameFault):
                 for plane, z_um in enumerate(heights):
-                    self._staging(exposure, state, plane)
+                    self._staging(one.exposure, state, plane)
                     name = f"plane {plane} of {state}"
                     image, number = self._next_frame(name, wait_s)
                     if number != plane:
@@ -258,7 +267,7 @@ class MicroManager:
                             f"{name} arrived with ImageNumber {number}, so frames were lost on the way; "
                             "enlarge instrument.buffer_mb or slow the camera"
                         )
-                    self._land(image, into, name, Frame(channel, plane, number, z_um, self._clock.now()), announce)
+                    self._land(image, into, name, Frame(one.channel, plane, number, z_um, self._clock.now()), announce)
                 self._refuse_surplus(state)
         except BaseException:
             self._attempt(self._stop_camera, self._stop_stage)
@@ -293,6 +302,18 @@ class MicroManager:
         if surplus:
             raise FrameFault(f"the camera delivered {surplus} frames more than the sweep of {state} has planes")
 
+    def _check_light(self, lit: bool) -> None:
+        """Read back lamp and shutter: a frame does not tell a faint field from a shutter that did not open."""
+        for label in (self._devices.lamp, self._devices.shutter):
+            if label is not None:
+                with telling(f"reading back {label}"):
+                    is_open = self._core.get_shutter_open(label)
+                if is_open != lit:
+                    raise FrameFault(
+                        f"{label} reads back {'open' if is_open else 'closed'}, so frames would be "
+                        f"{'lit' if is_open else 'dark'}; check lamp, shutter and their cable"
+                    )
+
     def _land(self, image: Any, into: Stack, name: str, frame: Frame, announce: Callable[[Frame], None]) -> None:
         target = into[frame.c, frame.z]
         if image.size != target.size:
@@ -307,6 +328,8 @@ class MicroManager:
     def _check_buffer(self, sweep: Sweep, into: Stack) -> None:
         identity = self._identity
         wanted = (sweep.planes, identity.frame_height_px, identity.frame_width_px)
+        if sweep.exposures_ms is not None and len(sweep.exposures_ms) != len(sweep.polarizations):
+            raise Refused(f"exposures {sweep.exposures_ms} are not those of {sweep.polarizations}; give one for each")
         if into.dtype != np.uint16 or into.shape[1:] != wanted or max(sweep.channels) >= into.shape[0]:
             raise Refused(
                 f"a buffer of {into.shape} {into.dtype} cannot take channels {sweep.channels} of "
@@ -316,10 +339,20 @@ class MicroManager:
     # Moving ----------------------------------------------------------------------------------------------------------
 
     def _approach(self, z_um: float) -> None:
-        below = self._limits.approach_z(z_um, self._motion.z_backlash_um)
+        below = self._limits.below_z(z_um)
         if self._z_um() > below:
             self._go_to(below)
         self._go_to(z_um)
+
+    def _approach_sweep(self, sweep: Sweep) -> None:
+        """Arrive at the first plane in the direction in which the sweep goes on."""
+        if sweep.step_um >= 0:
+            self._approach(sweep.first_z_um)
+            return
+        above = self._limits.approach_z(sweep)
+        if self._z_um() < above:
+            self._go_to(above)
+        self._go_to(sweep.first_z_um)
 
     def _go_to(self, z_um: float) -> None:
         self._send_z(z_um)

@@ -28,9 +28,16 @@ class Exposure:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Planes at `first_z_um + k * step_um`, taken upwards, once for every polarization in the order given.
+    """Planes at `first_z_um + k * step_um`, once for every polarization in the order given.
 
-    `channels[i]` is the index along C of a stack where the planes of `polarizations[i]` go.
+    Attributes
+    ----------
+    step_um : greater than 0, approached from below; less than 0, approached from above; 0 for one height again and
+        again, approached from below once.
+    channels : `channels[i]` is the index along C of a stack where the planes of `polarizations[i]` go.
+    exposures_ms : of each of `polarizations`; None for those of the settings. Whoever gives them judges the light: a
+        frame that is saturated all over is then no fault.
+    lit : whether the light has to be on; without it a dark frame is no fault.
     """
 
     first_z_um: float
@@ -38,6 +45,8 @@ class Sweep:
     planes: int
     polarizations: tuple[str, ...]
     channels: tuple[int, ...]
+    exposures_ms: tuple[float, ...] | None = None
+    lit: bool = True
 
 
 @dataclass(frozen=True)
@@ -125,14 +134,16 @@ class Microscope(Protocol):
     def expose_stack(self, exposure: Exposure, sweep: Sweep, into: Stack, announce: Callable[[Frame], None]) -> None:
         """Expose a sweep straight into `into` (CZYX), announcing every plane as it lands.
 
-        The light must be on: a dark frame is a fault. `into` has as many planes as the sweep.
+        The light must be on, or off, as the sweep says. `into` has as many planes as the sweep.
 
         Raises
         ------
         FieldFault
             The stack is incomplete or wrong; `into` holds undefined planes and the sweep may be commanded again.
         OutsideWindow
-            A plane lies outside the z window of the open slide; nothing was moved.
+            A plane, or an approach from above, lies outside the z window of the open slide; nothing was moved.
+        Refused
+            It cannot be exposed by this microscope.
         HardwareLost
             The core no longer answers.
         """

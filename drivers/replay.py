@@ -85,6 +85,11 @@ class ReplayMicroscope:
 
     def expose_stack(self, exposure: Exposure, sweep: Sweep, into: Stack, announce: Callable[[Frame], None]) -> None:
         """Copy recorded planes into `into` (CZYX), announcing each."""
+        if not sweep.lit or sweep.exposures_ms is not None or sweep.step_um <= 0:
+            raise Refused(
+                "instrument.backend is 'replay', and a recording cannot be exposed in another way than it was; "
+                "calibrate on the microscope itself"
+            )
         self._limits.check_sweep(sweep)
         stack = self._stack_of(exposure)
         if into.dtype != np.uint16 or into.shape[1:] != (sweep.planes, *stack.shape[2:]):

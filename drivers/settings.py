@@ -99,11 +99,13 @@ class ChanceFault(Settings):
 class Lamp(Settings):
     """The light of the emulated microscope before it meets the sensor.
 
-    `drift` is the greatest slow deviation of the lamp's power over a mini-slide, `flicker` the standard deviation from
-    frame to frame, `vignette` the loss in the frame's corners, `fringes` the amplitude of interference fringes in
-    parallel light, all as shares of the light; `dust` is a factor on the number of grains.
+    `power` is a factor on all of its light, 0 for a lamp that has failed. `drift` is the greatest slow deviation of
+    the lamp's power over a mini-slide, `flicker` the standard deviation from frame to frame, `vignette` the loss in the
+    frame's corners, `fringes` the amplitude of interference fringes in parallel light, all as shares of the light;
+    `dust` is a factor on the number of grains.
     """
 
+    power: NotNegative = 1.0
     drift: Annotated[float, Field(ge=0, le=0.5)] = 0.03
     flicker: Annotated[float, Field(ge=0, le=0.05)] = 0.003
     vignette: Annotated[float, Field(ge=0, le=0.9)] = 0.12

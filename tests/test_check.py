@@ -225,7 +225,7 @@ def test_a_sample_on_two_mini_slides_is_told(tmp_path: Path) -> None:
     sheet = tmp_path / "samples.csv"
     sheet.write_text("position,sample\n" + "".join(f"{n},S{n % 7}\n" for n in range(1, 9)), encoding="utf-8")
     report = check(night(tmp_path, {"scan.samples": str(sheet)}), None, ROOMY)
-    assert report.notes == ("sample S1 lies on the mini-slides 1, 8",)
+    assert report.notes[0] == "sample S1 lies on the mini-slides 1, 8"
     assert "note: sample S1" in render(report)
 
 

@@ -16,6 +16,7 @@ from drivers.mechanics import Mechanics
 from drivers.microscope import Exposure, Microscope, Sweep
 from drivers.open import open_microscope
 from drivers.settings import Emulation, Instrument
+from drivers.virtual_slide.camera import HOT_DN_PER_MS, OFFSET_DN, READ_NOISE_DN
 from drivers.virtual_slide.slide import VirtualSlide
 from drivers.virtual_slide.truth import View
 
@@ -119,11 +120,47 @@ def test_a_camera_of_12_bits_is_told_and_full_at_4095(opened: Any) -> None:
         expose(scope, field=2)
 
 
-def test_a_closed_shutter_is_dark(opened: Any) -> None:
+def test_a_closed_shutter_is_a_fault_where_light_is_wanted(opened: Any) -> None:
     scope = opened(emulated())
     scope.light(False)
     with pytest.raises(FrameFault, match="lamp, shutter"):
         expose(scope)
+
+
+def dark(exposure_ms: float) -> Sweep:
+    return Sweep(0.0, 0.0, 6, ("parallel",), (0,), exposures_ms=(exposure_ms,), lit=False)
+
+
+def test_without_light_the_camera_shows_offset_read_noise_and_hot_pixels(opened: Any) -> None:
+    scope = opened(emulated(sensor={"hot_pixels": 1e-3}))
+    scope.light(False)
+    short, long = (expose(scope, dark(ms))[0][0].astype(float) for ms in (0.001, 100.0))
+    assert np.median(short) == OFFSET_DN
+    assert (short[1:] - short[:-1]).std() / np.sqrt(2) == pytest.approx(READ_NOISE_DN, rel=0.03)
+    grown = (long.mean(0) - short.mean(0)) / 100.0
+    hot = grown > 10 * READ_NOISE_DN / np.sqrt(6) / 100.0
+    assert np.count_nonzero(hot) == pytest.approx(1e-3 * hot.size, abs=1)
+    assert np.median(grown[hot]) == pytest.approx(HOT_DN_PER_MS, rel=0.5)
+
+
+def test_a_lamp_that_has_failed_leaves_darkness_and_a_camera_that_lost_its_data_zeros(opened: Any) -> None:
+    scope = opened(emulated(lamp={"power": 0}, **fault("dark_frame", fields=(2,))))
+    stack, _ = expose(scope)
+    assert np.median(stack, axis=(1, 2, 3)) == pytest.approx([OFFSET_DN, OFFSET_DN])
+    scope.light(False)
+    stack, _ = expose(scope, dark(20.0), field=2)
+    assert [frame.any() for frame in stack[0]] == [True, False, True, True, True, True]
+
+
+def test_signal_grows_with_the_exposure_until_all_is_saturated(opened: Any) -> None:
+    scope = opened(emulated(profile="blank"))
+    signals = []
+    for exposure_ms in (5.0, 10.0, 20.0, 100.0):
+        stack, _ = expose(scope, Sweep(0.0, 0.0, 3, ("parallel",), (0,), exposures_ms=(exposure_ms,)))
+        signals.append(float(np.median(stack)) - OFFSET_DN)
+    assert signals[1] / signals[0] == pytest.approx(2, rel=0.01)
+    assert signals[2] / signals[0] == pytest.approx(4, rel=0.01)
+    assert signals[3] == 65535 - OFFSET_DN
 
 
 def test_lost_oil_dims_every_field_until_the_objective_is_withdrawn(opened: Any) -> None:

@@ -112,6 +112,48 @@ def test_polarizations_land_where_they_are_stored_whatever_their_order(watched: 
     assert [f.c for f in frames] == [1, 1, 1, 0, 0, 0]
 
 
+@pytest.mark.parametrize("z_sequence", [True, False])
+@pytest.mark.parametrize(
+    ("step_um", "heights", "approach"),
+    [(0.0, (0.0, 0.0, 0.0), -2.0), (-1.0, (0.0, -1.0, -2.0), 2.0)],
+    ids=["one height", "downwards"],
+)
+def test_a_sweep_is_approached_from_where_it_comes(
+    watched: Any, z_sequence: bool, step_um: float, heights: tuple[float, ...], approach: float
+) -> None:
+    scope, core = watched(triggered(motion={"withdrawn_z_um": -280, "z_sequence": z_sequence}))
+    scope.focus(1.0)
+    core.z_commands.clear()
+    stack, frames = expose(scope, Sweep(0.0, step_um, 3, ("crossed",), (0,)))
+    assert [z for _, z in states_of(stack)] == list(heights)
+    assert [f.z_um for f in frames] == list(heights)
+    moved = [] if z_sequence or not step_um else list(heights[1:])
+    assert core.z_commands == [approach, 0.0, *moved]
+
+
+def test_exposures_of_a_sweep_are_commanded_instead_of_those_of_the_settings(watched: Any) -> None:
+    scope, core = watched(triggered())
+    commanded = []
+    core.set_exposure = commanded.append
+    expose(scope, Sweep(0.0, 1.0, 2, ("crossed", "parallel"), (0, 1), exposures_ms=(3.5, 700.0)))
+    expose(scope, Sweep(0.0, 1.0, 2, ("crossed", "parallel"), (0, 1)))
+    assert commanded == [3.5, 700.0, 20, 20]
+    with pytest.raises(Refused, match="give one for each"):
+        expose(scope, Sweep(0.0, 1.0, 2, ("crossed", "parallel"), (0, 1), exposures_ms=(3.5,)))
+
+
+@pytest.mark.parametrize(("on", "told"), [(False, "reads back closed"), (True, "reads back open")])
+def test_light_that_is_not_as_the_sweep_wants_it_is_told_before_anything_moves(
+    watched: Any, on: bool, told: str
+) -> None:
+    scope, core = watched(triggered())
+    scope.light(on)
+    core.z_commands.clear()
+    with pytest.raises(FrameFault, match=f"Shutter {told}.*check lamp, shutter"):
+        expose(scope, Sweep(0.0, 1.0, 3, ("crossed",), (0,), lit=not on))
+    assert core.z_commands == []
+
+
 def test_a_buffer_too_small_for_the_sweep_is_a_fault(watched: Any, tmp_path: Path) -> None:
     long = tmp_path / "long.cfg"
     long.write_text(TRIGGERED.read_text().replace("MaxLength,32", "MaxLength,1000"))
@@ -179,6 +221,8 @@ def test_deadlines_run_on_the_clock_that_is_given(watched: Any) -> None:
         lambda scope: scope.focus(-60.5),
         lambda scope: scope.focus(float("nan")),
         lambda scope: expose(scope, Sweep(59.0, 0.5, 4, ("crossed",), (0,))),
+        lambda scope: expose(scope, Sweep(-59.0, -0.5, 4, ("crossed",), (0,))),
+        lambda scope: expose(scope, Sweep(58.5, -0.5, 4, ("crossed",), (0,))),
         lambda scope: scope.move(*OTHER_CENTRE),
         lambda scope: scope.move(-1.0, CENTRE[1]),
         lambda scope: scope.open_slide(3),

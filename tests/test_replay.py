@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,17 @@ def test_planes_come_in_order_field_after_field(tmp_path: Path) -> None:
     assert_array_equal(stack, coded(1))
     with pytest.raises(FieldFault, match="holds 2"):
         expose(scope, sweep(5), field=3)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"lit": False}, {"exposures_ms": (1.0, 1.0)}, {"step_um": 0.0}, {"step_um": -0.5}],
+    ids=lambda a: next(iter(a)),
+)
+def test_what_was_not_recorded_cannot_be_exposed(tmp_path: Path, asked: dict[str, Any]) -> None:
+    write_planes(tmp_path, fields=1)
+    with pytest.raises(Refused, match="calibrate on the microscope itself"):
+        expose(ready(open_microscope(replaying(tmp_path), slides())), replace(sweep(5), **asked))
 
 
 def test_fewer_planes_are_spread_over_the_recorded_ones(tmp_path: Path) -> None:

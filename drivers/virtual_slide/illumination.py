@@ -77,7 +77,8 @@ class Illumination:
             for period, share in DRIFT_FIELDS
         )
         frame = chance(self._seed, "flicker", view.slide, view.field, view.polarization, view.plane)
-        return (1 + self._settings.drift * sum(waves)) * (1 + self._settings.flicker * _NORMAL.inv_cdf(frame))
+        drifted = (1 + self._settings.drift * sum(waves)) * (1 + self._settings.flicker * _NORMAL.inv_cdf(frame))
+        return self._settings.power * drifted
 
     def _lay(self, field: Image, dust: _Dust, random: np.random.Generator) -> None:
         """Darken a field, in place, by the grains of a surface."""

@@ -128,6 +128,11 @@ class VirtualSlide:
         immersion.disturb(light)
         self._camera.expose(light, view, exposure_ms, out)
 
+    def dark(self, view: View, exposure_ms: float, out: NDArray[np.uint16]) -> None:
+        """Write the frame of a view without light: offset, hot pixels and read noise; parameters as in `render`."""
+        self._light.fill(0)
+        self._camera.expose(self._light, view, exposure_ms, out)
+
     def truth(self, slide: int, x_um: float, y_um: float) -> tuple[TrueObject, ...]:
         """Every object, junk included, whose body lies in part in the frame at a stage position.
 
