@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from calibration.corrections import Corrections
-from calibration.mass import Sight, Weighed, weigh, weigh_fused
+from calibration.mass import FORMULA, Sight, Weighed, weigh, weigh_fused
 from calibration.shape import Shape, shape_of
 from calibration.thickness import Floats, Heights, Optics, mended
 from daemon.fieldfile import FieldProvenance
@@ -19,11 +19,13 @@ from daemon.records import MEASURED, ObjectRow
 from inference.channels import CROSSED, Scale
 from inference.object_focus import StateFocus, state_focus
 from inference.objects import Box
-from inference.outline import Outline, find_outline
+from inference.outline import RULE, Outline, find_outline
 from inference.settings import FocusSettings
 
 Pixels = NDArray[np.uint16]
 
+FORMULAS = {"outline": RULE, "mass": FORMULA}
+"""Names of the ways from a crop to its numbers, for provenance."""
 PLACOLITHS = CALCITE = "coccolith"
 """The class whose length is that of an ellipse, and whose mass is that of calcite."""
 SMALLEST_PX = 12

@@ -18,6 +18,8 @@ from inference.objects import Box
 Floats = NDArray[np.float32]
 Points = NDArray[np.float64]
 
+RULE = "end of the dark field or steepest bright one, 2"
+"""Names the rule; another one gets another number."""
 BLUR_UM = 0.082
 """Standard deviation of the objective's own blur, 0.21 lambda / NA."""
 BEYOND_BOX_UM = 0.3
