@@ -26,6 +26,7 @@ class Corrections:
         of a single crystal and over the field.
     dn_per_electron, read_noise_dn : of the camera. full_dn : DN at which it is saturated.
     records : names of the calibration records behind this; none where it is assumed.
+    wavelength_um : of the light that measures thickness.
     """
 
     offset_dn: Image
@@ -40,6 +41,7 @@ class Corrections:
     read_noise_dn: float
     full_dn: int
     records: tuple[str, ...] = ()
+    wavelength_um: float = 0.546
 
     @classmethod
     def assumed(cls, frame_px: tuple[int, int], exposures_ms: tuple[float, ...]) -> Corrections:

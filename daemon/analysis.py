@@ -21,6 +21,7 @@ from daemon.cutouts import RAW, focus_result, object_rows, write_cutouts, write_
 from daemon.fieldfile import FieldProvenance
 from daemon.layout import field_file
 from daemon.logbook import Logbook
+from daemon.measuring import corrections_of
 from daemon.messages import (
     Analysed,
     AnalysisReady,
@@ -165,7 +166,7 @@ class _Desk:
         with watch.time("encode"):
             focus = focus_result(analysis.focus, request.first_z_um, self._config.scan.step_um)
             provenance = self._provenance(request, focus)
-            rows = object_rows(analysis.objects, provenance)
+            rows = object_rows(analysis.objects, provenance, corrections_of(provenance))
             files = self._write(request, provenance, rows, analysis)
         seconds = {**analysis.seconds, **watch.seconds}
         return Analysed(

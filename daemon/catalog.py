@@ -26,10 +26,23 @@ from daemon.records import (
 
 _OBJECT_COLUMNS = ", ".join(f"{column.name} {column.sql}" for column in OBJECT_COLUMNS)
 
+_MEASURED_BY_NUMBER = (
+    "focus_plane", "focus_z_um", "display_plane", "sharpness", "depth_um", "length_um", "width_um", "area_um2",
+    "perimeter_um", "equivalent_diameter_um", "circularity", "solidity", "orientation_deg", "thickness_mean_um",
+    "thickness_max_um", "volume_um3", "calcite_equivalent_pg", "calcite_equivalent_deviation_pg",
+    "calcite_equivalent_fused_pg", "mass_pg", "leakage",
+)  # fmt: skip
+_MEASURED_BY_NAME = ("focus_by", "outline_by", "length_by")
+_MEASURED_FLAGS = (
+    "cut", "overlapping", "outline_clipped", "background_disturbed", "defocused", "saturated", "folded",
+)  # fmt: skip
+_MEASURED_OF_3 = {"REAL": _MEASURED_BY_NUMBER, "TEXT": _MEASURED_BY_NAME, "INTEGER": _MEASURED_FLAGS}
+"""Columns of objects that version 3 added, by their type; those of later versions are not to be put here."""
+
 FORMAT = Format(
     name="dataset",
     application=0x4C4D4C43,
-    version=2,
+    version=3,
     schema=f"""
         CREATE TABLE records (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, body BLOB NOT NULL) STRICT;
         CREATE TABLE night (
@@ -70,7 +83,10 @@ FORMAT = Format(
             ALTER TABLE fields ADD COLUMN analysed_seq INTEGER REFERENCES records;
             ALTER TABLE fields ADD COLUMN sources TEXT;
             UPDATE fields SET analysed_seq = seq, sources = '[]' WHERE state = 'recorded'
-        """
+        """,
+        2: ";".join(
+            f"ALTER TABLE objects ADD COLUMN {name} {kind}" for kind, names in _MEASURED_OF_3.items() for name in names
+        ),
     },
 )
 

@@ -385,6 +385,16 @@ def analyse(
 
 
 @app.command()
+def measure(folder: Folder) -> None:
+    """Measure the objects of a recorded night again, from their crops, into new tables beside the old ones."""
+    from daemon.measuring_again import measure_again
+
+    with _interruptible():
+        again = measure_again(folder, console)
+    console.print(f"{again.objects} objects in slide-*/measured-{again.number:03d}.parquet", highlight=False)
+
+
+@app.command()
 def propose(
     folder: Folder,
     into: Annotated[Path, typer.Option(help="annotations to write: .xml for CVAT, .json for COCO")],

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.corrections import Corrections
 from daemon.durable import replacing, sha256_of
 from daemon.fieldfile import FieldProvenance, write_field_file, write_raw_stack
 from daemon.layout import field_file
+from daemon.measuring import measure_all
 from daemon.records import FileEntry, FocusResult, ObjectRow
 from inference.objects import FoundObject, StackFocus
 
@@ -24,9 +26,12 @@ def focus_result(found: StackFocus, first_z_um: float, step_um: float) -> FocusR
     return FocusResult(z_um=z_um, at_edge=found.at_edge, contrast=found.contrast)
 
 
-def object_rows(objects: Sequence[FoundObject], provenance: FieldProvenance) -> tuple[ObjectRow, ...]:
+def object_rows(
+    objects: Sequence[FoundObject], provenance: FieldProvenance, corrections: Corrections
+) -> tuple[ObjectRow, ...]:
     """Numbers of objects in the order of their series; stage positions from that of the frame's centre."""
-    return tuple(_row(number, found, provenance) for number, found in enumerate(objects))
+    rows = [(_row(number, found, provenance), found.crop, found.fused) for number, found in enumerate(objects)]
+    return measure_all(rows, provenance, corrections)
 
 
 def _row(number: int, found: FoundObject, provenance: FieldProvenance) -> ObjectRow:

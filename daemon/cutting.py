@@ -24,6 +24,7 @@ from daemon.errors import DamagedFile, ImageRefused
 from daemon.fieldfile import FieldProvenance, read_field_file
 from daemon.layout import field_file, inside
 from daemon.logbook import Logbook
+from daemon.measuring import corrections_of
 from daemon.messages import AnalysisReady, AnyMessage, Close, CutField, Failed, FieldCut, decode, encode
 from daemon.plan import ArchiveField
 from daemon.records import FieldAnalysed, FieldSecured, FieldSkipped, NightStarted, SourceFile
@@ -220,7 +221,7 @@ class _Bench:
         with watch.time("encode"):
             focus = focus_result(analysis.focus, provenance.first_z_um, provenance.step_um)
             provenance = replace(provenance, focus=focus)
-            rows = object_rows(analysis.objects, provenance)
+            rows = object_rows(analysis.objects, provenance, corrections_of(provenance))
             path = inside(self._work.into, field_file(provenance.slide, provenance.field))
             make_folder(path.parent)
             entry = write_cutouts(path, provenance, rows, analysis.objects, lambda: crashpoints.reach("spool written"))

@@ -24,7 +24,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from daemon.errors import DamagedFile
-from daemon.records import FocusResult, ObjectRow, SourceFile
+from daemon.records import MEASURED, FocusResult, ObjectRow, SourceFile
 
 Pixels = NDArray[np.uint16]
 NAMESPACE = "lamelle/field/1"
@@ -81,7 +81,10 @@ class _Annotation(msgspec.Struct, frozen=True, kw_only=True):
         focus = loose.provenance.get("focus")
         if isinstance(focus, dict) and focus.get("contrast") is None:
             focus["contrast"] = math.nan
-        objects = [{key: math.nan if value is None else value for key, value in row.items()} for row in loose.objects]
+        objects = [
+            {key: math.nan if value is None and key not in MEASURED else value for key, value in row.items()}
+            for row in loose.objects
+        ]
         return msgspec.convert({"provenance": loose.provenance, "objects": objects}, cls)
 
 

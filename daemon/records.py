@@ -34,7 +34,12 @@ class SourceFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ObjectRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One object's numbers. Boxes in px of the frame, half-open; `series` is its place in the field's OME-TIFF."""
+    """One object's numbers: what detection and cropping say of it, then what measuring does (docs/measurement.md).
+
+    Boxes in px of the frame, half-open; `series` is its place in the field's OME-TIFF. What was not, or cannot be,
+    measured is None. `focus_plane` is the plane of the object itself, `display_plane` where it is shown best, both
+    fractional; they differ for what does not turn light. `focus_by` and `outline_by` name the state that told.
+    """
 
     number: int
     series: int
@@ -50,6 +55,41 @@ class ObjectRow(msgspec.Struct, frozen=True, kw_only=True):
     best_plane_at_edge: bool
     touches_edge: bool
     in_exclusive_tile: bool
+    focus_plane: float | None = None
+    focus_z_um: float | None = None
+    focus_by: str | None = None
+    display_plane: float | None = None
+    sharpness: float | None = None
+    depth_um: float | None = None
+    outline_by: str | None = None
+    length_um: float | None = None
+    width_um: float | None = None
+    length_by: str | None = None
+    area_um2: float | None = None
+    perimeter_um: float | None = None
+    equivalent_diameter_um: float | None = None
+    circularity: float | None = None
+    solidity: float | None = None
+    orientation_deg: float | None = None
+    thickness_mean_um: float | None = None
+    thickness_max_um: float | None = None
+    volume_um3: float | None = None
+    calcite_equivalent_pg: float | None = None
+    calcite_equivalent_deviation_pg: float | None = None
+    calcite_equivalent_fused_pg: float | None = None
+    mass_pg: float | None = None
+    leakage: float | None = None
+    cut: bool | None = None
+    overlapping: bool | None = None
+    outline_clipped: bool | None = None
+    background_disturbed: bool | None = None
+    defocused: bool | None = None
+    saturated: bool | None = None
+    folded: bool | None = None
+
+
+MEASURED = tuple(field.name for field in msgspec.structs.fields(ObjectRow) if not field.required)
+"""Names of an object's numbers that measuring gives."""
 
 
 class FocusResult(msgspec.Struct, frozen=True, kw_only=True):

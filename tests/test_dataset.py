@@ -17,7 +17,7 @@ from daemon.errors import Refused
 from daemon.layout import field_file
 from daemon.objects_table import OBJECT_COLUMNS, object_values
 from daemon.reception import Reception
-from daemon.records import AnyRecord, FieldSecured, encode
+from daemon.records import MEASURED, AnyRecord, FieldSecured, encode
 from tests import small_night as night
 from tests.small_disk import remount, small_disk
 
@@ -168,21 +168,26 @@ def test_a_dataset_on_read_only_media_can_be_read(tmp_path: Path) -> None:
             assert dataset.verify() == []
 
 
-def older(folder: Path) -> None:
-    """Make of a dataset one of version 1."""
+def older(folder: Path, version: int) -> None:
+    """Make of a dataset one of version 1 or 2."""
     with closing(sqlite3.connect(folder / "catalog.sqlite")) as database:
-        for column in ("device", "analysed_seq", "sources"):
+        for column in MEASURED:
+            database.execute(f"ALTER TABLE objects DROP COLUMN {column}")
+        for column in ("device", "analysed_seq", "sources") if version == 1 else ():
             database.execute(f"ALTER TABLE fields DROP COLUMN {column}")
-        database.execute("PRAGMA user_version = 1")
+        database.execute(f"PRAGMA user_version = {version}")
         database.commit()
 
 
+@pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("written", [False, True])
-def test_a_dataset_of_the_version_before_can_be_read_and_gone_on_with(tmp_path: Path, written: bool) -> None:
+def test_a_dataset_of_a_version_before_can_be_read_and_gone_on_with(
+    tmp_path: Path, written: bool, version: int
+) -> None:
     record(tmp_path, whole_night()[:-1])
     with Dataset.open(tmp_path) as dataset:
         expected = dataset.summary(), dataset.fields(), dataset.objects()
-    older(tmp_path)
+    older(tmp_path, version)
     if written:
         with closing(Catalog(tmp_path)) as catalog:
             catalog.commit(catalog.last_seq() + 1, encode(night.night_closed(5, 1)))
@@ -190,7 +195,7 @@ def test_a_dataset_of_the_version_before_can_be_read_and_gone_on_with(tmp_path: 
     with Dataset.open(tmp_path) as dataset:
         assert (dataset.summary(), dataset.fields(), dataset.objects()) == expected
     with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as database:
-        assert database.execute("PRAGMA user_version").fetchone() == (2 if written else 1,)
+        assert database.execute("PRAGMA user_version").fetchone() == (3 if written else version,)
 
 
 def test_every_number_of_an_object_has_a_column() -> None:

@@ -1,0 +1,140 @@
+"""Shape of an object in um, from the points of its outline.
+
+An outline is (N, 2) x, y in px, once around. Moments, areas and tangents are those of the polygon itself, so nothing is
+rounded to whole pixels. docs/measurement.md says which length is told of which object.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Points = NDArray[np.float64]
+LengthBy = Literal["ellipse", "feret", "skeleton"]
+
+ELLIPTIC = 0.994
+"""Area over that of the ellipse of equal second moments, from which on an outline counts as an ellipse."""
+HOLLOW = 0.7
+"""Area over that of the convex hull, below which an outline may be curved or a chain."""
+LONGER = 1.15
+"""Length along the skeleton over the greatest Feret diameter, beyond which the skeleton counts."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Size and form of an outline.
+
+    Attributes
+    ----------
+    length_um, width_um : by the definition that `length_by` names.
+    perimeter_um, area_um2 : of the polygon. equivalent_diameter_um : of the circle of equal area.
+    circularity : 4 pi area over the square of the perimeter. solidity : area over that of the convex hull.
+    orientation_deg : of the long axis of the second moments, from x towards y, 0 to 180.
+    """
+
+    length_um: float
+    width_um: float
+    length_by: LengthBy
+    area_um2: float
+    perimeter_um: float
+    equivalent_diameter_um: float
+    circularity: float
+    solidity: float
+    orientation_deg: float
+
+
+class Moments(NamedTuple):
+    """Area, centre and central second moments over the area of a polygon, in px."""
+
+    area: float
+    x: float
+    y: float
+    xx: float
+    xy: float
+    yy: float
+
+    @property
+    def axes(self) -> tuple[float, float]:
+        """Major and minor axis of the ellipse of equal second moments."""
+        middle, apart = (self.xx + self.yy) / 2, math.hypot((self.xx - self.yy) / 2, self.xy)
+        return 4 * math.sqrt(middle + apart), 4 * math.sqrt(max(middle - apart, 0.0))
+
+    @property
+    def orientation(self) -> float:
+        """Direction of the major axis, from x towards y, rad."""
+        return 0.5 * math.atan2(2 * self.xy, self.xx - self.yy)
+
+
+def shape_of(outline: Points, pixel_um: float, *, placolith: bool) -> Shape:
+    """Measure an outline.
+
+    Parameters
+    ----------
+    outline : (N, 2) x, y in px, at least three that are not on a line.
+    placolith : whether it is of a coccolith, whose length is that of its ellipse, if it is one.
+    """
+    moments = moments_of(outline)
+    area_um2 = moments.area * pixel_um**2
+    hull = np.asarray(cv2.convexHull(outline.astype(np.float32)), np.float64)[:, 0]
+    longest, least = feret_diameters(hull)
+    perimeter = float(np.hypot(*(np.roll(outline, -1, axis=0) - outline).T).sum())
+    major, minor = moments.axes
+    solidity = moments.area / moments_of(hull).area
+    length, width, by = longest, least, "feret"
+    if placolith:
+        if moments.area >= ELLIPTIC * math.pi / 4 * major * minor:
+            length, width, by = major, minor, "ellipse"
+    elif solidity < HOLLOW and (along := _skeleton_length(outline)) > LONGER * longest:
+        length, width, by = along, moments.area / along, "skeleton"
+    return Shape(
+        length_um=length * pixel_um,
+        width_um=width * pixel_um,
+        length_by=by,  # type: ignore[arg-type]
+        area_um2=area_um2,
+        perimeter_um=perimeter * pixel_um,
+        equivalent_diameter_um=math.sqrt(4 * area_um2 / math.pi),
+        circularity=4 * math.pi * moments.area / perimeter**2,
+        solidity=solidity,
+        orientation_deg=math.degrees(moments.orientation) % 180,
+    )
+
+
+def moments_of(outline: Points) -> Moments:
+    """Moments of a polygon by Green's theorem (C. Steger 1996, On the calculation of arbitrary moments of polygons)."""
+    middle = outline.mean(axis=0)
+    x, y = (outline - middle).T
+    after_x, after_y = np.roll(x, -1), np.roll(y, -1)
+    cross = x * after_y - after_x * y
+    twice = float(cross.sum())
+    centre_x = float((cross * (x + after_x)).sum()) / (3 * twice)
+    centre_y = float((cross * (y + after_y)).sum()) / (3 * twice)
+    xx = float((cross * (x * x + x * after_x + after_x * after_x)).sum()) / (6 * twice) - centre_x**2
+    yy = float((cross * (y * y + y * after_y + after_y * after_y)).sum()) / (6 * twice) - centre_y**2
+    xy = float((cross * (2 * x * y + x * after_y + after_x * y + 2 * after_x * after_y)).sum()) / (12 * twice)
+    xy -= centre_x * centre_y
+    return Moments(abs(twice) / 2, centre_x + float(middle[0]), centre_y + float(middle[1]), xx, xy, yy)
+
+
+def feret_diameters(hull: Points) -> tuple[float, float]:
+    """Greatest and least distance of two parallel tangents of a convex polygon, (N, 2), in its unit.
+
+    The least one has a tangent along an edge (H. Freeman and R. Shapira 1975, Commun. ACM 18, 409).
+    """
+    x, y = hull.T
+    longest = float(np.sqrt(((x[:, None] - x) ** 2 + (y[:, None] - y) ** 2).max()))
+    edges = np.roll(hull, -1, axis=0) - hull
+    normals = np.stack([-edges[:, 1], edges[:, 0]]) / np.maximum(np.hypot(*edges.T), 1e-12)
+    across = hull @ normals
+    return longest, float((across.max(axis=0) - across.min(axis=0)).min())
+
+
+def _skeleton_length(outline: Points) -> float:
+    # Half a second of imports that few objects need, and processes that never measure not at all.
+    from calibration.skeleton import skeleton_length
+
+    return skeleton_length(outline)

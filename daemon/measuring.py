@@ -1,0 +1,225 @@
+"""From an object's crop to its numbers: outline, shape, thickness and mass. Read `measure` from top to bottom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from calibration.corrections import Corrections
+from calibration.mass import FORMULA, Sight, Weighed, weigh, weigh_fused
+from calibration.shape import Shape, shape_of
+from calibration.thickness import Floats, Heights, Optics, mended
+from daemon.fieldfile import FieldProvenance
+from daemon.records import MEASURED, ObjectRow
+from inference.channels import CROSSED, Scale
+from inference.object_focus import StateFocus, state_focus
+from inference.objects import Box
+from inference.outline import RULE, Outline, find_outline
+from inference.settings import FocusSettings
+
+Pixels = NDArray[np.uint16]
+
+FORMULAS = {"outline": RULE, "mass": FORMULA}
+"""Names of the ways from a crop to its numbers, for provenance."""
+PLACOLITHS = CALCITE = "coccolith"
+"""The class whose length is that of an ellipse, and whose mass is that of calcite."""
+SMALLEST_PX = 12
+"""Crops with a shorter side are not measured: the filters would see little but their border."""
+DEFOCUSED_UM = 0.2
+"""Farther from the nearest plane a mass is not told."""
+OVERLAPPING_SHARE = 0.05
+TURNS_NOISES, TURNS_UM = 5.0, 0.02
+"""What weighs so many deviations of the noise, and is so thick on average, turns polarized light."""
+
+
+def corrections_of(provenance: FieldProvenance) -> Corrections:
+    """Give what calibrations say of a field's pixels: nothing was calibrated, so what must be assumed."""
+    channels, _, height, width = provenance.shape_czyx
+    return _assumed((height, width), provenance.exposures_ms or (1.0,) * channels)
+
+
+@lru_cache(maxsize=4)
+def _assumed(frame_px: tuple[int, int], exposures_ms: tuple[float, ...]) -> Corrections:
+    return Corrections.assumed(frame_px, exposures_ms)
+
+
+def measure_all(
+    objects: Sequence[tuple[ObjectRow, Pixels, Pixels]], provenance: FieldProvenance, corrections: Corrections
+) -> tuple[ObjectRow, ...]:
+    """Measure the objects of a field; what was measured before is forgotten.
+
+    Parameters
+    ----------
+    objects : of each its numbers, its crop (C, Z, h, w) and its fused crop (C, h, w).
+    corrections : of the camera that exposed them.
+    """
+    boxes = np.array([row.box for row, _, _ in objects if not row.below_threshold]).reshape(-1, 4)
+    measurer = Measurer(provenance, corrections)
+    return tuple(measurer.measure(*one, overlapping=_overlaps(one[0].box, boxes)) for one in objects)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Where an object is sharpest in each state that was exposed, and its outline."""
+
+    dark: StateFocus | None
+    bright: StateFocus | None
+    outline: Outline | None
+
+
+class Measurer:
+    """Measures the objects of one field.
+
+    Parameters
+    ----------
+    provenance : of the field: its planes, polarizations and pixels.
+    corrections : of the camera that exposed it.
+    """
+
+    def __init__(self, provenance: FieldProvenance, corrections: Corrections) -> None:
+        states = provenance.polarizations
+        self._provenance = provenance
+        self._corrections = corrections
+        self._optics = Optics.of_calcite(corrections.wavelength_um, provenance.pixel_um)
+        self._scale = Scale.of(provenance.pixel_um, FocusSettings().sigma_um)
+        self._dark = states.index(CROSSED) if CROSSED in states else None
+        self._bright = next((c for c, name in enumerate(states) if name != CROSSED), None)
+
+    def measure(self, row: ObjectRow, crop: Pixels, fused: Pixels, *, overlapping: bool) -> ObjectRow:
+        """Measure one object from its crop (C, Z, h, w) and its fused crop (C, h, w).
+
+        Parameters
+        ----------
+        overlapping : whether another detection lies over it.
+        """
+        row = replace(row, **dict.fromkeys(MEASURED) | {"cut": row.touches_edge, "overlapping": overlapping})
+        if min(crop.shape[2:]) < SMALLEST_PX:
+            return row
+        seen = self._see(row, crop)
+        shape = self._shape(row, seen.outline)
+        weighed, fused_pg = self._weigh(row, crop, fused, seen, shape)
+        turns = weighed is not None and _turns_light(weighed)
+        return self._told(row, seen, shape, weighed, fused_pg, turns=turns)
+
+    def _see(self, row: ObjectRow, crop: Pixels) -> _Seen:
+        """Find the planes of an object, and outline it in them."""
+        box = _within(row.box, row.crop_box)
+        step_um = self._provenance.step_um
+        dark = bright = dark_light = bright_light = None
+        if self._dark is not None:
+            dark = state_focus(crop[self._dark], box, self._scale, step_um, dark=True)
+            dark_light = self._light(row, crop, self._dark, dark.reference.plane)
+        if self._bright is not None:
+            bright = state_focus(crop[self._bright], box, self._scale, step_um, dark=False)
+            bright_light = self._light(row, crop, self._bright, bright.display.plane)
+        outline = find_outline(dark_light, bright_light, box, self._provenance.pixel_um)
+        if outline is not None and outline.dark:
+            x, y = self._corrections.shift_px
+            outline = outline.moved(-x, -y)
+        return _Seen(dark, bright, outline)
+
+    def _light(self, row: ObjectRow, crop: Pixels, state: int, plane: float) -> Floats:
+        """Light of the plane nearest to a fractional one, (h, w)."""
+        x0, y0, x1, y1 = row.crop_box
+        z = min(max(round(plane), 0), crop.shape[1] - 1)
+        light = self._corrections.light(crop[:, z], row.crop_box)[state]
+        return mended(light, self._corrections.bad[y0:y1, x0:x1])
+
+    def _shape(self, row: ObjectRow, outline: Outline | None) -> Shape | None:
+        if outline is None:
+            return None
+        return shape_of(outline.points, self._provenance.pixel_um, placolith=row.class_name == PLACOLITHS)
+
+    def _weigh(
+        self, row: ObjectRow, crop: Pixels, fused: Pixels, seen: _Seen, shape: Shape | None
+    ) -> tuple[Weighed | None, float | None]:
+        """Weigh an object that was exposed in both states, at its own height and on its fused crop."""
+        if self._dark is None or self._bright is None or seen.dark is None or seen.outline is None or shape is None:
+            return None, None
+        step_um = self._provenance.step_um
+        heights = Heights.at(seen.dark.reference.plane, crop.shape[1], step_um)
+        sight = Sight(row.crop_box, seen.outline.inside, self._dark, self._bright, _aligned(shape))
+        weighed = weigh(crop[:, list(heights.planes)], heights, step_um, sight, self._corrections, self._optics)
+        return weighed, weigh_fused(fused, sight, self._corrections, self._optics)
+
+    def _told(
+        self,
+        row: ObjectRow,
+        seen: _Seen,
+        shape: Shape | None,
+        weighed: Weighed | None,
+        fused_pg: float | None,
+        *,
+        turns: bool,
+    ) -> ObjectRow:
+        provenance = self._provenance
+        focus = seen.dark if turns or seen.bright is None else seen.bright
+        assert focus is not None
+        plane = focus.reference.plane
+        away_um = abs(plane - round(plane)) * provenance.step_um
+        defocused = focus.reference.at_edge or away_um > DEFOCUSED_UM
+        told = replace(
+            row,
+            focus_plane=plane,
+            focus_z_um=provenance.first_z_um + plane * provenance.step_um,
+            focus_by=self._name(focus is seen.dark),
+            display_plane=focus.display.plane,
+            sharpness=focus.contrast,
+            depth_um=focus.depth_um(provenance.step_um),
+            defocused=defocused,
+        )
+        if seen.outline is None or shape is None:
+            return told
+        outline_by = self._name(seen.outline.dark)
+        told = replace(told, outline_by=outline_by, outline_clipped=seen.outline.clipped, **asdict(shape))
+        if weighed is None:
+            return told
+        return replace(
+            told,
+            thickness_mean_um=weighed.mean_um,
+            thickness_max_um=weighed.greatest_um,
+            volume_um3=weighed.volume_um3,
+            calcite_equivalent_pg=weighed.equivalent_pg,
+            calcite_equivalent_deviation_pg=weighed.deviation_pg,
+            calcite_equivalent_fused_pg=fused_pg,
+            mass_pg=weighed.equivalent_pg if row.class_name == CALCITE and not defocused else None,
+            leakage=weighed.leakage,
+            background_disturbed=weighed.disturbed,
+            saturated=weighed.saturated,
+            folded=weighed.folded,
+        )
+
+    def _name(self, dark: bool) -> str | None:
+        channel = self._dark if dark else self._bright
+        return None if channel is None else self._provenance.polarizations[channel]
+
+
+def _within(box: Box, crop_box: Box) -> Box:
+    """Give a box of the frame in px of a crop."""
+    left, top = crop_box[:2]
+    return box[0] - left, box[1] - top, box[2] - left, box[3] - top
+
+
+def _overlaps(box: Box, others: NDArray[np.int64]) -> bool:
+    """Whether any other of some boxes (N, 4) covers a part of one."""
+    across = np.minimum(box[2], others[:, 2]) - np.maximum(box[0], others[:, 0])
+    down = np.minimum(box[3], others[:, 3]) - np.maximum(box[1], others[:, 1])
+    shares = np.maximum(across, 0) * np.maximum(down, 0) / ((box[2] - box[0]) * (box[3] - box[1]))
+    itself = (others == np.array(box)).all(axis=1)
+    return bool((shares[~itself] > OVERLAPPING_SHARE).any())
+
+
+def _aligned(shape: Shape) -> float:
+    """Share of an object's crystals that point one way: of an elliptic ring of radial ones how flat it is, else all."""
+    if shape.length_by != "ellipse":
+        return 1.0
+    return (shape.length_um - shape.width_um) / (shape.length_um + shape.width_um)
+
+
+def _turns_light(weighed: Weighed) -> bool:
+    return weighed.equivalent_pg > TURNS_NOISES * weighed.noise_pg and weighed.mean_um > TURNS_UM

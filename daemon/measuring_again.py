@@ -1,0 +1,134 @@
+"""`lamelle measure`: measures the objects of a recorded night again, from their crops, into tables beside the old ones.
+
+`slide-N/measured-001.parquet` holds what `slide-N/objects.parquet` does, with the new measurements; its metadata say
+when and with what they were made. The next time it is `measured-002`: nothing is overwritten.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+
+from calibration.corrections import Corrections
+from daemon.cutting import versions_now
+from daemon.dataset import Dataset
+from daemon.durable import make_folder, replacing
+from daemon.errors import Refused
+from daemon.fieldfile import FieldProvenance
+from daemon.layout import slide_folder
+from daemon.measuring import FORMULAS, corrections_of, measure_all
+from daemon.progress import follow
+from daemon.records import MEASURED, ObjectRow
+from daemon.selection import Loaded, Selection, choose, load
+
+METADATA = b"lamelle.measured"
+_NAME = re.compile(r"measured-(\d{3,})\.parquet", re.ASCII)
+
+
+class MeasuredWith(msgspec.Struct, frozen=True, kw_only=True):
+    """When and with what a table was measured: UTC seconds, versions, formulas, names of calibration records."""
+
+    number: int
+    utc: float
+    versions: dict[str, str]
+    formulas: dict[str, str]
+    calibrations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Again:
+    """What was measured: the number of the tables, and how many objects they hold."""
+
+    number: int
+    objects: int
+
+
+def measure_again(
+    folder: Path, console: Console, corrections: Callable[[FieldProvenance], Corrections] = corrections_of
+) -> Again:
+    """Measure every object of a dataset, or of the one in a run folder, into new tables.
+
+    Parameters
+    ----------
+    console : where to tell how far it is.
+    corrections : gives those of the camera that exposed a field.
+
+    Raises
+    ------
+    Refused
+        There is no dataset, or nothing in it.
+    DamagedFile
+        A field's file is missing or damaged; the slides before it are measured.
+    """
+    with Dataset.open(folder) as dataset:
+        chosen = choose(dataset, Selection(below_threshold=True, other_tiles=True))
+        if not chosen:
+            raise Refused(f"{dataset.folder} holds no objects; measure a night that has found some")
+        number = 1 + max(measured_tables(dataset.folder), default=0)
+        everything = follow(load(chosen), len(chosen), "objects", console)
+        for slide, loaded in groupby(everything, key=lambda one: one.chosen.slide):
+            rows, calibrations = _measure(loaded, corrections)
+            table = _with(dataset.objects(slide), rows)
+            made = MeasuredWith(
+                number=number,
+                utc=time.time(),
+                versions=versions_now(),
+                formulas=FORMULAS,
+                calibrations=calibrations,
+            )
+            metadata = {**(table.schema.metadata or {}), METADATA: msgspec.json.encode(made)}
+            path = dataset.folder / slide_folder(slide) / f"measured-{number:03d}.parquet"
+            make_folder(path.parent)
+            with replacing(path) as stream:
+                pq.write_table(table.replace_schema_metadata(metadata), stream)
+    return Again(number, len(chosen))
+
+
+def measured_tables(folder: Path) -> dict[int, list[Path]]:
+    """Find the tables of measurements in a dataset, by their number, in the order of their slides."""
+    tables: dict[int, list[Path]] = {}
+    for path in sorted(folder.glob("slide-*/measured-*.parquet"), key=lambda path: int(path.parent.name[6:])):
+        if match := _NAME.fullmatch(path.name):
+            tables.setdefault(int(match[1]), []).append(path)
+    return tables
+
+
+def measured_with(path: Path) -> MeasuredWith:
+    """Read when and with what a table was measured."""
+    return msgspec.json.decode(pq.read_schema(path).metadata[METADATA], type=MeasuredWith)
+
+
+def _measure(
+    loaded: Iterable[Loaded], corrections: Callable[[FieldProvenance], Corrections]
+) -> tuple[dict[tuple[int, int], ObjectRow], tuple[str, ...]]:
+    """Measure the objects of a slide: rows by field and number, and the calibrations they rest on."""
+    rows: dict[tuple[int, int], ObjectRow] = {}
+    records: dict[str, None] = {}
+    for field, ones in groupby(loaded, key=lambda one: one.chosen.field):
+        there = list(ones)
+        provenance = there[0].provenance
+        known = corrections(provenance)
+        records |= dict.fromkeys(known.records)
+        crops = [(one.chosen.row, one.crop, one.fused) for one in there]
+        rows |= {(field, row.number): row for row in measure_all(crops, provenance, known)}
+    return rows, tuple(records)
+
+
+def _with(table: pa.Table, rows: dict[tuple[int, int], ObjectRow]) -> pa.Table:
+    """Put new measurements into a slide's table of objects."""
+    places = zip(table["field"].to_pylist(), table["number"].to_pylist(), strict=True)
+    ordered = [rows[place] for place in places]
+    for name in MEASURED:
+        index = table.schema.get_field_index(name)
+        values = pa.array([getattr(row, name) for row in ordered], table.schema.field(name).type)
+        table = table.set_column(index, name, values)
+    return table

@@ -1,0 +1,133 @@
+"""Outlines of drawn objects whose light is blurred as an objective does, against where their matter ends."""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from inference.outline import Outline, find_outline, noise_of
+
+PIXEL_UM, BLUR_PX, SIDE, FINE = 0.059, 0.082 / 0.059, 120, 4
+Floats = NDArray[np.float32]
+
+
+def distance(semi_px: tuple[float, float], centre: tuple[float, float], angle: float) -> NDArray[np.float64]:
+    """Share of the way from the centre of an ellipse to its border, on a grid finer than pixels."""
+    y, x = (np.mgrid[: SIDE * FINE, : SIDE * FINE] + 0.5) / FINE
+    x, y = x - centre[0], y - centre[1]
+    along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+    return np.asarray(np.hypot(along / semi_px[0], across / semi_px[1]))
+
+
+def seen(fine: NDArray[np.float64]) -> Floats:
+    """An amplitude on the fine grid, blurred by the objective, on the camera's pixels."""
+    blurred = cv2.GaussianBlur(fine.astype(np.float32), (0, 0), BLUR_PX * FINE)
+    return np.asarray(cv2.resize(blurred, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.float32)
+
+
+def exposed(light: Floats, seed: int) -> Floats:
+    return np.random.default_rng(seed).poisson(light).astype(np.float32)
+
+
+def box_of(share: NDArray[np.float64]) -> tuple[int, int, int, int]:
+    rows, columns = np.nonzero(share <= 1)
+    return (
+        int(columns.min() // FINE),
+        int(rows.min() // FINE),
+        -(-int(columns.max()) // FINE),
+        -(-int(rows.max()) // FINE),
+    )
+
+
+def axes_of(outline: Outline | None) -> tuple[float, float]:
+    assert outline is not None
+    centred = outline.points - outline.points.mean(axis=0)
+    angle = np.linspace(0, np.pi, 721)
+    extents = np.ptp(centred @ np.stack([np.cos(angle), np.sin(angle)]), axis=0)
+    return float(extents.max()), float(extents.min())
+
+
+def plate(share: NDArray[np.float64]) -> tuple[Floats | None, Floats | None]:
+    """A crystal plate: even light in the dark field."""
+    return exposed(60 + 900 * seen((share <= 1) * 1.0) ** 2, 1), exposed(np.full((SIDE, SIDE), 30000, np.float32), 2)
+
+
+def placolith(share: NDArray[np.float64]) -> tuple[Floats | None, Floats | None]:
+    """A tube with a shield a third as thick around it."""
+    amplitude = 0.35 * (share <= 1) + 0.65 * (np.abs(share - 0.6) < 0.12) - 0.3 * (share < 0.48)
+    return exposed(60 + 900 * seen(amplitude) ** 2, 3), exposed(np.full((SIDE, SIDE), 30000, np.float32), 4)
+
+
+def absorbing(share: NDArray[np.float64]) -> tuple[Floats | None, Floats | None]:
+    """A brown disc: dark in the bright field, nothing in the dark one."""
+    return exposed(np.full((SIDE, SIDE), 60, np.float32), 5), exposed(30000 * (1 - 0.1 * seen((share <= 1) * 1.0)), 6)
+
+
+def transparent(share: NDArray[np.float64]) -> tuple[Floats | None, Floats | None]:
+    """An edge out of focus: bright without, dark within, steepest between."""
+    step = seen((share <= 1) * 1.0)
+    bent = cv2.Laplacian(step, cv2.CV_32F, ksize=1)
+    return None, exposed(30000 * (1 + 0.9 * bent), 7)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.5, 2.2])
+@pytest.mark.parametrize(
+    ("drawn", "dark"), [(plate, True), (placolith, True), (absorbing, False), (transparent, False)]
+)
+def test_the_outline_is_where_the_matter_ends(
+    drawn: Callable[..., tuple[Floats | None, Floats | None]], dark: bool, angle: float
+) -> None:
+    share = distance((34.3, 27.6), (60.4, 59.7), angle)
+    outline = find_outline(*drawn(share), box_of(share), PIXEL_UM)
+    assert outline is not None
+    assert outline.dark == dark
+    assert not outline.clipped
+    assert axes_of(outline) == (pytest.approx(68.6, abs=2.2), pytest.approx(55.2, abs=2.2))
+    assert outline.inside.sum() == pytest.approx(np.pi * 34.3 * 27.6, rel=0.06)
+    centre = outline.points.mean(axis=0)
+    assert centre == pytest.approx((60.4, 59.7), abs=0.6)
+
+
+def test_nothing_is_outlined_in_noise() -> None:
+    share = distance((30.0, 30.0), (60.0, 60.0), 0.0)
+    nothing = exposed(np.full((SIDE, SIDE), 60, np.float32), 8), exposed(np.full((SIDE, SIDE), 30000, np.float32), 9)
+    assert find_outline(*nothing, box_of(share), PIXEL_UM) is None
+
+
+def test_a_neighbour_is_left_out_and_a_cut_object_told() -> None:
+    share, beside = distance((20.0, 20.0), (50.0, 60.0), 0.0), distance((14.0, 14.0), (90.0, 60.0), 0.0)
+    dark, bright = plate(np.minimum(share, beside))
+    alone = find_outline(dark, bright, box_of(share), PIXEL_UM)
+    assert axes_of(alone) == (pytest.approx(40, abs=2), pytest.approx(40, abs=2))
+    part = find_outline(dark, bright, (30, 40, 50, 80), PIXEL_UM)
+    assert part is not None
+    assert part.clipped
+
+
+def test_a_moved_outline_lies_elsewhere_and_is_as_large() -> None:
+    share = distance((30.0, 25.0), (60.0, 60.0), 0.3)
+    outline = find_outline(*plate(share), box_of(share), PIXEL_UM)
+    assert outline is not None
+    moved = outline.moved(-3.0, 2.0)
+    assert np.array_equal(moved.inside[2:, :-3], outline.inside[:-2, 3:])
+
+
+def test_the_same_crop_gives_the_same_outline() -> None:
+    share = distance((30.0, 25.0), (60.0, 60.0), 0.3)
+    one, other = (find_outline(*placolith(share), box_of(share), PIXEL_UM) for _ in range(2))
+    assert one is not None
+    assert other is not None
+    assert np.array_equal(one.points, other.points)
+
+
+def test_noise_is_told_in_spite_of_an_object() -> None:
+    share = distance((30.0, 25.0), (60.0, 60.0), 0.3)
+    image = 1000 * seen((share <= 1) * 1.0) + np.random.default_rng(3).normal(0, 7, (SIDE, SIDE)).astype(np.float32)
+    assert noise_of(image.astype(np.float32)) == pytest.approx(7, rel=0.06)
+
+
+def test_an_outline_needs_an_image() -> None:
+    with pytest.raises(ValueError, match="needs one"):
+        find_outline(None, None, (0, 0, 4, 4), PIXEL_UM)

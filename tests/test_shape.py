@@ -1,0 +1,101 @@
+"""Shapes of drawn ellipses, rods and arcs, at any angle and place between pixels, against geometry."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from skimage.draw import polygon2mask
+from skimage.measure import regionprops
+
+from calibration.shape import Shape, feret_diameters, shape_of
+from calibration.skeleton import skeleton_length
+
+PIXEL_UM = 0.059
+angles, places = st.floats(0, math.pi), st.floats(0, 1)
+
+
+def placed(points: np.ndarray, angle: float, x: float, y: float) -> np.ndarray:
+    turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+    return points @ turn + (200 + x, 180 + y)
+
+
+def ellipse(length: float, width: float, count: int = 240) -> np.ndarray:
+    turn = np.linspace(0, 2 * np.pi, count, endpoint=False)
+    return np.stack([length / 2 * np.cos(turn), width / 2 * np.sin(turn)], axis=1)
+
+
+def rod(length: float, width: float) -> np.ndarray:
+    return np.array([[-length, -width], [length, -width], [length, width], [-length, width]]) / 2
+
+
+def arc(radius: float, width: float, opening: float) -> np.ndarray:
+    turn = np.linspace(-opening / 2, opening / 2, 120)
+    outer, inner = radius + width / 2, radius - width / 2
+    there = np.stack([outer * np.cos(turn), outer * np.sin(turn)], axis=1)
+    return np.concatenate([there, np.stack([inner * np.cos(turn[::-1]), inner * np.sin(turn[::-1])], axis=1)])
+
+
+def measured(points: np.ndarray, *, placolith: bool = False) -> Shape:
+    return shape_of(points, PIXEL_UM, placolith=placolith)
+
+
+@given(length=st.floats(20, 150), aspect=st.floats(0.3, 0.98), angle=angles, x=places, y=places)
+def test_a_placolith_is_as_long_as_its_ellipse(length: float, aspect: float, angle: float, x: float, y: float) -> None:
+    shape = measured(placed(ellipse(length, length * aspect), angle, x, y), placolith=True)
+    assert shape.length_by == "ellipse"
+    assert shape.length_um == pytest.approx(length * PIXEL_UM, rel=1e-3)
+    assert shape.width_um == pytest.approx(length * aspect * PIXEL_UM, rel=1e-3)
+    area = math.pi / 4 * length**2 * aspect * PIXEL_UM**2
+    assert shape.area_um2 == pytest.approx(area, rel=1e-3)
+    assert shape.equivalent_diameter_um == pytest.approx(math.sqrt(4 * area / math.pi), rel=1e-3)
+    assert shape.solidity == pytest.approx(1, abs=1e-3)
+    off = (shape.orientation_deg - math.degrees(angle) + 90) % 180 - 90
+    assert abs(off) * (1 - aspect) < 0.1
+
+
+@given(length=st.floats(20, 300), width=st.floats(5, 18), angle=angles, x=places, y=places)
+def test_the_feret_diameters_of_a_rod(length: float, width: float, angle: float, x: float, y: float) -> None:
+    shape = measured(placed(rod(length, width), angle, x, y), placolith=True)
+    assert shape.length_by == "feret"
+    assert shape.length_um == pytest.approx(math.hypot(length, width) * PIXEL_UM, rel=1e-4)
+    assert shape.width_um == pytest.approx(width * PIXEL_UM, rel=1e-3)
+    assert shape.perimeter_um == pytest.approx(2 * (length + width) * PIXEL_UM, rel=1e-4)
+
+
+@given(radius=st.floats(60, 120), width=st.floats(8, 16), opening=st.floats(2.6, 4.5), angle=angles, x=places, y=places)
+def test_what_is_curved_is_as_long_as_its_middle_line(
+    radius: float, width: float, opening: float, angle: float, x: float, y: float
+) -> None:
+    shape = measured(placed(arc(radius, width, opening), angle, x, y))
+    assert shape.length_by == "skeleton"
+    assert shape.length_um == pytest.approx(radius * opening * PIXEL_UM, rel=0.03)
+    assert shape.width_um == pytest.approx(width * PIXEL_UM, rel=0.04)
+
+
+def test_a_straight_rod_has_no_use_for_its_skeleton() -> None:
+    assert measured(placed(rod(200, 14), 0.4, 0.2, 0.7)).length_by == "feret"
+    assert skeleton_length(placed(rod(200, 14), 0.4, 0.2, 0.7)) == pytest.approx(200, rel=0.03)
+
+
+def test_a_circle_is_round_and_a_plate_is_no_ellipse() -> None:
+    assert measured(ellipse(60, 60)).circularity == pytest.approx(1, abs=1e-3)
+    assert measured(placed(rod(90, 45), 1.0, 0, 0), placolith=True).length_by == "feret"
+
+
+def test_moments_are_those_of_scikit_image_on_a_fine_raster() -> None:
+    points = placed(arc(60, 30, 2.0), 0.7, 0.3, 0.1)
+    shape = measured(points)
+    (region,) = regionprops(polygon2mask((3000, 3000), points[:, ::-1] * 8 - 0.5).astype(np.uint8))
+    scale = PIXEL_UM / 8
+    assert shape.area_um2 == pytest.approx(region.area * scale**2, rel=1e-3)
+    assert shape.solidity == pytest.approx(region.solidity, rel=5e-3)
+    assert shape.equivalent_diameter_um == pytest.approx(region.equivalent_diameter_area * scale, rel=1e-3)
+    # scikit-image counts its angle from rows towards columns.
+    assert shape.orientation_deg == pytest.approx((90 - math.degrees(region.orientation)) % 180, abs=0.2)
+
+
+def test_tangents_of_a_triangle() -> None:
+    longest, least = feret_diameters(np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 3.0]]))
+    assert (longest, least) == (pytest.approx(5.0), pytest.approx(2.4))
