@@ -120,15 +120,19 @@ def find_objects(area: Area, at_um: XY, state: str) -> Generator[Shot, Shown, tu
     )
 
 
-def refuse_bad_light(frames: Frame, full_dn: int, bright: bool) -> None:
+def refuse_bad_light(frames: Frame, full_dn: int, bright: bool, saturated: float = SATURATED_SHARE) -> None:
     """Refuse frames, of any shape, that are saturated, or too dark where they should be bright.
+
+    Parameters
+    ----------
+    saturated : share of the pixels that may be saturated.
 
     Raises
     ------
     NotUsable
         They are.
     """
-    if (share := float(np.mean(frames >= full_dn))) > SATURATED_SHARE:
+    if (share := float(np.mean(frames >= full_dn))) > saturated:
         raise NotUsable(f"{share:.1%} of the pixels are saturated at {full_dn} DN; lower the exposure or the lamp")
     if bright and (median := float(np.median(frames))) < LEAST_LIGHT * full_dn:
         raise NotUsable(
