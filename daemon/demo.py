@@ -12,12 +12,15 @@ from rich.table import Table
 
 from daemon.config import Night
 from daemon.dataset import Dataset
+from daemon.errors import Refused
 from daemon.loading import load
 from daemon.outcome import Exit
 from daemon.records import FieldSecured
 from daemon.scan import scan
 from daemon.sheet import draw_sheet
 from daemon.visibility import visible
+from drivers.emulated import virtual_slide
+from drivers.mechanics import sample_place, true_pixel_um
 from drivers.settings import Emulation
 from drivers.virtual_slide.slide import VirtualSlide
 
@@ -65,9 +68,21 @@ def demo(run: Path, fields: int | None, seed: int | None, console: Console) -> E
 
 
 def report(config: Night, dataset: Path) -> Table:
-    """Tabulate a recorded emulated night against the truth, a mini-slide a row."""
-    emulation = config.instrument.emulation or Emulation()
-    world = VirtualSlide(emulation, config.scan.slides, config.instrument.frame_px, config.instrument.pixel_um)
+    """Tabulate a recorded emulated night against the truth, a mini-slide a row.
+
+    Raises
+    ------
+    Refused
+        The stage stood elsewhere than it said, so that nobody knows what the fields show.
+    """
+    misalignment = (config.instrument.emulation or Emulation()).misalignment
+    if any(misalignment.xy_backlash_um) or misalignment.xy_repeatability_um:
+        raise Refused(
+            f"instrument.emulation.misalignment has xy_backlash_um {misalignment.xy_backlash_um} and "
+            f"xy_repeatability_um {misalignment.xy_repeatability_um:g}, so where a field truly lay is not known; set "
+            "both to 0 to judge a night"
+        )
+    world = virtual_slide(config.instrument, config.scan.slides)
     table = Table(title="The night against the truth")
     for column in ("mini-slide", "sample", "fields", "objects", "found", "missed", "false", "seconds"):
         table.add_column(column, justify="left" if column == "sample" else "right")
@@ -87,9 +102,10 @@ def judge(field: FieldSecured, world: VirtualSlide, config: Night) -> Tally:
 
     Greatest overlap first, each at most once. What has not to be found is neither missed nor false when found.
     """
-    seen = visible(
-        world.truth(field.slide, field.x_um, field.y_um), config.instrument.frame_px, config.instrument.pixel_um
-    )
+    misalignment = (config.instrument.emulation or Emulation()).misalignment
+    centre_um = next(slide.centre_um for slide in config.scan.slides if slide.position == field.slide)
+    x_um, y_um = sample_place(misalignment, centre_um, (field.x_um, field.y_um))
+    seen = visible(world.truth(field.slide, x_um, y_um), config.instrument.frame_px, true_pixel_um(config.instrument))
     truth = [one for one in seen if not one.true.junk and one.true.class_name in config.detector.classes]
     boxes = [row.box for row in field.objects if not row.below_threshold]
     pairs = sorted(

@@ -18,9 +18,11 @@ from daemon.errors import Refused
 from daemon.progress import follow
 from daemon.specimens import make_specimens
 from daemon.visibility import Visible, visible
+from drivers.emulated import virtual_slide
+from drivers.mechanics import true_pixel_um
 from drivers.settings import Emulation
 from drivers.virtual_slide.profiles import kinds_of
-from drivers.virtual_slide.slide import VirtualSlide, cabinet_of
+from drivers.virtual_slide.slide import cabinet_of
 from drivers.virtual_slide.truth import TrueObject, View
 from inference import cvat
 from inference.annotations import Annotation, Category, Dataset, Picture, StackInfo, to_json
@@ -93,7 +95,7 @@ def export(
     for slide, field in follow(places, len(places), "fields", console):
         picture, objects, plane_of = exporter.field(into, slide, field, number=len(images) + 1)
         images.append(picture)
-        for seen in visible(objects, frame_px, config.instrument.pixel_um):
+        for seen in visible(objects, frame_px, true_pixel_um(config.instrument)):
             plane, display_plane = plane_of(seen.true.z_um), plane_of(seen.true.display_z_um)
             number = None
             if not seen.true.junk and seen.true.class_name in names:
@@ -121,9 +123,8 @@ class _Exporter:
         self._thickness = thickness
         self._instrument, self._scan, self._seed = config.instrument, config.scan, emulation.seed
         self._margin_um = config.scan.pattern.margin_um
-        self._virtual = VirtualSlide(
-            emulation, config.scan.slides, self._instrument.frame_px, self._instrument.pixel_um
-        )
+        self._pixel_um = true_pixel_um(self._instrument)
+        self._virtual = virtual_slide(self._instrument, config.scan.slides)
         self._stack: NDArray[np.uint16] = np.empty(
             (len(self._scan.polarizations), self._scan.planes, *self._instrument.frame_px), np.uint16
         )
@@ -160,7 +161,7 @@ class _Exporter:
             seed=self._seed,
             planes=self._scan.planes,
             step_um=step,
-            pixel_um=self._instrument.pixel_um,
+            pixel_um=self._pixel_um,
             polarizations=self._scan.polarizations,
             junk=sum(o.junk for o in truth),
         )
@@ -171,8 +172,8 @@ class _Exporter:
         make_folder(path.parent)
         metadata = {
             "axes": "CZYX",
-            "PhysicalSizeX": self._instrument.pixel_um,
-            "PhysicalSizeY": self._instrument.pixel_um,
+            "PhysicalSizeX": self._pixel_um,
+            "PhysicalSizeY": self._pixel_um,
             "PhysicalSizeZ": self._scan.step_um,
             "Channel": {"Name": list(self._scan.polarizations)},
         }

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from drivers.core import Core, headless_core, preset_devices, release_headless_core
 from drivers.errors import Refused
 from drivers.faults import Faults
-from drivers.mechanics import Mechanics
+from drivers.mechanics import Mechanics, true_pixel_um
 from drivers.micromanager import MicroManager
 from drivers.microscope import Exposure
 from drivers.settings import Emulation, Instrument, MiniSlide
@@ -51,6 +51,11 @@ def open_emulated(instrument: Instrument, slides: Sequence[MiniSlide], clock: Cl
         raise
 
 
+def virtual_slide(instrument: Instrument, slides: Sequence[MiniSlide]) -> VirtualSlide:
+    """Make the virtual slide that an emulated microscope looks at, of the pixels it truly has."""
+    return VirtualSlide(instrument.emulation or Emulation(), slides, instrument.frame_px, true_pixel_um(instrument))
+
+
 class EmulatedCore:
     """A core of demo devices with the pace, the pixels and the faults of a microscope; all else is the real core's.
 
@@ -71,7 +76,9 @@ class EmulatedCore:
         self._timing = emulation.timing
         self._instant = not any(emulation.timing.model_dump().values())
         self._prepare_devices()
-        self._mechanics = Mechanics(emulation, core.get_position(instrument.devices.focus))
+        xy = instrument.devices.xy_stage
+        at = core.get_x_position(xy), core.get_y_position(xy)
+        self._mechanics = Mechanics(emulation, slides, at, core.get_position(instrument.devices.focus))
         self._faults = Faults(emulation.faults, emulation.seed)
         self._frame: NDArray[np.uint16] = np.zeros((height, width), np.uint16)
         self._view: View | None = None
@@ -91,12 +98,12 @@ class EmulatedCore:
 
     @cached_property
     def _slide(self) -> VirtualSlide:
-        return VirtualSlide(self._emulation, self._slides, self._instrument.frame_px, self._instrument.pixel_um)
+        return virtual_slide(self._instrument, self._slides)
 
     @cached_property
     def _blank(self) -> VirtualSlide:
         blank = self._emulation.model_copy(update={"profile": "blank"})
-        return VirtualSlide(blank, self._slides, self._instrument.frame_px, self._instrument.pixel_um)
+        return virtual_slide(self._instrument.model_copy(update={"emulation": blank}), self._slides)
 
     def stage(self, exposure: Exposure, state: str, plane: int) -> None:
         """Take in which plane is commanded next."""
@@ -110,6 +117,7 @@ class EmulatedCore:
     def set_xy_position(self, label: str, x_um: float, y_um: float) -> None:
         """Send the XY stage to a position."""
         self._core.set_xy_position(label, x_um, y_um)
+        self._mechanics.drive_xy(x_um, y_um)
         self._keep_busy(label, self._timing.xy_ms)
 
     def set_position(self, label: str, z_um: float) -> None:
@@ -171,13 +179,14 @@ class EmulatedCore:
             return
         exposure, state, plane = self._staged
         xy, core = self._instrument.devices.xy_stage, self._core
+        x_um, y_um = self._mechanics.place_um(exposure, core.get_x_position(xy), core.get_y_position(xy))
         view = View(
             slide=exposure.slide,
             field=exposure.field,
             plane=plane,
             polarization=self._polarization(),
-            x_um=core.get_x_position(xy),
-            y_um=core.get_y_position(xy),
+            x_um=x_um,
+            y_um=y_um,
             z_um=self._mechanics.focal_plane_um(exposure, state, plane),
         )
         if self._faults.strikes("oil_lost"):

@@ -148,6 +148,38 @@ class PolarizerErrors(Settings):
     shift_px: tuple[Finite, Finite] = (1.2, -0.7)
 
 
+class Misalignment(Settings):
+    """How far the stages of the emulated microscope are from the camera's axes, and from where they say they stand.
+
+    The camera turns by `rotation_deg` from columns towards rows to look along the stage's x axis, which is `mirrored`
+    where it runs against the columns; the y axis is `shear_deg` short of a right angle to it. A um of the stage is
+    `stage_scale` true ones along x and y, one of the z stage `z_scale`; a pixel is `pixel_scale` times as wide as
+    `instrument.pixel_um` says. Each mini-slide turns about its `centre_um`, its sides and its tilt with the camera.
+
+    Along x and y the stage lags behind by `xy_backlash_um` after moves towards smaller values; at every field it stands
+    `xy_repeatability_um` (standard deviation, either axis) from where it says.
+    """
+
+    rotation_deg: Annotated[float, Field(ge=-180, le=180)] = 0.0
+    shear_deg: Annotated[float, Field(gt=-45, lt=45)] = 0.0
+    mirrored: bool = False
+    stage_scale: tuple[Positive, Positive] = (1.0, 1.0)
+    pixel_scale: Positive = 1.0
+    z_scale: Positive = 1.0
+    xy_backlash_um: tuple[NotNegative, NotNegative] = (0.0, 0.0)
+    xy_repeatability_um: NotNegative = 0.0
+
+
+class Plate(Settings):
+    """A uniform retarder that lies under the emulated objective instead of any specimen.
+
+    `azimuth_deg` is the direction of its fast axis, from columns towards rows.
+    """
+
+    retardation_nm: Annotated[float, Field(gt=0, le=2000)]
+    azimuth_deg: Finite = 0.0
+
+
 class Mounting(Settings):
     """What the objects of the virtual slide lie in and how they are lit.
 
@@ -171,6 +203,8 @@ class Emulation(Settings):
     collection: Annotated[int, Field(ge=0)] = 1
     mounting: Mounting = Mounting()
     polarizers: PolarizerErrors = PolarizerErrors()
+    plate: Plate | None = None
+    misalignment: Misalignment = Misalignment()
     timing: Timing = Timing()
     backlash_um: NotNegative = 0.6
     drift_um_per_field: Finite = 0.01

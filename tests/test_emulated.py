@@ -72,7 +72,7 @@ def test_a_field_looks_the_same_after_a_restart_and_other_fields() -> None:
 
 def test_play_of_the_z_drive_depends_on_where_it_was_last_approached_from() -> None:
     emulation = Emulation(backlash_um=0.6, drift_um_per_field=0.01, jitter_um=0.0)
-    mechanics = Mechanics(emulation, 0.0)
+    mechanics = Mechanics(emulation, slides(), CENTRE, 0.0)
     heights = []
     for z_um in (5.0, 4.0, 4.3, 4.8, 2.0, 4.0):
         mechanics.drive(z_um)
@@ -82,7 +82,7 @@ def test_play_of_the_z_drive_depends_on_where_it_was_last_approached_from() -> N
 
 
 def test_jitter_is_reproducible_and_of_the_size_that_is_set() -> None:
-    mechanics = Mechanics(Emulation(backlash_um=0, drift_um_per_field=0, jitter_um=0.03), 0.0)
+    mechanics = Mechanics(Emulation(backlash_um=0, drift_um_per_field=0, jitter_um=0.03), slides(), CENTRE, 0.0)
     drawn = [mechanics.focal_plane_um(Exposure(1, field), "crossed", z) for field in range(100) for z in range(10)]
     assert np.std(drawn) == pytest.approx(0.03, rel=0.1)
     assert np.mean(drawn) == pytest.approx(0, abs=0.003)

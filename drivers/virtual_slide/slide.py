@@ -76,6 +76,7 @@ class VirtualSlide:
         self._camera = Camera(frame_px, emulation.sensor, emulation.seed, illumination)
         self._light = np.empty(frame_px, np.float32)
         self._polarized = PolarizedLight(frame_px, Polarizers.of(emulation.polarizers))
+        self._plate = None if emulation.plate is None else plate_light(emulation)
         self._fields: OrderedDict[tuple[int, float, float], _Field] = OrderedDict()
 
     def prepare(self) -> None:
@@ -117,16 +118,23 @@ class VirtualSlide:
             raise Refused(
                 f"a frame of {out.shape} {out.dtype} cannot be written; pass {self._frame_px} uint16, contiguous"
             )
+        light = self._light
+        if self._plate is not None:
+            light.fill(self._plate[view.polarization])
+        else:
+            self._draw(light, view)
+        immersion.disturb(light)
+        self._camera.expose(light, view, exposure_ms, out)
+
+    def _draw(self, light: Image, view: View) -> None:
+        """Write the light of what lies on the mini-slide."""
         x_um, y_um = view.x_um, view.y_um
         if view.polarization == CROSSED:
             x_um, y_um = x_um - self._shift_um[0], y_um - self._shift_um[1]
         field = self._field(view.slide, x_um, y_um)
-        light = self._light
         field.scene.draw(light, view.polarization, view.z_um, self._polarized)
         if field.edge is not None:
             light *= field.edge
-        immersion.disturb(light)
-        self._camera.expose(light, view, exposure_ms, out)
 
     def dark(self, view: View, exposure_ms: float, out: NDArray[np.uint16]) -> None:
         """Write the frame of a view without light: offset, hot pixels and read noise; parameters as in `render`."""
@@ -217,6 +225,8 @@ class VirtualSlide:
 
     def _around(self, slide: int, x_um: float, y_um: float, margin_um: float) -> tuple[Placed, ...]:
         slip = self._slip(slide)
+        if self._plate is not None:
+            return ()
         height, width = (n * self._pixel_um / 2 for n in self._frame_px)
         box = (x_um - width, y_um - height, x_um + width, y_um + height)
         near = population.around(self._world, slide, box, margin_um)
@@ -254,6 +264,21 @@ class VirtualSlide:
 
     def _frame(self, x_um: float, y_um: float) -> Frame:
         return Frame(x_um, y_um, self._frame_px, self._pixel_um)
+
+
+def plate_light(emulation: Emulation) -> dict[str, float]:
+    """Light of both states behind a plate of known retardation, over parallel light with perfect polarizers."""
+    plate = emulation.plate
+    assert plate is not None
+    half = np.pi * plate.retardation_nm / emulation.mounting.wavelength_nm
+    turn = 2 * np.deg2rad(plate.azimuth_deg)
+    both = np.sin(half) * np.cos(half)
+    patch = np.array([np.cos(half) ** 2 - 1, np.sin(half) ** 2, -both * np.sin(turn), both * np.cos(turn)], np.float32)
+    pixel: tuple[slice, slice] = (slice(0, 1), slice(0, 1))
+    light = PolarizedLight((1, 1), Polarizers.of(emulation.polarizers))
+    light.enter(pixel)
+    light.pass_body(pixel, patch.reshape(1, 1, 4))
+    return {state: float(light.analysed(pixel, state)[0, 0]) for state in POLARIZATIONS}
 
 
 def cabinet_of(emulation: Emulation) -> Cabinet:
