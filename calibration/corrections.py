@@ -27,6 +27,7 @@ class Corrections:
     dn_per_electron, read_noise_dn : of the camera. full_dn : DN at which it is saturated.
     records : names of the calibration records behind this; none where it is assumed.
     wavelength_um : of the light that measures thickness.
+    pixel_um : size of a pixel on the sample; None where only the configuration says it.
     """
 
     offset_dn: Image
@@ -42,6 +43,7 @@ class Corrections:
     full_dn: int
     records: tuple[str, ...] = ()
     wavelength_um: float = 0.546
+    pixel_um: float | None = None
 
     @classmethod
     def assumed(cls, frame_px: tuple[int, int], exposures_ms: tuple[float, ...]) -> Corrections:

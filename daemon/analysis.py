@@ -15,13 +15,15 @@ import psutil
 from numpy.typing import NDArray
 from PIL import Image
 
+from calibration.corrections import Corrections
 from daemon import crashpoints
 from daemon.config import Night
+from daemon.corrections import corrections_of, pattern_of
 from daemon.cutouts import RAW, focus_result, object_rows, write_cutouts, write_raw
+from daemon.errors import Refused
 from daemon.fieldfile import FieldProvenance
 from daemon.layout import field_file
 from daemon.logbook import Logbook
-from daemon.measuring import corrections_of
 from daemon.messages import (
     Analysed,
     AnalysisReady,
@@ -41,6 +43,7 @@ from daemon.records import FileEntry, FocusResult, NightStarted, ObjectRow
 from daemon.ring import Ring, Shape
 from daemon.spool import Spool
 from inference.errors import InferenceError
+from inference.fixed_pattern import FixedPattern
 from inference.objects import StackAnalysis
 from inference.stopwatch import Stopwatch
 
@@ -72,11 +75,13 @@ def run_analysis(
     with Logbook(run, "analysis"):
         ring = Ring.attach(ring_name, slots, shape)
         try:
-            analyser = _open_analyser(config, device, ring.stack(0).copy())
-        except InferenceError as error:
+            corrections = corrections_of(config, started.calibrations)
+            analyser = _open_analyser(config, device, ring.stack(0).copy(), pattern_of(corrections))
+        except (InferenceError, Refused) as error:
             connection.send_bytes(encode(Failed(kind=type(error).__name__, message=str(error), again=False)))
             return
-        desk = _Desk(analyser, ring, Spool(run / "spool", config.recorder.spool_mb * 1_000_000), config, started)
+        spool = Spool(run / "spool", config.recorder.spool_mb * 1_000_000)
+        desk = _Desk(analyser, ring, spool, config, started, corrections)
         detector = analyser.detector
         ready = AnalysisReady(
             weights_sha256=analyser.weights_sha256,
@@ -94,7 +99,9 @@ def run_analysis(
             _log.warning("the supervisor is gone")
 
 
-def _open_analyser(config: Night, device: Device | None, stack: NDArray[np.uint16]) -> Analyser:
+def _open_analyser(
+    config: Night, device: Device | None, stack: NDArray[np.uint16], pattern: FixedPattern | None
+) -> Analyser:
     """Load the detector and warm it with a stack; without one where the GPU that the night began on is lost."""
     # The supervisor imports this module and must not load torch.
     from inference.analyser import Analyser
@@ -104,7 +111,7 @@ def _open_analyser(config: Night, device: Device | None, stack: NDArray[np.uint1
     fit = config.instrument.pixel_um, config.scan.polarizations
     if device != "none" and (device != "cuda" or cuda_answers()):
         try:
-            analyser = Analyser(*settings, *fit)
+            analyser = Analyser(*settings, *fit, pattern=pattern)
             analyser.analyse(stack)
         except RuntimeError as error:  # as torch raises when a GPU that answers cannot compute
             if device != "cuda":
@@ -112,7 +119,7 @@ def _open_analyser(config: Night, device: Device | None, stack: NDArray[np.uint1
             _log.error("the GPU fails: %s", error)
         else:
             return analyser
-    return Analyser(*settings, *fit, detects=False)
+    return Analyser(*settings, *fit, detects=False, pattern=pattern)
 
 
 def _yield_to_the_microscope() -> None:
@@ -124,8 +131,17 @@ def _yield_to_the_microscope() -> None:
 class _Desk:
     """Does what is asked, one stack at a time."""
 
-    def __init__(self, analyser: Analyser, ring: Ring, spool: Spool, config: Night, started: NightStarted) -> None:
+    def __init__(
+        self,
+        analyser: Analyser,
+        ring: Ring,
+        spool: Spool,
+        config: Night,
+        started: NightStarted,
+        corrections: Corrections,
+    ) -> None:
         self._analyser = analyser
+        self._corrections = corrections
         self._ring = ring
         self._spool = spool
         self._config = config
@@ -166,7 +182,7 @@ class _Desk:
         with watch.time("encode"):
             focus = focus_result(analysis.focus, request.first_z_um, self._config.scan.step_um)
             provenance = self._provenance(request, focus)
-            rows = object_rows(analysis.objects, provenance, corrections_of(provenance))
+            rows = object_rows(analysis.objects, provenance, self._corrections)
             files = self._write(request, provenance, rows, analysis)
         seconds = {**analysis.seconds, **watch.seconds}
         return Analysed(

@@ -193,20 +193,32 @@ def complain(choice: Choice, config: Night) -> Iterator[tuple[str, str]]:
     yield from (("warning", complaint.message) for complaint in choice.complaints if complaint.fault != "missing")
 
 
-def require(config: Night, names: Sequence[str]) -> None:
-    """Refuse to go on with a night whose records are not what they were when it began.
+def newest_of(folder: Path, instrument: str, frame_px: tuple[int, int], now: datetime | None = None) -> tuple[str, ...]:
+    """Name the newest valid record of each routine in a folder, for an instrument and its frames (height, width)."""
+    shelf, now = Shelf(folder), now or datetime.now(UTC)
+    newest: dict[str, str] = {}
+    for found in shelf.kept():
+        record = shelf.sound(found).record
+        valid = record is not None and record.usable and record.valid_until >= now
+        if valid and record is not None and not _stranger(record, instrument, frame_px):
+            newest.setdefault(found.routine, found.name)
+    return tuple(newest[routine] for routine in sorted(newest))
+
+
+def require(folder: Path, names: Sequence[str]) -> None:
+    """Refuse to go on with a night whose records, in a folder, are not what they were when it began.
 
     Raises
     ------
     Refused
         One is gone or has been changed.
     """
-    shelf = Shelf(config.calibration.folder)
+    shelf = Shelf(folder)
     for name in names:
         kept = shelf.sound(shelf.read(name))
         if kept.record is None:
             raise Refused(
-                f"the calibration {name} in {config.calibration.folder}, with which the night began, cannot be used: "
+                f"the calibration {name} in {folder}, with which the night began, cannot be used: "
                 f"{kept.damage}; put it back as it was"
             )
 
@@ -222,7 +234,7 @@ def _choose(
             told.append(("damaged", f"the calibration {kept.name} is not used: {kept.damage}"))
         elif not kept.record.usable:
             continue
-        elif stranger := _stranger(kept.record, config):
+        elif stranger := _stranger(kept.record, config.instrument.name, config.instrument.frame_px):
             foreign = foreign or f"the calibration {kept.name} is not used: it was made {stranger}"
         elif kept.record.valid_until < now:
             expired = expired or kept
@@ -236,11 +248,10 @@ def _choose(
     return None, [*told, ("missing", f"there is no calibration of {routine} in {config.calibration.folder}")]
 
 
-def _stranger(record: CalibrationRecord, config: Night) -> str:
+def _stranger(record: CalibrationRecord, instrument: str, frame_px: tuple[int, int]) -> str:
     """Say what it was made for, where that is not this instrument."""
-    instrument = config.instrument
-    if record.instrument != instrument.name:
-        return f"for instrument.name {record.instrument!r}, not {instrument.name!r}"
-    if record.frame_px != instrument.frame_px:
-        return f"for instrument.frame_px {list(record.frame_px)}, not {list(instrument.frame_px)}"
+    if record.instrument != instrument:
+        return f"for instrument.name {record.instrument!r}, not {instrument!r}"
+    if record.frame_px != frame_px:
+        return f"for instrument.frame_px {list(record.frame_px)}, not {list(frame_px)}"
     return ""

@@ -20,7 +20,9 @@ from rich.console import Console
 from daemon import crashpoints
 from daemon.archive import NOT_THE_RESULT, ArchiveSettings
 from daemon.archive_reading import Described
+from daemon.calibrations import require
 from daemon.catalog import Catalog
+from daemon.corrections import folder_of
 from daemon.crew import working
 from daemon.cutouts import RAW
 from daemon.cutting import Work, versions_now
@@ -73,7 +75,7 @@ def catch_up(folder: Path, weights: Path | None, workers: int | None, console: C
         with Dataset.open(into) as dataset:
             waiting = [one for one in dataset.fields() if isinstance(one, FieldSecured) and not one.analysed]
         requests = [CutField(planned=_planned(field), kind="later") for field in waiting]
-        work = Work(into, into, started, settings, versions_now(), _usual(into, waiting))
+        work = Work(into, into, started, settings, versions_now(), _usual(into, waiting), _calibrations(started))
 
         def tell(line: str) -> None:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -118,7 +120,16 @@ def analyse_anew(folder: Path, into: Path, detector: Mapping[str, Any], workers:
         calibrations=before.calibrations,
     )
     usual = _usual(root, fields) if len(fields) >= WORTH_EXPORTING else None
-    return fill(Work(into.resolve(), root, started, settings, started.versions, usual), requests, workers, console)
+    work = Work(into.resolve(), root, started, settings, started.versions, usual, _calibrations(before))
+    return fill(work, requests, workers, console)
+
+
+def _calibrations(started: NightStarted) -> Path | None:
+    """Folder of the records that a night names, which must be there as they were."""
+    folder = folder_of(started)
+    if folder is not None:
+        require(folder, started.calibrations)
+    return folder
 
 
 def _opened(folder: Path) -> tuple[Path, NightStarted, list[FieldSecured | FieldSkipped]]:

@@ -385,12 +385,18 @@ def analyse(
 
 
 @app.command()
-def measure(folder: Folder) -> None:
+def measure(
+    folder: Folder,
+    calibrations: Annotated[
+        Path | None,
+        typer.Option(help="folder whose newest valid calibrations count; those that the night names if left out"),
+    ] = None,
+) -> None:
     """Measure the objects of a recorded night again, from their crops, into new tables beside the old ones."""
     from daemon.measuring_again import measure_again
 
     with _interruptible():
-        again = measure_again(folder, console)
+        again = measure_again(folder, console, calibrations)
     console.print(f"{again.objects} objects in slide-*/measured-{again.number:03d}.parquet", highlight=False)
 
 

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
+import yaml
 
 from calibration.corrections import Corrections
 from calibration.record import CalibrationRecord, RecordDamaged
 from daemon.calibrations import Arrays, Shelf
 from daemon.config import Night
 from daemon.errors import Refused
+from daemon.fieldfile import FieldProvenance
+from daemon.records import NightStarted
+from inference.fixed_pattern import FixedPattern
+
+_UNTOLD_MS = 1.0
+"""Stands for the exposures of a stack that does not say them: equal ones."""
 
 
 def corrections_of(config: Night, names: Sequence[str]) -> Corrections:
@@ -22,31 +31,87 @@ def corrections_of(config: Night, names: Sequence[str]) -> Corrections:
     Refused
         A record is gone or has been changed since the night began, or its arrays do not fit the frame.
     """
-    shelf = Shelf(config.calibration.folder)
+    states = config.scan.polarizations
+    exposures_ms = tuple(config.instrument.polarizations[state].exposure_ms for state in states)
+    return read(config.calibration.folder, tuple(names), config.instrument.frame_px, states, exposures_ms)
+
+
+def corrections_of_field(provenance: FieldProvenance, folder: Path | None) -> Corrections:
+    """Build those of a recorded field from the records that it names, which lie in a folder; see `corrections_of`.
+
+    Parameters
+    ----------
+    folder : None where it names none.
+    """
+    channels, _, height, width = provenance.shape_czyx
+    exposures_ms = provenance.exposures_ms or (_UNTOLD_MS,) * channels
+    names = provenance.calibrations
+    return read(folder or Path(), names, (height, width), provenance.polarizations, exposures_ms)
+
+
+def pattern_of(corrections: Corrections) -> FixedPattern | None:
+    """Give what is taken off frames before anything is looked for; None where nothing was calibrated."""
+    if not corrections.records:
+        return None
+    return FixedPattern(corrections.offset_dn, corrections.flat)
+
+
+def folder_of(started: NightStarted) -> Path | None:
+    """Tell where the records lie that a night names; None where it names none.
+
+    Raises
+    ------
+    Refused
+        Its configuration does not say.
+    """
+    if not started.calibrations:
+        return None
+    try:
+        return Path(yaml.safe_load(started.configuration)["calibration"]["folder"])
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise Refused(
+            f"the configuration of night {started.night} does not say where its calibrations lie ({error}); name the "
+            "folder with --calibrations"
+        ) from error
+
+
+@lru_cache(maxsize=4)
+def read(
+    folder: Path,
+    names: tuple[str, ...],
+    frame_px: tuple[int, int],
+    states: tuple[str, ...],
+    exposures_ms: tuple[float, ...],
+) -> Corrections:
+    """Build corrections from records of a folder; see `corrections_of`.
+
+    Parameters
+    ----------
+    frame_px : height, width. states, exposures_ms : along C.
+    """
+    shelf = Shelf(folder)
     found: dict[str, tuple[CalibrationRecord, Arrays]] = {}
     for name in names:
         try:
             record, arrays = shelf.load(name)
         except RecordDamaged as error:
             raise Refused(
-                f"the calibration {name} in {config.calibration.folder} cannot be used: {error}; put it back as it was"
+                f"the calibration {name} in {folder} cannot be used: {error}; put it back as it was"
             ) from error
         for key, values in arrays.items():
-            if values.shape != config.instrument.frame_px:
+            if values.shape != frame_px:
                 raise Refused(
-                    f"{key} of the calibration {name} is {values.shape[0]} x {values.shape[1]} px, but "
-                    f"instrument.frame_px is {list(config.instrument.frame_px)}; calibrate anew"
+                    f"{key} of the calibration {name} is {values.shape[0]} x {values.shape[1]} px, but frames are "
+                    f"{list(frame_px)} (instrument.frame_px); calibrate anew"
                 )
         found[record.routine] = record, arrays
-    return _corrections(config, found, tuple(names))
+    assumed = replace(Corrections.assumed(frame_px, exposures_ms), records=names)
+    return _corrected(assumed, states, found)
 
 
-def _corrections(
-    config: Night, found: dict[str, tuple[CalibrationRecord, Arrays]], names: tuple[str, ...]
+def _corrected(
+    corrections: Corrections, states: tuple[str, ...], found: dict[str, tuple[CalibrationRecord, Arrays]]
 ) -> Corrections:
-    states = config.scan.polarizations
-    exposures_ms = tuple(config.instrument.polarizations[state].exposure_ms for state in states)
-    corrections = replace(Corrections.assumed(config.instrument.frame_px, exposures_ms), records=names)
     for routine, (record, arrays) in found.items():
         values = {key: quantity.value for key, quantity in record.values.items()}
         match routine:
@@ -65,6 +130,8 @@ def _corrections(
                     read_noise_dn=values["read_noise"],
                     full_dn=int(values["saturation"]),
                 )
+            case "pixel-size":
+                corrections = replace(corrections, pixel_um=values["pixel"])
             case "polarization":
                 corrections = replace(
                     corrections,
@@ -72,5 +139,6 @@ def _corrections(
                     shift_px=(values["shift_x"], values["shift_y"]),
                     leakage=values["leakage"],
                     leakage_deviation=values["leakage_deviation"],
+                    wavelength_um=values["wavelength"],
                 )
     return corrections

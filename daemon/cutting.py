@@ -15,16 +15,17 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from calibration.corrections import Corrections
 from daemon import crashpoints
 from daemon.archive import ArchiveSettings
 from daemon.archive_reading import Described, read_field
+from daemon.corrections import corrections_of_field, pattern_of
 from daemon.cutouts import focus_result, object_rows, write_cutouts
 from daemon.durable import make_folder, sha256_of
 from daemon.errors import DamagedFile, ImageRefused
 from daemon.fieldfile import FieldProvenance, read_field_file
 from daemon.layout import field_file, inside
 from daemon.logbook import Logbook
-from daemon.measuring import corrections_of
 from daemon.messages import AnalysisReady, AnyMessage, Close, CutField, Failed, FieldCut, decode, encode
 from daemon.plan import ArchiveField
 from daemon.records import FieldAnalysed, FieldSecured, FieldSkipped, NightStarted, SourceFile
@@ -44,6 +45,7 @@ class Work:
     """What every worker of a command knows.
 
     `usual` is a stack of the size that most have, for which it pays to prepare the detector; None where there is none.
+    `calibrations` is the folder of the records that stacks of a night name.
     """
 
     into: Path
@@ -52,6 +54,7 @@ class Work:
     settings: ArchiveSettings
     versions: dict[str, str]
     usual: Described | None = None
+    calibrations: Path | None = None
 
 
 def run_worker(connection: Connection, role: str, work: Work) -> None:
@@ -73,6 +76,10 @@ def run_worker(connection: Connection, role: str, work: Work) -> None:
             return  # the parent is gone
 
 
+_Fit = tuple[float, tuple[str, ...], tuple[str, ...]]
+"""Size of a pixel, polarizations, names of calibrations: what an analyser is fitted to."""
+
+
 class _Detectors:
     """The detector, for stacks of the usual size and for others.
 
@@ -86,7 +93,7 @@ class _Detectors:
         self._make = Analyser
         self._settings = work.settings
         self._usual_px = work.usual and work.usual.view_px(self._settings.focus.sigma_um)
-        self._analysers: dict[bool, tuple[tuple[float, tuple[str, ...]], Analyser]] = {}
+        self._analysers: dict[bool, tuple[_Fit, Analyser]] = {}
         if work.usual is not None:
             self.of(work.usual).analyse(np.zeros(work.usual.shape_czyx, np.uint16))
         else:
@@ -96,18 +103,19 @@ class _Detectors:
     def weights_sha256(self) -> str:
         return next(iter(self._analysers.values()))[1].weights_sha256
 
-    def of(self, stack: Described) -> Analyser:
-        """Give the analyser for such stacks."""
+    def of(self, stack: Described, corrections: Corrections | None = None) -> Analyser:
+        """Give the analyser for such stacks; `corrections` are those of the camera that exposed them, if known."""
         is_usual = stack.view_px(self._settings.focus.sigma_um) == self._usual_px
-        fit = stack.pixel_um, stack.polarizations
+        fit = stack.pixel_um, stack.polarizations, corrections.records if corrections else ()
+        pattern = pattern_of(corrections) if corrections else None
         if is_usual not in self._analysers:
             detector, crops, focus = self._settings.detector, self._settings.crops, self._settings.focus
             if detector.runtime == "auto" and not is_usual:
                 detector = detector.model_copy(update={"runtime": "torch"})
-            self._analysers[is_usual] = fit, self._make(detector, crops, focus, *fit)
+            self._analysers[is_usual] = fit, self._make(detector, crops, focus, *fit[:2], pattern=pattern)
         fitted, analyser = self._analysers[is_usual]
         if fitted != fit:
-            analyser = analyser.fitted(*fit)
+            analyser = analyser.fitted(*fit[:2], pattern)
             self._analysers[is_usual] = fit, analyser
         return analyser
 
@@ -214,14 +222,15 @@ class _Bench:
     def _cut(self, pixels: NDArray[np.uint16], provenance: FieldProvenance, watch: Stopwatch) -> FieldSecured:
         """Analyse a stack and write the field's file."""
         at = provenance.x_um, provenance.y_um, provenance.first_z_um
+        corrections = corrections_of_field(provenance, self._work.calibrations)
         analyser = self._detectors.of(
-            Described(pixels.shape, provenance.pixel_um, provenance.step_um, provenance.polarizations, at)
+            Described(pixels.shape, provenance.pixel_um, provenance.step_um, provenance.polarizations, at), corrections
         )
         analysis: StackAnalysis = analyser.analyse(pixels)
         with watch.time("encode"):
             focus = focus_result(analysis.focus, provenance.first_z_um, provenance.step_um)
             provenance = replace(provenance, focus=focus)
-            rows = object_rows(analysis.objects, provenance, corrections_of(provenance))
+            rows = object_rows(analysis.objects, provenance, corrections)
             path = inside(self._work.into, field_file(provenance.slide, provenance.field))
             make_folder(path.parent)
             entry = write_cutouts(path, provenance, rows, analysis.objects, lambda: crashpoints.reach("spool written"))

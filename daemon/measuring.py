@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 
 import numpy as np
 from msgspec.structs import replace
@@ -35,17 +34,6 @@ DEFOCUSED_UM = 0.2
 OVERLAPPING_SHARE = 0.05
 TURNS_NOISES, TURNS_UM = 5.0, 0.02
 """What weighs so many deviations of the noise, and is so thick on average, turns polarized light."""
-
-
-def corrections_of(provenance: FieldProvenance) -> Corrections:
-    """Give what calibrations say of a field's pixels: nothing was calibrated, so what must be assumed."""
-    channels, _, height, width = provenance.shape_czyx
-    return _assumed((height, width), provenance.exposures_ms or (1.0,) * channels)
-
-
-@lru_cache(maxsize=4)
-def _assumed(frame_px: tuple[int, int], exposures_ms: tuple[float, ...]) -> Corrections:
-    return Corrections.assumed(frame_px, exposures_ms)
 
 
 def measure_all(
@@ -85,7 +73,8 @@ class Measurer:
         states = provenance.polarizations
         self._provenance = provenance
         self._corrections = corrections
-        self._optics = Optics.of_calcite(corrections.wavelength_um, provenance.pixel_um)
+        self._pixel_um = corrections.pixel_um or provenance.pixel_um
+        self._optics = Optics.of_calcite(corrections.wavelength_um, self._pixel_um)
         self._scale = Scale.of(provenance.pixel_um, FocusSettings().sigma_um)
         self._dark = states.index(CROSSED) if CROSSED in states else None
         self._bright = next((c for c, name in enumerate(states) if name != CROSSED), None)
@@ -117,7 +106,7 @@ class Measurer:
         if self._bright is not None:
             bright = state_focus(crop[self._bright], box, self._scale, step_um, dark=False)
             bright_light = self._light(row, crop, self._bright, bright.display.plane)
-        outline = find_outline(dark_light, bright_light, box, self._provenance.pixel_um)
+        outline = find_outline(dark_light, bright_light, box, self._pixel_um)
         if outline is not None and outline.dark:
             x, y = self._corrections.shift_px
             outline = outline.moved(-x, -y)
@@ -133,7 +122,7 @@ class Measurer:
     def _shape(self, row: ObjectRow, outline: Outline | None) -> Shape | None:
         if outline is None:
             return None
-        return shape_of(outline.points, self._provenance.pixel_um, placolith=row.class_name == PLACOLITHS)
+        return shape_of(outline.points, self._pixel_um, placolith=row.class_name == PLACOLITHS)
 
     def _weigh(
         self, row: ObjectRow, crop: Pixels, fused: Pixels, seen: _Seen, shape: Shape | None

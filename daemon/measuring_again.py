@@ -16,16 +16,19 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+from msgspec.structs import replace
 from rich.console import Console
 
 from calibration.corrections import Corrections
+from daemon.calibrations import newest_of
+from daemon.corrections import corrections_of_field, folder_of
 from daemon.cutting import versions_now
 from daemon.dataset import Dataset
 from daemon.durable import make_folder, replacing
 from daemon.errors import Refused
 from daemon.fieldfile import FieldProvenance
 from daemon.layout import slide_folder
-from daemon.measuring import FORMULAS, corrections_of, measure_all
+from daemon.measuring import FORMULAS, measure_all
 from daemon.progress import follow
 from daemon.records import MEASURED, ObjectRow
 from daemon.selection import Loaded, Selection, choose, load
@@ -52,15 +55,13 @@ class Again:
     objects: int
 
 
-def measure_again(
-    folder: Path, console: Console, corrections: Callable[[FieldProvenance], Corrections] = corrections_of
-) -> Again:
+def measure_again(folder: Path, console: Console, calibrations: Path | None = None) -> Again:
     """Measure every object of a dataset, or of the one in a run folder, into new tables.
 
     Parameters
     ----------
     console : where to tell how far it is.
-    corrections : gives those of the camera that exposed a field.
+    calibrations : folder whose newest valid records count; if left out, the records that the night names.
 
     Raises
     ------
@@ -73,17 +74,18 @@ def measure_again(
         chosen = choose(dataset, Selection(below_threshold=True, other_tiles=True))
         if not chosen:
             raise Refused(f"{dataset.folder} holds no objects; measure a night that has found some")
+        corrections = _corrections(dataset, calibrations)
         number = 1 + max(measured_tables(dataset.folder), default=0)
         everything = follow(load(chosen), len(chosen), "objects", console)
         for slide, loaded in groupby(everything, key=lambda one: one.chosen.slide):
-            rows, calibrations = _measure(loaded, corrections)
+            rows, records = _measure(loaded, corrections)
             table = _with(dataset.objects(slide), rows)
             made = MeasuredWith(
                 number=number,
                 utc=time.time(),
                 versions=versions_now(),
                 formulas=FORMULAS,
-                calibrations=calibrations,
+                calibrations=records,
             )
             metadata = {**(table.schema.metadata or {}), METADATA: msgspec.json.encode(made)}
             path = dataset.folder / slide_folder(slide) / f"measured-{number:03d}.parquet"
@@ -91,6 +93,28 @@ def measure_again(
             with replacing(path) as stream:
                 pq.write_table(table.replace_schema_metadata(metadata), stream)
     return Again(number, len(chosen))
+
+
+def _corrections(dataset: Dataset, calibrations: Path | None) -> Callable[[FieldProvenance], Corrections]:
+    """Tell how to get the corrections of a field."""
+    started = dataset.night()
+    if calibrations is None:
+        records = None if started is None else folder_of(started)
+        return lambda provenance: corrections_of_field(provenance, records)
+    if not calibrations.is_dir():
+        raise Refused(f"--calibrations {str(calibrations)!r} is no folder; name the one that holds the records")
+
+    def newest(provenance: FieldProvenance) -> Corrections:
+        _, _, height, width = provenance.shape_czyx
+        names = newest_of(calibrations, provenance.instrument, (height, width))
+        if not names:
+            raise Refused(
+                f"--calibrations {str(calibrations)!r} holds no valid record of {provenance.instrument!r} with frames "
+                f"of {height} x {width} px; name another folder, or calibrate"
+            )
+        return corrections_of_field(replace(provenance, calibrations=names), calibrations)
+
+    return newest
 
 
 def measured_tables(folder: Path) -> dict[int, list[Path]]:

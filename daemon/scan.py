@@ -121,7 +121,7 @@ def _require_begun_so(started: NightStarted, config: Config, samples: dict[int, 
             f"scan.samples {str(config.scan.samples)!r} has changed since the night began; "
             "put the sheet back to resume that night, or give --run a new folder"
         )
-    require(config, started.calibrations)
+    require(config.calibration.folder, started.calibrations)
 
 
 def _begin(folder: RunFolder, config: Config, samples: dict[int, dict[str, str]]) -> Journal:

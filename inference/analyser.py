@@ -105,10 +105,10 @@ class Analyser:
         self._polarizations = polarizations
         self._planes: Planes | DevicePlanes | None = None
 
-    def fitted(self, pixel_um: float, polarizations: tuple[str, ...]) -> Analyser:
-        """Give an analyser with the same network for stacks of another scale or other polarizations."""
+    def fitted(self, pixel_um: float, polarizations: tuple[str, ...], pattern: FixedPattern | None = None) -> Analyser:
+        """Give an analyser with the same network for stacks of another scale, other polarizations or another camera."""
         other = copy.copy(self)
-        other._fit(pixel_um, polarizations)
+        other._fit(pixel_um, polarizations, pattern)
         return other
 
     @property

@@ -12,77 +12,17 @@ import msgspec
 import numpy as np
 import pytest
 
-from calibration.record import CalibrationRecord, RecordDamaged, TakenShot, decode, encode
-from calibration.steps import Quantity
+from calibration.record import RecordDamaged, decode, encode
 from daemon.calibration_list import render
-from daemon.calibrations import Arrays, Shelf, choose, complain, require
+from daemon.calibrations import Shelf, choose, complain, require
 from daemon.check import Machine, check
 from daemon.config import Night
-from daemon.corrections import corrections_of
+from daemon.corrections import corrections_of, read
 from daemon.errors import Refused
 from tests.configuration_files import night
+from tests.some_records import FRAME_PX, NOW, VALUES, a_record, arrays_of, put
 
-NOW = datetime(2026, 11, 24, 15, 0, 0, tzinfo=UTC)
-FRAME_PX = (64, 80)
 ROOMY = Machine(free_disk=lambda _: 10**13, free_shared_memory=lambda: 10**11)
-SHOT = TakenShot(
-    utc=NOW,
-    x_um=15000.0,
-    y_um=20000.5,
-    first_z_um=-20.0,
-    step_um=0.0,
-    planes=4,
-    polarizations=("parallel",),
-    exposures_ms=(20.0,),
-    lit=True,
-    sha256="ab" * 32,
-)
-VALUES: dict[str, dict[str, float]] = {
-    "dark": {"offset": 100.2, "read_noise": 3.5},
-    "flat": {"bad": 0.0},
-    "camera": {"gain": 2.21, "read_noise": 3.52, "saturation": 65535.0},
-    "polarization": {"leakage": 0.0031, "leakage_deviation": 4e-4, "ratio": 0.98, "shift_x": 1.2, "shift_y": -0.7},
-    "pixel-size": {"pixel": 0.0591},
-}
-
-
-def a_record(routine: str = "camera", taken: datetime = NOW, days: float = 30, **changes: Any) -> CalibrationRecord:
-    values = {name: Quantity(value, 0.01, "DN") for name, value in VALUES[routine].items()}
-    plain: dict[str, Any] = {
-        "routine": routine,
-        "verdict": "usable",
-        "values": values,
-        "residuals": {"variance": Quantity(0.001, 0.0002, "share")},
-        "taken": taken,
-        "valid_until": taken + timedelta(days=days),
-        "instrument": "emulated",
-        "camera": "DemoCamera DCam",
-        "frame_px": FRAME_PX,
-        "slide": 1,
-        "configuration_sha256": "cd" * 32,
-        "versions": {"lamelle": "0.1.0"},
-        "shots": (SHOT,),
-    }
-    return CalibrationRecord(**{**plain, **changes})
-
-
-def arrays_of(routine: str) -> Arrays | None:
-    bad = np.zeros(FRAME_PX, np.float32)
-    ramp = np.linspace(0.9, 1.1, FRAME_PX[0] * FRAME_PX[1], dtype=np.float32).reshape(FRAME_PX)
-    if routine == "dark":
-        bad[3, 4] = 1
-        return {"offset_dn": 100 * ramp, "bad": bad}
-    if routine == "flat":
-        bad[5, 6] = 1
-        return {"flat_crossed": ramp, "flat_parallel": ramp[::-1], "bad": bad}
-    return None
-
-
-def put(folder: Path, record: CalibrationRecord) -> str:
-    shelf = Shelf(folder)
-    name = shelf.new_name(record.routine, record.taken)
-    shelf.put(name, record, arrays_of(record.routine), b"a picture")
-    return name
 
 
 def configured(folder: Path, **calibration: Any) -> Night:
@@ -293,15 +233,18 @@ def test_without_records_a_night_assumes(tmp_path: Path) -> None:
 def test_a_night_that_has_begun_wants_its_records_as_they_were(shelf: Path, tmp_path: Path) -> None:
     config, name = configured(tmp_path), put(shelf, a_record("dark"))
     newer = put(shelf, a_record("dark", NOW + timedelta(hours=1)))
-    require(config, [name])
+    require(shelf, [name])
     assert corrections_of(config, [name]).records == (name,)
     changed_by_hand(shelf)
-    require(config, [name])
+    require(shelf, [name])
     (shelf / f"{name}.json").unlink()
-    for use in (require, corrections_of):
-        with pytest.raises(Refused, match=rf"the calibration {name} in .* cannot be used.*put it back"):
-            use(config, [name])
-    require(config, [newer])
+    told = rf"the calibration {name} in .* cannot be used.*put it back"
+    with pytest.raises(Refused, match=told):
+        require(shelf, [name])
+    read.cache_clear()  # as in another process
+    with pytest.raises(Refused, match=told):
+        corrections_of(config, [name])
+    require(shelf, [newer])
 
 
 def test_arrays_that_do_not_fit_the_frame_are_refused(shelf: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import io
 import math
 import shutil
-from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +12,22 @@ import pytest
 from msgspec.structs import replace as changed
 from rich.console import Console
 
-from calibration.corrections import Corrections
+from calibration.steps import Quantity
+from daemon.corrections import corrections_of_field
 from daemon.cutouts import object_rows
 from daemon.dataset import Dataset
 from daemon.errors import Refused
 from daemon.fieldfile import FieldProvenance
-from daemon.measuring import Measurer, corrections_of
+from daemon.measuring import Measurer
 from daemon.measuring_again import measure_again, measured_tables, measured_with
-from daemon.records import MEASURED, ObjectRow
+from daemon.records import MEASURED, FieldSecured, ObjectRow
 from drivers.virtual_slide.truth import TrueObject
 from inference.analyser import Analyser
 from inference.settings import CropSettings, DetectorSettings, FocusSettings
 from tests.emulated_night import Digest
 from tests.emulated_stacks import night, stack
 from tests.small_dataset import make_dataset
+from tests.some_records import VALUES, a_record, put
 
 STEP_UM, PLANES, FRAME_PX, PIXEL_UM = 0.3, 13, 768, 0.059
 Seen = tuple[FieldProvenance, tuple[ObjectRow, ...], list[tuple[float, TrueObject]]]
@@ -49,8 +51,8 @@ def seen() -> Seen:
     provenance = provenance_of()
     settings = DetectorSettings(runtime="torch"), CropSettings(), FocusSettings()
     analysis = Analyser(*settings, PIXEL_UM, provenance.polarizations).analyse(pixels)
-    rows = object_rows(analysis.objects, provenance, corrections_of(provenance))
-    again = object_rows(analysis.objects, provenance, corrections_of(provenance))
+    rows = object_rows(analysis.objects, provenance, corrections_of_field(provenance, None))
+    again = object_rows(analysis.objects, provenance, corrections_of_field(provenance, None))
     assert rows == again
     return provenance, rows, truth
 
@@ -87,7 +89,7 @@ def test_placoliths_are_as_long_and_as_heavy_as_they_are(seen: Seen) -> None:
 
 def test_a_plane_alone_is_told_where_it_is_far(seen: Seen) -> None:
     provenance = changed(provenance_of(), step_um=1.0)
-    measurer = Measurer(provenance, corrections_of(provenance))
+    measurer = Measurer(provenance, corrections_of_field(provenance, None))
     row = changed(seen[1][0], crop_box=(0, 0, 60, 60), box=(12, 12, 48, 48))
     random = np.random.default_rng(1)
     y, x = np.mgrid[:60, :60]
@@ -108,10 +110,12 @@ def test_one_state_alone_gives_a_shape_and_no_mass(seen: Seen) -> None:
     disc = 20000 - 3000.0 * (np.hypot(x - 30, y - 30) < 14)
     crop = np.random.default_rng(2).poisson(np.broadcast_to(disc, (1, PLANES, 60, 60))).astype(np.uint16)
     provenance = provenance_of(("parallel",))
-    told = Measurer(provenance, corrections_of(provenance)).measure(row, crop, crop[:, 0], overlapping=True)
+    told = Measurer(provenance, corrections_of_field(provenance, None)).measure(row, crop, crop[:, 0], overlapping=True)
     assert told.length_um == pytest.approx(28 * PIXEL_UM, rel=0.08)
     assert (told.outline_by, told.overlapping, told.calcite_equivalent_pg) == ("parallel", True, None)
-    tiny = Measurer(provenance, corrections_of(provenance)).measure(row, crop[..., :5], crop[:, 0], overlapping=False)
+    tiny = Measurer(provenance, corrections_of_field(provenance, None)).measure(
+        row, crop[..., :5], crop[:, 0], overlapping=False
+    )
     assert tiny.length_um is None
 
 
@@ -136,23 +140,39 @@ def test_a_recorded_night_is_measured_again_with_the_same_numbers(
         assert "lamelle" in with_what.versions
 
 
-def test_other_corrections_go_into_another_table(tmp_path: Path) -> None:
-    make_dataset(tmp_path, slides=1)
-    held = (tmp_path / "slide-1/objects.parquet").read_bytes()
+def test_other_calibrations_go_into_another_table(tmp_path: Path) -> None:
+    make_dataset(tmp_path / "night", slides=1)
+    held = (tmp_path / "night/slide-1/objects.parquet").read_bytes()
+    with Dataset.open(tmp_path / "night") as dataset:
+        frame_px = next(field.shape_czyx[2:] for field in dataset.fields() if isinstance(field, FieldSecured))
+    values = {name: Quantity(value, 0.01, "1") for name, value in VALUES["polarization"].items()}
+    values |= {"ratio": Quantity(2.0, 0.01, "1"), "leakage": Quantity(0.0, 0.0, "1")}
+    values |= {"shift_x": Quantity(0.0, 0.1, "px"), "shift_y": Quantity(0.0, 0.1, "px")}
+    fresh = {"frame_px": frame_px, "days": 1.0, "taken": datetime.now(UTC).replace(microsecond=0)}
+    shelf = tmp_path / "shelf"
+    name = put(shelf, a_record("polarization", **fresh, values=values))
+    put(shelf, a_record("polarization", **fresh, instrument="another"))
+    put(shelf, a_record("camera", **fresh, verdict="not usable", reason="lamp off"))
 
-    def brighter(provenance: FieldProvenance) -> Corrections:
-        known = corrections_of(provenance)
-        return replace(known, ratio=2.0, records=("polarization-1",))
-
-    first = measure_again(tmp_path, Console(file=io.StringIO()))
-    second = measure_again(tmp_path, Console(file=io.StringIO()), brighter)
+    first = measure_again(tmp_path / "night", Console(file=io.StringIO()))
+    second = measure_again(tmp_path / "night", Console(file=io.StringIO()), shelf)
     assert (first.number, second.number) == (1, 2)
-    one, other = (pq.read_table(tmp_path / f"slide-1/measured-{n:03d}.parquet") for n in (1, 2))
+    one, other = (pq.read_table(tmp_path / f"night/slide-1/measured-{n:03d}.parquet") for n in (1, 2))
     lighter = zip(one["calcite_equivalent_pg"].to_pylist(), other["calcite_equivalent_pg"].to_pylist(), strict=True)
     assert all(before > after > 0 for before, after in lighter if before is not None)
-    assert measured_with(tmp_path / "slide-1/measured-002.parquet").calibrations == ("polarization-1",)
-    assert (tmp_path / "slide-1/objects.parquet").read_bytes() == held
-    assert set(pq.read_table(tmp_path / "slide-1/objects.parquet").column_names) >= set(MEASURED)
+    assert measured_with(tmp_path / "night/slide-1/measured-002.parquet").calibrations == (name,)
+    assert (tmp_path / "night/slide-1/objects.parquet").read_bytes() == held
+    assert set(pq.read_table(tmp_path / "night/slide-1/objects.parquet").column_names) >= set(MEASURED)
+
+
+def test_calibrations_of_another_instrument_measure_nothing(tmp_path: Path) -> None:
+    make_dataset(tmp_path / "night", slides=1)
+    put(tmp_path / "shelf", a_record("camera", instrument="another", days=1e4))
+    with pytest.raises(Refused, match=r"holds no valid record of 'emulated'.*or calibrate"):
+        measure_again(tmp_path / "night", Console(file=io.StringIO()), tmp_path / "shelf")
+    with pytest.raises(Refused, match="is no folder"):
+        measure_again(tmp_path / "night", Console(file=io.StringIO()), tmp_path / "none")
+    assert measured_tables(tmp_path / "night") == {}
 
 
 def test_where_nothing_was_found_nothing_is_measured(tmp_path: Path) -> None:
