@@ -20,7 +20,7 @@ from rich.console import Console
 from calibration.record import CalibrationRecord
 from calibration.steps import NotUsable, Outcome, Quantity
 from daemon import crashpoints
-from daemon.calibration_picture import draw, numbers_of
+from daemon.calibration_picture import draw
 from daemon.calibrations import Shelf
 from daemon.check import Machine, check_calibration, check_instrument, check_shared_memory
 from daemon.child import Child
@@ -36,6 +36,7 @@ from daemon.microscope import run_microscope
 from daemon.outcome import Exit
 from daemon.processes import ProcessTable, end_stale
 from daemon.progress import ShotsDisplay
+from daemon.quantities import numbers_of
 from daemon.ring import Ring, ring_bytes
 from daemon.routines import ROUTINES, Procedure
 from daemon.shots import Shots, carry_out

@@ -9,9 +9,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from daemon.calibration_picture import told
 from daemon.calibrations import Kept, Shelf, choose
 from daemon.config import Night
+from daemon.quantities import told
 
 VALUES_SHOWN = 4
 
