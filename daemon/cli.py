@@ -147,7 +147,9 @@ def calibrate(
 
     if config is None:
         raise Refused(f"CONFIG is missing after {name!r}; `lamelle calibrate NAME CONFIG`")
-    raise typer.Exit(run_calibration(load(config), name, slide, keep_frames=keep_frames, console=console))
+    with _interruptible():
+        status = run_calibration(load(config), name, slide, keep_frames=keep_frames, console=console)
+    raise typer.Exit(status)
 
 
 @app.command()

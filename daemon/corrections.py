@@ -20,7 +20,8 @@ def corrections_of(config: Night, names: Sequence[str]) -> Corrections:
     Raises
     ------
     Refused
-        A record is gone or has been changed since the night began, or its arrays do not fit the frame.
+        A record is gone, has been changed since the night began, or lacks a number, or its arrays do not fit the
+        frame.
     """
     shelf = Shelf(config.calibration.folder)
     found: dict[str, tuple[CalibrationRecord, Arrays]] = {}
@@ -41,6 +42,19 @@ def corrections_of(config: Night, names: Sequence[str]) -> Corrections:
     return _corrections(config, found, tuple(names))
 
 
+class _Numbers:
+    """The values of a record by name; refuses where it lacks one that is needed."""
+
+    def __init__(self, record: CalibrationRecord) -> None:
+        self._record = record
+
+    def __getitem__(self, name: str) -> float:
+        record = self._record
+        if name not in record.values:
+            raise Refused(f"the calibration {record.routine} of {record.taken:%Y-%m-%d} lacks {name}; calibrate anew")
+        return record.values[name].value
+
+
 def _corrections(
     config: Night, found: dict[str, tuple[CalibrationRecord, Arrays]], names: tuple[str, ...]
 ) -> Corrections:
@@ -48,7 +62,7 @@ def _corrections(
     exposures_ms = tuple(config.instrument.polarizations[state].exposure_ms for state in states)
     corrections = replace(Corrections.assumed(config.instrument.frame_px, exposures_ms), records=names)
     for routine, (record, arrays) in found.items():
-        values = {key: quantity.value for key, quantity in record.values.items()}
+        values = _Numbers(record)
         match routine:
             case "dark":
                 bad = corrections.bad | (arrays["bad"] > 0)

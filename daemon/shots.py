@@ -83,7 +83,10 @@ class Shots:
         states = len(shot.polarizations)
         stack = self._frames[:states, : shot.planes]
         np.copyto(stack, self._ring.stack(0)[:states, : shot.planes])
-        await asyncio.to_thread(self._note, shot, stack, utc)
+        try:
+            await asyncio.to_thread(self._note, shot, stack, utc)
+        except OSError as error:
+            raise NotUsable(f"the frames cannot be kept in {self._keep} ({error.strerror}); make room there") from error
         return Shown(stack, exposed.x_um, exposed.y_um, np.array(exposed.read_s, np.float64))
 
     def _sweep(self, shot: Shot) -> Sweep:
