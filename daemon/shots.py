@@ -86,7 +86,9 @@ class Shots:
         try:
             await asyncio.to_thread(self._note, shot, stack, utc)
         except OSError as error:
-            raise NotUsable(f"the frames cannot be kept in {self._keep} ({error.strerror}); make room there") from error
+            raise NotUsable(
+                f"the frames cannot be kept in {self._keep} ({error.strerror or error}); make room"
+            ) from error
         return Shown(stack, exposed.x_um, exposed.y_um, np.array(exposed.read_s, np.float64))
 
     def _sweep(self, shot: Shot) -> Sweep:

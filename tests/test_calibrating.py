@@ -41,6 +41,7 @@ from daemon.shots import carry_out as carry_out_shots
 from drivers.settings import MiniSlide
 from drivers.virtual_slide.camera import DN_PER_ELECTRON, OFFSET_DN
 from tests.emulated_night import lamelle, running, write_configuration
+from tests.small_disk import small_disk
 from tests.test_safe_state import log, safe_after, times, wait_for
 
 SHORT = {"move_s": 1.0, "focus_s": 0.3, "switch_s": 0.3, "frame_s": 0.3}
@@ -277,6 +278,15 @@ def test_a_routine_that_does_not_end_well_is_not_usable(registered: Any, kind: s
     told = {"too slow": "longer than the 1.5 s", "no number": "a came out as nan um", "says so": "the field is blank"}
     assert told[kind] in record.reason
     assert len(record.shots) >= 1
+
+
+def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    config = configuration(tmp_path)
+    with small_disk(tmp_path / "shelf", megabytes=2):
+        status, _, record = carry_out(config, "dark", keep_frames=True)
+    assert status == Exit.FAULT
+    assert re.search(r"frames cannot be kept in .*frames \(.*written\); make room", record.reason), record.reason
+    assert 1 <= len(record.shots) <= 4
 
 
 def test_a_person_may_interrupt(tmp_path: Path) -> None:
