@@ -16,7 +16,7 @@ from PIL import Image
 
 from calibration.record import CalibrationRecord, RecordDamaged, TakenShot, decode, encode
 from calibration.steps import Curve, Map, Outcome, Quantity
-from daemon.calibration_list import render
+from daemon.calibration_list import render, routines
 from daemon.calibration_picture import draw
 from daemon.calibrations import Arrays, Shelf, choose, complain, require
 from daemon.check import Machine, check
@@ -24,6 +24,7 @@ from daemon.config import Night
 from daemon.corrections import corrections_of
 from daemon.errors import Refused
 from daemon.quantities import told
+from daemon.routines import ROUTINES
 from tests.configuration_files import night
 
 NOW = datetime(2026, 11, 24, 15, 0, 0, tzinfo=UTC)
@@ -332,6 +333,12 @@ def test_the_list_shows_what_is_there_and_what_is_used(shelf: Path, tmp_path: Pa
     assert "changed" not in text
     changed_by_hand(shelf)
     assert "damaged" in render(config, "camera", NOW)
+
+
+def test_every_routine_is_listed_with_what_it_finds() -> None:
+    lines = routines().splitlines()
+    assert [line.split()[0] for line in lines] == list(ROUTINES)
+    assert "offset, read noise, hot and dead pixels" in lines[0]
 
 
 def test_a_record_that_lacks_a_number_is_refused(shelf: Path, tmp_path: Path) -> None:
