@@ -125,6 +125,8 @@ def _judge(exposed: Sequence[_State]) -> Outcome:
             f"{bad.mean():.1%} of the pixels differ by more than {BAD_SHARE:.0%} from those around them; look for dirt "
             "on the camera, and whether a stage that stands still shows the same objects everywhere"
         )
+    # Whoever divides by a flat field shall not divide by the nothing of a dead pixel.
+    flats = [np.where(bad, beside(one), one) for one in flats]
     values, residuals, arrays = {}, {}, {"bad": bad.astype(np.float32)}
     pictures: list[Curve | Map] = []
     good = ~bad
