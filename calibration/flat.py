@@ -125,6 +125,8 @@ def _judge(exposed: Sequence[_State]) -> Outcome:
             f"{bad.mean():.1%} of the pixels differ by more than {BAD_SHARE:.0%} from those around them; look for dirt "
             "on the camera, and whether a stage that stands still shows the same objects everywhere"
         )
+    # Whoever divides by a flat field shall not divide by the nothing of a dead pixel.
+    flats = [np.where(bad, beside(one), one) for one in flats]
     values, residuals, arrays = {}, {}, {"bad": bad.astype(np.float32)}
     pictures: list[Curve | Map] = []
     good = ~bad
@@ -136,10 +138,12 @@ def _judge(exposed: Sequence[_State]) -> Outcome:
                 f"the flat field of {state.name} is uncertain by {residual:.2%}, more than {MOST_RESIDUAL:.1%}; take a "
                 "blank or thinly settled mini-slide, or a brighter lamp"
             )
-        error = residual / float(np.sqrt(2 * good.sum()))
-        values[f"spread_{state.name}"] = Quantity(float(flats[number][good].std()), error, "share")
+        spread = float(flats[number][good].std())
+        # What is left of noise adds its square to that of the spread.
+        values[f"spread_{state.name}"] = Quantity(spread, residual**2 / (2 * max(spread, residual)), "share")
         values[f"exposure_{state.name}"] = Quantity(state.exposure_ms, 0.0, "ms")
         values[f"left_out_{state.name}"] = Quantity(1 - used[number], 0.0, "share")
+        error = residual / float(np.sqrt(2 * (len(state.fields) - 1)))
         residuals[f"flat_{state.name}"] = Quantity(residual, error, "share")
         arrays[f"flat_{state.name}"] = flats[number]
         pictures.append(Map(f"Flat field, {state.name}", "over its mean", flats[number]))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from calibration.frames import noise_dn, refuse_no_light, refuse_saturated
 from calibration.steps import Curve, NotUsable, Outcome, Quantity, Routine, Shot
@@ -54,7 +55,7 @@ def illumination(
     return _judge(np.array(frames), np.array(times) - times[0][0], at)
 
 
-def _judge(light: np.ndarray, seconds: np.ndarray, at: Shot) -> Outcome:
+def _judge(light: NDArray[np.float64], seconds: NDArray[np.float64], at: Shot) -> Outcome:
     """Judge the light of frames (shots, planes) and when they were read."""
     shots, planes = light.shape
     if shots < FEWEST_SHOTS:

@@ -138,18 +138,23 @@ def _blocks(frames: Frames) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and variance from frame to frame of each block of (N, H, W)."""
     count, height, width = frames.shape
     rows, columns = height // BLOCK_PX, width // BLOCK_PX
-    cut = frames[:, : rows * BLOCK_PX, : columns * BLOCK_PX].astype(np.float32)
-    blocks = cut.reshape(count, rows, BLOCK_PX, columns, BLOCK_PX).transpose(0, 1, 3, 2, 4)
-    blocks = blocks.reshape(count, rows * columns, BLOCK_PX**2)
-    means = blocks.mean(axis=2, keepdims=True, dtype=np.float64)
-    varying = (blocks - means).var(axis=0, ddof=1, dtype=np.float64)
-    # What the mean of a block takes off is one of its pixels' worth; the median pixel is none that is hot.
-    return means.mean(axis=(0, 2)), _trimmed(varying) * BLOCK_PX**2 / (BLOCK_PX**2 - 1)
+    means, variances = [], []
+    for row in range(rows):
+        band = frames[:, row * BLOCK_PX : (row + 1) * BLOCK_PX, : columns * BLOCK_PX].astype(np.float64)
+        blocks = band.reshape(count, BLOCK_PX, columns, BLOCK_PX).transpose(0, 2, 1, 3).reshape(count, columns, -1)
+        levels = blocks.mean(axis=2, keepdims=True)
+        varying = (blocks - levels).var(axis=0, ddof=1)
+        # A block's mean, which is taken off, holds a share of the noise of each of its pixels.
+        variances.append(_trimmed(varying) * BLOCK_PX**2 / (BLOCK_PX**2 - 1))
+        means.append(levels.mean(axis=(0, 2)))
+    return np.concatenate(means), np.concatenate(variances)
 
 
 def _trimmed(variances: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean over the pixels of blocks (B, P) without those that vary beyond all chance."""
-    usual = variances <= 12 * np.median(variances, axis=1, keepdims=True)
+    # Where darkness is rounded to a single value nearly everywhere, a step of one is no outlier.
+    most = np.maximum(12 * np.median(variances, axis=1, keepdims=True), 1.0)
+    usual = variances <= most
     return np.asarray((variances * usual).sum(1) / usual.sum(1))
 
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from calibration.record import CalibrationRecord
 from calibration.steps import NotUsable, Outcome, Quantity
 from daemon import crashpoints
-from daemon.calibration_picture import draw, numbers_of
+from daemon.calibration_picture import draw
 from daemon.calibrations import Shelf
 from daemon.check import Machine, check_calibration, check_instrument, check_shared_memory
 from daemon.child import Child
@@ -36,6 +36,7 @@ from daemon.microscope import run_microscope
 from daemon.outcome import Exit
 from daemon.processes import ProcessTable, end_stale
 from daemon.progress import ShotsDisplay
+from daemon.quantities import numbers_of
 from daemon.ring import Ring, ring_bytes
 from daemon.routines import ROUTINES, Procedure
 from daemon.shots import Shots, carry_out
@@ -97,8 +98,14 @@ def calibrate(config: Night, routine: str, slide: int | None, *, keep_frames: bo
         if trial.outcome is not None:
             arrays = trial.outcome.arrays
             picture = draw(f"{routine}, {config.instrument.name}, {taken:%Y-%m-%d %H:%M} UTC", trial.outcome)
-        path = shelf.put(name, draft, arrays, picture)
-        return _tell(draft, path, trial, console)
+        status = _tell(draft, trial, console)
+        try:
+            path = shelf.put(name, draft, arrays, picture)
+        except OSError as error:
+            _line(console, f"the record cannot be kept in {folder} ({error.strerror}); make room and calibrate again")
+            return Exit.FAULT
+        _line(console, f"record {path}")
+        return status
 
 
 @dataclass
@@ -227,16 +234,16 @@ def _plain(numbers: Mapping[str, Quantity]) -> dict[str, Quantity]:
     return {name: Quantity(float(value), float(error), unit) for name, (value, error, unit) in numbers.items()}
 
 
-def _tell(record: CalibrationRecord, path: Path, trial: _Trial, console: Console) -> Exit:
-    def line(text: str) -> None:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+def _line(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    line(f"{record.routine}: {record.verdict}{f', {record.reason}' if record.reason else ''}")
+
+def _tell(record: CalibrationRecord, trial: _Trial, console: Console) -> Exit:
+    _line(console, f"{record.routine}: {record.verdict}{f', {record.reason}' if record.reason else ''}")
     for number in numbers_of(record.values, record.residuals):
-        line(f"  {number}")
-    line(f"record {path}")
+        _line(console, f"  {number}")
     if not trial.safe:
-        line("not safe: the microscope could not be made safe; check shutter, lamp and objective")
+        _line(console, "not safe: the microscope could not be made safe; check shutter, lamp and objective")
     if trial.reason == INTERRUPTED:
         return Exit.INTERRUPTED
     return Exit.COMPLETE if record.usable and trial.safe else Exit.FAULT

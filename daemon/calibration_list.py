@@ -1,4 +1,4 @@
-"""What `lamelle calibrate --list` shows: the records on the shelf, and which of them a night would use."""
+"""What `lamelle calibrate --list` shows: the routines, or the records and which of them a night would use."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from daemon.calibration_picture import told
 from daemon.calibrations import Kept, Shelf, choose
 from daemon.config import Night
+from daemon.quantities import told
+from daemon.routines import ROUTINES
 
 VALUES_SHOWN = 4
 
@@ -35,6 +36,12 @@ def render(config: Night, routine: str | None, now: datetime | None = None, widt
     stream = console.file
     assert isinstance(stream, io.StringIO)
     return stream.getvalue().rstrip()
+
+
+def routines() -> str:
+    """Give a line for each routine that can be run: its name and what it finds."""
+    width = max(map(len, ROUTINES)) + 2
+    return "\n".join(f"{name:<{width}}{procedure.about}" for name, procedure in ROUTINES.items())
 
 
 def _cells(kept: Kept, now: datetime) -> tuple[str, ...]:

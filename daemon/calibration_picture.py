@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,7 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from calibration.steps import Curve, Map, Outcome, Quantity
+from calibration.steps import Curve, Map, Outcome
+from daemon.quantities import numbers_of
 
 PANEL_INCH = (5.2, 3.9)
 LINE_INCH, TITLE_INCH = 0.16, 0.5
@@ -53,25 +53,6 @@ def draw(title: str, outcome: Outcome) -> bytes:
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     return stream.getvalue()
-
-
-def told(quantity: Quantity) -> str:
-    """Value and uncertainty with as many digits as the uncertainty allows, and the unit: `2.204 ± 0.012 DN/e-`."""
-    value, uncertainty, unit = quantity
-    if not uncertainty > 0:
-        return f"{value:.6g} {unit}".rstrip()
-    places = 1 - math.floor(math.log10(uncertainty))
-    if -4 < places < 8:
-        digits = max(0, places)
-        return f"{round(value, places):.{digits}f} ± {round(uncertainty, places):.{digits}f} {unit}".rstrip()
-    return f"{value:.6g} ± {uncertainty:.2g} {unit}".rstrip()
-
-
-def numbers_of(values: Mapping[str, Quantity], residuals: Mapping[str, Quantity]) -> list[str]:
-    """Give a line for each number, in columns."""
-    lines = [*values.items(), *((f"residual {name}", quantity) for name, quantity in residuals.items())]
-    width = max((len(name) for name, _ in lines), default=0) + 2
-    return [f"{name:<{width}}{told(quantity)}" for name, quantity in lines]
 
 
 def _draw_curve(axes: Axes, curve: Curve) -> None:

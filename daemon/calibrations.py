@@ -21,6 +21,8 @@ from daemon.errors import Refused
 
 _NAME = re.compile(r"(?P<routine>[a-z][a-z-]*)-(?P<time>\d{8}T\d{6}Z)(?:-(?P<number>\d+))?", re.ASCII)
 RECORD, ARRAYS, PICTURE = ".json", ".npz", ".png"
+PIXEL_SIGMAS, PIXEL_SHARE = 3.0, 0.002
+"""How far a configured size of pixels may lie off the measured one before that is told."""
 Arrays = dict[str, NDArray[np.float32]]
 Fault = Literal["missing", "expired", "foreign", "damaged"]
 """Why a routine has no record as it should be."""
@@ -191,6 +193,20 @@ def complain(choice: Choice, config: Night) -> Iterator[tuple[str, str]]:
         assumed = f"no calibration of {', '.join(missing)} in {settings.folder}, so assumed values stand in"
         yield "info", f"{assumed}; `lamelle calibrate` makes them"
     yield from (("warning", complaint.message) for complaint in choice.complaints if complaint.fault != "missing")
+    yield from _differing_pixel(choice, config)
+
+
+def _differing_pixel(choice: Choice, config: Night) -> Iterator[tuple[str, str]]:
+    """Tell where `instrument.pixel_um` is not the size that was measured."""
+    kept = choice.records.get("pixel-size")
+    if kept is None or kept.record is None or "pixel" not in kept.record.values:
+        return
+    measured, set_um = kept.record.values["pixel"], config.instrument.pixel_um
+    if abs(measured.value - set_um) > max(PIXEL_SIGMAS * measured.uncertainty, PIXEL_SHARE * set_um):
+        yield (
+            "warning",
+            f"instrument.pixel_um is {set_um:g}, but the calibration {kept.name} measured {measured.value:.6g}; set it",
+        )
 
 
 def newest_of(folder: Path, instrument: str, frame_px: tuple[int, int], now: datetime | None = None) -> tuple[str, ...]:

@@ -125,29 +125,36 @@ def scan(
 
 @app.command()
 def calibrate(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="routine; with --list it may be left out")],
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="routine, such as dark, camera, flat")] = None,
     config: Annotated[Path | None, typer.Argument(metavar="CONFIG", help="configuration of the night (YAML)")] = None,
     slide: Annotated[int | None, typer.Option(help="mini-slide it is carried out on; the first if left out")] = None,
     keep_frames: Annotated[bool, typer.Option("--keep-frames", help="keep the raw frames beside the record")] = False,
-    list_records: Annotated[bool, typer.Option("--list", help="show the records instead")] = False,
+    list_records: Annotated[
+        bool, typer.Option("--list", help="show the records of CONFIG instead, or without it all routines")
+    ] = False,
 ) -> None:
-    """Calibrate the instrument, and keep a record that nights use: `calibrate NAME CONFIG`; `calibrate --list CONFIG`.
+    """Calibrate the instrument, and keep a record that nights use: `calibrate NAME CONFIG`, `calibrate --list CONFIG`.
 
     Exit status: 0 usable, 1 not usable, 2 refused, 130 interrupted.
     """
     from daemon.loading import load
 
     if list_records:
-        from daemon.calibration_list import render
+        from daemon.calibration_list import render, routines
 
-        file, routine = (Path(name), None) if config is None else (config, name)
-        console.print(render(load(file), routine), markup=False, highlight=False, soft_wrap=True)
+        if name is None:
+            told = routines()
+        else:
+            told = render(load(Path(name)), None) if config is None else render(load(config), name)
+        console.print(told, markup=False, highlight=False, soft_wrap=True)
         return
     from daemon.calibrating import calibrate as run_calibration
 
-    if config is None:
-        raise Refused(f"CONFIG is missing after {name!r}; `lamelle calibrate NAME CONFIG`")
-    raise typer.Exit(run_calibration(load(config), name, slide, keep_frames=keep_frames, console=console))
+    if name is None or config is None:
+        raise Refused("NAME or CONFIG is missing; say `lamelle calibrate NAME CONFIG`, --list tells the names")
+    with _interruptible():
+        status = run_calibration(load(config), name, slide, keep_frames=keep_frames, console=console)
+    raise typer.Exit(status)
 
 
 @app.command()

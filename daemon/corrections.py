@@ -29,7 +29,8 @@ def corrections_of(config: Night, names: Sequence[str]) -> Corrections:
     Raises
     ------
     Refused
-        A record is gone or has been changed since the night began, or its arrays do not fit the frame.
+        A record is gone, has been changed since the night began, or lacks a number, or its arrays do not fit the
+        frame.
     """
     states = config.scan.polarizations
     exposures_ms = tuple(config.instrument.polarizations[state].exposure_ms for state in states)
@@ -109,11 +110,24 @@ def read(
     return _corrected(assumed, states, found)
 
 
+class _Numbers:
+    """The values of a record by name; refuses where it lacks one that is needed."""
+
+    def __init__(self, record: CalibrationRecord) -> None:
+        self._record = record
+
+    def __getitem__(self, name: str) -> float:
+        record = self._record
+        if name not in record.values:
+            raise Refused(f"the calibration {record.routine} of {record.taken:%Y-%m-%d} lacks {name}; calibrate anew")
+        return record.values[name].value
+
+
 def _corrected(
     corrections: Corrections, states: tuple[str, ...], found: dict[str, tuple[CalibrationRecord, Arrays]]
 ) -> Corrections:
     for routine, (record, arrays) in found.items():
-        values = {key: quantity.value for key, quantity in record.values.items()}
+        values = _Numbers(record)
         match routine:
             case "dark":
                 bad = corrections.bad | (arrays["bad"] > 0)

@@ -83,7 +83,12 @@ class Shots:
         states = len(shot.polarizations)
         stack = self._frames[:states, : shot.planes]
         np.copyto(stack, self._ring.stack(0)[:states, : shot.planes])
-        await asyncio.to_thread(self._note, shot, stack, utc)
+        try:
+            await asyncio.to_thread(self._note, shot, stack, utc)
+        except OSError as error:
+            raise NotUsable(
+                f"the frames cannot be kept in {self._keep} ({error.strerror or error}); make room"
+            ) from error
         return Shown(stack, exposed.x_um, exposed.y_um, np.array(exposed.read_s, np.float64))
 
     def _sweep(self, shot: Shot) -> Sweep:
@@ -91,18 +96,19 @@ class Shots:
         known = self._config.instrument.polarizations
         exposures_ms = self._exposures_ms(shot)
         most_states, most_planes = self._ring.shape[:2]
+        states = f"polarizations are {shot.polarizations}"
+        exposures = f"exposures are {exposures_ms} ms"
         wrong = (
-            f"{len(self.taken)} shots were taken and more are wanted" if len(self.taken) >= MOST_SHOTS
-            else f"{shot.planes} planes are wanted, room is for {most_planes}" if not 1 <= shot.planes <= most_planes
-            else f"polarizations are {shot.polarizations}" if not 1 <= len(shot.polarizations) <= most_states
-            else f"polarizations are {shot.polarizations}" if set(shot.polarizations) - set(known)
-            else f"exposures are {exposures_ms} ms" if len(exposures_ms) != len(shot.polarizations)
-            else f"exposures are {exposures_ms} ms" if not all(0 < ms <= LONGEST_EXPOSURE_MS for ms in exposures_ms)
-            else f"a wait of {shot.wait_s:g} s is wanted" if not 0 <= shot.wait_s <= LONGEST_WAIT_S
-            else ""
-        )  # fmt: skip
-        if wrong:
-            raise NotUsable(f"the routine asked for a shot that is not taken: {wrong}")
+            (f"{len(self.taken)} shots were taken and more are wanted", len(self.taken) >= MOST_SHOTS),
+            (f"{shot.planes} planes are wanted, room is for {most_planes}", not 1 <= shot.planes <= most_planes),
+            (states, not 1 <= len(shot.polarizations) <= most_states or bool(set(shot.polarizations) - set(known))),
+            (exposures, len(exposures_ms) != len(shot.polarizations)),
+            (exposures, not all(0 < ms <= LONGEST_EXPOSURE_MS for ms in exposures_ms)),
+            (f"a wait of {shot.wait_s:g} s is wanted", not 0 <= shot.wait_s <= LONGEST_WAIT_S),
+        )
+        for told, is_so in wrong:
+            if is_so:
+                raise NotUsable(f"the routine asked for a shot that is not taken: {told}")
         channels = tuple(range(len(shot.polarizations)))
         given = None if shot.exposures_ms is None else exposures_ms
         sweep = Sweep(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
 from instruments import CENTRE, instrument, slides
 
-from calibration.steps import Outcome, Routine, Shot, Shown
+from calibration.steps import Outcome, Routine, Shot, Shown, Stack
 from drivers.core import release_headless_core
 from drivers.emulated import open_emulated
 from drivers.microscope import Exposure, Frame, Microscope, Sweep
@@ -32,12 +32,14 @@ class Bench:
     now_s: list[float]
     shots: list[Shot] = field(default_factory=list)
 
-    def carry_out(self, routine: Routine) -> Outcome:
-        """Take the shots of a routine to its end; what it is given is overwritten by the next shot."""
+    def carry_out(self, routine: Routine, spoil: Callable[[Stack], None] = lambda _: None) -> Outcome:
+        """Take the shots of a routine to its end; `spoil` may change every stack as another camera would."""
         try:
             shot = next(routine)
             while True:
-                shot = routine.send(self.take(shot))
+                shown = self.take(shot)
+                spoil(shown.stack)
+                shot = routine.send(shown)
         except StopIteration as end:
             outcome: Outcome = end.value
             return outcome

@@ -41,6 +41,7 @@ from daemon.shots import carry_out as carry_out_shots
 from drivers.settings import MiniSlide
 from drivers.virtual_slide.camera import DN_PER_ELECTRON, OFFSET_DN
 from tests.emulated_night import lamelle, running, write_configuration
+from tests.small_disk import small_disk
 from tests.test_safe_state import log, safe_after, times, wait_for
 
 SHORT = {"move_s": 1.0, "focus_s": 0.3, "switch_s": 0.3, "frame_s": 0.3}
@@ -279,6 +280,15 @@ def test_a_routine_that_does_not_end_well_is_not_usable(registered: Any, kind: s
     assert len(record.shots) >= 1
 
 
+def test_a_full_disk_is_told(tmp_path: Path) -> None:
+    config = configuration(tmp_path)
+    with small_disk(tmp_path / "shelf", megabytes=2):
+        status, _, record = carry_out(config, "dark", keep_frames=True)
+    assert status == Exit.FAULT
+    assert re.search(r"frames cannot be kept in .*frames \(.*written\); make room", record.reason), record.reason
+    assert 1 <= len(record.shots) <= 4
+
+
 def test_a_person_may_interrupt(tmp_path: Path) -> None:
     slow = {"timing": {"xy_ms": 0, "z_ms": 100, "polarizer_ms": 0}}
     config = configuration(tmp_path, slow, instrument={"deadlines": {}})
@@ -319,7 +329,8 @@ def test_bad_input_is_refused_before_hardware_is_touched(
 def test_a_command_without_a_configuration_is_refused_in_a_sentence() -> None:
     done = lamelle("calibrate", "dark")
     assert done.returncode == Exit.REFUSED
-    assert done.stderr.strip() == "lamelle: CONFIG is missing after 'dark'; `lamelle calibrate NAME CONFIG`"
+    assert done.stderr.startswith("lamelle: NAME or CONFIG is missing; say `lamelle calibrate NAME CONFIG`")
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_a_microscope_in_use_is_left_alone(tmp_path: Path) -> None:

@@ -132,6 +132,21 @@ def test_darkness_tells_offset_noise_and_hot_pixels() -> None:
     assert all(not shot.lit for shot in here.shots)
 
 
+def test_pixels_that_say_nothing_are_found_in_darkness_and_in_light() -> None:
+    def spoil(stack: np.ndarray) -> None:
+        stack[..., 10, 20] = 100  # stuck
+        stack[..., 30, 40] = 0  # dead
+        stack[..., 50, 60] //= 2  # half as responsive, and with half the offset
+
+    with bench(profile="blank", sensor={"hot_pixels": 0}) as here:
+        darkness, evened = here.carry_out(a_dark(), spoil), here.carry_out(a_flat(), spoil)
+    assert np.argwhere(darkness.arrays["bad"]).tolist() == [[10, 20], [30, 40], [50, 60]]
+    assert darkness.values["dead"].value == 3
+    assert np.argwhere(evened.arrays["bad"]).tolist() == [[10, 20], [30, 40], [50, 60]]
+    for state in STATES:
+        assert evened.arrays[f"flat_{state}"].min() > 0.85
+
+
 def test_the_lamp_is_followed_for_ten_minutes_by_the_clock() -> None:
     with bench(lamp={"drift": 0.05, "flicker": 0.004}) as here:
         outcome = here.carry_out(an_illumination())

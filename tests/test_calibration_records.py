@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -11,14 +12,19 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from PIL import Image
 
 from calibration.record import RecordDamaged, decode, encode
-from daemon.calibration_list import render
+from calibration.steps import Curve, Map, Outcome, Quantity
+from daemon.calibration_list import render, routines
+from daemon.calibration_picture import draw
 from daemon.calibrations import Shelf, choose, complain, require
 from daemon.check import Machine, check
 from daemon.config import Night
 from daemon.corrections import corrections_of, read
 from daemon.errors import Refused
+from daemon.quantities import told
+from daemon.routines import ROUTINES
 from tests.configuration_files import night
 from tests.some_records import FRAME_PX, NOW, VALUES, a_record, arrays_of, put
 
@@ -271,3 +277,56 @@ def test_the_list_shows_what_is_there_and_what_is_used(shelf: Path, tmp_path: Pa
     assert "changed" not in text
     changed_by_hand(shelf)
     assert "damaged" in render(config, "camera", NOW)
+
+
+def test_every_routine_is_listed_with_what_it_finds() -> None:
+    lines = routines().splitlines()
+    assert [line.split()[0] for line in lines] == list(ROUTINES)
+    assert "offset, read noise, hot and dead pixels" in lines[0]
+
+
+def test_a_record_that_lacks_a_number_is_refused(shelf: Path, tmp_path: Path) -> None:
+    name = put(shelf, a_record("camera", values={"gain": Quantity(2.2, 0.1, "DN/e-")}))
+    with pytest.raises(Refused, match="the calibration camera of 2026-11-24 lacks read_noise; calibrate anew"):
+        corrections_of(configured(tmp_path), [name])
+
+
+@pytest.mark.parametrize(("pixel_um", "told"), [(0.059, False), (0.05905, False), (0.0593, True)])
+def test_a_pixel_that_was_measured_otherwise_is_told(pixel_um: float, told: bool, shelf: Path, tmp_path: Path) -> None:
+    values = {"pixel": Quantity(0.059, 1e-6, "um")}
+    name = put(shelf, a_record("pixel-size", values=values))
+    changes = {"instrument.frame_px": list(FRAME_PX), "instrument.pixel_um": pixel_um}
+    config = night(tmp_path, {**changes, "calibration.wanted": ["pixel-size"]})
+    notices = [sentence for _level, sentence in complain(choose(config, NOW), config)]
+    assert bool(notices) == told
+    if told:
+        assert notices == [f"instrument.pixel_um is 0.0593, but the calibration {name} measured 0.059; set it"]
+
+
+@pytest.mark.parametrize(
+    ("quantity", "text"),
+    [
+        (Quantity(2.19834, 0.00171, "DN/e-"), "2.1983 ± 0.0017 DN/e-"),
+        (Quantity(65535.0, 0.5, "DN"), "65535.00 ± 0.50 DN"),
+        (Quantity(29746.4, 63.0, "e-"), "29746 ± 63 e-"),
+        (Quantity(-123456.0, 4321.0, "um"), "-123500 ± 4300 um"),
+        (Quantity(21.0, 0.0, "px"), "21 px"),
+        (Quantity(1.5e-9, 2e-10, "share"), "1.5e-09 ± 2e-10 share"),
+        (Quantity(0.0, 0.25, ""), "0.00 ± 0.25"),
+    ],
+)
+def test_a_number_is_told_with_the_digits_that_its_uncertainty_allows(quantity: Quantity, text: str) -> None:
+    assert told(quantity) == text
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_an_outcome_is_drawn_whatever_it_holds(count: int) -> None:
+    x = np.arange(500.0)
+    even = Map("even", "DN", np.ones((1500, 900), np.float32))
+    pictures = (Curve("line", "x (um)", "y (DN)", x, 2 * x, 2 * x), even, Curve("dots", "x", "y", x[:1], x[:1]))
+    outcome = Outcome({"gain": Quantity(2.2, 0.1, "DN/e-")}, pictures=pictures[:count])
+    picture = Image.open(io.BytesIO(draw("trial", outcome)))
+    assert picture.width == (1144 if count > 1 else 572)
+    pixels = np.asarray(picture.convert("L"))
+    assert pixels.min() < 100
+    assert np.median(pixels) > 200 or count == 3

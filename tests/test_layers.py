@@ -4,6 +4,7 @@ import sys
 TORCH_FREE = [
     "daemon.cli",
     "daemon.scan",
+    "daemon.calibrating",
     "daemon.microscope",
     "daemon.recorder",
     "daemon.emulate",
