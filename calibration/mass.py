@@ -160,13 +160,16 @@ def weigh(
     )
 
 
-def weigh_fused(fused: NDArray[np.uint16], sight: Sight, corrections: Corrections, optics: Optics) -> float:
-    """Mass of a fused crop (C, h, w), whose pixels come from the same plane in both states, in pg."""
+def weigh_fused(
+    fused: NDArray[np.uint16], sight: Sight, leakage: float, corrections: Corrections, optics: Optics
+) -> float:
+    """Mass of a fused crop (C, h, w), whose pixels come from the same plane in both states, in pg.
+
+    `leakage` is what `weigh` found around the object.
+    """
     light = _light(fused[:, None], sight, corrections, optics)
-    near = sight.dilated(BEYOND_OUTLINE_UM, optics.pixel_um)
-    leakage, _ = _leakage(light, sight.around(near), corrections, optics)
-    thickness = optics.thickness(*polarization.unmixed(light.crossed[0], light.parallel[0], leakage.share))
-    return mass_pg(thickness[near], optics.pixel_um)
+    thickness = optics.thickness(*polarization.unmixed(light.crossed[0], light.parallel[0], leakage))
+    return mass_pg(thickness[sight.dilated(BEYOND_OUTLINE_UM, optics.pixel_um)], optics.pixel_um)
 
 
 def _light(frames: NDArray[np.uint16], sight: Sight, corrections: Corrections, optics: Optics) -> _Light:

@@ -74,7 +74,7 @@ def test_the_disc_of_the_literature_weighs_what_it_should() -> None:
     assert found.leakage == pytest.approx(0.001, abs=1e-4)
     assert not any((found.saturated, found.folded, found.disturbed))
     assert weigh_fused(
-        frames_of(light_of(disc), 0.001, 1)[:, 0], sight_of(disc), corrections(), OPTICS
+        frames_of(light_of(disc), 0.001, 1)[:, 0], sight_of(disc), found.leakage, corrections(), OPTICS
     ) == pytest.approx(9.58, rel=SHARPNESS_LEFT)
 
 
