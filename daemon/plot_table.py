@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,13 @@ from daemon.errors import Refused
 from daemon.measuring_again import measured_tables
 
 Column = NDArray[Any]
+
+DISTURBED = (
+    "overlapping", "outline_clipped", "background_disturbed", "defocused", "saturated", "folded",
+)  # fmt: skip
+"""Flags of a measurement that speak against it."""
+FAR_PX = 20
+"""So far from the middle of its frame an object tells the size of a pixel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +51,19 @@ class Objects:
     def of(self, chosen: NDArray[np.bool_]) -> Objects:
         """Pick some."""
         return Objects({name: c[chosen] for name, c in self.columns.items()}, self.weights[chosen], self.measured)
+
+    @property
+    def clean(self) -> NDArray[np.bool_]:
+        """Which are whole, and were measured with nothing that disturbs them."""
+        flagged = [np.array([bool(flag) for flag in self[name]], np.bool_) for name in DISTURBED]
+        return np.asarray((self.weights > 0) & ~np.logical_or.reduce(flagged))
+
+    @property
+    def pixel_um(self) -> float | None:
+        """Pixel on the sample, as stage positions and boxes tell it; None where all lie in the middle of a frame."""
+        off = (self["box_x0"] + self["box_x1"]) / 2 - _frames(self.columns)[:, 0] / 2
+        far = np.abs(off) > FAR_PX
+        return float(np.median((self["x_um"] - self["field_x_um"])[far] / off[far])) if far.any() else None
 
     def names(self, column: str) -> list[str]:
         """List what occurs in a column of texts, the most frequent first."""
@@ -93,13 +114,18 @@ def _overlap(dataset: Dataset) -> float:
     return float(scan.get("pattern", {}).get("overlap", 0.0))
 
 
+def _frames(columns: dict[str, Column]) -> NDArray[np.float64]:
+    """Width and height in px of the frame of each object, (N, 2)."""
+    shapes = [json.loads(text) for text in columns["field_shape_czyx"]]
+    return np.array([(x, y) for _, _, y, x in shapes], float).reshape(-1, 2)
+
+
 def _weights(columns: dict[str, Column], overlap: float) -> NDArray[np.float64]:
     """Give whole objects the weight W H / ((W - w)(H - h)), as the larger they are the more of them are cut.
 
     W and H are those of a field's own tile: an object whose centre lies there may reach beyond it into the overlap.
     """
-    shapes = [yaml.safe_load(text) for text in columns["field_shape_czyx"]]
-    frame = np.array([shape[:1:-1] for shape in shapes], float).reshape(-1, 2)
+    frame = _frames(columns)
     size = np.stack([columns[f"box_{b}"] - columns[f"box_{a}"] for a, b in (("x0", "x1"), ("y0", "y1"))], axis=1)
     tile = frame * (1 - overlap)
     whole = np.maximum(np.minimum(tile, frame - size), 1.0)

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 from rich.console import Console
 
@@ -35,6 +37,8 @@ COLUMNS = 2
 BINS = 28
 PLACOLITHS = {"ks 0.02": 0.02, "ks 0.05": 0.05, "ks 0.08": 0.08}
 """Shape factors to compare with, m = 2.71 ks L^3 (Young and Ziveri 2000, Deep-Sea Research II 47, 1679)."""
+DENSE = 5.0
+"""Logarithmic axes that span less than twice this factor are numbered densely."""
 LEAST = 3
 """Of fewer objects no histogram is drawn."""
 
@@ -68,7 +72,7 @@ def plot(folder: Path, into: Path | None, measured: int | None, console: Console
             ),
             "masses": lambda figure: _histograms(figure, objects, "mass_pg", "mass (pg)", ["coccolith"]),
             "length-mass": lambda figure: _length_mass(figure, objects),
-            "focus": lambda figure: _focus(figure, fields),
+            "focus": lambda figure: _focus(figure, fields, objects.pixel_um),
             "places": lambda figure: _places(figure, objects, fields),
             "scores": lambda figure: _scores(figure, objects),
             "thickness": lambda figure: draw_thickness(figure, dataset),
@@ -156,10 +160,10 @@ def _weighted_median(values: NDArray[np.float64], weights: NDArray[np.float64]) 
 
 
 def _plain_ticks(axis: Axes) -> None:
-    """Write on a logarithmic axis 1, 2 and 5 times powers of ten, in plain digits."""
+    """Write plain digits on a logarithmic axis, the more of them the shorter it is."""
     low, high = axis.get_xlim()
-    ticks = [m * 10.0**e for e in range(-4, 6) for m in (1, 2, 5) if low <= m * 10.0**e <= high]
-    axis.set_xticks(ticks)
+    steps = (1, 2, 5) if high / low > 2 * DENSE else (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
+    axis.set_xticks([m * 10.0**e for e in range(-4, 6) for m in steps if low <= m * 10.0**e <= high])
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.grid(axis="x", visible=False)
@@ -170,67 +174,78 @@ def _say(axis: Axes, text: str) -> None:
 
 
 def _length_mass(figure: Figure, objects: Objects) -> None:
-    """Mass over length, one colour a slide, with lines of constant shape."""
+    """Mass over length of what nothing disturbs, one colour a slide, with lines of constant shape."""
     figure.set_size_inches(8.6, 6.2)
     axis = figure.add_subplot()
-    chosen = objects.of((objects["mass_pg"] > 0) & (objects["length_um"] > 0) & (objects.weights > 0))
-    for place, (slide, sample, own) in enumerate(_slides(chosen) if len(chosen) else []):
-        colour = COLOURS[place % len(COLOURS)]
-        axis.errorbar(own["length_um"], own["mass_pg"], own["calcite_equivalent_deviation_pg"], fmt="none",
-                      ecolor=colour, alpha=0.25, elinewidth=0.8)  # fmt: skip
-        axis.scatter(own["length_um"], own["mass_pg"], s=14, color=colour, alpha=0.75, linewidths=0,
-                     label=f"slide {slide}  {sample}, n = {len(own)}")  # fmt: skip
+    measured = (objects["mass_pg"] > 0) & (objects["length_um"] > 0) & (objects.weights > 0)
+    chosen, others = objects.of(measured & objects.clean), objects.of(measured & ~objects.clean)
     axis.set_title("mass and length of coccoliths")
     axis.set_xlabel("length (um)")
     axis.set_ylabel("mass (pg)")
     if not len(chosen):
-        _say(axis, "none measured")
+        _say(axis, "none measured that nothing disturbs")
         return
     axis.set_xscale("log")
     axis.set_yscale("log")
-    low, high = chosen["length_um"].min() * 0.9, chosen["length_um"].max() * 1.1
+    low, high = chosen["length_um"].min() * 0.9, chosen["length_um"].max() * 1.15
     axis.set_xlim(low, high)
     axis.set_ylim(chosen["mass_pg"].min() * 0.6, chosen["mass_pg"].max() * 1.8)
-    length = np.geomspace(low, high, 50)
     for name, factor in PLACOLITHS.items():
-        axis.plot(length, 2.71 * factor * length**3, color="#9aa0a8", linewidth=0.9, linestyle="--", zorder=1)
-        place = int(np.searchsorted(2.71 * factor * length**3, axis.get_ylim()[1] * 0.72))
-        place = min(place, len(length) - 5)
-        axis.annotate(name, (length[place], 2.71 * factor * length[place] ** 3), fontsize=8, color="#7a7f87",
-                      xytext=(-4, 0), textcoords="offset points", ha="right")  # fmt: skip
+        ends = np.array([low, high])
+        axis.plot(ends, 2.71 * factor * ends**3, color="#9aa0a8", linewidth=0.9, linestyle="--", zorder=1)
+        axis.annotate(name, (low * 1.02, 2.71 * factor * (low * 1.02) ** 3), fontsize=8, color="#7a7f87", va="center",
+                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})  # fmt: skip
+    axis.scatter(others["length_um"], others["mass_pg"], s=9, color="#c4c8cd", linewidths=0,
+                 label=f"overlapped, disturbed, folded: {len(others)}")  # fmt: skip
+    for place, (slide, sample, own) in enumerate(_slides(chosen)):
+        colour = COLOURS[place % len(COLOURS)]
+        axis.errorbar(own["length_um"], own["mass_pg"], own["calcite_equivalent_deviation_pg"], fmt="none",
+                      ecolor=colour, alpha=0.35, elinewidth=0.8)  # fmt: skip
+        axis.scatter(own["length_um"], own["mass_pg"], s=15, color=colour, alpha=0.8, linewidths=0,
+                     label=f"slide {slide}  {sample}: {len(own)}")  # fmt: skip
     _plain_ticks(axis)
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.legend(loc="upper left", fontsize=8)
+    axis.legend(loc="lower right", fontsize=8)
 
 
-def _focus(figure: Figure, fields: Fields) -> None:
+def _focus(figure: Figure, fields: Fields, pixel_um: float | None) -> None:
     """Height of focus of each field, as a map a slide."""
     numbers = sorted({field.slide for field in fields})
-    axes = _panels(figure, len(numbers), (4.6, 4.2))
+    axes = _panels(figure, len(numbers), (4.8, 4.2))
     for axis, slide in zip(axes, numbers, strict=True):
         own = [field for field in fields if field.slide == slide]
-        x, y = np.array([[field.x_um, field.y_um] for field in own]).T / 1000
-        z = np.array([np.nan if field.focus.z_um is None else field.focus.z_um for field in own])
-        seen = np.isfinite(z)
-        drawn = axis.scatter(x[seen], y[seen], c=z[seen], s=_marker(len(own)), marker="s", cmap="viridis")
-        axis.scatter(x[~seen], y[~seen], s=_marker(len(own)), marker="s", facecolors="none", edgecolors="#b0b4ba")
-        figure.colorbar(drawn, ax=axis, shrink=0.85, label="focus (um)")
-        spread = f", from {np.nanmin(z):.1f} to {np.nanmax(z):.1f} um" if seen.any() else ", blank"
+        heights = [field.focus.z_um for field in own if field.focus.z_um is not None]
+        colours = ScalarMappable(Normalize(min(heights, default=0.0), max(heights, default=1.0)), "viridis")
+        for field in own:
+            z_um = field.focus.z_um
+            _frame(axis, field, pixel_um, "#ffffff" if z_um is None else colours.to_rgba(np.array(z_um)))
+        figure.colorbar(colours, ax=axis, shrink=0.85, label="focus (um)")
+        spread = f", {min(heights):.1f} to {max(heights):.1f} um" if heights else ", blank"
         axis.set_title(f"slide {slide}  {own[0].sample}{spread}", fontsize=10)
         _map_axis(axis)
     figure.suptitle("height of focus", x=0.01, ha="left", fontsize=12)
 
 
-def _marker(count: int) -> float:
-    return float(np.clip(9000 / max(count, 1), 6, 900))
+def _frame(axis: Axes, field: FieldSecured, pixel_um: float | None, colour: Any) -> None:
+    """Draw a field's frame on a map in mm; a small one where nothing tells how large it is."""
+    height, width = field.shape_czyx[2:]
+    scale = (pixel_um or 0.06) / 1000
+    corner = field.x_um / 1000 - width * scale / 2, field.y_um / 1000 - height * scale / 2
+    axis.add_patch(Rectangle(corner, width * scale, height * scale, facecolor=colour, edgecolor="#c9cdd2",
+                             linewidth=0.7, zorder=0.5))  # fmt: skip
+    axis.plot(field.x_um / 1000, field.y_um / 1000, alpha=0)  # the patch alone does not widen the axes
 
 
 def _map_axis(axis: Axes) -> None:
     axis.set_aspect("equal", adjustable="datalim")
-    axis.margins(0.15)
+    axis.autoscale_view()
+    axis.margins(0.12)
     axis.set_xlabel("stage x (mm)")
     axis.set_ylabel("stage y (mm)")
     axis.invert_yaxis()
+    axis.grid(visible=False)
+    axis.xaxis.set_major_locator(MaxNLocator(4))
+    axis.yaxis.set_major_locator(MaxNLocator(5))
     axis.ticklabel_format(useOffset=False)
     axis.tick_params(labelsize=8)
 
@@ -242,7 +257,7 @@ def _places(figure: Figure, objects: Objects, fields: Fields) -> None:
     for axis, (slide, sample, own) in zip(axes, slides, strict=True):
         for field in fields:
             if field.slide == slide:
-                _outline_field(axis, field, own)
+                _frame(axis, field, objects.pixel_um, "#f6f7f8")
         for name in classes:
             chosen = own.of(own["class_name"] == name)
             colour = COLOURS[classes.index(name) % len(COLOURS)]
@@ -254,32 +269,21 @@ def _places(figure: Figure, objects: Objects, fields: Fields) -> None:
     figure.suptitle("objects on each mini-slide", x=0.01, ha="left", fontsize=12)
 
 
-def _outline_field(axis: Axes, field: FieldSecured, objects: Objects) -> None:
-    """Draw a field's frame, its pixel as an object in it tells it."""
-    own = objects.of(objects["field"] == field.field)
-    if not len(own):
-        return
-    height, width = field.shape_czyx[2:]
-    middle = (own["box_x0"] + own["box_x1"]) / 2 - width / 2
-    far = int(np.abs(middle).argmax())
-    if not middle[far]:
-        return
-    pixel_um = float((own["x_um"][far] - field.x_um) / middle[far])
-    corner = (field.x_um - width * pixel_um / 2) / 1000, (field.y_um - height * pixel_um / 2) / 1000
-    size = width * pixel_um / 1000, height * pixel_um / 1000
-    axis.add_patch(Rectangle(corner, *size, facecolor="#f6f7f8", edgecolor="#d3d6da", linewidth=0.7, zorder=0))
-
-
 def _scores(figure: Figure, objects: Objects) -> None:
     """How sure the detector was, a class."""
     figure.set_size_inches(7.6, 4.2)
     axis = figure.add_subplot()
     classes = objects.names("class_name")
     edges = np.linspace(min(0.5, float(objects["score"].min())), 1, 26)
-    values = [objects["score"][objects["class_name"] == name] for name in classes]
-    colours = [COLOURS[place % len(COLOURS)] for place in range(len(classes))]
-    labels = [f"{name}, n = {len(of)}" for name, of in zip(classes, values, strict=True)]
-    axis.hist(values, edges.tolist(), stacked=True, color=colours, label=labels, edgecolor="white", linewidth=0.4)
+    for name, colour in zip(classes, COLOURS * (1 + len(classes) // len(COLOURS)), strict=False):
+        values = objects["score"][objects["class_name"] == name]
+        axis.hist(values, edges.tolist(), histtype="stepfilled", facecolor=colour, alpha=0.25)
+        axis.hist(
+            values, edges.tolist(), histtype="step", color=colour, linewidth=1.8, label=f"{name}, n = {len(values)}"
+        )
+    axis.set_yscale("log")
+    axis.set_ylim(bottom=0.7)
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_title("score of the detector")
     axis.set_xlabel("score")
     axis.set_ylabel("objects")

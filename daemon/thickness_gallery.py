@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from daemon.dataset import Dataset
 from daemon.measuring import Measurer, corrections_of
+from daemon.plot_table import DISTURBED
+from daemon.records import ObjectRow
 from daemon.selection import Loaded, Selection, choose, load, spread
 
 OBJECTS, COLUMNS = 24, 6
@@ -20,6 +22,7 @@ LEAST_UM = 0.03
 """Thinner on average nothing is shown: it does not turn light."""
 COLOURS = "magma"
 GAMMA = 0.7
+BARS_UM = (0.5, 1, 2, 5, 10, 20)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,30 +38,30 @@ class _Map:
 def draw_thickness(figure: Figure, dataset: Dataset) -> None:
     """Draw the thickness maps of whole objects that turn light, spread over slides and classes."""
     rows = choose(dataset, Selection())
-    turning = [one for one in rows if (one.row.thickness_mean_um or 0) > LEAST_UM and not one.row.touches_edge]
+    turning = [one for one in rows if (one.row.thickness_mean_um or 0) > LEAST_UM and not _is_disturbed(one.row)]
     maps = [found for one in load(spread(turning, OBJECTS)) if (found := _map_of(one)) is not None]
     columns = min(COLUMNS, max(len(maps), 1))
     lines = max(1, -(-len(maps) // columns))
-    figure.set_size_inches(1.9 * columns + 0.9, 2.15 * lines + 0.5)
+    figure.set_size_inches(1.8 * columns + 0.9, 2.2 * lines + 0.5)
     axes = figure.subplots(lines, columns, squeeze=False)
     for axis in axes.ravel():
-        axis.set_axis_off()
+        axis.set(xticks=[], yticks=[], facecolor="black")
+        axis.set_visible(not maps)
     figure.suptitle("thickness of calcite in the object's own plane", x=0.01, ha="left", fontsize=12)
     if not maps:
         axes[0, 0].text(0.5, 0.5, "none measured", ha="center", va="center", color="#8a8f96")
         return
     greatest = float(np.percentile(np.concatenate([one.thickness.ravel() for one in maps]), 99.8))
     norm = PowerNorm(GAMMA, 0, max(greatest, LEAST_UM))
-    side = max(max(one.thickness.shape) * one.pixel_um for one in maps) if len(maps) else 1.0
-    side = min(side, float(np.percentile([max(one.thickness.shape) * one.pixel_um for one in maps], 90)))
     for axis, one in zip(axes.ravel(), maps, strict=False):
+        axis.set_visible(True)
         height, width = (n * one.pixel_um for n in one.thickness.shape)
         axis.imshow(
             one.thickness.clip(0), cmap=COLOURS, norm=norm, extent=(0, width, height, 0), interpolation="bicubic"
         )
         closed = np.vstack([one.points, one.points[:1]]) * one.pixel_um
         axis.plot(*closed.T, color="white", linewidth=0.7, alpha=0.8)
-        reach = max(side, width, height) / 2
+        reach = max(width, height) / 2
         axis.set_xlim(width / 2 - reach, width / 2 + reach)
         axis.set_ylim(height / 2 + reach, height / 2 - reach)
         axis.set_title(one.title, fontsize=7.5, fontweight="normal", loc="center", pad=3)
@@ -70,10 +73,14 @@ def draw_thickness(figure: Figure, dataset: Dataset) -> None:
 
 def _scale_bar(axis: Axes, left: float, bottom: float, reach: float) -> None:
     """Draw a bar in the lower left corner of a panel that reaches so far to all sides of its middle."""
-    length = max(step for step in (0.5, 1, 2, 5, 10, 20) if step <= reach) if reach >= 0.5 else reach
+    length = max((step for step in BARS_UM if step <= 0.8 * reach), default=reach)
     x, y = left + 0.08 * reach, bottom - 0.1 * reach
-    axis.plot([x, x + length], [y, y], color="#555a61", linewidth=2, solid_capstyle="butt")
-    axis.text(x, y - 0.06 * reach, f"{length:g} um", fontsize=6.5, color="#555a61", ha="left", va="bottom")
+    axis.plot([x, x + length], [y, y], color="white", linewidth=2, solid_capstyle="butt")
+    axis.text(x, y - 0.06 * reach, f"{length:g} um", fontsize=6.5, color="white", ha="left", va="bottom")
+
+
+def _is_disturbed(row: ObjectRow) -> bool:
+    return row.touches_edge or any(getattr(row, name) for name in DISTURBED)
 
 
 def _map_of(one: Loaded) -> _Map | None:
