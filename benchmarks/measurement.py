@@ -277,7 +277,7 @@ def lines_of(pairs: Sequence[Pair]) -> Iterator[Line]:
         clean = [pair for pair in own if is_clean(pair.row)]
         if clean:
             yield line_of(kind, clean)
-        if kind in KINDS and len(clean) < len(own):
+        if len(clean) < len(own):
             yield line_of(f"{kind}, all", own)
 
 
