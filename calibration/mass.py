@@ -204,7 +204,7 @@ def _light(frames: NDArray[np.uint16], sight: Sight, corrections: Corrections, o
 def _leakage(light: _Light, around: Mask, corrections: Corrections, optics: Optics) -> tuple[Leakage, bool]:
     """Leakage from around the object, or where other things lie there from the calibration."""
     planes = len(light.crossed)
-    noise = float(np.median(light.noise)) * sharpened_noise(optics) / math.sqrt(planes)
+    noise = float(np.median(light.noise[0, ::4, ::4])) * sharpened_noise(optics) / math.sqrt(planes)
     found = leakage_around(light.crossed.mean(axis=0), light.parallel.mean(axis=0), around, noise)
     if found.free or not corrections.records:
         return found if math.isfinite(found.error) else Leakage(0.0, 0.0, free=False), found.free
