@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import cv2
@@ -88,11 +89,14 @@ class Sight:
     parallel: int
     aligned: float
 
+    @cached_property
+    def _distance_px(self) -> Floats:
+        """Distance of each pixel to the outline, 0 inside."""
+        return np.asarray(cv2.distanceTransform((~self.inside).astype(np.uint8), cv2.DIST_L2, 5), np.float32)
+
     def dilated(self, by_um: float, pixel_um: float) -> Mask:
         """Pixels inside the outline and up to a distance from it."""
-        reach = round(by_um / pixel_um)
-        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-        return cv2.dilate(self.inside.astype(np.uint8), disc) > 0
+        return np.asarray(self._distance_px <= by_um / pixel_um)
 
     def around(self, taken: Mask) -> Mask:
         """Pixels of the crop that are neither taken nor near its border, where filters see nothing."""
