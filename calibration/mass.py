@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -87,11 +89,14 @@ class Sight:
     parallel: int
     aligned: float
 
+    @cached_property
+    def _distance_px(self) -> Floats:
+        """Distance of each pixel to the outline, 0 inside."""
+        return np.asarray(cv2.distanceTransform((~self.inside).astype(np.uint8), cv2.DIST_L2, 5), np.float32)
+
     def dilated(self, by_um: float, pixel_um: float) -> Mask:
         """Pixels inside the outline and up to a distance from it."""
-        reach = round(by_um / pixel_um)
-        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-        return cv2.dilate(self.inside.astype(np.uint8), disc) > 0
+        return np.asarray(self._distance_px <= by_um / pixel_um)
 
     def around(self, taken: Mask) -> Mask:
         """Pixels of the crop that are neither taken nor near its border, where filters see nothing."""
@@ -108,6 +113,17 @@ class _Light:
     crossed: Floats
     parallel: Floats
     noise: Floats
+
+
+class _Noise(NamedTuple):
+    """What noise does to a mass, in pg.
+
+    `rooted_pg` is what the root, which is concave, takes off the mean of noisy light.
+    """
+
+    deviation_pg: float
+    rooted_pg: float
+    pg_per_leakage: float
 
 
 def weigh(
@@ -131,12 +147,13 @@ def weigh(
     )
     thickness = heights.between(maps)
     mass = mass_pg(thickness[near], optics.pixel_um)
-    noise, slope = _noise_and_slope(light, heights, near, leakage.share, optics)
+    noise = _noise(light, heights, near, leakage.share, optics)
     planes_pg = [mass_pg(one[near], optics.pixel_um) for one in maps]
     wider = sight.dilated(BEYOND_OUTLINE_UM + OUTLINE_ERROR_UM, optics.pixel_um)
     errors = (
-        noise,
-        slope * leakage.error,
+        noise.deviation_pg,
+        noise.rooted_pg,
+        noise.pg_per_leakage * leakage.error,
         _azimuth_error(leakage.share, sight, corrections, optics),
         _focus_error(planes_pg, mass, heights, step_um),
         (mass_pg(thickness[wider], optics.pixel_um) - mass) / 2,
@@ -156,17 +173,20 @@ def weigh(
         saturated=bool(full >= SATURATED_PX),
         folded=polarization.may_be_folded(inside, optics.greatest_um),
         disturbed=not free,
-        noise_pg=noise,
+        noise_pg=noise.deviation_pg,
     )
 
 
-def weigh_fused(fused: NDArray[np.uint16], sight: Sight, corrections: Corrections, optics: Optics) -> float:
-    """Mass of a fused crop (C, h, w), whose pixels come from the same plane in both states, in pg."""
+def weigh_fused(
+    fused: NDArray[np.uint16], sight: Sight, leakage: float, corrections: Corrections, optics: Optics
+) -> float:
+    """Mass of a fused crop (C, h, w), whose pixels come from the same plane in both states, in pg.
+
+    `leakage` is what `weigh` found around the object.
+    """
     light = _light(fused[:, None], sight, corrections, optics)
-    near = sight.dilated(BEYOND_OUTLINE_UM, optics.pixel_um)
-    leakage, _ = _leakage(light, sight.around(near), corrections, optics)
-    thickness = optics.thickness(*polarization.unmixed(light.crossed[0], light.parallel[0], leakage.share))
-    return mass_pg(thickness[near], optics.pixel_um)
+    thickness = optics.thickness(*polarization.unmixed(light.crossed[0], light.parallel[0], leakage))
+    return mass_pg(thickness[sight.dilated(BEYOND_OUTLINE_UM, optics.pixel_um)], optics.pixel_um)
 
 
 def _light(frames: NDArray[np.uint16], sight: Sight, corrections: Corrections, optics: Optics) -> _Light:
@@ -188,37 +208,35 @@ def _light(frames: NDArray[np.uint16], sight: Sight, corrections: Corrections, o
 def _leakage(light: _Light, around: Mask, corrections: Corrections, optics: Optics) -> tuple[Leakage, bool]:
     """Leakage from around the object, or where other things lie there from the calibration."""
     planes = len(light.crossed)
-    noise = float(np.median(light.noise)) * sharpened_noise(optics) / math.sqrt(planes)
+    noise = float(np.median(light.noise[0, ::4, ::4])) * sharpened_noise(optics) / math.sqrt(planes)
     found = leakage_around(light.crossed.mean(axis=0), light.parallel.mean(axis=0), around, noise)
     if found.free or not corrections.records:
         return found if math.isfinite(found.error) else Leakage(0.0, 0.0, free=False), found.free
     return Leakage(corrections.leakage, corrections.leakage_deviation, free=False), False
 
 
-def _noise_and_slope(
-    light: _Light, heights: Heights, near: Mask, leakage: float, optics: Optics
-) -> tuple[float, float]:
-    """Tell the standard deviation of the mass by noise, and how much mass a share of leakage makes, in pg."""
-    variance, slope = 0.0, 0.0
+def _noise(light: _Light, heights: Heights, near: Mask, leakage: float, optics: Optics) -> _Noise:
+    """Tell what noise does to the mass, and how much mass a share of leakage makes."""
+    variance, rooted, slope = 0.0, 0.0, 0.0
     area = CALCITE_PG_UM3 * optics.pixel_um**2
     for crossed, parallel, noise, weight in zip(
         light.crossed, light.parallel, light.noise, heights.weights, strict=True
     ):
         bright = parallel[near]
+        lit = crossed[near] - np.float32(leakage) * bright
         deviation = noise[near] * np.float32(sharpened_noise(optics))
-        told = polarization.thickness_noise_um(
-            crossed[near] - leakage * bright, bright, deviation, optics.wavelength_um, optics.birefringence
-        )
+        told = polarization.thickness_noise_um(lit, bright, deviation, optics.wavelength_um, optics.birefringence)
         steepness = told / deviation
         variance += weight**2 * float(np.square(steepness * noise[near]).sum())
+        rooted += weight * float((told * deviation / (4 * np.maximum(lit, deviation))).sum())
         slope += weight * float((steepness * bright).sum())
-    return area * math.sqrt(variance), area * slope
+    return _Noise(area * math.sqrt(variance), area * rooted, area * slope)
 
 
 def _azimuth_error(leakage: float, sight: Sight, corrections: Corrections, optics: Optics) -> float:
     """Tell what light that leaks coherently adds to crystals that point one way; it cancels around a ring."""
     coherent = corrections.leakage_deviation if corrections.records else leakage
-    amplitude = optics.wavelength_um / (math.pi * optics.birefringence) * math.sqrt(max(coherent, 0.0) / 2)
+    amplitude = optics.wavelength_um / (math.pi * optics.birefringence) * math.sqrt(max(coherent, 0.0))
     area_um2 = float(sight.inside.sum()) * optics.pixel_um**2
     return CALCITE_PG_UM3 * area_um2 * amplitude * sight.aligned
 

@@ -80,11 +80,12 @@ def shape_of(outline: Points, pixel_um: float, *, placolith: bool) -> Shape:
     """
     moments = moments_of(outline)
     area_um2 = moments.area * pixel_um**2
-    hull = np.asarray(cv2.convexHull(outline.astype(np.float32)), np.float64)[:, 0]
+    around = cv2.convexHull(outline.astype(np.float32))
+    hull = np.asarray(around, np.float64)[:, 0]
     longest, least = feret_diameters(hull)
     perimeter = float(np.hypot(*(np.roll(outline, -1, axis=0) - outline).T).sum())
     major, minor = moments.axes
-    solidity = moments.area / moments_of(hull).area
+    solidity = moments.area / cv2.contourArea(around)
     length, width, by = longest, least, "feret"
     if placolith:
         if moments.area >= ELLIPTIC * math.pi / 4 * major * minor:

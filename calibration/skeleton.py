@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter1d
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
-from skimage.draw import polygon2mask
 from skimage.morphology import skeletonize
 
 from calibration.shape import Points, moments_of
 
 SKELETON_WIDTH_PX = 8.0
 """Mean width to which an outline is scaled before it is thinned, at most."""
+FINER = 3
 EVENING_STEPS = 4.0
 """Standard deviation, in steps from pixel to pixel, over which the way along a skeleton is evened out."""
 
@@ -29,8 +30,11 @@ def skeleton_length(outline: Points) -> float:
     perimeter = float(np.hypot(*(np.roll(outline, -1, axis=0) - outline).T).sum())
     scale = min(1.0, SKELETON_WIDTH_PX * perimeter / (2 * area))
     points = (outline - outline.min(axis=0)) * scale + 2
-    shape = np.ceil(points.max(axis=0)).astype(int)[::-1] + 3
-    mask = np.pad(polygon2mask(tuple(shape), points[:, ::-1]), 1)  # type: ignore[no-untyped-call]
+    width, height = (np.ceil(points.max(axis=0)).astype(int) + 4).tolist()
+    # Filling takes in the border, so it is done on a finer grid, of which the pixels' centres are taken.
+    fine = np.zeros((height * FINER, width * FINER), np.uint8)
+    cv2.fillPoly(fine, [np.rint(points * FINER - 0.5).astype(np.int32)], 1)
+    mask = fine[FINER // 2 :: FINER, FINER // 2 :: FINER] > 0
     rows, columns = np.nonzero(skeletonize(mask))  # type: ignore[no-untyped-call]
     if len(rows) < 2:
         return 0.0

@@ -133,21 +133,30 @@ def leakage_around(crossed: Floats, parallel: Floats, around: Mask, noise: float
     crossed, parallel : (h, w), registered. around : pixels outside the object.
     noise : standard deviation that a pixel of the crossed light should have there.
     """
-    if int(around.sum()) < LEAST_AROUND:
+    lit = parallel[around]
+    if lit.size < LEAST_AROUND:
         return Leakage(0.0, math.inf, free=False)
-    ratio = crossed[around] / np.maximum(np.median(parallel[around]), np.finfo(np.float32).tiny)
-    kept = np.ones(ratio.shape, np.bool_)
+    bright = max(_middle(lit), float(np.finfo(np.float32).tiny))
+    ratio = crossed[around] / np.float32(bright)
+    kept = ratio
     for _ in range(CLIPPINGS):
-        middle = float(np.median(ratio[kept]))
-        spread = MEDIAN_TO_DEVIATION * float(np.median(np.abs(ratio[kept] - middle)))
-        kept = np.abs(ratio - middle) <= CLIP * spread
-        if not kept.any():
+        middle = _middle(kept)
+        spread = MEDIAN_TO_DEVIATION * _middle(np.abs(kept - middle))
+        kept = ratio[np.abs(ratio - middle) <= CLIP * spread]
+        if kept.size < LEAST_AROUND / QUARTERS:
             return Leakage(0.0, math.inf, free=False)
+    free = kept.size > ratio.size / 2 and spread < 2 * max(noise / bright, 1e-9)
     rows, columns = np.nonzero(around)
     quarter = 2 * (rows > crossed.shape[0] / 2) + (columns > crossed.shape[1] / 2)
-    parts = [ratio[kept & (quarter == number)] for number in range(QUARTERS)]
-    means = np.array([part.mean() for part in parts if part.size >= LEAST_AROUND / QUARTERS])
-    share = float(ratio[kept].mean())
+    near = np.abs(ratio - middle) <= CLIP * spread
+    counts = np.bincount(quarter[near], minlength=QUARTERS)
+    sums = np.bincount(quarter[near], ratio[near], minlength=QUARTERS)
+    means = sums[counts >= LEAST_AROUND / QUARTERS] / counts[counts >= LEAST_AROUND / QUARTERS]
     error = float(means.std(ddof=1) / math.sqrt(len(means))) if len(means) > 1 else spread
-    expected = noise / max(float(np.median(parallel[around])), float(np.finfo(np.float32).tiny))
-    return Leakage(share, error, free=bool(kept.mean() > 0.5 and spread < 2 * max(expected, 1e-9)))
+    return Leakage(float(kept.mean()), error, free)
+
+
+def _middle(values: Floats) -> float:
+    """Median, the upper one of an even number."""
+    half = values.size // 2
+    return float(np.partition(values, half)[half])

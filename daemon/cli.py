@@ -408,6 +408,23 @@ def measure(
 
 
 @app.command()
+def plot(
+    folder: Folder,
+    into: Annotated[
+        Path | None, typer.Option(help="folder for the pictures; plots beside the catalog if left out")
+    ] = None,
+    measured: Annotated[
+        int | None, typer.Option(min=0, help="number of a measurement; 0: the night's own; the newest if left out")
+    ] = None,
+) -> None:
+    """Draw lengths, masses, focus, places, scores and thickness of a dataset as PNG files."""
+    from daemon.plots import plot as draw
+
+    pictures = draw(folder, into, measured, console)
+    console.print(f"{len(pictures)} pictures in {pictures[0].parent}", highlight=False, soft_wrap=True)
+
+
+@app.command()
 def propose(
     folder: Folder,
     into: Annotated[Path, typer.Option(help="annotations to write: .xml for CVAT, .json for COCO")],

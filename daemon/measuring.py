@@ -51,13 +51,23 @@ def measure_all(
     return tuple(measurer.measure(*one, overlapping=_overlaps(one[0].box, boxes)) for one in objects)
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """Where an object is sharpest in each state that was exposed, and its outline."""
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """What was seen of one object; None where a state was not exposed, or nothing stood out.
+
+    Attributes
+    ----------
+    dark, bright : where it is sharpest in the crossed state and in the other one.
+    outline, shape : where it ends; points in px of the crop. weighed : its thickness and mass in its own plane.
+    fused_pg : mass of its fused crop.
+    """
 
     dark: StateFocus | None
     bright: StateFocus | None
-    outline: Outline | None
+    outline: Outline | None = None
+    shape: Shape | None = None
+    weighed: Weighed | None = None
+    fused_pg: float | None = None
 
 
 class Measurer:
@@ -89,14 +99,10 @@ class Measurer:
         row = replace(row, **dict.fromkeys(MEASURED) | {"cut": row.touches_edge, "overlapping": overlapping})
         if min(crop.shape[2:]) < SMALLEST_PX:
             return row
-        seen = self._see(row, crop)
-        shape = self._shape(row, seen.outline)
-        weighed, fused_pg = self._weigh(row, crop, fused, seen, shape)
-        turns = weighed is not None and _turns_light(weighed)
-        return self._told(row, seen, shape, weighed, fused_pg, turns=turns)
+        return self._told(row, self.look(row, crop, fused))
 
-    def _see(self, row: ObjectRow, crop: Pixels) -> _Seen:
-        """Find the planes of an object, and outline it in them."""
+    def look(self, row: ObjectRow, crop: Pixels, fused: Pixels) -> Looked:
+        """Find the planes of an object, outline it in them, and weigh it."""
         box = _within(row.box, row.crop_box)
         step_um = self._provenance.step_um
         dark = bright = dark_light = bright_light = None
@@ -107,10 +113,19 @@ class Measurer:
             bright = state_focus(crop[self._bright], box, self._scale, step_um, dark=False)
             bright_light = self._light(row, crop, self._bright, bright.display.plane)
         outline = find_outline(dark_light, bright_light, box, self._pixel_um)
-        if outline is not None and outline.dark:
+        if outline is None:
+            return Looked(dark, bright)
+        if outline.dark:
             x, y = self._corrections.shift_px
             outline = outline.moved(-x, -y)
-        return _Seen(dark, bright, outline)
+        shape = shape_of(outline.points, self._pixel_um, placolith=row.class_name == PLACOLITHS)
+        if self._dark is None or self._bright is None or dark is None or not outline.inside.any():
+            return Looked(dark, bright, outline, shape)
+        heights = Heights.at(dark.reference.plane, crop.shape[1], step_um)
+        sight = Sight(row.crop_box, outline.inside, self._dark, self._bright, _aligned(shape))
+        weighed = weigh(crop[:, list(heights.planes)], heights, step_um, sight, self._corrections, self._optics)
+        fused_pg = weigh_fused(fused, sight, weighed.leakage, self._corrections, self._optics)
+        return Looked(dark, bright, outline, shape, weighed, fused_pg)
 
     def _light(self, row: ObjectRow, crop: Pixels, state: int, plane: float) -> Floats:
         """Light of the plane nearest to a fractional one, (h, w)."""
@@ -119,34 +134,10 @@ class Measurer:
         light = self._corrections.light(crop[:, z], row.crop_box)[state]
         return mended(light, self._corrections.bad[y0:y1, x0:x1])
 
-    def _shape(self, row: ObjectRow, outline: Outline | None) -> Shape | None:
-        if outline is None:
-            return None
-        return shape_of(outline.points, self._pixel_um, placolith=row.class_name == PLACOLITHS)
-
-    def _weigh(
-        self, row: ObjectRow, crop: Pixels, fused: Pixels, seen: _Seen, shape: Shape | None
-    ) -> tuple[Weighed | None, float | None]:
-        """Weigh an object that was exposed in both states, at its own height and on its fused crop."""
-        if self._dark is None or self._bright is None or seen.dark is None or seen.outline is None or shape is None:
-            return None, None
-        step_um = self._provenance.step_um
-        heights = Heights.at(seen.dark.reference.plane, crop.shape[1], step_um)
-        sight = Sight(row.crop_box, seen.outline.inside, self._dark, self._bright, _aligned(shape))
-        weighed = weigh(crop[:, list(heights.planes)], heights, step_um, sight, self._corrections, self._optics)
-        return weighed, weigh_fused(fused, sight, self._corrections, self._optics)
-
-    def _told(
-        self,
-        row: ObjectRow,
-        seen: _Seen,
-        shape: Shape | None,
-        weighed: Weighed | None,
-        fused_pg: float | None,
-        *,
-        turns: bool,
-    ) -> ObjectRow:
-        provenance = self._provenance
+    def _told(self, row: ObjectRow, seen: Looked) -> ObjectRow:
+        """Put what was seen of an object into its row."""
+        provenance, weighed = self._provenance, seen.weighed
+        turns = weighed is not None and _turns_light(weighed)
         focus = seen.dark if turns or seen.bright is None else seen.bright
         assert focus is not None
         plane = focus.reference.plane
@@ -162,10 +153,10 @@ class Measurer:
             depth_um=focus.depth_um(provenance.step_um),
             defocused=defocused,
         )
-        if seen.outline is None or shape is None:
+        if seen.outline is None or seen.shape is None:
             return told
         outline_by = self._name(seen.outline.dark)
-        told = replace(told, outline_by=outline_by, outline_clipped=seen.outline.clipped, **asdict(shape))
+        told = replace(told, outline_by=outline_by, outline_clipped=seen.outline.clipped, **asdict(seen.shape))
         if weighed is None:
             return told
         return replace(
@@ -175,7 +166,7 @@ class Measurer:
             volume_um3=weighed.volume_um3,
             calcite_equivalent_pg=weighed.equivalent_pg,
             calcite_equivalent_deviation_pg=weighed.deviation_pg,
-            calcite_equivalent_fused_pg=fused_pg,
+            calcite_equivalent_fused_pg=seen.fused_pg,
             mass_pg=weighed.equivalent_pg if row.class_name == CALCITE and not defocused else None,
             leakage=weighed.leakage,
             background_disturbed=weighed.disturbed,

@@ -123,7 +123,7 @@ def measured_tables(folder: Path) -> dict[int, list[Path]]:
     for path in sorted(folder.glob("slide-*/measured-*.parquet"), key=lambda path: int(path.parent.name[6:])):
         if match := _NAME.fullmatch(path.name):
             tables.setdefault(int(match[1]), []).append(path)
-    return tables
+    return dict(sorted(tables.items()))
 
 
 def measured_with(path: Path) -> MeasuredWith:

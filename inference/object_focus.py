@@ -82,10 +82,13 @@ def _sharpness(planes: NDArray[np.uint16], box: Box, scale: Scale) -> Curve:
     left, top = max(x0 - AROUND_PX, 0), max(y0 - AROUND_PX, 0)
     part = planes[:, top * n : (y1 + AROUND_PX) * n, left * n : (x1 + AROUND_PX) * n]
     height, width = part.shape[1] // n, part.shape[2] // n
+    binned = np.zeros((len(part), height, width), np.float32)
+    for down in range(n):
+        for right in range(n):
+            binned += part[:, down : height * n : n, right : width * n : n]
     # The planes as channels of one image are filtered at once.
-    image = np.ascontiguousarray(np.moveaxis(part[:, : height * n, : width * n], 0, -1), np.float32)
-    binned = image.reshape(height, n, width, n, -1).mean(axis=(1, 3)) if n > 1 else image
-    smooth = cv2.GaussianBlur(np.sqrt(binned), (0, 0), scale.sigma_px).reshape(height, width, -1)
+    image = np.ascontiguousarray(np.moveaxis(np.sqrt(binned), 0, -1))
+    smooth = cv2.GaussianBlur(image, (0, 0), scale.sigma_px).reshape(height, width, -1)
     bent = cv2.Laplacian(smooth, cv2.CV_32F, ksize=1).reshape(height, width, -1)
     inside = bent[y0 - top : y1 - top, x0 - left : x1 - left]
     return np.asarray((inside * inside).mean(axis=(0, 1), dtype=np.float64), np.float32)

@@ -77,7 +77,13 @@ class Outline:
 def noise_of(image: Floats) -> float:
     """Tell the standard deviation of the noise of an image (h, w), from its finest detail."""
     finest = cv2.filter2D(image, cv2.CV_32F, FINEST)
-    return float(np.median(np.abs(finest[::2, ::2]))) / (MEDIAN_OF_NOISE * 6)
+    return _median(np.abs(finest[::2, ::2])) / (MEDIAN_OF_NOISE * 6)
+
+
+def _median(values: NDArray[np.floating]) -> float:
+    """Median, the upper one of an even number; of a few thousand values in half the time that numpy's takes."""
+    half = values.size // 2
+    return float(np.partition(values, half, axis=None)[half])
 
 
 def find_outline(dark: Floats | None, bright: Floats | None, box: Box, pixel_um: float) -> Outline | None:
@@ -149,7 +155,7 @@ class _Search:
         x0, y0, x1, y1 = self.box
         outside = np.ones(image.shape, np.bool_)
         outside[y0:y1, x0:x1] = False
-        return float(np.median(image[outside])) if outside.any() else float(np.percentile(image, 10))
+        return _median(image[outside]) if outside.any() else float(np.percentile(image, 10))
 
     def contour(self, seen: NDArray[np.bool_], thread_um: float) -> Points | None:
         """Contour (N, 2) of the part that fits the box best, its gaps closed, holes filled, threads cut."""
@@ -269,7 +275,7 @@ def _moved(contour: Points, normal: Points, shift: NDArray[np.float64], found: N
     """Move points along their normals; those that found nothing as most others."""
     if not found.any():
         return contour
-    shift = np.where(found, shift, np.median(shift[found]))
+    shift = np.where(found, shift, _median(shift[found]))
     closed = np.concatenate([shift[-MEDIAN_REACH:], shift, shift[:MEDIAN_REACH]]).astype(np.float32)
     middle = cv2.medianBlur(closed[:, None], 2 * MEDIAN_REACH + 1)[MEDIAN_REACH : MEDIAN_REACH + len(shift)]
     return np.asarray(contour + _around(np.asarray(middle, np.float64), EVENING_UM / px) * normal)
@@ -293,7 +299,7 @@ def _to_level(amplitude: Floats, contour: Points, pixel_um: float) -> Points:
         crossings.append((away[at] - step * (1 - part), below.any(axis=1)))
     (plain, found_plain), (shield, found_shield) = crossings
     both = found_plain & found_shield
-    is_plain = both.any() and float(np.median((shield - plain)[both])) <= PLAIN_FLANK_UM / pixel_um
+    is_plain = both.any() and _median((shield - plain)[both]) <= PLAIN_FLANK_UM / pixel_um
     return _moved(contour, normal, *((plain, found_plain) if is_plain else (shield, found_shield)), pixel_um)
 
 
