@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.focus import Found, SearchBounds, search_focus
+from calibration.focus import Found, SearchBounds, contrast_of, peak, search_focus
 from calibration.steps import NotUsable, Shot, Shown
 
 XY = tuple[float, float]
@@ -20,6 +20,9 @@ Frame = NDArray[np.uint16]
 
 BLUR_PX = 2.0
 """Finer than this is noise of the sensor."""
+TILE_PX = 64
+TILE_CONTRAST = 2.0
+"""Least contrast of a tile, through focus, that holds an object."""
 SATURATED_SHARE = 1e-3
 LEAST_LIGHT = 0.02
 """Share of the camera's range below which a frame in parallel light is too dark."""
@@ -73,10 +76,30 @@ def sharpness(frame: Frame) -> float:
     """Mean square of the Laplacian of a frame blurred by 2 px, over the square of its mean light."""
     image = frame.astype(np.float32)
     mean = float(image.mean())
-    if mean <= 0:
-        return 0.0
+    return float(np.mean(_detail(image))) / mean**2 if mean > 0 else 0.0
+
+
+def heights_of_tiles(frames: Frame, heights_um: Sequence[float]) -> list[float]:
+    """Find where the parts of a field that hold objects are sharpest, um: no single strong object speaks for all.
+
+    Parameters
+    ----------
+    frames : (Z, H, W), at `heights_um`, equidistant, ascending.
+    """
+    rows, columns = (max(1, n // TILE_PX) for n in frames.shape[1:])
+    curves = np.stack(
+        [cv2.resize(_detail(f.astype(np.float32)), (columns, rows), interpolation=cv2.INTER_AREA) for f in frames]
+    )
+    return [
+        peak(heights_um, curve)
+        for curve in curves.reshape(len(frames), -1).T.astype(np.float64)
+        if contrast_of(curve) >= TILE_CONTRAST and 0 < int(np.argmax(curve)) < len(curve) - 1
+    ]
+
+
+def _detail(image: NDArray[np.float32]) -> NDArray[np.float32]:
     blurred = cv2.GaussianBlur(image, (0, 0), BLUR_PX)
-    return float(np.mean(np.square(cv2.Laplacian(blurred, cv2.CV_32F)))) / mean**2
+    return np.asarray(np.square(cv2.Laplacian(blurred, cv2.CV_32F)), np.float32)
 
 
 def find_focus(at_um: XY, bounds: SearchBounds, state: str) -> Generator[Shot, Shown, Found | None]:

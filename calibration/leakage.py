@@ -278,27 +278,33 @@ def _shift(seen: Sequence[_Place], leakage: float) -> StateShift:
     even = _even([place.leaking for place in seen], [place.parallel for place in seen])
     found = [shift_between_states(*pair, leakage) for pair in even]
     clear = [one for one in found if one is not None and max(one.deviation_px) < MOST_UNSURE_PX]
+    by_crystals = _shift_by_crystals(seen, leakage)
     if not clear:
-        return _shift_by_crystals(seen, leakage)
+        if by_crystals is None:
+            raise NotUsable(
+                "neither state shows enough of what the other does, so their shift cannot be found; use a mini-slide "
+                "with more coccoliths, or with diatoms beside calcite"
+            )
+        return by_crystals
     shifts, deviations = (np.array([getattr(one, name) for one in clear]) for name in ("shift_px", "deviation_px"))
     weights = 1 / deviations**2
     shift = (shifts * weights).sum(axis=0) / weights.sum(axis=0)
     # Places that disagree more than they should say how far to trust them.
     chi = ((shifts - shift) ** 2 * weights).sum(axis=0) / max(len(clear) - 1, 1)
     deviation = np.sqrt(np.maximum(chi, 1) / weights.sum(axis=0))
+    if by_crystals is not None and deviation.max() > max(by_crystals.deviation_px):
+        return by_crystals
     return StateShift((float(shift[0]), float(shift[1])), (float(deviation[0]), float(deviation[1])))
 
 
-def _shift_by_crystals(seen: Sequence[_Place], leakage: float) -> StateShift:
+def _shift_by_crystals(seen: Sequence[_Place], leakage: float) -> StateShift | None:
+    """Shift of the states by crystals, None where too few are alike in both."""
     pairs = _even([place.crossed_mean for place in seen], [place.parallel_mean for place in seen])
     shifts = np.array(
         [shift for crossed, parallel in pairs for shift in shifts_of_crystals(crossed[0], parallel[0], leakage)]
     )
     if len(shifts) < FEWEST_CRYSTALS:
-        raise NotUsable(
-            "neither state shows enough of what the other does, so their shift cannot be found; use a mini-slide with "
-            "more coccoliths, or with diatoms beside calcite"
-        )
+        return None
     shift = np.median(shifts, axis=0)
     scatter = 1.4826 * np.median(np.abs(shifts - shift), axis=0) * 1.2533 / math.sqrt(len(shifts))
     deviation = np.hypot(scatter, REFRACTED_PX)

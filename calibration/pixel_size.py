@@ -38,6 +38,8 @@ STRENGTH = 9.0
 CLEAR = 12.0
 """Least strength of one that is believed without knowing where to look."""
 FEW = 6
+PLAY_PAIRS = 24
+"""Pairs that are asked what the play is."""
 EXPECTED = Expected(tilt_um_per_mm=3.0, drift_um_per_field=0.02, noise_um=0.3)
 
 
@@ -136,21 +138,54 @@ def shifts_between(frames: Sequence[Image], moves: Floats, above: NDArray[np.boo
     from_moves = np.zeros((4, 2))
     from_moves[:2] = _first_guess(frames, moves, near)
     found: list[Pair] = []
-    for i, j in near:
-        expected = _between(moves, above, i, j) @ from_moves
-        if np.abs(expected).max() > min(0.7 * side, side - SMALLEST_PX):
-            continue
-        # What play does is not known before some frames have shown it.
-        turned = sum(bool(np.any(above[i] != above[j]) and np.any(above[a] != above[b])) for a, b, _ in found)
-        unsure = np.any(above[i] != above[j]) and turned < FEW
-        reach_px = (0.25 if unsure else 0.03) * side + 5
-        shift = register(frames[i], frames[j], (float(expected[0]), float(expected[1])), reach_px)
-        if shift.strength < STRENGTH or not math.isfinite(shift.deviation_px):
-            continue
-        found.append((i, j, shift))
-        if len(found) <= FEW or len(found) % FEW == 0:
-            from_moves = _expectation(found, moves, above, from_moves)
+    turned = [bool(np.any(above[i] != above[j])) for i, j in near]
+    # What play does is not known before frames that were come to from the same side have told all else.
+    for with_play in (False, True):
+        if with_play:
+            from_moves[2:] = _play(frames, moves, above, near, from_moves)
+        for (i, j), turns in zip(near, turned, strict=True):
+            expected = _between(moves, above, i, j) @ from_moves
+            if turns != with_play or np.abs(expected).max() > min(0.7 * side, side - SMALLEST_PX):
+                continue
+            shift = register(frames[i], frames[j], (float(expected[0]), float(expected[1])), 0.03 * side + 5)
+            if shift.strength < STRENGTH or not math.isfinite(shift.deviation_px):
+                continue
+            found.append((i, j, shift))
+            if len(found) <= FEW or len(found) % FEW == 0:
+                from_moves = _expectation(found, moves, above, from_moves)
     return found
+
+
+def _play(
+    frames: Sequence[Image],
+    moves: Floats,
+    above: NDArray[np.bool_],
+    near: Sequence[tuple[int, int]],
+    from_moves: Floats,
+) -> Floats:
+    """Shift (2, 2) that coming from above along x and along y makes, as most of the nearest pairs agree.
+
+    What is fixed in the frame, or alike by chance, makes a shift of its own in each pair.
+    """
+    side = min(frames[0].shape)
+    play = np.zeros((2, 2))
+    for axis in (0, 1):
+        differ = [
+            (i, j) for i, j in near if above[i, axis] != above[j, axis] and above[i, 1 - axis] == above[j, 1 - axis]
+        ]
+        told = []
+        for i, j in differ[:PLAY_PAIRS]:
+            expected = _between(moves, above, i, j)[:2] @ from_moves[:2]
+            shift = register(frames[i], frames[j], (float(expected[0]), float(expected[1])), 0.25 * side)
+            if shift.strength >= STRENGTH and math.isfinite(shift.deviation_px):
+                sign = 1 if above[j, axis] else -1
+                told.append(sign * (np.array([shift.x_px, shift.y_px]) - expected))
+        if told:
+            away = np.array([[np.hypot(*(one - other)) for other in told] for one in told])
+            agreeing = away < 0.03 * side
+            best = int(np.argmax(agreeing.sum(axis=1)))
+            play[axis] = np.median(np.array(told)[agreeing[best]], axis=0)
+    return play
 
 
 def _distance(moves: Floats, i: int, j: int) -> float:
