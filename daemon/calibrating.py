@@ -71,7 +71,8 @@ def calibrate(config: Night, routine: str, slide: int | None, *, keep_frames: bo
         )
     check_instrument(config)
     check_calibration(config)
-    shape = (len(config.instrument.polarizations), procedure.planes, *config.instrument.frame_px)
+    planes = max(procedure.planes, config.scan.planes)
+    shape = (len(config.instrument.polarizations), planes, *config.instrument.frame_px)
     check_shared_memory("instrument.frame_px", list(config.instrument.frame_px), ring_bytes(1, shape), Machine())
     folder = config.calibration.folder
     with ExitStack() as held:

@@ -98,12 +98,21 @@ class Watch(Settings):
     keys: CurveKeys | None = None
 
 
+class Targets(Settings):
+    """What certificates say of targets that routines are held against: distance of lines, retardation of a plate."""
+
+    micrometer_um: Positive | None = None
+    micrometer_deviation_um: Annotated[float, Field(ge=0)] = 0.0
+    retarder_nm: Positive | None = None
+    retarder_deviation_nm: Annotated[float, Field(ge=0)] = 0.0
+
+
 class Calibration(Settings):
     """Which calibration records a night wants, where they lie, and what becomes of it without them.
 
     With `warn` a night goes on with assumed values where a record is `missing`, was made for another instrument
     (`foreign`) or does not hold what was written (`damaged`, the next older one is taken), and with the record itself
-    where that is `expired`.
+    where that is `expired`. `wavelength_nm` is that of the light that measures thickness.
     """
 
     folder: Path = Path("calibrations")
@@ -113,6 +122,9 @@ class Calibration(Settings):
     foreign: Literal["refuse", "warn"] = "warn"
     damaged: Literal["refuse", "warn"] = "refuse"
     valid_days: dict[str, Positive] = Field(default={})
+    wavelength_nm: Positive = 546.0
+    wavelength_deviation_nm: Annotated[float, Field(ge=0)] = 2.0
+    targets: Targets = Targets()
 
 
 class Night(Settings):

@@ -109,8 +109,13 @@ class FocusFollower:
 
 def search_for(config: Night, slide: MiniSlide, expected_z_um: float) -> FocusSearch:
     """Search the focus of a mini-slide: within `search_um` of `expected_z_um`, inside its z window."""
+    return search_focus(bounds_about(config, slide, expected_z_um))
+
+
+def bounds_about(config: Night, slide: MiniSlide, expected_z_um: float) -> SearchBounds:
+    """Heights within `search_um` of an expected one, inside the z window of a mini-slide."""
     low, high = slide.z_window_um.low + CLEARANCE_UM, slide.z_window_um.high - CLEARANCE_UM
-    bounds = SearchBounds(
+    return SearchBounds(
         low_um=min(max(expected_z_um - config.focus.search_um, low), high),
         high_um=max(min(expected_z_um + config.focus.search_um, high), low),
         coarse_um=config.focus.search_step_um,
@@ -118,4 +123,3 @@ def search_for(config: Night, slide: MiniSlide, expected_z_um: float) -> FocusSe
         planes=config.scan.planes,
         blank_contrast=config.focus.blank_contrast,
     )
-    return search_focus(bounds)
