@@ -264,7 +264,7 @@ def emulate_export(
     seed: Annotated[int | None, typer.Option(help="seed of the virtual slide")] = None,
     density: Annotated[float | None, typer.Option(min=0.01, help="factor on the number of objects")] = None,
     profile: Annotated[
-        Literal["easy", "trap", "coccolith", "reference", "mixed", "lookalikes", "blank"] | None,
+        Literal["easy", "trap", "coccolith", "reference", "mixed", "blank"] | None,
         typer.Option(help="what lies on the mini-slides"),
     ] = None,
     settling: Annotated[Literal["poisson", "clustered"] | None, typer.Option(help="how it lies there")] = None,

@@ -197,7 +197,7 @@ class Emulation(Settings):
     """The emulated microscope: its virtual slide, its pace, its faults."""
 
     seed: int = 1
-    profile: Literal["easy", "trap", "coccolith", "reference", "mixed", "lookalikes", "blank"] = "easy"
+    profile: Literal["easy", "trap", "coccolith", "reference", "mixed", "blank"] = "easy"
     density: Positive = 1.0
     settling: Literal["poisson", "clustered"] = "poisson"
     collection: Annotated[int, Field(ge=0)] = 1

@@ -42,7 +42,6 @@ PROFILES: dict[str, dict[str, float]] = {
         "dictyocha": 1.5, "radiolarian": 0.3, "spicule": 0.3,
         "quartz": 12, "shard": 16, "aggregate": 2, "bubble": 0.1, "fluff": 1,
     },
-    "lookalikes": {"florisphaera": 6, "chaetoceros_spore": 4, "quartz": 25, "shard": 40},
     "blank": {},
 }  # fmt: skip
 """Mean number of each kind in a field, at density 1."""
