@@ -22,6 +22,9 @@ PLANES = 8
 EVEN = 0.1
 """Relative scatter of the field above which it is not that of a uniform plate."""
 
+MOST_DEVIATIONS = 4.0
+"""Difference, in standard uncertainties, beyond which something is wrong."""
+
 
 @dataclass(frozen=True)
 class States:
@@ -55,7 +58,7 @@ def retarder(
     Raises
     ------
     NotUsable
-        The field is saturated, dark, or not even.
+        The field is saturated, dark, or not even, or the plate reads something else than its certificate says.
     """
     dark = yield Shot(x_um, y_um, z_um, 0.0, PLANES, states, exposures_ms, lit=False)
     offsets = np.median(dark.stack, axis=1)
@@ -81,11 +84,17 @@ def retarder(
     deviation = math.hypot(turned, by_ratio, by_wavelength)
     expected = known_nm % wave_nm
     expected = min(expected, wave_nm - expected)
+    difference, both = retardation - expected, math.hypot(deviation, known_deviation_nm)
+    if abs(difference) > MOST_DEVIATIONS * both:
+        raise NotUsable(
+            f"the plate reads {retardation:.1f} nm where {expected:.1f} nm are expected, {abs(difference) / both:.0f} "
+            "times the uncertainty; see whether it is in place, and calibrate polarization anew"
+        )
     birefringence = calcite_birefringence(light.wavelength_um)
     return Outcome(
         values={
             "retardation": Quantity(retardation, deviation, "nm"),
-            "difference": Quantity(retardation - expected, math.hypot(deviation, known_deviation_nm), "nm"),
+            "difference": Quantity(difference, both, "nm"),
             "calcite": Quantity(retardation / 1e3 / birefringence, deviation / 1e3 / birefringence, "um"),
         },
         pictures=(Map("Crossed light over that of both states", "1", share.astype(np.float32)),),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -77,6 +78,7 @@ class Shots:
         NotUsable
             It asks for what may not be done, or could not be taken.
         """
+        shot = _plain(shot)
         sweep = self._sweep(shot)
         await asyncio.sleep(shot.wait_s)
         exposed, utc = await self._expose(shot, sweep), datetime.now(UTC)
@@ -178,6 +180,20 @@ class Shots:
             )
         )
         self.frames += stack.shape[0] * stack.shape[1]
+
+
+def _plain(shot: Shot) -> Shot:
+    """Give the same shot in Python's own numbers: routines compute with numpy's, which messages do not take."""
+    return replace(
+        shot,
+        x_um=float(shot.x_um),
+        y_um=float(shot.y_um),
+        first_z_um=float(shot.first_z_um),
+        step_um=float(shot.step_um),
+        planes=int(shot.planes),
+        exposures_ms=None if shot.exposures_ms is None else tuple(map(float, shot.exposures_ms)),
+        wait_s=float(shot.wait_s),
+    )
 
 
 async def carry_out(routine: Routine, shots: Shots, on_shot: OnShot) -> Outcome:

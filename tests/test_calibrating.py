@@ -38,8 +38,9 @@ from daemon.ring import Ring, ring_name
 from daemon.routines import ROUTINES, Procedure
 from daemon.shots import Shots
 from daemon.shots import carry_out as carry_out_shots
-from drivers.settings import MiniSlide
+from drivers.settings import MiniSlide, PolarizerErrors
 from drivers.virtual_slide.camera import DN_PER_ELECTRON, OFFSET_DN
+from drivers.virtual_slide.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers
 from tests.emulated_night import lamelle, running, write_configuration
 from tests.small_disk import small_disk
 from tests.test_safe_state import log, safe_after, times, wait_for
@@ -176,6 +177,36 @@ def test_what_befalls_a_calibration_leaves_the_hardware_safe_and_nothing_valid(
     assert re.search(told, record.reason), record.reason
     assert f"{routine}: not usable, {record.reason}" in printed
     assert routine not in choose(load(config)).records
+
+
+ASKEW = {"rotation_deg": 0.8, "pixel_scale": 1.004, "xy_repeatability_um": 0.05}
+LEAKING = PolarizedLight((1, 1), Polarizers.of(PolarizerErrors()))
+LEAKAGE = LEAKING.empty(CROSSED) / LEAKING.empty(PARALLEL)
+
+
+@pytest.mark.parametrize(
+    ("routine", "expected"),
+    [
+        ("pixel-size", {"pixel": (0.059 * 1.004, 0.06e-3), "rotation": (0.8, 0.05)}),
+        ("z", {"backlash": (0.6, 0.1)}),
+        ("polarization", {"leakage": (LEAKAGE, max(0.1 * LEAKAGE, 5e-5))}),
+    ],
+)
+def test_the_stages_and_the_polarizers_are_found_by_real_processes(
+    routine: str, expected: dict[str, tuple[float, float]], tmp_path: Path
+) -> None:
+    config = write_configuration(
+        tmp_path,
+        slides=1,
+        frame_px=512,
+        emulation={"misalignment": ASKEW, "profile": "easy", "density": 3.0, "lamp": {"power": 0.6}},
+        calibration={"folder": "shelf"},
+    )
+    status, told, record = carry_out(config, routine)
+    assert status is Exit.COMPLETE, told
+    for name, (value, tolerance) in expected.items():
+        assert record.values[name].value == pytest.approx(value, abs=tolerance)
+    assert record.picture is not None
 
 
 def test_a_fault_that_passes_costs_one_attempt(tmp_path: Path) -> None:

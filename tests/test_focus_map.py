@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bench import CENTRE, NO_TIMING, area_of, bench, instrument
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from instruments import slides
@@ -15,6 +14,7 @@ from calibration.focusing import heights_of_tiles
 from calibration.steps import Map, NotUsable, Shot
 from drivers.emulated import virtual_slide
 from drivers.settings import Instrument
+from tests.bench import CENTRE, NO_TIMING, area_of, bench, instrument
 
 SIZE = (9_000.0, 9_000.0)
 PLANE_STEP_UM = 0.5

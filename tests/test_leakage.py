@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bench import CENTRE, NO_TIMING, area_of, bench, instrument
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from calibration.states import mode, moved
 from calibration.steps import NotUsable, Outcome, Shot
 from drivers.settings import Instrument
 from drivers.virtual_slide.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers
+from tests.bench import CENTRE, NO_TIMING, area_of, bench, instrument
 
 STATES, MS = (CROSSED, PARALLEL), (20.0, 20.0)
 GREEN = Light(0.546, 0.002)
@@ -112,6 +112,13 @@ def test_a_plate_of_known_retardation_is_read(retardation_nm: float) -> None:
         differences.append(difference.value)
     assert abs(differences[0] - differences[1]) > 0.2
     assert np.mean(differences) == pytest.approx(0, abs=1.0)
+
+
+def test_another_plate_than_the_certificate_says_is_told() -> None:
+    chosen = settings_of(frame=96, plate={"retardation_nm": 60.0, "azimuth_deg": 10.0})
+    states = States(true_leakage(chosen), true_leakage(chosen, depolarised=False), 1.0, 0.02)
+    with bench(chosen) as rig, pytest.raises(NotUsable, match=r"reads .* where 150\.0 nm are expected"):
+        rig.carry_out(retarder(*CENTRE, 0.0, STATES, MS, GREEN, states, 150.0, 0.5))
 
 
 def test_a_slide_with_objects_is_no_plate() -> None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bench import NO_TIMING, area_of, bench, carry_out, instrument
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
@@ -17,6 +16,7 @@ from calibration.registration import Shift
 from calibration.stage import align, describe, together
 from calibration.steps import Curve, NotUsable, Outcome, Shot, Shown
 from drivers.settings import Instrument
+from tests.bench import NO_TIMING, area_of, bench, carry_out, instrument
 
 ASKEW: dict[str, Any] = {
     "rotation_deg": -2.3, "shear_deg": 0.25, "mirrored": True, "pixel_scale": 1.017, "stage_scale": (1.002, 0.998),
