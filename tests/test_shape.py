@@ -70,7 +70,8 @@ def test_what_is_curved_is_as_long_as_its_middle_line(
 ) -> None:
     shape = measured(placed(arc(radius, width, opening), angle, x, y))
     assert shape.length_by == "skeleton"
-    assert shape.length_um == pytest.approx(radius * opening * PIXEL_UM, rel=0.03)
+    # Where a middle line ends is known to a third of the width.
+    assert shape.length_um == pytest.approx(radius * opening * PIXEL_UM, abs=0.35 * width * PIXEL_UM)
     assert shape.width_um == pytest.approx(width * PIXEL_UM, rel=0.04)
 
 
