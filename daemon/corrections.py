@@ -19,6 +19,8 @@ from daemon.fieldfile import FieldProvenance
 from daemon.records import NightStarted
 from inference.fixed_pattern import FixedPattern
 
+OF_EVERY_PIXEL = ("dark", "flat")
+"""Routines whose arrays are taken off frames."""
 _UNTOLD_MS = 1.0
 """Stands for the exposures of a stack that does not say them: equal ones."""
 
@@ -99,7 +101,7 @@ def read(
             raise Refused(
                 f"the calibration {name} in {folder} cannot be used: {error}; put it back as it was"
             ) from error
-        for key, values in arrays.items():
+        for key, values in arrays.items() if record.routine in OF_EVERY_PIXEL else ():
             if values.shape != frame_px:
                 raise Refused(
                     f"{key} of the calibration {name} is {values.shape[0]} x {values.shape[1]} px, but frames are "

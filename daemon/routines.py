@@ -17,7 +17,7 @@ from calibration.photon_transfer import photon_transfer
 from calibration.pixel_size import pixel_size
 from calibration.retarder import States, retarder
 from calibration.stage_z import stage_z
-from calibration.steps import Routine
+from calibration.steps import NotUsable, Routine
 from daemon.calibrations import choose
 from daemon.config import Night
 from daemon.errors import Refused
@@ -79,7 +79,14 @@ def _illumination(config: Night, slide: MiniSlide) -> Routine:
 
 
 def _pixel_size(config: Night, slide: MiniSlide) -> Routine:
-    return pixel_size(_area(config, slide), _bright(config)[0], full_dn=_full_dn(config))
+    area, full_dn = _area(config, slide), _full_dn(config)
+    try:
+        return (yield from pixel_size(area, _bright(config)[0], full_dn=full_dn))
+    except NotUsable:
+        if CROSSED not in config.scan.polarizations:
+            raise
+    # Thin calcite hardly shows in bright light.
+    return (yield from pixel_size(area, CROSSED, full_dn=full_dn))
 
 
 def _micrometer(config: Night, slide: MiniSlide) -> Routine:

@@ -71,6 +71,8 @@ def arrays_of(routine: str) -> Arrays | None:
     if routine == "flat":
         bad[5, 6] = 1
         return {"flat_crossed": ramp, "flat_parallel": ramp[::-1], "bad": bad}
+    if routine == "polarization":
+        return {"leakage": np.full((3, 4), 0.003, np.float32)}  # a map in tiles, not of every pixel
     return None
 
 
