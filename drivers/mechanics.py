@@ -53,6 +53,8 @@ class Mechanics:
         self._emulation = emulation
         self._centres = {slide.position: slide.centre_um for slide in slides}
         self._table_um = at_um
+        self._sent_um = at_um
+        self._arrival: Exposure | None = None
         self._objective_um = z_um
 
     def drive(self, z_um: float) -> None:
@@ -60,7 +62,10 @@ class Mechanics:
         self._objective_um = _dragged(self._objective_um, z_um, self._emulation.backlash_um)
 
     def drive_xy(self, x_um: float, y_um: float) -> None:
-        """Take in that the XY stage has gone to a position."""
+        """Take in that the XY stage has gone to a position; it does not move when it is sent to where it was sent."""
+        if (x_um, y_um) == self._sent_um:
+            return
+        self._sent_um, self._arrival = (x_um, y_um), None
         play_x, play_y = self._emulation.misalignment.xy_backlash_um
         self._table_um = _dragged(self._table_um[0], x_um, play_x), _dragged(self._table_um[1], y_um, play_y)
 
@@ -70,7 +75,7 @@ class Mechanics:
         if misalignment == ALIGNED:
             return x_um, y_um
         table_x, table_y = (
-            at + misalignment.xy_repeatability_um * _NORMAL.inv_cdf(self._arrival(exposure, axis))
+            at + misalignment.xy_repeatability_um * _NORMAL.inv_cdf(self._chance_of_arrival(exposure, axis))
             for axis, at in zip("xy", self._table_um, strict=True)
         )
         return sample_place(misalignment, self._centres[exposure.slide], (table_x, table_y))
@@ -84,8 +89,10 @@ class Mechanics:
             emulation.misalignment.z_scale * self._objective_um - emulation.drift_um_per_field * exposure.field + jitter
         )
 
-    def _arrival(self, exposure: Exposure, axis: str) -> float:
-        return chance(self._emulation.seed, "arrival", exposure.slide, exposure.field, exposure.attempt, axis)
+    def _chance_of_arrival(self, exposure: Exposure, axis: str) -> float:
+        """Chance of the move that brought the stage here, which is named for the first exposure after it."""
+        self._arrival = self._arrival or exposure
+        return chance(self._emulation.seed, "arrival", self._arrival.slide, self._arrival.field, axis)
 
 
 def sample_place(misalignment: Misalignment, centre_um: Place, stage_um: Place) -> Place:

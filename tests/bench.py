@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
-from instruments import CENTRE, HARDWARE, NO_TIMING, instrument, slides
 
 from calibration.focus import SearchBounds
 from calibration.focusing import Area
@@ -17,6 +16,7 @@ from drivers.emulated import EmulatedCore
 from drivers.microscope import Exposure
 from drivers.settings import Instrument
 from drivers.waiting import Clock
+from tests.instruments import CENTRE, HARDWARE, NO_TIMING, instrument, slides
 
 __all__ = ["CENTRE", "HARDWARE", "NO_TIMING", "Bench", "area_of", "bench", "carry_out", "instrument"]
 

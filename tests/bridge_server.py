@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 import zmq
-from instruments import instrument
 from mm_test_adapters import device_adapter_path
+
+from tests.instruments import instrument
 
 VERSION = "5.1.0"
 STRING, DOUBLE, BOOLEAN, INT, LONG = "java.lang.String", "double", "boolean", "int", "long"

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
-from instruments import CENTRE, instrument, slides
 
 from calibration.steps import Outcome, Routine, Shot, Shown, Stack
 from drivers.core import release_headless_core
@@ -15,6 +14,7 @@ from drivers.emulated import open_emulated
 from drivers.microscope import Exposure, Frame, Microscope, Sweep
 from drivers.settings import Emulation
 from drivers.waiting import Clock
+from tests.instruments import CENTRE, instrument, slides
 
 FRAME_PX = (256, 320)
 PIXEL_UM = 0.059

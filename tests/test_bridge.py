@@ -7,12 +7,12 @@ import numpy as np
 import pyjavaz
 import pytest
 from bridge_server import serve
-from instruments import HARDWARE, child, expose, instrument, ready, slides
 from test_micromanager import TRIGGERED, states_of
 
 from drivers.errors import FieldFault, OutsideWindow, Refused
 from drivers.open import open_microscope
 from drivers.settings import Instrument
+from tests.instruments import HARDWARE, child, expose, instrument, ready, slides
 
 
 def bridged(port: int, **changes: Any) -> Instrument:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from instruments import CENTRE, SWEEP, buffer_for, child, emulated, expose, instrument, ready, slides
 from numpy.testing import assert_array_equal
 
 from drivers.core import release_headless_core
@@ -19,6 +18,7 @@ from drivers.settings import Emulation, Instrument
 from drivers.virtual_slide.camera import HOT_DN_PER_MS, OFFSET_DN, READ_NOISE_DN
 from drivers.virtual_slide.slide import VirtualSlide
 from drivers.virtual_slide.truth import View
+from tests.instruments import CENTRE, SWEEP, buffer_for, child, emulated, expose, instrument, ready, slides
 
 STILL = {"backlash_um": 0, "drift_um_per_field": 0, "jitter_um": 0}
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from instruments import slides
 
 from calibration.focus_map import fit_surface, focus_map
 from calibration.focusing import heights_of_tiles
@@ -15,6 +14,7 @@ from calibration.steps import Map, NotUsable, Shot
 from drivers.emulated import virtual_slide
 from drivers.settings import Instrument
 from tests.bench import CENTRE, NO_TIMING, area_of, bench, instrument
+from tests.instruments import slides
 
 SIZE = (9_000.0, 9_000.0)
 PLANE_STEP_UM = 0.5

@@ -4,11 +4,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from instruments import HARDWARE, instrument
 from mm_test_adapters import device_adapter_path
 
 from drivers.errors import Refused
 from drivers.hardware_file import read_hardware_file
+from tests.instruments import HARDWARE, instrument
 
 
 def test_the_shipped_hardware_file_is_understood() -> None:

@@ -6,7 +6,6 @@ from typing import Any, cast
 import msgpack
 import numpy as np
 import pytest
-from instruments import CENTRE, HARDWARE, OTHER_CENTRE, buffer_for, expose, instrument, ready, slides
 from mm_test_adapters import device_adapter_path
 
 from drivers.core import Core, headless_core, preset_devices, release_headless_core
@@ -15,6 +14,7 @@ from drivers.micromanager import MicroManager
 from drivers.microscope import Exposure, Frame, Sweep
 from drivers.settings import Instrument
 from drivers.waiting import POLL_S, Clock
+from tests.instruments import CENTRE, HARDWARE, OTHER_CENTRE, buffer_for, expose, instrument, ready, slides
 
 TRIGGERED = Path(__file__).parent / "sequence_tester.cfg"
 

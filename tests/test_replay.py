@@ -7,7 +7,6 @@ import pytest
 import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from instruments import expose, instrument, ready, slides
 from numpy.testing import assert_array_equal
 
 from drivers.errors import FieldFault, OutsideWindow, Refused
@@ -15,6 +14,7 @@ from drivers.microscope import Exposure, Sweep
 from drivers.open import open_microscope
 from drivers.recording import read_recording
 from drivers.settings import Instrument, Replay
+from tests.instruments import expose, instrument, ready, slides
 
 HEIGHT, WIDTH = 64, 80
 PLANE_PATTERN = r"field(?P<field>\d+)-c(?P<c>\w)-z(?P<z>\d+)"
