@@ -51,7 +51,7 @@ def catch_up(folder: Path, weights: Path | None, workers: int | None, console: C
     ----------
     folder : a dataset, or the run folder it lies in.
     weights : where the night's weights lie now, if not where its configuration says.
-    workers : processes side by side; half as many as there are cores if None.
+    workers : processes side by side; one for each core if None.
 
     Raises
     ------

@@ -39,7 +39,7 @@ def detect(
     ----------
     places : folders and files.
     into : folder of the dataset; one that was begun must have been begun with the same archive and settings.
-    workers : processes side by side; half as many as there are cores if None.
+    workers : processes side by side; one for each core if None.
 
     Raises
     ------

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 from rich.console import Console
 
@@ -44,7 +45,7 @@ def fill(work: Work, requests: Sequence[CutField], workers: int | None, console:
 
     Parameters
     ----------
-    workers : processes side by side; half as many as there are cores if None.
+    workers : processes side by side; one for each core if None.
 
     Raises
     ------
@@ -77,8 +78,8 @@ def conclude(running: Coroutine[Any, Any, Exit], tell: Callable[[str], None]) ->
 
 
 def staffed(settings: ArchiveSettings, workers: int | None) -> tuple[int, ArchiveSettings]:
-    """Give the number of workers, and the settings with the threads of each: two logical cores a thread."""
-    threads = max(1, (os.cpu_count() or 2) // 2)
+    """Give the number of workers, and the settings with the threads of each: as many as cores, all together."""
+    threads = psutil.cpu_count(logical=False) or os.cpu_count() or 1
     count = workers or threads
     detector = settings.detector.model_copy(update={"threads": max(1, threads // count)})
     return count, settings.model_copy(update={"detector": detector})
