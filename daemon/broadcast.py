@@ -9,30 +9,42 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import uuid
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import msgspec
 import zmq
 
 from daemon.config import CurveKeys, Watch
 from daemon.endpoints import KnownClients, check_endpoint, secure
 from daemon.errors import ProtocolViolation, Refused
+from daemon.tally import Tallies
 from daemon.watchwire import (
     About,
     AnyBody,
     Counters,
     Envelope,
+    FieldDone,
+    Hardware,
     Overview,
     Snapshot,
+    Specimens,
     State,
     Told,
+    count_blobs,
     decode_request,
     encode,
+    encode_field,
+    encode_fields,
 )
 
 MAX_QUEUE_BYTES = 16 << 20
 MAX_REQUEST_BYTES = 1024
 EVENTS_KEPT = 100
+SPECIMENS_KEPT = 6
+"""Fields whose specimens a late joiner is shown."""
 _STREAM_HWM = 64
 _REPLY_HWM = 4
 _REQUESTS_A_TURN = 16
@@ -44,19 +56,30 @@ _log = logging.getLogger("lamelle.broadcast")
 
 @dataclass
 class _Memory:
-    """What a late joiner is told: the latest of everything, the overview of each slide, the last events."""
+    """What a late joiner is told: the latest of everything, every field in short, the last events."""
 
     state: State | None = None
     counters: Counters | None = None
-    overviews: dict[int, tuple[Overview, bytes]] = field(default_factory=dict)
+    hardware: Hardware | None = None
+    overviews: dict[int, tuple[Overview, tuple[bytes, ...]]] = field(default_factory=dict)
+    specimens: deque[tuple[Specimens, tuple[bytes, ...]]] = field(default_factory=lambda: deque(maxlen=SPECIMENS_KEPT))
     events: deque[Told] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
+    fields: list[msgspec.Raw] = field(default_factory=list)
+    tallies: Tallies = field(default_factory=Tallies)
 
     def keep(self, body: AnyBody, blobs: tuple[bytes, ...]) -> None:
         match body:
             case Overview():
-                self.overviews[body.slide] = (body, blobs[0])
+                self.overviews[body.slide] = (body, blobs)
+            case Specimens():
+                self.specimens.append((body, blobs))
+            case FieldDone():
+                self.fields.append(encode_field(body))
+                self.tallies.add(body)
             case Counters():
                 self.counters = body
+            case Hardware():
+                self.hardware = body
             case State():
                 self.state = body
             case Told():
@@ -70,6 +93,8 @@ class Broadcaster(threading.Thread):
     ----------
     watch : endpoints and keys.
     about : the night.
+    control : endpoint of the socket that takes orders, which snapshots name.
+    before : fields that were done before this process began.
 
     Raises
     ------
@@ -77,15 +102,21 @@ class Broadcaster(threading.Thread):
         An endpoint is malformed, taken, or reachable by others without keys.
     """
 
-    def __init__(self, watch: Watch, about: About) -> None:
+    def __init__(
+        self, watch: Watch, about: About, control: str | None = None, before: Iterable[FieldDone] = ()
+    ) -> None:
         super().__init__(name="broadcast", daemon=True)
         for endpoint in (watch.publish, watch.snapshot):
             check_endpoint(endpoint, watch.keys, "server")
         self._about = about
+        self._control = control
+        self._process = uuid.uuid4().hex
         self._lock = threading.Lock()
         self._queue: deque[list[bytes]] = deque()
         self._queued_bytes = 0
         self._memory = _Memory()
+        for done in before:
+            self._memory.keep(done, ())
         self._seq = 0
         self._answer: list[bytes] | None = None
         self._ending = threading.Event()
@@ -109,12 +140,15 @@ class Broadcaster(threading.Thread):
         return self._queued_bytes
 
     def publish(self, body: AnyBody, *blobs: bytes) -> None:
-        """Tell everyone who watches; returns at once. An `Overview` comes with one blob, its JPEG; others with none."""
-        if len(blobs) != isinstance(body, Overview):
-            raise ValueError(f"{type(body).__name__} came with {len(blobs)} blobs; an Overview has one, others none")
+        """Tell everyone who watches; returns at once.
+
+        An `Overview` comes with a JPEG for each view, `Specimens` with one for each object, others with none.
+        """
+        if len(blobs) != (expected := count_blobs(body)):
+            raise ValueError(f"{type(body).__name__} came with {len(blobs)} blobs instead of {expected}")
         with self._lock:
             self._seq += 1
-            envelope = Envelope(seq=self._seq, utc=time.time(), body=body)
+            envelope = Envelope(process=self._process, seq=self._seq, utc=time.time(), body=body)
             topic = str(body.__struct_config__.tag).encode()
             self._memory.keep(body, blobs)
             self._answer = None
@@ -203,17 +237,24 @@ class Broadcaster(threading.Thread):
                 memory = self._memory
                 shown = [memory.overviews[slide] for slide in sorted(memory.overviews)]
                 snapshot = Snapshot(
+                    process=self._process,
                     seq=self._seq,
                     utc=time.time(),
                     stream=self.publish_endpoint,
+                    control=self._control,
                     about=self._about,
                     state=memory.state,
                     counters=memory.counters,
+                    hardware=memory.hardware,
                     overviews=tuple(overview for overview, _ in shown),
+                    specimens=tuple(specimens for specimens, _ in memory.specimens),
                     events=tuple(memory.events),
+                    tallies=memory.tallies.rows(),
                     dropped=self.dropped,
+                    violations=self.violations,
                 )
-                self._answer = [encode(snapshot), *(image for _, image in shown)]
+                images = [image for _, images in (*shown, *memory.specimens) for image in images]
+                self._answer = [encode(snapshot), encode_fields(memory.fields), *images]
             return self._answer
 
 

@@ -377,10 +377,13 @@ class Night:
         while not self._free:
             self._slot_freed.clear()
             await self._slot_freed.wait()
-        return self._free.pop(0)
+        slot = self._free.pop(0)
+        self._reporter.ring_used += 1
+        return slot
 
     def _free_slot(self, slot: int) -> None:
         self._free.append(slot)
+        self._reporter.ring_used -= 1
         self._slot_freed.set()
 
     # The journal -----------------------------------------------------------------------------------------------------

@@ -18,8 +18,10 @@ from daemon.plan import PlannedField
 from daemon.progress import NightProgress, ProgressDisplay
 from daemon.records import AnyRecord, Event, FieldSecured, FieldSkipped, SlideClosed
 from daemon.samples import SAMPLE
+from daemon.sender import SenderStatus
+from daemon.showing import about_night, field_done, overview_of
 from daemon.spool import Spool
-from daemon.watchwire import About, Counters, Overview, SeenObject, State, Told
+from daemon.watchwire import Counters, FieldDone, State, Told
 
 BEAT_S = 1.0
 
@@ -34,6 +36,7 @@ class Reporter:
     delivery : the way to the recorder, once there is one; it is woken by every record.
     skipped : fields skipped so far.
     not_analysed : fields so far of which only the raw stack is kept.
+    ring_used : stacks in the ring that are being exposed or analysed.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Reporter:
     ) -> None:
         self._config = config
         self._run = run
+        self._plan = {(planned.slide, planned.field): planned for planned in plan}
         self._planned = len(plan)
         self._journal = journal
         self._spool = spool
@@ -65,8 +69,10 @@ class Reporter:
         self._state = ("starting", "")
         self._begun_s: float | None = None
         self.delivery: Handover | None = None
-        about = About(night=started.night, samples=self._samples, planned=started.planned)
-        self._broadcast = Broadcaster(config.watch, about)
+        self.ring_used = 0
+        self._bytes = 0
+        about = about_night(config, plan, started)
+        self._broadcast = Broadcaster(config.watch, about, before=map(self._done, records))
 
     def start(self) -> None:
         """Let watchers in."""
@@ -123,18 +129,8 @@ class Reporter:
 
     def overview(self, record: FieldSecured, jpeg: bytes) -> None:
         """Show a field that was secured."""
-        objects = tuple(
-            SeenObject(box=row.box, class_name=row.class_name, score=row.score, below_threshold=row.below_threshold)
-            for row in record.objects
-        )
-        overview = Overview(
-            slide=record.slide,
-            field=record.field,
-            sample=record.sample,
-            frame_px=self._config.instrument.frame_px,
-            focus_z_um=record.focus.z_um,
-            objects=objects,
-        )
+        self._broadcast.publish(self._done(record))
+        overview = overview_of(record, self._config.instrument.frame_px, ("fused",))
         self._broadcast.publish(overview, jpeg)
         self._show()
 
@@ -142,21 +138,28 @@ class Reporter:
         """Tell why the spool does not grow emptier."""
         return "" if self.delivery is None else self.delivery.explain()
 
+    def _done(self, record: FieldSecured | FieldSkipped) -> FieldDone:
+        return field_done(record, self._plan[record.slide, record.field])
+
     def _recorded(self, record: AnyRecord) -> None:
         match record:
             case FieldSecured():
                 self._secured += 1
                 self.not_analysed += not record.analysed
                 self._objects += sum(not row.below_threshold for row in record.objects)
+                self._bytes += sum(entry.size for entry in record.files)
                 self._slide = record.slide
             case FieldSkipped():
                 self.skipped += 1
                 self._slide = record.slide
+                self._broadcast.publish(self._done(record))
             case SlideClosed():
                 _log.info("mini-slide %d closed: %d fields, %d skipped", record.slide, record.recorded, record.skipped)
             case Event(level=level, name=name, message=message):
                 _log.log(logging.getLevelNamesMapping()[level.upper()], "%s: %s", name, message)
-                told = Told(level=level, name=name, message=message, slide=record.slide, field=record.field)
+                told = Told(
+                    utc=record.utc, level=level, name=name, message=message, slide=record.slide, field=record.field
+                )
                 self._broadcast.publish(told)
                 if level != "info":
                     self._display.tell(f"{name}: {message}")
@@ -210,6 +213,8 @@ class Reporter:
 
     def _publish_counters(self) -> None:
         rate, left = self._pace()
+        status = SenderStatus() if self.delivery is None else self.delivery.status()
+        free = self._spool.free_bytes()
         counters = Counters(
             planned=self._planned,
             secured=self._secured,
@@ -220,6 +225,17 @@ class Reporter:
             slide=self._slide,
             spool_bytes=self._spool.used_bytes(),
             spool_limit_bytes=self._spool.bound_bytes,
-            acknowledged=0 if self.delivery is None else self.delivery.status().acknowledged_seq,
+            acknowledged=status.acknowledged_seq,
+            backlog=status.backlog_records,
+            ring_used=self.ring_used,
+            ring_stacks=self._config.ring_stacks,
+            disk_free_bytes=free,
+            disk_hours=self._disk_hours(free),
         )
         self._broadcast.publish(counters)
+
+    def _disk_hours(self, free_bytes: int) -> float | None:
+        """Hours that the disk lasts if the night goes on writing as it did since this process began."""
+        if self._begun_s is None or self._bytes == 0:
+            return None
+        return free_bytes / self._bytes * (time.monotonic() - self._begun_s) / 3600

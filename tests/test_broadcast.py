@@ -26,6 +26,7 @@ from daemon.watchwire import (
     Counters,
     Overview,
     SeenObject,
+    SlidePlan,
     Snapshot,
     SnapshotRequest,
     State,
@@ -36,21 +37,32 @@ from daemon.watchwire import (
 )
 
 DEADLINE_MS = 20_000
-ABOUT = About(night="night", samples={1: "core-1", 2: "core-2"}, planned={1: 3, 2: 3})
+PLACES = ((0.0, 0.0), (60.0, 0.0), (120.0, 0.0))
+ABOUT = About(
+    night="night", began_utc=1.7e9, frame_um=(60.0, 60.0), polarizations=("crossed", "parallel"), planes=9, step_um=0.3,
+    weights_sha256="0" * 64, calibrations=(), version="0.1.0",
+    slides=tuple(
+        SlidePlan(position=n, sample=f"core-{n}", centre_um=(0.0, 0.0), size_um=(180.0, 60.0), places=PLACES)
+        for n in (1, 2)
+    ),
+)  # fmt: skip
 REQUEST = encode(SnapshotRequest())
 
 
 def overview(slide: int, field: int) -> Overview:
-    seen = SeenObject(box=(1, 2, 30, 40), class_name="coccolith", score=0.9, below_threshold=False)
+    seen = SeenObject(
+        number=0, box=(1, 2, 30, 40), class_name="coccolith", score=0.9, below_threshold=False, counted=True
+    )
     return Overview(
-        slide=slide, field=field, sample=f"core-{slide}", frame_px=(1024, 1024), focus_z_um=0.5, objects=(seen,)
+        slide=slide, field=field, sample=f"core-{slide}", frame_px=(1024, 1024), views=("fused",), objects=(seen,)
     )
 
 
 def counters(secured: int) -> Counters:
     return Counters(
         planned=6, secured=secured, skipped=0, objects=2, fields_per_s=0.8, seconds_left=None, slide=1, spool_bytes=10,
-        spool_limit_bytes=100, acknowledged=secured,
+        spool_limit_bytes=100, acknowledged=secured, backlog=0, ring_used=1, ring_stacks=3, disk_free_bytes=10**9,
+        disk_hours=None,
     )  # fmt: skip
 
 
@@ -84,7 +96,7 @@ def ask(context: zmq.Context[zmq.Socket[bytes]], endpoint: str, kind: int = zmq.
         socket.linger = 0
         socket.connect(endpoint)
         socket.send(REQUEST)
-        header, *images = receive(socket)
+        header, _fields, *images = receive(socket)
     return decode_snapshot(header), images
 
 
@@ -106,7 +118,7 @@ def subscribe(
 
 def test_a_watcher_sees_everything_in_order(broadcaster: Broadcaster, context: zmq.Context[zmq.Socket[bytes]]) -> None:
     told: list[Any] = [overview(1, 7), counters(7), State(state="paused", reason="spool full")]
-    told.append(Told(level="warning", name="stage stuck", message="it did not arrive", slide=1, field=7))
+    told.append(Told(utc=1.7e9, level="warning", name="stage stuck", message="it did not arrive", slide=1, field=7))
     with subscribe(context, broadcaster) as socket:
         for body in told:
             broadcaster.publish(body, *([b"jpeg"] if isinstance(body, Overview) else []))
@@ -130,7 +142,7 @@ def test_a_late_joiner_gets_the_latest_of_everything(
     broadcaster.publish(counters(3))
     broadcaster.publish(State(state="paused", reason="recorder away"))
     for number in range(103):
-        broadcaster.publish(Told(level="info", name="n", message=str(number)))
+        broadcaster.publish(Told(utc=1.7e9, level="info", name="n", message=str(number)))
     snapshot, images = ask(context, broadcaster.snapshot_endpoint, kind)
     assert snapshot.about == ABOUT
     assert snapshot.stream == broadcaster.publish_endpoint
@@ -206,7 +218,7 @@ def test_the_queue_drops_its_oldest_and_counts() -> None:
 HOSTILE = {
     "empty": [b""],
     "noise": [b"\xff" * 100],
-    "version": [b"LMW\x02" + msgspec.msgpack.encode(SnapshotRequest())],
+    "version": [b"LMW\x03" + msgspec.msgpack.encode(SnapshotRequest())],
     "not msgpack": [PREFIX + b"\xc1"],
     "other type": [PREFIX + msgspec.msgpack.encode({"type": "shutdown"})],
     "more keys": [PREFIX + msgspec.msgpack.encode({"type": "snapshot", "path": "../../etc"})],
