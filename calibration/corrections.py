@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,11 +68,14 @@ class Corrections:
             full_dn=65535,
         )
 
-    def light(self, frames: NDArray[np.uint16], box: Box) -> Image:
-        """Light per ms of frames (C, ..., h, w) cut out at a box x0, y0, x1, y1; bad pixels are not mended."""
+    @cached_property
+    def _per_dn(self) -> Image:
+        """Light per ms of one DN, (C, H, W)."""
+        exposures = np.array(self.exposures_ms, np.float32).reshape(-1, 1, 1)
+        return np.asarray(1 / (self.flat * exposures), np.float32)
+
+    def light(self, frames: NDArray[np.uint16], state: int, box: Box) -> Image:
+        """Light per ms of frames (..., h, w) of a polarization, cut out at a box x0, y0, x1, y1; bad pixels stay."""
         x0, y0, x1, y1 = box
         here = slice(y0, y1), slice(x0, x1)
-        between = (1,) * (frames.ndim - 3)
-        flat = self.flat[(slice(None), *here)].reshape(len(frames), *between, y1 - y0, x1 - x0)
-        exposures = np.array(self.exposures_ms, np.float32).reshape(-1, *(1,) * (frames.ndim - 1))
-        return np.asarray((frames - self.offset_dn[here]) / (flat * exposures), np.float32)
+        return np.asarray((frames - self.offset_dn[here]) * self._per_dn[state, here[0], here[1]], np.float32)

@@ -190,14 +190,15 @@ def weigh_fused(
 
 
 def _light(frames: NDArray[np.uint16], sight: Sight, corrections: Corrections, optics: Optics) -> _Light:
-    light = corrections.light(frames, sight.box)
+    crossed = corrections.light(frames[sight.crossed], sight.crossed, sight.box)
+    parallel = corrections.light(frames[sight.parallel], sight.parallel, sight.box)
     x0, y0, x1, y1 = sight.box
     bad = corrections.bad[y0:y1, x0:x1]
-    crossed, parallel = light[sight.crossed] / np.float32(corrections.ratio), light[sight.parallel]
-    scale = corrections.exposures_ms[sight.crossed] * corrections.ratio
-    electrons = corrections.dn_per_electron * np.maximum(light[sight.crossed], 0)
-    electrons *= corrections.exposures_ms[sight.crossed]
-    noise = np.sqrt(electrons + max(corrections.read_noise_dn, 1.0) ** 2) / scale
+    exposure_ms = corrections.exposures_ms[sight.crossed]
+    variance = np.float32(corrections.dn_per_electron * exposure_ms) * np.maximum(crossed, 0)
+    variance += np.float32(max(corrections.read_noise_dn, 1.0) ** 2)
+    noise = np.sqrt(variance) / np.float32(exposure_ms * corrections.ratio)
+    crossed /= np.float32(corrections.ratio)
     return _Light(
         np.stack([sharpened(mended(plane, bad), optics, corrections.shift_px) for plane in crossed]),
         np.stack([sharpened(mended(plane, bad), optics) for plane in parallel]),

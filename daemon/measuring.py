@@ -112,14 +112,11 @@ class Measurer:
         if self._bright is not None:
             bright = state_focus(crop[self._bright], box, self._scale, step_um, dark=False)
             bright_light = self._light(row, crop, self._bright, bright.display.plane)
-        outline = find_outline(dark_light, bright_light, box, self._pixel_um)
+        outline = find_outline(dark_light, bright_light, box, self._pixel_um, self._corrections.shift_px)
         if outline is None:
             return Looked(dark, bright)
-        if outline.dark:
-            x, y = self._corrections.shift_px
-            outline = outline.moved(-x, -y)
         shape = shape_of(outline.points, self._pixel_um, placolith=row.class_name == PLACOLITHS)
-        if self._dark is None or self._bright is None or dark is None or not outline.inside.any():
+        if self._dark is None or self._bright is None or dark is None:
             return Looked(dark, bright, outline, shape)
         heights = Heights.at(dark.reference.plane, crop.shape[1], step_um)
         sight = Sight(row.crop_box, outline.inside, self._dark, self._bright, _aligned(shape))
@@ -131,8 +128,7 @@ class Measurer:
         """Light of the plane nearest to a fractional one, (h, w)."""
         x0, y0, x1, y1 = row.crop_box
         z = min(max(round(plane), 0), crop.shape[1] - 1)
-        light = self._corrections.light(crop[:, z], row.crop_box)[state]
-        return mended(light, self._corrections.bad[y0:y1, x0:x1])
+        return mended(self._corrections.light(crop[state, z], state, row.crop_box), self._corrections.bad[y0:y1, x0:x1])
 
     def _told(self, row: ObjectRow, seen: Looked) -> ObjectRow:
         """Put what was seen of an object into its row."""

@@ -87,7 +87,7 @@ def _sharpness(planes: NDArray[np.uint16], box: Box, scale: Scale) -> Curve:
         for right in range(n):
             binned += part[:, down : height * n : n, right : width * n : n]
     # The planes as channels of one image are filtered at once.
-    image = np.ascontiguousarray(np.moveaxis(np.sqrt(binned), 0, -1))
+    image = np.ascontiguousarray(np.moveaxis(np.sqrt(binned, out=binned), 0, -1))
     smooth = cv2.GaussianBlur(image, (0, 0), scale.sigma_px).reshape(height, width, -1)
     bent = cv2.Laplacian(smooth, cv2.CV_32F, ksize=1).reshape(height, width, -1)
     inside = bent[y0 - top : y1 - top, x0 - left : x1 - left]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -81,10 +82,10 @@ def test_what_a_calibrated_empty_field_shows_is_even_light(tmp_path: Any) -> Non
         darkness, evened = here.carry_out(a_dark()), here.carry_out(a_flat())
         bright = here.carry_out(_one_bright_stack())
     corrections = Corrections.assumed(FRAME_PX, (20.0,))
-    plain = corrections.light(bright.arrays["stack"][None].astype(np.uint16), (0, 0, FRAME_PX[1], FRAME_PX[0]))
-    changes = {"offset_dn": darkness.arrays["offset_dn"], "flat": evened.arrays["flat_parallel"][None]}
-    corrected = Corrections(**{**vars(corrections), **changes})
-    light = corrected.light(bright.arrays["stack"][None].astype(np.uint16), (0, 0, FRAME_PX[1], FRAME_PX[0]))
+    plain = corrections.light(bright.arrays["stack"][None].astype(np.uint16), 0, (0, 0, FRAME_PX[1], FRAME_PX[0]))
+    offset_dn, flat = darkness.arrays["offset_dn"], evened.arrays["flat_parallel"][None]
+    corrected = replace(corrections, offset_dn=offset_dn, flat=flat)
+    light = corrected.light(bright.arrays["stack"][None].astype(np.uint16), 0, (0, 0, FRAME_PX[1], FRAME_PX[0]))
     shot_noise = np.sqrt(DN_PER_ELECTRON / (20 * LAMP_DN_PER_MS))
     assert np.std(plain) / np.mean(plain) > 3 * shot_noise
     assert np.std(light) / np.mean(light) == pytest.approx(shot_noise, rel=0.05)

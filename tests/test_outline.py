@@ -106,12 +106,15 @@ def test_a_neighbour_is_left_out_and_a_cut_object_told() -> None:
     assert part.clipped
 
 
-def test_a_moved_outline_lies_elsewhere_and_is_as_large() -> None:
+def test_an_outline_of_a_shifted_dark_image_is_told_in_px_of_the_bright_one() -> None:
     share = distance((30.0, 25.0), (60.0, 60.0), 0.3)
-    outline = find_outline(*plate(share), box_of(share), PIXEL_UM)
-    assert outline is not None
-    moved = outline.moved(-3.0, 2.0)
-    assert np.array_equal(moved.inside[2:, :-3], outline.inside[:-2, 3:])
+    dark, bright = placolith(share)
+    plain, told = (find_outline(dark, bright, box_of(share), PIXEL_UM, shift) for shift in ((0.0, 0.0), (3.0, -2.0)))
+    assert plain is not None
+    assert told is not None
+    assert plain.dark
+    assert np.allclose(told.points, plain.points - (3.0, -2.0))
+    assert np.array_equal(told.inside[2:, :-3], plain.inside[:-2, 3:])
 
 
 def test_the_same_crop_gives_the_same_outline() -> None:
