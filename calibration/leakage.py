@@ -10,7 +10,8 @@ state is exposed ten times as long, for what leaks; crystals may saturate there.
   |f + a|^2 falls below |a|^2, and down to what is **depolarised**, where they are opposite. The deepest dip of the
   ratio around crystals, less its noise, therefore is the least that is coherent; the most is all of the leakage. The
   middle is told, with the deviation of a uniform distribution. `leakage_deviation` is this and the spread together.
-- The **shift** and the **ratio** of the states: see `calibration.states`.
+- The **shift** and the **ratio** of the states: see `calibration.states`. Between its two exposures the stage may stir:
+  how far one crossed image lies from the other is taken off, and a place where that cannot be told says nothing.
 - The **thickness floor** is the thickness whose light equals the deviation of the leakage, atan2 of the roots.
 """
 
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 
 from calibration.focusing import Area, find_focus, find_objects, refuse_bad_light
 from calibration.polarization import calcite_birefringence, greatest_thickness_um
+from calibration.registration import Shift, register
 from calibration.states import (
     StateShift,
     mode,
@@ -57,6 +59,10 @@ INNER_PX = 12
 """Of larger frames the middle tells shift and ratio."""
 SHIFT_PLANES = 4
 """Every so many planes tell the shift."""
+STIRS_PX = 16
+"""So far a stage may come to stand from where it stood."""
+CLEAR_PEAK = 8.0
+"""Strength of a registration that noise alone does not reach."""
 MOST_UNSURE_PX = 0.3
 REFRACTED_PX = 0.1
 """What refraction adds to a shift that only crystals tell."""
@@ -92,6 +98,7 @@ class _Place:
     ratio : crossed / parallel, (h, w), binned, mean of the planes.
     leaking, parallel : some planes (Z, H, W) of the long crossed exposure and of parallel light, cropped.
     crossed_mean, parallel_mean : of all planes of the usual exposures, (1, H, W).
+    stirred : where the long crossed exposure lies, relative to the usual one.
     """
 
     ratio: Image
@@ -99,6 +106,7 @@ class _Place:
     parallel: Image
     crossed_mean: Image
     parallel_mean: Image
+    stirred: Shift
 
 
 def polarization(
@@ -169,18 +177,29 @@ def _looked_at(frames: Sequence[Frames], offsets: Sequence[Image], exposures_ms:
         raise NotUsable(
             f"crossed light is only {signal:.1f} DN brighter than darkness in {exposures_ms[2]:g} ms; check the lamp"
         )
-    top, left = (max(0, (n - CROPPED_PX) // 2) for n in frames[0].shape[1:])
-    middle = slice(top, top + CROPPED_PX), slice(left, left + CROPPED_PX)
+    middle = tuple(slice(max(0, (n - CROPPED_PX) // 2), min(n, (n + CROPPED_PX) // 2)) for n in frames[0].shape[1:])
+    most = means[2].max()
+    first, other = (np.minimum(mean[middle], most) for mean in (means[0], means[2]))
+    stirred = register(first, other, reach_px=STIRS_PX)
+    whole = round(stirred.y_px), round(stirred.x_px)
     parallel, leaking = (
         np.asarray(
-            (frames[number][(slice(None, None, SHIFT_PLANES), *middle)] - offsets[number][middle])
+            (frames[number][(slice(None, None, SHIFT_PLANES), *inside)] - offsets[number][inside])
             / np.float32(exposures_ms[number]),
             np.float32,
         )
-        for number in (1, 2)
+        for number, inside in ((1, _inside(middle, (0, 0))), (2, _inside(middle, whole)))
     )
     ratio = np.asarray(_binned(means[2]) / np.maximum(_binned(means[1]), 1e-6), np.float32)
-    return _Place(ratio, leaking, parallel, means[0][None], means[1][None])
+    return _Place(ratio, leaking, parallel, means[0][None], means[1][None], stirred)
+
+
+def _inside(middle: tuple[slice, ...], away: tuple[int, int]) -> tuple[slice, ...]:
+    """Window that is moved by whole pixels along y and x, and small enough to lie in the frame wherever it goes."""
+    return tuple(
+        slice(part.start + STIRS_PX + step, part.stop - STIRS_PX + step)
+        for part, step in zip(middle, away, strict=True)
+    )
 
 
 def _binned(image: Image) -> Image:
@@ -276,8 +295,12 @@ def _shift(seen: Sequence[_Place], leakage: float) -> StateShift:
     would have in common what is fixed in the frame; so crossed light loses only what is smooth.
     """
     even = _even([place.leaking for place in seen], [place.parallel for place in seen])
-    found = [shift_between_states(*pair, leakage) for pair in even]
-    clear = [one for one in found if one is not None and max(one.deviation_px) < MOST_UNSURE_PX]
+    found = [
+        _unstirred(shift, place.stirred)
+        for place, pair in zip(seen, even, strict=True)
+        if (shift := shift_between_states(*pair, leakage)) is not None
+    ]
+    clear = [one for one in found if max(one.deviation_px) < MOST_UNSURE_PX]
     by_crystals = _shift_by_crystals(seen, leakage)
     if not clear:
         if by_crystals is None:
@@ -295,6 +318,15 @@ def _shift(seen: Sequence[_Place], leakage: float) -> StateShift:
     if by_crystals is not None and deviation.max() > max(by_crystals.deviation_px):
         return by_crystals
     return StateShift((float(shift[0]), float(shift[1])), (float(deviation[0]), float(deviation[1])))
+
+
+def _unstirred(shift: StateShift, stirred: Shift) -> StateShift:
+    """Shift as it were if both exposures were of the same place; whole pixels were taken off before."""
+    (x, y), deviations = shift.shift_px, shift.deviation_px
+    known = stirred.deviation_px if stirred.strength > CLEAR_PEAK else math.inf
+    across, down = (math.hypot(deviation, known) for deviation in deviations)
+    left = stirred.x_px - round(stirred.x_px), stirred.y_px - round(stirred.y_px)
+    return StateShift((x - left[0], y - left[1]), (across, down))
 
 
 def _shift_by_crystals(seen: Sequence[_Place], leakage: float) -> StateShift | None:

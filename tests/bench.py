@@ -51,6 +51,7 @@ class Bench:
         self.shots.append(asked)
         shot, core, devices = self._alter(asked), self._core, self._settings.devices
         core.set_xy_position(devices.xy_stage, shot.x_um, shot.y_um)
+        core.wait_for_device(devices.xy_stage)
         stack = np.empty((len(shot.polarizations), shot.planes, *self._settings.frame_px), np.uint16)
         times = np.empty(stack.shape[:2])
         exposure = Exposure(1, len(self.shots))

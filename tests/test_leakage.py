@@ -77,6 +77,23 @@ def test_thickness_follows_from_the_wavelength() -> None:
     assert values["thickness_floor"].value == pytest.approx(floor, rel=1e-2)
 
 
+@pytest.mark.parametrize("stirred_px", [(1.4, -0.8), (-6.0, 5.0)])
+def test_a_stage_that_stirs_between_the_exposures_leaves_the_shift_alone(stirred_px: tuple[float, float]) -> None:
+    def stir(shot: Shot) -> Shot:
+        if shot.exposures_ms != (10 * MS[0],):
+            return shot
+        across, down = (0.059 * px for px in stirred_px)
+        return replace(shot, x_um=shot.x_um - across, y_um=shot.y_um - down)
+
+    chosen = settings_of(seed=2)
+    with bench(chosen, stir) as rig:
+        outcome = rig.carry_out(polarization(area_of(chosen, low_um=-14, high_um=14), STATES, MS, GREEN, places=4))
+    for name, true in (("shift_x", 1.2), ("shift_y", -0.7)):
+        told = outcome.values[name]
+        assert abs(told.value - true) < max(3 * told.uncertainty, 0.1), told
+        assert told.uncertainty < 0.2
+
+
 def in_the_dark(shot: Shot) -> Shot:
     return replace(shot, lit=False)
 
