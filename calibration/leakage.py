@@ -64,6 +64,8 @@ STIRS_PX = 16
 CLEAR_PEAK = 8.0
 """Strength of a registration that noise alone does not reach."""
 MOST_UNSURE_PX = 0.3
+UNLIKE_PX = 0.1
+"""So far places may be apart that all say they are surer: what lies there hides and bends light differently."""
 REFRACTED_PX = 0.1
 """What refraction adds to a shift that only crystals tell."""
 DIP_PX = 3.0
@@ -324,7 +326,7 @@ def _unstirred(shift: StateShift, stirred: Shift) -> StateShift:
     """Shift as it were if both exposures were of the same place; whole pixels were taken off before."""
     (x, y), deviations = shift.shift_px, shift.deviation_px
     known = stirred.deviation_px if stirred.strength > CLEAR_PEAK else math.inf
-    across, down = (math.hypot(deviation, known) for deviation in deviations)
+    across, down = (math.hypot(deviation, known, UNLIKE_PX) for deviation in deviations)
     left = stirred.x_px - round(stirred.x_px), stirred.y_px - round(stirred.y_px)
     return StateShift((x - left[0], y - left[1]), (across, down))
 
