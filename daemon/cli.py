@@ -56,9 +56,7 @@ WeightsFile = Annotated[
 NetworkName = Annotated[Literal["slim", "resnet50"], typer.Option("--architecture", help="network")]
 ViewSize = Annotated[str, typer.Option("--size", help="px of the views, as 512, or 480x640 for height and width")]
 ViewBatch = Annotated[int, typer.Option("--batch", min=1, max=64, help="views at once")]
-Workers = Annotated[
-    int | None, typer.Option(min=1, help="processes side by side; one for each core if left out")
-]
+Workers = Annotated[int | None, typer.Option(min=1, help="processes side by side; one for each core if left out")]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="run folder or dataset")]
 
 

@@ -96,6 +96,13 @@ def load_objects(dataset: Dataset, measured: int | None = None) -> Objects:
     return Objects(columns, _weights(columns, _overlap(dataset)), number)
 
 
+def weighted_median(values: Column, weights: NDArray[np.float64]) -> float:
+    """Give the value below which half of the weight lies; there must be one."""
+    order = np.argsort(values)
+    cumulated = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(cumulated, cumulated[-1] / 2)])
+
+
 def _read(path: Path) -> pa.Table:
     return pq.read_table(path).replace_schema_metadata(None)
 
