@@ -423,6 +423,20 @@ def plot(
 
 
 @app.command()
+def report(
+    folder: Folder,
+    into: Annotated[
+        Path | None, typer.Option(help="HTML or PDF file, the other beside it; report.html in the dataset if left out")
+    ] = None,
+) -> None:
+    """Report a night, complete or not, as one HTML page and a PDF: what was done, what was found, what needs a person."""
+    from daemon.report import report as write
+
+    written = write(folder, into, console)
+    console.print(f"{written.page}\n{written.paper}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
 def propose(
     folder: Folder,
     into: Annotated[Path, typer.Option(help="annotations to write: .xml for CVAT, .json for COCO")],

@@ -48,7 +48,7 @@ class Objects:
     def __len__(self) -> int:
         return len(self.weights)
 
-    def of(self, chosen: NDArray[np.bool_]) -> Objects:
+    def of(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Objects:
         """Pick some."""
         return Objects({name: c[chosen] for name, c in self.columns.items()}, self.weights[chosen], self.measured)
 
