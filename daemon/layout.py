@@ -8,6 +8,7 @@ from pathlib import Path
 CATALOG = "catalog.sqlite"
 OBJECTS_TABLE = "objects.parquet"
 INCOMING = "incoming"
+REPORT = "report.html"
 JOURNAL = "journal.sqlite"
 """Of a run folder."""
 SPOOL = "spool"

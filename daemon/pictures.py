@@ -82,13 +82,18 @@ def place(image: Image.Image, view: Picture, corner: tuple[int, int], side: int)
 
 
 def scale_bar(
-    draw: ImageDraw.ImageDraw, corner: tuple[int, int], shape: tuple[int, ...], pixel_um: float, side: int
+    draw: ImageDraw.ImageDraw,
+    corner: tuple[int, int],
+    shape: tuple[int, ...],
+    pixel_um: float,
+    side: int,
+    letters: int = 11,
 ) -> None:
     """Draw a bar of 1, 2 or 5 times a power of ten um, at most 40 % of a well, in its lower left corner.
 
     Parameters
     ----------
-    corner, side : of the well, px. shape : height and width of the view in it.
+    corner, side : of the well, px. shape : height and width of the view in it. letters : their height, px.
     """
     side_um = max(shape) * pixel_um
     power = 10.0 ** np.floor(np.log10(0.4 * side_um))
@@ -98,7 +103,7 @@ def scale_bar(
     label = f"{length_um:g} um"
     draw.rectangle((x - 1, y - 1, x + length + 1, y + 3), fill=(0, 0, 0))
     draw.rectangle((x, y, x + length, y + 2), fill=(255, 255, 255))
-    draw.text((x, y - 3), label, (255, 255, 255), font(11), anchor="ls", stroke_width=2, stroke_fill=(0, 0, 0))
+    draw.text((x, y - 3), label, (255, 255, 255), font(letters), anchor="ls", stroke_width=2, stroke_fill=(0, 0, 0))
 
 
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

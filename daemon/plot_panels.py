@@ -111,7 +111,7 @@ def frames(
     """
     half = np.array(size_um) / 2000
     corners = half * [(-1, -1), (1, -1), (1, 1), (-1, 1)]
-    places = PolyCollection(centres_um[:, None] / 1000 + corners, edgecolor=edge, linewidth=0.7, zorder=0.5)
+    places = PolyCollection(list(centres_um[:, None] / 1000 + corners), edgecolor=edge, linewidth=0.7, zorder=0.5)
     known = np.zeros(0) if values is None else values[np.isfinite(values)]
     scale = ScalarMappable(Normalize(*((known.min(), known.max()) if known.size else (0.0, 1.0))), colours)
     if values is None:
@@ -119,7 +119,7 @@ def frames(
     else:
         shown = scale.to_rgba(np.nan_to_num(values))
         shown[~np.isfinite(values)] = 1.0
-        places.set_facecolor(shown)
+        places.set_facecolor([(r, g, b) for r, g, b, _ in shown.tolist()])
     axis.add_collection(places)
     axis.plot(*centres_um.T / 1000, alpha=0)  # the collection alone does not widen the axes
     return scale

@@ -9,10 +9,10 @@ from rich.console import Console
 
 from daemon.dataset import RUN_DATASET, Dataset
 from daemon.errors import Refused
-from daemon.layout import CATALOG, JOURNAL
+from daemon.layout import CATALOG, JOURNAL, REPORT
 from daemon.progress import Counter
 from daemon.report_charts import draw_night, draw_slides
-from daemon.report_numbers import NightNumbers, gather
+from daemon.report_numbers import gather
 from daemon.report_objects import doubtful, finest, show
 from daemon.report_page import write_page
 from daemon.report_paper import write_paper
@@ -21,7 +21,6 @@ from daemon.report_timing import time_night
 from daemon.report_verdict import judge, standing_of
 from daemon.report_words import Report
 
-NAME = "report"
 PAGE, PAPER = ".html", ".pdf"
 STEPS = 6
 
@@ -34,7 +33,7 @@ class Written:
     paper: Path
 
 
-def report(folder: Path, into: Path | None, console: Console) -> Written:
+def report(folder: Path, into: Path | None, console: Console | None) -> Written:
     """Report a night, complete or not, without holding up whoever still records it.
 
     Parameters
@@ -42,7 +41,7 @@ def report(folder: Path, into: Path | None, console: Console) -> Written:
     folder : a run folder or a dataset. The run folder of a night that another computer records tells what its journal
         says; pictures are with the recorder.
     into : HTML or PDF file, the other is written beside it; `report.html` in the dataset if None.
-    console : where to tell how far it is, once it takes longer than two seconds.
+    console : where to tell how far it is, once it takes longer than two seconds; None where nobody looks.
 
     Raises
     ------
@@ -51,7 +50,8 @@ def report(folder: Path, into: Path | None, console: Console) -> Written:
     """
     if into is not None and (into.suffix.lower() not in (PAGE, PAPER) or into.is_dir()):
         raise Refused(f"--into {str(into)!r} is no HTML or PDF file; name one that ends in {PAGE} or {PAPER}")
-    with Counter("report", console) as counter, _open(folder) as dataset, dataset.unchanging():
+    told = console or Console(quiet=True)
+    with Counter("report", told) as counter, _open(folder) as dataset, dataset.unchanging():
         counter.show(1, STEPS)
         numbers, objects = gather(dataset)
         counter.show(2, STEPS)
@@ -62,16 +62,15 @@ def report(folder: Path, into: Path | None, console: Console) -> Written:
         run = _run_of(folder, dataset)
         contents = Report(
             numbers=numbers,
-            verdict=judge(numbers, None if run is None else standing_of(run), _faults(dataset, numbers)),
+            verdict=judge(numbers, None if run is None else standing_of(run), _faults(dataset)),
             timing=time_night(numbers),
             sources=sources_of(numbers, objects.measured),
             finest=best,
             doubtful=worst,
             night_charts=night_charts,
             slide_charts=slide_charts,
-            measured=objects.measured,
         )
-        page = into or (dataset.folder if (dataset.folder / CATALOG).exists() else folder) / f"{NAME}{PAGE}"
+        page = into or (dataset.folder if (dataset.folder / CATALOG).exists() else folder) / REPORT
         written = Written(page.with_suffix(PAGE), page.with_suffix(PAPER))
         write_page(written.page, contents)
         counter.show(5, STEPS)
@@ -91,7 +90,7 @@ def _run_of(folder: Path, dataset: Dataset) -> Path | None:
     return next((place for place in places if (place / JOURNAL).exists()), None)
 
 
-def _faults(dataset: Dataset, numbers: NightNumbers) -> int:
+def _faults(dataset: Dataset) -> int:
     """Count gaps and duplicates of a dataset; a journal whose files are with the recorder has none to be told."""
     if not (dataset.folder / CATALOG).exists():
         return 0

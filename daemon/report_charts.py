@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -14,10 +16,9 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from daemon.plot_panels import (
@@ -52,6 +53,8 @@ OF_THE_PAGE = {
 """Neutral colours of charts, which become those of the page, light or dark."""
 SKIPPED, OPEN = "#c0392b", "#b9bec6"
 MASSES_OF = ("coccolith",)
+TICKS_S, MOST_TICKS = (5, 10, 30, 60, 300, 900, 1800, 3600, 7200, 14400, 43200, 86400, 864000), 7
+"""Distances of ticks over time, in s, and how many there are at most."""
 MARKS = 3_000
 """Of more fields the dots of charts over time are drawn as pixels, so that a page does not grow without bound."""
 _HEAD = re.compile(r"^.*?(?=<svg)", re.DOTALL)
@@ -96,8 +99,10 @@ def draw_slides(numbers: NightNumbers, objects: Objects) -> Iterator[SlideCharts
             about = f"lengths of whole objects on mini-slide {slide.slide}"
             classes = own.names("class_name")
             ordered = [name for name in numbers.classes if name in classes]
-            charts.append(_chart(f"lengths-{slide.slide}", about, lambda axis, own=own, ordered=ordered: histogram(
-                axis, own, "length_um", "length (um)", ordered, edges)))  # fmt: skip
+            draw = partial(
+                histogram, objects=own, column="length_um", label="length (um)", classes=ordered, edges=edges
+            )
+            charts.append(_chart(f"lengths-{slide.slide}", about, draw))
         yield SlideCharts(slide.slide, tuple(charts))
 
 
@@ -132,8 +137,8 @@ class _Over:
     def __init__(self, fields: Sequence[FieldNumbers], clocked: bool) -> None:
         self.fields = fields
         self.clocked = clocked
-        times = [datetime.fromtimestamp(field.exposed_utc or 0.0, UTC) for field in fields]
-        self.x = np.asarray(date2num(times) if clocked else np.arange(1, len(fields) + 1), np.float64)
+        times = [field.exposed_utc or 0.0 for field in fields]
+        self.x = np.array(times if clocked else range(1, len(fields) + 1), np.float64)
 
     def dots(self, axis: Axes, values: NDArray[np.float64], colour: str, label: str | None = None) -> None:
         size = 14 if len(values) < 300 else 5
@@ -158,10 +163,15 @@ class _Over:
         if not self.clocked:
             axis.set_xlabel("field, in order")
             return
-        zone = datetime.now().astimezone().tzinfo
-        locator = AutoDateLocator(tz=zone, maxticks=7)
-        axis.xaxis.set_major_locator(locator)
-        axis.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone))
+        first, last = float(self.x[0]), float(self.x[-1])
+        step = next((step for step in TICKS_S if (last - first) / step <= MOST_TICKS), TICKS_S[-1])
+        offset = datetime.fromtimestamp(first).astimezone().utcoffset() or timedelta()
+        begin = math.ceil((first + offset.total_seconds()) / step) * step - offset.total_seconds()
+        form = "%H:%M:%S" if step < 60 else "%H:%M" if step < 86400 else "%d %b"
+        axis.set_xticks(np.arange(begin, last + 1e-6, step).tolist())
+        axis.xaxis.set_major_formatter(
+            FuncFormatter(lambda x, _: datetime.fromtimestamp(x).astimezone().strftime(form))
+        )
         axis.set_xlabel("time; mini-slides above")
 
 
@@ -170,6 +180,7 @@ def _objects_over(axis: Axes, over: _Over) -> None:
     over.slides(axis)
     over.dots(axis, found, COLOURS[0])
     axis.set_ylim(bottom=0)
+    axis.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     axis.set_ylabel("objects a field")
     over.label(axis)
 
@@ -185,7 +196,8 @@ def _background_over(axis: Axes, over: _Over, states: Sequence[str]) -> None:
     """Each polarization against its own median of the night, so that dark and bright field can be compared."""
     over.slides(axis)
     for channel, state in enumerate(states):
-        values = _column(over.fields, lambda field, c=channel: (*field.backgrounds_dn, *(None,) * 9)[c])
+        told = [field.backgrounds_dn[channel : channel + 1] or (np.nan,) for field in over.fields]
+        values = np.array(told, np.float64)[:, 0]
         middle = float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0
         if middle > 0:
             over.dots(axis, 100 * values / middle, COLOURS[(1, 0)[channel] if channel < 2 else channel], state)
@@ -212,7 +224,7 @@ def _map(
             scale = frames(axis, centres[there], numbers.frame_um, values[there], colours)
             ticks = MaxNLocator(5, integer=what == "objects")
             axis.figure.colorbar(scale, ax=axis, shrink=0.85, label=label, ticks=ticks)
-        for state, colour, hatch in (("skipped", SKIPPED, "xxxx"), ("open", OPEN, None)):
+        for state, colour, hatch in (("skipped", SKIPPED, "xxxx"), ("open", OPEN, "")):
             if (some := placed & (states == state)).any():
                 frames(axis, centres[some], numbers.frame_um, face="none", edge=colour)
                 _drawn(axis)[-1].set_hatch(hatch)

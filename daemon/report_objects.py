@@ -30,7 +30,7 @@ from daemon.selection import Chosen, Loaded, file_of, load
 SHOWN = 12
 SURE = 0.9
 DOUBTFUL = 0.2
-SIDE, GAP, QUALITY = 168, 4, 88
+SIDE, GAP, LETTERS, QUALITY = 168, 4, 16, 88
 WORDS = {
     "touches_edge": "cut by the frame",
     "best_plane_at_edge": "sharpest at the end of the stack",
@@ -180,7 +180,7 @@ def _strip(views: Iterable[NDArray[np.uint8]], shape: tuple[int, ...], pixel_um:
     image = Image.new("RGB", (len(shown) * (SIDE + GAP) - GAP, SIDE))
     for at, view in enumerate(shown):
         place(image, view, (at * (SIDE + GAP), 0), SIDE)
-    scale_bar(ImageDraw.Draw(image), (0, 0), shape, pixel_um, SIDE)
+    scale_bar(ImageDraw.Draw(image), (0, 0), shape, pixel_um, SIDE, LETTERS)
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=QUALITY)
     return stream.getvalue()

@@ -11,6 +11,7 @@ import matplotlib
 from fpdf import FPDF
 from fpdf.enums import TableBordersLayout, XPos, YPos
 from fpdf.fonts import FontFace
+from PIL import Image
 
 from daemon import report_words as words
 from daemon.durable import make_folder, replacing
@@ -21,11 +22,12 @@ from daemon.report_words import Report, Table
 FONT = "DejaVu"
 """The font that matplotlib brings along: no other is sure to be there, and it knows more letters than those of PDF."""
 TONES = {"good": (31, 122, 69), "warning": (161, 92, 0), "bad": (179, 38, 30), "running": (31, 95, 168)}
-INK, DIM, LINE, CARD = (29, 33, 38), (98, 107, 118), (215, 219, 224), (246, 247, 249)
+INK, DIM, LINE = (29, 33, 38), (98, 107, 118), (215, 219, 224)
 MARGIN, GAP = 15.0, 4.0
 CAPTION = 12.0
-WIDE = {"sample": 3.0, "class": 2.4, "why": 8.0, "what happened, and what was done": 7.0, "says": 6.0, "record": 3.0,
-        "when": 2.4, "": 1.0, "where": 1.6, "range": 1.8, "fields": 1.5, "focus, µm": 1.9, "time": 1.5}  # fmt: skip
+WIDE = {"mini-slide, sample": 3.4, "class": 2.4, "why": 8.0, "what happened, and what was done": 7.0, "says": 6.0,
+        "record": 3.0, "when": 2.4, "": 1.0, "where": 1.6, "range": 1.8, "fields": 1.5, "time": 1.5,
+        "focus, µm": 1.9}  # fmt: skip
 """Widths of columns against one of 1.2."""
 
 
@@ -117,8 +119,8 @@ def _verdict(paper: _Paper, report: Report) -> None:
     for need in report.verdict.needs or ("Nothing needs you.",):
         paper.ln(1)
         paper.text_line(("→ " if report.verdict.needs else "") + need)
-    paper.set_fill_color(*tone)
-    paper.rect(MARGIN, top, 1.6, paper.get_y() - top, style="F")
+    with paper.local_context(fill_color=tone):
+        paper.rect(MARGIN, top, 1.6, paper.get_y() - top, style="F")
     paper.set_left_margin(MARGIN)
     paper.ln(4)
     facts = words.facts(report.numbers)
@@ -168,7 +170,7 @@ def _charts(paper: _Paper, charts: Sequence[Chart], columns: int = 2) -> None:
     width = (paper.epw - (columns - 1) * GAP) / columns
     for begin in range(0, len(charts), columns):
         row = charts[begin : begin + columns]
-        paper.need(width * 0.9)
+        paper.need(max(_shape(chart.png) for chart in row) * width + CAPTION)
         top, heights = paper.get_y() + 2, [0.0]
         for at, chart in enumerate(row):
             placed: Any = paper.image(io.BytesIO(chart.png), MARGIN + at * (width + GAP), top, width)
@@ -213,6 +215,12 @@ def _sources(paper: _Paper, report: Report) -> None:
     paper.ln(1)
     for name, value in report.sources.facts:
         paper.text_line(f"{name}:  {value}", 7, colour=DIM)
+
+
+def _shape(png: bytes) -> float:
+    """Height of a picture over its width."""
+    with Image.open(io.BytesIO(png)) as picture:
+        return picture.height / picture.width
 
 
 def _fit(paper: FPDF, text: str, width: float) -> str:

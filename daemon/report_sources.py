@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from daemon.calibrations import Shelf
+from daemon.inspection import size
 from daemon.quantities import told
 from daemon.report_numbers import NightNumbers
 
@@ -70,7 +71,9 @@ def _calibrations(numbers: NightNumbers) -> Iterator[CalibrationUsed]:
         yield CalibrationUsed(
             name=name,
             routine=kept.routine,
-            values=tuple(f"{value} {told(quantity)}" for value, quantity in record.values.items()),
+            values=tuple(
+                f"{key.replace('_', ' ')} {told(number).removesuffix(' 1')}" for key, number in record.values.items()
+            ),
             age_days=(began - record.taken).total_seconds() / 86400,
             valid_until=f"{record.valid_until:%Y-%m-%d}",
             warning="it was out of date when the night began" if record.valid_until < began else "",
@@ -90,7 +93,7 @@ def _facts(numbers: NightNumbers, measured: int) -> Iterator[tuple[str, str]]:
     yield "ran on", ", ".join(numbers.devices) or "not told"
     yield "weights, sha256", started.weights_sha256
     yield "configuration, sha256", hashlib.sha256(started.configuration.encode()).hexdigest()
-    for name, version in started.versions.items():
-        yield f"version of {name}", version
+    yield "versions", ", ".join(f"{name} {version}" for name, version in started.versions.items())
+    yield "frames became files", f"{size(numbers.bytes_exposed)} became {size(numbers.bytes_recorded)}"
     if measured:
         yield "lengths and masses", f"measured again: measured-{measured:03d}.parquet"

@@ -9,8 +9,8 @@ from daemon.outlook import field_seconds, search_seconds
 from daemon.records import Event
 from daemon.report_numbers import FieldNumbers, NightNumbers
 
-SLOWEST = 5
-"""Fields that are named, of those before which most time was lost."""
+SLOWEST, TOLD_S = 5, 1.0
+"""Fields that are named, of those before which most time was lost, and how much that is at least."""
 PAUSES = ("paused", "interrupted", "night stopped", "not delivered", "spool not written")
 """Names of events before which a night stands still, until it goes on by itself or with --resume."""
 STARTING, EXPOSING, MOVING, SEARCHING = "start of the hardware", "exposures", "moves", "focus searches"
@@ -34,7 +34,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Slow:
-    """A field that came late: seconds lost before its exposure, and to what."""
+    """A field that came late, though not the first of its mini-slide: seconds lost before its exposure, and to what."""
 
     slide: int
     field: int
@@ -78,7 +78,7 @@ def time_night(numbers: NightNumbers) -> NightTiming | None:
         found.setdefault(what, []).append(gap)
         found.setdefault(MOVING, []).append(field.move_s or 0.0)
         found.setdefault(EXPOSING, []).append(field.expose_s or 0.0)
-        if slide:
+        if what not in (STARTING, CHANGING) and gap > TOLD_S:
             lost.append(Slow(field.slide, field.field, gap, what))
         if slide == field.slide:
             steps.append(gap + (field.move_s or 0.0) + (field.expose_s or 0.0))

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from daemon.inspection import alike_events, alike_skipped, places, size
-from daemon.plot_table import Objects
+from daemon.inspection import alike_events, alike_skipped, places
 from daemon.progress import duration
 from daemon.report_charts import Chart, SlideCharts
 from daemon.report_numbers import Count, Kind, NightNumbers, SlideNumbers
@@ -26,7 +25,7 @@ _WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 @dataclass(frozen=True)
 class Report:
-    """Everything a page of a night shows; `measured` is the number of the measurement it rests on, 0 the night's own."""
+    """Everything a page of a night shows."""
 
     numbers: NightNumbers
     verdict: Verdict
@@ -36,7 +35,6 @@ class Report:
     doubtful: tuple[ObjectShown, ...]
     night_charts: tuple[Chart, ...]
     slide_charts: tuple[SlideCharts, ...]
-    measured: int
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,6 @@ def facts(numbers: NightNumbers) -> list[tuple[str, str]]:
     if numbers.total.per_mm2 is not None:
         found.append(("objects a mm\u00b2", short(numbers.total.per_mm2[0])))
     found.append(("took", duration(numbers.seconds)))
-    found.append(("frames became", f"{size(numbers.bytes_exposed)} \u2192 {size(numbers.bytes_recorded)}"))
     return found
 
 
@@ -95,8 +92,7 @@ def samples(numbers: NightNumbers) -> Table:
     """Tabulate the mini-slides, a sample a row."""
     rows = [
         (
-            str(slide.slide),
-            slide.sample,
+            f"{slide.slide} \u00b7 {slide.sample}",
             f"{slide.recorded} of {slide.planned}",
             str(slide.skipped),
             *_counts(slide.total),
@@ -105,8 +101,18 @@ def samples(numbers: NightNumbers) -> Table:
         )
         for slide in numbers.slides
     ]
-    head = ("", "sample", "fields", "skipped", "objects", "range", "a mm\u00b2", "range", "focus, \u00b5m", "time")
-    return Table(head, tuple(rows), left=2)
+    head = (
+        "mini-slide, sample",
+        "fields",
+        "skipped",
+        "objects",
+        "range",
+        "a mm\u00b2",
+        "range",
+        "focus, \u00b5m",
+        "time",
+    )
+    return Table(head, tuple(rows))
 
 
 def kinds(found: Sequence[Kind]) -> Table:
@@ -131,7 +137,7 @@ def about_slide(slide: SlideNumbers) -> str:
     if slide.focus_um is not None:
         parts.append(f"focus {_range(slide.focus_um)} \u00b5m")
     if slide.seconds is not None:
-        parts.append(duration(slide.seconds))
+        parts.append(_took(slide.seconds))
     parts += [f"{name} {value}" for name, value in slide.columns.items() if value]
     return " \u00b7 ".join(parts)
 
@@ -177,7 +183,7 @@ def timing(report: Report) -> tuple[Table, str]:
         )
     if found.field_s is not None:
         lines.append(f"the median field took {found.field_s:.2f} s")
-    slow = [f"{one.slide}/{one.field} {_took(one.seconds)} ({one.what})" for one in found.slowest if one.seconds > 1]
+    slow = [f"{one.slide}/{one.field} {_took(one.seconds)} ({one.what})" for one in found.slowest]
     if slow:
         lines.append(f"most was lost before mini-slide/field {', '.join(slow)}")
     told = "; ".join(lines)
@@ -202,11 +208,6 @@ def caption(one: ObjectShown) -> tuple[str, str, str]:
     title = f"{one.class_name} {one.score:.2f}"
     where = f"slide {one.slide} {one.sample}, field {one.field}, object {one.number}"
     return title, " \u00b7 ".join([*measured, *one.flags]), where
-
-
-def measured_with(objects: Objects) -> str:
-    """Say whose lengths and masses these are, where they are not the night's own."""
-    return f"Lengths and masses are those of measurement {objects.measured}." if objects.measured else ""
 
 
 def plain_words(text: str) -> str:
@@ -239,7 +240,7 @@ def _counts(count: Count) -> tuple[str, str, str, str]:
 
 
 def _range(ends: tuple[float, float] | None) -> str:
-    return DASH if ends is None else f"{ends[0]:.1f} to {ends[1]:.1f}"
+    return DASH if ends is None else f"{ends[0]:z.1f} to {ends[1]:z.1f}"
 
 
 def _took(seconds: float | None) -> str:
