@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -39,7 +40,7 @@ from daemon.plot_panels import (
 from daemon.plot_table import Objects
 from daemon.report_numbers import FieldNumbers, NightNumbers, SlideNumbers
 
-SIZE, MAP_SIZE = (5.2, 3.0), (4.4, 3.9)
+SIZE, MAP_SIZE = (5.2, 3.0), (4.4, 3.4)
 """Inches; on a phone a chart is as wide as the screen, and its letters can still be read."""
 PAPER_DPI = 170
 OF_THE_PAGE = {
@@ -254,7 +255,9 @@ def _column(fields: Sequence[FieldNumbers], value: Callable[[FieldNumbers], floa
 
 
 def _chart(name: str, about: str, draw: Callable[[Axes], None], size: tuple[float, float] = SIZE) -> Chart:
-    with rc_context({**STYLE, "svg.fonttype": "none", "svg.hashsalt": name}):
+    with rc_context({**STYLE, "svg.fonttype": "none", "svg.hashsalt": name}), warnings.catch_warnings():
+        # A page has other fonts for letters that this one lacks; on paper a box stands for them.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure = Figure(figsize=size, layout="constrained")
         draw(figure.add_subplot())
         svg, png = io.StringIO(), io.BytesIO()

@@ -89,7 +89,7 @@ def write_paper(into: Path, report: Report) -> None:
     charts = {one.slide: one.charts for one in report.slide_charts}
     for slide in numbers.slides:
         if slide.slide in charts:
-            paper.heading(f"Mini-slide {slide.slide}   {slide.sample}", 85)
+            paper.heading(f"Mini-slide {slide.slide}   {slide.sample}", 78)
             paper.text_line(words.about_slide(slide), 8, colour=DIM)
             if (kinds := words.kinds(slide.kinds)).rows:
                 _table(paper, kinds)
