@@ -46,12 +46,11 @@ def report(folder: Path, into: Path | None, console: Console | None) -> Written:
     Raises
     ------
     Refused
-        There is no night, or `into` has another ending.
+        There is no night, `into` has another ending, or it cannot be written.
     """
     if into is not None and (into.suffix.lower() not in (PAGE, PAPER) or into.is_dir()):
         raise Refused(f"--into {str(into)!r} is no HTML or PDF file; name one that ends in {PAGE} or {PAPER}")
-    told = console or Console(quiet=True)
-    with Counter("report", told) as counter, _open(folder) as dataset, dataset.unchanging():
+    with Counter("report", console or Console(quiet=True)) as counter, _open(folder) as dataset, dataset.unchanging():
         counter.show(1, STEPS)
         numbers, objects = gather(dataset)
         counter.show(2, STEPS)
@@ -72,9 +71,13 @@ def report(folder: Path, into: Path | None, console: Console | None) -> Written:
         )
         page = into or (dataset.folder if (dataset.folder / CATALOG).exists() else folder) / REPORT
         written = Written(page.with_suffix(PAGE), page.with_suffix(PAPER))
-        write_page(written.page, contents)
-        counter.show(5, STEPS)
-        write_paper(written.paper, contents)
+        try:
+            write_page(written.page, contents)
+            counter.show(5, STEPS)
+            write_paper(written.paper, contents)
+        except OSError as error:
+            told = f"the report {written.page} cannot be written ({error.strerror}); name another place with --into"
+            raise Refused(told) from error
     return written
 
 

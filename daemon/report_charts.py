@@ -54,7 +54,7 @@ OF_THE_PAGE = {
 """Neutral colours of charts, which become those of the page, light or dark."""
 SKIPPED, OPEN = "#c0392b", "#b9bec6"
 MASSES_OF = ("coccolith",)
-TICKS_S, MOST_TICKS = (5, 10, 30, 60, 300, 900, 1800, 3600, 7200, 14400, 43200, 86400, 864000), 7
+TICKS_S, MOST_TICKS = (5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400, 864000), 5
 """Distances of ticks over time, in s, and how many there are at most."""
 MARKS = 3_000
 """Of more fields the dots of charts over time are drawn as pixels, so that a page does not grow without bound."""
@@ -260,6 +260,8 @@ def _chart(name: str, about: str, draw: Callable[[Axes], None], size: tuple[floa
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure = Figure(figsize=size, layout="constrained")
         draw(figure.add_subplot())
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # arranged once, for both files
         svg, png = io.StringIO(), io.BytesIO()
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(svg, format="svg", metadata=nothing, transparent=True, dpi=PAPER_DPI)

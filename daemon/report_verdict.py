@@ -106,6 +106,7 @@ def _needs(numbers: NightNumbers, standing: Standing | None, faults: int) -> Ite
     for slide in numbers.slides:
         if slide.recorded > slide.not_analysed and not slide.total.number and slide.closed:
             yield f"Look at mini-slide {slide.slide}, {slide.sample}: nothing was found in {_fields(slide.recorded)}."
+    yield from _calibrate([e.message for e in numbers.events if e.name == "calibration" and e.level != "info"])
     grave = [event for event in numbers.events if event.name in _ACTIONS and event.level != "info"]
     told = [{"level": e.level, "name": e.name, "message": e.message, "slide": e.slide} for e in grave]
     for same in alike_events(told):
@@ -117,11 +118,20 @@ def _needs(numbers: NightNumbers, standing: Standing | None, faults: int) -> Ite
 
 _ACTIONS = {
     "slide left": "Look at a mini-slide that was left early",
+    "dim field": "Look at a dim field, whose area is counted here",
     "oil lost?": "Look at immersion oil and lamp",
     "detector lost": "Look at the graphics card",
-    "calibration": "Calibrate",
 }
 """What to do after events that need a person the next morning."""
+
+
+def _calibrate(complaints: list[str]) -> Iterator[str]:
+    """Tell one complaint as it is, and of many how many there are: the end of a report names them."""
+    distinct = list(dict.fromkeys(complaints))
+    if len(distinct) == 1:
+        yield f"Calibrate: {distinct[0]}."
+    elif distinct:
+        yield f"Calibrate: {len(distinct)} complaints about calibrations are told at the end."
 
 
 def _last(numbers: NightNumbers, names: tuple[str, ...]) -> Event | None:

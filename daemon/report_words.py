@@ -95,7 +95,7 @@ def samples(numbers: NightNumbers) -> Table:
             f"{slide.slide} \u00b7 {slide.sample}",
             f"{slide.recorded} of {slide.planned}",
             str(slide.skipped),
-            *_counts(slide.total),
+            *(_counts(slide.total) if slide.recorded else (DASH, "", DASH, "")),
             _range(slide.focus_um),
             _took(slide.seconds),
         )
