@@ -40,7 +40,7 @@ from daemon.plot_panels import (
 from daemon.plot_table import Objects
 from daemon.report_numbers import FieldNumbers, NightNumbers, SlideNumbers
 
-SIZE, MAP_SIZE = (5.2, 3.0), (4.4, 3.4)
+SIZE, MAP_SIZE = (5.2, 3.0), (4.4, 3.2)
 """Inches; on a phone a chart is as wide as the screen, and its letters can still be read."""
 PAPER_DPI = 170
 OF_THE_PAGE = {
@@ -95,13 +95,13 @@ def draw_slides(numbers: NightNumbers, objects: Objects) -> Iterator[SlideCharts
             found = _column(slide.fields, lambda field: field.objects if field.state == "recorded" else None)
             heights = _column(slide.fields, lambda field: field.focus_z_um)
             charts.append(_map(numbers, slide, "objects", "objects a field", found, "viridis"))
-            charts.append(_map(numbers, slide, "focus", "focus (um)", heights, "cividis"))
+            charts.append(_map(numbers, slide, "focus", "focus (\u00b5m)", heights, "cividis"))
         if len(own):
             about = f"lengths of whole objects on mini-slide {slide.slide}"
             classes = own.names("class_name")
             ordered = [name for name in numbers.classes if name in classes]
             draw = partial(
-                histogram, objects=own, column="length_um", label="length (um)", classes=ordered, edges=edges
+                histogram, objects=own, column="length_um", label="length (\u00b5m)", classes=ordered, edges=edges
             )
             charts.append(_chart(f"lengths-{slide.slide}", about, draw))
         yield SlideCharts(slide.slide, tuple(charts))
@@ -112,8 +112,9 @@ def draw_night(numbers: NightNumbers, objects: Objects) -> Iterator[Chart]:
     if len(objects):
         classes = [name for name in numbers.classes if name in objects.names("class_name")]
         lengths = log_edges(sizes(objects, "length_um", classes))
-        yield _chart("lengths", "lengths of whole objects, all mini-slides, weighted for those that are cut",
-                     lambda axis: histogram(axis, objects, "length_um", "length (um)", classes, lengths))  # fmt: skip
+        about = "lengths of whole objects, all mini-slides, weighted for those that are cut"
+        label = "length (\u00b5m)"
+        yield _chart("lengths", about, lambda axis: histogram(axis, objects, "length_um", label, classes, lengths))
     if (masses := sizes(objects, "mass_pg", MASSES_OF)).size:
         edges = log_edges(masses)
         about = "masses of whole coccoliths in focus, all mini-slides"
@@ -189,7 +190,7 @@ def _objects_over(axis: Axes, over: _Over) -> None:
 def _focus_over(axis: Axes, over: _Over) -> None:
     over.slides(axis)
     over.dots(axis, _column(over.fields, lambda field: field.focus_z_um), COLOURS[4])
-    axis.set_ylabel("focus (um)")
+    axis.set_ylabel("focus (\u00b5m)")
     over.label(axis)
 
 

@@ -24,10 +24,10 @@ FONT = "DejaVu"
 TONES = {"good": (31, 122, 69), "warning": (161, 92, 0), "bad": (179, 38, 30), "running": (31, 95, 168)}
 INK, DIM, LINE = (29, 33, 38), (98, 107, 118), (215, 219, 224)
 MARGIN, GAP = 15.0, 4.0
-CAPTION = 12.0
+CAPTION, ROW = 12.0, 5.2
 WIDE = {"mini-slide, sample": 3.4, "class": 2.4, "why": 8.0, "what happened, and what was done": 7.0, "says": 6.0,
-        "record": 3.0, "when": 2.4, "": 1.0, "where": 1.6, "range": 1.8, "fields": 1.5, "time": 1.5,
-        "focus, µm": 1.9}  # fmt: skip
+        "record": 3.0, "when": 2.4, "": 1.0, "where": 1.6, "part of the night": 4.0, "range": 1.8, "fields": 1.5,
+        "time": 1.5, "focus, µm": 1.9}  # fmt: skip
 """Widths of columns against one of 1.2."""
 
 
@@ -59,7 +59,7 @@ class _Paper(FPDF):
     def heading(self, text: str, room: float = 40) -> None:
         """Begin a part, on a new page where there is not so much room (mm) left."""
         self.need(room)
-        self.ln(5)
+        self.ln(4)
         self.text_line(text, 12, "B")
         self.ln(1)
 
@@ -89,9 +89,10 @@ def write_paper(into: Path, report: Report) -> None:
     charts = {one.slide: one.charts for one in report.slide_charts}
     for slide in numbers.slides:
         if slide.slide in charts:
-            paper.heading(f"Mini-slide {slide.slide}   {slide.sample}", 78)
+            kinds = words.kinds(slide.kinds)
+            paper.heading(f"Mini-slide {slide.slide}   {slide.sample}", 68 + ROW * len(kinds.rows))
             paper.text_line(words.about_slide(slide), 8, colour=DIM)
-            if (kinds := words.kinds(slide.kinds)).rows:
+            if kinds.rows:
                 _table(paper, kinds)
             _charts(paper, charts[slide.slide], columns=3)
     paper.heading("What happened")
@@ -170,7 +171,7 @@ def _charts(paper: _Paper, charts: Sequence[Chart], columns: int = 2) -> None:
     width = (paper.epw - (columns - 1) * GAP) / columns
     for begin in range(0, len(charts), columns):
         row = charts[begin : begin + columns]
-        paper.need(max(_shape(chart.png) for chart in row) * width + CAPTION)
+        paper.need(max(_shape(chart.png) for chart in row) * width + ROW)
         top, heights = paper.get_y() + 2, [0.0]
         for at, chart in enumerate(row):
             placed: Any = paper.image(io.BytesIO(chart.png), MARGIN + at * (width + GAP), top, width)

@@ -86,7 +86,7 @@ def _facts(numbers: NightNumbers, measured: int) -> Iterator[tuple[str, str]]:
     if config is not None:
         yield "instrument", f"{config.instrument.name} ({config.instrument.backend})"
         scan = config.scan
-        yield "stack", f"{', '.join(scan.polarizations)}; {scan.planes} planes, {scan.step_um:g} um apart"
+        yield "stack", f"{', '.join(scan.polarizations)}; {scan.planes} planes, {scan.step_um:g} \u00b5m apart"
         yield "detector", f"{config.detector.architecture}, looking at {config.detector.mode}"
         yield "threshold", f"{config.detector.threshold:g}; kept above {config.detector.keep_above:g}"
     yield "classes", ", ".join(numbers.classes)

@@ -118,7 +118,7 @@ def _needs(numbers: NightNumbers, standing: Standing | None, faults: int) -> Ite
 
 _ACTIONS = {
     "slide left": "Look at a mini-slide that was left early",
-    "dim field": "Look at a dim field, whose area is counted here",
+    "dim field": "Decide about a dim field, which is counted here",
     "oil lost?": "Look at immersion oil and lamp",
     "detector lost": "Look at the graphics card",
 }

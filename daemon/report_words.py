@@ -161,7 +161,8 @@ def events(numbers: NightNumbers) -> Table:
     rows = []
     for same in alike[:EVENTS]:
         first, last = when(same[0]["utc"], form), when(same[-1]["utc"], form)
-        time = first if len(same) == 1 else f"{first} {DASH} {last}, {len(same)} times"
+        time = first if first == last else f"{first} {DASH} {last}"
+        time += f", {len(same)} times" if len(same) > 1 else ""
         rows.append((time, same[-1]["level"], plain_words(f"{same[-1]['name']}: {same[-1]['message']}"), places(same)))
     return Table(("when", "", "what happened, and what was done", "where"), tuple(rows), 4, _left(len(alike) - EVENTS))
 
@@ -187,7 +188,9 @@ def timing(report: Report) -> tuple[Table, str]:
     if slow:
         lines.append(f"most was lost before mini-slide/field {', '.join(slow)}")
     told = "; ".join(lines)
-    return Table(("", "time", "share", "times"), tuple(rows)), f"{told[:1].upper()}{told[1:]}." if told else ""
+    return Table(
+        ("part of the night", "time", "share", "times"), tuple(rows)
+    ), f"{told[:1].upper()}{told[1:]}." if told else ""
 
 
 def calibrations(report: Report) -> Table:
