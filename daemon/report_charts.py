@@ -56,6 +56,7 @@ SKIPPED, OPEN = "#c0392b", "#b9bec6"
 MASSES_OF = ("coccolith",)
 TICKS_S, MOST_TICKS = (5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400, 864000), 5
 """Distances of ticks over time, in s, and how many there are at most."""
+SLIDES = 24
 MARKS = 3_000
 """Of more fields the dots of charts over time are drawn as pixels, so that a page does not grow without bound."""
 _HEAD = re.compile(r"^.*?(?=<svg)", re.DOTALL)
@@ -83,11 +84,10 @@ class SlideCharts:
 
 
 def draw_slides(numbers: NightNumbers, objects: Objects) -> Iterator[SlideCharts]:
-    """Draw the maps and the lengths of each mini-slide that anything was seen of."""
+    """Draw the maps and the lengths of each mini-slide that anything was seen of, of `SLIDES` at most."""
     edges = log_edges(sizes(objects, "length_um", numbers.classes))
-    for slide in numbers.slides:
-        if not slide.recorded and not slide.skipped:
-            continue
+    seen = [slide for slide in numbers.slides if slide.recorded or slide.skipped]
+    for slide in seen[:SLIDES]:
         own = objects.of(objects["slide"] == slide.slide)
         charts = []
         places = {(field.x_um, field.y_um) for field in slide.fields if np.isfinite(field.x_um)}

@@ -15,7 +15,8 @@ from daemon.report_objects import ObjectShown
 from daemon.report_words import Report, Table
 
 RULES = {
-    "finest": "Whole, sure, in focus and undisturbed; the sharpest first, in turn from each mini-slide and class.",
+    "finest": "Whole, sure, in focus and undisturbed; the sharpest first, in turn from each mini-slide and class; "
+    "where there are none, whole ones.",
     "doubtful": "Most flags, lowest scores, least certain masses first, in turn from each mini-slide.",
 }
 

@@ -76,7 +76,7 @@ def write_paper(into: Path, report: Report) -> None:
     paper.set_creator("lamelle")
     _verdict(paper, report)
     paper.heading("Samples")
-    _table(paper, words.samples(numbers))
+    _table_or(paper, words.samples(numbers), "None.")
     paper.text_line(words.counted(numbers), 7, colour=DIM)
     if words.kinds(numbers.kinds).rows:
         paper.heading("Classes")

@@ -17,8 +17,8 @@ from daemon.report_sources import Sources
 from daemon.report_timing import NightTiming
 from daemon.report_verdict import Verdict
 
-REASONS, EVENTS = 40, 60
-"""Lines of skipped fields and of events at most; `lamelle inspect --json` has all."""
+SAMPLES, REASONS, EVENTS = 200, 40, 60
+"""Lines of samples, skipped fields and events at most; `lamelle inspect --json` has all."""
 DASH = "\u2013"
 _WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
@@ -99,7 +99,7 @@ def samples(numbers: NightNumbers) -> Table:
             _range(slide.focus_um),
             _took(slide.seconds),
         )
-        for slide in numbers.slides
+        for slide in numbers.slides[:SAMPLES]
     ]
     head = (
         "mini-slide, sample",
@@ -112,7 +112,7 @@ def samples(numbers: NightNumbers) -> Table:
         "focus, \u00b5m",
         "time",
     )
-    return Table(head, tuple(rows))
+    return Table(head, tuple(rows), more=_left(len(numbers.slides) - SAMPLES))
 
 
 def kinds(found: Sequence[Kind]) -> Table:

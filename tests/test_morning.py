@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -13,12 +14,15 @@ import msgspec
 import psutil
 
 from daemon.catalog import Catalog
+from daemon.config import Recorder
+from daemon.handover import Handover
 from daemon.heartbeat import read_heartbeat
 from daemon.journal import Journal
 from daemon.loading import freeze
 from daemon.messages import Reported
 from daemon.morning import MorningReport
 from daemon.outcome import Exit
+from daemon.processes import ProcessTable, read_processes
 from daemon.records import encode
 from daemon.sender import Sender
 from daemon.spool import Spool
@@ -112,6 +116,33 @@ def test_whoever_waits_may_stop_waiting(tmp_path: Path) -> None:
     assert morning.wait(lambda: True) == Reported()
     morning.close()
     assert not process.is_running()
+
+
+def test_a_person_who_does_not_wait_leaves_no_process_behind(tmp_path: Path) -> None:
+    async def scene() -> list[psutil.Process]:
+        with closing(Journal.create(tmp_path / "journal.sqlite", night.started(slides=1, fields=1))) as journal:
+            spool = Spool(tmp_path / "spool", 10**9)
+            table = ProcessTable(tmp_path)
+            handing = Handover(Recorder(), tmp_path, journal, spool, table, lambda *_: None)
+            await handing.start()
+            night.secure(journal, spool, 1, 1)
+            journal.append(*night.closing_records(1, 1))
+            assert await handing.drain(night.DEADLINE_S, lambda _: None) == 0
+            recorder = read_processes(tmp_path)["recorder"].find()
+            assert recorder is not None
+            waiting = asyncio.create_task(handing.report(60))
+            async with asyncio.timeout(night.DEADLINE_S):
+                while not (processes := list(filter(is_report, recorder.children()))):
+                    await asyncio.sleep(0.01)
+            waiting.cancel()
+            await asyncio.wait({waiting})
+            assert waiting.cancelled()
+            await handing.close()
+            return [recorder, *processes]
+
+    processes = asyncio.run(scene())
+    night.until(lambda: not any(process.is_running() for process in processes), "their end")
+    assert not list((tmp_path / "dataset").glob("report.*"))
 
 
 def test_a_recorder_elsewhere_reports_what_it_has_recorded(tmp_path: Path) -> None:
