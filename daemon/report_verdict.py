@@ -17,8 +17,8 @@ from daemon.records import Event
 from daemon.report_numbers import NightNumbers
 
 Tone = Literal["good", "warning", "bad", "running"]
-ENDINGS = ("night stopped", "interrupted", "not delivered")
-"""Names of events after which a night goes on with --resume only."""
+ENDINGS = {"night stopped": "stopped", "interrupted": "interrupted", "not delivered": "not delivered"}
+"""Events after which a night goes on with --resume only, and the state that its heartbeat then tells."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,10 @@ def judge(numbers: NightNumbers, standing: Standing | None, faults: int) -> Verd
 def _ending(numbers: NightNumbers, standing: Standing | None) -> tuple[str, Tone]:
     skipped, waiting = len(numbers.skipped), numbers.not_analysed
     done = f"{numbers.recorded + skipped} of {numbers.planned} fields are done"
-    last = _last(numbers, ENDINGS)
+    undelivered = standing is not None and standing.state == "not delivered" and not standing.alive
     if numbers.closed:
+        if undelivered:
+            return "Complete here, but not all is delivered.", "bad"
         if not skipped and not waiting:
             return "Complete.", "good"
         parts = [_fields(skipped, "skipped")] if skipped else []
@@ -81,10 +83,17 @@ def _ending(numbers: NightNumbers, standing: Standing | None) -> tuple[str, Tone
         if standing.state == "paused":
             return f"Paused: {standing.reason}. {done}.", "warning"
         return f"Still running: {done}.", "running"
-    if last is not None and last.name == "interrupted":
-        return f"Stopped by a person: {done}.", "warning"
-    if last is not None:
-        return f"Stopped by a fault: {last.message}. {done}.", "bad"
+    last = _last(numbers, tuple(ENDINGS))
+    # What was told last may wait in the run folder; the heartbeat says it too.
+    state = standing.state if standing is not None else ""
+    match ENDINGS[last.name] if last is not None else state:
+        case "interrupted":
+            return f"Stopped by a person: {done}.", "warning"
+        case "not delivered":
+            return f"Not all was delivered: {done}.", "bad"
+        case "stopped":
+            why = last.message if last is not None else "its log says which"
+            return f"Stopped by a fault: {why}. {done}.", "bad"
     if standing is not None:
         return f"Ended without a word, as a killed process or a power cut does: {done}.", "bad"
     return f"Not complete: {done}. The night still runs, or was stopped, where its run folder is.", "warning"

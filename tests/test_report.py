@@ -272,6 +272,16 @@ def test_how_it_ended_is_told_in_one_sentence(tmp_path: Path) -> None:
     sentence, tone, needs = verdict(*fields[:3], stopped, unsafe)
     assert (sentence, tone) == ("Stopped by a fault: stage stuck. 3 of 6 fields are done.", "bad")
     assert needs.startswith("See to the microscope at once: check the shutter.")
+    for state, told in (
+        ("stopped", "Stopped by a fault"),
+        ("interrupted", "Stopped by a person"),
+        ("not delivered", "Not"),
+    ):
+        assert verdict(*fields[:3], standing=Standing(alive=False, state=state, reason="r"))[0].startswith(told)
+    left = Standing(alive=False, state="not delivered", reason="9 records wait")
+    sentence, tone, needs = verdict(*fields, night.night_closed(6), standing=left)
+    assert (sentence, tone) == ("Complete here, but not all is delivered.", "bad")
+    assert "9 records wait" in needs
     killed = Standing(alive=False, state="scanning", reason="")
     assert verdict(*fields[:3], standing=killed)[0].startswith("Ended without a word")
     paused = replace_standing(alive, "paused", "the disk is full")
