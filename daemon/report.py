@@ -12,7 +12,7 @@ from daemon.errors import Refused
 from daemon.layout import CATALOG, JOURNAL, REPORT
 from daemon.progress import Counter
 from daemon.report_charts import draw_night, draw_slides
-from daemon.report_numbers import gather
+from daemon.report_gathering import gather
 from daemon.report_objects import doubtful, finest, show
 from daemon.report_page import write_page
 from daemon.report_paper import write_paper

@@ -27,7 +27,7 @@ from daemon.loading import freeze
 from daemon.poisson import interval
 from daemon.records import AnyRecord, Event, FieldSecured, NightClosed, encode
 from daemon.report import report
-from daemon.report_numbers import gather
+from daemon.report_gathering import gather
 from daemon.report_objects import SHOWN, doubtful, finest
 from daemon.report_timing import CHANGING, STANDING, WAITING, time_night
 from daemon.report_verdict import Standing, judge
