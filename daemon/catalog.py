@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -186,6 +186,18 @@ class Catalog:
     def close(self) -> None:
         """Let go of the file; may be called again."""
         self._database.close()
+
+
+def in_memory(records: Iterable[tuple[int, bytes]]) -> sqlite3.Connection:
+    """Make a catalog in memory of numbered records, such as those of a journal whose recorder is elsewhere."""
+    database = sqlite3.connect(":memory:", isolation_level=None)
+    database.executescript(FORMAT.schema)
+    with transaction(database):
+        for seq, body in records:
+            record = decode(body)
+            database.execute("INSERT INTO records VALUES (?, ?, ?)", (seq, record.__struct_config__.tag, body))
+            _store(database, seq, record)
+    return database
 
 
 def _store(database: sqlite3.Connection, seq: int, record: AnyRecord) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -163,29 +162,10 @@ def record(
 ) -> None:
     """Record a night that runs elsewhere, until interrupted."""
     from daemon.loading import load_keys
-    from daemon.recorder import run_recorder
+    from daemon.recording import record as run_recorder
 
-    curve = None if keys is None else load_keys(keys)
-    stop = threading.Event()
-    worker_error: list[BaseException] = []
-
-    def serve() -> None:
-        try:
-            run_recorder(listen, into, curve, lambda endpoint: console.print(f"recording at {endpoint}"), stop)
-        except BaseException as error:  # noqa: BLE001 - raised again by the main thread
-            worker_error.append(error)
-
-    worker = threading.Thread(target=serve, name="recorder")
-    worker.start()
-    try:
-        while worker.is_alive():
-            worker.join(0.2)
-    except KeyboardInterrupt:
-        stop.set()
-        worker.join()
-        raise typer.Exit(130) from None
-    if worker_error:
-        raise worker_error[0]
+    with _interruptible():
+        run_recorder(listen, into, None if keys is None else load_keys(keys), console)
 
 
 @app.command("keys")
@@ -420,6 +400,20 @@ def plot(
 
     pictures = draw(folder, into, measured, console)
     console.print(f"{len(pictures)} pictures in {pictures[0].parent}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def report(
+    folder: Folder,
+    into: Annotated[
+        Path | None, typer.Option(help="HTML or PDF file, the other beside it; report.html in the dataset if left out")
+    ] = None,
+) -> None:
+    """Report a night, complete or not, as an HTML page and a PDF: what was done and found, what needs a person."""
+    from daemon.report import report as write
+
+    written = write(folder, into, console)
+    console.print(f"{written.page}\n{written.paper}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

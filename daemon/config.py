@@ -98,6 +98,13 @@ class Watch(Settings):
     keys: CurveKeys | None = None
 
 
+class Report(Settings):
+    """Whether a night that is complete is reported by itself, and how long that may take."""
+
+    make: Literal["always", "never"] = "always"
+    within_s: Positive = 900.0
+
+
 class Targets(Settings):
     """What certificates say of targets that routines are held against: distance of lines, retardation of a plate."""
 
@@ -139,5 +146,6 @@ class Night(Settings):
     retention: Retention = Retention()
     retry: Retry = Retry()
     watch: Watch = Watch()
+    report: Report = Report()
     calibration: Calibration = Calibration()
     ring_stacks: Annotated[int, Field(ge=3)] = 3

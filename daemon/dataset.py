@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,10 +15,11 @@ import msgspec
 import pyarrow as pa
 from msgspec.structs import replace
 
-from daemon.catalog import FORMAT
+from daemon.catalog import FORMAT, in_memory
 from daemon.database import connect
 from daemon.durable import PART_SUFFIX, sha256_of
-from daemon.layout import CATALOG, field_of
+from daemon.journal import read_records
+from daemon.layout import CATALOG, JOURNAL, SPOOL, field_of
 from daemon.objects_table import read_objects
 from daemon.records import AnyRecord, Event, FieldAnalysed, FieldSecured, FieldSkipped, FileEntry, NightStarted, decode
 
@@ -57,6 +59,19 @@ class Dataset:
             folder = inner
         return cls(folder, connect(folder / CATALOG, FORMAT, read_only=True))
 
+    @classmethod
+    def of_journal(cls, run: Path) -> Dataset:
+        """Read what a run folder has secured where the dataset itself is on another computer; in memory.
+
+        Only files that the recorder has not acknowledged yet are there.
+
+        Raises
+        ------
+        Refused
+            The run folder has no journal, or one of another version.
+        """
+        return cls(run / SPOOL, in_memory(read_records(run / JOURNAL)))
+
     def __enter__(self) -> Self:
         return self
 
@@ -66,6 +81,15 @@ class Dataset:
     def close(self) -> None:
         """Let go of the catalog; may be called again."""
         self._database.close()
+
+    @contextmanager
+    def unchanging(self) -> Iterator[None]:
+        """Make everything that is read inside belong to one moment, while the recorder goes on."""
+        self._database.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._database.execute("COMMIT")
 
     def path(self, file: FileEntry) -> Path:
         """Tell where a field's file lies."""
@@ -83,7 +107,12 @@ class Dataset:
 
     def closed(self) -> bool:
         """Whether the night is complete: every planned field was recorded or skipped."""
-        return self._database.execute("SELECT 1 FROM night WHERE closed_utc IS NOT NULL").fetchone() is not None
+        return self.closed_utc() is not None
+
+    def closed_utc(self) -> float | None:
+        """Tell when the night was complete, UTC seconds since 1970; None if it is not."""
+        row = self._database.execute("SELECT closed_utc FROM night").fetchone()
+        return None if row is None or row[0] is None else float(row[0])
 
     def slides(self) -> list[SlideHeld]:
         """List the mini-slides of the plan and what is held of each."""

@@ -13,6 +13,7 @@ from rich.table import Table
 from daemon.config import Night
 from daemon.dataset import Dataset
 from daemon.errors import Refused
+from daemon.layout import REPORT
 from daemon.loading import load
 from daemon.outcome import Exit
 from daemon.records import FieldSecured
@@ -63,7 +64,9 @@ def demo(run: Path, fields: int | None, seed: int | None, console: Console) -> E
     sheet = run / "sheet.png"
     console.print(report(config, dataset))
     draw_sheet(dataset, sheet)
-    console.print(f"dataset  {dataset}\nsheet    {sheet}", highlight=False, soft_wrap=True)
+    page = dataset / REPORT
+    lines = [f"dataset  {dataset}", f"sheet    {sheet}", *([f"report   {page}"] if page.exists() else [])]
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
     return status
 
 

@@ -13,7 +13,7 @@ from daemon.child import Child
 from daemon.config import Recorder
 from daemon.errors import ChildLost, RequestFailed
 from daemon.journal import Journal
-from daemon.messages import Close, RecorderReady
+from daemon.messages import Close, RecorderReady, Reported
 from daemon.processes import ProcessTable
 from daemon.recording import run_local_recorder
 from daemon.sender import Sender, SenderStatus
@@ -110,6 +110,24 @@ class Handover:
                 slow(self.explain())
             await asyncio.sleep(0.05)
         return backlog
+
+    async def report(self, within_s: float) -> Reported:
+        """Let a recorder of our own end, once it has made the report of the complete night or may take no longer.
+
+        Neither page nor problem where the recorder is elsewhere, or has nothing to report.
+        """
+        recorder, self._recorder = self._recorder, None
+        if recorder is None:
+            return Reported()
+        grace_s = 0.0
+        try:
+            told = await recorder.answer(recorder.ask(Close()), Reported, within_s + END_S)
+            grace_s = END_S
+        except (ChildLost, RequestFailed) as error:
+            return Reported(problem=f"{error}; `lamelle report` makes it")
+        finally:
+            await recorder.end(grace_s)
+        return told
 
     async def close(self) -> None:
         """End sender and recorder."""

@@ -131,23 +131,23 @@ def _slides_table(summary: dict[str, Any]) -> Table:
     return table
 
 
-def _skipped_table(skipped: list[dict[str, Any]]) -> Table:
-    """One row for all fields of a slide that were skipped for the same reason."""
-    table = Table(title="skipped fields", title_justify="left", box=SIMPLE_HEAD)
-    for name in ("slide", "fields", "attempts"):
-        table.add_column(name, justify="right")
-    table.add_column("reason", overflow="fold")
+def alike_skipped(skipped: list[dict[str, Any]]) -> list[tuple[int, str, int, str]]:
+    """Take together the fields of a slide that were skipped alike: slide, fields such as `2, 5-9`, attempts, reason."""
     alike: dict[tuple[int, int, str], list[int]] = {}
     for row in skipped:
         alike.setdefault((row["slide"], row["attempts"], row["reason"]), []).append(row["field"])
-    for (slide, attempts, reason), fields in list(alike.items())[:_REASONS_SHOWN]:
-        table.add_row(str(slide), _ranges(fields), str(attempts), escape(reason))
-    if len(alike) > _REASONS_SHOWN:
-        table.add_row("", "", "", f"and {len(alike) - _REASONS_SHOWN} more reasons: see --json")
-    return table
+    return [(slide, ranges(fields), attempts, reason) for (slide, attempts, reason), fields in alike.items()]
 
 
-def _ranges(numbers: list[int]) -> str:
+def alike_events(events: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Take together the events that say the same but for numbers, in the order in which they first came."""
+    alike: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for event in events:
+        alike.setdefault((event["level"], event["name"], _NUMBER.sub("#", event["message"])), []).append(event)
+    return list(alike.values())
+
+
+def ranges(numbers: list[int]) -> str:
     """Write ascending numbers as people do: `2, 5-9`."""
     runs: list[list[int]] = []
     for number in numbers:
@@ -158,6 +158,20 @@ def _ranges(numbers: list[int]) -> str:
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
+def _skipped_table(skipped: list[dict[str, Any]]) -> Table:
+    """One row for all fields of a slide that were skipped for the same reason."""
+    table = Table(title="skipped fields", title_justify="left", box=SIMPLE_HEAD)
+    for name in ("slide", "fields", "attempts"):
+        table.add_column(name, justify="right")
+    table.add_column("reason", overflow="fold")
+    alike = alike_skipped(skipped)
+    for slide, fields, attempts, reason in alike[:_REASONS_SHOWN]:
+        table.add_row(str(slide), fields, str(attempts), escape(reason))
+    if len(alike) > _REASONS_SHOWN:
+        table.add_row("", "", "", f"and {len(alike) - _REASONS_SHOWN} more reasons: see --json")
+    return table
+
+
 def _events_table(events: list[dict[str, Any]]) -> Table:
     """One row for all events that say the same but for numbers: how often, when last, where, what the last one says."""
     table = Table(title="events", title_justify="left", box=SIMPLE_HEAD)
@@ -166,24 +180,22 @@ def _events_table(events: list[dict[str, Any]]) -> Table:
         table.add_column(name, no_wrap=True)
     table.add_column("where", max_width=12)
     table.add_column("event, and what the last one says", overflow="fold", ratio=1)
-    alike: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for event in events:
-        alike.setdefault((event["level"], event["name"], _NUMBER.sub("#", event["message"])), []).append(event)
-    for (level, name, _), same in alike.items():
+    for same in alike_events(events):
         last = same[-1]
         when = datetime.fromtimestamp(last["utc"], UTC).strftime("%H:%M:%S")
-        told = Text.assemble((name, "bold"), ": ", last["message"])
-        table.add_row(str(len(same)), when, escape(level), _places(same), told)
+        told = Text.assemble((last["name"], "bold"), ": ", last["message"])
+        table.add_row(str(len(same)), when, escape(last["level"]), places(same), told)
     return table
 
 
-def _places(events: list[dict[str, Any]], shown: int = 4) -> str:
-    places = [
+def places(events: list[dict[str, Any]], shown: int = 4) -> str:
+    """Tell where events happened, as `slide/field`."""
+    every = [
         f"{event['slide']}" if event["field"] is None else f"{event['slide']}/{event['field']}"
         for event in events
         if event["slide"] is not None
     ]
-    distinct = list(dict.fromkeys(places))
+    distinct = list(dict.fromkeys(every))
     return ", ".join(distinct[:shown]) + (", ..." if len(distinct) > shown else "")
 
 

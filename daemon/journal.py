@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -214,6 +214,18 @@ class Journal:
             return decode(body)
         except msgspec.DecodeError as error:
             raise JournalDamaged(f"{self.path} holds a record that cannot be read ({error})") from error
+
+
+def read_records(path: Path) -> list[tuple[int, bytes]]:
+    """Read the records of a journal without holding it, also while its night runs.
+
+    Raises
+    ------
+    Refused
+        The file is missing, not a journal, or of another version.
+    """
+    with closing(connect(path, _FORMAT, read_only=True)) as database:
+        return database.execute("SELECT seq, body FROM records ORDER BY seq").fetchall()
 
 
 def _insert(database: sqlite3.Connection, record: AnyRecord) -> None:

@@ -8,6 +8,10 @@ from pathlib import Path
 CATALOG = "catalog.sqlite"
 OBJECTS_TABLE = "objects.parquet"
 INCOMING = "incoming"
+REPORT = "report.html"
+JOURNAL = "journal.sqlite"
+"""Of a run folder."""
+SPOOL = "spool"
 
 _FIELD_FILE = re.compile(r"slide-([1-9]\d{0,3})/field-(\d{4,6})(?:-[a-z]+)?(?:\.[a-z]{2,8}){1,3}", re.ASCII)
 

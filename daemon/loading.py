@@ -67,6 +67,14 @@ def freeze(config: Night, versions: Mapping[str, str] | None = None) -> str:
     return comments + yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
 
 
+def thaw(text: str) -> Night | None:
+    """Read back what `freeze` wrote; None where it is no configuration of a night of this version."""
+    try:
+        return Night.model_validate(yaml.load(text, Loader=_PlainLoader))  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, ValidationError):
+        return None
+
+
 def differences(before: Night, now: Night) -> list[str]:
     """Dotted keys whose values are not the same in two configurations."""
     return [key for key, _, _ in changes("", before.model_dump(mode="json"), now.model_dump(mode="json"))]

@@ -199,6 +199,13 @@ class RecorderReady(Message, frozen=True, kw_only=True):
     endpoint: str
 
 
+class Reported(Message, frozen=True, kw_only=True):
+    """The recorder ends, and what became of the report: the page, or why there is none; neither of an open night."""
+
+    page: str = ""
+    problem: str = ""
+
+
 AnyMessage = (
     Prepare
     | OpenSlide
@@ -221,6 +228,7 @@ AnyMessage = (
     | CutField
     | FieldCut
     | RecorderReady
+    | Reported
 )
 
 _encoder = msgspec.msgpack.Encoder()

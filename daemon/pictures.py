@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 from daemon.fieldfile import Pixels
 
 Picture = NDArray[np.uint8]
 _WARM = np.array([1.0, 0.72, 0.38], np.float32)
 _DARK_FIELD_GAMMA = 0.6
+_WELL = (10, 11, 14)
 
 
 @dataclass(frozen=True)
@@ -66,3 +68,44 @@ def composite(crop: Pixels, contrast: Sequence[Contrast]) -> Picture:
 def best_plane(plane: float, planes: int) -> int:
     """Whole number of the plane nearest to a fractional one."""
     return min(max(round(plane), 0), planes - 1)
+
+
+def place(image: Image.Image, view: Picture, corner: tuple[int, int], side: int) -> None:
+    """Put a view into a square well of an image, as large as it goes, its proportions kept."""
+    height, width = view.shape[:2]
+    scale = side / max(height, width)
+    shape = max(1, round(width * scale)), max(1, round(height * scale))
+    resized = Image.fromarray(view).resize(shape, Image.Resampling.LANCZOS).convert("RGB")
+    well = Image.new("RGB", (side, side), _WELL)
+    well.paste(resized, ((side - shape[0]) // 2, (side - shape[1]) // 2))
+    image.paste(well, corner)
+
+
+def scale_bar(
+    draw: ImageDraw.ImageDraw,
+    corner: tuple[int, int],
+    shape: tuple[int, ...],
+    pixel_um: float,
+    side: int,
+    letters: int = 11,
+) -> None:
+    """Draw a bar of 1, 2 or 5 times a power of ten um, at most 40 % of a well, in its lower left corner.
+
+    Parameters
+    ----------
+    corner, side : of the well, px. shape : height and width of the view in it. letters : their height, px.
+    """
+    side_um = max(shape) * pixel_um
+    power = 10.0 ** np.floor(np.log10(0.4 * side_um))
+    length_um = max(step * power for step in (1, 2, 5) if step * power <= 0.4 * side_um)
+    length = round(length_um / side_um * side)
+    x, y = corner[0] + 6, corner[1] + side - 8
+    label = f"{length_um:g} um"
+    draw.rectangle((x - 1, y - 1, x + length + 1, y + 3), fill=(0, 0, 0))
+    draw.rectangle((x, y, x + length, y + 2), fill=(255, 255, 255))
+    draw.text((x, y - 3), label, (255, 255, 255), font(letters), anchor="ls", stroke_width=2, stroke_fill=(0, 0, 0))
+
+
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Give the font of labels in pictures."""
+    return ImageFont.load_default(size)

@@ -48,7 +48,7 @@ class Objects:
     def __len__(self) -> int:
         return len(self.weights)
 
-    def of(self, chosen: NDArray[np.bool_]) -> Objects:
+    def of(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Objects:
         """Pick some."""
         return Objects({name: c[chosen] for name, c in self.columns.items()}, self.weights[chosen], self.measured)
 
@@ -94,6 +94,13 @@ def load_objects(dataset: Dataset, measured: int | None = None) -> Objects:
     counts = np.array(table["in_exclusive_tile"]) & ~np.array(table["below_threshold"])
     columns = {name: _column(table[name])[counts] for name in table.column_names}
     return Objects(columns, _weights(columns, _overlap(dataset)), number)
+
+
+def weighted_median(values: Column, weights: NDArray[np.float64]) -> float:
+    """Give the value below which half of the weight lies; there must be one."""
+    order = np.argsort(values)
+    cumulated = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(cumulated, cumulated[-1] / 2)])
 
 
 def _read(path: Path) -> pa.Table:

@@ -4,43 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 from rich.console import Console
 
 from daemon.dataset import Dataset
 from daemon.durable import make_folder, replacing
 from daemon.errors import Refused
+from daemon.plot_panels import COLOURS, STYLE, frames, histogram, log_edges, map_axis, plain_ticks, say, sizes
 from daemon.plot_table import Objects, load_objects
 from daemon.progress import follow
 from daemon.records import FieldSecured
 from daemon.thickness_gallery import draw_thickness
 
-STYLE: Any = {
-    "font.size": 10, "axes.titlesize": 11, "axes.titleweight": "bold", "axes.titlelocation": "left",
-    "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#7a7f87", "axes.labelcolor": "#33373d",
-    "text.color": "#22252a", "xtick.color": "#55595f", "ytick.color": "#55595f", "axes.grid": True,
-    "grid.color": "#e6e8eb", "grid.linewidth": 0.8, "axes.axisbelow": True, "legend.frameon": False,
-    "figure.dpi": 110, "savefig.dpi": 150, "figure.facecolor": "white",
-}  # fmt: skip
-COLOURS = ("#2f6fb0", "#d9822b", "#3a9a5c", "#b5527e", "#8a6fc1", "#7a7f87")
 COLUMNS = 2
-BINS = 28
+SMALL_UM = 0.06
 PLACOLITHS = {"ks 0.02": 0.02, "ks 0.05": 0.05, "ks 0.08": 0.08}
 """Shape factors to compare with, m = 2.71 ks L^3 (Young and Ziveri 2000, Deep-Sea Research II 47, 1679)."""
-DENSE = 5.0
-"""Logarithmic axes that span less than twice this factor are numbered densely."""
-LEAST = 3
-"""Of fewer objects no histogram is drawn."""
 
 Fields = tuple[FieldSecured, ...]
 
@@ -114,63 +100,13 @@ def _slides(objects: Objects) -> list[tuple[int, str, Objects]]:
 def _histograms(figure: Figure, objects: Objects, column: str, label: str, classes: Sequence[str]) -> None:
     """Sizes of whole objects a slide, weighted for those that were cut."""
     slides = _slides(objects)
-    there = np.isfinite(objects[column]) & (objects[column] > 0) & (objects.weights > 0)
-    there &= np.isin(objects["class_name"], classes)
-    values = objects[column][there]
-    edges = _log_edges(values)
+    edges = log_edges(sizes(objects, column, classes))
     axes = _panels(figure, len(slides), (5.2, 2.9))
     for axis, (slide, sample, own) in zip(axes, slides, strict=True):
-        bottom = np.zeros(len(edges) - 1)
-        for name in classes:
-            chosen = own.of((own["class_name"] == name) & (own[column] > 0) & (own.weights > 0))
-            if not len(chosen):
-                continue
-            height, _ = np.histogram(chosen[column], edges, weights=chosen.weights)
-            colour = COLOURS[classes.index(name) % len(COLOURS)]
-            told = f"{name}, n = {len(chosen)}, median {_weighted_median(chosen[column], chosen.weights):.3g}"
-            axis.bar(edges[:-1], height, np.diff(edges), bottom, align="edge", color=colour, edgecolor="white",
-                     linewidth=0.4, label=told)  # fmt: skip
-            bottom += height
+        histogram(axis, own, column, label, classes, edges)
         axis.set_title(f"slide {slide}  {sample}")
-        axis.set_xscale("log")
-        axis.set_xlim(edges[0], edges[-1])
-        axis.set_ylim(0, max(float(bottom.max()) * 1.35, 1.0))
-        _plain_ticks(axis)
-        axis.set_xlabel(label)
-        axis.set_ylabel("weighted number")
-        if bottom.any():
-            axis.legend(loc="upper right", fontsize=8, handlelength=1.0)
-        else:
-            _say(axis, "none measured")
     unit = "lengths" if column == "length_um" else "masses"
     figure.suptitle(f"{unit} of whole objects, weighted for those that are cut", x=0.01, ha="left", fontsize=12)
-
-
-def _log_edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    if values.size < LEAST:
-        return np.geomspace(1, 100, BINS + 1)
-    low, high = np.percentile(values, (0.5, 99.5))
-    return np.geomspace(max(low * 0.85, 1e-3), max(high * 1.15, low * 1.5), BINS + 1)
-
-
-def _weighted_median(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
-    order = np.argsort(values)
-    cumulated = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(cumulated, cumulated[-1] / 2)])
-
-
-def _plain_ticks(axis: Axes) -> None:
-    """Write plain digits on a logarithmic axis, the more of them the shorter it is."""
-    low, high = axis.get_xlim()
-    steps = (1, 2, 5) if high / low > 2 * DENSE else (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
-    axis.set_xticks([m * 10.0**e for e in range(-4, 6) for m in steps if low <= m * 10.0**e <= high])
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.xaxis.set_minor_formatter(NullFormatter())
-    axis.grid(axis="x", visible=False)
-
-
-def _say(axis: Axes, text: str) -> None:
-    axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", va="center", color="#8a8f96")
 
 
 def _length_mass(figure: Figure, objects: Objects) -> None:
@@ -183,7 +119,7 @@ def _length_mass(figure: Figure, objects: Objects) -> None:
     axis.set_xlabel("length (um)")
     axis.set_ylabel("mass (pg)")
     if not len(chosen):
-        _say(axis, "none measured that nothing disturbs")
+        say(axis, "none measured that nothing disturbs")
         return
     axis.set_xscale("log")
     axis.set_yscale("log")
@@ -203,7 +139,7 @@ def _length_mass(figure: Figure, objects: Objects) -> None:
                       ecolor=colour, alpha=0.35, elinewidth=0.8)  # fmt: skip
         axis.scatter(own["length_um"], own["mass_pg"], s=15, color=colour, alpha=0.8, linewidths=0,
                      label=f"slide {slide}  {sample}: {len(own)}")  # fmt: skip
-    _plain_ticks(axis)
+    plain_ticks(axis)
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.legend(loc="lower right", fontsize=8)
 
@@ -215,39 +151,23 @@ def _focus(figure: Figure, fields: Fields, pixel_um: float | None) -> None:
     for axis, slide in zip(axes, numbers, strict=True):
         own = [field for field in fields if field.slide == slide]
         heights = [field.focus.z_um for field in own if field.focus.z_um is not None]
-        colours = ScalarMappable(Normalize(min(heights, default=0.0), max(heights, default=1.0)), "viridis")
-        for field in own:
-            z_um = field.focus.z_um
-            _frame(axis, field, pixel_um, "#ffffff" if z_um is None else colours.to_rgba(np.array(z_um)))
+        values = np.array([np.nan if field.focus.z_um is None else field.focus.z_um for field in own])
+        colours = _frames(axis, own, pixel_um, values)
         figure.colorbar(colours, ax=axis, shrink=0.85, label="focus (um)")
         spread = f", {min(heights):.1f} to {max(heights):.1f} um" if heights else ", blank"
         axis.set_title(f"slide {slide}  {own[0].sample}{spread}", fontsize=10)
-        _map_axis(axis)
+        map_axis(axis)
     figure.suptitle("height of focus", x=0.01, ha="left", fontsize=12)
 
 
-def _frame(axis: Axes, field: FieldSecured, pixel_um: float | None, colour: Any) -> None:
-    """Draw a field's frame on a map in mm; a small one where nothing tells how large it is."""
-    height, width = field.shape_czyx[2:]
-    scale = (pixel_um or 0.06) / 1000
-    corner = field.x_um / 1000 - width * scale / 2, field.y_um / 1000 - height * scale / 2
-    axis.add_patch(Rectangle(corner, width * scale, height * scale, facecolor=colour, edgecolor="#c9cdd2",
-                             linewidth=0.7, zorder=0.5))  # fmt: skip
-    axis.plot(field.x_um / 1000, field.y_um / 1000, alpha=0)  # the patch alone does not widen the axes
-
-
-def _map_axis(axis: Axes) -> None:
-    axis.set_aspect("equal", adjustable="datalim")
-    axis.autoscale_view()
-    axis.margins(0.12)
-    axis.set_xlabel("stage x (mm)")
-    axis.set_ylabel("stage y (mm)")
-    axis.invert_yaxis()
-    axis.grid(visible=False)
-    axis.xaxis.set_major_locator(MaxNLocator(4))
-    axis.yaxis.set_major_locator(MaxNLocator(5))
-    axis.ticklabel_format(useOffset=False)
-    axis.tick_params(labelsize=8)
+def _frames(
+    axis: Axes, fields: Sequence[FieldSecured], pixel_um: float | None, values: NDArray[np.float64] | None = None
+) -> ScalarMappable:
+    """Draw the frames of fields; small ones where nothing tells how large they are."""
+    height, width = fields[0].shape_czyx[2:]
+    scale = pixel_um or SMALL_UM
+    centres = np.array([(field.x_um, field.y_um) for field in fields])
+    return frames(axis, centres, (width * scale, height * scale), values)
 
 
 def _places(figure: Figure, objects: Objects, fields: Fields) -> None:
@@ -255,16 +175,14 @@ def _places(figure: Figure, objects: Objects, fields: Fields) -> None:
     slides, classes = _slides(objects), objects.names("class_name")
     axes = _panels(figure, len(slides), (4.8, 4.6))
     for axis, (slide, sample, own) in zip(axes, slides, strict=True):
-        for field in fields:
-            if field.slide == slide:
-                _frame(axis, field, objects.pixel_um, "#f6f7f8")
+        _frames(axis, [field for field in fields if field.slide == slide], objects.pixel_um)
         for name in classes:
             chosen = own.of(own["class_name"] == name)
             colour = COLOURS[classes.index(name) % len(COLOURS)]
             axis.scatter(chosen["x_um"] / 1000, chosen["y_um"] / 1000, s=7, color=colour, linewidths=0,
                          label=f"{name} {len(chosen)}")  # fmt: skip
         axis.set_title(f"slide {slide}  {sample}", fontsize=10)
-        _map_axis(axis)
+        map_axis(axis)
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3, fontsize=8, handletextpad=0.1)
     figure.suptitle("objects on each mini-slide", x=0.01, ha="left", fontsize=12)
 

@@ -93,6 +93,10 @@ class Reception:
             _log.error("%s: cannot store in %s: %s", code, self._into, error)
             return [self._refusal(session, code, f"{code}: cannot store in {self._into} ({error})", retry=True)]
 
+    def night_closed(self) -> bool:
+        """Whether the dataset holds a complete night."""
+        return self._catalog.night_closed()
+
     def close(self) -> None:
         """Let go of all files; may be called again."""
         self._end_session()

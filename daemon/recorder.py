@@ -33,6 +33,7 @@ def run_recorder(
     ready: Callable[[str], None],
     stop: threading.Event,
     run: Path | None = None,
+    complete: Callable[[], None] = lambda: None,
 ) -> None:
     """Record one night into the folder `into` until `stop` is set.
 
@@ -42,6 +43,7 @@ def run_recorder(
     keys : CURVE keys, needed unless `listen` is loopback.
     ready : called once with the endpoint that is bound.
     run : run folder of the night on this computer, whose processes a rehearsal may kill; None elsewhere.
+    complete : called once, when the dataset holds a complete night and everything of it is acknowledged.
 
     Raises
     ------
@@ -71,9 +73,13 @@ def run_recorder(
         endpoint = socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
         _log.info("recording into %s, listening at %s", into, endpoint)
         ready(endpoint)
+        told = False
         while not stop.is_set():
             if socket.poll(_STOP_POLL_MS):
                 _answer(socket, reception)
+            elif not told and reception.night_closed():
+                told = True
+                complete()
 
 
 def _answer(socket: zmq.Socket[bytes], reception: Reception) -> None:

@@ -21,6 +21,7 @@ from daemon.config import Night as Config
 from daemon.durable import make_folder, replacing
 from daemon.errors import Refused
 from daemon.journal import Journal
+from daemon.layout import JOURNAL, SPOOL
 from daemon.loading import freeze, load, require_same
 from daemon.locks import sole, sole_on
 from daemon.logbook import Logbook
@@ -57,12 +58,12 @@ class RunFolder:
     @property
     def journal(self) -> Path:
         """The journal."""
-        return self.path / "journal.sqlite"
+        return self.path / JOURNAL
 
     @property
     def spool(self) -> Path:
         """The spool."""
-        return self.path / "spool"
+        return self.path / SPOOL
 
     @property
     def dataset(self) -> Path:

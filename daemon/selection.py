@@ -69,7 +69,7 @@ class Loaded:
 def choose(dataset: Dataset, selection: Selection) -> list[Chosen]:
     """Objects that are meant, by slide, field and number."""
     return [
-        Chosen(field.slide, field.field, field.sample, row, _path(dataset, field))
+        Chosen(field.slide, field.field, field.sample, row, file_of(dataset, field))
         for field in dataset.fields()
         if isinstance(field, FieldSecured) and selection.holds_field(field)
         for row in field.objects
@@ -117,7 +117,8 @@ def load(chosen: Sequence[Chosen]) -> Iterator[Loaded]:
                 yield Loaded(one, file.provenance, file.crop(one.row), file.fused(one.row))
 
 
-def _path(dataset: Dataset, field: FieldSecured) -> Path:
+def file_of(dataset: Dataset, field: FieldSecured) -> Path:
+    """Tell where the objects of a field lie; raises `DamagedFile` where its record lists no such file."""
     name = field_file(field.slide, field.field)
     for file in field.files:
         if file.name == name:

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from daemon.dataset import Dataset
 from daemon.durable import make_folder, replacing
 from daemon.errors import Refused
-from daemon.pictures import Contrast, Picture, best_plane, composite, contrasts
+from daemon.pictures import Contrast, best_plane, composite, contrasts, font, place, scale_bar
 from daemon.selection import Loaded, Selection, choose, load, spread
 
 OBJECTS = 24
@@ -33,7 +33,6 @@ _MARGIN = 28
 _TITLE = 64
 _BACKGROUND = (16, 18, 22)
 _CELL = (27, 30, 36)
-_WELL = (10, 11, 14)
 _TEXT = (226, 228, 232)
 _DIM = (142, 148, 158)
 _FRAME = (255, 196, 84)
@@ -119,9 +118,9 @@ def _compose(shown: Sequence[Loaded], columns: int, title: str, of: int) -> Imag
     contrast = contrasts([one.fused for one in shown]) if shown else []
     colours = _colours(shown)
     _draw_title(image, shown, contrast, title, of, colours)
-    for place, one in enumerate(shown):
-        x = _MARGIN + place % columns * (layout.width + _PAD)
-        y = _MARGIN + _TITLE + place // columns * (layout.height + _PAD)
+    for at, one in enumerate(shown):
+        x = _MARGIN + at % columns * (layout.width + _PAD)
+        y = _MARGIN + _TITLE + at // columns * (layout.height + _PAD)
         _draw_cell(image, (x, y), one, contrast, layout, colours[one.chosen.row.class_name])
     return image
 
@@ -135,18 +134,18 @@ def _draw_title(
     colours: dict[str, tuple[int, int, int]],
 ) -> None:
     draw = ImageDraw.Draw(image)
-    draw.text((_MARGIN, _MARGIN), _fit(title, _font(24), image.width - 2 * _MARGIN), _TEXT, _font(24))
+    draw.text((_MARGIN, _MARGIN), _fit(title, font(24), image.width - 2 * _MARGIN), _TEXT, font(24))
     parts = [f"{len(shown)} of {of} objects"]
     if shown:
         names = shown[0].provenance.polarizations
         parts += [f"{name} {c.low:.0f} to {c.high:.0f} DN" for name, c in zip(names, contrast, strict=True)]
     line = "   ".join(parts)
-    draw.text((_MARGIN, _MARGIN + 33), line, _DIM, _font(14))
-    x = _MARGIN + draw.textlength(line, _font(14)) + 30
+    draw.text((_MARGIN, _MARGIN + 33), line, _DIM, font(14))
+    x = _MARGIN + draw.textlength(line, font(14)) + 30
     for name, count in sorted(Counter(one.chosen.row.class_name for one in shown).items()):
         label = f"{name} {count}"
-        draw.text((x, _MARGIN + 33), label, colours[name], _font(14))
-        x += draw.textlength(label, _font(14)) + 18
+        draw.text((x, _MARGIN + 33), label, colours[name], font(14))
+        x += draw.textlength(label, font(14)) + 18
 
 
 def _draw_cell(
@@ -166,15 +165,15 @@ def _draw_cell(
     planes = one.crop.shape[1]
     best = best_plane(one.chosen.row.best_plane, planes)
     views = [composite(one.fused, contrast)] + [c.apply(one.crop[k, best]) for k, c in enumerate(contrast)]
-    for place, view in enumerate(views):
-        _place(image, view, (x + place * (_THUMB + _GAP), y), _THUMB)
-    _draw_scale_bar(draw, (x, y), one.fused.shape[1:], one.provenance.pixel_um)
+    for at, view in enumerate(views):
+        place(image, view, (x + at * (_THUMB + _GAP), y), _THUMB)
+    scale_bar(draw, (x, y), one.fused.shape[1:], one.provenance.pixel_um, _THUMB)
     y += _THUMB + _GAP
-    at = _strip_planes(planes, best, layout.planes)
+    strip = _strip_planes(planes, best, layout.planes)
     for channel, one_contrast in enumerate(contrast):
-        for place, plane in enumerate(at):
-            left = x + place * (layout.strip + _GAP // 2)
-            _place(image, one_contrast.apply(one.crop[channel, plane]), (left, y), layout.strip)
+        for at, plane in enumerate(strip):
+            left = x + at * (layout.strip + _GAP // 2)
+            place(image, one_contrast.apply(one.crop[channel, plane]), (left, y), layout.strip)
             if plane == best:
                 draw.rectangle((left, y, left + layout.strip - 1, y + layout.strip - 1), outline=_FRAME)
         y += layout.strip + _GAP
@@ -188,42 +187,16 @@ def _draw_labels(
     x0, y0, x1, y1 = row.box
     score = f"{row.score:.2f}"
     size = f"{(x1 - x0) * provenance.pixel_um:.1f} x {(y1 - y0) * provenance.pixel_um:.1f} um"
-    right = draw.textlength(size, _font(14))
-    draw.text((x + width - right, y), size, _DIM, _font(14))
-    name = _fit(row.class_name, _font(16), width - right - 60)
-    draw.text((x, y - 2), name, colour, _font(16))
-    draw.text((x + draw.textlength(name, _font(16)) + 8, y - 2), score, _TEXT, _font(16))
+    right = draw.textlength(size, font(14))
+    draw.text((x + width - right, y), size, _DIM, font(14))
+    name = _fit(row.class_name, font(16), width - right - 60)
+    draw.text((x, y - 2), name, colour, font(16))
+    draw.text((x + draw.textlength(name, font(16)) + 8, y - 2), score, _TEXT, font(16))
     where = f"slide {one.chosen.slide}  {one.chosen.sample}  field {one.chosen.field}  object {row.number}"
     focus = f"z {row.z_um:z.1f} um" + (" at edge" if row.best_plane_at_edge else "")
-    right = draw.textlength(focus, _font(12))
-    draw.text((x + width - right, y + 19), focus, _FRAME if row.best_plane_at_edge else _DIM, _font(12))
-    draw.text((x, y + 19), _fit(where, _font(12), width - right - 8), _DIM, _font(12))
-
-
-def _draw_scale_bar(
-    draw: ImageDraw.ImageDraw, corner: tuple[int, int], shape: tuple[int, ...], pixel_um: float
-) -> None:
-    """Draw a bar of 1, 2 or 5 times a power of ten um, at most 40 % of the thumbnail, in its lower left corner."""
-    thumb_um = max(shape) * pixel_um
-    power = 10.0 ** np.floor(np.log10(0.4 * thumb_um))
-    length_um = max(step * power for step in (1, 2, 5) if step * power <= 0.4 * thumb_um)
-    length = round(length_um / thumb_um * _THUMB)
-    x, y = corner[0] + 6, corner[1] + _THUMB - 8
-    label = f"{length_um:g} um"
-    draw.rectangle((x - 1, y - 1, x + length + 1, y + 3), fill=(0, 0, 0))
-    draw.rectangle((x, y, x + length, y + 2), fill=(255, 255, 255))
-    draw.text((x, y - 3), label, (255, 255, 255), _font(11), anchor="ls", stroke_width=2, stroke_fill=(0, 0, 0))
-
-
-def _place(image: Image.Image, view: Picture, corner: tuple[int, int], side: int) -> None:
-    """Put a view into a square well, as large as it goes, its proportions kept."""
-    height, width = view.shape[:2]
-    scale = side / max(height, width)
-    shape = max(1, round(width * scale)), max(1, round(height * scale))
-    resized = Image.fromarray(view).resize(shape, Image.Resampling.LANCZOS).convert("RGB")
-    well = Image.new("RGB", (side, side), _WELL)
-    well.paste(resized, ((side - shape[0]) // 2, (side - shape[1]) // 2))
-    image.paste(well, corner)
+    right = draw.textlength(focus, font(12))
+    draw.text((x + width - right, y + 19), focus, _FRAME if row.best_plane_at_edge else _DIM, font(12))
+    draw.text((x, y + 19), _fit(where, font(12), width - right - 8), _DIM, font(12))
 
 
 def _strip_planes(planes: int, best: int, shown: int) -> list[int]:
@@ -237,10 +210,6 @@ def _strip_planes(planes: int, best: int, shown: int) -> list[int]:
 def _colours(shown: Sequence[Loaded]) -> dict[str, tuple[int, int, int]]:
     names = sorted({one.chosen.row.class_name for one in shown})
     return {name: _PALETTE[place % len(_PALETTE)] for place, name in enumerate(names)}
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
 
 
 def _fit(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from daemon.pause import Interrupt
 from daemon.plan import PlannedField
 from daemon.processes import ProcessTable
 from daemon.progress import ProgressDisplay
+from daemon.recording import words_of
 from daemon.reporting import Reporter
 from daemon.ring import Ring
 from daemon.spool import Spool
@@ -75,7 +76,7 @@ class Supervisor:
         self._reporter.delivery = self._handover
         self._background = [asyncio.create_task(self._reporter.beat(self._table.write))]
         try:
-            return await self._deliver_the_rest(await self._until_safe())
+            return await self._report(await self._deliver_the_rest(await self._until_safe()))
         finally:
             for task in self._background:
                 task.cancel()
@@ -126,12 +127,8 @@ class Supervisor:
             else:
                 self._loop.call_soon_threadsafe(self._reporter.note, "stopping after this field; once more to stop now")
 
-        before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
+        with _handling(interrupt):
             yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     # Children --------------------------------------------------------------------------------------------------------
 
@@ -177,8 +174,38 @@ class Supervisor:
         reporter.state({Exit.INTERRUPTED: "interrupted", Exit.FAULT: "stopped"}.get(ended, "complete"))
         return ended
 
+    async def _report(self, ended: Exit) -> Exit:
+        """Wait for the report of a complete night that our own recorder makes; it never changes how the night ended."""
+        settings = self._config.report
+        if self._config.recorder.endpoint is not None or settings.make == "never" or not self._journal.night_closed():
+            return ended
+        self._reporter.state("complete", "writing the report, which Ctrl-C leaves out")
+        waiting = asyncio.create_task(self._handover.report(settings.within_s))
+
+        def leave_out(_number: int, _frame: object) -> None:
+            self._loop.call_soon_threadsafe(waiting.cancel)
+
+        with _handling(leave_out):
+            await asyncio.wait({waiting})
+        left_out = "there is no report: a person left it out; `lamelle report` makes it"
+        if told := left_out if waiting.cancelled() else words_of(waiting.result()):
+            self._reporter.note(told)
+        self._reporter.state("complete")
+        return ended
+
     async def _stop(self) -> None:
         """Let go of everything but the microscope, which is closed."""
         await self._analysis.close()
         await self._handover.close()
         self._reporter.close()
+
+
+@contextmanager
+def _handling(handler: Callable[[int, object], None]) -> Iterator[None]:
+    """Let a handler take interruptions and terminations."""
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, one in before.items():
+            signal.signal(number, one)

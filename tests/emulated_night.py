@@ -50,6 +50,7 @@ def write_configuration(
     config["scan"]["samples"] = str(CONFIGS / "samples.csv")
     config["scan"]["fields"] = fields
     config["scan"]["slides"] = config["scan"]["slides"][:slides]
+    config["report"] = {"make": "never"}  # it takes longer than such a night
     for part, values in parts.items():
         config[part] = {**config.get(part, {}), **values}
     path = folder / "night.yaml"

@@ -23,6 +23,7 @@ def test_a_real_stack_is_replayed_and_its_best_plane_found(tmp_path: Path) -> No
     config["instrument"]["replay"]["folder"] = str(MITOCHONDRIA)
     config["scan"]["samples"] = str(CONFIGS / "replay-samples.csv")
     config["scan"]["step_um"] = 0.05
+    config["report"] = {"make": "never"}
     path = tmp_path / "night.yaml"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
     run = tmp_path / "run"
