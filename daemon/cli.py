@@ -17,6 +17,7 @@ import msgspec
 import typer
 from rich.console import Console
 
+from daemon.cli_guard import add_commands as add_guard_commands
 from daemon.errors import LamelleError, Refused
 from drivers.errors import DriverError
 from inference.errors import InferenceError
@@ -36,6 +37,7 @@ emulate_app = typer.Typer(help="The virtual slide of the emulated microscope.", 
 app.add_typer(emulate_app, name="emulate")
 engine_app = typer.Typer(help="Engines of TensorRT for RTX, or of TensorRT.", no_args_is_help=True)
 app.add_typer(engine_app, name="engine")
+add_guard_commands(app)
 console = Console()
 PROBLEMS_TOLD = 20
 
@@ -56,9 +58,7 @@ WeightsFile = Annotated[
 NetworkName = Annotated[Literal["slim", "resnet50"], typer.Option("--architecture", help="network")]
 ViewSize = Annotated[str, typer.Option("--size", help="px of the views, as 512, or 480x640 for height and width")]
 ViewBatch = Annotated[int, typer.Option("--batch", min=1, max=64, help="views at once")]
-Workers = Annotated[
-    int | None, typer.Option(min=1, help="processes side by side; one for each core if left out")
-]
+Workers = Annotated[int | None, typer.Option(min=1, help="processes side by side; one for each core if left out")]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="run folder or dataset")]
 
 
@@ -107,6 +107,9 @@ def scan(
     config: ConfigFile,
     run: Annotated[Path, typer.Option(help="run folder of this night")],
     resume: Annotated[bool, typer.Option("--resume", help="go on with the night of this run folder")] = False,
+    unattended: Annotated[
+        bool, typer.Option("--unattended", help="begin, or go on after a crash or restart; an ended night stays so")
+    ] = False,
 ) -> None:
     """Run the night.
 
@@ -114,9 +117,16 @@ def scan(
     """
     from daemon.inspection import show, summarise
     from daemon.loading import load
+    from daemon.runfolder import RunFolder
     from daemon.scan import scan as run_scan
+    from daemon.unattended import why_not
 
     night = load(config)
+    if unattended:
+        if (reason := why_not(run)) is not None:
+            console.print(reason, markup=False, highlight=False, soft_wrap=True)
+            return
+        resume = RunFolder(run).journal.exists()
     status = run_scan(night, run, resume=resume, console=console)
     if night.recorder.endpoint is None:
         show(summarise(run), console)

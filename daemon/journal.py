@@ -216,6 +216,25 @@ class Journal:
             raise JournalDamaged(f"{self.path} holds a record that cannot be read ({error})") from error
 
 
+def read_records(path: Path, after: int, limit: int) -> list[tuple[int, AnyRecord]]:
+    """Numbers and records, at most `limit`, that follow record `after`: read from outside, while a night writes them.
+
+    Raises
+    ------
+    Refused
+        The file is missing, not a journal, or of another version.
+    JournalDamaged
+        A record cannot be read.
+    sqlite3.OperationalError
+        The journal cannot be read at present.
+    """
+    journal = Journal(path, connect(path, _FORMAT, read_only=True))
+    try:
+        return [(seq, journal._decode(body)) for seq, body in journal.pending(after, limit)]
+    finally:
+        journal.close()
+
+
 def _insert(database: sqlite3.Connection, record: AnyRecord) -> None:
     slide, field, once = _place(record)
     try:

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from daemon.analysis import run_analysis
+from daemon.awake import KeptAwake
 from daemon.child import Child
 from daemon.config import Night as Config
 from daemon.errors import ChildLost, JournalDamaged, NightStopped, Refused, RequestFailed
+from daemon.guard_keeper import GuardKeeper
 from daemon.handover import Handover
 from daemon.journal import Journal
 from daemon.links import AnalysisLink, MicroscopeLink
@@ -63,6 +65,8 @@ class Supervisor:
         self._table = ProcessTable(run)
         self._table.register("supervisor", os.getpid())
         self._interrupts = 0
+        self._terminated = False
+        self._why = ""
 
     async def run(self) -> Exit:
         """Start everything, run the night, stop everything."""
@@ -74,9 +78,15 @@ class Supervisor:
         self._handover = Handover(recorder, self._run, self._journal, self._spool, self._table, tell)
         self._reporter.delivery = self._handover
         self._background = [asyncio.create_task(self._reporter.beat(self._table.write))]
+        if self._config.alerts.wanted:
+            self._background.append(asyncio.create_task(GuardKeeper(self._run, tell).keep()))
+        awake = KeptAwake(self._run)
         try:
+            if (complaint := await asyncio.to_thread(awake.hold)) is not None:
+                tell("warning", "not kept awake", complaint)
             return await self._deliver_the_rest(await self._until_safe())
         finally:
+            awake.release()
             for task in self._background:
                 task.cancel()
             await self._stop()
@@ -89,12 +99,17 @@ class Supervisor:
             return await self._scan()
         except (ChildLost, RequestFailed, NightStopped, JournalDamaged) as error:
             self._reporter.tell("error", "night stopped", str(error))
+            self._why = str(error)
             return Exit.FAULT
+        except Refused as error:
+            self._reporter.state("refused", str(error))
+            raise
         finally:
             if await self._microscope.close():
                 _log.info("microscope safe")
             else:
                 told = "the microscope could not be made safe: check shutter, lamp and objective"
+                self._reporter.unsafe = told
                 self._reporter.tell("error", "not safe", told)
 
     async def _scan(self) -> Exit:
@@ -106,7 +121,8 @@ class Supervisor:
             try:
                 await task
             except (Interrupt, asyncio.CancelledError):
-                self._reporter.tell("warning", "interrupted", "stopped by a person; go on with --resume")
+                who = "the system" if self._terminated else "a person"
+                self._reporter.tell("warning", "interrupted", f"stopped by {who}; go on with --resume")
                 return Exit.INTERRUPTED
         return Exit.SKIPPED if reporter.skipped or reporter.not_analysed else Exit.COMPLETE
 
@@ -120,6 +136,7 @@ class Supervisor:
 
         def interrupt(number: int, _frame: object) -> None:
             self._interrupts += 1
+            self._terminated = self._terminated or number == signal.SIGTERM
             night.stop_at_boundary = True
             if self._interrupts > 1 or number != signal.SIGINT:
                 self._loop.call_soon_threadsafe(now)
@@ -174,7 +191,13 @@ class Supervisor:
             reporter.tell("error", "not delivered", reason)
             reporter.state("not delivered", reason)
             return Exit.FAULT
-        reporter.state({Exit.INTERRUPTED: "interrupted", Exit.FAULT: "stopped"}.get(ended, "complete"))
+        match ended:
+            case Exit.INTERRUPTED:
+                reporter.state("terminated" if self._terminated else "interrupted")
+            case Exit.FAULT:
+                reporter.state("stopped", self._why)
+            case _:
+                reporter.state("complete")
         return ended
 
     async def _stop(self) -> None:
