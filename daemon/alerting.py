@@ -141,7 +141,7 @@ class _Look:
             if self._new.paused_s >= self._settings.paused_s:
                 waits = f"The night has waited for {_span(self._new.paused_s)}: {beat.reason}."
                 self._once("paused", "paused", waits)
-        else:
+        elif beat.state == "scanning":
             self._remember(paused_s=0.0)
             if self._forget("paused"):
                 self._tell("goes on", "What kept the night has gone; it goes on.")
@@ -240,12 +240,12 @@ class _Look:
 
     def _found(self, record: FieldSecured) -> None:
         found = any(not row.below_threshold for row in record.objects)
-        self._remember(empty=0 if found else self._new.empty + 1)
         # Who has been told that the mini-slide is blurred or dark knows why nothing is found there.
         explained = {f"light {record.slide}", f"focus {record.slide}"} & self._told.keys()
+        self._remember(empty=0 if found or explained else self._new.empty + 1)
         if found:
             self._forget("empty")
-        elif self._new.empty >= self._settings.empty_fields and not explained:
+        elif self._new.empty >= self._settings.empty_fields:
             self._once(
                 "empty",
                 "nothing found",

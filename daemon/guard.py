@@ -40,8 +40,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     outbox: tuple[Pending, ...] = ()
 
 
-def guard(run: Path, show: Callable[[str], None], stop: Event) -> None:
+def guard(run: Path, show: Callable[[str], None], stop: Event, patience_s: float = TAKE_OVER_S) -> None:
     """Watch the night of a run folder until it has ended and that was told, or until `stop` is set.
+
+    `patience_s` is how long a watcher that is there already may take to end.
 
     Raises
     ------
@@ -55,9 +57,7 @@ def guard(run: Path, show: Callable[[str], None], stop: Event) -> None:
     if not config.alerts.wanted:
         raise Refused(f"{folder.configuration} tells nobody; a night is watched where alerts.urls or another is set")
     busy = f"the night in {str(run)!r} is watched already"
-    with sole(folder.path / LOCK, busy, TAKE_OVER_S), Logbook(folder.path, "guard"):
-        for noisy in ("urllib3", "requests"):  # they log addresses
-            logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    with sole(folder.path / LOCK, busy, patience_s), Logbook(folder.path, "guard"):
         lookout = Lookout(folder.path, folder.journal, recorded_here=config.recorder.endpoint is None)
         watcher = _Watcher(folder.path, config.alerts, lookout, Place(folder.path.name, folder.path), show)
         show(f"watching the night in {folder.path}; it tells {', '.join(watcher.names) or 'by pings alone'}")

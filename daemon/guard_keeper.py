@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-KEEP_S = 5.0
+KEEP_S = 2.0
 RESTARTS = 5
 DETACHED = ("-m", "daemon", "guard")
 

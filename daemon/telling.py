@@ -90,11 +90,11 @@ class Address:
         with _Listening() as heard:
             target = apprise.Apprise.instantiate(url, asset=asset)
         if target is None:
-            scheme = url.partition("://")[0] if "://" in url else "it"
+            begins = f", {url.partition('://')[0]}://..." if "://" in url else ""
             said = f" ({_without(url, heard.lines[0])})" if heard.lines else ""
             raise Refused(
-                f"{where} is no address that Apprise takes: {scheme}://...{said}; its documentation lists how each "
-                "service is written"
+                f"{where} is no address that Apprise takes{begins}{said}; its documentation lists how each service is "
+                "written"
             )
         self._url = url
         self._target = target
@@ -222,24 +222,27 @@ def deliver(
 
 
 class _Listening(logging.Handler):
-    """Keeps what apprise logs meanwhile from the log, where its addresses would stand, and for us."""
+    """Keeps what apprise logs, and what it sends with, for us and out of the log, where addresses would stand."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.lines: list[str] = []
-        self._logger = logging.getLogger("apprise")
+        self._loggers = [logging.getLogger(name) for name in ("apprise", "urllib3", "requests")]
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(record.getMessage())
 
     def __enter__(self) -> Self:
-        self._propagated, self._logger.propagate = self._logger.propagate, False
-        self._logger.addHandler(self)
+        self._loggers[0].addHandler(self)
+        self._propagated = [logger.propagate for logger in self._loggers]
+        for logger in self._loggers:
+            logger.propagate = False
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._logger.removeHandler(self)
-        self._logger.propagate = self._propagated
+        self._loggers[0].removeHandler(self)
+        for logger, propagated in zip(self._loggers, self._propagated, strict=True):
+            logger.propagate = propagated
 
 
 def _lines(key: str, path: Path) -> list[str]:
@@ -253,7 +256,7 @@ def _lines(key: str, path: Path) -> list[str]:
 
 def _without(url: str, text: str) -> str:
     """Text without any part of an address: tokens and passwords are among them."""
-    parts = {part for whole in (url, unquote(url)) for part in re.split(r"[/:?&=@#,\s]+", whole.partition("://")[2])}
+    parts = {part for whole in (url, unquote(url)) for part in re.split(r"[/:?&=@#,\s]+", whole.rpartition("://")[2])}
     for part in sorted((part for part in parts if len(part) > 2), key=len, reverse=True):
         text = text.replace(part, "***")
     return text
