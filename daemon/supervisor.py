@@ -77,7 +77,8 @@ class Supervisor:
         recorder, tell = self._config.recorder, self._reporter.tell
         self._handover = Handover(recorder, self._run, self._journal, self._spool, self._table, tell)
         self._reporter.delivery = self._handover
-        self._background = [asyncio.create_task(self._reporter.beat(self._table.write))]
+        beating = asyncio.create_task(self._reporter.beat(self._table.write))
+        self._background: list[asyncio.Task[None]] = []
         if self._config.alerts.wanted:
             self._background.append(asyncio.create_task(GuardKeeper(self._run, tell).keep()))
         awake = KeptAwake(self._run)
@@ -90,6 +91,8 @@ class Supervisor:
             for task in self._background:
                 task.cancel()
             await self._stop()
+            beating.cancel()
+            self._reporter.close()
 
     async def _until_safe(self) -> Exit:
         """Run the night; whatever ends it, the hardware is made safe before anything else is waited for."""
@@ -201,7 +204,6 @@ class Supervisor:
         return ended
 
     async def _stop(self) -> None:
-        """Let go of everything but the microscope, which is closed."""
+        """End the processes of analysis and recorder; that of the microscope has ended."""
         await self._analysis.close()
         await self._handover.close()
-        self._reporter.close()

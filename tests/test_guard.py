@@ -25,6 +25,7 @@ from daemon.loading import freeze, load
 from daemon.locks import sole
 from daemon.outcome import Exit
 from daemon.processes import ProcessTable, read_processes
+from daemon.unattended import why_not
 from tests.alert_target import SECRET, Target, alert_target
 from tests.emulated_night import lamelle, living, running, write_configuration
 from tests.small_night import started, until
@@ -79,12 +80,12 @@ def state(run: Path) -> State:
 
 def test_a_healthy_night_tells_that_it_is_finished_and_nothing_else(target: Target, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    config = configured(tmp_path, target, fields=3, slides=2, alerts={"dead_man_s": 0.5})
+    config = configured(tmp_path, target, fields=4, alerts={"dead_man_s": 0.5})
     done = lamelle("scan", config, "--run", run)
     assert done.returncode == Exit.COMPLETE, done.stderr
     watched_to_the_end(run)
     assert target.kinds == ["finished"]
-    assert "6 of 6 fields recorded" in target.alerts[0][1]
+    assert "4 of 4 fields recorded" in target.alerts[0][1]
     assert target.pings
     assert set(target.pings) == {f"/ping/{SECRET}"}
     # A watcher started by hand afterwards has nothing to tell, and ends.
@@ -94,39 +95,21 @@ def test_a_healthy_night_tells_that_it_is_finished_and_nothing_else(target: Targ
         assert SECRET.encode() not in path.read_bytes(), path
 
 
-def test_a_night_that_hangs_and_crashes_is_told_through_its_resumption(target: Target, tmp_path: Path) -> None:
+def test_a_night_of_which_everything_is_killed_is_told_and_so_is_its_resumption(target: Target, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    slow = {"timing": {"xy_ms": 0, "z_ms": 30, "polarizer_ms": 0}}
-    config = configured(tmp_path, target, fields=12, emulation=slow, alerts={"hung_s": 3})
-    with running("scan", config, "--run", run, output=tmp_path / "scan.txt") as scan:
+    config = configured(tmp_path, target, fields=5)
+    with running("scan", config, "--run", run, "--unattended", output=tmp_path / "scan.txt") as scan:
         until(reached(run, "scanning", secured=1), "the first field", ENOUGH_S)
-        os.kill(scan.pid, signal.SIGSTOP)
-        until(lambda: target.kinds == ["hung"], "the alert of a night that hangs", ENOUGH_S)
-        (first,) = guards(run)
-        first.kill()  # what was told before it is told no more by the next one
-        os.kill(scan.pid, signal.SIGCONT)
-        until(lambda: target.kinds == ["hung", "goes on"], "the alert that it goes on", ENOUGH_S)
-        (second,) = guards(run)
-        assert second.pid != first.pid
         for each in read_processes(run).values():
             if (process := each.find()) is not None:
                 process.kill()
         scan.wait()
-    until(lambda: target.kinds == ["hung", "goes on", "crashed"], "the alert of a crash", ENOUGH_S)
-    assert guards(run) == [second], "it waits for somebody to go on with the night"
-
-    # The system's service manager goes on with it, is told to end it, and goes on with it again.
-    with running("scan", config, "--run", run, "--unattended", output=tmp_path / "scan.txt") as scan:
-        until(lambda: target.kinds[3:] == ["goes on"], "the alert that it goes on", ENOUGH_S)
-        until(reached(run, "scanning"), "the scan", ENOUGH_S)
-        scan.send_signal(signal.SIGTERM)
-        assert scan.wait(ENOUGH_S) == Exit.INTERRUPTED
-    watched_to_the_end(run)
-    assert beat(run).state == "terminated"
+    until(lambda: target.kinds == ["crashed"], "the alert of a crash", ENOUGH_S)
+    assert len(guards(run)) == 1, "it waits for somebody to go on with the night"
     done = lamelle("scan", config, "--run", run, "--unattended")
     assert done.returncode == Exit.COMPLETE, done.stderr
     watched_to_the_end(run)
-    assert target.kinds == ["hung", "goes on", "crashed", "goes on", "interrupted", "finished"]
+    assert target.kinds == ["crashed", "goes on", "finished"]
     assert not living(run)
     again = lamelle("scan", config, "--run", run, "--unattended")
     assert again.returncode == 0
@@ -161,7 +144,8 @@ def test_a_recorder_that_is_away_is_told_as_a_spool_that_fills_and_a_pause(targe
     config = configured(
         tmp_path,
         target,
-        fields=40,
+        fields=12,
+        retention={"raw": "all"},
         recorder={"endpoint": "tcp://127.0.0.1:9", "spool_mb": 16},
         alerts={"paused_s": 2, "spool_share": 0.3},
     )
@@ -169,18 +153,20 @@ def test_a_recorder_that_is_away_is_told_as_a_spool_that_fills_and_a_pause(targe
         until(lambda: "paused" in target.kinds, "the alert of a pause", ENOUGH_S)
         assert target.kinds == ["spool", "paused"]
         assert "recorder" in target.alerts[1][1]
-        scan.send_signal(signal.SIGINT)
+        scan.send_signal(signal.SIGTERM)
         assert scan.wait(ENOUGH_S) == Exit.INTERRUPTED
     watched_to_the_end(run)
     assert target.kinds == ["spool", "paused", "interrupted"]
+    assert beat(run).state == "terminated"
+    assert why_not(run) is None, "a computer that was told to restart goes on afterwards"
 
 
 @contextmanager
-def night_told_of(folder: Path, target: Target) -> Iterator[tuple[Path, Heartbeat]]:
+def night_told_of(folder: Path, target: Target, **alerts: float) -> Iterator[tuple[Path, Heartbeat]]:
     """A run folder whose night is a process that does nothing; it, and a heartbeat that it might have given."""
     run = folder / "run"
     run.mkdir()
-    config = load(configured(folder, target))
+    config = load(configured(folder, target, alerts=alerts))
     (run / "run.yaml").write_text(freeze(config), encoding="utf-8")
     Journal.create(run / "journal.sqlite", started()).close()
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
@@ -199,6 +185,19 @@ def night_told_of(folder: Path, target: Target) -> Iterator[tuple[Path, Heartbea
         write_heartbeat(run, heartbeat)
         yield run, heartbeat
         process.communicate(b"\n")
+
+
+def test_a_night_that_hangs_is_told_once_by_two_watchers(target: Target, tmp_path: Path) -> None:
+    with night_told_of(tmp_path, target, hung_s=2) as (run, heartbeat):
+        with running("guard", run, output=tmp_path / "guard.txt") as first:
+            until(lambda: target.kinds == ["hung"], "the alert of a night that hangs", ENOUGH_S)
+            until(lambda: not state(run).outbox, "it writes down that it was told", ENOUGH_S)
+            first.kill()
+            first.wait()
+        with running("guard", run, output=tmp_path / "guard.txt"):
+            write_heartbeat(run, msgspec.structs.replace(heartbeat, utc=time.time()))
+            until(lambda: len(target.kinds) == 2, "the alert that it goes on", ENOUGH_S)
+    assert target.kinds == ["hung", "goes on"]
 
 
 def test_a_night_that_a_fault_stops_is_told_with_its_reason(target: Target, tmp_path: Path) -> None:
