@@ -53,4 +53,4 @@ class Dimming:
             return None
         if median(self._dim_contrasts) < BLURRED * median(self._contrasts_before):
             return "oil lost?", f"{seen}, for {STAYS} fields in a row, and blurred: check immersion oil"
-        return "lamp dim?", f"{seen}, for {STAYS} fields in a row, and as sharp as they were: check the lamp"
+        return "lamp dim?", f"{seen}, for {STAYS} fields in a row, and no more blurred than those: check lamp, then oil"

@@ -102,7 +102,15 @@ def task(config: Path, run: Path) -> bytes:
 
     Windows restarts a task that did not start, not one that ended badly. So it is started again every five minutes,
     which is ignored while it runs, and does nothing once the night has ended.
+
+    Raises
+    ------
+    Refused
+        A path holds what Windows would replace by something else, and offers no way to write.
     """
+    for word in _scan(config, run):
+        if re.search(r"%[^%]+%|\$\(", word):
+            raise Refused(f"{word!r} holds a %name% or $(, which a task of Windows replaces; rename it")
     root = ElementTree.Element("Task", {"version": "1.2", "xmlns": NAMESPACE})
 
     def put(path: str, text: str) -> None:
@@ -124,7 +132,6 @@ def task(config: Path, run: Path) -> bytes:
         ("MultipleInstancesPolicy", "IgnoreNew"),
         ("DisallowStartIfOnBatteries", "false"),
         ("StopIfGoingOnBatteries", "false"),
-        ("AllowHardTerminate", "false"),
         ("StartWhenAvailable", "true"),
         ("ExecutionTimeLimit", "PT0S"),
         ("Priority", "4"),

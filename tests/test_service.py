@@ -154,5 +154,8 @@ def test_the_command_writes_the_file_and_says_what_to_do_with_it(tmp_path: Path)
 def test_a_path_that_no_file_takes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="holds a character"):
         write_service(tmp_path / "night.yaml", tmp_path / "two\nlines", tmp_path, "systemd")
+    for name in ("%TEMP%", "$(Arg0)"):
+        with pytest.raises(Refused, match="a task of Windows replaces"):
+            task(tmp_path / name / "night.yaml", tmp_path / "run")
     with pytest.raises(Refused, match="--into"):
         write_service(tmp_path / "night.yaml", tmp_path / "run", tmp_path / "absent", "systemd")
