@@ -120,13 +120,14 @@ def test_what_needs_a_person_is_told_once_each(target: Target, tmp_path: Path) -
     run = tmp_path / "run"
     faults = [
         {"kind": "oil_lost", "slide": 1, "fields": [4]},
-        {"kind": "blank", "slide": 2, "attempts": None},
-        {"kind": "dropped_frame", "slide": 3, "attempts": None},
+        {"kind": "lamp_dim", "slide": 2, "fields": [4, 5, 6], "attempts": None},
+        {"kind": "blank", "slide": 3, "attempts": None},
+        {"kind": "dropped_frame", "slide": 4, "attempts": None},
     ]
     config = configured(
         tmp_path,
         target,
-        slides=3,
+        slides=4,
         fields=9,
         emulation={"faults": faults},
         focus={"blank_fields_leave_slide": 6},
@@ -136,7 +137,14 @@ def test_what_needs_a_person_is_told_once_each(target: Target, tmp_path: Path) -
     done = lamelle("scan", config, "--run", run)
     assert done.returncode == Exit.SKIPPED, done.stdout
     watched_to_the_end(run)
-    assert target.kinds == ["oil lost", "nothing found", "focus lost", "fault", "finished with skips"]
+    assert target.kinds == [
+        "oil lost",
+        "lamp dim",
+        "nothing found",
+        "focus lost",
+        "fault",
+        "finished with skips",
+    ]
 
 
 def test_a_recorder_that_is_away_is_told_as_a_spool_that_fills_and_a_pause(target: Target, tmp_path: Path) -> None:
