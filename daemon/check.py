@@ -79,6 +79,7 @@ def check(config: Night, run: Path | None, machine: Machine | None = None, *, be
     _check_travel(config, plan)
     _check_weights(config)
     _check_endpoints(config)
+    _check_alerts(config)
     _check_bounds(config)
     check_calibration(config)
     calibrations = [] if begun else [told for _level, told in complain(choose(config), config)]
@@ -245,6 +246,15 @@ def _check_endpoints(config: Night) -> None:
                 check_endpoint(endpoint, keys, role)
             except Refused as error:
                 raise Refused(f"{key}: {error}") from error
+
+
+def _check_alerts(config: Night) -> None:
+    """Whoever is to be told must be within reach of words; nothing is sent."""
+    if config.alerts.wanted:
+        from daemon.telling import read_channels, read_dead_man  # apprise is loaded where somebody is told
+
+        read_channels(config.alerts)
+        read_dead_man(config.alerts)
 
 
 def _check_bounds(config: Night) -> None:

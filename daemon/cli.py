@@ -16,6 +16,7 @@ import msgspec
 import typer
 from rich.console import Console
 
+from daemon.cli_guard import add_commands as add_guard_commands
 from daemon.errors import LamelleError, Refused
 from drivers.errors import DriverError
 from inference.errors import InferenceError
@@ -35,6 +36,7 @@ emulate_app = typer.Typer(help="The virtual slide of the emulated microscope.", 
 app.add_typer(emulate_app, name="emulate")
 engine_app = typer.Typer(help="Engines of TensorRT for RTX, or of TensorRT.", no_args_is_help=True)
 app.add_typer(engine_app, name="engine")
+add_guard_commands(app)
 console = Console()
 PROBLEMS_TOLD = 20
 
@@ -104,6 +106,9 @@ def scan(
     config: ConfigFile,
     run: Annotated[Path, typer.Option(help="run folder of this night")],
     resume: Annotated[bool, typer.Option("--resume", help="go on with the night of this run folder")] = False,
+    unattended: Annotated[
+        bool, typer.Option("--unattended", help="begin, or go on after a crash or restart; an ended night stays so")
+    ] = False,
 ) -> None:
     """Run the night.
 
@@ -111,9 +116,16 @@ def scan(
     """
     from daemon.inspection import show, summarise
     from daemon.loading import load
+    from daemon.runfolder import RunFolder
     from daemon.scan import scan as run_scan
+    from daemon.unattended import why_not
 
     night = load(config)
+    if unattended:
+        if (reason := why_not(run)) is not None:
+            console.print(reason, markup=False, highlight=False, soft_wrap=True)
+            return
+        resume = RunFolder(run).journal.exists()
     status = run_scan(night, run, resume=resume, console=console)
     if night.recorder.endpoint is None:
         show(summarise(run), console)

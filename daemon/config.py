@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
@@ -105,6 +105,54 @@ class Report(Settings):
     within_s: Positive = 900.0
 
 
+AlertKind = Literal[
+    "crashed",
+    "hung",
+    "stopped",
+    "interrupted",
+    "not safe",
+    "paused",
+    "fault",
+    "disk",
+    "spool",
+    "oil lost",
+    "lamp dim",
+    "focus lost",
+    "nothing found",
+    "goes on",
+    "slide finished",
+    "finished",
+    "finished with skips",
+]
+"""What may be told of a night; docs/alerts.md says when each is."""
+
+
+class Alerts(Settings):
+    """Who is told from outside the night, of what, and from when on (docs/alerts.md). Nobody unless set here.
+
+    Addresses are secrets: they stand in files of their own, so that neither `run.yaml` nor any record holds them.
+    `command` is a program and its arguments, to which the message is added.
+    """
+
+    urls: Path | None = None
+    command: tuple[str, ...] = ()
+    dead_man: Path | None = None
+    dead_man_s: Positive = 300.0
+    tell: tuple[AlertKind, ...] = tuple(kind for kind in get_args(AlertKind) if kind != "slide finished")
+    hung_s: Positive = 60.0
+    paused_s: Annotated[float, Field(ge=0)] = 600.0
+    disk_gb: Annotated[float, Field(ge=0)] = 5.0
+    disk_hours: Annotated[float, Field(ge=0)] = 1.0
+    spool_share: Annotated[float, Field(gt=0, le=1)] = 0.8
+    empty_fields: Annotated[int, Field(ge=1)] = 30
+    unfocused_fields: Annotated[int, Field(ge=1)] = 10
+
+    @property
+    def wanted(self) -> bool:
+        """Whether anybody is told anything."""
+        return self.urls is not None or self.dead_man is not None or bool(self.command)
+
+
 class Targets(Settings):
     """What certificates say of targets that routines are held against: distance of lines, retardation of a plate."""
 
@@ -147,5 +195,6 @@ class Night(Settings):
     retry: Retry = Retry()
     watch: Watch = Watch()
     report: Report = Report()
+    alerts: Alerts = Alerts()
     calibration: Calibration = Calibration()
     ring_stacks: Annotated[int, Field(ge=3)] = 3

@@ -10,6 +10,11 @@ DIM = 0.7
 """Share of the background of earlier fields below which one is dim; undisturbed emulated ones stay above 0.94."""
 STAYS = 3
 """Dim fields in a row which are no bubble any more."""
+BLURRED = 0.5
+"""Share of the focus contrast of earlier fields below which dim ones are blurred as well: by lost oil, not by the lamp.
+
+In emulated nights the median of three fields without oil came to 0.26; a lamp at 0.4 of its power changed a field's
+contrast by less than a fifth."""
 MEMORY = 25
 """Fields that are compared with, so that a lamp may age."""
 
@@ -19,9 +24,10 @@ class Dimming:
 
     def __init__(self) -> None:
         self._before: deque[float] = deque(maxlen=MEMORY)
-        self._in_a_row = 0
+        self._contrasts_before: deque[float] = deque(maxlen=MEMORY)
+        self._dim_contrasts: list[float] = []
 
-    def add(self, backgrounds_dn: Sequence[float]) -> tuple[str, str] | None:
+    def add(self, backgrounds_dn: Sequence[float], contrast: float) -> tuple[str, str] | None:
         """Take in the next field; name and message of what a person should know of it.
 
         Each dim field is told until they stay dim; that is told once.
@@ -29,17 +35,22 @@ class Dimming:
         Parameters
         ----------
         backgrounds_dn : background of each polarization, in DN; the brightest decides.
+        contrast : sharpness of the field's sharpest plane over that of its median plane.
         """
         background = max(backgrounds_dn, default=0.0)
         usual = median(self._before) if self._before else background
         if background >= DIM * usual:
             self._before.append(background)
-            self._in_a_row = 0
+            self._contrasts_before.append(contrast)
+            self._dim_contrasts.clear()
             return None
-        self._in_a_row += 1
+        self._dim_contrasts.append(contrast)
+        in_a_row = len(self._dim_contrasts)
         seen = f"the background is {100 * background / usual:.0f} % of that of the fields before"
-        if self._in_a_row < STAYS:
+        if in_a_row < STAYS:
             return "dim field", f"{seen}: a bubble? do not count its area"
-        if self._in_a_row == STAYS:
-            return "oil lost?", f"{seen}, for {STAYS} fields in a row: check immersion oil and lamp"
-        return None
+        if in_a_row > STAYS:
+            return None
+        if median(self._dim_contrasts) < BLURRED * median(self._contrasts_before):
+            return "oil lost?", f"{seen}, for {STAYS} fields in a row, and blurred: check immersion oil"
+        return "lamp dim?", f"{seen}, for {STAYS} fields in a row, and no more blurred than those: check lamp, then oil"

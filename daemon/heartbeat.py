@@ -13,8 +13,15 @@ from daemon.durable import replacing
 FILE = "heartbeat.json"
 
 
+ENDED = ("complete", "not delivered", "stopped", "interrupted", "terminated", "refused")
+"""States in which a night has said itself that, and how, it ended."""
+
+
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
-    """The night a moment ago."""
+    """The night a moment ago.
+
+    `unsafe` tells what could not be made safe, and is empty where all is.
+    """
 
     utc: float
     monotonic_s: float
@@ -25,6 +32,13 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     secured: int
     skipped: int
     slide: int | None
+    objects: int = 0
+    not_analysed: int = 0
+    seconds_left: float | None = None
+    spool_bytes: int = 0
+    spool_limit_bytes: int = 0
+    disk_free_bytes: int | None = None
+    unsafe: str = ""
 
 
 def write_heartbeat(run: Path, heartbeat: Heartbeat) -> None:

@@ -216,16 +216,21 @@ class Journal:
             raise JournalDamaged(f"{self.path} holds a record that cannot be read ({error})") from error
 
 
-def read_records(path: Path) -> list[tuple[int, bytes]]:
-    """Read the records of a journal without holding it, also while its night runs.
+def read_records(path: Path, after: int = 0, limit: int = -1) -> list[tuple[int, bytes]]:
+    """Read the records that follow record `after`, at most `limit` if not -1, without holding the journal.
+
+    That may be done while its night runs.
 
     Raises
     ------
     Refused
         The file is missing, not a journal, or of another version.
+    sqlite3.OperationalError
+        It cannot be read at present.
     """
     with closing(connect(path, _FORMAT, read_only=True)) as database:
-        return database.execute("SELECT seq, body FROM records ORDER BY seq").fetchall()
+        rows = database.execute("SELECT seq, body FROM records WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit))
+        return rows.fetchall()
 
 
 def _insert(database: sqlite3.Connection, record: AnyRecord) -> None:

@@ -13,11 +13,11 @@ from daemon.errors import Refused
 
 
 @contextmanager
-def sole(path: Path, complaint: str) -> Iterator[None]:
-    """Hold a lock, or refuse with `complaint` where another program holds it."""
+def sole(path: Path, complaint: str, patience_s: float = 0.0) -> Iterator[None]:
+    """Hold a lock, or refuse with `complaint` where another program holds it for longer than `patience_s`."""
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=patience_s)
     except Timeout as error:
         raise Refused(complaint) from error
     except OSError as error:

@@ -153,7 +153,7 @@ class Night:
                 slide.searches[record.field] = record.search
             if isinstance(record, FieldSecured):
                 slide.results[record.field] = record.focus
-                slide.dimming.add(record.backgrounds_dn)
+                slide.dimming.add(record.backgrounds_dn, record.focus.contrast)
             slide.settled[record.field] = _already()
         return slide
 
@@ -280,7 +280,7 @@ class Night:
         self._free_slot(taken.slot)
         taken.settled.set()
         self._reporter.overview(record, analysed.overview)
-        if (dim := slide.dimming.add(record.backgrounds_dn)) is not None:
+        if (dim := slide.dimming.add(record.backgrounds_dn, record.focus.contrast)) is not None:
             self._reporter.tell("warning", *dim, planned)
 
     async def _analyse(self, taken: _Field) -> Analysed:

@@ -37,6 +37,7 @@ class Reporter:
     skipped : fields skipped so far.
     not_analysed : fields so far of which only the raw stack is kept.
     ring_used : stacks in the ring that are being exposed or analysed.
+    unsafe : what of the hardware could not be made safe; empty while all is well.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Reporter:
         self._bytes = 0
         about = about_night(config, plan, started)
         self._broadcast = Broadcaster(config.watch, about, before=map(self._done, records))
+        self.unsafe = ""
 
     def start(self) -> None:
         """Let watchers in."""
@@ -118,7 +120,7 @@ class Reporter:
         self._display.tell(message)
 
     def state(self, state: str, reason: str = "") -> None:
-        """Tell what the night does now: scanning, paused, delivering, complete, not delivered, interrupted."""
+        """Tell what the night does now: scanning, paused, delivering, or one of `daemon.heartbeat.ENDED`."""
         if self._begun_s is None:
             self._begun_s = time.monotonic()
         if (state, reason) == self._state:
@@ -195,18 +197,25 @@ class Reporter:
 
     def _write_heartbeat(self) -> None:
         state, reason = self._state
-        heartbeat = Heartbeat(
-            utc=time.time(),
-            monotonic_s=time.monotonic(),
-            pid=os.getpid(),
-            state=state,
-            reason=reason,
-            planned=self._planned,
-            secured=self._secured,
-            skipped=self.skipped,
-            slide=self._slide,
-        )
         try:
+            heartbeat = Heartbeat(
+                utc=time.time(),
+                monotonic_s=time.monotonic(),
+                pid=os.getpid(),
+                state=state,
+                reason=reason,
+                planned=self._planned,
+                secured=self._secured,
+                skipped=self.skipped,
+                slide=self._slide,
+                objects=self._objects,
+                not_analysed=self.not_analysed,
+                seconds_left=self._pace()[1],
+                spool_bytes=self._spool.used_bytes(),
+                spool_limit_bytes=self._spool.bound_bytes,
+                disk_free_bytes=self._spool.free_bytes(),
+                unsafe=self.unsafe,
+            )
             write_heartbeat(self._run, heartbeat)
         except OSError as error:
             _log.warning("the heartbeat cannot be written: %s", error)

@@ -8,7 +8,6 @@ import os
 import platform
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,7 +20,6 @@ from daemon.config import Night as Config
 from daemon.durable import make_folder, replacing
 from daemon.errors import Refused
 from daemon.journal import Journal
-from daemon.layout import JOURNAL, SPOOL
 from daemon.loading import freeze, load, require_same
 from daemon.locks import sole, sole_on
 from daemon.logbook import Logbook
@@ -32,6 +30,7 @@ from daemon.processes import end_stale
 from daemon.progress import ProgressDisplay
 from daemon.records import Event, NightStarted
 from daemon.ring import Ring
+from daemon.runfolder import RunFolder
 from daemon.samples import read_samples
 from daemon.specimens import make_specimens
 from daemon.spool import Spool
@@ -42,33 +41,6 @@ from drivers.virtual_slide.slide import cabinet_of
 from inference.weights_file import find_weights
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class RunFolder:
-    """The run folder: names of what lies in it."""
-
-    path: Path
-
-    @property
-    def configuration(self) -> Path:
-        """The frozen configuration."""
-        return self.path / "run.yaml"
-
-    @property
-    def journal(self) -> Path:
-        """The journal."""
-        return self.path / JOURNAL
-
-    @property
-    def spool(self) -> Path:
-        """The spool."""
-        return self.path / SPOOL
-
-    @property
-    def dataset(self) -> Path:
-        """The dataset, where the recorder is local."""
-        return self.path / "dataset"
 
 
 def scan(config: Config, run: Path, *, resume: bool, console: Console) -> Exit:

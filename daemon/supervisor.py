@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from daemon.analysis import run_analysis
+from daemon.awake import KeptAwake
 from daemon.child import Child
 from daemon.config import Night as Config
 from daemon.errors import ChildLost, JournalDamaged, NightStopped, Refused, RequestFailed
+from daemon.guard_keeper import GuardKeeper
 from daemon.handover import Handover
 from daemon.journal import Journal
 from daemon.links import AnalysisLink, MicroscopeLink
@@ -64,6 +66,8 @@ class Supervisor:
         self._table = ProcessTable(run)
         self._table.register("supervisor", os.getpid())
         self._interrupts = 0
+        self._terminated = False
+        self._why = ""
 
     async def run(self) -> Exit:
         """Start everything, run the night, stop everything."""
@@ -74,13 +78,22 @@ class Supervisor:
         recorder, tell = self._config.recorder, self._reporter.tell
         self._handover = Handover(recorder, self._run, self._journal, self._spool, self._table, tell)
         self._reporter.delivery = self._handover
-        self._background = [asyncio.create_task(self._reporter.beat(self._table.write))]
+        beating = asyncio.create_task(self._reporter.beat(self._table.write))
+        self._background: list[asyncio.Task[None]] = []
+        if self._config.alerts.wanted:
+            self._background.append(asyncio.create_task(GuardKeeper(self._run, tell).keep()))
+        awake = KeptAwake(self._run)
         try:
+            if (complaint := await asyncio.to_thread(awake.hold)) is not None:
+                tell("warning", "not kept awake", complaint)
             return await self._report(await self._deliver_the_rest(await self._until_safe()))
         finally:
+            awake.release()
             for task in self._background:
                 task.cancel()
             await self._stop()
+            beating.cancel()
+            self._reporter.close()
 
     async def _until_safe(self) -> Exit:
         """Run the night; whatever ends it, the hardware is made safe before anything else is waited for."""
@@ -90,12 +103,17 @@ class Supervisor:
             return await self._scan()
         except (ChildLost, RequestFailed, NightStopped, JournalDamaged) as error:
             self._reporter.tell("error", "night stopped", str(error))
+            self._why = str(error)
             return Exit.FAULT
+        except Refused as error:
+            self._reporter.state("refused", str(error))
+            raise
         finally:
             if await self._microscope.close():
                 _log.info("microscope safe")
             else:
                 told = "the microscope could not be made safe: check shutter, lamp and objective"
+                self._reporter.unsafe = told
                 self._reporter.tell("error", "not safe", told)
 
     async def _scan(self) -> Exit:
@@ -107,7 +125,8 @@ class Supervisor:
             try:
                 await task
             except (Interrupt, asyncio.CancelledError):
-                self._reporter.tell("warning", "interrupted", "stopped by a person; go on with --resume")
+                who = "the system" if self._terminated else "a person"
+                self._reporter.tell("warning", "interrupted", f"stopped by {who}; go on with --resume")
                 return Exit.INTERRUPTED
         return Exit.SKIPPED if reporter.skipped or reporter.not_analysed else Exit.COMPLETE
 
@@ -121,6 +140,7 @@ class Supervisor:
 
         def interrupt(number: int, _frame: object) -> None:
             self._interrupts += 1
+            self._terminated = self._terminated or number == signal.SIGTERM
             night.stop_at_boundary = True
             if self._interrupts > 1 or number != signal.SIGINT:
                 self._loop.call_soon_threadsafe(now)
@@ -171,7 +191,13 @@ class Supervisor:
             reporter.tell("error", "not delivered", reason)
             reporter.state("not delivered", reason)
             return Exit.FAULT
-        reporter.state({Exit.INTERRUPTED: "interrupted", Exit.FAULT: "stopped"}.get(ended, "complete"))
+        match ended:
+            case Exit.INTERRUPTED:
+                reporter.state("terminated" if self._terminated else "interrupted")
+            case Exit.FAULT:
+                reporter.state("stopped", self._why)
+            case _:
+                reporter.state("complete")
         return ended
 
     async def _report(self, ended: Exit) -> Exit:
@@ -194,10 +220,9 @@ class Supervisor:
         return ended
 
     async def _stop(self) -> None:
-        """Let go of everything but the microscope, which is closed."""
+        """End the processes of analysis and recorder; that of the microscope has ended."""
         await self._analysis.close()
         await self._handover.close()
-        self._reporter.close()
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from daemon.broadcast import EVENTS_KEPT
 from daemon.config import CurveKeys
 from daemon.endpoints import check_endpoint, secure
 from daemon.errors import LamelleError, ProtocolViolation
+from daemon.heartbeat import ENDED
 from daemon.tally import Tallies
 from daemon.watchwire import (
     About,
@@ -49,8 +50,6 @@ ASK_S = 3.0
 MAX_MESSAGE_BYTES = 64 << 20
 _TURN_MS = 100
 _STREAM_HWM = 200
-ENDED = ("complete", "stopped", "interrupted", "not delivered")
-"""States after which silence is no surprise."""
 
 _log = logging.getLogger(__name__)
 

@@ -24,6 +24,8 @@ from drivers.virtual_slide.truth import View
 from drivers.waiting import Clock
 
 DEMO_CAMERA = {"FastImage": "1", "PixelType": "16bit"}
+DIM_POWER = 0.4
+"""Share of its power that a dim lamp has left: as dark as without oil, and as sharp as ever."""
 
 
 def open_emulated(instrument: Instrument, slides: Sequence[MiniSlide], clock: Clock | None = None) -> MicroManager:
@@ -104,6 +106,12 @@ class EmulatedCore:
     def _blank(self) -> VirtualSlide:
         blank = self._emulation.model_copy(update={"profile": "blank"})
         return virtual_slide(self._instrument.model_copy(update={"emulation": blank}), self._slides)
+
+    @cached_property
+    def _dim(self) -> VirtualSlide:
+        lamp = self._emulation.lamp.model_copy(update={"power": DIM_POWER * self._emulation.lamp.power})
+        dim = self._emulation.model_copy(update={"lamp": lamp})
+        return virtual_slide(self._instrument.model_copy(update={"emulation": dim}), self._slides)
 
     def stage(self, exposure: Exposure, state: str, plane: int) -> None:
         """Take in which plane is commanded next."""
@@ -194,7 +202,11 @@ class EmulatedCore:
         if not self._lit():
             self._slide.dark(view, self._exposure_ms, self._frame)
             return
-        slide = self._blank if self._faults.meets("blank") else self._slide
+        slide = self._slide
+        if self._faults.meets("blank"):
+            slide = self._blank
+        elif self._faults.meets("lamp_dim"):
+            slide = self._dim
         immersion = Immersion(oil=self._oil, bubble=self._faults.meets("bubble"))
         slide.render(view, self._exposure_ms, self._frame, immersion)
 

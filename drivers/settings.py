@@ -88,7 +88,7 @@ class ChanceFault(Settings):
 
     kind: Literal[
         "dropped_frame", "repeated_frame", "dark_frame", "saturated_frame", "stage_stuck", "stage_busy",
-        "preset_missed", "hang", "die", "oil_lost", "bubble", "blank",
+        "preset_missed", "hang", "die", "oil_lost", "lamp_dim", "bubble", "blank",
     ]  # fmt: skip
     slide: int | None = None
     fields: tuple[int, ...] | None = None

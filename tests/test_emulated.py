@@ -173,6 +173,13 @@ def test_lost_oil_dims_every_field_until_the_objective_is_withdrawn(opened: Any)
     assert light[3] == pytest.approx(light[0], rel=0.2)
 
 
+def test_a_dim_lamp_takes_light_and_leaves_what_is_seen(opened: Any) -> None:
+    scope = opened(emulated(**fault("lamp_dim", fields=(2,), attempts=None), density=4.0))
+    plain, dim = (expose(scope, field=field)[0][1].astype(float) - OFFSET_DN for field in (1, 2))
+    assert np.median(dim) == pytest.approx(0.4 * np.median(plain), rel=0.1)
+    assert dim.std() > 0.2 * plain.std()
+
+
 def test_a_bubble_and_a_blank_field_change_what_is_seen_and_raise_nothing(opened: Any) -> None:
     faults = ({"kind": "bubble", "fields": (2,), "attempts": None}, {"kind": "blank", "fields": (3,)})
     scope = opened(emulated(faults=faults, density=4.0))

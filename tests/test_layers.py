@@ -10,6 +10,7 @@ TORCH_FREE = [
     "daemon.emulate",
     "daemon.detecting",
     "daemon.extract",
+    "daemon.guard",
     "daemon.sheet",
     "drivers.emulated",
 ]

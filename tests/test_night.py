@@ -78,7 +78,9 @@ def test_a_night_whose_gpu_is_lost_keeps_raw_stacks_and_is_caught_up_with(
     summary = summarise(run)
     assert summary["complete"]
     assert summary["not_analysed"] == 4
-    assert [event["name"] for event in summary["events"]] == ["calibration", "detector", "detector lost"]
+    # Whether it can be kept awake is the computer's own affair.
+    told = [event["name"] for event in summary["events"] if event["name"] != "not kept awake"]
+    assert told == ["calibration", "detector", "detector lost"]
     with Dataset.open(run) as kept:
         raw = [field for field in kept.fields() if isinstance(field, FieldSecured) and not field.analysed]
         assert {(field.slide, field.field) for field in raw} == {(1, 3), (2, 1), (2, 2), (2, 3)}

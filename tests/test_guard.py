@@ -1,0 +1,256 @@
+"""Whole nights with a watcher: real processes, suspended and killed, and a web server that is told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import msgspec
+import psutil
+import pytest
+
+from daemon.errors import Refused
+from daemon.guard import FILE, State, guard
+from daemon.heartbeat import Heartbeat, read_heartbeat, write_heartbeat
+from daemon.journal import Journal
+from daemon.loading import freeze, load
+from daemon.locks import sole
+from daemon.outcome import Exit
+from daemon.processes import ProcessTable, read_processes
+from daemon.unattended import why_not
+from tests.alert_target import SECRET, Target, alert_target
+from tests.emulated_night import lamelle, living, running, write_configuration
+from tests.small_night import started, until
+
+ENOUGH_S = 60.0
+
+
+@pytest.fixture
+def target() -> Iterator[Target]:
+    with alert_target() as server:
+        yield server
+
+
+def configured(folder: Path, target: Target, **parts: Any) -> Path:
+    """A configuration of one small mini-slide whose alerts lead to the target; `alerts` adds to those."""
+    alerts = {**target.write_addresses(folder), "disk_gb": 0, **parts.pop("alerts", {})}
+    return write_configuration(folder, frame_px=256, alerts=alerts, **{"slides": 1, **parts})
+
+
+def beat(run: Path) -> Heartbeat:
+    return read_heartbeat(run)
+
+
+def reached(run: Path, state: str, secured: int = 0) -> Callable[[], bool]:
+    def there() -> bool:
+        with suppress(FileNotFoundError):
+            return beat(run).state == state and beat(run).secured >= secured
+        return False
+
+    return there
+
+
+def guards(run: Path) -> list[psutil.Process]:
+    """Watchers of this run folder that live."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if process.status() != psutil.STATUS_ZOMBIE and process.cmdline()[-2:] == ["guard", str(run.resolve())]:
+                found.append(process)
+    return found
+
+
+def watched_to_the_end(run: Path) -> None:
+    until(lambda: not guards(run), "the watcher ends by itself", ENOUGH_S)
+    with sole(run / "guard.lock", "the watcher's lock is held still"):
+        pass
+
+
+def state(run: Path) -> State:
+    return msgspec.json.decode((run / FILE).read_bytes(), type=State)
+
+
+def test_a_healthy_night_tells_that_it_is_finished_and_nothing_else(target: Target, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    config = configured(tmp_path, target, fields=4, alerts={"dead_man_s": 0.5})
+    done = lamelle("scan", config, "--run", run)
+    assert done.returncode == Exit.COMPLETE, done.stderr
+    watched_to_the_end(run)
+    assert target.kinds == ["finished"]
+    assert "4 of 4 fields recorded" in target.alerts[0][1]
+    assert target.pings
+    assert set(target.pings) == {f"/ping/{SECRET}"}
+    # A watcher started by hand afterwards has nothing to tell, and ends.
+    assert lamelle("guard", run).returncode == 0
+    assert target.kinds == ["finished"]
+    for path in (path for path in run.rglob("*") if path.is_file()):
+        assert SECRET.encode() not in path.read_bytes(), path
+
+
+def test_a_night_of_which_everything_is_killed_is_told_and_so_is_its_resumption(target: Target, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    config = configured(tmp_path, target, fields=5)
+    with running("scan", config, "--run", run, "--unattended", output=tmp_path / "scan.txt") as scan:
+        until(reached(run, "scanning", secured=1), "the first field", ENOUGH_S)
+        for each in read_processes(run).values():
+            if (process := each.find()) is not None:
+                process.kill()
+        scan.wait()
+    until(lambda: target.kinds == ["crashed"], "the alert of a crash", ENOUGH_S)
+    assert len(guards(run)) == 1, "it waits for somebody to go on with the night"
+    done = lamelle("scan", config, "--run", run, "--unattended")
+    assert done.returncode == Exit.COMPLETE, done.stderr
+    watched_to_the_end(run)
+    assert target.kinds == ["crashed", "goes on", "finished"]
+    assert not living(run)
+    again = lamelle("scan", config, "--run", run, "--unattended")
+    assert again.returncode == 0
+    assert "has ended (complete)" in again.stdout.replace("\n", " ")
+
+
+def test_what_needs_a_person_is_told_once_each(target: Target, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    faults = [
+        {"kind": "oil_lost", "slide": 1, "fields": [4]},
+        {"kind": "lamp_dim", "slide": 2, "fields": [4, 5, 6], "attempts": None},
+        {"kind": "blank", "slide": 3, "attempts": None},
+        {"kind": "dropped_frame", "slide": 4, "attempts": None},
+    ]
+    config = configured(
+        tmp_path,
+        target,
+        slides=4,
+        fields=9,
+        emulation={"faults": faults},
+        focus={"blank_fields_leave_slide": 6},
+        retry={"skipped_fields_leave_slide": 2},
+        alerts={"unfocused_fields": 5, "empty_fields": 4},
+    )
+    done = lamelle("scan", config, "--run", run)
+    assert done.returncode == Exit.SKIPPED, done.stdout
+    watched_to_the_end(run)
+    assert target.kinds == [
+        "oil lost",
+        "lamp dim",
+        "nothing found",
+        "focus lost",
+        "fault",
+        "finished with skips",
+    ]
+
+
+def test_a_recorder_that_is_away_is_told_as_a_spool_that_fills_and_a_pause(target: Target, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    config = configured(
+        tmp_path,
+        target,
+        fields=12,
+        retention={"raw": "all"},
+        recorder={"endpoint": "tcp://127.0.0.1:9", "spool_mb": 16},
+        alerts={"paused_s": 2, "spool_share": 0.3},
+    )
+    with running("scan", config, "--run", run, output=tmp_path / "scan.txt") as scan:
+        until(lambda: "paused" in target.kinds, "the alert of a pause", ENOUGH_S)
+        assert target.kinds == ["spool", "paused"]
+        assert "recorder" in target.alerts[1][1]
+        scan.send_signal(signal.SIGTERM)
+        assert scan.wait(ENOUGH_S) == Exit.INTERRUPTED
+    watched_to_the_end(run)
+    assert target.kinds == ["spool", "paused", "interrupted"]
+    assert beat(run).state == "terminated"
+    assert why_not(run) is None, "a computer that was told to restart goes on afterwards"
+
+
+@contextmanager
+def night_told_of(folder: Path, target: Target, **alerts: float) -> Iterator[tuple[Path, Heartbeat]]:
+    """A run folder whose night is a process that does nothing; it, and a heartbeat that it might have given."""
+    run = folder / "run"
+    run.mkdir()
+    config = load(configured(folder, target, alerts=alerts))
+    (run / "run.yaml").write_text(freeze(config), encoding="utf-8")
+    Journal.create(run / "journal.sqlite", started()).close()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        ProcessTable(run).register("supervisor", process.pid)
+        heartbeat = Heartbeat(
+            utc=time.time(),
+            monotonic_s=0.0,
+            pid=process.pid,
+            state="scanning",
+            reason="",
+            planned=6,
+            secured=2,
+            skipped=0,
+            slide=1,
+        )
+        write_heartbeat(run, heartbeat)
+        yield run, heartbeat
+        process.communicate(b"\n")
+
+
+def test_a_night_that_hangs_is_told_once_by_two_watchers(target: Target, tmp_path: Path) -> None:
+    with night_told_of(tmp_path, target, hung_s=2) as (run, heartbeat):
+        with running("guard", run, output=tmp_path / "guard.txt") as first:
+            until(lambda: target.kinds == ["hung"], "the alert of a night that hangs", ENOUGH_S)
+            until(lambda: not state(run).outbox, "it writes down that it was told", ENOUGH_S)
+            first.kill()
+            first.wait()
+        with running("guard", run, output=tmp_path / "guard.txt"):
+            write_heartbeat(run, msgspec.structs.replace(heartbeat, utc=time.time()))
+            until(lambda: len(target.kinds) == 2, "the alert that it goes on", ENOUGH_S)
+    assert target.kinds == ["hung", "goes on"]
+
+
+def test_a_night_that_a_fault_stops_is_told_with_its_reason(target: Target, tmp_path: Path) -> None:
+    with night_told_of(tmp_path, target) as (run, heartbeat):
+        write_heartbeat(run, msgspec.structs.replace(heartbeat, state="stopped", reason="the stage is stuck"))
+    assert lamelle("guard", run).returncode == 0
+    assert target.kinds == ["stopped"]
+    assert "The night stopped by a fault: the stage is stuck. 2 of 6 fields recorded." in target.alerts[0][1]
+
+
+def test_alerts_that_cannot_be_sent_are_sent_by_a_later_watcher(target: Target, tmp_path: Path) -> None:
+    target.refusing = True
+    with night_told_of(tmp_path, target) as (run, heartbeat):
+        write_heartbeat(run, msgspec.structs.replace(heartbeat, state="complete", secured=6))
+        with running("guard", run, output=tmp_path / "guard.txt") as first:
+            until(lambda: target.refused > 0, "the watcher tries to tell", ENOUGH_S)
+            until(lambda: any(one.failures for one in state(run).outbox), "it waits", ENOUGH_S)
+            with pytest.raises(Refused, match="watched already"):
+                guard(run, print, Event(), patience_s=0.1)
+            first.kill()
+            first.wait()
+        target.refusing = False
+    assert lamelle("guard", run).returncode == 0
+    assert target.kinds == ["finished"]
+
+
+def test_a_crash_and_a_resumption_without_a_watcher_are_told_by_the_next_one(target: Target, tmp_path: Path) -> None:
+    with night_told_of(tmp_path, target) as (run, heartbeat):
+        with running("guard", run, output=tmp_path / "guard.txt") as first:
+            until(lambda: (run / FILE).exists(), "the first look", ENOUGH_S)
+            first.kill()  # a power cut
+            first.wait()
+        ProcessTable(run).register("supervisor", os.getpid())
+        write_heartbeat(run, msgspec.structs.replace(heartbeat, pid=os.getpid(), state="complete"))
+        with running("guard", run, output=tmp_path / "guard.txt"):
+            until(lambda: len(target.kinds) == 2, "both are told", ENOUGH_S)
+    assert target.kinds == ["crashed", "finished"]
+
+
+def test_a_folder_without_a_night_or_with_one_that_tells_nobody_is_refused(target: Target, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="holds no night"):
+        guard(tmp_path, print, Event())
+    with night_told_of(tmp_path, target) as (run, _):
+        text = freeze(load(write_configuration(tmp_path)))
+        (run / "run.yaml").write_text(text, encoding="utf-8")
+        with pytest.raises(Refused, match="tells nobody"):
+            guard(run, print, Event())
+    assert not (run / "guard.lock").exists()
