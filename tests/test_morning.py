@@ -131,6 +131,7 @@ def test_a_person_who_does_not_wait_leaves_no_process_behind(tmp_path: Path) -> 
             recorder = read_processes(tmp_path)["recorder"].find()
             assert recorder is not None
             waiting = asyncio.create_task(handing.report(60))
+            await asyncio.sleep(0)  # so that it waits already
             async with asyncio.timeout(night.DEADLINE_S):
                 while not (processes := list(filter(is_report, recorder.children()))):
                     await asyncio.sleep(0.01)
