@@ -146,7 +146,7 @@ def test_a_suspended_recorder_pauses_the_night_in_the_dark_until_it_is_back(
         # A slow recorder may make it pause again once it is back; each pause is told once, and so is its end.
         *pauses, last = target.kinds
         assert (pauses, last) == (["paused", "goes on"] * max(1, len(pauses) // 2), "finished")
-        assert "has not answered for 10 s" in target.alerts[0][1]
+        assert f"of {SPOOL_MB} MB" in target.alerts[0][1]
     told = events(run)
     assert "the light is off" in told["paused"]
     assert {"recorder away", "delivery goes on", "resumed"} <= set(told)
