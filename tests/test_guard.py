@@ -26,8 +26,10 @@ from daemon.locks import sole
 from daemon.outcome import Exit
 from daemon.processes import ProcessTable, read_processes
 from tests.alert_target import SECRET, Target, alert_target
-from tests.emulated_night import lamelle, living, running, write_configuration
+from tests.emulated_night import NIGHT_S, lamelle, living, running, write_configuration
 from tests.small_night import started, until
+
+pytestmark = pytest.mark.timeout(3 * NIGHT_S)
 
 ENOUGH_S = 60.0
 
