@@ -92,8 +92,8 @@ class _Look:
                     self._told[f"light {record.slide}"] = None
                     self._tell(DIM[name], f"{place}{record.message}.")
                 case Event(name=name) if name in TOLD_FAULTS:
-                    # A mini-slide that shows nothing but blur has been told by then.
-                    if not (name == "slide left" and f"focus {record.slide}" in self._told):
+                    # A mini-slide left for want of focus, a warning, has its cause told by then.
+                    if not (name == "slide left" and record.level == "warning" and self._explained(record.slide)):
                         self._once(f"fault {name} {record.slide}", "fault", f"{name.capitalize()}: {record.message}.")
                 case Event(name="detector back"):
                     self._forget("fault detector lost None")
@@ -240,9 +240,7 @@ class _Look:
 
     def _found(self, record: FieldSecured) -> None:
         found = any(not row.below_threshold for row in record.objects)
-        # Who has been told that the mini-slide is blurred or dark knows why nothing is found there.
-        explained = {f"light {record.slide}", f"focus {record.slide}"} & self._told.keys()
-        self._remember(empty=0 if found or explained else self._new.empty + 1)
+        self._remember(empty=0 if found or self._explained(record.slide) else self._new.empty + 1)
         if found:
             self._forget("empty")
         elif self._new.empty >= self._settings.empty_fields:
@@ -252,6 +250,10 @@ class _Look:
                 f"Nothing was found in {self._new.empty} fields in a row, up to field {record.field} of mini-slide "
                 f"{record.slide}: is there a sample, and light?",
             )
+
+    def _explained(self, slide: int | None) -> bool:
+        """Whether a person was told that a mini-slide is dark or blurred, and so knows why nothing is found there."""
+        return f"light {slide}" in self._told or f"focus {slide}" in self._told
 
     def _enter(self, slide: int) -> None:
         if slide != self._new.slide:

@@ -238,6 +238,8 @@ def test_lost_oil_is_told_and_what_follows_from_it_is_not() -> None:
     assert night.told[0].text == "Mini-slide 1, field 7: check immersion oil."
     blurred = [field(number, found=False, focused=False) for number in range(8, 20)]
     assert night.look(*blurred) == []
+    assert night.look(event("slide left", "10 fields in a row without focus", 1)) == []
+    assert night.look(event("slide left", "5 fields in a row failed", 1, "error")) == ["fault"]
     assert night.look(event("oil lost?", "check immersion oil", 2)) == ["oil lost"]
 
 

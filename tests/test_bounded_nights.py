@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from daemon.inspection import summarise
 from daemon.journal import Journal
 from daemon.processes import read_processes
 from daemon.scan import Exit
+from tests.alert_target import alert_target
 from tests.emulated_night import NIGHT_S, Digest, digest, lamelle, living, running, write_configuration
 from tests.small_disk import fill, remount, small_disk
 from tests.small_night import free_endpoint, until
@@ -33,11 +34,13 @@ SPOOL_MB = 40
 """Room for the ring's three fields of 12 MB by the first estimate, and a little more."""
 
 
-def configuration(folder: Path, move_ms: int = 0, **recorder: object) -> Path:
+def configuration(
+    folder: Path, move_ms: int = 0, alerts: Mapping[str, object] | None = None, **recorder: object
+) -> Path:
     """The fields of the undisturbed night, raw stacks kept, about 7 MB each; moves may take their time."""
     timing = {"xy_ms": move_ms, "z_ms": 0, "polarizer_ms": 0}
-    settings = {"spool_mb": SPOOL_MB, **recorder}
-    return write_configuration(folder, emulation={"timing": timing}, retention={"raw": "all"}, recorder=settings)
+    parts = {"retention": {"raw": "all"}, "recorder": {"spool_mb": SPOOL_MB, **recorder}, "alerts": alerts or {}}
+    return write_configuration(folder, emulation={"timing": timing}, **parts)
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,22 @@ def test_a_suspended_recorder_pauses_the_night_in_the_dark_until_it_is_back(
 ) -> None:
     """Meanwhile a second scan of the same instrument, or of the same folder, is refused and changes nothing."""
     run = tmp_path / "run"
-    with scanning(configuration(tmp_path, move_ms=300), run) as scan:
+    with alert_target() as target:
+        alerts = {**target.write_addresses(tmp_path), "disk_gb": 0, "paused_s": 4}
+        pause_and_go_on(configuration(tmp_path, move_ms=300, alerts=alerts), run)
+        until(lambda: "finished" in target.kinds, "the alert of the end", NIGHT_S)
+        # A slow recorder may make it pause again once it is back; each pause is told once, and so is its end.
+        *pauses, last = target.kinds
+        assert (pauses, last) == (["paused", "goes on"] * max(1, len(pauses) // 2), "finished")
+        assert f"of {SPOOL_MB} MB" in target.alerts[0][1]
+    told = events(run)
+    assert "the light is off" in told["paused"]
+    assert {"recorder away", "delivery goes on", "resumed"} <= set(told)
+    assert_whole(run, run / "dataset", undisturbed)
+
+
+def pause_and_go_on(config: Path, run: Path) -> None:
+    with scanning(config, run) as scan:
         scan.reaches("scanning")
         recorder = read_processes(run)["recorder"].find()
         assert recorder is not None
@@ -147,18 +165,17 @@ def test_a_suspended_recorder_pauses_the_night_in_the_dark_until_it_is_back(
             assert beat.secured < FIELDS
             assert scan.is_dark()
             assert 0 < spool_bytes(run) <= SPOOL_MB * MEGABYTE
-            for words, busy in (([tmp_path / "another"], "instrument.name 'emulated"), ([run, "--resume"], "--run '")):
-                second = lamelle("scan", tmp_path / "night.yaml", "--run", *words)
+            for words, busy in (
+                ([run.with_name("another")], "instrument.name 'emulated"),
+                ([run, "--resume"], "--run '"),
+            ):
+                second = lamelle("scan", config, "--run", *words)
                 assert second.returncode == Exit.REFUSED
                 assert busy in second.stderr
                 assert "is in use by another scan" in second.stderr
         finally:
             recorder.resume()
         assert scan.ends() == Exit.COMPLETE
-    told = events(run)
-    assert "the light is off" in told["paused"]
-    assert {"recorder away", "delivery goes on", "resumed"} <= set(told)
-    assert_whole(run, run / "dataset", undisturbed)
 
 
 def test_with_keys_a_night_awaits_a_recorder_that_knows_it(undisturbed: tuple[Path, Digest], tmp_path: Path) -> None:

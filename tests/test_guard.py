@@ -25,10 +25,11 @@ from daemon.loading import freeze, load
 from daemon.locks import sole
 from daemon.outcome import Exit
 from daemon.processes import ProcessTable, read_processes
-from daemon.unattended import why_not
 from tests.alert_target import SECRET, Target, alert_target
-from tests.emulated_night import lamelle, living, running, write_configuration
+from tests.emulated_night import NIGHT_S, lamelle, living, running, write_configuration
 from tests.small_night import started, until
+
+pytestmark = pytest.mark.timeout(3 * NIGHT_S)
 
 ENOUGH_S = 60.0
 
@@ -95,21 +96,31 @@ def test_a_healthy_night_tells_that_it_is_finished_and_nothing_else(target: Targ
         assert SECRET.encode() not in path.read_bytes(), path
 
 
-def test_a_night_of_which_everything_is_killed_is_told_and_so_is_its_resumption(target: Target, tmp_path: Path) -> None:
+def test_a_night_that_the_system_ends_and_then_is_killed_is_told_and_goes_on_by_itself(
+    target: Target, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
-    config = configured(tmp_path, target, fields=5)
+    config = configured(tmp_path, target, fields=8)
     with running("scan", config, "--run", run, "--unattended", output=tmp_path / "scan.txt") as scan:
         until(reached(run, "scanning", secured=1), "the first field", ENOUGH_S)
+        scan.send_signal(signal.SIGTERM)
+        assert scan.wait(ENOUGH_S) == Exit.INTERRUPTED
+    watched_to_the_end(run)
+    assert target.kinds == ["interrupted"]
+    assert beat(run).state == "terminated"
+    before = beat(run).secured
+    with running("scan", config, "--run", run, "--unattended", output=tmp_path / "scan.txt") as scan:
+        until(reached(run, "scanning", secured=before + 1), "another field", ENOUGH_S)
         for each in read_processes(run).values():
             if (process := each.find()) is not None:
                 process.kill()
         scan.wait()
-    until(lambda: target.kinds == ["crashed"], "the alert of a crash", ENOUGH_S)
+    until(lambda: target.kinds == ["interrupted", "crashed"], "the alert of a crash", ENOUGH_S)
     assert len(guards(run)) == 1, "it waits for somebody to go on with the night"
     done = lamelle("scan", config, "--run", run, "--unattended")
     assert done.returncode == Exit.COMPLETE, done.stderr
     watched_to_the_end(run)
-    assert target.kinds == ["crashed", "goes on", "finished"]
+    assert target.kinds == ["interrupted", "crashed", "goes on", "finished"]
     assert not living(run)
     again = lamelle("scan", config, "--run", run, "--unattended")
     assert again.returncode == 0
@@ -147,28 +158,6 @@ def test_what_needs_a_person_is_told_once_each(target: Target, tmp_path: Path) -
     ]
 
 
-def test_a_recorder_that_is_away_is_told_as_a_spool_that_fills_and_a_pause(target: Target, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    config = configured(
-        tmp_path,
-        target,
-        fields=12,
-        retention={"raw": "all"},
-        recorder={"endpoint": "tcp://127.0.0.1:9", "spool_mb": 16},
-        alerts={"paused_s": 2, "spool_share": 0.3},
-    )
-    with running("scan", config, "--run", run, output=tmp_path / "scan.txt") as scan:
-        until(lambda: "paused" in target.kinds, "the alert of a pause", ENOUGH_S)
-        assert target.kinds == ["spool", "paused"]
-        assert "recorder" in target.alerts[1][1]
-        scan.send_signal(signal.SIGTERM)
-        assert scan.wait(ENOUGH_S) == Exit.INTERRUPTED
-    watched_to_the_end(run)
-    assert target.kinds == ["spool", "paused", "interrupted"]
-    assert beat(run).state == "terminated"
-    assert why_not(run) is None, "a computer that was told to restart goes on afterwards"
-
-
 @contextmanager
 def night_told_of(folder: Path, target: Target, **alerts: float) -> Iterator[tuple[Path, Heartbeat]]:
     """A run folder whose night is a process that does nothing; it, and a heartbeat that it might have given."""
@@ -193,6 +182,16 @@ def night_told_of(folder: Path, target: Target, **alerts: float) -> Iterator[tup
         write_heartbeat(run, heartbeat)
         yield run, heartbeat
         process.communicate(b"\n")
+
+
+def test_a_spool_that_fills_is_told_once(target: Target, tmp_path: Path) -> None:
+    with night_told_of(tmp_path, target) as (run, heartbeat):
+        write_heartbeat(run, msgspec.structs.replace(heartbeat, spool_bytes=90, spool_limit_bytes=100))
+        with running("guard", run, output=tmp_path / "guard.txt"):
+            until(lambda: target.kinds == ["spool"], "the alert", ENOUGH_S)
+            write_heartbeat(run, msgspec.structs.replace(heartbeat, state="complete", spool_bytes=99))
+            until(lambda: len(target.kinds) > 1, "the alert of the end", ENOUGH_S)
+    assert target.kinds == ["spool", "finished"]
 
 
 def test_a_night_that_hangs_is_told_once_by_two_watchers(target: Target, tmp_path: Path) -> None:
