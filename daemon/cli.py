@@ -17,6 +17,7 @@ import msgspec
 import typer
 from rich.console import Console
 
+from daemon.cli_steering import app as steering_app
 from daemon.errors import LamelleError, Refused
 from drivers.errors import DriverError
 from inference.errors import InferenceError
@@ -36,6 +37,7 @@ emulate_app = typer.Typer(help="The virtual slide of the emulated microscope.", 
 app.add_typer(emulate_app, name="emulate")
 engine_app = typer.Typer(help="Engines of TensorRT for RTX, or of TensorRT.", no_args_is_help=True)
 app.add_typer(engine_app, name="engine")
+app.add_typer(steering_app)
 console = Console()
 PROBLEMS_TOLD = 20
 

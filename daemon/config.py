@@ -98,6 +98,13 @@ class Watch(Settings):
     keys: CurveKeys | None = None
 
 
+class Control(Settings):
+    """Where orders are taken from those who may steer the night (docs/control.md); nowhere unless set."""
+
+    endpoint: str | None = None
+    keys: CurveKeys | None = None
+
+
 class Targets(Settings):
     """What certificates say of targets that routines are held against: distance of lines, retardation of a plate."""
 
@@ -139,5 +146,6 @@ class Night(Settings):
     retention: Retention = Retention()
     retry: Retry = Retry()
     watch: Watch = Watch()
+    control: Control = Control()
     calibration: Calibration = Calibration()
     ring_stacks: Annotated[int, Field(ge=3)] = 3

@@ -8,9 +8,11 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from daemon.broadcast import Broadcaster
 from daemon.config import Night
+from daemon.finding import Bound, write_endpoints
 from daemon.handover import Handover
 from daemon.heartbeat import Heartbeat, write_heartbeat
 from daemon.journal import Journal
@@ -28,6 +30,24 @@ BEAT_S = 1.0
 _log = logging.getLogger(__name__)
 
 
+class Standing(NamedTuple):
+    """How a night stands, in short."""
+
+    state: str
+    reason: str
+    slide: int | None
+    secured: int
+    skipped: int
+    planned: int
+
+    def sentence(self) -> str:
+        """Say it to a person."""
+        state = f"{self.state}: {self.reason}" if self.reason else self.state
+        where = "" if self.slide is None else f", mini-slide {self.slide}"
+        skipped = f", {self.skipped} of them skipped" if self.skipped else ""
+        return f"{state}{where}, {self.secured + self.skipped} of {self.planned} fields done{skipped}"
+
+
 class Reporter:
     """The one that writes to the journal while a night runs, and tells everyone what happens.
 
@@ -37,6 +57,10 @@ class Reporter:
     skipped : fields skipped so far.
     not_analysed : fields so far of which only the raw stack is kept.
     ring_used : stacks in the ring that are being exposed or analysed.
+
+    Parameters
+    ----------
+    control : endpoint of the socket that takes orders, which watchers are told.
     """
 
     def __init__(
@@ -47,9 +71,11 @@ class Reporter:
         journal: Journal,
         spool: Spool,
         display: ProgressDisplay,
+        control: str | None,
     ) -> None:
         self._config = config
         self._run = run
+        self._control = control
         self._plan = {(planned.slide, planned.field): planned for planned in plan}
         self._planned = len(plan)
         self._journal = journal
@@ -72,12 +98,17 @@ class Reporter:
         self.ring_used = 0
         self._bytes = 0
         about = about_night(config, plan, started)
-        self._broadcast = Broadcaster(config.watch, about, before=map(self._done, records))
+        self._broadcast = Broadcaster(config.watch, about, control, before=map(self._done, records))
 
     def start(self) -> None:
         """Let watchers in."""
         self._broadcast.start()
-        _log.info("watch at %s, snapshot at %s", self._broadcast.publish_endpoint, self._broadcast.snapshot_endpoint)
+        publish, snapshot = self._broadcast.publish_endpoint, self._broadcast.snapshot_endpoint
+        try:
+            write_endpoints(self._run, Bound(publish=publish, snapshot=snapshot, control=self._control))
+        except OSError as error:
+            _log.warning("where the night can be reached cannot be written down: %s", error)
+        _log.info("watch at %s, snapshot at %s", publish, snapshot)
 
     def close(self) -> None:
         """Write how it ended, and let go of the watchers."""
@@ -116,6 +147,15 @@ class Reporter:
         """Tell the person at the screen, and the log."""
         _log.info("%s", message)
         self._display.tell(message)
+
+    def begin_slide(self, slide: int) -> None:
+        """Tell that a mini-slide is scanned from now on."""
+        self._slide = slide
+
+    def standing(self) -> Standing:
+        """Tell how the night stands; any thread may ask."""
+        state, reason = self._state
+        return Standing(state, reason, self._slide, self._secured, self.skipped, self._planned)
 
     def state(self, state: str, reason: str = "") -> None:
         """Tell what the night does now: scanning, paused, delivering, complete, not delivered, interrupted."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from daemon.analysis import run_analysis
 from daemon.child import Child
 from daemon.config import Night as Config
+from daemon.control import Controller
 from daemon.errors import ChildLost, JournalDamaged, NightStopped, Refused, RequestFailed
 from daemon.handover import Handover
 from daemon.journal import Journal
@@ -29,6 +30,7 @@ from daemon.progress import ProgressDisplay
 from daemon.reporting import Reporter
 from daemon.ring import Ring
 from daemon.spool import Spool
+from daemon.steering import Steering
 from drivers.errors import HardwareLost
 
 DRAIN_S = 60.0
@@ -59,7 +61,15 @@ class Supervisor:
         self._journal = journal
         self._spool = spool
         self._ring = ring
-        self._reporter = Reporter(config, run, plan, journal, spool, display)
+        self._control = None if config.control.endpoint is None else Controller(config.control)
+        try:
+            endpoint = None if self._control is None else self._control.endpoint
+            self._reporter = Reporter(config, run, plan, journal, spool, display, endpoint)
+        except BaseException:
+            if self._control is not None:
+                self._control.close()
+            raise
+        self._steering = Steering(self._reporter.tell, journal.events())
         self._table = ProcessTable(run)
         self._table.register("supervisor", os.getpid())
         self._interrupts = 0
@@ -68,6 +78,8 @@ class Supervisor:
         """Start everything, run the night, stop everything."""
         self._reporter.start()
         self._loop = asyncio.get_running_loop()
+        if self._control is not None:
+            self._control.listen(self._loop, self._steering.carry_out, self._reporter.standing)
         self._microscope = self._make_microscope()
         self._analysis = AnalysisLink(self._spawn_analysis, self._reporter.tell, self._journal.device())
         recorder, tell = self._config.recorder, self._reporter.tell
@@ -91,6 +103,7 @@ class Supervisor:
             self._reporter.tell("error", "night stopped", str(error))
             return Exit.FAULT
         finally:
+            self._steering.scans = False
             if await self._microscope.close():
                 _log.info("microscope safe")
             else:
@@ -99,10 +112,11 @@ class Supervisor:
 
     async def _scan(self) -> Exit:
         reporter = self._reporter
-        night = Night(self._config, self._plan, self._journal, self._spool, self._microscope, self._analysis, reporter)
+        parts = self._journal, self._spool, self._microscope, self._analysis, reporter, self._steering
+        night = Night(self._config, self._plan, *parts)
         reporter.state("scanning")
         task = asyncio.create_task(night.run())
-        with self._on_interrupt(night, task):
+        with self._on_interrupt(task):
             try:
                 await task
             except (Interrupt, asyncio.CancelledError):
@@ -111,7 +125,7 @@ class Supervisor:
         return Exit.SKIPPED if reporter.skipped or reporter.not_analysed else Exit.COMPLETE
 
     @contextmanager
-    def _on_interrupt(self, night: Night, task: asyncio.Task[None]) -> Iterator[None]:
+    def _on_interrupt(self, task: asyncio.Task[None]) -> Iterator[None]:
         """First Ctrl-C: at the field boundary. Second, or a termination: now."""
 
         def now() -> None:
@@ -120,7 +134,7 @@ class Supervisor:
 
         def interrupt(number: int, _frame: object) -> None:
             self._interrupts += 1
-            night.stop_at_boundary = True
+            self._steering.stopping = True
             if self._interrupts > 1 or number != signal.SIGINT:
                 self._loop.call_soon_threadsafe(now)
             else:
@@ -181,4 +195,6 @@ class Supervisor:
         """Let go of everything but the microscope, which is closed."""
         await self._analysis.close()
         await self._handover.close()
+        if self._control is not None:
+            await asyncio.to_thread(self._control.close)
         self._reporter.close()
