@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from daemon.controlwire import Answer, OrderName
 from daemon.dataset import Dataset
+from daemon.errors import Refused
+from daemon.finding import find_endpoint
 from daemon.inspection import summarise
+from daemon.ordering import give_order
 from daemon.outcome import Exit
 from daemon.records import FieldSkipped
 from tests.emulated_night import NIGHT_S, Digest, digest, lamelle, living, running, write_configuration
@@ -21,8 +24,18 @@ def said(done: subprocess.CompletedProcess[str]) -> tuple[int, str]:
     return done.returncode, done.stdout.strip() + done.stderr.strip()
 
 
-def stands(run: Path, wanted: Callable[[str], bool]) -> None:
-    until(lambda: wanted(lamelle("status", run).stdout), "the night does not come to stand so", NIGHT_S)
+def order(run: Path, name: OrderName, slide: int | None = None) -> Answer:
+    return give_order(find_endpoint(str(run), "control"), None, name, "anna", slide)
+
+
+def stands(run: Path, wanted: Callable[[Answer], bool]) -> None:
+    def so() -> bool:
+        try:
+            return wanted(order(run, "status"))
+        except Refused:  # the night is not there yet
+            return False
+
+    until(so, "the night does not come to stand so", NIGHT_S)
 
 
 def events(run: Path) -> list[tuple[str, str]]:
@@ -38,7 +51,7 @@ def test_a_paused_and_resumed_night_has_the_same_pixels(undisturbed: tuple[Path,
             0,
             "the night pauses at the next field boundary, light off, until someone resumes it",
         )
-        stands(run, lambda told: told.startswith("paused: anna keeps the night paused"))
+        stands(run, lambda told: told.state == "paused")
         assert said(lamelle("pause", run, "--who", "ben")) == (1, "anna keeps the night paused already")
         assert said(lamelle("resume", run, "--who", "ben")) == (0, "the night goes on; anna had paused it")
         assert night.wait(NIGHT_S) == 0, (tmp_path / "out").read_text("utf-8")
@@ -60,9 +73,9 @@ def test_only_the_named_mini_slide_is_skipped_and_a_stopped_night_goes_on(
     config = write_configuration(tmp_path, control=CONTROL)
     with running("scan", config, "--run", run, output=tmp_path / "out") as night:
         until((run / "endpoints.json").exists, "the night did not begin", NIGHT_S)
-        stands(run, lambda told: "mini-slide 1" in told)
-        lamelle("pause", run)
-        stands(run, lambda told: told.startswith("paused"))
+        stands(run, lambda told: told.slide == 1)
+        order(run, "pause")
+        stands(run, lambda told: told.state == "paused")
         status, told = said(lamelle("skip", run, "--slide", "2"))
         assert (status, told) == (1, "mini-slide 2 is not scanned now, mini-slide 1 is")
         assert said(lamelle("skip", run, "--who", "anna"))[0] == 0
@@ -82,21 +95,16 @@ def test_a_pause_outlives_a_crash_and_a_skip_leaves_the_rest(tmp_path: Path) -> 
     config = write_configuration(tmp_path, control=CONTROL)
     with running("scan", config, "--run", run, output=tmp_path / "out") as night:
         until((run / "endpoints.json").exists, "the night did not begin", NIGHT_S)
-        stands(run, lambda told: "mini-slide 1" in told)
-        lamelle("pause", run, "--who", "anna")
-        stands(run, lambda told: told.startswith("paused"))
+        stands(run, lambda told: told.slide == 1)
+        order(run, "pause")
+        stands(run, lambda told: told.state == "paused")
         night.kill()
     with running("scan", config, "--run", run, "--resume", output=tmp_path / "out") as night:
-        stands(run, lambda told: told.startswith("paused: anna"))
-        lamelle("resume", run)
-        stands(run, lambda told: told.startswith("scanning, mini-slide 1"))
-        lamelle("pause", run)
-        stands(run, lambda told: told.startswith("paused"))
-        where = re.search(r"mini-slide (\d)", lamelle("status", run).stdout)
-        assert where is not None
-        skipped = int(where[1])
-        assert said(lamelle("skip", run, "--who", "anna"))[0] == 0
-        lamelle("resume", run)
+        stands(run, lambda told: told.reason.startswith("anna keeps the night paused"))
+        order(run, "resume")
+        stands(run, lambda told: told.slide is not None)
+        skipped = order(run, "status").slide
+        assert order(run, "skip", skipped).accepted
         assert night.wait(NIGHT_S) == Exit.SKIPPED, (tmp_path / "out").read_text("utf-8")
     with Dataset.open(run) as dataset:
         left = [field for field in dataset.fields() if isinstance(field, FieldSkipped)]
