@@ -288,7 +288,7 @@ class Night:
         slide.results[planned.field] = record.focus
         self._free_slot(taken.slot)
         taken.settled.set()
-        self._reporter.overview(record, analysed.overview)
+        self._reporter.show_field(record, analysed)
         if (dim := slide.dimming.add(record.backgrounds_dn)) is not None:
             self._reporter.tell("warning", *dim, planned)
 

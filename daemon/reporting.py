@@ -16,12 +16,13 @@ from daemon.finding import Bound, write_endpoints
 from daemon.handover import Handover
 from daemon.heartbeat import Heartbeat, write_heartbeat
 from daemon.journal import Journal
+from daemon.messages import Analysed
 from daemon.plan import PlannedField
 from daemon.progress import NightProgress, ProgressDisplay
 from daemon.records import AnyRecord, Event, FieldSecured, FieldSkipped, SlideClosed
 from daemon.samples import SAMPLE
 from daemon.sender import SenderStatus
-from daemon.showing import about_night, field_done, overview_of
+from daemon.showing import about_night, field_done, overview_of, specimens_of
 from daemon.spool import Spool
 from daemon.watchwire import Counters, FieldDone, State, Told
 
@@ -167,11 +168,14 @@ class Reporter:
         self._broadcast.publish(State(state=state, reason=reason))
         self._show()
 
-    def overview(self, record: FieldSecured, jpeg: bytes) -> None:
+    def show_field(self, record: FieldSecured, analysed: Analysed) -> None:
         """Show a field that was secured."""
         self._broadcast.publish(self._done(record))
-        overview = overview_of(record, self._config.instrument.frame_px, ("fused",))
-        self._broadcast.publish(overview, jpeg)
+        views = ("fused", *record.polarizations)
+        self._broadcast.publish(overview_of(record, self._config.instrument.frame_px, views), *analysed.views)
+        if analysed.strips:
+            pictures = (strip.jpeg for strip in analysed.strips)
+            self._broadcast.publish(specimens_of(record, analysed.strips), *pictures)
         self._show()
 
     def explain_delivery(self) -> str:
