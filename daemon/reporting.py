@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from daemon.broadcast import Broadcaster
 from daemon.config import Night
 from daemon.finding import Bound, write_endpoints
@@ -24,7 +26,7 @@ from daemon.samples import SAMPLE
 from daemon.sender import SenderStatus
 from daemon.showing import about_night, field_done, overview_of, specimens_of
 from daemon.spool import Spool
-from daemon.watchwire import Counters, FieldDone, State, Told
+from daemon.watchwire import Counters, FieldDone, Hardware, State, Told
 
 BEAT_S = 1.0
 
@@ -58,6 +60,7 @@ class Reporter:
     skipped : fields skipped so far.
     not_analysed : fields so far of which only the raw stack is kept.
     ring_used : stacks in the ring that are being exposed or analysed.
+    hardware : tells how microscope and analysis stand, once there are any.
 
     Parameters
     ----------
@@ -96,6 +99,7 @@ class Reporter:
         self._state = ("starting", "")
         self._begun_s: float | None = None
         self.delivery: Handover | None = None
+        self.hardware: Callable[[], Hardware] = Hardware
         self.ring_used = 0
         self._bytes = 0
         about = about_night(config, plan, started)
@@ -122,6 +126,7 @@ class Reporter:
             also()
             self._write_heartbeat()
             self._publish_counters()
+            self._broadcast.publish(self._hardware())
             self._show()
             await asyncio.sleep(BEAT_S)
 
@@ -277,6 +282,10 @@ class Reporter:
             disk_hours=self._disk_hours(free),
         )
         self._broadcast.publish(counters)
+
+    def _hardware(self) -> Hardware:
+        recorder = "" if self.delivery is None else self.delivery.sentence()
+        return msgspec.structs.replace(self.hardware(), recorder=recorder)
 
     def _disk_hours(self, free_bytes: int) -> float | None:
         """Hours that the disk lasts if the night goes on writing as it did since this process began."""

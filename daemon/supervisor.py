@@ -31,6 +31,7 @@ from daemon.reporting import Reporter
 from daemon.ring import Ring
 from daemon.spool import Spool
 from daemon.steering import Steering
+from daemon.watchwire import Hardware
 from drivers.errors import HardwareLost
 
 DRAIN_S = 60.0
@@ -85,6 +86,7 @@ class Supervisor:
         recorder, tell = self._config.recorder, self._reporter.tell
         self._handover = Handover(recorder, self._run, self._journal, self._spool, self._table, tell)
         self._reporter.delivery = self._handover
+        self._reporter.hardware = self._tell_hardware
         self._background = [asyncio.create_task(self._reporter.beat(self._table.write))]
         try:
             return await self._deliver_the_rest(await self._until_safe())
@@ -92,6 +94,18 @@ class Supervisor:
             for task in self._background:
                 task.cancel()
             await self._stop()
+
+    def _tell_hardware(self) -> Hardware:
+        microscope = self._microscope
+        x_um, y_um, z_um = microscope.reached_um or (None, None, None)
+        return Hardware(
+            x_um=x_um,
+            y_um=y_um,
+            z_um=z_um,
+            light=microscope.light_is_on,
+            microscope=microscope.stands,
+            analysis=self._analysis.stands,
+        )
 
     async def _until_safe(self) -> Exit:
         """Run the night; whatever ends it, the hardware is made safe before anything else is waited for."""
