@@ -59,6 +59,25 @@ def status(place: Place, who: Who = None, keys: Keys = None) -> None:
     _order(place, "status", who, keys)
 
 
+@app.command()
+def watch(
+    place: Annotated[
+        str, typer.Argument(metavar="PLACE", help="run folder of the night, or its endpoint for snapshots")
+    ],
+    once: Annotated[bool, typer.Option("--once", help="show it once, and end")] = False,
+    keys: Keys = None,
+) -> None:
+    """Show a night in the terminal until it ends; whatever is done with this, the night takes no notice."""
+    from daemon.finding import find_endpoint
+    from daemon.loading import load_keys
+    from daemon.watch import watch as follow
+
+    try:
+        follow(find_endpoint(place), None if keys is None else load_keys(keys), console, once=once)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
 def _order(place: str, name: OrderName, who: str | None, keys: Path | None, slide: int | None = None) -> None:
     from daemon.finding import find_endpoint
     from daemon.loading import load_keys
