@@ -170,6 +170,7 @@ class Reporter:
         if (state, reason) == self._state:
             return
         self._state = (state, reason)
+        self._publish_counters()
         self._broadcast.publish(State(state=state, reason=reason))
         self._show()
 
