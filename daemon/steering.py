@@ -12,6 +12,8 @@ Tell = Callable[[str, str, str], None]
 """Takes level, name and message of an event."""
 SKIPPED_BY = "skipped by "
 _ENDS_A_PAUSE = ("resume ordered", "stop ordered", "interrupted")
+_BY_THE_SYSTEM = "stopped by the system"
+"""How an interruption begins that no person wanted, such as one by a restart of the computer."""
 
 
 class Verdict(NamedTuple):
@@ -49,7 +51,7 @@ class Steering:
         for event in before:
             if event.name == "pause ordered":
                 self._keeper = event.message.partition(": ")[0]
-            elif event.name in _ENDS_A_PAUSE:
+            elif event.name in _ENDS_A_PAUSE and not event.message.startswith(_BY_THE_SYSTEM):
                 self._keeper = None
 
     def carry_out(self, order: Order) -> Verdict:

@@ -16,9 +16,11 @@ import psutil
 import pytest
 import yaml
 
+from daemon.finding import find_endpoint
 from daemon.heartbeat import Heartbeat, read_heartbeat
 from daemon.inspection import summarise
 from daemon.journal import Journal
+from daemon.ordering import give_order
 from daemon.processes import read_processes
 from daemon.scan import Exit
 from tests.emulated_night import NIGHT_S, Digest, digest, lamelle, living, running, write_configuration
@@ -134,9 +136,15 @@ def assert_whole(run: Path, dataset: Path, undisturbed: tuple[Path, Digest]) -> 
 def test_a_suspended_recorder_pauses_the_night_in_the_dark_until_it_is_back(
     undisturbed: tuple[Path, Digest], tmp_path: Path
 ) -> None:
-    """Meanwhile a second scan of the same instrument, or of the same folder, is refused and changes nothing."""
+    """Meanwhile a second scan of the same instrument, or of the same folder, is refused and changes nothing.
+
+    And a person pauses it as well: it goes on when both have ended.
+    """
     run = tmp_path / "run"
-    with scanning(configuration(tmp_path, move_ms=300), run) as scan:
+    config = configuration(tmp_path, move_ms=300)
+    settings = yaml.safe_load(config.read_text("utf-8"))
+    config.write_text(yaml.safe_dump({**settings, "control": {"endpoint": "tcp://127.0.0.1:*"}}), "utf-8")
+    with scanning(config, run) as scan:
         scan.reaches("scanning")
         recorder = read_processes(run)["recorder"].find()
         assert recorder is not None
@@ -152,8 +160,14 @@ def test_a_suspended_recorder_pauses_the_night_in_the_dark_until_it_is_back(
                 assert second.returncode == Exit.REFUSED
                 assert busy in second.stderr
                 assert "is in use by another scan" in second.stderr
+            control = find_endpoint(str(run), "control")
+            assert give_order(control, None, "pause", "anna").accepted
         finally:
             recorder.resume()
+        scan.reaches("paused", "anna keeps the night paused")
+        until(lambda: spool_bytes(run) == 0, "the spool is not emptied", NIGHT_S)
+        assert give_order(control, None, "status", "anna").state == "paused"
+        assert give_order(control, None, "resume", "anna").accepted
         assert scan.ends() == Exit.COMPLETE
     told = events(run)
     assert "the light is off" in told["paused"]

@@ -277,12 +277,17 @@ def test_after_stop_and_after_the_last_field_nothing_is_accepted() -> None:
     assert not any(map(night.order, ("pause", "resume", "stop")))
 
 
-@pytest.mark.parametrize(("last", "paused"), [(None, True), ("resume", False), ("stop", False), ("resumed", True)])
+@pytest.mark.parametrize(
+    ("last", "paused"),
+    [(None, True), ("resume", False), ("stop", False), ("resumed", True), ("a person", False), ("the system", True)],
+)
 def test_a_pause_outlives_the_process_unless_a_person_ended_it(last: str | None, paused: bool) -> None:
     before = Night()
     before.order("pause")
     if last == "resumed":
         before.told.append(("info", "resumed", "what kept the night has gone"))
+    elif last in ("a person", "the system"):
+        before.told.append(("warning", "interrupted", f"stopped by {last}; go on with --resume"))
     elif last is not None:
         before.order(last)
     events = [Event(utc=0, monotonic_s=0, level=a, name=b, message=c) for a, b, c in before.told]
