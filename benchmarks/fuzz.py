@@ -149,7 +149,7 @@ class Thrower:
                 while socket.poll(0):
                     socket.recv_multipart()
             # A connection that is closed over answers it has not read is reset, and what it sent last is lost.
-            while socket.poll(QUIET_MS):
+            while self._counted is not None and socket.poll(QUIET_MS):
                 socket.recv_multipart()
         for _ in range(HUGE):
             self._throw_huge()
