@@ -6,6 +6,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from daemon.controlwire import Answer, OrderName
 from daemon.dataset import Dataset
 from daemon.errors import Refused
@@ -16,6 +18,8 @@ from daemon.outcome import Exit
 from daemon.records import FieldSkipped
 from tests.emulated_night import NIGHT_S, Digest, digest, lamelle, living, running, write_configuration
 from tests.small_night import until
+
+pytestmark = pytest.mark.timeout(3 * NIGHT_S)
 
 CONTROL = {"endpoint": "tcp://127.0.0.1:*"}
 
