@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 from functools import partial
 from multiprocessing.connection import Connection
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import psutil
 from numpy.typing import NDArray
-from PIL import Image
 
 from calibration.corrections import Corrections
 from daemon import crashpoints
@@ -21,6 +19,7 @@ from daemon.config import Night
 from daemon.corrections import corrections_of, pattern_of
 from daemon.cutouts import RAW, focus_result, object_rows, write_cutouts, write_raw
 from daemon.errors import Refused
+from daemon.field_pictures import draw_strips, draw_views
 from daemon.fieldfile import FieldProvenance
 from daemon.layout import field_file
 from daemon.logbook import Logbook
@@ -49,8 +48,6 @@ from inference.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from inference.analyser import Analyser, Session
-
-OVERVIEW_QUALITY = 80
 
 _log = logging.getLogger(__name__)
 
@@ -184,6 +181,9 @@ class _Desk:
             provenance = self._provenance(request, focus)
             rows = object_rows(analysis.objects, provenance, self._corrections)
             files = self._write(request, provenance, rows, analysis)
+        with watch.time("pictures"):
+            views = draw_views(self._ring.stack(request.slot), analysis)
+            strips = draw_strips(analysis.objects, rows, self._config.instrument.pixel_um)
         seconds = {**analysis.seconds, **watch.seconds}
         return Analysed(
             slot=request.slot,
@@ -192,7 +192,8 @@ class _Desk:
             objects=rows,
             files=files,
             seconds=seconds,
-            overview=_jpeg(analysis),
+            views=views,
+            strips=strips,
             device=self._analyser.device,
         )
 
@@ -240,9 +241,3 @@ class _Desk:
             sample_columns=started.samples[request.planned.slide],
             tile_um=request.planned.tile_um,
         )
-
-
-def _jpeg(analysis: StackAnalysis) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(analysis.overview).save(stream, "JPEG", quality=OVERVIEW_QUALITY)
-    return stream.getvalue()

@@ -239,6 +239,7 @@ def _check_endpoints(config: Night) -> None:
         ("recorder.endpoint", config.recorder.endpoint, config.recorder.keys, "client"),
         ("watch.publish", config.watch.publish, config.watch.keys, "server"),
         ("watch.snapshot", config.watch.snapshot, config.watch.keys, "server"),
+        ("control.endpoint", config.control.endpoint, config.control.keys, "server"),
     )
     for key, endpoint, keys, role in endpoints:
         if endpoint is not None:

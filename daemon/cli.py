@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 
 from daemon.cli_guard import add_commands as add_guard_commands
+from daemon.cli_steering import app as steering_app
 from daemon.errors import LamelleError, Refused
 from drivers.errors import DriverError
 from inference.errors import InferenceError
@@ -37,6 +38,7 @@ app.add_typer(emulate_app, name="emulate")
 engine_app = typer.Typer(help="Engines of TensorRT for RTX, or of TensorRT.", no_args_is_help=True)
 app.add_typer(engine_app, name="engine")
 add_guard_commands(app)
+app.add_typer(steering_app)
 console = Console()
 PROBLEMS_TOLD = 20
 

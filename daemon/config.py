@@ -153,6 +153,13 @@ class Alerts(Settings):
         return self.urls is not None or self.dead_man is not None or bool(self.command)
 
 
+class Control(Settings):
+    """Where orders are taken from those who may steer the night (docs/control.md); nowhere unless set."""
+
+    endpoint: str | None = None
+    keys: CurveKeys | None = None
+
+
 class Targets(Settings):
     """What certificates say of targets that routines are held against: distance of lines, retardation of a plate."""
 
@@ -196,5 +203,6 @@ class Night(Settings):
     watch: Watch = Watch()
     report: Report = Report()
     alerts: Alerts = Alerts()
+    control: Control = Control()
     calibration: Calibration = Calibration()
     ring_stacks: Annotated[int, Field(ge=3)] = 3

@@ -21,7 +21,8 @@ OrderName = Literal["pause", "resume", "skip", "stop", "status"]
 class Order(msgspec.Struct, frozen=True, kw_only=True, tag="order", tag_field="type", forbid_unknown_fields=True):
     """What someone wants done.
 
-    An order that is sent again with the same `id` is carried out once. `who` is who says so, for the events. `slide`
+    An order that is sent again with the same `id` is carried out once. `who` is who says so, for the events: it can be
+    printed on one line, so that no name can forge another line or steer a terminal. `slide`
     names the mini-slide that `skip` means, so that a late order does not skip the next one; None for other orders.
     """
 
@@ -61,7 +62,10 @@ def encode(message: Order | Answer) -> bytes:
 
 def decode_order(frame: bytes) -> Order:
     """Order of a frame; raises `ProtocolViolation`."""
-    return _decode(frame, _order)
+    order = _decode(frame, _order)
+    if not (order.who.isprintable() and order.id.isprintable()):
+        raise ProtocolViolation(f"id {order.id!r} or who {order.who!r} of an order cannot be printed")
+    return order
 
 
 def decode_answer(frame: bytes) -> Answer:

@@ -91,6 +91,17 @@ class Handover:
         """Tell why the spool does not grow emptier."""
         return "delivery has not begun" if self._sender is None else self._sender.explain()
 
+    def sentence(self) -> str:
+        """Say how delivery stands."""
+        if self._sender is None:
+            return "not started"
+        whose = "the night's own recorder" if self._settings.endpoint is None else self._sender.endpoint
+        if not self._sender.status().connected:
+            return f"not connected to {whose}: {self.explain()}"
+        status = self._sender.status()
+        trouble = status.refused or status.waiting
+        return f"connected to {whose}" if trouble is None else f"connected to {whose}, but {trouble}"
+
     async def drain(self, patience_s: float, slow: Callable[[str], None]) -> int:
         """Wait until the recorder has everything, or has taken nothing for `patience_s`.
 

@@ -52,6 +52,12 @@ class MicroscopeLink:
     """The microscope as the night sees it: a child that is started anew when it dies or hangs.
 
     `spawn` makes the child; `command_s` is the deadline of a single command, `expose_s` of a whole sweep.
+
+    Attributes
+    ----------
+    reached_um : x, y and z of the last plane that was exposed; None before the first one.
+    light_is_on : what lamp and shutter were last switched to; None where nobody knows.
+    stands : what the child does, in words.
     """
 
     def __init__(self, spawn: Callable[[], Child], command_s: float, expose_s: float, tell: Tell, *, mortal: bool):
@@ -67,13 +73,18 @@ class MicroscopeLink:
         self._exposing = asyncio.Lock()
         self._failures = 0
         self.restarts = 0
+        self.reached_um: tuple[float, float, float] | None = None
+        self.light_is_on: bool | None = None
+        self.stands = "not started"
 
     async def start(self) -> MicroscopeReady:
         """Start the child, whose first act is to make the hardware safe, and prepare it for exposures."""
         self._child, self._serves = self._spawn(), False
+        self.stands = "starting" if self.restarts == 0 else self.stands
         ready = await self._child.ready(MicroscopeReady, START_S)
-        self._serves = True
+        self._serves, self.light_is_on = True, False
         await self._child.answer(self._child.ask(Prepare()), Done, START_S)
+        self.stands = "runs" if self.restarts == 0 else f"runs; started again {self.restarts} times"
         return ready
 
     async def open_slide(self, slide: int) -> None:
@@ -94,6 +105,8 @@ class MicroscopeLink:
         async with self._exposing:
             await self._switch(request.sweep.lit)
             exposed = await self._ask(request, Exposed, within_s or self._expose_s)
+        sweep = request.sweep
+        self.reached_um = exposed.x_um, exposed.y_um, sweep.first_z_um + (sweep.planes - 1) * sweep.step_um
         self._failures = 0
         return exposed
 
@@ -114,7 +127,9 @@ class MicroscopeLink:
         """
         child, self._child = self._child, None
         if child is None or await self._end(child, CLOSE_S):
+            self.stands, self.light_is_on = "safe and closed", False
             return True
+        self.stands, self.light_is_on = "could not be made safe at once", None
         another = self._spawn()
         try:
             await another.ready(MicroscopeReady, OPEN_S)
@@ -137,7 +152,7 @@ class MicroscopeLink:
     async def _switch(self, on: bool) -> None:
         if on != self._light:
             await self._command(Light(on=on))
-            self._light = on
+            self._light = self.light_is_on = on
 
     async def _command(self, request: AnyMessage) -> None:
         await self._ask(request, Done, self._command_s)
@@ -168,6 +183,7 @@ class MicroscopeLink:
             raise NightStopped(f"{error}, for the {self._failures}th time in a row; check the microscope") from error
         self.restarts += 1
         self._light = False
+        self.stands = f"starts again, {self._failures} of {RESTARTS_IN_A_ROW} times in a row: {error}"
         try:
             await self.start()
             if self._slide is not None:
@@ -190,7 +206,7 @@ class AnalysisLink:
 
     The ring keeps the stacks, so no exposure is repeated. `spawn` makes the child, told what the night's detector has
     run on so far: `device` at first, None where nobody knows. A night that began on a GPU goes on without a detector
-    where that is lost.
+    where that is lost. `stands` says in words what the child does.
     """
 
     def __init__(self, spawn: Callable[[Device | None], Child], tell: Tell, device: Device | None = None) -> None:
@@ -202,12 +218,15 @@ class AnalysisLink:
         self._jobs: dict[int, _Job] = {}
         self._reviving = asyncio.Lock()
         self._told: set[str] = set()
+        self._restarts = 0
+        self.stands = "not started"
 
     async def start(self) -> AnalysisReady:
         """Start the child and await its detector, or where the GPU is lost a child that does without.
 
         What runs the detector, and what does not, is told once.
         """
+        self.stands = "loads the detector" if self._restarts == 0 else self.stands
         try:
             ready = await self._start(self._device)
         except (ChildLost, RequestFailed):
@@ -224,6 +243,8 @@ class AnalysisLink:
             self._tell_once("warning", "runtime refused", refusal)
         for runtime in ready.runtimes:
             self._tell_once("info", "detector", f"runs on {runtime}")
+        runs = f"runs on {', '.join(ready.runtimes)}" if self.detects else "no detector: raw stacks are kept"
+        self.stands = runs if self._restarts == 0 else f"{runs}; started again {self._restarts} times"
         return ready
 
     @property
@@ -342,6 +363,8 @@ class AnalysisLink:
             if self._child is not dead:
                 return
             await dead.end()
+            self._restarts += 1
+            self.stands = f"starts again: {error}"
             self._tell("warning", "analysis restarted", f"{error}; its stacks are analysed again from the ring")
             try:
                 await self.start()

@@ -33,7 +33,7 @@ def load(path: Path) -> Night:
 
 
 def load_keys(path: Path) -> CurveKeys:
-    """Read the file that names a recorder's keys; relative paths and errors as in `load`."""
+    """Read a file that names keys, of a recorder, a watcher or whoever steers; paths and errors as in `load`."""
     return _read(path, CurveKeys, "public: and secret:")
 
 

@@ -145,9 +145,22 @@ class AnalysisReady(Message, frozen=True, kw_only=True):
     refusals: tuple[str, ...] = ()
 
 
-class Analysed(Message, frozen=True, kw_only=True):
-    """A field is analysed and its files are durable in the spool. `overview` is a JPEG.
+class Strip(msgspec.Struct, frozen=True, kw_only=True):
+    """An object through focus, for those who watch: a JPEG, a row a polarization and a column a plane.
 
+    `tile_px` (height, width) is the size of one picture in it, `tile_um` its width on the sample.
+    """
+
+    number: int
+    tile_px: tuple[int, int]
+    tile_um: float
+    jpeg: bytes
+
+
+class Analysed(Message, frozen=True, kw_only=True):
+    """A field is analysed and its files are durable in the spool.
+
+    `views` are JPEGs for those who watch, the fused one and then the polarizations; `strips` show some of the objects.
     Where `device` is none nothing was looked for: the focus is known, and the raw stack is kept.
     """
 
@@ -157,7 +170,8 @@ class Analysed(Message, frozen=True, kw_only=True):
     objects: tuple[ObjectRow, ...]
     files: tuple[FileEntry, ...]
     seconds: dict[str, float]
-    overview: bytes
+    views: tuple[bytes, ...]
+    strips: tuple[Strip, ...] = ()
     device: Device = "cpu"
 
 

@@ -27,6 +27,7 @@ from daemon.reporting import Reporter
 from daemon.retrying import persist
 from daemon.search import FocusSearch
 from daemon.spool import Spool
+from daemon.steering import Steering, left_by_order
 from drivers.microscope import Sweep
 from drivers.settings import MiniSlide
 
@@ -90,6 +91,7 @@ class Night:
         microscope: MicroscopeLink,
         analysis: AnalysisLink,
         reporter: Reporter,
+        steering: Steering,
     ) -> None:
         self._config = config
         self._plan = plan
@@ -98,13 +100,13 @@ class Night:
         self._microscope = microscope
         self._analysis = analysis
         self._reporter = reporter
+        self._steering = steering
         self._search = FocusSearch(config, microscope, analysis, reporter)
         self._free = list(range(config.ring_stacks))
         self._slot_freed = asyncio.Event()
         self._largest_field_bytes = crops_bytes(config) + (stack_bytes(config) if retained_share(config) else 0)
         self._left_slides = 0
-        self._pause = Pause(self._darken, reporter.state, reporter.tell, lambda: self.stop_at_boundary)
-        self.stop_at_boundary = False
+        self._pause = Pause(self._darken, reporter.state, reporter.tell, lambda: steering.stopping)
 
     async def run(self) -> None:
         """Scan every mini-slide whose fields the journal does not hold yet.
@@ -112,14 +114,16 @@ class Night:
         Raises
         ------
         Interrupt
-            `stop_at_boundary` was set.
+            A person asked the night to stop.
         NightStopped
             A fault that needs a person.
         """
         closed = self._journal.closed_slides()
         for settings in sorted(self._config.scan.slides, key=lambda slide: slide.position):
             if settings.position not in closed:
+                await self._pause.until_free(self._steering.keeps)
                 await self._scan_slide(settings)
+        self._steering.scans = False
         if not self._journal.night_closed():
             recorded, skipped = self._counts(None)
             await self._append_when_there_is_room(NightClosed(utc=time.time(), recorded=recorded, skipped=skipped))
@@ -128,6 +132,8 @@ class Night:
 
     async def _scan_slide(self, settings: MiniSlide) -> None:
         slide = self._take_up(settings)
+        self._steering.slide = settings.position
+        self._reporter.begin_slide(settings.position)
         await self._command(lambda: self._microscope.open_slide(settings.position))
         try:
             async with asyncio.TaskGroup() as behind:
@@ -136,6 +142,7 @@ class Night:
                         await self._take_field(slide, planned, behind)
         except ExceptionGroup as group:
             raise group.exceptions[0] from group
+        self._steering.slide = None
         recorded, skipped = self._counts(settings.position)
         sample = slide.fields[0].sample
         closed = SlideClosed(
@@ -148,7 +155,9 @@ class Night:
         """Begin a mini-slide, or go on where the journal ends."""
         fields = [planned for planned in self._plan if planned.slide == settings.position]
         slide = _Slide(settings, fields, FocusFollower.of(self._config, settings))
-        for record in self._journal.slide_fields(settings.position):
+        before = self._journal.slide_fields(settings.position)
+        slide.given_up = left_by_order(before)
+        for record in before:
             if record.search is not None:
                 slide.searches[record.field] = record.search
             if isinstance(record, FieldSecured):
@@ -161,18 +170,18 @@ class Night:
 
     async def _take_field(self, slide: _Slide, planned: PlannedField, behind: asyncio.TaskGroup) -> None:
         """Take one field; what comes after its exposure goes on while the stage moves on."""
-        if self.stop_at_boundary:
+        if self._steering.stopping:
             await self._results_up_to(slide, planned.field - 1)
             raise Interrupt
         await self._results_up_to(slide, planned.field - LAG)
         self._leave_if_blank(slide, planned)
+        await self._stand_still(slide)
+        slide.given_up = slide.given_up or self._steering.leaves(planned.slide)
         taken = _Field(planned, slide.settled.get(planned.field - 1, _already()))
         slide.settled[planned.field] = taken.settled
         if slide.given_up is not None:
             behind.create_task(self._skip(slide, taken, slide.given_up))
             return
-        await self._pause.until_free(lambda: self._crowded(self._config.ring_stacks))
-        await self._pause.over()
         taken.slot = await self._take_slot()
         z_um = await self._find_z(slide, planned, taken.slot)
         taken.first_z_um = round(z_um - slide.follower.half_stack_um, 3)
@@ -279,7 +288,7 @@ class Night:
         slide.results[planned.field] = record.focus
         self._free_slot(taken.slot)
         taken.settled.set()
-        self._reporter.overview(record, analysed.overview)
+        self._reporter.show_field(record, analysed)
         if (dim := slide.dimming.add(record.backgrounds_dn, record.focus.contrast)) is not None:
             self._reporter.tell("warning", *dim, planned)
 
@@ -354,6 +363,17 @@ class Night:
             await persist(lambda _attempt: command(), self._config.retry.attempts, tell)
         except RequestFailed as error:
             raise NightStopped(f"{error.kind}: {error}") from error
+
+    async def _stand_still(self, slide: _Slide) -> None:
+        """Wait while a person wants it or the spool needs it, and while anything else of the night waits."""
+
+        def kept() -> str | None:
+            left = slide.given_up is not None or self._steering.leaves(slide.settings.position) is not None
+            return self._steering.keeps() or (None if left else self._crowded(self._config.ring_stacks))
+
+        while kept() is not None or self._pause.lasts:
+            await self._pause.until_free(kept)
+            await self._pause.over()
 
     async def _darken(self) -> None:
         await self._command(lambda: self._microscope.light(False))

@@ -1,4 +1,4 @@
-"""Where the night stands still, light off and in oil, until what keeps it has gone by itself."""
+"""Where the night stands still, light off and in oil, until what keeps it has gone."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Pause:
             if self._waiting == [blocked]:
                 self._state("paused", reason)
                 await self._darken()
-                self._tell("warning", "paused", f"{reason}; the light is off, the night goes on by itself")
+                self._tell("warning", "paused", f"{reason}; the light is off, and the night goes on once that ends")
             while (reason := blocked()) is not None:
                 if self._waiting[0] is blocked:
                     self._state("paused", reason)
@@ -65,6 +65,11 @@ class Pause:
         if not self._waiting:
             self._state("scanning", "")
             self._tell("info", "resumed", "what kept the night has gone")
+
+    @property
+    def lasts(self) -> bool:
+        """Whether somebody waits."""
+        return bool(self._waiting)
 
     async def over(self) -> None:
         """Wait until nobody waits any more; raises `Interrupt` as `until_free` does."""

@@ -81,7 +81,9 @@ class Reception:
             return self._dispatch(peer, message, payload)
         except ProtocolViolation as violation:
             self.violations += 1
-            _log.warning("refused a message: %s", violation)
+            # Told ever more rarely, so that a flood cannot push other lines out of the log.
+            if self.violations.bit_count() == 1:
+                _log.warning("refused a message: %s", violation, extra={"violations": self.violations})
             return [self._refusal(session, "violation", str(violation), retry=False)]
         except RecordingRefused as refused:
             self._end_session()

@@ -8,24 +8,47 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
 
 from daemon.broadcast import Broadcaster
 from daemon.config import Night
+from daemon.finding import Bound, write_endpoints
 from daemon.handover import Handover
 from daemon.heartbeat import Heartbeat, write_heartbeat
 from daemon.journal import Journal
+from daemon.messages import Analysed
 from daemon.plan import PlannedField
 from daemon.progress import NightProgress, ProgressDisplay
 from daemon.records import AnyRecord, Event, FieldSecured, FieldSkipped, SlideClosed
 from daemon.samples import SAMPLE
 from daemon.sender import SenderStatus
-from daemon.showing import about_night, field_done, overview_of
+from daemon.showing import about_night, field_done, overview_of, specimens_of
 from daemon.spool import Spool
-from daemon.watchwire import Counters, FieldDone, State, Told
+from daemon.watchwire import Counters, FieldDone, Hardware, State, Told
 
 BEAT_S = 1.0
 
 _log = logging.getLogger(__name__)
+
+
+class Standing(NamedTuple):
+    """How a night stands, in short."""
+
+    state: str
+    reason: str
+    slide: int | None
+    secured: int
+    skipped: int
+    planned: int
+
+    def sentence(self) -> str:
+        """Say it to a person."""
+        state = f"{self.state}: {self.reason}" if self.reason else self.state
+        where = "" if self.slide is None else f", mini-slide {self.slide}"
+        skipped = f", {self.skipped} of them skipped" if self.skipped else ""
+        return f"{state}{where}, {self.secured + self.skipped} of {self.planned} fields done{skipped}"
 
 
 class Reporter:
@@ -38,6 +61,11 @@ class Reporter:
     not_analysed : fields so far of which only the raw stack is kept.
     ring_used : stacks in the ring that are being exposed or analysed.
     unsafe : what of the hardware could not be made safe; empty while all is well.
+    hardware : tells how microscope and analysis stand, once there are any.
+
+    Parameters
+    ----------
+    control : endpoint of the socket that takes orders, which watchers are told.
     """
 
     def __init__(
@@ -48,9 +76,11 @@ class Reporter:
         journal: Journal,
         spool: Spool,
         display: ProgressDisplay,
+        control: str | None,
     ) -> None:
         self._config = config
         self._run = run
+        self._control = control
         self._plan = {(planned.slide, planned.field): planned for planned in plan}
         self._planned = len(plan)
         self._journal = journal
@@ -70,16 +100,22 @@ class Reporter:
         self._state = ("starting", "")
         self._begun_s: float | None = None
         self.delivery: Handover | None = None
+        self.hardware: Callable[[], Hardware] = Hardware
         self.ring_used = 0
         self._bytes = 0
         about = about_night(config, plan, started)
-        self._broadcast = Broadcaster(config.watch, about, before=map(self._done, records))
+        self._broadcast = Broadcaster(config.watch, about, control, before=map(self._done, records))
         self.unsafe = ""
 
     def start(self) -> None:
         """Let watchers in."""
         self._broadcast.start()
-        _log.info("watch at %s, snapshot at %s", self._broadcast.publish_endpoint, self._broadcast.snapshot_endpoint)
+        publish, snapshot = self._broadcast.publish_endpoint, self._broadcast.snapshot_endpoint
+        try:
+            write_endpoints(self._run, Bound(publish=publish, snapshot=snapshot, control=self._control))
+        except OSError as error:
+            _log.warning("where the night can be reached cannot be written down: %s", error)
+        _log.info("watch at %s, snapshot at %s", publish, snapshot)
 
     def close(self) -> None:
         """Write how it ended, and let go of the watchers."""
@@ -92,6 +128,7 @@ class Reporter:
             also()
             self._write_heartbeat()
             self._publish_counters()
+            self._broadcast.publish(self._hardware())
             self._show()
             await asyncio.sleep(BEAT_S)
 
@@ -119,6 +156,15 @@ class Reporter:
         _log.info("%s", message)
         self._display.tell(message)
 
+    def begin_slide(self, slide: int) -> None:
+        """Tell that a mini-slide is scanned from now on."""
+        self._slide = slide
+
+    def standing(self) -> Standing:
+        """Tell how the night stands; any thread may ask."""
+        state, reason = self._state
+        return Standing(state, reason, self._slide, self._secured, self.skipped, self._planned)
+
     def state(self, state: str, reason: str = "") -> None:
         """Tell what the night does now: scanning, paused, delivering, or one of `daemon.heartbeat.ENDED`."""
         if self._begun_s is None:
@@ -126,14 +172,18 @@ class Reporter:
         if (state, reason) == self._state:
             return
         self._state = (state, reason)
+        self._publish_counters()
         self._broadcast.publish(State(state=state, reason=reason))
         self._show()
 
-    def overview(self, record: FieldSecured, jpeg: bytes) -> None:
+    def show_field(self, record: FieldSecured, analysed: Analysed) -> None:
         """Show a field that was secured."""
         self._broadcast.publish(self._done(record))
-        overview = overview_of(record, self._config.instrument.frame_px, ("fused",))
-        self._broadcast.publish(overview, jpeg)
+        views = ("fused", *record.polarizations)
+        self._broadcast.publish(overview_of(record, self._config.instrument.frame_px, views), *analysed.views)
+        if analysed.strips:
+            pictures = (strip.jpeg for strip in analysed.strips)
+            self._broadcast.publish(specimens_of(record, analysed.strips), *pictures)
         self._show()
 
     def explain_delivery(self) -> str:
@@ -242,6 +292,10 @@ class Reporter:
             disk_hours=self._disk_hours(free),
         )
         self._broadcast.publish(counters)
+
+    def _hardware(self) -> Hardware:
+        recorder = "" if self.delivery is None else self.delivery.sentence()
+        return msgspec.structs.replace(self.hardware(), recorder=recorder)
 
     def _disk_hours(self, free_bytes: int) -> float | None:
         """Hours that the disk lasts if the night goes on writing as it did since this process began."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from daemon.config import Night
+from daemon.messages import Strip
 from daemon.plan import PlannedField
 from daemon.records import FieldSecured, FieldSkipped, NightStarted, ObjectRow
 from daemon.samples import SAMPLE
-from daemon.watchwire import About, FieldDone, Find, Overview, SeenObject, SlidePlan
+from daemon.watchwire import About, FieldDone, Find, Overview, SeenObject, SlidePlan, Specimen, Specimens
 
 EXPOSING = ("move", "expose")
 """Names of the seconds of a field that the microscope takes."""
@@ -94,6 +95,33 @@ def overview_of(record: FieldSecured, frame_px: tuple[int, int], views: tuple[st
         frame_px=frame_px,
         views=views,
         objects=objects,
+    )
+
+
+def specimens_of(record: FieldSecured, strips: Sequence[Strip]) -> Specimens:
+    """Describe the objects of a field that are shown through focus."""
+    rows = {row.number: row for row in record.objects}
+    specimens = tuple(
+        Specimen(
+            number=strip.number,
+            class_name=rows[strip.number].class_name,
+            score=rows[strip.number].score,
+            best_plane=rows[strip.number].best_plane,
+            tile_px=strip.tile_px,
+            tile_um=strip.tile_um,
+            length_um=rows[strip.number].length_um,
+            mass_pg=rows[strip.number].mass_pg,
+        )
+        for strip in strips
+    )
+    return Specimens(
+        slide=record.slide,
+        field=record.field,
+        sample=record.sample,
+        polarizations=record.polarizations,
+        planes=record.shape_czyx[1],
+        step_um=record.step_um,
+        specimens=specimens,
     )
 
 

@@ -14,6 +14,7 @@ from daemon.analysis import run_analysis
 from daemon.awake import KeptAwake
 from daemon.child import Child
 from daemon.config import Night as Config
+from daemon.control import Controller
 from daemon.errors import ChildLost, JournalDamaged, NightStopped, Refused, RequestFailed
 from daemon.guard_keeper import GuardKeeper
 from daemon.handover import Handover
@@ -32,6 +33,8 @@ from daemon.recording import words_of
 from daemon.reporting import Reporter
 from daemon.ring import Ring
 from daemon.spool import Spool
+from daemon.steering import Steering
+from daemon.watchwire import Hardware
 from drivers.errors import HardwareLost
 
 DRAIN_S = 60.0
@@ -62,7 +65,15 @@ class Supervisor:
         self._journal = journal
         self._spool = spool
         self._ring = ring
-        self._reporter = Reporter(config, run, plan, journal, spool, display)
+        self._control = None if config.control.endpoint is None else Controller(config.control)
+        try:
+            endpoint = None if self._control is None else self._control.endpoint
+            self._reporter = Reporter(config, run, plan, journal, spool, display, endpoint)
+        except BaseException:
+            if self._control is not None:
+                self._control.close()
+            raise
+        self._steering = Steering(self._reporter.tell, journal.events())
         self._table = ProcessTable(run)
         self._table.register("supervisor", os.getpid())
         self._interrupts = 0
@@ -73,11 +84,14 @@ class Supervisor:
         """Start everything, run the night, stop everything."""
         self._reporter.start()
         self._loop = asyncio.get_running_loop()
+        if self._control is not None:
+            self._control.listen(self._loop, self._steering.carry_out, self._reporter.standing)
         self._microscope = self._make_microscope()
         self._analysis = AnalysisLink(self._spawn_analysis, self._reporter.tell, self._journal.device())
         recorder, tell = self._config.recorder, self._reporter.tell
         self._handover = Handover(recorder, self._run, self._journal, self._spool, self._table, tell)
         self._reporter.delivery = self._handover
+        self._reporter.hardware = self._tell_hardware
         beating = asyncio.create_task(self._reporter.beat(self._table.write))
         self._background: list[asyncio.Task[None]] = []
         if self._config.alerts.wanted:
@@ -95,6 +109,18 @@ class Supervisor:
             beating.cancel()
             self._reporter.close()
 
+    def _tell_hardware(self) -> Hardware:
+        microscope = self._microscope
+        x_um, y_um, z_um = microscope.reached_um or (None, None, None)
+        return Hardware(
+            x_um=x_um,
+            y_um=y_um,
+            z_um=z_um,
+            light=microscope.light_is_on,
+            microscope=microscope.stands,
+            analysis=self._analysis.stands,
+        )
+
     async def _until_safe(self) -> Exit:
         """Run the night; whatever ends it, the hardware is made safe before anything else is waited for."""
         try:
@@ -109,6 +135,7 @@ class Supervisor:
             self._reporter.state("refused", str(error))
             raise
         finally:
+            self._steering.scans = False
             if await self._microscope.close():
                 _log.info("microscope safe")
             else:
@@ -118,10 +145,11 @@ class Supervisor:
 
     async def _scan(self) -> Exit:
         reporter = self._reporter
-        night = Night(self._config, self._plan, self._journal, self._spool, self._microscope, self._analysis, reporter)
+        parts = self._journal, self._spool, self._microscope, self._analysis, reporter, self._steering
+        night = Night(self._config, self._plan, *parts)
         reporter.state("scanning")
         task = asyncio.create_task(night.run())
-        with self._on_interrupt(night, task):
+        with self._on_interrupt(task):
             try:
                 await task
             except (Interrupt, asyncio.CancelledError):
@@ -131,7 +159,7 @@ class Supervisor:
         return Exit.SKIPPED if reporter.skipped or reporter.not_analysed else Exit.COMPLETE
 
     @contextmanager
-    def _on_interrupt(self, night: Night, task: asyncio.Task[None]) -> Iterator[None]:
+    def _on_interrupt(self, task: asyncio.Task[None]) -> Iterator[None]:
         """First Ctrl-C: at the field boundary. Second, or a termination: now."""
 
         def now() -> None:
@@ -141,7 +169,7 @@ class Supervisor:
         def interrupt(number: int, _frame: object) -> None:
             self._interrupts += 1
             self._terminated = self._terminated or number == signal.SIGTERM
-            night.stop_at_boundary = True
+            self._steering.stopping = True
             if self._interrupts > 1 or number != signal.SIGINT:
                 self._loop.call_soon_threadsafe(now)
             else:
@@ -223,6 +251,8 @@ class Supervisor:
         """End the processes of analysis and recorder; that of the microscope has ended."""
         await self._analysis.close()
         await self._handover.close()
+        if self._control is not None:
+            await asyncio.to_thread(self._control.close)
 
 
 @contextmanager

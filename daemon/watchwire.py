@@ -293,5 +293,5 @@ def _decode(frame: bytes, decoder: msgspec.msgpack.Decoder[T]) -> T:
         raise ProtocolViolation(f"a message begins with {PREFIX!r}, not with {frame[: len(PREFIX)]!r}")
     try:
         return decoder.decode(frame[len(PREFIX) :])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProtocolViolation(f"the {len(frame)} bytes are not such a message: {error}") from error

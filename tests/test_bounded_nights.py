@@ -16,9 +16,11 @@ import psutil
 import pytest
 import yaml
 
+from daemon.finding import find_endpoint
 from daemon.heartbeat import Heartbeat, read_heartbeat
 from daemon.inspection import summarise
 from daemon.journal import Journal
+from daemon.ordering import give_order
 from daemon.processes import read_processes
 from daemon.scan import Exit
 from tests.alert_target import alert_target
@@ -137,11 +139,17 @@ def assert_whole(run: Path, dataset: Path, undisturbed: tuple[Path, Digest]) -> 
 def test_a_suspended_recorder_pauses_the_night_in_the_dark_until_it_is_back(
     undisturbed: tuple[Path, Digest], tmp_path: Path
 ) -> None:
-    """Meanwhile a second scan of the same instrument, or of the same folder, is refused and changes nothing."""
+    """Meanwhile a second scan of the same instrument, or of the same folder, is refused and changes nothing.
+
+    And a person pauses it as well: it goes on when both have ended.
+    """
     run = tmp_path / "run"
     with alert_target() as target:
         alerts = {**target.write_addresses(tmp_path), "disk_gb": 0, "paused_s": 4}
-        pause_and_go_on(configuration(tmp_path, move_ms=300, alerts=alerts), run)
+        config = configuration(tmp_path, move_ms=300, alerts=alerts)
+        settings = yaml.safe_load(config.read_text("utf-8"))
+        config.write_text(yaml.safe_dump({**settings, "control": {"endpoint": "tcp://127.0.0.1:*"}}), "utf-8")
+        pause_and_go_on(config, run)
         until(lambda: "finished" in target.kinds, "the alert of the end", NIGHT_S)
         # A slow recorder may make it pause again once it is back; each pause is told once, and so is its end.
         *pauses, last = target.kinds
@@ -173,8 +181,14 @@ def pause_and_go_on(config: Path, run: Path) -> None:
                 assert second.returncode == Exit.REFUSED
                 assert busy in second.stderr
                 assert "is in use by another scan" in second.stderr
+            control = find_endpoint(str(run), "control")
+            assert give_order(control, None, "pause", "anna").accepted
         finally:
             recorder.resume()
+        scan.reaches("paused", "anna keeps the night paused")
+        until(lambda: spool_bytes(run) == 0, "the spool is not emptied", NIGHT_S)
+        assert give_order(control, None, "status", "anna").state == "paused"
+        assert give_order(control, None, "resume", "anna").accepted
         assert scan.ends() == Exit.COMPLETE
 
 

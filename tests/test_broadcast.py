@@ -222,6 +222,8 @@ HOSTILE = {
     "not msgpack": [PREFIX + b"\xc1"],
     "other type": [PREFIX + msgspec.msgpack.encode({"type": "shutdown"})],
     "more keys": [PREFIX + msgspec.msgpack.encode({"type": "snapshot", "path": "../../etc"})],
+    "not UTF-8": [PREFIX + b"\x81\xa4type\xa8\xff\xfe\xff\xff\xff\xff\xff\xff"],
+    "deep": [PREFIX + b"\x91" * 1000],
     "trailing": [REQUEST + b"\x00"],
     "many frames": [b"", b"", REQUEST],
     "frames before": [b"x", REQUEST],

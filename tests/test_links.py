@@ -58,7 +58,7 @@ def analysis(connection: Connection, mark: Path) -> None:
 def analysed(slot: int, landed: int) -> Analysed:
     nothing = FocusResult(z_um=None, at_edge=False, contrast=1.0)
     seconds = {"planes": float(landed)}
-    return Analysed(slot=slot, focus=nothing, backgrounds_dn=(), objects=(), files=(), seconds=seconds, overview=b"")
+    return Analysed(slot=slot, focus=nothing, backgrounds_dn=(), objects=(), files=(), seconds=seconds, views=())
 
 
 def finish(slot: int) -> Finish:

@@ -1,0 +1,92 @@
+"""The part of the command line that speaks to a night that runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from daemon.controlwire import OrderName
+
+app = typer.Typer()
+console = Console()
+
+Place = Annotated[str, typer.Argument(metavar="PLACE", help="run folder of the night, or its control endpoint")]
+Who = Annotated[str | None, typer.Option(help="who says so, for the record; user@host if left out")]
+Keys = Annotated[Path | None, typer.Option(help="YAML file that names the keys: public, secret, server")]
+
+
+@app.command()
+def pause(place: Place, who: Who = None, keys: Keys = None) -> None:
+    """Pause a night at the next field, light off, until someone resumes it.
+
+    Exit status of pause, resume, skip, stop and status: 0 accepted, 1 not accepted, 2 refused or not answered.
+    """
+    _order(place, "pause", who, keys)
+
+
+@app.command()
+def resume(place: Place, who: Who = None, keys: Keys = None) -> None:
+    """Let a paused night go on."""
+    _order(place, "resume", who, keys)
+
+
+@app.command()
+def skip(
+    place: Place,
+    slide: Annotated[
+        int | None, typer.Option(min=1, max=8, help="mini-slide; the one that is scanned now if left out")
+    ] = None,
+    who: Who = None,
+    keys: Keys = None,
+) -> None:
+    """Leave the mini-slide that is scanned; its remaining fields count as skipped."""
+    _order(place, "skip", who, keys, slide)
+
+
+@app.command()
+def stop(place: Place, who: Who = None, keys: Keys = None) -> None:
+    """Stop a night safely at the next field, as one Ctrl-C does; `scan --resume` goes on with it."""
+    _order(place, "stop", who, keys)
+
+
+@app.command()
+def status(place: Place, who: Who = None, keys: Keys = None) -> None:
+    """Ask a night how it stands."""
+    _order(place, "status", who, keys)
+
+
+@app.command()
+def watch(
+    place: Annotated[
+        str, typer.Argument(metavar="PLACE", help="run folder of the night, or its endpoint for snapshots")
+    ],
+    once: Annotated[bool, typer.Option("--once", help="show it once, and end")] = False,
+    keys: Keys = None,
+) -> None:
+    """Show a night in the terminal until it ends; whatever is done with this, the night takes no notice."""
+    from daemon.finding import find_endpoint
+    from daemon.loading import load_keys
+    from daemon.watch import watch as follow
+
+    try:
+        follow(find_endpoint(place), None if keys is None else load_keys(keys), console, once=once)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _order(place: str, name: OrderName, who: str | None, keys: Path | None, slide: int | None = None) -> None:
+    from daemon.finding import find_endpoint
+    from daemon.loading import load_keys
+    from daemon.ordering import give_order, myself
+
+    where, curve = find_endpoint(place, "control"), None if keys is None else load_keys(keys)
+    by = myself() if who is None else who
+    if name == "skip" and slide is None:
+        slide = give_order(where, curve, "status", by).slide
+    answer = give_order(where, curve, name, by, slide)
+    console.print(answer.message, markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(0 if answer.accepted else 1)
