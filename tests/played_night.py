@@ -67,7 +67,8 @@ def rendered(slide: int, place: int, frame_px: int, planes: int) -> Field:
     config = night(frame_px, planes, profile="mixed")
     pixels, truth = stack(config, slide, 150.0 * place)
     contrast = contrasts([pixels.max(axis=1)])
-    views = [jpeg(composite(np.stack([pixels[0].max(axis=0), pixels[1].min(axis=0)]), contrast))]
+    flat = np.stack([pixels[0].max(axis=0), pixels[1].mean(axis=0).astype(np.uint16)])
+    views = [jpeg(composite(flat, contrasts([flat])))]
     views += [jpeg(contrast[c].apply(pixels[c, planes // 2])) for c in range(2)]
     rng = np.random.default_rng([slide, place])
     objects, specimens = [], []
@@ -77,8 +78,8 @@ def rendered(slide: int, place: int, frame_px: int, planes: int) -> Field:
         mass = one.mass_pg if one.mass_pg > 0 else None
         objects.append(
             SeenObject(
-                number=number, box=(x0, y0, x1, y1), class_name=one.class_name, score=score, below_threshold=score < 0.5,
-                counted=score >= 0.5 and one.whole, length_um=one.length_um, mass_pg=mass,
+                number=number, box=(x0, y0, x1, y1), class_name=one.class_name, score=score,
+                below_threshold=score < 0.5, counted=score >= 0.5 and one.whole, length_um=one.length_um, mass_pg=mass,
             )
         )  # fmt: skip
         if not one.whole:
@@ -203,9 +204,13 @@ class PlayedNight:
         tilt = 2.2 * math.cos(slide) * (x % 25 - 15) + 1.6 * math.sin(slide) * (y % 30 - 20)
         lamp = 1 - 0.03 * drift + 0.002 * rng.standard_normal()
         done = FieldDone(
-            **where, objects=len(finds), focus_z_um=-14.0 + 3 * slide + tilt + 1.8 * drift + 0.1 * rng.standard_normal(),
-            seconds=12.6 + float(rng.gamma(2, 0.25)), backgrounds_dn=(160.0 * lamp, 28_400.0 * lamp), finds=tuple(finds),
-        )  # fmt: skip
+            **where,
+            objects=len(finds),
+            focus_z_um=-14.0 + 3 * slide + tilt + 1.8 * drift + 0.1 * rng.standard_normal(),
+            seconds=12.6 + float(rng.gamma(2, 0.25)),
+            backgrounds_dn=(160.0 * lamp, 28_400.0 * lamp),
+            finds=tuple(finds),
+        )
         if pictures:
             self._tell_pictures(slide, field)
         self._tell_done(done)
@@ -234,7 +239,8 @@ class PlayedNight:
             views=("fused", *POLARIZATIONS), objects=shown.objects,
         )  # fmt: skip
         self._broadcaster.publish(overview, *shown.views)
-        some = shown.specimens[:8]
+        if not (some := shown.specimens[:8]):
+            return
         specimens = Specimens(
             slide=slide, field=field, sample=sample, polarizations=POLARIZATIONS, planes=self._planes, step_um=0.5,
             specimens=tuple(specimen for specimen, _ in some),

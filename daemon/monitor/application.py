@@ -86,7 +86,7 @@ class Page:
             finally:
                 await asyncio.to_thread(self._feed.close)
 
-        return Starlette(
+        application = Starlette(
             routes=[
                 Route("/", self.file, methods=["GET"]),
                 Route("/file/{name}", self.file, methods=["GET"]),
@@ -103,6 +103,8 @@ class Page:
             exception_handlers={HTTPException: _explain, Exception: _fail},
             lifespan=life,
         )
+        application.router.redirect_slashes = False
+        return application
 
     async def file(self, request: Request) -> Response:
         """Give a file of the page; there are no others than those read at the start."""

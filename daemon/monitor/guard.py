@@ -59,6 +59,8 @@ class Guard:
 
     def _refusal(self, request: Request) -> Response | None:
         door = self._door
+        if request.method not in ("GET", "POST"):
+            return PlainTextResponse("refused", 405, {"allow": "GET, POST"})
         if len(request.scope["raw_path"]) + len(request.scope["query_string"]) > MAX_URL_BYTES:
             return PlainTextResponse("the address is too long", 414)
         if not door.allows_host(request.headers.get("host", "")):

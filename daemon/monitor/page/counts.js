@@ -14,7 +14,7 @@ export function counts(night, changed) {
   });
   const most = Math.max(1e-9, ...rows.map(({ secured, told }) => (told && secured ? told.high / secured : 0)));
   byId("counts-head").replaceChildren(make("tr", {},
-    ...["Mini-slide", "Sample", "Fields", "Skipped", "Objects", "95 % interval", "A field", "A field, 95 % interval"].map((name, at) => make("th", { scope: "col", class: at === 1 ? "text" : null }, name)),
+    ...["Mini-slide", "Sample", "Objects", "95 % interval", "A field", "A field, 95 % interval", "Fields", "Skipped"].map((name, at) => make("th", { scope: "col", class: at === 1 ? "text" : null }, name)),
     ...classes.map((name) => make("th", { scope: "col" }, dot(name), name))));
   byId("counts-body").replaceChildren(...rows.map((row) => line(row, classes, most)));
 }
@@ -35,13 +35,11 @@ function dot(name) {
 
 function line({ slide, secured, skipped, told }, classes, most) {
   const any = told && secured > 0;
-  const cells = [
-    number(secured), skipped ? number(skipped) : "–", told ? number(told.objects) : "–",
-    told ? range(told.low, told.high) : "–", any ? figure(told.objects / secured) : "–",
-  ];
+  const cells = [told ? number(told.objects) : "–", told ? range(told.low, told.high) : "–", any ? figure(told.objects / secured) : "–"];
   return make("tr", {},
     make("th", { scope: "row" }, String(slide.position)), make("td", { class: "text" }, slide.sample),
     ...cells.map((cell) => make("td", {}, cell)), make("td", { class: "whisker" }, any ? whisker(told, secured, most) : null),
+    make("td", {}, number(secured)), make("td", {}, skipped ? number(skipped) : "–"),
     ...classes.map((name) => {
       const one = told?.classes.find((other) => other.class_name === name);
       if (!one) return make("td", {}, "–");

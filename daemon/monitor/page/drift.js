@@ -3,12 +3,21 @@
 import { byId, draw, make } from "./dom.js";
 import { clock, figure } from "./words.js";
 
-const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT] = [560, 210, 46, 26, 20, 10];
+const [HEIGHT, LEFT, BOTTOM, TOP, RIGHT] = [210, 46, 26, 20, 10];
 const POINTS = 1500;
 const STROKES = ["var(--accent)", "var(--second)", "var(--dim)"];
 
+let known = null;
+
 export function drift(night, changed) {
   if (!["fields", "about"].some((key) => changed.has(key)) || !night.about) return;
+  known = night;
+  redraw(night);
+}
+
+new ResizeObserver(() => known && redraw(known)).observe(byId("drift-focus"));
+
+function redraw(night) {
   const slides = night.about.slides.map(({ position }) => ({
     position, rows: [...(night.fields.get(position)?.values() ?? [])].filter((row) => row[6] === null).sort((a, b) => a[1] - b[1]),
   })).filter(({ rows }) => rows.length);
@@ -31,15 +40,16 @@ function chart(id, series, unit, digits, none) {
     place.replaceChildren(make("p", { class: "dim" }, none));
     return;
   }
+  const width = Math.max(240, place.clientWidth);
   const times = points.map(([utc]) => utc);
   const values = points.map(([, value]) => value);
   const [from, until] = [Math.min(...times), Math.max(...times)];
   const [low, high] = widened(Math.min(...values), Math.max(...values));
-  const x = (utc) => LEFT + ((utc - from) / Math.max(until - from, 1)) * (WIDTH - LEFT - RIGHT);
+  const x = (utc) => LEFT + ((utc - from) / Math.max(until - from, 1)) * (width - LEFT - RIGHT);
   const y = (value) => HEIGHT - BOTTOM - ((value - low) / (high - low)) * (HEIGHT - BOTTOM - TOP);
   const every = Math.max(1, Math.ceil(points.length / POINTS));
   const lines = steps(low, high).map((value) => [
-    draw("line", { class: "grid", x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value) }),
+    draw("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value) }),
     draw("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, figure(value, digits)),
   ]);
   const marks = series[0].slides.filter((slide) => slide.points.length).map((slide) => {
@@ -60,7 +70,7 @@ function chart(id, series, unit, digits, none) {
     dot.style.background = STROKES[Math.min(at, STROKES.length - 1)];
     return [dot, one.name];
   }))];
-  place.replaceChildren(draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": last.join(", ") },
+  place.replaceChildren(draw("svg", { width, height: HEIGHT, role: "img", "aria-label": last.join(", ") },
     ...lines.flat(), ...marks.flat(), ...dots, ...hours), ...key);
 }
 

@@ -11,7 +11,7 @@ export function now(night, changed, utc) {
   const told = headline(night, utc);
   document.body.dataset.mood = told.mood;
   setText(byId("mark"), MOODS[told.mood]);
-  setText(byId("headline"), told.title);
+  setText(byId("headline"), unbroken(told.title));
   setText(byId("detail"), told.detail);
   setText(byId("night"), night.about ? night.about.night : "");
   deaf(night);
@@ -24,6 +24,9 @@ export function now(night, changed, utc) {
     setText(byId("spoken"), `${told.title}. ${told.detail}`);
   }
 }
+
+// Sample ids hold hyphens, and are not to be broken there.
+const unbroken = (text) => text.replaceAll("-", "\u2011");
 
 function deaf(night) {
   const banner = byId("deaf");

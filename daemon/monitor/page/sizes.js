@@ -5,7 +5,7 @@ import { classesOf } from "./counts.js";
 import { byId, choice, draw, make } from "./dom.js";
 import { number } from "./words.js";
 
-const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [560, 230, 40, 26, 8];
+const [HEIGHT, LEFT, BOTTOM, TOP] = [220, 44, 26, 8];
 const ALL = 0;
 const hidden = new Set();
 let slide = ALL;
@@ -51,6 +51,8 @@ function chips(classes) {
   }));
 }
 
+new ResizeObserver(() => known && redraw()).observe(byId("lengths"));
+
 // For each bin the counts of the classes shown.
 function stacks(rows, classes, of) {
   const bins = rows[0]?.[of].length ?? 0;
@@ -66,10 +68,11 @@ function histogram(id, what, unit, edges, bins, classes) {
     place.replaceChildren(make("p", { class: "dim" }, `No ${what} was measured yet.`));
     return;
   }
+  const width = Math.max(240, place.clientWidth);
   const first = Math.max(0, sums.findIndex((one) => one > 0) - 1);
   const last = Math.min(sums.length, sums.length - [...sums].reverse().findIndex((one) => one > 0) + 1);
   const [low, high] = [Math.log(edges[first]), Math.log(edges[last])];
-  const x = (value) => LEFT + ((Math.log(value) - low) / (high - low)) * (WIDTH - LEFT - 6);
+  const x = (value) => LEFT + ((Math.log(value) - low) / (high - low)) * (width - LEFT - 6);
   const most = Math.max(...sums);
   const y = (count) => HEIGHT - BOTTOM - (count / most) * (HEIGHT - BOTTOM - TOP);
   const bars = [];
@@ -87,12 +90,12 @@ function histogram(id, what, unit, edges, bins, classes) {
     draw("text", { x: x(value), y: HEIGHT - 6, "text-anchor": "middle" }, value >= 1000 ? number(value) : String(value)),
   ]);
   const lines = ticks(most).map((value) => [
-    draw("line", { class: "grid", x1: LEFT, x2: WIDTH - 6, y1: y(value), y2: y(value) }),
+    draw("line", { class: "grid", x1: LEFT, x2: width - 6, y1: y(value), y2: y(value) }),
     draw("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, number(value)),
   ]);
   const words = `${number(total)} objects by ${what}, most of them near ${edges[sums.indexOf(most)].toPrecision(2)} ${unit}`;
-  place.replaceChildren(draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": words },
-    ...lines.flat(), ...bars, ...labels.flat(), draw("line", { class: "axis", x1: LEFT, x2: WIDTH - 6, y1: HEIGHT - BOTTOM, y2: HEIGHT - BOTTOM })));
+  place.replaceChildren(draw("svg", { width, height: HEIGHT, role: "img", "aria-label": words },
+    ...lines.flat(), ...bars, ...labels.flat(), draw("line", { class: "axis", x1: LEFT, x2: width - 6, y1: HEIGHT - BOTTOM, y2: HEIGHT - BOTTOM })));
 }
 
 // 1, 2 and 5 of every power of ten between two values; fewer where there are many.

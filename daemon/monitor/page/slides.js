@@ -85,11 +85,10 @@ function paint(card, fields, colour, low, high, current) {
   const done = fields.size;
   const state = current ? "scanning" : done === 0 ? "waiting" : done >= total ? "done" : "left off";
   card.element.classList.toggle("current", current);
-  setText(card.state, state);
   const objects = known.counts.get(slide.position)?.objects ?? 0;
-  const skips = skipped ? `, ${number(skipped)} skipped` : "";
-  setText(card.line, `${number(done)} of ${plural(total, "field")}${skips} · ${plural(objects, "object")}`);
-  canvas.setAttribute("aria-label", `Map of mini-slide ${slide.position}, ${slide.sample}: ${state}, ${card.line.textContent}`);
+  setText(card.state, skipped ? `${state}, ${number(skipped)} skipped` : state);
+  setText(card.line, done ? `${plural(objects, "object")} in ${number(done)} of ${plural(total, "field")}` : plural(total, "field"));
+  canvas.setAttribute("aria-label", `Map of mini-slide ${slide.position}, ${slide.sample}: ${card.state.textContent}, ${card.line.textContent}`);
 
   const side = canvas.clientWidth;
   const ratio = window.devicePixelRatio || 1;
@@ -119,13 +118,15 @@ function paint(card, fields, colour, low, high, current) {
       pen.fillStyle = value === null ? style.getPropertyValue("--dim") : colourOf(colour.map, (value - low) / (high - low));
       pen.fillRect(px - w / 2, py - h / 2, w, h);
     }
-    if (at + 1 === next || at === card.at) {
-      pen.strokeStyle = style.getPropertyValue(at === card.at ? "--text" : "--accent");
-      pen.lineWidth = 2;
-      pen.strokeRect(px - w / 2 - 1.5, py - h / 2 - 1.5, w + 3, h + 3);
-    }
-    return [px, py, row, value];
+    return [px, py, row];
   });
+  for (const [at, name] of [[next - 1, "--accent"], [card.at, "--text"]]) {
+    if (!(at in card.spots)) continue;
+    const [px, py] = card.spots[at];
+    pen.strokeStyle = style.getPropertyValue(name);
+    pen.lineWidth = 2;
+    pen.strokeRect(px - w / 2 - 1, py - h / 2 - 1, w + 2, h + 2);
+  }
 }
 
 function cross(pen, x, y, size, colour) {
