@@ -128,7 +128,7 @@ class PlayedNight:
         self,
         began_utc: float,
         fields: int,
-        frame_px: int = 384,
+        frame_px: int = 512,
         planes: int = 7,
         control: str | None = None,
         samples: tuple[str, ...] = SAMPLES,
@@ -232,7 +232,7 @@ class PlayedNight:
         self._broadcaster.publish(done)
 
     def _tell_pictures(self, slide: int, field: int) -> None:
-        shown = rendered(1 + (slide + field) % 2, field % self._places, self._frame_px, self._planes)
+        shown = rendered(1, field % self._places, self._frame_px, self._planes)
         sample = self.about.slides[slide - 1].sample
         overview = Overview(
             slide=slide, field=field, sample=sample, frame_px=(self._frame_px, self._frame_px),

@@ -11,7 +11,7 @@ export function now(night, changed, utc) {
   const told = headline(night, utc);
   document.body.dataset.mood = told.mood;
   setText(byId("mark"), MOODS[told.mood]);
-  setText(byId("headline"), unbroken(told.title));
+  setWords(byId("headline"), told.title);
   setText(byId("detail"), told.detail);
   setText(byId("night"), night.about ? night.about.night : "");
   deaf(night);
@@ -25,8 +25,12 @@ export function now(night, changed, utc) {
   }
 }
 
-// Sample ids hold hyphens, and are not to be broken there.
-const unbroken = (text) => text.replaceAll("-", "\u2011");
+// Sample ids hold hyphens; they go to the next line whole where they fit there.
+function setWords(element, text) {
+  if (element.textContent === text) return;
+  const words = text.split(" ").flatMap((word) => [" ", word.includes("-") ? make("span", { class: "together" }, word) : word]);
+  element.replaceChildren(...words.slice(1));
+}
 
 function deaf(night) {
   const banner = byId("deaf");
