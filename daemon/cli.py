@@ -190,7 +190,9 @@ def record(
 
 @app.command()
 def monitor(
-    connect: Annotated[str, typer.Option(help="where the night is: its endpoint for snapshots, which its log tells")],
+    connect: Annotated[
+        str, typer.Option(metavar="PLACE", help="run folder of the night, or its endpoint for snapshots")
+    ],
     http: Annotated[str, typer.Option(metavar="HOST:PORT", help="where the page is served")] = "127.0.0.1:8642",
     token_file: Annotated[Path | None, typer.Option(help="file with the token that the page asks for")] = None,
     keys: Annotated[Path | None, typer.Option(help="YAML file that names the keys: public, secret, server")] = None,

@@ -25,7 +25,7 @@ from scipy.stats import poisson
 from daemon.errors import Refused
 from daemon.monitor.access import LEAST_TOKEN, Door, check_reach, read_token, split_address
 from daemon.monitor.feed import MAX_QUEUED_BYTES, Browser
-from daemon.monitor.intervals import poisson_interval
+from daemon.poisson import interval
 from tests.a_monitor import TOKEN, Served, exchange, serving
 from tests.played_night import PlayedNight, Steward
 
@@ -339,13 +339,13 @@ def test_a_lost_and_resumed_night_is_told() -> None:
 
 
 NO_ORDERS = [
-    b"", b"{}", b"[" * 1500, b'{"id": "a", "name": "explode"}', b'{"id": "", "name": "stop"}', b"\xff",
-    b'{"id": "a", "name": "skip", "slide": 9}', b'{"id": "a", "name": "stop", "x": 1}',
+    b"", b"{}", b"[" * 1500, b'{"name": "explode"}', b'{"name": "skip", "slide": 9}', b"\xff", b'"stop"',
+    b'{"name": "stop", "x": 1}', b'{"name": "skip", "slide": "1"}',
 ]  # fmt: skip
 
 
 def test_orders_reach_the_night_only_where_they_may() -> None:
-    order = json.dumps({"id": "a", "name": "skip", "slide": 1}).encode()
+    order = json.dumps({"name": "skip", "slide": 1}).encode()
     with Steward() as steward, PlayedNight(1.7e9, 6, control=steward.endpoint) as night:
         for control in (False, True):
             with serving(lambda: night.endpoint, control=control) as served:
@@ -364,7 +364,7 @@ def test_orders_reach_the_night_only_where_they_may() -> None:
                 status, body, _ = ask(served, "/order", order, **good)
                 assert (status, json.loads(body)["accepted"]) == (200, True)
         (taken,) = steward.orders
-        assert (taken.id, taken.name, taken.slide, taken.who) == ("a", "skip", 1, "page at 127.0.0.1")
+        assert (taken.name, taken.slide, taken.who) == ("skip", 1, "page at 127.0.0.1")
 
 
 # Metrics ------------------------------------------------------------------------------------------------------------
@@ -372,7 +372,7 @@ def test_orders_reach_the_night_only_where_they_may() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 5, 100, 60_000])
 def test_intervals_are_exact(count: int) -> None:
-    low, high = poisson_interval(count)
+    low, high = interval(count)
     assert poisson.cdf(count, high) == pytest.approx(0.025, rel=1e-6)
     assert low == 0 if count == 0 else poisson.sf(count - 1, low) == pytest.approx(0.025, rel=1e-6)
 
@@ -436,7 +436,7 @@ def test_the_command_serves_until_it_is_ended(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--connect", "nowhere"), "endpoint 'nowhere' is none"),
+        (("--connect", "nowhere"), "'nowhere' is neither a run folder nor an endpoint"),
         (("--connect", "tcp://127.0.0.1:5555", "--http", "0.0.0.0:0"), "name a file with a token"),
     ],
 )

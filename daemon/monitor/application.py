@@ -11,7 +11,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib import resources
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import parse_qs
 
 import msgspec
@@ -24,13 +24,12 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response, S
 from starlette.routing import Route
 
 from daemon.config import CurveKeys
-from daemon.controlwire import Answer, Order
 from daemon.endpoints import seen_from_here
 from daemon.errors import LamelleError
 from daemon.monitor.access import SESSION_S, Door
 from daemon.monitor.feed import MAX_BROWSERS, Feed
 from daemon.monitor.guard import COOKIE, LOGIN, Guard, address_of
-from daemon.monitor.orders import give
+from daemon.ordering import give_order
 from daemon.watching import View
 
 MAX_BODY_BYTES = 2048
@@ -46,11 +45,10 @@ _log = logging.getLogger("lamelle.monitor")
 
 
 class AskedOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the page wants done; as `Order`, but for who says so."""
+    """What the page wants done."""
 
-    id: str
     name: Literal["pause", "resume", "skip", "stop"]
-    slide: int | None = None
+    slide: Annotated[int, msgspec.Meta(ge=1, le=8)] | None = None
 
 
 class Page:
@@ -158,19 +156,14 @@ class Page:
             return _told(403, accepted=False, message="this page takes no orders")
         try:
             asked = msgspec.json.decode(await _body(request), type=AskedOrder)
-            order = msgspec.convert(
-                {"type": "order", "id": asked.id, "name": asked.name, "who": self._who(request), "slide": asked.slide},
-                Order,
-            )
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return _told(400, accepted=False, message="that is no order")
+        who, where = self._who(request), lambda: seen_from_here(control, self._place())
         try:
-            answer: Answer = await asyncio.to_thread(
-                lambda: give(order, seen_from_here(control, self._place()), self._keys)
-            )
+            answer = await asyncio.to_thread(give_order, where, self._keys, asked.name, who, asked.slide)
         except LamelleError as error:
             return _told(502, accepted=False, message=str(error))
-        _log.info("order %s of %s: %s", order.name, order.who, answer.message)
+        _log.info("order %s of %s: %s", asked.name, who, answer.message)
         return _told(200, accepted=answer.accepted, message=answer.message)
 
     async def show_login(self, _: Request) -> Response:

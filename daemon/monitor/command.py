@@ -14,6 +14,7 @@ from rich.console import Console
 from daemon.config import CurveKeys
 from daemon.endpoints import check_endpoint
 from daemon.errors import Refused
+from daemon.finding import find_endpoint
 from daemon.loading import load_keys
 from daemon.monitor.access import Door, check_reach, read_token, split_address
 from daemon.monitor.application import Page
@@ -97,10 +98,11 @@ def find_night(place: str, keys: CurveKeys | None) -> Callable[[], str]:
     Raises
     ------
     Refused
-        `place` is no endpoint, or one that needs keys.
+        `place` is neither an endpoint nor a run folder, or one that needs keys.
     """
-    check_endpoint(place, keys, "client")
-    return lambda: place
+    if "://" in place:
+        check_endpoint(place, keys, "client")
+    return find_endpoint(place)
 
 
 def bind(host: str, port: int) -> socket.socket:

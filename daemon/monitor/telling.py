@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from daemon.monitor.intervals import poisson_interval
+from daemon.poisson import interval
 from daemon.tally import LENGTHS_UM, MASSES_PG, edges
 from daemon.watching import Shown, View
 from daemon.watchwire import (
@@ -166,12 +166,12 @@ def counts_of(view: View, slide: int) -> SlideCounts:
     """Give the counts of a mini-slide with their intervals."""
     rows = [row for row in view.tallies.rows() if row.slide == slide]
     objects = sum(row.objects for row in rows)
-    low, high = poisson_interval(objects)
+    low, high = interval(objects)
     return SlideCounts(slide=slide, objects=objects, low=low, high=high, classes=tuple(map(_count, rows)))
 
 
 def _count(tally: Tally) -> CountRow:
-    low, high = poisson_interval(tally.objects)
+    low, high = interval(tally.objects)
     return CountRow(
         slide=tally.slide,
         class_name=tally.class_name,

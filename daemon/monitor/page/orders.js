@@ -4,7 +4,7 @@ import { byId, make } from "./dom.js";
 import { slideWords } from "./words.js";
 
 const ORDERS = {
-  pause: ["Pause", "The night finishes the field it is at, switches the light off and waits, for hours if need be, until you resume it."],
+  pause: ["Pause", "The night finishes the field it is at, then waits with the light off and the objective in oil until someone resumes it, however long that takes. Hands off until its state is “paused”."],
   resume: ["Resume", "The night goes on with the next field."],
   skip: ["Skip this slide", "The fields that are left on this mini-slide count as skipped; nothing that was recorded is lost. It cannot be taken back."],
   stop: ["Stop", "The night finishes the field it is at and ends, with shutter closed and objective withdrawn. Go on later with --resume, at its computer."],
@@ -31,7 +31,6 @@ export function orders(night, changed) {
 function ask(name) {
   const slide = name === "skip" ? latest.counters.slide : null;
   const [words, meaning] = ORDERS[name];
-  const id = crypto.randomUUID?.() ?? Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16)).join("");
   const answer = make("p", { role: "status", class: "answer" });
   const cancel = make("button", { type: "button", onclick: () => dialog.close() }, "Cancel");
   const sure = make("button", { type: "button", class: "main", onclick: () => give() }, words);
@@ -41,7 +40,7 @@ function ask(name) {
   const give = async () => {
     sure.disabled = true;
     answer.textContent = "Asking the night…";
-    const told = await send({ id, name, slide });
+    const told = await send({ name, slide });
     answer.textContent = told.accepted ? `Accepted: ${told.message}` : `Not accepted: ${told.message}`;
     if (told.accepted) sure.remove();
     else sure.disabled = false;
