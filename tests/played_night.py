@@ -82,7 +82,7 @@ def rendered(slide: int, place: int, frame_px: int, planes: int) -> Field:
                 below_threshold=score < 0.5, counted=score >= 0.5 and one.whole, length_um=one.length_um, mass_pg=mass,
             )
         )  # fmt: skip
-        if not one.whole:
+        if not one.whole or not 1 <= best <= planes - 2:
             continue
         side = max(x1 - x0, y1 - y0) + 24
         left, top = (min(max((a + b - side) // 2, 0), frame_px - side) for a, b in ((x0, x1), (y0, y1)))
@@ -109,7 +109,7 @@ def about(began_utc: float, fields: int, planes: int, samples: tuple[str, ...] =
             )
         )
     return About(
-        night="2026-11-24 radiolarite test", began_utc=began_utc, slides=tuple(slides), frame_um=(60.4, 60.4),
+        night="2026-11-24 U1510", began_utc=began_utc, slides=tuple(slides), frame_um=(60.4, 60.4),
         polarizations=POLARIZATIONS, planes=planes, step_um=0.5, weights_sha256="5c" * 32,
         calibrations=("camera-20261123-1802", "polarization-20261123-1815"), version="0.1.0",
     )  # fmt: skip
@@ -239,7 +239,7 @@ class PlayedNight:
             views=("fused", *POLARIZATIONS), objects=shown.objects,
         )  # fmt: skip
         self._broadcaster.publish(overview, *shown.views)
-        if not (some := shown.specimens[:8]):
+        if not (some := sorted(shown.specimens, key=lambda one: one[0].class_name == "coccolith")[-8:]):
             return
         specimens = Specimens(
             slide=slide, field=field, sample=sample, polarizations=POLARIZATIONS, planes=self._planes, step_um=0.5,

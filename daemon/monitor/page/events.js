@@ -19,7 +19,7 @@ export function events(night, changed, utc) {
 
 function redraw() {
   if (known === null) return;
-  const all = [...known.events, ...known.notes.map((one) => ({ ...one, of: "monitor" }))].sort((a, b) => b.utc - a.utc);
+  const all = [...known.events, ...known.notes.map((one) => ({ ...one, of: "monitor" }))].reverse().sort((a, b) => b.utc - a.utc);
   const asked = words.toLowerCase();
   const shown = all.filter((one) => (level === "all" || FAULTS.includes(one.level))
     && (!asked || `${one.name} ${one.message} ${one.slide ?? ""}`.toLowerCase().includes(asked)));

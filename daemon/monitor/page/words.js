@@ -20,11 +20,12 @@ export function clock(utc, withSeconds = false) {
   return new Date(utc * 1000).toLocaleTimeString("en-GB", options);
 }
 
-// Time of the day, with the day where it is not today.
+const HALF_A_DAY_S = 43_200;
+
+// Time of the day, with the day where that is not this night's.
 export function moment(utc, now) {
-  const day = new Date(utc * 1000);
-  const same = day.toDateString() === new Date(now * 1000).toDateString();
-  return same ? clock(utc) : `${day.toLocaleDateString("en-GB", { weekday: "short" })} ${clock(utc)}`;
+  const day = new Date(utc * 1000).toLocaleDateString("en-GB", { weekday: "short" });
+  return Math.abs(utc - now) < HALF_A_DAY_S ? clock(utc) : `${day} ${clock(utc)}`;
 }
 
 export function duration(seconds) {
