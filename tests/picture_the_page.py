@@ -103,7 +103,9 @@ def ready(visit: Visit) -> None:
 def keep(name: str, png: bytes) -> None:
     """Write a picture, in few colours so that it is small."""
     picture = Image.open(io.BytesIO(png)).convert("RGB")
-    picture.quantize(COLOURS, dither=Image.Dither.NONE).save(INTO / f"{name}.png", optimize=True)
+    picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+        INTO / f"{name}.png", optimize=True
+    )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ TORCH_FREE = [
     "daemon.detecting",
     "daemon.extract",
     "daemon.sheet",
+    "daemon.monitor.command",
     "drivers.emulated",
 ]
 

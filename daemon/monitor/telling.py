@@ -184,7 +184,10 @@ def _count(tally: Tally) -> CountRow:
 
 
 def _row(done: FieldDone) -> FieldRow:
-    return done.field, done.utc, done.objects, done.focus_z_um, done.seconds, done.backgrounds_dn, done.reason
+    # Rounded to what is shown: all fields of a long night are half as many bytes.
+    focus = None if done.focus_z_um is None else round(done.focus_z_um, 3)
+    backgrounds = tuple(round(one, 1) for one in done.backgrounds_dn)
+    return done.field, round(done.utc, 1), done.objects, focus, round(done.seconds, 2), backgrounds, done.reason
 
 
 def _picture(overview: Overview) -> Picture:

@@ -5,6 +5,7 @@ import { clock, figure } from "./words.js";
 
 const [HEIGHT, LEFT, BOTTOM, TOP, RIGHT] = [210, 46, 26, 20, 10];
 const POINTS = 1500;
+const FEW = 250;
 const STROKES = ["var(--accent)", "var(--second)", "var(--dim)"];
 
 let known = null;
@@ -60,6 +61,7 @@ function chart(id, series, unit, digits, none) {
     const path = one.slides.flatMap((slide) => slide.points).filter((_, n) => n % every === 0)
       .map(([utc, value]) => `M${x(utc).toFixed(1)} ${y(value).toFixed(1)}h0`).join("");
     const made = draw("path", { class: "dots", d: path });
+    if (points.length < FEW) made.style.strokeWidth = "5";
     made.style.stroke = STROKES[Math.min(at, STROKES.length - 1)];
     return made;
   });

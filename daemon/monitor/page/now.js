@@ -1,13 +1,13 @@
 // The headline: what the night does, whether it needs anybody, how far it is.
 
 import { byId, make, setText } from "./dom.js";
-import { clock, duration, figure, headline, moment, number, plural } from "./words.js";
+import { clock, counted, duration, figure, headline, moment, number, plural } from "./words.js";
 
 const MOODS = { good: "●", attention: "▲", bad: "■", unknown: "○" };
 let announced = "";
 
 export function now(night, changed, utc) {
-  if (!["link", "about", "state", "counters", "events", "time"].some((key) => changed.has(key))) return;
+  if (!["link", "about", "state", "counters", "counts", "events", "time"].some((key) => changed.has(key))) return;
   const told = headline(night, utc);
   document.body.dataset.mood = told.mood;
   setText(byId("mark"), MOODS[told.mood]);
@@ -62,12 +62,12 @@ function facts(night, utc) {
   const ended = night.link?.ended;
   const told = counters
     ? [
-        ["Objects", number(counters.objects), "found so far"],
+        ["Objects", number(counted(night)), "counted so far"],
         ["Pace", `${figure(counters.fields_per_s * 60, 1)}`, "fields a minute"],
         ["Left", ended ? "–" : duration(counters.seconds_left), plural(counters.planned - counters.secured - counters.skipped, "field")],
         ["End", ended || counters.seconds_left === null ? "–" : moment(utc + counters.seconds_left, utc), "at this pace"],
         ["Skipped", number(counters.skipped), counters.skipped === 1 ? "field" : "fields"],
-        ["Disk", counters.disk_hours === null ? "–" : duration(counters.disk_hours * 3600), "until it is full"],
+        ["Disk", ended || counters.disk_hours === null ? "–" : duration(counters.disk_hours * 3600), "until it is full"],
       ]
     : [];
   const list = byId("facts");

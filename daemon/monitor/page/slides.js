@@ -13,10 +13,13 @@ const COLOURS = {
 const LEAST_PX = 3;
 let by = remembered("colour", "objects");
 let known = null;
+let currentSlide;
 const cards = new Map();
 
 export function slides(night, changed) {
-  if (!["about", "fields", "counters", "state"].some((key) => changed.has(key))) return;
+  const moved = night.counters?.slide !== currentSlide;
+  if (!moved && !["about", "fields", "counts", "state"].some((key) => changed.has(key))) return;
+  currentSlide = night.counters?.slide;
   known = night;
   if (!night.about) return;
   build(night.about);

@@ -60,6 +60,9 @@ export function slideWords(night, slide) {
     : `mini-slide ${slide} (${at + 1} of ${slides.length}), ${sample}`;
 }
 
+// What counts: above the threshold, and in no other field's tile.
+export const counted = (night) => [...night.counts.values()].reduce((sum, one) => sum + one.objects, 0);
+
 const RECENT_S = 1800;
 const NEARLY = 0.85;
 
@@ -100,7 +103,7 @@ function activity(night, now) {
     case "delivering":
       return `All is exposed; the rest goes to the recorder${reason}`;
     case "complete":
-      return `Complete: ${fields}${skipped}, ${plural(counters?.objects ?? 0, "object")}`;
+      return `Complete: ${fields}${skipped}, ${plural(counted(night), "object")}`;
     case "not delivered":
       return `Ended, but not all was delivered${reason}`;
     case "stopped":
