@@ -22,7 +22,7 @@ INTO = Path(__file__).parents[1] / "docs" / "images"
 FIELDS = 200
 BEGAN_S = 17.5 * 560
 VIEWS = {
-    "now": "header", "field": "#field", "objects": "#objects", "slides": "#slides", "counts": "#counts",
+    "field": "#field", "objects": "#objects", "slides": "#slides", "counts": "#counts",
     "sizes": "#sizes", "drift": "#drift", "events": "#events", "machine": "#machine",
 }  # fmt: skip
 COLOURS = 256
