@@ -182,6 +182,23 @@ def record(
         run_recorder(listen, into, None if keys is None else load_keys(keys), console)
 
 
+@app.command()
+def monitor(
+    connect: Annotated[
+        str, typer.Option(metavar="PLACE", help="run folder of the night, or its endpoint for snapshots")
+    ],
+    http: Annotated[str, typer.Option(metavar="HOST:PORT", help="where the page is served")] = "127.0.0.1:8642",
+    token_file: Annotated[Path | None, typer.Option(help="file with the token that the page asks for")] = None,
+    keys: Annotated[Path | None, typer.Option(help="YAML file that names the keys: public, secret, server")] = None,
+    control: Annotated[bool, typer.Option("--control", help="let the page pause, resume, skip and stop")] = False,
+) -> None:
+    """Serve a page that shows a night in the browser, until interrupted."""
+    from daemon.monitor.command import monitor as serve
+
+    with _interruptible():
+        serve(connect, http, token_file, keys, control=control, console=console)
+
+
 @app.command("keys")
 def make_keys(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="folder for the two files")]) -> None:
     """Make this computer's CURVE keys, which an endpoint beyond loopback needs."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
@@ -73,6 +74,15 @@ def check_endpoint(endpoint: str, keys: CurveKeys | None, role: Role) -> None:
     for path in (keys.public, keys.secret, keys.server, keys.clients):
         if path is not None:
             _read_keys(path)
+
+
+def seen_from_here(endpoint: str, place: str) -> str:
+    """Endpoint as it is reached by whoever reaches another one of the same computer at `place`."""
+    port = urlsplit(endpoint).port
+    if urlsplit(endpoint).scheme != "tcp" or port is None:
+        return endpoint
+    host = place.removeprefix("tcp://").rpartition(":")[0]
+    return f"tcp://{host}:{port}"
 
 
 def secure(socket: zmq.Socket[bytes], keys: CurveKeys | None, role: Role) -> None:

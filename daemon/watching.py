@@ -12,13 +12,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import zmq
 
 from daemon.broadcast import EVENTS_KEPT
 from daemon.config import CurveKeys
-from daemon.endpoints import check_endpoint, secure
+from daemon.endpoints import check_endpoint, secure, seen_from_here
 from daemon.errors import LamelleError, ProtocolViolation
 from daemon.heartbeat import ENDED
 from daemon.tally import Tallies
@@ -230,7 +229,7 @@ class Watcher(threading.Thread):
                 secure(socket, self._keys, "client")
             asking.connect(place)
             first = self._ask(asking)
-            stream.connect(_seen_from_here(first[0].stream, place))
+            stream.connect(seen_from_here(first[0].stream, place))
             stream.subscribe(b"")
             heard_s = self._clock()
             while not self._ending.is_set():
@@ -283,12 +282,3 @@ def _two_frames(frames: list[bytes]) -> list[bytes]:
     if len(frames) < 2:
         raise ProtocolViolation(f"an answer of {len(frames)} frames is no snapshot")
     return frames
-
-
-def _seen_from_here(stream: str, place: str) -> str:
-    """Endpoint of a stream as it is reached by whoever reaches the snapshot at `place`."""
-    port = urlsplit(stream).port
-    if urlsplit(stream).scheme != "tcp" or port is None:
-        return stream
-    host = place.removeprefix("tcp://").rpartition(":")[0]
-    return f"tcp://{host}:{port}"

@@ -15,6 +15,7 @@ TORCH_FREE = [
     "daemon.extract",
     "daemon.guard",
     "daemon.sheet",
+    "daemon.monitor.command",
     "drivers.emulated",
 ]
 

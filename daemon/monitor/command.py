@@ -1,0 +1,119 @@
+"""`lamelle monitor`: follow a night, and serve the page until interrupted."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from rich.console import Console
+
+from daemon.config import CurveKeys
+from daemon.endpoints import check_endpoint
+from daemon.errors import Refused
+from daemon.finding import find_endpoint
+from daemon.loading import load_keys
+from daemon.monitor.access import Door, check_reach, read_token, split_address
+from daemon.monitor.application import Page
+from daemon.monitor.feed import Feed
+from daemon.monitor.metrics import make_registry
+
+MAX_HEADER_BYTES = 16_384
+MAX_CONNECTIONS = 512
+END_S = 3
+
+
+class MonitorServer(uvicorn.Server):
+    """Serves the page of one night; lets open pages go before it ends."""
+
+    def __init__(self, feed: Feed, page: Page, ready: Callable[[], None]) -> None:
+        super().__init__(
+            uvicorn.Config(
+                page.application(),
+                http="h11",
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                limit_concurrency=MAX_CONNECTIONS,
+                h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+                timeout_graceful_shutdown=END_S,
+            )
+        )
+        self._feed = feed
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve, then say so."""
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let the pages go, then end."""
+        self._feed.end_streams()
+        await super().shutdown(sockets)
+
+
+def monitor(
+    place: str, http: str, token_file: Path | None, keys_file: Path | None, *, control: bool, console: Console
+) -> None:
+    """Serve the page of the night at `place` until interrupted.
+
+    Parameters
+    ----------
+    place : where the night is. http : `HOST:PORT` of the page; port 0 takes a free one.
+    token_file : file with the token that the page asks for. keys_file : YAML file that names CURVE keys.
+    control : whether orders may be given through the page.
+
+    Raises
+    ------
+    Refused
+        An address, a key or the token cannot be used, or others could reach the page without a token.
+    """
+    keys = None if keys_file is None else load_keys(keys_file)
+    where = find_night(place, keys)
+    host, port = split_address(http)
+    token = None if token_file is None else read_token(token_file)
+    check_reach(host, token)
+    door = Door(token)
+    feed = Feed(where, keys, orders=control)
+    page = Page(feed, door, keys, where, make_registry(feed, door))
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
+    logging.getLogger("lamelle.monitor").setLevel(logging.INFO)
+    with bind(host, port) as listening:
+        address = told_address(host, listening.getsockname()[1])
+        ready: Callable[[], Any] = lambda: console.print(f"open {address}", highlight=False, soft_wrap=True)  # noqa: E731
+        MonitorServer(feed, page, ready).run([listening])
+
+
+def find_night(place: str, keys: CurveKeys | None) -> Callable[[], str]:
+    """Tell where a night answers with snapshots, each time it is looked for.
+
+    Raises
+    ------
+    Refused
+        `place` is neither an endpoint nor a run folder, or one that needs keys.
+    """
+    if "://" in place:
+        check_endpoint(place, keys, "client")
+    return find_endpoint(place)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Socket that listens for browsers; raises `Refused`."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=128)
+    except OSError as error:
+        raise Refused(f"--http {host}:{port} cannot be used ({error}); choose another port, or 0 for any") from error
+
+
+def told_address(host: str, port: int) -> str:
+    """Address to type into a browser."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,221 @@
+"""What a browser is told of a night: JSON, without the pictures, which it fetches itself (docs/monitor.md)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from daemon.poisson import interval
+from daemon.tally import LENGTHS_UM, MASSES_PG, edges
+from daemon.watching import Shown, View
+from daemon.watchwire import (
+    About,
+    AnyBody,
+    Counters,
+    FieldDone,
+    Hardware,
+    Overview,
+    SeenObject,
+    Specimens,
+    State,
+    Tally,
+    Told,
+)
+
+FieldRow = tuple[int, float, int, float | None, float, tuple[float, ...], str | None]
+"""Number, utc, objects, focus in um, seconds, backgrounds in DN, why it was skipped: short, a night has 12,000."""
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """How the monitor stands to the night. `heard_utc` is when the last word came; `orders`: whether it takes any."""
+
+    joined: bool
+    trouble: str
+    heard_utc: float | None
+    ended: bool
+    orders: bool
+
+
+class CountRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Counted objects of a class on a mini-slide, between which bounds their mean lies, and their bins."""
+
+    slide: int
+    class_name: str
+    objects: int
+    low: float
+    high: float
+    lengths: tuple[int, ...]
+    masses: tuple[int, ...]
+
+
+class SlideCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """All that was counted on a mini-slide."""
+
+    slide: int
+    objects: int
+    low: float
+    high: float
+    classes: tuple[CountRow, ...]
+
+
+class Picture(msgspec.Struct, frozen=True, kw_only=True):
+    """The last field of a mini-slide; its pictures lie at /picture/field/SLIDE/FIELD/number of the view."""
+
+    slide: int
+    field: int
+    sample: str
+    frame_px: tuple[int, int]
+    views: tuple[str, ...]
+    objects: tuple[SeenObject, ...]
+
+
+class Strip(msgspec.Struct, frozen=True, kw_only=True):
+    """An object of the gallery; its strip lies at /picture/object/SLIDE/FIELD/NUMBER."""
+
+    slide: int
+    field: int
+    number: int
+    sample: str
+    class_name: str
+    score: float
+    best_plane: float
+    tile_px: tuple[int, int]
+    tile_um: float
+    length_um: float | None
+    mass_pg: float | None
+    polarizations: tuple[str, ...]
+    planes: int
+    step_um: float
+
+
+class Whole(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything: what a browser is told first, and again after it missed something."""
+
+    utc: float
+    link: Link
+    about: About | None
+    state: State | None
+    counters: Counters | None
+    hardware: Hardware | None
+    fields: dict[int, list[FieldRow]]
+    counts: tuple[SlideCounts, ...]
+    length_edges: tuple[float, ...] = edges(LENGTHS_UM)
+    mass_edges: tuple[float, ...] = edges(MASSES_PG)
+    overviews: tuple[Picture, ...]
+    latest: int | None
+    specimens: tuple[Strip, ...]
+    events: tuple[Told, ...]
+    notes: tuple[Told, ...]
+    lost: int
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def frame(name: str, value: Any) -> bytes:
+    """One server-sent event. JSON holds no line break of its own."""
+    return b"event: " + name.encode() + b"\ndata: " + _encoder.encode(value) + b"\n\n"
+
+
+def whole(view: View, link: Link, notes: tuple[Told, ...], utc: float) -> Whole:
+    """Everything that is known; call it with the watcher's lock held."""
+    fields: dict[int, list[FieldRow]] = {}
+    for done in view.fields.values():
+        fields.setdefault(done.slide, []).append(_row(done))
+    return Whole(
+        utc=utc,
+        link=link,
+        about=view.about,
+        state=view.state,
+        counters=view.counters,
+        hardware=view.hardware,
+        fields=fields,
+        counts=tuple(counts_of(view, slide) for slide in sorted({tally.slide for tally in view.tallies.rows()})),
+        overviews=tuple(_picture(overview) for overview, _ in view.overviews.values()),
+        latest=view.latest,
+        specimens=tuple(map(_strip, view.specimens)),
+        events=tuple(view.events),
+        notes=notes,
+        lost=view.lost,
+    )
+
+
+def changes(view: View, body: AnyBody) -> list[bytes]:
+    """Tell what a message changed, as server-sent events; call it with the watcher's lock held."""
+    match body:
+        case Overview():
+            return [frame("overview", _picture(body))]
+        case Specimens():
+            shown = [one for one in view.specimens if one.field is body]
+            return [frame("specimens", tuple(map(_strip, shown)))]
+        case FieldDone():
+            told = frame("field", {"slide": body.slide, "row": _row(body)})
+            return [told, frame("counts", counts_of(view, body.slide))] if body.finds else [told]
+        case Counters():
+            return [frame("counters", body)]
+        case Hardware():
+            return [frame("hardware", body)]
+        case State():
+            return [frame("state", body)]
+        case Told():
+            return [frame("told", body)]
+
+
+def counts_of(view: View, slide: int) -> SlideCounts:
+    """Give the counts of a mini-slide with their intervals."""
+    rows = [row for row in view.tallies.rows() if row.slide == slide]
+    objects = sum(row.objects for row in rows)
+    low, high = interval(objects)
+    return SlideCounts(slide=slide, objects=objects, low=low, high=high, classes=tuple(map(_count, rows)))
+
+
+def _count(tally: Tally) -> CountRow:
+    low, high = interval(tally.objects)
+    return CountRow(
+        slide=tally.slide,
+        class_name=tally.class_name,
+        objects=tally.objects,
+        low=low,
+        high=high,
+        lengths=tally.lengths,
+        masses=tally.masses,
+    )
+
+
+def _row(done: FieldDone) -> FieldRow:
+    # Rounded to what is shown: all fields of a long night are half as many bytes.
+    focus = None if done.focus_z_um is None else round(done.focus_z_um, 3)
+    backgrounds = tuple(round(one, 1) for one in done.backgrounds_dn)
+    return done.field, round(done.utc, 1), done.objects, focus, round(done.seconds, 2), backgrounds, done.reason
+
+
+def _picture(overview: Overview) -> Picture:
+    return Picture(
+        slide=overview.slide,
+        field=overview.field,
+        sample=overview.sample,
+        frame_px=overview.frame_px,
+        views=overview.views,
+        objects=overview.objects,
+    )
+
+
+def _strip(shown: Shown) -> Strip:
+    field, one = shown.field, shown.specimen
+    return Strip(
+        slide=field.slide,
+        field=field.field,
+        number=one.number,
+        sample=field.sample,
+        class_name=one.class_name,
+        score=one.score,
+        best_plane=one.best_plane,
+        tile_px=one.tile_px,
+        tile_um=one.tile_um,
+        length_um=one.length_um,
+        mass_pg=one.mass_pg,
+        polarizations=field.polarizations,
+        planes=field.planes,
+        step_um=field.step_um,
+    )

@@ -1,0 +1,60 @@
+"""A monitor of a night, in threads of the test's own process or as the command itself."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from daemon.config import CurveKeys
+from daemon.monitor.access import Door
+from daemon.monitor.application import Page
+from daemon.monitor.command import MonitorServer, bind, told_address
+from daemon.monitor.feed import Feed
+from daemon.monitor.metrics import make_registry
+
+READY_S = 20.0
+TOKEN = "a token of many letters"
+
+
+class Served:
+    """A page that is served, and what serves it."""
+
+    def __init__(self, feed: Feed, door: Door, address: str) -> None:
+        self.feed, self.door, self.address = feed, door, address
+
+    @property
+    def port(self) -> int:
+        return int(self.address.rpartition(":")[2])
+
+
+@contextmanager
+def serving(
+    where: Callable[[], str], door: Door | None = None, *, control: bool = False, keys: CurveKeys | None = None
+) -> Iterator[Served]:
+    """Serve the page of a night at a free port of this computer."""
+    door = door or Door(None)
+    feed = Feed(where, keys, orders=control)
+    page = Page(feed, door, keys, where, make_registry(feed, door))
+    ready = threading.Event()
+    with bind("127.0.0.1", 0) as listening:
+        server = MonitorServer(feed, page, ready.set)
+        thread = threading.Thread(target=server.run, args=([listening],), name="monitor")
+        thread.start()
+        try:
+            assert ready.wait(READY_S), "the monitor does not serve"
+            yield Served(feed, door, told_address("127.0.0.1", listening.getsockname()[1]))
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def exchange(port: int, request: bytes) -> bytes:
+    """Everything that comes back for some bytes, until the server hangs up."""
+    with socket.create_connection(("127.0.0.1", port), timeout=READY_S) as connection:
+        connection.sendall(request)
+        answer = b""
+        while chunk := connection.recv(65536):
+            answer += chunk
+    return answer
