@@ -100,7 +100,7 @@ def test_a_night_that_the_system_ends_and_then_is_killed_is_told_and_goes_on_by_
     target: Target, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    config = configured(tmp_path, target, fields=8)
+    config = configured(tmp_path, target, fields=24)
     with running("scan", config, "--run", run, "--unattended", output=tmp_path / "scan.txt") as scan:
         until(reached(run, "scanning", secured=1), "the first field", ENOUGH_S)
         scan.send_signal(signal.SIGTERM)

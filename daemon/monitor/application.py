@@ -28,7 +28,7 @@ from daemon.endpoints import seen_from_here
 from daemon.errors import LamelleError
 from daemon.monitor.access import SESSION_S, Door
 from daemon.monitor.feed import MAX_BROWSERS, Feed
-from daemon.monitor.guard import COOKIE, LOGIN, Guard, address_of
+from daemon.monitor.gate import COOKIE, LOGIN, Guard, address_of
 from daemon.ordering import give_order
 from daemon.watching import View
 

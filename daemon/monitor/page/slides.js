@@ -90,7 +90,7 @@ function paint(card, fields, colour, low, high, current) {
   card.element.classList.toggle("current", current);
   const objects = known.counts.get(slide.position)?.objects ?? 0;
   setText(card.state, skipped ? `${state}, ${number(skipped)} skipped` : state);
-  setText(card.line, done ? `${plural(objects, "object")} in ${number(done)} of ${plural(total, "field")}` : plural(total, "field"));
+  setText(card.line, done ? `${plural(objects, "object")} in ${number(done - skipped)} of ${plural(total, "field")}` : plural(total, "field"));
   canvas.setAttribute("aria-label", `Map of mini-slide ${slide.position}, ${slide.sample}: ${card.state.textContent}, ${card.line.textContent}`);
 
   const side = canvas.clientWidth;
