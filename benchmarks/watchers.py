@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
 
@@ -82,13 +82,10 @@ def night(folder: Path, fields: int, watchers: int) -> tuple[float, list[float]]
         supervisor = read_processes(run)["supervisor"].find()
         assert supervisor is not None
         with watched((find_endpoint(str(run))(), find_endpoint(str(run), "publish")()), watchers):
-            while scan.poll() is None:
-                try:
-                    memory.append(supervisor.memory_full_info().uss / 1e6)
-                except psutil.NoSuchProcess:
-                    break
+            while read_heartbeat(run).secured < fields:
+                memory.append(supervisor.memory_full_info().uss / 1e6)
                 time.sleep(0.5)
-        assert scan.wait(NIGHT_S) == 0
+            assert scan.wait(NIGHT_S) == 0
     with Dataset.open(run) as dataset:
         done = [one.exposed_monotonic_s for one in dataset.fields() if isinstance(one, FieldSecured)]
     return (done[-1] - done[2]) / (len(done) - 3), memory
@@ -187,16 +184,23 @@ def serve(server: socket.socket, port: int) -> None:
     """Connect whoever comes to the same port of 127.0.0.1."""
     while True:
         near, _ = server.accept()
-        far = socket.create_connection(("127.0.0.1", port))
+        try:
+            far = socket.create_connection(("127.0.0.1", port))
+        except ConnectionRefusedError:  # the night has ended
+            near.close()
+            continue
         for one, other in ((near, far), (far, near)):
             threading.Thread(target=pass_on, args=(one, other), daemon=True).start()
 
 
 def pass_on(one: socket.socket, other: socket.socket) -> None:
     """Pass on bytes no faster than the line."""
-    while piece := one.recv(LINE_BYTES_S // 20):
-        other.sendall(piece)
-        time.sleep(len(piece) / LINE_BYTES_S)
+    with suppress(OSError):  # one of them hung up
+        while piece := one.recv(LINE_BYTES_S // 20):
+            other.sendall(piece)
+            time.sleep(len(piece) / LINE_BYTES_S)
+    one.close()
+    other.close()
 
 
 if __name__ == "__main__":

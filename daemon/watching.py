@@ -46,6 +46,8 @@ SPECIMENS_KEPT = 60
 SILENCE_S = 5.0
 """A night says something every second; after so long without a word it counts as lost."""
 ASK_S = 3.0
+"""After so long without an answer the night counts as not heard; on a slow line the answer may yet be on its way."""
+ANSWER_S = 60.0
 MAX_MESSAGE_BYTES = 64 << 20
 _TURN_MS = 100
 _STREAM_HWM = 200
@@ -263,10 +265,13 @@ class Watcher(threading.Thread):
 
     def _ask(self, asking: zmq.Socket[bytes]) -> tuple[Snapshot, tuple[FieldDone, ...], list[bytes]]:
         asking.send(encode(SnapshotRequest()))
-        end_s = self._clock() + ASK_S
+        begun_s = self._clock()
         while not asking.poll(_TURN_MS):
-            if self._clock() > end_s or self._ending.is_set():
-                raise ConnectionError(f"no answer from the night within {ASK_S:.0f} s")
+            waited_s = self._clock() - begun_s
+            if waited_s > ANSWER_S or self._ending.is_set():
+                raise ConnectionError(f"no answer from the night within {ANSWER_S:.0f} s")
+            if waited_s > ASK_S and not self.joined:
+                self._lose(f"no answer from the night within {ASK_S:.0f} s; still waiting")
         header, fields, *images = _two_frames(asking.recv_multipart())
         return decode_snapshot(header), decode_fields(fields), images
 
