@@ -45,9 +45,8 @@ from daemon.watchwire import (
 SPECIMENS_KEPT = 60
 SILENCE_S = 5.0
 """A night says something every second; after so long without a word it counts as lost."""
-ASK_S = 3.0
-"""After so long without an answer the night counts as not heard; on a slow line the answer may yet be on its way."""
-ANSWER_S = 60.0
+ASK_S, ASK_MOST_S = 3.0, 48.0
+"""How long an answer is awaited: longer after each try without one, as a slow line takes long for its pictures."""
 MAX_MESSAGE_BYTES = 64 << 20
 _TURN_MS = 100
 _STREAM_HWM = 200
@@ -188,6 +187,7 @@ class Watcher(threading.Thread):
         self._news = news
         self._clock = clock
         self._ending = threading.Event()
+        self._patience_s = ASK_S
         self.lock = threading.Lock()
         self.view = View()
         self.heard_s: float | None = None
@@ -267,11 +267,11 @@ class Watcher(threading.Thread):
         asking.send(encode(SnapshotRequest()))
         begun_s = self._clock()
         while not asking.poll(_TURN_MS):
-            waited_s = self._clock() - begun_s
-            if waited_s > ANSWER_S or self._ending.is_set():
-                raise ConnectionError(f"no answer from the night within {ANSWER_S:.0f} s")
-            if waited_s > ASK_S and not self.joined:
-                self._lose(f"no answer from the night within {ASK_S:.0f} s; still waiting")
+            patience_s = self._patience_s
+            if self._clock() - begun_s > patience_s or self._ending.is_set():
+                self._patience_s = min(2 * patience_s, ASK_MOST_S)
+                raise ConnectionError(f"no answer from the night within {patience_s:.0f} s")
+        self._patience_s = max(ASK_S, 2 * (self._clock() - begun_s))
         header, fields, *images = _two_frames(asking.recv_multipart())
         return decode_snapshot(header), decode_fields(fields), images
 

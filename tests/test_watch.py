@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.console import Console
 
 from daemon.broadcast import Broadcaster
@@ -82,7 +83,7 @@ def test_everything_fits_and_nothing_steers_the_terminal(width: int, height: int
     assert all(line.isprintable() for line in lines)
     out = io.StringIO()
     Console(file=out, width=width).print(text)
-    assert max(map(len, out.getvalue().splitlines())) <= width
+    assert max(map(cell_len, out.getvalue().splitlines())) <= width
 
 
 def test_what_cannot_be_printed_is_seen_to_be_missing() -> None:
