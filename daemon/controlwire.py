@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import msgspec
 
 from daemon.errors import ProtocolViolation
-
-T = TypeVar("T")
+from daemon.framing import decode_frame
 
 VERSION = 1
 PREFIX = b"LMC" + bytes([VERSION])
@@ -62,7 +61,7 @@ def encode(message: Order | Answer) -> bytes:
 
 def decode_order(frame: bytes) -> Order:
     """Order of a frame; raises `ProtocolViolation`."""
-    order = _decode(frame, _order)
+    order = decode_frame(frame, PREFIX, _order)
     if not (order.who.isprintable() and order.id.isprintable()):
         raise ProtocolViolation(f"id {order.id!r} or who {order.who!r} of an order cannot be printed")
     return order
@@ -70,13 +69,4 @@ def decode_order(frame: bytes) -> Order:
 
 def decode_answer(frame: bytes) -> Answer:
     """Answer of a frame; raises `ProtocolViolation`."""
-    return _decode(frame, _answer)
-
-
-def _decode(frame: bytes, decoder: msgspec.msgpack.Decoder[T]) -> T:
-    if not frame.startswith(PREFIX):
-        raise ProtocolViolation(f"a message begins with {PREFIX!r}, not with {frame[: len(PREFIX)]!r}")
-    try:
-        return decoder.decode(frame[len(PREFIX) :])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ProtocolViolation(f"the {len(frame)} bytes are not such a message: {error}") from error
+    return decode_frame(frame, PREFIX, _answer)

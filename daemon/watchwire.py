@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 import msgspec
 
-from daemon.errors import ProtocolViolation
-
-T = TypeVar("T")
+from daemon.framing import decode_frame
 
 VERSION = 2
 PREFIX = b"LMW" + bytes([VERSION])
@@ -260,12 +257,12 @@ def encode(message: Envelope | Snapshot | SnapshotRequest) -> bytes:
 
 def decode_envelope(frame: bytes) -> Envelope:
     """Frame 1 of the stream; raises `ProtocolViolation`."""
-    return _decode(frame, _envelope)
+    return decode_frame(frame, PREFIX, _envelope)
 
 
 def decode_snapshot(frame: bytes) -> Snapshot:
     """Frame 0 of an answer; raises `ProtocolViolation`."""
-    return _decode(frame, _snapshot)
+    return decode_frame(frame, PREFIX, _snapshot)
 
 
 def encode_field(done: FieldDone) -> msgspec.Raw:
@@ -280,18 +277,9 @@ def encode_fields(fields: Sequence[msgspec.Raw]) -> bytes:
 
 def decode_fields(frame: bytes) -> tuple[FieldDone, ...]:
     """Second frame of a snapshot; raises `ProtocolViolation`."""
-    return _decode(PREFIX + frame, _fields)
+    return decode_frame(PREFIX + frame, PREFIX, _fields)
 
 
 def decode_request(frame: bytes) -> SnapshotRequest:
     """Frame of a question; raises `ProtocolViolation`."""
-    return _decode(frame, _request)
-
-
-def _decode(frame: bytes, decoder: msgspec.msgpack.Decoder[T]) -> T:
-    if not frame.startswith(PREFIX):
-        raise ProtocolViolation(f"a message begins with {PREFIX!r}, not with {frame[: len(PREFIX)]!r}")
-    try:
-        return decoder.decode(frame[len(PREFIX) :])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ProtocolViolation(f"the {len(frame)} bytes are not such a message: {error}") from error
+    return decode_frame(frame, PREFIX, _request)
