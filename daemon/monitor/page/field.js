@@ -1,5 +1,6 @@
 // The latest field, with what was found in it.
 
+import { classChips } from "./chips.js";
 import { classColour } from "./colours.js";
 import { byId, choice, draw, make, remember, remembered, setText } from "./dom.js";
 import { newest } from "./newest.js";
@@ -88,7 +89,7 @@ function drawBoxes(told) {
     boxesOf = told;
     say(null);
   }
-  classChips(told);
+  classChips("field-classes", [...new Set(told.objects.map((one) => one.class_name))].sort(), hidden, redraw);
   table(objects);
 }
 
@@ -101,23 +102,6 @@ function say(one) {
   const mass = one.mass_pg === null ? "" : `, ${short(one.mass_pg)} pg`;
   const why = one.counted ? "" : one.below_threshold ? "; below the threshold, kept but not counted" : "; not counted here: it lies in a neighbour's tile";
   setText(byId("field-object"), `${one.class_name}, score ${figure(one.score)}${size}${mass}${why}`);
-}
-
-function classChips(told) {
-  const names = [...new Set(told.objects.map((one) => one.class_name))].sort();
-  const row = byId("field-classes");
-  const now = names.map((name) => `${name}${hidden.has(name)}`).join();
-  if (row.dataset.now === now) return;
-  row.dataset.now = now;
-  row.replaceChildren(...names.map((name) => {
-    const dot = make("span", { class: "dot" });
-    dot.style.background = classColour(name);
-    const toggle = () => {
-      if (!hidden.delete(name)) hidden.add(name);
-      redraw();
-    };
-    return make("button", { type: "button", "aria-pressed": !hidden.has(name), onclick: toggle }, dot, name);
-  }));
 }
 
 function table(objects) {

@@ -1,5 +1,6 @@
 // Lengths and masses, as they grow: bins even in the logarithm, a colour a class.
 
+import { classChips } from "./chips.js";
 import { classColour } from "./colours.js";
 import { classesOf } from "./counts.js";
 import { byId, choice, draw, make } from "./dom.js";
@@ -29,26 +30,10 @@ export function sizes(night, changed) {
 function redraw() {
   const classes = classesOf(known);
   const chosen = [...known.counts.values()].filter((one) => slide === ALL || one.slide === slide).flatMap((one) => one.classes);
-  chips(classes);
+  classChips("size-classes", classes, hidden, redraw);
   const shown = classes.filter((name) => !hidden.has(name));
   histogram("lengths", "length", "µm", known.lengthEdges, stacks(chosen, shown, "lengths"), shown);
   histogram("masses", "mass", "pg", known.massEdges, stacks(chosen, shown, "masses"), shown);
-}
-
-function chips(classes) {
-  const row = byId("size-classes");
-  const now = classes.map((name) => `${name}${hidden.has(name)}`).join();
-  if (row.dataset.now === now) return;
-  row.dataset.now = now;
-  row.replaceChildren(...classes.map((name) => {
-    const dot = make("span", { class: "dot" });
-    dot.style.background = classColour(name);
-    const toggle = () => {
-      if (!hidden.delete(name)) hidden.add(name);
-      redraw();
-    };
-    return make("button", { type: "button", "aria-pressed": !hidden.has(name), onclick: toggle }, dot, name);
-  }));
 }
 
 new ResizeObserver(() => known && redraw()).observe(byId("lengths"));
