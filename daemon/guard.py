@@ -41,7 +41,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def guard(run: Path, show: Callable[[str], None], stop: Event, patience_s: float = TAKE_OVER_S) -> None:
-    """Watch the night of a run folder until it has ended and that was told, or until `stop` is set.
+    """Watch the night of a run folder until it has ended and that was told, the folder is gone, or `stop` is set.
 
     `patience_s` is how long a watcher that is there already may take to end.
 
@@ -62,7 +62,9 @@ def guard(run: Path, show: Callable[[str], None], stop: Event, patience_s: float
         watcher = _Watcher(folder.path, config.alerts, lookout, Place(folder.path.name, folder.path), show)
         show(f"watching the night in {folder.path}; it tells {', '.join(watcher.names) or 'by pings alone'}")
         while watcher.turn(time.time()) and not stop.wait(LOOK_S):
-            pass
+            if not folder.path.is_dir():
+                watcher.lose(time.time())
+                break
         _log.info("watching ends")
 
 
@@ -125,6 +127,15 @@ class _Watcher:
         if verdict.well:
             self._ping(now)
         return not (verdict.over and not waiting)
+
+    def lose(self, now: float) -> None:
+        """Tell that the run folder is gone, once: there is nowhere left to remember what could not be sent."""
+        text = "The run folder is gone, so nobody watches the night any more: look at its disk."
+        alert = Alert(kind="fault", text=text, utc=now)
+        self._show(text)
+        for channel in self._channels if alert.kind in self._settings.tell else ():
+            if (why := channel.send(alert, self._place)) is not None:
+                self._show(f"{channel.name}: {why}")
 
     def _ping(self, now: float) -> None:
         if self._dead_man is None or abs(now - self._pinged) < self._settings.dead_man_s:

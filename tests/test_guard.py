@@ -194,6 +194,15 @@ def test_a_spool_that_fills_is_told_once(target: Target, tmp_path: Path) -> None
     assert target.kinds == ["spool", "finished"]
 
 
+def test_a_run_folder_that_is_gone_is_told_and_nobody_watches_it_for_ever(target: Target, tmp_path: Path) -> None:
+    with night_told_of(tmp_path, target) as (run, _), running("guard", run, output=tmp_path / "guard.txt") as guard:
+        until(lambda: "watching" in (tmp_path / "guard.txt").read_text("utf-8"), "the watcher", ENOUGH_S)
+        run.rename(tmp_path / "taken away")
+        assert guard.wait(ENOUGH_S) == 0
+    assert target.kinds == ["fault"]
+    assert "The run folder is gone" in target.alerts[0][1]
+
+
 def test_a_night_that_hangs_is_told_once_by_two_watchers(target: Target, tmp_path: Path) -> None:
     with night_told_of(tmp_path, target, hung_s=2) as (run, heartbeat):
         with running("guard", run, output=tmp_path / "guard.txt") as first:
