@@ -22,8 +22,8 @@ Precision = Literal["fp32", "fp16"]
 
 PROPOSAL_ROUNDS = 24
 DETECTION_ROUNDS = 16
-ROIS_AT_ONCE = 300
-"""Candidates whose pyramid values are gathered together; bounds the memory."""
+ROIS_AT_ONCE = 50
+"""Candidates whose pyramid values are gathered together: so few that a processor keeps them in its cache."""
 _NOTHING = -1.0
 """Score of what is no candidate; real ones are not negative."""
 
@@ -157,7 +157,7 @@ class PyramidAlign(nn.Module):
     sides: Tensor
     starts: Tensor
     positions: Tensor
-    mean: Tensor
+    own: Tensor
 
     SAMPLES = 2
     CANONICAL_SIZE, CANONICAL_LEVEL = 224, 4
@@ -175,8 +175,7 @@ class PyramidAlign(nn.Module):
         self.register_buffer("starts", starts, persistent=False)
         positions = (torch.arange(bins * self.SAMPLES) + 0.5) / self.SAMPLES
         self.register_buffer("positions", positions, persistent=False)
-        mean = torch.eye(bins).repeat_interleave(self.SAMPLES, dim=1) / self.SAMPLES
-        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("own", torch.eye(bins), persistent=False)
 
     def forward(self, pyramid: list[Tensor], boxes: Tensor) -> Tensor:
         """Features (B * R, C, bins, bins) of candidates (B, R, 4), from levels (B, C, h, w) and of their dtype."""
@@ -199,12 +198,15 @@ class PyramidAlign(nn.Module):
         start = (self.starts[level] + image).reshape(-1, 1, 1)
         index = start + rows.unsqueeze(2) * width + columns.unsqueeze(1)
         count, points, channels = len(boxes), rows.shape[1], values.shape[1]
-        there = values.index_select(0, index.flatten()).reshape(count, points, points * channels)
-        by_row = (row_weights.to(values.dtype) @ there).reshape(count, self._bins, points, channels)
-        return (column_weights.to(values.dtype).unsqueeze(1) @ by_row).permute(0, 3, 1, 2)
+        there = values.index_select(0, index.flatten()).reshape(count * self._bins, -1, points * channels)
+        by_row = row_weights.to(values.dtype).reshape(count * self._bins, 1, -1) @ there
+        by_row = by_row.reshape(count, self._bins, points, channels)
+        # Each bin's own pixels, as a matrix that passes over those of the others.
+        by_bin = (column_weights.unsqueeze(1) * self.own.unsqueeze(2)).flatten(2).to(values.dtype)
+        return (by_bin.unsqueeze(1) @ by_row).permute(0, 3, 1, 2)
 
     def _samples(self, low: Tensor, high: Tensor, side: Tensor) -> tuple[Tensor, Tensor]:
-        """Pixels (R, 2 S) below and above the samples along an axis, and what they weigh in each bin (R, bins, 2 S)."""
+        """Pixels below and above the samples along an axis (R, 2 S), bin by bin, and what they weigh (R, bins, 4)."""
         step = (high - low).clamp(min=1.0) / self._bins
         at = low.unsqueeze(1) + step.unsqueeze(1) * self.positions
         last = side.unsqueeze(1) - 1
@@ -213,8 +215,9 @@ class PyramidAlign(nn.Module):
         below = at.floor().minimum(last)
         part = at - below
         above = (below + 1).minimum(last)
-        weights = [(share * inside).unsqueeze(1) * self.mean for share in (1 - part, part)]
-        return torch.cat([below, above], 1).long(), torch.cat(weights, 2)
+        pixels = torch.stack([below, above], 2).long()
+        weights = torch.stack([1 - part, part], 2) * (inside / self.SAMPLES).unsqueeze(2)
+        return pixels.flatten(1), weights.reshape(len(low), self._bins, 2 * self.SAMPLES)
 
 
 def suppress(boxes: Tensor, valid: Tensor, overlap: float, rounds: int) -> tuple[Tensor, Tensor]:
