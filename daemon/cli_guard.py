@@ -9,21 +9,24 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from daemon.cli_arguments import ConfigFile, interruptible
+
+app = typer.Typer()
 console = Console()
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="configuration of the night (YAML)")]
+PANEL = "Alerts"
 
 
+@app.command(rich_help_panel=PANEL)
 def guard(run: Annotated[Path, typer.Argument(metavar="RUN", help="run folder of the night")]) -> None:
     """Watch a night, and tell whom its `alerts:` name. `scan` starts this by itself; one watches at a time."""
     from daemon.guard import guard as watch
 
     stop = threading.Event()
-    try:
+    with interruptible():
         watch(run, _say, stop)
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
 
 
+@app.command("try-alerts", rich_help_panel=PANEL)
 def try_alerts(config: ConfigFile) -> None:
     """Send a trial message to everyone whom `alerts:` of a configuration name."""
     from daemon.guard import try_alerts as attempt
@@ -32,6 +35,7 @@ def try_alerts(config: ConfigFile) -> None:
     raise typer.Exit(0 if attempt(load(config).alerts, _say) else 1)
 
 
+@app.command(rich_help_panel=PANEL)
 def service(
     config: ConfigFile,
     run: Annotated[Path, typer.Option(help="run folder of the night")],
@@ -46,13 +50,6 @@ def service(
 
     load(config)
     _say(write_service(config, run, into or Path(), system))
-
-
-def add_commands(app: typer.Typer) -> None:
-    """Add the commands to lamelle's."""
-    app.command("guard")(guard)
-    app.command("try-alerts")(try_alerts)
-    app.command("service")(service)
 
 
 def _say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""The part of the command line that speaks to a night that runs."""
+"""Commands that watch and steer a night that runs: `watch`, `monitor`, `status`, `pause`, `resume`, `skip`, `stop`."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from daemon.cli_arguments import interruptible
+
 if TYPE_CHECKING:
     from daemon.controlwire import OrderName
 
 app = typer.Typer()
 console = Console()
+PANEL = "While it runs"
 
 Place = Annotated[str, typer.Argument(metavar="PLACE", help="run folder of the night, or its control endpoint")]
 Who = Annotated[str | None, typer.Option(help="who says so, for the record; user@host if left out")]
 Keys = Annotated[Path | None, typer.Option(help="YAML file that names the keys: public, secret, server")]
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def pause(place: Place, who: Who = None, keys: Keys = None) -> None:
     """Pause a night at the next field, light off, until someone resumes it.
 
@@ -28,13 +31,13 @@ def pause(place: Place, who: Who = None, keys: Keys = None) -> None:
     _order(place, "pause", who, keys)
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def resume(place: Place, who: Who = None, keys: Keys = None) -> None:
     """Let a paused night go on."""
     _order(place, "resume", who, keys)
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def skip(
     place: Place,
     slide: Annotated[
@@ -47,19 +50,19 @@ def skip(
     _order(place, "skip", who, keys, slide)
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def stop(place: Place, who: Who = None, keys: Keys = None) -> None:
     """Stop a night safely at the next field, as one Ctrl-C does; `scan --resume` goes on with it."""
     _order(place, "stop", who, keys)
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def status(place: Place, who: Who = None, keys: Keys = None) -> None:
     """Ask a night how it stands."""
     _order(place, "status", who, keys)
 
 
-@app.command()
+@app.command(rich_help_panel=PANEL)
 def watch(
     place: Annotated[
         str, typer.Argument(metavar="PLACE", help="run folder of the night, or its endpoint for snapshots")
@@ -72,10 +75,25 @@ def watch(
     from daemon.loading import load_keys
     from daemon.watch import watch as follow
 
-    try:
+    with interruptible():
         follow(find_endpoint(place), None if keys is None else load_keys(keys), console, once=once)
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
+
+
+@app.command(rich_help_panel=PANEL)
+def monitor(
+    connect: Annotated[
+        str, typer.Option(metavar="PLACE", help="run folder of the night, or its endpoint for snapshots")
+    ],
+    http: Annotated[str, typer.Option(metavar="HOST:PORT", help="where the page is served")] = "127.0.0.1:8642",
+    token_file: Annotated[Path | None, typer.Option(help="file with the token that the page asks for")] = None,
+    keys: Annotated[Path | None, typer.Option(help="YAML file that names the keys: public, secret, server")] = None,
+    control: Annotated[bool, typer.Option("--control", help="let the page pause, resume, skip and stop")] = False,
+) -> None:
+    """Serve a page that shows a night in the browser, until interrupted."""
+    from daemon.monitor.command import monitor as serve
+
+    with interruptible():
+        serve(connect, http, token_file, keys, control=control, console=console)
 
 
 def _order(place: str, name: OrderName, who: str | None, keys: Path | None, slide: int | None = None) -> None:

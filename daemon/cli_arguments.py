@@ -1,0 +1,23 @@
+"""What the modules of the command line share: arguments, and how Ctrl-C ends a command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="configuration of the night (YAML)")]
+Classes = Annotated[list[str] | None, typer.Option("--class", help="a class to tell apart; say it for each of them")]
+Workers = Annotated[int | None, typer.Option(min=1, help="processes side by side; one for each core if left out")]
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """End the command with status 130 on Ctrl-C."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
