@@ -19,6 +19,7 @@ COMMAND = re.compile(r"(?m)^(?: {4,}|`{3}\n)(lamelle [a-z].*)$|`(lamelle [a-z][^
 REMARK = re.compile(r"  +\S.*$|  +#.*$")
 MODULE = re.compile(r"python -m ((?:benchmarks|tests|daemon|drivers|inference)[\w.]*)")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+COMMANDS = typer.main.get_command(app)
 HEADING = re.compile(r"(?m)^#+ (.*)$")
 
 
@@ -28,7 +29,7 @@ def commands(text: str) -> list[str]:
 
 def complaint(line: str) -> str | None:
     """Say what is wrong with a command line; None if it could be typed."""
-    command = typer.main.get_command(app)
+    command = COMMANDS
     words = shlex.split(line.replace("|", " ; ").partition(";")[0])[1:]
     while isinstance(command, TyperGroup) and words:
         if words[0] not in command.commands:
