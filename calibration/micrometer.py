@@ -75,7 +75,8 @@ def read_micrometer(image: Image) -> Reading:
     if rest > UNEVEN * reading.pitch_px or reading.deviation_px > UNSURE * reading.pitch_px:
         raise NotUsable(
             f"the lines are not even, they lie {rest:.1f} px off a pitch of {reading.pitch_px:.1f} px; bring a clean "
-            "part of the micrometer, lines of one distance only, into the frame and into focus"
+            "part of the micrometer, lines of one distance only, into the frame and into focus, or correct z_um of the "
+            "mini-slide if focus lies beyond what is searched"
         )
     return reading
 
