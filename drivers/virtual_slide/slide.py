@@ -27,7 +27,7 @@ from drivers.virtual_slide.optics import Mount
 from drivers.virtual_slide.overlap import clear_contrast, overlapping
 from drivers.virtual_slide.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers
 from drivers.virtual_slide.population import Placed, World
-from drivers.virtual_slide.profiles import kinds_of
+from drivers.virtual_slide.profiles import kinds_shown
 from drivers.virtual_slide.scene import Frame, Scene, Seen, box_of, look
 from drivers.virtual_slide.specimen import collect
 from drivers.virtual_slide.targets import Sight, target_of
@@ -67,6 +67,7 @@ class VirtualSlide:
     ) -> None:
         cv2.setNumThreads(1)
         self._world = World(emulation.seed, emulation.profile, emulation.density, emulation.settling)
+        self._kinds = kinds_shown(emulation)
         self._collection = emulation.collection
         self._cabinet = cabinet_of(emulation)
         self._slips = {slide.position: CoverSlip(emulation, slide) for slide in slides}
@@ -82,9 +83,7 @@ class VirtualSlide:
 
     def prepare(self) -> None:
         """Open the light of every specimen that may be met, now rather than in the first frames."""
-        if self._target is not None:
-            return
-        for kind in kinds_of(self._world.profile):
+        for kind in self._kinds:
             for variant in range(KINDS[kind].variants):
                 self._cabinet.drawer(kind, variant)
 
