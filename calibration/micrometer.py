@@ -1,8 +1,9 @@
 """`micrometer`: the pixel size from an image of a stage micrometer, lines at a known pitch.
 
-The spectrum's strongest peak tells pitch and direction roughly. In bands across the lines each line's middle is the
-centre of gravity of its profile; its place over its number, a straight line fitted to all bands at once, is the pitch
-in px, and what the lines lean from band to band their direction. Unlike a stage, a micrometer has no error of motion.
+Light is first made even. The spectrum's strongest peak tells pitch and direction roughly. In bands across the lines
+each line's middle is the centre of gravity of its profile; its place over its number, a straight line fitted to all
+bands at once, is the pitch in px, and what the lines lean from band to band their direction. With both as found, bands
+and lines are taken once more. Unlike a stage, a micrometer has no error of motion.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from calibration.focusing import Area, find_objects, refuse_bad_light
-from calibration.steps import Curve, NotUsable, Outcome, Quantity, Routine, Shot
+from calibration.steps import Curve, Map, NotUsable, Outcome, Quantity, Routine, Shot, Stack
 
 Floats = NDArray[np.float64]
 Image = NDArray[np.float32]
@@ -27,6 +28,12 @@ FRAMES = 4
 CLEAR = 5.0
 """Height of a line over the scatter of its profile below which it is passed over."""
 OUTLIER = 5.0
+UNEVEN, UNSURE = 0.05, 0.005
+"""Scatter of the lines, and uncertainty of the pitch, over the pitch, from which on they are not those of a ruling."""
+ANOTHER = 1.25
+"""Ratio of the pixel that is found to the one that is configured beyond which the lines are not those certified."""
+MOST_UNEVEN, STRIDE = 0.02, 7
+"""Least share of the frame that must be bright to tell how it is lit; one of so many of its pixels counts."""
 
 
 @dataclass(frozen=True)
@@ -54,17 +61,53 @@ def read_micrometer(image: Image) -> Reading:
     Raises
     ------
     NotUsable
-        Fewer than four lines are seen, or none.
+        Fewer than four lines are seen, or none, or they are not even.
     """
+    image = _evenly_lit(image)
     along, across = _rough(image)
-    pitch = 1 / math.hypot(along, across)
-    turn = math.atan2(across, along)
-    y, x = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float32)
-    middle = (image.shape[1] - 1) / 2, (image.shape[0] - 1) / 2
-    place = (x - middle[0]) * math.cos(turn) + (y - middle[1]) * math.sin(turn)
-    side = (y - middle[1]) * math.cos(turn) - (x - middle[0]) * math.sin(turn)
+    pitch, turn = 1 / math.hypot(along, across), math.atan2(across, along)
+    light = image if _lines_are_bright(image, pitch) else -image
+    # Twice, as across lines whose direction is known better the profile is sharper, and their numbers are sure.
+    for _ in range(2):
+        reading = _fitted(_seen(light, pitch, turn), turn)
+        pitch, turn = reading.pitch_px, math.radians(reading.angle_deg)
+    rest = float(np.sqrt(np.mean(reading.residuals_px**2)))
+    if rest > UNEVEN * reading.pitch_px or reading.deviation_px > UNSURE * reading.pitch_px:
+        raise NotUsable(
+            f"the lines are not even, they lie {rest:.1f} px off a pitch of {reading.pitch_px:.1f} px; bring a clean "
+            "part of the micrometer, lines of one distance only, into the frame and into focus, or correct z_um of the "
+            "mini-slide if focus lies beyond what is searched"
+        )
+    return reading
+
+
+def _evenly_lit(image: Image) -> Image:
+    """Divide by the light between lines, a surface of second order: uneven light would draw wide lines towards it."""
+    low, high = np.percentile(image, (2, 98))
+    y, x = (np.linspace(-1, 1, n, dtype=np.float32) for n in image.shape)
+    terms = np.stack(np.broadcast_arrays(np.float32(1), x, y[:, None], x * x, x * y[:, None], y[:, None] ** 2), axis=-1)
+    # Away from the lines' edges, which are neither dark nor bright.
+    lit = cv2.erode((image > (low + high) / 2).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.bool_)
+    if np.count_nonzero(lit) < MOST_UNEVEN * image.size:
+        return image
+    surface = np.linalg.lstsq(terms[lit][::STRIDE], image[lit][::STRIDE], rcond=None)[0]
+    light = terms @ surface
+    return np.asarray(image / light, np.float32) if light.min() > 0 else image
+
+
+def _lines_are_bright(image: Image, pitch: float) -> bool:
+    """Whether the narrower stripes are the bright ones."""
     uneven = image - cv2.blur(image, (2 * round(pitch) + 1,) * 2, borderType=cv2.BORDER_REFLECT)
-    light = image if float(np.mean(uneven**3)) > 0 else -image
+    return float(np.mean(uneven**3)) > 0
+
+
+def _seen(light: Image, pitch: float, turn: float) -> Floats:
+    """Find the lines in each of the bands across them, (N, 3): number, middle of the band, place."""
+    height, width = light.shape
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    x, y = x - (width - 1) / 2, y - (height - 1) / 2
+    place = x * math.cos(turn) + y * math.sin(turn)
+    side = y * math.cos(turn) - x * math.sin(turn)
     edges = np.linspace(float(side.min()), float(side.max()), BANDS + 1)
     band_of = np.clip(np.digitize(side, edges) - 1, 0, BANDS - 1)
     seen = [
@@ -76,7 +119,7 @@ def read_micrometer(image: Image) -> Reading:
         raise NotUsable(
             f"fewer than {FEWEST_LINES} lines of a micrometer are seen; bring more into the frame and into focus"
         )
-    return _fitted(np.array(seen), turn)
+    return np.array(seen)
 
 
 def _rough(image: Image) -> tuple[float, float]:
@@ -87,12 +130,19 @@ def _rough(image: Image) -> tuple[float, float]:
     spectrum = np.abs(fft.fft2((image - image.mean()) * taper, size))
     fy, fx = fft.fftfreq(size[0])[:, None], fft.fftfreq(size[1])[None, :]
     spectrum[np.hypot(fy, fx) < 2.5 / min(height, width)] = 0
-    spectrum[:, size[1] // 2 :] = 0
-    row, column = np.unravel_index(int(np.argmax(spectrum)), spectrum.shape)
+    half = spectrum[:, : size[1] // 2]
+    row, column = np.unravel_index(int(np.argmax(half)), half.shape)
     strongest = float(spectrum[row, column])
     if strongest < 8 * float(np.sqrt(np.mean(spectrum**2))):
         raise NotUsable("no regular lines are seen; bring the micrometer into the frame and into focus")
-    along, across = float(fx[0, column]), float(fy[row, 0])
+    # Between the points of the spectrum, by a parabola through the peak along either axis.
+    above, below, left, right = (
+        float(np.log(spectrum[(row + v) % size[0], (column + u) % size[1]] + 1e-12 * strongest))
+        for v, u in ((-1, 0), (1, 0), (0, -1), (0, 1))
+    )
+    top = math.log(strongest)
+    along = float(fx[0, column]) + _vertex(left, top, right) / size[1]
+    across = float(fy[row, 0]) + _vertex(above, top, below) / size[0]
     # Thin lines have strong overtones: the lowest strong one is the pitch.
     for part in range(6, 1, -1):
         lower = round(along / part * size[1]), round(across / part * size[0])
@@ -100,6 +150,12 @@ def _rough(image: Image) -> tuple[float, float]:
         if near.max() > 0.4 * strongest:
             return along / part, across / part
     return along, across
+
+
+def _vertex(before: float, top: float, after: float) -> float:
+    """Where a parabola through three points, one apart, is highest, from the middle one; within half a step."""
+    bend = 2 * top - before - after
+    return float(np.clip((after - before) / (2 * bend), -0.5, 0.5)) if bend > 0 else 0.0
 
 
 def _lines(place: Floats, light: Floats, pitch: float) -> list[tuple[int, float]]:
@@ -182,13 +238,23 @@ def micrometer(
     Raises
     ------
     NotUsable
-        Too bright, too dark, nothing in focus, or no four lines.
+        Too bright, too dark, nothing in focus, no four even lines, or others than those certified.
     """
+    middle_um = (area.search.low_um + area.search.high_um) / 2
+    shown = yield Shot(*area.centre_um, middle_um, 0.0, 1, (state,))
+    _refuse_bad_light(shown.stack, full_dn)
     (x, y), z_um = yield from find_objects(area, area.centre_um, state)
     shown = yield Shot(x, y, z_um, 0.0, FRAMES, (state,))
-    refuse_bad_light(shown.stack, full_dn, bright=True)
-    reading = read_micrometer(shown.stack[0].mean(axis=0, dtype=np.float32))
-    pixel_um = pitch_um / reading.pitch_px
+    _refuse_bad_light(shown.stack, full_dn)
+    image = shown.stack[0].mean(axis=0, dtype=np.float32)
+    reading = read_micrometer(image)
+    pixel_um, expected_um = pitch_um / reading.pitch_px, area.frame_um[0] / image.shape[1]
+    if not 1 / ANOTHER < pixel_um / expected_um < ANOTHER:
+        raise NotUsable(
+            f"lines {reading.pitch_px:.1f} px apart that are {pitch_um:g} um apart by their certificate make a pixel "
+            f"of {pixel_um:.4g} um, far from the {expected_um:.4g} um that the configuration says; correct the pitch "
+            "of the target, or else pixel_um"
+        )
     deviation = pixel_um * math.hypot(reading.deviation_px / reading.pitch_px, pitch_deviation_um / pitch_um)
     rest = float(np.sqrt(np.mean(reading.residuals_px**2)))
     return Outcome(
@@ -197,6 +263,7 @@ def micrometer(
             "angle": Quantity(reading.angle_deg, reading.angle_deviation_deg, "deg"),
         },
         pictures=(
+            Map("The micrometer in focus", "intensity (DN)", image),
             Curve(
                 "Lines of the micrometer, against even ones",
                 "across the lines (px)",
@@ -207,3 +274,9 @@ def micrometer(
         ),
         residuals={"lines": Quantity(rest, rest / math.sqrt(2 * len(reading.residuals_px)), "px")},
     )
+
+
+def _refuse_bad_light(frames: Stack, full_dn: int) -> None:
+    """Judge the light between the lines, however wide these are."""
+    low, high = np.percentile(frames, (1, 99))
+    refuse_bad_light(frames[frames >= (low + high) / 2], full_dn, bright=True)

@@ -43,7 +43,7 @@ from daemon.shots import Shots, carry_out
 from daemon.specimens import make_specimens
 from drivers.errors import HardwareLost
 from drivers.settings import Emulation, MiniSlide
-from drivers.virtual_slide.profiles import kinds_of
+from drivers.virtual_slide.profiles import kinds_shown
 from drivers.virtual_slide.slide import cabinet_of
 
 INTERRUPTED = "interrupted by a person"
@@ -85,7 +85,7 @@ def calibrate(config: Night, routine: str, slide: int | None, *, keep_frames: bo
         crashpoints.arm(folder)
         if config.instrument.backend == "emulated":
             emulation = config.instrument.emulation or Emulation()
-            make_specimens(cabinet_of(emulation), kinds_of(emulation.profile), console)
+            make_specimens(cabinet_of(emulation), kinds_shown(emulation), console)
         ring = Ring.create(folder, 1, shape)
         held.callback(ring.close)
         shelf, taken = Shelf(folder), datetime.now(UTC).replace(microsecond=0)

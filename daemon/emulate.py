@@ -21,7 +21,7 @@ from daemon.visibility import Visible, visible
 from drivers.emulated import virtual_slide
 from drivers.mechanics import true_pixel_um
 from drivers.settings import Emulation
-from drivers.virtual_slide.profiles import kinds_of
+from drivers.virtual_slide.profiles import kinds_shown
 from drivers.virtual_slide.slide import cabinet_of
 from drivers.virtual_slide.truth import TrueObject, View
 from inference import cvat
@@ -85,7 +85,7 @@ def export(
     if unknown:
         raise Refused(f"scan.slides has no position {min(unknown)}; choose among those it lists")
     console = console or Console(quiet=True)
-    make_specimens(cabinet_of(emulation), kinds_of(emulation.profile), console)
+    make_specimens(cabinet_of(emulation), kinds_shown(emulation), console)
     exporter = _Exporter(config, emulation, thickness)
     make_folder(into)
     images: list[Picture] = []

@@ -36,7 +36,7 @@ from daemon.specimens import make_specimens
 from daemon.spool import Spool
 from daemon.supervisor import Supervisor
 from drivers.settings import Emulation
-from drivers.virtual_slide.profiles import kinds_of
+from drivers.virtual_slide.profiles import kinds_shown
 from drivers.virtual_slide.slide import cabinet_of
 from inference.weights_file import find_weights
 
@@ -71,7 +71,7 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console) -> Exit:
         try:
             if config.instrument.backend == "emulated":
                 emulation = config.instrument.emulation or Emulation()
-                make_specimens(cabinet_of(emulation), kinds_of(emulation.profile), console)
+                make_specimens(cabinet_of(emulation), kinds_shown(emulation), console)
             journal = Journal.open(folder.journal) if resume else _begin(folder, config, samples)
             held.callback(journal.close)
             if resume:

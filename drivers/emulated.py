@@ -104,7 +104,7 @@ class EmulatedCore:
 
     @cached_property
     def _blank(self) -> VirtualSlide:
-        blank = self._emulation.model_copy(update={"profile": "blank"})
+        blank = self._emulation.model_copy(update={"profile": "blank", "plate": None, "micrometer": None})
         return virtual_slide(self._instrument.model_copy(update={"emulation": blank}), self._slides)
 
     @cached_property

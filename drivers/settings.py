@@ -180,6 +180,27 @@ class Plate(Settings):
     azimuth_deg: Finite = 0.0
 
 
+class Micrometer(Settings):
+    """A ruled slide that lies under the emulated objective instead of any specimen: opaque lines of chrome on glass.
+
+    The middles of neighbouring lines, each `line_um` wide, are `pitch_um` apart; `angle_deg` is the direction across
+    the lines, from columns towards rows.
+    """
+
+    pitch_um: Annotated[float, Field(ge=1, le=100)] = 10.0
+    line_um: Annotated[float, Field(ge=0.2)] = 2.0
+    angle_deg: Annotated[float, Field(ge=-180, le=180)] = 0.0
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if self.line_um > 0.9 * self.pitch_um:
+            raise ValueError(
+                f"lines of {self.line_um:g} um leave no room at a pitch_um of {self.pitch_um:g}; "
+                "make line_um 0.9 of it at most"
+            )
+        return self
+
+
 class Mounting(Settings):
     """What the objects of the virtual slide lie in and how they are lit.
 
@@ -204,6 +225,7 @@ class Emulation(Settings):
     mounting: Mounting = Mounting()
     polarizers: PolarizerErrors = PolarizerErrors()
     plate: Plate | None = None
+    micrometer: Micrometer | None = None
     misalignment: Misalignment = Misalignment()
     timing: Timing = Timing()
     backlash_um: NotNegative = 0.6
@@ -215,6 +237,12 @@ class Emulation(Settings):
     lamp: Lamp = Lamp()
     sensor: Sensor = Sensor()
     faults: tuple[ChanceFault, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_target(self) -> Self:
+        if self.plate is not None and self.micrometer is not None:
+            raise ValueError("plate and micrometer cannot both lie under the objective; leave one of them out")
+        return self
 
 
 class Replay(Settings):

@@ -209,6 +209,28 @@ def test_the_stages_and_the_polarizers_are_found_by_real_processes(
     assert record.picture is not None
 
 
+def test_a_stage_micrometer_is_read_by_real_processes(tmp_path: Path) -> None:
+    emulation = {
+        "misalignment": {**ASKEW, "xy_backlash_um": [0.6, 0.9]},
+        "micrometer": {"pitch_um": 5.0, "line_um": 1.5, "angle_deg": 30.0},
+        "lamp": {"vignette": 0.2},
+    }
+    config = write_configuration(
+        tmp_path,
+        slides=1,
+        frame_px=512,
+        emulation=emulation,
+        calibration={"folder": "shelf", "targets": {"micrometer_um": 5.0}},
+    )
+    status, told, record = carry_out(config, "micrometer")
+    assert status is Exit.COMPLETE, told
+    for name, value, tolerance in (("pixel", 0.059 * 1.004, 0.06e-3), ("angle", 30.0, 0.05)):
+        found = record.values[name]
+        assert found.value == pytest.approx(value, abs=tolerance)
+        assert abs(found.value - value) < 3 * found.uncertainty
+    assert record.picture is not None
+
+
 def test_a_fault_that_passes_costs_one_attempt(tmp_path: Path) -> None:
     faults = [{"kind": kind, "fields": [n], "attempts": 1} for n, kind in enumerate(("dropped_frame", "die"), 2)]
     status, printed, record = carry_out(configuration(tmp_path, {"faults": faults}), "dark")

@@ -6,6 +6,7 @@ from functools import cache
 
 import numpy as np
 
+from drivers.settings import Emulation
 from drivers.virtual_slide.collection import KINDS
 from drivers.virtual_slide.seeds import generator
 
@@ -67,6 +68,12 @@ def abundance(seed: int, slide: int, class_name: str) -> float:
 def kinds_of(profile: str) -> tuple[str, ...]:
     """Names of the kinds that a profile may show."""
     return tuple(PROFILES[profile])
+
+
+def kinds_shown(emulation: Emulation) -> tuple[str, ...]:
+    """Names of the kinds that an emulation may show; none where a target lies in place of specimens."""
+    bare = emulation.plate is None and emulation.micrometer is None
+    return kinds_of(emulation.profile) if bare else ()
 
 
 def mean_number(profile: str, kind: str, seed: int, slide: int, density: float, area_um2: float) -> float:

@@ -27,9 +27,10 @@ from drivers.virtual_slide.optics import Mount
 from drivers.virtual_slide.overlap import clear_contrast, overlapping
 from drivers.virtual_slide.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers
 from drivers.virtual_slide.population import Placed, World
-from drivers.virtual_slide.profiles import kinds_of
+from drivers.virtual_slide.profiles import kinds_shown
 from drivers.virtual_slide.scene import Frame, Scene, Seen, box_of, look
 from drivers.virtual_slide.specimen import collect
+from drivers.virtual_slide.targets import Sight, target_of
 from drivers.virtual_slide.truth import Box, TrueObject, View
 
 POLARIZATIONS = (CROSSED, PARALLEL)
@@ -45,7 +46,7 @@ VEIL = "fluff"
 class _Field:
     """What a field shows, and the cover slip's edge if it is in sight."""
 
-    scene: Scene
+    sight: Sight
     edge: Image | None
 
 
@@ -66,6 +67,7 @@ class VirtualSlide:
     ) -> None:
         cv2.setNumThreads(1)
         self._world = World(emulation.seed, emulation.profile, emulation.density, emulation.settling)
+        self._kinds = kinds_shown(emulation)
         self._collection = emulation.collection
         self._cabinet = cabinet_of(emulation)
         self._slips = {slide.position: CoverSlip(emulation, slide) for slide in slides}
@@ -76,12 +78,12 @@ class VirtualSlide:
         self._camera = Camera(frame_px, emulation.sensor, emulation.seed, illumination)
         self._light = np.empty(frame_px, np.float32)
         self._polarized = PolarizedLight(frame_px, Polarizers.of(emulation.polarizers))
-        self._plate = None if emulation.plate is None else plate_light(emulation)
+        self._target = target_of(emulation, _mount(emulation))
         self._fields: OrderedDict[tuple[int, float, float], _Field] = OrderedDict()
 
     def prepare(self) -> None:
         """Open the light of every specimen that may be met, now rather than in the first frames."""
-        for kind in kinds_of(self._world.profile):
+        for kind in self._kinds:
             for variant in range(KINDS[kind].variants):
                 self._cabinet.drawer(kind, variant)
 
@@ -119,20 +121,17 @@ class VirtualSlide:
                 f"a frame of {out.shape} {out.dtype} cannot be written; pass {self._frame_px} uint16, contiguous"
             )
         light = self._light
-        if self._plate is not None:
-            light.fill(self._plate[view.polarization])
-        else:
-            self._draw(light, view)
+        self._draw(light, view)
         immersion.disturb(light)
         self._camera.expose(light, view, exposure_ms, out)
 
     def _draw(self, light: Image, view: View) -> None:
-        """Write the light of what lies on the mini-slide."""
+        """Write the light of what lies under the objective."""
         x_um, y_um = view.x_um, view.y_um
         if view.polarization == CROSSED:
             x_um, y_um = x_um - self._shift_um[0], y_um - self._shift_um[1]
         field = self._field(view.slide, x_um, y_um)
-        field.scene.draw(light, view.polarization, view.z_um, self._polarized)
+        field.sight.draw(light, view.polarization, view.z_um, self._polarized)
         if field.edge is not None:
             light *= field.edge
 
@@ -225,7 +224,7 @@ class VirtualSlide:
 
     def _around(self, slide: int, x_um: float, y_um: float, margin_um: float) -> tuple[Placed, ...]:
         slip = self._slip(slide)
-        if self._plate is not None:
+        if self._target is not None:
             return ()
         height, width = (n * self._pixel_um / 2 for n in self._frame_px)
         box = (x_um - width, y_um - height, x_um + width, y_um + height)
@@ -245,15 +244,21 @@ class VirtualSlide:
         key = (slide, x_um, y_um)
         if key not in self._fields:
             frame = self._frame(x_um, y_um)
-            near = self._around(slide, x_um, y_um, MARGIN_UM)
-            looked = [self._look(frame, slide, placed) for placed in near]
-            edge = self._slip(slide).edge(x_um, y_um, self._frame_px, self._pixel_um)
-            scene = Scene([seen for seen in looked if seen is not None], frame)
-            self._fields[key] = _Field(scene, edge)
+            slip = self._slip(slide)
+            if self._target is not None:
+                sight = self._target.look(frame, slip.surface_z_um)
+            else:
+                sight = self._scene(frame, slide)
+            self._fields[key] = _Field(sight, slip.edge(x_um, y_um, self._frame_px, self._pixel_um))
             if len(self._fields) > FIELDS_KEPT:
                 self._fields.popitem(last=False)
         self._fields.move_to_end(key)
         return self._fields[key]
+
+    def _scene(self, frame: Frame, slide: int) -> Sight:
+        near = self._around(slide, frame.x_um, frame.y_um, MARGIN_UM)
+        looked = [self._look(frame, slide, placed) for placed in near]
+        return Scene([seen for seen in looked if seen is not None], frame)
 
     def _look(self, frame: Frame, slide: int, placed: Placed) -> Seen | None:
         drawer = self._cabinet.drawer(placed.kind, placed.variant)
@@ -266,28 +271,16 @@ class VirtualSlide:
         return Frame(x_um, y_um, self._frame_px, self._pixel_um)
 
 
-def plate_light(emulation: Emulation) -> dict[str, float]:
-    """Light of both states behind a plate of known retardation, over parallel light with perfect polarizers."""
-    plate = emulation.plate
-    assert plate is not None
-    half = np.pi * plate.retardation_nm / emulation.mounting.wavelength_nm
-    turn = 2 * np.deg2rad(plate.azimuth_deg)
-    both = np.sin(half) * np.cos(half)
-    patch = np.array([np.cos(half) ** 2 - 1, np.sin(half) ** 2, -both * np.sin(turn), both * np.cos(turn)], np.float32)
-    pixel: tuple[slice, slice] = (slice(0, 1), slice(0, 1))
-    light = PolarizedLight((1, 1), Polarizers.of(emulation.polarizers))
-    light.enter(pixel)
-    light.pass_body(pixel, patch.reshape(1, 1, 4))
-    return {state: float(light.analysed(pixel, state)[0, 0]) for state in POLARIZATIONS}
-
-
 def cabinet_of(emulation: Emulation) -> Cabinet:
     """Open the cabinet of the specimens that an emulation shows."""
+    return Cabinet(emulation.collection, _mount(emulation))
+
+
+def _mount(emulation: Emulation) -> Mount:
     mounting = emulation.mounting
-    mount = Mount(
+    return Mount(
         mounting.medium_index, mounting.condenser_na, mounting.wavelength_nm / 1000, mounting.bandwidth_nm / 1000
     )
-    return Cabinet(emulation.collection, mount)
 
 
 @lru_cache(maxsize=256)
