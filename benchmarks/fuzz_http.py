@@ -228,8 +228,8 @@ def _throw_all(targets: list[Target], options: argparse.Namespace) -> None:
     threads = [threading.Thread(target=throw, args=(number,)) for number in range(THREADS)]
     for thread in (*slow, *threads):
         thread.start()
-    while any(thread.is_alive() for thread in threads):
-        threads[-1].join(TELL_S)
+    while alive := [thread for thread in threads if thread.is_alive()]:
+        alive[0].join(TELL_S)
         sent, took = sum(target.sent for target in targets), time.monotonic() - begun
         left = (options.requests - sent) * took / max(1, sent)
         print(f"{sent} of {options.requests}, {sent / took:.0f} a second, {left:.0f} s left", flush=True)
