@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,7 @@ from daemon.config import CurveKeys
 from daemon.monitor.access import Door
 from daemon.monitor.application import Page
 from daemon.monitor.command import MonitorServer, bind, told_address
+from daemon.monitor.connection import REQUEST_S
 from daemon.monitor.feed import Feed
 from daemon.monitor.metrics import make_registry
 
@@ -21,8 +23,8 @@ TOKEN = "a token of many letters"
 class Served:
     """A page that is served, and what serves it."""
 
-    def __init__(self, feed: Feed, door: Door, address: str) -> None:
-        self.feed, self.door, self.address = feed, door, address
+    def __init__(self, feed: Feed, door: Door, answers: Counter[int], address: str) -> None:
+        self.feed, self.door, self.answers, self.address = feed, door, answers, address
 
     @property
     def port(self) -> int:
@@ -31,20 +33,26 @@ class Served:
 
 @contextmanager
 def serving(
-    where: Callable[[], str], door: Door | None = None, *, control: bool = False, keys: CurveKeys | None = None
+    where: Callable[[], str],
+    door: Door | None = None,
+    *,
+    control: bool = False,
+    keys: CurveKeys | None = None,
+    request_s: float = REQUEST_S,
 ) -> Iterator[Served]:
     """Serve the page of a night at a free port of this computer."""
     door = door or Door(None)
     feed = Feed(where, keys, orders=control)
-    page = Page(feed, door, keys, where, make_registry(feed, door))
+    answers = Counter[int]()
+    page = Page(feed, door, keys, where, make_registry(feed, door, answers))
     ready = threading.Event()
     with bind("127.0.0.1", 0) as listening:
-        server = MonitorServer(feed, page, ready.set)
+        server = MonitorServer(feed, page, answers, ready.set, request_s)
         thread = threading.Thread(target=server.run, args=([listening],), name="monitor")
         thread.start()
         try:
             assert ready.wait(READY_S), "the monitor does not serve"
-            yield Served(feed, door, told_address("127.0.0.1", listening.getsockname()[1]))
+            yield Served(feed, door, answers, told_address("127.0.0.1", listening.getsockname()[1]))
         finally:
             server.should_exit = True
             thread.join()

@@ -153,7 +153,16 @@ def test_without_a_token_only_this_computers_names_are_answered() -> None:
 
 def test_with_a_token_nothing_but_the_login_is_served_without_it() -> None:
     now = [0.0]
-    paths = ["/stream", "/file/main.js", "/file/style.css", "/picture/field/1/1/0", "/metrics", "/nothing", "/order"]
+    paths = [
+        "/stream",
+        "/log%0Ain",
+        "/file/main.js",
+        "/file/style.css",
+        "/picture/field/1/1/0",
+        "/metrics",
+        "/nothing",
+        "/order",
+    ]
     with serving(nowhere, Door(TOKEN, lambda: now[0])) as served:
         for path in paths:
             status, body, _ = ask(served, path)
@@ -383,6 +392,7 @@ def test_metrics_are_those_documented() -> None:
         night.skip("stuck")
         night.tell("error", "slide left", "ten fields failed")
         until_joined(served, night, 8)
+        ask(served, "/nothing")
         text = ask(served, "/metrics")[1].decode()
     families = {family.name: family for family in text_string_to_metric_families(text)}
     secured = [one for one in families["lamelle_fields"].samples if one.labels["outcome"] == "secured"]
@@ -427,10 +437,12 @@ def test_the_command_serves_until_it_is_ended(tmp_path: Path) -> None:
             (port,) = re.findall(r"open http://127\.0\.0\.1:(\d+)", line)
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/login", timeout=DEADLINE_S) as answer:
                 assert b"Token" in answer.read()
+            assert exchange(int(port), b"no HTTP\r\n\r\n").startswith(b"HTTP/1.1 400 ")
         finally:
             process.terminate()
             _, told = process.communicate(timeout=DEADLINE_S)
     assert "Traceback" not in told
+    assert "Invalid" not in told, "strangers could fill the log"
 
 
 @pytest.mark.parametrize(

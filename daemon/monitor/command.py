@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from daemon.finding import find_endpoint
 from daemon.loading import load_keys
 from daemon.monitor.access import Door, check_reach, read_token, split_address
 from daemon.monitor.application import Page
+from daemon.monitor.connection import REQUEST_S, connections
 from daemon.monitor.feed import Feed
 from daemon.monitor.metrics import make_registry
 
@@ -27,13 +29,21 @@ END_S = 3
 
 
 class MonitorServer(uvicorn.Server):
-    """Serves the page of one night; lets open pages go before it ends."""
+    """Serves the page of one night; lets open pages go before it ends.
 
-    def __init__(self, feed: Feed, page: Page, ready: Callable[[], None]) -> None:
+    Parameters
+    ----------
+    feed, page : what is told. answers : counts the answers by their status. ready : told once it serves.
+    request_s : how long a request may take to come.
+    """
+
+    def __init__(
+        self, feed: Feed, page: Page, answers: Counter[int], ready: Callable[[], None], request_s: float = REQUEST_S
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 page.application(),
-                http="h11",
+                http=connections(answers, request_s),
                 ws="none",
                 lifespan="on",
                 log_config=None,
@@ -83,13 +93,16 @@ def monitor(
     check_reach(host, token)
     door = Door(token)
     feed = Feed(where, keys, orders=control)
-    page = Page(feed, door, keys, where, make_registry(feed, door))
+    answers = Counter[int]()
+    page = Page(feed, door, keys, where, make_registry(feed, door, answers))
     logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.WARNING)
     logging.getLogger("lamelle.monitor").setLevel(logging.INFO)
+    # What it warns of is a line for every request of a stranger; those are counted instead.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     with bind(host, port) as listening:
         address = told_address(host, listening.getsockname()[1])
         ready: Callable[[], Any] = lambda: console.print(f"open {address}", highlight=False, soft_wrap=True)  # noqa: E731
-        MonitorServer(feed, page, ready).run([listening])
+        MonitorServer(feed, page, answers, ready).run([listening])
 
 
 def find_night(place: str, keys: CurveKeys | None) -> Callable[[], str]:

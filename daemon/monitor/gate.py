@@ -59,7 +59,8 @@ class Guard:
         await answer(scope, receive, send_guarded)
 
     def _refusal(self, request: Request) -> Response | None:
-        door = self._door
+        # Not `request.url`, which is put together from what a stranger writes: routes are found by this path, too.
+        door, path = self._door, request.scope["path"]
         if request.method not in ("GET", "POST"):
             return PlainTextResponse("refused", 405, {"allow": "GET, POST"})
         if len(request.scope["raw_path"]) + len(request.scope["query_string"]) > MAX_URL_BYTES:
@@ -68,7 +69,7 @@ class Guard:
             return PlainTextResponse("this page answers to the names of its own computer only", 421)
         if request.method == "POST" and not _same_origin(request):
             return PlainTextResponse("that came from another page", 403)
-        if not door.guarded or request.url.path == LOGIN:
+        if not door.guarded or path == LOGIN:
             return None
         if door.session(request.cookies.get(COOKIE, "")) is not None:
             return None
@@ -78,7 +79,7 @@ class Guard:
                 return _wait(wait_s)
             if bearer.startswith("Bearer ") and door.knows(bearer.removeprefix("Bearer "), address_of(request)):
                 return None
-        if request.method == "GET" and request.url.path == "/":
+        if request.method == "GET" and path == "/":
             return RedirectResponse(LOGIN, 303)
         return PlainTextResponse("this needs the token", 401, {"www-authenticate": "Bearer"})
 

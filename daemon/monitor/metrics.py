@@ -19,17 +19,23 @@ from daemon.watchwire import Counters, FieldDone
 STATES = ("starting", "scanning", "paused", "delivering", "complete", "not delivered", "stopped", "interrupted")
 
 
-def make_registry(feed: Feed, door: Door) -> CollectorRegistry:
-    """Registry that tells of one night and its monitor, and of nothing else in this process."""
+def make_registry(feed: Feed, door: Door, answers: Counter[int]) -> CollectorRegistry:
+    """Registry that tells of one night and its monitor, and of nothing else in this process.
+
+    Parameters
+    ----------
+    feed, door : what is known. answers : how many requests were answered with which status.
+    """
     registry = CollectorRegistry()
-    registry.register(_Numbers(feed, door))
+    registry.register(_Numbers(feed, door, answers))
     return registry
 
 
 class _Numbers(Collector):
-    def __init__(self, feed: Feed, door: Door) -> None:
+    def __init__(self, feed: Feed, door: Door, answers: Counter[int]) -> None:
         self._feed = feed
         self._door = door
+        self._answers = answers
 
     def collect(self) -> Iterator[Metric]:
         """Give every metric; one that nobody knows yet is left out."""
@@ -48,6 +54,12 @@ class _Numbers(Collector):
         text = "Messages that the monitor missed and made good by a snapshot"
         metrics.append(_counter("lamelle_watch_lost_messages", text, view.lost))
         metrics.append(_counter("lamelle_monitor_wrong_tokens", "Tokens that were not right", self._door.wrong))
+        text = "Requests that were answered; statuses of 400 and more are refusals"
+        answered = CounterMetricFamily("lamelle_monitor_answers", text, labels=["status"])
+        # A copy, since the thread that serves goes on counting.
+        for status, count in sorted(dict(self._answers).items()):
+            answered.add_metric([str(status)], count)
+        metrics.append(answered)
         metrics.append(_gauge("lamelle_monitor_pages", "Pages that are open", len(self._feed.browsers)))
         metrics.append(_gauge("lamelle_monitor_timestamp_seconds", "When this was told, by its own clock", time.time()))
         yield from metrics
