@@ -5,9 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from drivers.settings import Emulation, MiniSlide
 from drivers.virtual_slide.matter import Image
+from drivers.virtual_slide.places import look_up, places
 from drivers.virtual_slide.seeds import generator
 
 Floats = NDArray[np.float64]
@@ -88,17 +90,15 @@ class CoverSlip:
         rows, columns = (round((side + 2 * BAND_UM[1]) / GRID_UM) for side in (height, width))
         x, y = _grid(x_um, columns), _grid(y_um, rows)
         glass = self._glass(x, y)
-        if glass.all():
+        if glass.all() or not glass.any():
             return None
-        light = self._light(x, y, glass)
+        light = self._light(x, y, glass).astype(np.float32)
         step = pixel_um / GRID_UM
-        first_x, first_y = (
-            (n - 1) / 2 - (side - 1) / 2 * step for n, side in ((columns, frame_px[1]), (rows, frame_px[0]))
+        across, down = (
+            (n - 1) / 2 + (np.arange(side) - (side - 1) / 2) * step
+            for n, side in ((columns, frame_px[1]), (rows, frame_px[0]))
         )
-        to_grid = np.array([[step, 0, first_x], [0, step, first_y]])
-        flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-        drawn = cv2.warpAffine(light, to_grid, frame_px[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(drawn, np.float32)
+        return look_up(light, places(*np.meshgrid(across, down)))
 
     def _room_um(self, x_um: float, y_um: float, half_x_um: float = 0.0, half_y_um: float = 0.0) -> float:
         """Tell how far, at least, a rectangle is from any glass that may be missing."""
@@ -113,28 +113,27 @@ class CoverSlip:
         rows = (y[:, None] > self._low.inset_um(x) - half_y) & (y[:, None] < half_y - self._high.inset_um(x))
         return np.asarray(columns & rows)
 
-    def _light(self, x_um: Floats, y_um: Floats, glass: NDArray[np.bool_]) -> Image:
+    def _light(self, x_um: Floats, y_um: Floats, glass: NDArray[np.bool_]) -> Floats:
         """Share of light on a grid.
 
         Dark where the wall refracts it past the objective, with the bright line that it throws on the bare slide, a
-        fainter one within the band, and a few fringes beyond.
+        fainter one within the band, and a few fringes beyond. In double precision, as OpenCV rounds floats, and numpy
+        their sines, differently on different CPUs.
         """
-        inside, outside = (
-            cv2.distanceTransform(part.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for part in (glass, ~glass)
-        )
-        distance = np.asarray(cv2.GaussianBlur((inside - outside) * GRID_UM, (0, 0), 1.5), np.float32)
+        inside, outside = (ndimage.distance_transform_edt(part) for part in (glass, ~glass))
+        distance: Floats = np.asarray(cv2.GaussianBlur((inside - outside) * GRID_UM, (0, 0), 1.5), np.float64)
         along_x, along_y = (
             np.multiply.outer(place, wave) for place, wave in zip((x_um, y_um), self._band_waves, strict=True)
         )
-        swings = np.sin(along_y[:, None] + along_x + self._band_phases).astype(np.float32)
+        swings = np.sin(along_y[:, None] + along_x + self._band_phases)
         low, high = BAND_UM
-        band: Image = (low + high) / 2 + (high - low) / 2 * swings.mean(axis=2)
-        strength: Image = 0.6 + 0.4 * swings[..., -1]
+        band: Floats = np.asarray((low + high) / 2 + (high - low) / 2 * swings.mean(axis=2), np.float64)
+        strength: Floats = np.asarray(0.6 + 0.4 * swings[..., -1], np.float64)
         dark = _step(distance, -SOFT_UM, SOFT_UM) * _step(distance, band, 0.45 * band)
         lines = strength * (0.5 * _line(distance, -1.2, 0.7) + 0.12 * _line(distance, 0.3 * band, 0.6))
         beyond = np.maximum(-distance, 0)
         fringes = 0.1 * np.sin(2 * np.pi * beyond / 1.7) * np.maximum(1 - beyond / BEYOND_UM, 0) ** 2
-        return np.asarray((1 - 0.93 * dark) * (1 + fringes) + lines, np.float32)
+        return np.asarray((1 - 0.93 * dark) * (1 + fringes) + lines)
 
 
 class _Side:
@@ -164,11 +163,11 @@ def _grid(middle_um: float, count: int) -> Floats:
     return np.asarray(middle_um + (np.arange(count) + 0.5 - count / 2) * GRID_UM, np.float64)
 
 
-def _step(distance: Image, start: Image | float, end: Image | float) -> Image:
+def _step(distance: Floats, start: Floats | float, end: Floats | float) -> Floats:
     """Rise smoothly from 0 at `start` to 1 at `end`."""
     share = np.clip((distance - start) / (end - start), 0, 1)
-    return np.asarray(share * share * (3 - 2 * share), np.float32)
+    return np.asarray(share * share * (3 - 2 * share))
 
 
-def _line(distance: Image, middle: Image | float, width_um: float) -> Image:
-    return np.asarray(np.maximum(1 - ((distance - middle) / (2 * width_um)) ** 2, 0) ** 2, np.float32)
+def _line(distance: Floats, middle: Floats | float, width_um: float) -> Floats:
+    return np.asarray(np.maximum(1 - ((distance - middle) / (2 * width_um)) ** 2, 0) ** 2)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from drivers.settings import Micrometer
 from drivers.virtual_slide.matter import Image
 from drivers.virtual_slide.optics import BAND, IMMERSION_INDEX, OBJECTIVE_NA, Mount
+from drivers.virtual_slide.places import HAIR
 from drivers.virtual_slide.polarizers import PolarizedLight
 from drivers.virtual_slide.scene import Frame
 
@@ -65,7 +66,7 @@ class _Lines:
         # Places are in fixed point, as OpenCV's floating point differs between CPUs.
         around = points * cv2.INTER_TAB_SIZE
         place = np.add.outer(along_y / ruling.pitch_um % 1, along_x / ruling.pitch_um % 1)
-        across = np.rint(place * around).astype(np.int32) % around
+        across = np.rint(place * around + HAIR).astype(np.int32) % around
         self._point, self._rest = across >> cv2.INTER_BITS, across & (cv2.INTER_TAB_SIZE - 1)
         # Within a frame the surface bends by some nanometres only.
         half_x, half_y = columns * frame.pixel_um / 2, rows * frame.pixel_um / 2
@@ -79,8 +80,8 @@ class _Lines:
         """Write the light of a focal plane, over parallel light that meets no body, into (H, W) float32."""
         defocus = z_um - self._middle_um
         fine = cv2.INTER_TAB_SIZE / STEP_UM
-        along_y = np.rint((defocus - self._rise_y) * fine).astype(np.int32)
-        along_x = np.rint(-self._rise_x * fine).astype(np.int32)
+        along_y = np.rint((defocus - self._rise_y) * fine + HAIR).astype(np.int32)
+        along_x = np.rint(-self._rise_x * fine + HAIR).astype(np.int32)
         first = int(along_y.min() + along_x.min()) >> cv2.INTER_BITS
         last = (int(along_y.max() + along_x.max()) >> cv2.INTER_BITS) + 1
         table = np.stack([profile(self._ruling, self._mount, abs(k) * STEP_UM) for k in range(first, last + 1)])

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from drivers.virtual_slide.drawer import Drawer
 from drivers.virtual_slide.matter import Image
 from drivers.virtual_slide.optics import FARTHEST_UM
+from drivers.virtual_slide.places import Places, look_up, places
 from drivers.virtual_slide.polarizers import CROSSED, PolarizedLight, Region, turned
 from drivers.virtual_slide.truth import Box
 
@@ -98,20 +99,14 @@ class Seen:
         kept = self.drawer.light
         mixed = kept[lower][self.window] * np.float32((1 - weight) * strength)
         mixed += kept[upper][self.window] * np.float32(weight * strength)
-        mixed = cv2.transform(mixed, mixing.astype(np.float32))
-        return np.asarray(cv2.remap(mixed, *self._places, cv2.INTER_LINEAR), np.float32)
+        return look_up(_mixed(mixed, mixing), self._places)
 
     @cached_property
-    def _places(self) -> tuple[NDArray[np.int16], NDArray[np.uint16]]:
-        """Where in the window each pixel lies, in OpenCV's fixed point, as its floating point differs between CPUs."""
+    def _places(self) -> Places:
+        """Where in the window each pixel lies."""
         rows, columns = (np.arange(side.stop - side.start) for side in self.region)
-        x, y = (
-            np.rint((a * columns[None, :] + b * rows[:, None] + c) * cv2.INTER_TAB_SIZE).astype(np.int32)
-            for a, b, c in self.to_window.tolist()
-        )
-        whole = np.stack([x >> cv2.INTER_BITS, y >> cv2.INTER_BITS], axis=-1).astype(np.int16)
-        rest = (y % cv2.INTER_TAB_SIZE) * cv2.INTER_TAB_SIZE + x % cv2.INTER_TAB_SIZE
-        return whole, rest.astype(np.uint16)
+        x, y = (a * columns[None, :] + b * rows[:, None] + c for a, b, c in self.to_window.tolist())
+        return places(x, y)
 
 
 def look(frame: Frame, drawer: Drawer, x_um: float, y_um: float, angle: float, z_um: float) -> Seen | None:
@@ -192,12 +187,7 @@ class Scene:
                 patch = seen.light(z_um, seen.channels)
                 if patch is not None:
                     polarized.pass_body(seen.region, patch)
-                    _change(
-                        apart[_within(seen.region, region)],
-                        np.asarray(cv2.transform(patch, alone.astype(np.float32)), np.float32),
-                        state,
-                        empty,
-                    )
+                    _change(apart[_within(seen.region, region)], _mixed(patch, alone), state, empty)
             light[region] += overlap.share * (polarized.analysed(region, state) - apart)
             np.maximum(light[region], 0, out=light[region])
         for seen in self._others:
@@ -205,6 +195,16 @@ class Scene:
             if change is not None:
                 change += 1
                 light[seen.region] *= change
+
+
+def _mixed(channels: Image, mixing: NDArray[np.float64]) -> Image:
+    """Mix channels (h, w, n) by a matrix (m, n), m being n or 1, into (h, w, m), or (h, w)."""
+    count, size = mixing.shape
+    square = np.zeros((size, size), np.float32)
+    square[:count] = mixing
+    # OpenCV rounds sums of four products alike on all CPUs where it makes four of them, and is faster at it.
+    mixed = cv2.transform(channels, square)
+    return np.asarray(mixed if count == size else cv2.extractChannel(mixed, 0), np.float32)
 
 
 def _change(light: Image, change: Image, state: str, empty: float) -> None:
