@@ -30,6 +30,9 @@ FILES_KEPT = 4
 """Bound of one file and how many older ones are kept: at most 40 MB a process."""
 MAX_TEXT = 16_000
 
+TALKATIVE = "onnx_ir", "onnxscript"
+"""Loggers of libraries that tell of every step of their work; of these only warnings are written."""
+
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -61,6 +64,8 @@ class Logbook:
         self._before = (root.level, sys.excepthook, threading.excepthook)
         root.addHandler(self._handler)
         root.setLevel(self._level)
+        for name in TALKATIVE:
+            logging.getLogger(name).setLevel(logging.WARNING)
         logging.captureWarnings(capture=True)
         sys.excepthook = _tell_uncaught
         threading.excepthook = _tell_uncaught_in_thread
