@@ -98,9 +98,15 @@ class Supervisor:
             self._background.append(asyncio.create_task(GuardKeeper(self._run, tell).keep()))
         awake = KeptAwake(self._run)
         try:
-            if (complaint := await asyncio.to_thread(awake.hold)) is not None:
-                tell("warning", "not kept awake", complaint)
-            return await self._report(await self._deliver_the_rest(await self._until_safe()))
+            with self._ended_by_the_system():
+                if (complaint := await asyncio.to_thread(awake.hold)) is not None:
+                    tell("warning", "not kept awake", complaint)
+                return await self._report(await self._deliver_the_rest(await self._until_safe()))
+        except asyncio.CancelledError:
+            # While processes start, or the rest is delivered; what comes while scanning never gets so far.
+            self._tell_interrupted()
+            self._reporter.state(self._interrupted_state)
+            return Exit.INTERRUPTED
         finally:
             awake.release()
             for task in self._background:
@@ -153,8 +159,7 @@ class Supervisor:
             try:
                 await task
             except (Interrupt, asyncio.CancelledError):
-                who = "the system" if self._terminated else "a person"
-                self._reporter.tell("warning", "interrupted", f"stopped by {who}; go on with --resume")
+                self._tell_interrupted()
                 return Exit.INTERRUPTED
         return Exit.SKIPPED if reporter.skipped or reporter.not_analysed else Exit.COMPLETE
 
@@ -177,6 +182,27 @@ class Supervisor:
 
         with _handling(interrupt):
             yield
+
+    @contextmanager
+    def _ended_by_the_system(self) -> Iterator[None]:
+        """Let a termination end the night as Ctrl-C does, also where nothing is scanned."""
+        night = asyncio.current_task()
+        assert night is not None
+
+        def end(_number: int, _frame: object) -> None:
+            self._terminated = True
+            self._loop.call_soon_threadsafe(night.cancel)
+
+        with _handling(end, signal.SIGTERM):
+            yield
+
+    @property
+    def _interrupted_state(self) -> str:
+        return "terminated" if self._terminated else "interrupted"
+
+    def _tell_interrupted(self) -> None:
+        who = "the system" if self._terminated else "a person"
+        self._reporter.tell("warning", "interrupted", f"stopped by {who}; go on with --resume")
 
     # Children --------------------------------------------------------------------------------------------------------
 
@@ -221,7 +247,7 @@ class Supervisor:
             return Exit.FAULT
         match ended:
             case Exit.INTERRUPTED:
-                reporter.state("terminated" if self._terminated else "interrupted")
+                reporter.state(self._interrupted_state)
             case Exit.FAULT:
                 reporter.state("stopped", self._why)
             case _:
@@ -256,9 +282,9 @@ class Supervisor:
 
 
 @contextmanager
-def _handling(handler: Callable[[int, object], None]) -> Iterator[None]:
-    """Let a handler take interruptions and terminations."""
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+def _handling(handler: Callable[[int, object], None], *signals: signal.Signals) -> Iterator[None]:
+    """Let a handler take signals: interruptions and terminations, if none are named."""
+    before = {number: signal.signal(number, handler) for number in signals or (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:

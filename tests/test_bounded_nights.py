@@ -256,3 +256,19 @@ def test_a_night_paused_by_a_full_disk_of_the_recorder_can_be_interrupted_and_re
             assert done.returncode == Exit.COMPLETE, done.stderr
         assert {"recorder waits", "interrupted"} <= set(events(run))
         assert_whole(run, dataset, undisturbed)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends processes without a word")
+def test_a_night_that_the_system_ends_before_or_after_scanning_says_so(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    config = write_configuration(tmp_path, slides=1, fields=2, frame_px=256, recorder={"endpoint": free_endpoint()})
+    for words, state in ((), "starting"), (("--resume",), "delivering"):
+        with scanning(config, run, *words) as scan:
+            until(lambda now=state: (beat := scan.heartbeat()) is not None and beat.state == now, state, NIGHT_S)
+            scan.process.send_signal(signal.SIGTERM)
+            assert scan.ends() == Exit.INTERRUPTED
+        assert events(run)["interrupted"] == "stopped by the system; go on with --resume"
+        assert read_heartbeat(run).state == "terminated"
+        assert not living(run)
+    assert "microscope safe" in scan.log("supervisor")
+    assert read_heartbeat(run).secured == 2
