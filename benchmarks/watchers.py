@@ -82,7 +82,7 @@ def night(folder: Path, fields: int, watchers: int) -> tuple[float, list[float]]
         supervisor = read_processes(run)["supervisor"].find()
         assert supervisor is not None
         with watched((find_endpoint(str(run))(), find_endpoint(str(run), "publish")()), watchers):
-            # Not to the very end: memory that is shared with the other processes is the supervisor's alone once they go.
+            # Not to the very end: what it shares with the other processes is its own once they go.
             while read_heartbeat(run).secured < fields - 2:
                 memory.append(supervisor.memory_full_info().uss / 1e6)
                 time.sleep(0.5)
