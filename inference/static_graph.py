@@ -8,6 +8,7 @@ that was reached is an output, and for chains of overlaps longer than the number
 
 from __future__ import annotations
 
+import math
 from typing import Literal, NamedTuple
 
 import torch
@@ -22,8 +23,8 @@ Precision = Literal["fp32", "fp16"]
 
 PROPOSAL_ROUNDS = 24
 DETECTION_ROUNDS = 16
-ROIS_AT_ONCE = 50
-"""Candidates whose pyramid values are gathered together: so few that a processor keeps them in its cache."""
+MOST_ROIS_AT_ONCE, FEWEST_PARTS = 300, 6
+"""Candidates are pooled in parts that a processor keeps in its cache; of many parts TensorRT takes minutes to build."""
 _NOTHING = -1.0
 """Score of what is no candidate; real ones are not negative."""
 
@@ -183,7 +184,8 @@ class PyramidAlign(nn.Module):
         image = torch.arange(self._batch, device=boxes.device).repeat_interleave(boxes.shape[1]) * self._area
         every = boxes.flatten(0, 1)
         # Slices of fixed numbers rather than `split`, which would become a sequence in the exported graph.
-        parts = [slice(first, first + ROIS_AT_ONCE) for first in range(0, len(every), ROIS_AT_ONCE)]
+        size = min(MOST_ROIS_AT_ONCE, math.ceil(len(every) / FEWEST_PARTS))
+        parts = [slice(first, first + size) for first in range(0, len(every), size)]
         return torch.cat([self._pool(values, every[part], image[part]) for part in parts])
 
     def _pool(self, values: Tensor, boxes: Tensor, image: Tensor) -> Tensor:
