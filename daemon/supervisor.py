@@ -142,12 +142,24 @@ class Supervisor:
             raise
         finally:
             self._steering.scans = False
-            if await self._microscope.close():
-                _log.info("microscope safe")
-            else:
-                told = "the microscope could not be made safe: check shutter, lamp and objective"
-                self._reporter.unsafe = told
-                self._reporter.tell("error", "not safe", told)
+            await self._make_safe()
+
+    async def _make_safe(self) -> None:
+        """Close the microscope; whoever ends the night meanwhile has to wait for it."""
+        closing, ended = asyncio.create_task(self._microscope.close()), None
+        while not closing.done():
+            try:
+                await asyncio.wait({closing})
+            except asyncio.CancelledError as error:
+                ended = error
+        if closing.result():
+            _log.info("microscope safe")
+        else:
+            told = "the microscope could not be made safe: check shutter, lamp and objective"
+            self._reporter.unsafe = told
+            self._reporter.tell("error", "not safe", told)
+        if ended is not None:
+            raise ended
 
     async def _scan(self) -> Exit:
         reporter = self._reporter

@@ -272,3 +272,21 @@ def test_a_night_that_the_system_ends_before_or_after_scanning_says_so(tmp_path:
         assert not living(run)
     assert "microscope safe" in scan.log("supervisor")
     assert read_heartbeat(run).secured == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends processes without a word")
+def test_a_night_that_the_system_ends_while_it_makes_safe_makes_safe_first(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    slow = {"timing": {"xy_ms": 0, "z_ms": 600, "polarizer_ms": 0}}
+    config = write_configuration(
+        tmp_path, slides=1, fields=1, frame_px=256, emulation=slow, scan={"planes": 3}, focus={"search_um": 2}
+    )
+    with scanning(config, run) as scan:
+        log = run / "log" / "microscope.jsonl"
+        until(lambda: log.exists() and "told to close" in log.read_text(encoding="utf-8"), "making safe", NIGHT_S)
+        scan.process.send_signal(signal.SIGTERM)
+        assert scan.ends() == Exit.INTERRUPTED
+    assert scan.log("microscope")[-1] == "safe"
+    assert "microscope safe" in scan.log("supervisor")
+    assert read_heartbeat(run).state == "terminated"
+    assert not living(run)
