@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -225,12 +226,18 @@ class PyramidAlign(nn.Module):
 def suppress(boxes: Tensor, valid: Tensor, overlap: float, rounds: int) -> tuple[Tensor, Tensor]:
     """Which boxes (K, N, 4), by falling score, greedy suppression keeps (K, N), and whether it converged (K,)."""
     earlier = torch.ones(boxes.shape[1], boxes.shape[1], device=boxes.device).triu(1)
-    kills = (overlaps(boxes) > overlap).float() * earlier
+    kills = (overlaps(boxes) > largest_single(overlap)).float() * earlier
     possible = valid.float().unsqueeze(1)
     keep, before = possible, possible
     for _ in range(rounds):
         before, keep = keep, (possible - keep @ kills).relu()
     return keep.squeeze(1) > 0.5, (keep == before).all(dim=2).squeeze(1)
+
+
+def largest_single(bound: float) -> float:
+    """Largest float32 that is not above a bound: another exceeds it where it exceeds the bound itself."""
+    single = np.float32(bound)
+    return float(single if float(single) <= bound else np.nextafter(single, np.float32(-np.inf)))
 
 
 def overlaps(boxes: Tensor) -> Tensor:

@@ -54,6 +54,15 @@ def test_suppression_is_the_greedy_one_whenever_it_says_it_converged(
         assert len(boxes) > ROUNDS
 
 
+@pytest.mark.parametrize("overlap", [1 / 3, 0.2, 0.6])
+def test_boxes_that_overlap_by_the_very_threshold_are_taken_as_torchvision_takes_them(overlap: float) -> None:
+    """Of a third the float32 lies above the float64 that it is compared with, of a fifth and of three fifths too."""
+    width, shared = 15.0, 15.0 * 2 * overlap / (1 + overlap)
+    boxes = torch.tensor([[0.0, 0.0, width, 10.0], [width - shared, 0.0, 2 * width - shared, 10.0]])
+    keep, _ = suppress(boxes[None], torch.ones(1, 2, dtype=torch.bool), overlap, ROUNDS)
+    assert keep[0].nonzero().flatten().tolist() == nms(boxes, torch.tensor([2.0, 1.0]), overlap).sort().values.tolist()
+
+
 @pytest.mark.parametrize(("length", "converges"), [(ROUNDS - 1, True), (ROUNDS + 2, False)])
 def test_a_chain_longer_than_the_rounds_is_told(length: int, converges: bool) -> None:
     """Each box is suppressed by the one before it alone, so that what becomes of the last takes a round a box."""
