@@ -66,7 +66,7 @@ def runtime(name: str, one: Trained, size: int, threads: int) -> Runtime | Graph
     exact = TorchRuntime(one.network, cpu)
     if name == "torch":
         return exact
-    return Graph(OnnxRuntime(onnx_model(one, Form((size, size))), exact, threads, cpu))
+    return Graph(OnnxRuntime(onnx_model(one, Form((size, size), winograd=True)), exact, threads, cpu))
 
 
 def most_mb() -> float:

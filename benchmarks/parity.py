@@ -1,11 +1,11 @@
 """Whether the static graph, exported and run by onnxruntime on the processor, finds what torchvision's network finds.
 
-python -m benchmarks.parity [--threads N] [--case "slim 2048 1 fp32" ...] [--resnet50 WEIGHTS --class NAME ...]
+python -m benchmarks.parity [--threads N] [--case "slim 2048 1 winograd" ...] [--resnet50 WEIGHTS --class NAME ...]
 
-All look at the sample that is shipped with the weights of `slim`, tiled over the view. No weights of resnet50 are
-shipped: where none are given it has fresh ones, with the spread of its last layers raised so that its scores differ. A
-detection is matched by the one of the same class that overlaps it most, each by one. `left` is the greatest score of
-what is left over.
+`winograd` is the graph that a processor runs, in fp32 too. All look at the sample that is shipped with the weights of
+`slim`, tiled over the view. No weights of resnet50 are shipped: where none are given it has fresh ones, with the spread
+of its last layers raised so that its scores differ. A detection is matched by the one of the same class that overlaps
+it most, each by one. `left` is the greatest score of what is left over.
 """
 
 from __future__ import annotations
@@ -28,16 +28,19 @@ from inference.onnx_model import Form, onnx_model
 from inference.reference import Reference
 from inference.runtimes import OnnxRuntime, TorchRuntime
 from inference.settings import DetectorSettings
+from inference.static_graph import Precision
 from inference.weights_file import Weights
 
 CASES = (
     "slim 512 1 fp32",
     "slim 512 2 fp32",
-    "slim 1024 1 fp32",
-    "slim 2048 1 fp32",
+    "slim 512 1 winograd",
+    "slim 1024 1 winograd",
+    "slim 2048 1 winograd",
     "slim 512 1 fp16",
     "slim 1024 1 fp16",
     "resnet50 512 1 fp32",
+    "resnet50 512 1 winograd",
 )
 NOISE = 0.02
 SAME_OBJECT = 0.9
@@ -126,18 +129,19 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     print(
-        f"{'network':<10}{'size':>6}{'batch':>6}{'':>6}{'torch':>7}{'found':>7}{'matched':>9}{'box px':>9}{'score':>9}"
+        f"{'network':<10}{'size':>6}{'batch':>6}{'':>10}{'torch':>7}{'found':>7}{'matched':>9}{'box px':>9}{'score':>9}"
         f"{'left':>7}{'torch s':>9}{'onnx s':>8}"
     )
     with tempfile.TemporaryDirectory() as folder:
         for case in given.case or CASES:
             architecture, size, batch, precision = case.split()
-            form = Form((int(size), int(size)), int(batch), "fp16" if precision == "fp16" else "fp32")
+            in_form: Precision = "fp16" if precision == "fp16" else "fp32"
+            form = Form((int(size), int(size)), int(batch), in_form, winograd=precision == "winograd")
             one = trained_of(architecture, given.resnet50, given.classes or ())
             views, torch_s, onnx_s = judge(one, form, given.threads, Path(folder))
             for view in views:
                 print(
-                    f"{architecture:<10}{size:>6}{batch:>6}{precision:>6}{view.expected:>7}{view.found:>7}{view.matched:>9}"
+                    f"{architecture:<10}{size:>6}{batch:>6}{precision:>10}{view.expected:>7}{view.found:>7}{view.matched:>9}"
                     f"{view.box_error_px:>9.4f}{view.score_error:>9.5f}{view.left:>7.3f}{torch_s:>9.3f}{onnx_s:>8.3f}",
                     flush=True,
                 )

@@ -24,7 +24,7 @@ from inference.static_graph import Detected, Precision, StaticDetector
 MODEL, REFERENCE = "model.onnx", "reference.safetensors"
 OPSET = 20
 EXPORTERS = "torch", "torchvision", "onnx", "onnxscript"
-_SOURCES = tuple(Path(__file__).with_name(name) for name in ("static_graph.py", "half_precision.py"))
+_SOURCES = tuple(Path(__file__).with_name(name) for name in ("static_graph.py", "folding.py", "winograd.py"))
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,17 @@ class Form:
     Attributes
     ----------
     size : height, width of the views, px. batch : views at once. precision : of convolutions and products.
+    winograd : whether large convolutions are done with fewer multiplications: for processors, in fp32 only.
     """
 
     size: tuple[int, int]
     batch: int = 1
     precision: Precision = "fp32"
+    winograd: bool = False
 
     def __str__(self) -> str:
-        return f"{self.size[0]}x{self.size[1]}, batch {self.batch}, {self.precision}"
+        by = ", for processors" if self.winograd else ""
+        return f"{self.size[0]}x{self.size[1]}, batch {self.batch}, {self.precision}{by}"
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def onnx_model(trained: Trained, form: Form, kept_in: Path | None = None) -> Onn
     except (OSError, torch.onnx.OnnxExporterError) as error:
         raise RuntimeRefused(
             f"the detector's model cannot be made or kept in {str(root)!r} ({error}); make the folder writable, with "
-            "200 MB free"
+            "500 MB free"
         ) from error
     return OnnxModel(folder / MODEL, form, trained.weights.sha256)
 
@@ -103,6 +106,7 @@ def describe(trained: Trained, form: Form) -> dict[str, str]:
         "size": f"{form.size[0]}x{form.size[1]}",
         "batch": str(form.batch),
         "precision": form.precision,
+        "winograd": json.dumps(form.winograd),
         "versions": json.dumps({name: version(name) for name in ("lamelle", *EXPORTERS)}),
     }
 
@@ -116,10 +120,10 @@ def _key(described: dict[str, str], form: Form) -> str:
 
 
 def _export(trained: Trained, form: Form, described: dict[str, str], path: Path) -> None:
-    detector = StaticDetector(trained.network, form.size, form.batch, form.precision).eval()
+    detector = StaticDetector(trained.network, form.size, form.batch, form.precision, winograd=form.winograd)
     with torch.no_grad():
         program = torch.onnx.export(
-            detector,
+            detector.eval(),
             (torch.zeros(form.batch, 3, *form.size),),
             input_names=["views"],
             output_names=list(Detected._fields),

@@ -84,7 +84,7 @@ def _open(
         case "onnxruntime":
             provider_for(device)
             # In fp32, so that weights which fp16 is too coarse for have somewhere to go.
-            model = onnx_model(trained, Form(size), kept_in)
+            model = onnx_model(trained, Form(size, winograd=device.type == "cpu"), kept_in)
             return OnnxRuntime(model, exact, threads, device), model.reference()
         case "torch":
             return exact, Reference.of(trained.network, size)

@@ -8,6 +8,7 @@ that was reached is an output, and for chains of overlaps longer than the number
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Literal, NamedTuple
 
@@ -16,9 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.models.detection.image_list import ImageList
 
-from inference.half_precision import halved
+from inference.folding import folded
+from inference.winograd import with_winograd
 
 Precision = Literal["fp32", "fp16"]
 
@@ -52,19 +55,33 @@ class StaticDetector(nn.Module):
 
     Parameters
     ----------
-    network : in evaluation mode, on the CPU; its parameters are shared in fp32, and copied in fp16.
+    network : in evaluation mode, on the CPU; its parameters are shared or copied, never changed.
     size : height, width of the views, px.
     batch : number of views.
     precision : of convolutions, products and the features between them. Views, coordinates, scores and decisions are
         fp32 in any case: half a pixel is the last bit of an fp16 coordinate beyond 512, and views that come as fp32
         are made fp16 where they arrive, which costs a graphics card less than it costs the processor.
+    winograd : for a processor: large convolutions by `inference.winograd`, in fp32 only.
     """
 
-    def __init__(self, network: FasterRCNN, size: tuple[int, int], batch: int, precision: Precision = "fp32") -> None:
+    def __init__(
+        self,
+        network: FasterRCNN,
+        size: tuple[int, int],
+        batch: int,
+        precision: Precision = "fp32",
+        *,
+        winograd: bool = False,
+    ) -> None:
         super().__init__()
-        parts = network.backbone, network.rpn.head, network.roi_heads.box_head, network.roi_heads.box_predictor
-        in_precision = parts if precision == "fp32" else tuple(halved(part) for part in parts)
-        self.backbone, self.rpn_head, self.box_head, self.box_predictor = in_precision
+        bins = network.roi_heads.box_roi_pool.output_size[0]
+        head = channels_last(network.roi_heads.box_head, bins)
+        parts = network.backbone, network.rpn.head, head, network.roi_heads.box_predictor
+        if precision == "fp16":
+            parts = tuple(folded(part).half() for part in parts)
+        elif winograd:
+            parts = tuple(with_winograd(part) for part in parts)
+        self.backbone, self.rpn_head, self.box_head, self.box_predictor = parts
         self._dtype = torch.float32 if precision == "fp32" else torch.float16
         self._size, self._batch = size, batch
         self._padding = tuple(-n % network.transform.size_divisible for n in size)
@@ -81,7 +98,7 @@ class StaticDetector(nn.Module):
             self.register_buffer(f"anchors{k}", level.clone(), persistent=False)
         self._pooled = [list(named).index(name) for name in network.roi_heads.box_roi_pool.featmap_names]
         shapes = [tuple(pyramid[k].shape[2:]) for k in self._pooled]
-        self._align = PyramidAlign(shapes, size, batch, network.roi_heads.box_roi_pool.output_size[0])
+        self._align = PyramidAlign(shapes, size, batch, bins)
 
     def forward(self, views: Tensor) -> Detected:
         """Objects in views (B, 3, H, W), float32."""
@@ -180,16 +197,26 @@ class PyramidAlign(nn.Module):
         self.register_buffer("own", torch.eye(bins), persistent=False)
 
     def forward(self, pyramid: list[Tensor], boxes: Tensor) -> Tensor:
-        """Features (B * R, C, bins, bins) of candidates (B, R, 4), from levels (B, C, h, w) and of their dtype."""
+        """Features (B * R, bins, bins, C) of candidates (B, R, 4), from levels (B, C, h, w) and of their dtype."""
         values = torch.cat([level.flatten(2).transpose(1, 2) for level in pyramid], 1).flatten(0, 1)
         image = torch.arange(self._batch, device=boxes.device).repeat_interleave(boxes.shape[1]) * self._area
-        every = boxes.flatten(0, 1)
+        index, row_weights, column_weights = self._place(boxes.flatten(0, 1), image)
+        down = row_weights.to(values.dtype).unsqueeze(2)
+        # Each bin's own pixels, as a matrix that passes over those of the others.
+        across = (column_weights.unsqueeze(1) * self.own.unsqueeze(2)).flatten(2).to(values.dtype).unsqueeze(1)
         # Slices of fixed numbers rather than `split`, which would become a sequence in the exported graph.
-        size = min(MOST_ROIS_AT_ONCE, math.ceil(len(every) / FEWEST_PARTS))
-        parts = [slice(first, first + size) for first in range(0, len(every), size)]
-        return torch.cat([self._pool(values, every[part], image[part]) for part in parts])
+        size = min(MOST_ROIS_AT_ONCE, math.ceil(len(index) / FEWEST_PARTS))
+        parts = [slice(first, first + size) for first in range(0, len(index), size)]
+        return torch.cat([self._pool(values, index[part], down[part], across[part]) for part in parts])
 
-    def _pool(self, values: Tensor, boxes: Tensor, image: Tensor) -> Tensor:
+    def _pool(self, values: Tensor, index: Tensor, down: Tensor, across: Tensor) -> Tensor:
+        """Features (K, bins, bins, C) of values (N, C): at index (K, P, P), weighed down each column, then across."""
+        count, points = index.shape[:2]
+        there = values.index_select(0, index.flatten()).reshape(count, self._bins, -1, points * values.shape[1])
+        return across @ (down @ there).reshape(count, self._bins, points, -1)
+
+    def _place(self, boxes: Tensor, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Index of the pixels of boxes (R, P, P), and what rows and columns weigh, bin by bin, (R, bins, 4) each."""
         size = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).sqrt()
         level = torch.floor(self.CANONICAL_LEVEL + torch.log2(size / self.CANONICAL_SIZE) + 1e-6)
         level = level.clamp(self._lowest, self._lowest + len(self.scales) - 1).long() - self._lowest
@@ -197,16 +224,8 @@ class PyramidAlign(nn.Module):
         sides = self.sides[level]
         rows, row_weights = self._samples(boxes[:, 1], boxes[:, 3], sides[:, 0])
         columns, column_weights = self._samples(boxes[:, 0], boxes[:, 2], sides[:, 1])
-        width = sides[:, 1].long().reshape(-1, 1, 1)
-        start = (self.starts[level] + image).reshape(-1, 1, 1)
-        index = start + rows.unsqueeze(2) * width + columns.unsqueeze(1)
-        count, points, channels = len(boxes), rows.shape[1], values.shape[1]
-        there = values.index_select(0, index.flatten()).reshape(count * self._bins, -1, points * channels)
-        by_row = row_weights.to(values.dtype).reshape(count * self._bins, 1, -1) @ there
-        by_row = by_row.reshape(count, self._bins, points, channels)
-        # Each bin's own pixels, as a matrix that passes over those of the others.
-        by_bin = (column_weights.unsqueeze(1) * self.own.unsqueeze(2)).flatten(2).to(values.dtype)
-        return (by_bin.unsqueeze(1) @ by_row).permute(0, 3, 1, 2)
+        start = (self.starts[level] + image).unsqueeze(1) + rows * sides[:, 1:].long()
+        return start.unsqueeze(2) + columns.unsqueeze(1), row_weights, column_weights
 
     def _samples(self, low: Tensor, high: Tensor, side: Tensor) -> tuple[Tensor, Tensor]:
         """Pixels below and above the samples along an axis (R, 2 S), bin by bin, and what they weigh (R, bins, 4)."""
@@ -221,6 +240,14 @@ class PyramidAlign(nn.Module):
         pixels = torch.stack([below, above], 2).long()
         weights = torch.stack([1 - part, part], 2) * (inside / self.SAMPLES).unsqueeze(2)
         return pixels.flatten(1), weights.reshape(len(low), self._bins, 2 * self.SAMPLES)
+
+
+def channels_last(head: TwoMLPHead, bins: int) -> TwoMLPHead:
+    """Give a copy of a head that takes features as (N, bins, bins, C), as `PyramidAlign` pools them."""
+    copied = copy.deepcopy(head)
+    weight = copied.fc6.weight.detach().unflatten(1, (-1, bins, bins))
+    copied.fc6.weight = nn.Parameter(weight.permute(0, 2, 3, 1).flatten(1), requires_grad=False)
+    return copied
 
 
 def suppress(boxes: Tensor, valid: Tensor, overlap: float, rounds: int) -> tuple[Tensor, Tensor]:
@@ -246,33 +273,28 @@ def overlaps(boxes: Tensor) -> Tensor:
     area = (x1 - x0) * (y1 - y0)
     width = x1.minimum(x1.transpose(1, 2)) - x0.maximum(x0.transpose(1, 2))
     height = y1.minimum(y1.transpose(1, 2)) - y0.maximum(y0.transpose(1, 2))
-    common = width.clamp(min=0) * height.clamp(min=0)
+    common = width.relu() * height.relu()
     return common / (area + area.transpose(1, 2) - common)
 
 
 def decode(anchors: Tensor, moves: Tensor, weights: tuple[float, ...], coder: object) -> Tensor:
     """Boxes from anchors and what the network says of them, both (..., 4), as torchvision's coder does it."""
-    x0, y0, x1, y1 = anchors.unbind(-1)
-    across, down, wider, higher = (move / weight for move, weight in zip(moves.unbind(-1), weights, strict=True))
-    limit = float(coder.bbox_xform_clip)  # type: ignore[attr-defined]
-    width, height = x1 - x0, y1 - y0
-    x = across * width + x0 + 0.5 * width
-    y = down * height + y0 + 0.5 * height
-    half_width = 0.5 * wider.clamp(max=limit).exp() * width
-    half_height = 0.5 * higher.clamp(max=limit).exp() * height
-    return torch.stack([x - half_width, y - half_height, x + half_width, y + half_height], -1)
+    relative = moves / moves.new_tensor(weights)
+    side = anchors[..., 2:] - anchors[..., :2]
+    centre = relative[..., :2] * side + anchors[..., :2] + 0.5 * side
+    half = 0.5 * relative[..., 2:].clamp(max=float(coder.bbox_xform_clip)).exp() * side  # type: ignore[attr-defined]
+    return torch.cat([centre - half, centre + half], -1)
 
 
 def clip(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     """Boxes (..., 4) cut at the edges of a view."""
     height, width = size
-    x0, y0, x1, y1 = boxes.unbind(-1)
-    return torch.stack([x0.clamp(0, width), y0.clamp(0, height), x1.clamp(0, width), y1.clamp(0, height)], -1)
+    return boxes.relu().minimum(boxes.new_tensor([width, height, width, height]))
 
 
 def large(boxes: Tensor, side: float) -> Tensor:
     """Whether boxes (..., 4) are at least so wide and high."""
-    return (boxes[..., 2] - boxes[..., 0] >= side) & (boxes[..., 3] - boxes[..., 1] >= side)
+    return (boxes[..., 2:] - boxes[..., :2] >= side).all(-1)
 
 
 def take(rows: Tensor, index: Tensor) -> Tensor:

@@ -138,7 +138,7 @@ def test_where_an_engine_cannot_run_the_next_runtime_is_taken(
     slim: Trained, slim_engine: Engine, kept_in: Path
 ) -> None:
     # What other tests have exported already.
-    in_fp32 = onnx_model(slim, Form(SLIM.size)).path.parent
+    in_fp32 = onnx_model(slim, Form(SLIM.size, winograd=True)).path.parent
     shutil.copytree(in_fp32, kept_in / "detectors" / in_fp32.name)
     names = ("tensorrt", "onnxruntime", "torch")
     runtime, refusals = open_runtime(slim, SLIM.size, names, CPU, 1, kept_in)

@@ -83,7 +83,8 @@ def test_pooled_features_are_those_of_torchvision(seed: int, count: int) -> None
     boxes = torch.cat([corner, far], 2)
     pool = MultiScaleRoIAlign(["0", "1", "2"], 7, 2)
     expected = pool({str(k): level for k, level in enumerate(pyramid)}, list(boxes), [size] * 2)
-    torch.testing.assert_close(PyramidAlign(shapes, size, 2, 7)(pyramid, boxes), expected, atol=1e-5, rtol=1e-5)
+    found = PyramidAlign(shapes, size, 2, 7)(pyramid, boxes).permute(0, 3, 1, 2)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 def assert_same(model: FasterRCNN, views: Tensor) -> None:
