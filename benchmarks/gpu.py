@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -89,10 +90,10 @@ def limits(side: int, rounds: int, device: torch.device) -> dict[str, float]:
     found = {}
     for name, kind in (("fp32", torch.float32), ("fp16", torch.float16)):
         one = torch.randn(side, side, device=device).to(kind)
-        found[name] = 2 * side**3 / np.median(seconds(lambda one=one: one @ one, rounds, device))  # type: ignore[misc]
+        found[name] = 2 * side**3 / p50_p95(seconds(partial(torch.matmul, one, one), rounds, device))[0]
     some = torch.zeros(side * side, device=device)
     other = torch.empty_like(some)
-    found["memory"] = 2 * some.nbytes / np.median(seconds(lambda: other.copy_(some), rounds, device))
+    found["memory"] = 2 * some.nbytes / p50_p95(seconds(partial(other.copy_, some), rounds, device))[0]
     host = torch.zeros(side * side, pin_memory=device.type == "cuda")
     found["upload"] = host.nbytes / np.median(seconds(lambda: other.copy_(host), rounds, device))
     return {name: float(value) for name, value in found.items()}

@@ -69,7 +69,7 @@ class Line(NamedTuple):
     """Figures of a kind of object; errors of lengths and masses are shares but where they are in um."""
 
     name: str
-    count: int
+    objects: int
     length_bias: float
     length_median: float
     length_p95: float
@@ -254,7 +254,7 @@ def line_of(name: str, pairs: Sequence[Pair]) -> Line:
 
     return Line(
         name=name,
-        count=len(pairs),
+        objects=len(pairs),
         length_bias=median(length),
         length_median=median(np.abs(length)),
         length_p95=float(np.percentile(np.abs(length), 95)),
@@ -288,7 +288,7 @@ def show(line: Line) -> None:
     """Print one row."""
     bins = " ".join("  -" if np.isnan(share) else f"{share:3.0%}" for share in line.covered_by_defocus)
     print(
-        f"{line.name:<24}{line.count:>4} {line.length_bias:>+7.1%}{line.length_median:>6.1%}{line.length_p95:>7.1%}"
+        f"{line.name:<24}{line.objects:>4} {line.length_bias:>+7.1%}{line.length_median:>6.1%}{line.length_p95:>7.1%}"
         f"{line.length_median_um:>7.3f}{line.length_p95_um:>7.3f} {line.mass_bias:>+8.1%}{line.mass_median:>7.1%}"
         f"{line.optics_bias:>+8.1%} {line.covered:>6.0%}  {bins:<14}"
         f"{line.plane_median_um:>6.3f}{line.plane_p95_um:>7.3f}"

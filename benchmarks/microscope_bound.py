@@ -20,7 +20,8 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
+from subprocess import CompletedProcess
 
 import numpy as np
 import psutil
@@ -85,7 +86,7 @@ def main() -> None:
     print_processes(samples, options.fields)
 
 
-def sampled(run: Path, night: Future[object]) -> Iterator[tuple[int, dict[str, Sample]]]:
+def sampled(run: Path, night: Future[CompletedProcess[str]]) -> Iterator[tuple[int, dict[str, Sample]]]:
     """Yield the number of fields done and a sample of every process, about once a second while the night runs."""
     while not night.done():
         time.sleep(SAMPLE_S)
@@ -114,7 +115,7 @@ def print_times(fields: list[FieldSecured], configured_s: float, bare_s: float) 
     print(f"microscope alone               {bare_s:8.1f} s   {bare_s / configured_s:.3f} of configured")
     print(f"night                          {night_s:8.1f} s   {night_s / bare_s:.3f} of the microscope alone")
     print("last frame to secured          p50 {:.2f} s, p95 {:.2f} s".format(*np.percentile(latency_s, [50, 95])))
-    print(f"objects a field                {np.mean([len(f.objects) for f in fields]):8.1f}")
+    print(f"objects a field                {fmean(len(f.objects) for f in fields):8.1f}")
 
 
 def print_stages(fields: list[FieldSecured]) -> None:
@@ -122,7 +123,7 @@ def print_stages(fields: list[FieldSecured]) -> None:
     print("stage        wall p50 (s)    p95    CPU mean (s)")
     for stage in (name for name in fields[0].seconds if not name.endswith("_cpu")):
         wall_s = np.array([f.seconds[stage] for f in fields])
-        cpu_s = np.mean([f.seconds[f"{stage}_cpu"] for f in fields])
+        cpu_s = fmean(f.seconds[f"{stage}_cpu"] for f in fields)
         print("{:12} {:12.3f} {:6.3f} {:12.3f}".format(stage, *np.percentile(wall_s, [50, 95]), cpu_s))
 
 

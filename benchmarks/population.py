@@ -17,7 +17,7 @@ from rich.table import Table
 from scipy.stats import chi2
 
 from daemon.specimens import make_specimens
-from drivers.settings import Emulation, MiniSlide, Range
+from drivers.settings import Emulation, MiniSlide, Profile, Range
 from drivers.virtual_slide.collection import KINDS
 from drivers.virtual_slide.profiles import PROFILES, abundance, kinds_of, mean_number
 from drivers.virtual_slide.slide import VirtualSlide, cabinet_of
@@ -136,7 +136,8 @@ def show_sizes(fields: Fields) -> None:
 
 def _below(lengths: NDArray[np.float64], weights: NDArray[np.float64], at: NDArray[np.float64]) -> NDArray[np.float64]:
     """Share of the weight of what is at most so long."""
-    return np.asarray([weights[lengths <= length].sum() for length in at]) / weights.sum()
+    shares: NDArray[np.float64] = np.asarray([weights[lengths <= length].sum() for length in at]) / weights.sum()
+    return shares
 
 
 def _distance(steps: NDArray[np.float64], smooth: NDArray[np.float64]) -> float:
@@ -213,7 +214,7 @@ def show_year(fields: int, seed: int) -> None:
     """Abundance over the slides of a night, of the classes whose members are many."""
     slides = range(1, 9)
     counts = {slide: Counter[str]() for slide in slides}
-    profile = "easy"
+    profile: Profile = "easy"
     for slide in slides:
         for field in Fields(Emulation(profile=profile, seed=seed), slide, fields).centred:
             counts[slide].update(KINDS[o.kind].class_name for o in field if "." not in o.identifier)

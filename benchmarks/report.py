@@ -100,9 +100,12 @@ def make(folder: Path, fields: int, objects: int) -> int:
         slide, utc = planned.slide, utc + FIELD_S + float(rng.exponential(0.05))
         if rng.random() < 0.01:
             told = "the stage did not arrive within 2 s"
-            where = {"slide": slide, "field": planned.field}
-            records.append(FieldSkipped(utc=utc, sample=planned.sample, reason=told, attempts=3, **where))
-            records.append(Event(utc=utc, level="error", name="StageStuck", message=told, monotonic_s=utc, **where))
+            left, sample = planned.field, planned.sample
+            skipped = FieldSkipped(utc=utc, slide=slide, field=left, sample=sample, reason=told, attempts=3)
+            stuck = Event(
+                utc=utc, level="error", name="StageStuck", message=told, monotonic_s=utc, slide=slide, field=left
+            )
+            records += [skipped, stuck]
             continue
         rows = rows_of(rng, objects, planned, frame_px)
         found += len(rows)

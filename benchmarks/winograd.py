@@ -61,7 +61,7 @@ def main() -> None:
         for channels, side in KINDS:
             plain = [nn.Conv2d(channels, channels, 3, padding=1) for _ in range(IN_A_ROW)]
             features = torch.randn(1, channels, side, side)
-            both = [list[nn.Module](plain), [WinogradConvolution(layer) for layer in plain]]
+            both: list[list[nn.Module]] = [[*plain], [WinogradConvolution(layer) for layer in plain]]
             sessions = [
                 session(layers, features, given.threads, Path(folder) / f"{k}.onnx") for k, layers in enumerate(both)
             ]

@@ -214,11 +214,14 @@ class Mounting(Settings):
     bandwidth_nm: Annotated[float, Field(ge=0, le=60)] = 20.0
 
 
+Profile = Literal["easy", "trap", "coccolith", "reference", "mixed", "blank"]
+
+
 class Emulation(Settings):
     """The emulated microscope: its virtual slide, its pace, its faults."""
 
     seed: int = 1
-    profile: Literal["easy", "trap", "coccolith", "reference", "mixed", "blank"] = "easy"
+    profile: Profile = "easy"
     density: Positive = 1.0
     settling: Literal["poisson", "clustered"] = "poisson"
     collection: Annotated[int, Field(ge=0)] = 1

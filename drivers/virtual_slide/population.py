@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from drivers.settings import Profile
 from drivers.virtual_slide.collection import KINDS
 from drivers.virtual_slide.profiles import kinds_of, mean_number
 from drivers.virtual_slide.seeds import generator
@@ -34,7 +35,7 @@ class World(NamedTuple):
     """What the population of a night depends on."""
 
     seed: int
-    profile: str
+    profile: Profile
     density: float
     settling: str
 

@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from drivers.settings import Emulation
+from drivers.settings import Emulation, Profile
 from drivers.virtual_slide.collection import KINDS
 from drivers.virtual_slide.seeds import generator
 
@@ -14,7 +14,7 @@ FIELD_UM2 = 14600.0
 """Area that the numbers of a profile are of: 2048 x 2048 px of 0.059 um."""
 _SERIES = 41
 
-PROFILES: dict[str, dict[str, float]] = {
+PROFILES: dict[Profile, dict[str, float]] = {
     "easy": {
         "emiliania": 12, "gephyrocapsa": 10, "coccolithus": 1.5, "florisphaera": 4, "coccosphere": 0.3,
         "thalassiosira": 3, "coscinodiscus": 0.1, "thalassionema": 3, "nitzschia": 1.5, "chaetoceros_spore": 4,
@@ -65,7 +65,7 @@ def abundance(seed: int, slide: int, class_name: str) -> float:
     return float(series[(slide - 1) % 8] / series.mean())
 
 
-def kinds_of(profile: str) -> tuple[str, ...]:
+def kinds_of(profile: Profile) -> tuple[str, ...]:
     """Names of the kinds that a profile may show."""
     return tuple(PROFILES[profile])
 
@@ -76,7 +76,7 @@ def kinds_shown(emulation: Emulation) -> tuple[str, ...]:
     return kinds_of(emulation.profile) if bare else ()
 
 
-def mean_number(profile: str, kind: str, seed: int, slide: int, density: float, area_um2: float) -> float:
+def mean_number(profile: Profile, kind: str, seed: int, slide: int, density: float, area_um2: float) -> float:
     """Mean number of a kind in an area of a slide."""
     often = PROFILES[profile][kind] * abundance(seed, slide, KINDS[kind].class_name)
     return often * density * area_um2 / FIELD_UM2
