@@ -28,7 +28,7 @@ import psutil
 from benchmarks.hostile_requests import Hostile, Maker
 from daemon.finding import FILE, find_endpoint
 from daemon.inspection import summarise
-from daemon.monitor.connection import REQUEST_S
+from daemon.monitor.connection import Patience
 from daemon.ordering import give_order
 from daemon.processes import read_processes
 from tests.emulated_night import digest, lamelle, running, write_configuration
@@ -242,13 +242,13 @@ def _throw_all(targets: list[Target], options: argparse.Namespace) -> None:
 
 
 def _dribble(target: Target, ending: threading.Event) -> None:
-    """Hold connections with requests that come a byte a second; each is refused after `REQUEST_S`."""
+    """Hold connections with requests that come a byte a second; each is refused after `Patience.request_s`."""
     held: list[tuple[float, socket.socket]] = []
     while held or not ending.is_set():
         while len(held) < SLOW // 2 and not ending.is_set():
             connection = socket.create_connection(("127.0.0.1", target.port), timeout=ANSWER_S)
             connection.sendall(b"GET /stream HTTP/1.1\r\nX: ")
-            held.append((time.monotonic() + REQUEST_S + 2, connection))
+            held.append((time.monotonic() + Patience().request_s + 2, connection))
         time.sleep(1)
         for until_s, connection in list(held):
             if time.monotonic() < until_s - 3:

@@ -12,7 +12,7 @@ from daemon.config import CurveKeys
 from daemon.monitor.access import Door
 from daemon.monitor.application import Page
 from daemon.monitor.command import MonitorServer, bind, told_address
-from daemon.monitor.connection import REQUEST_S
+from daemon.monitor.connection import Patience
 from daemon.monitor.feed import Feed
 from daemon.monitor.metrics import make_registry
 
@@ -38,7 +38,7 @@ def serving(
     *,
     control: bool = False,
     keys: CurveKeys | None = None,
-    request_s: float = REQUEST_S,
+    patience: Patience = Patience(),  # noqa: B008 - it cannot change
 ) -> Iterator[Served]:
     """Serve the page of a night at a free port of this computer."""
     door = door or Door(None)
@@ -47,7 +47,7 @@ def serving(
     page = Page(feed, door, keys, where, make_registry(feed, door, answers))
     ready = threading.Event()
     with bind("127.0.0.1", 0) as listening:
-        server = MonitorServer(feed, page, answers, ready.set, request_s)
+        server = MonitorServer(feed, page, answers, ready.set, patience)
         thread = threading.Thread(target=server.run, args=([listening],), name="monitor")
         thread.start()
         try:

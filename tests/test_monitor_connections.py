@@ -10,6 +10,7 @@ import urllib.request
 import pytest
 
 from daemon.monitor.access import Door
+from daemon.monitor.connection import Patience
 from tests.a_monitor import READY_S, TOKEN, exchange, serving
 from tests.small_night import until
 from tests.test_monitor import nowhere
@@ -69,14 +70,14 @@ def test_what_breaks_after_it_was_answered_is_no_fault(caplog: pytest.LogCapture
 
 @pytest.mark.parametrize("begun", [b"", b"GET /", b"GET /login" + HEAD, CHUNKED + b"5\r\ntok"])
 def test_a_request_that_does_not_come_is_not_awaited_for_ever(begun: bytes) -> None:
-    with serving(nowhere, Door(TOKEN), request_s=0.2) as served:
+    with serving(nowhere, Door(TOKEN), patience=Patience(request_s=0.2)) as served:
         assert statuses(exchange(served.port, begun)) == [408]
         assert served.answers == {408: 1}
 
 
 def test_the_next_request_of_a_connection_may_not_take_longer_either() -> None:
     with (
-        serving(nowhere, Door(TOKEN), request_s=0.2) as served,
+        serving(nowhere, Door(TOKEN), patience=Patience(request_s=0.2)) as served,
         socket.create_connection(("127.0.0.1", served.port), timeout=READY_S) as connection,
     ):
         connection.sendall(b"GET /stream" + HEAD + b"\r\n")
@@ -87,8 +88,22 @@ def test_the_next_request_of_a_connection_may_not_take_longer_either() -> None:
 
 
 def test_an_open_page_is_held_however_long_it_asks_nothing_more() -> None:
-    with serving(nowhere, request_s=0.05) as served:
+    with serving(nowhere, patience=Patience(request_s=0.05)) as served:
         with urllib.request.urlopen(f"{served.address}/stream", timeout=READY_S) as stream:
             told = iter(stream.readline, b"event: alive\n")
             assert b"event: whole\n" in list(told), "it lives far longer than a request may take to come"
         until(lambda: not served.feed.browsers, "the page is gone")
+
+
+def test_who_does_not_read_is_hung_up_on() -> None:
+    def ask_and_ask(connection: socket.socket) -> None:
+        """Until the buffers of both sides are full; a server that waits for ever lets this time out."""
+        while True:
+            connection.sendall(100 * (b"GET /login" + HEAD + b"\r\n"))
+
+    with (
+        serving(nowhere, Door(TOKEN), patience=Patience(read_s=0.2)) as served,
+        socket.create_connection(("127.0.0.1", served.port), timeout=READY_S) as connection,
+        pytest.raises((ConnectionResetError, BrokenPipeError)),
+    ):
+        ask_and_ask(connection)

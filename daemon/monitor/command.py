@@ -19,7 +19,7 @@ from daemon.finding import find_endpoint
 from daemon.loading import load_keys
 from daemon.monitor.access import Door, check_reach, read_token, split_address
 from daemon.monitor.application import Page
-from daemon.monitor.connection import REQUEST_S, connections
+from daemon.monitor.connection import Patience, connections
 from daemon.monitor.feed import Feed
 from daemon.monitor.metrics import make_registry
 
@@ -34,16 +34,21 @@ class MonitorServer(uvicorn.Server):
     Parameters
     ----------
     feed, page : what is told. answers : counts the answers by their status. ready : told once it serves.
-    request_s : how long a request may take to come.
+    patience : with browsers that do not ask or read.
     """
 
     def __init__(
-        self, feed: Feed, page: Page, answers: Counter[int], ready: Callable[[], None], request_s: float = REQUEST_S
+        self,
+        feed: Feed,
+        page: Page,
+        answers: Counter[int],
+        ready: Callable[[], None],
+        patience: Patience = Patience(),  # noqa: B008 - it cannot change
     ) -> None:
         super().__init__(
             uvicorn.Config(
                 page.application(),
-                http=connections(answers, request_s),
+                http=connections(answers, patience),
                 ws="none",
                 lifespan="on",
                 log_config=None,

@@ -5,29 +5,32 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-REQUEST_S = 10.0
-READ_S = 60.0
+
+class Patience(NamedTuple):
+    """How long a request may take to come, and an answer may wait to be read, s."""
+
+    request_s: float = 10.0
+    read_s: float = 60.0
 
 
 class Connection(H11Protocol):
     """A connection that speaks HTTP/1.1.
 
-    A request that is not whole after `request_s` is refused, so that nobody keeps others out by connections
-    that never ask; so is what is no HTTP. Who does not read what waits for him for `READ_S` is hung up on.
+    A request that is not whole in time is refused, so that nobody keeps others out by connections that never ask; so
+    is what is no HTTP. Who does not read what waits for him is hung up on.
 
     Attributes
     ----------
     answers : answers by status, of all connections together.
-    request_s : how long a request may take to come.
     """
 
     answers: Counter[int]
-    request_s: float
+    patience: Patience
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
@@ -55,7 +58,7 @@ class Connection(H11Protocol):
     def pause_writing(self) -> None:
         """Begin to wait until what was written is read."""
         super().pause_writing()
-        self._read_timer = self.loop.call_later(READ_S, self.transport.abort)
+        self._read_timer = self.loop.call_later(self.patience.read_s, self.transport.abort)
 
     def resume_writing(self) -> None:
         """Go on: it was read."""
@@ -73,7 +76,8 @@ class Connection(H11Protocol):
                 self._request_timer.cancel()
             self._request_timer = None
         elif self._request_timer is None:
-            self._request_timer = self.loop.call_later(self.request_s, self._refuse, HTTPStatus.REQUEST_TIMEOUT)
+            wait_s = self.patience.request_s
+            self._request_timer = self.loop.call_later(wait_s, self._refuse, HTTPStatus.REQUEST_TIMEOUT)
 
     def _refuse(self, status: HTTPStatus) -> None:
         """Hang up, with an answer where none has begun."""
@@ -104,11 +108,11 @@ class _Counted(h11.Connection):
         return told
 
 
-def connections(counted: Counter[int], within_s: float = REQUEST_S) -> type[Connection]:
-    """Kind of connection that counts its answers there, and awaits requests so many seconds."""
+def connections(counted: Counter[int], as_patient: Patience) -> type[Connection]:
+    """Kind of connection that counts its answers there, and waits so long."""
 
     class Told(Connection):
         answers = counted
-        request_s = within_s
+        patience = as_patient
 
     return Told
