@@ -26,9 +26,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.parity import trained_of, views_of
-from inference.network import Architecture, Trained
 from inference.onnx_model import Form, onnx_model
 from inference.runtimes import OnnxRuntime, Runtime, TorchRuntime
+from inference.settings import Architecture
+from inference.trained import Trained
 from inference.weights_file import find_weights
 
 SIZES = (512, 1024, 2048)
@@ -63,7 +64,7 @@ class Graph:
 def runtime(name: str, one: Trained, size: int, threads: int) -> Runtime | Graph:
     """Open a runtime on the CPU."""
     cpu = torch.device("cpu")
-    exact = TorchRuntime(one.network, cpu)
+    exact = TorchRuntime(one, cpu)
     if name == "torch":
         return exact
     return Graph(OnnxRuntime(onnx_model(one, Form((size, size), winograd=True)), exact, threads, cpu))

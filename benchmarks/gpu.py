@@ -34,10 +34,9 @@ from inference import network
 from inference.analyser import Analyser
 from inference.annotated import find_stacks
 from inference.errors import RuntimeRefused
-from inference.network import Architecture
 from inference.onnx_model import Form
 from inference.runtime_choice import RuntimeName, open_runtime
-from inference.settings import CropSettings, DetectorSettings, FocusSettings
+from inference.settings import Architecture, CropSettings, DetectorSettings, FocusSettings
 from inference.training import Progress, TrainingSettings
 
 CONFIG = Path(__file__).parents[1] / "configs" / "emulated.yaml"

@@ -22,13 +22,13 @@ import torch
 from torch import Tensor
 
 from inference import network
+from inference.detected import Precision
 from inference.merging import Detections, overlaps
-from inference.network import Trained
 from inference.onnx_model import Form, onnx_model
 from inference.reference import Reference
 from inference.runtimes import OnnxRuntime, TorchRuntime
 from inference.settings import DetectorSettings
-from inference.static_graph import Precision
+from inference.trained import Trained
 from inference.weights_file import Weights
 
 CASES = (
@@ -99,14 +99,14 @@ def trained_of(architecture: str, resnet50: Path | None = None, classes: Sequenc
     with torch.no_grad():
         fresh.roi_heads.box_predictor.cls_score.weight.mul_(30)
         fresh.roi_heads.box_predictor.bbox_pred.weight.mul_(10)
-    return Trained(fresh, Weights(Path("fresh"), "f" * 64), "resnet50", ("fossil",))
+    return Trained(Weights(Path("fresh"), "f" * 64), "resnet50", ("fossil",), lambda: fresh)
 
 
 def judge(trained: Trained, form: Form, threads: int, kept_in: Path | None) -> tuple[list[Parity], float, float]:
     """Compare on every view; with seconds an image of torch, and of onnxruntime."""
     cpu = torch.device("cpu")
     views = views_of(trained, form)
-    exact = TorchRuntime(trained.network, cpu)
+    exact = TorchRuntime(trained, cpu)
     runtime = OnnxRuntime(onnx_model(trained, form, kept_in), exact, threads, cpu)
     seconds = []
     for one in (exact, runtime):

@@ -16,12 +16,12 @@ from benchmarks.worlds import CONFIG, WORLDS, stacks_of, tell
 from daemon.loading import load
 from inference.analyser import Analyser
 from inference.annotated import AnnotatedStack, read_stack
+from inference.detected import Precision
 from inference.detector import Detector
 from inference.evaluation import LOWEST_SCORE, Found, compare
 from inference.onnx_model import Form, onnx_model
 from inference.runtimes import OnnxRuntime, Runtime, TorchRuntime
 from inference.settings import CropSettings, DetectorSettings, FocusSettings
-from inference.static_graph import Precision
 
 SEED = 9101
 
@@ -36,7 +36,7 @@ class Exported(Detector):
 
     def _open(self, size: tuple[int, int]) -> Runtime:
         model = onnx_model(self._trained, Form(size, 1, self._precision), self._kept_in)
-        exact = TorchRuntime(self._trained.network, self.device)
+        exact = TorchRuntime(self._trained, self.device)
         return OnnxRuntime(model, exact, self._settings.threads, self.device)
 
 

@@ -102,7 +102,7 @@ def _open_analyser(
     """Load the detector and warm it with a stack; without one where the GPU that the night began on is lost."""
     # The supervisor imports this module and must not load torch.
     from inference.analyser import Analyser
-    from inference.network import cuda_answers
+    from inference.device import cuda_answers
 
     settings = config.detector, config.crops, config.focus
     fit = config.instrument.pixel_um, config.scan.polarizations

@@ -18,7 +18,6 @@ from daemon.focus import CLEARANCE_UM
 from daemon.outlook import GB, CheckReport, crops_bytes, look_ahead, render, retained_share, stack_bytes
 from daemon.plan import PlannedField, make_plan
 from daemon.ring import ring_name
-from daemon.routines import ROUTINES
 from daemon.samples import SAMPLE, read_samples
 from drivers.errors import Refused as DriverRefused
 from drivers.hardware_file import read_hardware_file
@@ -281,7 +280,13 @@ def _check_bounds(config: Night) -> None:
 
 def check_calibration(config: Night) -> None:
     """Refuse settings of calibration that name no routine."""
-    known = dict.fromkeys([*ROUTINES, *Calibration().wanted])
+    usual = Calibration().wanted
+    if {*config.calibration.wanted, *config.calibration.valid_days} <= {*usual}:
+        return
+    # What routines compute with takes most of a second to import, and few nights name other ones.
+    from daemon.routines import ROUTINES
+
+    known = dict.fromkeys([*ROUTINES, *usual])
     for key, names in (("wanted", config.calibration.wanted), ("valid_days", config.calibration.valid_days)):
         for name in names:
             if name not in known:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from daemon.durable import make_folder, replacing, sha256_of
 from daemon.errors import Refused
+from inference.detected import Precision
 from inference.engines import Engine, engine, kept_engines, library
-from inference.network import Trained
 from inference.onnx_model import Form, onnx_model
 from inference.settings import DetectorSettings
-from inference.static_graph import Precision
+from inference.trained import Trained
 
 SIZE = re.compile(r"(\d+)(?:x(\d+))?")
 SMALLEST_PX, LARGEST_PX = 64, 8192

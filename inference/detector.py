@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inference import network
+from inference.device import pick_device
 from inference.merging import Detections, merge
 from inference.runtime_choice import fastest_first, open_runtime
 from inference.runtimes import Runtime
 from inference.settings import DetectorSettings
+from inference.trained import Trained
 
 PLANES_SUPPORT = 2
 
@@ -37,8 +38,8 @@ class Detector:
 
     def __init__(self, settings: DetectorSettings) -> None:
         self._settings = settings
-        self._device = network.pick_device(settings.device)
-        self._trained = network.Trained.of(settings)
+        self._device = pick_device(settings.device)
+        self._trained = Trained.of(settings)
         self._runtimes: dict[tuple[int, int], Runtime] = {}
         self.refusals: tuple[str, ...] = ()
 

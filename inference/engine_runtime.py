@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from inference.detected import Detected
 from inference.engines import Engine, library, load
 from inference.errors import RuntimeRefused
 from inference.runtimes import GraphRuntime, Runtime
-from inference.static_graph import Detected
 
 
 class EngineRuntime(GraphRuntime):
@@ -42,7 +42,7 @@ class EngineRuntime(GraphRuntime):
                 )
 
     def run(self, views: Tensor) -> Sequence[NDArray[Any]]:
-        """Give the outputs of the graph, as in `static_graph.Detected`, for views (batch, 3, h, w).
+        """Give the outputs of the graph, as in `detected.Detected`, for views (batch, 3, h, w).
 
         Raises
         ------

@@ -19,10 +19,10 @@ from typing import Any
 import msgspec
 import torch
 
+from inference.detected import Precision
 from inference.errors import RuntimeRefused
 from inference.kept import cabinet, is_whole, keep
 from inference.onnx_model import OnnxModel
-from inference.static_graph import Precision
 
 LIBRARIES = ("tensorrt_rtx", "tensorrt")
 AHEAD_OF_TIME = "compute capability 8.0, 8.6, 8.9, 12.0"

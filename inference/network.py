@@ -5,11 +5,9 @@ from __future__ import annotations
 import io
 import json
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Literal
 
 import safetensors.torch
 import torch
@@ -24,10 +22,8 @@ from torchvision.ops import FeaturePyramidNetwork, MultiScaleRoIAlign
 
 from inference.anchors import Anchors
 from inference.errors import WeightsRefused
-from inference.settings import DetectorSettings
-from inference.weights_file import DIGEST, Weights, check_weights, digest_tensors, find_weights
-
-Architecture = Literal["slim", "resnet50"]
+from inference.settings import Architecture
+from inference.weights_file import DIGEST, Weights, check_weights, digest_tensors
 
 PUBLISHED = (".pth", ".pt")
 """Endings of files as torchvision publishes them; read without running anything in them."""
@@ -40,29 +36,6 @@ ANCHORS: dict[Architecture, Anchors] = {
     "slim": Anchors(((20, 32), (52, 90), (150, 280)), (0.4, 1.0, 2.5)),
     "resnet50": Anchors(((32,), (64,), (128,), (256,), (512,)), (0.5, 1.0, 2.0)),
 }
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A network with the weights of a file: in evaluation mode, float32, on the CPU; and what they were trained for."""
-
-    network: FasterRCNN
-    weights: Weights
-    architecture: Architecture
-    classes: tuple[str, ...]
-
-    @classmethod
-    def of(cls, settings: DetectorSettings) -> Trained:
-        """Load what settings name.
-
-        Raises
-        ------
-        WeightsRefused
-            The weights are missing, or of another architecture or other classes than the settings name.
-        """
-        weights = find_weights(settings.weights)
-        network = load(weights, settings.architecture, settings.classes)
-        return cls(network, weights, settings.architecture, settings.classes)
 
 
 class NativeScale(GeneralizedRCNNTransform):  # type: ignore[misc]
@@ -143,14 +116,30 @@ def load(weights: Weights, architecture: Architecture, classes: Sequence[str]) -
     WeightsRefused
         The weights are of another architecture or other classes.
     """
-    metadata = check_weights(weights.path, architecture, classes)
-    anchors = Anchors.from_json(metadata["anchors"]) if "anchors" in metadata else None
+    header = check_weights(weights.path, architecture, classes)
+    return of_state(safetensors.torch.load_file(weights.path), header, architecture, classes, weights.path)
+
+
+def of_state(
+    state: Mapping[str, Tensor],
+    header: Mapping[str, str],
+    architecture: Architecture,
+    classes: Sequence[str],
+    path: Path,
+) -> FasterRCNN:
+    """Network in evaluation mode, float32, with tensors and anchors that were read from the weights at `path`.
+
+    Raises
+    ------
+    WeightsRefused
+        The tensors are of another network.
+    """
+    anchors = Anchors.from_json(header["anchors"]) if "anchors" in header else None
     network = build(architecture, classes, anchors)
-    state = safetensors.torch.load_file(weights.path)
     try:
         network.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in state.items()})
     except RuntimeError as error:
-        message = f"detector.weights {str(weights.path)!r} does not fit architecture {architecture!r}: {error}"
+        message = f"detector.weights {str(path)!r} does not fit architecture {architecture!r}: {error}"
         raise WeightsRefused(message) from error
     return network.eval()
 
@@ -205,21 +194,3 @@ def to_bytes(network: FasterRCNN, architecture: Architecture, classes: Sequence[
     header = {"architecture": architecture, "classes": json.dumps(list(classes)), "anchors": anchors}
     header[DIGEST] = digest_tensors(io.BytesIO(safetensors.torch.save(state, header)))
     return safetensors.torch.save(state, header)
-
-
-def cuda_answers() -> bool:
-    """Whether there is a CUDA device."""
-    return torch.cuda.is_available()
-
-
-def pick_device(device: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    """Torch device of a setting; `auto` takes the GPU where there is one.
-
-    Raises
-    ------
-    WeightsRefused
-        CUDA was asked for and is not there.
-    """
-    if device == "cuda" and not cuda_answers():
-        raise WeightsRefused("detector.device is 'cuda' but no CUDA device answers; set it to 'auto' or 'cpu'")
-    return torch.device("cuda" if device != "cpu" and cuda_answers() else "cpu")

@@ -15,16 +15,18 @@ from pathlib import Path
 
 import torch
 
+from inference.detected import Detected, Precision
 from inference.errors import RuntimeRefused
 from inference.kept import cabinet, keep
-from inference.network import Trained
 from inference.reference import Reference
-from inference.static_graph import Detected, Precision, StaticDetector
+from inference.trained import Trained
 
 MODEL, REFERENCE = "model.onnx", "reference.safetensors"
 OPSET = 20
 EXPORTERS = "torch", "torchvision", "onnx", "onnxscript"
-_SOURCES = tuple(Path(__file__).with_name(name) for name in ("static_graph.py", "folding.py", "winograd.py"))
+_SOURCES = tuple(
+    Path(__file__).with_name(name) for name in ("static_graph.py", "detected.py", "folding.py", "winograd.py")
+)
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,8 @@ def _key(described: dict[str, str], form: Form) -> str:
 
 
 def _export(trained: Trained, form: Form, described: dict[str, str], path: Path) -> None:
+    from inference.static_graph import StaticDetector
+
     detector = StaticDetector(trained.network, form.size, form.batch, form.precision, winograd=form.winograd)
     with torch.no_grad():
         program = torch.onnx.export(

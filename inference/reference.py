@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import safetensors.numpy
@@ -13,9 +13,11 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.models.detection import FasterRCNN
 
 from inference.merging import Detections
+
+if TYPE_CHECKING:
+    from torchvision.models.detection import FasterRCNN
 
 SAMPLE = "sample.safetensors"
 

@@ -11,10 +11,10 @@ import torch
 from inference.engine_runtime import EngineRuntime
 from inference.engines import engine, library
 from inference.errors import InferenceError, RuntimeRefused
-from inference.network import Trained
 from inference.onnx_model import Form, onnx_model
 from inference.reference import Reference
 from inference.runtimes import OnnxRuntime, Runtime, TorchRuntime, check_runtime, provider_for
+from inference.trained import Trained
 
 RuntimeName = Literal["tensorrt", "onnxruntime", "torch"]
 
@@ -60,7 +60,7 @@ def _tried(
     try:
         # Torch itself on the processor is what the others are measured by.
         if name == "torch" and device.type == "cpu":
-            return TorchRuntime(trained.network, device)
+            return TorchRuntime(trained, device)
         runtime, reference = _open(name, trained, size, device, threads, kept_in)
         check_runtime(runtime, reference)
     except InferenceError:
@@ -74,7 +74,7 @@ def _tried(
 def _open(
     name: RuntimeName, trained: Trained, size: tuple[int, int], device: torch.device, threads: int, kept_in: Path | None
 ) -> tuple[Runtime, Reference]:
-    exact = TorchRuntime(trained.network, device)
+    exact = TorchRuntime(trained, device)
     match name:
         case "tensorrt":
             # What is not installed is found out before half a minute goes into a model for it.

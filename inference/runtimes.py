@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Protocol
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import onnxruntime
@@ -13,13 +14,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
-from torchvision.models.detection import FasterRCNN
 
+from inference.detected import Detected
 from inference.errors import RuntimeRefused
 from inference.merging import Detections, overlaps
 from inference.onnx_model import OnnxModel
 from inference.reference import Reference
-from inference.static_graph import Detected
+from inference.trained import Trained
+
+if TYPE_CHECKING:
+    from torchvision.models.detection import FasterRCNN
 
 onnxruntime.disable_telemetry_events()
 WORTH_COMPARING = 0.05
@@ -42,15 +46,20 @@ class TorchRuntime:
 
     Parameters
     ----------
-    network : on the CPU; for another device it is copied.
+    trained : whose network it is; for another device than the CPU it is copied.
     """
 
-    def __init__(self, network: FasterRCNN, device: torch.device) -> None:
+    def __init__(self, trained: Trained, device: torch.device) -> None:
         self.name = f"torch on {device.type}"
+        self._trained = trained
         self._device = device
-        on_device = network if device.type == "cpu" else copy.deepcopy(network).to(device)
-        self._network = on_device.to(memory_format=torch.channels_last)
         self._batch = 1 if device.type == "cpu" else 16
+
+    @cached_property
+    def _network(self) -> FasterRCNN:
+        network = self._trained.network
+        on_device = network if self._device.type == "cpu" else copy.deepcopy(network).to(self._device)
+        return on_device.to(memory_format=torch.channels_last)
 
     def detect(self, views: Tensor) -> list[Detections]:
         """Objects in each of some views (N, 3, h, w), boxes in px, best first; `planes` counts views."""
@@ -80,7 +89,7 @@ class GraphRuntime(ABC):
 
     @abstractmethod
     def run(self, views: Tensor) -> Sequence[NDArray[Any]]:
-        """Give the outputs of the graph, as in `static_graph.Detected`, for views (batch, 3, h, w)."""
+        """Give the outputs of the graph, as in `detected.Detected`, for views (batch, 3, h, w)."""
 
     def detect(self, views: Tensor) -> list[Detections]:
         """Objects in each of some views (N, 3, h, w), boxes in px, best first; `planes` counts views."""
@@ -126,7 +135,7 @@ class OnnxRuntime(GraphRuntime):
             )
 
     def run(self, views: Tensor) -> Sequence[NDArray[Any]]:
-        """Give the outputs of the graph, as in `static_graph.Detected`, for views (batch, 3, h, w)."""
+        """Give the outputs of the graph, as in `detected.Detected`, for views (batch, 3, h, w)."""
         outputs: Sequence[NDArray[Any]]
         if not views.is_cuda:
             outputs = self._session.run(None, {"views": views.numpy()})

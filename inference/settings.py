@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Architecture = Literal["slim", "resnet50"]
 
 
 WORTH_EXPORTING = 100
@@ -29,7 +30,7 @@ class DetectorSettings(Settings):
     takes the fastest on the device that finds the same as torch.
     """
 
-    architecture: Literal["slim", "resnet50"] = "slim"
+    architecture: Architecture = "slim"
     weights: Path | Literal["slim"] = "slim"
     classes: tuple[str, ...] = ("coccolith", "diatom", "silicoflagellate", "radiolarian", "spicule")
     mode: Literal["fused", "planes"] = "fused"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -20,10 +19,9 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.faster_rcnn import TwoMLPHead
 from torchvision.models.detection.image_list import ImageList
 
+from inference.detected import Detected, Precision
 from inference.folding import folded
 from inference.winograd import with_winograd
-
-Precision = Literal["fp32", "fp16"]
 
 PROPOSAL_ROUNDS = 24
 DETECTION_ROUNDS = 16
@@ -31,23 +29,6 @@ MOST_ROIS_AT_ONCE, FEWEST_PARTS = 300, 6
 """Candidates are pooled in parts that a processor keeps in its cache; of many parts TensorRT takes minutes to build."""
 _NOTHING = -1.0
 """Score of what is no candidate; real ones are not negative."""
-
-
-class Detected(NamedTuple):
-    """What a graph gives for a batch of B views.
-
-    Attributes
-    ----------
-    boxes : float32 (B, D, 4) x0, y0, x1, y1 in px, best first. scores : float32 (B, D). labels : int64 (B, D), from 1.
-    found : int64 (B,), how many of the D are detections; the rest has the score 0.
-    converged : bool (B,), whether suppression came to its end, so that the result is torchvision's.
-    """
-
-    boxes: Tensor
-    scores: Tensor
-    labels: Tensor
-    found: Tensor
-    converged: Tensor
 
 
 class StaticDetector(nn.Module):

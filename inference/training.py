@@ -23,10 +23,10 @@ from inference import network
 from inference.annotated import NOT_JUDGED, AnnotatedStack, Views, prepare
 from inference.channels import Scale
 from inference.checkpoint import History, restore, to_bytes
+from inference.device import pick_device
 from inference.errors import AnnotationError
 from inference.mistakes import find_mistakes
-from inference.network import Architecture
-from inference.settings import FocusSettings
+from inference.settings import Architecture, FocusSettings
 from inference.weights_file import find_weights
 
 Place = tuple[Views, NDArray[np.float32]]
@@ -179,7 +179,7 @@ def train(
     torch.manual_seed(settings.seed)
     torch.set_num_threads(settings.threads)
     cv2.setNumThreads(settings.threads)
-    device = network.pick_device("auto")
+    device = pick_device("auto")
     model = _network(settings, items, focus).to(device).to(memory_format=torch.channels_last).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.rate, weight_decay=1e-4)
     identity = _identity(items, settings)

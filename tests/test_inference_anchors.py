@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from inference import network
 from inference.anchors import Anchors
+from inference.settings import Architecture
 from inference.weights_file import find_weights
 
 SIDES = st.lists(st.tuples(st.floats(1, 500), st.floats(1, 500)), min_size=1, max_size=50)
@@ -49,7 +50,7 @@ def test_fitted_anchors_lie_better_on_small_or_long_boxes(size: float, ratio: fl
 
 
 @pytest.mark.parametrize("architecture", ["slim", "resnet50"])
-def test_anchors_travel_with_the_weights(tmp_path: Path, architecture: network.Architecture) -> None:
+def test_anchors_travel_with_the_weights(tmp_path: Path, architecture: Architecture) -> None:
     anchors = network.ANCHORS[architecture].fitted(np.array([[5.0, 9.0], [30.0, 20.0], [70.0, 100.0]]))
     path = tmp_path / "w.safetensors"
     path.write_bytes(network.to_bytes(network.build(architecture, ("a",), anchors), architecture, ("a",)))

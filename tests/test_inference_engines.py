@@ -18,12 +18,12 @@ pytest.importorskip("tensorrt_rtx", reason="there is no wheel of TensorRT for RT
 from inference.engine_runtime import EngineRuntime
 from inference.engines import AHEAD_OF_TIME, Engine, build, engine, kept_engines, load
 from inference.errors import RuntimeRefused
-from inference.network import Trained
 from inference.network import build as build_network
 from inference.onnx_model import Form, OnnxModel, onnx_model
 from inference.runtime_choice import open_runtime
 from inference.runtimes import OnnxRuntime, TorchRuntime, check_runtime
 from inference.settings import DetectorSettings
+from inference.trained import Trained
 from inference.weights_file import Weights
 
 CPU = torch.device("cpu")
@@ -55,7 +55,7 @@ def resnet50() -> Trained:
     """As large as a trained one; what it finds is nothing."""
     torch.manual_seed(1)
     return Trained(
-        build_network("resnet50", ("fossil",)).eval(), Weights(Path("fresh"), "f" * 64), "resnet50", ("fossil",)
+        Weights(Path("fresh"), "f" * 64), "resnet50", ("fossil",), build_network("resnet50", ("fossil",)).eval
     )
 
 
@@ -95,7 +95,7 @@ def test_a_model_says_what_it_was_made_of(slim: Trained, slim_model: OnnxModel) 
 
 def test_fp16_finds_what_torch_finds(slim: Trained, slim_model: OnnxModel) -> None:
     reference = slim_model.reference()
-    runtime = OnnxRuntime(slim_model, TorchRuntime(slim.network, CPU), 1, CPU)
+    runtime = OnnxRuntime(slim_model, TorchRuntime(slim, CPU), 1, CPU)
     check_runtime(runtime, reference)
     (found,) = runtime.detect(reference.views)
     assert (found.scores > 0.1).sum() == (reference.expected.scores > 0.1).sum() > 5
@@ -154,7 +154,7 @@ def test_a_file_that_is_no_engine_is_refused(slim: Trained, slim_engine: Engine,
     with pytest.raises(RuntimeRefused, match=r"cannot load .*lamelle engine build"):
         load(tmp_path / "engine.plan")
     with pytest.raises(RuntimeRefused, match="cannot load"):
-        EngineRuntime(Engine(tmp_path / "engine.plan", slim_engine.card), TorchRuntime(slim.network, CPU))
+        EngineRuntime(Engine(tmp_path / "engine.plan", slim_engine.card), TorchRuntime(slim, CPU))
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:

@@ -20,16 +20,16 @@ from torch import Tensor
 
 from benchmarks.parity import judge, views_of
 from inference import static_graph
+from inference.detected import Detected
 from inference.detector import Detector
 from inference.errors import RuntimeRefused
 from inference.merging import Detections
-from inference.network import Trained
 from inference.onnx_model import MODEL, Form, OnnxModel, onnx_model
 from inference.reference import SAMPLE
 from inference.runtime_choice import open_runtime
 from inference.runtimes import OnnxRuntime, TorchRuntime, check_runtime
 from inference.settings import DetectorSettings
-from inference.static_graph import Detected
+from inference.trained import Trained
 
 SIZE = (160, 192)
 CPU = torch.device("cpu")
@@ -73,7 +73,7 @@ def test_the_exported_model_says_what_goes_in_and_comes_out(model: OnnxModel) ->
 
 
 def test_onnxruntime_finds_what_torch_finds(slim: Trained, model: OnnxModel, views: Tensor) -> None:
-    exact = TorchRuntime(slim.network, CPU)
+    exact = TorchRuntime(slim, CPU)
     for one, other in zip(OnnxRuntime(model, exact, 1, CPU).detect(views), exact.detect(views), strict=True):
         assert len(one) == len(other) > 10
         assert np.abs(one.boxes - other.boxes).max() <= 0.05
@@ -98,7 +98,7 @@ def test_no_detection_of_the_shipped_weights_is_lost_or_moved(
 def test_views_that_do_not_fill_a_batch_are_seen(slim: Trained, tmp_path_factory: pytest.TempPathFactory) -> None:
     model = onnx_model(slim, Form((512, 512), 2), tmp_path_factory.getbasetemp())
     views = views_of(slim, Form((512, 512), 3))
-    exact = TorchRuntime(slim.network, CPU)
+    exact = TorchRuntime(slim, CPU)
     found = OnnxRuntime(model, exact, 1, CPU).detect(views)
     assert [one.planes.tolist() for one in found] == [[k] * len(one) for k, one in enumerate(found)]
     assert len(found) == 3
@@ -111,10 +111,10 @@ def test_where_suppression_does_not_converge_torch_is_asked(
 ) -> None:
     monkeypatch.setattr(static_graph, "PROPOSAL_ROUNDS", 1)
     exported = onnx_model(slim, Form(SIZE), tmp_path)
-    asked = Asked(TorchRuntime(slim.network, CPU))
+    asked = Asked(TorchRuntime(slim, CPU))
     found = OnnxRuntime(exported, asked, 1, CPU).detect(views)
     assert asked.views
-    for one, other in zip(found, TorchRuntime(slim.network, CPU).detect(views), strict=True):
+    for one, other in zip(found, TorchRuntime(slim, CPU).detect(views), strict=True):
         assert one.boxes == pytest.approx(other.boxes, abs=0.05)
         assert one.planes.tolist() == other.planes.tolist()
 
@@ -145,7 +145,7 @@ class Asked:
 )
 def test_a_runtime_that_finds_anything_else_is_refused(slim: Trained, model: OnnxModel, change: object) -> None:
     reference = model.reference()
-    exact = TorchRuntime(slim.network, CPU)
+    exact = TorchRuntime(slim, CPU)
     check_runtime(exact, reference)
     with pytest.raises(RuntimeRefused, match="torch on cpu does not reproduce a reference detection"):
         check_runtime(exact, replace(reference, expected=change(reference.expected)))  # type: ignore[operator]
@@ -157,7 +157,7 @@ def test_a_model_whose_weights_somebody_edited_is_refused(slim: Trained, model: 
     values = onnx.numpy_helper.to_array(weights)
     weights.CopyFrom(onnx.numpy_helper.from_array(values * np.float32(1.2), weights.name))
     onnx.save(edited, tmp_path / MODEL)
-    runtime = OnnxRuntime(replace(model, path=tmp_path / MODEL), TorchRuntime(slim.network, CPU), 1, CPU)
+    runtime = OnnxRuntime(replace(model, path=tmp_path / MODEL), TorchRuntime(slim, CPU), 1, CPU)
     with pytest.raises(RuntimeRefused, match="onnxruntime on cpu does not reproduce a reference detection"):
         check_runtime(runtime, model.reference())
 
@@ -165,13 +165,13 @@ def test_a_model_whose_weights_somebody_edited_is_refused(slim: Trained, model: 
 @pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this one has CUDA")
 def test_an_onnxruntime_without_cuda_is_not_taken_for_a_card(slim: Trained, model: OnnxModel) -> None:
     with pytest.raises(RuntimeRefused, match=r"is one without CUDA; .*onnxruntime-gpu"):
-        OnnxRuntime(model, TorchRuntime(slim.network, CPU), 1, torch.device("cuda"))
+        OnnxRuntime(model, TorchRuntime(slim, CPU), 1, torch.device("cuda"))
 
 
 def test_a_file_that_is_no_model_is_refused(slim: Trained, tmp_path: Path) -> None:
     (tmp_path / MODEL).write_bytes(b"no model")
     with pytest.raises(RuntimeRefused, match=r"onnxruntime cannot load .*delete it"):
-        OnnxRuntime(OnnxModel(tmp_path / MODEL, Form(SIZE), ""), TorchRuntime(slim.network, CPU), 1, CPU)
+        OnnxRuntime(OnnxModel(tmp_path / MODEL, Form(SIZE), ""), TorchRuntime(slim, CPU), 1, CPU)
 
 
 def test_the_detector_takes_the_fastest_and_says_so(views: Tensor, caplog: pytest.LogCaptureFixture) -> None:
@@ -195,6 +195,16 @@ def test_where_no_model_can_be_kept_the_night_goes_on_with_torch(slim: Trained, 
     assert "make the folder writable" in refusal
     with pytest.raises(RuntimeRefused, match="to 'auto'"):
         open_runtime(slim, SIZE, names[:1], CPU, 1, tmp_path / "file")
+
+
+def test_a_night_whose_model_is_kept_does_not_wait_for_torchvision(model: OnnxModel) -> None:
+    height, width = SIZE
+    code = (
+        "import sys, torch; from inference.detector import Detector; from inference.settings import DetectorSettings\n"
+        f"Detector(DetectorSettings()).detect(torch.zeros(1, 3, {height}, {width}))\n"
+        "sys.exit('torchvision' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_computer_is_not_told_of_to_anyone(tmp_path: Path) -> None:
