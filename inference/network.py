@@ -139,8 +139,11 @@ def of_state(
     try:
         network.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in state.items()})
     except RuntimeError as error:
-        message = f"detector.weights {str(path)!r} does not fit architecture {architecture!r}: {error}"
-        raise WeightsRefused(message) from error
+        # Torch tells of every tensor, a line each.
+        first = str(error).partition("\n")[2].partition("\n")[0].strip().rstrip(".")
+        raise WeightsRefused(
+            f"detector.weights {str(path)!r} does not fit architecture {architecture!r} ({first}); name other weights"
+        ) from error
     return network.eval()
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import safetensors.torch
 
 from inference.settings import Architecture, DetectorSettings
-from inference.weights_file import Weights, check_weights, find_weights
+from inference.weights_file import DIGEST, Weights, check_weights, find_weights
 
 if TYPE_CHECKING:
     from torchvision.models.detection import FasterRCNN
@@ -40,7 +40,7 @@ class Trained:
         Raises
         ------
         WeightsRefused
-            The weights are missing, or of another architecture or other classes than the settings name.
+            The weights are missing, or not of the architecture and classes that the settings name.
         """
         weights = find_weights(settings.weights)
         architecture, classes = settings.architecture, settings.classes
@@ -52,7 +52,11 @@ class Trained:
 
             return of_state(state, header, architecture, classes, weights.path)
 
-        return cls(weights, architecture, classes, build)
+        trained = cls(weights, architecture, classes, build)
+        if DIGEST not in header:
+            # Only weights that lamelle wrote are known to fit without being tried.
+            _ = trained.network
+        return trained
 
     @cached_property
     def network(self) -> FasterRCNN:

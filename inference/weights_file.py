@@ -11,6 +11,7 @@ from pathlib import Path
 from struct import Struct
 from typing import BinaryIO, Literal
 
+import numpy as np
 import safetensors
 
 from inference.errors import WeightsRefused
@@ -56,7 +57,11 @@ def digest_tensors(stream: BinaryIO) -> str:
 
 
 def check_weights(path: Path, architecture: str, classes: Sequence[str]) -> dict[str, str]:
-    """Refuse damaged weights, and those of another architecture or other classes; returns what the file's header says.
+    """Refuse damaged weights, those that are no numbers, and those of another architecture or other classes.
+
+    Returns
+    -------
+    What the file's header says.
 
     Raises
     ------
@@ -82,6 +87,8 @@ def check_weights(path: Path, architecture: str, classes: Sequence[str]) -> dict
                     f"detector.weights {str(path)!r} is damaged: its tensors are not those it was written with; "
                     "fetch it again"
                 )
+    if (name := _without_numbers(path)) is not None:
+        raise WeightsRefused(f"detector.weights {str(path)!r} holds what is no number, in {name}; train them again")
     named = tuple(json.loads(metadata.get("classes", "[]")))
     if trained != len(classes) or (named and named != tuple(classes)):
         found = ", ".join(named) if named else "unnamed ones"
@@ -95,3 +102,16 @@ def check_weights(path: Path, architecture: str, classes: Sequence[str]) -> dict
             f"{metadata['architecture']!r}; set detector.architecture to it or name other weights"
         )
     return metadata
+
+
+def _without_numbers(path: Path) -> str | None:
+    """Name the first tensor that holds an infinity or what is no number."""
+    with safetensors.safe_open(path, framework="np") as archive:
+        for name in archive.keys():  # noqa: SIM118 - an archive is no mapping
+            # Numpy knows no bfloat16, and whole numbers are numbers.
+            if (
+                archive.get_slice(name).get_dtype() in ("F16", "F32")
+                and not np.isfinite(archive.get_tensor(name)).all()
+            ):
+                return str(name)
+    return None
