@@ -46,7 +46,7 @@ class TorchRuntime:
 
     Parameters
     ----------
-    trained : whose network it is; for another device than the CPU it is copied.
+    trained : whose network it is; for another device than the CPU it is copied at once.
     """
 
     def __init__(self, trained: Trained, device: torch.device) -> None:
@@ -54,6 +54,9 @@ class TorchRuntime:
         self._trained = trained
         self._device = device
         self._batch = 1 if device.type == "cpu" else 16
+        if device.type != "cpu":
+            # A graphics card shall have room for it before the night, not only when it is first asked.
+            _ = self._network
 
     @cached_property
     def _network(self) -> FasterRCNN:
@@ -64,10 +67,12 @@ class TorchRuntime:
     def detect(self, views: Tensor) -> list[Detections]:
         """Objects in each of some views (N, 3, h, w), boxes in px, best first; `planes` counts views."""
         found: list[Detections] = []
+        # Before the mode is entered: tensors made within it serve for nothing else.
+        network = self._network
         with torch.inference_mode():
             for first in range(0, len(views), self._batch):
                 batch = views[first : first + self._batch].to(self._device)
-                for output in self._network(list(batch)):
+                for output in network(list(batch)):
                     boxes, scores, labels = (output[key].cpu().numpy() for key in ("boxes", "scores", "labels"))
                     found.append(Detections(boxes, scores, labels, np.full(len(scores), len(found), np.int64)))
         return found

@@ -197,6 +197,12 @@ def test_where_no_model_can_be_kept_the_night_goes_on_with_torch(slim: Trained, 
         open_runtime(slim, SIZE, names[:1], CPU, 1, tmp_path / "file")
 
 
+def test_a_network_that_looked_first_can_be_exported_later(views: Tensor) -> None:
+    trained = Trained.of(DetectorSettings())
+    TorchRuntime(trained, CPU).detect(views[:1, :, :64, :64])
+    assert not any(tensor.is_inference() for tensor in trained.network.parameters())
+
+
 def test_a_night_whose_model_is_kept_does_not_wait_for_torchvision(model: OnnxModel) -> None:
     height, width = SIZE
     code = (
