@@ -41,7 +41,7 @@ from daemon.progress import Counter
 from daemon.recorder import only_recorder_of
 from daemon.records import FieldAnalysed, FieldSecured, FieldSkipped, NightStarted, encode
 from inference.settings import WORTH_EXPORTING
-from inference.weights_file import check_weights, find_weights
+from inference.weights_file import find_weights, prove_weights
 
 
 def catch_up(folder: Path, weights: Path | None, workers: int | None, console: Console) -> Exit:
@@ -101,8 +101,7 @@ def analyse_anew(folder: Path, into: Path, detector: Mapping[str, Any], workers:
     """
     root, before, fields = _opened(folder)
     settings = _settings(before, detector)
-    weights = find_weights(settings.detector.weights)
-    check_weights(weights.path, settings.detector.architecture, settings.detector.classes)
+    weights = prove_weights(settings.detector)
     requests = [CutField(planned=_planned(field), kind="kept") for field in fields]
     if all(request.planned.fault for request in requests):
         raise Refused(f"{folder} keeps no raw stacks; there is nothing to analyse anew")

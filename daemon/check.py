@@ -24,7 +24,7 @@ from drivers.hardware_file import read_hardware_file
 from drivers.recording import read_recording
 from drivers.settings import MiniSlide
 from inference.errors import WeightsRefused
-from inference.weights_file import check_weights, find_weights
+from inference.weights_file import prove_weights
 
 __all__ = ["CheckReport", "Machine", "check", "render"]
 
@@ -226,8 +226,7 @@ def _check_hardware(config: Night) -> None:
 
 def _check_weights(config: Night) -> None:
     try:
-        weights = find_weights(config.detector.weights)
-        check_weights(weights.path, config.detector.architecture, config.detector.classes)
+        prove_weights(config.detector)
     except WeightsRefused as error:
         raise Refused(str(error)) from error
 

@@ -24,7 +24,7 @@ from daemon.messages import CutField
 from daemon.outcome import Exit
 from daemon.records import NightStarted
 from inference.settings import WORTH_EXPORTING
-from inference.weights_file import check_weights, find_weights
+from inference.weights_file import prove_weights
 
 PROBES = 200
 """So many stacks, evenly spread over an archive, are asked what they are before anything begins."""
@@ -49,8 +49,7 @@ def detect(
         The weights do not fit the settings.
     """
     archive = find_archive(places, settings, into)
-    weights = find_weights(settings.detector.weights)
-    check_weights(weights.path, settings.detector.architecture, settings.detector.classes)
+    weights = prove_weights(settings.detector)
     usual = _probed(archive, settings)
     if archive.strangers:
         told = f"{archive.strangers} images fit --planes {settings.planes!r} nowhere and are left out"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import textwrap
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -139,8 +140,8 @@ def of_state(
     try:
         network.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in state.items()})
     except RuntimeError as error:
-        # Torch tells of every tensor, a line each.
-        first = str(error).partition("\n")[2].partition("\n")[0].strip().rstrip(".")
+        # Torch tells of every tensor.
+        first = textwrap.shorten(str(error).partition("\n")[2].partition("\n")[0], 200, placeholder=" ...")
         raise WeightsRefused(
             f"detector.weights {str(path)!r} does not fit architecture {architecture!r} ({first}); name other weights"
         ) from error

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import safetensors.torch
 
 from inference.settings import Architecture, DetectorSettings
-from inference.weights_file import DIGEST, Weights, check_weights, find_weights
+from inference.weights_file import Weights, check_weights, find_weights
 
 if TYPE_CHECKING:
     from torchvision.models.detection import FasterRCNN
@@ -40,7 +40,8 @@ class Trained:
         Raises
         ------
         WeightsRefused
-            The weights are missing, or not of the architecture and classes that the settings name.
+            The weights are missing, or not of the architecture and classes that the settings name. Whether those that
+            another program wrote fit, `network` tells, or `weights_file.prove_weights` before.
         """
         weights = find_weights(settings.weights)
         architecture, classes = settings.architecture, settings.classes
@@ -52,11 +53,7 @@ class Trained:
 
             return of_state(state, header, architecture, classes, weights.path)
 
-        trained = cls(weights, architecture, classes, build)
-        if DIGEST not in header:
-            # Only weights that lamelle wrote are known to fit without being tried.
-            _ = trained.network
-        return trained
+        return cls(weights, architecture, classes, build)
 
     @cached_property
     def network(self) -> FasterRCNN:

@@ -15,6 +15,7 @@ import numpy as np
 import safetensors
 
 from inference.errors import WeightsRefused
+from inference.settings import DetectorSettings
 
 SHIPPED = "slim.safetensors"
 HEADER_SIZE = Struct("<Q")
@@ -102,6 +103,24 @@ def check_weights(path: Path, architecture: str, classes: Sequence[str]) -> dict
             f"{metadata['architecture']!r}; set detector.architecture to it or name other weights"
         )
     return metadata
+
+
+def prove_weights(settings: DetectorSettings) -> Weights:
+    """Give the weights that settings name, once it is known that they fit.
+
+    What lamelle wrote is known by its digest; only what another program wrote is tried, for which torch is imported.
+
+    Raises
+    ------
+    WeightsRefused
+        They do not fit.
+    """
+    weights = find_weights(settings.weights)
+    if DIGEST not in check_weights(weights.path, settings.architecture, settings.classes):
+        from inference.network import load
+
+        load(weights, settings.architecture, settings.classes)
+    return weights
 
 
 def _without_numbers(path: Path) -> str | None:

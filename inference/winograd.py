@@ -8,6 +8,8 @@ such algorithms by themselves.
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -79,12 +81,13 @@ class WinogradConvolution(nn.Module):
         return whole[:, :, :height, :width] + self.bias
 
 
-def is_suited(module: nn.Module) -> bool:
+def is_suited(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     """Whether a module is a convolution that Winograd's does faster."""
     return (
         isinstance(module, nn.Conv2d)
         and module.kernel_size == (3, 3)
         and module.stride == module.dilation == module.padding == (1, 1)
+        and module.padding_mode == "zeros"
         and module.groups == 1
         and min(module.in_channels, module.out_channels) >= FEWEST_CHANNELS
     )
@@ -95,6 +98,6 @@ def with_winograd(part: Part) -> Part:
     copied = folded(part)
     for module in list(copied.modules()):
         for name, child in list(module.named_children()):
-            if isinstance(child, nn.Conv2d) and is_suited(child):
+            if is_suited(child):
                 setattr(module, name, WinogradConvolution(child))
     return copied

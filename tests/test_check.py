@@ -260,7 +260,7 @@ def test_the_ring_of_a_killed_night_counts_as_room(tmp_path: Path) -> None:
             check(config, tmp_path / "another", full)
 
 
-def test_weights_are_known_by_their_header_alone(tmp_path: Path) -> None:
+def test_weights_that_do_not_fit_are_refused_before_the_night(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
 
     def refusal(classes: int, metadata: dict[str, str] | None, layer: str = LAYER) -> str:
@@ -272,8 +272,10 @@ def test_weights_are_known_by_their_header_alone(tmp_path: Path) -> None:
     assert "were trained for 4" in refusal(4, None)
     assert "for 3 (x, y, z)" in refusal(3, {"classes": json.dumps(["x", "y", "z"])})
     assert LAYER in refusal(3, None, layer="head.weight")
-    save_file({LAYER: np.zeros((6, 4), np.float16)}, path)
-    check(night(tmp_path, {"detector.weights": str(path)}), None, ROOMY)
+    told = refusal(5, None)
+    assert "does not fit architecture 'slim' (Missing key" in told
+    assert len(told) < 400
+    assert "\n" not in told
     path.write_bytes(b"PK\x03\x04 a pickle, perhaps")
     with pytest.raises(Refused, match="not a safetensors file"):
         check(night(tmp_path, {"detector.weights": str(path)}), None, ROOMY)

@@ -13,7 +13,7 @@ from inference import network
 from inference.errors import WeightsRefused
 from inference.settings import DetectorSettings
 from inference.trained import Trained
-from inference.weights_file import find_weights
+from inference.weights_file import find_weights, prove_weights
 
 
 def state() -> dict[str, Tensor]:
@@ -35,7 +35,7 @@ def test_weights_of_another_network_are_refused_at_once(tmp_path: Path) -> None:
     path = tmp_path / "foreign.safetensors"
     safetensors.torch.save_file(state() | {"backbone.body.conv1.weight": torch.zeros(64, 3, 7, 7)}, path)
     with pytest.raises(WeightsRefused, match=r"foreign\.safetensors' does not fit architecture 'slim'"):
-        Trained.of(DetectorSettings(weights=path))
+        prove_weights(DetectorSettings(weights=path))
 
 
 def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:

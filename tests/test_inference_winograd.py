@@ -38,6 +38,7 @@ def test_other_convolutions_are_left_as_they_are() -> None:
         nn.Conv2d(many, many, 3, stride=2, padding=1),
         nn.Conv2d(many, many, 3, padding=2, dilation=2),
         nn.Conv2d(many, many, 3, padding=1, groups=2),
+        nn.Conv2d(many, many, 3, padding=1, padding_mode="reflect"),
         nn.Conv2d(many - 1, many, 3, padding=1),
         nn.Conv2d(many, many - 1, 3, padding=1),
         nn.Identity(),
