@@ -24,9 +24,9 @@ from pathlib import Path
 import cv2
 
 from benchmarks.worlds import stacks_of
-from daemon.dataset import Dataset
-from daemon.records import FieldSecured
-from inference.annotated import AnnotatedStack, read_stack
+from daemon.dataset.reader import Dataset
+from daemon.records.records import FieldSecured
+from inference.annotations.stacks import AnnotatedStack, read_stack
 
 LABORATORY = 200 / 30
 """Images a second."""

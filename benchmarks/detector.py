@@ -26,11 +26,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.parity import trained_of, views_of
-from inference.onnx_model import Form, onnx_model
-from inference.runtimes import OnnxRuntime, Runtime, TorchRuntime
+from inference.network.trained import Trained
+from inference.network.weights_file import find_weights
+from inference.runtimes.onnx_model import Form, onnx_model
+from inference.runtimes.runtimes import OnnxRuntime, Runtime, TorchRuntime
 from inference.settings import Architecture
-from inference.trained import Trained
-from inference.weights_file import find_weights
 
 SIZES = (512, 1024, 2048)
 ROUNDS = 12

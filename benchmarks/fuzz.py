@@ -23,13 +23,14 @@ import msgspec
 import psutil
 import zmq
 
-from daemon import controlwire, watchwire, wire
-from daemon.controlwire import Order
-from daemon.errors import ProtocolViolation
-from daemon.finding import FILE, Bound
-from daemon.inspection import summarise
-from daemon.ordering import give_order
-from daemon.processes import read_processes
+from daemon.dataset.summary import summarise
+from daemon.live.order_client import give_order
+from daemon.protocols import delivery, watching
+from daemon.protocols.control import Order, decode_order
+from daemon.protocols.control import encode as encode_order
+from daemon.run_folder.endpoints import FILE, Bound
+from daemon.system.errors import ProtocolViolation
+from daemon.system.process_table import read_processes
 from tests.emulated_night import digest, lamelle, running, write_configuration
 from tests.small_night import until
 
@@ -211,23 +212,23 @@ class Thrower:
 
 
 def _throwers(bound: Bound, control: str, recorder: str, messages: int, seed: int) -> list[Thrower]:
-    order = controlwire.encode(Order(id="fuzz", name="status", who="fuzz"))
-    request = watchwire.encode(watchwire.SnapshotRequest())
+    order = encode_order(Order(id="fuzz", name="status", who="fuzz"))
+    request = watching.encode(watching.SnapshotRequest())
     hellos = [
-        wire.encode(wire.Hello(session=7, night="a night", window=1000))[0],
-        wire.encode(wire.Beat(session=7))[0],
-        wire.encode(wire.RecordFollows(session=7, seq=1))[0],
-        wire.encode(wire.ChunkFollows(session=7, seq=1, file=0, offset=0))[0],
+        delivery.encode(delivery.Hello(session=7, night="a night", window=1000))[0],
+        delivery.encode(delivery.Beat(session=7))[0],
+        delivery.encode(delivery.RecordFollows(session=7, seq=1))[0],
+        delivery.encode(delivery.ChunkFollows(session=7, seq=1, file=0, offset=0))[0],
     ]
     return [
         Thrower("publish", bound.publish, zmq.XSUB, messages, seed, [b"\x01field"], lambda _: False, None),
         Thrower(
             "snapshot", bound.snapshot, zmq.DEALER, messages, seed, [request],
-            lambda frames: not _is(watchwire.decode_request, frames), lambda: _violations(bound.snapshot),
+            lambda frames: not _is(watching.decode_request, frames), lambda: _violations(bound.snapshot),
         ),
         Thrower(
             "control", control, zmq.DEALER, messages, seed, [order],
-            lambda frames: not _is(controlwire.decode_order, frames),
+            lambda frames: not _is(decode_order, frames),
             lambda: give_order(lambda: control, None, "status", "fuzz").refused,
         ),
         Thrower(
@@ -249,7 +250,7 @@ def _is(decode: Callable[[bytes], object], frames: Frames) -> bool:
 
 def _breaks_the_wire(frames: Frames) -> bool:
     try:
-        wire.decode_from_sender(frames)
+        delivery.decode_from_sender(frames)
     except ProtocolViolation:
         return True
     return False
@@ -265,14 +266,14 @@ def _ask(endpoint: str, question: bytes) -> list[bytes]:
 
 
 def _violations(snapshot: str) -> int:
-    answer = _ask(snapshot, watchwire.encode(watchwire.SnapshotRequest()))
-    return watchwire.decode_snapshot(answer[0]).violations
+    answer = _ask(snapshot, watching.encode(watching.SnapshotRequest()))
+    return watching.decode_snapshot(answer[0]).violations
 
 
 def _refusals(recorder: str) -> int:
     """Ask the recorder with a beat of a session that is none, which is refused and no violation."""
-    refused = wire.decode_from_recorder(_ask(recorder, wire.encode(wire.Beat(session=1))[0]))
-    assert isinstance(refused, wire.Refuse)
+    refused = delivery.decode_from_recorder(_ask(recorder, delivery.encode(delivery.Beat(session=1))[0]))
+    assert isinstance(refused, delivery.Refuse)
     return refused.violations
 
 

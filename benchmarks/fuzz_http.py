@@ -26,11 +26,11 @@ from urllib.parse import quote
 import psutil
 
 from benchmarks.hostile_requests import Hostile, Maker
-from daemon.finding import FILE, find_endpoint
-from daemon.inspection import summarise
+from daemon.dataset.summary import summarise
+from daemon.live.order_client import give_order
 from daemon.monitor.connection import Patience
-from daemon.ordering import give_order
-from daemon.processes import read_processes
+from daemon.run_folder.endpoints import FILE, find_endpoint
+from daemon.system.process_table import read_processes
 from tests.emulated_night import digest, lamelle, running, write_configuration
 from tests.small_night import until
 

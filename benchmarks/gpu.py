@@ -27,17 +27,17 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.parity import trained_of, views_of
-from daemon import learn
-from daemon.emulate import export, override
-from daemon.loading import load
-from inference import network
+from daemon.config.loading import load
+from daemon.emulation.export import export, override
+from daemon.training import train
 from inference.analyser import Analyser
-from inference.annotated import find_stacks
+from inference.annotations.stacks import find_stacks
 from inference.errors import RuntimeRefused
-from inference.onnx_model import Form
-from inference.runtime_choice import RuntimeName, open_runtime
+from inference.network import network
+from inference.runtimes.choice import RuntimeName, open_runtime
+from inference.runtimes.onnx_model import Form
 from inference.settings import Architecture, CropSettings, DetectorSettings, FocusSettings
-from inference.training import Progress, TrainingSettings
+from inference.training.train import Progress, TrainingSettings
 
 CONFIG = Path(__file__).parents[1] / "configs" / "emulated.yaml"
 SIDE = 8192
@@ -182,10 +182,10 @@ def train_for(minutes: float, fields: int, device: torch.device, folder: Path) -
         batch=BATCH[device.type],
         judgements=1,
     )
-    learn.train(annotated, folder / "trial.safetensors", settings, FocusSettings(), "", watch)
+    train.train(annotated, folder / "trial.safetensors", settings, FocusSettings(), "", watch)
     rate = (len(began) - 1) / (began[-1] - began[0])
     steps = max(1, round(60 * minutes * rate))
-    card = learn.train(annotated, into, replace(settings, steps=steps), FocusSettings(), "", lambda _: None)
+    card = train.train(annotated, into, replace(settings, steps=steps), FocusSettings(), "", lambda _: None)
     fused = card.figures[0]
     return {"steps": steps, "steps_per_s": rate, "seconds": card.seconds, "ap50": fused.ap50, "objects": fused.objects}
 

@@ -14,8 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from daemon.crashpoints import POINTS, STRUCK
-from daemon.inspection import summarise
+from daemon.dataset.summary import summarise
+from daemon.system.crash_points import POINTS, STRUCK
 from tests.emulated_night import digest, lamelle, living, write_configuration
 
 VICTIMS = ("supervisor", "microscope", "analysis", "recorder", "all")

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from daemon.dataset import Dataset
-from daemon.finding import FILE
-from daemon.records import FieldSecured
+from daemon.dataset.reader import Dataset
+from daemon.records.records import FieldSecured
+from daemon.run_folder.endpoints import FILE
 from tests.browsing import Visit, browser
 from tests.emulated_night import running, write_configuration
 from tests.small_night import until

@@ -27,22 +27,22 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from calibration.corrections import Corrections
-from daemon.config import Night
-from daemon.corrections import corrections_of_field
-from daemon.cutouts import object_rows
-from daemon.emulate import export, override
-from daemon.fieldfile import FieldProvenance
-from daemon.loading import load
-from daemon.measuring import Measurer
-from daemon.records import ObjectRow
-from drivers.virtual_slide.camera import DN_PER_ELECTRON, LAMP_DN_PER_MS, READ_NOISE_DN, Camera
-from drivers.virtual_slide.illumination import Illumination
-from drivers.virtual_slide.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers
+from daemon.analysis.field_output import object_rows
+from daemon.analysis.measure import Measurer
+from daemon.calibration_store.corrections import corrections_of_field
+from daemon.config.loading import load
+from daemon.config.model import Night
+from daemon.dataset.field_file import FieldProvenance
+from daemon.emulation.export import export, override
+from daemon.records.records import ObjectRow
+from drivers.virtual_slide.optics.camera import DN_PER_ELECTRON, LAMP_DN_PER_MS, READ_NOISE_DN, Camera
+from drivers.virtual_slide.optics.illumination import Illumination
+from drivers.virtual_slide.optics.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers
 from drivers.virtual_slide.scene import Frame, Scene, look
 from drivers.virtual_slide.slide import cabinet_of
 from inference.analyser import Analyser
-from inference.merging import overlaps
-from inference.objects import FoundObject
+from inference.objects.merging import overlaps
+from inference.objects.objects import FoundObject
 
 CONFIG = Path(__file__).parents[1] / "configs" / "emulated.yaml"
 SLIDES = (2, 5)

@@ -26,14 +26,15 @@ from subprocess import CompletedProcess
 import numpy as np
 import psutil
 
-from daemon.dataset import Dataset
-from daemon.heartbeat import read_heartbeat
-from daemon.loading import load
-from daemon.outlook import field_seconds, shape_of
-from daemon.plan import PlannedField, make_plan
-from daemon.processes import read_processes
-from daemon.records import FieldSecured
-from daemon.samples import read_samples
+from daemon.config.loading import load
+from daemon.config.samples import read_samples
+from daemon.dataset.reader import Dataset
+from daemon.planning.estimate import field_seconds, shape_of
+from daemon.planning.plan import make_plan
+from daemon.records.fields import PlannedField
+from daemon.records.records import FieldSecured
+from daemon.run_folder.heartbeat import read_heartbeat
+from daemon.system.process_table import read_processes
 from drivers.microscope import Exposure, Sweep
 from drivers.open import open_microscope
 from tests.emulated_night import lamelle, write_configuration

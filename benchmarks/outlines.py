@@ -19,11 +19,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from benchmarks.measurement import COLLECTION, SEED, fields_of, is_clean, matched, perfect, provenance_of, world
-from daemon.cutouts import object_rows
-from daemon.measuring import Looked, Measurer
-from daemon.records import ObjectRow
+from daemon.analysis.field_output import object_rows
+from daemon.analysis.measure import Looked, Measurer
+from daemon.records.records import ObjectRow
 from inference.analyser import Analyser
-from inference.objects import FoundObject
+from inference.objects.objects import FoundObject
 
 KINDS = (
     "emiliania", "gephyrocapsa", "coccolithus", "florisphaera", "thalassiosira", "chaetoceros_spore", "thalassionema",

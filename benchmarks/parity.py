@@ -21,15 +21,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inference import network
-from inference.detected import Precision
-from inference.merging import Detections, overlaps
-from inference.onnx_model import Form, onnx_model
-from inference.reference import Reference
-from inference.runtimes import OnnxRuntime, TorchRuntime
+from inference.network import network
+from inference.network.detected import Precision
+from inference.network.trained import Trained
+from inference.network.weights_file import Weights
+from inference.objects.merging import Detections, overlaps
+from inference.runtimes.onnx_model import Form, onnx_model
+from inference.runtimes.reference import Reference
+from inference.runtimes.runtimes import OnnxRuntime, TorchRuntime
 from inference.settings import DetectorSettings
-from inference.trained import Trained
-from inference.weights_file import Weights
 
 CASES = (
     "slim 512 1 fp32",

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from drivers.settings import Emulation, MiniSlide, Range
-from drivers.virtual_slide.immersion import Immersion
+from drivers.virtual_slide.optics.immersion import Immersion
 from drivers.virtual_slide.profiles import kinds_shown
 from drivers.virtual_slide.slide import POLARIZATIONS, VirtualSlide, cabinet_of
 from drivers.virtual_slide.truth import View

@@ -16,11 +16,11 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import chi2
 
-from daemon.specimens import make_specimens
+from daemon.planning.specimens import make_specimens
 from drivers.settings import Emulation, MiniSlide, Profile, Range
-from drivers.virtual_slide.collection import KINDS
 from drivers.virtual_slide.profiles import PROFILES, abundance, kinds_of, mean_number
 from drivers.virtual_slide.slide import VirtualSlide, cabinet_of
+from drivers.virtual_slide.specimens.collection import KINDS
 from drivers.virtual_slide.truth import TrueObject
 
 PIXEL_UM = 0.059

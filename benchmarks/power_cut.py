@@ -22,10 +22,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.dataset import Dataset
-from daemon.inspection import summarise
-from daemon.layout import field_of
-from daemon.records import FieldSecured
+from daemon.dataset.reader import Dataset
+from daemon.dataset.summary import summarise
+from daemon.records.names import field_of
+from daemon.records.records import FieldSecured
 from tests.emulated_night import NIGHT_S, Digest, digest, lamelle, living, write_configuration
 from tests.powercut.disk import Disk, View, materialise, read_log
 from tests.powercut.shim import build, watching

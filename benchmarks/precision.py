@@ -13,14 +13,14 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.worlds import CONFIG, WORLDS, stacks_of, tell
-from daemon.loading import load
+from daemon.config.loading import load
 from inference.analyser import Analyser
-from inference.annotated import AnnotatedStack, read_stack
-from inference.detected import Precision
+from inference.annotations.stacks import AnnotatedStack, read_stack
 from inference.detector import Detector
-from inference.evaluation import LOWEST_SCORE, Found, compare
-from inference.onnx_model import Form, onnx_model
-from inference.runtimes import OnnxRuntime, Runtime, TorchRuntime
+from inference.evaluation.figures import LOWEST_SCORE, Found, compare
+from inference.network.detected import Precision
+from inference.runtimes.onnx_model import Form, onnx_model
+from inference.runtimes.runtimes import OnnxRuntime, Runtime, TorchRuntime
 from inference.settings import CropSettings, DetectorSettings, FocusSettings
 
 SEED = 9101

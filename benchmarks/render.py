@@ -17,10 +17,10 @@ import numpy as np
 import psutil
 
 from drivers.settings import Emulation, MiniSlide, Range
-from drivers.virtual_slide.cabinet import Cabinet
-from drivers.virtual_slide.optics import Mount
+from drivers.virtual_slide.optics.body_light import Mount
 from drivers.virtual_slide.profiles import kinds_of
 from drivers.virtual_slide.slide import POLARIZATIONS, VirtualSlide, cabinet_of
+from drivers.virtual_slide.specimens.cabinet import Cabinet
 from drivers.virtual_slide.truth import View
 
 CENTRE_UM = (15000.0, 20000.0)

@@ -23,14 +23,15 @@ import msgspec
 import numpy as np
 import psutil
 
-from daemon.catalog import Catalog
-from daemon.demo import demo_configuration
-from daemon.durable import make_folder
-from daemon.fieldfile import FieldProvenance, write_field_file
-from daemon.layout import field_file
-from daemon.loading import freeze
-from daemon.plan import PlannedField, make_plan
-from daemon.records import (
+from daemon.cli.demo import demo_configuration
+from daemon.config.loading import freeze
+from daemon.config.samples import read_samples
+from daemon.dataset.catalog import Catalog
+from daemon.dataset.field_file import FieldProvenance, write_field_file
+from daemon.planning.plan import make_plan
+from daemon.records.fields import PlannedField
+from daemon.records.names import field_file
+from daemon.records.records import (
     AnyRecord,
     Event,
     FieldSecured,
@@ -43,7 +44,7 @@ from daemon.records import (
     SlideClosed,
     encode,
 )
-from daemon.samples import read_samples
+from daemon.system.durable_files import make_folder
 
 BEGAN_UTC = 1_794_000_000.0
 FIELD_S, EXPOSURE_S = 1.3, 1.1

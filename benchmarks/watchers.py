@@ -27,15 +27,15 @@ from statistics import median
 import numpy as np
 import psutil
 
-from daemon.broadcast import Broadcaster
-from daemon.config import Watch
-from daemon.dataset import Dataset
-from daemon.finding import find_endpoint
-from daemon.heartbeat import read_heartbeat
-from daemon.processes import read_processes
-from daemon.records import FieldSecured
-from daemon.watching import Watcher
-from daemon.watchwire import FieldDone, Overview, State
+from daemon.config.model import Watch
+from daemon.dataset.reader import Dataset
+from daemon.live.follower import Watcher
+from daemon.live.publisher import Broadcaster
+from daemon.protocols.watching import FieldDone, Overview, State
+from daemon.records.records import FieldSecured
+from daemon.run_folder.endpoints import find_endpoint
+from daemon.run_folder.heartbeat import read_heartbeat
+from daemon.system.process_table import read_processes
 from tests.emulated_night import running, write_configuration
 from tests.small_night import until
 from tests.test_broadcast import ABOUT

@@ -1,4 +1,4 @@
-"""Milliseconds of a convolution of 3 x 3, plain and as `inference.winograd` does it, in onnxruntime side by side.
+"""Milliseconds of a 3 x 3 convolution in onnxruntime, plain and as `inference.network.winograd` does it, side by side.
 
 python -m benchmarks.winograd [--rounds N] [--threads N]
 
@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.detector import gflops
-from inference.onnx_model import OPSET
-from inference.winograd import WinogradConvolution
+from inference.network.winograd import WinogradConvolution
+from inference.runtimes.onnx_model import OPSET
 
 KINDS = ((32, 256), (64, 128), (64, 64), (128, 64), (256, 32), (256, 256), (512, 32))
 """Channels and side of what `slim` and `resnet50` convolve, of views of 1024."""

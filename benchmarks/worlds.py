@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from daemon.emulate import COCO_FILE, export, override
-from daemon.loading import load
-from inference.annotated import AnnotatedStack, find_stacks
-from inference.evaluation import Evaluation, compare, find, of_one_class
+from daemon.config.loading import load
+from daemon.emulation.export import COCO_FILE, export, override
+from inference.annotations.stacks import AnnotatedStack, find_stacks
+from inference.evaluation.figures import Evaluation, compare, find, of_one_class
 
 CONFIG = Path(__file__).parents[1] / "configs" / "emulated.yaml"
 SLIDES = (2, 5)

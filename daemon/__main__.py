@@ -1,6 +1,6 @@
 """`python -m daemon` is `lamelle`."""
 
-from daemon.cli import main
+from daemon.cli.app import main
 
 if __name__ == "__main__":
     main()

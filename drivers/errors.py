@@ -4,6 +4,8 @@ The tree decides what the night does next: a `Refused` setting is told before ha
 may be tried again (every command is absolute and repeatable), a `HardwareLost` ends the microscope child.
 """
 
+from __future__ import annotations
+
 
 class DriverError(Exception):
     """Base of every error raised by `drivers`; the message names the thing, its value and the remedy."""
@@ -39,3 +41,11 @@ class OutsideWindow(DriverError):
 
 class HardwareLost(DriverError):
     """The core or the bridge no longer answers; only a new microscope child can help."""
+
+
+class ImageRefused(DriverError):
+    """An image of an archive that cannot be taken as a focus stack; the message is what is wrong with it."""
+
+
+class NotSaid(ImageRefused):
+    """An image that does not say how large its pixels are or how far apart its planes, when nobody else does either."""

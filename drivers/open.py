@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from drivers.core import (
+from drivers.micromanager.core import (
     Sequencer,
     bridge_core,
     close_bridge_core,
@@ -14,7 +14,7 @@ from drivers.core import (
     list_sequence,
     release_headless_core,
 )
-from drivers.micromanager import MicroManager
+from drivers.micromanager.microscope import MicroManager
 from drivers.microscope import Microscope
 from drivers.settings import Instrument, MiniSlide
 
@@ -33,11 +33,11 @@ def open_microscope(instrument: Instrument, slides: Sequence[MiniSlide]) -> Micr
     sequence: Sequencer
     match instrument.backend:
         case "emulated":
-            from drivers.emulated import open_emulated
+            from drivers.emulated.core import open_emulated
 
             return open_emulated(instrument, slides)
         case "replay":
-            from drivers.replay import open_replay
+            from drivers.recorded.replay import open_replay
 
             return open_replay(instrument, slides)
         case "micromanager":

@@ -11,16 +11,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inference import channels, cropping, focus
-from inference.channels import ENERGY_BINNING, Floats, Planes, Scale
 from inference.detector import Detector
-from inference.device_planes import DevicePlanes
-from inference.fixed_pattern import FixedPattern
-from inference.merging import NOTHING, Detections
-from inference.objects import FoundObject, StackAnalysis
+from inference.network.weights_file import find_weights
+from inference.objects import cropping
+from inference.objects.merging import NOTHING, Detections
+from inference.objects.objects import FoundObject, StackAnalysis
 from inference.settings import CropSettings, DetectorSettings, FocusSettings
 from inference.stopwatch import Stopwatch
-from inference.weights_file import find_weights
+from inference.views import channels
+from inference.views import sharpness as focusing
+from inference.views.channels import ENERGY_BINNING, Floats, Planes, Scale
+from inference.views.device_planes import DevicePlanes
+from inference.views.fixed_pattern import FixedPattern
 
 Stack = NDArray[np.uint16]
 
@@ -165,7 +167,7 @@ class Analyser:
         with watch.time("channels"):
             every_plane = self._settings.mode == "planes" and self.detector is not None
             seen = planes.look(self._polarizations, every_plane=every_plane)
-            stack_focus = focus.stack_focus(seen.sharpness, self._focus.blank_contrast)
+            stack_focus = focusing.stack_focus(seen.sharpness, self._focus.blank_contrast)
         with watch.time("detection"):
             found = self._detect(torch.as_tensor(seen.views))
         with watch.time("crops"):
@@ -197,8 +199,8 @@ class Analyser:
         height, width = stack.shape[2:]
         box = cropping.pixel_box(found * self._scale.binning, height, width)
         crop_box = cropping.with_margin(box, self._margin_px, height, width)
-        curve = focus.box_sharpness(sharpness, box, self._scale.binning * ENERGY_BINNING)
-        plane, at_edge = focus.best_plane(curve)
+        curve = focusing.box_sharpness(sharpness, box, self._scale.binning * ENERGY_BINNING)
+        plane, at_edge = focusing.best_plane(curve)
         crop = cropping.crop(stack, crop_box)
         x0, y0, x1, y1 = crop_box
         fused = channels.gather(crop, index[y0:y1, x0:x1]).astype(np.uint16, copy=False)

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from inference.device import pick_device
-from inference.merging import Detections, merge
-from inference.runtime_choice import fastest_first, open_runtime
-from inference.runtimes import Runtime
+from inference.network.device import pick_device
+from inference.network.trained import Trained
+from inference.objects.merging import Detections, merge
+from inference.runtimes.choice import fastest_first, open_runtime
+from inference.runtimes.runtimes import Runtime
 from inference.settings import DetectorSettings
-from inference.trained import Trained
 
 PLANES_SUPPORT = 2
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from daemon.config import CurveKeys
+from daemon.config.model import CurveKeys
 from daemon.monitor.access import Door
 from daemon.monitor.application import Page
 from daemon.monitor.command import MonitorServer, bind, told_address

@@ -8,11 +8,11 @@ from typing import Any, cast
 
 import numpy as np
 
-from calibration.focus import SearchBounds
-from calibration.focusing import Area
+from calibration.images.focus import SearchBounds
+from calibration.routines.place_finding import Area
 from calibration.steps import Outcome, Routine, Shot, Shown
-from drivers.core import headless_core, release_headless_core
-from drivers.emulated import EmulatedCore
+from drivers.emulated.core import EmulatedCore
+from drivers.micromanager.core import headless_core, release_headless_core
 from drivers.microscope import Exposure
 from drivers.settings import Instrument
 from drivers.waiting import Clock

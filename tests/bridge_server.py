@@ -162,7 +162,7 @@ class BridgeServer:
 
 def serve(pipe: Connection, hardware: Path) -> None:
     """Load a hardware file, tell the port through `pipe`, and answer until the process is ended."""
-    from drivers.core import headless_core
+    from drivers.micromanager.core import headless_core
 
     core = headless_core(instrument(backend="micromanager", hardware=hardware, adapters=device_adapter_path()))
     server = BridgeServer(core)

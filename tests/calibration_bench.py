@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from calibration.steps import Outcome, Routine, Shot, Shown, Stack
-from drivers.core import release_headless_core
-from drivers.emulated import open_emulated
+from drivers.emulated.core import open_emulated
+from drivers.micromanager.core import release_headless_core
 from drivers.microscope import Exposure, Frame, Microscope, Sweep
 from drivers.settings import Emulation
 from drivers.waiting import Clock

@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from daemon.config import Night
-from daemon.loading import load
+from daemon.config.loading import load
+from daemon.config.model import Night
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 REMOVED = object()

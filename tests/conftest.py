@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 from zmq.utils.garbage import GarbageCollectorThread
 
-from daemon.specimens import make_specimens
+from daemon.planning.specimens import make_specimens
 from drivers.settings import Emulation
 from drivers.virtual_slide.profiles import kinds_of
 from drivers.virtual_slide.slide import cabinet_of

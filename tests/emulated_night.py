@@ -15,13 +15,13 @@ from typing import Any
 import psutil
 import yaml
 
-from daemon.crashpoints import VARIABLE
-from daemon.dataset import Dataset
-from daemon.fieldfile import read_field_file
-from daemon.layout import field_file
-from daemon.processes import read_processes
-from daemon.records import FieldSecured
-from daemon.ring import ring_name
+from daemon.dataset.field_file import read_field_file
+from daemon.dataset.reader import Dataset
+from daemon.records.names import field_file
+from daemon.records.records import FieldSecured
+from daemon.system.crash_points import VARIABLE
+from daemon.system.process_table import read_processes
+from daemon.system.ring import ring_name
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 NIGHT_S = 110

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.config import Night
-from daemon.loading import load
+from daemon.config.loading import load
+from daemon.config.model import Night
 from drivers.virtual_slide.slide import VirtualSlide
 from drivers.virtual_slide.truth import TrueObject, View
 

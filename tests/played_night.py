@@ -18,12 +18,11 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 from PIL import Image
 
-from daemon.broadcast import Broadcaster
-from daemon.config import Watch
-from daemon.controlwire import Answer, Order, decode_order, encode
-from daemon.errors import ProtocolViolation
-from daemon.pictures import composite, contrasts
-from daemon.watchwire import (
+from daemon.config.model import Watch
+from daemon.figures.pixels import composite, contrasts
+from daemon.live.publisher import Broadcaster
+from daemon.protocols.control import Answer, Order, decode_order, encode
+from daemon.protocols.watching import (
     About,
     Counters,
     FieldDone,
@@ -37,6 +36,7 @@ from daemon.watchwire import (
     State,
     Told,
 )
+from daemon.system.errors import ProtocolViolation
 from tests.emulated_stacks import night, stack
 
 SAMPLES = ("U1510-12H", "U1510-13H", "U1510-14H", "U1511-02H", "U1511-03H", "MD95-07", "MD95-08", "trap-0417")

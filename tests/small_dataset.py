@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.catalog import Catalog
-from daemon.durable import make_folder, replacing
-from daemon.fieldfile import FieldProvenance, write_field_file
-from daemon.layout import field_file
-from daemon.records import (
+from daemon.dataset.catalog import Catalog
+from daemon.dataset.field_file import FieldProvenance, write_field_file
+from daemon.records.names import field_file
+from daemon.records.records import (
     AnyRecord,
     Event,
     FieldSecured,
@@ -25,6 +24,7 @@ from daemon.records import (
     SlideClosed,
     encode,
 )
+from daemon.system.durable_files import make_folder, replacing
 
 CLASSES = ("coccolith", "diatom", "silicoflagellate")
 STATES = ("crossed", "parallel", "third")

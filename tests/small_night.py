@@ -15,11 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from daemon.durable import replacing
-from daemon.journal import Journal
-from daemon.layout import field_file
-from daemon.recorder import run_recorder
-from daemon.records import (
+from daemon.recorder.server import run_recorder
+from daemon.records.names import field_file
+from daemon.records.records import (
     AnyRecord,
     Event,
     FieldSecured,
@@ -31,7 +29,9 @@ from daemon.records import (
     ObjectRow,
     SlideClosed,
 )
-from daemon.spool import Spool
+from daemon.run_folder.journal import Journal
+from daemon.run_folder.spool import Spool
+from daemon.system.durable_files import replacing
 
 DEADLINE_S = 20.0
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from calibration.record import CalibrationRecord, TakenShot
 from calibration.steps import Quantity
-from daemon.calibrations import Arrays, Shelf
+from daemon.calibration_store.shelf import Arrays, Shelf
 
 NOW = datetime(2026, 11, 24, 15, 0, 0, tzinfo=UTC)
 FRAME_PX = (64, 80)

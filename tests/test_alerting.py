@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.alerting import RESUME_H, decide
-from daemon.alerts import Alert, Facts, Memory, Verdict
-from daemon.config import AlertKind, Alerts
-from daemon.heartbeat import ENDED, Heartbeat
-from daemon.processes import Running
-from daemon.records import AnyRecord, Event, FieldSecured, FileEntry, FocusResult
+from daemon.alerts.model import Alert, Facts, Memory, Verdict
+from daemon.alerts.rules import RESUME_H, decide
+from daemon.config.model import AlertKind, Alerts
+from daemon.records.records import AnyRecord, Event, FieldSecured, FileEntry, FocusResult
+from daemon.records.states import ENDED
+from daemon.run_folder.heartbeat import Heartbeat
+from daemon.system.process_table import Running
 from tests.small_night import object_row, secured, skipped, slide_closed
 
 NOW = 1_700_000_000.0

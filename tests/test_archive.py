@@ -10,9 +10,10 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
-from daemon.archive import ArchiveSettings, find_archive
-from daemon.archive_reading import ReadStack, read_field
-from daemon.errors import ImageRefused, Refused
+from daemon.reprocessing.archive import ArchiveSettings, find_archive
+from daemon.reprocessing.archive_stacks import ReadStack, read_field
+from daemon.system.errors import Refused
+from drivers.errors import ImageRefused
 
 CROSSED_FIRST = ("crossed=LR", "parallel=LL")
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from daemon import awake
-from daemon.awake import KeptAwake
+from daemon.system import awake
+from daemon.system.awake import KeptAwake
 from tests.small_night import until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows takes a power request instead")
@@ -45,7 +45,7 @@ def test_sleep_is_held_off_until_it_is_let_go(tmp_path: Path, monkeypatch: pytes
 def test_whatever_ends_the_night_ends_the_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held = inhibitor(tmp_path, GRANTS, monkeypatch)
     program = (
-        "import sys; from pathlib import Path; from daemon.awake import KeptAwake; "
+        "import sys; from pathlib import Path; from daemon.system.awake import KeptAwake; "
         "kept = KeptAwake(Path('run')); print(kept.hold(), flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(

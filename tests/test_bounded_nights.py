@@ -16,13 +16,13 @@ import psutil
 import pytest
 import yaml
 
-from daemon.finding import find_endpoint
-from daemon.heartbeat import Heartbeat, read_heartbeat
-from daemon.inspection import summarise
-from daemon.journal import Journal
-from daemon.ordering import give_order
-from daemon.processes import read_processes
-from daemon.scan import Exit
+from daemon.dataset.summary import summarise
+from daemon.live.order_client import give_order
+from daemon.night.scan import Exit
+from daemon.run_folder.endpoints import find_endpoint
+from daemon.run_folder.heartbeat import Heartbeat, read_heartbeat
+from daemon.run_folder.journal import Journal
+from daemon.system.process_table import read_processes
 from tests.alert_target import alert_target
 from tests.emulated_night import NIGHT_S, Digest, digest, lamelle, living, running, write_configuration
 from tests.small_disk import fill, remount, small_disk

@@ -17,10 +17,9 @@ import psutil
 import pytest
 import zmq
 
-from daemon.broadcast import MAX_QUEUE_BYTES, MAX_REQUEST_BYTES, Broadcaster
-from daemon.config import CurveKeys, Watch
-from daemon.errors import ProtocolViolation, Refused
-from daemon.watchwire import (
+from daemon.config.model import CurveKeys, Watch
+from daemon.live.publisher import MAX_QUEUE_BYTES, MAX_REQUEST_BYTES, Broadcaster
+from daemon.protocols.watching import (
     PREFIX,
     About,
     Counters,
@@ -35,6 +34,7 @@ from daemon.watchwire import (
     decode_snapshot,
     encode,
 )
+from daemon.system.errors import ProtocolViolation, Refused
 
 DEADLINE_MS = 20_000
 PLACES = ((0.0, 0.0), (60.0, 0.0), (120.0, 0.0))

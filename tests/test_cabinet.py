@@ -14,12 +14,12 @@ import psutil
 import pytest
 
 from drivers.errors import Refused
-from drivers.virtual_slide import cabinet as cabinet_module
-from drivers.virtual_slide.cabinet import MAKING, UNUSED_S, Cabinet
-from drivers.virtual_slide.collection import KINDS
-from drivers.virtual_slide.drawer import make_drawer
-from drivers.virtual_slide.optics import Mount, illuminate
-from drivers.virtual_slide.specimen import collect
+from drivers.virtual_slide.optics.body_light import Mount, illuminate
+from drivers.virtual_slide.specimens import cabinet as cabinet_module
+from drivers.virtual_slide.specimens.cabinet import MAKING, UNUSED_S, Cabinet
+from drivers.virtual_slide.specimens.collection import KINDS
+from drivers.virtual_slide.specimens.drawer import make_drawer
+from drivers.virtual_slide.specimens.specimen import collect
 
 KIND = "emiliania"
 
@@ -76,7 +76,7 @@ def test_an_interruption_ends_the_workers_at_once_and_keeps_what_is_made(tmp_pat
 
 def test_workers_do_not_outlive_who_sent_for_them(tmp_path: Path) -> None:
     code = (
-        "from pathlib import Path; from drivers.virtual_slide.cabinet import Cabinet, Mount;"
+        "from pathlib import Path; from drivers.virtual_slide.specimens.cabinet import Cabinet, Mount;"
         f"Cabinet(1, Mount(), Path({str(tmp_path)!r})).fill(['coscinodiscus'], lambda *_: None, workers=1)"
     )
     with subprocess.Popen([sys.executable, "-c", code]) as process:

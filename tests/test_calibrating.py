@@ -24,23 +24,23 @@ from rich.console import Console
 
 from calibration.record import CalibrationRecord
 from calibration.steps import NotUsable, Outcome, Quantity, Routine, Shot
-from daemon.calibrating import calibrate
-from daemon.calibrations import Shelf, choose
-from daemon.config import Night
-from daemon.dataset import Dataset
-from daemon.errors import Refused
-from daemon.links import MicroscopeLink
-from daemon.loading import freeze, load
-from daemon.locks import sole_on
-from daemon.outcome import Exit
-from daemon.processes import read_processes
-from daemon.ring import Ring, ring_name
-from daemon.routines import ROUTINES, Procedure
-from daemon.shots import Shots
-from daemon.shots import carry_out as carry_out_shots
+from daemon.calibration_runs.routines import ROUTINES, Procedure
+from daemon.calibration_runs.run import calibrate
+from daemon.calibration_runs.shots import Shots
+from daemon.calibration_runs.shots import carry_out as carry_out_shots
+from daemon.calibration_store.shelf import Shelf, choose
+from daemon.children.links import MicroscopeLink
+from daemon.config.loading import freeze, load
+from daemon.config.model import Night
+from daemon.dataset.reader import Dataset
+from daemon.system.errors import Refused
+from daemon.system.exit_status import Exit
+from daemon.system.locks import sole_on
+from daemon.system.process_table import read_processes
+from daemon.system.ring import Ring, ring_name
 from drivers.settings import MiniSlide, PolarizerErrors
-from drivers.virtual_slide.camera import DN_PER_ELECTRON, OFFSET_DN
-from drivers.virtual_slide.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers
+from drivers.virtual_slide.optics.camera import DN_PER_ELECTRON, OFFSET_DN
+from drivers.virtual_slide.optics.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers
 from tests.emulated_night import lamelle, running, write_configuration
 from tests.small_disk import small_disk
 from tests.test_safe_state import log, safe_after, times, wait_for

@@ -10,14 +10,14 @@ import pytest
 from calibration_bench import DEFOCUSED_UM, FRAME_PX, PIXEL_UM, PLACES, bench
 
 from calibration.corrections import Corrections
-from calibration.dark import dark
-from calibration.flat import flat
-from calibration.illumination import illumination
-from calibration.photon_transfer import photon_transfer
+from calibration.routines.dark import dark
+from calibration.routines.flat import flat
+from calibration.routines.illumination import illumination
+from calibration.routines.photon_transfer import photon_transfer
 from calibration.steps import NotUsable, Outcome, Routine
 from drivers.settings import Emulation
-from drivers.virtual_slide.camera import DN_PER_ELECTRON, LAMP_DN_PER_MS, OFFSET_DN, READ_NOISE_DN, Camera
-from drivers.virtual_slide.illumination import Illumination
+from drivers.virtual_slide.optics.camera import DN_PER_ELECTRON, LAMP_DN_PER_MS, OFFSET_DN, READ_NOISE_DN, Camera
+from drivers.virtual_slide.optics.illumination import Illumination
 from drivers.virtual_slide.truth import View
 from tests.instruments import CENTRE
 

@@ -16,15 +16,15 @@ from PIL import Image
 
 from calibration.record import RecordDamaged, decode, encode
 from calibration.steps import Curve, Map, Outcome, Quantity
-from daemon.calibration_list import render, routines
-from daemon.calibration_picture import draw
-from daemon.calibrations import Shelf, choose, complain, require
-from daemon.check import Machine, check
-from daemon.config import Night
-from daemon.corrections import corrections_of, read
-from daemon.errors import Refused
-from daemon.quantities import told
-from daemon.routines import ROUTINES
+from daemon.calibration_runs.listing import render, routines
+from daemon.calibration_runs.picture import draw
+from daemon.calibration_runs.routines import ROUTINES
+from daemon.calibration_store.corrections import corrections_of, read
+from daemon.calibration_store.quantities import told
+from daemon.calibration_store.shelf import Shelf, choose, complain, require
+from daemon.config.model import Night
+from daemon.planning.check import Machine, check
+from daemon.system.errors import Refused
 from tests.configuration_files import night
 from tests.some_records import FRAME_PX, NOW, VALUES, a_record, arrays_of, put
 

@@ -13,10 +13,10 @@ import pytest
 import tifffile
 from safetensors.numpy import save_file
 
-from daemon.check import Machine, check, free_disk, free_shared_memory, render
-from daemon.errors import Refused
-from daemon.outlook import field_seconds
-from daemon.ring import Ring
+from daemon.planning.check import Machine, check, free_disk, free_shared_memory, render
+from daemon.planning.estimate import field_seconds
+from daemon.system.errors import Refused
+from daemon.system.ring import Ring
 from tests.configuration_files import CONFIGS, night
 
 ROOMY = Machine(free_disk=lambda _: 10**13, free_shared_memory=lambda: 10**11)
@@ -288,7 +288,7 @@ def test_this_computer_tells_its_room(tmp_path: Path) -> None:
 
 def test_checking_imports_no_torch_and_no_core(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from daemon.loading import load; from daemon.check import check;"
+        "import sys; from pathlib import Path; from daemon.config.loading import load; from daemon.planning.check import check;"
         f"check(load(Path({str(CONFIGS / 'emulated.yaml')!r})), None);"
         "print(sorted({'torch', 'pymmcore', 'mmpycorex', 'pycromanager'} & set(sys.modules)))"
     )

@@ -18,14 +18,14 @@ import zmq
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from daemon.config import Control, CurveKeys
-from daemon.control import BURST, Controller
-from daemon.controlwire import MAX_ORDER_BYTES, PREFIX, Answer, Order, decode_answer, encode
-from daemon.errors import Refused
-from daemon.ordering import give_order
-from daemon.records import Event
-from daemon.reporting import Standing
-from daemon.steering import Steering, Verdict
+from daemon.config.model import Control, CurveKeys
+from daemon.live.order_client import give_order
+from daemon.live.order_server import BURST, Controller
+from daemon.live.standing import Standing
+from daemon.live.steering import Steering, Verdict
+from daemon.protocols.control import MAX_ORDER_BYTES, PREFIX, Answer, Order, decode_answer, encode
+from daemon.records.records import Event
+from daemon.system.errors import Refused
 from tests.small_night import until
 
 DEADLINE_MS = 20_000

@@ -10,14 +10,14 @@ import msgspec
 import pyarrow.parquet as pq
 import pytest
 
-from daemon import wire
-from daemon.catalog import Catalog
-from daemon.dataset import Dataset, SlideHeld
-from daemon.errors import Refused
-from daemon.layout import field_file
-from daemon.objects_table import OBJECT_COLUMNS, object_values
-from daemon.reception import Reception
-from daemon.records import MEASURED, AnyRecord, FieldSecured, encode
+from daemon.dataset.catalog import Catalog
+from daemon.dataset.objects_table import OBJECT_COLUMNS, object_values
+from daemon.dataset.reader import Dataset, SlideHeld
+from daemon.protocols import delivery
+from daemon.recorder.session import Reception
+from daemon.records.names import field_file
+from daemon.records.records import MEASURED, AnyRecord, FieldSecured, encode
+from daemon.system.errors import Refused
 from tests import small_night as night
 from tests.small_disk import remount, small_disk
 
@@ -25,15 +25,15 @@ from tests.small_disk import remount, small_disk
 def record(into: Path, records: list[AnyRecord]) -> None:
     """Have a recorder take records with their files in."""
     with closing(Reception(into)) as reception:
-        hello = wire.Hello(session=1, night=night.started().night, window=1 << 20)
-        reception.handle(b"p", wire.encode(hello))
+        hello = delivery.Hello(session=1, night=night.started().night, window=1 << 20)
+        reception.handle(b"p", delivery.encode(hello))
         for seq, each in enumerate(records, 1):
-            answers = reception.handle(b"p", wire.encode(wire.RecordFollows(session=1, seq=seq), encode(each)))
+            answers = reception.handle(b"p", delivery.encode(delivery.RecordFollows(session=1, seq=seq), encode(each)))
             if isinstance(each, FieldSecured):
                 data = night.contents(each.slide, each.field, each.files[0].size)
-                chunk = wire.ChunkFollows(session=1, seq=seq, file=0, offset=0)
-                answers += reception.handle(b"p", wire.encode(chunk, data))
-            assert wire.Ack(session=1, seq=seq) in answers
+                chunk = delivery.ChunkFollows(session=1, seq=seq, file=0, offset=0)
+                answers += reception.handle(b"p", delivery.encode(chunk, data))
+            assert delivery.Ack(session=1, seq=seq) in answers
 
 
 def field(slide: int, number: int, size: int = 1000, objects: int = 2) -> FieldSecured:

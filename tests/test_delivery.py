@@ -14,18 +14,18 @@ import psutil
 import pytest
 import zmq
 
-from daemon import wire
-from daemon.crashpoints import VARIABLE
-from daemon.dataset import Dataset
-from daemon.delivery import Pace
-from daemon.heartbeat import Heartbeat, read_heartbeat, write_heartbeat
-from daemon.journal import Journal
-from daemon.layout import field_file
-from daemon.processes import ProcessTable, read_processes
-from daemon.reception import Reception
-from daemon.records import FieldSecured, encode
-from daemon.sender import Sender
-from daemon.spool import Spool
+from daemon.dataset.reader import Dataset
+from daemon.delivery.sender import Sender
+from daemon.delivery.session import Pace
+from daemon.protocols import delivery
+from daemon.recorder.session import Reception
+from daemon.records.names import field_file
+from daemon.records.records import FieldSecured, encode
+from daemon.run_folder.heartbeat import Heartbeat, read_heartbeat, write_heartbeat
+from daemon.run_folder.journal import Journal
+from daemon.run_folder.spool import Spool
+from daemon.system.crash_points import VARIABLE
+from daemon.system.process_table import ProcessTable, read_processes
 from tests import small_night as night
 from tests.small_disk import fill, small_disk
 
@@ -274,26 +274,26 @@ class SlowRecorder:
         self.endpoint = f"tcp://127.0.0.1:{socket.bind_to_random_port('tcp://127.0.0.1')}"
         self.peer = b""
 
-    def hears(self, wait_s: float = night.DEADLINE_S) -> tuple[wire.FromSender, bytes] | None:
+    def hears(self, wait_s: float = night.DEADLINE_S) -> tuple[delivery.FromSender, bytes] | None:
         """The next message but beats; None when there is none for a while."""
         end = time.monotonic() + wait_s
         while self.socket.poll(max(0, int((end - time.monotonic()) * 1000))):
             self.peer, *frames = self.socket.recv_multipart()
-            message, payload = wire.decode_from_sender(frames)
-            if not isinstance(message, wire.Beat):
+            message, payload = delivery.decode_from_sender(frames)
+            if not isinstance(message, delivery.Beat):
                 return message, payload
-            self.says(wire.Beat(session=message.session))
+            self.says(delivery.Beat(session=message.session))
         return None
 
-    def says(self, message: wire.FromRecorder) -> None:
-        self.socket.send_multipart([self.peer, *wire.encode(message)])
+    def says(self, message: delivery.FromRecorder) -> None:
+        self.socket.send_multipart([self.peer, *delivery.encode(message)])
 
     def welcomes(self, limit: int) -> int:
         heard = self.hears()
         assert heard is not None
         hello, _ = heard
-        assert isinstance(hello, wire.Hello)
-        self.says(wire.Welcome(session=hello.session, acknowledged=0, digest=None, parts={}, limit=limit))
+        assert isinstance(hello, delivery.Hello)
+        self.says(delivery.Welcome(session=hello.session, acknowledged=0, digest=None, parts={}, limit=limit))
         return hello.session
 
     def takes(self) -> int:
@@ -316,7 +316,7 @@ def test_no_more_is_on_the_way_than_credit_was_given(tmp_path: Path, slow_record
         session = slow_recorder.welcomes(limit=30_000)
         taken = slow_recorder.takes()
         assert 30_000 <= taken < 30_000 + 16_384
-        slow_recorder.says(wire.Credit(session=session, limit=taken + 1))
+        slow_recorder.says(delivery.Credit(session=session, limit=taken + 1))
         assert slow_recorder.takes() == 16_384
         assert working.sender.status().acknowledged_seq == 0
 
@@ -324,9 +324,9 @@ def test_no_more_is_on_the_way_than_credit_was_given(tmp_path: Path, slow_record
 @pytest.mark.parametrize(
     "lie",
     [
-        lambda session: wire.encode(wire.Ack(session=session, seq=99)),
-        lambda session: wire.encode(wire.Credit(session=session, limit=0)),
-        lambda session: wire.encode(wire.Hello(session=session, night="n", window=1)),
+        lambda session: delivery.encode(delivery.Ack(session=session, seq=99)),
+        lambda session: delivery.encode(delivery.Credit(session=session, limit=0)),
+        lambda session: delivery.encode(delivery.Hello(session=session, night="n", window=1)),
         lambda _session: [b"noise"],
     ],
     ids=["acknowledges what it was not sent", "takes credit back", "speaks as a sender", "noise"],
@@ -448,22 +448,22 @@ def test_a_disk_that_fills_in_the_middle_of_a_file_is_told_and_the_file_is_conti
     record = night.secured(1, 1, (night.entry(field_file(1, 1), data),))
     with closing(Reception(disk / "dataset")) as reception:
 
-        def say(message: wire.FromSender, payload: bytes | None = None) -> list[wire.FromRecorder]:
-            return reception.handle(b"p", wire.encode(message, payload))
+        def say(message: delivery.FromSender, payload: bytes | None = None) -> list[delivery.FromRecorder]:
+            return reception.handle(b"p", delivery.encode(message, payload))
 
-        say(wire.Hello(session=1, night=night.started().night, window=1 << 24))
-        say(wire.RecordFollows(session=1, seq=1), encode(night.started()))
-        say(wire.RecordFollows(session=1, seq=2), encode(record))
+        say(delivery.Hello(session=1, night=night.started().night, window=1 << 24))
+        say(delivery.RecordFollows(session=1, seq=1), encode(night.started()))
+        say(delivery.RecordFollows(session=1, seq=2), encode(record))
         fill(disk)
-        (refused,) = say(wire.ChunkFollows(session=1, seq=2, file=0, offset=0), data)
-        assert isinstance(refused, wire.Refuse)
+        (refused,) = say(delivery.ChunkFollows(session=1, seq=2, file=0, offset=0), data)
+        assert isinstance(refused, delivery.Refuse)
         assert (refused.code, refused.retry) == ("disk full", True)
         (disk / "filler").unlink()
-        (welcome,) = say(wire.Hello(session=2, night=night.started().night, window=1 << 24))
-        assert isinstance(welcome, wire.Welcome)
+        (welcome,) = say(delivery.Hello(session=2, night=night.started().night, window=1 << 24))
+        assert isinstance(welcome, delivery.Welcome)
         begun = sum(welcome.parts.values())
         assert 0 <= begun < len(data)
-        say(wire.RecordFollows(session=2, seq=2), encode(record))
-        answers = say(wire.ChunkFollows(session=2, seq=2, file=0, offset=begun), data[begun:])
-        assert wire.Ack(session=2, seq=2) in answers
+        say(delivery.RecordFollows(session=2, seq=2), encode(record))
+        answers = say(delivery.ChunkFollows(session=2, seq=2, file=0, offset=begun), data[begun:])
+        assert delivery.Ack(session=2, seq=2) in answers
         assert (disk / "dataset" / field_file(1, 1)).read_bytes() == data

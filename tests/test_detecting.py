@@ -21,23 +21,18 @@ import tifffile
 from numpy.typing import NDArray
 from rich.console import Console
 
-from daemon import crashpoints
-from daemon.archive import ArchiveSettings
-from daemon.catalog import Catalog
-from daemon.catching_up import analyse_anew, catch_up
-from daemon.cutouts import write_raw
-from daemon.dataset import Dataset
-from daemon.detecting import detect
-from daemon.errors import Refused
-from daemon.extract import extract
-from daemon.fieldfile import read_field_file
-from daemon.inspection import summarise
-from daemon.layout import field_file
-from daemon.loading import freeze
-from daemon.outcome import Exit
-from daemon.processes import FILE
-from daemon.proposals import propose
-from daemon.records import (
+from daemon.analysis.field_output import write_raw
+from daemon.config.loading import freeze
+from daemon.dataset.catalog import Catalog
+from daemon.dataset.field_file import read_field_file
+from daemon.dataset.reader import Dataset
+from daemon.dataset.selection import Selection
+from daemon.dataset.summary import summarise
+from daemon.exchange.annotations import propose
+from daemon.exchange.objects import extract
+from daemon.figures.contact_sheet import draw_sheet
+from daemon.records.names import field_file
+from daemon.records.records import (
     FieldSecured,
     FieldSkipped,
     FocusResult,
@@ -46,14 +41,19 @@ from daemon.records import (
     SlideClosed,
     encode,
 )
-from daemon.selection import Selection
-from daemon.sheet import draw_sheet
-from inference import annotations as coco
-from inference import cvat
+from daemon.reprocessing.analyse import analyse_anew, catch_up
+from daemon.reprocessing.archive import ArchiveSettings
+from daemon.reprocessing.detect import detect
+from daemon.system import crash_points
+from daemon.system.errors import Refused
+from daemon.system.exit_status import Exit
+from daemon.system.process_table import FILE
 from inference.analyser import Analyser
-from inference.annotated import find_stacks, read_stack
+from inference.annotations import coco as coco
+from inference.annotations import cvat
+from inference.annotations.stacks import find_stacks, read_stack
+from inference.network.weights_file import find_weights
 from inference.settings import DetectorSettings
-from inference.weights_file import find_weights
 from tests import emulated_stacks
 from tests.emulated_night import lamelle, running
 from tests.small_night import until
@@ -198,11 +198,11 @@ def test_a_killed_and_an_interrupted_command_go_on_to_the_same_dataset(
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == Exit.INTERRUPTED
     assert "interrupted; the same command goes on" in (tmp_path / "output").read_text(encoding="utf-8")
-    (into / crashpoints.STRUCK).unlink()
-    monkeypatch.setattr(crashpoints, "_armed", None)
-    monkeypatch.setenv(crashpoints.VARIABLE, "spool written|1|worker-1")
+    (into / crash_points.STRUCK).unlink()
+    monkeypatch.setattr(crash_points, "_armed", None)
+    monkeypatch.setenv(crash_points.VARIABLE, "spool written|1|worker-1")
     assert detect([ran.images], into, SETTINGS, 1, Console(quiet=True)) == Exit.SKIPPED
-    assert (into / crashpoints.STRUCK).exists()
+    assert (into / crash_points.STRUCK).exists()
     assert contents(into) == contents(ran.into)
     before = (into / "catalog.sqlite").read_bytes()
     assert detect([ran.images], into, SETTINGS, 2, Console(quiet=True)) == Exit.SKIPPED

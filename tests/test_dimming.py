@@ -8,7 +8,7 @@ from itertools import repeat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.dimming import Dimming
+from daemon.night.brightness import Dimming
 
 USUAL = 30_000.0
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from drivers.core import release_headless_core
+from drivers.emulated.mechanics import Mechanics
 from drivers.errors import DeviceTimeout, FrameFault, PresetNotReached, Refused, StageStuck
-from drivers.mechanics import Mechanics
+from drivers.micromanager.core import release_headless_core
 from drivers.microscope import Exposure, Microscope, Sweep
 from drivers.open import open_microscope
 from drivers.settings import Emulation, Instrument
-from drivers.virtual_slide.camera import HOT_DN_PER_MS, OFFSET_DN, READ_NOISE_DN
+from drivers.virtual_slide.optics.camera import HOT_DN_PER_MS, OFFSET_DN, READ_NOISE_DN
 from drivers.virtual_slide.slide import VirtualSlide
 from drivers.virtual_slide.truth import View
 from tests.instruments import CENTRE, SWEEP, buffer_for, child, emulated, expose, instrument, ready, slides
@@ -189,7 +189,7 @@ def test_a_bubble_and_a_blank_field_change_what_is_seen_and_raise_nothing(opened
 
 
 def test_chance_strikes_as_often_as_it_is_told(opened: Any) -> None:
-    from drivers.faults import Faults
+    from drivers.emulated.faults import Faults
     from drivers.settings import ChanceFault
 
     faults = Faults([ChanceFault(kind="dark_frame", probability=0.2)], seed=3)
@@ -274,7 +274,7 @@ def test_the_driver_does_not_import_torch() -> None:
     import subprocess
     import sys
 
-    modules = "drivers.open, drivers.emulated, drivers.replay, drivers.hardware_file"
+    modules = "drivers.open, drivers.emulated.core, drivers.recorded.replay, drivers.micromanager.hardware_file"
     code = f"import sys, {modules}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=os.environ)
     assert done.stdout.strip() == "False"

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from daemon.cli import app
-from inference.annotations import Annotation, Category, Dataset, Picture, to_json
+from daemon.cli.app import app
+from inference.annotations.coco import Annotation, Category, Dataset, Picture, to_json
 
 EVIL = "<script>alert(1)</script>"
 

@@ -8,11 +8,11 @@ import onnx
 import pytest
 from typer.testing import CliRunner
 
-from daemon.cli import app
-from daemon.durable import sha256_of
-from daemon.errors import Refused
+from daemon.cli.app import app
+from daemon.system.durable_files import sha256_of
+from daemon.system.errors import Refused
 from inference.errors import WeightsRefused
-from inference.weights_file import find_weights
+from inference.network.weights_file import find_weights
 
 
 def test_a_detector_is_written_as_one_file_that_says_what_it_is(tmp_path: Path) -> None:

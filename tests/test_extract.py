@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from rich.console import Console
 
-from daemon.errors import Refused
-from daemon.extract import extract, safe_name
-from daemon.fieldfile import read_field_file
-from daemon.progress import follow
-from daemon.selection import Selection
+from daemon.dataset.field_file import read_field_file
+from daemon.dataset.selection import Selection
+from daemon.exchange.objects import extract, safe_name
+from daemon.system.errors import Refused
+from daemon.system.progress import follow
 from tests.small_dataset import PLANES, make_dataset, ring, sample_of
 
 

@@ -17,10 +17,10 @@ import pytest
 import yaml
 from rich.console import Console
 
-from daemon.dataset import Dataset
-from daemon.inspection import render, summarise
-from daemon.outcome import Exit
-from daemon.records import FieldSkipped
+from daemon.dataset.reader import Dataset
+from daemon.dataset.summary import render, summarise
+from daemon.records.records import FieldSkipped
+from daemon.system.exit_status import Exit
 from tests.emulated_night import NIGHT_S, digest, lamelle, living, write_configuration
 from tests.test_safe_state import SAFE_WITHIN_S, log, safe_after, times, wait_for
 

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 from PIL import Image
 
-from daemon.field_pictures import STRIPS_A_FIELD, TILE_PX, VIEW_PX, choose, draw_strips, draw_views
-from daemon.records import ObjectRow
-from inference.objects import FoundObject, StackAnalysis, StackFocus
+from daemon.analysis.previews import STRIPS_A_FIELD, TILE_PX, VIEW_PX, choose, draw_strips, draw_views
+from daemon.records.records import ObjectRow
+from inference.objects.objects import FoundObject, StackAnalysis, StackFocus
 from tests.small_night import object_row
 
 BACKGROUND_DN = 200

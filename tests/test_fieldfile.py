@@ -18,15 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from daemon.errors import DamagedFile
-from daemon.fieldfile import (
-    NAMESPACE,
-    FieldProvenance,
-    read_field_file,
-    write_field_file,
-    write_raw_stack,
-)
-from daemon.records import FocusResult, ObjectRow
+from daemon.dataset.field_file import NAMESPACE, FieldProvenance, read_field_file, write_field_file, write_raw_stack
+from daemon.records.records import FocusResult, ObjectRow
+from daemon.system.errors import DamagedFile
 
 OME = "{http://www.openmicroscopy.org/Schemas/OME/2016-06}"
 

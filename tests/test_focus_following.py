@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibration.focus import Expected, fit_plane
-from daemon.config import Night
-from daemon.focus import FocusFollower, Known
-from daemon.plan import PlannedField, make_plan
-from daemon.records import FocusResult
+from calibration.images.focus import Expected, fit_plane
+from daemon.config.model import Night
+from daemon.night.focus_following import FocusFollower, Known
+from daemon.planning.plan import make_plan
+from daemon.records.fields import PlannedField
+from daemon.records.records import FocusResult
 from tests.configuration_files import night
 
 EXPECTED = Expected(tilt_um_per_mm=3, drift_um_per_field=0.05, noise_um=0.15)

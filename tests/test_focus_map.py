@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibration.focus_map import fit_surface, focus_map
-from calibration.focusing import heights_of_tiles
+from calibration.routines.focus_map import fit_surface, focus_map
+from calibration.routines.place_finding import heights_of_tiles
 from calibration.steps import Map, NotUsable, Shot
-from drivers.emulated import virtual_slide
+from drivers.emulated.core import virtual_slide
 from drivers.settings import Instrument
 from tests.bench import CENTRE, NO_TIMING, area_of, bench, instrument
 from tests.instruments import slides

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibration.focus import ExposeSweep, Found, SearchBounds, contrast_of, peak, search_focus
-from daemon.focus import search_for
+from calibration.images.focus import ExposeSweep, Found, SearchBounds, contrast_of, peak, search_focus
+from daemon.planning.focus_bounds import search_for
 from drivers.settings import Range
 from tests.configuration_files import night
 

@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from daemon import gallery
+from daemon.emulation import gallery
 from drivers.settings import Emulation
-from drivers.virtual_slide.collection import KINDS
+from drivers.virtual_slide.specimens.collection import KINDS
 
 QUIET = Console(quiet=True)
 

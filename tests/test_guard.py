@@ -17,14 +17,14 @@ import msgspec
 import psutil
 import pytest
 
-from daemon.errors import Refused
-from daemon.guard import FILE, State, guard
-from daemon.heartbeat import Heartbeat, read_heartbeat, write_heartbeat
-from daemon.journal import Journal
-from daemon.loading import freeze, load
-from daemon.locks import sole
-from daemon.outcome import Exit
-from daemon.processes import ProcessTable, read_processes
+from daemon.alerts.guard import FILE, State, guard
+from daemon.config.loading import freeze, load
+from daemon.run_folder.heartbeat import Heartbeat, read_heartbeat, write_heartbeat
+from daemon.run_folder.journal import Journal
+from daemon.system.errors import Refused
+from daemon.system.exit_status import Exit
+from daemon.system.locks import sole
+from daemon.system.process_table import ProcessTable, read_processes
 from tests.alert_target import SECRET, Target, alert_target
 from tests.emulated_night import NIGHT_S, lamelle, living, running, write_configuration
 from tests.small_night import started, until

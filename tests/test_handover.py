@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from daemon.config import Recorder
-from daemon.dataset import Dataset
-from daemon.handover import Handover
-from daemon.journal import Journal
-from daemon.processes import ProcessTable, read_processes
-from daemon.spool import Spool
+from daemon.config.model import Recorder
+from daemon.dataset.reader import Dataset
+from daemon.night.handover import Handover
+from daemon.run_folder.journal import Journal
+from daemon.run_folder.spool import Spool
+from daemon.system.process_table import ProcessTable, read_processes
 from tests import small_night as night
 
 WITHIN_S = 30.0

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from mm_test_adapters import device_adapter_path
 
 from drivers.errors import Refused
-from drivers.hardware_file import read_hardware_file
+from drivers.micromanager.hardware_file import read_hardware_file
 from tests.instruments import HARDWARE, instrument
 
 

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from daemon.config import Night
-from daemon.visibility import is_hidden
+from daemon.config.model import Night
 from drivers.virtual_slide.truth import TrueObject
+from drivers.virtual_slide.visibility import is_hidden
 from inference.analyser import Analyser
-from inference.merging import overlaps
-from inference.objects import StackAnalysis
+from inference.objects.merging import overlaps
+from inference.objects.objects import StackAnalysis
 from inference.settings import CropSettings, DetectorSettings, FocusSettings
 from tests import emulated_stacks
 

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from inference import network
-from inference.anchors import Anchors
+from inference.network import network
+from inference.network.anchors import Anchors
+from inference.network.weights_file import find_weights
 from inference.settings import Architecture
-from inference.weights_file import find_weights
 
 SIDES = st.lists(st.tuples(st.floats(1, 500), st.floats(1, 500)), min_size=1, max_size=50)
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from inference.annotated import AnnotatedStack, find_stacks, read_stack
-from inference.annotations import Annotation, Category, Dataset, Loaded, Picture, StackInfo, read, to_json
+from inference.annotations.coco import Annotation, Category, Dataset, Loaded, Picture, StackInfo, read, to_json
+from inference.annotations.splits import draw, members
+from inference.annotations.stacks import AnnotatedStack, find_stacks, read_stack
 from inference.errors import AnnotationError
-from inference.splits import draw, members
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 RBC = DATA / "rbc-coco"

@@ -2,7 +2,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference import channels, cropping
+from inference.objects import cropping
+from inference.views import channels
 
 HEIGHT, WIDTH = 60, 90
 

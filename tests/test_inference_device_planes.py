@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference.channels import Planes, Scale
-from inference.device_planes import DevicePlanes
+from inference.views.channels import Planes, Scale
+from inference.views.device_planes import DevicePlanes
 from tests import emulated_stacks
 
 CPU = torch.device("cpu")

@@ -15,16 +15,16 @@ import torch
 
 pytest.importorskip("tensorrt_rtx", reason="there is no wheel of TensorRT for RTX for this platform")
 
-from inference.engine_runtime import EngineRuntime
-from inference.engines import AHEAD_OF_TIME, Engine, build, engine, kept_engines, load
 from inference.errors import RuntimeRefused
-from inference.network import build as build_network
-from inference.onnx_model import Form, OnnxModel, onnx_model
-from inference.runtime_choice import open_runtime
-from inference.runtimes import OnnxRuntime, TorchRuntime, check_runtime
+from inference.network.network import build as build_network
+from inference.network.trained import Trained
+from inference.network.weights_file import Weights
+from inference.runtimes.choice import open_runtime
+from inference.runtimes.engine_runtime import EngineRuntime
+from inference.runtimes.engines import AHEAD_OF_TIME, Engine, build, engine, kept_engines, load
+from inference.runtimes.onnx_model import Form, OnnxModel, onnx_model
+from inference.runtimes.runtimes import OnnxRuntime, TorchRuntime, check_runtime
 from inference.settings import DetectorSettings
-from inference.trained import Trained
-from inference.weights_file import Weights
 
 CPU = torch.device("cpu")
 SLIM = Form((160, 192), precision="fp16")

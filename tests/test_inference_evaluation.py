@@ -9,11 +9,11 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from inference.annotated import AnnotatedStack
-from inference.annotations import Annotation, Picture
-from inference.breakdown import Breakdown
-from inference.evaluation import Evaluation, Found, compare, of_one_class
-from inference.objects import FoundObject
+from inference.annotations.coco import Annotation, Picture
+from inference.annotations.stacks import AnnotatedStack
+from inference.evaluation.breakdown import Breakdown
+from inference.evaluation.figures import Evaluation, Found, compare, of_one_class
+from inference.objects.objects import FoundObject
 from inference.settings import DetectorSettings
 
 CLASSES = ("coccolith", "diatom")

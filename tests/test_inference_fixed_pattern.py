@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.analyser import Analyser
-from inference.channels import Planes, Scale
-from inference.device_planes import DevicePlanes
-from inference.fixed_pattern import FixedPattern
 from inference.settings import CropSettings, DetectorSettings, FocusSettings
+from inference.views.channels import Planes, Scale
+from inference.views.device_planes import DevicePlanes
+from inference.views.fixed_pattern import FixedPattern
 
 STATES = ("crossed", "parallel")
 DARK_DN = 100

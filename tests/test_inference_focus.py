@@ -7,8 +7,8 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference import channels, focus
-from inference.channels import ENERGY_BINNING, Planes, Scale
+from inference.views import channels, sharpness
+from inference.views.channels import ENERGY_BINNING, Planes, Scale
 from tests import emulated_stacks
 
 MITOCHONDRIA = Path(__file__).parents[2] / "shared" / "data" / "zstack-mitochondria-16bit"
@@ -25,14 +25,14 @@ def landed(stack: np.ndarray, pixel_um: float) -> Planes:
 @given(st.floats(1.0, 7.0), st.floats(0.1, 5.0), st.floats(0, 100))
 def test_the_vertex_of_a_parabola_is_found(vertex: float, width: float, height: float) -> None:
     curve = (200 + height - width * (np.arange(9) - vertex) ** 2).astype(np.float32)
-    plane, at_edge = focus.best_plane(curve)
+    plane, at_edge = sharpness.best_plane(curve)
     assert not at_edge
     assert plane == pytest.approx(vertex, abs=0.02)
 
 
 @pytest.mark.parametrize(("curve", "plane"), [([5, 3, 2, 1], 0.0), ([1, 2, 3, 5], 3.0), ([4.0], 0.0)])
 def test_a_maximum_at_the_edge_is_told_and_not_interpolated(curve: list[float], plane: float) -> None:
-    assert focus.best_plane(np.array(curve, np.float32)) == (plane, True)
+    assert sharpness.best_plane(np.array(curve, np.float32)) == (plane, True)
 
 
 def test_an_objects_best_plane_is_near_the_truth() -> None:
@@ -46,8 +46,8 @@ def test_an_objects_best_plane_is_near_the_truth() -> None:
             if known.junk or not known.whole:
                 continue
             box = tuple(int(v) for v in known.box)
-            curve = focus.box_sharpness(sharpness, (box[0], box[1], box[2], box[3]), 2 * ENERGY_BINNING)
-            errors.append(abs(focus.best_plane(curve)[0] - plane))
+            curve = sharpness.box_sharpness(sharpness, (box[0], box[1], box[2], box[3]), 2 * ENERGY_BINNING)
+            errors.append(abs(sharpness.best_plane(curve)[0] - plane))
     assert len(errors) > 12
     assert np.median(errors) < 0.5, "in planes, 0.5 um apart"
     assert np.quantile(errors, 0.9) < 1.5
@@ -56,7 +56,7 @@ def test_an_objects_best_plane_is_near_the_truth() -> None:
 def test_a_field_without_objects_is_blank_and_one_with_objects_is_not() -> None:
     for profile, blank in (("blank", True), ("coccolith", False)):
         pixels, _ = emulated_stacks.stack(emulated_stacks.night(frame_px=512, profile=profile), 1, 0.0)
-        found = focus.stack_focus(landed(pixels, 0.059).sharpness(), blank_contrast=1.15)
+        found = sharpness.stack_focus(landed(pixels, 0.059).sharpness(), blank_contrast=1.15)
         assert (found.best_plane is None) is blank
         if not blank:
             assert found.best_plane == pytest.approx(4, abs=1.0)
@@ -67,7 +67,7 @@ def test_a_real_stack_is_sharpest_where_it_is_known_to_be() -> None:
     files = {int(re.findall(r"\d+", path.stem)[-1]): path for path in MITOCHONDRIA.glob("*.tif*")}
     numbers = sorted(files)
     pixels = np.stack([tifffile.imread(files[number]) for number in numbers])[None]
-    found = focus.stack_focus(landed(pixels, 0.059).sharpness(), blank_contrast=1.15)
+    found = sharpness.stack_focus(landed(pixels, 0.059).sharpness(), blank_contrast=1.15)
     assert found.best_plane is not None
     assert abs(numbers[round(found.best_plane)] - 51) <= 2
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.kept import SUMS, is_whole, keep
+from inference.runtimes.cache import SUMS, is_whole, keep
 
 
 class Maker:

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.merging import Detections, merge, overlaps
+from inference.objects.merging import Detections, merge, overlaps
 
 coordinate = st.integers(0, 40)
 

@@ -5,10 +5,10 @@ import torch
 from torchvision.models.detection import FasterRCNN, fasterrcnn_resnet50_fpn
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
-from inference import network
 from inference.errors import WeightsRefused
+from inference.network import network
+from inference.network.weights_file import Weights, check_weights, find_weights
 from inference.settings import DetectorSettings
-from inference.weights_file import Weights, check_weights, find_weights
 
 CLASSES = ("coccolith", "diatom")
 

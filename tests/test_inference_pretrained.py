@@ -6,8 +6,8 @@ import pytest
 import torch
 from torchvision.models.detection import fasterrcnn_resnet50_fpn
 
-from inference import network
 from inference.errors import WeightsRefused
+from inference.network import network
 
 CLASSES = ("coccolith", "diatom")
 

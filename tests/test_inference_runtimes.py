@@ -19,17 +19,17 @@ import torch
 from torch import Tensor
 
 from benchmarks.parity import judge, views_of
-from inference import static_graph
-from inference.detected import Detected
 from inference.detector import Detector
 from inference.errors import RuntimeRefused
-from inference.merging import Detections
-from inference.onnx_model import MODEL, Form, OnnxModel, onnx_model
-from inference.reference import SAMPLE
-from inference.runtime_choice import open_runtime
-from inference.runtimes import OnnxRuntime, TorchRuntime, check_runtime
+from inference.network import static_graph
+from inference.network.detected import Detected
+from inference.network.trained import Trained
+from inference.objects.merging import Detections
+from inference.runtimes.choice import open_runtime
+from inference.runtimes.onnx_model import MODEL, Form, OnnxModel, onnx_model
+from inference.runtimes.reference import SAMPLE
+from inference.runtimes.runtimes import OnnxRuntime, TorchRuntime, check_runtime
 from inference.settings import DetectorSettings
-from inference.trained import Trained
 
 SIZE = (160, 192)
 CPU = torch.device("cpu")
@@ -215,6 +215,6 @@ def test_a_night_whose_model_is_kept_does_not_wait_for_torchvision(model: OnnxMo
 
 def test_the_computer_is_not_told_of_to_anyone(tmp_path: Path) -> None:
     places = {name: str(tmp_path) for name in ("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA")}
-    code = "import inference.runtimes, onnxruntime; onnxruntime.get_device()"
+    code = "import inference.runtimes.runtimes, onnxruntime; onnxruntime.get_device()"
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | places)
     assert not [path for path in tmp_path.rglob("*") if "onnxruntime" in path.name.lower() or path.name == "deviceid"]

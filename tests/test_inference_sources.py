@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference import cvat
-from inference.annotated import find_stacks, read_stack
-from inference.annotations import Annotation, Category, Dataset, Loaded, Picture, to_json
+from inference.annotations import cvat
+from inference.annotations.coco import Annotation, Category, Dataset, Loaded, Picture, to_json
+from inference.annotations.sources import open_source
+from inference.annotations.stacks import find_stacks, read_stack
 from inference.errors import AnnotationError
-from inference.sources import open_source
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "cvat-xml"
 

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference import splits
-from inference.annotated import AnnotatedStack
-from inference.annotations import Picture
+from inference.annotations import splits
+from inference.annotations.coco import Picture
+from inference.annotations.splits import Member, Split
+from inference.annotations.stacks import AnnotatedStack
 from inference.errors import AnnotationError
-from inference.splits import Member, Split
 
 SOURCES = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 30)), min_size=2, max_size=40)
 

@@ -12,10 +12,10 @@ from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 from torchvision.ops import MultiScaleRoIAlign, nms
 
-from inference import network
+from inference.network import network
+from inference.network.static_graph import PyramidAlign, StaticDetector, suppress
+from inference.network.weights_file import find_weights
 from inference.settings import DetectorSettings
-from inference.static_graph import PyramidAlign, StaticDetector, suppress
-from inference.weights_file import find_weights
 
 ROUNDS = 24
 

@@ -9,11 +9,12 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from inference import network
 from inference.errors import WeightsRefused
+from inference.network import network
+from inference.network.trained import Trained
+from inference.network.weights_file import find_weights
+from inference.network.weights_proof import prove_weights
 from inference.settings import DetectorSettings
-from inference.trained import Trained
-from inference.weights_file import find_weights, prove_weights
 
 
 def state() -> dict[str, Tensor]:

@@ -8,14 +8,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference import network
-from inference.annotated import NOT_JUDGED, AnnotatedStack, Views, prepare
-from inference.annotations import Annotation, Picture, StackInfo
-from inference.mistakes import find_mistakes
+from inference.annotations.coco import Annotation, Picture, StackInfo
+from inference.annotations.stacks import NOT_JUDGED, AnnotatedStack, Views, prepare
+from inference.network import network
+from inference.network.weights_file import find_weights
 from inference.settings import DetectorSettings, FocusSettings
-from inference.training import Place, TrainingSettings, corner
-from inference.training import batches as draw_batches
-from inference.weights_file import find_weights
+from inference.training.mistakes import find_mistakes
+from inference.training.train import Place, TrainingSettings, corner
+from inference.training.train import batches as draw_batches
 
 SIDE, SIZE = 96, (128, 160)
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from inference import network
-from inference.winograd import FEWEST_CHANNELS, WinogradConvolution, is_suited, with_winograd
+from inference.network import network
+from inference.network.winograd import FEWEST_CHANNELS, WinogradConvolution, is_suited, with_winograd
 
 
 @settings(deadline=None)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from daemon.errors import Refused
-from daemon.inspection import show, size, summarise
+from daemon.dataset.summary import show, size, summarise
+from daemon.system.errors import Refused
 from tests.small_dataset import NIGHT, make_dataset, sample_of
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from daemon.errors import JournalDamaged, Refused
-from daemon.journal import Journal
-from daemon.records import FieldSecured, FieldSkipped, decode
+from daemon.records.records import FieldSecured, FieldSkipped, decode
+from daemon.run_folder.journal import Journal
+from daemon.system.errors import JournalDamaged, Refused
 from tests import small_night as night
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from daemon.config import CurveKeys
-from daemon.endpoints import check_endpoint
-from daemon.errors import Refused
-from daemon.keys import make_keys
-from daemon.loading import load_keys
+from daemon.config.loading import load_keys
+from daemon.config.model import CurveKeys
+from daemon.protocols.keys import make_keys
+from daemon.protocols.sockets import check_endpoint
+from daemon.system.errors import Refused
 
 BEYOND = "tcp://192.0.2.9:5990"
 

@@ -2,21 +2,21 @@ import subprocess
 import sys
 
 TORCH_FREE = [
-    "daemon.cli",
-    "daemon.scan",
-    "daemon.calibrating",
-    "daemon.microscope",
-    "daemon.recorder",
-    "daemon.emulate",
-    "daemon.control",
-    "daemon.detecting",
-    "daemon.ordering",
-    "daemon.watch",
-    "daemon.extract",
-    "daemon.guard",
-    "daemon.sheet",
+    "daemon.cli.app",
+    "daemon.night.scan",
+    "daemon.calibration_runs.run",
+    "daemon.children.microscope",
+    "daemon.recorder.server",
+    "daemon.emulation.export",
+    "daemon.live.order_server",
+    "daemon.reprocessing.detect",
+    "daemon.live.order_client",
+    "daemon.monitor.terminal_watch",
+    "daemon.exchange.objects",
+    "daemon.alerts.guard",
+    "daemon.figures.contact_sheet",
     "daemon.monitor.command",
-    "drivers.emulated",
+    "drivers.emulated.core",
 ]
 
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibration.leakage import Light, polarization
-from calibration.retarder import States, retarder
-from calibration.states import mode, moved
+from calibration.images.states import mode, moved
+from calibration.routines.polarization import Light, polarization
+from calibration.routines.retarder import States, retarder
 from calibration.steps import NotUsable, Outcome, Shot
 from drivers.settings import Instrument
-from drivers.virtual_slide.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers
+from drivers.virtual_slide.optics.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers
 from tests.bench import CENTRE, NO_TIMING, area_of, bench, instrument
 
 STATES, MS = (CROSSED, PARALLEL), (20.0, 20.0)

@@ -6,19 +6,20 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import tifffile
+from inference.learn.train import AVERAGED_SHARE, Progress, TrainingSettings, train
 
-from daemon import emulate, learn
-from daemon.durable import sha256_of
-from daemon.errors import Refused
-from drivers.virtual_slide.collection import KINDS
-from inference.annotated import find_stacks, read_stack
-from inference.annotations import read
-from inference.checkpoint import History
+from daemon.emulation import export
+from daemon.system.durable_files import sha256_of
+from daemon.system.errors import Refused
+from daemon.training import train as learn
+from drivers.virtual_slide.specimens.collection import KINDS
+from inference.annotations.coco import read
+from inference.annotations.splits import read_split
+from inference.annotations.stacks import find_stacks, read_stack
 from inference.errors import AnnotationError, WeightsRefused
+from inference.network.weights_file import find_weights
 from inference.settings import FocusSettings
-from inference.splits import read_split
-from inference.training import AVERAGED_SHARE, Progress, TrainingSettings, train
-from inference.weights_file import find_weights
+from inference.training.checkpoint import History
 from tests import emulated_stacks
 
 CLASSES = TrainingSettings().classes
@@ -27,12 +28,12 @@ CLASSES = TrainingSettings().classes
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     into = tmp_path_factory.mktemp("emulated")
-    emulate.export(emulated_stacks.night(frame_px=384, planes=3, seed=77), into, slides=[2, 5], fields=2)
+    export.export(emulated_stacks.night(frame_px=384, planes=3, seed=77), into, slides=[2, 5], fields=2)
     return into
 
 
 def test_exported_fields_hold_the_pixels_and_the_truth_without_junk(exported: Path) -> None:
-    dataset = read((exported / emulate.COCO_FILE).read_bytes(), "coco.json").dataset
+    dataset = read((exported / export.COCO_FILE).read_bytes(), "coco.json").dataset
     assert [(p.stack.slide, p.stack.field) for p in dataset.images if p.stack] == [(2, 1), (2, 2), (5, 1), (5, 2)]
     fossils = {kind.class_name for kind in KINDS.values() if not kind.junk}
     assert {c.name for c in dataset.categories} <= fossils
@@ -52,7 +53,7 @@ def test_exported_fields_hold_the_pixels_and_the_truth_without_junk(exported: Pa
 def test_an_export_of_the_same_seed_is_the_same(exported: Path, tmp_path: Path) -> None:
     config = emulated_stacks.night(frame_px=384, planes=3)
     for name, seed in (("again", 77), ("other", 78)):
-        emulate.export(emulate.override(config, seed=seed), tmp_path / name, slides=[2, 5], fields=2)
+        export.export(export.override(config, seed=seed), tmp_path / name, slides=[2, 5], fields=2)
     classes = config.detector.classes
     here, again, other = (find_stacks([f], classes).stacks for f in (exported, tmp_path / "again", tmp_path / "other"))
     assert [s.annotations for s in here] == [s.annotations for s in again]
@@ -65,9 +66,9 @@ def test_an_instrument_that_is_not_emulated_and_an_unknown_slide_are_refused(tmp
     config = emulated_stacks.night(frame_px=384, planes=3)
     real = config.model_copy(update={"instrument": config.instrument.model_copy(update={"emulation": None})})
     with pytest.raises(Refused, match=r"instrument\.emulation is missing"):
-        emulate.export(real, tmp_path, [1], 1)
+        export.export(real, tmp_path, [1], 1)
     with pytest.raises(Refused, match="no position 9"):
-        emulate.export(config, tmp_path, [1, 9], 1)
+        export.export(config, tmp_path, [1, 9], 1)
 
 
 def test_training_ends_with_weights_that_load_and_a_card_that_tells_how(exported: Path, tmp_path: Path) -> None:
@@ -220,7 +221,7 @@ def test_training_stops_when_nothing_gets_better_and_keeps_the_best(exported: Pa
 
 
 def test_nothing_to_hold_out_is_refused(tmp_path: Path) -> None:
-    emulate.export(emulated_stacks.night(frame_px=128, planes=3, seed=3), tmp_path, slides=[1], fields=1)
+    export.export(emulated_stacks.night(frame_px=128, planes=3, seed=3), tmp_path, slides=[1], fields=1)
     with pytest.raises(AnnotationError, match="1 slide is annotated"):
         learn.train(
             find_stacks([tmp_path], CLASSES),

@@ -10,9 +10,9 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from daemon.child import Child
-from daemon.links import AnalysisLink, MicroscopeLink
-from daemon.messages import (
+from daemon.children.child import Child
+from daemon.children.links import AnalysisLink, MicroscopeLink
+from daemon.protocols.pipes import (
     Analysed,
     AnalysisReady,
     Close,
@@ -26,9 +26,9 @@ from daemon.messages import (
     decode,
     encode,
 )
-from daemon.plan import PlannedField
-from daemon.processes import ProcessTable
-from daemon.records import FocusResult
+from daemon.records.fields import PlannedField
+from daemon.records.records import FocusResult
+from daemon.system.process_table import ProcessTable
 
 DEADLINE_S = 30.0
 FIELD = PlannedField(slide=1, field=1, sample="a", x_um=0.0, y_um=0.0, tile_um=(0.0, 0.0, 1.0, 1.0))

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from daemon.config import Night
-from daemon.errors import Refused
-from daemon.loading import differences, freeze, keys_of, load, require_same
-from daemon.samples import COUNTING
+from daemon.config.loading import differences, freeze, keys_of, load, require_same
+from daemon.config.model import Night
+from daemon.config.samples import COUNTING
+from daemon.system.errors import Refused
 from tests.configuration_files import CONFIGS, REMOVED, night, write
 
 DOCUMENT = CONFIGS.parent / "docs" / "configuration.md"

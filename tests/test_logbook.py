@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from daemon.logbook import Logbook
+from daemon.system.logbook import Logbook
 
 log = logging.getLogger("lamelle.test")
 

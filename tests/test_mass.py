@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from calibration.corrections import Corrections
-from calibration.mass import Sight, Weighed, weigh, weigh_fused
-from calibration.thickness import Heights, Optics, leakage_around, sharpened
+from calibration.objects.mass import Sight, Weighed, weigh, weigh_fused
+from calibration.objects.thickness import Heights, Optics, leakage_around, sharpened
 
 PIXEL_UM, SIDE, FINE = 0.059, 110, 4
 BLUR_UM = 0.21 * 0.546 / 1.4

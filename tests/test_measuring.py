@@ -13,14 +13,15 @@ from msgspec.structs import replace as changed
 from rich.console import Console
 
 from calibration.steps import Quantity
-from daemon.corrections import corrections_of_field
-from daemon.cutouts import object_rows
-from daemon.dataset import Dataset
-from daemon.errors import Refused
-from daemon.fieldfile import FieldProvenance
-from daemon.measuring import Measurer
-from daemon.measuring_again import measure_again, measured_tables, measured_with
-from daemon.records import MEASURED, FieldSecured, ObjectRow
+from daemon.analysis.field_output import object_rows
+from daemon.analysis.measure import Measurer
+from daemon.calibration_store.corrections import corrections_of_field
+from daemon.dataset.field_file import FieldProvenance
+from daemon.dataset.measured_tables import measured_tables, measured_with
+from daemon.dataset.reader import Dataset
+from daemon.records.records import MEASURED, FieldSecured, ObjectRow
+from daemon.reprocessing.measure import measure_again
+from daemon.system.errors import Refused
 from drivers.virtual_slide.truth import TrueObject
 from inference.analyser import Analyser
 from inference.settings import CropSettings, DetectorSettings, FocusSettings

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from mm_test_adapters import device_adapter_path
 
-from drivers.core import Core, headless_core, preset_devices, release_headless_core
 from drivers.errors import DeviceTimeout, FieldFault, FrameFault, OutsideWindow, PresetNotReached, Refused, StageStuck
-from drivers.micromanager import MicroManager
+from drivers.micromanager.core import Core, headless_core, preset_devices, release_headless_core
+from drivers.micromanager.microscope import MicroManager
 from drivers.microscope import Exposure, Frame, Sweep
 from drivers.settings import Instrument
 from drivers.waiting import POLL_S, Clock

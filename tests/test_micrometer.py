@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from calibration.micrometer import micrometer
+from calibration.routines.micrometer import micrometer
 from calibration.steps import Map, NotUsable, Outcome
 from drivers.settings import Emulation, Instrument, Micrometer
 from drivers.virtual_slide.micrometer import profile
-from drivers.virtual_slide.optics import IMMERSION_INDEX, OBJECTIVE_NA, Mount
+from drivers.virtual_slide.optics.body_light import IMMERSION_INDEX, OBJECTIVE_NA, Mount
 from drivers.virtual_slide.slide import VirtualSlide
 from drivers.virtual_slide.truth import View
 from tests.bench import CENTRE, NO_TIMING, area_of, bench, instrument

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from daemon.demo import report
-from daemon.errors import Refused
-from drivers.core import release_headless_core
-from drivers.emulated import virtual_slide
-from drivers.mechanics import Mechanics, sample_place, stage_matrix, true_pixel_um
+from daemon.cli.demo import report
+from daemon.system.errors import Refused
+from drivers.emulated.core import virtual_slide
+from drivers.emulated.mechanics import Mechanics, sample_place, stage_matrix, true_pixel_um
+from drivers.micromanager.core import release_headless_core
 from drivers.microscope import Exposure
 from drivers.open import open_microscope
 from drivers.settings import Emulation, Misalignment

@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from scipy.stats import poisson
 
-from daemon.errors import Refused
+from calibration.counting.poisson import interval
 from daemon.monitor.access import LEAST_TOKEN, Door, check_reach, read_token, split_address
 from daemon.monitor.feed import MAX_QUEUED_BYTES, Browser
-from daemon.poisson import interval
+from daemon.system.errors import Refused
 from tests.a_monitor import TOKEN, Served, exchange, serving
 from tests.played_night import PlayedNight, Steward
 

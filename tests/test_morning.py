@@ -13,19 +13,19 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from daemon.catalog import Catalog
-from daemon.config import Recorder
-from daemon.handover import Handover
-from daemon.heartbeat import read_heartbeat
-from daemon.journal import Journal
-from daemon.loading import freeze
-from daemon.messages import Reported
-from daemon.morning import MorningReport
-from daemon.outcome import Exit
-from daemon.processes import ProcessTable, read_processes
-from daemon.records import encode
-from daemon.sender import Sender
-from daemon.spool import Spool
+from daemon.config.loading import freeze
+from daemon.config.model import Recorder
+from daemon.dataset.catalog import Catalog
+from daemon.delivery.sender import Sender
+from daemon.night.handover import Handover
+from daemon.protocols.pipes import Reported
+from daemon.records.records import encode
+from daemon.report.morning import MorningReport
+from daemon.run_folder.heartbeat import read_heartbeat
+from daemon.run_folder.journal import Journal
+from daemon.run_folder.spool import Spool
+from daemon.system.exit_status import Exit
+from daemon.system.process_table import ProcessTable, read_processes
 from tests import small_night as night
 from tests.configuration_files import night as configured
 from tests.emulated_night import lamelle, living, running, write_configuration
@@ -167,7 +167,7 @@ def test_a_recorder_elsewhere_reports_what_it_has_recorded(tmp_path: Path) -> No
 
 
 def test_neither_supervisor_nor_recorder_imports_what_draws() -> None:
-    names = ("daemon.scan", "daemon.recording", "daemon.cli", "daemon.microscope")
+    names = ("daemon.night.scan", "daemon.recorder.process", "daemon.cli.app", "daemon.children.microscope")
     code = "import sys\n" + "".join(f"import {name}\n" for name in names)
     code += "print([name for name in ('matplotlib', 'fpdf', 'jinja2', 'torch') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

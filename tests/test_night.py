@@ -13,13 +13,13 @@ import pytest
 import yaml
 from rich.console import Console
 
-from daemon.catching_up import catch_up
-from daemon.dataset import Dataset
-from daemon.inspection import summarise
-from daemon.journal import Journal
-from daemon.layout import field_file
-from daemon.outcome import Exit
-from daemon.records import FieldSecured, decode, encode
+from daemon.dataset.reader import Dataset
+from daemon.dataset.summary import summarise
+from daemon.records.names import field_file
+from daemon.records.records import FieldSecured, decode, encode
+from daemon.reprocessing.analyse import catch_up
+from daemon.run_folder.journal import Journal
+from daemon.system.exit_status import Exit
 from tests.emulated_night import CONFIGS, Digest, digest, lamelle, living, write_configuration
 
 KILLS = {

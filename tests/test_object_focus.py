@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from inference.channels import Scale
-from inference.object_focus import StateFocus, state_focus
+from inference.views.channels import Scale
+from inference.views.object_focus import StateFocus, state_focus
 
 STEP_UM, PLANES, SIDE = 0.3, 15, 80
 BOX = (16, 16, 64, 64)

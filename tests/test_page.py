@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser
 
-from daemon.errors import Refused
 from daemon.monitor.access import Door
+from daemon.system.errors import Refused
 from tests.a_monitor import TOKEN, Served, serving
 from tests.browsing import PHONE, Visit, browser, find_browser
 from tests.played_night import SAMPLES, PlayedNight, Steward

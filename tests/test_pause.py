@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from daemon.pause import Interrupt, Pause
+from daemon.night.pause import Interrupt, Pause
 
 WITHIN_S = 10.0
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from calibration.micrometer import micrometer, read_micrometer
-from calibration.pixel_size import came_from_above, path_of, pixel_size
-from calibration.registration import Shift
-from calibration.stage import align, describe, together
+from calibration.images.registration import Shift
+from calibration.images.stage import align, describe, together
+from calibration.routines.micrometer import micrometer, read_micrometer
+from calibration.routines.pixel_size import came_from_above, path_of, pixel_size
 from calibration.steps import Curve, NotUsable, Outcome, Shot, Shown
 from drivers.settings import Instrument
 from tests.bench import NO_TIMING, area_of, bench, carry_out, instrument

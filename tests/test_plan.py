@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.config import Night, Pattern
-from daemon.errors import Refused
-from daemon.plan import PlannedField, make_plan
+from daemon.config.model import Night, Pattern
+from daemon.planning.plan import make_plan
+from daemon.records.fields import PlannedField
+from daemon.system.errors import Refused
 from drivers.settings import MiniSlide, Range
 from tests.configuration_files import night
 

@@ -10,13 +10,13 @@ from msgspec.structs import replace
 from PIL import Image
 from rich.console import Console
 
-from daemon.catalog import Catalog
-from daemon.dataset import Dataset
-from daemon.errors import Refused
-from daemon.measuring_again import measure_again
-from daemon.plot_table import load_objects
-from daemon.plots import plot
-from daemon.records import FieldSecured, ObjectRow, encode
+from daemon.counts.objects import load_objects
+from daemon.dataset.catalog import Catalog
+from daemon.dataset.reader import Dataset
+from daemon.figures.plots import plot
+from daemon.records.records import FieldSecured, ObjectRow, encode
+from daemon.reprocessing.measure import measure_again
+from daemon.system.errors import Refused
 from tests import small_night as night
 from tests.emulated_night import Digest
 from tests.small_dataset import make_dataset

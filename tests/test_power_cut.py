@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from daemon import processes
-from daemon.crashpoints import VARIABLE
-from daemon.dataset import Dataset
-from daemon.journal import Journal
-from daemon.layout import CATALOG, field_file
-from daemon.records import FieldSecured, FieldSkipped
+from daemon.dataset.reader import Dataset
+from daemon.records.names import CATALOG, field_file
+from daemon.records.records import FieldSecured, FieldSkipped
+from daemon.run_folder.journal import Journal
+from daemon.system import process_table
+from daemon.system.crash_points import VARIABLE
 from tests import small_night as night
 from tests.powercut import scene
 from tests.powercut.disk import Disk, View, materialise, read_log
@@ -54,7 +54,7 @@ def log(shim: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str
     for crash in ("mid chunk|2|self", "file without catalog|1|self", None):
         run = folder / str(crash).partition("|")[0]  # a run folder is rehearsed in once
         run.mkdir()
-        (run / processes.FILE).write_text("{}")
+        (run / process_table.FILE).write_text("{}")
         status = run_under(shim, root, path, ["-m", "tests.powercut.scene", str(root), str(run)], crash)
         assert (status == 0) == (crash is None)
     return path, str(root)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from daemon.progress import NightProgress, ProgressDisplay, duration
+from daemon.system.progress import NightProgress, ProgressDisplay, duration
 
 START = NightProgress(
     planned=96, secured=3, skipped=0, objects=41, fields_per_s=0.75, seconds_left=124, slide=1, sample="core [1]"

@@ -12,19 +12,19 @@ import pytest
 import zmq
 import zmq.auth
 
-from daemon import wire
-from daemon.catalog import Catalog
-from daemon.config import CurveKeys
-from daemon.dataset import Dataset
-from daemon.endpoints import check_endpoint, is_local, secure
-from daemon.errors import Refused
-from daemon.journal import Journal
-from daemon.layout import field_file
-from daemon.reception import Reception
-from daemon.recorder import run_recorder
-from daemon.records import AnyRecord, FieldAnalysed, FieldSecured, FileEntry, encode
-from daemon.sender import Sender
-from daemon.spool import Spool
+from daemon.config.model import CurveKeys
+from daemon.dataset.catalog import Catalog
+from daemon.dataset.reader import Dataset
+from daemon.delivery.sender import Sender
+from daemon.protocols import delivery
+from daemon.protocols.sockets import check_endpoint, is_local, secure
+from daemon.recorder.server import run_recorder
+from daemon.recorder.session import Reception
+from daemon.records.names import field_file
+from daemon.records.records import AnyRecord, FieldAnalysed, FieldSecured, FileEntry, encode
+from daemon.run_folder.journal import Journal
+from daemon.run_folder.spool import Spool
+from daemon.system.errors import Refused
 from tests import small_night as night
 
 DATA = night.contents(1, 1, 1000)
@@ -38,19 +38,19 @@ class Client:
         self.session = 0
         self.peer = b"peer"
 
-    def say(self, message: wire.FromSender, payload: bytes | None = None) -> list[wire.FromRecorder]:
-        return self.reception.handle(self.peer, wire.encode(message, payload))
+    def say(self, message: delivery.FromSender, payload: bytes | None = None) -> list[delivery.FromRecorder]:
+        return self.reception.handle(self.peer, delivery.encode(message, payload))
 
-    def hello(self, name: str = "2026-11-21 A", window: int = 1 << 20) -> wire.FromRecorder:
+    def hello(self, name: str = "2026-11-21 A", window: int = 1 << 20) -> delivery.FromRecorder:
         self.session += 1
-        (answer,) = self.say(wire.Hello(session=self.session, night=name, window=window))
+        (answer,) = self.say(delivery.Hello(session=self.session, night=name, window=window))
         return answer
 
-    def record(self, seq: int, record: AnyRecord) -> list[wire.FromRecorder]:
-        return self.say(wire.RecordFollows(session=self.session, seq=seq), encode(record))
+    def record(self, seq: int, record: AnyRecord) -> list[delivery.FromRecorder]:
+        return self.say(delivery.RecordFollows(session=self.session, seq=seq), encode(record))
 
-    def chunk(self, seq: int, file: int, offset: int, data: bytes) -> list[wire.FromRecorder]:
-        return self.say(wire.ChunkFollows(session=self.session, seq=seq, file=file, offset=offset), data)
+    def chunk(self, seq: int, file: int, offset: int, data: bytes) -> list[delivery.FromRecorder]:
+        return self.say(delivery.ChunkFollows(session=self.session, seq=seq, file=file, offset=offset), data)
 
 
 @contextmanager
@@ -59,7 +59,7 @@ def client(into: Path, *, begun: bool = True) -> Iterator[Client]:
     with closing(talking.reception):
         talking.hello()
         if begun:
-            assert talking.record(1, night.started()) == [wire.Ack(session=1, seq=1)]
+            assert talking.record(1, night.started()) == [delivery.Ack(session=1, seq=1)]
         yield talking
 
 
@@ -69,9 +69,9 @@ def first_field(*contents: bytes, field: int = 1) -> AnyRecord:
     return night.secured(1, field, files)
 
 
-def refusal(answers: list[wire.FromRecorder]) -> tuple[str, bool]:
+def refusal(answers: list[delivery.FromRecorder]) -> tuple[str, bool]:
     (answer,) = answers
-    assert isinstance(answer, wire.Refuse)
+    assert isinstance(answer, delivery.Refuse)
     return answer.code, answer.retry
 
 
@@ -81,11 +81,11 @@ def test_a_file_begun_goes_on_behind_what_there_is_after_a_restart(tmp_path: Pat
         assert talking.chunk(2, 0, 0, DATA[:400]) == []
     with client(tmp_path, begun=False) as talking:
         welcome = talking.hello()
-        assert isinstance(welcome, wire.Welcome)
+        assert isinstance(welcome, delivery.Welcome)
         assert welcome.acknowledged == 1
         assert list(welcome.parts.values()) == [400]
         talking.record(2, first_field(DATA))
-        assert wire.Ack(session=talking.session, seq=2) in talking.chunk(2, 0, 400, DATA[400:])
+        assert delivery.Ack(session=talking.session, seq=2) in talking.chunk(2, 0, 400, DATA[400:])
         assert (tmp_path / field_file(1, 1)).read_bytes() == DATA
 
 
@@ -99,10 +99,10 @@ def test_a_file_begun_that_the_disk_has_damaged_is_begun_anew(tmp_path: Path) ->
         talking.record(2, first_field(DATA))
         assert refusal(talking.chunk(2, 0, 400, DATA[400:])) == ("part", True)
         welcome = talking.hello()
-        assert isinstance(welcome, wire.Welcome)
+        assert isinstance(welcome, delivery.Welcome)
         assert welcome.parts == {}
         talking.record(2, first_field(DATA))
-        assert wire.Ack(session=talking.session, seq=2) in talking.chunk(2, 0, 0, DATA)
+        assert delivery.Ack(session=talking.session, seq=2) in talking.chunk(2, 0, 0, DATA)
 
 
 def test_a_record_is_acknowledged_only_when_all_its_files_are_there(tmp_path: Path) -> None:
@@ -111,14 +111,14 @@ def test_a_record_is_acknowledged_only_when_all_its_files_are_there(tmp_path: Pa
         assert talking.record(2, first_field(DATA, raw)) == []
         assert talking.chunk(2, 0, 0, DATA) == []
         assert talking.chunk(2, 1, 0, raw[:499]) == []
-        assert talking.chunk(2, 1, 499, raw[499:]) == [wire.Ack(session=1, seq=2)]
+        assert talking.chunk(2, 1, 499, raw[499:]) == [delivery.Ack(session=1, seq=2)]
 
 
 def test_what_is_held_is_acknowledged_again_and_never_overwritten(tmp_path: Path) -> None:
     with client(tmp_path) as talking:
         talking.record(2, first_field(DATA))
         talking.chunk(2, 0, 0, DATA)
-        assert talking.record(2, first_field(DATA)) == [wire.Ack(session=1, seq=2)]
+        assert talking.record(2, first_field(DATA)) == [delivery.Ack(session=1, seq=2)]
         assert talking.chunk(2, 0, 0, DATA) == []
         other = bytes(reversed(DATA))
         assert refusal(talking.record(2, first_field(other))) == ("conflict", False)
@@ -135,7 +135,7 @@ def test_a_file_of_unknown_origin_is_adopted_if_it_is_the_one_and_else_left_alon
         (tmp_path / field_file(1, 1)).write_bytes(DATA)
         (tmp_path / field_file(1, 2)).write_bytes(b"a person's")
         talking.record(2, first_field(DATA))
-        assert talking.chunk(2, 0, 0, DATA) == [wire.Ack(session=1, seq=2)]
+        assert talking.chunk(2, 0, 0, DATA) == [delivery.Ack(session=1, seq=2)]
         talking.record(3, first_field(DATA, field=2))
         assert refusal(talking.chunk(3, 0, 0, DATA)) == ("conflict", False)
         assert (tmp_path / field_file(1, 2)).read_bytes() == b"a person's"
@@ -151,7 +151,7 @@ def test_what_comes_out_of_turn_ends_the_session_and_not_more(tmp_path: Path) ->
         talking.hello()
         talking.record(2, first_field(DATA))
         assert refusal(talking.chunk(2, 0, 0, DATA + b"more")) == ("violation", False)
-        assert talking.chunk(2, 0, 0, DATA) == [wire.Ack(session=talking.session, seq=2)]
+        assert talking.chunk(2, 0, 0, DATA) == [delivery.Ack(session=talking.session, seq=2)]
 
 
 def test_what_is_found_later_is_no_record_of_the_night(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_what_is_found_later_is_no_record_of_the_night(tmp_path: Path) -> None:
         utc=2.0, slide=1, field=1, device="cpu", versions={}, seconds={}, objects=(night.object_row(0),), files=()
     )
     with client(tmp_path) as talking:
-        assert talking.record(2, kept) == [wire.Ack(session=1, seq=2)]
+        assert talking.record(2, kept) == [delivery.Ack(session=1, seq=2)]
         assert refusal(talking.record(3, later)) == ("record", False)
         talking.hello()
         talking.record(3, night.night_closed(1))
@@ -171,9 +171,9 @@ def test_what_is_found_later_is_no_record_of_the_night(tmp_path: Path) -> None:
             catalog.commit(5, encode(later))
     with client(tmp_path, begun=False) as talking:
         welcome = talking.hello()
-        assert isinstance(welcome, wire.Welcome)
+        assert isinstance(welcome, delivery.Welcome)
         assert (welcome.acknowledged, welcome.digest) == (3, sha256(encode(night.night_closed(1))).hexdigest())
-        assert talking.record(3, night.night_closed(1)) == [wire.Ack(session=talking.session, seq=3)]
+        assert talking.record(3, night.night_closed(1)) == [delivery.Ack(session=talking.session, seq=3)]
     with Dataset.open(tmp_path) as dataset:
         (found,) = dataset.fields(1)
         assert isinstance(found, FieldSecured)
@@ -186,10 +186,10 @@ def test_no_more_bytes_are_taken_than_credit_was_given(tmp_path: Path) -> None:
         body = encode(first_field(DATA))
         assert len(body) > 100
         (credit,) = talking.record(2, first_field(DATA))
-        assert credit == wire.Credit(session=talking.session, limit=len(body) + 100)
+        assert credit == delivery.Credit(session=talking.session, limit=len(body) + 100)
         assert talking.chunk(2, 0, 0, DATA[:10]) == []
         (credit,) = talking.chunk(2, 0, 10, DATA[10:40])
-        assert credit == wire.Credit(session=talking.session, limit=len(body) + 40 + 100)
+        assert credit == delivery.Credit(session=talking.session, limit=len(body) + 40 + 100)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_a_dataset_has_one_recorder_and_one_night(tmp_path: Path) -> None:
         answer = talking.hello(name="another night")
         assert refusal([answer]) == ("other night", False)
         talking.session -= 1
-        assert talking.record(2, night.event()) == [wire.Ack(session=talking.session, seq=2)]
+        assert talking.record(2, night.event()) == [delivery.Ack(session=talking.session, seq=2)]
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_with_keys_a_known_client_is_served_and_a_stranger_is_not(tmp_path: Path
                 socket.linger = 0
                 secure(socket, own, "client")
                 socket.connect(endpoint[0])
-                socket.send_multipart(wire.encode(wire.Hello(session=1, night="n", window=10)))
+                socket.send_multipart(delivery.encode(delivery.Hello(session=1, night="n", window=10)))
                 assert bool(socket.poll(5000 if served else 300)) is served
     finally:
         stop.set()

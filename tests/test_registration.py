@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from calibration.registration import register
+from calibration.images.registration import register
 
 Image = NDArray[np.float32]
 SIDE = 160

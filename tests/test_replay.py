@@ -12,7 +12,7 @@ from numpy.testing import assert_array_equal
 from drivers.errors import FieldFault, OutsideWindow, Refused
 from drivers.microscope import Exposure, Sweep
 from drivers.open import open_microscope
-from drivers.recording import read_recording
+from drivers.recorded.recording import read_recording
 from drivers.settings import Instrument, Replay
 from tests.instruments import expose, instrument, ready, slides
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from daemon.dataset import Dataset
-from daemon.inspection import summarise
-from daemon.outcome import Exit
-from daemon.records import FieldSecured
+from daemon.dataset.reader import Dataset
+from daemon.dataset.summary import summarise
+from daemon.records.records import FieldSecured
+from daemon.system.exit_status import Exit
 from tests.emulated_night import CONFIGS, digest, lamelle, living, write_configuration
 
 MITOCHONDRIA = Path(__file__).parents[2] / "shared" / "data" / "zstack-mitochondria-16bit"

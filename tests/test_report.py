@@ -18,19 +18,19 @@ from rich.console import Console
 from scipy.stats import chi2, poisson
 from typer.testing import CliRunner
 
-from daemon.catalog import Catalog
-from daemon.cli import app
-from daemon.dataset import Dataset
-from daemon.errors import Refused
-from daemon.journal import Journal
-from daemon.loading import freeze
-from daemon.poisson import interval
-from daemon.records import AnyRecord, Event, FieldSecured, NightClosed, encode
-from daemon.report import report
-from daemon.report_gathering import gather
-from daemon.report_objects import SHOWN, doubtful, finest
-from daemon.report_timing import CHANGING, STANDING, WAITING, time_night
-from daemon.report_verdict import Standing, judge
+from calibration.counting.poisson import interval
+from daemon.cli.app import app
+from daemon.config.loading import freeze
+from daemon.dataset.catalog import Catalog
+from daemon.dataset.reader import Dataset
+from daemon.records.records import AnyRecord, Event, FieldSecured, NightClosed, encode
+from daemon.report.gather import gather
+from daemon.report.objects import SHOWN, doubtful, finest
+from daemon.report.report import report
+from daemon.report.timing import CHANGING, STANDING, WAITING, time_night
+from daemon.report.verdict import Standing, judge
+from daemon.run_folder.journal import Journal
+from daemon.system.errors import Refused
 from tests import small_night as night
 from tests.configuration_files import night as configured
 from tests.emulated_night import Digest

@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from daemon.child import Child
-from daemon.config import Night
-from daemon.links import MicroscopeLink
-from daemon.loading import load
-from daemon.messages import Expose
-from daemon.microscope import run_microscope
-from daemon.outlook import shape_of
-from daemon.plan import make_plan
-from daemon.processes import ProcessTable, read_processes
-from daemon.ring import Ring
-from daemon.samples import read_samples
+from daemon.children.child import Child
+from daemon.children.links import MicroscopeLink
+from daemon.children.microscope import run_microscope
+from daemon.config.loading import load
+from daemon.config.model import Night
+from daemon.config.samples import read_samples
+from daemon.planning.estimate import shape_of
+from daemon.planning.plan import make_plan
+from daemon.protocols.pipes import Expose
+from daemon.system.process_table import ProcessTable, read_processes
+from daemon.system.ring import Ring
 from drivers.microscope import Sweep
 from tests.emulated_night import write_configuration
 

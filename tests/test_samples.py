@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.errors import Refused
-from daemon.samples import COUNTING, read_samples
+from daemon.config.samples import COUNTING, read_samples
+from daemon.system.errors import Refused
 
 GOOD = "position,sample,settling_area_mm2,core\n1,MD-01,5026.5,MD04-2843\n2,MD-02,,MD04-2843\n3,MD-01,5026.5,\n"
 

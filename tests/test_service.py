@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from daemon.errors import Refused
-from daemon.service import NAMESPACE, service_name, task, unit, write_service
+from daemon.system.errors import Refused
+from daemon.system.service_files import NAMESPACE, service_name, task, unit, write_service
 from tests.emulated_night import lamelle, write_configuration
 
 AWKWARD = [

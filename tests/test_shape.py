@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from skimage.draw import polygon2mask
 from skimage.measure import regionprops
 
-from calibration.shape import Shape, feret_diameters, shape_of
-from calibration.skeleton import skeleton_length
+from calibration.objects.shape import Shape, feret_diameters, shape_of
+from calibration.objects.skeleton import skeleton_length
 
 PIXEL_UM = 0.059
 angles, places = st.floats(0, math.pi), st.floats(0, 1)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from daemon.dataset import Dataset
-from daemon.errors import DamagedFile, Refused
-from daemon.pictures import best_plane, composite, contrasts
-from daemon.selection import Selection, choose, spread
-from daemon.sheet import _Layout, _strip_planes, draw_sheet
+from daemon.dataset.reader import Dataset
+from daemon.dataset.selection import Selection, choose, spread
+from daemon.figures.contact_sheet import _Layout, _strip_planes, draw_sheet
+from daemon.figures.pixels import best_plane, composite, contrasts
+from daemon.system.errors import DamagedFile, Refused
 from tests.small_dataset import make_dataset, ring
 
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from drivers.virtual_slide.canvas import Canvas, tilted
-from drivers.virtual_slide.kinds import Kind
 from drivers.virtual_slide.matter import CALCITE, QUARTZ, Body, Slice
-from drivers.virtual_slide.optics import Mount, illuminate
+from drivers.virtual_slide.optics.body_light import Mount, illuminate
 from drivers.virtual_slide.specimens import coccoliths, crystals
+from drivers.virtual_slide.specimens.canvas import Canvas, tilted
+from drivers.virtual_slide.specimens.kinds import Kind
 
 KINDS = {kind.name: kind for kind in coccoliths.KINDS + crystals.KINDS}
 GRAINS = ["quartz", "shard"]

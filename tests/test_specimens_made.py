@@ -8,8 +8,9 @@ from typing import cast
 import pytest
 from rich.console import Console
 
-from daemon import progress, specimens
-from drivers.virtual_slide.cabinet import Cabinet, Report
+from daemon.planning import specimens
+from daemon.system import progress
+from drivers.virtual_slide.specimens.cabinet import Cabinet, Report
 
 
 class Shelf:

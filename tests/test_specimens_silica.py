@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from drivers.virtual_slide.kinds import Kind
 from drivers.virtual_slide.matter import CALCITE, GAS, OPAL, QUARTZ, Body
-from drivers.virtual_slide.optics import Light, Mount, illuminate
+from drivers.virtual_slide.optics.body_light import Light, Mount, illuminate
 from drivers.virtual_slide.specimens import debris, diatoms, siliceous
+from drivers.virtual_slide.specimens.kinds import Kind
 from drivers.virtual_slide.specimens.relief import cut
 
 ALL = {kind.name: kind for kind in (*diatoms.KINDS, *siliceous.KINDS, *debris.KINDS)}

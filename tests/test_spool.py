@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from daemon.errors import JournalDamaged
-from daemon.journal import Journal
-from daemon.layout import field_file
-from daemon.spool import Spool
+from daemon.records.names import field_file
+from daemon.run_folder.journal import Journal
+from daemon.run_folder.spool import Spool
+from daemon.system.errors import JournalDamaged
 from tests import small_night as night
 
 

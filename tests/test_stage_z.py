@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from calibration.stage_z import KnownHeight, scatter_of_planes, stage_z
+from calibration.routines.stage_z import KnownHeight, scatter_of_planes, stage_z
 from calibration.steps import NotUsable, Outcome, Shot
 from tests.bench import CENTRE, FRAME_S, NO_TIMING, area_of, bench, instrument
 

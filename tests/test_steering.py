@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from daemon.controlwire import Answer, OrderName
-from daemon.dataset import Dataset
-from daemon.errors import Refused
-from daemon.finding import find_endpoint
-from daemon.inspection import summarise
-from daemon.ordering import give_order
-from daemon.outcome import Exit
-from daemon.records import FieldSkipped
+from daemon.dataset.reader import Dataset
+from daemon.dataset.summary import summarise
+from daemon.live.order_client import give_order
+from daemon.protocols.control import Answer, OrderName
+from daemon.records.records import FieldSkipped
+from daemon.run_folder.endpoints import find_endpoint
+from daemon.system.errors import Refused
+from daemon.system.exit_status import Exit
 from tests.emulated_night import NIGHT_S, Digest, digest, lamelle, living, running, write_configuration
 from tests.small_night import until
 

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from daemon.alerts import Alert
-from daemon.check import check
-from daemon.config import Alerts
-from daemon.errors import Refused
-from daemon.guard import try_alerts
-from daemon.loading import load
-from daemon.telling import RETRY_S, Pending, Place, deliver, read_channels, read_dead_man
+from daemon.alerts.channels import RETRY_S, Pending, Place, deliver, read_channels, read_dead_man
+from daemon.alerts.guard import try_alerts
+from daemon.alerts.model import Alert
+from daemon.config.loading import load
+from daemon.config.model import Alerts
+from daemon.planning.check import check
+from daemon.system.errors import Refused
 from tests.alert_target import SECRET, Target, alert_target
 from tests.configuration_files import write
 

@@ -10,12 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 import tifffile
 
-from daemon import emulate, visibility
-from daemon.config import Night
+from daemon.config.model import Night
+from daemon.emulation import export
+from drivers.virtual_slide import visibility
 from drivers.virtual_slide.profiles import PROFILES
 from drivers.virtual_slide.slide import VirtualSlide
 from drivers.virtual_slide.truth import TrueObject
-from inference.annotations import Annotation, Dataset, read
+from inference.annotations.coco import Annotation, Dataset, read
 from tests import emulated_stacks
 
 SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "cvat-xml" / "train.xml"
@@ -41,13 +42,13 @@ def config() -> Night:
 @pytest.fixture(scope="module")
 def exported(config: Night, tmp_path_factory: pytest.TempPathFactory) -> Path:
     into = tmp_path_factory.mktemp("truth")
-    emulate.export(config, into, slides=[1, 3], fields=2, thickness=True)
+    export.export(config, into, slides=[1, 3], fields=2, thickness=True)
     return into
 
 
 @pytest.fixture(scope="module")
 def dataset(exported: Path) -> Dataset:
-    return read((exported / emulate.COCO_FILE).read_bytes(), emulate.COCO_FILE).dataset
+    return read((exported / export.COCO_FILE).read_bytes(), export.COCO_FILE).dataset
 
 
 def world(config: Night) -> VirtualSlide:
@@ -220,7 +221,7 @@ def test_the_box_of_a_slanting_object_holds_only_what_the_frame_shows() -> None:
 
 
 def test_an_override_changes_what_is_given_and_nothing_else(config: Night) -> None:
-    changed = emulate.override(config, {"medium_index": 1.45, "condenser_na": None}, seed=5, profile=None, density=2.0)
+    changed = export.override(config, {"medium_index": 1.45, "condenser_na": None}, seed=5, profile=None, density=2.0)
     before, after = config.instrument.emulation, changed.instrument.emulation
     assert before is not None
     assert after is not None
@@ -234,7 +235,7 @@ def test_an_opal_frustule_is_fainter_in_a_medium_of_nearly_its_own_index(config:
     """Contrast of a thin phase object grows with the difference of the indices."""
 
     def contrast(medium_index: float) -> float:
-        slide = world(emulate.override(config, {"medium_index": medium_index}))
+        slide = world(export.override(config, {"medium_index": medium_index}))
         x, y = config.scan.slides[0].centre_um
         return max(one.contrast_to_noise for one in slide.truth(1, x, y) if one.kind == "nitzschia")
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from daemon.heartbeat import ENDED, FILE, Heartbeat, write_heartbeat
-from daemon.journal import Journal
-from daemon.unattended import LATEST_H, why_not
+from daemon.records.states import ENDED
+from daemon.run_folder.heartbeat import FILE, Heartbeat, write_heartbeat
+from daemon.run_folder.journal import Journal
+from daemon.run_folder.unattended import LATEST_H, why_not
 from tests.small_night import started
 
 NOW = 1_700_000_000.0

@@ -9,10 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from drivers.settings import Emulation, Lamp, MiniSlide, Range, Sensor
-from drivers.virtual_slide.camera import DN_PER_ELECTRON, LAMP_DN_PER_MS, OFFSET_DN, READ_NOISE_DN, Camera
 from drivers.virtual_slide.cover_slip import CoverSlip
-from drivers.virtual_slide.illumination import Illumination
-from drivers.virtual_slide.immersion import Immersion
+from drivers.virtual_slide.optics.camera import DN_PER_ELECTRON, LAMP_DN_PER_MS, OFFSET_DN, READ_NOISE_DN, Camera
+from drivers.virtual_slide.optics.illumination import Illumination
+from drivers.virtual_slide.optics.immersion import Immersion
 from drivers.virtual_slide.truth import View
 
 PIXEL_UM = 0.059

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from drivers.settings import PolarizerErrors
-from drivers.virtual_slide.canvas import Canvas, tilted
 from drivers.virtual_slide.matter import (
     CALCITE,
     OPAL,
@@ -20,9 +19,10 @@ from drivers.virtual_slide.matter import (
     Slice,
     birefringence,
 )
-from drivers.virtual_slide.optics import Light, Mount, illuminate
-from drivers.virtual_slide.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers, impurity, turned
-from drivers.virtual_slide.specimen import visible_thickness_um
+from drivers.virtual_slide.optics.body_light import Light, Mount, illuminate
+from drivers.virtual_slide.optics.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers, impurity, turned
+from drivers.virtual_slide.specimens.canvas import Canvas, tilted
+from drivers.virtual_slide.specimens.specimen import visible_thickness_um
 
 WAVELENGTH = 0.546
 CALCITE_DN = 0.1740

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from drivers.virtual_slide.collection import KINDS
 from drivers.virtual_slide.population import CELL_UM, World, around, cell
 from drivers.virtual_slide.profiles import FIELD_UM2, PROFILES, abundance, kinds_of, mean_number
-from drivers.virtual_slide.specimen import collect
+from drivers.virtual_slide.specimens.collection import KINDS
+from drivers.virtual_slide.specimens.specimen import collect
 
 EASY = World(7, "easy", 1.0, "poisson")
 SIDE = 121.0
@@ -143,7 +143,7 @@ def test_every_profile_names_known_kinds() -> None:
 
 def _length(body: object) -> float:
     from drivers.virtual_slide.matter import Body
-    from drivers.virtual_slide.specimen import length_and_width_um, outline_um
+    from drivers.virtual_slide.specimens.specimen import length_and_width_um, outline_um
 
     assert isinstance(body, Body)
     return length_and_width_um(outline_um(body))[0]

@@ -7,14 +7,14 @@ import pytest
 from numpy.typing import NDArray
 
 from drivers.settings import PolarizerErrors
-from drivers.virtual_slide.canvas import Canvas
-from drivers.virtual_slide.drawer import Drawer, make_drawer
-from drivers.virtual_slide.kinds import Kind, Sizes
 from drivers.virtual_slide.matter import CALCITE, ORGANIC, Body, Slice
-from drivers.virtual_slide.optics import Mount
-from drivers.virtual_slide.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers
+from drivers.virtual_slide.optics.body_light import Mount
+from drivers.virtual_slide.optics.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers
 from drivers.virtual_slide.scene import Frame, Scene, look
-from drivers.virtual_slide.specimen import Specimen
+from drivers.virtual_slide.specimens.canvas import Canvas
+from drivers.virtual_slide.specimens.drawer import Drawer, make_drawer
+from drivers.virtual_slide.specimens.kinds import Kind, Sizes
+from drivers.virtual_slide.specimens.specimen import Specimen
 
 FRAME = Frame(0.0, 0.0, (200, 240), 0.059)
 CENTRE = np.s_[90:110, 110:130]

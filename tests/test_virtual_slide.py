@@ -18,10 +18,10 @@ from shapely import Polygon
 
 from drivers.errors import Refused
 from drivers.settings import Emulation, MiniSlide, Range
-from drivers.virtual_slide.camera import DN_PER_ELECTRON, OFFSET_DN, READ_NOISE_DN
-from drivers.virtual_slide.collection import KINDS
+from drivers.virtual_slide.optics.camera import DN_PER_ELECTRON, OFFSET_DN, READ_NOISE_DN
 from drivers.virtual_slide.profiles import PROFILES
 from drivers.virtual_slide.slide import VirtualSlide
+from drivers.virtual_slide.specimens.collection import KINDS
 from drivers.virtual_slide.truth import TrueObject, View
 
 PIXEL_UM = 0.059

@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from daemon.broadcast import Broadcaster
-from daemon.config import Watch
-from daemon.errors import Refused
-from daemon.finding import Bound, find_endpoint, write_endpoints
-from daemon.poisson import interval
-from daemon.processes import ProcessTable
-from daemon.terminal import Hearing, draw, printable
-from daemon.watch import watch
-from daemon.watching import View
-from daemon.watchwire import Hardware, State, Told
+from calibration.counting.poisson import interval
+from daemon.config.model import Watch
+from daemon.live.follower import View
+from daemon.live.publisher import Broadcaster
+from daemon.monitor.terminal import Hearing, draw, printable
+from daemon.monitor.terminal_watch import watch
+from daemon.protocols.watching import Hardware, State, Told
+from daemon.run_folder.endpoints import Bound, find_endpoint, write_endpoints
+from daemon.system.errors import Refused
+from daemon.system.process_table import ProcessTable
 from tests.test_broadcast import ABOUT, counters
 from tests.test_watching import done, find, night
 

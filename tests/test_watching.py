@@ -10,12 +10,12 @@ from itertools import pairwise
 
 import pytest
 
-from daemon.broadcast import Broadcaster
-from daemon.config import Watch
-from daemon.errors import Refused
-from daemon.tally import LENGTHS_UM, MASSES_PG, Tallies, edges
-from daemon.watching import Watcher
-from daemon.watchwire import AnyBody, FieldDone, Find, Specimen, Specimens, State, Told
+from daemon.config.model import Watch
+from daemon.live.follower import Watcher
+from daemon.live.publisher import Broadcaster
+from daemon.live.tallies import LENGTHS_UM, MASSES_PG, Tallies, edges
+from daemon.protocols.watching import AnyBody, FieldDone, Find, Specimen, Specimens, State, Told
+from daemon.system.errors import Refused
 from tests.test_broadcast import ABOUT, counters, overview
 
 DEADLINE_S = 20.0

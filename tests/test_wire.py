@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon import wire
-from daemon.errors import ProtocolViolation
-from daemon.layout import field_file
-from daemon.reception import Reception
-from daemon.records import AnyRecord, FileEntry, FocusResult, ObjectRow, SourceFile, encode
+from daemon.protocols import delivery
+from daemon.recorder.session import Reception
+from daemon.records.names import field_file
+from daemon.records.records import AnyRecord, FileEntry, FocusResult, ObjectRow, SourceFile, encode
+from daemon.system.errors import ProtocolViolation
 from tests import small_night as night
 
 PROTOCOL = Path(__file__).parents[1] / "docs/protocol.md"
@@ -23,24 +23,24 @@ numbers = st.integers(0, 2**53 - 1)
 sessions = st.integers(1, 2**53 - 1)
 digests = st.binary(min_size=32, max_size=32).map(bytes.hex)
 from_sender = st.one_of(
-    st.builds(wire.Hello, session=sessions, night=st.text(min_size=1, max_size=200), window=sessions),
-    st.builds(wire.RecordFollows, session=sessions, seq=sessions),
-    st.builds(wire.ChunkFollows, session=sessions, seq=sessions, file=numbers, offset=numbers),
-    st.builds(wire.Beat, session=sessions),
+    st.builds(delivery.Hello, session=sessions, night=st.text(min_size=1, max_size=200), window=sessions),
+    st.builds(delivery.RecordFollows, session=sessions, seq=sessions),
+    st.builds(delivery.ChunkFollows, session=sessions, seq=sessions, file=numbers, offset=numbers),
+    st.builds(delivery.Beat, session=sessions),
 )
 from_recorder = st.one_of(
     st.builds(
-        wire.Welcome,
+        delivery.Welcome,
         session=sessions,
         acknowledged=numbers,
         digest=st.none() | digests,
         parts=st.dictionaries(digests, numbers, max_size=4),
         limit=numbers,
     ),
-    st.builds(wire.Credit, session=sessions, limit=numbers),
-    st.builds(wire.Ack, session=sessions, seq=numbers),
+    st.builds(delivery.Credit, session=sessions, limit=numbers),
+    st.builds(delivery.Ack, session=sessions, seq=numbers),
     st.builds(
-        wire.Refuse,
+        delivery.Refuse,
         session=numbers,
         code=st.text(max_size=40),
         reason=st.text(max_size=1000),
@@ -51,20 +51,20 @@ from_recorder = st.one_of(
 
 
 @given(from_sender, st.binary(min_size=1, max_size=100))
-def test_a_sender_s_message_comes_out_as_it_went_in(message: wire.FromSender, payload: bytes) -> None:
-    given_payload = payload if isinstance(message, wire.RecordFollows | wire.ChunkFollows) else None
-    assert wire.decode_from_sender(wire.encode(message, given_payload)) == (message, given_payload or b"")
+def test_a_sender_s_message_comes_out_as_it_went_in(message: delivery.FromSender, payload: bytes) -> None:
+    given_payload = payload if isinstance(message, delivery.RecordFollows | delivery.ChunkFollows) else None
+    assert delivery.decode_from_sender(delivery.encode(message, given_payload)) == (message, given_payload or b"")
 
 
 @given(from_recorder)
-def test_a_recorder_s_message_comes_out_as_it_went_in(message: wire.FromRecorder) -> None:
-    assert wire.decode_from_recorder(wire.encode(message)) == message
+def test_a_recorder_s_message_comes_out_as_it_went_in(message: delivery.FromRecorder) -> None:
+    assert delivery.decode_from_recorder(delivery.encode(message)) == message
 
 
 @given(st.lists(st.binary(max_size=200), max_size=4))
 def test_any_bytes_are_a_message_or_a_violation(frames: list[bytes]) -> None:
-    for decode in (wire.decode_from_sender, wire.decode_from_recorder):
-        for prefix in (b"", wire.PREFIX):
+    for decode in (delivery.decode_from_sender, delivery.decode_from_recorder):
+        for prefix in (b"", delivery.PREFIX):
             with suppress(ProtocolViolation):
                 decode([prefix + frames[0], *frames[1:]] if frames else frames)
 
@@ -81,27 +81,27 @@ hello = {"type": "hello", "session": 7, "night": "n", "window": 1000}
         [b"LML"],
         [b"LML\x02" + msgspec.msgpack.encode(hello)],
         [b"XYZ\x01" + msgspec.msgpack.encode(hello)],
-        [wire.PREFIX + msgspec.msgpack.encode(hello | {"session": 0})],
-        [wire.PREFIX + msgspec.msgpack.encode(hello | {"session": "7"})],
-        [wire.PREFIX + msgspec.msgpack.encode(hello | {"session": 2**53})],
-        [wire.PREFIX + msgspec.msgpack.encode(hello | {"window": 10.0})],
-        [wire.PREFIX + msgspec.msgpack.encode(hello | {"night": "n" * 201})],
-        [wire.PREFIX + msgspec.msgpack.encode(hello | {"more": 1})],
-        [wire.PREFIX + msgspec.msgpack.encode(hello | {"type": "welcome"})],
-        [wire.PREFIX + msgspec.msgpack.encode(hello).replace(b"hello", b"h\xffllo")],
-        [wire.PREFIX + msgspec.msgpack.encode(hello).replace(b"\xa1n", b"\xa1\xff")],
-        [wire.PREFIX + b"\x91" * 10_000],
-        wire.encode(wire.RecordFollows(session=_SESSION, seq=1), NESTED),
-        wire.encode(
-            wire.RecordFollows(session=_SESSION, seq=1), encode(night.event("x")).replace(b"\xa1x", b"\xa1\xff")
+        [delivery.PREFIX + msgspec.msgpack.encode(hello | {"session": 0})],
+        [delivery.PREFIX + msgspec.msgpack.encode(hello | {"session": "7"})],
+        [delivery.PREFIX + msgspec.msgpack.encode(hello | {"session": 2**53})],
+        [delivery.PREFIX + msgspec.msgpack.encode(hello | {"window": 10.0})],
+        [delivery.PREFIX + msgspec.msgpack.encode(hello | {"night": "n" * 201})],
+        [delivery.PREFIX + msgspec.msgpack.encode(hello | {"more": 1})],
+        [delivery.PREFIX + msgspec.msgpack.encode(hello | {"type": "welcome"})],
+        [delivery.PREFIX + msgspec.msgpack.encode(hello).replace(b"hello", b"h\xffllo")],
+        [delivery.PREFIX + msgspec.msgpack.encode(hello).replace(b"\xa1n", b"\xa1\xff")],
+        [delivery.PREFIX + b"\x91" * 10_000],
+        delivery.encode(delivery.RecordFollows(session=_SESSION, seq=1), NESTED),
+        delivery.encode(
+            delivery.RecordFollows(session=_SESSION, seq=1), encode(night.event("x")).replace(b"\xa1x", b"\xa1\xff")
         ),
-        wire.encode(wire.RecordFollows(session=_SESSION, seq=1), b"noise"),
-        [wire.PREFIX + msgspec.msgpack.encode(hello), b"payload"],
-        [wire.PREFIX + msgspec.msgpack.encode(hello) + bytes(wire.MAX_HEADER_BYTES)],
-        wire.encode(wire.RecordFollows(session=7, seq=1)),
-        wire.encode(wire.RecordFollows(session=7, seq=1), b""),
-        wire.encode(wire.RecordFollows(session=7, seq=1), bytes(wire.MAX_PAYLOAD_BYTES + 1)),
-        [*wire.encode(wire.RecordFollows(session=7, seq=1), b"x"), b"third"],
+        delivery.encode(delivery.RecordFollows(session=_SESSION, seq=1), b"noise"),
+        [delivery.PREFIX + msgspec.msgpack.encode(hello), b"payload"],
+        [delivery.PREFIX + msgspec.msgpack.encode(hello) + bytes(delivery.MAX_HEADER_BYTES)],
+        delivery.encode(delivery.RecordFollows(session=7, seq=1)),
+        delivery.encode(delivery.RecordFollows(session=7, seq=1), b""),
+        delivery.encode(delivery.RecordFollows(session=7, seq=1), bytes(delivery.MAX_PAYLOAD_BYTES + 1)),
+        [*delivery.encode(delivery.RecordFollows(session=7, seq=1), b"x"), b"third"],
     ],
     ids=range(23),
 )
@@ -112,7 +112,7 @@ def test_a_malformed_message_is_refused_counted_and_changes_nothing(tmp_path: Pa
         _begin(reception, record)
         before = _state(tmp_path)
         (answer,) = reception.handle(b"peer", frames)
-        assert isinstance(answer, wire.Refuse)
+        assert isinstance(answer, delivery.Refuse)
         assert (answer.code, answer.retry, answer.violations) == ("violation", False, 1)
         assert _state(tmp_path) == before
         _finish(reception, data)
@@ -124,10 +124,10 @@ def test_a_malformed_message_is_refused_counted_and_changes_nothing(tmp_path: Pa
         st.tuples(
             st.sampled_from([b"peer", b"other"]),
             st.one_of(
-                from_sender.map(lambda message: wire.encode(message)),
-                st.tuples(from_sender, st.binary(max_size=20)).map(lambda pair: wire.encode(*pair)),
+                from_sender.map(lambda message: delivery.encode(message)),
+                st.tuples(from_sender, st.binary(max_size=20)).map(lambda pair: delivery.encode(*pair)),
                 st.lists(st.binary(max_size=40), max_size=3),
-                st.binary(max_size=60).map(lambda tail: [wire.PREFIX + tail]),
+                st.binary(max_size=60).map(lambda tail: [delivery.PREFIX + tail]),
             ),
         ),
         max_size=8,
@@ -143,7 +143,7 @@ def test_hostile_messages_leave_a_session_and_its_dataset_as_they_were(
         before = _state(folder)
         for peer, frames in hostile:
             for answer in reception.handle(peer, frames):
-                assert isinstance(answer, wire.Refuse)
+                assert isinstance(answer, delivery.Refuse)
         assert _state(folder) == before
         _finish(reception, data)
 
@@ -152,7 +152,7 @@ def test_the_documented_example_is_what_goes_over_the_wire() -> None:
     text = PROTOCOL.read_text("utf-8")
     block = text.split("<!-- example: chunk -->")[1].split("```")[1].partition("\n")[2]
     octets = bytes.fromhex("".join(line.partition("#")[0] for line in block.splitlines()))
-    expected = wire.encode(wire.ChunkFollows(session=4711, seq=2, file=0, offset=1_048_576), b"II*\0")
+    expected = delivery.encode(delivery.ChunkFollows(session=4711, seq=2, file=0, offset=1_048_576), b"II*\0")
     assert octets == b"".join(expected)
 
 
@@ -162,8 +162,8 @@ STRUCTS = [
     ObjectRow,
     FocusResult,
     SourceFile,
-    *get_args(wire.FromSender),
-    *get_args(wire.FromRecorder),
+    *get_args(delivery.FromSender),
+    *get_args(delivery.FromRecorder),
 ]
 
 
@@ -184,18 +184,23 @@ def test_the_document_names_every_key(struct: type[msgspec.Struct]) -> None:
 
 def _begin(reception: Reception, record: AnyRecord) -> None:
     """Start a night and half of a record's file."""
-    reception.handle(b"peer", wire.encode(wire.Hello(session=_SESSION, night=night.started().night, window=10_000)))
-    started = wire.RecordFollows(session=_SESSION, seq=1)
-    (ack,) = reception.handle(b"peer", wire.encode(started, encode(night.started())))
-    assert ack == wire.Ack(session=_SESSION, seq=1)
-    assert reception.handle(b"peer", wire.encode(wire.RecordFollows(session=_SESSION, seq=2), encode(record))) == []
-    chunk = wire.ChunkFollows(session=_SESSION, seq=2, file=0, offset=0)
-    assert reception.handle(b"peer", wire.encode(chunk, b"01234")) == []
+    reception.handle(
+        b"peer", delivery.encode(delivery.Hello(session=_SESSION, night=night.started().night, window=10_000))
+    )
+    started = delivery.RecordFollows(session=_SESSION, seq=1)
+    (ack,) = reception.handle(b"peer", delivery.encode(started, encode(night.started())))
+    assert ack == delivery.Ack(session=_SESSION, seq=1)
+    assert (
+        reception.handle(b"peer", delivery.encode(delivery.RecordFollows(session=_SESSION, seq=2), encode(record)))
+        == []
+    )
+    chunk = delivery.ChunkFollows(session=_SESSION, seq=2, file=0, offset=0)
+    assert reception.handle(b"peer", delivery.encode(chunk, b"01234")) == []
 
 
 def _finish(reception: Reception, data: bytes) -> None:
-    chunk = wire.ChunkFollows(session=_SESSION, seq=2, file=0, offset=5)
-    assert wire.Ack(session=_SESSION, seq=2) in reception.handle(b"peer", wire.encode(chunk, data[5:]))
+    chunk = delivery.ChunkFollows(session=_SESSION, seq=2, file=0, offset=5)
+    assert delivery.Ack(session=_SESSION, seq=2) in reception.handle(b"peer", delivery.encode(chunk, data[5:]))
 
 
 def _state(folder: Path) -> dict[str, bytes]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.errors import Refused
+from daemon.system.errors import Refused
 
 LEAST_TOKEN = 16
 SESSION_S = 14 * 86_400.0

@@ -23,14 +23,14 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from daemon.config import CurveKeys
-from daemon.endpoints import seen_from_here
-from daemon.errors import LamelleError
+from daemon.config.model import CurveKeys
+from daemon.live.follower import View
+from daemon.live.order_client import give_order
 from daemon.monitor.access import SESSION_S, Door
 from daemon.monitor.feed import MAX_BROWSERS, Feed
 from daemon.monitor.gate import COOKIE, LOGIN, Guard, address_of
-from daemon.ordering import give_order
-from daemon.watching import View
+from daemon.protocols.sockets import seen_from_here
+from daemon.system.errors import LamelleError
 
 MAX_BODY_BYTES = 2048
 MAX_NAME = 60

@@ -12,16 +12,16 @@ from typing import Any
 import uvicorn
 from rich.console import Console
 
-from daemon.config import CurveKeys
-from daemon.endpoints import check_endpoint
-from daemon.errors import Refused
-from daemon.finding import find_endpoint
-from daemon.loading import load_keys
+from daemon.config.loading import load_keys
+from daemon.config.model import CurveKeys
 from daemon.monitor.access import Door, check_reach, read_token, split_address
 from daemon.monitor.application import Page
 from daemon.monitor.connection import Patience, connections
 from daemon.monitor.feed import Feed
 from daemon.monitor.metrics import make_registry
+from daemon.protocols.sockets import check_endpoint
+from daemon.run_folder.endpoints import find_endpoint
+from daemon.system.errors import Refused
 
 MAX_HEADER_BYTES = 16_384
 MAX_CONNECTIONS = 512

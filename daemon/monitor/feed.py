@@ -7,10 +7,10 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
-from daemon.config import CurveKeys
+from daemon.config.model import CurveKeys
+from daemon.live.follower import Watcher
 from daemon.monitor.telling import Link, changes, frame, whole
-from daemon.watching import Watcher
-from daemon.watchwire import AnyBody, Told
+from daemon.protocols.watching import AnyBody, Told
 
 MAX_QUEUED_BYTES = 4 << 20
 MAX_BROWSERS = 64

@@ -11,10 +11,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from daemon.live.follower import View
 from daemon.monitor.access import Door
 from daemon.monitor.feed import Feed
-from daemon.watching import View
-from daemon.watchwire import Counters, FieldDone
+from daemon.protocols.watching import Counters, FieldDone
 
 STATES = ("starting", "scanning", "paused", "delivering", "complete", "not delivered", "stopped", "interrupted")
 

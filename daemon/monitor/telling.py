@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from daemon.poisson import interval
-from daemon.tally import LENGTHS_UM, MASSES_PG, edges
-from daemon.watching import Shown, View
-from daemon.watchwire import (
+from calibration.counting.poisson import interval
+from daemon.live.follower import Shown, View
+from daemon.live.tallies import LENGTHS_UM, MASSES_PG, edges
+from daemon.protocols.watching import (
     About,
     AnyBody,
     Counters,

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from drivers.settings import Micrometer
 from drivers.virtual_slide.matter import Image
-from drivers.virtual_slide.optics import BAND, IMMERSION_INDEX, OBJECTIVE_NA, Mount
+from drivers.virtual_slide.optics.body_light import BAND, IMMERSION_INDEX, OBJECTIVE_NA, Mount
+from drivers.virtual_slide.optics.polarizers import PolarizedLight
 from drivers.virtual_slide.places import HAIR
-from drivers.virtual_slide.polarizers import PolarizedLight
 from drivers.virtual_slide.scene import Frame
 
 Floats = NDArray[np.float64]

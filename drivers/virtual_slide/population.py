@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from drivers.settings import Profile
-from drivers.virtual_slide.collection import KINDS
 from drivers.virtual_slide.profiles import kinds_of, mean_number
 from drivers.virtual_slide.seeds import generator
+from drivers.virtual_slide.specimens.collection import KINDS
 from drivers.virtual_slide.truth import Box
 
 CELL_UM = 50.0

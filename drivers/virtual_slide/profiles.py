@@ -7,8 +7,8 @@ from functools import cache
 import numpy as np
 
 from drivers.settings import Emulation, Profile
-from drivers.virtual_slide.collection import KINDS
 from drivers.virtual_slide.seeds import generator
+from drivers.virtual_slide.specimens.collection import KINDS
 
 FIELD_UM2 = 14600.0
 """Area that the numbers of a profile are of: 2048 x 2048 px of 0.059 um."""

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.virtual_slide.drawer import Drawer
 from drivers.virtual_slide.matter import Image
-from drivers.virtual_slide.optics import FARTHEST_UM
+from drivers.virtual_slide.optics.body_light import FARTHEST_UM
+from drivers.virtual_slide.optics.polarizers import CROSSED, PolarizedLight, Region, turned
 from drivers.virtual_slide.places import Places, look_up, places
-from drivers.virtual_slide.polarizers import CROSSED, PolarizedLight, Region, turned
+from drivers.virtual_slide.specimens.drawer import Drawer
 from drivers.virtual_slide.truth import Box
 
 FAINTEST = 0.03

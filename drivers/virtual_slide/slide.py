@@ -14,22 +14,22 @@ from numpy.typing import NDArray
 from drivers.errors import Refused
 from drivers.settings import Emulation, MiniSlide
 from drivers.virtual_slide import population
-from drivers.virtual_slide.cabinet import Cabinet
-from drivers.virtual_slide.camera import LAMP_DN_PER_MS, Camera
-from drivers.virtual_slide.canvas import MARGIN_UM
-from drivers.virtual_slide.collection import KINDS
 from drivers.virtual_slide.cover_slip import CoverSlip
-from drivers.virtual_slide.drawer import Card
-from drivers.virtual_slide.illumination import Illumination
-from drivers.virtual_slide.immersion import Immersion
 from drivers.virtual_slide.matter import CALCITE, Image
-from drivers.virtual_slide.optics import Mount
+from drivers.virtual_slide.optics.body_light import Mount
+from drivers.virtual_slide.optics.camera import LAMP_DN_PER_MS, Camera
+from drivers.virtual_slide.optics.illumination import Illumination
+from drivers.virtual_slide.optics.immersion import Immersion
+from drivers.virtual_slide.optics.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers
 from drivers.virtual_slide.overlap import clear_contrast, overlapping
-from drivers.virtual_slide.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers
 from drivers.virtual_slide.population import Placed, World
 from drivers.virtual_slide.profiles import kinds_shown
 from drivers.virtual_slide.scene import Frame, Scene, Seen, box_of, look
-from drivers.virtual_slide.specimen import collect
+from drivers.virtual_slide.specimens.cabinet import Cabinet
+from drivers.virtual_slide.specimens.canvas import MARGIN_UM
+from drivers.virtual_slide.specimens.collection import KINDS
+from drivers.virtual_slide.specimens.drawer import Card
+from drivers.virtual_slide.specimens.specimen import collect
 from drivers.virtual_slide.targets import Sight, target_of
 from drivers.virtual_slide.truth import Box, TrueObject, View
 

@@ -10,8 +10,8 @@ import numpy as np
 from drivers.settings import Emulation, Plate
 from drivers.virtual_slide.matter import Image
 from drivers.virtual_slide.micrometer import RuledSlide
-from drivers.virtual_slide.optics import Mount
-from drivers.virtual_slide.polarizers import PolarizedLight
+from drivers.virtual_slide.optics.body_light import Mount
+from drivers.virtual_slide.optics.polarizers import PolarizedLight
 from drivers.virtual_slide.scene import Frame
 
 

@@ -1,8 +1,8 @@
 """The night that is cut: `python -m tests.powercut.scene FOLDER RUN`, with the shim preloaded.
 
-Journal, spool, sender and recorder in one process, a few small fields; RUN is where `daemon.crashpoints` looks for the
-processes to kill. After each durable step of the journal the number of its last record is written to `marks`, which
-tells the test what was promised when.
+Journal, spool, sender and recorder in one process, a few small fields; RUN is where `daemon.system.crash_points` looks
+for the processes to kill. After each durable step of the journal the number of its last record is written to `marks`,
+which tells the test what was promised when.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
-from daemon.delivery import Pace
-from daemon.journal import Journal
-from daemon.records import AnyRecord
-from daemon.sender import Sender
-from daemon.spool import Spool
+from daemon.delivery.sender import Sender
+from daemon.delivery.session import Pace
+from daemon.records.records import AnyRecord
+from daemon.run_folder.journal import Journal
+from daemon.run_folder.spool import Spool
 from tests import small_night as night
 
 SLIDES, FIELDS = 2, 3

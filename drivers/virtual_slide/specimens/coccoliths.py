@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.virtual_slide.canvas import FINE_PIXEL_UM, Canvas, tilted
-from drivers.virtual_slide.kinds import Kind, Sizes
 from drivers.virtual_slide.matter import CALCITE, Body, Map, Slice
+from drivers.virtual_slide.specimens.canvas import FINE_PIXEL_UM, Canvas, tilted
+from drivers.virtual_slide.specimens.kinds import Kind, Sizes
 
 EMILIANIA_KS = 0.02
 GEPHYROCAPSA_KS = 0.05

@@ -7,9 +7,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.virtual_slide.canvas import Canvas
-from drivers.virtual_slide.kinds import Kind, Sizes
 from drivers.virtual_slide.matter import CALCITE, QUARTZ, Body, Map, Material, Slice
+from drivers.virtual_slide.specimens.canvas import Canvas
+from drivers.virtual_slide.specimens.kinds import Kind, Sizes
 
 QUARTZ_DEEPEST_UM = 12.0
 SHARD_DEEPEST_UM = 10.0

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 from scipy import fft, ndimage
 
-from drivers.virtual_slide.canvas import Canvas
-from drivers.virtual_slide.kinds import Kind, Sizes
 from drivers.virtual_slide.matter import CALCITE, CLAY, GAS, ORGANIC, QUARTZ, Body, Map, Material, Slice
+from drivers.virtual_slide.specimens.canvas import Canvas
+from drivers.virtual_slide.specimens.kinds import Kind, Sizes
 
 SURFACE = Material("gas surface", 1.56, 0.1, 0.0)
 """Stands for what the border of a bubble does to polarized light; of the mount's index, so it does nothing else."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from drivers.virtual_slide.canvas import SEEN_UM, Canvas
-from drivers.virtual_slide.kinds import Kind, Sizes
 from drivers.virtual_slide.matter import OPAL, Body, Map
+from drivers.virtual_slide.specimens.canvas import SEEN_UM, Canvas
+from drivers.virtual_slide.specimens.kinds import Kind, Sizes
 from drivers.virtual_slide.specimens.relief import cells, cut, disclination, hexagons, relaxed, sectors
 
 VALVE_STEP_UM = 0.6

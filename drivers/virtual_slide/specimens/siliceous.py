@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import Voronoi
 
-from drivers.virtual_slide.canvas import Canvas
-from drivers.virtual_slide.kinds import Kind, Sizes
 from drivers.virtual_slide.matter import OPAL, Body, Material, Slice
+from drivers.virtual_slide.specimens.canvas import Canvas
+from drivers.virtual_slide.specimens.kinds import Kind, Sizes
 from drivers.virtual_slide.specimens.relief import cut, hexagons
 
 SPONGE_OPAL = Material("sponge opal", 1.455, 0.0, 2.1)

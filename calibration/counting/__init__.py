@@ -1,0 +1,1 @@
+"""Statistics of counts: numbers in, numbers out."""

@@ -1,0 +1,1 @@
+"""What frames say: focus, shifts, directions, stage positions."""

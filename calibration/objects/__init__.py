@@ -1,0 +1,1 @@
+"""What an object is: outline, length, thickness, mass."""

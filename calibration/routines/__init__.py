@@ -1,0 +1,1 @@
+"""The calibration routines: each yields what to move and expose, and ends in numbers with uncertainties."""

@@ -1,0 +1,1 @@
+"""From a stack to rows and files: what is measured of each object, and what is kept of each field."""

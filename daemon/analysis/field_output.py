@@ -1,0 +1,83 @@
+"""From an analysed stack to a field's rows and files: the same for a night, an archive, and a stack kept for later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.corrections import Corrections
+from daemon.analysis.measure import measure_all
+from daemon.dataset.field_file import FieldProvenance, write_field_file, write_raw_stack
+from daemon.records.names import field_file
+from daemon.records.records import FileEntry, FocusResult, ObjectRow
+from daemon.system.durable_files import replacing, sha256_of
+from inference.objects.objects import FoundObject, StackFocus
+
+RAW = "raw"
+"""Part of the name of a file that holds a whole stack."""
+
+
+def focus_result(found: StackFocus, first_z_um: float, step_um: float) -> FocusResult:
+    """Where a stack is sharpest, in stage um."""
+    z_um = None if found.best_plane is None else first_z_um + found.best_plane * step_um
+    return FocusResult(z_um=z_um, at_edge=found.at_edge, contrast=found.contrast)
+
+
+def object_rows(
+    objects: Sequence[FoundObject], provenance: FieldProvenance, corrections: Corrections
+) -> tuple[ObjectRow, ...]:
+    """Numbers of objects in the order of their series; stage positions from that of the frame's centre."""
+    rows = [(_row(number, found, provenance), found.crop, found.fused) for number, found in enumerate(objects)]
+    return measure_all(rows, provenance, corrections)
+
+
+def _row(number: int, found: FoundObject, provenance: FieldProvenance) -> ObjectRow:
+    height, width = provenance.shape_czyx[2:]
+    x0, y0, x1, y1 = found.box
+    x_um = provenance.x_um + ((x0 + x1) / 2 - width / 2) * provenance.pixel_um
+    y_um = provenance.y_um + ((y0 + y1) / 2 - height / 2) * provenance.pixel_um
+    left, low, right, high = provenance.tile_um or (-np.inf, -np.inf, np.inf, np.inf)
+    return ObjectRow(
+        number=number,
+        series=number,
+        class_name=found.class_name,
+        score=found.score,
+        below_threshold=found.below_threshold,
+        box=found.box,
+        crop_box=found.crop_box,
+        x_um=x_um,
+        y_um=y_um,
+        z_um=provenance.first_z_um + found.best_plane * provenance.step_um,
+        best_plane=found.best_plane,
+        best_plane_at_edge=found.best_plane_at_edge,
+        touches_edge=found.touches_edge,
+        in_exclusive_tile=left <= x_um < right and low <= y_um < high,
+    )
+
+
+def write_cutouts(
+    path: Path,
+    provenance: FieldProvenance,
+    rows: Sequence[ObjectRow],
+    objects: Sequence[FoundObject],
+    before_rename: Callable[[], None] | None = None,
+) -> FileEntry:
+    """Write a field's file, durably: its objects' stacks and fused crops. Returns its entry in the dataset."""
+    crops = [(row, found.crop, found.fused) for row, found in zip(rows, objects, strict=True)]
+    with replacing(path, before_rename) as stream:
+        write_field_file(stream, provenance, crops)
+    return _entry(path, field_file(provenance.slide, provenance.field))
+
+
+def write_raw(path: Path, provenance: FieldProvenance, stack: NDArray[np.uint16]) -> FileEntry:
+    """Write a whole stack (CZYX), durably. Returns its entry in the dataset."""
+    with replacing(path) as stream:
+        write_raw_stack(stream, stack, provenance)
+    return _entry(path, field_file(provenance.slide, provenance.field, RAW))
+
+
+def _entry(path: Path, name: str) -> FileEntry:
+    return FileEntry(name=name, size=path.stat().st_size, sha256=sha256_of(path))

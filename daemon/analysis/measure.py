@@ -1,0 +1,201 @@
+"""From an object's crop to its numbers: outline, shape, thickness and mass. Read `measure` from top to bottom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from calibration.corrections import Corrections
+from calibration.objects.mass import FORMULA, Sight, Weighed, weigh, weigh_fused
+from calibration.objects.shape import Shape, shape_of
+from calibration.objects.thickness import Floats, Heights, Optics, mended
+from daemon.dataset.field_file import FieldProvenance
+from daemon.records.records import MEASURED, ObjectRow
+from inference.objects.objects import Box
+from inference.objects.outline import RULE, Outline, find_outline
+from inference.settings import FocusSettings
+from inference.views.channels import CROSSED, Scale
+from inference.views.object_focus import StateFocus, state_focus
+
+Pixels = NDArray[np.uint16]
+
+FORMULAS = {"outline": RULE, "mass": FORMULA}
+"""Names of the ways from a crop to its numbers, for provenance."""
+PLACOLITHS = CALCITE = "coccolith"
+"""The class whose length is that of an ellipse, and whose mass is that of calcite."""
+SMALLEST_PX = 12
+"""Crops with a shorter side are not measured: the filters would see little but their border."""
+DEFOCUSED_UM = 0.2
+"""Farther from the nearest plane a mass is not told."""
+OVERLAPPING_SHARE = 0.05
+TURNS_NOISES, TURNS_UM = 5.0, 0.02
+"""What weighs so many deviations of the noise, and is so thick on average, turns polarized light."""
+
+
+def measure_all(
+    objects: Sequence[tuple[ObjectRow, Pixels, Pixels]], provenance: FieldProvenance, corrections: Corrections
+) -> tuple[ObjectRow, ...]:
+    """Measure the objects of a field; what was measured before is forgotten.
+
+    Parameters
+    ----------
+    objects : of each its numbers, its crop (C, Z, h, w) and its fused crop (C, h, w).
+    corrections : of the camera that exposed them.
+    """
+    boxes = np.array([row.box for row, _, _ in objects if not row.below_threshold]).reshape(-1, 4)
+    measurer = Measurer(provenance, corrections)
+    return tuple(measurer.measure(*one, overlapping=_overlaps(one[0].box, boxes)) for one in objects)
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """What was seen of one object; None where a state was not exposed, or nothing stood out.
+
+    Attributes
+    ----------
+    dark, bright : where it is sharpest in the crossed state and in the other one.
+    outline, shape : where it ends; points in px of the crop. weighed : its thickness and mass in its own plane.
+    fused_pg : mass of its fused crop.
+    """
+
+    dark: StateFocus | None
+    bright: StateFocus | None
+    outline: Outline | None = None
+    shape: Shape | None = None
+    weighed: Weighed | None = None
+    fused_pg: float | None = None
+
+
+class Measurer:
+    """Measures the objects of one field.
+
+    Parameters
+    ----------
+    provenance : of the field: its planes, polarizations and pixels.
+    corrections : of the camera that exposed it.
+    """
+
+    def __init__(self, provenance: FieldProvenance, corrections: Corrections) -> None:
+        states = provenance.polarizations
+        self._provenance = provenance
+        self._corrections = corrections
+        self._pixel_um = corrections.pixel_um or provenance.pixel_um
+        self._optics = Optics.of_calcite(corrections.wavelength_um, self._pixel_um)
+        self._scale = Scale.of(provenance.pixel_um, FocusSettings().sigma_um)
+        self._dark = states.index(CROSSED) if CROSSED in states else None
+        self._bright = next((c for c, name in enumerate(states) if name != CROSSED), None)
+
+    def measure(self, row: ObjectRow, crop: Pixels, fused: Pixels, *, overlapping: bool) -> ObjectRow:
+        """Measure one object from its crop (C, Z, h, w) and its fused crop (C, h, w).
+
+        Parameters
+        ----------
+        overlapping : whether another detection lies over it.
+        """
+        row = replace(row, **dict.fromkeys(MEASURED) | {"cut": row.touches_edge, "overlapping": overlapping})
+        if min(crop.shape[2:]) < SMALLEST_PX:
+            return row
+        return self._told(row, self.look(row, crop, fused))
+
+    def look(self, row: ObjectRow, crop: Pixels, fused: Pixels) -> Looked:
+        """Find the planes of an object, outline it in them, and weigh it."""
+        box = _within(row.box, row.crop_box)
+        step_um = self._provenance.step_um
+        dark = bright = dark_light = bright_light = None
+        if self._dark is not None:
+            dark = state_focus(crop[self._dark], box, self._scale, step_um, dark=True)
+            dark_light = self._light(row, crop, self._dark, dark.reference.plane)
+        if self._bright is not None:
+            bright = state_focus(crop[self._bright], box, self._scale, step_um, dark=False)
+            bright_light = self._light(row, crop, self._bright, bright.display.plane)
+        outline = find_outline(dark_light, bright_light, box, self._pixel_um, self._corrections.shift_px)
+        if outline is None:
+            return Looked(dark, bright)
+        shape = shape_of(outline.points, self._pixel_um, placolith=row.class_name == PLACOLITHS)
+        if self._dark is None or self._bright is None or dark is None:
+            return Looked(dark, bright, outline, shape)
+        heights = Heights.at(dark.reference.plane, crop.shape[1], step_um)
+        sight = Sight(row.crop_box, outline.inside, self._dark, self._bright, _aligned(shape))
+        weighed = weigh(crop[:, list(heights.planes)], heights, step_um, sight, self._corrections, self._optics)
+        fused_pg = weigh_fused(fused, sight, weighed.leakage, self._corrections, self._optics)
+        return Looked(dark, bright, outline, shape, weighed, fused_pg)
+
+    def _light(self, row: ObjectRow, crop: Pixels, state: int, plane: float) -> Floats:
+        """Light of the plane nearest to a fractional one, (h, w)."""
+        x0, y0, x1, y1 = row.crop_box
+        z = min(max(round(plane), 0), crop.shape[1] - 1)
+        return mended(self._corrections.light(crop[state, z], state, row.crop_box), self._corrections.bad[y0:y1, x0:x1])
+
+    def _told(self, row: ObjectRow, seen: Looked) -> ObjectRow:
+        """Put what was seen of an object into its row."""
+        provenance, weighed = self._provenance, seen.weighed
+        turns = weighed is not None and _turns_light(weighed)
+        focus = seen.dark if turns or seen.bright is None else seen.bright
+        assert focus is not None
+        plane = focus.reference.plane
+        away_um = abs(plane - round(plane)) * provenance.step_um
+        defocused = focus.reference.at_edge or away_um > DEFOCUSED_UM
+        told = replace(
+            row,
+            focus_plane=plane,
+            focus_z_um=provenance.first_z_um + plane * provenance.step_um,
+            focus_by=self._name(focus is seen.dark),
+            display_plane=focus.display.plane,
+            sharpness=focus.contrast,
+            depth_um=focus.depth_um(provenance.step_um),
+            defocused=defocused,
+        )
+        if seen.outline is None or seen.shape is None:
+            return told
+        outline_by = self._name(seen.outline.dark)
+        told = replace(told, outline_by=outline_by, outline_clipped=seen.outline.clipped, **asdict(seen.shape))
+        if weighed is None:
+            return told
+        return replace(
+            told,
+            thickness_mean_um=weighed.mean_um,
+            thickness_max_um=weighed.greatest_um,
+            volume_um3=weighed.volume_um3,
+            calcite_equivalent_pg=weighed.equivalent_pg,
+            calcite_equivalent_deviation_pg=weighed.deviation_pg,
+            calcite_equivalent_fused_pg=seen.fused_pg,
+            mass_pg=weighed.equivalent_pg if row.class_name == CALCITE and not defocused else None,
+            leakage=weighed.leakage,
+            background_disturbed=weighed.disturbed,
+            saturated=weighed.saturated,
+            folded=weighed.folded,
+        )
+
+    def _name(self, dark: bool) -> str | None:
+        channel = self._dark if dark else self._bright
+        return None if channel is None else self._provenance.polarizations[channel]
+
+
+def _within(box: Box, crop_box: Box) -> Box:
+    """Give a box of the frame in px of a crop."""
+    left, top = crop_box[:2]
+    return box[0] - left, box[1] - top, box[2] - left, box[3] - top
+
+
+def _overlaps(box: Box, others: NDArray[np.int64]) -> bool:
+    """Whether any other of some boxes (N, 4) covers a part of one."""
+    across = np.minimum(box[2], others[:, 2]) - np.maximum(box[0], others[:, 0])
+    down = np.minimum(box[3], others[:, 3]) - np.maximum(box[1], others[:, 1])
+    shares = np.maximum(across, 0) * np.maximum(down, 0) / ((box[2] - box[0]) * (box[3] - box[1]))
+    itself = (others == np.array(box)).all(axis=1)
+    return bool((shares[~itself] > OVERLAPPING_SHARE).any())
+
+
+def _aligned(shape: Shape) -> float:
+    """Share of an object's crystals that point one way: of an elliptic ring of radial ones how flat it is, else all."""
+    if shape.length_by != "ellipse":
+        return 1.0
+    return (shape.length_um - shape.width_um) / (shape.length_um + shape.width_um)
+
+
+def _turns_light(weighed: Weighed) -> bool:
+    return weighed.equivalent_pg > TURNS_NOISES * weighed.noise_pg and weighed.mean_um > TURNS_UM

@@ -1,0 +1,105 @@
+"""Pictures of a field for those who watch: each polarization as a whole, and some objects through all their planes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from daemon.protocols.pipes import Strip
+from daemon.records.records import ObjectRow
+from inference.objects.objects import FoundObject, StackAnalysis
+
+Pixel = TypeVar("Pixel", np.uint8, np.uint16)
+
+VIEW_PX = 1024
+TILE_PX = 72
+STRIPS_A_FIELD = 6
+QUALITY = 80
+DARK = 0.2
+"""A picture whose median lies this low between its darkest and brightest pixels is a dark field: it is lifted."""
+NOISE_SPAN = 24.0
+"""At least so many times the spread of the background lies between black and white: noise is not blown up."""
+
+
+def draw_views(stack: NDArray[np.uint16], analysis: StackAnalysis) -> tuple[bytes, ...]:
+    """Draw the fused view, then each polarization in the stack's sharpest plane, the middle one of a blank field.
+
+    Parameters
+    ----------
+    stack : CZYX.
+
+    Returns
+    -------
+    JPEGs, at most `VIEW_PX` wide and high.
+    """
+    best = analysis.focus.best_plane
+    plane = stack.shape[1] // 2 if best is None else min(max(round(best), 0), stack.shape[1] - 1)
+    fused = _within(analysis.overview, VIEW_PX)
+    states = (_stretched(_within(planes[plane], VIEW_PX)) for planes in stack)
+    return tuple(_jpeg(view) for view in (fused, *states))
+
+
+def draw_strips(objects: Sequence[FoundObject], rows: Sequence[ObjectRow], pixel_um: float) -> tuple[Strip, ...]:
+    """Draw some of a field's counted objects through focus.
+
+    The best of each class come first, then the best of the rest, `STRIPS_A_FIELD` at most. Each picture is
+    `TILE_PX` wide and high at most. Black and white of a polarization are the same in all planes of an object.
+    """
+    return tuple(_strip(objects[row.number], row, pixel_um) for row in choose(rows))
+
+
+def choose(rows: Sequence[ObjectRow]) -> list[ObjectRow]:
+    """Choose the objects that are drawn, in their order."""
+    counted = [row for row in rows if not row.below_threshold and row.in_exclusive_tile]
+    by_score = sorted(counted, key=lambda row: (-row.score, row.number))
+    first: dict[str, ObjectRow] = {}
+    for row in by_score:
+        first.setdefault(row.class_name, row)
+    rest = [row for row in by_score if row is not first[row.class_name]]
+    return [*first.values(), *rest][:STRIPS_A_FIELD]
+
+
+def _strip(found: FoundObject, row: ObjectRow, pixel_um: float) -> Strip:
+    """Draw a row of pictures for each polarization, a column for each plane."""
+    states = [[_within(plane, TILE_PX) for plane in planes] for planes in found.crop]
+    height, width = states[0][0].shape
+    lines = [_stretched(np.concatenate(planes, axis=1)) for planes in states]
+    return Strip(
+        number=row.number,
+        tile_px=(height, width),
+        tile_um=found.crop.shape[3] * pixel_um,
+        jpeg=_jpeg(np.concatenate(lines, axis=0)),
+    )
+
+
+def _within(picture: NDArray[Pixel], limit_px: int) -> NDArray[Pixel]:
+    """Reduce a picture, YX or YXC, by the mean of its pixels until it is no larger than the limit."""
+    height, width = picture.shape[:2]
+    scale = limit_px / max(height, width)
+    if scale >= 1:
+        return picture
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), picture.dtype)
+
+
+def _stretched(picture: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """Spread what a picture (YX) holds between black and white."""
+    seen = picture[::2, ::2]
+    low, spread_low, middle, high = np.percentile(seen, (0.2, 16.0, 50.0, 99.9))
+    span = max(high - low, NOISE_SPAN * (middle - spread_low), 1.0)
+    levels = np.clip((np.arange(65536, dtype=np.float32) - low) / span, 0, 1)
+    if middle - low < DARK * span:
+        levels = np.sqrt(levels)
+    return np.asarray(255 * levels, np.uint8)[picture]
+
+
+def _jpeg(picture: NDArray[np.uint8]) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, "JPEG", quality=QUALITY)
+    return stream.getvalue()

@@ -1,0 +1,1 @@
+"""Carries out the calibration routines on the instrument, and shows what they found."""

@@ -1,0 +1,1 @@
+"""The shelf of calibration records, and which of them a night uses."""

@@ -1,0 +1,1 @@
+"""The processes that work for a night, microscope and analysis, and the supervisor's ends of them."""

@@ -1,0 +1,243 @@
+"""The analysis child: it alone imports torch. From a stack in the ring to a field's files in the spool."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from calibration.corrections import Corrections
+from daemon.analysis.field_output import RAW, focus_result, object_rows, write_cutouts, write_raw
+from daemon.analysis.previews import draw_strips, draw_views
+from daemon.calibration_store.corrections import corrections_of, pattern_of
+from daemon.config.model import Night
+from daemon.dataset.field_file import FieldProvenance
+from daemon.protocols.pipes import (
+    Analysed,
+    AnalysisReady,
+    AnyMessage,
+    Close,
+    Device,
+    Failed,
+    Finish,
+    FrameLanded,
+    MeasureSharpness,
+    Sharpness,
+    StackBegins,
+    decode,
+    encode,
+)
+from daemon.records.names import field_file
+from daemon.records.records import FileEntry, FocusResult, NightStarted, ObjectRow
+from daemon.run_folder.spool import Spool
+from daemon.system import crash_points
+from daemon.system.errors import Refused
+from daemon.system.logbook import Logbook
+from daemon.system.ring import Ring, Shape
+from inference.errors import InferenceError
+from inference.objects.objects import StackAnalysis
+from inference.stopwatch import Stopwatch
+from inference.views.fixed_pattern import FixedPattern
+
+if TYPE_CHECKING:
+    from inference.analyser import Analyser, Session
+
+_log = logging.getLogger(__name__)
+
+
+def run_analysis(
+    connection: Connection,
+    config: Night,
+    started: NightStarted,
+    run: Path,
+    ring_name: str,
+    slots: int,
+    shape: Shape,
+    device: Device | None,
+) -> None:
+    """Serve requests until told to close or until the supervisor is gone.
+
+    `device` is what the night's detector has run on so far: a night that began on a GPU does without a detector where
+    there is none any more, and keeps the raw stacks. With `none` it is told to; None: take what there is.
+    """
+    crash_points.arm(run)
+    _yield_to_the_microscope()
+    with Logbook(run, "analysis"):
+        ring = Ring.attach(ring_name, slots, shape)
+        try:
+            corrections = corrections_of(config, started.calibrations)
+            analyser = _open_analyser(config, device, ring.stack(0).copy(), pattern_of(corrections))
+        except (InferenceError, Refused) as error:
+            connection.send_bytes(encode(Failed(kind=type(error).__name__, message=str(error), again=False)))
+            return
+        spool = Spool(run / "spool", config.recorder.spool_mb * 1_000_000)
+        desk = _Desk(analyser, ring, spool, config, started, corrections)
+        detector = analyser.detector
+        ready = AnalysisReady(
+            weights_sha256=analyser.weights_sha256,
+            device=analyser.device,
+            runtimes=detector.runtimes if detector else (),
+            refusals=detector.refusals if detector else (),
+        )
+        connection.send_bytes(encode(ready))
+        try:
+            while not isinstance(request := decode(connection.recv_bytes()), Close):
+                answer = desk.answer(request)
+                if answer is not None:
+                    connection.send_bytes(encode(answer))
+        except (EOFError, OSError):
+            _log.warning("the supervisor is gone")
+
+
+def _open_analyser(
+    config: Night, device: Device | None, stack: NDArray[np.uint16], pattern: FixedPattern | None
+) -> Analyser:
+    """Load the detector and warm it with a stack; without one where the GPU that the night began on is lost."""
+    # The supervisor imports this module and must not load torch.
+    from inference.analyser import Analyser
+    from inference.network.device import cuda_answers
+
+    settings = config.detector, config.crops, config.focus
+    fit = config.instrument.pixel_um, config.scan.polarizations
+    if device != "none" and (device != "cuda" or cuda_answers()):
+        try:
+            analyser = Analyser(*settings, *fit, pattern=pattern)
+            analyser.analyse(stack)
+        except RuntimeError as error:  # as torch raises when a GPU that answers cannot compute
+            if device != "cuda":
+                raise
+            _log.error("the GPU fails: %s", error)
+        else:
+            return analyser
+    return Analyser(*settings, *fit, detects=False, pattern=pattern)
+
+
+def _yield_to_the_microscope() -> None:
+    """Run below normal priority, so that on few cores an exposure never waits for the analysis."""
+    process = psutil.Process()
+    process.nice(getattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS", 10))
+
+
+class _Desk:
+    """Does what is asked, one stack at a time."""
+
+    def __init__(
+        self,
+        analyser: Analyser,
+        ring: Ring,
+        spool: Spool,
+        config: Night,
+        started: NightStarted,
+        corrections: Corrections,
+    ) -> None:
+        self._analyser = analyser
+        self._corrections = corrections
+        self._ring = ring
+        self._spool = spool
+        self._config = config
+        self._started = started
+        self._configuration_sha256 = hashlib.sha256(started.configuration.encode()).hexdigest()
+        self._slot: int | None = None
+        self._session: Session | None = None
+
+    def answer(self, request: AnyMessage) -> AnyMessage | None:
+        match request:
+            case StackBegins(slot=slot):
+                self._slot = slot
+                self._session = self._analyser.open(self._ring.stack(slot))
+                return None
+            case FrameLanded(slot=slot, c=c, z=z):
+                if self._session is None or slot != self._slot:
+                    raise ValueError(f"a plane of slot {slot} was announced before its stack")
+                self._session.add(c, z)
+                return None
+            case Finish():
+                try:
+                    return self._finish(request)
+                except OSError as error:
+                    return Failed(
+                        kind=type(error).__name__, message=f"the spool refused the field: {error}", again=True
+                    )
+            case MeasureSharpness(slot=slot, planes=planes):
+                stack = self._ring.stack(slot)
+                return Sharpness(values=tuple(self._analyser.sharpness(stack[0, z]) for z in range(planes)))
+            case _:
+                raise TypeError(f"{request!r} is no request to an analysis")
+
+    def _finish(self, request: Finish) -> Analysed:
+        assert self._session is not None
+        crash_points.reach("analysis running")
+        analysis = self._session.finish()
+        watch = Stopwatch()
+        with watch.time("encode"):
+            focus = focus_result(analysis.focus, request.first_z_um, self._config.scan.step_um)
+            provenance = self._provenance(request, focus)
+            rows = object_rows(analysis.objects, provenance, self._corrections)
+            files = self._write(request, provenance, rows, analysis)
+        with watch.time("pictures"):
+            views = draw_views(self._ring.stack(request.slot), analysis)
+            strips = draw_strips(analysis.objects, rows, self._config.instrument.pixel_um)
+        seconds = {**analysis.seconds, **watch.seconds}
+        return Analysed(
+            slot=request.slot,
+            focus=focus,
+            backgrounds_dn=analysis.backgrounds_dn,
+            objects=rows,
+            files=files,
+            seconds=seconds,
+            views=views,
+            strips=strips,
+            device=self._analyser.device,
+        )
+
+    def _write(
+        self, request: Finish, provenance: FieldProvenance, rows: tuple[ObjectRow, ...], analysis: StackAnalysis
+    ) -> tuple[FileEntry, ...]:
+        """Encode once, into the spool: these bytes go over the wire and into the dataset.
+
+        A stack in which nothing was looked for is kept as it is, to be analysed later.
+        """
+        place, stack = (request.planned.slide, request.planned.field), self._ring.stack(request.slot)
+        files = []
+        detects = self._analyser.device != "none"
+        if detects:
+            path, written = self._spool.path(field_file(*place)), partial(crash_points.reach, "spool written")
+            files.append(write_cutouts(path, provenance, rows, analysis.objects, written))
+        if request.keep_raw or not detects:
+            files.append(write_raw(self._spool.path(field_file(*place, RAW)), provenance, stack))
+        crash_points.reach("spool renamed")
+        return tuple(files)
+
+    def _provenance(self, request: Finish, focus: FocusResult) -> FieldProvenance:
+        config, started = self._config, self._started
+        presets = config.instrument.polarizations
+        return FieldProvenance(
+            night=started.night,
+            slide=request.planned.slide,
+            field=request.planned.field,
+            sample=request.planned.sample,
+            x_um=request.planned.x_um,
+            y_um=request.planned.y_um,
+            first_z_um=request.first_z_um,
+            step_um=config.scan.step_um,
+            pixel_um=config.instrument.pixel_um,
+            polarizations=config.scan.polarizations,
+            exposures_ms=tuple(presets[state].exposure_ms for state in config.scan.polarizations),
+            shape_czyx=self._ring.shape,
+            exposed_utc=request.exposed_utc,
+            focus=focus,
+            instrument=config.instrument.name,
+            configuration_sha256=self._configuration_sha256,
+            weights_sha256=started.weights_sha256,
+            versions=started.versions,
+            calibrations=started.calibrations,
+            sample_columns=started.samples[request.planned.slide],
+            tile_um=request.planned.tile_um,
+        )

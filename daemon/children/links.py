@@ -1,0 +1,378 @@
+"""The supervisor's ends of the two children that matter to a field: the microscope and the analysis."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from daemon.children.child import Child, Reply
+from daemon.protocols.pipes import (
+    Analysed,
+    AnalysisReady,
+    AnyMessage,
+    Close,
+    Device,
+    Done,
+    Expose,
+    Exposed,
+    Finish,
+    FrameLanded,
+    Light,
+    MeasureSharpness,
+    MicroscopeReady,
+    OpenSlide,
+    Prepare,
+    Sharpness,
+    StackBegins,
+    Withdraw,
+)
+from daemon.system.errors import ChildLost, LamelleError, NightStopped, RequestFailed
+from drivers.errors import HardwareLost
+
+START_S = 120.0
+"""A first import of torch from a cold disk takes most of it."""
+ANALYSIS_START_S = 300.0
+"""Once for each weights and size of frames the model is exported then, and an engine built."""
+CLOSE_S = 5.0
+OPEN_S = 10.0
+"""A microscope child that was started to make safe has loaded the hardware by then, and has done it."""
+SAFE_S = 3.0
+"""What making safe may take in a child that serves: a slow z drive, but no driver call that blocks it."""
+ANALYSIS_S = 120.0
+ANALYSIS_ATTEMPTS = 3
+RESTARTS_IN_A_ROW = 5
+
+Tell = Callable[[str, str, str], None]
+"""Takes level, name and message of an event."""
+
+
+class MicroscopeLink:
+    """The microscope as the night sees it: a child that is started anew when it dies or hangs.
+
+    `spawn` makes the child; `command_s` is the deadline of a single command, `expose_s` of a whole sweep.
+
+    Attributes
+    ----------
+    reached_um : x, y and z of the last plane that was exposed; None before the first one.
+    light_is_on : what lamp and shutter were last switched to; None where nobody knows.
+    stands : what the child does, in words.
+    """
+
+    def __init__(self, spawn: Callable[[], Child], command_s: float, expose_s: float, tell: Tell, *, mortal: bool):
+        self._spawn = spawn
+        self._command_s = command_s
+        self._expose_s = expose_s
+        self._tell = tell
+        self._mortal = mortal
+        self._child: Child | None = None
+        self._serves = False
+        self._slide: int | None = None
+        self._light = False
+        self._exposing = asyncio.Lock()
+        self._failures = 0
+        self.restarts = 0
+        self.reached_um: tuple[float, float, float] | None = None
+        self.light_is_on: bool | None = None
+        self.stands = "not started"
+
+    async def start(self) -> MicroscopeReady:
+        """Start the child, whose first act is to make the hardware safe, and prepare it for exposures."""
+        self._child, self._serves = self._spawn(), False
+        self.stands = "starting" if self.restarts == 0 else self.stands
+        ready = await self._child.ready(MicroscopeReady, START_S)
+        self._serves, self.light_is_on = True, False
+        await self._child.answer(self._child.ask(Prepare()), Done, START_S)
+        self.stands = "runs" if self.restarts == 0 else f"runs; started again {self.restarts} times"
+        return ready
+
+    async def open_slide(self, slide: int) -> None:
+        """Withdraw, and enforce the z window of another mini-slide."""
+        await self._command(OpenSlide(slide=slide))
+        self._slide = slide
+
+    async def light(self, on: bool) -> None:
+        """Lamp and shutter, once a sweep that is being exposed has ended."""
+        async with self._exposing:
+            await self._switch(on)
+
+    async def expose(self, request: Expose, within_s: float | None = None) -> Exposed:
+        """Move and expose into the ring; raises `RequestFailed`, also when the child was lost and replaced.
+
+        `within_s` is the deadline of a sweep that is not one of a night.
+        """
+        async with self._exposing:
+            await self._switch(request.sweep.lit)
+            exposed = await self._ask(request, Exposed, within_s or self._expose_s)
+        sweep = request.sweep
+        self.reached_um = exposed.x_um, exposed.y_um, sweep.first_z_um + (sweep.planes - 1) * sweep.step_um
+        self._failures = 0
+        return exposed
+
+    async def withdraw(self) -> None:
+        """Withdraw the objective."""
+        await self._command(Withdraw())
+
+    def abandon(self) -> None:
+        """Make safe at once, whatever is being exposed; nothing but `close` may follow."""
+        if self._child is not None:
+            with suppress(ChildLost):
+                self._child.tell(Close())
+
+    async def close(self) -> bool:
+        """Make safe and end; whether it is safe. May be called again.
+
+        A child that cannot make safe is killed, and another one started which does nothing else.
+        """
+        child, self._child = self._child, None
+        if child is None or await self._end(child, CLOSE_S):
+            self.stands, self.light_is_on = "safe and closed", False
+            return True
+        self.stands, self.light_is_on = "could not be made safe at once", None
+        another = self._spawn()
+        try:
+            await another.ready(MicroscopeReady, OPEN_S)
+        except (ChildLost, RequestFailed):
+            return False
+        finally:
+            with suppress(ChildLost):
+                another.tell(Close())
+            await another.end(grace_s=CLOSE_S)
+        return True
+
+    async def _end(self, child: Child, grace_s: float) -> bool:
+        """Make safe, and end the child; whether it said that all is safe. It may take `grace_s` to let go."""
+        with suppress(ChildLost):
+            child.tell(Close())
+        safe = await child.made_safe(SAFE_S if self._serves else OPEN_S)
+        await child.end(grace_s if safe else 0.0)
+        return safe
+
+    async def _switch(self, on: bool) -> None:
+        if on != self._light:
+            await self._command(Light(on=on))
+            self._light = self.light_is_on = on
+
+    async def _command(self, request: AnyMessage) -> None:
+        await self._ask(request, Done, self._command_s)
+
+    async def _ask(self, request: AnyMessage, kind: type[Reply], deadline_s: float) -> Reply:
+        assert self._child is not None
+        try:
+            return await self._child.answer(self._child.ask(request), kind, deadline_s)
+        except ChildLost as error:
+            await self._replace(error)
+            raise RequestFailed("ChildLost", str(error), again=True) from error
+        except RequestFailed as error:
+            if error.kind != HardwareLost.__name__:
+                raise
+            await self._replace(error)
+            raise RequestFailed(error.kind, str(error), again=True) from error
+
+    async def _replace(self, error: LamelleError) -> None:
+        assert self._child is not None
+        self._tell("warning", "microscope lost", str(error))
+        await self._end(self._child, grace_s=0.0)
+        if self._mortal:
+            raise NightStopped(
+                f"{error}; a call that hangs in the running Micro-Manager cannot be ended from here: call the operator"
+            ) from error
+        self._failures += 1
+        if self._failures > RESTARTS_IN_A_ROW:
+            raise NightStopped(f"{error}, for the {self._failures}th time in a row; check the microscope") from error
+        self.restarts += 1
+        self._light = False
+        self.stands = f"starts again, {self._failures} of {RESTARTS_IN_A_ROW} times in a row: {error}"
+        try:
+            await self.start()
+            if self._slide is not None:
+                await self._child.answer(self._child.ask(OpenSlide(slide=self._slide)), Done, self._command_s)
+        except (ChildLost, RequestFailed) as again:
+            raise NightStopped(f"the microscope does not start again: {again}") from again
+        self._tell("info", "microscope restarted", "the hardware was made safe, and the night goes on")
+
+
+@dataclass
+class _Job:
+    slot: int
+    landed: list[FrameLanded] = field(default_factory=list)
+    finish: Finish | None = None
+    answer: asyncio.Future[AnyMessage] | None = None
+
+
+class AnalysisLink:
+    """The analysis as the night sees it: what it has not answered yet it is told again after it died.
+
+    The ring keeps the stacks, so no exposure is repeated. `spawn` makes the child, told what the night's detector has
+    run on so far: `device` at first, None where nobody knows. A night that began on a GPU goes on without a detector
+    where that is lost. `stands` says in words what the child does.
+    """
+
+    def __init__(self, spawn: Callable[[Device | None], Child], tell: Tell, device: Device | None = None) -> None:
+        self._spawn = spawn
+        self._tell = tell
+        self._device = device
+        self._runs_on: Device | None = None
+        self._child: Child | None = None
+        self._jobs: dict[int, _Job] = {}
+        self._reviving = asyncio.Lock()
+        self._told: set[str] = set()
+        self._restarts = 0
+        self.stands = "not started"
+
+    async def start(self) -> AnalysisReady:
+        """Start the child and await its detector, or where the GPU is lost a child that does without.
+
+        What runs the detector, and what does not, is told once.
+        """
+        self.stands = "loads the detector" if self._restarts == 0 else self.stands
+        try:
+            ready = await self._start(self._device)
+        except (ChildLost, RequestFailed):
+            if self._device != "cuda":
+                raise
+            if self._child is not None:
+                await self._child.end()
+            ready = await self._start("none")
+        self._device = self._device or ready.device
+        if self._runs_on != (runs_on := ready.device):
+            self._tell_device(self._runs_on, runs_on)
+            self._runs_on = runs_on
+        for refusal in ready.refusals:
+            self._tell_once("warning", "runtime refused", refusal)
+        for runtime in ready.runtimes:
+            self._tell_once("info", "detector", f"runs on {runtime}")
+        runs = f"runs on {', '.join(ready.runtimes)}" if self.detects else "no detector: raw stacks are kept"
+        self.stands = runs if self._restarts == 0 else f"{runs}; started again {self._restarts} times"
+        return ready
+
+    @property
+    def detects(self) -> bool:
+        """Whether objects are looked for; else raw stacks are kept."""
+        return self._runs_on != "none"
+
+    async def _start(self, device: Device | None) -> AnalysisReady:
+        self._child = self._spawn(device)
+        return await self._child.ready(AnalysisReady, ANALYSIS_START_S)
+
+    def _tell_device(self, before: Device | None, now: Device) -> None:
+        if now == "none":
+            told = "no CUDA device answers, and the night began on one: focus is followed, and every raw stack is kept"
+            self._tell("error", "detector lost", f"{told} for `lamelle analyse`")
+        elif before == "none":
+            self._tell("info", "detector back", "the CUDA device answers again, and the night goes on with it")
+
+    def begin(self, slot: int) -> None:
+        """Planes of a new stack will land in this slot."""
+        self._jobs.pop(slot, None)
+        self._jobs[slot] = _Job(slot)
+        self._pass_on(StackBegins(slot=slot))
+
+    def landed(self, frame: FrameLanded) -> None:
+        """Pass on that a plane has landed."""
+        if frame.slot in self._jobs:
+            self._jobs[frame.slot].landed.append(frame)
+            self._pass_on(frame)
+
+    def drop(self, slot: int) -> None:
+        """Forget a stack that will not be finished."""
+        self._jobs.pop(slot, None)
+
+    def complete(self, request: Finish) -> None:
+        """All planes of a slot have landed; comes before the next `begin`. Then await `result`."""
+        job = self._jobs[request.slot]
+        job.finish = request
+        self._ask(job)
+
+    async def result(self, slot: int) -> Analysed:
+        """Await the analysis of a complete stack, its files written.
+
+        Raises
+        ------
+        RequestFailed
+            The spool could not be written (`again`: await the result once more), or the analysis died of this stack
+            too often.
+        """
+        job = self._jobs[slot]
+        for _attempt in range(ANALYSIS_ATTEMPTS):
+            child = await self._living()
+            try:
+                if job.answer is None:
+                    raise ChildLost("the analysis process has ended")
+                analysed = await child.answer(job.answer, Analysed, ANALYSIS_S)
+                self.drop(slot)
+                return analysed
+            except ChildLost as error:
+                await self._revive(child, error)
+            except RequestFailed:
+                # Another stack may already have taken the session's buffers: a new child is told everything again.
+                job.answer = None
+                await child.end()
+                raise
+        self.drop(slot)
+        raise RequestFailed("analysis", f"the analysis died {ANALYSIS_ATTEMPTS} times of this stack", again=False)
+
+    async def sharpness(self, slot: int, planes: int) -> tuple[float, ...]:
+        """Sharpness of the first planes of a slot's first channel."""
+        request = MeasureSharpness(slot=slot, planes=planes)
+        for _attempt in range(ANALYSIS_ATTEMPTS):
+            child = await self._living()
+            try:
+                return (await child.answer(child.ask(request), Sharpness, ANALYSIS_S)).values
+            except ChildLost as error:
+                await self._revive(child, error)
+        raise NightStopped(f"the analysis died {ANALYSIS_ATTEMPTS} times during a focus search")
+
+    async def close(self) -> None:
+        """End the child."""
+        if self._child is not None:
+            with suppress(ChildLost):
+                self._child.tell(Close())
+            await self._child.end(grace_s=CLOSE_S)
+
+    def _tell_once(self, level: str, name: str, message: str) -> None:
+        if message not in self._told:
+            self._told.add(message)
+            self._tell(level, name, message)
+
+    async def _living(self) -> Child:
+        """Wait while a new child starts."""
+        async with self._reviving:
+            assert self._child is not None
+            return self._child
+
+    def _ask(self, job: _Job) -> None:
+        assert self._child is not None
+        assert job.finish is not None
+        job.answer = None
+        # While a new child starts nothing is passed on: as soon as it is ready it is told everything, once.
+        if not self._reviving.locked():
+            with suppress(ChildLost):
+                job.answer = self._child.ask(job.finish)
+
+    def _pass_on(self, message: AnyMessage) -> None:
+        assert self._child is not None
+        if not self._reviving.locked():
+            # Whoever awaits an answer of a lost child revives it.
+            with suppress(ChildLost):
+                self._child.tell(message)
+
+    async def _revive(self, dead: Child, error: ChildLost) -> None:
+        async with self._reviving:
+            if self._child is not dead:
+                return
+            await dead.end()
+            self._restarts += 1
+            self.stands = f"starts again: {error}"
+            self._tell("warning", "analysis restarted", f"{error}; its stacks are analysed again from the ring")
+            try:
+                await self.start()
+            except (ChildLost, RequestFailed) as again:
+                raise NightStopped(f"the analysis does not start again: {again}") from again
+        for job in self._jobs.values():
+            self._pass_on(StackBegins(slot=job.slot))
+            for frame in job.landed:
+                self._pass_on(frame)
+            if job.finish is not None:
+                self._ask(job)

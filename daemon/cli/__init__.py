@@ -1,0 +1,1 @@
+"""The commands, and nothing but commands: what is typed becomes one call into the rooms below."""

@@ -1,0 +1,145 @@
+"""`lamelle demo`: an emulated night, judged against what truly lies on the virtual mini-slides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from daemon.config.loading import load
+from daemon.config.model import Night
+from daemon.dataset.reader import Dataset
+from daemon.figures.contact_sheet import draw_sheet
+from daemon.night.scan import scan
+from daemon.records.names import REPORT
+from daemon.records.records import FieldSecured
+from daemon.system.errors import Refused
+from daemon.system.exit_status import Exit
+from drivers.emulated.core import virtual_slide
+from drivers.emulated.mechanics import sample_place, true_pixel_um
+from drivers.settings import Emulation
+from drivers.virtual_slide.slide import VirtualSlide
+from drivers.virtual_slide.visibility import visible
+
+MATCH_IOU = 0.5
+
+Box = Sequence[float]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What became of the objects of some fields: found, missed, and detections of what is not there."""
+
+    found: int = 0
+    missed: int = 0
+    false: int = 0
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(self.found + other.found, self.missed + other.missed, self.false + other.false)
+
+
+def demo_configuration(fields: int | None, seed: int | None) -> Night:
+    """Make the configuration of the emulated instrument, with other numbers of fields and another seed if given."""
+    config = load(Path(str(files("configs").joinpath("emulated.yaml"))))
+    emulation = config.instrument.emulation or Emulation()
+    if seed is not None:
+        emulation = emulation.model_copy(update={"seed": seed})
+    instrument = config.instrument.model_copy(update={"emulation": emulation})
+    plan = config.scan if fields is None else config.scan.model_copy(update={"fields": fields})
+    return config.model_copy(update={"instrument": instrument, "scan": plan})
+
+
+def demo(run: Path, fields: int | None, seed: int | None, console: Console) -> Exit:
+    """Run the night, then say what was found of what there was."""
+    config = demo_configuration(fields, seed)
+    status = scan(config, run, resume=False, console=console)
+    dataset = run / "dataset"
+    if not dataset.exists():
+        console.print("stopped before anything was recorded")
+        return status
+    sheet = run / "sheet.png"
+    console.print(report(config, dataset))
+    draw_sheet(dataset, sheet)
+    page = dataset / REPORT
+    lines = [f"dataset  {dataset}", f"sheet    {sheet}", *([f"report   {page}"] if page.exists() else [])]
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+    return status
+
+
+def report(config: Night, dataset: Path) -> Table:
+    """Tabulate a recorded emulated night against the truth, a mini-slide a row.
+
+    Raises
+    ------
+    Refused
+        The stage stood elsewhere than it said, so that nobody knows what the fields show.
+    """
+    misalignment = (config.instrument.emulation or Emulation()).misalignment
+    if any(misalignment.xy_backlash_um) or misalignment.xy_repeatability_um:
+        raise Refused(
+            f"instrument.emulation.misalignment has xy_backlash_um {misalignment.xy_backlash_um} and "
+            f"xy_repeatability_um {misalignment.xy_repeatability_um:g}, so where a field truly lay is not known; set "
+            "both to 0 to judge a night"
+        )
+    world = virtual_slide(config.instrument, config.scan.slides)
+    table = Table(title="The night against the truth")
+    for column in ("mini-slide", "sample", "fields", "objects", "found", "missed", "false", "seconds"):
+        table.add_column(column, justify="left" if column == "sample" else "right")
+    with Dataset.open(dataset) as recorded:
+        for slide in config.scan.slides:
+            fields = [one for one in recorded.fields(slide.position) if isinstance(one, FieldSecured)]
+            tally = sum((judge(field, world, config) for field in fields), Tally())
+            sample = fields[0].sample if fields else ""
+            objects = sum(not row.below_threshold for field in fields for row in field.objects)
+            row = (len(fields), objects, tally.found, tally.missed, tally.false, f"{_seconds(fields):.1f}")
+            table.add_row(str(slide.position), sample, *map(str, row))
+    return table
+
+
+def judge(field: FieldSecured, world: VirtualSlide, config: Night) -> Tally:
+    """Match a field's detections with its true objects of the detector's classes.
+
+    Greatest overlap first, each at most once. What has not to be found is neither missed nor false when found.
+    """
+    misalignment = (config.instrument.emulation or Emulation()).misalignment
+    centre_um = next(slide.centre_um for slide in config.scan.slides if slide.position == field.slide)
+    x_um, y_um = sample_place(misalignment, centre_um, (field.x_um, field.y_um))
+    seen = visible(world.truth(field.slide, x_um, y_um), config.instrument.frame_px, true_pixel_um(config.instrument))
+    truth = [one for one in seen if not one.true.junk and one.true.class_name in config.detector.classes]
+    boxes = [row.box for row in field.objects if not row.below_threshold]
+    pairs = sorted(
+        ((iou(box, one.box), b, t) for b, box in enumerate(boxes) for t, one in enumerate(truth)), reverse=True
+    )
+    matched_boxes: set[int] = set()
+    matched_truth: set[int] = set()
+    for overlap, b, t in pairs:
+        if overlap >= MATCH_IOU and b not in matched_boxes and t not in matched_truth:
+            matched_boxes.add(b)
+            matched_truth.add(t)
+    left = [one for t, one in enumerate(truth) if t not in matched_truth]
+    missed = sum(one.to_be_found for one in left)
+    excused = [one.box for one in left if not one.to_be_found]
+    false = sum(
+        b not in matched_boxes and not any(iou(box, other) >= MATCH_IOU for other in excused)
+        for b, box in enumerate(boxes)
+    )
+    return Tally(len(matched_boxes), missed, false)
+
+
+def iou(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes x0, y0, x1, y1."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    shared = width * height
+    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
+
+
+def _seconds(fields: Iterable[FieldSecured]) -> float:
+    """Sum moves and exposures."""
+    return sum(field.seconds.get("move", 0.0) + field.seconds.get("expose", 0.0) for field in fields)

@@ -1,0 +1,180 @@
+"""Commands that record, and that show, cut, measure and report what was recorded."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+
+from daemon.cli.arguments import Classes, Workers, interruptible
+from daemon.system.errors import Refused
+
+app = typer.Typer()
+console = Console()
+PANEL = "What was recorded"
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="run folder or dataset")]
+
+
+@app.command(rich_help_panel=PANEL)
+def record(
+    listen: Annotated[str, typer.Option(help="endpoint, such as tcp://127.0.0.1:5990")],
+    into: Annotated[Path, typer.Option(help="folder of the dataset")],
+    keys: Annotated[Path | None, typer.Option(help="YAML file that names the keys: public, secret, clients")] = None,
+) -> None:
+    """Record a night that runs elsewhere, until interrupted."""
+    from daemon.config.loading import load_keys
+    from daemon.recorder.process import record as run_recorder
+
+    with interruptible():
+        run_recorder(listen, into, None if keys is None else load_keys(keys), console)
+
+
+@app.command(rich_help_panel=PANEL)
+def inspect(
+    folder: Folder,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    sheet: Annotated[Path | None, typer.Option(help="also draw a contact sheet (PNG)")] = None,
+) -> None:
+    """Say what a dataset holds: slides, fields, objects, gaps, duplicates."""
+    from daemon.dataset.summary import show, summarise
+
+    summary = summarise(folder)
+    if as_json:
+        sys.stdout.write(json.dumps(summary) + "\n")
+    else:
+        show(summary, console)
+    if sheet is not None:
+        from daemon.figures.contact_sheet import draw_sheet
+
+        draw_sheet(folder, sheet)
+
+
+@app.command(rich_help_panel=PANEL)
+def extract(
+    folder: Folder,
+    into: Annotated[Path, typer.Option(help="folder for the files")],
+    formats: Annotated[
+        list[str] | None, typer.Option("--format", help="tiff, png or gif; may be repeated; tiff if left out")
+    ] = None,
+    slide: Annotated[list[int] | None, typer.Option(help="mini-slide; may be repeated")] = None,
+    class_name: Annotated[list[str] | None, typer.Option("--class", help="class; may be repeated")] = None,
+    sample: Annotated[list[str] | None, typer.Option(help="sample id; may be repeated")] = None,
+    score: Annotated[float, typer.Option(help="least score")] = 0.0,
+    limit: Annotated[int | None, typer.Option(min=1, help="at most so many objects")] = None,
+) -> None:
+    """Write objects as single OME-TIFF stacks, PNG or animated GIF."""
+    from daemon.dataset.selection import Selection
+    from daemon.exchange.objects import FORMATS
+    from daemon.exchange.objects import extract as write
+
+    selection = Selection(
+        slides=frozenset(slide) if slide else None,
+        samples=frozenset(sample) if sample else None,
+        classes=frozenset(class_name) if class_name else None,
+        min_score=score,
+    )
+    asked = formats or ["tiff"]
+    if unknown := set(asked) - set(FORMATS):
+        raise Refused(f"--format {unknown.pop()!r} is unknown; choose from {', '.join(FORMATS)}")
+    count = write(folder, into, selection, [one for one in FORMATS if one in asked], limit, console)
+    console.print(f"{count} objects in {into}", highlight=False)
+
+
+@app.command(rich_help_panel=PANEL)
+def report(
+    folder: Folder,
+    into: Annotated[
+        Path | None, typer.Option(help="HTML or PDF file, the other beside it; report.html in the dataset if left out")
+    ] = None,
+) -> None:
+    """Report a night, complete or not, as an HTML page and a PDF: what was done and found, what needs a person."""
+    from daemon.report.report import report as write
+
+    written = write(folder, into, console)
+    console.print(f"{written.page}\n{written.paper}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command(rich_help_panel=PANEL)
+def plot(
+    folder: Folder,
+    into: Annotated[
+        Path | None, typer.Option(help="folder for the pictures; plots beside the catalog if left out")
+    ] = None,
+    measured: Annotated[
+        int | None, typer.Option(min=0, help="number of a measurement; 0: the night's own; the newest if left out")
+    ] = None,
+) -> None:
+    """Draw lengths, masses, focus, places, scores and thickness of a dataset as PNG files."""
+    from daemon.figures.plots import plot as draw
+
+    pictures = draw(folder, into, measured, console)
+    console.print(f"{len(pictures)} pictures in {pictures[0].parent}", highlight=False, soft_wrap=True)
+
+
+@app.command(rich_help_panel=PANEL)
+def measure(
+    folder: Folder,
+    calibrations: Annotated[
+        Path | None,
+        typer.Option(help="folder whose newest valid calibrations count; those that the night names if left out"),
+    ] = None,
+) -> None:
+    """Measure the objects of a recorded night again, from their crops, into new tables beside the old ones."""
+    from daemon.reprocessing.measure import measure_again
+
+    with interruptible():
+        again = measure_again(folder, console, calibrations)
+    console.print(f"{again.objects} objects in slide-*/measured-{again.number:03d}.parquet", highlight=False)
+
+
+@app.command(rich_help_panel=PANEL)
+def analyse(
+    folder: Folder,
+    into: Annotated[Path | None, typer.Option(help="another dataset, for all raw stacks analysed anew")] = None,
+    weights: Annotated[Path | None, typer.Option(help="weights; those of the night if left out")] = None,
+    architecture: Annotated[Literal["slim", "resnet50"] | None, typer.Option(help="network; needs --into")] = None,
+    classes: Classes = None,
+    mode: Annotated[Literal["fused", "planes"] | None, typer.Option(help="what it looks at; needs --into")] = None,
+    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="least score found; needs --into")] = None,
+    workers: Workers = None,
+) -> None:
+    """Find the objects in raw stacks that were kept because a night had lost its detector.
+
+    With --into: analyse all raw stacks that were kept, with other weights or settings, into another dataset.
+    """
+    from daemon.dataset.summary import show, summarise
+    from daemon.reprocessing.analyse import analyse_anew, catch_up
+
+    given: dict[str, Any] = {"architecture": architecture, "classes": classes, "mode": mode, "threshold": threshold}
+    changed = {name: value for name, value in given.items() if value is not None}
+    if into is None and changed:
+        raise Refused(f"another {next(iter(changed))} makes another dataset; name a folder for it with --into")
+    with interruptible():
+        if into is None:
+            status = catch_up(folder, weights, workers, console)
+        else:
+            changed |= {} if weights is None else {"weights": weights}
+            status = analyse_anew(folder, into, changed, workers, console)
+        show(summarise(into or folder), console)
+    raise typer.Exit(status)
+
+
+@app.command(rich_help_panel=PANEL)
+def propose(
+    folder: Folder,
+    into: Annotated[Path, typer.Option(help="annotations to write: .xml for CVAT, .json for COCO")],
+    score: Annotated[float, typer.Option(min=0, max=1, help="least score")] = 0.5,
+) -> None:
+    """Write what a detector found as annotations that nobody has validated, for a person to correct."""
+    from daemon.exchange.annotations import propose as write
+
+    proposed = write(folder, into, score)
+    console.print(f"{proposed.boxes} boxes on {proposed.pictures} pictures in {into}", highlight=False)
+    if proposed.left_out:
+        why = "not analysed yet, or of no single image and without a raw stack"
+        console.print(f"{proposed.left_out} fields left out: {why}", highlight=False)

@@ -1,0 +1,1 @@
+"""The configuration of a night: its model, how it is loaded, the sample sheet."""

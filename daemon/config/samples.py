@@ -1,0 +1,148 @@
+"""The sample sheet: which sample lies on which mini-slide, and what is known of it.
+
+A CSV file (UTF-8, with or without BOM; commas or semicolons) whose first row names the columns. `position` and `sample`
+are mandatory, the columns of `COUNTING` are numbers, any further column is carried as it stands. One sample may lie on
+several mini-slides: replicates are usual, and every record names the mini-slide beside the sample.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.system.errors import Refused
+
+POSITION = "position"
+SAMPLE = "sample"
+
+
+@dataclass(frozen=True)
+class CountingColumn:
+    """A number needed to turn counts into densities or fluxes; it must be greater than `above` or at least `least`."""
+
+    meaning: str
+    above: float | None = None
+    least: float | None = None
+
+    def refusal(self, text: str) -> str | None:
+        """Say what is wrong with a cell, None for a good one."""
+        try:
+            value = float(text)
+        except ValueError:
+            return "it must be a number with a decimal point"
+        if not math.isfinite(value):
+            return "it must be finite"
+        if self.above is not None and value <= self.above:
+            return f"it must be greater than {self.above:g}"
+        if self.least is not None and value < self.least:
+            return f"it must be at least {self.least:g}"
+        return None
+
+
+COUNTING: dict[str, CountingColumn] = {
+    "settling_area_mm2": CountingColumn("floor area of the settling beaker", above=0),
+    "sediment_mass_mg": CountingColumn("dry sediment brought into the beaker", above=0),
+    "aliquot_factor": CountingColumn("whole suspension over the part that was settled", least=1),
+    "split_factor": CountingColumn("whole trap sample over the split that was settled", least=1),
+    "trap_area_m2": CountingColumn("opening of the sediment trap", above=0),
+    "collection_days": CountingColumn("time the trap collected this sample", above=0),
+}
+
+
+def read_samples(path: Path, positions: Collection[int]) -> dict[int, dict[str, str]]:
+    """Columns of the sheet, without the position, for each of the mini-slides `positions`.
+
+    Raises
+    ------
+    Refused
+        The sheet cannot be read or is broken; the sentence names file, line, column, value and remedy.
+    """
+    header, rows = _rows(path)
+    samples: dict[int, dict[str, str]] = {}
+    lines: dict[int, int] = {}
+    for line, cells in rows:
+        row = dict(zip(header, cells, strict=True))
+        position = _position(path, line, row.pop(POSITION))
+        if position in lines:
+            raise Refused(
+                f"{path}, line {line}: {POSITION} {position} already stands in line {lines[position]}; "
+                "give every mini-slide one line"
+            )
+        _check_row(path, line, row)
+        lines[position] = line
+        samples[position] = row
+    missing = sorted(set(positions) - samples.keys())
+    if missing:
+        raise Refused(
+            f"{path}: no line has {POSITION} {missing[0]}, which scan.slides wants scanned; "
+            "add its line, or take the mini-slide out of the scan"
+        )
+    return {position: samples[position] for position in sorted(positions)}
+
+
+def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Names of the columns, and the cells of every line that is not empty, with its number in the file."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise Refused(
+            f"the sample sheet {path} cannot be read ({error.strerror}); correct scan.samples or the file"
+        ) from error
+    except UnicodeDecodeError as error:
+        line = 1 + bytes(error.object[: error.start]).count(b"\n")
+        raise Refused(
+            f"{path}, line {line}: byte 0x{error.object[error.start]:02x} is not UTF-8; save the sheet as CSV UTF-8"
+        ) from error
+    first = text.partition("\n")[0]
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=";" if ";" in first and "," not in first else ",", strict=True
+    )
+    try:
+        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+    except csv.Error as error:
+        raise Refused(f"{path}, line {reader.line_num}: {error}; correct the quotation marks") from error
+    lines = [(line, cells) for line, cells in lines if any(cells)]
+    if len(lines) < 2:
+        raise Refused(f"{path} holds no sample; give a first line '{POSITION},{SAMPLE}' and one line a mini-slide")
+    (line, header), *rows = lines
+    _check_header(path, line, header)
+    for line, cells in rows:
+        if len(cells) != len(header):
+            raise Refused(
+                f"{path}, line {line}: {len(cells)} cells stand under {len(header)} columns; "
+                "put text that holds a separator in quotation marks"
+            )
+    return header, rows
+
+
+def _check_header(path: Path, line: int, header: list[str]) -> None:
+    for name in (POSITION, SAMPLE):
+        if name not in header:
+            raise Refused(f"{path}, line {line}: there is no column {name!r} among {', '.join(header)}; add it")
+    for number, name in enumerate(header, 1):
+        if not name:
+            raise Refused(f"{path}, line {line}: column {number} has no name; name it or delete it")
+        if header.count(name) > 1:
+            raise Refused(f"{path}, line {line}: column {name!r} stands {header.count(name)} times; rename one")
+
+
+def _position(path: Path, line: int, text: str) -> int:
+    if text not in {str(n) for n in range(1, 9)}:
+        raise Refused(
+            f"{path}, line {line}: {POSITION} is {text!r}; give the place in the holder, a whole number from 1 to 8"
+        )
+    return int(text)
+
+
+def _check_row(path: Path, line: int, row: dict[str, str]) -> None:
+    if not row[SAMPLE]:
+        raise Refused(f"{path}, line {line}: {SAMPLE} is empty; name the sample that lies on this mini-slide")
+    for name, column in COUNTING.items():
+        text = row.get(name, "")
+        refusal = column.refusal(text) if text else None
+        if refusal:
+            raise Refused(f"{path}, line {line}: {name} is {text!r}, but {refusal}; correct it or leave it empty")

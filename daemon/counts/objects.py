@@ -1,0 +1,139 @@
+"""The objects of a dataset as columns for plots, and how much each whole object stands for."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from numpy.typing import NDArray
+
+from daemon.dataset.measured_tables import measured_tables
+from daemon.dataset.reader import Dataset
+from daemon.system.errors import Refused
+
+Column = NDArray[Any]
+
+DISTURBED = (
+    "overlapping", "outline_clipped", "background_disturbed", "defocused", "saturated", "folded",
+)  # fmt: skip
+"""Flags of a measurement that speak against it."""
+FAR_PX = 20
+"""So far from the middle of its frame an object tells the size of a pixel."""
+
+
+@dataclass(frozen=True, eq=False)
+class Objects:
+    """Objects that count: found, in their field's own tile.
+
+    Attributes
+    ----------
+    columns : by the name they have in the catalog; numbers are float64 with NaN for what is missing.
+    weights : of whole objects, how many of their size lie there for each that was seen whole; 0 for cut ones.
+    measured : number of the table of `lamelle measure` they come from, 0 for those of the night itself.
+    """
+
+    columns: dict[str, Column]
+    weights: NDArray[np.float64]
+    measured: int
+
+    def __getitem__(self, name: str) -> Column:
+        return self.columns[name]
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def of(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Objects:
+        """Pick some."""
+        return Objects({name: c[chosen] for name, c in self.columns.items()}, self.weights[chosen], self.measured)
+
+    @property
+    def clean(self) -> NDArray[np.bool_]:
+        """Which are whole, and were measured with nothing that disturbs them."""
+        flagged = [np.array([bool(flag) for flag in self[name]], np.bool_) for name in DISTURBED]
+        return np.asarray((self.weights > 0) & ~np.logical_or.reduce(flagged))
+
+    @property
+    def pixel_um(self) -> float | None:
+        """Pixel on the sample, as stage positions and boxes tell it; None where all lie in the middle of a frame."""
+        off = (self["box_x0"] + self["box_x1"]) / 2 - _frames(self.columns)[:, 0] / 2
+        far = np.abs(off) > FAR_PX
+        return float(np.median((self["x_um"] - self["field_x_um"])[far] / off[far])) if far.any() else None
+
+    def names(self, column: str) -> list[str]:
+        """List what occurs in a column of texts, the most frequent first."""
+        found, counts = np.unique(self[column], return_counts=True)
+        return [str(name) for name in found[np.lexsort((found, -counts))]]
+
+
+def load_objects(dataset: Dataset, measured: int | None = None) -> Objects:
+    """Load the objects of a dataset.
+
+    Parameters
+    ----------
+    measured : number of a table of `lamelle measure`, 0 for the night's own; the newest one if left out.
+
+    Raises
+    ------
+    Refused
+        There is no such table.
+    """
+    tables = measured_tables(dataset.folder)
+    number = max(tables, default=0) if measured is None else measured
+    if number and number not in tables:
+        there = ", ".join(map(str, tables)) or "none"
+        raise Refused(f"{dataset.folder} has no measurement {number}; there are: {there}, and 0, the night's own")
+    table = (
+        dataset.objects() if number == 0 else pa.concat_tables(map(_read, tables[number]), promote_options="default")
+    )
+    counts = np.array(table["in_exclusive_tile"]) & ~np.array(table["below_threshold"])
+    columns = {name: _column(table[name])[counts] for name in table.column_names}
+    return Objects(columns, _weights(columns, _overlap(dataset)), number)
+
+
+def weighted_median(values: Column, weights: NDArray[np.float64]) -> float:
+    """Give the value below which half of the weight lies; there must be one."""
+    order = np.argsort(values)
+    cumulated = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(cumulated, cumulated[-1] / 2)])
+
+
+def _read(path: Path) -> pa.Table:
+    return pq.read_table(path).replace_schema_metadata(None)
+
+
+def _column(column: pa.ChunkedArray) -> Column:
+    if pa.types.is_floating(column.type):
+        return np.array(column.cast(pa.float64()).to_pylist(), np.float64)
+    return np.array(column.to_pylist())
+
+
+def _overlap(dataset: Dataset) -> float:
+    """Share by which neighbouring fields overlap; an archive's do not."""
+    night = dataset.night()
+    configuration = yaml.safe_load(night.configuration) if night else None
+    scan = configuration.get("scan", {}) if isinstance(configuration, dict) else {}
+    return float(scan.get("pattern", {}).get("overlap", 0.0))
+
+
+def _frames(columns: dict[str, Column]) -> NDArray[np.float64]:
+    """Width and height in px of the frame of each object, (N, 2)."""
+    shapes = [json.loads(text) for text in columns["field_shape_czyx"]]
+    return np.array([(x, y) for _, _, y, x in shapes], float).reshape(-1, 2)
+
+
+def _weights(columns: dict[str, Column], overlap: float) -> NDArray[np.float64]:
+    """Give whole objects the weight W H / ((W - w)(H - h)), as the larger they are the more of them are cut.
+
+    W and H are those of a field's own tile: an object whose centre lies there may reach beyond it into the overlap.
+    """
+    frame = _frames(columns)
+    size = np.stack([columns[f"box_{b}"] - columns[f"box_{a}"] for a, b in (("x0", "x1"), ("y0", "y1"))], axis=1)
+    tile = frame * (1 - overlap)
+    whole = np.maximum(np.minimum(tile, frame - size), 1.0)
+    return np.where(columns["touches_edge"], 0.0, (tile / whole).prod(axis=1))

@@ -1,0 +1,294 @@
+"""The catalog of a dataset, as its recorder writes it: one durable transaction a record."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from daemon.dataset.objects_table import OBJECT_COLUMNS, object_values, write_objects_table
+from daemon.records.names import CATALOG
+from daemon.records.records import (
+    AnyRecord,
+    Event,
+    FieldAnalysed,
+    FieldSecured,
+    FieldSkipped,
+    NightClosed,
+    NightStarted,
+    SlideClosed,
+    decode,
+)
+from daemon.system.durable_sqlite import Format, connect, create, transaction
+
+_OBJECT_COLUMNS = ", ".join(f"{column.name} {column.sql}" for column in OBJECT_COLUMNS)
+
+_MEASURED_BY_NUMBER = (
+    "focus_plane", "focus_z_um", "display_plane", "sharpness", "depth_um", "length_um", "width_um", "area_um2",
+    "perimeter_um", "equivalent_diameter_um", "circularity", "solidity", "orientation_deg", "thickness_mean_um",
+    "thickness_max_um", "volume_um3", "calcite_equivalent_pg", "calcite_equivalent_deviation_pg",
+    "calcite_equivalent_fused_pg", "mass_pg", "leakage",
+)  # fmt: skip
+_MEASURED_BY_NAME = ("focus_by", "outline_by", "length_by")
+_MEASURED_FLAGS = (
+    "cut", "overlapping", "outline_clipped", "background_disturbed", "defocused", "saturated", "folded",
+)  # fmt: skip
+_MEASURED_OF_3 = {"REAL": _MEASURED_BY_NUMBER, "TEXT": _MEASURED_BY_NAME, "INTEGER": _MEASURED_FLAGS}
+"""Columns of objects that version 3 added, by their type; those of later versions are not to be put here."""
+
+FORMAT = Format(
+    name="dataset",
+    application=0x4C4D4C43,
+    version=3,
+    schema=f"""
+        CREATE TABLE records (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, body BLOB NOT NULL) STRICT;
+        CREATE TABLE night (
+            night TEXT PRIMARY KEY, started_utc REAL, closed_utc REAL, configuration TEXT NOT NULL,
+            versions TEXT NOT NULL, weights_sha256 TEXT NOT NULL, calibrations TEXT NOT NULL
+        ) STRICT;
+        CREATE TABLE samples (
+            slide INTEGER PRIMARY KEY, planned INTEGER NOT NULL, columns TEXT NOT NULL, closed_utc REAL
+        ) STRICT;
+        CREATE TABLE fields (
+            slide INTEGER NOT NULL REFERENCES samples, field INTEGER NOT NULL,
+            seq INTEGER NOT NULL UNIQUE REFERENCES records,
+            state TEXT NOT NULL CHECK (state IN ('recorded', 'skipped')), sample TEXT NOT NULL,
+            attempts INTEGER NOT NULL, reason TEXT,
+            x_um REAL, y_um REAL, first_z_um REAL, step_um REAL, polarizations TEXT, shape_czyx TEXT,
+            exposed_utc REAL, exposed_monotonic_s REAL, seconds TEXT, focus_z_um REAL, focus_at_edge INTEGER,
+            focus_contrast REAL, raw_bytes INTEGER NOT NULL,
+            device TEXT, analysed_seq INTEGER REFERENCES records, sources TEXT,
+            PRIMARY KEY (slide, field)
+        ) STRICT;
+        CREATE TABLE files (
+            name TEXT PRIMARY KEY, slide INTEGER NOT NULL, field INTEGER NOT NULL, size INTEGER NOT NULL,
+            sha256 TEXT NOT NULL,
+            FOREIGN KEY (slide, field) REFERENCES fields
+        ) STRICT;
+        CREATE TABLE objects (
+            slide INTEGER NOT NULL, field INTEGER NOT NULL, {_OBJECT_COLUMNS},
+            PRIMARY KEY (slide, field, number), FOREIGN KEY (slide, field) REFERENCES fields
+        ) STRICT;
+        CREATE TABLE events (
+            seq INTEGER PRIMARY KEY REFERENCES records, utc REAL, monotonic_s REAL,
+            level TEXT NOT NULL, name TEXT NOT NULL, message TEXT NOT NULL, slide INTEGER, field INTEGER
+        ) STRICT;
+    """,
+    upgrades={
+        1: """
+            ALTER TABLE fields ADD COLUMN device TEXT;
+            ALTER TABLE fields ADD COLUMN analysed_seq INTEGER REFERENCES records;
+            ALTER TABLE fields ADD COLUMN sources TEXT;
+            UPDATE fields SET analysed_seq = seq, sources = '[]' WHERE state = 'recorded'
+        """,
+        2: ";".join(
+            f"ALTER TABLE objects ADD COLUMN {name} {kind}" for kind, names in _MEASURED_OF_3.items() for name in names
+        ),
+    },
+)
+
+
+class Catalog:
+    """What a dataset holds. A record stands in it only once its files lie durably in the dataset."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        path = folder / CATALOG
+        if not path.exists():
+            create(path, FORMAT)
+        self._database = connect(path, FORMAT)
+
+    def night(self) -> str | None:
+        """Name the night the dataset is bound to; None until its first record."""
+        row = self._database.execute("SELECT night FROM night").fetchone()
+        return None if row is None else str(row[0])
+
+    def last_seq(self) -> int:
+        """Give the number of the last record; 0 for none."""
+        return int(self._database.execute("SELECT coalesce(max(seq), 0) FROM records").fetchone()[0])
+
+    def received(self) -> int:
+        """Give the number of the night's last record; what was found after the night was closed follows it."""
+        row = self._database.execute("SELECT seq FROM records WHERE kind = 'night_closed'").fetchone()
+        return self.last_seq() if row is None else int(row[0])
+
+    def body(self, seq: int) -> bytes | None:
+        """Give the bytes of a record, or None."""
+        row = self._database.execute("SELECT body FROM records WHERE seq = ?", (seq,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def digest(self) -> str | None:
+        """Hex sha256 of the bytes of the night's last record, or None."""
+        body = self.body(self.received())
+        return None if body is None else hashlib.sha256(body).hexdigest()
+
+    def started(self) -> NightStarted | None:
+        """Give the record the dataset begins with; None until it is there."""
+        body = self.body(1)
+        record = None if body is None else decode(body)
+        return record if isinstance(record, NightStarted) else None
+
+    def states(self) -> dict[tuple[int, int], str]:
+        """Say what became of the fields: (slide, field) to "recorded" or "skipped"."""
+        rows = self._database.execute("SELECT slide, field, state FROM fields")
+        return {(slide, field): state for slide, field, state in rows}
+
+    def found(self) -> int:
+        """Count the objects at or above the detector's threshold."""
+        return int(self._database.execute("SELECT count(*) FROM objects WHERE NOT below_threshold").fetchone()[0])
+
+    def analysed_later(self) -> list[int]:
+        """List the slides with fields whose objects were found after they were recorded."""
+        rows = self._database.execute("SELECT DISTINCT slide FROM fields WHERE analysed_seq != seq ORDER BY slide")
+        return [slide for (slide,) in rows]
+
+    def planned(self) -> dict[int, int]:
+        """Fields planned on each slide."""
+        return dict(self._database.execute("SELECT slide, planned FROM samples"))
+
+    def field_seq(self, slide: int, field: int) -> int | None:
+        """Give the number of the record that recorded or skipped a field, or None."""
+        row = self._database.execute("SELECT seq FROM fields WHERE slide = ? AND field = ?", (slide, field)).fetchone()
+        return None if row is None else int(row[0])
+
+    def closed(self, slide: int) -> bool:
+        """Whether a slide is closed."""
+        row = self._database.execute("SELECT closed_utc FROM samples WHERE slide = ?", (slide,)).fetchone()
+        return row is not None and row[0] is not None
+
+    def night_closed(self) -> bool:
+        """Whether the night is complete."""
+        return self._database.execute("SELECT 1 FROM night WHERE closed_utc IS NOT NULL").fetchone() is not None
+
+    def commit(self, seq: int, body: bytes) -> None:
+        """Store record `seq` and what it says, durably; the table of a slide that is closed is written before.
+
+        Raises
+        ------
+        sqlite3.IntegrityError
+            The record contradicts what is there, such as a field that is held already.
+        """
+        record = decode(body)
+        if isinstance(record, SlideClosed):
+            write_objects_table(self._folder, self._database, record.slide)
+        with transaction(self._database) as database:
+            database.execute("INSERT INTO records VALUES (?, ?, ?)", (seq, record.__struct_config__.tag, body))
+            _store(database, seq, record)
+
+    @property
+    def database(self) -> sqlite3.Connection:
+        """The connection, for reading."""
+        return self._database
+
+    def close(self) -> None:
+        """Let go of the file; may be called again."""
+        self._database.close()
+
+
+def in_memory(records: Iterable[tuple[int, bytes]]) -> sqlite3.Connection:
+    """Make a catalog in memory of numbered records, such as those of a journal whose recorder is elsewhere."""
+    database = sqlite3.connect(":memory:", isolation_level=None)
+    database.executescript(FORMAT.schema)
+    with transaction(database):
+        for seq, body in records:
+            record = decode(body)
+            database.execute("INSERT INTO records VALUES (?, ?, ?)", (seq, record.__struct_config__.tag, body))
+            _store(database, seq, record)
+    return database
+
+
+def _store(database: sqlite3.Connection, seq: int, record: AnyRecord) -> None:
+    match record:
+        case NightStarted():
+            _store_night(database, record)
+        case FieldSecured():
+            _store_field(database, seq, record)
+        case FieldSkipped():
+            columns: dict[str, object] = {"slide": record.slide, "field": record.field, "seq": seq, "state": "skipped"}
+            given = {"sample": record.sample, "attempts": record.attempts, "reason": record.reason, "raw_bytes": 0}
+            _insert(database, "fields", columns | given | {"sources": _json(record.sources)})
+        case FieldAnalysed():
+            _store_analysed(database, seq, record)
+        case Event():
+            event = msgspec.structs.asdict(record)
+            _insert(database, "events", {"seq": seq} | event)
+        case SlideClosed():
+            database.execute("UPDATE samples SET closed_utc = ? WHERE slide = ?", (record.utc, record.slide))
+        case NightClosed():
+            database.execute("UPDATE night SET closed_utc = ?", (record.utc,))
+
+
+def _store_night(database: sqlite3.Connection, record: NightStarted) -> None:
+    night = {
+        "night": record.night,
+        "started_utc": record.utc,
+        "configuration": record.configuration,
+        "versions": _json(record.versions),
+        "weights_sha256": record.weights_sha256,
+        "calibrations": _json(record.calibrations),
+    }
+    _insert(database, "night", night)
+    for slide, planned in record.planned.items():
+        columns = _json(record.samples.get(slide, {}))
+        _insert(database, "samples", {"slide": slide, "planned": planned, "columns": columns})
+
+
+def _store_field(database: sqlite3.Connection, seq: int, record: FieldSecured) -> None:
+    c, z, y, x = record.shape_czyx
+    where: dict[str, object] = {"slide": record.slide, "field": record.field}
+    field = {
+        "seq": seq,
+        "state": "recorded",
+        "sample": record.sample,
+        "attempts": record.attempts,
+        "x_um": record.x_um,
+        "y_um": record.y_um,
+        "first_z_um": record.first_z_um,
+        "step_um": record.step_um,
+        "polarizations": _json(record.polarizations),
+        "shape_czyx": _json(record.shape_czyx),
+        "exposed_utc": record.exposed_utc,
+        "exposed_monotonic_s": record.exposed_monotonic_s,
+        "seconds": _json(record.seconds),
+        "focus_z_um": record.focus.z_um,
+        "focus_at_edge": record.focus.at_edge,
+        "focus_contrast": record.focus.contrast,
+        "raw_bytes": c * z * y * x * 2,
+        "device": record.device or None,
+        "analysed_seq": seq if record.analysed else None,
+        "sources": _json(record.sources),
+    }
+    _insert(database, "fields", where | field)
+    _store_found(database, record)
+
+
+def _store_analysed(database: sqlite3.Connection, seq: int, record: FieldAnalysed) -> None:
+    changed = database.execute(
+        "UPDATE fields SET analysed_seq = ?, device = ?"
+        " WHERE slide = ? AND field = ? AND state = 'recorded' AND analysed_seq IS NULL",
+        (seq, record.device, record.slide, record.field),
+    )
+    if changed.rowcount != 1:
+        raise sqlite3.IntegrityError(f"slide {record.slide} field {record.field} waits for no analysis")
+    _store_found(database, record)
+
+
+def _store_found(database: sqlite3.Connection, record: FieldSecured | FieldAnalysed) -> None:
+    where: dict[str, object] = {"slide": record.slide, "field": record.field}
+    for file in record.files:
+        _insert(database, "files", where | msgspec.structs.asdict(file))
+    for row in record.objects:
+        _insert(database, "objects", where | object_values(row))
+
+
+def _insert(database: sqlite3.Connection, table: str, columns: Mapping[str, object]) -> None:
+    # Table and column names are our own words, never a peer's.
+    names, places = ", ".join(columns), ", ".join("?" * len(columns))
+    database.execute(f"INSERT INTO {table} ({names}) VALUES ({places})", tuple(columns.values()))  # noqa: S608
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

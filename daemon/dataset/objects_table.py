@@ -1,0 +1,120 @@
+"""The table of objects: which columns an object's numbers become, and the Parquet file of a closed slide."""
+
+from __future__ import annotations
+
+import sqlite3
+import types
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from daemon.records.names import OBJECTS_TABLE, slide_folder
+from daemon.records.records import ObjectRow
+from daemon.system.durable_files import make_folder, replacing
+
+_CORNERS = ("x0", "y0", "x1", "y1")
+_TYPES: dict[type, tuple[str, pa.DataType]] = {
+    int: ("INTEGER NOT NULL", pa.int64()),
+    bool: ("INTEGER NOT NULL", pa.bool_()),
+    str: ("TEXT NOT NULL", pa.string()),
+    float: ("REAL", pa.float64()),  # SQLite stores a NaN as NULL
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its name, where a query of the catalog finds it, and its type here and there."""
+
+    name: str
+    source: str
+    sql: str
+    arrow: pa.DataType
+
+
+def _columns() -> tuple[Column, ...]:
+    """Follow the fields of `ObjectRow`; a box becomes four columns, `box_x0` to `box_y1`."""
+    columns = []
+    for field in msgspec.structs.fields(ObjectRow):
+        kind, names = field.type, [field.name]
+        if get_origin(kind) is tuple:
+            kind, names = get_args(kind)[0], [f"{field.name}_{corner}" for corner in _CORNERS]
+        optional = get_origin(kind) is types.UnionType
+        sql, arrow = _TYPES[get_args(kind)[0] if optional else kind]
+        sql = sql.removesuffix(" NOT NULL") if optional else sql
+        columns += [Column(name, f"objects.{name}", sql, arrow) for name in names]
+    return tuple(columns)
+
+
+OBJECT_COLUMNS = _columns()
+
+_PLACE = (
+    Column("night", "night.night", "TEXT", pa.string()),
+    Column("sample", "fields.sample", "TEXT", pa.string()),
+    Column("slide", "fields.slide", "INTEGER", pa.int64()),
+    Column("field", "fields.field", "INTEGER", pa.int64()),
+)
+# Of a field's files that of the objects has the shortest name.
+_FIRST_FILE = (
+    "(SELECT name FROM files WHERE files.slide = fields.slide AND files.field = fields.field"
+    " ORDER BY length(name), name LIMIT 1)"
+)
+_PROVENANCE = (
+    Column("field_x_um", "fields.x_um", "REAL", pa.float64()),
+    Column("field_y_um", "fields.y_um", "REAL", pa.float64()),
+    Column("field_first_z_um", "fields.first_z_um", "REAL", pa.float64()),
+    Column("field_step_um", "fields.step_um", "REAL", pa.float64()),
+    Column("field_polarizations", "fields.polarizations", "TEXT", pa.string()),
+    Column("field_shape_czyx", "fields.shape_czyx", "TEXT", pa.string()),
+    Column("field_exposed_utc", "fields.exposed_utc", "REAL", pa.float64()),
+    Column("field_focus_z_um", "fields.focus_z_um", "REAL", pa.float64()),
+    Column("field_file", _FIRST_FILE, "TEXT", pa.string()),
+    Column("field_sources", "fields.sources", "TEXT", pa.string()),
+    Column("weights_sha256", "night.weights_sha256", "TEXT", pa.string()),
+)
+_ALL = _PLACE + OBJECT_COLUMNS + _PROVENANCE
+_QUERY = (
+    f"SELECT {', '.join(column.source for column in _ALL)} "  # noqa: S608 - names of our own
+    "FROM objects JOIN fields USING (slide, field), night "
+    "WHERE objects.slide = ? ORDER BY objects.field, objects.number"
+)
+
+
+def object_values(row: ObjectRow) -> dict[str, Any]:
+    """Spread an object's numbers over the columns."""
+    values: dict[str, Any] = {}
+    for name, value in msgspec.structs.asdict(row).items():
+        if isinstance(value, tuple):
+            values |= {f"{name}_{corner}": part for corner, part in zip(_CORNERS, value, strict=True)}
+        else:
+            values[name] = value
+    return values
+
+
+def read_objects(database: sqlite3.Connection, slide: int) -> pa.Table:
+    """Read a slide's objects, with the provenance of their field and the columns of their sample (`sample_*`)."""
+    rows = database.execute(_QUERY, (slide,)).fetchall()
+    names, arrays = [], []
+    for index, column in enumerate(_ALL):
+        values = [row[index] for row in rows]
+        if pa.types.is_boolean(column.arrow):
+            values = [None if value is None else bool(value) for value in values]
+        names.append(column.name)
+        arrays.append(pa.array(values, column.arrow))
+    given = database.execute("SELECT columns FROM samples WHERE slide = ?", (slide,)).fetchone()
+    sample = {} if given is None else msgspec.json.decode(given[0], type=dict[str, str])
+    for name, value in sample.items():
+        names.append(f"sample_{name}")
+        arrays.append(pa.array([value] * len(rows), pa.string()))
+    return pa.Table.from_arrays(arrays, names=names)
+
+
+def write_objects_table(into: Path, database: sqlite3.Connection, slide: int) -> None:
+    """Write `slide-N/objects.parquet`, whole or not at all."""
+    folder = into / slide_folder(slide)
+    make_folder(folder)
+    with replacing(folder / OBJECTS_TABLE) as stream:
+        pq.write_table(read_objects(database, slide), stream)

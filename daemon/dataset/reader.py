@@ -1,0 +1,235 @@
+"""A dataset as its readers see it: what is really there, and whether it is whole."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import pyarrow as pa
+from msgspec.structs import replace
+
+from daemon.dataset.catalog import FORMAT, in_memory
+from daemon.dataset.objects_table import read_objects
+from daemon.records.names import CATALOG, JOURNAL, SPOOL, field_of
+from daemon.records.records import (
+    AnyRecord,
+    Event,
+    FieldAnalysed,
+    FieldSecured,
+    FieldSkipped,
+    FileEntry,
+    NightStarted,
+    decode,
+)
+from daemon.run_folder.journal import read_records
+from daemon.system.durable_files import PART_SUFFIX, sha256_of
+from daemon.system.durable_sqlite import connect
+
+RUN_DATASET = "dataset"
+
+
+@dataclass(frozen=True)
+class SlideHeld:
+    """What a dataset holds of one mini-slide; `columns` are those of its line in the sample sheet."""
+
+    slide: int
+    columns: dict[str, str]
+    planned: int
+    recorded: int
+    skipped: int
+    closed: bool
+
+
+class Dataset:
+    """Reads a dataset, also while its recorder writes it. Use as a context manager or close it."""
+
+    def __init__(self, folder: Path, database: sqlite3.Connection) -> None:
+        self.folder = folder
+        self._database = database
+
+    @classmethod
+    def open(cls, folder: Path) -> Dataset:
+        """Open the dataset in `folder`, or the one inside the run folder `folder`.
+
+        Raises
+        ------
+        Refused
+            There is none, or it is of another version.
+        """
+        inner = folder / RUN_DATASET
+        if not (folder / CATALOG).exists() and (inner / CATALOG).exists():
+            folder = inner
+        return cls(folder, connect(folder / CATALOG, FORMAT, read_only=True))
+
+    @classmethod
+    def of_journal(cls, run: Path) -> Dataset:
+        """Read what a run folder has secured where the dataset itself is on another computer; in memory.
+
+        Only files that the recorder has not acknowledged yet are there.
+
+        Raises
+        ------
+        Refused
+            The run folder has no journal, or one of another version.
+        """
+        return cls(run / SPOOL, in_memory(read_records(run / JOURNAL)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the catalog; may be called again."""
+        self._database.close()
+
+    @contextmanager
+    def unchanging(self) -> Iterator[None]:
+        """Make everything that is read inside belong to one moment, while the recorder goes on."""
+        self._database.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._database.execute("COMMIT")
+
+    def path(self, file: FileEntry) -> Path:
+        """Tell where a field's file lies."""
+        return self.folder.joinpath(*file.name.split("/"))
+
+    def records(self) -> Iterator[tuple[int, AnyRecord]]:
+        """Give every record with its number, in order."""
+        for seq, body in self._database.execute("SELECT seq, body FROM records ORDER BY seq"):
+            yield seq, decode(body)
+
+    def night(self) -> NightStarted | None:
+        """Give the record the night began with; None for a dataset that holds nothing yet."""
+        first = next(self.records(), None)
+        return first[1] if first is not None and isinstance(first[1], NightStarted) else None
+
+    def closed(self) -> bool:
+        """Whether the night is complete: every planned field was recorded or skipped."""
+        return self.closed_utc() is not None
+
+    def closed_utc(self) -> float | None:
+        """Tell when the night was complete, UTC seconds since 1970; None if it is not."""
+        row = self._database.execute("SELECT closed_utc FROM night").fetchone()
+        return None if row is None or row[0] is None else float(row[0])
+
+    def slides(self) -> list[SlideHeld]:
+        """List the mini-slides of the plan and what is held of each."""
+        rows = self._database.execute(
+            "SELECT slide, columns, planned, count(state) FILTER (WHERE state = 'recorded'),"
+            " count(state) FILTER (WHERE state = 'skipped'), closed_utc IS NOT NULL"
+            " FROM samples LEFT JOIN fields USING (slide) GROUP BY slide ORDER BY slide"
+        )
+        return [
+            SlideHeld(
+                slide, msgspec.json.decode(columns, type=dict[str, str]), planned, recorded, skipped, bool(closed)
+            )
+            for slide, columns, planned, recorded, skipped, closed in rows
+        ]
+
+    def fields(self, slide: int | None = None) -> list[FieldSecured | FieldSkipped]:
+        """List the fields recorded or skipped, by slide and number, with what was found in them later."""
+        rows = self._database.execute(
+            "SELECT body,"
+            " (SELECT body FROM records AS later WHERE later.seq = analysed_seq AND analysed_seq != fields.seq)"
+            " FROM fields JOIN records USING (seq) WHERE slide = coalesce(?, slide) ORDER BY slide, field",
+            (slide,),
+        )
+        return [_field(body, later) for body, later in rows]
+
+    def objects(self, slide: int | None = None) -> pa.Table:
+        """Give the objects of a slide, or of all, with their field's provenance and their sample's columns."""
+        slides = [held.slide for held in self.slides()] if slide is None else [slide]
+        return pa.concat_tables([read_objects(self._database, each) for each in slides], promote_options="default")
+
+    def events(self) -> list[Event]:
+        """List everything a person should know of the night, in order."""
+        return [record for _, record in self.records() if isinstance(record, Event)]
+
+    def summary(self) -> dict[str, Any]:
+        """Count what is there; nothing is taken for granted.
+
+        `objects` are those at or above the detector's threshold; those below it are kept too, and counted apart.
+        `not_analysed` are recorded fields of which only the raw stack is there: `lamelle analyse` finds their objects.
+        `gaps`: numbers missing in the sequence of records, planned fields passed over (all that are missing, once the
+        night is closed), and listed files that are missing or have another size. `duplicates`: fields recorded or
+        skipped twice, and further files of a recorded field that no record lists.
+        """
+        slides, fields = self.slides(), self.fields()
+        recorded = [field for field in fields if isinstance(field, FieldSecured)]
+        planned = sum(held.planned for held in slides)
+        flags = dict(self._database.execute("SELECT below_threshold, count(*) FROM objects GROUP BY 1").fetchall())
+        (raw,) = self._database.execute("SELECT coalesce(sum(raw_bytes), 0) FROM fields").fetchone()
+        closed = self.closed()
+        sizes = {name: path.stat().st_size for name, path in self._files_there().items()}
+        listed = {file.name: file for field in recorded for file in field.files}
+        gaps = self._missing_numbers() + self._passed_over(closed)
+        gaps += sum(sizes.get(name) != file.size for name, file in listed.items())
+        duplicates = self._repeated() + len(self._surplus(sizes.keys() - listed.keys(), recorded))
+        return {
+            "slides": sum(held.recorded + held.skipped > 0 for held in slides),
+            "fields": {"planned": planned, "recorded": len(recorded), "skipped": len(fields) - len(recorded)},
+            "not_analysed": sum(not field.analysed for field in recorded),
+            "gaps": gaps,
+            "duplicates": duplicates,
+            "objects": flags.get(0, 0),
+            "below_threshold": flags.get(1, 0),
+            "bytes": {"raw": raw, "recorded": sum(sizes[name] for name in listed if name in sizes)},
+            "complete": closed and gaps == 0 and duplicates == 0 and len(fields) == planned,
+        }
+
+    def verify(self) -> list[str]:
+        """Read every file and compare its sha256 with its record's; returns the names of those that differ."""
+        there = self._files_there()
+        listed = [file for field in self.fields() if isinstance(field, FieldSecured) for file in field.files]
+        return [file.name for file in listed if file.name not in there or sha256_of(there[file.name]) != file.sha256]
+
+    def _files_there(self) -> dict[str, Path]:
+        paths = ((path.relative_to(self.folder).as_posix(), path) for path in self.folder.glob("slide-*/*"))
+        return {name: path for name, path in paths if field_of(name) is not None and not name.endswith(PART_SUFFIX)}
+
+    def _missing_numbers(self) -> int:
+        count, last = self._database.execute("SELECT count(*), coalesce(max(seq), 0) FROM records").fetchone()
+        return int(last - count)
+
+    def _passed_over(self, night_closed: bool) -> int:
+        """Count planned fields that are missing though a later one, the end of their slide or of the night is there."""
+        passed = 0
+        for held in self.slides():
+            there = {field.field for field in self.fields(held.slide)}
+            end = held.planned if held.closed or night_closed else max(there, default=0)
+            passed += len(set(range(1, end + 1)) - there)
+        return passed
+
+    def _repeated(self) -> int:
+        places = Counter(
+            (record.slide, record.field)
+            for _, record in self.records()
+            if isinstance(record, FieldSecured | FieldSkipped)
+        )
+        return sum(count - 1 for count in places.values())
+
+    @staticmethod
+    def _surplus(unlisted: set[str], recorded: list[FieldSecured]) -> set[str]:
+        places = {(field.slide, field.field) for field in recorded}
+        return {name for name in unlisted if field_of(name) in places}
+
+
+def _field(body: bytes, later: bytes | None) -> FieldSecured | FieldSkipped:
+    field = decode(body)
+    assert isinstance(field, FieldSecured | FieldSkipped)
+    found = None if later is None else decode(later)
+    if isinstance(found, FieldAnalysed) and isinstance(field, FieldSecured):
+        files = field.files + found.files
+        return replace(field, analysed=True, device=found.device, objects=found.objects, files=files)
+    return field

@@ -1,0 +1,1 @@
+"""The night's side of delivery: sends what is secured until the recorder has it."""

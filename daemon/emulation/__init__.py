@@ -1,0 +1,1 @@
+"""The virtual slide for people and for training: annotated fields, galleries, tables of the truth."""

@@ -1,0 +1,1 @@
+"""To and from other programs: single objects as pictures and stacks, findings as annotations."""

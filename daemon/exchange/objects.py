@@ -1,0 +1,120 @@
+"""Single objects of a dataset as files for other programs: OME-TIFF stacks, PNG, animated GIF.
+
+`slide-3_SAMPLE/field-0017_object-0004_CLASS` and then `.ome.tif` (the stack, and the fused crop as second series),
+`_fused_C_POLARIZATION.png` (8 bit) or `_focus.gif` (through the stack and back, polarizations side by side). The
+pictures of one call have one contrast a polarization; numbers are in the OME-TIFF alone.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+import msgspec
+import numpy as np
+from PIL import Image
+from rich.console import Console
+
+from daemon.dataset.field_file import write_field_file
+from daemon.dataset.reader import Dataset
+from daemon.dataset.selection import Chosen, Loaded, Selection, choose, load, spread
+from daemon.figures.pixels import Contrast, contrasts
+from daemon.system.durable_files import make_folder, replacing
+from daemon.system.errors import Refused
+from daemon.system.progress import follow
+
+Format = Literal["tiff", "png", "gif"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+CONTRAST_OBJECTS = 64
+GIF_FRAME_MS = 120
+NAME_BYTES = 100
+
+
+def extract(
+    folder: Path,
+    into: Path,
+    selection: Selection,
+    formats: Sequence[Format] = ("tiff",),
+    limit: int | None = None,
+    console: Console | None = None,
+) -> int:
+    """Write the selected objects of a dataset, one by one, below `into`; returns how many there were.
+
+    Parameters
+    ----------
+    folder : a dataset, or the run folder it lies in.
+    into : made if missing. A file that is there already is replaced, each whole or not at all.
+    selection : which objects.
+    formats : what to write of each.
+    limit : at most so many, evenly over slides and classes.
+    console : where to tell how far it is, once it takes longer than two seconds.
+
+    Raises
+    ------
+    Refused
+        There is no dataset, or `into` lies inside it or is a file.
+    DamagedFile
+        A file of the dataset is missing or damaged.
+    """
+    with Dataset.open(folder) as dataset:
+        if into.resolve().is_relative_to(dataset.folder.resolve()):
+            raise Refused(f"{into} lies inside the dataset {dataset.folder}; write to a folder outside of it")
+        chosen = choose(dataset, selection)
+    if limit is not None:
+        chosen = spread(chosen, limit)
+    if into.exists() and not into.is_dir():
+        raise Refused(f"{into} is a file; name a folder")
+    contrast = _contrast(chosen) if {"png", "gif"} & set(formats) else []
+    for one in follow(load(chosen), len(chosen), "extract", console or Console(quiet=True)):
+        path = into / f"slide-{one.chosen.slide}_{safe_name(one.chosen.sample)}" / _stem(one.chosen)
+        make_folder(path.parent)
+        if "tiff" in formats:
+            _write_tiff(path, one)
+        if "png" in formats:
+            _write_png(path, one, contrast)
+        if "gif" in formats:
+            _write_gif(path, one, contrast)
+    return len(chosen)
+
+
+def safe_name(text: str) -> str:
+    """Reduce a text to what every file system takes: letters and digits of any script, `-`, `_` and single dots."""
+    words = re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", text))
+    words = re.sub(r"\.{2,}", ".", words).encode()[:NAME_BYTES].decode(errors="ignore").strip("._")
+    return words or "unnamed"
+
+
+def _stem(chosen: Chosen) -> str:
+    row = chosen.row
+    return f"field-{chosen.field:04d}_object-{row.number:04d}_{safe_name(row.class_name)}"
+
+
+def _contrast(chosen: Sequence[Chosen]) -> list[Contrast]:
+    return contrasts([one.fused for one in load(spread(chosen, CONTRAST_OBJECTS))]) if chosen else []
+
+
+def _write_tiff(path: Path, one: Loaded) -> None:
+    row = msgspec.structs.replace(one.chosen.row, series=0)
+    with replacing(_with(path, ".ome.tif")) as stream:
+        write_field_file(stream, one.provenance, [(row, one.crop, one.fused)])
+
+
+def _write_png(path: Path, one: Loaded, contrast: Sequence[Contrast]) -> None:
+    for channel, name in enumerate(one.provenance.polarizations):
+        with replacing(_with(path, f"_fused_{channel}_{safe_name(name)}.png")) as stream:
+            Image.fromarray(contrast[channel].apply(one.fused[channel])).save(stream, format="PNG")
+
+
+def _write_gif(path: Path, one: Loaded, contrast: Sequence[Contrast]) -> None:
+    planes = one.crop.shape[1]
+    views = [np.hstack([c.apply(one.crop[k, plane]) for k, c in enumerate(contrast)]) for plane in range(planes)]
+    there, *more = [Image.fromarray(view) for view in views + views[-2:0:-1]]
+    with replacing(_with(path, "_focus.gif")) as stream:
+        there.save(stream, format="GIF", save_all=True, append_images=more, duration=GIF_FRAME_MS, loop=0)
+
+
+def _with(path: Path, ending: str) -> Path:
+    return path.with_name(path.name + ending)

@@ -1,0 +1,1 @@
+"""Pixels and numbers as pictures: contact sheets, plots, panels, templates of pages."""

@@ -1,0 +1,222 @@
+"""A contact sheet: objects of a night side by side, each with its fused crop, its best plane and its way through focus.
+
+An object's cell shows the fused crop with a scale bar, each polarization at best focus, and below them a strip of
+planes for each polarization, bottom to top of the sample from left to right, the best one framed. One polarization has
+one contrast on the whole sheet, so brightness can be compared between objects.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+
+from daemon.dataset.reader import Dataset
+from daemon.dataset.selection import Loaded, Selection, choose, load, spread
+from daemon.figures.pixels import Contrast, best_plane, composite, contrasts, font, place, scale_bar
+from daemon.system.durable_files import make_folder, replacing
+from daemon.system.errors import Refused
+
+OBJECTS = 24
+COLUMNS = 4
+STRIP_PLANES = 9
+
+_THUMB = 132
+_GAP = 4
+_PAD = 12
+_HEAD = 40
+_MARGIN = 28
+_TITLE = 64
+_BACKGROUND = (16, 18, 22)
+_CELL = (27, 30, 36)
+_TEXT = (226, 228, 232)
+_DIM = (142, 148, 158)
+_FRAME = (255, 196, 84)
+_PALETTE = ((255, 176, 89), (104, 190, 255), (142, 222, 132), (232, 140, 214), (240, 226, 110), (120, 224, 210))
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Sizes in px of a cell whose stacks have so many polarizations and planes shown."""
+
+    channels: int
+    planes: int
+
+    @property
+    def thumbs(self) -> int:
+        return 1 + self.channels
+
+    @property
+    def inner(self) -> int:
+        return max(3, self.thumbs) * _THUMB + (max(3, self.thumbs) - 1) * _GAP
+
+    @property
+    def strip(self) -> int:
+        return (self.inner - (self.planes - 1) * _GAP // 2) // self.planes
+
+    @property
+    def width(self) -> int:
+        return self.inner + 2 * _PAD
+
+    @property
+    def height(self) -> int:
+        return 2 * _PAD + _HEAD + _THUMB + self.channels * (self.strip + _GAP)
+
+
+def draw_sheet(
+    folder: Path,
+    into: Path,
+    selection: Selection | None = None,
+    objects: int = OBJECTS,
+    columns: int = COLUMNS,
+) -> int:
+    """Draw a contact sheet (PNG) of whole objects sampled evenly over slides and classes; returns how many are on it.
+
+    Objects cut by the frame's edge are shown only where there are no others.
+
+    Parameters
+    ----------
+    folder : a dataset, or the run folder it lies in.
+    into : the PNG to write; whole or not at all.
+    selection : which objects may be on it; by default all that were found.
+
+    Raises
+    ------
+    Refused
+        There is no dataset, or `into` is a folder.
+    DamagedFile
+        A file of the dataset is missing or damaged.
+    """
+    if into.is_dir():
+        raise Refused(f"{into} is a folder; name a PNG file for the sheet")
+    with Dataset.open(folder) as dataset:
+        started = dataset.night()
+        chosen = choose(dataset, selection or Selection())
+        whole = [one for one in chosen if not one.row.touches_edge]
+        shown = list(load(spread(whole or chosen, objects)))
+    image = _compose(shown, columns, f"night {started.night}" if started else "no night", len(chosen))
+    information = PngImagePlugin.PngInfo()
+    information.add_itxt("Software", "lamelle")
+    make_folder(into.parent)
+    with replacing(into) as stream:
+        image.save(stream, format="PNG", pnginfo=information)
+    return len(shown)
+
+
+def _compose(shown: Sequence[Loaded], columns: int, title: str, of: int) -> Image.Image:
+    channels = len(shown[0].crop) if shown else 2
+    planes = min(STRIP_PLANES, max((one.crop.shape[1] for one in shown), default=1))
+    layout = _Layout(channels, planes)
+    columns = max(1, min(columns, len(shown)))
+    rows = -(-len(shown) // columns)
+    width = 2 * _MARGIN + max(columns * (layout.width + _PAD) - _PAD, 480)
+    image = Image.new("RGB", (width, 2 * _MARGIN + _TITLE + rows * (layout.height + _PAD)), _BACKGROUND)
+    contrast = contrasts([one.fused for one in shown]) if shown else []
+    colours = _colours(shown)
+    _draw_title(image, shown, contrast, title, of, colours)
+    for at, one in enumerate(shown):
+        x = _MARGIN + at % columns * (layout.width + _PAD)
+        y = _MARGIN + _TITLE + at // columns * (layout.height + _PAD)
+        _draw_cell(image, (x, y), one, contrast, layout, colours[one.chosen.row.class_name])
+    return image
+
+
+def _draw_title(
+    image: Image.Image,
+    shown: Sequence[Loaded],
+    contrast: Sequence[Contrast],
+    title: str,
+    of: int,
+    colours: dict[str, tuple[int, int, int]],
+) -> None:
+    draw = ImageDraw.Draw(image)
+    draw.text((_MARGIN, _MARGIN), _fit(title, font(24), image.width - 2 * _MARGIN), _TEXT, font(24))
+    parts = [f"{len(shown)} of {of} objects"]
+    if shown:
+        names = shown[0].provenance.polarizations
+        parts += [f"{name} {c.low:.0f} to {c.high:.0f} DN" for name, c in zip(names, contrast, strict=True)]
+    line = "   ".join(parts)
+    draw.text((_MARGIN, _MARGIN + 33), line, _DIM, font(14))
+    x = _MARGIN + draw.textlength(line, font(14)) + 30
+    for name, count in sorted(Counter(one.chosen.row.class_name for one in shown).items()):
+        label = f"{name} {count}"
+        draw.text((x, _MARGIN + 33), label, colours[name], font(14))
+        x += draw.textlength(label, font(14)) + 18
+
+
+def _draw_cell(
+    image: Image.Image,
+    corner: tuple[int, int],
+    one: Loaded,
+    contrast: Sequence[Contrast],
+    layout: _Layout,
+    colour: tuple[int, int, int],
+) -> None:
+    x, y = corner
+    draw = ImageDraw.Draw(image)
+    draw.rounded_rectangle((x, y, x + layout.width - 1, y + layout.height - 1), 6, _CELL)
+    x, y = x + _PAD, y + _PAD
+    _draw_labels(draw, (x, y), one, layout.inner, colour)
+    y += _HEAD
+    planes = one.crop.shape[1]
+    best = best_plane(one.chosen.row.best_plane, planes)
+    views = [composite(one.fused, contrast)] + [c.apply(one.crop[k, best]) for k, c in enumerate(contrast)]
+    for at, view in enumerate(views):
+        place(image, view, (x + at * (_THUMB + _GAP), y), _THUMB)
+    scale_bar(draw, (x, y), one.fused.shape[1:], one.provenance.pixel_um, _THUMB)
+    y += _THUMB + _GAP
+    strip = _strip_planes(planes, best, layout.planes)
+    for channel, one_contrast in enumerate(contrast):
+        for at, plane in enumerate(strip):
+            left = x + at * (layout.strip + _GAP // 2)
+            place(image, one_contrast.apply(one.crop[channel, plane]), (left, y), layout.strip)
+            if plane == best:
+                draw.rectangle((left, y, left + layout.strip - 1, y + layout.strip - 1), outline=_FRAME)
+        y += layout.strip + _GAP
+
+
+def _draw_labels(
+    draw: ImageDraw.ImageDraw, corner: tuple[int, int], one: Loaded, width: int, colour: tuple[int, int, int]
+) -> None:
+    x, y = corner
+    row, provenance = one.chosen.row, one.provenance
+    x0, y0, x1, y1 = row.box
+    score = f"{row.score:.2f}"
+    size = f"{(x1 - x0) * provenance.pixel_um:.1f} x {(y1 - y0) * provenance.pixel_um:.1f} um"
+    right = draw.textlength(size, font(14))
+    draw.text((x + width - right, y), size, _DIM, font(14))
+    name = _fit(row.class_name, font(16), width - right - 60)
+    draw.text((x, y - 2), name, colour, font(16))
+    draw.text((x + draw.textlength(name, font(16)) + 8, y - 2), score, _TEXT, font(16))
+    where = f"slide {one.chosen.slide}  {one.chosen.sample}  field {one.chosen.field}  object {row.number}"
+    focus = f"z {row.z_um:z.1f} um" + (" at edge" if row.best_plane_at_edge else "")
+    right = draw.textlength(focus, font(12))
+    draw.text((x + width - right, y + 19), focus, _FRAME if row.best_plane_at_edge else _DIM, font(12))
+    draw.text((x, y + 19), _fit(where, font(12), width - right - 8), _DIM, font(12))
+
+
+def _strip_planes(planes: int, best: int, shown: int) -> list[int]:
+    """Planes of the strip: all, or evenly spaced ones of which the nearest gives way to the best."""
+    at = sorted({round(z) for z in np.linspace(0, planes - 1, min(shown, planes))})
+    if best not in at:
+        at[min(range(len(at)), key=lambda place: abs(at[place] - best))] = best
+    return at
+
+
+def _colours(shown: Sequence[Loaded]) -> dict[str, tuple[int, int, int]]:
+    names = sorted({one.chosen.row.class_name for one in shown})
+    return {name: _PALETTE[place % len(_PALETTE)] for place, name in enumerate(names)}
+
+
+def _fit(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
+    """Shorten a text, with an ellipsis, until it is at most `width` px wide."""
+    text = " ".join(text.split())
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text + "…"

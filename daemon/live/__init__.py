@@ -1,0 +1,1 @@
+"""A running night, seen and steered: publishing, following, orders."""

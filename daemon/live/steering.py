@@ -1,0 +1,118 @@
+"""What people have ordered, as the night asks it at each field boundary, and what may be ordered when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from daemon.protocols.control import Order
+from daemon.records.records import Event, FieldSecured, FieldSkipped
+
+Tell = Callable[[str, str, str], None]
+"""Takes level, name and message of an event."""
+SKIPPED_BY = "skipped by "
+_ENDS_A_PAUSE = ("resume ordered", "stop ordered", "interrupted")
+_BY_THE_SYSTEM = "stopped by the system"
+"""How an interruption begins that no person wanted, such as one by a restart of the computer."""
+
+
+class Verdict(NamedTuple):
+    """What became of an order; the message is a sentence for people."""
+
+    accepted: bool
+    message: str
+
+
+class Steering:
+    """Lives in the thread of the event loop.
+
+    A pause that was ordered lasts until a person ends it, also over a crash: whoever ordered it may have a hand at the
+    microscope. A night that a person stopped begins without it.
+
+    Parameters
+    ----------
+    tell : takes the events.
+    before : events of the night so far.
+
+    Attributes
+    ----------
+    stopping : whether the night is to stop at the next field boundary.
+    slide : mini-slide that is scanned now; None between two, and where nothing is scanned.
+    scans : whether the night is still to expose anything.
+    """
+
+    def __init__(self, tell: Tell, before: Iterable[Event] = ()) -> None:
+        self._tell = tell
+        self._keeper: str | None = None
+        self._skips: dict[int, str] = {}
+        self.stopping = False
+        self.slide: int | None = None
+        self.scans = True
+        for event in before:
+            if event.name == "pause ordered":
+                self._keeper = event.message.partition(": ")[0]
+            elif event.name in _ENDS_A_PAUSE and not event.message.startswith(_BY_THE_SYSTEM):
+                self._keeper = None
+
+    def carry_out(self, order: Order) -> Verdict:
+        """Do what is ordered, if it can be done, and tell it."""
+        verdict = self._judge(order)
+        level, name = ("info", f"{order.name} ordered") if verdict.accepted else ("warning", "order refused")
+        what = verdict.message if verdict.accepted else f"{order.name}: {verdict.message}"
+        self._tell(level, name, f"{order.who}: {what}")
+        return verdict
+
+    def keeps(self) -> str | None:
+        """Who keeps the night paused, in words; None where nobody does."""
+        return None if self._keeper is None else f"{self._keeper} keeps the night paused, until someone resumes it"
+
+    def leaves(self, slide: int) -> str | None:
+        """Why the remaining fields of a mini-slide are skipped; None where nobody wants that."""
+        who = self._skips.get(slide)
+        return None if who is None else f"{SKIPPED_BY}{who}"
+
+    def _judge(self, order: Order) -> Verdict:
+        if not self.scans:
+            return Verdict(False, "the night does not scan any more")
+        if self.stopping:
+            return Verdict(False, "the night is stopping already")
+        match order.name:
+            case "pause":
+                return self._pause(order.who)
+            case "resume":
+                return self._resume()
+            case "skip":
+                return self._skip(order.slide, order.who)
+            case "stop":
+                self.stopping = True
+                return Verdict(True, "the night stops safely at the next field boundary; go on with --resume")
+        raise ValueError(f"{order.name!r} is nothing to carry out")
+
+    def _pause(self, who: str) -> Verdict:
+        if self._keeper is not None:
+            return Verdict(False, f"{self._keeper} keeps the night paused already")
+        self._keeper = who
+        return Verdict(True, "the night pauses at the next field boundary, light off, until someone resumes it")
+
+    def _resume(self) -> Verdict:
+        if self._keeper is None:
+            return Verdict(False, "nobody keeps the night paused")
+        keeper, self._keeper = self._keeper, None
+        return Verdict(True, f"the night goes on; {keeper} had paused it")
+
+    def _skip(self, slide: int | None, who: str) -> Verdict:
+        if slide is None:
+            return Verdict(False, "name the mini-slide that is to be skipped")
+        if slide != self.slide:
+            now = "none is" if self.slide is None else f"mini-slide {self.slide} is"
+            return Verdict(False, f"mini-slide {slide} is not scanned now, {now}")
+        if slide in self._skips:
+            return Verdict(False, f"mini-slide {slide} is being skipped already")
+        self._skips[slide] = who
+        return Verdict(True, f"the remaining fields of mini-slide {slide} are skipped")
+
+
+def left_by_order(before: Iterable[FieldSecured | FieldSkipped]) -> str | None:
+    """Why a mini-slide was left by order, from what became of its fields so far; None where it was not."""
+    reasons = (one.reason for one in before if isinstance(one, FieldSkipped) and one.reason.startswith(SKIPPED_BY))
+    return next(reasons, None)

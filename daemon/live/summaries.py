@@ -1,0 +1,130 @@
+"""What a night's records look like to those who watch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from daemon.config.model import Night
+from daemon.config.samples import SAMPLE
+from daemon.protocols.pipes import Strip
+from daemon.protocols.watching import About, FieldDone, Find, Overview, SeenObject, SlidePlan, Specimen, Specimens
+from daemon.records.fields import PlannedField
+from daemon.records.records import FieldSecured, FieldSkipped, NightStarted, ObjectRow
+
+EXPOSING = ("move", "expose")
+"""Names of the seconds of a field that the microscope takes."""
+
+
+def about_night(config: Night, plan: Sequence[PlannedField], started: NightStarted) -> About:
+    """Tell what does not change in a night."""
+    height, width = config.instrument.frame_px
+    pixel_um = config.instrument.pixel_um
+    slides = tuple(
+        SlidePlan(
+            position=slide.position,
+            sample=started.samples[slide.position][SAMPLE],
+            centre_um=slide.centre_um,
+            size_um=slide.size_um,
+            places=tuple((planned.x_um, planned.y_um) for planned in plan if planned.slide == slide.position),
+        )
+        for slide in sorted(config.scan.slides, key=lambda slide: slide.position)
+    )
+    return About(
+        night=started.night,
+        began_utc=started.utc,
+        slides=slides,
+        frame_um=(width * pixel_um, height * pixel_um),
+        polarizations=config.scan.polarizations,
+        planes=config.scan.planes,
+        step_um=config.scan.step_um,
+        weights_sha256=started.weights_sha256,
+        calibrations=started.calibrations,
+        version=started.versions["lamelle"],
+    )
+
+
+def field_done(record: FieldSecured | FieldSkipped, planned: PlannedField) -> FieldDone:
+    """Tell in short what became of a field."""
+    if isinstance(record, FieldSkipped):
+        return FieldDone(
+            slide=record.slide,
+            field=record.field,
+            utc=record.utc,
+            x_um=planned.x_um,
+            y_um=planned.y_um,
+            reason=record.reason,
+        )
+    finds = tuple(
+        Find(class_name=row.class_name, length_um=row.length_um, mass_pg=row.mass_pg)
+        for row in record.objects
+        if is_counted(row)
+    )
+    return FieldDone(
+        slide=record.slide,
+        field=record.field,
+        utc=record.utc,
+        x_um=record.x_um,
+        y_um=record.y_um,
+        objects=len(finds),
+        focus_z_um=record.focus.z_um,
+        seconds=sum(record.seconds.get(name, 0.0) for name in EXPOSING),
+        backgrounds_dn=record.backgrounds_dn,
+        finds=finds,
+    )
+
+
+def overview_of(record: FieldSecured, frame_px: tuple[int, int], views: tuple[str, ...]) -> Overview:
+    """Describe the pictures of a field, and what was found in it."""
+    objects = tuple(
+        SeenObject(
+            number=row.number,
+            box=row.box,
+            class_name=row.class_name,
+            score=row.score,
+            below_threshold=row.below_threshold,
+            counted=is_counted(row),
+            length_um=row.length_um,
+            mass_pg=row.mass_pg,
+        )
+        for row in record.objects
+    )
+    return Overview(
+        slide=record.slide,
+        field=record.field,
+        sample=record.sample,
+        frame_px=frame_px,
+        views=views,
+        objects=objects,
+    )
+
+
+def specimens_of(record: FieldSecured, strips: Sequence[Strip]) -> Specimens:
+    """Describe the objects of a field that are shown through focus."""
+    rows = {row.number: row for row in record.objects}
+    specimens = tuple(
+        Specimen(
+            number=strip.number,
+            class_name=rows[strip.number].class_name,
+            score=rows[strip.number].score,
+            best_plane=rows[strip.number].best_plane,
+            tile_px=strip.tile_px,
+            tile_um=strip.tile_um,
+            length_um=rows[strip.number].length_um,
+            mass_pg=rows[strip.number].mass_pg,
+        )
+        for strip in strips
+    )
+    return Specimens(
+        slide=record.slide,
+        field=record.field,
+        sample=record.sample,
+        polarizations=record.polarizations,
+        planes=record.shape_czyx[1],
+        step_um=record.step_um,
+        specimens=specimens,
+    )
+
+
+def is_counted(row: ObjectRow) -> bool:
+    """Whether an object counts: above the threshold, and in no other field's tile."""
+    return not row.below_threshold and row.in_exclusive_tile

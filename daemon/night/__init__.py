@@ -1,0 +1,1 @@
+"""Conducts a night: the way of each field, its focus, its pauses, its children and its end."""

@@ -1,0 +1,443 @@
+"""The way of one field through the night, from the plan to the journal. Read `Night.run` from top to bottom."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import math
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from daemon.children.links import AnalysisLink, MicroscopeLink
+from daemon.config.model import Night as Config
+from daemon.config.model import Retention
+from daemon.live.steering import Steering, left_by_order
+from daemon.night.brightness import Dimming
+from daemon.night.focus_following import FocusFollower, Known
+from daemon.night.focus_search import FocusSearch
+from daemon.night.pause import Interrupt, Pause
+from daemon.night.reporter import Reporter
+from daemon.planning.estimate import crops_bytes, retained_share, shape_of, stack_bytes
+from daemon.protocols.pipes import Analysed, Expose, Exposed, Finish
+from daemon.records.fields import PlannedField
+from daemon.records.records import AnyRecord, FieldSecured, FieldSkipped, FocusResult, NightClosed, SlideClosed
+from daemon.run_folder.journal import Journal
+from daemon.run_folder.spool import Spool
+from daemon.system import crash_points
+from daemon.system.errors import NightStopped, RequestFailed
+from daemon.system.retry import persist
+from drivers.microscope import Sweep
+from drivers.settings import MiniSlide
+
+LAG = 2
+"""The z of field n uses focus results of fields up to n - LAG."""
+SPOOL_RETRY_S = 5.0
+"""How long the night stands still after the spool refused a field for another reason than want of room."""
+
+
+@dataclass
+class _Slide:
+    """What the night knows of the mini-slide it is on."""
+
+    settings: MiniSlide
+    fields: Sequence[PlannedField]
+    follower: FocusFollower
+    searches: dict[int, FocusResult] = field(default_factory=dict)
+    results: dict[int, FocusResult] = field(default_factory=dict)
+    settled: dict[int, asyncio.Event] = field(default_factory=dict)
+    fresh: bool = True
+    dimming: Dimming = field(default_factory=Dimming)
+    skipped_in_a_row: int = 0
+    given_up: str | None = None
+
+    def known(self, up_to: int) -> list[Known]:
+        """Return searches so far and results of fields up to `up_to`, in field order."""
+        known: list[Known] = []
+        for planned in self.fields:
+            if planned.field in self.searches:
+                known.append((planned, self.searches[planned.field]))
+            if planned.field <= up_to and planned.field in self.results:
+                known.append((planned, self.results[planned.field]))
+        return known
+
+    def seen(self, up_to: int) -> list[Known]:
+        """Return results of fields up to `up_to`, searches left out."""
+        return [(f, self.results[f.field]) for f in self.fields if f.field <= up_to and f.field in self.results]
+
+
+@dataclass
+class _Field:
+    """One field on its way; it is `settled` once it is journalled, and never before the one that comes before it."""
+
+    planned: PlannedField
+    before: asyncio.Event
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    slot: int = -1
+    first_z_um: float = math.nan
+    attempts: int = 0
+
+
+class Night:
+    """One night; everything it needs is made by `daemon.night.supervisor`."""
+
+    def __init__(
+        self,
+        config: Config,
+        plan: Sequence[PlannedField],
+        journal: Journal,
+        spool: Spool,
+        microscope: MicroscopeLink,
+        analysis: AnalysisLink,
+        reporter: Reporter,
+        steering: Steering,
+    ) -> None:
+        self._config = config
+        self._plan = plan
+        self._journal = journal
+        self._spool = spool
+        self._microscope = microscope
+        self._analysis = analysis
+        self._reporter = reporter
+        self._steering = steering
+        self._search = FocusSearch(config, microscope, analysis, reporter)
+        self._free = list(range(config.ring_stacks))
+        self._slot_freed = asyncio.Event()
+        self._largest_field_bytes = crops_bytes(config) + (stack_bytes(config) if retained_share(config) else 0)
+        self._left_slides = 0
+        self._pause = Pause(self._darken, reporter.state, reporter.tell, lambda: steering.stopping)
+
+    async def run(self) -> None:
+        """Scan every mini-slide whose fields the journal does not hold yet.
+
+        Raises
+        ------
+        Interrupt
+            A person asked the night to stop.
+        NightStopped
+            A fault that needs a person.
+        """
+        closed = self._journal.closed_slides()
+        for settings in sorted(self._config.scan.slides, key=lambda slide: slide.position):
+            if settings.position not in closed:
+                await self._pause.until_free(self._steering.keeps)
+                await self._scan_slide(settings)
+        self._steering.scans = False
+        if not self._journal.night_closed():
+            recorded, skipped = self._counts(None)
+            await self._append_when_there_is_room(NightClosed(utc=time.time(), recorded=recorded, skipped=skipped))
+
+    # One mini-slide --------------------------------------------------------------------------------------------------
+
+    async def _scan_slide(self, settings: MiniSlide) -> None:
+        slide = self._take_up(settings)
+        self._steering.slide = settings.position
+        self._reporter.begin_slide(settings.position)
+        await self._command(lambda: self._microscope.open_slide(settings.position))
+        try:
+            async with asyncio.TaskGroup() as behind:
+                for planned in slide.fields:
+                    if planned.field not in slide.settled:
+                        await self._take_field(slide, planned, behind)
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from group
+        self._steering.slide = None
+        recorded, skipped = self._counts(settings.position)
+        sample = slide.fields[0].sample
+        closed = SlideClosed(
+            utc=time.time(), slide=settings.position, sample=sample, recorded=recorded, skipped=skipped
+        )
+        await self._append_when_there_is_room(closed)
+        await self._command(self._microscope.withdraw)
+
+    def _take_up(self, settings: MiniSlide) -> _Slide:
+        """Begin a mini-slide, or go on where the journal ends."""
+        fields = [planned for planned in self._plan if planned.slide == settings.position]
+        slide = _Slide(settings, fields, FocusFollower.of(self._config, settings))
+        before = self._journal.slide_fields(settings.position)
+        slide.given_up = left_by_order(before)
+        for record in before:
+            if record.search is not None:
+                slide.searches[record.field] = record.search
+            if isinstance(record, FieldSecured):
+                slide.results[record.field] = record.focus
+                slide.dimming.add(record.backgrounds_dn, record.focus.contrast)
+            slide.settled[record.field] = _already()
+        return slide
+
+    # One field -------------------------------------------------------------------------------------------------------
+
+    async def _take_field(self, slide: _Slide, planned: PlannedField, behind: asyncio.TaskGroup) -> None:
+        """Take one field; what comes after its exposure goes on while the stage moves on."""
+        if self._steering.stopping:
+            await self._results_up_to(slide, planned.field - 1)
+            raise Interrupt
+        await self._results_up_to(slide, planned.field - LAG)
+        self._leave_if_blank(slide, planned)
+        await self._stand_still(slide)
+        slide.given_up = slide.given_up or self._steering.leaves(planned.slide)
+        taken = _Field(planned, slide.settled.get(planned.field - 1, _already()))
+        slide.settled[planned.field] = taken.settled
+        if slide.given_up is not None:
+            behind.create_task(self._skip(slide, taken, slide.given_up))
+            return
+        taken.slot = await self._take_slot()
+        z_um = await self._find_z(slide, planned, taken.slot)
+        taken.first_z_um = round(z_um - slide.follower.half_stack_um, 3)
+        try:
+            exposed = await self._expose(taken)
+        except RequestFailed as fault:
+            self._free_slot(taken.slot)
+            self._count_skip(slide, planned)
+            behind.create_task(self._skip(slide, taken, f"{fault.kind}: {fault}"))
+            return
+        slide.skipped_in_a_row = 0
+        self._analysis.complete(
+            Finish(
+                slot=taken.slot,
+                planned=planned,
+                first_z_um=taken.first_z_um,
+                exposed_utc=exposed.utc,
+                keep_raw=keeps_raw(self._config.retention, planned),
+            )
+        )
+        behind.create_task(self._secure(slide, taken, exposed))
+
+    async def _find_z(self, slide: _Slide, planned: PlannedField, slot: int) -> float:
+        """Predict z of the stack's middle; search it where prediction is too unsure, verify it after a withdrawal."""
+        follower, start_z = slide.follower, slide.settings.z_um
+        known = slide.known(planned.field - LAG)
+        z_um = follower.z_for(planned, known, start_z)
+        unsure = follower.needs_search(planned, known)
+        if unsure or slide.fresh:
+            found = await self._search.near(z_um, slide.settings, planned, slot)
+            # A search is coarser than what the stacks said: after a mere withdrawal it only overrules them where its
+            # focus would lie outside the stack.
+            if found is not None and (unsure or abs((found.z_um or z_um) - z_um) > follower.half_stack_um):
+                slide.searches[planned.field] = found
+                z_um = follower.z_for(planned, slide.known(planned.field - LAG), start_z)
+        slide.fresh = False
+        return z_um
+
+    async def _expose(self, taken: _Field) -> Exposed:
+        """Expose the field's stack, again after each fault; the last fault is raised."""
+        planned, slot = taken.planned, taken.slot
+        sweep = self._sweep(planned, taken.first_z_um)
+
+        async def expose(attempt: int) -> Exposed:
+            taken.attempts = attempt + 1
+            self._analysis.begin(slot)
+            return await self._microscope.expose(Expose(planned=planned, attempt=attempt, sweep=sweep, slot=slot))
+
+        def tell(fault: RequestFailed, last: bool) -> None:
+            level, what = ("error", "the field is skipped") if last else ("warning", "exposing again")
+            self._reporter.tell(level, fault.kind, f"{fault}; {what}", planned)
+
+        try:
+            return await persist(expose, self._config.retry.attempts, tell)
+        except RequestFailed:
+            self._analysis.drop(slot)
+            raise
+
+    def _sweep(self, planned: PlannedField, first_z_um: float) -> Sweep:
+        """Polarization is the outer loop; its order turns round from field to field, which saves a switch."""
+        scan = self._config.scan
+        channels = tuple(range(len(scan.polarizations)))[:: 1 if planned.field % 2 else -1]
+        return Sweep(first_z_um, scan.step_um, scan.planes, tuple(scan.polarizations[c] for c in channels), channels)
+
+    # While the stage moves on ----------------------------------------------------------------------------------------
+
+    async def _secure(self, slide: _Slide, taken: _Field, exposed: Exposed) -> None:
+        """Analyse the stack, and once all earlier fields are settled mark it secured."""
+        planned = taken.planned
+        try:
+            analysed = await self._analyse(taken)
+        except RequestFailed as error:
+            self._reporter.tell("error", "analysis failed", f"{error}; the field is skipped", planned)
+            self._free_slot(taken.slot)
+            await self._skip(slide, taken, f"analysis failed: {error}")
+            return
+        await taken.before.wait()
+        record = FieldSecured(
+            utc=time.time(),
+            slide=planned.slide,
+            field=planned.field,
+            sample=planned.sample,
+            x_um=planned.x_um,
+            y_um=planned.y_um,
+            first_z_um=taken.first_z_um,
+            step_um=self._config.scan.step_um,
+            polarizations=self._config.scan.polarizations,
+            shape_czyx=shape_of(self._config),
+            attempts=taken.attempts,
+            exposed_utc=exposed.utc,
+            exposed_monotonic_s=exposed.monotonic_s,
+            seconds={**exposed.seconds, **analysed.seconds},
+            focus=analysed.focus,
+            search=slide.searches.get(planned.field),
+            backgrounds_dn=analysed.backgrounds_dn,
+            objects=analysed.objects,
+            files=analysed.files,
+            analysed=analysed.device != "none",
+            device="" if analysed.device == "none" else analysed.device,
+        )
+        await self._append_when_there_is_room(record)
+        crash_points.reach("journalled")
+        self._largest_field_bytes = max(self._largest_field_bytes, sum(entry.size for entry in record.files))
+        slide.results[planned.field] = record.focus
+        self._free_slot(taken.slot)
+        taken.settled.set()
+        self._reporter.show_field(record, analysed)
+        if (dim := slide.dimming.add(record.backgrounds_dn, record.focus.contrast)) is not None:
+            self._reporter.tell("warning", *dim, planned)
+
+    async def _analyse(self, taken: _Field) -> Analysed:
+        while True:
+            try:
+                return await self._analysis.result(taken.slot)
+            except RequestFailed as error:
+                if not error.again:
+                    raise
+                reason, until_s = str(error), time.monotonic() + SPOOL_RETRY_S
+                self._reporter.tell(
+                    "warning", "spool not written", f"{reason}; the stack waits in the ring", taken.planned
+                )
+                await self._pause.until_free(
+                    lambda: self._crowded(1) or (reason if time.monotonic() < until_s else None)  # noqa: B023 - awaited
+                )
+
+    async def _skip(self, slide: _Slide, taken: _Field, reason: str) -> None:
+        """Mark a field skipped once all earlier ones are settled."""
+        await taken.before.wait()
+        planned = taken.planned
+        record = FieldSkipped(
+            utc=time.time(),
+            slide=planned.slide,
+            field=planned.field,
+            sample=planned.sample,
+            reason=reason,
+            attempts=taken.attempts,
+            search=slide.searches.get(planned.field),
+        )
+        await self._append_when_there_is_room(record)
+        taken.settled.set()
+
+    # When to wait, and when to give up -------------------------------------------------------------------------------
+
+    async def _results_up_to(self, slide: _Slide, number: int) -> None:
+        for planned in slide.fields:
+            if planned.field <= number:
+                await slide.settled[planned.field].wait()
+
+    def _leave_if_blank(self, slide: _Slide, planned: PlannedField) -> None:
+        if slide.given_up is None and slide.follower.leaves_slide(slide.seen(planned.field - LAG)):
+            count = self._config.focus.blank_fields_leave_slide
+            slide.given_up = f"slide left: {count} fields in a row without focus"
+            self._reporter.tell(
+                "warning",
+                "slide left",
+                f"{count} fields in a row without focus on mini-slide {planned.slide}",
+                planned,
+            )
+
+    def _count_skip(self, slide: _Slide, planned: PlannedField) -> None:
+        slide.skipped_in_a_row += 1
+        retry = self._config.retry
+        if slide.given_up is None and slide.skipped_in_a_row >= retry.skipped_fields_leave_slide:
+            slide.given_up = f"slide left: {slide.skipped_in_a_row} fields in a row failed"
+            self._left_slides += 1
+            message = f"{slide.skipped_in_a_row} fields in a row failed on mini-slide {planned.slide}"
+            self._reporter.tell("error", "slide left", message, planned)
+            if self._left_slides >= retry.skipped_slides_stop_night:
+                raise NightStopped(f"{self._left_slides} mini-slides were left after faults; check the microscope")
+
+    async def _command(self, command: Callable[[], Awaitable[None]]) -> None:
+        """Carry out a command between fields, again after each fault."""
+
+        def tell(error: RequestFailed, last: bool) -> None:
+            if not last:
+                self._reporter.tell("warning", error.kind, f"{error}; commanding again")
+
+        try:
+            await persist(lambda _attempt: command(), self._config.retry.attempts, tell)
+        except RequestFailed as error:
+            raise NightStopped(f"{error.kind}: {error}") from error
+
+    async def _stand_still(self, slide: _Slide) -> None:
+        """Wait while a person wants it or the spool needs it, and while anything else of the night waits."""
+
+        def kept() -> str | None:
+            left = slide.given_up is not None or self._steering.leaves(slide.settings.position) is not None
+            return self._steering.keeps() or (None if left else self._crowded(self._config.ring_stacks))
+
+        while kept() is not None or self._pause.lasts:
+            await self._pause.until_free(kept)
+            await self._pause.over()
+
+    async def _darken(self) -> None:
+        await self._command(lambda: self._microscope.light(False))
+
+    def _crowded(self, fields: int) -> str | None:
+        """Why the spool cannot take so many fields more; None where it can. An empty one takes whatever comes."""
+        largest = self._largest_field_bytes
+        if not self._analysis.detects:
+            largest = max(largest, stack_bytes(self._config))
+        need = min(fields * largest, self._spool.bound_bytes)
+        if self._spool.has_room(need):
+            return None
+        used, free, bound = self._spool.used_bytes(), self._spool.free_bytes(), self._spool.bound_bytes
+        why = self._reporter.explain_delivery() if used else "make room on that disk"
+        return (
+            f"the spool holds {used / 1e6:.1f} of {bound / 1e6:.0f} MB with {free / 1e6:.1f} MB free on its disk, and "
+            f"needs room for {need / 1e6:.1f} MB more; {why}"
+        )
+
+    async def _take_slot(self) -> int:
+        while not self._free:
+            self._slot_freed.clear()
+            await self._slot_freed.wait()
+        slot = self._free.pop(0)
+        self._reporter.ring_used += 1
+        return slot
+
+    def _free_slot(self, slot: int) -> None:
+        self._free.append(slot)
+        self._reporter.ring_used -= 1
+        self._slot_freed.set()
+
+    # The journal -----------------------------------------------------------------------------------------------------
+
+    async def _append_when_there_is_room(self, record: AnyRecord) -> None:
+        def refused() -> str | None:
+            try:
+                self._reporter.append(record)
+            except sqlite3.OperationalError as error:
+                return f"{self._journal.path} cannot be written: {error}"
+            return None
+
+        await self._pause.until_free(refused)
+
+    def _counts(self, slide: int | None) -> tuple[int, int]:
+        done = [kind for (position, _), kind in self._journal.done().items() if slide in (None, position)]
+        return done.count("field"), done.count("skipped")
+
+
+def keeps_raw(retention: Retention, planned: PlannedField) -> bool:
+    """Whether the field's raw stack is kept: a function of the settings and the field's name alone."""
+    match retention.raw:
+        case "all":
+            return True
+        case "every":
+            return planned.field % retention.every == 0
+        case "share":
+            text = f"{retention.seed}/{planned.slide}/{planned.field}".encode()
+            return int.from_bytes(hashlib.sha256(text).digest()[:8]) / 2**64 < retention.share
+        case "none":
+            return False
+
+
+def _already() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event

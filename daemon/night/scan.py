@@ -1,0 +1,122 @@
+"""`lamelle scan`: sets up the run folder, starts the children, runs the night, leaves everything safe."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+import time
+from contextlib import ExitStack
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+
+from daemon.calibration_store.shelf import choose, complain, require
+from daemon.config.loading import freeze, load, require_same
+from daemon.config.model import Night as Config
+from daemon.config.samples import read_samples
+from daemon.night.supervisor import Supervisor
+from daemon.planning.check import check
+from daemon.planning.estimate import shape_of
+from daemon.planning.plan import make_plan
+from daemon.planning.specimens import make_specimens
+from daemon.records.records import Event, NightStarted
+from daemon.run_folder.folder import RunFolder
+from daemon.run_folder.journal import Journal
+from daemon.run_folder.spool import Spool
+from daemon.system import crash_points
+from daemon.system.durable_files import make_folder, replacing
+from daemon.system.errors import Refused
+from daemon.system.exit_status import Exit
+from daemon.system.locks import sole, sole_on
+from daemon.system.logbook import Logbook
+from daemon.system.process_table import end_stale
+from daemon.system.progress import ProgressDisplay
+from daemon.system.ring import Ring
+from drivers.settings import Emulation
+from drivers.virtual_slide.profiles import kinds_shown
+from drivers.virtual_slide.slide import cabinet_of
+from inference.network.weights_file import find_weights
+
+_log = logging.getLogger(__name__)
+
+
+def scan(config: Config, run: Path, *, resume: bool, console: Console) -> Exit:
+    """Run a night, or go on with one; returns when everything is safe.
+
+    Raises
+    ------
+    Refused
+        Bad input; no hardware was touched.
+    """
+    folder = RunFolder(run.resolve())
+    check(config, run, begun=resume)
+    samples = read_samples(config.scan.samples, [slide.position for slide in config.scan.slides])
+    plan = make_plan(config, samples)
+    with ExitStack() as held:
+        if resume and not folder.journal.exists():
+            raise Refused(f"--resume {str(run)!r} holds no night; leave --resume out to begin one")
+        make_folder(folder.path)
+        held.enter_context(sole(folder.path / "lock", f"--run {str(run)!r} is in use by another scan"))
+        if resume:
+            require_same(load(folder.configuration), config, run)
+            end_stale(folder.path)
+        elif folder.journal.exists() or folder.dataset.exists():
+            raise Refused(f"--run {str(run)!r} holds another night; choose a new folder, or --resume to go on with it")
+        held.enter_context(sole_on(config.instrument.name))
+        held.enter_context(Logbook(folder.path, "supervisor"))
+        crash_points.arm(folder.path)
+        try:
+            if config.instrument.backend == "emulated":
+                emulation = config.instrument.emulation or Emulation()
+                make_specimens(cabinet_of(emulation), kinds_shown(emulation), console)
+            journal = Journal.open(folder.journal) if resume else _begin(folder, config, samples)
+            held.callback(journal.close)
+            if resume:
+                _require_begun_so(journal.started(), config, samples)
+            spool = Spool(folder.spool, config.recorder.spool_mb * 1_000_000)
+            for name in spool.sweep(journal):
+                _log.info("removed %s, which no record speaks of", name)
+            ring = Ring.create(folder.path, config.ring_stacks, shape_of(config))
+            held.callback(ring.close)
+            display = held.enter_context(ProgressDisplay(console))
+            return asyncio.run(Supervisor(config, folder.path, plan, journal, spool, ring, display).run())
+        except KeyboardInterrupt:
+            return Exit.INTERRUPTED
+
+
+def _require_begun_so(started: NightStarted, config: Config, samples: dict[int, dict[str, str]]) -> None:
+    """Refuse to resume a night with other samples or calibrations than those it was begun with."""
+    if started.samples != samples:
+        raise Refused(
+            f"scan.samples {str(config.scan.samples)!r} has changed since the night began; "
+            "put the sheet back to resume that night, or give --run a new folder"
+        )
+    require(config.calibration.folder, started.calibrations)
+
+
+def _begin(folder: RunFolder, config: Config, samples: dict[int, dict[str, str]]) -> Journal:
+    versions = {"lamelle": version("lamelle"), "python": platform.python_version(), "system": platform.platform()}
+    frozen = freeze(config, versions)
+    with replacing(folder.configuration) as stream:
+        stream.write(frozen.encode())
+    calibrations = choose(config)
+    planned = {slide.position: config.scan.fields for slide in config.scan.slides}
+    started = NightStarted(
+        utc=time.time(),
+        night=time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + f"-{os.urandom(3).hex()}",
+        configuration=frozen,
+        samples=samples,
+        planned=planned,
+        versions=versions,
+        weights_sha256=find_weights(config.detector.weights).sha256,
+        calibrations=calibrations.names,
+    )
+    journal = Journal.create(folder.journal, started)
+    for level, told in complain(calibrations, config):
+        event = Event(utc=time.time(), monotonic_s=time.monotonic(), level=level, name="calibration", message=told)
+        journal.note(event)
+        _log.log(logging.getLevelNamesMapping()[level.upper()], "calibration: %s", told)
+    return journal

@@ -1,0 +1,1 @@
+"""What is worked out before anything moves: the fields, the time, the bytes, whether it can be done."""

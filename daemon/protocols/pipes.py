@@ -1,0 +1,260 @@
+"""What the supervisor and its children say to each other: msgpack over pipes, one reply to every request."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from daemon.records.fields import ArchiveField, PlannedField
+from daemon.records.records import FieldAnalysed, FieldSecured, FieldSkipped, FileEntry, FocusResult, ObjectRow
+from drivers.microscope import Sweep
+
+Device = Literal["cpu", "cuda", "none"]
+"""What a detector runs on; none where there is no detector."""
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Base of all messages."""
+
+
+# To the microscope ---------------------------------------------------------------------------------------------------
+
+
+class Prepare(Message, frozen=True, kw_only=True):
+    """Do what takes time before the first exposure; the hardware is safe meanwhile."""
+
+
+class OpenSlide(Message, frozen=True, kw_only=True):
+    """Enforce the z window of this mini-slide from now on."""
+
+    slide: int
+
+
+class Expose(Message, frozen=True, kw_only=True):
+    """Move to a field and expose a sweep into a slot of the ring."""
+
+    planned: PlannedField
+    attempt: int
+    sweep: Sweep
+    slot: int
+
+
+class Light(Message, frozen=True, kw_only=True):
+    """Switch lamp and shutter."""
+
+    on: bool
+
+
+class Withdraw(Message, frozen=True, kw_only=True):
+    """Withdraw the objective."""
+
+
+class Close(Message, frozen=True, kw_only=True):
+    """Make safe at once, whatever is going on; then let go, and end. Not answered, but see `MadeSafe`."""
+
+
+# From the microscope -------------------------------------------------------------------------------------------------
+
+
+class MicroscopeReady(Message, frozen=True, kw_only=True):
+    """The hardware is loaded, checked and safe."""
+
+    backend: str
+    camera: str
+    versions: dict[str, str]
+
+
+class FrameLanded(Message, frozen=True, kw_only=True):
+    """A plane is in the ring. Also what the analysis is told."""
+
+    slot: int
+    c: int
+    z: int
+
+
+class MadeSafe(Message, frozen=True, kw_only=True):
+    """Told, unasked, after `Close`: shutter closed, lamp off, objective withdrawn."""
+
+
+class Exposed(Message, frozen=True, kw_only=True):
+    """A sweep is complete.
+
+    `x_um` and `y_um` are where the XY stage reads back that it stands, `read_s` the monotonic times at which frames
+    were read, of each polarization in the order of the sweep.
+    """
+
+    utc: float
+    monotonic_s: float
+    x_um: float
+    y_um: float
+    read_s: tuple[tuple[float, ...], ...]
+    seconds: dict[str, float]
+
+
+class Done(Message, frozen=True, kw_only=True):
+    """A request was carried out."""
+
+
+class Failed(Message, frozen=True, kw_only=True):
+    """A request failed. `kind` names the error's class; `again` says whether the same request may be made again."""
+
+    kind: str
+    message: str
+    again: bool
+
+
+# To the analysis -----------------------------------------------------------------------------------------------------
+
+
+class StackBegins(Message, frozen=True, kw_only=True):
+    """Planes of a new stack will be announced for this slot; what was announced before is void."""
+
+    slot: int
+
+
+class Finish(Message, frozen=True, kw_only=True):
+    """All planes have landed: analyse, write the field's files into the spool, and answer."""
+
+    slot: int
+    planned: PlannedField
+    first_z_um: float
+    exposed_utc: float
+    keep_raw: bool
+
+
+class MeasureSharpness(Message, frozen=True, kw_only=True):
+    """Sharpness of the first planes of a slot's first channel, for the focus search."""
+
+    slot: int
+    planes: int
+
+
+# From the analysis ---------------------------------------------------------------------------------------------------
+
+
+class AnalysisReady(Message, frozen=True, kw_only=True):
+    """The detector is loaded and warm, or there is none: `device` says what it runs on.
+
+    `runtimes` names what runs it, `refusals` says why faster ones do not; a sentence each.
+    """
+
+    weights_sha256: str
+    device: Device = "cpu"
+    runtimes: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()
+
+
+class Strip(msgspec.Struct, frozen=True, kw_only=True):
+    """An object through focus, for those who watch: a JPEG, a row a polarization and a column a plane.
+
+    `tile_px` (height, width) is the size of one picture in it, `tile_um` its width on the sample.
+    """
+
+    number: int
+    tile_px: tuple[int, int]
+    tile_um: float
+    jpeg: bytes
+
+
+class Analysed(Message, frozen=True, kw_only=True):
+    """A field is analysed and its files are durable in the spool.
+
+    `views` are JPEGs for those who watch, the fused one and then the polarizations; `strips` show some of the objects.
+    Where `device` is none nothing was looked for: the focus is known, and the raw stack is kept.
+    """
+
+    slot: int
+    focus: FocusResult
+    backgrounds_dn: tuple[float, ...]
+    objects: tuple[ObjectRow, ...]
+    files: tuple[FileEntry, ...]
+    seconds: dict[str, float]
+    views: tuple[bytes, ...]
+    strips: tuple[Strip, ...] = ()
+    device: Device = "cpu"
+
+
+class Sharpness(Message, frozen=True, kw_only=True):
+    """One number a plane, larger is sharper."""
+
+    values: tuple[float, ...]
+
+
+# To a worker that goes through stacks on disk ------------------------------------------------------------------------
+
+
+class CutField(Message, frozen=True, kw_only=True):
+    """Read a stack, analyse it, write the field's file into the dataset, and answer.
+
+    `kind` says what the stack's file is: an image of an archive, or the raw stack of a field of a dataset, either for a
+    field of another dataset (`kept`) or to add what is found to the field it belongs to (`later`).
+    """
+
+    planned: ArchiveField
+    kind: Literal["image", "kept", "later"]
+
+
+# From a worker -------------------------------------------------------------------------------------------------------
+
+
+class FieldCut(Message, frozen=True, kw_only=True):
+    """The field's record; the files it lists are durable."""
+
+    record: FieldSecured | FieldAnalysed | FieldSkipped
+
+
+# Recorder ------------------------------------------------------------------------------------------------------------
+
+
+class RecorderReady(Message, frozen=True, kw_only=True):
+    """The recorder listens at this endpoint."""
+
+    endpoint: str
+
+
+class Reported(Message, frozen=True, kw_only=True):
+    """The recorder ends, and what became of the report: the page, or why there is none; neither of an open night."""
+
+    page: str = ""
+    problem: str = ""
+
+
+AnyMessage = (
+    Prepare
+    | OpenSlide
+    | Expose
+    | Light
+    | Withdraw
+    | Close
+    | MicroscopeReady
+    | FrameLanded
+    | MadeSafe
+    | Exposed
+    | Done
+    | Failed
+    | StackBegins
+    | Finish
+    | MeasureSharpness
+    | AnalysisReady
+    | Analysed
+    | Sharpness
+    | CutField
+    | FieldCut
+    | RecorderReady
+    | Reported
+)
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(AnyMessage)
+
+
+def encode(message: AnyMessage) -> bytes:
+    """Msgpack bytes of a message."""
+    return _encoder.encode(message)
+
+
+def decode(body: bytes) -> AnyMessage:
+    """Message of msgpack bytes; raises `msgspec.ValidationError` for anything else."""
+    message: AnyMessage = _decoder.decode(body)
+    return message

@@ -1,0 +1,1 @@
+"""Listens for nights over ZeroMQ and keeps what they deliver, each record once."""

@@ -1,0 +1,1 @@
+"""The words of a night: its records, and the names of the files that hold them."""

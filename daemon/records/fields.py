@@ -1,0 +1,38 @@
+"""Which field is meant: one of a plan, or one of an archive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+
+@dataclass(frozen=True)
+class PlannedField:
+    """One field: mini-slide position (1..8), number on it (1..n), centre in stage um, and its exclusive tile.
+
+    `tile_um` is x0, y0, x1, y1 in stage coordinates, half-open: an object belongs to the field whose tile holds its
+    centre. Tiles of a mini-slide all have one size, the grid's pitch, and neighbours share their edge exactly.
+    """
+
+    slide: int
+    field: int
+    sample: str
+    x_um: float
+    y_um: float
+    tile_um: tuple[float, float, float, float]
+
+
+class ArchiveField(msgspec.Struct, frozen=True, kw_only=True):
+    """One stack of an archive: a file, or plane files with polarization as the outer loop.
+
+    `names` are below the archive's root (posix). `states` are the polarizations of plane files along C, empty for a
+    file that says itself what it holds. `fault` says why the stack cannot be read, where that is known already.
+    """
+
+    slide: int
+    field: int
+    sample: str
+    names: tuple[str, ...]
+    states: tuple[str, ...] = ()
+    fault: str = ""

@@ -1,0 +1,1 @@
+"""The morning report: what a dataset says of its night, as an HTML page and a PDF."""

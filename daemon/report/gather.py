@@ -1,0 +1,199 @@
+"""Gathers the numbers of a night from its dataset, once."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.config.loading import thaw
+from daemon.config.model import Night as Config
+from daemon.config.samples import SAMPLE
+from daemon.counts.objects import Objects, load_objects, weighted_median
+from daemon.dataset.reader import Dataset, SlideHeld
+from daemon.planning.plan import frame_of, make_plan
+from daemon.records.fields import PlannedField
+from daemon.records.records import FieldSecured, FieldSkipped, NightStarted
+from daemon.report.numbers import Count, FieldNumbers, Kind, NightNumbers, SlideNumbers
+from daemon.system.errors import Refused
+
+Field = FieldSecured | FieldSkipped
+UNKNOWN_PIXEL_UM = 0.06
+"""Stands on maps for a pixel that nothing tells."""
+
+
+def gather(dataset: Dataset) -> tuple[NightNumbers, Objects]:
+    """Gather the numbers of a night, one mini-slide in memory at a time, and the columns of the objects that count.
+
+    Raises
+    ------
+    Refused
+        The dataset holds no night yet.
+    """
+    started = dataset.night()
+    if started is None:
+        raise Refused(f"{dataset.folder} holds no night yet; its first record has not arrived, so wait for it")
+    config = thaw(started.configuration)
+    objects = load_objects(dataset)
+    plan = _plan(config, started)
+    tally = _Tally()
+    slides = tuple(_slide(dataset.fields(held.slide), held, plan, config, objects, tally) for held in dataset.slides())
+    events = tuple(dataset.events())
+    closed_utc = dataset.closed_utc()
+    areas = [slide.area_mm2 for slide in slides]
+    area = sum(one for one in areas if one is not None) if None not in areas else None
+    classes = _classes(config, objects)
+    times = [started.utc, tally.last_utc, *(event.utc for event in events), closed_utc or 0.0]
+    pixel_um = objects.pixel_um if config is None else config.instrument.pixel_um
+    height, width = tally.frame_px or ((1024, 1024) if config is None else config.instrument.frame_px)
+    numbers = NightNumbers(
+        started=started,
+        config=config,
+        ended_utc=max(times),
+        closed=closed_utc is not None,
+        slides=slides,
+        total=Count.of(len(objects), area),
+        kinds=_kinds(objects, classes, area),
+        classes=classes,
+        seen_again=tally.seen_again,
+        below_threshold=tally.below_threshold,
+        bytes_exposed=tally.bytes_exposed,
+        bytes_recorded=tally.bytes_recorded,
+        frame_um=(width * (pixel_um or UNKNOWN_PIXEL_UM), height * (pixel_um or UNKNOWN_PIXEL_UM)),
+        polarizations=tally.polarizations,
+        devices=tuple(sorted(tally.devices)),
+        events=events,
+        skipped=tuple(tally.skipped),
+    )
+    return numbers, objects
+
+
+class _Tally:
+    """What is summed over all fields while they pass."""
+
+    def __init__(self) -> None:
+        self.seen_again = self.below_threshold = self.bytes_exposed = self.bytes_recorded = 0
+        self.last_utc = 0.0
+        self.frame_px: tuple[int, int] | None = None
+        self.polarizations: tuple[str, ...] = ()
+        self.devices: set[str] = set()
+        self.skipped: list[FieldSkipped] = []
+
+    def add(self, field: Field) -> None:
+        self.last_utc = max(self.last_utc, field.utc)
+        if isinstance(field, FieldSkipped):
+            self.skipped.append(field)
+            return
+        self.bytes_exposed += 2 * math.prod(field.shape_czyx)
+        self.bytes_recorded += sum(file.size for file in field.files)
+        self.frame_px = self.frame_px or field.shape_czyx[2:]
+        self.polarizations = self.polarizations or field.polarizations
+        self.devices |= {field.device} if field.device else set()
+        for row in field.objects:
+            self.seen_again += not row.in_exclusive_tile and not row.below_threshold
+            self.below_threshold += row.below_threshold and row.in_exclusive_tile
+
+
+def _slide(
+    fields: Sequence[Field],
+    held: SlideHeld,
+    plan: Mapping[tuple[int, int], PlannedField],
+    config: Config | None,
+    objects: Objects,
+    tally: _Tally,
+) -> SlideNumbers:
+    own = objects.of(objects["slide"] == held.slide)
+    found = Counter(own["field"].tolist())
+    for field in fields:
+        tally.add(field)
+    done = [_field(field, found[field.field], plan) for field in fields]
+    there = {field.field for field in fields}
+    left = [
+        FieldNumbers(one.slide, one.field, "open", one.x_um, one.y_um)
+        for one in plan.values()
+        if one.slide == held.slide and one.field not in there
+    ]
+    analysed = sum(field.state == "recorded" for field in done)
+    area = None if config is None else analysed * math.prod(frame_of(config).pitch_um) / 1e6
+    heights = [field.focus_z_um for field in done if field.focus_z_um is not None]
+    return SlideNumbers(
+        slide=held.slide,
+        sample=held.columns.get(SAMPLE, ""),
+        columns={name: value for name, value in held.columns.items() if name != SAMPLE},
+        planned=held.planned,
+        recorded=held.recorded,
+        skipped=held.skipped,
+        not_analysed=sum(field.state == "not analysed" for field in done),
+        closed=held.closed,
+        total=Count.of(len(own), area),
+        kinds=_kinds(own, _classes(config, objects), area),
+        area_mm2=area,
+        focus_um=(min(heights), max(heights)) if heights else None,
+        seconds=_seconds(done),
+        fields=(*done, *left),
+    )
+
+
+def _field(field: Field, objects: int, plan: Mapping[tuple[int, int], PlannedField]) -> FieldNumbers:
+    if isinstance(field, FieldSkipped):
+        place = plan.get((field.slide, field.field))
+        x_um, y_um = (math.nan, math.nan) if place is None else (place.x_um, place.y_um)
+        return FieldNumbers(field.slide, field.field, "skipped", x_um, y_um, attempts=field.attempts, utc=field.utc)
+    return FieldNumbers(
+        slide=field.slide,
+        field=field.field,
+        state="recorded" if field.analysed else "not analysed",
+        x_um=field.x_um,
+        y_um=field.y_um,
+        objects=objects,
+        focus_z_um=field.focus.z_um,
+        backgrounds_dn=field.backgrounds_dn,
+        exposed_utc=field.exposed_utc,
+        move_s=field.seconds.get("move"),
+        expose_s=field.seconds.get("expose"),
+        searched=field.search is not None,
+        attempts=field.attempts,
+        utc=field.utc,
+    )
+
+
+def _seconds(fields: Sequence[FieldNumbers]) -> float | None:
+    spans = [
+        (one.exposed_utc, one.expose_s) for one in fields if one.exposed_utc is not None and one.expose_s is not None
+    ]
+    return max(0.0, spans[-1][0] + spans[-1][1] - spans[0][0]) if spans else None
+
+
+def _plan(config: Config | None, started: NightStarted) -> dict[tuple[int, int], PlannedField]:
+    """Find every planned field; none where nothing tells."""
+    if config is None:
+        return {}
+    try:
+        plan = make_plan(config, started.samples)
+    except (Refused, KeyError):  # a plan of another version
+        return {}
+    return {(one.slide, one.field): one for one in plan if one.field <= started.planned.get(one.slide, 0)}
+
+
+def _classes(config: Config | None, objects: Objects) -> tuple[str, ...]:
+    """List the classes that were looked for, then others that were found, the same order on every page."""
+    known = () if config is None else tuple(config.detector.classes)
+    return (*known, *(name for name in objects.names("class_name") if name not in known))
+
+
+def _kinds(objects: Objects, classes: Sequence[str], area_mm2: float | None) -> tuple[Kind, ...]:
+    kinds = []
+    for name in classes:
+        own = objects.of(objects["class_name"] == name)
+        count = Count.of(len(own), area_mm2)
+        kinds.append(Kind(name, count, _median(own, own["length_um"]), _median(own, own["mass_pg"])))
+    return tuple(kinds)
+
+
+def _median(objects: Objects, values: NDArray[np.float64]) -> float | None:
+    values = values.astype(np.float64)
+    there = np.isfinite(values) & (objects.weights > 0)
+    return weighted_median(values[there], objects.weights[there]) if there.any() else None

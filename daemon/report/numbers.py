@@ -1,0 +1,141 @@
+"""The numbers of a recorded night; what its pages show comes from here and from nowhere else."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from calibration.counting.poisson import interval
+from daemon.config.model import Night as Config
+from daemon.records.records import Event, FieldSkipped, NightStarted
+
+State = Literal["recorded", "not analysed", "skipped", "open"]
+
+
+@dataclass(frozen=True)
+class Count:
+    """A number of objects with its 95 % interval by Poisson, and the same three a mm2 where the area is known."""
+
+    number: int
+    low: float
+    high: float
+    per_mm2: tuple[float, float, float] | None
+
+    @classmethod
+    def of(cls, number: int, area_mm2: float | None) -> Count:
+        """Count so many objects on an area."""
+        low, high = interval(number)
+        per_mm2 = (number / area_mm2, low / area_mm2, high / area_mm2) if area_mm2 else None
+        return cls(number, low, high, per_mm2)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The objects of one class; medians are of whole ones, weighted for those that are cut, None where none was."""
+
+    name: str
+    count: Count
+    length_um: float | None
+    mass_pg: float | None
+
+
+@dataclass(frozen=True)
+class FieldNumbers:
+    """One field: where it lies (stage um), what was found, and when it was exposed.
+
+    `objects` are those that count. `move_s` and `expose_s` are None of a stack that no camera exposed here.
+    """
+
+    slide: int
+    field: int
+    state: State
+    x_um: float
+    y_um: float
+    objects: int = 0
+    focus_z_um: float | None = None
+    backgrounds_dn: tuple[float, ...] = ()
+    exposed_utc: float | None = None
+    move_s: float | None = None
+    expose_s: float | None = None
+    searched: bool = False
+    attempts: int = 0
+    utc: float = math.nan
+
+
+@dataclass(frozen=True)
+class SlideNumbers:
+    """One mini-slide, one sample.
+
+    `columns` are those of the sample sheet but the sample's name. `area_mm2` is that of the exclusive tiles of fields
+    in which objects were looked for; None where nothing tells it. `focus_um` is the lowest and the highest focus,
+    `seconds` from the first exposure to the end of the last.
+    """
+
+    slide: int
+    sample: str
+    columns: dict[str, str]
+    planned: int
+    recorded: int
+    skipped: int
+    not_analysed: int
+    closed: bool
+    total: Count
+    kinds: tuple[Kind, ...]
+    area_mm2: float | None
+    focus_um: tuple[float, float] | None
+    seconds: float | None
+    fields: tuple[FieldNumbers, ...]
+
+
+@dataclass(frozen=True)
+class NightNumbers:
+    """A whole night.
+
+    `seen_again` are objects of other fields' tiles and `below_threshold` those of the own tile that do not count: both
+    are kept and not counted. `frame_um` is width and height of a frame, `bytes_recorded` what its files should take.
+    `config` is None of an archive, or of a night of another version.
+    """
+
+    started: NightStarted
+    config: Config | None
+    ended_utc: float
+    closed: bool
+    slides: tuple[SlideNumbers, ...]
+    total: Count
+    kinds: tuple[Kind, ...]
+    classes: tuple[str, ...]
+    seen_again: int
+    below_threshold: int
+    bytes_exposed: int
+    bytes_recorded: int
+    frame_um: tuple[float, float]
+    polarizations: tuple[str, ...]
+    devices: tuple[str, ...]
+    events: tuple[Event, ...]
+    skipped: tuple[FieldSkipped, ...]
+
+    @property
+    def planned(self) -> int:
+        """Fields that were planned."""
+        return sum(slide.planned for slide in self.slides)
+
+    @property
+    def recorded(self) -> int:
+        """Fields that were recorded."""
+        return sum(slide.recorded for slide in self.slides)
+
+    @property
+    def not_analysed(self) -> int:
+        """Recorded fields in which nothing has been looked for yet."""
+        return sum(slide.not_analysed for slide in self.slides)
+
+    @property
+    def seconds(self) -> float:
+        """From the start to the last record."""
+        return max(0.0, self.ended_utc - self.started.utc)
+
+    @property
+    def fields(self) -> list[FieldNumbers]:
+        """Every field, slide by slide."""
+        return [field for slide in self.slides for field in slide.fields]

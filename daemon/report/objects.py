@@ -1,0 +1,186 @@
+"""The finest and the most doubtful objects of a night: by what rule they are chosen, and their pictures.
+
+Finest: whole objects at a score of `SURE` or more that no flag speaks against and that are in focus inside the stack,
+the sharpest first (without measurements, those of the highest score). Where there are none, whole objects as they are.
+
+Most doubtful: those with the greatest doubt, which is the sum of 1 for each flag, of what the score lacks to 1, and of
+the relative standard deviation of the mass, at most 1. Below `DOUBTFUL` none is shown.
+
+So that no sample hides the others, both are taken in turn: first the first of each mini-slide (of the finest, of each
+class on it), then the second, until there are `SHOWN`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from daemon.counts.objects import Objects
+from daemon.dataset.reader import Dataset
+from daemon.dataset.selection import Chosen, Loaded, file_of, load
+from daemon.figures.pixels import best_plane, composite, contrasts, place, scale_bar
+from daemon.records.records import FieldSecured
+from daemon.system.errors import DamagedFile
+
+SHOWN = 12
+SURE = 0.9
+DOUBTFUL = 0.2
+SIDE, GAP, LETTERS, QUALITY = 168, 4, 16, 88
+WORDS = {
+    "touches_edge": "cut by the frame",
+    "best_plane_at_edge": "sharpest at the end of the stack",
+    "overlapping": "another lies over it",
+    "outline_clipped": "outline clipped",
+    "background_disturbed": "others around it",
+    "defocused": "out of focus",
+    "saturated": "camera was full",
+    "folded": "maybe thicker than told",
+}
+"""What flags mean."""
+
+Mask = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ObjectShown:
+    """An object as pages show it; `picture` is a JPEG of its fused crop and its best plane in each polarization.
+
+    Where there is no picture, `without` says why. Lengths in um, masses in pg; None where not measured.
+    """
+
+    slide: int
+    field: int
+    number: int
+    sample: str
+    class_name: str
+    score: float
+    length_um: float | None
+    mass_pg: float | None
+    deviation_pg: float | None
+    flags: tuple[str, ...]
+    picture: bytes
+    without: str
+
+
+def finest(objects: Objects) -> Objects:
+    """Choose the finest."""
+    good = objects.clean & ~_true(objects["best_plane_at_edge"])
+    candidates = objects.of(good if good.any() else objects.weights > 0)
+    sure = candidates["score"] >= SURE
+    candidates = candidates.of(sure) if sure.any() else candidates
+    sharpness = candidates["sharpness"].astype(np.float64)
+    rank = np.where(np.isfinite(sharpness), sharpness, candidates["score"])
+    return candidates.of(_in_turn(rank, _groups(candidates, ("slide", "class_name"))))
+
+
+def doubtful(objects: Objects) -> Objects:
+    """Choose the most doubtful."""
+    doubt = 1 - objects["score"].astype(np.float64)
+    for name in WORDS:
+        doubt = doubt + _true(objects[name])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = objects["calcite_equivalent_deviation_pg"] / np.abs(objects["mass_pg"].astype(np.float64))
+    doubt += np.nan_to_num(relative.astype(np.float64), nan=0.0, posinf=1.0).clip(0, 1)
+    chosen = doubt >= DOUBTFUL
+    return objects.of(chosen).of(_in_turn(doubt[chosen], _groups(objects.of(chosen), ("slide",))))
+
+
+def _true(flags: NDArray[np.generic]) -> Mask:
+    """Read flags; what was not measured counts as no."""
+    return np.array([bool(flag) for flag in flags], np.bool_)
+
+
+def _groups(objects: Objects, columns: Sequence[str]) -> NDArray[np.int64]:
+    group = np.zeros(len(objects), np.int64)
+    for name in columns:
+        _, number = np.unique(objects[name], return_inverse=True)
+        group = group * (int(number.max(initial=0)) + 1) + number
+    return group
+
+
+def _in_turn(rank: Floats, group: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Give the indices of the highest ranks, one of each group at a time."""
+    order = np.lexsort((-rank, group))
+    begins = np.searchsorted(group[order], group[order])
+    turn = np.arange(len(order)) - begins
+    return np.asarray(order[np.lexsort((-rank[order], turn))][:SHOWN])
+
+
+def show(dataset: Dataset, chosen: Objects) -> tuple[ObjectShown, ...]:
+    """Cut the pictures of some objects out of the dataset."""
+    loaded = dict(enumerate(_load(dataset, chosen)))
+    pictures = {at: one for at, one in loaded.items() if isinstance(one, Loaded)}
+    painted = dict(zip(pictures, _paint(list(pictures.values())), strict=True))
+    return tuple(_shown(chosen, at, painted.get(at, b""), loaded[at]) for at in loaded)
+
+
+def _shown(chosen: Objects, at: int, picture: bytes, loaded: Loaded | str) -> ObjectShown:
+    def number(name: str) -> float | None:
+        value = chosen[name][at]
+        return None if value is None or not np.isfinite(value) else float(value)
+
+    return ObjectShown(
+        slide=int(chosen["slide"][at]),
+        field=int(chosen["field"][at]),
+        number=int(chosen["number"][at]),
+        sample=str(chosen["sample"][at]),
+        class_name=str(chosen["class_name"][at]),
+        score=float(chosen["score"][at]),
+        length_um=number("length_um"),
+        mass_pg=number("mass_pg"),
+        deviation_pg=number("calcite_equivalent_deviation_pg"),
+        flags=tuple(words for name, words in WORDS.items() if chosen[name][at]),
+        picture=picture,
+        without=loaded if isinstance(loaded, str) else "",
+    )
+
+
+def _load(dataset: Dataset, chosen: Objects) -> Iterator[Loaded | str]:
+    """Load the pixels of each, or say why they are not there."""
+    slides = {int(slide) for slide in chosen["slide"]}
+    places = set(zip(chosen["slide"].tolist(), chosen["field"].tolist(), strict=True))
+    fields = {
+        (field.slide, field.field): field
+        for slide in slides
+        for field in dataset.fields(slide)
+        if isinstance(field, FieldSecured) and (field.slide, field.field) in places
+    }
+    for slide, at, number in zip(chosen["slide"], chosen["field"], chosen["number"], strict=True):
+        field = fields[int(slide), int(at)]
+        (row,) = (row for row in field.objects if row.number == number)
+        try:
+            one = Chosen(field.slide, field.field, field.sample, row, file_of(dataset, field))
+            yield next(load([one]))
+        except DamagedFile as error:
+            yield str(error)
+
+
+def _paint(loaded: Sequence[Loaded]) -> Iterator[bytes]:
+    """Paint each with the contrast of all that have the same polarizations."""
+    states = {one.provenance.polarizations for one in loaded}
+    contrast = {s: contrasts(one.fused for one in loaded if one.provenance.polarizations == s) for s in states}
+    for one in loaded:
+        own = contrast[one.provenance.polarizations]
+        planes = one.crop.shape[1]
+        plane = one.chosen.row.best_plane if one.chosen.row.display_plane is None else one.chosen.row.display_plane
+        best = best_plane(plane, planes)
+        views = [composite(one.fused, own), *(c.apply(one.crop[k, best]) for k, c in enumerate(own))]
+        yield _strip(views, one.fused.shape[1:], one.provenance.pixel_um)
+
+
+def _strip(views: Iterable[NDArray[np.uint8]], shape: tuple[int, ...], pixel_um: float) -> bytes:
+    """Put views side by side, the first with a scale bar, as a JPEG."""
+    shown = list(views)
+    image = Image.new("RGB", (len(shown) * (SIDE + GAP) - GAP, SIDE))
+    for at, view in enumerate(shown):
+        place(image, view, (at * (SIDE + GAP), 0), SIDE)
+    scale_bar(ImageDraw.Draw(image), (0, 0), shape, pixel_um, SIDE, LETTERS)
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=QUALITY)
+    return stream.getvalue()

@@ -1,0 +1,101 @@
+"""`lamelle report`: what a technician reads in the morning, as one HTML file and as a PDF of the same numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from daemon.dataset.reader import RUN_DATASET, Dataset
+from daemon.records.names import CATALOG, JOURNAL, REPORT
+from daemon.report.charts import draw_night, draw_slides
+from daemon.report.gather import gather
+from daemon.report.objects import doubtful, finest, show
+from daemon.report.page import write_page
+from daemon.report.paper import write_paper
+from daemon.report.sources import sources_of
+from daemon.report.timing import time_night
+from daemon.report.verdict import judge, standing_of
+from daemon.report.words import Report
+from daemon.system.errors import Refused
+from daemon.system.progress import Counter
+
+PAGE, PAPER = ".html", ".pdf"
+STEPS = 6
+
+
+@dataclass(frozen=True)
+class Written:
+    """Where a report lies."""
+
+    page: Path
+    paper: Path
+
+
+def report(folder: Path, into: Path | None, console: Console | None) -> Written:
+    """Report a night, complete or not, without holding up whoever still records it.
+
+    Parameters
+    ----------
+    folder : a run folder or a dataset. The run folder of a night that another computer records tells what its journal
+        says; pictures are with the recorder.
+    into : HTML or PDF file, the other is written beside it; `report.html` in the dataset if None.
+    console : where to tell how far it is, once it takes longer than two seconds; None where nobody looks.
+
+    Raises
+    ------
+    Refused
+        There is no night, `into` has another ending, or it cannot be written.
+    """
+    if into is not None and (into.suffix.lower() not in (PAGE, PAPER) or into.is_dir()):
+        raise Refused(f"--into {str(into)!r} is no HTML or PDF file; name one that ends in {PAGE} or {PAPER}")
+    with Counter("report", console or Console(quiet=True)) as counter, _open(folder) as dataset, dataset.unchanging():
+        counter.show(1, STEPS)
+        numbers, objects = gather(dataset)
+        counter.show(2, STEPS)
+        best, worst = show(dataset, finest(objects)), show(dataset, doubtful(objects))
+        counter.show(3, STEPS)
+        night_charts, slide_charts = tuple(draw_night(numbers, objects)), tuple(draw_slides(numbers, objects))
+        counter.show(4, STEPS)
+        run = _run_of(folder, dataset)
+        contents = Report(
+            numbers=numbers,
+            verdict=judge(numbers, None if run is None else standing_of(run), _faults(dataset)),
+            timing=time_night(numbers),
+            sources=sources_of(numbers, objects.measured),
+            finest=best,
+            doubtful=worst,
+            night_charts=night_charts,
+            slide_charts=slide_charts,
+        )
+        page = into or (dataset.folder if (dataset.folder / CATALOG).exists() else folder) / REPORT
+        written = Written(page.with_suffix(PAGE), page.with_suffix(PAPER))
+        try:
+            write_page(written.page, contents)
+            counter.show(5, STEPS)
+            write_paper(written.paper, contents)
+        except OSError as error:
+            told = f"the report {written.page} cannot be written ({error.strerror}); name another place with --into"
+            raise Refused(told) from error
+    return written
+
+
+def _open(folder: Path) -> Dataset:
+    """Open the dataset, or what the journal says where there is none."""
+    there = any((place / CATALOG).exists() for place in (folder, folder / RUN_DATASET))
+    return Dataset.open(folder) if there or not (folder / JOURNAL).exists() else Dataset.of_journal(folder)
+
+
+def _run_of(folder: Path, dataset: Dataset) -> Path | None:
+    """Find the run folder that a dataset lies in, or None."""
+    places = (folder, dataset.folder.parent)
+    return next((place for place in places if (place / JOURNAL).exists()), None)
+
+
+def _faults(dataset: Dataset) -> int:
+    """Count gaps and duplicates of a dataset; a journal whose files are with the recorder has none to be told."""
+    if not (dataset.folder / CATALOG).exists():
+        return 0
+    summary = dataset.summary()
+    return int(summary["gaps"] + summary["duplicates"])

@@ -1,0 +1,99 @@
+"""What a night rests on, by name: calibration records and how old they were, weights, versions, configuration."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from daemon.calibration_store.quantities import told
+from daemon.calibration_store.shelf import Shelf
+from daemon.dataset.summary import size
+from daemon.report.numbers import NightNumbers
+
+
+@dataclass(frozen=True)
+class CalibrationUsed:
+    """A calibration record: what it says, its age in days when the night began, and what speaks against it."""
+
+    name: str
+    routine: str
+    values: tuple[str, ...]
+    age_days: float | None
+    valid_until: str
+    warning: str
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What the numbers rest on; `facts` are names and values, the checksums among them."""
+
+    calibrations: tuple[CalibrationUsed, ...]
+    assumed: tuple[str, ...]
+    complaints: tuple[str, ...]
+    facts: tuple[tuple[str, str], ...]
+
+
+def sources_of(numbers: NightNumbers, measured: int) -> Sources:
+    """Find what a night rests on.
+
+    Parameters
+    ----------
+    measured : number of the table of `lamelle measure` that lengths and masses come from, 0 for the night's own.
+    """
+    used = tuple(_calibrations(numbers))
+    there = {one.routine for one in used}
+    wanted = () if numbers.config is None else numbers.config.calibration.wanted
+    complaints = [event.message for event in numbers.events if event.name == "calibration"]
+    return Sources(
+        calibrations=used,
+        assumed=tuple(routine for routine in wanted if routine not in there),
+        complaints=tuple(dict.fromkeys(complaints)),
+        facts=tuple(_facts(numbers, measured)),
+    )
+
+
+def _calibrations(numbers: NightNumbers) -> Iterator[CalibrationUsed]:
+    began = datetime.fromtimestamp(numbers.started.utc, UTC)
+    folder = None if numbers.config is None else numbers.config.calibration.folder
+    for name in numbers.started.calibrations:
+        routine = name.rpartition("-2")[0] or name
+        if folder is None or not folder.is_dir():
+            elsewhere = "its folder is not on this computer, so what it says cannot be told here"
+            yield CalibrationUsed(name, routine, (), None, "", elsewhere)
+            continue
+        kept = Shelf(folder).read(name)
+        if kept.record is None:
+            yield CalibrationUsed(name, kept.routine, (), None, "", kept.damage)
+            continue
+        record = kept.record
+        yield CalibrationUsed(
+            name=name,
+            routine=kept.routine,
+            values=tuple(
+                f"{key.replace('_', ' ')} {told(number).removesuffix(' 1')}" for key, number in record.values.items()
+            ),
+            age_days=(began - record.taken).total_seconds() / 86400,
+            valid_until=f"{record.valid_until:%Y-%m-%d}",
+            warning="it was out of date when the night began" if record.valid_until < began else "",
+        )
+
+
+def _facts(numbers: NightNumbers, measured: int) -> Iterator[tuple[str, str]]:
+    started, config = numbers.started, numbers.config
+    yield "night", started.night
+    if config is not None:
+        yield "instrument", f"{config.instrument.name} ({config.instrument.backend})"
+        scan = config.scan
+        yield "stack", f"{', '.join(scan.polarizations)}; {scan.planes} planes, {scan.step_um:g} \u00b5m apart"
+        yield "detector", f"{config.detector.architecture}, looking at {config.detector.mode}"
+        yield "threshold", f"{config.detector.threshold:g}; kept above {config.detector.keep_above:g}"
+    yield "classes", ", ".join(numbers.classes)
+    yield "ran on", ", ".join(numbers.devices) or "not told"
+    yield "weights, sha256", started.weights_sha256
+    yield "configuration, sha256", hashlib.sha256(started.configuration.encode()).hexdigest()
+    yield "versions", ", ".join(f"{name} {version}" for name, version in started.versions.items())
+    yield "frames became files", f"{size(numbers.bytes_exposed)} became {size(numbers.bytes_recorded)}"
+    if measured:
+        yield "lengths and masses", f"measured again: measured-{measured:03d}.parquet"

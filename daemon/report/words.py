@@ -1,0 +1,256 @@
+"""A report in words: the tables and lines that its pages, on the screen and on paper, both show."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from daemon.dataset.summary import alike_events, alike_skipped, places
+from daemon.report.charts import Chart, SlideCharts
+from daemon.report.numbers import Count, Kind, NightNumbers, SlideNumbers
+from daemon.report.objects import ObjectShown
+from daemon.report.sources import Sources
+from daemon.report.timing import NightTiming
+from daemon.report.verdict import Verdict
+from daemon.system.progress import duration
+
+SAMPLES, REASONS, EVENTS = 200, 40, 60
+"""Lines of samples, skipped fields and events at most; `lamelle inspect --json` has all."""
+DASH = "\u2013"
+_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything a page of a night shows."""
+
+    numbers: NightNumbers
+    verdict: Verdict
+    timing: NightTiming | None
+    sources: Sources
+    finest: tuple[ObjectShown, ...]
+    doubtful: tuple[ObjectShown, ...]
+    night_charts: tuple[Chart, ...]
+    slide_charts: tuple[SlideCharts, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of texts; the first `left` columns are words, the others numbers. `more` says what was left out."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    left: int = 1
+    more: str = ""
+
+
+def when(utc: float, form: str = "%Y-%m-%d %H:%M") -> str:
+    """Write a time by the clock of this computer."""
+    return datetime.fromtimestamp(utc).astimezone().strftime(form)
+
+
+def heading(numbers: NightNumbers) -> str:
+    """Say which night it was, and from when to when."""
+    begin, end = numbers.started.utc, numbers.ended_utc
+    same = when(begin, "%Y-%m-%d") == when(end, "%Y-%m-%d")
+    until = when(end, "%H:%M" if same else "%Y-%m-%d %H:%M")
+    zone = datetime.fromtimestamp(begin).astimezone().strftime("%Z")
+    return f"{when(begin)} to {until} {zone}"
+
+
+def facts(numbers: NightNumbers) -> list[tuple[str, str]]:
+    """List what a person wants to know first: a name and a value each."""
+    found = [
+        ("mini-slides", f"{sum(slide.recorded > 0 for slide in numbers.slides)} of {len(numbers.slides)}"),
+        ("fields recorded", f"{numbers.recorded} of {numbers.planned}"),
+        ("fields skipped", str(len(numbers.skipped))),
+        ("objects", f"{numbers.total.number}"),
+    ]
+    if numbers.total.per_mm2 is not None:
+        found.append(("objects a mm\u00b2", short(numbers.total.per_mm2[0])))
+    found.append(("took", duration(numbers.seconds)))
+    return found
+
+
+def counted(numbers: NightNumbers) -> str:
+    """Say what counts as an object, and what was kept beside."""
+    parts = ["Counted are objects at or above the detector's threshold whose centre lies in their field's own tile"]
+    if numbers.seen_again:
+        parts.append(f"{numbers.seen_again} more were seen again where fields overlap")
+    if numbers.below_threshold:
+        parts.append(f"{numbers.below_threshold} below the threshold are kept, flagged")
+    missing = [kind.name for kind in numbers.kinds if not kind.count.number]
+    if missing and numbers.total.number:
+        parts.append(f"none was found of {', '.join(missing)}")
+    return "; ".join(parts) + ". Ranges are 95 % intervals by Poisson."
+
+
+def samples(numbers: NightNumbers) -> Table:
+    """Tabulate the mini-slides, a sample a row."""
+    rows = [
+        (
+            f"{slide.slide} \u00b7 {slide.sample}",
+            f"{slide.recorded} of {slide.planned}",
+            str(slide.skipped),
+            *(_counts(slide.total) if slide.recorded else (DASH, "", DASH, "")),
+            _range(slide.focus_um),
+            _took(slide.seconds),
+        )
+        for slide in numbers.slides[:SAMPLES]
+    ]
+    head = (
+        "mini-slide, sample",
+        "fields",
+        "skipped",
+        "objects",
+        "range",
+        "a mm\u00b2",
+        "range",
+        "focus, \u00b5m",
+        "time",
+    )
+    return Table(head, tuple(rows), more=_left(len(numbers.slides) - SAMPLES))
+
+
+def kinds(found: Sequence[Kind]) -> Table:
+    """Tabulate classes that were found."""
+    rows = [
+        (kind.name, *_counts(kind.count), optional(kind.length_um), optional(kind.mass_pg))
+        for kind in found
+        if kind.count.number
+    ]
+    head = ("class", "objects", "range", "a mm\u00b2", "range", "length, \u00b5m", "mass, pg")
+    return Table(head, tuple(rows))
+
+
+def about_slide(slide: SlideNumbers) -> str:
+    """Say in a line what was done on a mini-slide, and what its sample sheet says."""
+    parts = [f"{slide.recorded} of {slide.planned} fields recorded"]
+    parts += [f"{slide.skipped} skipped"] * bool(slide.skipped)
+    parts += [f"{slide.not_analysed} not analysed yet"] * bool(slide.not_analysed)
+    parts += ["still open"] * (not slide.closed)
+    if slide.area_mm2:
+        parts.append(f"{short(slide.area_mm2)} mm\u00b2")
+    if slide.focus_um is not None:
+        parts.append(f"focus {_range(slide.focus_um)} \u00b5m")
+    if slide.seconds is not None:
+        parts.append(_took(slide.seconds))
+    parts += [f"{name} {value}" for name, value in slide.columns.items() if value]
+    return " \u00b7 ".join(parts)
+
+
+def skipped(numbers: NightNumbers) -> Table:
+    """Tabulate skipped fields, those of a mini-slide that were skipped alike in one row."""
+    plain = [{"slide": f.slide, "field": f.field, "reason": f.reason, "attempts": f.attempts} for f in numbers.skipped]
+    alike = alike_skipped(plain)
+    rows = [(plain_words(reason), str(slide), fields, str(tries)) for slide, fields, tries, reason in alike[:REASONS]]
+    return Table(("why", "mini-slide", "fields", "tries"), tuple(rows), more=_left(len(alike) - REASONS))
+
+
+def events(numbers: NightNumbers) -> Table:
+    """Tabulate faults and events, those that say the same in one row."""
+    plain = [
+        {"utc": e.utc, "level": e.level, "name": e.name, "message": e.message, "slide": e.slide, "field": e.field}
+        for e in numbers.events
+    ]
+    alike = alike_events(plain)
+    form = "%H:%M:%S" if numbers.seconds < 20 * 3600 else "%d %H:%M"
+    rows = []
+    for same in alike[:EVENTS]:
+        first, last = when(same[0]["utc"], form), when(same[-1]["utc"], form)
+        time = first if first == last else f"{first} {DASH} {last}"
+        time += f", {len(same)} times" if len(same) > 1 else ""
+        rows.append((time, same[-1]["level"], plain_words(f"{same[-1]['name']}: {same[-1]['message']}"), places(same)))
+    return Table(("when", "", "what happened, and what was done", "where"), tuple(rows), 4, _left(len(alike) - EVENTS))
+
+
+def timing(report: Report) -> tuple[Table, str]:
+    """Tabulate where the time went, and say what the microscope alone would have needed."""
+    found = report.timing
+    if found is None:
+        return Table((), ()), ""
+    total = found.seconds or 1.0
+    rows = [
+        (span.what, _took(span.seconds), f"{100 * span.seconds / total:.0f} %", str(span.times)) for span in found.spans
+    ]
+    lines = []
+    if found.needed_s is not None and found.needed_field_s is not None:
+        lines.append(
+            f"Moves, exposures and one focus search a mini-slide need {_took(found.needed_s)} for these fields, "
+            f"{found.needed_field_s:.2f} s each; the night took {_took(found.seconds)}"
+        )
+    if found.field_s is not None:
+        lines.append(f"the median field took {found.field_s:.2f} s")
+    slow = [f"{one.slide}/{one.field} {_took(one.seconds)} ({one.what})" for one in found.slowest]
+    if slow:
+        lines.append(f"most was lost before mini-slide/field {', '.join(slow)}")
+    told = "; ".join(lines)
+    return Table(
+        ("part of the night", "time", "share", "times"), tuple(rows)
+    ), f"{told[:1].upper()}{told[1:]}." if told else ""
+
+
+def calibrations(report: Report) -> Table:
+    """Tabulate the calibration records that were used."""
+    rows = []
+    for one in report.sources.calibrations:
+        age = "" if one.age_days is None else f"{one.age_days:.0f} d" if one.age_days >= 1 else "less than a day"
+        rows.append((one.name, "; ".join(one.values) or one.warning, age, one.valid_until))
+    return Table(("record", "says", "age then", "counts until"), tuple(rows), left=2)
+
+
+def caption(one: ObjectShown) -> tuple[str, str, str]:
+    """Title, measurements with flags, and locator of an object."""
+    measured = [f"{one.length_um:.1f} \u00b5m"] if one.length_um is not None else []
+    if one.mass_pg is not None:
+        deviation = "" if one.deviation_pg is None else f" \u00b1 {one.deviation_pg:.1f}"
+        measured.append(f"{one.mass_pg:.1f}{deviation} pg")
+    title = f"{one.class_name} {one.score:.2f}"
+    where = f"slide {one.slide} {one.sample}, field {one.field}, object {one.number}"
+    return title, " \u00b7 ".join([*measured, *one.flags]), where
+
+
+def plain_words(text: str) -> str:
+    """Write names of faults as words: `StageStuck` becomes `stage stuck`."""
+    name, colon, rest = text.partition(":")
+    if not colon or " " in name:
+        return text
+    return f"{_WORD.sub(' ', name).lower()}{colon}{rest}"
+
+
+def short(value: float) -> str:
+    """Three digits that count, without an exponent."""
+    if not value:
+        return "0"
+    places = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:.{places}f}"
+
+
+def optional(value: float | None) -> str:
+    """Three digits, or a dash for what nobody knows."""
+    return DASH if value is None else short(value)
+
+
+def _counts(count: Count) -> tuple[str, str, str, str]:
+    ranged = f"{count.low:.0f} {DASH} {count.high:.0f}"
+    if count.per_mm2 is None:
+        return str(count.number), ranged, DASH, ""
+    value, low, high = count.per_mm2
+    return str(count.number), ranged, short(value), f"{short(low)} {DASH} {short(high)}"
+
+
+def _range(ends: tuple[float, float] | None) -> str:
+    return DASH if ends is None else f"{ends[0]:z.1f} to {ends[1]:z.1f}"
+
+
+def _took(seconds: float | None) -> str:
+    if seconds is None:
+        return DASH
+    return f"{seconds:.1f} s" if seconds < 10 else duration(seconds)
+
+
+def _left(count: int) -> str:
+    return f"and {count} more like these: `lamelle inspect DIR --json` tells all" if count > 0 else ""

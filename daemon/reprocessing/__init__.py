@@ -1,0 +1,1 @@
+"""Stacks that lie on disk, analysed or measured again: archives, raw stacks, recorded crops."""

@@ -1,0 +1,214 @@
+"""`lamelle analyse`: finds what is in the raw stacks of a dataset that were kept, with its own weights or with others.
+
+Fields that a night secured without a detector get their objects in the same dataset. With other weights everything that
+was kept is analysed anew, into another dataset.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing, closing
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from rich.console import Console
+
+from daemon.analysis.field_output import RAW
+from daemon.calibration_store.corrections import folder_of
+from daemon.calibration_store.shelf import require
+from daemon.dataset.catalog import Catalog
+from daemon.dataset.field_file import read_field_file
+from daemon.dataset.objects_table import write_objects_table
+from daemon.dataset.only_writer import only_recorder_of
+from daemon.dataset.reader import Dataset
+from daemon.protocols.pipes import CutField
+from daemon.records.fields import ArchiveField
+from daemon.records.names import field_file
+from daemon.records.records import FieldAnalysed, FieldSecured, FieldSkipped, NightStarted, encode
+from daemon.reprocessing.archive import NOT_THE_RESULT, ArchiveSettings
+from daemon.reprocessing.archive_stacks import Described
+from daemon.reprocessing.fill import conclude, fill, staffed
+from daemon.reprocessing.pool import working
+from daemon.reprocessing.worker import Work, versions_now
+from daemon.system import crash_points
+from daemon.system.errors import DamagedFile, Refused
+from daemon.system.exit_status import Exit
+from daemon.system.logbook import Logbook
+from daemon.system.process_table import end_stale
+from daemon.system.progress import Counter
+from inference.network.weights_file import find_weights
+from inference.network.weights_proof import prove_weights
+from inference.settings import WORTH_EXPORTING
+
+
+def catch_up(folder: Path, weights: Path | None, workers: int | None, console: Console) -> Exit:
+    """Find the objects of the fields of a dataset that were not analysed, and add them to it; or go on with that.
+
+    Parameters
+    ----------
+    folder : a dataset, or the run folder it lies in.
+    weights : where the night's weights lie now, if not where its configuration says.
+    workers : processes side by side; one for each core if None.
+
+    Raises
+    ------
+    Refused
+        There is no dataset, its night is not complete, or the weights are not those of the night.
+    WeightsRefused
+        There are no such weights.
+    """
+    into, started, _ = _opened(folder)
+    settings = _settings(started, {} if weights is None else {"weights": weights})
+    found = find_weights(settings.detector.weights).sha256
+    if found != started.weights_sha256:
+        raise Refused(
+            f"the weights {str(settings.detector.weights)!r} ({found[:12]}) are not those of the night "
+            f"({started.weights_sha256[:12]}); name those with --weights, or another dataset with --into"
+        )
+    count, settings = staffed(settings, workers)
+    with only_recorder_of(into), closing(Catalog(into)) as catalog:
+        end_stale(into)
+        crash_points.arm(into)
+        with Dataset.open(into) as dataset:
+            waiting = [one for one in dataset.fields() if isinstance(one, FieldSecured) and not one.analysed]
+        requests = [CutField(planned=_planned(field), kind="later") for field in waiting]
+        work = Work(into, into, started, settings, versions_now(), _usual(into, waiting), _calibrations(started))
+
+        def tell(line: str) -> None:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+        with Logbook(into, "analyse"), Counter("fields analysed", console) as counter:
+            status = conclude(_add(catalog, work, requests, count, counter, tell), tell)
+    return status
+
+
+def analyse_anew(folder: Path, into: Path, detector: Mapping[str, Any], workers: int | None, console: Console) -> Exit:
+    """Analyse every raw stack that a dataset keeps, into another dataset; or go on with that.
+
+    Parameters
+    ----------
+    detector : settings of the detector that are other than the night's, `weights` among them.
+
+    Raises
+    ------
+    Refused
+        There is no dataset, its night is not complete, it keeps no raw stack, or `into` holds something else.
+    WeightsRefused
+        The weights do not fit the settings.
+    """
+    root, before, fields = _opened(folder)
+    settings = _settings(before, detector)
+    weights = prove_weights(settings.detector)
+    requests = [CutField(planned=_planned(field), kind="kept") for field in fields]
+    if all(request.planned.fault for request in requests):
+        raise Refused(f"{folder} keeps no raw stacks; there is nothing to analyse anew")
+    told = settings.model_dump(mode="json", exclude={"detector": NOT_THE_RESULT})
+    told["of"] = {"night": before.night, "raw_stacks": _digest(fields)}
+    configuration = yaml.safe_dump(told, sort_keys=False, allow_unicode=True, width=120)
+    started = NightStarted(
+        utc=time.time(),
+        night=f"{before.night}-{hashlib.sha256((configuration + weights.sha256).encode()).hexdigest()[:12]}",
+        configuration=configuration,
+        samples=before.samples,
+        planned=before.planned,
+        versions=versions_now(),
+        weights_sha256=weights.sha256,
+        calibrations=before.calibrations,
+    )
+    usual = _usual(root, fields) if len(fields) >= WORTH_EXPORTING else None
+    work = Work(into.resolve(), root, started, settings, started.versions, usual, _calibrations(before))
+    return fill(work, requests, workers, console)
+
+
+def _calibrations(started: NightStarted) -> Path | None:
+    """Folder of the records that a night names, which must be there as they were."""
+    folder = folder_of(started)
+    if folder is not None:
+        require(folder, started.calibrations)
+    return folder
+
+
+def _opened(folder: Path) -> tuple[Path, NightStarted, list[FieldSecured | FieldSkipped]]:
+    """Folder, beginning and fields of a dataset whose night is complete."""
+    with Dataset.open(folder) as dataset:
+        started = dataset.night()
+        if started is None or not dataset.closed():
+            raise Refused(f"{folder} holds a night that is not complete; finish it with lamelle scan --resume first")
+        return dataset.folder.resolve(), started, dataset.fields()
+
+
+def _settings(started: NightStarted, detector: Mapping[str, Any]) -> ArchiveSettings:
+    """Take the settings of the night's configuration, some of the detector's replaced, on whatever device there is."""
+    try:
+        content = yaml.safe_load(started.configuration)
+        focus = {key: value for key, value in content["focus"].items() if key in ("sigma_um", "blank_contrast")}
+        looking = content["detector"] | detector | {"device": "auto"}
+        looking["keep_above"] = min(looking["keep_above"], looking["threshold"])
+        return ArchiveSettings.model_validate({"detector": looking, "crops": content["crops"], "focus": focus})
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValidationError) as error:
+        raise Refused(
+            f"the configuration of night {started.night} does not say how objects are looked for ({error}); "
+            "it was not recorded by this version of lamelle"
+        ) from error
+
+
+def _planned(field: FieldSecured | FieldSkipped) -> ArchiveField:
+    """Name the field's raw stack, or say why there is none."""
+    name, fault = field_file(field.slide, field.field, RAW), ""
+    if isinstance(field, FieldSkipped):
+        fault = f"skipped in the night: {field.reason}"
+    elif name not in (file.name for file in field.files):
+        fault = "its raw stack was not kept"
+    return ArchiveField(slide=field.slide, field=field.field, sample=field.sample, names=(name,), fault=fault)
+
+
+def _usual(folder: Path, fields: Sequence[FieldSecured | FieldSkipped]) -> Described | None:
+    """Describe the first raw stack, which all of a night are like; None where there is none that can be read."""
+    for planned in map(_planned, fields):
+        path = folder / planned.names[0]
+        if not planned.fault and path.is_file():
+            try:
+                with read_field_file(path) as file:
+                    known = file.provenance
+            except DamagedFile:
+                continue
+            at = known.x_um, known.y_um, known.first_z_um
+            return Described(known.shape_czyx, known.pixel_um, known.step_um, known.polarizations, at)
+    return None
+
+
+def _digest(fields: Sequence[FieldSecured | FieldSkipped]) -> str:
+    kept = [file for field in fields if isinstance(field, FieldSecured) for file in field.files]
+    return hashlib.sha256("".join(f"{file.name} {file.sha256}\n" for file in kept).encode()).hexdigest()
+
+
+async def _add(
+    catalog: Catalog,
+    work: Work,
+    requests: Sequence[CutField],
+    workers: int,
+    counter: Counter,
+    tell: Callable[[str], None],
+) -> Exit:
+    """Add what is found, field by field; then write the tables of the slides again."""
+    failed = 0
+    if requests:
+        done = 0
+        async with working(work, min(workers, len(requests))) as crew, aclosing(crew.answers(requests)) as answers:
+            async for request, answer in answers:
+                if isinstance(answer, FieldAnalysed):
+                    crash_points.reach("file without catalog")
+                    catalog.commit(catalog.last_seq() + 1, encode(answer))
+                else:
+                    failed += 1
+                    tell(f"{request.planned.names[0]} stays as it is: {getattr(answer, 'reason', answer)}")
+                done += 1
+                counter.show(done, len(requests))
+    for slide in catalog.analysed_later():
+        write_objects_table(work.into, catalog.database, slide)
+    tell(f"{len(requests) - failed} of {len(requests)} fields that waited were analysed")
+    return Exit.SKIPPED if failed else Exit.COMPLETE

@@ -1,0 +1,97 @@
+"""`lamelle detect`: the detector and the cropper of a night over an archive of images, into a dataset like a night's.
+
+What identifies such a dataset are the settings that its results depend on, the weights, and the names and sizes of all
+images: for anything else it is refused, so that no dataset mixes two questions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+
+from daemon.protocols.pipes import CutField
+from daemon.records.records import NightStarted
+from daemon.reprocessing.archive import NOT_THE_RESULT, Archive, ArchiveSettings, find_archive
+from daemon.reprocessing.archive_stacks import Described, probe
+from daemon.reprocessing.fill import fill
+from daemon.reprocessing.worker import Work, versions_now
+from daemon.system.errors import Refused
+from daemon.system.exit_status import Exit
+from drivers.errors import ImageRefused, NotSaid
+from inference.network.weights_proof import prove_weights
+from inference.settings import WORTH_EXPORTING
+
+PROBES = 200
+"""So many stacks, evenly spread over an archive, are asked what they are before anything begins."""
+
+
+def detect(
+    places: Sequence[Path], into: Path, settings: ArchiveSettings, workers: int | None, console: Console
+) -> Exit:
+    """Find and cut out what is in an archive, or go on with that.
+
+    Parameters
+    ----------
+    places : folders and files.
+    into : folder of the dataset; one that was begun must have been begun with the same archive and settings.
+    workers : processes side by side; one for each core if None.
+
+    Raises
+    ------
+    Refused
+        There is nothing to do, or something cannot work, or `into` holds something else.
+    WeightsRefused
+        The weights do not fit the settings.
+    """
+    archive = find_archive(places, settings, into)
+    weights = prove_weights(settings.detector)
+    usual = _probed(archive, settings)
+    if archive.strangers:
+        told = f"{archive.strangers} images fit --planes {settings.planes!r} nowhere and are left out"
+        console.print(told, markup=False, highlight=False, soft_wrap=True)
+    configuration = _configuration(archive, settings)
+    started = NightStarted(
+        utc=time.time(),
+        night=f"archive-{hashlib.sha256((configuration + weights.sha256).encode()).hexdigest()[:12]}",
+        configuration=configuration,
+        samples=archive.samples,
+        planned=archive.planned(),
+        versions=versions_now(),
+        weights_sha256=weights.sha256,
+    )
+    requests = [CutField(planned=planned, kind="image") for planned in archive.fields]
+    work = Work(into.resolve(), archive.root, started, settings, started.versions, usual)
+    return fill(work, requests, workers, console)
+
+
+def _probed(archive: Archive, settings: ArchiveSettings) -> Described | None:
+    """Refuse an archive that does not say what is needed; return the stack that most are like, where it pays."""
+    asked = archive.fields[:: -(-len(archive.fields) // PROBES)]
+    known: list[Described] = []
+    refusals: list[str] = []
+    for field in asked:
+        try:
+            known.append(probe(archive.root, field, settings))
+        except ImageRefused as error:
+            refusals.append(f"{field.names[0]!r}: {error}")
+            if isinstance(error, NotSaid):
+                raise Refused(refusals[-1]) from error
+    if not known:
+        raise Refused(f"none of {len(asked)} images asked can be analysed; {refusals[0]}")
+    alike = Counter(one.view_px(settings.focus.sigma_um) for one in known)
+    size, count = alike.most_common(1)[0]
+    if len(archive.fields) < WORTH_EXPORTING or 2 * count < len(asked):
+        return None
+    return next(one for one in known if one.view_px(settings.focus.sigma_um) == size)
+
+
+def _configuration(archive: Archive, settings: ArchiveSettings) -> str:
+    """YAML of all that the result depends on; who asks for something else asks for another dataset."""
+    told = settings.model_dump(mode="json", exclude={"detector": NOT_THE_RESULT})
+    return yaml.safe_dump(told | {"archive": archive.summary}, sort_keys=False, allow_unicode=True, width=120)

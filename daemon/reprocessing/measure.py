@@ -1,0 +1,131 @@
+"""`lamelle measure`: measures the objects of a recorded night again, from their crops, into tables beside the old ones.
+
+`slide-N/measured-001.parquet` holds what `slide-N/objects.parquet` does, with the new measurements; its metadata say
+when and with what they were made. The next time it is `measured-002`: nothing is overwritten.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from msgspec.structs import replace
+from rich.console import Console
+
+from calibration.corrections import Corrections
+from daemon.analysis.measure import FORMULAS, measure_all
+from daemon.calibration_store.corrections import corrections_of_field, folder_of
+from daemon.calibration_store.shelf import newest_of
+from daemon.dataset.field_file import FieldProvenance
+from daemon.dataset.measured_tables import METADATA, MeasuredWith, measured_tables
+from daemon.dataset.reader import Dataset
+from daemon.dataset.selection import Loaded, Selection, choose, load
+from daemon.records.names import slide_folder
+from daemon.records.records import MEASURED, ObjectRow
+from daemon.reprocessing.worker import versions_now
+from daemon.system.durable_files import make_folder, replacing
+from daemon.system.errors import Refused
+from daemon.system.progress import follow
+
+
+@dataclass(frozen=True)
+class Again:
+    """What was measured: the number of the tables, and how many objects they hold."""
+
+    number: int
+    objects: int
+
+
+def measure_again(folder: Path, console: Console, calibrations: Path | None = None) -> Again:
+    """Measure every object of a dataset, or of the one in a run folder, into new tables.
+
+    Parameters
+    ----------
+    console : where to tell how far it is.
+    calibrations : folder whose newest valid records count; if left out, the records that the night names.
+
+    Raises
+    ------
+    Refused
+        There is no dataset, or nothing in it.
+    DamagedFile
+        A field's file is missing or damaged; the slides before it are measured.
+    """
+    with Dataset.open(folder) as dataset:
+        chosen = choose(dataset, Selection(below_threshold=True, other_tiles=True))
+        if not chosen:
+            raise Refused(f"{dataset.folder} holds no objects; measure a night that has found some")
+        corrections = _corrections(dataset, calibrations)
+        number = 1 + max(measured_tables(dataset.folder), default=0)
+        everything = follow(load(chosen), len(chosen), "objects", console)
+        for slide, loaded in groupby(everything, key=lambda one: one.chosen.slide):
+            rows, records = _measure(loaded, corrections)
+            table = _with(dataset.objects(slide), rows)
+            made = MeasuredWith(
+                number=number,
+                utc=time.time(),
+                versions=versions_now(),
+                formulas=FORMULAS,
+                calibrations=records,
+            )
+            metadata = {**(table.schema.metadata or {}), METADATA: msgspec.json.encode(made)}
+            path = dataset.folder / slide_folder(slide) / f"measured-{number:03d}.parquet"
+            make_folder(path.parent)
+            with replacing(path) as stream:
+                pq.write_table(table.replace_schema_metadata(metadata), stream)
+    return Again(number, len(chosen))
+
+
+def _corrections(dataset: Dataset, calibrations: Path | None) -> Callable[[FieldProvenance], Corrections]:
+    """Tell how to get the corrections of a field."""
+    started = dataset.night()
+    if calibrations is None:
+        records = None if started is None else folder_of(started)
+        return lambda provenance: corrections_of_field(provenance, records)
+    if not calibrations.is_dir():
+        raise Refused(f"--calibrations {str(calibrations)!r} is no folder; name the one that holds the records")
+
+    def newest(provenance: FieldProvenance) -> Corrections:
+        _, _, height, width = provenance.shape_czyx
+        names = newest_of(calibrations, provenance.instrument, (height, width))
+        if not names:
+            raise Refused(
+                f"--calibrations {str(calibrations)!r} holds no valid record of {provenance.instrument!r} with frames "
+                f"of {height} x {width} px; name another folder, or calibrate"
+            )
+        return corrections_of_field(replace(provenance, calibrations=names), calibrations)
+
+    return newest
+
+
+def _measure(
+    loaded: Iterable[Loaded], corrections: Callable[[FieldProvenance], Corrections]
+) -> tuple[dict[tuple[int, int], ObjectRow], tuple[str, ...]]:
+    """Measure the objects of a slide: rows by field and number, and the calibrations they rest on."""
+    rows: dict[tuple[int, int], ObjectRow] = {}
+    records: dict[str, None] = {}
+    for field, ones in groupby(loaded, key=lambda one: one.chosen.field):
+        there = list(ones)
+        provenance = there[0].provenance
+        known = corrections(provenance)
+        records |= dict.fromkeys(known.records)
+        crops = [(one.chosen.row, one.crop, one.fused) for one in there]
+        rows |= {(field, row.number): row for row in measure_all(crops, provenance, known)}
+    return rows, tuple(records)
+
+
+def _with(table: pa.Table, rows: dict[tuple[int, int], ObjectRow]) -> pa.Table:
+    """Put new measurements into a slide's table of objects."""
+    places = zip(table["field"].to_pylist(), table["number"].to_pylist(), strict=True)
+    ordered = [rows[place] for place in places]
+    for name in MEASURED:
+        index = table.schema.get_field_index(name)
+        values = pa.array([getattr(row, name) for row in ordered], table.schema.field(name).type)
+        table = table.set_column(index, name, values)
+    return table

@@ -1,0 +1,282 @@
+"""A worker: from stacks on disk to fields' files in a dataset. It alone imports torch; several work side by side."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import time
+from dataclasses import dataclass
+from importlib.metadata import version
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from calibration.corrections import Corrections
+from daemon.analysis.field_output import focus_result, object_rows, write_cutouts
+from daemon.calibration_store.corrections import corrections_of_field, pattern_of
+from daemon.dataset.field_file import FieldProvenance, read_field_file
+from daemon.protocols.pipes import AnalysisReady, AnyMessage, Close, CutField, Failed, FieldCut, decode, encode
+from daemon.records.fields import ArchiveField
+from daemon.records.names import field_file, inside
+from daemon.records.records import FieldAnalysed, FieldSecured, FieldSkipped, NightStarted, SourceFile
+from daemon.reprocessing.archive import ArchiveSettings
+from daemon.reprocessing.archive_stacks import Described, read_field
+from daemon.system import crash_points
+from daemon.system.durable_files import make_folder, sha256_of
+from daemon.system.errors import DamagedFile
+from daemon.system.logbook import Logbook
+from drivers.errors import ImageRefused
+from inference.errors import InferenceError
+from inference.stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    from inference.analyser import Analyser
+    from inference.objects.objects import StackAnalysis
+
+ARCHIVE = "archive"
+"""Stands for the instrument where there is none."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every worker of a command knows.
+
+    `usual` is a stack of the size that most have, for which it pays to prepare the detector; None where there is none.
+    `calibrations` is the folder of the records that stacks of a night name.
+    """
+
+    into: Path
+    root: Path
+    started: NightStarted
+    settings: ArchiveSettings
+    versions: dict[str, str]
+    usual: Described | None = None
+    calibrations: Path | None = None
+
+
+def run_worker(connection: Connection, role: str, work: Work) -> None:
+    """Serve requests until told to close or until the parent is gone."""
+    crash_points.arm(work.into)
+    with Logbook(work.into, role):
+        try:
+            detectors = _Detectors(work)
+        except InferenceError as error:
+            connection.send_bytes(encode(Failed(kind=type(error).__name__, message=str(error), again=False)))
+            return
+        bench = _Bench(work, detectors)
+        ready = AnalysisReady(weights_sha256=detectors.weights_sha256)
+        try:
+            connection.send_bytes(encode(ready))
+            while not isinstance(request := decode(connection.recv_bytes()), Close):
+                connection.send_bytes(encode(bench.answer(request)))
+        except (EOFError, OSError):
+            return  # the parent is gone
+
+
+_Fit = tuple[float, tuple[str, ...], tuple[str, ...]]
+"""Size of a pixel, polarizations, names of calibrations: what an analyser is fitted to."""
+
+
+class _Detectors:
+    """The detector, for stacks of the usual size and for others.
+
+    To export a model for every size that is met once would take longer than torch takes. Which stack meets which
+    runtime depends on its size alone, so that results do not depend on who analysed what before.
+    """
+
+    def __init__(self, work: Work) -> None:
+        from inference.analyser import Analyser
+
+        self._make = Analyser
+        self._settings = work.settings
+        self._usual_px = work.usual and work.usual.view_px(self._settings.focus.sigma_um)
+        self._analysers: dict[bool, tuple[_Fit, Analyser]] = {}
+        if work.usual is not None:
+            self.of(work.usual).analyse(np.zeros(work.usual.shape_czyx, np.uint16))
+        else:
+            self.of(Described((1, 1, 64, 64), 0.118, 1.0, ("parallel",), (0.0, 0.0, 0.0)))
+
+    @property
+    def weights_sha256(self) -> str:
+        return next(iter(self._analysers.values()))[1].weights_sha256
+
+    def of(self, stack: Described, corrections: Corrections | None = None) -> Analyser:
+        """Give the analyser for such stacks; `corrections` are those of the camera that exposed them, if known."""
+        is_usual = stack.view_px(self._settings.focus.sigma_um) == self._usual_px
+        fit = stack.pixel_um, stack.polarizations, corrections.records if corrections else ()
+        pattern = pattern_of(corrections) if corrections else None
+        if is_usual not in self._analysers:
+            detector, crops, focus = self._settings.detector, self._settings.crops, self._settings.focus
+            if detector.runtime == "auto" and not is_usual:
+                detector = detector.model_copy(update={"runtime": "torch"})
+            self._analysers[is_usual] = fit, self._make(detector, crops, focus, *fit[:2], pattern=pattern)
+        fitted, analyser = self._analysers[is_usual]
+        if fitted != fit:
+            analyser = analyser.fitted(*fit[:2], pattern)
+            self._analysers[is_usual] = fit, analyser
+        return analyser
+
+
+class _Bench:
+    """Does what is asked, one stack at a time."""
+
+    def __init__(self, work: Work, detectors: _Detectors) -> None:
+        self._work = work
+        self._detectors = detectors
+        self._configuration_sha256 = hashlib.sha256(work.started.configuration.encode()).hexdigest()
+
+    def answer(self, request: AnyMessage) -> AnyMessage:
+        if not isinstance(request, CutField):
+            raise TypeError(f"{request!r} is no request to a worker")
+        planned = request.planned
+        hashes = dict.fromkeys(planned.names, "")
+        try:
+            match request.kind:
+                case "image":
+                    return FieldCut(record=self._cut_image(planned, hashes))
+                case "kept":
+                    return FieldCut(record=self._cut_kept(planned, hashes))
+                case "later":
+                    return FieldCut(record=self._cut_later(planned))
+        except (ImageRefused, DamagedFile) as error:
+            return FieldCut(record=skipped(planned, str(error), hashes))
+        except OSError as error:
+            return Failed(kind=type(error).__name__, message=str(error), again=True)
+
+    def _cut_image(self, planned: ArchiveField, hashes: dict[str, str]) -> FieldSecured:
+        watch, started = Stopwatch(), self._work.started
+        with watch.time("read"):
+            stack = read_field(self._work.root, planned, self._work.settings, hashes)
+        described = stack.described
+        x_um, y_um, z_um = described.position_um
+        provenance = FieldProvenance(
+            night=started.night,
+            slide=planned.slide,
+            field=planned.field,
+            sample=planned.sample,
+            x_um=x_um,
+            y_um=y_um,
+            first_z_um=z_um,
+            step_um=described.step_um,
+            pixel_um=described.pixel_um,
+            polarizations=described.polarizations,
+            exposures_ms=(),
+            shape_czyx=described.shape_czyx,
+            exposed_utc=stack.written_utc,
+            focus=None,
+            instrument=ARCHIVE,
+            configuration_sha256=self._configuration_sha256,
+            weights_sha256=started.weights_sha256,
+            versions=started.versions,
+            sample_columns=started.samples[planned.slide],
+            sources=sources_of(hashes),
+        )
+        return self._cut(stack.pixels, provenance, watch)
+
+    def _cut_kept(self, planned: ArchiveField, hashes: dict[str, str]) -> FieldSecured:
+        watch, started = Stopwatch(), self._work.started
+        (name,) = planned.names
+        with watch.time("read"):
+            pixels, provenance = self._kept(planned)
+            hashes[name] = sha256_of(self._work.root / name)
+        provenance = replace(
+            provenance,
+            night=started.night,
+            configuration_sha256=self._configuration_sha256,
+            weights_sha256=started.weights_sha256,
+            versions=started.versions,
+            sources=sources_of(hashes),
+        )
+        return self._cut(pixels, provenance, watch)
+
+    def _cut_later(self, planned: ArchiveField) -> FieldAnalysed:
+        watch = Stopwatch()
+        with watch.time("read"):
+            pixels, provenance = self._kept(planned)
+        secured = self._cut(pixels, provenance, watch)
+        return FieldAnalysed(
+            utc=secured.utc,
+            slide=secured.slide,
+            field=secured.field,
+            device=secured.device,
+            versions=self._work.versions,
+            seconds=secured.seconds,
+            objects=secured.objects,
+            files=secured.files,
+        )
+
+    def _kept(self, planned: ArchiveField) -> tuple[NDArray[np.uint16], FieldProvenance]:
+        if planned.fault:
+            raise DamagedFile(planned.fault)
+        path = self._work.root / planned.names[0]
+        if not path.is_file():
+            raise DamagedFile(f"{path} is missing though the catalog lists it; fetch it again from the recorder")
+        with read_field_file(path) as file:
+            if (file.provenance.slide, file.provenance.field) != (planned.slide, planned.field):
+                raise DamagedFile(f"{path} is of another field than its name says; fetch it again")
+            return file.stack(), file.provenance
+
+    def _cut(self, pixels: NDArray[np.uint16], provenance: FieldProvenance, watch: Stopwatch) -> FieldSecured:
+        """Analyse a stack and write the field's file."""
+        at = provenance.x_um, provenance.y_um, provenance.first_z_um
+        corrections = corrections_of_field(provenance, self._work.calibrations)
+        analyser = self._detectors.of(
+            Described(pixels.shape, provenance.pixel_um, provenance.step_um, provenance.polarizations, at), corrections
+        )
+        analysis: StackAnalysis = analyser.analyse(pixels)
+        with watch.time("encode"):
+            focus = focus_result(analysis.focus, provenance.first_z_um, provenance.step_um)
+            provenance = replace(provenance, focus=focus)
+            rows = object_rows(analysis.objects, provenance, corrections)
+            path = inside(self._work.into, field_file(provenance.slide, provenance.field))
+            make_folder(path.parent)
+            entry = write_cutouts(path, provenance, rows, analysis.objects, lambda: crash_points.reach("spool written"))
+        return FieldSecured(
+            utc=time.time(),
+            slide=provenance.slide,
+            field=provenance.field,
+            sample=provenance.sample,
+            x_um=provenance.x_um,
+            y_um=provenance.y_um,
+            first_z_um=provenance.first_z_um,
+            step_um=provenance.step_um,
+            polarizations=provenance.polarizations,
+            shape_czyx=provenance.shape_czyx,
+            attempts=1,
+            exposed_utc=provenance.exposed_utc,
+            exposed_monotonic_s=0.0,
+            seconds={**analysis.seconds, **watch.seconds},
+            focus=focus,
+            backgrounds_dn=analysis.backgrounds_dn,
+            objects=rows,
+            files=(entry,),
+            device=analyser.device,
+            sources=provenance.sources,
+        )
+
+
+def skipped(planned: ArchiveField, reason: str, hashes: dict[str, str]) -> FieldSkipped:
+    """Record of a stack that cannot be analysed."""
+    return FieldSkipped(
+        utc=time.time(),
+        slide=planned.slide,
+        field=planned.field,
+        sample=planned.sample,
+        reason=reason,
+        attempts=1,
+        sources=sources_of(hashes),
+    )
+
+
+def sources_of(hashes: dict[str, str]) -> tuple[SourceFile, ...]:
+    """Files by their names and hashes, as records have them."""
+    return tuple(SourceFile(name=name, sha256=sha256) for name, sha256 in hashes.items())
+
+
+def versions_now() -> dict[str, str]:
+    """Versions of what the results depend on."""
+    return {"lamelle": version("lamelle"), "python": platform.python_version(), "system": platform.platform()}

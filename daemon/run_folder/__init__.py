@@ -1,0 +1,1 @@
+"""The folder of a night: journal, spool, heartbeat, and where the night can be reached."""

@@ -1,0 +1,78 @@
+"""Where a night that runs can be reached: written down beside its heartbeat, so that a run folder is address enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from daemon.protocols.sockets import is_local
+from daemon.system.durable_files import replacing
+from daemon.system.errors import Refused
+from daemon.system.process_table import read_processes
+
+FILE = "endpoints.json"
+
+Which = Literal["publish", "snapshot", "control"]
+
+
+class Bound(msgspec.Struct, frozen=True, kw_only=True):
+    """Endpoints of a night as they were bound; `control` is None where it takes no orders."""
+
+    publish: str
+    snapshot: str
+    control: str | None
+
+
+def write_endpoints(run: Path, bound: Bound) -> None:
+    """Write down where a night can be reached; raises `OSError` where that cannot be written."""
+    with replacing(run / FILE) as stream:
+        stream.write(msgspec.json.encode(bound))
+
+
+def find_endpoint(place: str, which: Which = "snapshot") -> Callable[[], str]:
+    """Tell how to find an endpoint of a night.
+
+    Parameters
+    ----------
+    place : an endpoint, which is given back, or the run folder of a night on this computer.
+    which : of the endpoints in the run folder.
+
+    Returns
+    -------
+    A function that looks anew at each call, for a night that was resumed is elsewhere. It raises `Refused` while the
+    night does not run, or where it takes no orders and those are looked for.
+
+    Raises
+    ------
+    Refused
+        `place` is neither.
+    """
+    if "://" in place:
+        is_local(place)
+        return lambda: place
+    run = Path(place)
+    if not run.is_dir():
+        raise Refused(f"{place!r} is neither a run folder nor an endpoint such as tcp://127.0.0.1:5555; name one")
+    return lambda: _look(run, which)
+
+
+def _look(run: Path, which: Which) -> str:
+    supervisor = read_processes(run).get("supervisor")
+    if supervisor is None or supervisor.find() is None:
+        raise Refused(f"no night runs in {run}; begin one with `lamelle scan`, or go on with --resume")
+    try:
+        bound = msgspec.json.decode((run / FILE).read_bytes(), type=Bound)
+    except FileNotFoundError as error:
+        raise Refused(f"the night in {run} has not said yet where it can be reached; try again in a moment") from error
+    except (msgspec.DecodeError, OSError) as error:
+        raise Refused(f"{run / FILE} cannot be read ({error}); name the endpoint, which the log tells") from error
+    endpoint: str | None = getattr(bound, which)
+    if endpoint is None:
+        raise Refused(
+            f"the night in {run} takes no orders; a night whose configuration has a control.endpoint, such as "
+            "tcp://127.0.0.1:*, does"
+        )
+    return endpoint

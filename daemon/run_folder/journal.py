@@ -1,0 +1,261 @@
+"""The journal: which fields of the night are secured, in one durable sequence; `--resume` goes by it alone."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from daemon.records.names import field_file, field_of
+from daemon.records.records import (
+    AnyRecord,
+    Event,
+    FieldAnalysed,
+    FieldSecured,
+    FieldSkipped,
+    NightClosed,
+    NightStarted,
+    SlideClosed,
+    decode,
+    encode,
+)
+from daemon.system.durable_sqlite import Format, connect, create, transaction
+from daemon.system.errors import JournalDamaged
+
+_FORMAT = Format(
+    name="journal",
+    application=0x4C4D4A31,
+    version=1,
+    schema="""
+        CREATE TABLE records (
+            seq INTEGER PRIMARY KEY,
+            kind TEXT NOT NULL,
+            slide INTEGER,
+            field INTEGER,
+            once TEXT UNIQUE,
+            body BLOB NOT NULL
+        ) STRICT;
+        CREATE TABLE delivery (acknowledged INTEGER NOT NULL) STRICT;
+        INSERT INTO delivery VALUES (0);
+    """,
+)
+
+
+NOTED_EVENTS = 1000
+"""Events that wait in memory while the disk is full; then the oldest are dropped, and only the log has them."""
+
+
+class Journal:
+    """Records of one night, numbered from 1 without a gap, and how far the recorder has acknowledged them.
+
+    A journal belongs to the thread that opened it; other threads open their own.
+    """
+
+    def __init__(self, path: Path, database: sqlite3.Connection) -> None:
+        self.path = path
+        self._database = database
+        self._planned: dict[int, int] = {}
+        self._noted: deque[Event] = deque(maxlen=NOTED_EVENTS)
+
+    @classmethod
+    def create(cls, path: Path, started: NightStarted) -> Journal:
+        """Begin a night: the journal appears whole, with `started` as record 1, or not at all."""
+        create(path, _FORMAT, lambda database: _insert(database, started))
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: Path) -> Journal:
+        """Open the journal of a night.
+
+        Raises
+        ------
+        Refused
+            The file is missing, not a journal, or of another version.
+        JournalDamaged
+            The sequence has a hole, or acknowledges what it does not hold.
+        """
+        journal = cls(path, connect(path, _FORMAT))
+        try:
+            journal._verify()
+            journal._planned = journal.started().planned
+        except BaseException:
+            journal.close()
+            raise
+        return journal
+
+    def _verify(self) -> None:
+        count, first, last = self._database.execute("SELECT count(*), min(seq), max(seq) FROM records").fetchone()
+        if count == 0 or first != 1 or last != count:
+            raise JournalDamaged(
+                f"{self.path} holds {count} records numbered {first} to {last}; restore it from a copy"
+            )
+        if self.acknowledged() > last:
+            raise JournalDamaged(
+                f"{self.path} ends at record {last} but {self.acknowledged()} are acknowledged; restore it from a copy"
+            )
+
+    def append(self, *records: AnyRecord) -> int:
+        """Add records in one durable transaction, after events that wait; returns the number of the last one.
+
+        Raises
+        ------
+        JournalDamaged
+            A field is secured or skipped twice, a slide or the night closed twice, or the night is closed already.
+        ValueError
+            A field is not planned, or its files are not named after it.
+        sqlite3.OperationalError
+            The disk is full or fails; nothing was added, and it may be tried again.
+        """
+        with transaction(self._database) as database:
+            if self.night_closed():
+                raise JournalDamaged(f"{self.path} belongs to a closed night and takes no more records")
+            for record in (*self._noted, *records):
+                self._admit(record)
+                _insert(database, record)
+        self._noted.clear()
+        return self.last_seq()
+
+    def note(self, event: Event) -> None:
+        """Add an event; on a full disk it waits for the next record. A closed night takes none: the log has it."""
+        self._noted.append(event)
+        with suppress(sqlite3.OperationalError):
+            if self.night_closed():
+                self._noted.clear()
+            else:
+                self.append()
+
+    def _admit(self, record: AnyRecord) -> None:
+        """Refuse what no recorder could take, as long as something can be done about it."""
+        if not isinstance(record, FieldSecured | FieldSkipped):
+            return
+        place = (record.slide, record.field)
+        if not 1 <= record.field <= self._planned.get(record.slide, 0):
+            raise ValueError(f"slide {record.slide} field {record.field} is not planned")
+        if isinstance(record, FieldSecured):
+            strangers = [file.name for file in record.files if field_of(file.name) != place or file.size < 1]
+            if strangers:
+                raise ValueError(
+                    f"{strangers} are empty or not named as files of {place} are, such as {field_file(*place)}"
+                )
+
+    def last_seq(self) -> int:
+        """Give the number of the last record."""
+        return int(self._database.execute("SELECT max(seq) FROM records").fetchone()[0])
+
+    def started(self) -> NightStarted:
+        """Give the record the night began with."""
+        (body,) = self._database.execute("SELECT body FROM records WHERE seq = 1").fetchone()
+        record = self._decode(body)
+        if not isinstance(record, NightStarted):
+            raise JournalDamaged(f"{self.path} does not begin with the start of a night; restore it from a copy")
+        return record
+
+    def done(self) -> dict[tuple[int, int], str]:
+        """Fields that need no more work: (slide, field) to "field" (secured) or "skipped"."""
+        rows = self._database.execute("SELECT slide, field, kind FROM records WHERE kind IN ('field', 'skipped')")
+        return {(slide, field): kind for slide, field, kind in rows}
+
+    def slide_fields(self, slide: int) -> list[FieldSecured | FieldSkipped]:
+        """List what became of the fields of a slide so far, by field number."""
+        rows = self._database.execute(
+            "SELECT body FROM records WHERE kind IN ('field', 'skipped') AND slide = ? ORDER BY field", (slide,)
+        )
+        records = (self._decode(body) for (body,) in rows)
+        return [record for record in records if isinstance(record, FieldSecured | FieldSkipped)]
+
+    def device(self) -> Literal["cpu", "cuda"] | None:
+        """Tell what the night's detector has run on; None before the first field was analysed."""
+        rows = self._database.execute("SELECT body FROM records WHERE kind = 'field' ORDER BY seq DESC")
+        records = (self._decode(body) for (body,) in rows)
+        known = next((one.device for one in records if isinstance(one, FieldSecured) and one.device), None)
+        return None if known is None else "cuda" if known == "cuda" else "cpu"
+
+    def closed_slides(self) -> set[int]:
+        """Slides whose fields are all secured or skipped, and told so."""
+        return {slide for (slide,) in self._database.execute("SELECT slide FROM records WHERE kind = 'slide_closed'")}
+
+    def night_closed(self) -> bool:
+        """Whether the night is complete."""
+        return self._database.execute("SELECT 1 FROM records WHERE once = 'night closed'").fetchone() is not None
+
+    def events(self) -> list[Event]:
+        """Everything a person should know, in order."""
+        rows = self._database.execute("SELECT body FROM records WHERE kind = 'event' ORDER BY seq")
+        records = (self._decode(body) for (body,) in rows)
+        return [record for record in records if isinstance(record, Event)]
+
+    def pending(self, after: int, limit: int) -> list[tuple[int, bytes]]:
+        """Numbers and bytes of at most `limit` records that follow record `after`."""
+        return self._database.execute(
+            "SELECT seq, body FROM records WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit)
+        ).fetchall()
+
+    def acknowledge(self, seq: int) -> None:
+        """Store durably that the recorder holds every record up to `seq`; an earlier number changes nothing."""
+        with transaction(self._database) as database:
+            if seq > self.last_seq():
+                raise JournalDamaged(f"{self.path} ends at record {self.last_seq()}, so {seq} cannot be acknowledged")
+            database.execute("UPDATE delivery SET acknowledged = ? WHERE acknowledged < ?", (seq, seq))
+
+    def acknowledged(self) -> int:
+        """Give the number of the last record that the recorder holds; 0 for none."""
+        return int(self._database.execute("SELECT acknowledged FROM delivery").fetchone()[0])
+
+    def close(self) -> None:
+        """Let go of the file; may be called again."""
+        self._database.close()
+
+    def _decode(self, body: bytes) -> AnyRecord:
+        try:
+            return decode(body)
+        except msgspec.DecodeError as error:
+            raise JournalDamaged(f"{self.path} holds a record that cannot be read ({error})") from error
+
+
+def read_records(path: Path, after: int = 0, limit: int = -1) -> list[tuple[int, bytes]]:
+    """Read the records that follow record `after`, at most `limit` if not -1, without holding the journal.
+
+    That may be done while its night runs.
+
+    Raises
+    ------
+    Refused
+        The file is missing, not a journal, or of another version.
+    sqlite3.OperationalError
+        It cannot be read at present.
+    """
+    with closing(connect(path, _FORMAT, read_only=True)) as database:
+        rows = database.execute("SELECT seq, body FROM records WHERE seq > ? ORDER BY seq LIMIT ?", (after, limit))
+        return rows.fetchall()
+
+
+def _insert(database: sqlite3.Connection, record: AnyRecord) -> None:
+    slide, field, once = _place(record)
+    try:
+        database.execute(
+            "INSERT INTO records SELECT coalesce(max(seq), 0) + 1, ?, ?, ?, ?, ? FROM records",
+            (record.__struct_config__.tag, slide, field, once, encode(record)),
+        )
+    except sqlite3.IntegrityError as error:
+        raise JournalDamaged(f"the journal holds {once} already and takes it once only") from error
+
+
+def _place(record: AnyRecord) -> tuple[int | None, int | None, str | None]:
+    """Slide, field, and the words under which a record may stand in the journal once."""
+    match record:
+        case FieldSecured() | FieldSkipped():
+            return record.slide, record.field, f"slide {record.slide} field {record.field}"
+        case FieldAnalysed():
+            return record.slide, record.field, f"slide {record.slide} field {record.field} analysed"
+        case SlideClosed():
+            return record.slide, None, f"slide {record.slide} closed"
+        case NightStarted():
+            return None, None, "night started"
+        case NightClosed():
+            return None, None, "night closed"
+        case Event():
+            return record.slide, record.field, None

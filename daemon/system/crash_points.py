@@ -1,0 +1,76 @@
+"""Named points of a field's way at which a rehearsal kills processes, to prove that nothing is lost.
+
+Armed by the environment variable `LAMELLE_CRASH`, `point|occurrence|victims`: when the calling process reaches
+`point` for the nth time, every process whose role stands among the comma-separated victims (`self`, a role of
+`processes.json` in the run folder, or `all`) is killed without a chance to clean up. That happens once in a run folder:
+processes started after it are not armed. Unarmed, a point costs one comparison.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import psutil
+
+from daemon.system.process_table import read_processes
+
+Point = Literal[
+    "mid exposure",
+    "frame announced",
+    "analysis running",
+    "spool written",
+    "spool renamed",
+    "journalled",
+    "mid chunk",
+    "file without catalog",
+    "acknowledgement lost",
+]
+POINTS: tuple[Point, ...] = get_args(Point)
+VARIABLE = "LAMELLE_CRASH"
+STRUCK = "crash-rehearsed"
+"""Name of the file that tells that the rehearsed crash has happened."""
+
+
+@dataclass
+class _Armed:
+    point: str
+    countdown: int
+    victims: tuple[str, ...]
+    run: Path
+
+
+_armed: _Armed | None = None
+
+
+def arm(run: Path) -> None:
+    """Read `LAMELLE_CRASH` in a process that works for the run folder `run`; call once, at its start."""
+    global _armed
+    text = os.environ.get(VARIABLE)
+    if text is None or (run / STRUCK).exists():
+        return
+    point, occurrence, victims = text.split("|")
+    if point not in POINTS:
+        raise ValueError(f"{VARIABLE} names the point {point!r}; choose one of {', '.join(POINTS)}")
+    _armed = _Armed(point, int(occurrence), tuple(victims.split(",")), run)
+
+
+def reach(point: Point) -> None:
+    """Tell that a named point is reached; kills the victims if it is the armed one."""
+    if _armed is None or _armed.point != point:
+        return
+    _armed.countdown -= 1
+    if _armed.countdown == 0:
+        _kill(_armed)
+
+
+def _kill(armed: _Armed) -> None:
+    (armed.run / STRUCK).touch()
+    roles = {"self": os.getpid()} | {role: running.pid for role, running in read_processes(armed.run).items()}
+    victims = set(roles) if "all" in armed.victims else set(armed.victims)
+    pids = {pid for role, pid in roles.items() if role in victims}
+    for pid in sorted(pids, key=lambda pid: pid == os.getpid()):
+        if psutil.pid_exists(pid):
+            psutil.Process(pid).kill()

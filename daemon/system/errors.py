@@ -1,0 +1,38 @@
+"""Why a command of lamelle ends without doing what was asked."""
+
+
+class LamelleError(Exception):
+    """Base of every error raised by `daemon`; the message names the thing, its value and the remedy."""
+
+
+class Refused(LamelleError):
+    """Bad input, found before hardware was touched: exit status 2."""
+
+
+class ChildLost(LamelleError):
+    """A child process died or missed its deadline."""
+
+
+class RequestFailed(LamelleError):
+    """A child answered that what it was asked failed; `kind` names its error, `again` whether to ask once more."""
+
+    def __init__(self, kind: str, message: str, *, again: bool) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.again = again
+
+
+class NightStopped(LamelleError):
+    """The night cannot go on; everything is safe: exit status 1."""
+
+
+class JournalDamaged(LamelleError):
+    """The journal contradicts itself or the files beside it."""
+
+
+class ProtocolViolation(LamelleError):
+    """A peer sent something that the wire protocol does not allow."""
+
+
+class DamagedFile(LamelleError):
+    """A file of a dataset does not hold what its name promises."""

@@ -1,0 +1,1 @@
+"""Trains, exports and judges detectors for people: the commands' work, and the pages that show it."""

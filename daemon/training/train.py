@@ -1,0 +1,288 @@
+"""Make a detector from annotated stacks, and say how good it is: what stands behind `lamelle train` and `evaluate`."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from daemon.system.durable_files import make_folder, replacing, sha256_of
+from daemon.training.training_page import write_training_page
+from inference.annotations import splits
+from inference.annotations.stacks import Annotated, AnnotatedStack
+from inference.errors import AnnotationError
+from inference.evaluation.figures import Evaluation, Figures, Found, compare, find, of_one_class
+from inference.network.weights_file import find_weights
+from inference.settings import DetectorSettings, FocusSettings
+from inference.training.checkpoint import History
+from inference.training.train import Progress, Report, TrainingSettings
+from inference.training.train import train as fit
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Where annotations came from: the folder's, zip's or file's name, and the sha256 of the file of annotations."""
+
+    name: str
+    sha256: str
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a weights file; lies beside it as JSON, and as Markdown for people."""
+
+    weights: str
+    sha256: str
+    architecture: str
+    classes: tuple[str, ...]
+    data: tuple[Source, ...]
+    problems: tuple[str, ...]
+    trained_on: tuple[str, ...]
+    held_out: tuple[str, ...]
+    started_from: str | None
+    seed: int
+    steps: int
+    command: str
+    seconds: float
+    utc: float
+    versions: dict[str, str]
+    split_sha256: str | None = None
+    losses: tuple[tuple[int, float], ...]
+    judged: tuple[tuple[int, float], ...]
+    figures: tuple[Figures, ...]
+
+
+JUDGED_ON = 48
+"""Of what is held out, so many stacks judge the weights while they are trained, spread evenly."""
+
+
+def train(
+    annotated: Annotated,
+    into: Path,
+    settings: TrainingSettings,
+    focus: FocusSettings,
+    command: str,
+    report: Report,
+    judged_by: Annotated | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> Card:
+    """Train on annotated stacks; write the weights to `into`; its card, the split and a page with curves beside it.
+
+    What judges gives the card's figures: `judged_by`, or whole slides that are held out. `command` is kept in the card
+    as given. `tell` is given a line after every judgement on the way.
+
+    Raises
+    ------
+    AnnotationError
+        There are no usable annotations, or only those of one slide, or something would both train and judge.
+    """
+    start = time.monotonic()
+    judges = () if judged_by is None else judged_by.stacks
+    known = splits.members([*annotated.stacks, *judges], Progress.reporter("looking for copies", report))
+    if judged_by is None:
+        learning, judging, split = splits.draw(annotated.stacks, known, settings.held_out, settings.seed)
+    else:
+        learning, judging, split = splits.given(annotated.stacks, judged_by.stacks, known)
+    make_folder(into.parent)
+    with replacing(splits.split_file(into)) as stream:
+        stream.write(msgspec.json.format(msgspec.json.encode(split), indent=1) + b"\n")
+    keeper = _Keeper(into, settings, split, tell)
+    judge_by = judging[:: max(1, len(judging) // JUDGED_ON)]
+
+    def judge_some(weights: bytes) -> float | None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / into.name
+            path.write_bytes(weights)
+            detector = _detector(path, settings, "fused")
+            return evaluate(judge_by, detector, focus, report).evaluation.figures.ap50
+
+    sources = annotated.sources + (() if judged_by is None else judged_by.sources)
+    problems = annotated.problems + (() if judged_by is None else judged_by.problems)
+    history = fit(learning, settings, focus, report, judge_some, keeper, keeper.kept())
+    card = Card(
+        weights=into.name,
+        sha256=find_weights(into).sha256,
+        architecture=settings.architecture,
+        classes=settings.classes,
+        data=tuple(Source(name=name, sha256=sha256) for name, sha256 in sources),
+        problems=problems,
+        trained_on=_sources(learning),
+        held_out=_sources(judging),
+        started_from=find_weights(settings.start).sha256 if isinstance(settings.start, Path) else settings.start,
+        split_sha256=sha256_of(splits.split_file(into)),
+        seed=settings.seed,
+        steps=settings.steps,
+        command=command,
+        seconds=time.monotonic() - start,
+        utc=time.time(),
+        versions={name: version(name) for name in ("torch", "torchvision", "numpy", "opencv-python-headless")},
+        losses=tuple(history.losses),
+        judged=tuple(history.judged),
+        figures=judge(judging, into, settings, focus, report),
+    )
+    write_card(card, into)
+    write_training_page(into, history, settings, split, going_on=False)
+    keeper.finish()
+    return card
+
+
+class _Keeper:
+    """Keeps checkpoint and best weights of a training on disk, whole or not at all."""
+
+    def __init__(
+        self, into: Path, settings: TrainingSettings, split: splits.Split, tell: Callable[[str], None] | None
+    ) -> None:
+        self._into, self._settings, self._split, self._tell = into, settings, split, tell
+        self._checkpoint = into.with_suffix(".checkpoint")
+
+    def kept(self) -> bytes | None:
+        """Read what an interrupted training left, if there is any."""
+        return self._checkpoint.read_bytes() if self._checkpoint.is_file() else None
+
+    def checkpoint(self, content: bytes) -> None:
+        with replacing(self._checkpoint) as stream:
+            stream.write(content)
+
+    def weights(self, content: bytes) -> None:
+        with replacing(self._into) as stream:
+            stream.write(content)
+
+    def judged(self, history: History) -> None:
+        write_training_page(self._into, history, self._settings, self._split, going_on=True)
+        if self._tell is not None and history.judged:
+            step, ap50 = history.judged[-1]
+            best = ", the best so far" if history.judgements_since_best() == 0 else ""
+            self._tell(f"step {step} of {self._settings.steps}: AP@0.50 {ap50:.3f}{best}")
+
+    def finish(self) -> None:
+        self._checkpoint.unlink(missing_ok=True)
+
+
+def _detector(weights: Path, settings: TrainingSettings, mode: Literal["fused", "planes"]) -> DetectorSettings:
+    return DetectorSettings(
+        architecture=settings.architecture,
+        weights=weights,
+        classes=settings.classes,
+        mode=mode,
+        threads=settings.threads,
+        runtime="torch",
+    )
+
+
+def judge(
+    stacks: Sequence[AnnotatedStack], weights: Path, settings: TrainingSettings, focus: FocusSettings, report: Report
+) -> tuple[Figures, ...]:
+    """Figures of some weights in both modes."""
+    modes: tuple[Literal["fused", "planes"], ...] = ("fused", "planes")
+    return tuple(
+        evaluate(stacks, _detector(weights, settings, mode), focus, report).evaluation.figures for mode in modes
+    )
+
+
+def unseen(annotated: Annotated, weights: Path, report: Report, *, only: bool) -> Sequence[AnnotatedStack]:
+    """Give what some weights were not trained on, as far as is written down beside them.
+
+    Parameters
+    ----------
+    only : leave out what they were trained on, instead of refusing it.
+
+    Raises
+    ------
+    AnnotationError
+        They were trained on some of it, or on all of it.
+    """
+    split = splits.read_split(weights)
+    if split is None:
+        return annotated.stacks
+    known = splits.members(annotated.stacks, Progress.reporter("looking for copies", report))
+    left = splits.unseen(annotated.stacks, known, split)
+    if len(left) < len(annotated.stacks) and not (only and left):
+        trained = len(annotated.stacks) - len(left)
+        raise AnnotationError(
+            f"{str(weights)!r} were trained on {trained} of these {len(annotated.stacks)} pictures; "
+            + ("judge only by the others, with --unseen" if left else "judge by others")
+        )
+    return left
+
+
+class Judgement(NamedTuple):
+    """What was judged, what was found there, and how good that is."""
+
+    stacks: Sequence[AnnotatedStack]
+    found: Sequence[Found]
+    evaluation: Evaluation
+
+
+def evaluate(
+    stacks: Sequence[AnnotatedStack],
+    detector: DetectorSettings,
+    focus: FocusSettings,
+    report: Report,
+    one_class: bool = False,
+) -> Judgement:
+    """Find what there is in annotated stacks, and judge that.
+
+    Parameters
+    ----------
+    one_class : only finding counts, whatever a thing is taken for.
+
+    Raises
+    ------
+    AnnotationError
+        A stack cannot be read.
+    WeightsRefused
+        The weights do not fit the settings.
+    """
+    found: Sequence[Found] = find(stacks, detector, focus, Progress.reporter(f"judging {detector.mode}", report))
+    if one_class:
+        detector = detector.model_copy(update={"classes": detector.classes[:1]})
+        stacks, found = of_one_class(stacks, found, detector.classes[0])
+    return Judgement(stacks, found, compare(stacks, found, detector))
+
+
+def write_card(card: Card, weights: Path) -> None:
+    """Write a card beside its weights, as `.json` and `.md`."""
+    with replacing(weights.with_suffix(".json")) as stream:
+        stream.write(msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n")
+    with replacing(weights.with_suffix(".md")) as stream:
+        stream.write(_markdown(card).encode())
+
+
+def _text(figure: float | None) -> str:
+    return "-" if figure is None else f"{figure:.3f}"
+
+
+def _sources(stacks: Sequence[AnnotatedStack]) -> tuple[str, ...]:
+    return tuple(sorted({stack.picture.source for stack in stacks}))
+
+
+def _markdown(card: Card) -> str:
+    versions = ", ".join(f"{name} {number}" for name, number in card.versions.items())
+    lines = [
+        f"# {card.weights}",
+        "",
+        f"Faster R-CNN, {card.architecture}, for {', '.join(card.classes)}. sha256 `{card.sha256}`.",
+        "",
+        f"Made with `{card.command}`: {card.steps} steps, seed {card.seed}, {card.seconds / 60:.0f} min, {versions}.",
+        "",
+        f"Started from {card.started_from or 'fresh weights'}.",
+        "",
+        *(
+            [f"{len(card.problems)} annotations could not be taken as they stood; the JSON beside this lists them.", ""]
+            if card.problems
+            else []
+        ),
+        f"Trained on {', '.join(card.trained_on)}; judged on {', '.join(card.held_out)}, never seen in training.",
+        "",
+        "| mode | fields | objects | AP@0.50 | AP@0.75 | AP | precision | recall | best plane, median error |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {f.mode} | {f.fields} | {f.objects} | {_text(f.ap50)} | {_text(f.ap75)} | {_text(f.ap)} "
+        f"| {f.precision:.3f} | {f.recall:.3f} | {_text(f.plane_error)} planes |"
+        for f in card.figures
+    ]
+    return "\n".join(lines) + "\n"

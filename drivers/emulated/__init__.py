@@ -1,0 +1,1 @@
+"""The emulated microscope: Micro-Manager's core before the virtual slide, with faults on demand."""

@@ -1,0 +1,1 @@
+"""Micro-Manager, in this process or over its bridge: core, hardware file, verification, exposures."""

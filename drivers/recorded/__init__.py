@@ -1,0 +1,1 @@
+"""Stacks that lie in files: one reader of stacks and planes, and a microscope that replays them."""

@@ -1,0 +1,1 @@
+"""Light on its way from lamp to sensor, with the errors of polarizers, immersion and camera."""

@@ -1,0 +1,231 @@
+"""The cabinet: the light and the description of every specimen, made once and kept on disk.
+
+What is kept is found by everything it depends on: specimen, mount, and the source of the code that made it. A drawer is
+a folder with the light, memory-mapped, and a card; it is written beside and renamed, so that processes may share it.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import hashlib
+import inspect
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import cache
+from multiprocessing import active_children, get_context, parent_process
+from pathlib import Path
+from threading import Thread
+
+import msgspec
+import numpy as np
+from platformdirs import user_cache_path
+
+from drivers.errors import Refused
+from drivers.virtual_slide import matter, seeds
+from drivers.virtual_slide.optics import body_light
+from drivers.virtual_slide.optics.body_light import Mount
+from drivers.virtual_slide.specimens import (
+    canvas,
+    coccoliths,
+    collection,
+    crystals,
+    debris,
+    diatoms,
+    drawer,
+    kinds,
+    relief,
+    siliceous,
+    specimen,
+)
+from drivers.virtual_slide.specimens.collection import KINDS
+from drivers.virtual_slide.specimens.drawer import Card, Drawer, make_drawer
+from drivers.virtual_slide.specimens.specimen import collect
+
+MAKING = ".making-"
+UNUSED_S = 86400.0
+"""What other versions of the code made is deleted when it was not used for so long."""
+_MADE_BY = (
+    matter,
+    body_light,
+    seeds,
+    canvas,
+    kinds,
+    specimen,
+    drawer,
+    relief,
+    coccoliths,
+    crystals,
+    debris,
+    diatoms,
+    siliceous,
+    collection,
+)
+"""Modules that decide what a specimen and its light are like."""
+Key = tuple[str, int]
+"""Name of a kind and number of the variant."""
+Report = Callable[[int, int], None]
+"""Takes how many of how many are made."""
+
+
+class Cabinet:
+    """Specimens of one collection in one mount.
+
+    Parameters
+    ----------
+    folder : where to keep them; the user's cache folder unless given.
+    """
+
+    def __init__(self, collection: int, mount: Mount, folder: Path | None = None) -> None:
+        self._collection = collection
+        self._mount = mount
+        root = folder or user_cache_path("lamelle", "lamelle") / "virtual-slide"
+        self.folder = root / f"{_code()}-{_digest(repr((collection, mount)))}"
+        self._open: dict[Key, Drawer] = {}
+        self._cards: dict[Key, Card] = {}
+
+    def card(self, kind: str, variant: int) -> Card:
+        """Describe a specimen; it is made first if need be."""
+        key = (kind, variant)
+        if key not in self._cards:
+            self._make_missing(key)
+            self._cards[key] = msgspec.json.decode((self._drawer(key) / "card.json").read_bytes(), type=Card)
+        return self._cards[key]
+
+    def drawer(self, kind: str, variant: int) -> Drawer:
+        """Give a specimen's card and light; they are made first if need be."""
+        key = (kind, variant)
+        if key not in self._open:
+            card = self.card(kind, variant)
+            os.utime(self.folder)
+            light = np.load(self._drawer(key) / "light.npy", mmap_mode="r").view(np.ndarray)
+            self._open[key] = Drawer(card, light)
+        return self._open[key]
+
+    def missing(self, kinds: Sequence[str]) -> list[Key]:
+        """Which specimens of some kinds are not yet made."""
+        every = [(kind, variant) for kind in kinds for variant in range(KINDS[kind].variants)]
+        return [key for key in every if not self._drawer(key).is_dir()]
+
+    def fill(self, kinds: Sequence[str], report: Report, workers: int | None = None) -> None:
+        """Make every missing specimen of some kinds, on all cores; the costly ones first.
+
+        Parameters
+        ----------
+        report : told how many of the missing ones are made, 0 first; not called if none is missing.
+
+        Raises
+        ------
+        Refused
+            They cannot be kept: the folder cannot be written to, or its disk is full.
+        """
+        missing = sorted(self.missing(kinds), key=lambda key: -KINDS[key[0]].sizes.high_um)
+        if not missing:
+            return
+        try:
+            self._tidy()
+            self._make_all(missing, report, workers)
+        except OSError as error:
+            raise Refused(
+                f"the specimens of the virtual slide cannot be kept in {str(self.folder)!r} ({error}); "
+                "make the folder writable, with 1 GB free"
+            ) from error
+
+    def _make_all(self, missing: Sequence[Key], report: Report, workers: int | None) -> None:
+        report(0, len(missing))
+        children = set(active_children())
+        with ProcessPoolExecutor(workers or os.cpu_count(), get_context("spawn"), _serve) as pool:
+            jobs = [pool.submit(_make, self._collection, self._mount, key, self._drawer(key)) for key in missing]
+            try:
+                for done, job in enumerate(as_completed(jobs), start=1):
+                    job.result()
+                    report(done, len(missing))
+            except BaseException:
+                for worker in set(active_children()) - children:
+                    worker.terminate()
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def size_bytes(self) -> int:
+        """Bytes on disk."""
+        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+
+    def _tidy(self) -> None:
+        """Delete what other code made, or a process that died was making, and nobody used for a day."""
+        old = time.time() - UNUSED_S
+        others = [path for path in self.folder.parent.glob("*") if not path.name.startswith(_code())]
+        for path in [*others, *self.folder.glob(f"{MAKING}*")]:
+            # Another process may tidy at the same time.
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime < old:
+                    shutil.rmtree(path, ignore_errors=True)
+
+    def _make_missing(self, key: Key) -> None:
+        if not self._drawer(key).is_dir():
+            _make(self._collection, self._mount, key, self._drawer(key))
+
+    def _drawer(self, key: Key) -> Path:
+        return self.folder / f"{key[0]}-{key[1]}"
+
+
+def _serve() -> None:
+    """Make a worker leave Ctrl-C, which reaches every process of a terminal, to its parent, but not outlive that."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_follow_parent, daemon=True).start()
+
+
+def _follow_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _make(collection: int, mount: Mount, key: Key, drawer: Path) -> None:
+    """Make one specimen's drawer; whoever is first keeps it."""
+    made = make_drawer(collect(KINDS[key[0]], collection, key[1]), mount)
+    drawer.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=MAKING, dir=drawer.parent))
+    try:
+        np.save(beside / "light.npy", made.light)
+        (beside / "card.json").write_bytes(msgspec.json.encode(made.card))
+        for path in beside.iterdir():
+            with path.open("rb+") as stream:
+                os.fsync(stream.fileno())
+        beside.rename(drawer)
+    except OSError:
+        if not drawer.is_dir():
+            raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+@cache
+def _code() -> str:
+    """Digest of the code that makes specimens and their light, without comments, docstrings, layout and imports."""
+    return _digest(sys.byteorder, *(_gist(inspect.getsource(module)) for module in _MADE_BY))
+
+
+def _gist(source: str) -> str:
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [one for one in body if not _says_nothing(one)]  # type: ignore[attr-defined]
+    return ast.dump(tree)
+
+
+def _says_nothing(node: ast.AST) -> bool:
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return True
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.blake2b("\0".join(texts).encode(), digest_size=6).hexdigest()

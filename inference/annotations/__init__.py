@@ -1,0 +1,1 @@
+"""What people say is in images: CVAT and COCO, read whole, and split for training and judging."""

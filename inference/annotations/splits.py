@@ -1,0 +1,182 @@
+"""What trains and what judges: whole sources apart, copies on one side, written down beside the weights."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from inference.annotations.stacks import AnnotatedStack, read_stack
+from inference.errors import AnnotationError
+
+SUFFIX = ".split.json"
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture on one side: its file's name, the source it is of, and the sha256 of its shape and pixels."""
+
+    file_name: str
+    source: str
+    sha256: str
+
+
+class Split(msgspec.Struct, frozen=True, kw_only=True):
+    """Which pictures trained some weights, and which were kept back to judge them.
+
+    `seed` is None where a person said what judges.
+    """
+
+    seed: int | None
+    trained: tuple[Member, ...]
+    held_out: tuple[Member, ...]
+
+
+class Parts(NamedTuple):
+    """The two sides of a training's pictures, and what is written down of them."""
+
+    learning: list[AnnotatedStack]
+    judging: list[AnnotatedStack]
+    split: Split
+
+
+def members(stacks: Sequence[AnnotatedStack], report: Callable[[int, int], None]) -> list[Member]:
+    """Look at every picture, so that copies are known whatever their names are.
+
+    Raises
+    ------
+    AnnotationError
+        A picture cannot be read.
+    """
+    found = []
+    for number, one in enumerate(stacks, start=1):
+        pixels = read_stack(one)
+        digest = hashlib.sha256(repr(pixels.shape).encode())
+        digest.update(np.ascontiguousarray(pixels).data)
+        found.append(Member(file_name=one.picture.file_name, source=one.picture.source, sha256=digest.hexdigest()))
+        report(number, len(stacks))
+    return found
+
+
+def draw(stacks: Sequence[AnnotatedStack], known: Sequence[Member], held_out: float, seed: int) -> Parts:
+    """Draw what judges: whole sources (slides, images before their augmentation), with all that share a picture.
+
+    Parameters
+    ----------
+    known : as `members` gives them. held_out : share of the sources that only judge.
+
+    Raises
+    ------
+    AnnotationError
+        There are fewer than two sources, so nothing can be held out.
+    """
+    groups = _groups(known)
+    if len(groups) < 2:
+        raise AnnotationError(
+            f"{len(groups)} slide is annotated, but one must be held out; annotate two or more, or say what judges"
+        )
+    count = min(max(1, round(held_out * len(groups))), len(groups) - 1)
+    chosen = np.random.default_rng(seed).choice(len(groups), count, replace=False)
+    judging = {source for k in chosen for source in groups[k]}
+    sides = [one.source in judging for one in known]
+    return _parts(stacks, known, sides, seed)
+
+
+def given(
+    learning: Sequence[AnnotatedStack],
+    judging: Sequence[AnnotatedStack],
+    known: Sequence[Member],
+) -> Parts:
+    """Take what a person says judges.
+
+    Parameters
+    ----------
+    known : of what trains, then of what judges.
+
+    Raises
+    ------
+    AnnotationError
+        A picture, or a copy of it, is on both sides.
+    """
+    sides = [False] * len(learning) + [True] * len(judging)
+    parts = _parts([*learning, *judging], known, sides, None)
+    leaks = _shared(parts.split.trained, parts.split.held_out)
+    if leaks:
+        ours, theirs = leaks[0]
+        raise AnnotationError(
+            f"{len(leaks)} pictures that train also judge: {theirs.file_name!r} is {ours.file_name!r}, or a copy of "
+            "the same picture; take them out on one side"
+        )
+    return parts
+
+
+def unseen(stacks: Sequence[AnnotatedStack], known: Sequence[Member], split: Split) -> list[AnnotatedStack]:
+    """Leave out what some weights were trained on, and all copies of it."""
+    leaks = {ours for ours, _ in _shared(known, split.trained)}
+    return [one for one, member in zip(stacks, known, strict=True) if member not in leaks]
+
+
+def split_file(weights: Path) -> Path:
+    """Where the split of some weights is written down."""
+    return weights.with_suffix(SUFFIX)
+
+
+def read_split(weights: Path) -> Split | None:
+    """Read what trained some weights; None where nothing is written down beside them.
+
+    Raises
+    ------
+    AnnotationError
+        What is written there is no split.
+    """
+    path = split_file(weights)
+    if not path.is_file():
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Split)
+    except msgspec.DecodeError as error:
+        raise AnnotationError(
+            f"{str(path)!r} is no split of a training ({error}); take it away or restore it"
+        ) from error
+
+
+def _parts(
+    stacks: Sequence[AnnotatedStack], known: Sequence[Member], judges: Sequence[bool], seed: int | None
+) -> Parts:
+    return Parts(
+        [one for one, side in zip(stacks, judges, strict=True) if not side],
+        [one for one, side in zip(stacks, judges, strict=True) if side],
+        Split(
+            seed=seed,
+            trained=tuple(one for one, side in zip(known, judges, strict=True) if not side),
+            held_out=tuple(one for one, side in zip(known, judges, strict=True) if side),
+        ),
+    )
+
+
+def _shared(ones: Sequence[Member], others: Sequence[Member]) -> list[tuple[Member, Member]]:
+    """Each of the first that is a copy of one of the second, or of the same source, with that one.
+
+    Two files of one name in two places are no copies for that; a source is more than a file's name.
+    """
+    by_sha256 = {other.sha256: other for other in others}
+    by_source = {other.source: other for other in others if other.source != other.file_name}
+    found = [(one, by_sha256.get(one.sha256) or by_source.get(one.source)) for one in ones]
+    return [(one, other) for one, other in found if other is not None]
+
+
+def _groups(known: Sequence[Member]) -> list[list[str]]:
+    """Sort sources into groups; those that share a picture are in one."""
+    group_of = {one.source: {one.source} for one in known}
+    holding: defaultdict[str, set[str]] = defaultdict(set)
+    for one in known:
+        holding[one.sha256].add(one.source)
+    for together in holding.values():
+        joined = set[str]().union(*(group_of[source] for source in together))
+        for source in joined:
+            group_of[source] = joined
+    return sorted({id(group): sorted(group) for group in group_of.values()}.values())

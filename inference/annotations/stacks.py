@@ -1,0 +1,220 @@
+"""Annotated stacks: found, read, and turned into the views that the network will see at work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from inference.annotations.coco import Annotation, Picture, set_aside_unvalidated
+from inference.annotations.sources import open_source
+from inference.errors import AnnotationError
+from inference.settings import FocusSettings
+from inference.views import channels
+from inference.views.channels import Planes, Scale
+
+NOT_JUDGED = -1
+"""Label of what may be found or not: no class is learnt from it, and not that it is background."""
+IMAGE_PIXEL_UM = channels.NETWORK_PIXEL_UM
+"""Assumed of annotated images that are no stacks and name no scale."""
+
+SMALLEST_PX, LARGEST_PX = 8, 8192
+"""Side of a picture: below there is nothing to find, above no memory to find it in."""
+
+
+@dataclass(frozen=True)
+class AnnotatedStack:
+    """A picture with its annotations, and where it lies."""
+
+    path: Traversable
+    picture: Picture
+    annotations: tuple[Annotation, ...]
+    class_names: dict[int, str]
+
+    @property
+    def pixel_um(self) -> float:
+        """Size of a pixel on the sample."""
+        return IMAGE_PIXEL_UM if self.picture.stack is None else self.picture.stack.pixel_um
+
+    @property
+    def polarizations(self) -> tuple[str, ...]:
+        """Names of the states along C; an image that is no stack is taken as bright field."""
+        return ("parallel",) if self.picture.stack is None else self.picture.stack.polarizations
+
+
+@dataclass(frozen=True)
+class Views:
+    """One field: its views, and what is in each.
+
+    Attributes
+    ----------
+    images : float16 (F + Z, 3, h, w), a memory map; fused views first, that of all planes before the others, then the
+        planes.
+    fused : F, how many of the images are fused.
+    boxes : float32 (N, 4) x0, y0, x1, y1 in px of the images.
+    labels : (F + Z, N) counted from 1 where an object is to be found in an image, 0 where it is too far out of focus,
+        `NOT_JUDGED` in between, and wherever it has not to be found.
+    """
+
+    images: NDArray[np.float16]
+    fused: int
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+
+class Annotated(NamedTuple):
+    """What some sources hold.
+
+    Attributes
+    ----------
+    problems : what in their files could not be taken as it stands, a sentence each.
+    sources : name and sha256 of each file of annotations.
+    """
+
+    stacks: list[AnnotatedStack]
+    problems: tuple[str, ...]
+    sources: tuple[tuple[str, str], ...]
+
+
+def find_stacks(data: Sequence[Path], classes: Sequence[str], one_class: bool = False) -> Annotated:
+    """Read every picture of some folders, zips or files of annotations.
+
+    Parameters
+    ----------
+    one_class : take all labels as the only class of `classes`.
+
+    Raises
+    ------
+    AnnotationError
+        A place has no annotations, they cannot be read, or they name a class that is not asked for.
+    """
+    stacks: list[AnnotatedStack] = []
+    problems: list[str] = []
+    sources = [open_source(place) for place in data]
+    for place, source in zip(data, sources, strict=True):
+        dataset, unvalidated = set_aside_unvalidated(source.loaded.dataset)
+        names = {category.id: classes[0] if one_class else category.name for category in dataset.categories}
+        unknown = set(names.values()) - set(classes)
+        if unknown:
+            raise AnnotationError(
+                f"{str(place)!r} annotates the class {min(unknown)!r}, which is not among {', '.join(classes)}; "
+                "add it to the classes, or take all as one"
+            )
+        stacks += [AnnotatedStack(source.path(p), p, dataset.of(p), names) for p in dataset.images]
+        problems += source.loaded.problems
+        if unvalidated:
+            problems.append(
+                f"{source.name}: {unvalidated} boxes are not validated; nothing is learnt or judged by them"
+            )
+    return Annotated(stacks, tuple(problems), tuple((source.name, source.sha256) for source in sources))
+
+
+def read_stack(annotated: AnnotatedStack) -> NDArray[np.uint16]:
+    """Read an annotated stack, CZYX; an image becomes a stack of one plane.
+
+    Raises
+    ------
+    AnnotationError
+        The file is missing, no picture, of another shape than annotated, or its pixels are not of 8 or 16 bit.
+    """
+    info, picture = annotated.picture.stack, annotated.picture
+    if not annotated.path.is_file():
+        raise AnnotationError(f"{str(annotated.path)!r} is annotated but does not exist; export it again")
+    if min(picture.height, picture.width) < SMALLEST_PX or max(picture.height, picture.width) > LARGEST_PX:
+        raise AnnotationError(
+            f"{str(annotated.path)!r} has {picture.width} x {picture.height} px; give pictures of {SMALLEST_PX} to "
+            f"{LARGEST_PX} px, larger ones cut into tiles"
+        )
+    shape: tuple[int, ...] = (1, 1, picture.height, picture.width)
+    if info is None:
+        coded = np.frombuffer(annotated.path.read_bytes(), np.uint8)
+        image = cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH) if coded.size else None
+        if image is None:
+            raise AnnotationError(f"{str(annotated.path)!r} is no image; name PNG, JPEG or TIFF files")
+        pixels: NDArray[np.generic] = image
+        expected: tuple[int, ...] = shape[2:]
+    else:
+        with annotated.path.open("rb") as stream:
+            pixels = tifffile.imread(stream)
+        shape = (len(info.polarizations), info.planes, picture.height, picture.width)
+        expected = tuple(n for n in shape if n > 1)
+        pixels = pixels.squeeze()
+    if pixels.shape != expected:
+        raise AnnotationError(f"{str(annotated.path)!r} has the shape {pixels.shape}, not {expected} as annotated")
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise AnnotationError(f"{str(annotated.path)!r} holds {pixels.dtype} pixels; give 8 or 16 bit without sign")
+    return np.asarray(pixels.reshape(shape), np.uint16)
+
+
+def prepare(
+    items: Sequence[AnnotatedStack],
+    classes: Sequence[str],
+    focus: FocusSettings,
+    depth_um: float,
+    cache: Path,
+    report: Callable[[int, int], None],
+) -> list[Views]:
+    """Compute the views of every stack once, into `.npy` files below `cache`.
+
+    Of a stack all planes are fused, and every second one, as of a coarser stack. An object is to be found in a plane no
+    further than `depth_um` from its own, may be found up to twice as far, and is in a fused view what it is in the best
+    plane that is fused there. Of what is annotated though its own plane lies beyond the stack, the last plane counts
+    as its own: so much of it can be seen there.
+    """
+    fields = []
+    for number, annotated in enumerate(items):
+        scale = Scale.of(annotated.pixel_um, focus.sigma_um)
+        path = cache / f"{number}.npy"
+        stack = read_stack(annotated)
+        fusions = _fusions(stack.shape[1], number)
+        np.save(path, _views(stack, annotated.polarizations, scale, fusions))
+        images = np.load(path, mmap_mode="r")
+        boxes = np.array([a.bbox for a in annotated.annotations], np.float32).reshape(-1, 4) / np.float32(scale.binning)
+        boxes[:, 2:] += boxes[:, :2]
+        labels = _labels(annotated, classes, [*fusions, *([z] for z in range(stack.shape[1]))], depth_um)
+        fields.append(Views(images, len(fusions), boxes, labels))
+        report(number + 1, len(items))
+    return fields
+
+
+def _fusions(planes: int, number: int) -> list[list[int]]:
+    """Which planes are fused: all of them, and every second one of a stack, the even or the odd ones."""
+    return [list(range(planes))] + ([list(range(number % 2, planes, 2))] if planes > 1 else [])
+
+
+def _views(
+    stack: NDArray[np.uint16], polarizations: tuple[str, ...], scale: Scale, fusions: Sequence[Sequence[int]]
+) -> NDArray[np.float16]:
+    count, depth, height, width = stack.shape
+    planes = Planes(count, depth, height, width, scale)
+    for c, z in np.ndindex(stack.shape[:2]):
+        planes.add(stack[c, z], c, z)
+    sharpness = planes.sharpness()
+    views = []
+    for fused in fusions:
+        sharpest = channels.sharpest_plane(sharpness[fused])
+        views.append(channels.fused_input(planes.roots[:, fused], sharpness[fused], sharpest, polarizations))
+    views += [channels.plane_input(planes.roots, sharpness, z, polarizations) for z in range(depth)]
+    return np.stack(views).astype(np.float16)
+
+
+def _labels(
+    annotated: AnnotatedStack, classes: Sequence[str], planes_of_view: Sequence[Sequence[int]], depth_um: float
+) -> NDArray[np.int64]:
+    known = annotated.annotations
+    classed = [1 + classes.index(annotated.class_names[a.category_id]) for a in known]
+    label = np.where([bool(a.iscrowd) for a in known], NOT_JUDGED, np.array(classed, np.int64))
+    info = annotated.picture.stack
+    if info is None:
+        return np.tile(label, (len(planes_of_view), 1))
+    true = np.clip([float(a.attributes["plane"]) for a in known], 0, info.planes - 1)
+    away = [np.abs(np.array(planes)[:, None] - true).min(axis=0) for planes in planes_of_view]
+    away_um = np.array(away) * info.step_um
+    return np.where(away_um <= depth_um, label, np.where(away_um <= 2 * depth_um, NOT_JUDGED, 0)).astype(np.int64)

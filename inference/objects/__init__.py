@@ -1,0 +1,1 @@
+"""From detections to objects: merged across planes, cut out of the stack, outlined."""

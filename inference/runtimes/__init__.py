@@ -1,0 +1,1 @@
+"""What runs the network: torch, onnxruntime, TensorRT; which of them, and what they keep."""

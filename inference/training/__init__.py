@@ -1,0 +1,1 @@
+"""How a detector learns, and goes on learning after an interruption."""
