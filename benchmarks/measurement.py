@@ -31,14 +31,14 @@ from daemon.analysis.field_output import object_rows
 from daemon.analysis.measure import Measurer
 from daemon.calibration_store.corrections import corrections_of_field
 from daemon.config.loading import load
-from daemon.config.model import Night
+from daemon.config.model import NightConfig
 from daemon.dataset.field_file import FieldProvenance
 from daemon.emulation.export import export, override
 from daemon.records.records import ObjectRow
 from drivers.virtual_slide.optics.camera import DN_PER_ELECTRON, LAMP_DN_PER_MS, READ_NOISE_DN, Camera
 from drivers.virtual_slide.optics.illumination import Illumination
 from drivers.virtual_slide.optics.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers
-from drivers.virtual_slide.scene import Frame, Scene, look
+from drivers.virtual_slide.scene import FramePlace, Scene, look
 from drivers.virtual_slide.slide import cabinet_of
 from inference.analyser import Analyser
 from inference.objects.merging import overlaps
@@ -84,7 +84,7 @@ class Line(NamedTuple):
     plane_p95_um: float
 
 
-def world(profile: str, leakage: float, seed: int, collection: int) -> Night:
+def world(profile: str, leakage: float, seed: int, collection: int) -> NightConfig:
     """Set an emulated night's profile, its planes 0.3 um apart, and a leakage of the crossed state."""
     config = override(load(CONFIG), None, seed=seed, collection=collection, profile=profile)
     emulation = config.instrument.emulation
@@ -96,7 +96,7 @@ def world(profile: str, leakage: float, seed: int, collection: int) -> Night:
     return config.model_copy(update={"instrument": instrument, "scan": scan})
 
 
-def leakage_of(config: Night, *, coherent: bool) -> float:
+def leakage_of(config: NightConfig, *, coherent: bool) -> float:
     """Crossed over parallel light of an empty field, with or without what is depolarised."""
     assert config.instrument.emulation is not None
     errors = config.instrument.emulation.polarizers
@@ -105,7 +105,7 @@ def leakage_of(config: Night, *, coherent: bool) -> float:
     return light.empty(CROSSED) / light.empty(PARALLEL)
 
 
-def perfect(config: Night) -> Corrections:
+def perfect(config: NightConfig) -> Corrections:
     """Give what a perfect calibration would say of the emulated camera."""
     emulation, frame_px = config.instrument.emulation, config.instrument.frame_px
     assert emulation is not None
@@ -131,7 +131,7 @@ def perfect(config: Night) -> Corrections:
     )
 
 
-def provenance_of(config: Night, shape: tuple[int, ...], exposures_ms: tuple[float, ...]) -> FieldProvenance:
+def provenance_of(config: NightConfig, shape: tuple[int, ...], exposures_ms: tuple[float, ...]) -> FieldProvenance:
     """Describe a stack as measuring has to know it."""
     c, z, y, x = shape
     return FieldProvenance(
@@ -142,7 +142,7 @@ def provenance_of(config: Night, shape: tuple[int, ...], exposures_ms: tuple[flo
     )  # fmt: skip
 
 
-def fields_of(config: Night, folder: Path, fields: int) -> Iterator[tuple[NDArray[np.uint16], list[Truth]]]:
+def fields_of(config: NightConfig, folder: Path, fields: int) -> Iterator[tuple[NDArray[np.uint16], list[Truth]]]:
     """Export fields, unless they are there; give their stacks and what lies in each."""
     table = folder / "truth.parquet"
     if not table.exists():
@@ -162,7 +162,7 @@ def matched(objects: Sequence[FoundObject], truth: Sequence[Truth]) -> list[Trut
 class Alone:
     """Renders single objects of a collection without noise, and measures them."""
 
-    def __init__(self, config: Night) -> None:
+    def __init__(self, config: NightConfig) -> None:
         assert config.instrument.emulation is not None
         self._config = config
         self._cabinet = cabinet_of(config.instrument.emulation)
@@ -172,7 +172,7 @@ class Alone:
         """Mass of the object alone in the place and the planes where it was seen."""
         x0, y0, x1, y1 = row.crop_box
         size, pixel_um = (y1 - y0, x1 - x0), self._config.instrument.pixel_um
-        frame = Frame(0.0, 0.0, size, pixel_um)
+        frame = FramePlace(0.0, 0.0, size, pixel_um)
         drawer = self._cabinet.drawer(true["kind"], true["variant"])
         there = np.array(true["outline"]).mean(axis=0) - (x0, y0)
         here = frame.points(drawer.card.outline_um, 0.0, 0.0, true["angle"]).mean(axis=0)
@@ -195,7 +195,7 @@ class Alone:
         return np.nan if told.calcite_equivalent_pg is None else told.calcite_equivalent_pg
 
 
-def measured(config: Night, folder: Path, fields: int) -> tuple[dict[str, list[Pair]], tuple[int, float]]:
+def measured(config: NightConfig, folder: Path, fields: int) -> tuple[dict[str, list[Pair]], tuple[int, float]]:
     """Detect and measure; pairs with perfect and with assumed corrections, and objects and seconds it took."""
     pixel_um, states = config.instrument.pixel_um, config.scan.polarizations
     analyser = Analyser(config.detector, config.crops, config.focus, pixel_um, states)

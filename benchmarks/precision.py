@@ -17,7 +17,7 @@ from daemon.config.loading import load
 from inference.analyser import Analyser
 from inference.annotations.stacks import AnnotatedStack, read_stack
 from inference.detector import Detector
-from inference.evaluation.figures import LOWEST_SCORE, Found, compare
+from inference.evaluation.figures import LOWEST_SCORE, StackFindings, compare
 from inference.network.detected import Precision
 from inference.runtimes.onnx_model import Form, onnx_model
 from inference.runtimes.runtimes import OnnxRuntime, Runtime, TorchRuntime
@@ -42,7 +42,7 @@ class Exported(Detector):
 
 def find(
     stacks: list[AnnotatedStack], settings: DetectorSettings, focus: FocusSettings, precision: Precision, kept_in: Path
-) -> list[Found]:
+) -> list[StackFindings]:
     """Analyse stacks, keeping detections of the lowest scores too."""
     settings = settings.model_copy(update={"keep_above": LOWEST_SCORE})
     first = stacks[0]
@@ -50,7 +50,7 @@ def find(
     analyser.detector = Exported(settings, precision, kept_in)
     found = []
     for number, stack in enumerate(stacks, start=1):
-        found.append(Found(analyser.analyse(read_stack(stack)).objects, 0.0))
+        found.append(StackFindings(analyser.analyse(read_stack(stack)).objects, 0.0))
         tell(number, len(stacks))
     return found
 

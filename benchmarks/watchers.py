@@ -29,7 +29,7 @@ import psutil
 
 from daemon.config.model import Watch
 from daemon.dataset.reader import Dataset
-from daemon.live.follower import Watcher
+from daemon.live.follower import Follower
 from daemon.live.publisher import Broadcaster
 from daemon.protocols.watching import FieldDone, Overview, State
 from daemon.records.records import FieldSecured
@@ -163,7 +163,7 @@ def watched(bound: tuple[str, str], count: int, speak: Callable[[], None] = lamb
 
 def watch(endpoint: str, count: int, joined: threading.Event, ending: threading.Event) -> None:
     """Follow a night so many times over in this process."""
-    watchers = [Watcher(lambda: endpoint, None, lambda _: None) for _ in range(count)]
+    watchers = [Follower(lambda: endpoint, None, lambda _: None) for _ in range(count)]
     for each in watchers:
         each.start()
     while not ending.wait(0.1):

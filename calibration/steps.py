@@ -49,7 +49,7 @@ class Shot:
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class ShotResult:
     """What a shot showed.
 
     Attributes
@@ -110,5 +110,5 @@ class Outcome:
     residuals: dict[str, Quantity] = field(default_factory=dict)
 
 
-Routine = Generator[Shot, Shown, Outcome]
+Routine = Generator[Shot, ShotResult, Outcome]
 """Raises `NotUsable` where no outcome can be had."""

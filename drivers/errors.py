@@ -1,6 +1,6 @@
 """What can go wrong between this program and the hardware.
 
-The tree decides what the night does next: a `Refused` setting is told before hardware is touched, a `FieldFault`
+The tree decides what the night does next: a `SettingRefused` setting is told before hardware is touched, a `FieldFault`
 may be tried again (every command is absolute and repeatable), a `HardwareLost` ends the microscope child.
 """
 
@@ -11,7 +11,7 @@ class DriverError(Exception):
     """Base of every error raised by `drivers`; the message names the thing, its value and the remedy."""
 
 
-class Refused(DriverError):
+class SettingRefused(DriverError):
     """A setting that does not fit the hardware, found before anything moved."""
 
 

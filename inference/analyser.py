@@ -27,7 +27,7 @@ from inference.views.fixed_pattern import FixedPattern
 Stack = NDArray[np.uint16]
 
 
-class Session:
+class StackSession:
     """The analysis of one stack; ends with `finish`. Made by `Analyser.open`."""
 
     def __init__(self, analyser: Analyser, stack: Stack, planes: Planes | DevicePlanes) -> None:
@@ -137,7 +137,7 @@ class Analyser:
             session.add(c, z)
         return session.finish()
 
-    def open(self, stack: Stack) -> Session:
+    def open(self, stack: Stack) -> StackSession:
         """Begin with a stack, CZYX, whose planes are still to land in it.
 
         Raises
@@ -150,7 +150,7 @@ class Analyser:
             raise ValueError(f"the stack has {count} polarizations, not {', '.join(self._polarizations)}")
         if self._planes is None or self._planes.shape != stack.shape:
             self._planes = self._make_planes(count, planes, height, width)
-        return Session(self, stack, self._planes)
+        return StackSession(self, stack, self._planes)
 
     def _make_planes(self, count: int, planes: int, height: int, width: int) -> Planes | DevicePlanes:
         n, pattern = self._scale.binning, self._pattern
@@ -163,7 +163,7 @@ class Analyser:
         return DevicePlanes(count, planes, height, width, self._scale, self.detector.device, self._pattern)
 
     def finish(self, stack: Stack, planes: Planes | DevicePlanes, watch: Stopwatch) -> StackAnalysis:
-        """Everything that needs the whole stack; `Session.finish` calls it."""
+        """Everything that needs the whole stack; `StackSession.finish` calls it."""
         with watch.time("channels"):
             every_plane = self._settings.mode == "planes" and self.detector is not None
             seen = planes.look(self._polarizations, every_plane=every_plane)

@@ -16,13 +16,13 @@ WORTH_EXPORTING = 100
 """Stacks of one size for which it pays to export the detector first; a few are looked at by torch in less time."""
 
 
-class Settings(BaseModel):
+class InferenceSettings(BaseModel):
     """Base of all settings: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class DetectorSettings(Settings):
+class DetectorSettings(InferenceSettings):
     """Which network looks at the stack, and how.
 
     `weights` is a safetensors file, or `slim` for the ones shipped. Objects that score at least `threshold` are
@@ -42,13 +42,13 @@ class DetectorSettings(Settings):
     threads: Annotated[int, Field(ge=1)] = 1
 
 
-class CropSettings(Settings):
+class CropSettings(InferenceSettings):
     """How much is kept around an object."""
 
     margin_um: Annotated[float, Field(ge=0)] = 0.6
 
 
-class FocusSettings(Settings):
+class FocusSettings(InferenceSettings):
     """How sharpness is measured: Laplacian of Gaussian, its sigma in um on the sample."""
 
     sigma_um: Positive = 0.12

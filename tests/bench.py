@@ -10,7 +10,7 @@ import numpy as np
 
 from calibration.images.focus import SearchBounds
 from calibration.routines.place_finding import Area
-from calibration.steps import Outcome, Routine, Shot, Shown
+from calibration.steps import Outcome, Routine, Shot, ShotResult
 from drivers.emulated.core import EmulatedCore
 from drivers.micromanager.core import headless_core, release_headless_core
 from drivers.microscope import Exposure
@@ -24,7 +24,7 @@ APPROACH_UM = 2.0
 FRAME_S = 0.05
 
 
-def carry_out(routine: Routine, expose: Callable[[Shot], Shown]) -> Outcome:
+def carry_out(routine: Routine, expose: Callable[[Shot], ShotResult]) -> Outcome:
     try:
         shot = next(routine)
         while True:
@@ -47,7 +47,7 @@ class Bench:
     def carry_out(self, routine: Routine) -> Outcome:
         return carry_out(routine, self.expose)
 
-    def expose(self, asked: Shot) -> Shown:
+    def expose(self, asked: Shot) -> ShotResult:
         self.shots.append(asked)
         shot, core, devices = self._alter(asked), self._core, self._settings.devices
         core.set_xy_position(devices.xy_stage, shot.x_um, shot.y_um)
@@ -69,7 +69,7 @@ class Bench:
                 self._now_s += FRAME_S
                 times[c, z] = self._now_s
         x_um, y_um = (core.get_x_position(devices.xy_stage), core.get_y_position(devices.xy_stage))
-        return Shown(stack, x_um, y_um, times)
+        return ShotResult(stack, x_um, y_um, times)
 
     def _exposure_ms(self, shot: Shot, c: int) -> float:
         """Without light the emulated sensor reads its offset, as it does after no exposure at all."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from calibration.steps import Outcome, Routine, Shot, Shown, Stack
+from calibration.steps import Outcome, Routine, Shot, ShotResult, Stack
 from drivers.emulated.core import open_emulated
 from drivers.micromanager.core import release_headless_core
 from drivers.microscope import Exposure, Frame, Microscope, Sweep
@@ -44,7 +44,7 @@ class Bench:
             outcome: Outcome = end.value
             return outcome
 
-    def take(self, shot: Shot, shutter_open: bool = False) -> Shown:
+    def take(self, shot: Shot, shutter_open: bool = False) -> ShotResult:
         """Take a shot, its light as it wants it or on all the time."""
         self.shots.append(shot)
         self.now_s[0] += shot.wait_s
@@ -58,7 +58,7 @@ class Bench:
         self.scope.expose_stack(Exposure(1, len(self.shots)), sweep, into, frames.append)
         read_s = np.array([frame.monotonic_s for frame in frames]).reshape(len(channels), shot.planes)
         at = self.scope.position()
-        return Shown(into, at.x_um, at.y_um, read_s)
+        return ShotResult(into, at.x_um, at.y_um, read_s)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from daemon.config.loading import load
-from daemon.config.model import Night
+from daemon.config.model import NightConfig
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 REMOVED = object()
@@ -34,6 +34,6 @@ def write(folder: Path, changes: Mapping[str, Any]) -> Path:
     return file
 
 
-def night(folder: Path, changes: Mapping[str, Any] | None = None) -> Night:
+def night(folder: Path, changes: Mapping[str, Any] | None = None) -> NightConfig:
     """Load the shipped emulated configuration with dotted keys changed."""
     return load(write(folder, changes or {}))

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.config.loading import load
-from daemon.config.model import Night
+from daemon.config.model import NightConfig
 from drivers.virtual_slide.slide import VirtualSlide
 from drivers.virtual_slide.truth import TrueObject, View
 
 CONFIG = Path(__file__).parents[1] / "configs" / "emulated.yaml"
 
 
-def night(frame_px: int = 1024, planes: int = 9, **emulation: object) -> Night:
+def night(frame_px: int = 1024, planes: int = 9, **emulation: object) -> NightConfig:
     """The emulated instrument's night with another frame, depth or slide; many coccoliths lie on it."""
     config = load(CONFIG)
     assert config.instrument.emulation is not None
@@ -30,7 +30,9 @@ def night(frame_px: int = 1024, planes: int = 9, **emulation: object) -> Night:
     )
 
 
-def stack(config: Night, slide: int, shift_um: float) -> tuple[NDArray[np.uint16], list[tuple[float, TrueObject]]]:
+def stack(
+    config: NightConfig, slide: int, shift_um: float
+) -> tuple[NDArray[np.uint16], list[tuple[float, TrueObject]]]:
     """One stack (CZYX) with every true object and its fractional plane."""
     instrument, scan = config.instrument, config.scan
     assert instrument.emulation is not None

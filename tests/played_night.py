@@ -29,9 +29,9 @@ from daemon.protocols.watching import (
     Find,
     Hardware,
     Overview,
-    SeenObject,
+    ShownObject,
+    ShownSpecimen,
     SlidePlan,
-    Specimen,
     Specimens,
     State,
     Told,
@@ -51,8 +51,8 @@ class Field:
     """A rendered field: its views, and what lies in it with its strips."""
 
     views: tuple[bytes, ...]
-    objects: tuple[SeenObject, ...]
-    specimens: tuple[tuple[Specimen, bytes], ...]
+    objects: tuple[ShownObject, ...]
+    specimens: tuple[tuple[ShownSpecimen, bytes], ...]
 
 
 def jpeg(pixels: NDArray[np.uint8], quality: int = 82) -> bytes:
@@ -77,7 +77,7 @@ def rendered(slide: int, place: int, frame_px: int, planes: int) -> Field:
         score = float(np.clip(1 - rng.exponential(0.09), 0.32, 0.999))
         mass = one.mass_pg if one.mass_pg > 0 else None
         objects.append(
-            SeenObject(
+            ShownObject(
                 number=number, box=(x0, y0, x1, y1), class_name=one.class_name, score=score,
                 below_threshold=score < 0.5, counted=score >= 0.5 and one.whole, length_um=one.length_um, mass_pg=mass,
             )
@@ -88,7 +88,7 @@ def rendered(slide: int, place: int, frame_px: int, planes: int) -> Field:
         left, top = (min(max((a + b - side) // 2, 0), frame_px - side) for a, b in ((x0, x1), (y0, y1)))
         crop = pixels[:, :, top : top + side, left : left + side]
         strip = np.concatenate([np.concatenate(contrast[c].apply(crop[c]), axis=1) for c in range(2)], axis=0)
-        specimen = Specimen(
+        specimen = ShownSpecimen(
             number=number, class_name=one.class_name, score=score, best_plane=float(np.clip(best, 0, planes - 1)),
             tile_px=(side, side), tile_um=side * 0.059, length_um=one.length_um, mass_pg=mass,
         )  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.alerts.model import Alert, Facts, Memory, Verdict
+from daemon.alerts.model import Alert, AlertMemory, AlertVerdict, Facts
 from daemon.alerts.rules import RESUME_H, decide
 from daemon.config.model import AlertKind, Alerts
 from daemon.records.records import AnyRecord, Event, FieldSecured, FileEntry, FocusResult
@@ -29,14 +29,14 @@ class Watched:
 
     def __init__(self, settings: Alerts = EVERYTHING) -> None:
         self.settings = settings
-        self.memory = Memory()
+        self.memory = AlertMemory()
         self.now = NOW
         self.seq = 0
         self.told: list[Alert] = []
         self.supervisor = FIRST
         self.lives = True
         self.beats = True
-        self.verdict: Verdict | None = None
+        self.verdict: AlertVerdict | None = None
         self.beat = Heartbeat(
             utc=NOW,
             monotonic_s=0.0,
@@ -69,7 +69,7 @@ class Watched:
             )
             self.verdict = decide(self.memory, facts, self.settings, self.now)
             # What is remembered may be written down and read again between any two looks.
-            self.memory = msgspec.json.decode(msgspec.json.encode(self.verdict.memory), type=Memory)
+            self.memory = msgspec.json.decode(msgspec.json.encode(self.verdict.memory), type=AlertMemory)
             told += self.verdict.alerts
             records = ()
         self.told += told

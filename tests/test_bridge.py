@@ -9,7 +9,7 @@ import pytest
 from bridge_server import serve
 from test_micromanager import TRIGGERED, states_of
 
-from drivers.errors import FieldFault, OutsideWindow, Refused
+from drivers.errors import FieldFault, OutsideWindow, SettingRefused
 from drivers.open import open_microscope
 from drivers.settings import Instrument
 from tests.instruments import HARDWARE, child, expose, instrument, ready, slides
@@ -46,9 +46,9 @@ def test_the_same_driver_runs_a_stack_over_the_bridge(server: int, z_sequence: b
 
 def test_limits_and_refusals_hold_over_the_bridge(server: int) -> None:
     wrong = {"crossed": {"group": "Polarization", "preset": "Cross", "exposure_ms": 1}}
-    with pytest.raises(Refused, match=r"instrument\.polarizations\.crossed"):
+    with pytest.raises(SettingRefused, match=r"instrument\.polarizations\.crossed"):
         open_microscope(bridged(server, polarizations=wrong), slides())
-    with pytest.raises(Refused, match=r"instrument\.devices\.focus is 'Piezo'"):
+    with pytest.raises(SettingRefused, match=r"instrument\.devices\.focus is 'Piezo'"):
         open_microscope(bridged(server, devices={"focus": "Piezo"}), slides())
     scope = ready(open_microscope(bridged(server), slides()))
     with pytest.raises(OutsideWindow):
@@ -79,5 +79,5 @@ def test_sixteen_bit_frames_cross_the_bridge_and_errors_keep_their_text(server: 
 def test_no_micromanager_is_refused() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        with pytest.raises(Refused, match=r"instrument\.bridge_port is \d+, where nothing answers"):
+        with pytest.raises(SettingRefused, match=r"instrument\.bridge_port is \d+, where nothing answers"):
             open_microscope(bridged(taken.getsockname()[1]), slides())

@@ -24,7 +24,7 @@ from daemon.protocols.watching import (
     About,
     Counters,
     Overview,
-    SeenObject,
+    ShownObject,
     SlidePlan,
     Snapshot,
     SnapshotRequest,
@@ -50,7 +50,7 @@ REQUEST = encode(SnapshotRequest())
 
 
 def overview(slide: int, field: int) -> Overview:
-    seen = SeenObject(
+    seen = ShownObject(
         number=0, box=(1, 2, 30, 40), class_name="coccolith", score=0.9, below_threshold=False, counted=True
     )
     return Overview(

@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
-from drivers.errors import Refused
+from drivers.errors import SettingRefused
 from drivers.virtual_slide.optics.body_light import Mount, illuminate
 from drivers.virtual_slide.specimens import cabinet as cabinet_module
 from drivers.virtual_slide.specimens.cabinet import MAKING, UNUSED_S, Cabinet
@@ -123,7 +123,7 @@ def test_what_others_made_is_deleted_only_after_a_day_without_use(tmp_path: Path
 
 def test_a_folder_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"no folder")
-    with pytest.raises(Refused, match=r"cannot be kept in .*make the folder writable"):
+    with pytest.raises(SettingRefused, match=r"cannot be kept in .*make the folder writable"):
         Cabinet(1, Mount(), tmp_path / "file").fill([KIND], lambda *_: None, workers=1)
 
 

@@ -31,7 +31,7 @@ from daemon.calibration_runs.shots import carry_out as carry_out_shots
 from daemon.calibration_store.shelf import Shelf, choose
 from daemon.children.links import MicroscopeLink
 from daemon.config.loading import freeze, load
-from daemon.config.model import Night
+from daemon.config.model import NightConfig
 from daemon.dataset.reader import Dataset
 from daemon.system.errors import Refused
 from daemon.system.exit_status import Exit
@@ -75,7 +75,7 @@ def carry_out(config: Path, routine: str, **how: Any) -> tuple[Exit, str, Calibr
     return status, stream.getvalue(), newest
 
 
-def left_safe(night: Night) -> None:
+def left_safe(night: NightConfig) -> None:
     """Nothing of a calibration lives, and the last thing the microscope did was to make safe."""
     folder = night.calibration.folder
     assert read_processes(folder)["microscope"].find() is None
@@ -86,10 +86,12 @@ def left_safe(night: Night) -> None:
 
 
 @pytest.fixture
-def registered(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Night, MiniSlide], Routine]], str]:
+def registered(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[NightConfig, MiniSlide], Routine]], str]:
     """Put a routine of the test into the registry."""
 
-    def register(make: Callable[[Night, MiniSlide], Routine], deadline_s: float = 30.0, name: str = "trial") -> str:
+    def register(
+        make: Callable[[NightConfig, MiniSlide], Routine], deadline_s: float = 30.0, name: str = "trial"
+    ) -> str:
         monkeypatch.setitem(ROUTINES, name, Procedure("of a test", make, 4, deadline_s, 1.0))
         return name
 
@@ -242,8 +244,8 @@ def test_a_fault_that_passes_costs_one_attempt(tmp_path: Path) -> None:
     assert len(record.shots) == 5
 
 
-def one_shot(**changes: Any) -> Callable[[Night, MiniSlide], Routine]:
-    def make(_config: Night, slide: MiniSlide) -> Routine:
+def one_shot(**changes: Any) -> Callable[[NightConfig, MiniSlide], Routine]:
+    def make(_config: NightConfig, slide: MiniSlide) -> Routine:
         yield replace(Shot(*slide.centre_um, 0.0, 0.5, 3, ("parallel",)), **changes)
         return Outcome({"a": Quantity(1.0, 0.1, "um")})
 
@@ -292,7 +294,7 @@ def test_shots_show_where_the_stage_stands_when_frames_were_read_and_what_was_as
 ) -> None:
     seen: list[Any] = []
 
-    def make(_config: Night, slide: MiniSlide) -> Routine:
+    def make(_config: NightConfig, slide: MiniSlide) -> Routine:
         x_um, y_um = slide.centre_um
         shown = yield Shot(x_um + 20, y_um - 30, 1.0, -0.5, 4, ("parallel", "crossed"), (5.0, 40.0))
         seen.append((shown.x_um - x_um, shown.y_um - y_um, shown.stack.copy(), shown.monotonic_s))
@@ -317,7 +319,7 @@ def test_shots_show_where_the_stage_stands_when_frames_were_read_and_what_was_as
 
 @pytest.mark.parametrize("kind", ["too slow", "no number", "says so"])
 def test_a_routine_that_does_not_end_well_is_not_usable(registered: Any, kind: str, tmp_path: Path) -> None:
-    def make(_config: Night, slide: MiniSlide) -> Routine:
+    def make(_config: NightConfig, slide: MiniSlide) -> Routine:
         shot = Shot(*slide.centre_um, 0.0, 0.0, 1, ("parallel",))
         yield shot
         while kind == "too slow":

@@ -22,7 +22,7 @@ from daemon.calibration_runs.routines import ROUTINES
 from daemon.calibration_store.corrections import corrections_of, read
 from daemon.calibration_store.quantities import told
 from daemon.calibration_store.shelf import Shelf, choose, complain, require
-from daemon.config.model import Night
+from daemon.config.model import NightConfig
 from daemon.planning.check import Machine, check
 from daemon.system.errors import Refused
 from tests.configuration_files import night
@@ -31,7 +31,7 @@ from tests.some_records import FRAME_PX, NOW, VALUES, a_record, arrays_of, put
 ROOMY = Machine(free_disk=lambda _: 10**13, free_shared_memory=lambda: 10**11)
 
 
-def configured(folder: Path, **calibration: Any) -> Night:
+def configured(folder: Path, **calibration: Any) -> NightConfig:
     changes = {f"calibration.{key}": value for key, value in calibration.items()}
     return night(folder, {"instrument.frame_px": list(FRAME_PX), **changes})
 

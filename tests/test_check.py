@@ -288,7 +288,8 @@ def test_this_computer_tells_its_room(tmp_path: Path) -> None:
 
 def test_checking_imports_no_torch_and_no_core(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from daemon.config.loading import load; from daemon.planning.check import check;"
+        "import sys; from pathlib import Path; from daemon.config.loading import load;"
+        "from daemon.planning.check import check;"
         f"check(load(Path({str(CONFIGS / 'emulated.yaml')!r})), None);"
         "print(sorted({'torch', 'pymmcore', 'mmpycorex', 'pycromanager'} & set(sys.modules)))"
     )

@@ -22,7 +22,7 @@ from daemon.config.model import Control, CurveKeys
 from daemon.live.order_client import give_order
 from daemon.live.order_server import BURST, Controller
 from daemon.live.standing import Standing
-from daemon.live.steering import Steering, Verdict
+from daemon.live.steering import OrderOutcome, Steering
 from daemon.protocols.control import MAX_ORDER_BYTES, PREFIX, Answer, Order, decode_answer, encode
 from daemon.records.records import Event
 from daemon.system.errors import Refused
@@ -42,10 +42,10 @@ class Loop:
         self._thread = threading.Thread(target=self.loop.run_forever)
         self._thread.start()
 
-    def carry_out(self, order: Order) -> Verdict:
+    def carry_out(self, order: Order) -> OrderOutcome:
         assert threading.current_thread() is self._thread
         self.orders.append(order)
-        return Verdict(order.name != "resume", f"{order.name} by {order.who}")
+        return OrderOutcome(order.name != "resume", f"{order.name} by {order.who}")
 
     def close(self) -> None:
         self.loop.call_soon_threadsafe(self.loop.stop)

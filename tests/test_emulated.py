@@ -10,7 +10,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from drivers.emulated.mechanics import Mechanics
-from drivers.errors import DeviceTimeout, FrameFault, PresetNotReached, Refused, StageStuck
+from drivers.errors import DeviceTimeout, FrameFault, PresetNotReached, SettingRefused, StageStuck
 from drivers.micromanager.core import release_headless_core
 from drivers.microscope import Exposure, Microscope, Sweep
 from drivers.open import open_microscope
@@ -259,14 +259,14 @@ def test_a_process_that_dies_takes_its_core_along() -> None:
 
 def test_one_core_a_process(opened: Any) -> None:
     opened(emulated())
-    with pytest.raises(Refused, match="already drives"):
+    with pytest.raises(SettingRefused, match="already drives"):
         open_microscope(emulated(), slides())
 
 
 def test_a_hardware_file_without_a_demo_camera_is_refused() -> None:
     from test_micromanager import TRIGGERED
 
-    with pytest.raises(Refused, match="DemoCamera"):
+    with pytest.raises(SettingRefused, match="DemoCamera"):
         open_microscope(instrument(hardware=TRIGGERED), slides())
 
 

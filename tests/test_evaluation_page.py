@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from daemon.cli.app import app
-from inference.annotations.coco import Annotation, Category, Dataset, Picture, to_json
+from inference.annotations.coco import AnnotatedImage, Annotation, AnnotationFile, Category, to_json
 
 EVIL = "<script>alert(1)</script>"
 
@@ -36,8 +36,8 @@ def annotated(tmp_path: Path) -> Path:
     name = f"{EVIL[8:16]}.png"
     cv2.imwrite(str(tmp_path / name), np.full((200, 200), 120, np.uint8))
     boxes = [(20, 20, 60, 60), (190, 10, 40, 40)]
-    dataset = Dataset(
-        images=(Picture(id=1, file_name=name, width=200, height=200),),
+    dataset = AnnotationFile(
+        images=(AnnotatedImage(id=1, file_name=name, width=200, height=200),),
         categories=(Category(id=1, name="diatom"), Category(id=2, name=EVIL)),
         annotations=tuple(
             Annotation(id=k, image_id=1, category_id=k, bbox=box, area=1600) for k, box in enumerate(boxes, start=1)

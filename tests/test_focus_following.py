@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibration.images.focus import Expected, fit_plane
-from daemon.config.model import Night
+from daemon.config.model import NightConfig
 from daemon.night.focus_following import FocusFollower, Known
 from daemon.planning.plan import make_plan
 from daemon.records.fields import PlannedField
@@ -22,11 +22,11 @@ LAG = 2
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Night:
+def config(tmp_path_factory: pytest.TempPathFactory) -> NightConfig:
     return night(tmp_path_factory.mktemp("configuration"))
 
 
-def follower(config: Night) -> FocusFollower:
+def follower(config: NightConfig) -> FocusFollower:
     return FocusFollower.of(config, config.scan.slides[0])
 
 
@@ -66,7 +66,7 @@ class Specimen:
         return float(self.height_um + tilt + self.drift_um * where.field + jumped)
 
 
-def scan(config: Night, specimen: Specimen, kind: str, fields: int = 200) -> tuple[list[float], int]:
+def scan(config: NightConfig, specimen: Specimen, kind: str, fields: int = 200) -> tuple[list[float], int]:
     """Take a mini-slide as the night does, with its lag; focus errors of every field, and the number of searches."""
     pattern = config.scan.pattern.model_copy(update={"kind": kind, "seed": specimen.seed})
     one = config.scan.model_copy(update={"fields": fields, "pattern": pattern, "slides": config.scan.slides[:1]})
@@ -105,7 +105,7 @@ def scan(config: Night, specimen: Specimen, kind: str, fields: int = 200) -> tup
     ],
     ids=["tilt", "drift and blank fields", "strong drift", "falling drift and jitter"],
 )
-def test_focus_follows_a_slide_that_tilts_and_drifts(config: Night, specimen: Specimen, kind: str) -> None:
+def test_focus_follows_a_slide_that_tilts_and_drifts(config: NightConfig, specimen: Specimen, kind: str) -> None:
     errors, searches = scan(config, specimen, kind)
     assert max(errors) < follower(config).half_stack_um / 2
     assert np.percentile(errors, 95) < config.scan.step_um / 2
@@ -114,7 +114,7 @@ def test_focus_follows_a_slide_that_tilts_and_drifts(config: Night, specimen: Sp
 
 @pytest.mark.parametrize("kind", ["grid", "random"])
 @pytest.mark.parametrize("seed", [1, 2])
-def test_focus_stays_inside_the_stack_when_the_slide_jumps(config: Night, seed: int, kind: str) -> None:
+def test_focus_stays_inside_the_stack_when_the_slide_jumps(config: NightConfig, seed: int, kind: str) -> None:
     specimen = Specimen(seed, drift_um=0.02, jump_um=1.5, blank=0.1)
     errors, searches = scan(config, specimen, kind)
     assert max(errors) < follower(config).half_stack_um
@@ -126,7 +126,7 @@ def test_focus_stays_inside_the_stack_when_the_slide_jumps(config: Night, seed: 
 
 
 @pytest.mark.parametrize("jump_um", [2.5, 3.5, 6.0, 9.0])
-def test_focus_recovers_from_a_jump_out_of_the_stack(config: Night, jump_um: float) -> None:
+def test_focus_recovers_from_a_jump_out_of_the_stack(config: NightConfig, jump_um: float) -> None:
     errors, searches = scan(config, Specimen(5, tilt_um_per_mm=1, jump_um=jump_um, jump_every=30), "grid", fields=58)
     lost = [k for k, error in enumerate(errors) if error > follower(config).half_stack_um]
     assert lost
@@ -136,7 +136,7 @@ def test_focus_recovers_from_a_jump_out_of_the_stack(config: Night, jump_um: flo
     assert searches <= 3
 
 
-def test_a_result_at_the_edge_moves_focus_beyond_that_edge(config: Night) -> None:
+def test_a_result_at_the_edge_moves_focus_beyond_that_edge(config: NightConfig) -> None:
     following = follower(config)
     known = [(at(n, 60.0 * n), result(5.0)) for n in range(1, 9)]
     edge = (at(9, 540.0), result(7.0, at_edge=True))
@@ -151,7 +151,7 @@ def test_a_result_at_the_edge_moves_focus_beyond_that_edge(config: Night) -> Non
     assert abs(following.z_for(at(12, 720.0), below, 0.0) - 2) < 0.05
 
 
-def test_an_edge_is_forgotten_once_focus_is_inside_again(config: Night) -> None:
+def test_an_edge_is_forgotten_once_focus_is_inside_again(config: NightConfig) -> None:
     following = follower(config)
     known = [(at(n, 60.0 * n), result(5.0)) for n in range(1, 9)]
     edges = [(at(n), result(7.0, at_edge=True)) for n in (9, 10)]
@@ -159,7 +159,7 @@ def test_an_edge_is_forgotten_once_focus_is_inside_again(config: Night) -> None:
     assert abs(following.z_for(at(14, 840.0), [*known, *edges, *inside], 0.0) - 5.1) < 0.2
 
 
-def test_one_result_alone_moves_a_prediction_by_the_greatest_step_at_most(config: Night) -> None:
+def test_one_result_alone_moves_a_prediction_by_the_greatest_step_at_most(config: NightConfig) -> None:
     following = follower(config)
     known = [(at(n, 60.0 * n), result(5.0)) for n in range(1, 30)]
     before = following.z_for(at(32, 1920.0), known, 0.0)
@@ -168,14 +168,14 @@ def test_one_result_alone_moves_a_prediction_by_the_greatest_step_at_most(config
         assert abs(after - before) <= config.focus.max_step_um + 1e-9
 
 
-def test_blank_fields_and_results_outside_the_window_change_nothing(config: Night) -> None:
+def test_blank_fields_and_results_outside_the_window_change_nothing(config: NightConfig) -> None:
     following = follower(config)
     known = [(at(n, 60.0 * n), result(5.0 + 0.1 * n)) for n in range(1, 9)]
     noise = [(at(9, 540.0), result(None)), (at(10, 600.0), result(60.5)), (at(11, 660.0), result(-61.0))]
     assert following.z_for(at(13, 780.0), [*known, *noise], 0.0) == following.z_for(at(13, 780.0), known, 0.0)
 
 
-def test_without_results_focus_is_where_the_search_found_it(config: Night) -> None:
+def test_without_results_focus_is_where_the_search_found_it(config: NightConfig) -> None:
     following = follower(config)
     assert following.z_for(at(1), [], 4.5) == 4.5
     assert following.z_for(at(2, 60.0), [(at(1), result(None))], 4.5) == 4.5
@@ -183,7 +183,7 @@ def test_without_results_focus_is_where_the_search_found_it(config: Night) -> No
     assert not following.needs_search(at(2, 60.0), [(at(1), result(4.5))])
 
 
-def test_a_place_far_from_every_result_is_searched_until_the_tilt_is_known(config: Night) -> None:
+def test_a_place_far_from_every_result_is_searched_until_the_tilt_is_known(config: NightConfig) -> None:
     following = follower(config)
     corners = [(-3000.0, -3000.0), (3000.0, -3000.0), (0.0, 3000.0)]
     known: list[Known] = []
@@ -194,7 +194,7 @@ def test_a_place_far_from_every_result_is_searched_until_the_tilt_is_known(confi
     assert abs(following.z_for(at(4, 1000.0, 0.0), known, 0.0) - 1.0) < 0.3
 
 
-def test_a_slide_that_stays_at_the_edge_is_searched_again(config: Night) -> None:
+def test_a_slide_that_stays_at_the_edge_is_searched_again(config: NightConfig) -> None:
     following = follower(config)
     known = [(at(n, 60.0 * n), result(5.0)) for n in range(1, 9)]
     edges = [(at(n, 60.0 * n), result(7.0, at_edge=True)) for n in (9, 10, 11)]
@@ -209,7 +209,7 @@ def test_a_slide_that_stays_at_the_edge_is_searched_again(config: Night) -> None
     start=st.floats(-200, 200),
 )
 def test_no_results_ever_send_the_stack_out_of_the_window(
-    config: Night, heights: Sequence[float | None], edges: Sequence[bool], start: float
+    config: NightConfig, heights: Sequence[float | None], edges: Sequence[bool], start: float
 ) -> None:
     following = follower(config)
     known = [(at(n, 60.0 * n), result(z, edge)) for n, (z, edge) in enumerate(zip(heights, edges, strict=False), 1)]
@@ -219,7 +219,7 @@ def test_no_results_ever_send_the_stack_out_of_the_window(
     assert z == following.z_for(at(14, 840.0), known, start)
 
 
-def test_a_slide_is_left_after_so_many_blank_fields_in_a_row(config: Night) -> None:
+def test_a_slide_is_left_after_so_many_blank_fields_in_a_row(config: NightConfig) -> None:
     following = follower(config)
     blank = [(at(n), result(None)) for n in range(1, 11)]
     assert not following.leaves_slide([])

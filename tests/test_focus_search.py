@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calibration.images.focus import ExposeSweep, Found, SearchBounds, contrast_of, peak, search_focus
+from calibration.images.focus import ExposeSweep, FoundFocus, SearchBounds, contrast_of, peak, search_focus
 from daemon.planning.focus_bounds import search_for
 from drivers.settings import Range
 from tests.configuration_files import night
@@ -29,7 +29,7 @@ def field(focus_um: float, contrast: float = 3.0, noise: float = 0.0) -> Callabl
     return sharpness
 
 
-def search(bounds: SearchBounds, sharpness: Callable[[float], float]) -> tuple[Found | None, list[ExposeSweep]]:
+def search(bounds: SearchBounds, sharpness: Callable[[float], float]) -> tuple[FoundFocus | None, list[ExposeSweep]]:
     """Execute a search on a field, as the night does."""
     sweeps: list[ExposeSweep] = []
     steps = search_focus(bounds)

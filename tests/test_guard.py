@@ -17,7 +17,7 @@ import msgspec
 import psutil
 import pytest
 
-from daemon.alerts.guard import FILE, State, guard
+from daemon.alerts.guard import FILE, GuardState, guard
 from daemon.config.loading import freeze, load
 from daemon.run_folder.heartbeat import Heartbeat, read_heartbeat, write_heartbeat
 from daemon.run_folder.journal import Journal
@@ -75,8 +75,8 @@ def watched_to_the_end(run: Path) -> None:
         pass
 
 
-def state(run: Path) -> State:
-    return msgspec.json.decode((run / FILE).read_bytes(), type=State)
+def state(run: Path) -> GuardState:
+    return msgspec.json.decode((run / FILE).read_bytes(), type=GuardState)
 
 
 def test_a_healthy_night_tells_that_it_is_finished_and_nothing_else(target: Target, tmp_path: Path) -> None:

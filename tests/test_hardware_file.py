@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mm_test_adapters import device_adapter_path
 
-from drivers.errors import Refused
+from drivers.errors import SettingRefused
 from drivers.micromanager.hardware_file import read_hardware_file
 from tests.instruments import HARDWARE, instrument
 
@@ -38,7 +38,7 @@ def test_the_demo_configuration_of_micromanager_is_understood() -> None:
     ],
 )
 def test_what_the_file_does_not_define_is_refused(changes: Any, told: str) -> None:
-    with pytest.raises(Refused, match=told):
+    with pytest.raises(SettingRefused, match=told):
         read_hardware_file(HARDWARE).check(instrument(**changes))
 
 
@@ -52,16 +52,16 @@ def test_what_the_file_does_not_define_is_refused(changes: Any, told: str) -> No
 def test_a_preset_that_cannot_be_set_is_refused(tmp_path: Path, old: str, new: str, told: str) -> None:
     path = tmp_path / "wrong.cfg"
     path.write_text(HARDWARE.read_text().replace(old, new))
-    with pytest.raises(Refused, match=told):
+    with pytest.raises(SettingRefused, match=told):
         read_hardware_file(path).check(instrument())
 
 
 def test_a_missing_or_broken_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="cannot be read"):
+    with pytest.raises(SettingRefused, match="cannot be read"):
         read_hardware_file(tmp_path / "missing.cfg")
     path = tmp_path / "broken.cfg"
     path.write_text("Device,Camera\n")
-    with pytest.raises(Refused, match="line 1"):
+    with pytest.raises(SettingRefused, match="line 1"):
         read_hardware_file(path)
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from daemon.config.model import Night
+from daemon.config.model import NightConfig
 from drivers.virtual_slide.truth import TrueObject
 from drivers.virtual_slide.visibility import is_hidden
 from inference.analyser import Analyser
@@ -15,12 +15,12 @@ Field = tuple[NDArray[np.uint16], list[tuple[float, TrueObject]]]
 
 
 @pytest.fixture(scope="module")
-def config() -> Night:
+def config() -> NightConfig:
     return emulated_stacks.night(seed=4711)
 
 
 @pytest.fixture(scope="module")
-def fields(config: Night) -> list[Field]:
+def fields(config: NightConfig) -> list[Field]:
     return [emulated_stacks.stack(config, 8, shift) for shift in (0.0, 500.0)]
 
 

@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from inference.annotations.coco import Annotation, Category, Dataset, Loaded, Picture, StackInfo, read, to_json
+from inference.annotations.coco import (
+    AnnotatedImage,
+    Annotation,
+    AnnotationFile,
+    Category,
+    LoadedAnnotations,
+    StackInfo,
+    read,
+    to_json,
+)
 from inference.annotations.splits import draw, members
 from inference.annotations.stacks import AnnotatedStack, find_stacks, read_stack
 from inference.errors import AnnotationError
@@ -23,11 +32,11 @@ length = st.floats(0.5, 20)
 
 
 @st.composite
-def datasets(draw: st.DrawFn) -> Dataset:
+def datasets(draw: st.DrawFn) -> AnnotationFile:
     names = draw(st.lists(name, min_size=1, max_size=4, unique=True))
     first = draw(st.sampled_from([0, 1]))
     images = tuple(
-        Picture(
+        AnnotatedImage(
             id=first + k,
             file_name=f"slide-1/{k}.ome.tif",
             width=64,
@@ -62,12 +71,12 @@ def datasets(draw: st.DrawFn) -> Dataset:
         for k in range(draw(st.integers(0, 5)))
     )
     categories = tuple(Category(id=first + k, name=n) for k, n in enumerate(names))
-    return Dataset(images=images, annotations=annotations, categories=categories)
+    return AnnotationFile(images=images, annotations=annotations, categories=categories)
 
 
 @given(datasets())
-def test_a_dataset_comes_back_as_written(dataset: Dataset) -> None:
-    assert read(to_json(dataset), "coco.json") == Loaded(dataset=dataset)
+def test_a_dataset_comes_back_as_written(dataset: AnnotationFile) -> None:
+    assert read(to_json(dataset), "coco.json") == LoadedAnnotations(dataset=dataset)
 
 
 @needs_rbc
@@ -165,6 +174,6 @@ def test_pictures_that_cannot_be_looked_at_are_refused(
     tmp_path: Path, annotated: tuple[int, int], pixels: NDArray[np.generic], said: str
 ) -> None:
     tifffile.imwrite(tmp_path / "a.tif", pixels)
-    picture = Picture(id=1, file_name="a.tif", height=annotated[0], width=annotated[1])
+    picture = AnnotatedImage(id=1, file_name="a.tif", height=annotated[0], width=annotated[1])
     with pytest.raises(AnnotationError, match=said):
         read_stack(AnnotatedStack(tmp_path / "a.tif", picture, (), {}))

@@ -9,10 +9,10 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from inference.annotations.coco import Annotation, Picture
+from inference.annotations.coco import AnnotatedImage, Annotation
 from inference.annotations.stacks import AnnotatedStack
 from inference.evaluation.breakdown import Breakdown
-from inference.evaluation.figures import Evaluation, Found, compare, of_one_class
+from inference.evaluation.figures import Evaluation, StackFindings, compare, of_one_class
 from inference.objects.objects import FoundObject
 from inference.settings import DetectorSettings
 
@@ -41,9 +41,9 @@ def annotation(number: int, x: float, category: int, iscrowd: int = 0) -> Annota
 
 
 def evaluate(annotations: list[Annotation], objects: list[FoundObject], one_class: bool = False) -> Evaluation:
-    picture = Picture(id=1, file_name="field.tif", width=500, height=500)
+    picture = AnnotatedImage(id=1, file_name="field.tif", width=500, height=500)
     items = [AnnotatedStack(Path("field.tif"), picture, tuple(annotations), dict(enumerate(CLASSES, start=1)))]
-    found = [Found(tuple(objects), 0.0)]
+    found = [StackFindings(tuple(objects), 0.0)]
     settings = DetectorSettings(classes=("fossil",) if one_class else CLASSES)
     if one_class:
         return compare(*of_one_class(items, found, "fossil"), settings)
@@ -86,7 +86,7 @@ def test_what_has_not_to_be_found_is_neither_missed_nor_false() -> None:
 def test_the_table_is_that_of_pycocotools_called_directly() -> None:
     """Digit for digit, on boxes scattered about random truth."""
     random = np.random.default_rng(5)
-    images = [Picture(id=k, file_name=f"{k}.tif", width=500, height=500) for k in range(6)]
+    images = [AnnotatedImage(id=k, file_name=f"{k}.tif", width=500, height=500) for k in range(6)]
     known: list[Annotation] = []
     objects: dict[int, list[FoundObject]] = {picture.id: [] for picture in images}
     for number in range(1, 241):
@@ -107,7 +107,7 @@ def test_the_table_is_that_of_pycocotools_called_directly() -> None:
         )
         for p in images
     ]
-    found = [Found(tuple(of_one), 0.0) for of_one in objects.values()]
+    found = [StackFindings(tuple(of_one), 0.0) for of_one in objects.values()]
     expected = [
         {
             "id": a.id, "image_id": a.image_id, "category_id": a.category_id, "bbox": list(a.bbox), "area": a.area,
@@ -162,13 +162,13 @@ def broken_down(annotations: list[list[Annotation]], objects: list[list[FoundObj
     items = [
         AnnotatedStack(
             Path(f"{k}.tif"),
-            Picture(id=k, file_name=f"{k}.tif", width=500, height=500),
+            AnnotatedImage(id=k, file_name=f"{k}.tif", width=500, height=500),
             tuple(msgspec.structs.replace(a, image_id=k) for a in known),
             dict(enumerate(CLASSES, start=1)),
         )
         for k, known in enumerate(annotations)
     ]
-    found = [Found(tuple(of_one), 0.0) for of_one in objects]
+    found = [StackFindings(tuple(of_one), 0.0) for of_one in objects]
     return Breakdown(items, found, compare(items, found, DetectorSettings(classes=CLASSES)))
 
 

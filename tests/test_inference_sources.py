@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.annotations import cvat
-from inference.annotations.coco import Annotation, Category, Dataset, Loaded, Picture, to_json
+from inference.annotations.coco import AnnotatedImage, Annotation, AnnotationFile, Category, LoadedAnnotations, to_json
 from inference.annotations.sources import open_source
 from inference.annotations.stacks import find_stacks, read_stack
 from inference.errors import AnnotationError
@@ -99,8 +99,8 @@ def test_a_turned_box_is_taken_by_the_box_around_it(degrees: float, width: float
 
 
 def test_attributes_come_back_as_they_were_written() -> None:
-    written = Dataset(
-        images=(Picture(id=1, file_name="a.png", width=40, height=30),),
+    written = AnnotationFile(
+        images=(AnnotatedImage(id=1, file_name="a.png", width=40, height=30),),
         categories=(Category(id=1, name="diatom"),),
         annotations=(
             Annotation(id=1, image_id=1, category_id=1, bbox=(1, 2, 10, 20), area=200, attributes={"touching": True}),
@@ -108,7 +108,7 @@ def test_attributes_come_back_as_they_were_written() -> None:
                        attributes={"touching": False, "kind": "nitzschia"}),
         ),
     )  # fmt: skip
-    assert cvat.read(cvat.to_xml(written, "manual"), "a.xml") == Loaded(dataset=written)
+    assert cvat.read(cvat.to_xml(written, "manual"), "a.xml") == LoadedAnnotations(dataset=written)
 
 
 @pytest.mark.parametrize(
@@ -167,8 +167,8 @@ def test_pictures_are_found_in_folders_and_zips_where_cvat_puts_them(tmp_path: P
 
 
 def test_coco_as_cvat_names_it_is_found(tmp_path: Path) -> None:
-    image = Picture(id=1, file_name="a.png", width=40, height=30)
-    dataset = Dataset(images=(image,), annotations=(), categories=(Category(id=1, name="x"),))
+    image = AnnotatedImage(id=1, file_name="a.png", width=40, height=30)
+    dataset = AnnotationFile(images=(image,), annotations=(), categories=(Category(id=1, name="x"),))
     (tmp_path / "annotations").mkdir()
     (tmp_path / "annotations" / "instances_default.json").write_bytes(to_json(dataset))
     assert open_source(tmp_path).loaded.dataset == dataset

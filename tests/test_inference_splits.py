@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.annotations import splits
-from inference.annotations.coco import Picture
+from inference.annotations.coco import AnnotatedImage
 from inference.annotations.splits import Member, Split
 from inference.annotations.stacks import AnnotatedStack
 from inference.errors import AnnotationError
@@ -18,14 +18,14 @@ SOURCES = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 30)), min_size=2,
 def picture(path: Path, name: str, value: int) -> AnnotatedStack:
     """An image of one grey value, written in the format of its name."""
     cv2.imwrite(str(path / name), np.full((16, 20), value, np.uint8))
-    return AnnotatedStack(path / name, Picture(id=1, file_name=name, width=20, height=16), (), {})
+    return AnnotatedStack(path / name, AnnotatedImage(id=1, file_name=name, width=20, height=16), (), {})
 
 
 def known(pairs: list[tuple[int, int]]) -> tuple[list[AnnotatedStack], list[Member]]:
     """Pictures by source and content, which may be that of another source's picture."""
     names = [f"{source}.rf.{number}.png" for number, (source, _) in enumerate(pairs)]
     stacks = [
-        AnnotatedStack(Path(name), Picture(id=k, file_name=name, width=1, height=1), (), {})
+        AnnotatedStack(Path(name), AnnotatedImage(id=k, file_name=name, width=1, height=1), (), {})
         for k, name in enumerate(names)
     ]
     members = [

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.annotations.coco import Annotation, Picture, StackInfo
+from inference.annotations.coco import AnnotatedImage, Annotation, StackInfo
 from inference.annotations.stacks import NOT_JUDGED, AnnotatedStack, Views, prepare
 from inference.network import network
 from inference.network.weights_file import find_weights
@@ -107,7 +107,7 @@ def test_what_is_annotated_is_learnt_from_fused_views_and_from_planes_near_it(tm
     rng = np.random.default_rng(0)
     tifffile.imwrite(tmp_path / "stack.tif", rng.integers(900, 1100, (5, 64, 64), np.uint16))
     info = StackInfo(slide=1, field=1, seed=1, planes=5, step_um=0.5, pixel_um=0.118, polarizations=("parallel",))
-    picture = Picture(id=1, file_name="stack.tif", width=64, height=64, stack=info)
+    picture = AnnotatedImage(id=1, file_name="stack.tif", width=64, height=64, stack=info)
     annotations = tuple(
         Annotation(
             id=1, image_id=1, category_id=1, bbox=(8.0, 8.0, 20.0, 20.0), area=400.0, attributes={"plane": plane}

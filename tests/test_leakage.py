@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from calibration.images.states import mode, moved
-from calibration.routines.polarization import Light, polarization
+from calibration.routines.polarization import Band, polarization
 from calibration.routines.retarder import States, retarder
 from calibration.steps import NotUsable, Outcome, Shot
 from drivers.settings import Instrument
@@ -19,7 +19,7 @@ from drivers.virtual_slide.optics.polarizers import CROSSED, PARALLEL, Polarized
 from tests.bench import CENTRE, NO_TIMING, area_of, bench, instrument
 
 STATES, MS = (CROSSED, PARALLEL), (20.0, 20.0)
-GREEN = Light(0.546, 0.002)
+GREEN = Band(0.546, 0.002)
 STRONG: dict[str, Any] = {
     "depolarised": 0.0005, "polarizer_retarder_deg": 6.0, "analyser_retarder_deg": 4.0, "shift_px": (-2.3, 1.1)
 }  # fmt: skip

@@ -80,7 +80,7 @@ def test_training_ends_with_weights_that_load_and_a_card_that_tells_how(exported
     assert not set(card.trained_on) & set(card.held_out)
     assert [f.mode for f in card.figures] == ["fused", "planes"]
     assert card.figures[0].fields == 2
-    assert msgspec.json.decode(into.with_suffix(".json").read_bytes(), type=learn.Card).sha256 == card.sha256
+    assert msgspec.json.decode(into.with_suffix(".json").read_bytes(), type=learn.TrainingCard).sha256 == card.sha256
     assert card.sha256 in into.with_suffix(".md").read_text(encoding="utf-8")
     training = [p for p in told if p.stage == "training"]
     assert [p.done for p in training] == [1, 2, 3]
@@ -88,7 +88,7 @@ def test_training_ends_with_weights_that_load_and_a_card_that_tells_how(exported
     assert all(p.loss is not None and np.isfinite(p.loss) for p in training)
 
 
-def trained(exported: Path, into: Path, stop_at: int = 0, **changes: object) -> learn.Card:
+def trained(exported: Path, into: Path, stop_at: int = 0, **changes: object) -> learn.TrainingCard:
     """Train four steps, judged after each; interrupted while a step is told, if asked for."""
 
     def report(progress: Progress) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from daemon.config.loading import differences, freeze, keys_of, load, require_same
-from daemon.config.model import Night
+from daemon.config.model import NightConfig
 from daemon.config.samples import COUNTING
 from daemon.system.errors import Refused
 from tests.configuration_files import CONFIGS, REMOVED, night, write
@@ -170,7 +170,7 @@ def test_every_key_is_documented_with_its_default() -> None:
             key, *cells = (cell.strip() for cell in line.strip("|").split("|"))
             assert key not in rows
             rows[key.strip("`")] = cells
-    keys = dict(keys_of(Night))
+    keys = dict(keys_of(NightConfig))
     leaves = [key for key in keys if not any(other.startswith((f"{key}.", f"{key}[")) for other in keys)]
     assert sorted(rows) == sorted(leaves)
     for key in leaves:

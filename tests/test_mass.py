@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from calibration.corrections import Corrections
-from calibration.objects.mass import Sight, Weighed, weigh, weigh_fused
+from calibration.objects.mass import Weighed, WeighedObject, weigh, weigh_fused
 from calibration.objects.thickness import Heights, Optics, leakage_around, sharpened
 
 PIXEL_UM, SIDE, FINE = 0.059, 110, 4
@@ -55,9 +55,9 @@ def corrections(**changes: object) -> Corrections:
     return replace(known, **changes)  # type: ignore[arg-type]
 
 
-def sight_of(thickness_um: NDArray[np.float64]) -> Sight:
+def sight_of(thickness_um: NDArray[np.float64]) -> WeighedObject:
     coverage = cv2.resize((thickness_um > 0).astype(np.float64), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    return Sight((0, 0, SIDE, SIDE), coverage > 0.5, crossed=0, parallel=1, aligned=0.0)
+    return WeighedObject((0, 0, SIDE, SIDE), coverage > 0.5, crossed=0, parallel=1, aligned=0.0)
 
 
 def weighed(thickness_um: NDArray[np.float64], leakage: float, seed: int, **changes: object) -> Weighed:

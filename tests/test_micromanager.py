@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from mm_test_adapters import device_adapter_path
 
-from drivers.errors import DeviceTimeout, FieldFault, FrameFault, OutsideWindow, PresetNotReached, Refused, StageStuck
+from drivers.errors import (
+    DeviceTimeout,
+    FieldFault,
+    FrameFault,
+    OutsideWindow,
+    PresetNotReached,
+    SettingRefused,
+    StageStuck,
+)
 from drivers.micromanager.core import Core, headless_core, preset_devices, release_headless_core
 from drivers.micromanager.microscope import MicroManager
 from drivers.microscope import Exposure, Frame, Sweep
@@ -138,7 +146,7 @@ def test_exposures_of_a_sweep_are_commanded_instead_of_those_of_the_settings(wat
     expose(scope, Sweep(0.0, 1.0, 2, ("crossed", "parallel"), (0, 1), exposures_ms=(3.5, 700.0)))
     expose(scope, Sweep(0.0, 1.0, 2, ("crossed", "parallel"), (0, 1)))
     assert commanded == [3.5, 700.0, 20, 20]
-    with pytest.raises(Refused, match="give one for each"):
+    with pytest.raises(SettingRefused, match="give one for each"):
         expose(scope, Sweep(0.0, 1.0, 2, ("crossed", "parallel"), (0, 1), exposures_ms=(3.5,)))
 
 
@@ -339,7 +347,7 @@ def test_make_safe_goes_on_when_a_device_fails(watched: Any, caplog: pytest.LogC
 def test_settings_that_do_not_fit_the_hardware_are_refused(changes: Any, told: str) -> None:
     from drivers.open import open_microscope
 
-    with pytest.raises(Refused, match=told):
+    with pytest.raises(SettingRefused, match=told):
         open_microscope(triggered(**changes), slides())
 
 
@@ -353,7 +361,7 @@ def test_a_preset_whose_label_the_device_lacks_is_refused_once_the_hardware_is_s
     scope = open_microscope(instrument(frame_px=(512, 512), **settings), slides())
     try:
         assert scope.make_safe()
-        with pytest.raises(Refused, match=r"instrument\.polarizations\.crossed .*cannot be set"):
+        with pytest.raises(SettingRefused, match=r"instrument\.polarizations\.crossed .*cannot be set"):
             scope.prepare()
     finally:
         scope.close()
@@ -364,7 +372,7 @@ def test_a_hardware_file_that_does_not_load_is_refused_with_its_line(tmp_path: P
 
     hardware = tmp_path / "broken.cfg"
     hardware.write_text("Property,Core,Initialize,0\nDevice,Camera,DemoCamera,NoSuchCamera\n")
-    with pytest.raises(Refused, match=r"Line 2"):
+    with pytest.raises(SettingRefused, match=r"Line 2"):
         open_microscope(triggered(hardware=hardware), slides())
 
 

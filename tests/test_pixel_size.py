@@ -14,7 +14,7 @@ from calibration.images.registration import Shift
 from calibration.images.stage import align, describe, together
 from calibration.routines.micrometer import micrometer, read_micrometer
 from calibration.routines.pixel_size import came_from_above, path_of, pixel_size
-from calibration.steps import Curve, NotUsable, Outcome, Shot, Shown
+from calibration.steps import Curve, NotUsable, Outcome, Shot, ShotResult
 from drivers.settings import Instrument
 from tests.bench import NO_TIMING, area_of, bench, carry_out, instrument
 
@@ -207,12 +207,12 @@ def test_the_routine_reads_a_micrometer_at_its_focus() -> None:
     sharp = drawn(1.3, 2, 0.6, 0.0597, bright=False, side=320)
     random = np.random.default_rng(4)
 
-    def show(shot: Shot) -> Shown:
+    def show(shot: Shot) -> ShotResult:
         heights = shot.first_z_um + shot.step_um * np.arange(shot.planes)
         # Out of focus light spreads: contrast falls with the distance from 1.2 um.
         planes = np.array([20_000 + (sharp - 20_000) / (1 + (z - 1.2) ** 2) for z in heights])
         frames = np.clip(planes + random.normal(0, 50, planes.shape), 0, 65535)
-        return Shown(frames[None].astype(np.uint16), 0, 0, np.zeros((1, shot.planes)))
+        return ShotResult(frames[None].astype(np.uint16), 0, 0, np.zeros((1, shot.planes)))
 
     outcome = carry_out(micrometer(area_of(settings, low_um=-5, high_um=5), "parallel", 2.0, 0.002), show)
     assert outcome.values["pixel"].value == pytest.approx(0.0597, rel=5e-4)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from drivers.errors import FieldFault, OutsideWindow, Refused
+from drivers.errors import FieldFault, OutsideWindow, SettingRefused
 from drivers.microscope import Exposure, Sweep
 from drivers.open import open_microscope
 from drivers.recorded.recording import read_recording
@@ -66,7 +66,7 @@ def test_planes_come_in_order_field_after_field(tmp_path: Path) -> None:
 )
 def test_what_was_not_recorded_cannot_be_exposed(tmp_path: Path, asked: dict[str, Any]) -> None:
     write_planes(tmp_path, fields=1)
-    with pytest.raises(Refused, match="calibrate on the microscope itself"):
+    with pytest.raises(SettingRefused, match="calibrate on the microscope itself"):
         expose(ready(open_microscope(replaying(tmp_path), slides())), replace(sweep(5), **asked))
 
 
@@ -126,7 +126,7 @@ def test_what_does_not_fit_the_recording_is_refused(tmp_path: Path, changes: Any
     configured = replaying(tmp_path, **{k: v for k, v in changes.items() if v is not None})
     if changes.get("replay", ...) is None:
         configured = configured.model_copy(update={"replay": None})
-    with pytest.raises(Refused, match=told):
+    with pytest.raises(SettingRefused, match=told):
         open_microscope(configured, slides())
 
 
@@ -136,12 +136,12 @@ def test_a_missing_plane_and_too_much_asked_are_refused(tmp_path: Path) -> None:
     assert configured.replay is not None
     recording = read_recording(configured.replay)
     recording.check(configured, planes=5, fields=2)
-    with pytest.raises(Refused, match=r"scan\.planes is 6"):
+    with pytest.raises(SettingRefused, match=r"scan\.planes is 6"):
         recording.check(configured, planes=6)
-    with pytest.raises(Refused, match=r"scan\.fields is 3"):
+    with pytest.raises(SettingRefused, match=r"scan\.fields is 3"):
         recording.check(configured, fields=3)
     (tmp_path / "field2-ca-z9.tif").unlink()
-    with pytest.raises(Refused, match="field 2 has 9 files"):
+    with pytest.raises(SettingRefused, match="field 2 has 9 files"):
         read_recording(configured.replay)
 
 

@@ -28,7 +28,7 @@ from daemon.report.gather import gather
 from daemon.report.objects import SHOWN, doubtful, finest
 from daemon.report.report import report
 from daemon.report.timing import CHANGING, STANDING, WAITING, time_night
-from daemon.report.verdict import Standing, judge
+from daemon.report.verdict import RunFolderStanding, judge
 from daemon.run_folder.journal import Journal
 from daemon.system.errors import Refused
 from tests import small_night as night
@@ -254,7 +254,9 @@ def test_an_interrupted_night_is_read_from_its_journal_while_it_is_held(tmp_path
 
 
 def test_how_it_ended_is_told_in_one_sentence(tmp_path: Path) -> None:
-    def verdict(*records: AnyRecord, standing: Standing | None = None, faults: int = 0) -> tuple[str, str, str]:
+    def verdict(
+        *records: AnyRecord, standing: RunFolderStanding | None = None, faults: int = 0
+    ) -> tuple[str, str, str]:
         with Dataset.open(
             catalogued(tmp_path / str(len(list(tmp_path.iterdir()))), [night.started(), *records])
         ) as one:
@@ -265,7 +267,7 @@ def test_how_it_ended_is_told_in_one_sentence(tmp_path: Path) -> None:
     late = 1.9e9
     stopped = Event(utc=late, monotonic_s=1.0, level="error", name="night stopped", message="stage stuck")
     unsafe = Event(utc=late, monotonic_s=1.0, level="error", name="not safe", message="check the shutter")
-    alive = Standing(alive=True, state="scanning", reason="")
+    alive = RunFolderStanding(alive=True, state="scanning", reason="")
     assert verdict(*fields, night.night_closed(6)) == ("Complete.", "good", "")
     assert verdict(*fields, night.night_closed(6), faults=2)[1] == "bad"
     assert verdict(*fields[:3], standing=alive) == ("Still running: 3 of 6 fields are done.", "running", "")
@@ -277,12 +279,14 @@ def test_how_it_ended_is_told_in_one_sentence(tmp_path: Path) -> None:
         ("interrupted", "Stopped by a person"),
         ("not delivered", "Not"),
     ):
-        assert verdict(*fields[:3], standing=Standing(alive=False, state=state, reason="r"))[0].startswith(told)
-    left = Standing(alive=False, state="not delivered", reason="9 records wait")
+        assert verdict(*fields[:3], standing=RunFolderStanding(alive=False, state=state, reason="r"))[0].startswith(
+            told
+        )
+    left = RunFolderStanding(alive=False, state="not delivered", reason="9 records wait")
     sentence, tone, needs = verdict(*fields, night.night_closed(6), standing=left)
     assert (sentence, tone) == ("Complete here, but not all is delivered.", "bad")
     assert "9 records wait" in needs
-    killed = Standing(alive=False, state="scanning", reason="")
+    killed = RunFolderStanding(alive=False, state="scanning", reason="")
     assert verdict(*fields[:3], standing=killed)[0].startswith("Ended without a word")
     paused = replace_standing(alive, "paused", "the disk is full")
     assert verdict(*fields[:3], standing=paused)[:2] == ("Paused: the disk is full. 3 of 6 fields are done.", "warning")
@@ -292,8 +296,8 @@ def test_how_it_ended_is_told_in_one_sentence(tmp_path: Path) -> None:
     assert verdict(*waiting, night.night_closed(6))[0] == "Complete, with 1 field not analysed yet."
 
 
-def replace_standing(standing: Standing, state: str, reason: str) -> Standing:
-    return Standing(standing.alive, state, reason)
+def replace_standing(standing: RunFolderStanding, state: str, reason: str) -> RunFolderStanding:
+    return RunFolderStanding(standing.alive, state, reason)
 
 
 def test_time_goes_to_what_it_was_lost_to(tmp_path: Path) -> None:

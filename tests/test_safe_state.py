@@ -17,7 +17,7 @@ from daemon.children.child import Child
 from daemon.children.links import MicroscopeLink
 from daemon.children.microscope import run_microscope
 from daemon.config.loading import load
-from daemon.config.model import Night
+from daemon.config.model import NightConfig
 from daemon.config.samples import read_samples
 from daemon.planning.estimate import shape_of
 from daemon.planning.plan import make_plan
@@ -59,12 +59,12 @@ def safe_after(run: Path, moment_s: float) -> float:
     return min(at for at in times(run, "safe") if at >= moment_s) - moment_s
 
 
-def configuration(folder: Path, emulation: dict[str, Any]) -> Night:
+def configuration(folder: Path, emulation: dict[str, Any]) -> NightConfig:
     return load(write_configuration(folder, slides=1, fields=1, frame_px=256, emulation=emulation))
 
 
 @contextmanager
-def ring_of(config: Night, run: Path) -> Iterator[Ring]:
+def ring_of(config: NightConfig, run: Path) -> Iterator[Ring]:
     ring = Ring.create(run, config.ring_stacks, shape_of(config))
     try:
         yield ring
@@ -72,20 +72,20 @@ def ring_of(config: Night, run: Path) -> Iterator[Ring]:
         ring.close()
 
 
-def microscope(config: Night, run: Path, ring: tuple[str, int, Any]) -> MicroscopeLink:
+def microscope(config: NightConfig, run: Path, ring: tuple[str, int, Any]) -> MicroscopeLink:
     table = ProcessTable(run)
     spawn = lambda: Child("microscope", table, run_microscope, config, run, *ring)  # noqa: E731
     return MicroscopeLink(spawn, DEADLINE_S, DEADLINE_S, lambda *_: None, mortal=False)
 
 
-def stack_of(config: Night) -> Expose:
+def stack_of(config: NightConfig) -> Expose:
     scan = config.scan
     planned = make_plan(config, read_samples(scan.samples, [1]))[0]
     sweep = Sweep(-2.0, scan.step_um, scan.planes, scan.polarizations, tuple(range(len(scan.polarizations))))
     return Expose(planned=planned, attempt=0, sweep=sweep, slot=0)
 
 
-async def begin(link: MicroscopeLink, config: Night, run: Path) -> asyncio.Task[Any]:
+async def begin(link: MicroscopeLink, config: NightConfig, run: Path) -> asyncio.Task[Any]:
     """Start, and be in the middle of an exposure."""
     await link.start()
     await link.open_slide(1)
@@ -115,7 +115,7 @@ def test_a_night_that_is_abandoned_is_made_safe_by_the_process_that_exposes(tmp_
     assert read_processes(tmp_path)["microscope"].find() is None
 
 
-def supervise(config: Night, run: Path, ring: tuple[str, int, Any]) -> None:
+def supervise(config: NightConfig, run: Path, ring: tuple[str, int, Any]) -> None:
     async def expose() -> None:
         await (await begin(microscope(config, run, ring), config, run))
 

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from drivers.virtual_slide.matter import CALCITE, GAS, OPAL, QUARTZ, Body
-from drivers.virtual_slide.optics.body_light import Light, Mount, illuminate
+from drivers.virtual_slide.optics.body_light import BodyLight, Mount, illuminate
 from drivers.virtual_slide.specimens import debris, diatoms, siliceous
 from drivers.virtual_slide.specimens.kinds import Kind
 from drivers.virtual_slide.specimens.relief import cut
@@ -39,7 +39,7 @@ def longest_um(body: Body) -> float:
     return float(np.hypot(*(hull[:, None] - hull[None]).transpose(2, 0, 1)).max() + 1) * body.pixel_um
 
 
-def plane(light: Light, z_um: float) -> int:
+def plane(light: BodyLight, z_um: float) -> int:
     return int(np.abs(light.planes_um - z_um).argmin())
 
 

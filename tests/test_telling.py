@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from daemon.alerts.channels import RETRY_S, Pending, Place, deliver, read_channels, read_dead_man
+from daemon.alerts.channels import RETRY_S, Origin, Pending, deliver, read_channels, read_dead_man
 from daemon.alerts.guard import try_alerts
 from daemon.alerts.model import Alert
 from daemon.config.loading import load
@@ -39,7 +39,7 @@ def settings(target: Target, folder: Path, **more: object) -> Alerts:
 
 def test_an_alert_says_what_where_and_when_and_how_grave_it_is(target: Target, tmp_path: Path) -> None:
     (channel,) = read_channels(settings(target, tmp_path))
-    assert channel.send(CRASHED, Place("monday", tmp_path)) is None
+    assert channel.send(CRASHED, Origin("monday", tmp_path)) is None
     (message,) = target.messages
     assert (message["title"], message["type"]) == ("lamelle: crashed", "failure")
     for part in ("The night's process has died.", "monday", str(tmp_path), "2023-11-1"):
@@ -51,7 +51,7 @@ def test_what_cannot_be_sent_waits_and_is_given_up_in_the_end(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     channels = read_channels(settings(target, tmp_path))
-    place, now = Place("monday", tmp_path), 1000.0
+    place, now = Origin("monday", tmp_path), 1000.0
     outbox: tuple[Pending, ...] = (Pending(alert=CRASHED, channel=channels[0].key),)
     target.refusing = True
     outbox, changed = deliver(outbox, channels, place, now)
@@ -75,7 +75,7 @@ def test_what_cannot_be_sent_waits_and_is_given_up_in_the_end(
 
 def test_an_address_that_is_not_there_any_more_is_dropped(target: Target, tmp_path: Path) -> None:
     channels = read_channels(settings(target, tmp_path))
-    assert deliver([Pending(alert=CRASHED, channel="of old")], channels, Place("n", tmp_path), 1.0) == ((), True)
+    assert deliver([Pending(alert=CRASHED, channel="of old")], channels, Origin("n", tmp_path), 1.0) == ((), True)
     assert target.alerts == []
 
 
@@ -83,7 +83,7 @@ def test_one_address_that_fails_does_not_keep_the_others(target: Target, tmp_pat
     chosen = settings(target, tmp_path, command=[sys.executable, "-c", "raise SystemExit(4)"])
     channels = read_channels(chosen)
     outbox = [Pending(alert=CRASHED, channel=channel.key) for channel in channels]
-    waiting, _ = deliver(outbox, channels, Place("n", tmp_path), 1.0)
+    waiting, _ = deliver(outbox, channels, Origin("n", tmp_path), 1.0)
     assert target.kinds == ["crashed"]
     assert [one.channel for one in waiting] == ["command"]
 
@@ -94,7 +94,7 @@ def test_a_command_is_given_the_message_and_no_shell_reads_it(tmp_path: Path) ->
     os.chdir(tmp_path)
     try:
         (channel,) = read_channels(Alerts(command=(sys.executable, "-c", program, "to me")))
-        assert channel.send(Alert(kind="fault", text=HOSTILE, utc=1.0), Place("a & b", tmp_path)) is None
+        assert channel.send(Alert(kind="fault", text=HOSTILE, utc=1.0), Origin("a & b", tmp_path)) is None
     finally:
         os.chdir(before)
     (_, first, message), environment = json.loads((tmp_path / "said.json").read_text())
@@ -107,7 +107,7 @@ def test_a_command_is_given_the_message_and_no_shell_reads_it(tmp_path: Path) ->
 
 
 def test_a_command_that_does_not_start_or_succeed_is_told(tmp_path: Path) -> None:
-    place = Place("n", tmp_path)
+    place = Origin("n", tmp_path)
     (absent,) = read_channels(Alerts(command=(str(tmp_path / "absent"),)))
     (failing,) = read_channels(Alerts(command=(sys.executable, "-c", "raise SystemExit(3)")))
     assert "does not start" in str(absent.send(CRASHED, place))

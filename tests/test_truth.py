@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 import tifffile
 
-from daemon.config.model import Night
+from daemon.config.model import NightConfig
 from daemon.emulation import export
 from drivers.virtual_slide import visibility
 from drivers.virtual_slide.profiles import PROFILES
 from drivers.virtual_slide.slide import VirtualSlide
 from drivers.virtual_slide.truth import TrueObject
-from inference.annotations.coco import Annotation, Dataset, read
+from inference.annotations.coco import Annotation, AnnotationFile, read
 from tests import emulated_stacks
 
 SAMPLE = Path(__file__).parents[2] / "shared" / "data" / "cvat-xml" / "train.xml"
@@ -35,23 +35,23 @@ def few_kinds() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def config() -> Night:
+def config() -> NightConfig:
     return emulated_stacks.night(frame_px=SIDE_PX, planes=3, seed=12, profile="easy")
 
 
 @pytest.fixture(scope="module")
-def exported(config: Night, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(config: NightConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     into = tmp_path_factory.mktemp("truth")
     export.export(config, into, slides=[1, 3], fields=2, thickness=True)
     return into
 
 
 @pytest.fixture(scope="module")
-def dataset(exported: Path) -> Dataset:
+def dataset(exported: Path) -> AnnotationFile:
     return read((exported / export.COCO_FILE).read_bytes(), export.COCO_FILE).dataset
 
 
-def world(config: Night) -> VirtualSlide:
+def world(config: NightConfig) -> VirtualSlide:
     assert config.instrument.emulation is not None
     return VirtualSlide(config.instrument.emulation, config.scan.slides, config.instrument.frame_px, PIXEL_UM)
 
@@ -61,7 +61,7 @@ def polygon(annotation: Annotation) -> np.ndarray:
     return np.array(annotation.segmentation[0]).reshape(-1, 2)
 
 
-def test_boxes_are_tight_around_outlines_inside_the_frame(dataset: Dataset) -> None:
+def test_boxes_are_tight_around_outlines_inside_the_frame(dataset: AnnotationFile) -> None:
     assert any(a.attributes["whole"] is False for a in dataset.annotations)
     for a in dataset.annotations:
         points = polygon(a)
@@ -77,7 +77,7 @@ def test_boxes_are_tight_around_outlines_inside_the_frame(dataset: Dataset) -> N
             assert apart == pytest.approx(float(a.attributes["length_um"]), rel=0.02)
 
 
-def test_the_table_holds_every_object_and_says_which_is_annotated(exported: Path, dataset: Dataset) -> None:
+def test_the_table_holds_every_object_and_says_which_is_annotated(exported: Path, dataset: AnnotationFile) -> None:
     table = pq.read_table(exported / "truth.parquet")
     assert json.loads(table.schema.metadata[b"emulation"])["seed"] == 12
     rows = table.to_pylist()
@@ -103,7 +103,9 @@ def test_the_table_holds_every_object_and_says_which_is_annotated(exported: Path
     assert text["identifier"].to_pylist() == table["identifier"].to_pylist()
 
 
-def test_cvat_boxes_are_those_of_coco_in_a_structure_that_cvat_itself_writes(exported: Path, dataset: Dataset) -> None:
+def test_cvat_boxes_are_those_of_coco_in_a_structure_that_cvat_itself_writes(
+    exported: Path, dataset: AnnotationFile
+) -> None:
     root = ET.parse(exported / "annotations.xml").getroot()
     assert root.findtext("version") == "1.1"
     assert [e.text for e in root.iterfind("meta/task/labels/label/name")] == [c.name for c in dataset.categories]
@@ -150,7 +152,7 @@ def test_nothing_in_the_cvat_file_is_unknown_to_a_real_export(exported: Path) ->
     assert real[("image", "box")] <= ours[("image", "box")]
 
 
-def test_the_thickness_of_calcite_weighs_what_the_objects_weigh(config: Night) -> None:
+def test_the_thickness_of_calcite_weighs_what_the_objects_weigh(config: NightConfig) -> None:
     slide = world(config)
     x, y = config.scan.slides[0].centre_um
     fields = [(x + step, y) for step in range(0, 3000, 61)]
@@ -164,7 +166,7 @@ def test_the_thickness_of_calcite_weighs_what_the_objects_weigh(config: Night) -
     assert weighed >= 10
 
 
-def test_thickness_lies_where_the_outlines_are(exported: Path, dataset: Dataset) -> None:
+def test_thickness_lies_where_the_outlines_are(exported: Path, dataset: AnnotationFile) -> None:
     for picture in dataset.images:
         thickness = tifffile.imread(exported / picture.file_name.replace(".ome.tif", ".thickness.tif"))
         assert thickness.shape == (SIDE_PX, SIDE_PX)
@@ -220,7 +222,7 @@ def test_the_box_of_a_slanting_object_holds_only_what_the_frame_shows() -> None:
     assert visibility.visible([true_object(outline=outside, whole=False)], (100, 100), PIXEL_UM) == []
 
 
-def test_an_override_changes_what_is_given_and_nothing_else(config: Night) -> None:
+def test_an_override_changes_what_is_given_and_nothing_else(config: NightConfig) -> None:
     changed = export.override(config, {"medium_index": 1.45, "condenser_na": None}, seed=5, profile=None, density=2.0)
     before, after = config.instrument.emulation, changed.instrument.emulation
     assert before is not None
@@ -231,7 +233,7 @@ def test_an_override_changes_what_is_given_and_nothing_else(config: Night) -> No
     assert after.model_copy(update={"seed": 12, "density": 1.0, "mounting": before.mounting}) == before
 
 
-def test_an_opal_frustule_is_fainter_in_a_medium_of_nearly_its_own_index(config: Night) -> None:
+def test_an_opal_frustule_is_fainter_in_a_medium_of_nearly_its_own_index(config: NightConfig) -> None:
     """Contrast of a thin phase object grows with the difference of the indices."""
 
     def contrast(medium_index: float) -> float:
@@ -243,6 +245,6 @@ def test_an_opal_frustule_is_fainter_in_a_medium_of_nearly_its_own_index(config:
     assert dense > 4 * thin
 
 
-def test_fields_of_one_slide_are_of_different_places(dataset: Dataset) -> None:
+def test_fields_of_one_slide_are_of_different_places(dataset: AnnotationFile) -> None:
     for one, other in pairwise(dataset.images):
         assert [a.bbox for a in dataset.of(one)] != [a.bbox for a in dataset.of(other)]

@@ -19,7 +19,7 @@ from drivers.virtual_slide.matter import (
     Slice,
     birefringence,
 )
-from drivers.virtual_slide.optics.body_light import Light, Mount, illuminate
+from drivers.virtual_slide.optics.body_light import BodyLight, Mount, illuminate
 from drivers.virtual_slide.optics.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers, impurity, turned
 from drivers.virtual_slide.specimens.canvas import Canvas, tilted
 from drivers.virtual_slide.specimens.specimen import visible_thickness_um
@@ -38,7 +38,7 @@ def disc(radius_um: float, thickness_um: float, azimuth: float = 0.0, inclinatio
     return canvas.body([Slice(0.0, CALCITE, thickness, axis, rise)])
 
 
-def focus(light: Light) -> int:
+def focus(light: BodyLight) -> int:
     return int(np.argmin(np.abs(light.planes_um)))
 
 

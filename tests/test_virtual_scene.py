@@ -10,13 +10,13 @@ from drivers.settings import PolarizerErrors
 from drivers.virtual_slide.matter import CALCITE, ORGANIC, Body, Slice
 from drivers.virtual_slide.optics.body_light import Mount
 from drivers.virtual_slide.optics.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers
-from drivers.virtual_slide.scene import Frame, Scene, look
+from drivers.virtual_slide.scene import FramePlace, Scene, look
 from drivers.virtual_slide.specimens.canvas import Canvas
 from drivers.virtual_slide.specimens.drawer import Drawer, make_drawer
 from drivers.virtual_slide.specimens.kinds import Kind, Sizes
 from drivers.virtual_slide.specimens.specimen import Specimen
 
-FRAME = Frame(0.0, 0.0, (200, 240), 0.059)
+FRAME = FramePlace(0.0, 0.0, (200, 240), 0.059)
 CENTRE = np.s_[90:110, 110:130]
 PERFECT = Polarizers(0, 0, 0.0)
 THICKNESS_UM = 0.35

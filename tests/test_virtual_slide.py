@@ -16,7 +16,7 @@ from numpy._core._multiarray_umath import __cpu_features__ as cpu_features
 from numpy.typing import NDArray
 from shapely import Polygon
 
-from drivers.errors import Refused
+from drivers.errors import SettingRefused
 from drivers.settings import Emulation, MiniSlide, Range
 from drivers.virtual_slide.optics.camera import DN_PER_ELECTRON, OFFSET_DN, READ_NOISE_DN
 from drivers.virtual_slide.profiles import PROFILES
@@ -377,10 +377,10 @@ def test_signal_is_linear_in_exposure_and_saturates() -> None:
 
 def test_what_the_slide_cannot_show_is_refused(slide: VirtualSlide) -> None:
     good = np.zeros(FRAME, np.uint16)
-    with pytest.raises(Refused, match="'bright'"):
+    with pytest.raises(SettingRefused, match="'bright'"):
         slide.render(View(1, 0, 0, "bright", X, Y, 0), 20, good)
-    with pytest.raises(Refused, match="not 7"):
+    with pytest.raises(SettingRefused, match="not 7"):
         slide.render(View(7, 0, 0, "crossed", X, Y, 0), 20, good)
     for bad in (np.zeros((8, 8), np.uint16), np.zeros(FRAME, np.float32), np.zeros((1024, 2048), np.uint16)[:, ::2]):
-        with pytest.raises(Refused, match="cannot be written"):
+        with pytest.raises(SettingRefused, match="cannot be written"):
             slide.render(View(1, 0, 0, "crossed", X, Y, 0), 20, bad)

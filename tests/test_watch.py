@@ -16,7 +16,7 @@ from rich.console import Console
 
 from calibration.counting.poisson import interval
 from daemon.config.model import Watch
-from daemon.live.follower import View
+from daemon.live.follower import NightView
 from daemon.live.publisher import Broadcaster
 from daemon.monitor.terminal import Hearing, draw, printable
 from daemon.monitor.terminal_watch import watch
@@ -30,8 +30,10 @@ from tests.test_watching import done, find, night
 HEARD = Hearing(True, "", 0.0)
 
 
-def view() -> View:
-    made = View(about=ABOUT, counters=counters(3), state=State(state="scanning"), hardware=Hardware(microscope="runs"))
+def view() -> NightView:
+    made = NightView(
+        about=ABOUT, counters=counters(3), state=State(state="scanning"), hardware=Hardware(microscope="runs")
+    )
     for field, finds in ((1, 7), (2, 5)):
         one = done(1, field, *[find()] * finds)
         made.fields[1, field] = one
@@ -39,7 +41,7 @@ def view() -> View:
     return made
 
 
-def drawn(made: View, hearing: Hearing = HEARD, width: int = 80, height: int = 24) -> str:
+def drawn(made: NightView, hearing: Hearing = HEARD, width: int = 80, height: int = 24) -> str:
     return draw(made, hearing, 100.0, width, height).plain
 
 
@@ -62,7 +64,7 @@ def test_intervals_are_those_of_the_table() -> None:
 def test_a_lost_night_is_told_in_words_and_since_when() -> None:
     text = drawn(view(), Hearing(False, "nothing was heard for 5 s", 40.0))
     assert text.startswith(f"lost since {time.strftime('%H:%M:%S', time.localtime(40))}, 1 min 00 s ago: nothing was")
-    assert drawn(View(), Hearing(False, "no night runs", None)).startswith("never heard: no night runs")
+    assert drawn(NightView(), Hearing(False, "no night runs", None)).startswith("never heard: no night runs")
 
 
 def test_why_a_night_is_paused_is_never_cut() -> None:

@@ -11,10 +11,10 @@ from itertools import pairwise
 import pytest
 
 from daemon.config.model import Watch
-from daemon.live.follower import Watcher
+from daemon.live.follower import Follower
 from daemon.live.publisher import Broadcaster
 from daemon.live.tallies import LENGTHS_UM, MASSES_PG, Tallies, edges
-from daemon.protocols.watching import AnyBody, FieldDone, Find, Specimen, Specimens, State, Told
+from daemon.protocols.watching import AnyStreamMessage, FieldDone, Find, ShownSpecimen, Specimens, State, Told
 from daemon.system.errors import Refused
 from tests.test_broadcast import ABOUT, counters, overview
 
@@ -30,7 +30,7 @@ def find(length_um: float | None = 5.0, mass_pg: float | None = 9.58) -> Find:
 
 
 def specimens(field: int) -> Specimens:
-    one = Specimen(number=3, class_name="coccolith", score=0.9, best_plane=4.2, tile_px=(40, 50), tile_um=6.0)
+    one = ShownSpecimen(number=3, class_name="coccolith", score=0.9, best_plane=4.2, tile_px=(40, 50), tile_um=6.0)
     return Specimens(
         slide=1, field=field, sample="core-1", polarizations=("crossed",), planes=9, step_um=0.3, specimens=(one, one)
     )
@@ -50,10 +50,10 @@ class Audience:
     """A watcher, and what it was told."""
 
     def __init__(self, where: Callable[[], str]) -> None:
-        self.news: queue.Queue[AnyBody | None] = queue.Queue()
-        self.watcher = Watcher(where, None, self.news.put)
+        self.news: queue.Queue[AnyStreamMessage | None] = queue.Queue()
+        self.watcher = Follower(where, None, self.news.put)
 
-    def until(self, broadcaster: Broadcaster | None, heard: Callable[[Watcher], bool]) -> None:
+    def until(self, broadcaster: Broadcaster | None, heard: Callable[[Follower], bool]) -> None:
         """Wait, while the night goes on telling its counters."""
         end_s = time.monotonic() + DEADLINE_S
         while True:

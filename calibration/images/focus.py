@@ -37,7 +37,7 @@ class ExposeSweep:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundFocus:
     """What a search found: the sharpest height, and its sharpness over that of the median plane.
 
     `at_edge` : it is the lowest or highest height that could be searched, so focus may lie outside.
@@ -48,7 +48,7 @@ class Found:
     at_edge: bool
 
 
-FocusSearch = Generator[ExposeSweep, Sequence[float], Found | None]
+FocusSearch = Generator[ExposeSweep, Sequence[float], FoundFocus | None]
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def search_focus(bounds: SearchBounds) -> FocusSearch:
     if bounds.fine_um < bounds.coarse_um and high > low:
         heights, sharpness = yield from _expose(bounds, low, high, bounds.fine_um)
     z = peak(heights, sharpness)
-    return Found(z, contrast, at_edge=min(z - bounds.low_um, bounds.high_um - z) < ROUNDING_UM)
+    return FoundFocus(z, contrast, at_edge=min(z - bounds.low_um, bounds.high_um - z) < ROUNDING_UM)
 
 
 def contrast_of(sharpness: Sequence[float] | Vector) -> float:

@@ -73,7 +73,7 @@ class Weighed:
 
 
 @dataclass(frozen=True, eq=False)
-class Sight:
+class WeighedObject:
     """An object as it is weighed: where it lies, how it was seen, and where nothing lies around it.
 
     Attributes
@@ -107,7 +107,7 @@ class Sight:
 
 
 @dataclass(frozen=True, eq=False)
-class _Light:
+class _CropLight:
     """Light of some planes of a crop, (Z, h, w): registered and sharpened, with the noise of the crossed state."""
 
     crossed: Floats
@@ -127,7 +127,12 @@ class _Noise(NamedTuple):
 
 
 def weigh(
-    frames: NDArray[np.uint16], heights: Heights, step_um: float, sight: Sight, corrections: Corrections, optics: Optics
+    frames: NDArray[np.uint16],
+    heights: Heights,
+    step_um: float,
+    sight: WeighedObject,
+    corrections: Corrections,
+    optics: Optics,
 ) -> Weighed:
     """Weigh an object at its own height.
 
@@ -178,7 +183,7 @@ def weigh(
 
 
 def weigh_fused(
-    fused: NDArray[np.uint16], sight: Sight, leakage: float, corrections: Corrections, optics: Optics
+    fused: NDArray[np.uint16], sight: WeighedObject, leakage: float, corrections: Corrections, optics: Optics
 ) -> float:
     """Mass of a fused crop (C, h, w), whose pixels come from the same plane in both states, in pg.
 
@@ -189,7 +194,7 @@ def weigh_fused(
     return mass_pg(thickness[sight.dilated(BEYOND_OUTLINE_UM, optics.pixel_um)], optics.pixel_um)
 
 
-def _light(frames: NDArray[np.uint16], sight: Sight, corrections: Corrections, optics: Optics) -> _Light:
+def _light(frames: NDArray[np.uint16], sight: WeighedObject, corrections: Corrections, optics: Optics) -> _CropLight:
     crossed = corrections.light(frames[sight.crossed], sight.crossed, sight.box)
     parallel = corrections.light(frames[sight.parallel], sight.parallel, sight.box)
     x0, y0, x1, y1 = sight.box
@@ -199,14 +204,14 @@ def _light(frames: NDArray[np.uint16], sight: Sight, corrections: Corrections, o
     variance += np.float32(max(corrections.read_noise_dn, 1.0) ** 2)
     noise = np.sqrt(variance) / np.float32(exposure_ms * corrections.ratio)
     crossed /= np.float32(corrections.ratio)
-    return _Light(
+    return _CropLight(
         np.stack([sharpened(mended(plane, bad), optics, corrections.shift_px) for plane in crossed]),
         np.stack([sharpened(mended(plane, bad), optics) for plane in parallel]),
         np.asarray(noise, np.float32),
     )
 
 
-def _leakage(light: _Light, around: Mask, corrections: Corrections, optics: Optics) -> tuple[Leakage, bool]:
+def _leakage(light: _CropLight, around: Mask, corrections: Corrections, optics: Optics) -> tuple[Leakage, bool]:
     """Leakage from around the object, or where other things lie there from the calibration."""
     planes = len(light.crossed)
     noise = float(np.median(light.noise[0, ::4, ::4])) * sharpened_noise(optics) / math.sqrt(planes)
@@ -216,7 +221,7 @@ def _leakage(light: _Light, around: Mask, corrections: Corrections, optics: Opti
     return Leakage(corrections.leakage, corrections.leakage_deviation, free=False), False
 
 
-def _noise(light: _Light, heights: Heights, near: Mask, leakage: float, optics: Optics) -> _Noise:
+def _noise(light: _CropLight, heights: Heights, near: Mask, leakage: float, optics: Optics) -> _Noise:
     """Tell what noise does to the mass, and how much mass a share of leakage makes."""
     variance, rooted, slope = 0.0, 0.0, 0.0
     area = CALCITE_PG_UM3 * optics.pixel_um**2
@@ -234,7 +239,7 @@ def _noise(light: _Light, heights: Heights, near: Mask, leakage: float, optics: 
     return _Noise(area * math.sqrt(variance), area * rooted, area * slope)
 
 
-def _azimuth_error(leakage: float, sight: Sight, corrections: Corrections, optics: Optics) -> float:
+def _azimuth_error(leakage: float, sight: WeighedObject, corrections: Corrections, optics: Optics) -> float:
     """Tell what light that leaks coherently adds to crystals that point one way; it cancels around a ring."""
     coherent = corrections.leakage_deviation if corrections.records else leakage
     amplitude = optics.wavelength_um / (math.pi * optics.birefringence) * math.sqrt(max(coherent, 0.0))

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.images.frames import beside
-from calibration.steps import Curve, Map, NotUsable, Outcome, Quantity, Routine, Shot, Shown
+from calibration.steps import Curve, Map, NotUsable, Outcome, Quantity, Routine, Shot, ShotResult
 
 HOT_NOISES = 5.0
 NOISY_TIMES = 5.0
@@ -63,7 +63,7 @@ def dark(x_um: float, y_um: float, z_um: float, state: str, exposure_ms: float, 
     return _judge(offset, variance, count, exposure_ms, long_ms, long.mean(0), levels, _halves(halves, planes, shots))
 
 
-def _frames(shot: Shot) -> Generator[Shot, Shown, NDArray[np.uint16]]:
+def _frames(shot: Shot) -> Generator[Shot, ShotResult, NDArray[np.uint16]]:
     shown = yield shot
     return np.asarray(shown.stack[0])
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from calibration.images.frames import Image, beside, noise_dn, refuse_no_light, refuse_saturated
-from calibration.steps import Curve, Map, NotUsable, Outcome, Quantity, Routine, Shot, Shown
+from calibration.steps import Curve, Map, NotUsable, Outcome, Quantity, Routine, Shot, ShotResult
 
 OUTLIER_SIGMAS = 3.0
 SMOOTH_PX = 3.0
@@ -48,7 +48,7 @@ Fields = NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
-class _State:
+class _StateExposures:
     """What was exposed in one polarization: fields, and darkness of the same exposure (H, W)."""
 
     name: str
@@ -82,7 +82,7 @@ def flat(
 
 def _choose_exposures(
     place: tuple[float, float], z_um: float, states: Sequence[str], exposures_ms: Sequence[float]
-) -> Generator[Shot, Shown, list[float]]:
+) -> Generator[Shot, ShotResult, list[float]]:
     """Lengthen the exposure of a state that is darker than the brightest, to a second at most."""
     names, usual_ms = tuple(states), tuple(exposures_ms)
     dark = (yield Shot(*place, z_um, 0.0, 2, names, usual_ms, lit=False)).stack.copy()
@@ -99,7 +99,7 @@ def _choose_exposures(
 
 def _expose(
     places: Sequence[tuple[float, float]], z_um: float, name: str, exposure_ms: float, planes: int
-) -> Generator[Shot, Shown, _State]:
+) -> Generator[Shot, ShotResult, _StateExposures]:
     fields: Fields | None = None
     for number, (x_um, y_um) in enumerate(places):
         stack = (yield Shot(x_um, y_um, z_um, 0.0, planes, (name,), (exposure_ms,))).stack[0]
@@ -111,10 +111,10 @@ def _expose(
     assert fields is not None
     dark, noise = darkness.mean(0, dtype=np.float32), noise_dn(darkness)
     refuse_no_light(float(np.median(fields[0] - dark)), noise / np.sqrt(planes), name, exposure_ms)
-    return _State(name, exposure_ms, fields, dark)
+    return _StateExposures(name, exposure_ms, fields, dark)
 
 
-def _judge(exposed: Sequence[_State]) -> Outcome:
+def _judge(exposed: Sequence[_StateExposures]) -> Outcome:
     flats, used = _flats(exposed, slice(None))
     halves = [_flats(exposed, slice(start, None, 2))[0] for start in (0, 1)]
     bad = np.zeros(exposed[0].dark.shape, np.bool_)
@@ -152,7 +152,7 @@ def _judge(exposed: Sequence[_State]) -> Outcome:
     return Outcome(values=values, arrays=arrays, pictures=tuple(pictures), residuals=residuals)
 
 
-def _flats(exposed: Sequence[_State], fields: slice) -> tuple[list[Image], list[float]]:
+def _flats(exposed: Sequence[_StateExposures], fields: slice) -> tuple[list[Image], list[float]]:
     """Flat field of each state from some of the fields, and the share of field pixels that it rests on."""
     raw, used = zip(*(_combine(state.fields[fields], state.dark) for state in exposed), strict=True)
     brightest = int(np.argmax([np.median(state.fields[0] - state.dark) for state in exposed]))

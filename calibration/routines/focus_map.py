@@ -22,9 +22,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.images.focus import Expected, Found, fit_plane
+from calibration.images.focus import Expected, FoundFocus, fit_plane
 from calibration.routines.place_finding import Area, find_focus, find_objects, heights_of_tiles
-from calibration.steps import Curve, Map, NotUsable, Outcome, Quantity, Routine, Shot, Shown
+from calibration.steps import Curve, Map, NotUsable, Outcome, Quantity, Routine, Shot, ShotResult
 
 Floats = NDArray[np.float64]
 XY = tuple[float, float]
@@ -77,7 +77,7 @@ def focus_map(area: Area, state: str, side: int = 6) -> Routine:
         Nothing in focus about the middle, or at more than half of the places.
     """
     places = _grid(area, side)
-    counter = _Counter()
+    counter = _ShotClock()
     middle, z_um = yield from counter.counting(find_objects(area, area.centre_um, state))
     settled = yield from counter.counting(_settle(area, middle, z_um, state))
     z_um = z_um if settled is None else settled
@@ -97,13 +97,13 @@ def focus_map(area: Area, state: str, side: int = 6) -> Routine:
     return _outcome(area, np.array(points), blank)
 
 
-class _Counter:
+class _ShotClock:
     """Counts the shots that go by: the clock of drift."""
 
     def __init__(self) -> None:
         self.shots = 0
 
-    def counting(self, steps: Generator[Shot, Shown, Result]) -> Generator[Shot, Shown, Result]:
+    def counting(self, steps: Generator[Shot, ShotResult, Result]) -> Generator[Shot, ShotResult, Result]:
         try:
             shot = next(steps)
             while True:
@@ -128,7 +128,7 @@ def _grid(area: Area, side: int) -> list[XY]:
 
 def _find_near(
     area: Area, at_um: XY, state: str, points: Sequence[tuple[float, float, float, float]]
-) -> Generator[Shot, Shown, tuple[float, float, float] | None]:
+) -> Generator[Shot, ShotResult, tuple[float, float, float] | None]:
     """Find focus at a place or beside it; None where all is blank."""
     plane = fit_plane(np.array(points), EXPECTED)
     now = points[-1][3] + 1
@@ -144,7 +144,7 @@ def _find_near(
     return None
 
 
-def _settle(area: Area, place: XY, z_um: float, state: str) -> Generator[Shot, Shown, float | None]:
+def _settle(area: Area, place: XY, z_um: float, state: str) -> Generator[Shot, ShotResult, float | None]:
     """Take the median height of the tiles of a field; None where too few hold anything."""
     search = area.search
     half = (STACK_PLANES - 1) / 2 * STACK_STEP_UM
@@ -156,7 +156,7 @@ def _settle(area: Area, place: XY, z_um: float, state: str) -> Generator[Shot, S
 
 def _find_widening(
     area: Area, place: XY, state: str, expected_um: float, reach_um: float
-) -> Generator[Shot, Shown, Found | None]:
+) -> Generator[Shot, ShotResult, FoundFocus | None]:
     """Search near what is expected, and everywhere if focus lies beyond."""
     bounds = area.near(expected_um, reach_um)
     found = yield from find_focus(place, bounds, state)

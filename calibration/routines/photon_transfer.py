@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.images.frames import noise_dn, refuse_no_light, refuse_saturated, saturated
-from calibration.steps import Curve, NotUsable, Outcome, Quantity, Routine, Shot, Shown
+from calibration.steps import Curve, NotUsable, Outcome, Quantity, Routine, Shot, ShotResult
 
 BLOCK_PX = 32
 LEVELS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.78, 0.85)
@@ -59,7 +59,7 @@ class _Level:
 
 
 @dataclass(frozen=True)
-class _Place:
+class _ExposurePlace:
     """Where all is exposed, and how often."""
 
     x_um: float
@@ -81,7 +81,7 @@ def photon_transfer(x_um: float, y_um: float, z_um: float, state: str, exposure_
     ----------
     z_um : out of focus. state : the bright one. exposure_ms : of a night.
     """
-    place = _Place(x_um, y_um, z_um, state, planes)
+    place = _ExposurePlace(x_um, y_um, z_um, state, planes)
     dark = (yield place.shot(exposure_ms, lit=False, planes=2)).stack[0].copy()
     offset = float(np.median(dark))
     dn_per_ms, saturation = yield from _find_saturation(place, exposure_ms, offset, noise_dn(dark))
@@ -96,8 +96,8 @@ def photon_transfer(x_um: float, y_um: float, z_um: float, state: str, exposure_
 
 
 def _find_saturation(
-    place: _Place, exposure_ms: float, offset: float, noise: float
-) -> Generator[Shot, Shown, tuple[float, float]]:
+    place: _ExposurePlace, exposure_ms: float, offset: float, noise: float
+) -> Generator[Shot, ShotResult, tuple[float, float]]:
     """DN per ms where nothing is saturated, and the DN at which all is."""
     for _ in range(SHORTENED):
         frame = (yield place.shot(exposure_ms, planes=2)).stack[0, 1].copy()

@@ -18,7 +18,7 @@ from calibration.images.focus import Expected, fit_plane
 from calibration.images.registration import SMALLEST_PX, register
 from calibration.images.stage import Alignment, Pair, align, together
 from calibration.routines.place_finding import Area, find_focus, find_objects, refuse_bad_light
-from calibration.steps import Curve, NotUsable, Outcome, Quantity, Routine, Shot, Shown
+from calibration.steps import Curve, NotUsable, Outcome, Quantity, Routine, Shot, ShotResult
 
 Floats = NDArray[np.float64]
 Image = NDArray[np.float32]
@@ -237,7 +237,7 @@ def _first_guess(frames: Sequence[Image], moves: Floats, near: Sequence[tuple[in
 
 def _heights(
     area: Area, middle: XY, z_um: float, reach_um: float, state: str, sent: Floats
-) -> Generator[Shot, Shown, Floats]:
+) -> Generator[Shot, ShotResult, Floats]:
     """Height of every stop: a plane through the middle and, where something lies there, the arms' ends."""
     points = [(*middle, z_um, 0.0)]
     for dx, dy in ((-1, 0), (1, 0), (0, -1), (0, 1)):

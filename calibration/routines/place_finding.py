@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.images.focus import Found, SearchBounds, contrast_of, peak, search_focus
-from calibration.steps import NotUsable, Shot, Shown
+from calibration.images.focus import FoundFocus, SearchBounds, contrast_of, peak, search_focus
+from calibration.steps import NotUsable, Shot, ShotResult
 
 XY = tuple[float, float]
 Frame = NDArray[np.uint16]
@@ -102,7 +102,7 @@ def _detail(image: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.square(cv2.Laplacian(blurred, cv2.CV_32F)), np.float32)
 
 
-def find_focus(at_um: XY, bounds: SearchBounds, state: str) -> Generator[Shot, Shown, Found | None]:
+def find_focus(at_um: XY, bounds: SearchBounds, state: str) -> Generator[Shot, ShotResult, FoundFocus | None]:
     """Search the focus of one place in one polarization; None where nothing lies there."""
     steps = search_focus(bounds)
     answer: Sequence[float] | None = None
@@ -110,13 +110,13 @@ def find_focus(at_um: XY, bounds: SearchBounds, state: str) -> Generator[Shot, S
         try:
             sweep = next(steps) if answer is None else steps.send(answer)
         except StopIteration as end:
-            found: Found | None = end.value
+            found: FoundFocus | None = end.value
             return found
         shown = yield Shot(*at_um, sweep.first_z_um, sweep.step_um, sweep.planes, (state,))
         answer = [sharpness(frame) for frame in shown.stack[0]]
 
 
-def find_objects(area: Area, at_um: XY, state: str) -> Generator[Shot, Shown, tuple[XY, float]]:
+def find_objects(area: Area, at_um: XY, state: str) -> Generator[Shot, ShotResult, tuple[XY, float]]:
     """Find a place with something to focus on, and its height.
 
     Raises

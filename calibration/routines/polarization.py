@@ -85,7 +85,7 @@ GOLDEN = math.pi * (3 - math.sqrt(5))
 
 
 @dataclass(frozen=True)
-class Light:
+class Band:
     """Wavelength of the lamp's band, and its standard uncertainty, um."""
 
     wavelength_um: float
@@ -93,7 +93,7 @@ class Light:
 
 
 @dataclass(frozen=True)
-class _Place:
+class _PlaceLight:
     """What one place showed, as light per ms.
 
     Attributes
@@ -116,7 +116,7 @@ def polarization(
     area: Area,
     states: tuple[str, str],
     exposures_ms: tuple[float, float],
-    light: Light,
+    light: Band,
     places: int = 8,
     full_dn: int = 65535,
 ) -> Routine:
@@ -141,7 +141,7 @@ def polarization(
         dark = yield Shot(*area.centre_um, middle_z, 0.0, PLANES, names, exposures, lit=False)
         offsets += [np.median(frames, axis=0).astype(np.float32) for frames in dark.stack]
     (x, y), z_um = yield from find_objects(area, area.centre_um, crossed_state)
-    seen: list[_Place] = []
+    seen: list[_PlaceLight] = []
     for number in range(3 * places):
         at = x, y
         if number:
@@ -170,7 +170,7 @@ def polarization(
     return _outcome(seen, light)
 
 
-def _looked_at(frames: Sequence[Frames], offsets: Sequence[Image], exposures_ms: Sequence[float]) -> _Place:
+def _looked_at(frames: Sequence[Frames], offsets: Sequence[Image], exposures_ms: Sequence[float]) -> _PlaceLight:
     """Turn frames (Z, H, W) of crossed, parallel, and long crossed into light."""
     means = [
         np.asarray((stack.mean(axis=0, dtype=np.float32) - offset) / np.float32(exposure), np.float32)
@@ -194,7 +194,7 @@ def _looked_at(frames: Sequence[Frames], offsets: Sequence[Image], exposures_ms:
         for number, inside in ((1, _inside(middle, (0, 0))), (2, _inside(middle, whole)))
     )
     ratio = np.asarray(_binned(means[2]) / np.maximum(_binned(means[1]), 1e-6), np.float32)
-    return _Place(ratio, leaking, parallel, means[0][None], means[1][None], stirred)
+    return _PlaceLight(ratio, leaking, parallel, means[0][None], means[1][None], stirred)
 
 
 def _inside(middle: tuple[slice, ...], away: tuple[int, int]) -> tuple[slice, ...]:
@@ -223,7 +223,7 @@ def _tiles(ratios: Sequence[Image]) -> Floats:
     )
 
 
-def _outcome(seen: Sequence[_Place], light: Light) -> Outcome:
+def _outcome(seen: Sequence[_PlaceLight], light: Band) -> Outcome:
     leakages = np.array([mode(place.ratio) for place in seen])
     leakage = float(np.median(leakages))
     deviation = math.hypot(float(leakages.std(ddof=1)) / math.sqrt(len(seen)), HALO * leakage)
@@ -291,7 +291,7 @@ def _outcome(seen: Sequence[_Place], light: Light) -> Outcome:
     )
 
 
-def _shift(seen: Sequence[_Place], leakage: float) -> StateShift:
+def _shift(seen: Sequence[_PlaceLight], leakage: float) -> StateShift:
     """Shift of the states, of all places whose leaking light shows the same image, by their weights.
 
     The flat field that is taken off parallel light must not meet the same pixel's gain in crossed light, or the two
@@ -332,7 +332,7 @@ def _unstirred(shift: StateShift, stirred: Shift) -> StateShift:
     return StateShift((x - left[0], y - left[1]), (across, down))
 
 
-def _shift_by_crystals(seen: Sequence[_Place], leakage: float) -> StateShift | None:
+def _shift_by_crystals(seen: Sequence[_PlaceLight], leakage: float) -> StateShift | None:
     """Shift of the states by crystals, None where too few are alike in both."""
     pairs = _even([place.crossed_mean for place in seen], [place.parallel_mean for place in seen])
     shifts = np.array(
@@ -363,7 +363,7 @@ def _even(crossed: Sequence[Image], parallel: Sequence[Image]) -> list[tuple[Ima
     return even
 
 
-def _ratios(seen: Sequence[_Place], leakage: float, shift_px: XY) -> list[float]:
+def _ratios(seen: Sequence[_PlaceLight], leakage: float, shift_px: XY) -> list[float]:
     """Ratios of the states by all crystals."""
     pairs = _even([place.crossed_mean for place in seen], [place.parallel_mean for place in seen])
     ratios = [
@@ -379,7 +379,7 @@ def _ratios(seen: Sequence[_Place], leakage: float, shift_px: XY) -> list[float]
     return ratios
 
 
-def _least_coherent(seen: Sequence[_Place], leakage: float, shift_px: XY) -> float:
+def _least_coherent(seen: Sequence[_PlaceLight], leakage: float, shift_px: XY) -> float:
     """Share that the deepest dip around crystals shows to be coherent."""
     lowest, noise = leakage, 0.0
     inner = slice(INNER_PX, -INNER_PX), slice(INNER_PX, -INNER_PX)

@@ -15,7 +15,7 @@ import numpy as np
 
 from calibration.objects.birefringence import calcite_birefringence, thickness_um, unmixed
 from calibration.routines.place_finding import refuse_bad_light
-from calibration.routines.polarization import Light
+from calibration.routines.polarization import Band
 from calibration.steps import Map, NotUsable, Outcome, Quantity, Routine, Shot
 
 PLANES = 8
@@ -42,7 +42,7 @@ def retarder(
     z_um: float,
     states: tuple[str, str],
     exposures_ms: tuple[float, float],
-    light: Light,
+    light: Band,
     found: States,
     known_nm: float,
     known_deviation_nm: float,

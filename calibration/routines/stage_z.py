@@ -29,7 +29,7 @@ from scipy.optimize import minimize_scalar
 
 from calibration.images.direction import votes
 from calibration.routines.place_finding import Area, find_focus, find_objects, refuse_bad_light, sharpness
-from calibration.steps import Curve, NotUsable, Outcome, Quantity, Routine, Shot, Shown
+from calibration.steps import Curve, NotUsable, Outcome, Quantity, Routine, Shot, ShotResult
 
 Floats = NDArray[np.float64]
 XY = tuple[float, float]
@@ -61,7 +61,7 @@ class KnownHeight:
 
 
 @dataclass(frozen=True)
-class _Sweep:
+class _FocusCurve:
     """One sweep: heights (Z,), ascending, and sharpness over its mean, the time of its middle, whether downwards."""
 
     heights_um: Floats
@@ -94,7 +94,7 @@ def stage_z(
     """
     state = states[0]
     place, z_um = yield from find_objects(area, area.centre_um, state)
-    taken: list[_Sweep] = []
+    taken: list[_FocusCurve] = []
     for number in range(2 * sweeps):
         sweep = yield from _sweep(area, place, z_um, state, full_dn, down=bool(number % 2))
         taken.append(sweep)
@@ -103,7 +103,9 @@ def stage_z(
     return _outcome(taken, spots, known, scales)
 
 
-def _sweep(area: Area, place: XY, z_um: float, state: str, full_dn: int, down: bool) -> Generator[Shot, Shown, _Sweep]:
+def _sweep(
+    area: Area, place: XY, z_um: float, state: str, full_dn: int, down: bool
+) -> Generator[Shot, ShotResult, _FocusCurve]:
     low, high = max(z_um - HALF_UM, area.search.low_um), min(z_um + HALF_UM, area.search.high_um)
     planes = 1 + math.floor((high - low) / STEP_UM + 1e-6)
     first, step = (low + (planes - 1) * STEP_UM, -STEP_UM) if down else (low, STEP_UM)
@@ -117,12 +119,12 @@ def _sweep(area: Area, place: XY, z_um: float, state: str, full_dn: int, down: b
         )
     heights = low + STEP_UM * np.arange(planes, dtype=np.float64)
     curve = curve[::-1] if down else curve
-    return _Sweep(heights, curve / curve.mean(), float(shown.monotonic_s.mean()), down)
+    return _FocusCurve(heights, curve / curve.mean(), float(shown.monotonic_s.mean()), down)
 
 
 def _bright_sides(
     area: Area, middle: XY, z_um: float, states: tuple[str, str], places: int
-) -> Generator[Shot, Shown, list[int]]:
+) -> Generator[Shot, ShotResult, list[int]]:
     """Votes of the spots of some places: 1 for brighter at larger z, -1 for darker."""
     stacks = []
     for number in range(places):
@@ -145,9 +147,9 @@ def _bright_sides(
 
 def _known_steps(
     area: Area, known: KnownHeight, z_um: float, state: str, full_dn: int
-) -> Generator[Shot, Shown, list[float]]:
+) -> Generator[Shot, ShotResult, list[float]]:
     """Stage heights from the lower to the upper place of a target, each between two visits of the lower one."""
-    visits: list[_Sweep] = []
+    visits: list[_FocusCurve] = []
     expected = {False: z_um, True: z_um + known.height_um}
     for number in range(2 * ALTERNATIONS + 1):
         upper = bool(number % 2)
@@ -167,7 +169,7 @@ def _known_steps(
     return [z[number] - (z[number - 1] + z[number + 1]) / 2 for number in range(1, len(z) - 1, 2)]
 
 
-def _shift_onto(curve: CubicSpline, heights: Floats, sweep: _Sweep) -> float:
+def _shift_onto(curve: CubicSpline, heights: Floats, sweep: _FocusCurve) -> float:
     """How far a sweep's curve lies at larger z than another one, which is known over some heights, um."""
 
     def misfit(shift: float) -> float:
@@ -184,7 +186,7 @@ def _shift_onto(curve: CubicSpline, heights: Floats, sweep: _Sweep) -> float:
     return float(minimize_scalar(misfit, bounds=(best - TRIED_UM, best + TRIED_UM), method="bounded").x)
 
 
-def _shifts(taken: Sequence[_Sweep]) -> Floats:
+def _shifts(taken: Sequence[_FocusCurve]) -> Floats:
     """How far the curve of each sweep lies at larger z than the mean of those upwards, um."""
     upwards = [sweep for sweep in taken if not sweep.down]
     heights = upwards[0].heights_um
@@ -192,7 +194,7 @@ def _shifts(taken: Sequence[_Sweep]) -> Floats:
     return np.array([_shift_onto(mean, heights, sweep) for sweep in taken])
 
 
-def _fit_sweeps(taken: Sequence[_Sweep]) -> tuple[Floats, Floats, Floats]:
+def _fit_sweeps(taken: Sequence[_FocusCurve]) -> tuple[Floats, Floats, Floats]:
     """Offset, drift (um a s) and backlash; their covariance; residuals (N,), of the shifts."""
     seconds = np.array([sweep.seconds for sweep in taken])
     down = np.array([sweep.down for sweep in taken])
@@ -227,7 +229,7 @@ def scatter_of_planes(curves: Floats, step_um: float) -> float:
     return math.sqrt(max(variance, 0.0))
 
 
-def _outcome(taken: Sequence[_Sweep], spots: list[int], known: KnownHeight | None, scales: list[float]) -> Outcome:
+def _outcome(taken: Sequence[_FocusCurve], spots: list[int], known: KnownHeight | None, scales: list[float]) -> Outcome:
     solution, covariance, rest = _fit_sweeps(taken)
     deviations = np.sqrt(np.diagonal(covariance))
     upwards = np.array([sweep.curve for sweep in taken if not sweep.down])

@@ -49,7 +49,7 @@ class Pending(msgspec.Struct, frozen=True, kw_only=True):
     due_utc: float = 0.0
 
 
-class Place(msgspec.Struct, frozen=True):
+class Origin(msgspec.Struct, frozen=True):
     """What a message says of where it comes from: the night's name and its run folder."""
 
     night: str
@@ -71,7 +71,7 @@ class Channel(Protocol):
     name: str
     key: str
 
-    def send(self, alert: Alert, place: Place) -> str | None:
+    def send(self, alert: Alert, place: Origin) -> str | None:
         """Tell; returns why it did not succeed, None where it did."""
 
 
@@ -101,7 +101,7 @@ class Address:
         self.name = f"{where} ({urlsplit(url).scheme}://...)"
         self.key = hashlib.sha256(url.encode()).hexdigest()[:12]
 
-    def send(self, alert: Alert, place: Place) -> str | None:
+    def send(self, alert: Alert, place: Origin) -> str | None:
         """Tell through Apprise."""
         kind = TYPES.get(alert.kind, apprise.NotifyType.WARNING)
         try:
@@ -122,7 +122,7 @@ class Command:
         self.name = f"alerts.command {Path(command[0]).name}"
         self.key = "command"
 
-    def send(self, alert: Alert, place: Place) -> str | None:
+    def send(self, alert: Alert, place: Origin) -> str | None:
         """Run the program and wait for its end."""
         said = {
             "LAMELLE_EVENT": alert.kind,
@@ -199,7 +199,7 @@ def read_dead_man(settings: Alerts) -> DeadMan | None:
 
 
 def deliver(
-    outbox: Sequence[Pending], channels: Sequence[Channel], place: Place, now: float
+    outbox: Sequence[Pending], channels: Sequence[Channel], place: Origin, now: float
 ) -> tuple[tuple[Pending, ...], bool]:
     """Send what is due; returns what still waits, and whether anything changed. What cannot be sent is logged."""
     known = {channel.key: channel for channel in channels}

@@ -11,8 +11,8 @@ from threading import Event
 
 import msgspec
 
-from daemon.alerts.channels import Channel, DeadMan, Pending, Place, deliver, read_channels, read_dead_man
-from daemon.alerts.model import Alert, Memory
+from daemon.alerts.channels import Channel, DeadMan, Origin, Pending, deliver, read_channels, read_dead_man
+from daemon.alerts.model import Alert, AlertMemory
 from daemon.alerts.observation import Lookout
 from daemon.alerts.rules import LOOK_S, decide
 from daemon.config.loading import load
@@ -33,10 +33,10 @@ SAVE_S = 30.0
 _log = logging.getLogger(__name__)
 
 
-class State(msgspec.Struct, frozen=True, kw_only=True):
+class GuardState(msgspec.Struct, frozen=True, kw_only=True):
     """What a watcher that is ended leaves to the next one."""
 
-    memory: Memory = Memory()
+    memory: AlertMemory = AlertMemory()
     outbox: tuple[Pending, ...] = ()
 
 
@@ -59,7 +59,7 @@ def guard(run: Path, show: Callable[[str], None], stop: Event, patience_s: float
     busy = f"the night in {str(run)!r} is watched already"
     with sole(folder.path / LOCK, busy, patience_s), Logbook(folder.path, "guard"):
         lookout = Lookout(folder.path, folder.journal, recorded_here=config.recorder.endpoint is None)
-        watcher = _Watcher(folder.path, config.alerts, lookout, Place(folder.path.name, folder.path), show)
+        watcher = _Guard(folder.path, config.alerts, lookout, Origin(folder.path.name, folder.path), show)
         show(f"watching the night in {folder.path}; it tells {', '.join(watcher.names) or 'by pings alone'}")
         while watcher.turn(time.time()) and not stop.wait(LOOK_S):
             if not folder.path.is_dir():
@@ -73,7 +73,7 @@ def try_alerts(settings: Alerts, show: Callable[[str], None]) -> bool:
     if not settings.wanted:
         raise Refused("nobody is to be told: alerts.urls, alerts.command and alerts.dead_man are not set; set one")
     trial = Alert(kind="goes on", text="This is a trial: alerts of nights arrive here.", utc=time.time())
-    place = Place("trial", Path.cwd())
+    place = Origin("trial", Path.cwd())
     ways = [(channel.name, partial(channel.send, trial, place)) for channel in read_channels(settings)]
     if (dead_man := read_dead_man(settings)) is not None:
         ways.append(("alerts.dead_man", partial(dead_man.ping)))
@@ -85,11 +85,11 @@ def try_alerts(settings: Alerts, show: Callable[[str], None]) -> bool:
     return not failed
 
 
-class _Watcher:
+class _Guard:
     """Goes round: looks, judges, writes down, tells."""
 
     def __init__(
-        self, run: Path, settings: Alerts, lookout: Lookout, place: Place, show: Callable[[str], None]
+        self, run: Path, settings: Alerts, lookout: Lookout, place: Origin, show: Callable[[str], None]
     ) -> None:
         self._path = run / FILE
         self._settings = settings
@@ -116,13 +116,13 @@ class _Watcher:
             _log.info("to tell %s: %s", alert.kind, alert.text)
             self._show(f"{alert.kind}: {alert.text}")
             outbox += tuple(Pending(alert=alert, channel=channel.key) for channel in self._channels)
-        self._state = State(memory=verdict.memory, outbox=outbox)
+        self._state = GuardState(memory=verdict.memory, outbox=outbox)
         # Written before it is sent: a watcher killed in between tells it again rather than never.
         told = (verdict.memory.told, verdict.memory.ended) != (before.memory.told, before.memory.ended)
         self._save(now, at_once=told or outbox != before.outbox)
         waiting, changed = deliver(outbox, self._channels, self._place, now)
         if changed:
-            self._state = State(memory=verdict.memory, outbox=waiting)
+            self._state = GuardState(memory=verdict.memory, outbox=waiting)
             self._save(now, at_once=True)
         if verdict.well:
             self._ping(now)
@@ -157,11 +157,11 @@ class _Watcher:
             _log.warning("%s cannot be written: %s", self._path, error)
 
 
-def _read(path: Path) -> State:
+def _read(path: Path) -> GuardState:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=State)
+        return msgspec.json.decode(path.read_bytes(), type=GuardState)
     except FileNotFoundError:
-        return State()
+        return GuardState()
     except (OSError, msgspec.DecodeError) as error:
         _log.warning("%s cannot be read (%s): what was told before may be told again", path, error)
-        return State()
+        return GuardState()

@@ -18,7 +18,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     utc: float
 
 
-class Memory(msgspec.Struct, frozen=True, kw_only=True):
+class AlertMemory(msgspec.Struct, frozen=True, kw_only=True):
     """What the watcher keeps between two looks, and in a file between two lives of its own.
 
     `told` are conditions that were told and hold still; one that ends is forgotten, and told again when it comes back.
@@ -57,10 +57,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     recorded_here: bool
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class AlertVerdict(msgspec.Struct, frozen=True, kw_only=True):
     """What follows from a look: what to remember, what to tell, whether all is well, whether the night is over."""
 
-    memory: Memory
+    memory: AlertMemory
     alerts: tuple[Alert, ...]
     well: bool
     over: bool

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from daemon.alerts.model import Alert, Facts, Memory, Verdict
+from daemon.alerts.model import Alert, AlertMemory, AlertVerdict, Facts
 from daemon.config.model import AlertKind, Alerts
 from daemon.records.records import Event, FieldSecured, FieldSkipped, SlideClosed
 from daemon.records.states import ENDED
@@ -30,7 +30,7 @@ DIM: dict[str, AlertKind] = {"oil lost?": "oil lost", "lamp dim?": "lamp dim"}
 GB = 1e9
 
 
-def decide(memory: Memory, facts: Facts, settings: Alerts, now: float) -> Verdict:
+def decide(memory: AlertMemory, facts: Facts, settings: Alerts, now: float) -> AlertVerdict:
     """Judge a night.
 
     Parameters
@@ -40,7 +40,7 @@ def decide(memory: Memory, facts: Facts, settings: Alerts, now: float) -> Verdic
     settings : thresholds; what is told is chosen from the kinds of `settings.tell`.
     now : UTC, seconds since 1970.
     """
-    look = _Look(memory, facts, settings, now)
+    look = _Watch(memory, facts, settings, now)
     look.succession()
     look.records()
     look.life()
@@ -49,10 +49,10 @@ def decide(memory: Memory, facts: Facts, settings: Alerts, now: float) -> Verdic
     return look.verdict()
 
 
-class _Look:
+class _Watch:
     """One look, from top to bottom; each method adds to what is told and remembered."""
 
-    def __init__(self, memory: Memory, facts: Facts, settings: Alerts, now: float) -> None:
+    def __init__(self, memory: AlertMemory, facts: Facts, settings: Alerts, now: float) -> None:
         self._facts = facts
         self._settings = settings
         self._now = now
@@ -206,7 +206,7 @@ class _Look:
                 words = {"stopped": "stopped by a fault", "refused": "could not begin"}.get(state, state)
                 self._tell("stopped", f"The night {words}: {beat.reason or 'the log tells why'}. {done}.")
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> AlertVerdict:
         """Give what follows from this look."""
         self._remember(told=tuple(self._told))
         beat = self._own_beat()
@@ -215,7 +215,7 @@ class _Look:
         given_up = beat is not None and self._now - beat.utc > RESUME_H * 3600
         ended = bool(self._new.ended) and (self._new.ended != "crashed" or given_up)
         over = ended and not self._facts.lives and not self._facts.more
-        return Verdict(memory=self._new, alerts=tuple(self._alerts), well=well, over=over)
+        return AlertVerdict(memory=self._new, alerts=tuple(self._alerts), well=well, over=over)
 
     # Fields ----------------------------------------------------------------------------------------------------------
 

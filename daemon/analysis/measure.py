@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from calibration.corrections import Corrections
-from calibration.objects.mass import FORMULA, Sight, Weighed, weigh, weigh_fused
+from calibration.objects.mass import FORMULA, Weighed, WeighedObject, weigh, weigh_fused
 from calibration.objects.shape import Shape, shape_of
 from calibration.objects.thickness import Floats, Heights, Optics, mended
 from daemon.dataset.field_file import FieldProvenance
@@ -119,7 +119,7 @@ class Measurer:
         if self._dark is None or self._bright is None or dark is None:
             return Looked(dark, bright, outline, shape)
         heights = Heights.at(dark.reference.plane, crop.shape[1], step_um)
-        sight = Sight(row.crop_box, outline.inside, self._dark, self._bright, _aligned(shape))
+        sight = WeighedObject(row.crop_box, outline.inside, self._dark, self._bright, _aligned(shape))
         weighed = weigh(crop[:, list(heights.planes)], heights, step_um, sight, self._corrections, self._optics)
         fused_pg = weigh_fused(fused, sight, weighed.leakage, self._corrections, self._optics)
         return Looked(dark, bright, outline, shape, weighed, fused_pg)

@@ -12,12 +12,12 @@ from rich.table import Table
 from daemon.calibration_runs.routines import ROUTINES
 from daemon.calibration_store.quantities import told
 from daemon.calibration_store.shelf import Kept, Shelf, choose
-from daemon.config.model import Night
+from daemon.config.model import NightConfig
 
 VALUES_SHOWN = 4
 
 
-def render(config: Night, routine: str | None, now: datetime | None = None, width: int = 130) -> str:
+def render(config: NightConfig, routine: str | None, now: datetime | None = None, width: int = 130) -> str:
     """Table of the records, the newest first, of one routine or of all; those a night would use are marked."""
     now = now or datetime.now(UTC)
     choice = choose(config, now)

@@ -14,12 +14,12 @@ from calibration.routines.micrometer import micrometer
 from calibration.routines.photon_transfer import photon_transfer
 from calibration.routines.pixel_size import pixel_size
 from calibration.routines.place_finding import Area
-from calibration.routines.polarization import Light, polarization
+from calibration.routines.polarization import Band, polarization
 from calibration.routines.retarder import States, retarder
 from calibration.routines.stage_z import stage_z
 from calibration.steps import NotUsable, Routine
 from daemon.calibration_store.shelf import choose
-from daemon.config.model import Night
+from daemon.config.model import NightConfig
 from daemon.planning.focus_bounds import CLEARANCE_UM, bounds_about
 from daemon.planning.plan import frame_of
 from daemon.system.errors import Refused
@@ -51,34 +51,34 @@ class Procedure:
     """
 
     about: str
-    make: Callable[[Night, MiniSlide], Routine]
+    make: Callable[[NightConfig, MiniSlide], Routine]
     planes: int
     deadline_s: float
     valid_days: float
 
 
-def _dark(config: Night, slide: MiniSlide) -> Routine:
+def _dark(config: NightConfig, slide: MiniSlide) -> Routine:
     state = max(config.scan.polarizations, key=lambda name: config.instrument.polarizations[name].exposure_ms)
     exposure_ms = config.instrument.polarizations[state].exposure_ms
     return dark(*slide.centre_um, slide.z_um, state, exposure_ms, DARK_PLANES, DARK_SHOTS)
 
 
-def _flat(config: Night, slide: MiniSlide) -> Routine:
+def _flat(config: NightConfig, slide: MiniSlide) -> Routine:
     states = config.scan.polarizations
     exposures_ms = [config.instrument.polarizations[state].exposure_ms for state in states]
     return flat(_spread(config, slide, FLAT_SIDE), _out_of_focus(slide), states, exposures_ms, FLAT_PLANES)
 
 
-def _camera(config: Night, slide: MiniSlide) -> Routine:
+def _camera(config: NightConfig, slide: MiniSlide) -> Routine:
     return photon_transfer(*slide.centre_um, _out_of_focus(slide), *_bright(config), CAMERA_PLANES)
 
 
-def _illumination(config: Night, slide: MiniSlide) -> Routine:
+def _illumination(config: NightConfig, slide: MiniSlide) -> Routine:
     at = (*slide.centre_um, _out_of_focus(slide), *_bright(config))
     return illumination(*at, LAMP_PLANES, duration_s=LAMP_DURATION_S, every_s=LAMP_EVERY_S)
 
 
-def _pixel_size(config: Night, slide: MiniSlide) -> Routine:
+def _pixel_size(config: NightConfig, slide: MiniSlide) -> Routine:
     area, full_dn = _area(config, slide), _full_dn(config)
     try:
         return (yield from pixel_size(area, _bright(config)[0], full_dn=full_dn))
@@ -89,7 +89,7 @@ def _pixel_size(config: Night, slide: MiniSlide) -> Routine:
     return (yield from pixel_size(area, CROSSED, full_dn=full_dn))
 
 
-def _micrometer(config: Night, slide: MiniSlide) -> Routine:
+def _micrometer(config: NightConfig, slide: MiniSlide) -> Routine:
     targets = config.calibration.targets
     if targets.micrometer_um is None:
         raise Refused("calibration.targets.micrometer_um is missing; give the distance of the micrometer's lines in um")
@@ -97,22 +97,22 @@ def _micrometer(config: Night, slide: MiniSlide) -> Routine:
     return micrometer(_area(config, slide), _bright(config)[0], *known, full_dn=_full_dn(config))
 
 
-def _z(config: Night, slide: MiniSlide) -> Routine:
+def _z(config: NightConfig, slide: MiniSlide) -> Routine:
     return stage_z(_area(config, slide), _both(config), full_dn=_full_dn(config))
 
 
-def _focus(config: Night, slide: MiniSlide) -> Routine:
+def _focus(config: NightConfig, slide: MiniSlide) -> Routine:
     states = config.scan.polarizations
     return focus_map(_area(config, slide), CROSSED if CROSSED in states else states[0])
 
 
-def _polarization(config: Night, slide: MiniSlide) -> Routine:
+def _polarization(config: NightConfig, slide: MiniSlide) -> Routine:
     states = _both(config)
     exposures_ms = _exposures_ms(config, states)
     return polarization(_area(config, slide), states, exposures_ms, _light(config), full_dn=_full_dn(config))
 
 
-def _retarder(config: Night, slide: MiniSlide) -> Routine:
+def _retarder(config: NightConfig, slide: MiniSlide) -> Routine:
     targets, states = config.calibration.targets, _both(config)
     if targets.retarder_nm is None:
         raise Refused("calibration.targets.retarder_nm is missing; give the retardation of the plate in nm")
@@ -128,7 +128,7 @@ def _retarder(config: Night, slide: MiniSlide) -> Routine:
     return retarder(*place, states, exposures_ms, _light(config), found, *known, full_dn=_full_dn(config))
 
 
-def _area(config: Night, slide: MiniSlide) -> Area:
+def _area(config: NightConfig, slide: MiniSlide) -> Area:
     """Where middles of frames may lie on a mini-slide, and how focus is searched there."""
     frame, margin_um = frame_of(config), config.scan.pattern.margin_um
     frame_um = frame.width_um, frame.height_um
@@ -141,7 +141,7 @@ def _area(config: Night, slide: MiniSlide) -> Area:
     return Area(slide.centre_um, (width_um, height_um), frame_um, bounds_about(config, slide, slide.z_um))
 
 
-def _both(config: Night) -> tuple[str, str]:
+def _both(config: NightConfig) -> tuple[str, str]:
     """Crossed and parallel, as the configuration names them."""
     missing = {CROSSED, PARALLEL} - set(config.instrument.polarizations)
     if missing:
@@ -149,23 +149,23 @@ def _both(config: Night) -> tuple[str, str]:
     return CROSSED, PARALLEL
 
 
-def _exposures_ms(config: Night, states: tuple[str, str]) -> tuple[float, float]:
+def _exposures_ms(config: NightConfig, states: tuple[str, str]) -> tuple[float, float]:
     first, second = (config.instrument.polarizations[state].exposure_ms for state in states)
     return first, second
 
 
-def _light(config: Night) -> Light:
+def _light(config: NightConfig) -> Band:
     settings = config.calibration
-    return Light(settings.wavelength_nm / 1000, settings.wavelength_deviation_nm / 1000)
+    return Band(settings.wavelength_nm / 1000, settings.wavelength_deviation_nm / 1000)
 
 
-def _full_dn(config: Night) -> int:
+def _full_dn(config: NightConfig) -> int:
     """DN at which the camera is saturated: as calibrated, or else that of 16 bits."""
     kept = choose(config).records.get("camera")
     return SIXTEEN_BITS if kept is None or kept.record is None else int(kept.record.values["saturation"].value)
 
 
-def _bright(config: Night) -> tuple[str, float]:
+def _bright(config: NightConfig) -> tuple[str, float]:
     """Polarization of the brightest light, by name or else the last, and its exposure."""
     states = config.scan.polarizations
     state = PARALLEL if PARALLEL in states else states[-1]
@@ -177,7 +177,7 @@ def _out_of_focus(slide: MiniSlide) -> float:
     return max(slide.z_um - DEFOCUS_UM, slide.z_window_um.low + CLEARANCE_UM)
 
 
-def _spread(config: Night, slide: MiniSlide, side: int) -> list[tuple[float, float]]:
+def _spread(config: NightConfig, slide: MiniSlide, side: int) -> list[tuple[float, float]]:
     """Places of frames that do not overlap, up to `side` along each side of a block in the middle of the mini-slide."""
     frame, margin_um = frame_of(config), config.scan.pattern.margin_um
     rows = []

@@ -28,7 +28,7 @@ from daemon.children.child import Child
 from daemon.children.links import MicroscopeLink
 from daemon.children.microscope import run_microscope
 from daemon.config.loading import freeze
-from daemon.config.model import Night
+from daemon.config.model import NightConfig
 from daemon.planning.check import Machine, check_calibration, check_instrument, check_shared_memory
 from daemon.planning.specimens import make_specimens
 from daemon.protocols.pipes import MicroscopeReady
@@ -51,7 +51,7 @@ INTERRUPTED = "interrupted by a person"
 _log = logging.getLogger(__name__)
 
 
-def calibrate(config: Night, routine: str, slide: int | None, *, keep_frames: bool, console: Console) -> Exit:
+def calibrate(config: NightConfig, routine: str, slide: int | None, *, keep_frames: bool, console: Console) -> Exit:
     """Carry out a routine and keep its record; returns when everything is safe.
 
     Parameters
@@ -113,7 +113,7 @@ def calibrate(config: Night, routine: str, slide: int | None, *, keep_frames: bo
 class _Trial:
     """One attempt at a routine: from the start of the microscope child to its end, whatever comes between."""
 
-    config: Night
+    config: NightConfig
     procedure: Procedure
     slide: MiniSlide
     ring: Ring
@@ -199,7 +199,7 @@ def _procedure(routine: str) -> Procedure:
     return ROUTINES[routine]
 
 
-def _slide(config: Night, position: int | None) -> MiniSlide:
+def _slide(config: NightConfig, position: int | None) -> MiniSlide:
     slides = {slide.position: slide for slide in config.scan.slides}
     if position is None:
         return config.scan.slides[0]
@@ -208,7 +208,7 @@ def _slide(config: Night, position: int | None) -> MiniSlide:
     return slides[position]
 
 
-def _record(config: Night, routine: str, slide: MiniSlide, taken: datetime, trial: _Trial) -> CalibrationRecord:
+def _record(config: NightConfig, routine: str, slide: MiniSlide, taken: datetime, trial: _Trial) -> CalibrationRecord:
     days = config.calibration.valid_days.get(routine, trial.procedure.valid_days)
     outcome, ready = trial.outcome, trial.ready
     versions = {"lamelle": version("lamelle"), "python": platform.python_version(), "system": platform.platform()}

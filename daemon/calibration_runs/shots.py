@@ -13,9 +13,9 @@ import numpy as np
 import tifffile
 
 from calibration.record import TakenShot
-from calibration.steps import NotUsable, Outcome, Routine, Shot, Shown, Stack
+from calibration.steps import NotUsable, Outcome, Routine, Shot, ShotResult, Stack
 from daemon.children.links import MicroscopeLink
-from daemon.config.model import Night
+from daemon.config.model import NightConfig
 from daemon.planning.estimate import timing_of
 from daemon.protocols.pipes import Expose, Exposed
 from daemon.records.fields import PlannedField
@@ -50,7 +50,7 @@ class Shots:
 
     def __init__(
         self,
-        config: Night,
+        config: NightConfig,
         slide: MiniSlide,
         microscope: MicroscopeLink,
         ring: Ring,
@@ -70,7 +70,7 @@ class Shots:
         self.taken: list[TakenShot] = []
         self.frames = 0
 
-    async def take(self, shot: Shot) -> Shown:
+    async def take(self, shot: Shot) -> ShotResult:
         """Take a shot, again after a fault.
 
         Raises
@@ -91,7 +91,7 @@ class Shots:
             raise NotUsable(
                 f"the frames cannot be kept in {self._keep} ({error.strerror or error}); make room"
             ) from error
-        return Shown(stack, exposed.x_um, exposed.y_um, np.array(exposed.read_s, np.float64))
+        return ShotResult(stack, exposed.x_um, exposed.y_um, np.array(exposed.read_s, np.float64))
 
     def _sweep(self, shot: Shot) -> Sweep:
         """Sweep of a shot that may be taken."""
@@ -213,7 +213,7 @@ async def carry_out(routine: Routine, shots: Shots, on_shot: OnShot) -> Outcome:
     return step
 
 
-def _advance(routine: Routine, shown: Shown | None) -> Shot | Outcome:
+def _advance(routine: Routine, shown: ShotResult | None) -> Shot | Outcome:
     try:
         return next(routine) if shown is None else routine.send(shown)
     except StopIteration as end:

@@ -13,7 +13,7 @@ import yaml
 from calibration.corrections import Corrections
 from calibration.record import CalibrationRecord, RecordDamaged
 from daemon.calibration_store.shelf import Arrays, Shelf
-from daemon.config.model import Night
+from daemon.config.model import NightConfig
 from daemon.dataset.field_file import FieldProvenance
 from daemon.records.records import NightStarted
 from daemon.system.errors import Refused
@@ -25,7 +25,7 @@ _UNTOLD_MS = 1.0
 """Stands for the exposures of a stack that does not say them: equal ones."""
 
 
-def corrections_of(config: Night, names: Sequence[str]) -> Corrections:
+def corrections_of(config: NightConfig, names: Sequence[str]) -> Corrections:
     """Build the corrections of a night from the records that it names; assumed values where it names none.
 
     Raises
@@ -112,7 +112,7 @@ def read(
     return _corrected(assumed, states, found)
 
 
-class _Numbers:
+class _RecordValues:
     """The values of a record by name; refuses where it lacks one that is needed."""
 
     def __init__(self, record: CalibrationRecord) -> None:
@@ -129,7 +129,7 @@ def _corrected(
     corrections: Corrections, states: tuple[str, ...], found: dict[str, tuple[CalibrationRecord, Arrays]]
 ) -> Corrections:
     for routine, (record, arrays) in found.items():
-        values = _Numbers(record)
+        values = _RecordValues(record)
         match routine:
             case "dark":
                 bad = corrections.bad | (arrays["bad"] > 0)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.record import CalibrationRecord, KeptFile, RecordDamaged, decode, encode
-from daemon.config.model import Night
+from daemon.config.model import NightConfig
 from daemon.system.durable_files import make_folder, replacing, sha256_of
 from daemon.system.errors import Refused
 
@@ -155,7 +155,7 @@ class Shelf:
         return KeptFile(name=name, size=len(body), sha256=sha256_of(path))
 
 
-def choose(config: Night, now: datetime | None = None) -> Choice:
+def choose(config: NightConfig, now: datetime | None = None) -> Choice:
     """Choose the newest valid record of each routine that a night wants; say what else was found.
 
     An expired record stands in where there is no other; `complain` says whether the night may go on so.
@@ -173,7 +173,7 @@ def choose(config: Night, now: datetime | None = None) -> Choice:
     return Choice(chosen, tuple(complaints))
 
 
-def complain(choice: Choice, config: Night) -> Iterator[tuple[str, str]]:
+def complain(choice: Choice, config: NightConfig) -> Iterator[tuple[str, str]]:
     """Give level and sentence of each complaint that the configuration lets pass; missing records are told as one.
 
     Raises
@@ -196,7 +196,7 @@ def complain(choice: Choice, config: Night) -> Iterator[tuple[str, str]]:
     yield from _differing_pixel(choice, config)
 
 
-def _differing_pixel(choice: Choice, config: Night) -> Iterator[tuple[str, str]]:
+def _differing_pixel(choice: Choice, config: NightConfig) -> Iterator[tuple[str, str]]:
     """Tell where `instrument.pixel_um` is not the size that was measured."""
     kept = choice.records.get("pixel-size")
     if kept is None or kept.record is None or "pixel" not in kept.record.values:
@@ -240,7 +240,7 @@ def require(folder: Path, names: Sequence[str]) -> None:
 
 
 def _choose(
-    shelf: Shelf, routine: str, newest_first: list[Kept], config: Night, now: datetime
+    shelf: Shelf, routine: str, newest_first: list[Kept], config: NightConfig, now: datetime
 ) -> tuple[Kept | None, list[tuple[Fault, str]]]:
     told: list[tuple[Fault, str]] = []
     expired = foreign = None

@@ -17,7 +17,7 @@ from calibration.corrections import Corrections
 from daemon.analysis.field_output import RAW, focus_result, object_rows, write_cutouts, write_raw
 from daemon.analysis.previews import draw_strips, draw_views
 from daemon.calibration_store.corrections import corrections_of, pattern_of
-from daemon.config.model import Night
+from daemon.config.model import NightConfig
 from daemon.dataset.field_file import FieldProvenance
 from daemon.protocols.pipes import (
     Analysed,
@@ -47,14 +47,14 @@ from inference.stopwatch import Stopwatch
 from inference.views.fixed_pattern import FixedPattern
 
 if TYPE_CHECKING:
-    from inference.analyser import Analyser, Session
+    from inference.analyser import Analyser, StackSession
 
 _log = logging.getLogger(__name__)
 
 
 def run_analysis(
     connection: Connection,
-    config: Night,
+    config: NightConfig,
     started: NightStarted,
     run: Path,
     ring_name: str,
@@ -97,7 +97,7 @@ def run_analysis(
 
 
 def _open_analyser(
-    config: Night, device: Device | None, stack: NDArray[np.uint16], pattern: FixedPattern | None
+    config: NightConfig, device: Device | None, stack: NDArray[np.uint16], pattern: FixedPattern | None
 ) -> Analyser:
     """Load the detector and warm it with a stack; without one where the GPU that the night began on is lost."""
     # The supervisor imports this module and must not load torch.
@@ -133,7 +133,7 @@ class _Desk:
         analyser: Analyser,
         ring: Ring,
         spool: Spool,
-        config: Night,
+        config: NightConfig,
         started: NightStarted,
         corrections: Corrections,
     ) -> None:
@@ -145,7 +145,7 @@ class _Desk:
         self._started = started
         self._configuration_sha256 = hashlib.sha256(started.configuration.encode()).hexdigest()
         self._slot: int | None = None
-        self._session: Session | None = None
+        self._session: StackSession | None = None
 
     def answer(self, request: AnyMessage) -> AnyMessage | None:
         match request:

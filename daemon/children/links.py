@@ -19,13 +19,13 @@ from daemon.protocols.pipes import (
     Exposed,
     Finish,
     FrameLanded,
-    Light,
     MeasureSharpness,
     MicroscopeReady,
     OpenSlide,
     Prepare,
     Sharpness,
     StackBegins,
+    SwitchLight,
     Withdraw,
 )
 from daemon.system.errors import ChildLost, LamelleError, NightStopped, RequestFailed
@@ -151,7 +151,7 @@ class MicroscopeLink:
 
     async def _switch(self, on: bool) -> None:
         if on != self._light:
-            await self._command(Light(on=on))
+            await self._command(SwitchLight(on=on))
             self._light = self.light_is_on = on
 
     async def _command(self, request: AnyMessage) -> None:

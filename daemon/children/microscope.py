@@ -15,7 +15,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from daemon.config.model import Night
+from daemon.config.model import NightConfig
 from daemon.protocols.pipes import (
     AnyMessage,
     Close,
@@ -24,11 +24,11 @@ from daemon.protocols.pipes import (
     Exposed,
     Failed,
     FrameLanded,
-    Light,
     MadeSafe,
     MicroscopeReady,
     OpenSlide,
     Prepare,
+    SwitchLight,
     Withdraw,
     decode,
     encode,
@@ -49,7 +49,7 @@ RELEASE_S = 2.0
 _log = logging.getLogger(__name__)
 
 
-class _Line:
+class _SupervisorLink:
     """The way to the supervisor, for both threads. When it is gone the listener knows; nobody else has to care."""
 
     def __init__(self, connection: Connection) -> None:
@@ -64,10 +64,12 @@ class _Line:
         return decode(self._connection.recv_bytes())
 
 
-def run_microscope(connection: Connection, config: Night, run: Path, ring_name: str, slots: int, shape: Shape) -> None:
+def run_microscope(
+    connection: Connection, config: NightConfig, run: Path, ring_name: str, slots: int, shape: Shape
+) -> None:
     """Make the hardware safe, then serve requests until told to close or until the supervisor is gone."""
     crash_points.arm(run)
-    line = _Line(connection)
+    line = _SupervisorLink(connection)
     with Logbook(run, "microscope"):
         try:
             microscope = open_microscope(config.instrument, config.scan.slides)
@@ -95,7 +97,7 @@ def run_microscope(connection: Connection, config: Night, run: Path, ring_name: 
 
 
 def _listen(
-    line: _Line, microscope: Microscope, requests: queue.SimpleQueue[AnyMessage], released: threading.Event
+    line: _SupervisorLink, microscope: Microscope, requests: queue.SimpleQueue[AnyMessage], released: threading.Event
 ) -> None:
     try:
         while not isinstance(request := line.hear(), Close):
@@ -127,7 +129,7 @@ def _made_safe(microscope: Microscope) -> bool:
     return outcome == [True]
 
 
-def _answer(request: AnyMessage, microscope: Microscope, ring: Ring, line: _Line) -> AnyMessage:
+def _answer(request: AnyMessage, microscope: Microscope, ring: Ring, line: _SupervisorLink) -> AnyMessage:
     try:
         match request:
             case Prepare():
@@ -136,7 +138,7 @@ def _answer(request: AnyMessage, microscope: Microscope, ring: Ring, line: _Line
                 return _expose(request, microscope, ring, line)
             case OpenSlide(slide=slide):
                 microscope.open_slide(slide)
-            case Light(on=on):
+            case SwitchLight(on=on):
                 microscope.light(on)
                 _log.info("light %s", "on" if on else "off")
             case Withdraw():
@@ -149,7 +151,7 @@ def _answer(request: AnyMessage, microscope: Microscope, ring: Ring, line: _Line
     return Done()
 
 
-def _expose(request: Expose, microscope: Microscope, ring: Ring, line: _Line) -> Exposed:
+def _expose(request: Expose, microscope: Microscope, ring: Ring, line: _SupervisorLink) -> Exposed:
     stack = ring.stack(request.slot)[:, : request.sweep.planes]
     sweep, planned = request.sweep, request.planned
     planes = len(sweep.polarizations) * sweep.planes

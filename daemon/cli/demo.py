@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from daemon.config.loading import load
-from daemon.config.model import Night
+from daemon.config.model import NightConfig
 from daemon.dataset.reader import Dataset
 from daemon.figures.contact_sheet import draw_sheet
 from daemon.night.scan import scan
@@ -31,18 +31,18 @@ Box = Sequence[float]
 
 
 @dataclass(frozen=True)
-class Tally:
+class TruthTally:
     """What became of the objects of some fields: found, missed, and detections of what is not there."""
 
     found: int = 0
     missed: int = 0
     false: int = 0
 
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(self.found + other.found, self.missed + other.missed, self.false + other.false)
+    def __add__(self, other: TruthTally) -> TruthTally:
+        return TruthTally(self.found + other.found, self.missed + other.missed, self.false + other.false)
 
 
-def demo_configuration(fields: int | None, seed: int | None) -> Night:
+def demo_configuration(fields: int | None, seed: int | None) -> NightConfig:
     """Make the configuration of the emulated instrument, with other numbers of fields and another seed if given."""
     config = load(Path(str(files("configs").joinpath("emulated.yaml"))))
     emulation = config.instrument.emulation or Emulation()
@@ -70,7 +70,7 @@ def demo(run: Path, fields: int | None, seed: int | None, console: Console) -> E
     return status
 
 
-def report(config: Night, dataset: Path) -> Table:
+def report(config: NightConfig, dataset: Path) -> Table:
     """Tabulate a recorded emulated night against the truth, a mini-slide a row.
 
     Raises
@@ -92,7 +92,7 @@ def report(config: Night, dataset: Path) -> Table:
     with Dataset.open(dataset) as recorded:
         for slide in config.scan.slides:
             fields = [one for one in recorded.fields(slide.position) if isinstance(one, FieldSecured)]
-            tally = sum((judge(field, world, config) for field in fields), Tally())
+            tally = sum((judge(field, world, config) for field in fields), TruthTally())
             sample = fields[0].sample if fields else ""
             objects = sum(not row.below_threshold for field in fields for row in field.objects)
             row = (len(fields), objects, tally.found, tally.missed, tally.false, f"{_seconds(fields):.1f}")
@@ -100,7 +100,7 @@ def report(config: Night, dataset: Path) -> Table:
     return table
 
 
-def judge(field: FieldSecured, world: VirtualSlide, config: Night) -> Tally:
+def judge(field: FieldSecured, world: VirtualSlide, config: NightConfig) -> TruthTally:
     """Match a field's detections with its true objects of the detector's classes.
 
     Greatest overlap first, each at most once. What has not to be found is neither missed nor false when found.
@@ -127,7 +127,7 @@ def judge(field: FieldSecured, world: VirtualSlide, config: Night) -> Tally:
         b not in matched_boxes and not any(iou(box, other) >= MATCH_IOU for other in excused)
         for b, box in enumerate(boxes)
     )
-    return Tally(len(matched_boxes), missed, false)
+    return TruthTally(len(matched_boxes), missed, false)
 
 
 def iou(a: Box, b: Box) -> float:

@@ -1,4 +1,4 @@
-"""From a configuration file to a frozen `Night`, and back; what is wrong is told in one sentence."""
+"""From a configuration file to a frozen `NightConfig`, and back; what is wrong is told in one sentence."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from daemon.config.model import CurveKeys, Night
+from daemon.config.model import CurveKeys, NightConfig
 from daemon.system.errors import Refused
 
 DOCUMENTATION = "docs/configuration.md"
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def load(path: Path) -> Night:
+def load(path: Path) -> NightConfig:
     """Read a configuration; relative paths in it are relative to its folder.
 
     Raises
@@ -29,7 +29,7 @@ def load(path: Path) -> Night:
     Refused
         The file cannot be read, is not YAML, or holds a key or value that is not allowed.
     """
-    return _read(path, Night, "instrument: and scan:")
+    return _read(path, NightConfig, "instrument: and scan:")
 
 
 def load_keys(path: Path) -> CurveKeys:
@@ -58,7 +58,7 @@ def _read(path: Path, model: type[Model], beginning: str) -> Model:
     return anchored
 
 
-def freeze(config: Night, versions: Mapping[str, str] | None = None) -> str:
+def freeze(config: NightConfig, versions: Mapping[str, str] | None = None) -> str:
     """YAML text of a whole configuration, defaults written out and paths absolute; `load` reads it back.
 
     The versions of the software that the night is begun with stand above it as comments.
@@ -67,20 +67,20 @@ def freeze(config: Night, versions: Mapping[str, str] | None = None) -> str:
     return comments + yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
 
 
-def thaw(text: str) -> Night | None:
+def thaw(text: str) -> NightConfig | None:
     """Read back what `freeze` wrote; None where it is no configuration of a night of this version."""
     try:
-        return Night.model_validate(yaml.load(text, Loader=_PlainLoader))  # noqa: S506 - a SafeLoader
+        return NightConfig.model_validate(yaml.load(text, Loader=_PlainLoader))  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, ValidationError):
         return None
 
 
-def differences(before: Night, now: Night) -> list[str]:
+def differences(before: NightConfig, now: NightConfig) -> list[str]:
     """Dotted keys whose values are not the same in two configurations."""
     return [key for key, _, _ in changes("", before.model_dump(mode="json"), now.model_dump(mode="json"))]
 
 
-def require_same(before: Night, now: Night, run: Path) -> None:
+def require_same(before: NightConfig, now: NightConfig, run: Path) -> None:
     """Refuse to go on in the folder `run` with another configuration than the one it was begun with.
 
     Raises

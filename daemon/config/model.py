@@ -11,7 +11,7 @@ from drivers.settings import Instrument, MiniSlide, Positive, Settings
 from inference.settings import CropSettings, DetectorSettings, FocusSettings
 
 
-class Pattern(Settings):
+class FieldPattern(Settings):
     """Where the fields of a mini-slide lie: a grid in serpentine order, or its cells in a seeded random order."""
 
     kind: Literal["grid", "random"] = "grid"
@@ -25,7 +25,7 @@ class Scan(Settings):
 
     slides: Annotated[tuple[MiniSlide, ...], Field(min_length=1, max_length=8)]
     fields: Annotated[int, Field(ge=1)]
-    pattern: Pattern = Pattern()
+    pattern: FieldPattern = FieldPattern()
     planes: Annotated[int, Field(ge=3)]
     step_um: Positive
     polarizations: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -98,7 +98,7 @@ class Watch(Settings):
     keys: CurveKeys | None = None
 
 
-class Report(Settings):
+class ReportSettings(Settings):
     """Whether a night that is complete is reported by itself, and how long that may take."""
 
     make: Literal["always", "never"] = "always"
@@ -204,7 +204,7 @@ class Calibration(Settings):
     targets: Targets = Targets()
 
 
-class Night(Settings):
+class NightConfig(Settings):
     """A whole night. Relative paths are relative to the configuration file."""
 
     instrument: Instrument
@@ -216,7 +216,7 @@ class Night(Settings):
     retention: Retention = Retention()
     retry: Retry = Retry()
     watch: Watch = Watch()
-    report: Report = Report()
+    report: ReportSettings = ReportSettings()
     alerts: Alerts = Alerts()
     control: Control = Control()
     calibration: Calibration = Calibration()

@@ -67,7 +67,7 @@ class FieldProvenance(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[SourceFile, ...] = ()
 
 
-class _Annotation(msgspec.Struct, frozen=True, kw_only=True):
+class _StructuredAnnotation(msgspec.Struct, frozen=True, kw_only=True):
     provenance: FieldProvenance
     objects: tuple[ObjectRow, ...]
 
@@ -76,7 +76,7 @@ class _Annotation(msgspec.Struct, frozen=True, kw_only=True):
         return json.dumps(msgspec.json.decode(msgspec.json.encode(self)))
 
     @classmethod
-    def from_json(cls, text: str) -> _Annotation:
+    def from_json(cls, text: str) -> _StructuredAnnotation:
         loose = msgspec.json.decode(text, type=_LooseAnnotation)
         focus = loose.provenance.get("focus")
         if isinstance(focus, dict) and focus.get("contrast") is None:
@@ -241,7 +241,7 @@ def _write(writer: tifffile.TiffWriter, pixels: Pixels, metadata: dict[str, Any]
 
 def _heading(provenance: FieldProvenance, rows: tuple[ObjectRow, ...]) -> dict[str, Any]:
     """Metadata of the whole file, given with its first series. The same field has the same bytes whenever written."""
-    annotation = _Annotation(provenance=provenance, objects=rows)
+    annotation = _StructuredAnnotation(provenance=provenance, objects=rows)
     identity = f"{provenance.night}/{provenance.slide}/{provenance.field}/{provenance.exposed_utc}"
     return {
         "Creator": "lamelle",
@@ -286,7 +286,7 @@ def _title(row: ObjectRow) -> str:
     return f"object {row.number} {row.class_name} {row.score:.2f}"
 
 
-def _annotation(tiff: tifffile.TiffFile, path: Path) -> _Annotation:
+def _annotation(tiff: tifffile.TiffFile, path: Path) -> _StructuredAnnotation:
     with _telling_damage(f"{path} has unreadable OME-XML"):
         text = tiff.ome_metadata
     if text is None:
@@ -295,7 +295,7 @@ def _annotation(tiff: tifffile.TiffFile, path: Path) -> _Annotation:
         root = ElementTree.fromstring(text)  # noqa: S314 - expat bounds entity expansion since 2.4.1
         for element in root.iterfind(".//{*}CommentAnnotation"):
             if element.get("Namespace") == NAMESPACE:
-                return _Annotation.from_json(element.findtext("{*}Value", ""))
+                return _StructuredAnnotation.from_json(element.findtext("{*}Value", ""))
     except (ElementTree.ParseError, msgspec.DecodeError) as error:
         raise DamagedFile(f"{path} has unreadable provenance ({error}); fetch it again from the recorder") from error
     raise DamagedFile(f"{path} has no annotation {NAMESPACE}; it is not a file of this version of lamelle")

@@ -57,7 +57,7 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedObject:
     """An object with its pixels: `crop` uint16 CZYX, `fused` uint16 CYX."""
 
     chosen: Chosen
@@ -98,7 +98,7 @@ def spread(chosen: Sequence[Chosen], count: int) -> list[Chosen]:
     return [one for one in chosen if id(one) in picked]
 
 
-def load(chosen: Sequence[Chosen]) -> Iterator[Loaded]:
+def load(chosen: Sequence[Chosen]) -> Iterator[LoadedObject]:
     """Pixels of objects, in the order given; files are opened once where their objects stand together.
 
     Raises
@@ -114,7 +114,7 @@ def load(chosen: Sequence[Chosen]) -> Iterator[Loaded]:
             for one in group:
                 if (one.row.number, one.row.series, one.row.crop_box) not in held:
                     raise DamagedFile(f"{path} does not hold object {one.row.number} as the catalog has it")
-                yield Loaded(one, file.provenance, file.crop(one.row), file.fused(one.row))
+                yield LoadedObject(one, file.provenance, file.crop(one.row), file.fused(one.row))
 
 
 def file_of(dataset: Dataset, field: FieldSecured) -> Path:

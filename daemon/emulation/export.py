@@ -11,7 +11,7 @@ import tifffile
 from numpy.typing import NDArray
 from rich.console import Console
 
-from daemon.config.model import Night
+from daemon.config.model import NightConfig
 from daemon.emulation import truth_table
 from daemon.planning.specimens import make_specimens
 from daemon.system.durable_files import make_folder, replacing
@@ -25,7 +25,7 @@ from drivers.virtual_slide.slide import cabinet_of
 from drivers.virtual_slide.truth import TrueObject, View
 from drivers.virtual_slide.visibility import Visible, visible
 from inference.annotations import cvat
-from inference.annotations.coco import Annotation, Category, Dataset, Picture, StackInfo, to_json
+from inference.annotations.coco import AnnotatedImage, Annotation, AnnotationFile, Category, StackInfo, to_json
 
 COCO_FILE = "coco.json"
 CVAT_FILE = "annotations.xml"
@@ -34,7 +34,7 @@ ABOVE_SURFACE_UM = 0.5
 FOCUS_ERROR_UM = 0.6
 
 
-def override(config: Night, mounting: Mapping[str, object] | None = None, **emulation: object) -> Night:
+def override(config: NightConfig, mounting: Mapping[str, object] | None = None, **emulation: object) -> NightConfig:
     """Change settings of the emulation, those that are not None.
 
     Parameters
@@ -56,7 +56,7 @@ def override(config: Night, mounting: Mapping[str, object] | None = None, **emul
 
 
 def export(
-    config: Night,
+    config: NightConfig,
     into: Path,
     slides: Sequence[int],
     fields: int,
@@ -88,7 +88,7 @@ def export(
     make_specimens(cabinet_of(emulation), kinds_shown(emulation), console)
     exporter = _Exporter(config, emulation, thickness)
     make_folder(into)
-    images: list[Picture] = []
+    images: list[AnnotatedImage] = []
     annotations: list[Annotation] = []
     rows: list[dict[str, Any]] = []
     places = [(slide, field) for slide in slides for field in range(1, fields + 1)]
@@ -108,7 +108,7 @@ def export(
             }  # fmt: skip
             rows.append(truth_table.row(seen.true, place))
     categories = tuple(Category(id=k, name=name) for k, name in enumerate(names, start=1))
-    dataset = Dataset(images=tuple(images), annotations=tuple(annotations), categories=categories)
+    dataset = AnnotationFile(images=tuple(images), annotations=tuple(annotations), categories=categories)
     truth_table.write(into, rows, emulation.model_dump_json())
     with replacing(into / CVAT_FILE) as stream:
         stream.write(cvat.to_xml(dataset, SOURCE))
@@ -119,7 +119,7 @@ def export(
 class _Exporter:
     """Exposes single stacks of a virtual slide, without a stage."""
 
-    def __init__(self, config: Night, emulation: Emulation, thickness: bool) -> None:
+    def __init__(self, config: NightConfig, emulation: Emulation, thickness: bool) -> None:
         self._thickness = thickness
         self._instrument, self._scan, self._seed = config.instrument, config.scan, emulation.seed
         self._margin_um = config.scan.pattern.margin_um
@@ -131,7 +131,7 @@ class _Exporter:
 
     def field(
         self, into: Path, slide: int, field: int, number: int
-    ) -> tuple[Picture, tuple[TrueObject, ...], Callable[[float], float]]:
+    ) -> tuple[AnnotatedImage, tuple[TrueObject, ...], Callable[[float], float]]:
         """Write one field's stack; with it come what lies in it, and the fractional plane at a height."""
         random = np.random.default_rng([self._seed, slide, field])
         mini = next(s for s in self._scan.slides if s.position == slide)
@@ -165,7 +165,7 @@ class _Exporter:
             polarizations=self._scan.polarizations,
             junk=sum(o.junk for o in truth),
         )
-        picture = Picture(id=number, file_name=name, width=width, height=height, stack=info)
+        picture = AnnotatedImage(id=number, file_name=name, width=width, height=height, stack=info)
         return picture, truth, lambda z_um: (z_um - first) / step
 
     def _write(self, path: Path) -> None:
@@ -208,7 +208,7 @@ def _annotation(number: int, image: int, category: int, seen: Visible, planes: t
     )
 
 
-def _emulation(config: Night) -> Emulation:
+def _emulation(config: NightConfig) -> Emulation:
     if config.instrument.emulation is None:
         raise Refused("instrument.emulation is missing; add it to export emulated fields")
     return config.instrument.emulation

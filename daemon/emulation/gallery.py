@@ -24,7 +24,7 @@ from drivers.virtual_slide.scene import between
 from drivers.virtual_slide.slide import cabinet_of
 from drivers.virtual_slide.specimens.cabinet import Cabinet
 from drivers.virtual_slide.specimens.collection import KINDS
-from drivers.virtual_slide.specimens.drawer import Card, Drawer
+from drivers.virtual_slide.specimens.drawer import Drawer, SpecimenCard
 from drivers.virtual_slide.specimens.kinds import Kind
 
 ALL_FILE = "all.png"
@@ -60,7 +60,7 @@ _BAR = (255, 196, 84)
 
 
 @dataclass(frozen=True)
-class _Look:
+class _SpecimenView:
     """One specimen and how it is looked at.
 
     Attributes
@@ -139,7 +139,7 @@ def _through_focus(kind: Kind, cabinet: Cabinet, said: str) -> Image.Image:
     slender = x_um > _SLENDER * y_um
     columns = 3 if slender else len(PLANES_UM)
     width = float(np.clip(2 * x_um / _TILE_PIXEL_UM, *(_SLENDER_TILE_PX if slender else _TILE_PX)))
-    looks = [_Look(drawer, (x_um, y_um), 2 * x_um / width) for drawer in drawers]
+    looks = [_SpecimenView(drawer, (x_um, y_um), 2 * x_um / width) for drawer in drawers]
     shown = 2 if any(look.turns_light for look in looks) else 1
     tile_width, tile_height = looks[0].size_px
     pair = shown * (tile_height + _GAP) + _GAP
@@ -205,7 +205,7 @@ def _middling(kind: Kind, cabinet: Cabinet) -> Drawer:
 def _cell(kind: Kind, drawer: Drawer) -> Image.Image:
     half = _half_um(drawer.card)
     share = max(2 * h / CAMERA_PIXEL_UM / most for h, most in zip(half, _SHEET_PX, strict=True))
-    look = _Look(drawer, half, CAMERA_PIXEL_UM * max(share, 1.0))
+    look = _SpecimenView(drawer, half, CAMERA_PIXEL_UM * max(share, 1.0))
     width, height = look.size_px
     shown = 2 if look.turns_light else 1
     image = Image.new("RGB", (max(width + 2 * _PAD, 210), 2 * _LINE + 2 * _PAD + shown * (height + _GAP)), _CELL)
@@ -219,7 +219,7 @@ def _cell(kind: Kind, drawer: Drawer) -> Image.Image:
     return image
 
 
-def _facts(card: Card) -> tuple[str, ...]:
+def _facts(card: SpecimenCard) -> tuple[str, ...]:
     whole = "fragment, " if card.fragment else ""
     facts = [f"{whole}{card.length_um:.1f} x {card.width_um:.1f} um", f"best z {card.display_um:+.2f} um"]
     if card.mass_pg:
@@ -227,7 +227,7 @@ def _facts(card: Card) -> tuple[str, ...]:
     return (*facts, f"contrast {100 * card.kept_contrast:.1f} %, {100 * card.flipped_contrast:.1f} %")
 
 
-def _half_um(card: Card) -> tuple[float, float]:
+def _half_um(card: SpecimenCard) -> tuple[float, float]:
     outline = np.asarray(card.outline_um)
     x, y = (outline.max(axis=0) - outline.min(axis=0)) / 2 + _AROUND_UM
     return float(x), float(y)

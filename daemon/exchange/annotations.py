@@ -13,7 +13,15 @@ from daemon.records.records import FieldSecured
 from daemon.system.durable_files import make_folder, replacing
 from daemon.system.errors import Refused
 from inference.annotations import cvat
-from inference.annotations.coco import NOT_VALIDATED, Annotation, Category, Dataset, Picture, StackInfo, to_json
+from inference.annotations.coco import (
+    NOT_VALIDATED,
+    AnnotatedImage,
+    Annotation,
+    AnnotationFile,
+    Category,
+    StackInfo,
+    to_json,
+)
 
 SOURCE = "lamelle"
 
@@ -45,7 +53,7 @@ def propose(folder: Path, into: Path, least_score: float) -> Proposed:
     """
     if into.suffix not in (".xml", ".json"):
         raise Refused(f"{into} ends neither in .xml, for CVAT, nor in .json, for COCO; name such a file")
-    pictures: list[Picture] = []
+    pictures: list[AnnotatedImage] = []
     boxes: list[Annotation] = []
     numbers: dict[str, int] = {}
     left_out = 0
@@ -78,7 +86,7 @@ def propose(folder: Path, into: Path, least_score: float) -> Proposed:
             f"no field of {folder} is of a single image, and no raw stack was kept; there is nothing to annotate"
         )
     categories = tuple(Category(id=number, name=name + NOT_VALIDATED) for name, number in numbers.items())
-    dataset = Dataset(images=tuple(pictures), annotations=tuple(boxes), categories=categories)
+    dataset = AnnotationFile(images=tuple(pictures), annotations=tuple(boxes), categories=categories)
     content = cvat.to_xml(dataset, SOURCE) if into.suffix == ".xml" else to_json(dataset)
     make_folder(into.parent)
     with replacing(into) as stream:
@@ -86,7 +94,7 @@ def propose(folder: Path, into: Path, least_score: float) -> Proposed:
     return Proposed(len(pictures), len(boxes), left_out)
 
 
-def _picture(recorded: Recorded, field: FieldSecured, number: int) -> Picture | None:
+def _picture(recorded: Recorded, field: FieldSecured, number: int) -> AnnotatedImage | None:
     """Name what a person would annotate: the raw stack, or the image that the field was read from."""
     channels, planes, height, width = field.shape_czyx
     names = [f.name for f in field.files if f.name == field_file(field.slide, field.field, "raw")]
@@ -107,4 +115,4 @@ def _picture(recorded: Recorded, field: FieldSecured, number: int) -> Picture | 
             pixel_um=provenance.pixel_um,
             polarizations=field.polarizations,
         )
-    return Picture(id=number, file_name=names[0], width=width, height=height, stack=stack)
+    return AnnotatedImage(id=number, file_name=names[0], width=width, height=height, stack=stack)

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from daemon.dataset.field_file import write_field_file
 from daemon.dataset.reader import Dataset
-from daemon.dataset.selection import Chosen, Loaded, Selection, choose, load, spread
+from daemon.dataset.selection import Chosen, LoadedObject, Selection, choose, load, spread
 from daemon.figures.pixels import Contrast, contrasts
 from daemon.system.durable_files import make_folder, replacing
 from daemon.system.errors import Refused
@@ -96,19 +96,19 @@ def _contrast(chosen: Sequence[Chosen]) -> list[Contrast]:
     return contrasts([one.fused for one in load(spread(chosen, CONTRAST_OBJECTS))]) if chosen else []
 
 
-def _write_tiff(path: Path, one: Loaded) -> None:
+def _write_tiff(path: Path, one: LoadedObject) -> None:
     row = msgspec.structs.replace(one.chosen.row, series=0)
     with replacing(_with(path, ".ome.tif")) as stream:
         write_field_file(stream, one.provenance, [(row, one.crop, one.fused)])
 
 
-def _write_png(path: Path, one: Loaded, contrast: Sequence[Contrast]) -> None:
+def _write_png(path: Path, one: LoadedObject, contrast: Sequence[Contrast]) -> None:
     for channel, name in enumerate(one.provenance.polarizations):
         with replacing(_with(path, f"_fused_{channel}_{safe_name(name)}.png")) as stream:
             Image.fromarray(contrast[channel].apply(one.fused[channel])).save(stream, format="PNG")
 
 
-def _write_gif(path: Path, one: Loaded, contrast: Sequence[Contrast]) -> None:
+def _write_gif(path: Path, one: LoadedObject, contrast: Sequence[Contrast]) -> None:
     planes = one.crop.shape[1]
     views = [np.hstack([c.apply(one.crop[k, plane]) for k, c in enumerate(contrast)]) for plane in range(planes)]
     there, *more = [Image.fromarray(view) for view in views + views[-2:0:-1]]

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from daemon.dataset.reader import Dataset
-from daemon.dataset.selection import Loaded, Selection, choose, load, spread
+from daemon.dataset.selection import LoadedObject, Selection, choose, load, spread
 from daemon.figures.pixels import Contrast, best_plane, composite, contrasts, font, place, scale_bar
 from daemon.system.durable_files import make_folder, replacing
 from daemon.system.errors import Refused
@@ -107,7 +107,7 @@ def draw_sheet(
     return len(shown)
 
 
-def _compose(shown: Sequence[Loaded], columns: int, title: str, of: int) -> Image.Image:
+def _compose(shown: Sequence[LoadedObject], columns: int, title: str, of: int) -> Image.Image:
     channels = len(shown[0].crop) if shown else 2
     planes = min(STRIP_PLANES, max((one.crop.shape[1] for one in shown), default=1))
     layout = _Layout(channels, planes)
@@ -127,7 +127,7 @@ def _compose(shown: Sequence[Loaded], columns: int, title: str, of: int) -> Imag
 
 def _draw_title(
     image: Image.Image,
-    shown: Sequence[Loaded],
+    shown: Sequence[LoadedObject],
     contrast: Sequence[Contrast],
     title: str,
     of: int,
@@ -151,7 +151,7 @@ def _draw_title(
 def _draw_cell(
     image: Image.Image,
     corner: tuple[int, int],
-    one: Loaded,
+    one: LoadedObject,
     contrast: Sequence[Contrast],
     layout: _Layout,
     colour: tuple[int, int, int],
@@ -180,7 +180,7 @@ def _draw_cell(
 
 
 def _draw_labels(
-    draw: ImageDraw.ImageDraw, corner: tuple[int, int], one: Loaded, width: int, colour: tuple[int, int, int]
+    draw: ImageDraw.ImageDraw, corner: tuple[int, int], one: LoadedObject, width: int, colour: tuple[int, int, int]
 ) -> None:
     x, y = corner
     row, provenance = one.chosen.row, one.provenance
@@ -207,7 +207,7 @@ def _strip_planes(planes: int, best: int, shown: int) -> list[int]:
     return at
 
 
-def _colours(shown: Sequence[Loaded]) -> dict[str, tuple[int, int, int]]:
+def _colours(shown: Sequence[LoadedObject]) -> dict[str, tuple[int, int, int]]:
     names = sorted({one.chosen.row.class_name for one in shown})
     return {name: _PALETTE[place % len(_PALETTE)] for place, name in enumerate(names)}
 

@@ -18,7 +18,7 @@ from daemon.calibration_store.corrections import corrections_of_field, folder_of
 from daemon.calibration_store.shelf import require
 from daemon.counts.objects import DISTURBED
 from daemon.dataset.reader import Dataset
-from daemon.dataset.selection import Loaded, Selection, choose, load, spread
+from daemon.dataset.selection import LoadedObject, Selection, choose, load, spread
 from daemon.records.records import ObjectRow
 from daemon.system.errors import Refused
 
@@ -31,7 +31,7 @@ BARS_UM = (0.5, 1, 2, 5, 10, 20)
 
 
 @dataclass(frozen=True, eq=False)
-class _Map:
+class _ThicknessMap:
     """An object's thickness in um, (h, w), its outline in px, and what is written above it."""
 
     thickness: NDArray[np.float32]
@@ -105,7 +105,7 @@ def _shelf(dataset: Dataset) -> tuple[Path | None, bool]:
     return folder, False
 
 
-def _map_of(one: Loaded, shelf: Path | None, lacking: bool) -> _Map | None:
+def _map_of(one: LoadedObject, shelf: Path | None, lacking: bool) -> _ThicknessMap | None:
     row = one.chosen.row
     provenance = replace(one.provenance, calibrations=()) if lacking else one.provenance
     seen = Measurer(provenance, corrections_of_field(provenance, shelf)).look(row, one.crop, one.fused)
@@ -115,4 +115,4 @@ def _map_of(one: Loaded, shelf: Path | None, lacking: bool) -> _Map | None:
     title = (
         f"{row.class_name}\n{seen.shape.length_um:.1f} um   {mass:.1f} \u00b1 {deviation:.1f} pg" if seen.shape else ""
     )
-    return _Map(seen.weighed.thickness, seen.outline.points, one.provenance.pixel_um, title)
+    return _ThicknessMap(seen.weighed.thickness, seen.outline.points, one.provenance.pixel_um, title)

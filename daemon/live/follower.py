@@ -1,6 +1,6 @@
 """Following a night from another process: what is known of it, kept up to date, whatever is lost on the way.
 
-The page in the browser, the terminal and the metrics all show one `View`. docs/watching.md describes the wire.
+The page in the browser, the terminal and the metrics all show one `NightView`. docs/watching.md describes the wire.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from daemon.protocols.sockets import check_endpoint, secure, seen_from_here
 from daemon.protocols.watching import (
     EVENTS_KEPT,
     About,
-    AnyBody,
+    AnyStreamMessage,
     Counters,
     Envelope,
     FieldDone,
     Hardware,
     Overview,
+    ShownSpecimen,
     Snapshot,
     SnapshotRequest,
-    Specimen,
     Specimens,
     State,
     Told,
@@ -54,16 +54,16 @@ _STREAM_HWM = 200
 _log = logging.getLogger(__name__)
 
 
-class Shown(NamedTuple):
+class GalleryObject(NamedTuple):
     """An object as the gallery shows it: the field it comes from, its numbers, its strip (JPEG)."""
 
     field: Specimens
-    specimen: Specimen
+    specimen: ShownSpecimen
     strip: bytes
 
 
 @dataclass
-class View:
+class NightView:
     """What a watcher knows of a night.
 
     Attributes
@@ -85,7 +85,7 @@ class View:
     tallies: Tallies = field(default_factory=Tallies)
     overviews: dict[int, tuple[Overview, tuple[bytes, ...]]] = field(default_factory=dict)
     latest: int | None = None
-    specimens: deque[Shown] = field(default_factory=lambda: deque(maxlen=SPECIMENS_KEPT))
+    specimens: deque[GalleryObject] = field(default_factory=lambda: deque(maxlen=SPECIMENS_KEPT))
     events: deque[Told] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
     dropped: int = 0
     violations: int = 0
@@ -154,11 +154,11 @@ class View:
             self.overviews[body.slide] = (body, images)
             self.latest = body.slide
         else:
-            self.specimens.extend(Shown(body, *pair) for pair in zip(body.specimens, images, strict=True))
+            self.specimens.extend(GalleryObject(body, *pair) for pair in zip(body.specimens, images, strict=True))
 
 
-class Watcher(threading.Thread):
-    """Keeps a `View` of a night, from its first word to the last, over losses and restarts of the night.
+class Follower(threading.Thread):
+    """Keeps a `NightView` of a night, from its first word to the last, over losses and restarts of the night.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ class Watcher(threading.Thread):
         self,
         where: Callable[[], str],
         keys: CurveKeys | None,
-        news: Callable[[AnyBody | None], None],
+        news: Callable[[AnyStreamMessage | None], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(name="watcher", daemon=True)
@@ -189,7 +189,7 @@ class Watcher(threading.Thread):
         self._ending = threading.Event()
         self._patience_s = ASK_S
         self.lock = threading.Lock()
-        self.view = View()
+        self.view = NightView()
         self.heard_s: float | None = None
         self.joined = False
         self.trouble = "not connected yet"

@@ -18,7 +18,7 @@ from zmq.utils.monitor import recv_monitor_message
 
 from daemon.config.model import Control
 from daemon.live.standing import Standing
-from daemon.live.steering import Verdict
+from daemon.live.steering import OrderOutcome
 from daemon.protocols.control import MAX_ORDER_BYTES, Answer, Order, decode_order, encode
 from daemon.protocols.sockets import KnownClients, check_endpoint, secure
 from daemon.system.errors import ProtocolViolation, Refused
@@ -37,7 +37,7 @@ _LINGER_MS = 500
 _UNFIT = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 
 _log = logging.getLogger("lamelle.control")
-_Pending = concurrent.futures.Future[Verdict]
+_Pending = concurrent.futures.Future[OrderOutcome]
 
 
 class Controller(threading.Thread):
@@ -95,7 +95,7 @@ class Controller(threading.Thread):
     def listen(
         self,
         loop: asyncio.AbstractEventLoop,
-        carry_out: Callable[[Order], Verdict],
+        carry_out: Callable[[Order], OrderOutcome],
         standing: Callable[[], Standing],
     ) -> None:
         """Serve from now on.
@@ -157,18 +157,18 @@ class Controller(threading.Thread):
         except zmq.Again:
             _log.warning("an answer found no room on its way to %s", order.who)
 
-    def _obey(self, order: Order) -> Verdict:
+    def _obey(self, order: Order) -> OrderOutcome:
         if order.name == "status":
-            return Verdict(True, self._standing().sentence())
+            return OrderOutcome(True, self._standing().sentence())
         kept, pending = self._kept.get(order.id, (None, None))
         if pending is None:
             if not self._may_go_on():
                 self._refuse("more orders came than are carried out")
-                return Verdict(False, f"more than {ORDERS_PER_S:g} orders a second; send it again in a moment")
+                return OrderOutcome(False, f"more than {ORDERS_PER_S:g} orders a second; send it again in a moment")
             pending = self._hand_over(order)
         elif kept != order:
             self._refuse("an order had the id of another one")
-            return Verdict(False, f"another order had the id {order.id}; draw a new one for each")
+            return OrderOutcome(False, f"another order had the id {order.id}; draw a new one for each")
         return self._outcome(pending)
 
     def _may_go_on(self) -> bool:
@@ -196,21 +196,23 @@ class Controller(threading.Thread):
         try:
             self._loop.call_soon_threadsafe(carry_out)
         except RuntimeError:  # the loop is closed
-            pending.set_result(Verdict(False, "the night has ended"))
+            pending.set_result(OrderOutcome(False, "the night has ended"))
         return pending
 
-    def _outcome(self, pending: _Pending) -> Verdict:
+    def _outcome(self, pending: _Pending) -> OrderOutcome:
         end_s = self._clock() + ANSWER_S
         while not self._ending.is_set() and self._clock() < end_s:
             done, _ = concurrent.futures.wait([pending], timeout=_TURN_MS / 1000)
             if not done:
                 continue
             if (error := pending.exception()) is not None:
-                return Verdict(False, f"the night could not carry it out: {error}")
+                return OrderOutcome(False, f"the night could not carry it out: {error}")
             return pending.result()
-        return Verdict(False, "the night has not answered yet; send the same order again to learn what became of it")
+        return OrderOutcome(
+            False, "the night has not answered yet; send the same order again to learn what became of it"
+        )
 
-    def _answer(self, order: Order, verdict: Verdict) -> Answer:
+    def _answer(self, order: Order, verdict: OrderOutcome) -> Answer:
         standing = self._standing()
         return Answer(
             id=order.id,

@@ -23,7 +23,7 @@ from daemon.protocols.sockets import KnownClients, check_endpoint, secure
 from daemon.protocols.watching import (
     EVENTS_KEPT,
     About,
-    AnyBody,
+    AnyStreamMessage,
     Counters,
     Envelope,
     FieldDone,
@@ -55,7 +55,7 @@ _log = logging.getLogger("lamelle.broadcast")
 
 
 @dataclass
-class _Memory:
+class _LateJoinerMemory:
     """What a late joiner is told: the latest of everything, every field in short, the last events."""
 
     state: State | None = None
@@ -67,7 +67,7 @@ class _Memory:
     fields: list[msgspec.Raw] = field(default_factory=list)
     tallies: Tallies = field(default_factory=Tallies)
 
-    def keep(self, body: AnyBody, blobs: tuple[bytes, ...]) -> None:
+    def keep(self, body: AnyStreamMessage, blobs: tuple[bytes, ...]) -> None:
         match body:
             case Overview():
                 self.overviews[body.slide] = (body, blobs)
@@ -114,7 +114,7 @@ class Broadcaster(threading.Thread):
         self._lock = threading.Lock()
         self._queue: deque[list[bytes]] = deque()
         self._queued_bytes = 0
-        self._memory = _Memory()
+        self._memory = _LateJoinerMemory()
         for done in before:
             self._memory.keep(done, ())
         self._seq = 0
@@ -139,7 +139,7 @@ class Broadcaster(threading.Thread):
         """Bytes waiting to be sent, never above `MAX_QUEUE_BYTES`."""
         return self._queued_bytes
 
-    def publish(self, body: AnyBody, *blobs: bytes) -> None:
+    def publish(self, body: AnyStreamMessage, *blobs: bytes) -> None:
         """Tell everyone who watches; returns at once.
 
         An `Overview` comes with a JPEG for each view, `Specimens` with one for each object, others with none.

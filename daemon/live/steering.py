@@ -16,7 +16,7 @@ _BY_THE_SYSTEM = "stopped by the system"
 """How an interruption begins that no person wanted, such as one by a restart of the computer."""
 
 
-class Verdict(NamedTuple):
+class OrderOutcome(NamedTuple):
     """What became of an order; the message is a sentence for people."""
 
     accepted: bool
@@ -54,7 +54,7 @@ class Steering:
             elif event.name in _ENDS_A_PAUSE and not event.message.startswith(_BY_THE_SYSTEM):
                 self._keeper = None
 
-    def carry_out(self, order: Order) -> Verdict:
+    def carry_out(self, order: Order) -> OrderOutcome:
         """Do what is ordered, if it can be done, and tell it."""
         verdict = self._judge(order)
         level, name = ("info", f"{order.name} ordered") if verdict.accepted else ("warning", "order refused")
@@ -71,11 +71,11 @@ class Steering:
         who = self._skips.get(slide)
         return None if who is None else f"{SKIPPED_BY}{who}"
 
-    def _judge(self, order: Order) -> Verdict:
+    def _judge(self, order: Order) -> OrderOutcome:
         if not self.scans:
-            return Verdict(False, "the night does not scan any more")
+            return OrderOutcome(False, "the night does not scan any more")
         if self.stopping:
-            return Verdict(False, "the night is stopping already")
+            return OrderOutcome(False, "the night is stopping already")
         match order.name:
             case "pause":
                 return self._pause(order.who)
@@ -85,31 +85,31 @@ class Steering:
                 return self._skip(order.slide, order.who)
             case "stop":
                 self.stopping = True
-                return Verdict(True, "the night stops safely at the next field boundary; go on with --resume")
+                return OrderOutcome(True, "the night stops safely at the next field boundary; go on with --resume")
         raise ValueError(f"{order.name!r} is nothing to carry out")
 
-    def _pause(self, who: str) -> Verdict:
+    def _pause(self, who: str) -> OrderOutcome:
         if self._keeper is not None:
-            return Verdict(False, f"{self._keeper} keeps the night paused already")
+            return OrderOutcome(False, f"{self._keeper} keeps the night paused already")
         self._keeper = who
-        return Verdict(True, "the night pauses at the next field boundary, light off, until someone resumes it")
+        return OrderOutcome(True, "the night pauses at the next field boundary, light off, until someone resumes it")
 
-    def _resume(self) -> Verdict:
+    def _resume(self) -> OrderOutcome:
         if self._keeper is None:
-            return Verdict(False, "nobody keeps the night paused")
+            return OrderOutcome(False, "nobody keeps the night paused")
         keeper, self._keeper = self._keeper, None
-        return Verdict(True, f"the night goes on; {keeper} had paused it")
+        return OrderOutcome(True, f"the night goes on; {keeper} had paused it")
 
-    def _skip(self, slide: int | None, who: str) -> Verdict:
+    def _skip(self, slide: int | None, who: str) -> OrderOutcome:
         if slide is None:
-            return Verdict(False, "name the mini-slide that is to be skipped")
+            return OrderOutcome(False, "name the mini-slide that is to be skipped")
         if slide != self.slide:
             now = "none is" if self.slide is None else f"mini-slide {self.slide} is"
-            return Verdict(False, f"mini-slide {slide} is not scanned now, {now}")
+            return OrderOutcome(False, f"mini-slide {slide} is not scanned now, {now}")
         if slide in self._skips:
-            return Verdict(False, f"mini-slide {slide} is being skipped already")
+            return OrderOutcome(False, f"mini-slide {slide} is being skipped already")
         self._skips[slide] = who
-        return Verdict(True, f"the remaining fields of mini-slide {slide} are skipped")
+        return OrderOutcome(True, f"the remaining fields of mini-slide {slide} are skipped")
 
 
 def left_by_order(before: Iterable[FieldSecured | FieldSkipped]) -> str | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from daemon.config.model import Night
+from daemon.config.model import NightConfig
 from daemon.config.samples import SAMPLE
 from daemon.protocols.pipes import Strip
-from daemon.protocols.watching import About, FieldDone, Find, Overview, SeenObject, SlidePlan, Specimen, Specimens
+from daemon.protocols.watching import About, FieldDone, Find, Overview, ShownObject, ShownSpecimen, SlidePlan, Specimens
 from daemon.records.fields import PlannedField
 from daemon.records.records import FieldSecured, FieldSkipped, NightStarted, ObjectRow
 
@@ -15,7 +15,7 @@ EXPOSING = ("move", "expose")
 """Names of the seconds of a field that the microscope takes."""
 
 
-def about_night(config: Night, plan: Sequence[PlannedField], started: NightStarted) -> About:
+def about_night(config: NightConfig, plan: Sequence[PlannedField], started: NightStarted) -> About:
     """Tell what does not change in a night."""
     height, width = config.instrument.frame_px
     pixel_um = config.instrument.pixel_um
@@ -76,7 +76,7 @@ def field_done(record: FieldSecured | FieldSkipped, planned: PlannedField) -> Fi
 def overview_of(record: FieldSecured, frame_px: tuple[int, int], views: tuple[str, ...]) -> Overview:
     """Describe the pictures of a field, and what was found in it."""
     objects = tuple(
-        SeenObject(
+        ShownObject(
             number=row.number,
             box=row.box,
             class_name=row.class_name,
@@ -102,7 +102,7 @@ def specimens_of(record: FieldSecured, strips: Sequence[Strip]) -> Specimens:
     """Describe the objects of a field that are shown through focus."""
     rows = {row.number: row for row in record.objects}
     specimens = tuple(
-        Specimen(
+        ShownSpecimen(
             number=strip.number,
             class_name=rows[strip.number].class_name,
             score=rows[strip.number].score,

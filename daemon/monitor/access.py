@@ -79,7 +79,7 @@ def check_reach(host: str, token: str | None) -> None:
 
 
 @dataclass(frozen=True)
-class Session:
+class BrowserSession:
     """A browser that knew the token; `who` is the name that was typed."""
 
     who: str
@@ -106,7 +106,7 @@ class Door:
     def __init__(self, token: str | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._token = None if token is None else token.encode()
         self._clock = clock
-        self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._sessions: OrderedDict[str, BrowserSession] = OrderedDict()
         self._tries: OrderedDict[str, tuple[int, float]] = OrderedDict()
         self.wrong = 0
 
@@ -149,12 +149,12 @@ class Door:
     def open_session(self, who: str) -> str:
         """Begin a session; returns its random name, which the cookie holds."""
         name = secrets.token_urlsafe(32)
-        self._sessions[name] = Session(who, self._clock() + SESSION_S)
+        self._sessions[name] = BrowserSession(who, self._clock() + SESSION_S)
         if len(self._sessions) > SESSIONS_KEPT:
             self._sessions.popitem(last=False)
         return name
 
-    def session(self, name: str) -> Session | None:
+    def session(self, name: str) -> BrowserSession | None:
         """Session of a cookie, if it is one and not over."""
         held = self._sessions.get(name)
         if held is None or held.until_s < self._clock():

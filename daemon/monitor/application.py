@@ -24,7 +24,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response, S
 from starlette.routing import Route
 
 from daemon.config.model import CurveKeys
-from daemon.live.follower import View
+from daemon.live.follower import NightView
 from daemon.live.order_client import give_order
 from daemon.monitor.access import SESSION_S, Door
 from daemon.monitor.feed import MAX_BROWSERS, Feed
@@ -121,7 +121,7 @@ class Page:
         """Give a view of a mini-slide's last field; not of an older one."""
         slide, field, view = (request.path_params[name] for name in ("slide", "field", "view"))
 
-        def find(known: View) -> bytes | None:
+        def find(known: NightView) -> bytes | None:
             overview, images = known.overviews.get(slide, (None, ()))
             return images[view] if overview is not None and overview.field == field and view < len(images) else None
 
@@ -131,7 +131,7 @@ class Page:
         """Give the focus strip of one of the newest objects."""
         asked = tuple(request.path_params[name] for name in ("slide", "field", "number"))
 
-        def find(known: View) -> bytes | None:
+        def find(known: NightView) -> bytes | None:
             strips = (
                 shown.strip
                 for shown in known.specimens
@@ -194,7 +194,7 @@ class Page:
         answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
         return answer
 
-    def _picture(self, find: Callable[[View], bytes | None]) -> Response:
+    def _picture(self, find: Callable[[NightView], bytes | None]) -> Response:
         with self._feed.watcher.lock:
             image = find(self._feed.watcher.view)
         if image is None:

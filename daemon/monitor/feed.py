@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 
 from daemon.config.model import CurveKeys
-from daemon.live.follower import Watcher
+from daemon.live.follower import Follower
 from daemon.monitor.telling import Link, changes, frame, whole
-from daemon.protocols.watching import AnyBody, Told
+from daemon.protocols.watching import AnyStreamMessage, Told
 
 MAX_QUEUED_BYTES = 4 << 20
 MAX_BROWSERS = 64
@@ -67,7 +67,7 @@ class Feed:
 
     Parameters
     ----------
-    where, keys : as of `Watcher`. orders : whether orders may be given through the page.
+    where, keys : as of `Follower`. orders : whether orders may be given through the page.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class Feed:
         self._process = ""
         self._lost = False
         self.browsers: set[Browser] = set()
-        self.watcher = Watcher(where, keys, self._hear)
+        self.watcher = Follower(where, keys, self._hear)
 
     def start(self) -> None:
         """Begin to follow; call it in the event loop that serves the browsers."""
@@ -137,7 +137,7 @@ class Feed:
             told = whole(self.watcher.view, self.link(), tuple(self._notes), time.time())
         return frame("whole", told)
 
-    def _hear(self, body: AnyBody | None) -> None:
+    def _hear(self, body: AnyStreamMessage | None) -> None:
         """Pass on what the watcher heard; in its thread, with its lock held."""
         if body is None:
             self._note()

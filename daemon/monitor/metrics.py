@@ -11,7 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from daemon.live.follower import View
+from daemon.live.follower import NightView
 from daemon.monitor.access import Door
 from daemon.monitor.feed import Feed
 from daemon.protocols.watching import Counters, FieldDone
@@ -27,11 +27,11 @@ def make_registry(feed: Feed, door: Door, answers: Counter[int]) -> CollectorReg
     feed, door : what is known. answers : how many requests were answered with which status.
     """
     registry = CollectorRegistry()
-    registry.register(_Numbers(feed, door, answers))
+    registry.register(_NightCollector(feed, door, answers))
     return registry
 
 
-class _Numbers(Collector):
+class _NightCollector(Collector):
     def __init__(self, feed: Feed, door: Door, answers: Counter[int]) -> None:
         self._feed = feed
         self._door = door
@@ -65,7 +65,7 @@ class _Numbers(Collector):
         yield from metrics
 
 
-def _night(view: View) -> Iterator[Metric]:
+def _night(view: NightView) -> Iterator[Metric]:
     if (about := view.about) is not None:
         told = {"night": about.night, "version": about.version, "weights_sha256": about.weights_sha256}
         yield InfoMetricFamily("lamelle_night", "The night that is watched", told)
@@ -77,7 +77,7 @@ def _night(view: View) -> Iterator[Metric]:
         yield _gauge("lamelle_light", "1 while the light is on, else 0", float(view.hardware.light))
 
 
-def _fields(view: View) -> Iterator[Metric]:
+def _fields(view: NightView) -> Iterator[Metric]:
     about = view.about
     if about is None:
         return
@@ -128,7 +128,7 @@ def _levels(counters: Counters) -> Iterator[Metric]:
         yield _gauge("lamelle_disk_left_hours", "Hours that the disk lasts at this pace", counters.disk_hours)
 
 
-def _events(view: View) -> Iterator[Metric]:
+def _events(view: NightView) -> Iterator[Metric]:
     last = GaugeMetricFamily(
         "lamelle_event_timestamp_seconds", "When the last event of a level came, since 1970", labels=["level"]
     )

@@ -7,16 +7,16 @@ from typing import Any
 import msgspec
 
 from calibration.counting.poisson import interval
-from daemon.live.follower import Shown, View
+from daemon.live.follower import GalleryObject, NightView
 from daemon.live.tallies import LENGTHS_UM, MASSES_PG, edges
 from daemon.protocols.watching import (
     About,
-    AnyBody,
+    AnyStreamMessage,
     Counters,
     FieldDone,
     Hardware,
     Overview,
-    SeenObject,
+    ShownObject,
     Specimens,
     State,
     Tally,
@@ -59,7 +59,7 @@ class SlideCounts(msgspec.Struct, frozen=True, kw_only=True):
     classes: tuple[CountRow, ...]
 
 
-class Picture(msgspec.Struct, frozen=True, kw_only=True):
+class FieldPicture(msgspec.Struct, frozen=True, kw_only=True):
     """The last field of a mini-slide; its pictures lie at /picture/field/SLIDE/FIELD/number of the view."""
 
     slide: int
@@ -67,10 +67,10 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     sample: str
     frame_px: tuple[int, int]
     views: tuple[str, ...]
-    objects: tuple[SeenObject, ...]
+    objects: tuple[ShownObject, ...]
 
 
-class Strip(msgspec.Struct, frozen=True, kw_only=True):
+class ObjectStrip(msgspec.Struct, frozen=True, kw_only=True):
     """An object of the gallery; its strip lies at /picture/object/SLIDE/FIELD/NUMBER."""
 
     slide: int
@@ -102,9 +102,9 @@ class Whole(msgspec.Struct, frozen=True, kw_only=True):
     counts: tuple[SlideCounts, ...]
     length_edges: tuple[float, ...] = edges(LENGTHS_UM)
     mass_edges: tuple[float, ...] = edges(MASSES_PG)
-    overviews: tuple[Picture, ...]
+    overviews: tuple[FieldPicture, ...]
     latest: int | None
-    specimens: tuple[Strip, ...]
+    specimens: tuple[ObjectStrip, ...]
     events: tuple[Told, ...]
     notes: tuple[Told, ...]
     lost: int
@@ -118,7 +118,7 @@ def frame(name: str, value: Any) -> bytes:
     return b"event: " + name.encode() + b"\ndata: " + _encoder.encode(value) + b"\n\n"
 
 
-def whole(view: View, link: Link, notes: tuple[Told, ...], utc: float) -> Whole:
+def whole(view: NightView, link: Link, notes: tuple[Told, ...], utc: float) -> Whole:
     """Everything that is known; call it with the watcher's lock held."""
     fields: dict[int, list[FieldRow]] = {}
     for done in view.fields.values():
@@ -141,7 +141,7 @@ def whole(view: View, link: Link, notes: tuple[Told, ...], utc: float) -> Whole:
     )
 
 
-def changes(view: View, body: AnyBody) -> list[bytes]:
+def changes(view: NightView, body: AnyStreamMessage) -> list[bytes]:
     """Tell what a message changed, as server-sent events; call it with the watcher's lock held."""
     match body:
         case Overview():
@@ -162,7 +162,7 @@ def changes(view: View, body: AnyBody) -> list[bytes]:
             return [frame("told", body)]
 
 
-def counts_of(view: View, slide: int) -> SlideCounts:
+def counts_of(view: NightView, slide: int) -> SlideCounts:
     """Give the counts of a mini-slide with their intervals."""
     rows = [row for row in view.tallies.rows() if row.slide == slide]
     objects = sum(row.objects for row in rows)
@@ -190,8 +190,8 @@ def _row(done: FieldDone) -> FieldRow:
     return done.field, round(done.utc, 1), done.objects, focus, round(done.seconds, 2), backgrounds, done.reason
 
 
-def _picture(overview: Overview) -> Picture:
-    return Picture(
+def _picture(overview: Overview) -> FieldPicture:
+    return FieldPicture(
         slide=overview.slide,
         field=overview.field,
         sample=overview.sample,
@@ -201,9 +201,9 @@ def _picture(overview: Overview) -> Picture:
     )
 
 
-def _strip(shown: Shown) -> Strip:
+def _strip(shown: GalleryObject) -> ObjectStrip:
     field, one = shown.field, shown.specimen
-    return Strip(
+    return ObjectStrip(
         slide=field.slide,
         field=field.field,
         number=one.number,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from calibration.counting.poisson import interval
-from daemon.live.follower import View
+from daemon.live.follower import NightView
 from daemon.protocols.watching import Counters, Hardware, SlidePlan, Told
 from daemon.system.progress import duration
 
@@ -42,7 +42,7 @@ class Hearing:
     heard_utc: float | None
 
 
-def draw(view: View, hearing: Hearing, now_utc: float, width: int, height: int) -> Text:
+def draw(view: NightView, hearing: Hearing, now_utc: float, width: int, height: int) -> Text:
     """Draw a night in so many columns and lines; what has no room is cut, the oldest events first."""
     lines = [
         *_head(view, hearing, now_utc, width),
@@ -70,7 +70,7 @@ def clock(utc: float) -> str:
     return time.strftime("%H:%M:%S", time.localtime(utc))
 
 
-def _head(view: View, hearing: Hearing, now_utc: float, width: int) -> Iterator[Text]:
+def _head(view: NightView, hearing: Hearing, now_utc: float, width: int) -> Iterator[Text]:
     if not hearing.joined:
         since = "never heard" if hearing.heard_utc is None else f"lost since {clock(hearing.heard_utc)}"
         ago = "" if hearing.heard_utc is None else f", {duration(now_utc - hearing.heard_utc)} ago"
@@ -106,7 +106,7 @@ def _overall(counters: Counters) -> Text:
     return _bar(done, counters.skipped, counters.planned, _WIDE_BAR).append(f"  {', '.join(parts)}")
 
 
-def _slides(view: View) -> Iterator[Text]:
+def _slides(view: NightView) -> Iterator[Text]:
     if view.about is None:
         return
     done, skipped = Counts[int](), Counts[int]()
@@ -141,7 +141,7 @@ def _bar(done: int, skipped: int, planned: int, width: int) -> Text:
     return Text.assemble(("█" * (full - yellow), "green"), ("█" * yellow, "yellow"), ("░" * (width - full), "dim"))
 
 
-def _counts(view: View, width: int) -> Iterator[Text]:
+def _counts(view: NightView, width: int) -> Iterator[Text]:
     """Count the objects of each class, with the 95 % interval of the mean that such a count stands for."""
     found = Counts[str]()
     for tally in view.tallies.rows():
@@ -162,7 +162,7 @@ def _between(count: int) -> str:
     return f"{low:.0f}-{high:.0f}"
 
 
-def _levels(view: View) -> Iterator[Text]:
+def _levels(view: NightView) -> Iterator[Text]:
     counters = view.counters
     if counters is not None:
         spool = counters.spool_bytes / max(counters.spool_limit_bytes, 1)

@@ -11,9 +11,9 @@ from rich.live import Live
 from rich.text import Text
 
 from daemon.config.model import CurveKeys
-from daemon.live.follower import Watcher
+from daemon.live.follower import Follower
 from daemon.monitor.terminal import Hearing, clock, draw, printable
-from daemon.protocols.watching import AnyBody, State, Told
+from daemon.protocols.watching import AnyStreamMessage, State, Told
 from daemon.system.errors import Refused
 
 JOIN_S = 10.0
@@ -33,14 +33,14 @@ def watch(where: Callable[[], str], keys: CurveKeys | None, console: Console, *,
         With `once`: nothing was heard of the night.
     """
     changed = threading.Event()
-    lines = _Lines(console)
+    lines = _LinePrinter(console)
 
-    def news(body: AnyBody | None) -> None:
+    def news(body: AnyStreamMessage | None) -> None:
         if not once and not console.is_terminal:
             lines.tell(body)
         changed.set()
 
-    watcher = Watcher(where, keys, news)
+    watcher = Follower(where, keys, news)
     watcher.start()
     try:
         if once:
@@ -56,7 +56,7 @@ def watch(where: Callable[[], str], keys: CurveKeys | None, console: Console, *,
     console.print(_drawn(watcher, console.width, PLAIN_HEIGHT), highlight=False)
 
 
-def _await_first(watcher: Watcher, changed: threading.Event) -> None:
+def _await_first(watcher: Follower, changed: threading.Event) -> None:
     end_s = time.monotonic() + JOIN_S
     while watcher.view.about is None or watcher.view.counters is None:
         left_s = end_s - time.monotonic()
@@ -66,7 +66,7 @@ def _await_first(watcher: Watcher, changed: threading.Event) -> None:
         changed.clear()
 
 
-def _follow(watcher: Watcher, console: Console) -> None:
+def _follow(watcher: Follower, console: Console) -> None:
     """Draw again twice a second, all at once and on a screen of its own, so that nothing flickers or scrolls."""
     ticking = threading.Event()
     with Live(console=console, screen=True, auto_refresh=False) as live:
@@ -76,7 +76,7 @@ def _follow(watcher: Watcher, console: Console) -> None:
             ticking.wait(REDRAW_S)
 
 
-def _drawn(watcher: Watcher, width: int, height: int) -> Text:
+def _drawn(watcher: Follower, width: int, height: int) -> Text:
     now_utc = time.time()
     with watcher.lock:
         heard = None if watcher.heard_s is None else now_utc - (time.monotonic() - watcher.heard_s)
@@ -84,13 +84,13 @@ def _drawn(watcher: Watcher, width: int, height: int) -> Text:
         return draw(watcher.view, hearing, now_utc, width, height)
 
 
-class _Lines:
+class _LinePrinter:
     """Prints what is told as lines that stay."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def tell(self, body: AnyBody | None) -> None:
+    def tell(self, body: AnyStreamMessage | None) -> None:
         match body:
             case State(state=state, reason=reason):
                 self._print(time.time(), f"{state}: {reason}" if reason else state)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibration.images.focus import Expected, Plane, fit_plane
-from daemon.config.model import Focus, Night
+from daemon.config.model import Focus, NightConfig
 from daemon.planning.focus_bounds import CLEARANCE_UM
 from daemon.records.fields import PlannedField
 from daemon.records.records import FocusResult
@@ -35,7 +35,7 @@ class FocusFollower:
     half_stack_um: float
 
     @classmethod
-    def of(cls, config: Night, slide: MiniSlide) -> FocusFollower:
+    def of(cls, config: NightConfig, slide: MiniSlide) -> FocusFollower:
         """Make the follower of one mini-slide of a night."""
         return cls(config.focus, slide.z_window_um, (config.scan.planes - 1) / 2 * config.scan.step_um)
 

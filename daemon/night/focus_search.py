@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from daemon.children.links import AnalysisLink, MicroscopeLink
-from daemon.config.model import Night
+from daemon.config.model import NightConfig
 from daemon.night.reporter import Reporter
 from daemon.planning.focus_bounds import search_for
 from daemon.protocols.pipes import Expose
@@ -18,7 +18,9 @@ from drivers.settings import MiniSlide
 class FocusSearch:
     """Finds the focus of a field before its stack is exposed."""
 
-    def __init__(self, config: Night, microscope: MicroscopeLink, analysis: AnalysisLink, reporter: Reporter) -> None:
+    def __init__(
+        self, config: NightConfig, microscope: MicroscopeLink, analysis: AnalysisLink, reporter: Reporter
+    ) -> None:
         self._config = config
         self._microscope = microscope
         self._analysis = analysis

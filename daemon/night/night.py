@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from daemon.children.links import AnalysisLink, MicroscopeLink
-from daemon.config.model import Night as Config
+from daemon.config.model import NightConfig as Config
 from daemon.config.model import Retention
 from daemon.live.steering import Steering, left_by_order
 from daemon.night.brightness import Dimming
@@ -38,7 +38,7 @@ SPOOL_RETRY_S = 5.0
 
 
 @dataclass
-class _Slide:
+class _SlideUnderWay:
     """What the night knows of the mini-slide it is on."""
 
     settings: MiniSlide
@@ -68,7 +68,7 @@ class _Slide:
 
 
 @dataclass
-class _Field:
+class _FieldUnderWay:
     """One field on its way; it is `settled` once it is journalled, and never before the one that comes before it."""
 
     planned: PlannedField
@@ -151,10 +151,10 @@ class Night:
         await self._append_when_there_is_room(closed)
         await self._command(self._microscope.withdraw)
 
-    def _take_up(self, settings: MiniSlide) -> _Slide:
+    def _take_up(self, settings: MiniSlide) -> _SlideUnderWay:
         """Begin a mini-slide, or go on where the journal ends."""
         fields = [planned for planned in self._plan if planned.slide == settings.position]
-        slide = _Slide(settings, fields, FocusFollower.of(self._config, settings))
+        slide = _SlideUnderWay(settings, fields, FocusFollower.of(self._config, settings))
         before = self._journal.slide_fields(settings.position)
         slide.given_up = left_by_order(before)
         for record in before:
@@ -168,7 +168,7 @@ class Night:
 
     # One field -------------------------------------------------------------------------------------------------------
 
-    async def _take_field(self, slide: _Slide, planned: PlannedField, behind: asyncio.TaskGroup) -> None:
+    async def _take_field(self, slide: _SlideUnderWay, planned: PlannedField, behind: asyncio.TaskGroup) -> None:
         """Take one field; what comes after its exposure goes on while the stage moves on."""
         if self._steering.stopping:
             await self._results_up_to(slide, planned.field - 1)
@@ -177,7 +177,7 @@ class Night:
         self._leave_if_blank(slide, planned)
         await self._stand_still(slide)
         slide.given_up = slide.given_up or self._steering.leaves(planned.slide)
-        taken = _Field(planned, slide.settled.get(planned.field - 1, _already()))
+        taken = _FieldUnderWay(planned, slide.settled.get(planned.field - 1, _already()))
         slide.settled[planned.field] = taken.settled
         if slide.given_up is not None:
             behind.create_task(self._skip(slide, taken, slide.given_up))
@@ -204,7 +204,7 @@ class Night:
         )
         behind.create_task(self._secure(slide, taken, exposed))
 
-    async def _find_z(self, slide: _Slide, planned: PlannedField, slot: int) -> float:
+    async def _find_z(self, slide: _SlideUnderWay, planned: PlannedField, slot: int) -> float:
         """Predict z of the stack's middle; search it where prediction is too unsure, verify it after a withdrawal."""
         follower, start_z = slide.follower, slide.settings.z_um
         known = slide.known(planned.field - LAG)
@@ -220,7 +220,7 @@ class Night:
         slide.fresh = False
         return z_um
 
-    async def _expose(self, taken: _Field) -> Exposed:
+    async def _expose(self, taken: _FieldUnderWay) -> Exposed:
         """Expose the field's stack, again after each fault; the last fault is raised."""
         planned, slot = taken.planned, taken.slot
         sweep = self._sweep(planned, taken.first_z_um)
@@ -248,7 +248,7 @@ class Night:
 
     # While the stage moves on ----------------------------------------------------------------------------------------
 
-    async def _secure(self, slide: _Slide, taken: _Field, exposed: Exposed) -> None:
+    async def _secure(self, slide: _SlideUnderWay, taken: _FieldUnderWay, exposed: Exposed) -> None:
         """Analyse the stack, and once all earlier fields are settled mark it secured."""
         planned = taken.planned
         try:
@@ -292,7 +292,7 @@ class Night:
         if (dim := slide.dimming.add(record.backgrounds_dn, record.focus.contrast)) is not None:
             self._reporter.tell("warning", *dim, planned)
 
-    async def _analyse(self, taken: _Field) -> Analysed:
+    async def _analyse(self, taken: _FieldUnderWay) -> Analysed:
         while True:
             try:
                 return await self._analysis.result(taken.slot)
@@ -307,7 +307,7 @@ class Night:
                     lambda: self._crowded(1) or (reason if time.monotonic() < until_s else None)  # noqa: B023 - awaited
                 )
 
-    async def _skip(self, slide: _Slide, taken: _Field, reason: str) -> None:
+    async def _skip(self, slide: _SlideUnderWay, taken: _FieldUnderWay, reason: str) -> None:
         """Mark a field skipped once all earlier ones are settled."""
         await taken.before.wait()
         planned = taken.planned
@@ -325,12 +325,12 @@ class Night:
 
     # When to wait, and when to give up -------------------------------------------------------------------------------
 
-    async def _results_up_to(self, slide: _Slide, number: int) -> None:
+    async def _results_up_to(self, slide: _SlideUnderWay, number: int) -> None:
         for planned in slide.fields:
             if planned.field <= number:
                 await slide.settled[planned.field].wait()
 
-    def _leave_if_blank(self, slide: _Slide, planned: PlannedField) -> None:
+    def _leave_if_blank(self, slide: _SlideUnderWay, planned: PlannedField) -> None:
         if slide.given_up is None and slide.follower.leaves_slide(slide.seen(planned.field - LAG)):
             count = self._config.focus.blank_fields_leave_slide
             slide.given_up = f"slide left: {count} fields in a row without focus"
@@ -341,7 +341,7 @@ class Night:
                 planned,
             )
 
-    def _count_skip(self, slide: _Slide, planned: PlannedField) -> None:
+    def _count_skip(self, slide: _SlideUnderWay, planned: PlannedField) -> None:
         slide.skipped_in_a_row += 1
         retry = self._config.retry
         if slide.given_up is None and slide.skipped_in_a_row >= retry.skipped_fields_leave_slide:
@@ -364,7 +364,7 @@ class Night:
         except RequestFailed as error:
             raise NightStopped(f"{error.kind}: {error}") from error
 
-    async def _stand_still(self, slide: _Slide) -> None:
+    async def _stand_still(self, slide: _SlideUnderWay) -> None:
         """Wait while a person wants it or the spool needs it, and while anything else of the night waits."""
 
         def kept() -> str | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from daemon.config.model import Night
+from daemon.config.model import NightConfig
 from daemon.config.samples import SAMPLE
 from daemon.delivery.sender import SenderStatus
 from daemon.live.publisher import Broadcaster
@@ -52,7 +52,7 @@ class Reporter:
 
     def __init__(
         self,
-        config: Night,
+        config: NightConfig,
         run: Path,
         plan: Sequence[PlannedField],
         journal: Journal,

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from daemon.calibration_store.shelf import choose, complain, require
 from daemon.config.loading import freeze, load, require_same
-from daemon.config.model import Night as Config
+from daemon.config.model import NightConfig as Config
 from daemon.config.samples import read_samples
 from daemon.night.supervisor import Supervisor
 from daemon.planning.check import check

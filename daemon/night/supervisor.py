@@ -14,7 +14,7 @@ from daemon.children.analysis import run_analysis
 from daemon.children.child import Child
 from daemon.children.links import AnalysisLink, MicroscopeLink
 from daemon.children.microscope import run_microscope
-from daemon.config.model import Night as Config
+from daemon.config.model import NightConfig as Config
 from daemon.live.order_server import Controller
 from daemon.live.steering import Steering
 from daemon.night.guard_process import GuardKeeper

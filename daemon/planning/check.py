@@ -12,7 +12,7 @@ from typing import get_args
 import psutil
 
 from daemon.calibration_store.shelf import choose, complain
-from daemon.config.model import CurveKeys, Night, RoutineName
+from daemon.config.model import CurveKeys, NightConfig, RoutineName
 from daemon.config.samples import SAMPLE, read_samples
 from daemon.planning.estimate import GB, CheckReport, crops_bytes, look_ahead, render, retained_share, stack_bytes
 from daemon.planning.focus_bounds import CLEARANCE_UM
@@ -21,7 +21,7 @@ from daemon.protocols.sockets import Role, check_endpoint
 from daemon.records.fields import PlannedField
 from daemon.system.errors import Refused
 from daemon.system.ring import ring_name
-from drivers.errors import Refused as DriverRefused
+from drivers.errors import SettingRefused as DriverRefused
 from drivers.micromanager.hardware_file import read_hardware_file
 from drivers.recorded.recording import read_recording
 from drivers.settings import MiniSlide
@@ -58,7 +58,7 @@ class Machine:
     free_shared_memory: Callable[[], int] = free_shared_memory
 
 
-def check(config: Night, run: Path | None, machine: Machine | None = None, *, begun: bool = False) -> CheckReport:
+def check(config: NightConfig, run: Path | None, machine: Machine | None = None, *, begun: bool = False) -> CheckReport:
     """Refuse what cannot work; say what the rest will take. Touches no hardware and writes nothing.
 
     Parameters
@@ -90,7 +90,7 @@ def check(config: Night, run: Path | None, machine: Machine | None = None, *, be
     return report
 
 
-def check_instrument(config: Night) -> None:
+def check_instrument(config: NightConfig) -> None:
     """Refuse what of an instrument and its mini-slides cannot work, whatever is done with them."""
     _check_words(config)
     _check_heights(config)
@@ -108,7 +108,7 @@ def check_shared_memory(key: str, value: object, needed: int, machine: Machine, 
         )
 
 
-def _check_words(config: Night) -> None:
+def _check_words(config: NightConfig) -> None:
     """Names that must agree with each other, and settings that mean nothing together."""
     scan, instrument = config.scan, config.instrument
     for state in scan.polarizations:
@@ -137,7 +137,7 @@ def _check_words(config: Night) -> None:
         )
 
 
-def _check_heights(config: Night) -> None:
+def _check_heights(config: NightConfig) -> None:
     """Heights in order: withdrawn below every window, windows inside the travel, a stack inside each window."""
     travel, motion = config.instrument.travel.z_um, config.instrument.motion
     if not travel.holds(motion.withdrawn_z_um):
@@ -189,7 +189,7 @@ def _check_slides(slides: Sequence[MiniSlide]) -> None:
             )
 
 
-def _check_travel(config: Night, plan: Sequence[PlannedField]) -> None:
+def _check_travel(config: NightConfig, plan: Sequence[PlannedField]) -> None:
     travel = config.instrument.travel
     for field in plan:
         for axis, value, span in (("x", field.x_um, travel.x_um), ("y", field.y_um, travel.y_um)):
@@ -201,7 +201,7 @@ def _check_travel(config: Night, plan: Sequence[PlannedField]) -> None:
                 )
 
 
-def _check_hardware(config: Night) -> None:
+def _check_hardware(config: NightConfig) -> None:
     """Refuse what the hardware file, or the recording that takes the hardware's place, does not define."""
     instrument = config.instrument
     for key, folder in (
@@ -226,14 +226,14 @@ def _check_hardware(config: Night) -> None:
         raise Refused(str(error)) from error
 
 
-def _check_weights(config: Night) -> None:
+def _check_weights(config: NightConfig) -> None:
     try:
         prove_weights(config.detector)
     except WeightsRefused as error:
         raise Refused(str(error)) from error
 
 
-def _check_endpoints(config: Night) -> None:
+def _check_endpoints(config: NightConfig) -> None:
     """Endpoints that others can reach need keys."""
     endpoints: tuple[tuple[str, str | None, CurveKeys | None, Role], ...] = (
         ("recorder.endpoint", config.recorder.endpoint, config.recorder.keys, "client"),
@@ -249,7 +249,7 @@ def _check_endpoints(config: Night) -> None:
                 raise Refused(f"{key}: {error}") from error
 
 
-def _check_alerts(config: Night) -> None:
+def _check_alerts(config: NightConfig) -> None:
     """Whoever is to be told must be within reach of words; nothing is sent."""
     if config.alerts.wanted:
         from daemon.alerts.channels import read_channels, read_dead_man  # apprise is loaded where somebody is told
@@ -258,7 +258,7 @@ def _check_alerts(config: Night) -> None:
         read_dead_man(config.alerts)
 
 
-def _check_bounds(config: Night) -> None:
+def _check_bounds(config: NightConfig) -> None:
     """Bounds of the way to the recorder that one field must not exceed."""
     field = crops_bytes(config) + (stack_bytes(config) if retained_share(config) else 0)
     if config.recorder.spool_mb * MB < config.ring_stacks * field:
@@ -279,7 +279,7 @@ def _check_bounds(config: Night) -> None:
         )
 
 
-def check_calibration(config: Night) -> None:
+def check_calibration(config: NightConfig) -> None:
     """Refuse settings of calibration that name no routine."""
     known = get_args(RoutineName)
     for key, names in (("wanted", config.calibration.wanted), ("valid_days", config.calibration.valid_days)):
@@ -288,7 +288,7 @@ def check_calibration(config: Night) -> None:
                 raise Refused(f"calibration.{key} names {name!r}, no routine; choose from {', '.join(known)}")
 
 
-def _check_room(config: Night, run: Path | None, report: CheckReport, machine: Machine) -> None:
+def _check_room(config: NightConfig, run: Path | None, report: CheckReport, machine: Machine) -> None:
     """Shared memory for the ring, and disk for what is recorded here or waits here."""
     # A killed night leaves its ring behind, which a resumed one replaces.
     left = SHARED_MEMORY / ring_name(run) if run is not None else None

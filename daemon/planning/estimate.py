@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from daemon.config.model import Night
+from daemon.config.model import NightConfig
 from daemon.config.samples import SAMPLE
 from daemon.records.fields import PlannedField
 from daemon.system.ring import ring_bytes
@@ -74,17 +74,17 @@ class CheckReport:
         return sum(slide.seconds for slide in self.slides)
 
 
-def shape_of(config: Night) -> tuple[int, int, int, int]:
+def shape_of(config: NightConfig) -> tuple[int, int, int, int]:
     """Shape of a stack, CZYX."""
     return len(config.scan.polarizations), config.scan.planes, *config.instrument.frame_px
 
 
-def stack_bytes(config: Night) -> int:
+def stack_bytes(config: NightConfig) -> int:
     """Bytes of one stack, uint16."""
     return ring_bytes(1, shape_of(config))
 
 
-def crops_bytes(config: Night) -> int:
+def crops_bytes(config: NightConfig) -> int:
     """Estimate the bytes of one field's crops and fused crops, uncompressed."""
     pixel_um = config.instrument.pixel_um
     area_mm2 = math.prod(config.instrument.frame_px) * pixel_um**2 / 1e6
@@ -93,18 +93,18 @@ def crops_bytes(config: Night) -> int:
     return TABLES_BYTES + int(OBJECTS_PER_MM2 * area_mm2 * planes * 2 * side_px**2)
 
 
-def retained_share(config: Night) -> float:
+def retained_share(config: NightConfig) -> float:
     """Share of the raw stacks that are kept."""
     retention = config.retention
     return {"none": 0.0, "share": retention.share, "every": 1 / retention.every, "all": 1.0}[retention.raw]
 
 
-def timing_of(config: Night) -> Timing:
+def timing_of(config: NightConfig) -> Timing:
     """How long moves take: as the emulated hardware is told, else as on a usual instrument."""
     return config.instrument.emulation.timing if config.instrument.emulation else Timing()
 
 
-def field_seconds(config: Night) -> float:
+def field_seconds(config: NightConfig) -> float:
     """Seconds of one field's moves and exposures: a move, and a sweep for every polarization with the switches between.
 
     The order of polarizations turns round from field to field, so that a field begins with the state of the last one.
@@ -119,7 +119,7 @@ def field_seconds(config: Night) -> float:
     return (moves_ms + exposures_ms) / 1e3
 
 
-def search_seconds(config: Night) -> float:
+def search_seconds(config: NightConfig) -> float:
     """Seconds of one focus search of full range."""
     if config.instrument.backend == "replay":
         return 0.0
@@ -130,7 +130,7 @@ def search_seconds(config: Night) -> float:
 
 
 def look_ahead(
-    config: Night,
+    config: NightConfig,
     plan: Sequence[PlannedField],
     samples: Mapping[int, Mapping[str, str]],
     notes: Sequence[str] = (),

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from useq import GridRowsColumns
 
-from daemon.config.model import Night, Pattern
+from daemon.config.model import FieldPattern, NightConfig
 from daemon.config.samples import SAMPLE
 from daemon.records.fields import PlannedField
 from daemon.system.errors import Refused
@@ -18,7 +18,7 @@ from drivers.settings import MiniSlide
 
 
 @dataclass(frozen=True)
-class Frame:
+class FrameSize:
     """Size of the camera's frame on the sample, and the pitch of a grid of frames that overlap, in um."""
 
     width_um: float
@@ -42,14 +42,14 @@ class _Cell:
     tile_um: tuple[float, float, float, float]
 
 
-def frame_of(config: Night) -> Frame:
+def frame_of(config: NightConfig) -> FrameSize:
     """Return the frame of a night's camera."""
     height_px, width_px = config.instrument.frame_px
     pixel_um = config.instrument.pixel_um
-    return Frame(width_px * pixel_um, height_px * pixel_um, config.scan.pattern.overlap)
+    return FrameSize(width_px * pixel_um, height_px * pixel_um, config.scan.pattern.overlap)
 
 
-def make_plan(config: Night, samples: Mapping[int, Mapping[str, str]]) -> tuple[PlannedField, ...]:
+def make_plan(config: NightConfig, samples: Mapping[int, Mapping[str, str]]) -> tuple[PlannedField, ...]:
     """Every field of the night: mini-slides as listed, fields numbered from 1 in the order they are taken.
 
     Raises
@@ -65,7 +65,7 @@ def make_plan(config: Night, samples: Mapping[int, Mapping[str, str]]) -> tuple[
     )
 
 
-def capacity(slide: MiniSlide, margin_um: float, frame: Frame) -> tuple[int, int]:
+def capacity(slide: MiniSlide, margin_um: float, frame: FrameSize) -> tuple[int, int]:
     """Columns and rows of whole frames that fit on a mini-slide inside the margin."""
 
     def fitting(size_um: float, frame_um: float, pitch_um: float) -> int:
@@ -79,7 +79,9 @@ def capacity(slide: MiniSlide, margin_um: float, frame: Frame) -> tuple[int, int
     )
 
 
-def _plan_slide(slide: MiniSlide, fields: int, pattern: Pattern, frame: Frame, sample: str) -> list[PlannedField]:
+def _plan_slide(
+    slide: MiniSlide, fields: int, pattern: FieldPattern, frame: FrameSize, sample: str
+) -> list[PlannedField]:
     columns, rows = capacity(slide, pattern.margin_um, frame)
     if fields > columns * rows:
         raise Refused(
@@ -105,7 +107,7 @@ def _compact(fields: int, columns: int, rows: int, pitch_um: tuple[float, float]
 
 
 @lru_cache(maxsize=8)
-def _cells(columns: int, rows: int, frame: Frame) -> tuple[_Cell, ...]:
+def _cells(columns: int, rows: int, frame: FrameSize) -> tuple[_Cell, ...]:
     """All cells of a grid about the origin, in serpentine order; kept, since mini-slides are mostly of one size."""
     grid = GridRowsColumns(
         rows=rows,

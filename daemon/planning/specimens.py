@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from daemon.system.progress import Counter
+from daemon.system.progress import CountDisplay
 from drivers.virtual_slide.specimens.cabinet import Cabinet
 
 COSTLY_S = 10.0
@@ -20,5 +20,5 @@ def make_specimens(cabinet: Cabinet, kinds: Sequence[str], console: Console) -> 
         return
     line = f"making {len(missing)} specimens of the virtual slide, once; they are kept in {cabinet.folder}"
     console.print(line, markup=False, highlight=False, soft_wrap=True)
-    with Counter("specimens", console, patience_s=COSTLY_S) as counter:
+    with CountDisplay("specimens", console, patience_s=COSTLY_S) as counter:
         cabinet.fill(kinds, counter.show)

@@ -29,26 +29,26 @@ Text = Annotated[str, msgspec.Meta(max_length=1000)]
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_unknown_fields=True):
+class DeliveryMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_unknown_fields=True):
     """Base of all messages; `session` is a number that the sender draws anew for every hello."""
 
     session: Session
 
 
-class Hello(Message, frozen=True, kw_only=True, tag="hello"):
+class Hello(DeliveryMessage, frozen=True, kw_only=True, tag="hello"):
     """Sender: begins a session for a night, with at most `window` payload bytes on the way."""
 
     night: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
     window: Annotated[int, msgspec.Meta(ge=1, le=_MOST)]
 
 
-class RecordFollows(Message, frozen=True, kw_only=True, tag="record"):
+class RecordFollows(DeliveryMessage, frozen=True, kw_only=True, tag="record"):
     """Sender: frame 1 is record `seq`; the chunks of its files follow, file by file."""
 
     seq: Annotated[int, msgspec.Meta(ge=1, le=_MOST)]
 
 
-class ChunkFollows(Message, frozen=True, kw_only=True, tag="chunk"):
+class ChunkFollows(DeliveryMessage, frozen=True, kw_only=True, tag="chunk"):
     """Sender: frame 1 is what file number `file` (from 0) of record `seq` holds from byte `offset` on."""
 
     seq: Annotated[int, msgspec.Meta(ge=1, le=_MOST)]
@@ -56,11 +56,11 @@ class ChunkFollows(Message, frozen=True, kw_only=True, tag="chunk"):
     offset: Number
 
 
-class Beat(Message, frozen=True, kw_only=True, tag="beat"):
+class Beat(DeliveryMessage, frozen=True, kw_only=True, tag="beat"):
     """Either: I am here; a recorder answers one with one."""
 
 
-class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
+class Welcome(DeliveryMessage, frozen=True, kw_only=True, tag="welcome"):
     """Recorder: answers hello.
 
     It holds records 1 to `acknowledged`, the last with the sha256 `digest` (None where it holds none). `parts` are
@@ -73,19 +73,19 @@ class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
     limit: Number
 
 
-class Credit(Message, frozen=True, kw_only=True, tag="credit"):
+class Credit(DeliveryMessage, frozen=True, kw_only=True, tag="credit"):
     """Recorder: a payload may be sent while the payload bytes sent in this session are below `limit`."""
 
     limit: Number
 
 
-class Ack(Message, frozen=True, kw_only=True, tag="ack"):
+class Ack(DeliveryMessage, frozen=True, kw_only=True, tag="ack"):
     """Recorder: holds every record up to `seq` and its files, durably."""
 
     seq: Number
 
 
-class Refuse(Message, frozen=True, kw_only=True, tag="refuse"):
+class Refuse(DeliveryMessage, frozen=True, kw_only=True, tag="refuse"):
     """Recorder: changed nothing, and the session (if it names one) is over; say hello again if `retry`.
 
     `violations` counts what was refused for breaking the protocol since the recorder started.

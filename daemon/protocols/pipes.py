@@ -14,24 +14,24 @@ Device = Literal["cpu", "cuda", "none"]
 """What a detector runs on; none where there is no detector."""
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class PipeMessage(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Base of all messages."""
 
 
 # To the microscope ---------------------------------------------------------------------------------------------------
 
 
-class Prepare(Message, frozen=True, kw_only=True):
+class Prepare(PipeMessage, frozen=True, kw_only=True):
     """Do what takes time before the first exposure; the hardware is safe meanwhile."""
 
 
-class OpenSlide(Message, frozen=True, kw_only=True):
+class OpenSlide(PipeMessage, frozen=True, kw_only=True):
     """Enforce the z window of this mini-slide from now on."""
 
     slide: int
 
 
-class Expose(Message, frozen=True, kw_only=True):
+class Expose(PipeMessage, frozen=True, kw_only=True):
     """Move to a field and expose a sweep into a slot of the ring."""
 
     planned: PlannedField
@@ -40,24 +40,24 @@ class Expose(Message, frozen=True, kw_only=True):
     slot: int
 
 
-class Light(Message, frozen=True, kw_only=True):
+class SwitchLight(PipeMessage, frozen=True, kw_only=True):
     """Switch lamp and shutter."""
 
     on: bool
 
 
-class Withdraw(Message, frozen=True, kw_only=True):
+class Withdraw(PipeMessage, frozen=True, kw_only=True):
     """Withdraw the objective."""
 
 
-class Close(Message, frozen=True, kw_only=True):
+class Close(PipeMessage, frozen=True, kw_only=True):
     """Make safe at once, whatever is going on; then let go, and end. Not answered, but see `MadeSafe`."""
 
 
 # From the microscope -------------------------------------------------------------------------------------------------
 
 
-class MicroscopeReady(Message, frozen=True, kw_only=True):
+class MicroscopeReady(PipeMessage, frozen=True, kw_only=True):
     """The hardware is loaded, checked and safe."""
 
     backend: str
@@ -65,7 +65,7 @@ class MicroscopeReady(Message, frozen=True, kw_only=True):
     versions: dict[str, str]
 
 
-class FrameLanded(Message, frozen=True, kw_only=True):
+class FrameLanded(PipeMessage, frozen=True, kw_only=True):
     """A plane is in the ring. Also what the analysis is told."""
 
     slot: int
@@ -73,11 +73,11 @@ class FrameLanded(Message, frozen=True, kw_only=True):
     z: int
 
 
-class MadeSafe(Message, frozen=True, kw_only=True):
+class MadeSafe(PipeMessage, frozen=True, kw_only=True):
     """Told, unasked, after `Close`: shutter closed, lamp off, objective withdrawn."""
 
 
-class Exposed(Message, frozen=True, kw_only=True):
+class Exposed(PipeMessage, frozen=True, kw_only=True):
     """A sweep is complete.
 
     `x_um` and `y_um` are where the XY stage reads back that it stands, `read_s` the monotonic times at which frames
@@ -92,11 +92,11 @@ class Exposed(Message, frozen=True, kw_only=True):
     seconds: dict[str, float]
 
 
-class Done(Message, frozen=True, kw_only=True):
+class Done(PipeMessage, frozen=True, kw_only=True):
     """A request was carried out."""
 
 
-class Failed(Message, frozen=True, kw_only=True):
+class Failed(PipeMessage, frozen=True, kw_only=True):
     """A request failed. `kind` names the error's class; `again` says whether the same request may be made again."""
 
     kind: str
@@ -107,13 +107,13 @@ class Failed(Message, frozen=True, kw_only=True):
 # To the analysis -----------------------------------------------------------------------------------------------------
 
 
-class StackBegins(Message, frozen=True, kw_only=True):
+class StackBegins(PipeMessage, frozen=True, kw_only=True):
     """Planes of a new stack will be announced for this slot; what was announced before is void."""
 
     slot: int
 
 
-class Finish(Message, frozen=True, kw_only=True):
+class Finish(PipeMessage, frozen=True, kw_only=True):
     """All planes have landed: analyse, write the field's files into the spool, and answer."""
 
     slot: int
@@ -123,7 +123,7 @@ class Finish(Message, frozen=True, kw_only=True):
     keep_raw: bool
 
 
-class MeasureSharpness(Message, frozen=True, kw_only=True):
+class MeasureSharpness(PipeMessage, frozen=True, kw_only=True):
     """Sharpness of the first planes of a slot's first channel, for the focus search."""
 
     slot: int
@@ -133,7 +133,7 @@ class MeasureSharpness(Message, frozen=True, kw_only=True):
 # From the analysis ---------------------------------------------------------------------------------------------------
 
 
-class AnalysisReady(Message, frozen=True, kw_only=True):
+class AnalysisReady(PipeMessage, frozen=True, kw_only=True):
     """The detector is loaded and warm, or there is none: `device` says what it runs on.
 
     `runtimes` names what runs it, `refusals` says why faster ones do not; a sentence each.
@@ -157,7 +157,7 @@ class Strip(msgspec.Struct, frozen=True, kw_only=True):
     jpeg: bytes
 
 
-class Analysed(Message, frozen=True, kw_only=True):
+class Analysed(PipeMessage, frozen=True, kw_only=True):
     """A field is analysed and its files are durable in the spool.
 
     `views` are JPEGs for those who watch, the fused one and then the polarizations; `strips` show some of the objects.
@@ -175,7 +175,7 @@ class Analysed(Message, frozen=True, kw_only=True):
     device: Device = "cpu"
 
 
-class Sharpness(Message, frozen=True, kw_only=True):
+class Sharpness(PipeMessage, frozen=True, kw_only=True):
     """One number a plane, larger is sharper."""
 
     values: tuple[float, ...]
@@ -184,7 +184,7 @@ class Sharpness(Message, frozen=True, kw_only=True):
 # To a worker that goes through stacks on disk ------------------------------------------------------------------------
 
 
-class CutField(Message, frozen=True, kw_only=True):
+class CutField(PipeMessage, frozen=True, kw_only=True):
     """Read a stack, analyse it, write the field's file into the dataset, and answer.
 
     `kind` says what the stack's file is: an image of an archive, or the raw stack of a field of a dataset, either for a
@@ -198,7 +198,7 @@ class CutField(Message, frozen=True, kw_only=True):
 # From a worker -------------------------------------------------------------------------------------------------------
 
 
-class FieldCut(Message, frozen=True, kw_only=True):
+class FieldCut(PipeMessage, frozen=True, kw_only=True):
     """The field's record; the files it lists are durable."""
 
     record: FieldSecured | FieldAnalysed | FieldSkipped
@@ -207,13 +207,13 @@ class FieldCut(Message, frozen=True, kw_only=True):
 # Recorder ------------------------------------------------------------------------------------------------------------
 
 
-class RecorderReady(Message, frozen=True, kw_only=True):
+class RecorderReady(PipeMessage, frozen=True, kw_only=True):
     """The recorder listens at this endpoint."""
 
     endpoint: str
 
 
-class Reported(Message, frozen=True, kw_only=True):
+class Reported(PipeMessage, frozen=True, kw_only=True):
     """The recorder ends, and what became of the report: the page, or why there is none; neither of an open night."""
 
     page: str = ""
@@ -224,7 +224,7 @@ AnyMessage = (
     Prepare
     | OpenSlide
     | Expose
-    | Light
+    | SwitchLight
     | Withdraw
     | Close
     | MicroscopeReady

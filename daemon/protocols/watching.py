@@ -12,11 +12,11 @@ VERSION = 2
 PREFIX = b"LMW" + bytes([VERSION])
 
 
-class Body(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
+class StreamMessage(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     """Base of what is told; the tag is also the topic."""
 
 
-class SeenObject(msgspec.Struct, frozen=True, kw_only=True):
+class ShownObject(msgspec.Struct, frozen=True, kw_only=True):
     """A detection as watchers see it; box x0, y0, x1, y1 in px of the frame.
 
     `number` names it within its field. `counted` is true of those above the threshold that belong to this field.
@@ -32,7 +32,7 @@ class SeenObject(msgspec.Struct, frozen=True, kw_only=True):
     mass_pg: float | None = None
 
 
-class Overview(Body, frozen=True, kw_only=True, tag="overview"):
+class Overview(StreamMessage, frozen=True, kw_only=True, tag="overview"):
     """A field was secured. One blob a view: a JPEG; `frame_px` (height, width) is what boxes refer to.
 
     `views` names them: `fused`, then the polarizations in their sharpest planes.
@@ -43,10 +43,10 @@ class Overview(Body, frozen=True, kw_only=True, tag="overview"):
     sample: str
     frame_px: tuple[int, int]
     views: tuple[str, ...]
-    objects: tuple[SeenObject, ...]
+    objects: tuple[ShownObject, ...]
 
 
-class Specimen(msgspec.Struct, frozen=True, kw_only=True):
+class ShownSpecimen(msgspec.Struct, frozen=True, kw_only=True):
     """An object whose focus strip is shown; `tile_px` (height, width) is the size of each picture in it."""
 
     number: int
@@ -59,7 +59,7 @@ class Specimen(msgspec.Struct, frozen=True, kw_only=True):
     mass_pg: float | None = None
 
 
-class Specimens(Body, frozen=True, kw_only=True, tag="specimens"):
+class Specimens(StreamMessage, frozen=True, kw_only=True, tag="specimens"):
     """Some objects of a field that was secured. One blob an object: a JPEG, its planes from left to right.
 
     It has a row of them for each of `polarizations`, from top to bottom. `tile_um` is how wide a picture is.
@@ -71,7 +71,7 @@ class Specimens(Body, frozen=True, kw_only=True, tag="specimens"):
     polarizations: tuple[str, ...]
     planes: int
     step_um: float
-    specimens: tuple[Specimen, ...]
+    specimens: tuple[ShownSpecimen, ...]
 
 
 class Find(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -82,7 +82,7 @@ class Find(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     mass_pg: float | None
 
 
-class FieldDone(Body, frozen=True, kw_only=True, tag="field"):
+class FieldDone(StreamMessage, frozen=True, kw_only=True, tag="field"):
     """A field was secured, or skipped: then `reason` says why.
 
     `seconds` is how long the microscope took for it; `backgrounds_dn` are in the order of the polarizations.
@@ -102,7 +102,7 @@ class FieldDone(Body, frozen=True, kw_only=True, tag="field"):
     finds: tuple[Find, ...] = ()
 
 
-class Counters(Body, frozen=True, kw_only=True, tag="counters"):
+class Counters(StreamMessage, frozen=True, kw_only=True, tag="counters"):
     """How far the night is, and how full what may fill up.
 
     `backlog` records are not yet at the recorder. `disk_hours` is how long the run folder's disk lasts at the pace so
@@ -126,7 +126,7 @@ class Counters(Body, frozen=True, kw_only=True, tag="counters"):
     disk_hours: float | None
 
 
-class Hardware(Body, frozen=True, kw_only=True, tag="hardware"):
+class Hardware(StreamMessage, frozen=True, kw_only=True, tag="hardware"):
     """What the microscope was last told, and what runs the detector; empty or None where it is not known yet."""
 
     x_um: float | None = None
@@ -138,14 +138,14 @@ class Hardware(Body, frozen=True, kw_only=True, tag="hardware"):
     recorder: str = ""
 
 
-class State(Body, frozen=True, kw_only=True, tag="state"):
+class State(StreamMessage, frozen=True, kw_only=True, tag="state"):
     """What the night does now, such as `scanning`, `paused` or `complete`, and why."""
 
     state: str
     reason: str = ""
 
 
-class Told(Body, frozen=True, kw_only=True, tag="event"):
+class Told(StreamMessage, frozen=True, kw_only=True, tag="event"):
     """An event, as it also stands in the catalog."""
 
     utc: float
@@ -232,7 +232,7 @@ class SnapshotRequest(msgspec.Struct, frozen=True, kw_only=True, tag="snapshot",
     """The one thing that may be asked."""
 
 
-AnyBody = Overview | Specimens | FieldDone | Counters | Hardware | State | Told
+AnyStreamMessage = Overview | Specimens | FieldDone | Counters | Hardware | State | Told
 _encoder = msgspec.msgpack.Encoder()
 _request = msgspec.msgpack.Decoder(SnapshotRequest)
 _envelope = msgspec.msgpack.Decoder(Envelope)
@@ -240,7 +240,7 @@ _snapshot = msgspec.msgpack.Decoder(Snapshot)
 _fields = msgspec.msgpack.Decoder(tuple[FieldDone, ...])
 
 
-def count_blobs(body: AnyBody) -> int:
+def count_blobs(body: AnyStreamMessage) -> int:
     """How many frames of pictures come behind a message."""
     match body:
         case Overview():

@@ -34,7 +34,7 @@ class Incoming:
         self.files = files
         self._into = into
         self._index = -1
-        self._part: _Part | None = None
+        self._part: _IncomingFile | None = None
         self._next_file()
 
     def continues(self, chunk: delivery.ChunkFollows) -> bool:
@@ -67,7 +67,7 @@ class Incoming:
             part.place()
         self._index += 1
         while self._index < len(self.files):
-            part = _Part(self._into, self.files[self._index])
+            part = _IncomingFile(self._into, self.files[self._index])
             if part.size < part.entry.size:
                 self._part = part
                 return
@@ -75,7 +75,7 @@ class Incoming:
             self._index += 1
 
 
-class _Part:
+class _IncomingFile:
     """A file begun in `incoming/`, with the hash of what there is of it."""
 
     def __init__(self, into: Path, entry: FileEntry) -> None:

@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass
-class _Session:
+class _SenderSession:
     """One sender's session. `incoming` is the record whose files are on their way, None between records."""
 
     number: int
@@ -59,7 +59,7 @@ class Reception:
         make_folder(into / INCOMING)
         self._into = into
         self._catalog = Catalog(into)
-        self._session: _Session | None = None
+        self._session: _SenderSession | None = None
         self.violations = 0
 
     def handle(self, peer: bytes, frames: Sequence[bytes]) -> list[delivery.FromRecorder]:
@@ -123,7 +123,7 @@ class Reception:
             return self._refusal(hello.session, "other night", reason, retry=False)
         self._end_session()
         window = min(hello.window, MAX_WINDOW_BYTES)
-        self._session = _Session(hello.session, peer, hello.night, window, limit=window)
+        self._session = _SenderSession(hello.session, peer, hello.night, window, limit=window)
         parts = {path.stem: path.stat().st_size for path in self._parts()}
         return delivery.Welcome(
             session=hello.session,
@@ -141,14 +141,14 @@ class Reception:
     def _parts(self) -> list[Path]:
         return [path for path in (self._into / INCOMING).glob(f"*{PART_SUFFIX}") if _is_sha256(path.stem)]
 
-    def _account(self, session: _Session, size: int) -> list[delivery.FromRecorder]:
+    def _account(self, session: _SenderSession, size: int) -> list[delivery.FromRecorder]:
         session.received += size
         if self._session is not session or session.limit - session.received > session.window * 3 // 4:
             return []
         session.limit = session.received + session.window
         return [delivery.Credit(session=session.number, limit=session.limit)]
 
-    def _take_record(self, session: _Session, seq: int, body: bytes) -> list[delivery.FromRecorder]:
+    def _take_record(self, session: _SenderSession, seq: int, body: bytes) -> list[delivery.FromRecorder]:
         try:
             record = decode(body)
         except msgspec.DecodeError as error:
@@ -171,7 +171,7 @@ class Reception:
         return self._finish_if_whole(session)
 
     def _take_chunk(
-        self, session: _Session, chunk: delivery.ChunkFollows, payload: bytes
+        self, session: _SenderSession, chunk: delivery.ChunkFollows, payload: bytes
     ) -> list[delivery.FromRecorder]:
         incoming = session.incoming
         if incoming is None and chunk.seq <= self._catalog.received():
@@ -182,7 +182,7 @@ class Reception:
         incoming.write(payload)
         return self._finish_if_whole(session)
 
-    def _finish_if_whole(self, session: _Session) -> list[delivery.FromRecorder]:
+    def _finish_if_whole(self, session: _SenderSession) -> list[delivery.FromRecorder]:
         incoming = session.incoming
         if incoming is None or not incoming.whole():
             return []
@@ -197,7 +197,7 @@ class Reception:
         crash_points.reach("acknowledgement lost")
         return [delivery.Ack(session=session.number, seq=incoming.seq)]
 
-    def _admit(self, session: _Session, seq: int, record: AnyRecord) -> None:
+    def _admit(self, session: _SenderSession, seq: int, record: AnyRecord) -> None:
         """Refuse a record that contradicts what the dataset holds."""
         if isinstance(record, NightStarted) != (seq == 1):
             raise RecordingRefused(

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.config.loading import thaw
-from daemon.config.model import Night as Config
+from daemon.config.model import NightConfig as Config
 from daemon.config.samples import SAMPLE
 from daemon.counts.objects import Objects, load_objects, weighted_median
 from daemon.dataset.reader import Dataset, SlideHeld
 from daemon.planning.plan import frame_of, make_plan
 from daemon.records.fields import PlannedField
 from daemon.records.records import FieldSecured, FieldSkipped, NightStarted
-from daemon.report.numbers import Count, FieldNumbers, Kind, NightNumbers, SlideNumbers
+from daemon.report.numbers import ClassNumbers, Count, FieldNumbers, NightNumbers, SlideNumbers
 from daemon.system.errors import Refused
 
 Field = FieldSecured | FieldSkipped
@@ -39,7 +39,7 @@ def gather(dataset: Dataset) -> tuple[NightNumbers, Objects]:
     config = thaw(started.configuration)
     objects = load_objects(dataset)
     plan = _plan(config, started)
-    tally = _Tally()
+    tally = _Sums()
     slides = tuple(_slide(dataset.fields(held.slide), held, plan, config, objects, tally) for held in dataset.slides())
     events = tuple(dataset.events())
     closed_utc = dataset.closed_utc()
@@ -71,7 +71,7 @@ def gather(dataset: Dataset) -> tuple[NightNumbers, Objects]:
     return numbers, objects
 
 
-class _Tally:
+class _Sums:
     """What is summed over all fields while they pass."""
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ def _slide(
     plan: Mapping[tuple[int, int], PlannedField],
     config: Config | None,
     objects: Objects,
-    tally: _Tally,
+    tally: _Sums,
 ) -> SlideNumbers:
     own = objects.of(objects["slide"] == held.slide)
     found = Counter(own["field"].tolist())
@@ -184,12 +184,12 @@ def _classes(config: Config | None, objects: Objects) -> tuple[str, ...]:
     return (*known, *(name for name in objects.names("class_name") if name not in known))
 
 
-def _kinds(objects: Objects, classes: Sequence[str], area_mm2: float | None) -> tuple[Kind, ...]:
+def _kinds(objects: Objects, classes: Sequence[str], area_mm2: float | None) -> tuple[ClassNumbers, ...]:
     kinds = []
     for name in classes:
         own = objects.of(objects["class_name"] == name)
         count = Count.of(len(own), area_mm2)
-        kinds.append(Kind(name, count, _median(own, own["length_um"]), _median(own, own["mass_pg"])))
+        kinds.append(ClassNumbers(name, count, _median(own, own["length_um"]), _median(own, own["mass_pg"])))
     return tuple(kinds)
 
 

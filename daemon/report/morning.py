@@ -20,7 +20,7 @@ from pathlib import Path
 import psutil
 
 from daemon.config.loading import thaw
-from daemon.config.model import Report
+from daemon.config.model import ReportSettings
 from daemon.dataset.reader import Dataset
 from daemon.protocols.pipes import Reported, decode, encode
 from daemon.records.names import REPORT
@@ -107,12 +107,12 @@ class MorningReport:
         return told if isinstance(told, Reported) else Reported(problem=f"it told {told!r}; {REMEDY}")
 
 
-def _wanted(dataset: Path) -> tuple[Report, float]:
+def _wanted(dataset: Path) -> tuple[ReportSettings, float]:
     """Read what a night wants of its report, and when it was complete, UTC seconds."""
     with closing(Dataset.open(dataset)) as there:
         started, closed_utc = there.night(), there.closed_utc()
     config = None if started is None else thaw(started.configuration)
-    return Report() if config is None else config.report, closed_utc or 0.0
+    return ReportSettings() if config is None else config.report, closed_utc or 0.0
 
 
 def _make(connection: Connection, dataset: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from calibration.counting.poisson import interval
-from daemon.config.model import Night as Config
+from daemon.config.model import NightConfig as Config
 from daemon.records.records import Event, FieldSkipped, NightStarted
 
 State = Literal["recorded", "not analysed", "skipped", "open"]
@@ -31,7 +31,7 @@ class Count:
 
 
 @dataclass(frozen=True)
-class Kind:
+class ClassNumbers:
     """The objects of one class; medians are of whole ones, weighted for those that are cut, None where none was."""
 
     name: str
@@ -81,7 +81,7 @@ class SlideNumbers:
     not_analysed: int
     closed: bool
     total: Count
-    kinds: tuple[Kind, ...]
+    kinds: tuple[ClassNumbers, ...]
     area_mm2: float | None
     focus_um: tuple[float, float] | None
     seconds: float | None
@@ -103,7 +103,7 @@ class NightNumbers:
     closed: bool
     slides: tuple[SlideNumbers, ...]
     total: Count
-    kinds: tuple[Kind, ...]
+    kinds: tuple[ClassNumbers, ...]
     classes: tuple[str, ...]
     seen_again: int
     below_threshold: int

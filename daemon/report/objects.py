@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw
 
 from daemon.counts.objects import Objects
 from daemon.dataset.reader import Dataset
-from daemon.dataset.selection import Chosen, Loaded, file_of, load
+from daemon.dataset.selection import Chosen, LoadedObject, file_of, load
 from daemon.figures.pixels import best_plane, composite, contrasts, place, scale_bar
 from daemon.records.records import FieldSecured
 from daemon.system.errors import DamagedFile
@@ -115,12 +115,12 @@ def _in_turn(rank: Floats, group: NDArray[np.int64]) -> NDArray[np.int64]:
 def show(dataset: Dataset, chosen: Objects) -> tuple[ObjectShown, ...]:
     """Cut the pictures of some objects out of the dataset."""
     loaded = dict(enumerate(_load(dataset, chosen)))
-    pictures = {at: one for at, one in loaded.items() if isinstance(one, Loaded)}
+    pictures = {at: one for at, one in loaded.items() if isinstance(one, LoadedObject)}
     painted = dict(zip(pictures, _paint(list(pictures.values())), strict=True))
     return tuple(_shown(chosen, at, painted.get(at, b""), loaded[at]) for at in loaded)
 
 
-def _shown(chosen: Objects, at: int, picture: bytes, loaded: Loaded | str) -> ObjectShown:
+def _shown(chosen: Objects, at: int, picture: bytes, loaded: LoadedObject | str) -> ObjectShown:
     def number(name: str) -> float | None:
         value = chosen[name][at]
         return None if value is None or not np.isfinite(value) else float(value)
@@ -141,7 +141,7 @@ def _shown(chosen: Objects, at: int, picture: bytes, loaded: Loaded | str) -> Ob
     )
 
 
-def _load(dataset: Dataset, chosen: Objects) -> Iterator[Loaded | str]:
+def _load(dataset: Dataset, chosen: Objects) -> Iterator[LoadedObject | str]:
     """Load the pixels of each, or say why they are not there."""
     slides = {int(slide) for slide in chosen["slide"]}
     places = set(zip(chosen["slide"].tolist(), chosen["field"].tolist(), strict=True))
@@ -161,7 +161,7 @@ def _load(dataset: Dataset, chosen: Objects) -> Iterator[Loaded | str]:
             yield str(error)
 
 
-def _paint(loaded: Sequence[Loaded]) -> Iterator[bytes]:
+def _paint(loaded: Sequence[LoadedObject]) -> Iterator[bytes]:
     """Paint each with the contrast of all that have the same polarizations."""
     states = {one.provenance.polarizations for one in loaded}
     contrast = {s: contrasts(one.fused for one in loaded if one.provenance.polarizations == s) for s in states}

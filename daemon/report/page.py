@@ -12,7 +12,7 @@ from markupsafe import Markup
 from daemon.figures.html import write_html
 from daemon.report import words as words
 from daemon.report.objects import ObjectShown
-from daemon.report.words import Report, Table
+from daemon.report.words import NightReport, Table
 
 RULES = {
     "finest": "Whole, sure, in focus and undisturbed; the sharpest first, in turn from each mini-slide and class; "
@@ -22,7 +22,7 @@ RULES = {
 
 
 @dataclass(frozen=True)
-class _Picture:
+class _PagePicture:
     source: str
     without: str
     title: str
@@ -31,7 +31,7 @@ class _Picture:
 
 
 @dataclass(frozen=True)
-class _Slide:
+class _SlideSection:
     number: int
     sample: str
     about: str
@@ -39,7 +39,7 @@ class _Slide:
     charts: Sequence[tuple[str, Markup]]
 
 
-def write_page(into: Path, report: Report) -> None:
+def write_page(into: Path, report: NightReport) -> None:
     """Write the page, whole or not at all."""
     numbers = report.numbers
     charts = {one.slide: one.charts for one in report.slide_charts}
@@ -56,7 +56,7 @@ def write_page(into: Path, report: Report) -> None:
         kinds=words.kinds(numbers.kinds),
         night_charts=[(chart.about, Markup(chart.svg)) for chart in report.night_charts],  # noqa: S704 - matplotlib's own
         slides=[
-            _Slide(
+            _SlideSection(
                 slide.slide,
                 slide.sample,
                 words.about_slide(slide),
@@ -81,9 +81,9 @@ def write_page(into: Path, report: Report) -> None:
     )
 
 
-def _pictures(shown: Sequence[ObjectShown]) -> list[_Picture]:
+def _pictures(shown: Sequence[ObjectShown]) -> list[_PagePicture]:
     return [
-        _Picture(
+        _PagePicture(
             "data:image/jpeg;base64," + base64.b64encode(one.picture).decode() if one.picture else "",
             one.without,
             *words.caption(one),

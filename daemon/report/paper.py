@@ -16,7 +16,7 @@ from PIL import Image
 from daemon.report import words as words
 from daemon.report.charts import Chart
 from daemon.report.objects import ObjectShown
-from daemon.report.words import Report, Table
+from daemon.report.words import NightReport, Table
 from daemon.system.durable_files import make_folder, replacing
 
 FONT = "DejaVu"
@@ -68,7 +68,7 @@ class _Paper(FPDF):
             self.add_page()
 
 
-def write_paper(into: Path, report: Report) -> None:
+def write_paper(into: Path, report: NightReport) -> None:
     """Write the PDF, whole or not at all."""
     numbers = report.numbers
     paper = _Paper(f"{words.heading(numbers)}, night {numbers.started.night}")
@@ -111,7 +111,7 @@ def write_paper(into: Path, report: Report) -> None:
         stream.write(bytes(paper.output()))
 
 
-def _verdict(paper: _Paper, report: Report) -> None:
+def _verdict(paper: _Paper, report: NightReport) -> None:
     tone, top = TONES[report.verdict.tone], paper.get_y()
     paper.set_left_margin(MARGIN + 5)
     paper.text_line(words.heading(report.numbers), 8, colour=DIM)
@@ -204,7 +204,7 @@ def _gallery(paper: _Paper, shown: Sequence[ObjectShown], columns: int = 3) -> N
         paper.set_xy(MARGIN, deepest + 1)
 
 
-def _sources(paper: _Paper, report: Report) -> None:
+def _sources(paper: _Paper, report: NightReport) -> None:
     paper.heading("What the numbers rest on")
     if report.sources.calibrations:
         _table(paper, words.calibrations(report))

@@ -17,9 +17,9 @@ from daemon.report.paper import write_paper
 from daemon.report.sources import sources_of
 from daemon.report.timing import time_night
 from daemon.report.verdict import judge, standing_of
-from daemon.report.words import Report
+from daemon.report.words import NightReport
 from daemon.system.errors import Refused
-from daemon.system.progress import Counter
+from daemon.system.progress import CountDisplay
 
 PAGE, PAPER = ".html", ".pdf"
 STEPS = 6
@@ -50,7 +50,11 @@ def report(folder: Path, into: Path | None, console: Console | None) -> Written:
     """
     if into is not None and (into.suffix.lower() not in (PAGE, PAPER) or into.is_dir()):
         raise Refused(f"--into {str(into)!r} is no HTML or PDF file; name one that ends in {PAGE} or {PAPER}")
-    with Counter("report", console or Console(quiet=True)) as counter, _open(folder) as dataset, dataset.unchanging():
+    with (
+        CountDisplay("report", console or Console(quiet=True)) as counter,
+        _open(folder) as dataset,
+        dataset.unchanging(),
+    ):
         counter.show(1, STEPS)
         numbers, objects = gather(dataset)
         counter.show(2, STEPS)
@@ -59,7 +63,7 @@ def report(folder: Path, into: Path | None, console: Console | None) -> Written:
         night_charts, slide_charts = tuple(draw_night(numbers, objects)), tuple(draw_slides(numbers, objects))
         counter.show(4, STEPS)
         run = _run_of(folder, dataset)
-        contents = Report(
+        contents = NightReport(
             numbers=numbers,
             verdict=judge(numbers, None if run is None else standing_of(run), _faults(dataset)),
             timing=time_night(numbers),

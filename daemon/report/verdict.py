@@ -22,7 +22,7 @@ ENDINGS = {"night stopped": "stopped", "interrupted": "interrupted", "not delive
 
 
 @dataclass(frozen=True)
-class Standing:
+class RunFolderStanding:
     """What a run folder says of its night beside the records: whether its process lives, its last state, and why."""
 
     alive: bool
@@ -39,7 +39,7 @@ class Verdict:
     needs: tuple[str, ...]
 
 
-def standing_of(run: Path) -> Standing | None:
+def standing_of(run: Path) -> RunFolderStanding | None:
     """Ask a run folder how its night stands; None where the folder is none."""
     if not (run / JOURNAL).exists():
         return None
@@ -48,11 +48,11 @@ def standing_of(run: Path) -> Standing | None:
     try:
         heartbeat = read_heartbeat(run)
     except (OSError, msgspec.DecodeError):  # a night that has not said anything yet
-        return Standing(alive, "", "")
-    return Standing(alive, heartbeat.state, heartbeat.reason)
+        return RunFolderStanding(alive, "", "")
+    return RunFolderStanding(alive, heartbeat.state, heartbeat.reason)
 
 
-def judge(numbers: NightNumbers, standing: Standing | None, faults: int) -> Verdict:
+def judge(numbers: NightNumbers, standing: RunFolderStanding | None, faults: int) -> Verdict:
     """Judge a night.
 
     Parameters
@@ -67,7 +67,7 @@ def judge(numbers: NightNumbers, standing: Standing | None, faults: int) -> Verd
     return Verdict(sentence, tone, needs)
 
 
-def _ending(numbers: NightNumbers, standing: Standing | None) -> tuple[str, Tone]:
+def _ending(numbers: NightNumbers, standing: RunFolderStanding | None) -> tuple[str, Tone]:
     skipped, waiting = len(numbers.skipped), numbers.not_analysed
     done = f"{numbers.recorded + skipped} of {numbers.planned} fields are done"
     undelivered = standing is not None and standing.state == "not delivered" and not standing.alive
@@ -99,7 +99,7 @@ def _ending(numbers: NightNumbers, standing: Standing | None) -> tuple[str, Tone
     return f"Not complete: {done}. The night still runs, or was stopped, where its run folder is.", "warning"
 
 
-def _needs(numbers: NightNumbers, standing: Standing | None, faults: int) -> Iterator[str]:
+def _needs(numbers: NightNumbers, standing: RunFolderStanding | None, faults: int) -> Iterator[str]:
     """Give what a person should do; nothing of what the night has dealt with itself."""
     unsafe = _last(numbers, ("not safe",))
     if unsafe is not None:

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from daemon.dataset.summary import alike_events, alike_skipped, places
 from daemon.report.charts import Chart, SlideCharts
-from daemon.report.numbers import Count, Kind, NightNumbers, SlideNumbers
+from daemon.report.numbers import ClassNumbers, Count, NightNumbers, SlideNumbers
 from daemon.report.objects import ObjectShown
 from daemon.report.sources import Sources
 from daemon.report.timing import NightTiming
@@ -24,7 +24,7 @@ _WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 @dataclass(frozen=True)
-class Report:
+class NightReport:
     """Everything a page of a night shows."""
 
     numbers: NightNumbers
@@ -115,7 +115,7 @@ def samples(numbers: NightNumbers) -> Table:
     return Table(head, tuple(rows), more=_left(len(numbers.slides) - SAMPLES))
 
 
-def kinds(found: Sequence[Kind]) -> Table:
+def kinds(found: Sequence[ClassNumbers]) -> Table:
     """Tabulate classes that were found."""
     rows = [
         (kind.name, *_counts(kind.count), optional(kind.length_um), optional(kind.mass_pg))
@@ -167,7 +167,7 @@ def events(numbers: NightNumbers) -> Table:
     return Table(("when", "", "what happened, and what was done", "where"), tuple(rows), 4, _left(len(alike) - EVENTS))
 
 
-def timing(report: Report) -> tuple[Table, str]:
+def timing(report: NightReport) -> tuple[Table, str]:
     """Tabulate where the time went, and say what the microscope alone would have needed."""
     found = report.timing
     if found is None:
@@ -193,7 +193,7 @@ def timing(report: Report) -> tuple[Table, str]:
     ), f"{told[:1].upper()}{told[1:]}." if told else ""
 
 
-def calibrations(report: Report) -> Table:
+def calibrations(report: NightReport) -> Table:
     """Tabulate the calibration records that were used."""
     rows = []
     for one in report.sources.calibrations:

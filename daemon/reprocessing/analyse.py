@@ -39,7 +39,7 @@ from daemon.system.errors import DamagedFile, Refused
 from daemon.system.exit_status import Exit
 from daemon.system.logbook import Logbook
 from daemon.system.process_table import end_stale
-from daemon.system.progress import Counter
+from daemon.system.progress import CountDisplay
 from inference.network.weights_file import find_weights
 from inference.network.weights_proof import prove_weights
 from inference.settings import WORTH_EXPORTING
@@ -81,7 +81,7 @@ def catch_up(folder: Path, weights: Path | None, workers: int | None, console: C
         def tell(line: str) -> None:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-        with Logbook(into, "analyse"), Counter("fields analysed", console) as counter:
+        with Logbook(into, "analyse"), CountDisplay("fields analysed", console) as counter:
             status = conclude(_add(catalog, work, requests, count, counter, tell), tell)
     return status
 
@@ -191,7 +191,7 @@ async def _add(
     work: Work,
     requests: Sequence[CutField],
     workers: int,
-    counter: Counter,
+    counter: CountDisplay,
     tell: Callable[[str], None],
 ) -> Exit:
     """Add what is found, field by field; then write the tables of the slides again."""

@@ -17,7 +17,7 @@ from pydantic import Field
 from daemon.config.samples import SAMPLE
 from daemon.records.fields import ArchiveField
 from daemon.system.errors import Refused
-from drivers.recorded.plane_files import Pattern, Planes, Polarizations, group
+from drivers.recorded.plane_files import NamePattern, Polarizations, StackFiles, group
 from drivers.recorded.stack_files import SUFFIXES
 from drivers.settings import Positive, Settings
 from inference.settings import CropSettings, DetectorSettings, FocusSettings
@@ -87,9 +87,9 @@ def find_archive(places: Sequence[Path], settings: ArchiveSettings, but_not: Pat
     polarizations = Polarizations.of(settings.polarizations)
     strangers = 0
     if settings.planes is None:
-        stacks = [Planes(name.rpartition("/")[0], name, (name,), ()) for name in sizes]
+        stacks = [StackFiles(name.rpartition("/")[0], name, (name,), ()) for name in sizes]
     else:
-        stacks, strangers = group(sizes, Pattern(settings.planes), polarizations)
+        stacks, strangers = group(sizes, NamePattern(settings.planes), polarizations)
         if not stacks:
             raise Refused(f"--planes {settings.planes!r} fits no file, such as {next(iter(sizes))!r}; correct it")
     stacks.sort(key=lambda one: (natural(one.folder), natural(one.field)))

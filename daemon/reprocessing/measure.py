@@ -25,7 +25,7 @@ from daemon.calibration_store.shelf import newest_of
 from daemon.dataset.field_file import FieldProvenance
 from daemon.dataset.measured_tables import METADATA, MeasuredWith, measured_tables
 from daemon.dataset.reader import Dataset
-from daemon.dataset.selection import Loaded, Selection, choose, load
+from daemon.dataset.selection import LoadedObject, Selection, choose, load
 from daemon.records.names import slide_folder
 from daemon.records.records import MEASURED, ObjectRow
 from daemon.reprocessing.worker import versions_now
@@ -105,7 +105,7 @@ def _corrections(dataset: Dataset, calibrations: Path | None) -> Callable[[Field
 
 
 def _measure(
-    loaded: Iterable[Loaded], corrections: Callable[[FieldProvenance], Corrections]
+    loaded: Iterable[LoadedObject], corrections: Callable[[FieldProvenance], Corrections]
 ) -> tuple[dict[tuple[int, int], ObjectRow], tuple[str, ...]]:
     """Measure the objects of a slide: rows by field and number, and the calibrations they rest on."""
     rows: dict[tuple[int, int], ObjectRow] = {}

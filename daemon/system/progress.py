@@ -57,7 +57,7 @@ class ProgressDisplay:
     def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._live = Progress(
-                TextColumn("{task.description}"), BarColumn(bar_width=24), _Figures(), console=self._console
+                TextColumn("{task.description}"), BarColumn(bar_width=24), _RateColumn(), console=self._console
             )
             self._task = self._live.add_task("starting", total=None)
             self._live.start()
@@ -106,14 +106,14 @@ def duration(seconds: float) -> str:
 
 
 def follow(items: Iterable[T], total: int, what: str, console: Console, patience_s: float = PATIENCE_S) -> Iterator[T]:
-    """Give the items on, and show how far that is as a `Counter` does."""
-    with Counter(what, console, patience_s) as counter:
+    """Give the items on, and show how far that is as a `CountDisplay` does."""
+    with CountDisplay(what, console, patience_s) as counter:
         for done, item in enumerate(items):
             counter.show(done, total)
             yield item
 
 
-class _Line:
+class _LiveLine:
     """A line kept up to date: with a bar on a terminal, else printed now and then; a context manager."""
 
     def __init__(self, console: Console) -> None:
@@ -144,7 +144,7 @@ class _Line:
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-class Counter(_Line):
+class CountDisplay(_LiveLine):
     """Shows count, rate and time left of anything that takes longer than `patience_s`; a context manager."""
 
     def __init__(self, what: str, console: Console, patience_s: float = PATIENCE_S) -> None:
@@ -163,7 +163,7 @@ class Counter(_Line):
             )
 
 
-class StageDisplay(_Line):
+class StageDisplay(_LiveLine):
     """Shows how far each stage of a piece of work is, as `follow` does; a context manager."""
 
     def __init__(self, console: Console) -> None:
@@ -183,7 +183,7 @@ class StageDisplay(_Line):
         self._tell(line, progress.done, progress.total, at_once)
 
 
-class ShotsDisplay(_Line):
+class ShotsDisplay(_LiveLine):
     """Shows how far a calibration is, which does not know its end; a context manager."""
 
     def __init__(self, routine: str, console: Console) -> None:
@@ -205,7 +205,7 @@ def _start_live(console: Console, total: int | None) -> Progress:
     return live
 
 
-class _Figures(ProgressColumn):
+class _RateColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         progress: NightProgress | None = task.fields.get("progress")
         return Text("" if progress is None else _figures(progress))

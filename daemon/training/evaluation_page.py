@@ -16,7 +16,7 @@ from daemon.figures.html import polyline, write_html
 from daemon.training.train import Judgement
 from inference.analyser import Analyser
 from inference.annotations.stacks import AnnotatedStack, read_stack
-from inference.evaluation.breakdown import Breakdown, Mistake, Part
+from inference.evaluation.breakdown import Breakdown, Mistake, PartFigures
 from inference.network.weights_file import find_weights
 from inference.settings import CropSettings, DetectorSettings, FocusSettings
 
@@ -29,7 +29,7 @@ SMALLEST_AROUND_PX = 20
 
 
 @dataclass(frozen=True)
-class Picture:
+class MistakePicture:
     """A mistake to be shown: a PNG as a data URI, and what stands below it."""
 
     source: str
@@ -54,7 +54,7 @@ def write_page(
     breakdown = Breakdown(*judgement)
     painter = _Painter(items, detector, focus)
     weights = find_weights(detector.weights)
-    parts: dict[str, list[Part]] = {
+    parts: dict[str, list[PartFigures]] = {
         "class": breakdown.by_class(tuple(evaluation.figures.ap50_of_class)),
         "size": breakdown.by_size(),
         "density": breakdown.by_density(),
@@ -84,7 +84,7 @@ class _Painter:
         self._analysers: dict[tuple[float, tuple[str, ...]], Analyser] = {}
         self._overviews: dict[int, NDArray[np.uint8]] = {}
 
-    def paint(self, mistake: Mistake) -> Picture:
+    def paint(self, mistake: Mistake) -> MistakePicture:
         item = self._items[mistake.field]
         overview = self._overview(mistake.field)
         scale = overview.shape[1] / item.picture.width
@@ -101,7 +101,7 @@ class _Painter:
         tile.save(stream, "PNG")
         score = "" if mistake.score is None else f", {mistake.score:.2f}"
         source = "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
-        return Picture(source, f"{mistake.class_name}{score}: {item.picture.file_name}")
+        return MistakePicture(source, f"{mistake.class_name}{score}: {item.picture.file_name}")
 
     def _overview(self, field: int) -> NDArray[np.uint8]:
         if field not in self._overviews:

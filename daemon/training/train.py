@@ -16,7 +16,7 @@ from daemon.training.training_page import write_training_page
 from inference.annotations import splits
 from inference.annotations.stacks import Annotated, AnnotatedStack
 from inference.errors import AnnotationError
-from inference.evaluation.figures import Evaluation, Figures, Found, compare, find, of_one_class
+from inference.evaluation.figures import DetectorFigures, Evaluation, StackFindings, compare, find, of_one_class
 from inference.network.weights_file import find_weights
 from inference.settings import DetectorSettings, FocusSettings
 from inference.training.checkpoint import History
@@ -24,21 +24,21 @@ from inference.training.train import Progress, Report, TrainingSettings
 from inference.training.train import train as fit
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True):
+class AnnotationOrigin(msgspec.Struct, frozen=True, kw_only=True):
     """Where annotations came from: the folder's, zip's or file's name, and the sha256 of the file of annotations."""
 
     name: str
     sha256: str
 
 
-class Card(msgspec.Struct, frozen=True, kw_only=True):
+class TrainingCard(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a weights file; lies beside it as JSON, and as Markdown for people."""
 
     weights: str
     sha256: str
     architecture: str
     classes: tuple[str, ...]
-    data: tuple[Source, ...]
+    data: tuple[AnnotationOrigin, ...]
     problems: tuple[str, ...]
     trained_on: tuple[str, ...]
     held_out: tuple[str, ...]
@@ -52,7 +52,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     split_sha256: str | None = None
     losses: tuple[tuple[int, float], ...]
     judged: tuple[tuple[int, float], ...]
-    figures: tuple[Figures, ...]
+    figures: tuple[DetectorFigures, ...]
 
 
 JUDGED_ON = 48
@@ -68,7 +68,7 @@ def train(
     report: Report,
     judged_by: Annotated | None = None,
     tell: Callable[[str], None] | None = None,
-) -> Card:
+) -> TrainingCard:
     """Train on annotated stacks; write the weights to `into`; its card, the split and a page with curves beside it.
 
     What judges gives the card's figures: `judged_by`, or whole slides that are held out. `command` is kept in the card
@@ -89,7 +89,7 @@ def train(
     make_folder(into.parent)
     with replacing(splits.split_file(into)) as stream:
         stream.write(msgspec.json.format(msgspec.json.encode(split), indent=1) + b"\n")
-    keeper = _Keeper(into, settings, split, tell)
+    keeper = _DiskKeeper(into, settings, split, tell)
     judge_by = judging[:: max(1, len(judging) // JUDGED_ON)]
 
     def judge_some(weights: bytes) -> float | None:
@@ -102,12 +102,12 @@ def train(
     sources = annotated.sources + (() if judged_by is None else judged_by.sources)
     problems = annotated.problems + (() if judged_by is None else judged_by.problems)
     history = fit(learning, settings, focus, report, judge_some, keeper, keeper.kept())
-    card = Card(
+    card = TrainingCard(
         weights=into.name,
         sha256=find_weights(into).sha256,
         architecture=settings.architecture,
         classes=settings.classes,
-        data=tuple(Source(name=name, sha256=sha256) for name, sha256 in sources),
+        data=tuple(AnnotationOrigin(name=name, sha256=sha256) for name, sha256 in sources),
         problems=problems,
         trained_on=_sources(learning),
         held_out=_sources(judging),
@@ -129,7 +129,7 @@ def train(
     return card
 
 
-class _Keeper:
+class _DiskKeeper:
     """Keeps checkpoint and best weights of a training on disk, whole or not at all."""
 
     def __init__(
@@ -174,7 +174,7 @@ def _detector(weights: Path, settings: TrainingSettings, mode: Literal["fused", 
 
 def judge(
     stacks: Sequence[AnnotatedStack], weights: Path, settings: TrainingSettings, focus: FocusSettings, report: Report
-) -> tuple[Figures, ...]:
+) -> tuple[DetectorFigures, ...]:
     """Figures of some weights in both modes."""
     modes: tuple[Literal["fused", "planes"], ...] = ("fused", "planes")
     return tuple(
@@ -212,7 +212,7 @@ class Judgement(NamedTuple):
     """What was judged, what was found there, and how good that is."""
 
     stacks: Sequence[AnnotatedStack]
-    found: Sequence[Found]
+    found: Sequence[StackFindings]
     evaluation: Evaluation
 
 
@@ -236,14 +236,16 @@ def evaluate(
     WeightsRefused
         The weights do not fit the settings.
     """
-    found: Sequence[Found] = find(stacks, detector, focus, Progress.reporter(f"judging {detector.mode}", report))
+    found: Sequence[StackFindings] = find(
+        stacks, detector, focus, Progress.reporter(f"judging {detector.mode}", report)
+    )
     if one_class:
         detector = detector.model_copy(update={"classes": detector.classes[:1]})
         stacks, found = of_one_class(stacks, found, detector.classes[0])
     return Judgement(stacks, found, compare(stacks, found, detector))
 
 
-def write_card(card: Card, weights: Path) -> None:
+def write_card(card: TrainingCard, weights: Path) -> None:
     """Write a card beside its weights, as `.json` and `.md`."""
     with replacing(weights.with_suffix(".json")) as stream:
         stream.write(msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n")
@@ -259,7 +261,7 @@ def _sources(stacks: Sequence[AnnotatedStack]) -> tuple[str, ...]:
     return tuple(sorted({stack.picture.source for stack in stacks}))
 
 
-def _markdown(card: Card) -> str:
+def _markdown(card: TrainingCard) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in card.versions.items())
     lines = [
         f"# {card.weights}",

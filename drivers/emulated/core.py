@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from drivers.emulated.faults import Faults
 from drivers.emulated.mechanics import Mechanics, true_pixel_um
-from drivers.errors import Refused
+from drivers.errors import SettingRefused
 from drivers.micromanager.core import Core, headless_core, preset_devices, release_headless_core
 from drivers.micromanager.microscope import MicroManager
 from drivers.microscope import Exposure
@@ -244,7 +244,7 @@ class EmulatedCore:
             core.set_camera_device(devices.camera)
             core.set_exposure(0.0)
         except RuntimeError as error:
-            raise Refused(
+            raise SettingRefused(
                 f"instrument.hardware {str(self._instrument.hardware)!r} does not give the emulated microscope a "
                 f"DemoCamera DCam ({error}); use configs/emulated.cfg"
             ) from error

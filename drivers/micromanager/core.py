@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from drivers.errors import DeviceTimeout, DriverError, FieldFault, HardwareLost, Refused
+from drivers.errors import DeviceTimeout, DriverError, FieldFault, HardwareLost, SettingRefused
 from drivers.settings import Instrument
 
 PACKAGES = ("mmpycorex", "pymmcore", "pyjavaz")
@@ -89,20 +89,22 @@ def headless_core(instrument: Instrument) -> Core:
     import mmpycorex
 
     if mmpycorex.is_pymmcore_active():
-        raise Refused("this process already drives a Micro-Manager core; close it before another is opened")
+        raise SettingRefused("this process already drives a Micro-Manager core; close it before another is opened")
     if instrument.hardware is None or not instrument.hardware.is_file():
-        raise Refused(
+        raise SettingRefused(
             f"instrument.hardware is {str(instrument.hardware)!r}, no file; name a Micro-Manager hardware file (.cfg)"
         )
     folder = instrument.adapters or _installed(instrument, mmpycorex.find_existing_mm_install)
     if not folder.is_dir():
-        raise Refused(f"instrument.adapters is {str(folder)!r}, no folder; name the folder of the device adapters")
+        raise SettingRefused(
+            f"instrument.adapters is {str(folder)!r}, no folder; name the folder of the device adapters"
+        )
     try:
         mmpycorex.create_core_instance(
             str(folder), str(instrument.hardware.resolve()), python_backend=True, buffer_size_mb=instrument.buffer_mb
         )
     except (OSError, RuntimeError, ValueError) as error:
-        raise Refused(
+        raise SettingRefused(
             f"instrument.hardware {str(instrument.hardware)!r} does not load ({error}); correct the file, "
             "or check that the devices are switched on and not in use by another program"
         ) from error
@@ -116,7 +118,7 @@ def _installed(instrument: Instrument, find: Callable[[], str | None]) -> Path:
         return Path(device_adapter_path())
     folder = find()
     if folder is None:
-        raise Refused("instrument.adapters is missing and no Micro-Manager was found; name its program folder")
+        raise SettingRefused("instrument.adapters is missing and no Micro-Manager was found; name its program folder")
     return Path(folder)
 
 
@@ -139,9 +141,9 @@ def bridge_core(instrument: Instrument) -> Core:
 
     port = instrument.bridge_port
     if mmpycorex.is_pymmcore_active():
-        raise Refused("this process already drives a Micro-Manager core; close it before a bridge is opened")
+        raise SettingRefused("this process already drives a Micro-Manager core; close it before a bridge is opened")
     if not _listens(port):
-        raise Refused(
+        raise SettingRefused(
             f"instrument.bridge_port is {port}, where nothing answers; start Micro-Manager and switch on its server "
             "(Tools > Options > Run server on port)"
         )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from drivers.errors import Refused
+from drivers.errors import SettingRefused
 from drivers.settings import Instrument
 
 Setting = tuple[str, str, str]
@@ -41,7 +41,7 @@ class HardwareFile:
         """
         for role, label in instrument.devices.model_dump().items():
             if label is not None and label not in self.devices:
-                raise Refused(
+                raise SettingRefused(
                     f"instrument.devices.{role} is {label!r}, which {self.path.name} does not define; "
                     f"give one of {', '.join(sorted(self.devices))}"
                 )
@@ -54,18 +54,18 @@ class HardwareFile:
     def _check_preset(self, key: str, group: str, preset: str) -> None:
         if (group, preset) not in self.presets:
             defined = ", ".join(sorted("/".join(names) for names in self.presets)) or "any, of which it has none"
-            raise Refused(
+            raise SettingRefused(
                 f"{key} is {group}/{preset}, a preset that {self.path.name} does not define; give one of {defined}"
             )
         for device, name, value in self.presets[group, preset]:
             if device != CORE and device not in self.devices:
-                raise Refused(
+                raise SettingRefused(
                     f"{key} is {group}/{preset}, which sets the device {device!r} that {self.path.name} does not "
                     "define; correct the preset"
                 )
             known = self.labels.get(device)
             if name == "Label" and known and value not in known:
-                raise Refused(
+                raise SettingRefused(
                     f"{key} is {group}/{preset}, which sets {device} to {value!r}, but its labels in {self.path.name} "
                     f"are {', '.join(sorted(known))}; correct the preset or the labels"
                 )
@@ -82,7 +82,7 @@ def read_hardware_file(path: Path) -> HardwareFile:
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
-        raise Refused(
+        raise SettingRefused(
             f"instrument.hardware {str(path)!r} cannot be read ({error.strerror}); name a Micro-Manager hardware file"
         ) from error
     devices: dict[str, tuple[str, str]] = {}
@@ -100,7 +100,7 @@ def read_hardware_file(path: Path) -> HardwareFile:
             case ["ConfigGroup", group, preset, device, name, *value]:
                 presets[group, preset].append((device, name, ",".join(value)))
             case ["Device" | "Label", *_]:
-                raise Refused(
+                raise SettingRefused(
                     f"line {number} of instrument.hardware {str(path)!r} is {line!r}, which is no Micro-Manager "
                     "setting; correct it"
                 )

@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from drivers.errors import DeviceTimeout, DriverError, FieldFault, FrameFault, PresetNotReached, Refused, StageStuck
+from drivers.errors import (
+    DeviceTimeout,
+    DriverError,
+    FieldFault,
+    FrameFault,
+    PresetNotReached,
+    SettingRefused,
+    StageStuck,
+)
 from drivers.limits import Limits
 from drivers.micromanager.core import Core, Sequencer, list_sequence, telling
 from drivers.micromanager.frames import FrameCheck
@@ -100,7 +108,7 @@ class MicroManager:
             try:
                 self.polarize(state)
             except DriverError as error:
-                raise Refused(
+                raise SettingRefused(
                     f"instrument.polarizations.{state} is {preset.group}/{preset.preset}, which cannot be set: {error}"
                 ) from error
         self._preparing()
@@ -136,7 +144,7 @@ class MicroManager:
 
     def _switch(self, state: str) -> None:
         if state not in self._instrument.polarizations:
-            raise Refused(
+            raise SettingRefused(
                 f"polarization {state!r} is not among instrument.polarizations "
                 f"({', '.join(self._instrument.polarizations)}); add it there"
             )
@@ -329,9 +337,11 @@ class MicroManager:
         identity = self._identity
         wanted = (sweep.planes, identity.frame_height_px, identity.frame_width_px)
         if sweep.exposures_ms is not None and len(sweep.exposures_ms) != len(sweep.polarizations):
-            raise Refused(f"exposures {sweep.exposures_ms} are not those of {sweep.polarizations}; give one for each")
+            raise SettingRefused(
+                f"exposures {sweep.exposures_ms} are not those of {sweep.polarizations}; give one for each"
+            )
         if into.dtype != np.uint16 or into.shape[1:] != wanted or max(sweep.channels) >= into.shape[0]:
-            raise Refused(
+            raise SettingRefused(
                 f"a buffer of {into.shape} {into.dtype} cannot take channels {sweep.channels} of "
                 f"{wanted} uint16; size it by the sweep and the camera"
             )

@@ -1,8 +1,8 @@
-"""What is verified of an instrument once its hardware is loaded, before anything moves; each raises `Refused`."""
+"""What is verified of an instrument once its hardware is loaded, before it moves; each raises `SettingRefused`."""
 
 from __future__ import annotations
 
-from drivers.errors import Refused
+from drivers.errors import SettingRefused
 from drivers.micromanager.core import Core, preset_devices, telling, versions
 from drivers.microscope import Identity
 from drivers.settings import Instrument
@@ -16,7 +16,7 @@ def identify(core: Core, instrument: Instrument) -> Identity:
             try:
                 core.get_device_name(label)
             except Exception as error:
-                raise Refused(
+                raise SettingRefused(
                     f"instrument.devices.{role} is {label!r}, which the hardware file does not define; "
                     "give the label that stands there"
                 ) from error
@@ -27,12 +27,14 @@ def identify(core: Core, instrument: Instrument) -> Identity:
         camera = f"{core.get_device_library(devices.camera)} {core.get_device_name(devices.camera)}"
         told = {**versions(), "core": core.get_version_info()}
     if (height, width) != instrument.frame_px:
-        raise Refused(
+        raise SettingRefused(
             f"instrument.frame_px is {list(instrument.frame_px)}, but the camera delivers {height} rows of "
             f"{width} pixels; correct the setting or the camera's region of interest and binning"
         )
     if pixel_bytes > 2:
-        raise Refused(f"the camera delivers {pixel_bytes} bytes a pixel; set it to a grey mode of 16 bit or less")
+        raise SettingRefused(
+            f"the camera delivers {pixel_bytes} bytes a pixel; set it to a grey mode of 16 bit or less"
+        )
     return Identity(instrument.backend, camera, height, width, depth, told)
 
 
@@ -41,7 +43,7 @@ def verify_preset(core: Core, instrument: Instrument, state: str) -> tuple[str, 
     preset = instrument.polarizations[state]
     with telling(f"preset {preset.group}/{preset.preset}"):
         if not core.is_config_defined(preset.group, preset.preset):
-            raise Refused(
+            raise SettingRefused(
                 f"instrument.polarizations.{state} is {preset.group}/{preset.preset}, a preset that the hardware "
                 "file does not define; give one that stands there"
             )
@@ -62,6 +64,6 @@ def verify_light(core: Core, instrument: Instrument) -> None:
     for key in ("light_on", "light_off"):
         preset = getattr(instrument, key)
         if preset is not None and not core.is_config_defined(*preset):
-            raise Refused(f"instrument.{key} is {'/'.join(preset)}, which the hardware file does not define")
+            raise SettingRefused(f"instrument.{key} is {'/'.join(preset)}, which the hardware file does not define")
     with telling("shutter"):
         core.set_auto_shutter(False)

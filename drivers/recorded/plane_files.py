@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from drivers.errors import ImageRefused, Refused
+from drivers.errors import ImageRefused, SettingRefused
 
 PLACES = {"field": r"(?P<field>[^/]+?)", "z": r"(?P<z>\d+)", "polarization": r"(?P<polarization>[^\W_]+)"}
 BRIGHT, CROSSED = "parallel", "crossed"
@@ -34,7 +34,9 @@ class Polarizations:
         states = tuple(state for state, _, _ in pairs)
         for state in states:
             if state not in STATES or states.count(state) > 1:
-                raise Refused(f"--polarization {state!r} is not one of {' and '.join(STATES)}, each once; correct it")
+                raise SettingRefused(
+                    f"--polarization {state!r} is not one of {' and '.join(STATES)}, each once; correct it"
+                )
         return cls(states, tuple(word or state for state, _, word in pairs))
 
     def among(self, names: Sequence[str], in_order: bool) -> tuple[str, ...]:
@@ -61,7 +63,7 @@ class Polarizations:
 
 
 @dataclass(frozen=True)
-class Planes:
+class StackFiles:
     """Files of one stack: `names` with polarization as the outer loop; `fault` says what is wrong with them, if any."""
 
     folder: str
@@ -71,7 +73,7 @@ class Planes:
     fault: str = ""
 
 
-class Pattern:
+class NamePattern:
     """How plane files are named.
 
     `{field}`, `{z}` and `{polarization}` stand for what differs, `*` for anything; with a `/` the names of the folders
@@ -88,7 +90,9 @@ class Pattern:
         parts = re.split(r"(\{\w*\}|\*)", text)
         names = [part[1:-1] for part in parts if part.startswith("{")]
         if "field" not in names or len(set(names)) < len(names) or not set(names) <= set(PLACES):
-            raise Refused(f"--planes {text!r} must hold {{field}}, and may hold {{z}} and {{polarization}}, each once")
+            raise SettingRefused(
+                f"--planes {text!r} must hold {{field}}, and may hold {{z}} and {{polarization}}, each once"
+            )
         self._depth = text.count("/") + 1
         expression = "".join(
             PLACES[part[1:-1]] if part.startswith("{") else "[^/]*?" if part == "*" else re.escape(part)
@@ -111,7 +115,7 @@ class Pattern:
         )
 
 
-def group(names: Iterable[str], pattern: Pattern, polarizations: Polarizations) -> tuple[list[Planes], int]:
+def group(names: Iterable[str], pattern: NamePattern, polarizations: Polarizations) -> tuple[list[StackFiles], int]:
     """Group files into stacks; also returns how many fit no stack.
 
     Raises
@@ -135,22 +139,22 @@ def group(names: Iterable[str], pattern: Pattern, polarizations: Polarizations) 
     return [_planes(*place, found, states[place[0]]) for place, found in stacks.items()], strangers
 
 
-def _states(words: set[str], polarizations: Polarizations, pattern: Pattern) -> dict[str, str]:
+def _states(words: set[str], polarizations: Polarizations, pattern: NamePattern) -> dict[str, str]:
     """Words of a folder's files and the states they stand for, in the order along C."""
     ordered = sorted(words)
     try:
         found = dict(zip(ordered, polarizations.among(ordered, ordered == [""]), strict=True))
     except ImageRefused as error:
-        raise Refused(f"--planes {pattern.text!r}: of a stack, {error}") from error
+        raise SettingRefused(f"--planes {pattern.text!r}: of a stack, {error}") from error
     order = polarizations.states or STATES
     return dict(sorted(found.items(), key=lambda pair: order.index(pair[1])))
 
 
-def _planes(folder: str, field: str, found: dict[str, dict[int, list[str]]], states: dict[str, str]) -> Planes:
+def _planes(folder: str, field: str, found: dict[str, dict[int, list[str]]], states: dict[str, str]) -> StackFiles:
     every = sorted({z for planes in found.values() for z in planes})
     fault = next(_faults(found, states, every), "")
     names = tuple(name for word in states for z in every for name in found.get(word, {}).get(z, []))
-    return Planes(folder, field, names, tuple(states.values()), fault)
+    return StackFiles(folder, field, names, tuple(states.values()), fault)
 
 
 def _faults(found: dict[str, dict[int, list[str]]], states: dict[str, str], every: list[int]) -> Iterator[str]:

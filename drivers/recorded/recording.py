@@ -13,7 +13,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from drivers.errors import FieldFault, Refused
+from drivers.errors import FieldFault, SettingRefused
 from drivers.microscope import Stack
 from drivers.settings import Instrument, Replay
 
@@ -43,23 +43,23 @@ class Recording:
         """Refuse an instrument, and planes and fields of a scan, that the recording cannot serve."""
         states, recorded_planes, height, width = self.shape_czyx
         if instrument.frame_px != (height, width):
-            raise Refused(
+            raise SettingRefused(
                 f"instrument.frame_px is {list(instrument.frame_px)}, but the frames recorded in {self.folder} are "
                 f"[{height}, {width}] (rows, columns); set it so"
             )
         if len(instrument.polarizations) != states:
-            raise Refused(
+            raise SettingRefused(
                 f"instrument.polarizations names {len(instrument.polarizations)} states, but the stacks recorded in "
                 f"{self.folder} hold {states}; name as many, in the order they were recorded"
             )
         if planes is not None and planes > recorded_planes:
-            raise Refused(
+            raise SettingRefused(
                 f"scan.planes is {planes}, but the stacks recorded in {self.folder} hold {recorded_planes}; ask for "
                 f"{recorded_planes}, or fewer to replay an even choice of them"
             )
         fewest = min(len(of_slide) for of_slide in self.fields.values())
         if fields is not None and fields > fewest:
-            raise Refused(f"scan.fields is {fields}, but {self.folder} holds {fewest} recorded; ask for no more")
+            raise SettingRefused(f"scan.fields is {fields}, but {self.folder} holds {fewest} recorded; ask for no more")
 
     def read(self, slide: int, field: int) -> Stack:
         """Read the stack of a mini-slide's nth field (from 1), axes CZYX.
@@ -77,7 +77,7 @@ class Recording:
             )
         try:
             stack = _read(of_slide[field - 1], self.shape_czyx)
-        except (OSError, ValueError, Refused) as error:
+        except (OSError, ValueError, SettingRefused) as error:
             raise FieldFault(f"field {field} of mini-slide {slide} cannot be read: {error}") from error
         return stack
 
@@ -92,14 +92,14 @@ def read_recording(replay: Replay) -> Recording:
     """
     paths = sorted((p for p in replay.folder.glob(replay.pattern) if p.is_file()), key=lambda p: _natural(str(p)))
     if not paths:
-        raise Refused(
+        raise SettingRefused(
             f"instrument.replay.pattern {replay.pattern!r} finds no file below {replay.folder}; correct either"
         )
     fields = _group(replay, paths)
     first = next(iter(fields.values()))[0]
     stack = _open(first) if isinstance(first, Path) else _assemble(first)
     if stack.dtype not in (np.uint8, np.uint16):
-        raise Refused(f"the frames recorded in {replay.folder} are {stack.dtype}; replay takes 8 or 16 bit grey")
+        raise SettingRefused(f"the frames recorded in {replay.folder} are {stack.dtype}; replay takes 8 or 16 bit grey")
     shape = (stack.shape[0], stack.shape[1], stack.shape[2], stack.shape[3])
     return Recording(replay.folder, fields, shape, stack.dtype.itemsize * 8)
 
@@ -114,7 +114,7 @@ def _group(replay: Replay, paths: list[Path]) -> dict[str, tuple[Path | Planes, 
         planes = found[groups.get("slide") or ANY_SLIDE][field]
         place = (groups.get("c") or "0", groups.get("z") or "0")
         if place in planes:
-            raise Refused(
+            raise SettingRefused(
                 f"{name} and {planes[place].name} are both plane {place[1]} of polarization {place[0]} of field "
                 f"{field}; name what tells them apart in instrument.replay.field_pattern"
             )
@@ -131,14 +131,18 @@ def _group(replay: Replay, paths: list[Path]) -> dict[str, tuple[Path | Planes, 
 def _groups(replay: Replay, name: str) -> dict[str, str | None]:
     if replay.field_pattern is None:
         if replay.layout == "planes":
-            raise Refused("instrument.replay.field_pattern is missing; with layout planes it says where a file belongs")
+            raise SettingRefused(
+                "instrument.replay.field_pattern is missing; with layout planes it says where a file belongs"
+            )
         return {}
     try:
         match = re.search(replay.field_pattern, name)
     except re.error as error:
-        raise Refused(f"instrument.replay.field_pattern is no regular expression ({error}); correct it") from error
+        raise SettingRefused(
+            f"instrument.replay.field_pattern is no regular expression ({error}); correct it"
+        ) from error
     if match is None:
-        raise Refused(
+        raise SettingRefused(
             f"instrument.replay.field_pattern {replay.field_pattern!r} does not match {name!r}; "
             "correct it, or narrow instrument.replay.pattern"
         )
@@ -150,7 +154,7 @@ def _number(field: str, files: dict[tuple[str, str], Path]) -> Planes:
     states = sorted({c for c, _ in files}, key=_natural)
     heights = sorted({z for _, z in files}, key=_natural)
     if len(files) != len(states) * len(heights):
-        raise Refused(
+        raise SettingRefused(
             f"field {field} has {len(files)} files for {len(states)} polarizations of {len(heights)} planes; "
             "complete it or move it away"
         )
@@ -179,7 +183,7 @@ def _open(path: Path) -> NDArray[Any]:
     keep = [i for i, (axis, size) in enumerate(zip(axes, pixels.shape, strict=True)) if axis in "CZYX" or size > 1]
     pixels, axes = pixels.reshape([pixels.shape[i] for i in keep]), "".join(axes[i] for i in keep)
     if set(axes) - set("CZYX") or not {"Y", "X"} <= set(axes):
-        raise Refused(f"{path} has the axes {axes}; replay takes stacks of C, Z, Y, X")
+        raise SettingRefused(f"{path} has the axes {axes}; replay takes stacks of C, Z, Y, X")
     order = [axis for axis in "CZYX" if axis in axes]
     pixels = pixels.transpose([axes.index(axis) for axis in order])
     return np.expand_dims(pixels, [i for i, axis in enumerate("CZYX") if axis not in order])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from drivers.errors import Refused
+from drivers.errors import SettingRefused
 from drivers.limits import Limits
 from drivers.micromanager.core import versions
 from drivers.microscope import Exposure, Frame, Identity, Position, Stack, Sweep
@@ -24,7 +24,9 @@ def open_replay(instrument: Instrument, slides: Sequence[MiniSlide]) -> ReplayMi
         There is none, or its frames are not those of the settings.
     """
     if instrument.replay is None:
-        raise Refused("instrument.backend is 'replay', but instrument.replay is missing; name the recorded stacks")
+        raise SettingRefused(
+            "instrument.backend is 'replay', but instrument.replay is missing; name the recorded stacks"
+        )
     recording = read_recording(instrument.replay)
     recording.check(instrument)
     return ReplayMicroscope(instrument, slides, recording)
@@ -78,7 +80,7 @@ class ReplayMicroscope:
     def polarize(self, state: str) -> None:
         """Refuse a state that was not recorded."""
         if state not in self._states:
-            raise Refused(f"polarization {state!r} is not among instrument.polarizations; name it there")
+            raise SettingRefused(f"polarization {state!r} is not among instrument.polarizations; name it there")
 
     def light(self, on: bool) -> None:
         """Do nothing: the light was on when the stacks were recorded."""
@@ -86,14 +88,14 @@ class ReplayMicroscope:
     def expose_stack(self, exposure: Exposure, sweep: Sweep, into: Stack, announce: Callable[[Frame], None]) -> None:
         """Copy recorded planes into `into` (CZYX), announcing each."""
         if not sweep.lit or sweep.exposures_ms is not None or sweep.step_um <= 0:
-            raise Refused(
+            raise SettingRefused(
                 "instrument.backend is 'replay', and a recording cannot be exposed in another way than it was; "
                 "calibrate on the microscope itself"
             )
         self._limits.check_sweep(sweep)
         stack = self._stack_of(exposure)
         if into.dtype != np.uint16 or into.shape[1:] != (sweep.planes, *stack.shape[2:]):
-            raise Refused(
+            raise SettingRefused(
                 f"a buffer of {into.shape} {into.dtype} cannot take {sweep.planes} recorded planes of "
                 f"{stack.shape[2:]} uint16; size it by the sweep and the recording"
             )

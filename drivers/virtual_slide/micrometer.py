@@ -20,7 +20,7 @@ from drivers.virtual_slide.matter import Image
 from drivers.virtual_slide.optics.body_light import BAND, IMMERSION_INDEX, OBJECTIVE_NA, Mount
 from drivers.virtual_slide.optics.polarizers import PolarizedLight
 from drivers.virtual_slide.places import HAIR
-from drivers.virtual_slide.scene import Frame
+from drivers.virtual_slide.scene import FramePlace
 
 Floats = NDArray[np.float64]
 
@@ -48,15 +48,17 @@ class RuledSlide:
         self._ruling = ruling
         self._mount = mount
 
-    def look(self, frame: Frame, height: Callable[[float, float], float]) -> _Lines:
+    def look(self, frame: FramePlace, height: Callable[[float, float], float]) -> _RuledLines:
         """See it in a frame, where its surface lies at a height (um) over a place (x, y in um)."""
-        return _Lines(self._ruling, self._mount, frame, height)
+        return _RuledLines(self._ruling, self._mount, frame, height)
 
 
-class _Lines:
+class _RuledLines:
     """The lines that one field shows."""
 
-    def __init__(self, ruling: Micrometer, mount: Mount, frame: Frame, height: Callable[[float, float], float]) -> None:
+    def __init__(
+        self, ruling: Micrometer, mount: Mount, frame: FramePlace, height: Callable[[float, float], float]
+    ) -> None:
         self._ruling, self._mount = ruling, mount
         rows, columns = frame.size_px
         x, y = ((np.arange(n) + 0.5 - n / 2) * frame.pixel_um for n in (columns, rows))

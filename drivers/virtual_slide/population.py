@@ -41,7 +41,7 @@ class World(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedObject:
     """An object on the slide.
 
     Attributes
@@ -60,10 +60,10 @@ class Placed:
     buried: bool = False
 
 
-def around(world: World, slide: int, box_um: Box, margin_um: float) -> tuple[Placed, ...]:
+def around(world: World, slide: int, box_um: Box, margin_um: float) -> tuple[PlacedObject, ...]:
     """Every object whose body may come within a margin of a region of the slide, in a fixed order."""
     x0, y0, x1, y1 = box_um
-    found: list[Placed] = []
+    found: list[PlacedObject] = []
     for kind in kinds_of(world.profile):
         reach = _reach_um(kind, world.settling) + margin_um
         columns = range(int((x0 - reach) // CELL_UM), int((x1 + reach) // CELL_UM) + 1)
@@ -77,7 +77,7 @@ def around(world: World, slide: int, box_um: Box, margin_um: float) -> tuple[Pla
 
 
 @lru_cache(maxsize=8192)
-def cell(world: World, slide: int, kind: str, column: int, row: int) -> tuple[Placed, ...]:
+def cell(world: World, slide: int, kind: str, column: int, row: int) -> tuple[PlacedObject, ...]:
     """Objects of one kind that settled in one cell, with what came with them."""
     order = list(KINDS).index(kind)
     random = generator(world.seed, slide, order, column, row)
@@ -91,7 +91,7 @@ def cell(world: World, slide: int, kind: str, column: int, row: int) -> tuple[Pl
         spots = np.concatenate([middle + steps for middle, steps in zip(middles, away, strict=True)] or [middles])
     else:
         spots = corner + random.uniform(0, CELL_UM, (int(random.poisson(mean)), 2))
-    placed: list[Placed] = []
+    placed: list[PlacedObject] = []
     for number, (x, y) in enumerate(spots.tolist()):
         name = f"{slide}/{kind}/{column},{row}/{number}"
         one = _settle(random, name, kind, x, y)
@@ -103,13 +103,13 @@ def cell(world: World, slide: int, kind: str, column: int, row: int) -> tuple[Pl
     return tuple(placed)
 
 
-def _settle(random: np.random.Generator, identifier: str, kind: str, x_um: float, y_um: float) -> Placed:
+def _settle(random: np.random.Generator, identifier: str, kind: str, x_um: float, y_um: float) -> PlacedObject:
     variant = int(random.integers(KINDS[kind].variants))
     above, angle = float(random.uniform(*KINDS[kind].above_um)), float(random.uniform(0, 2 * np.pi))
-    return Placed(identifier, kind, variant, x_um, y_um, above, angle)
+    return PlacedObject(identifier, kind, variant, x_um, y_um, above, angle)
 
 
-def _chain(random: np.random.Generator, first: Placed) -> list[Placed]:
+def _chain(random: np.random.Generator, first: PlacedObject) -> list[PlacedObject]:
     """Lay further cells beside the first, across its length, each turned a little."""
     kind = KINDS[first.kind]
     length = kind.sizes.quantile((first.variant + 0.5) / kind.variants)
@@ -128,12 +128,12 @@ def _chain(random: np.random.Generator, first: Placed) -> list[Placed]:
     return links[1:]
 
 
-def _bury(random: np.random.Generator, aggregate: Placed, world: World, slide: int) -> list[Placed]:
+def _bury(random: np.random.Generator, aggregate: PlacedObject, world: World, slide: int) -> list[PlacedObject]:
     """Put fossils of the slide into an aggregate."""
     kind = KINDS[aggregate.kind]
     length = kind.sizes.quantile((aggregate.variant + 0.5) / kind.variants)
     area_um2 = SWEPT * np.pi / 4 * length**2
-    buried: list[Placed] = []
+    buried: list[PlacedObject] = []
     for name in (n for n in kinds_of(world.profile) if not KINDS[n].junk and KINDS[n].sizes.high_um < length):
         mean = mean_number(world.profile, name, world.seed, slide, world.density, area_um2)
         for _ in range(int(random.poisson(mean))):

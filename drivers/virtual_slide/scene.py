@@ -27,7 +27,7 @@ FEATHER_UM = 0.6
 
 
 @dataclass(frozen=True)
-class Frame:
+class FramePlace:
     """Where a frame lies on the slide: its middle in um, its size (height, width) in px, and the size of a pixel."""
 
     x_um: float
@@ -48,7 +48,7 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Seen:
+class SeenObject:
     """An object as one field sees it.
 
     Attributes
@@ -72,7 +72,7 @@ class Seen:
         """Whether it turns polarized light."""
         return len(self.channels) > 1
 
-    def within(self, region: Region) -> Seen | None:
+    def within(self, region: Region) -> SeenObject | None:
         """Narrow it to the part of its region that lies in another one."""
         part = _shared(self.region, region)
         if part is None:
@@ -109,7 +109,7 @@ class Seen:
         return places(x, y)
 
 
-def look(frame: Frame, drawer: Drawer, x_um: float, y_um: float, angle: float, z_um: float) -> Seen | None:
+def look(frame: FramePlace, drawer: Drawer, x_um: float, y_um: float, angle: float, z_um: float) -> SeenObject | None:
     """See a specimen that lies at a place, turned by an angle (rad); None where its light misses the frame."""
     height, width = frame.size_px
     card, (rows, columns) = drawer.card, drawer.light.shape[1:3]
@@ -128,7 +128,7 @@ def look(frame: Frame, drawer: Drawer, x_um: float, y_um: float, angle: float, z
     shift = turn @ (dx, dy) + ((columns - 1) / 2, (rows - 1) / 2)
     window, low = _window(turn, shift, (slice(y0, y1), slice(x0, x1)), (rows, columns))
     scale = np.array(card.scale)
-    return Seen(
+    return SeenObject(
         z_um=z_um,
         drawer=drawer,
         region=(slice(y0, y1), slice(x0, x1)),
@@ -150,7 +150,7 @@ class _Overlap:
     """
 
     region: Region
-    members: tuple[Seen, ...]
+    members: tuple[SeenObject, ...]
     share: Image
 
 
@@ -165,7 +165,7 @@ class Scene:
     seen : the objects, in any order.
     """
 
-    def __init__(self, seen: Sequence[Seen], frame: Frame) -> None:
+    def __init__(self, seen: Sequence[SeenObject], frame: FramePlace) -> None:
         ordered = sorted(seen, key=lambda one: -one.z_um)
         self._turning = [one for one in ordered if one.turns]
         self._others = [one for one in ordered if not one.turns]
@@ -227,7 +227,7 @@ def _window(
     return (slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))), low
 
 
-def _overlaps(turning: Sequence[Seen], frame: Frame) -> tuple[_Overlap, ...]:
+def _overlaps(turning: Sequence[SeenObject], frame: FramePlace) -> tuple[_Overlap, ...]:
     reach, feather = REACH_UM / frame.pixel_um, FEATHER_UM / frame.pixel_um
     grown = np.array([-reach, -reach, reach, reach])
     boxes = [(np.array(one.box) + grown).tolist() for one in turning]

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.errors import Refused
+from drivers.errors import SettingRefused
 from drivers.settings import Emulation, MiniSlide
 from drivers.virtual_slide import population
 from drivers.virtual_slide.cover_slip import CoverSlip
@@ -22,13 +22,13 @@ from drivers.virtual_slide.optics.illumination import Illumination
 from drivers.virtual_slide.optics.immersion import Immersion
 from drivers.virtual_slide.optics.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers
 from drivers.virtual_slide.overlap import clear_contrast, overlapping
-from drivers.virtual_slide.population import Placed, World
+from drivers.virtual_slide.population import PlacedObject, World
 from drivers.virtual_slide.profiles import kinds_shown
-from drivers.virtual_slide.scene import Frame, Scene, Seen, box_of, look
+from drivers.virtual_slide.scene import FramePlace, Scene, SeenObject, box_of, look
 from drivers.virtual_slide.specimens.cabinet import Cabinet
 from drivers.virtual_slide.specimens.canvas import MARGIN_UM
 from drivers.virtual_slide.specimens.collection import KINDS
-from drivers.virtual_slide.specimens.drawer import Card
+from drivers.virtual_slide.specimens.drawer import SpecimenCard
 from drivers.virtual_slide.specimens.specimen import collect
 from drivers.virtual_slide.targets import Sight, target_of
 from drivers.virtual_slide.truth import Box, TrueObject, View
@@ -43,7 +43,7 @@ VEIL = "fluff"
 
 
 @dataclass(frozen=True)
-class _Field:
+class _FieldShown:
     """What a field shows, and the cover slip's edge if it is in sight."""
 
     sight: Sight
@@ -79,7 +79,7 @@ class VirtualSlide:
         self._light = np.empty(frame_px, np.float32)
         self._polarized = PolarizedLight(frame_px, Polarizers.of(emulation.polarizers))
         self._target = target_of(emulation, _mount(emulation))
-        self._fields: OrderedDict[tuple[int, float, float], _Field] = OrderedDict()
+        self._fields: OrderedDict[tuple[int, float, float], _FieldShown] = OrderedDict()
 
     def prepare(self) -> None:
         """Open the light of every specimen that may be met, now rather than in the first frames."""
@@ -113,11 +113,11 @@ class VirtualSlide:
             There is no such mini-slide or polarization, or `out` is not such an array.
         """
         if view.polarization not in POLARIZATIONS:
-            raise Refused(
+            raise SettingRefused(
                 f"polarization {view.polarization!r} is unknown to the virtual slide; use one of {POLARIZATIONS}"
             )
         if out.shape != self._frame_px or out.dtype != np.uint16 or not out.flags.c_contiguous:
-            raise Refused(
+            raise SettingRefused(
                 f"a frame of {out.shape} {out.dtype} cannot be written; pass {self._frame_px} uint16, contiguous"
             )
         light = self._light
@@ -219,10 +219,12 @@ class VirtualSlide:
 
     def _slip(self, slide: int) -> CoverSlip:
         if slide not in self._slips:
-            raise Refused(f"the virtual slide holds mini-slides {sorted(self._slips)}, not {slide}; view one of those")
+            raise SettingRefused(
+                f"the virtual slide holds mini-slides {sorted(self._slips)}, not {slide}; view one of those"
+            )
         return self._slips[slide]
 
-    def _around(self, slide: int, x_um: float, y_um: float, margin_um: float) -> tuple[Placed, ...]:
+    def _around(self, slide: int, x_um: float, y_um: float, margin_um: float) -> tuple[PlacedObject, ...]:
         slip = self._slip(slide)
         if self._target is not None:
             return ()
@@ -231,7 +233,7 @@ class VirtualSlide:
         near = population.around(self._world, slide, box, margin_um)
         return tuple(placed for placed in near if slip.covers(placed.x_um, placed.y_um))
 
-    def _contrasts_to_noise(self, card: Card) -> tuple[float, float]:
+    def _contrasts_to_noise(self, card: SpecimenCard) -> tuple[float, float]:
         """Of what keeps the sense of polarization, in the parallel state, and of what flips it, in the crossed one."""
         lit = LAMP_DN_PER_MS * JUDGED_MS
         parallel, crossed = (self._polarized.empty(state) * lit for state in (PARALLEL, CROSSED))
@@ -240,7 +242,7 @@ class VirtualSlide:
             card.flipped_contrast * lit / self._camera.noise_dn(crossed + card.flipped_contrast * lit),
         )
 
-    def _field(self, slide: int, x_um: float, y_um: float) -> _Field:
+    def _field(self, slide: int, x_um: float, y_um: float) -> _FieldShown:
         key = (slide, x_um, y_um)
         if key not in self._fields:
             frame = self._frame(x_um, y_um)
@@ -249,26 +251,26 @@ class VirtualSlide:
                 sight = self._target.look(frame, slip.surface_z_um)
             else:
                 sight = self._scene(frame, slide)
-            self._fields[key] = _Field(sight, slip.edge(x_um, y_um, self._frame_px, self._pixel_um))
+            self._fields[key] = _FieldShown(sight, slip.edge(x_um, y_um, self._frame_px, self._pixel_um))
             if len(self._fields) > FIELDS_KEPT:
                 self._fields.popitem(last=False)
         self._fields.move_to_end(key)
         return self._fields[key]
 
-    def _scene(self, frame: Frame, slide: int) -> Sight:
+    def _scene(self, frame: FramePlace, slide: int) -> Sight:
         near = self._around(slide, frame.x_um, frame.y_um, MARGIN_UM)
         looked = [self._look(frame, slide, placed) for placed in near]
         return Scene([seen for seen in looked if seen is not None], frame)
 
-    def _look(self, frame: Frame, slide: int, placed: Placed) -> Seen | None:
+    def _look(self, frame: FramePlace, slide: int, placed: PlacedObject) -> SeenObject | None:
         drawer = self._cabinet.drawer(placed.kind, placed.variant)
         return look(frame, drawer, placed.x_um, placed.y_um, placed.angle, self._z(slide, placed))
 
-    def _z(self, slide: int, placed: Placed) -> float:
+    def _z(self, slide: int, placed: PlacedObject) -> float:
         return self.surface_z_um(slide, placed.x_um, placed.y_um) + placed.above_um
 
-    def _frame(self, x_um: float, y_um: float) -> Frame:
-        return Frame(x_um, y_um, self._frame_px, self._pixel_um)
+    def _frame(self, x_um: float, y_um: float) -> FramePlace:
+        return FramePlace(x_um, y_um, self._frame_px, self._pixel_um)
 
 
 def cabinet_of(emulation: Emulation) -> Cabinet:

@@ -12,7 +12,7 @@ from drivers.virtual_slide.matter import Image
 from drivers.virtual_slide.micrometer import RuledSlide
 from drivers.virtual_slide.optics.body_light import Mount
 from drivers.virtual_slide.optics.polarizers import PolarizedLight
-from drivers.virtual_slide.scene import Frame
+from drivers.virtual_slide.scene import FramePlace
 
 
 class Sight(Protocol):
@@ -25,7 +25,7 @@ class Sight(Protocol):
 class Target(Protocol):
     """Something that lies under the whole cover slip."""
 
-    def look(self, frame: Frame, height: Callable[[float, float], float]) -> Sight:
+    def look(self, frame: FramePlace, height: Callable[[float, float], float]) -> Sight:
         """See it in a frame, where its surface lies at a height (um) over a place (x, y in um)."""
 
 
@@ -39,7 +39,7 @@ class RetarderPlate:
         change = [np.cos(half) ** 2 - 1, np.sin(half) ** 2, -both * np.sin(turn), both * np.cos(turn)]
         self._patch = np.array(change, np.float32).reshape(1, 1, 4)
 
-    def look(self, _frame: Frame, _height: Callable[[float, float], float]) -> RetarderPlate:
+    def look(self, _frame: FramePlace, _height: Callable[[float, float], float]) -> RetarderPlate:
         """See it in a frame."""
         return self
 

@@ -42,7 +42,7 @@ class StackInfo(msgspec.Struct, frozen=True, kw_only=True):
     junk: int = 0
 
 
-class Picture(msgspec.Struct, frozen=True, kw_only=True):
+class AnnotatedImage(msgspec.Struct, frozen=True, kw_only=True):
     """An image or a stack; `file_name` is relative to the annotation file."""
 
     id: int
@@ -83,31 +83,31 @@ class Annotation(msgspec.Struct, frozen=True, kw_only=True):
     attributes: dict[str, Attribute] = {}
 
 
-class Dataset(msgspec.Struct, frozen=True, kw_only=True):
+class AnnotationFile(msgspec.Struct, frozen=True, kw_only=True):
     """A whole annotation file."""
 
-    images: tuple[Picture, ...]
+    images: tuple[AnnotatedImage, ...]
     annotations: tuple[Annotation, ...]
     categories: tuple[Category, ...]
 
-    def of(self, picture: Picture) -> tuple[Annotation, ...]:
+    def of(self, picture: AnnotatedImage) -> tuple[Annotation, ...]:
         """Give the annotations of one picture."""
         return tuple(a for a in self.annotations if a.image_id == picture.id)
 
 
-def to_json(dataset: Dataset) -> bytes:
+def to_json(dataset: AnnotationFile) -> bytes:
     """COCO JSON of a dataset."""
     return msgspec.json.format(msgspec.json.encode(dataset), indent=1)
 
 
-class Loaded(msgspec.Struct, frozen=True, kw_only=True):
+class LoadedAnnotations(msgspec.Struct, frozen=True, kw_only=True):
     """A dataset as read, and what in its file could not be taken as it stands, a sentence each."""
 
-    dataset: Dataset
+    dataset: AnnotationFile
     problems: tuple[str, ...] = ()
 
 
-def read(json: bytes, name: str) -> Loaded:
+def read(json: bytes, name: str) -> LoadedAnnotations:
     """Read COCO's JSON; boxes are clipped to their image, and those without area left out, as `problems` tells.
 
     Parameters
@@ -120,7 +120,7 @@ def read(json: bytes, name: str) -> Loaded:
         It is not COCO, holds no image, or an annotation names an image or category that it does not hold.
     """
     try:
-        dataset = msgspec.json.decode(json, type=Dataset)
+        dataset = msgspec.json.decode(json, type=AnnotationFile)
     except msgspec.DecodeError as error:
         raise AnnotationError(f"annotations {name!r} are not COCO ({error}); export them again") from error
     if not dataset.images:
@@ -144,13 +144,13 @@ def read(json: bytes, name: str) -> Loaded:
         if box is not None:
             kept.append(msgspec.structs.replace(a, bbox=box))
     categories_used = tuple(c for c in dataset.categories if c.id in used or c.name not in parents)
-    return Loaded(
-        dataset=Dataset(images=dataset.images, annotations=tuple(kept), categories=categories_used),
+    return LoadedAnnotations(
+        dataset=AnnotationFile(images=dataset.images, annotations=tuple(kept), categories=categories_used),
         problems=tuple(problems),
     )
 
 
-def fit(box: Box, picture: Picture) -> tuple[Box | None, str]:
+def fit(box: Box, picture: AnnotatedImage) -> tuple[Box | None, str]:
     """Clip a box x, y, width, height to its picture; None if nothing is left, and what was wrong, empty if nothing."""
     x, y, width, height = box
     if not all(map(math.isfinite, box)) or width <= 0 or height <= 0:
@@ -163,7 +163,7 @@ def fit(box: Box, picture: Picture) -> tuple[Box | None, str]:
     return box, ""
 
 
-def set_aside_unvalidated(dataset: Dataset) -> tuple[Dataset, int]:
+def set_aside_unvalidated(dataset: AnnotationFile) -> tuple[AnnotationFile, int]:
     """Take what nobody has looked at yet for something that neither has to be found nor is false when found.
 
     Returns the dataset, its labels without their mark, and how many annotations were set aside.
@@ -177,7 +177,7 @@ def set_aside_unvalidated(dataset: Dataset) -> tuple[Dataset, int]:
         msgspec.structs.replace(a, iscrowd=1) if a.category_id in unsure else a for a in dataset.annotations
     )
     aside = sum(a.category_id in unsure for a in annotations)
-    return Dataset(images=dataset.images, annotations=annotations, categories=categories), aside
+    return AnnotationFile(images=dataset.images, annotations=annotations, categories=categories), aside
 
 
 def _rounded(box: Box) -> str:

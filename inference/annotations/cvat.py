@@ -13,7 +13,16 @@ from collections import defaultdict
 from collections.abc import Iterator
 from xml.etree.ElementTree import Element, ParseError, SubElement, XMLParser, fromstring, indent, tostring
 
-from inference.annotations.coco import Annotation, Attribute, Box, Category, Dataset, Loaded, Picture, fit
+from inference.annotations.coco import (
+    AnnotatedImage,
+    Annotation,
+    AnnotationFile,
+    Attribute,
+    Box,
+    Category,
+    LoadedAnnotations,
+    fit,
+)
 from inference.errors import AnnotationError
 
 IGNORED = "is_crowd"
@@ -22,7 +31,7 @@ OCCLUDED = "touching"
 """Attribute that CVAT shows as occluded."""
 
 
-def to_xml(dataset: Dataset, source: str) -> bytes:
+def to_xml(dataset: AnnotationFile, source: str) -> bytes:
     """CVAT XML of a dataset.
 
     Parameters
@@ -90,7 +99,7 @@ def _text(parent: Element, name: str, text: str) -> Element:
     return child
 
 
-def read(xml: bytes, name: str) -> Loaded:
+def read(xml: bytes, name: str) -> LoadedAnnotations:
     """Read an export of a task, a job or a project.
 
     A box that was turned is taken by the box around it. Boxes are clipped to their image; those without area, and other
@@ -128,13 +137,13 @@ def read(xml: bytes, name: str) -> Loaded:
                 category = numbers.setdefault(shape.attrib["label"], len(numbers) + 1)
                 annotations.append(_annotation(shape, box, picture, category, len(annotations) + 1))
     categories = tuple(Category(id=number, name=label) for label, number in numbers.items())
-    dataset = Dataset(images=tuple(pictures), annotations=tuple(annotations), categories=categories)
-    return Loaded(dataset=dataset, problems=tuple(problems))
+    dataset = AnnotationFile(images=tuple(pictures), annotations=tuple(annotations), categories=categories)
+    return LoadedAnnotations(dataset=dataset, problems=tuple(problems))
 
 
-def _picture(element: Element, number: int) -> Picture:
+def _picture(element: Element, number: int) -> AnnotatedImage:
     given = element.attrib
-    return Picture(id=number, file_name=given["name"], width=int(given["width"]), height=int(given["height"]))
+    return AnnotatedImage(id=number, file_name=given["name"], width=int(given["width"]), height=int(given["height"]))
 
 
 def _labels(root: Element) -> Iterator[str]:
@@ -153,7 +162,7 @@ def _around(shape: Element) -> Box:
     return (x0 + x1 - width) / 2, (y0 + y1 - height) / 2, width, height
 
 
-def _annotation(shape: Element, box: Box, picture: Picture, category: int, number: int) -> Annotation:
+def _annotation(shape: Element, box: Box, picture: AnnotatedImage, category: int, number: int) -> Annotation:
     attributes: dict[str, Attribute] = {}
     for attribute in shape.iter("attribute"):
         text = attribute.text or ""

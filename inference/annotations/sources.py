@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from inference.annotations import coco as coco
 from inference.annotations import cvat
-from inference.annotations.coco import Loaded, Picture
+from inference.annotations.coco import AnnotatedImage, LoadedAnnotations
 from inference.errors import AnnotationError
 
 FILES = (
@@ -24,7 +24,7 @@ FILES = (
 PICTURES = "images"
 
 
-class Source(NamedTuple):
+class AnnotationSource(NamedTuple):
     """A file of annotations, and where its pictures lie.
 
     Attributes
@@ -34,14 +34,14 @@ class Source(NamedTuple):
 
     name: str
     sha256: str
-    loaded: Loaded
+    loaded: LoadedAnnotations
     root: Traversable
 
-    def path(self, picture: Picture) -> Traversable:
+    def path(self, picture: AnnotatedImage) -> Traversable:
         """Where a picture lies; where it should lie if it is missing."""
         return next((place for place in self._places(picture) if place.is_file()), self.root / picture.file_name)
 
-    def _places(self, picture: Picture) -> Iterator[Traversable]:
+    def _places(self, picture: AnnotatedImage) -> Iterator[Traversable]:
         yield self.root / picture.file_name
         pictures = self.root / PICTURES
         if pictures.is_dir():
@@ -49,7 +49,7 @@ class Source(NamedTuple):
             yield from (subset / picture.file_name for subset in pictures.iterdir() if subset.is_dir())
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path) -> AnnotationSource:
     """Read the annotations of a folder, a zip or a file.
 
     Raises
@@ -79,10 +79,10 @@ def _find(root: Traversable, path: Path) -> Traversable:
     raise AnnotationError(f"{str(path)!r} holds no {', '.join(FILES[:-1])} or {FILES[-1]}; export annotations into it")
 
 
-def _read(name: str, root: Traversable, file: Traversable) -> Source:
+def _read(name: str, root: Traversable, file: Traversable) -> AnnotationSource:
     try:
         content = file.read_bytes()
     except OSError as error:
         raise AnnotationError(f"annotations {str(file)!r} cannot be read ({error}); name a file that exists") from error
     read = cvat.read if file.name.endswith(".xml") else coco.read
-    return Source(name, hashlib.sha256(content).hexdigest(), read(content, str(file)), root)
+    return AnnotationSource(name, hashlib.sha256(content).hexdigest(), read(content, str(file)), root)

@@ -13,7 +13,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from inference.annotations.coco import Annotation, Picture, set_aside_unvalidated
+from inference.annotations.coco import AnnotatedImage, Annotation, set_aside_unvalidated
 from inference.annotations.sources import open_source
 from inference.errors import AnnotationError
 from inference.settings import FocusSettings
@@ -34,7 +34,7 @@ class AnnotatedStack:
     """A picture with its annotations, and where it lies."""
 
     path: Traversable
-    picture: Picture
+    picture: AnnotatedImage
     annotations: tuple[Annotation, ...]
     class_names: dict[int, str]
 

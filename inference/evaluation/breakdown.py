@@ -11,7 +11,7 @@ import numpy as np
 
 from inference.annotations.coco import Annotation
 from inference.annotations.stacks import AnnotatedStack
-from inference.evaluation.figures import Evaluation, Found, Judged
+from inference.evaluation.figures import Evaluation, Judged, StackFindings
 from inference.objects.objects import FoundObject
 
 MEDIUM_PX, LARGE_PX = 32, 96
@@ -20,7 +20,7 @@ SURENESS = (0.05, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Edges of the bins of scores."""
 
 
-class Part(NamedTuple):
+class PartFigures(NamedTuple):
     """A part of all objects: what it is, how many there are to be found, and of these and of detections the right."""
 
     name: str
@@ -57,7 +57,7 @@ class Breakdown:
     items, found, evaluation : what was judged, what was found there, and `evaluation.compare` of both.
     """
 
-    def __init__(self, items: Sequence[AnnotatedStack], found: Sequence[Found], evaluation: Evaluation) -> None:
+    def __init__(self, items: Sequence[AnnotatedStack], found: Sequence[StackFindings], evaluation: Evaluation) -> None:
         self._items, self._found = items, found
         self._threshold = evaluation.figures.threshold
         self._judged = evaluation.detections
@@ -65,11 +65,11 @@ class Breakdown:
         self._real = {(k, a.id): a for k, item in enumerate(items) for a in item.annotations if not a.iscrowd}
         self._hits = {(one.field, one.annotation) for one in self._certain}
 
-    def by_class(self, classes: Sequence[str]) -> list[Part]:
+    def by_class(self, classes: Sequence[str]) -> list[PartFigures]:
         """Recall and precision of each class."""
         return self._parts(classes, self._class_of, lambda one: self._object(one).class_name)
 
-    def by_size(self) -> list[Part]:
+    def by_size(self) -> list[PartFigures]:
         """Recall and precision of small, medium and large objects, by the area of their boxes in px of the image."""
         names = (f"below {MEDIUM_PX} px", f"{MEDIUM_PX} to {LARGE_PX} px", f"from {LARGE_PX} px")
 
@@ -82,7 +82,7 @@ class Breakdown:
 
         return self._parts(names, lambda _, a: size(a.bbox[2], a.bbox[3]), of_object)
 
-    def by_density(self) -> list[Part]:
+    def by_density(self) -> list[PartFigures]:
         """Recall and precision in the third of the fields with the fewest objects, the middle one, and the fullest."""
         counts = Counter(field for field, _ in self._real)
         order = sorted(range(len(self._items)), key=lambda field: counts[field])
@@ -127,13 +127,13 @@ class Breakdown:
         names: Sequence[str],
         of_truth: Callable[[tuple[int, int], Annotation], str],
         of_detection: Callable[[Judged], str],
-    ) -> list[Part]:
+    ) -> list[PartFigures]:
         objects = Counter(of_truth(key, a) for key, a in self._real.items())
         hits = Counter(of_truth(key, a) for key, a in self._real.items() if key in self._hits)
         detections = Counter(map(of_detection, self._certain))
         right = Counter(of_detection(one) for one in self._certain if one.annotation is not None)
         return [
-            Part(
+            PartFigures(
                 name,
                 objects[name],
                 detections[name],

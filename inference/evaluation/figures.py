@@ -32,7 +32,7 @@ _PLACES = 10_000
 """More than a field has detections."""
 
 
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
+class DetectorFigures(msgspec.Struct, frozen=True, kw_only=True):
     """What a detector does on some fields.
 
     Average precisions are pycocotools', over recall and classes; `table` has its figures by the laboratory's names. The
@@ -86,12 +86,12 @@ class Judged:
 class Evaluation:
     """Figures, and what became of every detection but those of what has not to be found, whatever their scores."""
 
-    figures: Figures
+    figures: DetectorFigures
     detections: tuple[Judged, ...]
 
 
 @dataclass(frozen=True)
-class Found:
+class StackFindings:
     """What a detector found in one stack, and the seconds of CPU time it took."""
 
     objects: tuple[FoundObject, ...]
@@ -103,7 +103,7 @@ def find(
     detector: DetectorSettings,
     focus: FocusSettings,
     report: Callable[[int, int], None],
-) -> list[Found]:
+) -> list[StackFindings]:
     """Analyse annotated stacks, keeping detections of the lowest scores too.
 
     Raises
@@ -113,7 +113,7 @@ def find(
     WeightsRefused
         The weights do not fit the settings.
     """
-    found: list[Found] = []
+    found: list[StackFindings] = []
     everything = detector.model_copy(update={"keep_above": LOWEST_SCORE})
     if detector.runtime == "auto" and len(items) < WORTH_EXPORTING:
         everything = everything.model_copy(update={"runtime": "torch"})
@@ -125,14 +125,14 @@ def find(
         stack = read_stack(item)
         start = process_time()
         objects = analysers[key].analyse(stack).objects
-        found.append(Found(objects, process_time() - start))
+        found.append(StackFindings(objects, process_time() - start))
         report(number, len(items))
     return found
 
 
 def of_one_class(
-    items: Sequence[AnnotatedStack], found: Sequence[Found], name: str
-) -> tuple[list[AnnotatedStack], list[Found]]:
+    items: Sequence[AnnotatedStack], found: Sequence[StackFindings], name: str
+) -> tuple[list[AnnotatedStack], list[StackFindings]]:
     """Take every class as the same one, to ask whether things are found, whatever they are taken for."""
     return (
         [replace(item, class_names=dict.fromkeys(item.class_names, name)) for item in items],
@@ -140,7 +140,7 @@ def of_one_class(
     )
 
 
-def compare(items: Sequence[AnnotatedStack], found: Sequence[Found], detector: DetectorSettings) -> Evaluation:
+def compare(items: Sequence[AnnotatedStack], found: Sequence[StackFindings], detector: DetectorSettings) -> Evaluation:
     """Compare what was found in stacks with what is annotated there."""
     truth = {
         (image, a.id): (number, a)
@@ -162,7 +162,7 @@ def compare(items: Sequence[AnnotatedStack], found: Sequence[Found], detector: D
     precision = evaluated.eval["precision"][:, :, :, 0, -1]
     per_class = {name: _mean(precision[0, :, k]) for k, name in enumerate(detector.classes)}
     junk = sum(item.picture.stack.junk for item in items if item.picture.stack is not None)
-    figures = Figures(
+    figures = DetectorFigures(
         mode=detector.mode,
         fields=len(items),
         objects=len(real),
@@ -188,7 +188,7 @@ def compare(items: Sequence[AnnotatedStack], found: Sequence[Found], detector: D
 def _run_coco(
     items: Sequence[AnnotatedStack],
     truth: dict[tuple[int, int], tuple[int, Annotation]],
-    found: Sequence[Found],
+    found: Sequence[StackFindings],
     classes: Sequence[str],
 ) -> Any:
     """Run pycocotools quietly; a detection's id leads back to its image and place."""

@@ -72,7 +72,7 @@ def log_energy(root: Floats, scale: Scale) -> Floats:
     return np.asarray(cv2.GaussianBlur(energy, (0, 0), ENERGY_SMOOTHING_PX))
 
 
-class Seen(NamedTuple):
+class StackViews(NamedTuple):
     """A stack, looked at.
 
     Attributes
@@ -113,7 +113,7 @@ class Planes:
         self.roots[c, z] = binned_root(frame, self.scale, self._pattern, c)
         self._energies[c, z] = log_energy(self.roots[c, z], self.scale)
 
-    def look(self, polarizations: tuple[str, ...], *, every_plane: bool) -> Seen:
+    def look(self, polarizations: tuple[str, ...], *, every_plane: bool) -> StackViews:
         """Make views of the stack: one fused from all planes, or one of each plane."""
         sharpness = self.sharpness()
         sharpest = sharpest_plane(sharpness)
@@ -121,7 +121,7 @@ class Planes:
         views = [fused]
         if every_plane:
             views = [plane_input(self.roots, sharpness, z, polarizations) for z in range(len(sharpness))]
-        return Seen(sharpness, sharpest, fused, np.stack(views))
+        return StackViews(sharpness, sharpest, fused, np.stack(views))
 
     def sharpness(self) -> Floats:
         """Energy of every plane over its noise, shape (Z, h/2, w/2), averaged over polarizations; 1 where empty.

@@ -31,7 +31,7 @@ from inference.views.channels import (
     SHARPNESS_GAIN,
     Floats,
     Scale,
-    Seen,
+    StackViews,
 )
 from inference.views.fixed_pattern import BinnedPattern
 
@@ -106,7 +106,7 @@ class DevicePlanes:
             energy = _apply(self._halve, laplacian.square())
             self._energies[c, z] = _apply(self._smooth_energies, energy)
 
-    def look(self, polarizations: tuple[str, ...], *, every_plane: bool) -> Seen:
+    def look(self, polarizations: tuple[str, ...], *, every_plane: bool) -> StackViews:
         """See `channels.Planes.look`; the views stay on the device."""
         if self._landing is not None:
             torch.cuda.current_stream(self._device).wait_stream(self._landing)
@@ -120,7 +120,7 @@ class DevicePlanes:
             views = torch.stack(
                 [self._input(self._roots[:, z], sharpness[z], polarizations) for z in range(len(sharpness))]
             )
-        return Seen(sharpness.cpu().numpy(), sharpest.cpu().numpy(), fused.cpu().numpy(), views)
+        return StackViews(sharpness.cpu().numpy(), sharpest.cpu().numpy(), fused.cpu().numpy(), views)
 
     def backgrounds_dn(self) -> tuple[float, ...]:
         """Median intensity of each polarization over all its planes, in DN, from every 8th pixel."""

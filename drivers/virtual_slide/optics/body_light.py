@@ -54,7 +54,7 @@ class Mount:
 
 
 @dataclass(frozen=True)
-class Light:
+class BodyLight:
     """What a body does to light at each focal plane, per pixel, averaged over the lamp.
 
     With k the amplitude that keeps its handedness and f the one that is flipped:
@@ -73,7 +73,7 @@ class Light:
 
 
 @dataclass(frozen=True)
-class _Source:
+class _AperturePoint:
     """One point of the condenser's aperture, in one colour: spatial frequency over 1/um, wavelength."""
 
     fx: float
@@ -89,7 +89,7 @@ def focal_planes(depth_um: tuple[float, float]) -> NDArray[np.float64]:
     return np.array([*below, *inside, *above])
 
 
-def illuminate(body: Body, mount: Mount, fade: bool = True) -> Light:
+def illuminate(body: Body, mount: Mount, fade: bool = True) -> BodyLight:
     """Propagate a body's light to every focal plane.
 
     Light comes from the condenser, from large to small stage z. With `fade` the change dies away towards the border
@@ -129,24 +129,24 @@ def illuminate(body: Body, mount: Mount, fade: bool = True) -> Light:
     share = np.float32(1 / len(sources))
     kept = np.asarray(1 + border * (kept * share - 1), np.float32)
     if flipped is None or coherence is None:
-        return Light(planes, kept, None, None)
-    return Light(planes, kept, border * flipped * share, border * coherence * share)
+        return BodyLight(planes, kept, None, None)
+    return BodyLight(planes, kept, border * flipped * share, border * coherence * share)
 
 
-def _sources(mount: Mount) -> list[_Source]:
+def _sources(mount: Mount) -> list[_AperturePoint]:
     deviation = mount.bandwidth_um / 2.355
     colours = [mount.wavelength_um + share * deviation for share in BAND]
-    points: list[_Source] = []
+    points: list[_AperturePoint] = []
     for ring, (radius, count, turn) in enumerate(CONDENSER_RINGS):
         for number in range(count):
             angle = (number + turn) * 2 * np.pi / count
             colour = colours[1] if ring == 0 else colours[(number + ring) % len(colours)]
             frequency = radius * mount.condenser_na / colour
-            points.append(_Source(frequency * np.cos(angle), frequency * np.sin(angle), colour))
+            points.append(_AperturePoint(frequency * np.cos(angle), frequency * np.sin(angle), colour))
     return points
 
 
-def _plane_wave(source: _Source, height: int, width: int, pixel_um: float) -> Complex:
+def _plane_wave(source: _AperturePoint, height: int, width: int, pixel_um: float) -> Complex:
     """Oblique plane wave, on the nearest frequency of the grid, so that it closes on itself."""
     rows, columns = round(source.fy * height * pixel_um), round(source.fx * width * pixel_um)
     y, x = np.arange(height)[:, None] / height, np.arange(width)[None, :] / width

@@ -27,7 +27,7 @@ import msgspec
 import numpy as np
 from platformdirs import user_cache_path
 
-from drivers.errors import Refused
+from drivers.errors import SettingRefused
 from drivers.virtual_slide import matter, seeds
 from drivers.virtual_slide.optics import body_light
 from drivers.virtual_slide.optics.body_light import Mount
@@ -45,7 +45,7 @@ from drivers.virtual_slide.specimens import (
     specimen,
 )
 from drivers.virtual_slide.specimens.collection import KINDS
-from drivers.virtual_slide.specimens.drawer import Card, Drawer, make_drawer
+from drivers.virtual_slide.specimens.drawer import Drawer, SpecimenCard, make_drawer
 from drivers.virtual_slide.specimens.specimen import collect
 
 MAKING = ".making-"
@@ -88,14 +88,14 @@ class Cabinet:
         root = folder or user_cache_path("lamelle", "lamelle") / "virtual-slide"
         self.folder = root / f"{_code()}-{_digest(repr((collection, mount)))}"
         self._open: dict[Key, Drawer] = {}
-        self._cards: dict[Key, Card] = {}
+        self._cards: dict[Key, SpecimenCard] = {}
 
-    def card(self, kind: str, variant: int) -> Card:
+    def card(self, kind: str, variant: int) -> SpecimenCard:
         """Describe a specimen; it is made first if need be."""
         key = (kind, variant)
         if key not in self._cards:
             self._make_missing(key)
-            self._cards[key] = msgspec.json.decode((self._drawer(key) / "card.json").read_bytes(), type=Card)
+            self._cards[key] = msgspec.json.decode((self._drawer(key) / "card.json").read_bytes(), type=SpecimenCard)
         return self._cards[key]
 
     def drawer(self, kind: str, variant: int) -> Drawer:
@@ -132,7 +132,7 @@ class Cabinet:
             self._tidy()
             self._make_all(missing, report, workers)
         except OSError as error:
-            raise Refused(
+            raise SettingRefused(
                 f"the specimens of the virtual slide cannot be kept in {str(self.folder)!r} ({error}); "
                 "make the folder writable, with 1 GB free"
             ) from error

@@ -245,7 +245,7 @@ def florisphaera(length_um: float, random: np.random.Generator) -> Body:
 
 
 @dataclass(frozen=True)
-class _Placed:
+class _PlacedLith:
     """A lith of *Emiliania* on the wall of a sphere: unit vectors outward and along its length and width."""
 
     form: _Emiliania
@@ -256,7 +256,7 @@ class _Placed:
     across: NDArray[np.float64]
 
     @classmethod
-    def facing(cls, outward: NDArray[np.float64], length_um: float, random: np.random.Generator) -> _Placed:
+    def facing(cls, outward: NDArray[np.float64], length_um: float, random: np.random.Generator) -> _PlacedLith:
         along = np.cross(outward, random.normal(size=3))
         along /= np.linalg.norm(along)
         form, aspect = _Emiliania.grown(random), random.uniform(0.8, 0.9)
@@ -295,7 +295,7 @@ def coccosphere(length_um: float, random: np.random.Generator) -> Body:
     canvas = Canvas(length_um, length_um)
     count = int(np.clip(SPHERE_COVER * (length_um / random.uniform(3.0, 3.8)) ** 2, 15, 28))
     lith_um = length_um * float(np.sqrt(SPHERE_COVER / count))
-    liths = [_Placed.facing(outward, lith_um, random) for outward in _spread(count, random)]
+    liths = [_PlacedLith.facing(outward, lith_um, random) for outward in _spread(count, random)]
     slabs = int(np.clip(np.ceil(length_um), 5, 9))
     depths = ((np.arange(slabs * SPHERE_SAMPLES) + 0.5) / (slabs * SPHERE_SAMPLES) - 0.5) * length_um
     layers: list[Slice] = []

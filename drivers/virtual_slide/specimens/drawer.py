@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.virtual_slide.matter import Body
-from drivers.virtual_slide.optics.body_light import Light, Mount, illuminate
+from drivers.virtual_slide.optics.body_light import BodyLight, Mount, illuminate
 from drivers.virtual_slide.specimens.specimen import (
     Specimen,
     length_and_width_um,
@@ -23,7 +23,7 @@ LARGEST = 32767
 DISPLAY_WITHIN_UM = 1.0
 
 
-class Card(msgspec.Struct, frozen=True):
+class SpecimenCard(msgspec.Struct, frozen=True):
     """What is true of a specimen, lying along x, lengths from its centre and its reference plane.
 
     Attributes
@@ -65,7 +65,7 @@ class Drawer:
     light : (Z, H, W, K) int16, times `card.scale`: |k|^2 - 1 and, if it is birefringent, |f|^2, Re and Im of f k*.
     """
 
-    card: Card
+    card: SpecimenCard
     light: NDArray[np.int16]
 
 
@@ -82,7 +82,7 @@ def make_drawer(specimen: Specimen, mount: Mount) -> Drawer:
     return Drawer(_describe(specimen, light, tuple(scale)), kept)
 
 
-def _describe(specimen: Specimen, light: Light, scale: tuple[float, ...]) -> Card:
+def _describe(specimen: Specimen, light: BodyLight, scale: tuple[float, ...]) -> SpecimenCard:
     body = specimen.body
     outline = outline_um(body)
     length, width = length_and_width_um(outline)
@@ -93,7 +93,7 @@ def _describe(specimen: Specimen, light: Light, scale: tuple[float, ...]) -> Car
     flipped = 0.0
     if light.flipped is not None:
         flipped = max(float(np.sqrt(np.mean(plane[body.mask] ** 2))) for plane in light.flipped)
-    return Card(
+    return SpecimenCard(
         fragment=specimen.fragment,
         pixel_um=body.pixel_um,
         planes_um=tuple(light.planes_um.tolist()),
@@ -112,7 +112,7 @@ def _describe(specimen: Specimen, light: Light, scale: tuple[float, ...]) -> Car
     )
 
 
-def _display_um(body: Body, light: Light, contrast: NDArray[np.float64]) -> float:
+def _display_um(body: Body, light: BodyLight, contrast: NDArray[np.float64]) -> float:
     if body.birefringent:
         return 0.0
     low, high = body.depth_um
