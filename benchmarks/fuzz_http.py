@@ -57,7 +57,10 @@ class Target:
 
     Parameters
     ----------
-    output : what it prints. token : the right one, or None where none is asked for.
+    output
+        what it prints.
+    token
+        the right one, or None where none is asked for.
     """
 
     def __init__(self, output: Path, token: str | None) -> None:

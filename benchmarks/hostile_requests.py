@@ -64,8 +64,12 @@ class Maker:
 
     Parameters
     ----------
-    seed : of the draws. port : where the page is. token, cookie : the right ones, or None where none is asked for;
-        never sent, but damaged.
+    seed
+        of the draws.
+    port
+        where the page is.
+    token, cookie
+        the right ones, or None where none is asked for; never sent, but damaged.
     """
 
     def __init__(self, seed: str, port: int, token: str | None, cookie: str | None) -> None:

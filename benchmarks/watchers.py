@@ -125,8 +125,10 @@ def watched(bound: tuple[str, str], count: int, speak: Callable[[], None] = lamb
 
     Parameters
     ----------
-    bound : endpoints for snapshots, and of the stream.
-    speak : makes the night say something, which joining waits for.
+    bound
+        endpoints for snapshots, and of the stream.
+    speak
+        makes the night say something, which joining waits for.
     """
     if not count:
         yield

@@ -18,17 +18,33 @@ class Corrections:
 
     Attributes
     ----------
-    offset_dn : what a pixel reads without light, (H, W). flat : light of an empty field over its mean, (C, H, W).
-    bad : pixels that say nothing, (H, W).
-    exposures_ms : of the states along C; ratio : light that the crossed state passes over that of the parallel one, at
-        the same exposure, where the sample turns all of it.
-    shift_px : where crossed lies on the camera, relative to parallel, x and y.
-    leakage : share of parallel light in the crossed state; leakage_deviation : its standard deviation over azimuths
-        of a single crystal and over the field.
-    dn_per_electron, read_noise_dn : of the camera. full_dn : DN at which it is saturated.
-    records : names of the calibration records behind this; none where it is assumed.
-    wavelength_um : of the light that measures thickness.
-    pixel_um : size of a pixel on the sample; None where only the configuration says it.
+    offset_dn
+        what a pixel reads without light, (H, W).
+    flat
+        light of an empty field over its mean, (C, H, W).
+    bad
+        pixels that say nothing, (H, W).
+    exposures_ms
+        of the states along C.
+    ratio
+        light that the crossed state passes over that of the parallel one, at the same exposure, where the sample turns
+        all of it.
+    shift_px
+        where crossed lies on the camera, relative to parallel, x and y.
+    leakage
+        share of parallel light in the crossed state.
+    leakage_deviation
+        its standard deviation over azimuths of a single crystal and over the field.
+    dn_per_electron, read_noise_dn
+        of the camera.
+    full_dn
+        DN at which it is saturated.
+    records
+        names of the calibration records behind this; none where it is assumed.
+    wavelength_um
+        of the light that measures thickness.
+    pixel_um
+        size of a pixel on the sample; None where only the configuration says it.
     """
 
     offset_dn: Image
@@ -52,7 +68,8 @@ class Corrections:
 
         Parameters
         ----------
-        frame_px : height, width.
+        frame_px
+            height, width.
         """
         return cls(
             offset_dn=np.zeros(frame_px, np.float32),

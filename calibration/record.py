@@ -55,14 +55,30 @@ class CalibrationRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     Attributes
     ----------
-    routine : its name. instrument : name of the microscope. camera : what it says it is. slide : mini-slide it lay on.
-    verdict, reason : a record that is not usable says why, and is never used.
-    values, residuals : numbers by name.
-    taken, valid_until : when it began, and how long it counts.
-    frame_px : height, width.
-    configuration_sha256 : of the configuration it was taken with, defaults written out. versions : of the software.
-    shots : what was exposed, in order.
-    arrays, picture : files beside the record; none of a record that is not usable.
+    routine
+        its name.
+    instrument
+        name of the microscope.
+    camera
+        what it says it is.
+    slide
+        mini-slide it lay on.
+    verdict, reason
+        a record that is not usable says why, and is never used.
+    values, residuals
+        numbers by name.
+    taken, valid_until
+        when it began, and how long it counts.
+    frame_px
+        height, width.
+    configuration_sha256
+        of the configuration it was taken with, defaults written out.
+    versions
+        of the software.
+    shots
+        what was exposed, in order.
+    arrays, picture
+        files beside the record; none of a record that is not usable.
     """
 
     schema: Literal[1] = 1

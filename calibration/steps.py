@@ -28,13 +28,19 @@ class Shot:
 
     Attributes
     ----------
-    x_um, y_um : stage position of the frame's centre.
-    step_um : greater than 0, approached from below; less than 0, approached from above; 0 for one height again and
-        again, approached from below once.
-    polarizations : along C of the answer.
-    exposures_ms : along C; None for those that the instrument's configuration names.
-    lit : whether the light is on.
-    wait_s : time that is let pass before the shot, the light left as it is.
+    x_um, y_um
+        stage position of the frame's centre.
+    step_um
+        greater than 0, approached from below; less than 0, approached from above; 0 for one height again and again,
+        approached from below once.
+    polarizations
+        along C of the answer.
+    exposures_ms
+        along C; None for those that the instrument's configuration names.
+    lit
+        whether the light is on.
+    wait_s
+        time that is let pass before the shot, the light left as it is.
     """
 
     x_um: float
@@ -54,9 +60,12 @@ class ShotResult:
 
     Attributes
     ----------
-    stack : the frames, CZYX; valid until the next shot is yielded, so copy what is kept.
-    x_um, y_um : where the XY stage reads back that it stands.
-    monotonic_s : when each frame was read, (C, Z).
+    stack
+        the frames, CZYX; valid until the next shot is yielded, so copy what is kept.
+    x_um, y_um
+        where the XY stage reads back that it stands.
+    monotonic_s
+        when each frame was read, (C, Z).
     """
 
     stack: Stack
@@ -98,10 +107,14 @@ class Outcome:
 
     Attributes
     ----------
-    values : the numbers, by name.
-    arrays : what is kept at full size beside the record, by name, such as a flat field.
-    pictures : what a person looks at to believe it.
-    residuals : how far the data lie from what was fitted, by name; each with its own unit.
+    values
+        the numbers, by name.
+    arrays
+        what is kept at full size beside the record, by name, such as a flat field.
+    pictures
+        what a person looks at to believe it.
+    residuals
+        how far the data lie from what was fitted, by name; each with its own unit.
     """
 
     values: dict[str, Quantity]

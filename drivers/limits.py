@@ -14,8 +14,10 @@ class Limits:
 
     Parameters
     ----------
-    instrument : its travel and its backlash.
-    slides : the mini-slides that may be opened.
+    instrument
+        its travel and its backlash.
+    slides
+        the mini-slides that may be opened.
     """
 
     def __init__(self, instrument: Instrument, slides: Sequence[MiniSlide]) -> None:

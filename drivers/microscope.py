@@ -32,12 +32,16 @@ class Sweep:
 
     Attributes
     ----------
-    step_um : greater than 0, approached from below; less than 0, approached from above; 0 for one height again and
-        again, approached from below once.
-    channels : `channels[i]` is the index along C of a stack where the planes of `polarizations[i]` go.
-    exposures_ms : of each of `polarizations`; None for those of the settings. Whoever gives them judges the light: a
-        frame that is saturated all over is then no fault.
-    lit : whether the light has to be on; without it a dark frame is no fault.
+    step_um
+        greater than 0, approached from below; less than 0, approached from above; 0 for one height again and again,
+        approached from below once.
+    channels
+        `channels[i]` is the index along C of a stack where the planes of `polarizations[i]` go.
+    exposures_ms
+        of each of `polarizations`; None for those of the settings. Whoever gives them judges the light: a frame that is
+        saturated all over is then no fault.
+    lit
+        whether the light has to be on; without it a dark frame is no fault.
     """
 
     first_z_um: float

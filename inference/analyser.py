@@ -65,16 +65,22 @@ class Analyser:
 
     Parameters
     ----------
-    detector, crops, focus : settings.
-    detects : where false no network is loaded: a stack is focused, and nothing is looked for in it.
-    pixel_um : size of a camera pixel on the sample.
-    polarizations : names of the states along C.
-    pattern : what camera and light do to every frame, where that is known; taken off before anything is looked for,
-        while crops keep the pixels as they were exposed.
+    detector, crops, focus
+        settings.
+    detects
+        where false no network is loaded: a stack is focused, and nothing is looked for in it.
+    pixel_um
+        size of a camera pixel on the sample.
+    polarizations
+        names of the states along C.
+    pattern
+        what camera and light do to every frame, where that is known; taken off before anything is looked for, while
+        crops keep the pixels as they were exposed.
 
     Attributes
     ----------
-    detector : what looks at the views; None where nothing does.
+    detector
+        what looks at the views; None where nothing does.
 
     Raises
     ------

@@ -28,7 +28,8 @@ class Detector:
 
     Attributes
     ----------
-    refusals : why runtimes were not taken, so far; a sentence each.
+    refusals
+        why runtimes were not taken, so far; a sentence each.
 
     Raises
     ------

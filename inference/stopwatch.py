@@ -12,7 +12,8 @@ class Stopwatch:
 
     Attributes
     ----------
-    seconds : of every `stage` the wall time, and as `stage_cpu` the processor time of the whole process.
+    seconds
+        of every `stage` the wall time, and as `stage_cpu` the processor time of the whole process.
     """
 
     def __init__(self) -> None:

@@ -120,8 +120,16 @@ class PlayedNight:
 
     Parameters
     ----------
-    began_utc : when it is said to have begun. fields : of each mini-slide. frame_px, planes : of its pictures.
-    before : what an earlier process told of it. control : endpoint that it names for orders.
+    began_utc
+        when it is said to have begun.
+    fields
+        of each mini-slide.
+    frame_px, planes
+        of its pictures.
+    before
+        what an earlier process told of it.
+    control
+        endpoint that it names for orders.
     """
 
     def __init__(

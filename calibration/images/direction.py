@@ -39,8 +39,10 @@ def votes(crossed: Frames, parallel: Frames, flat: Image) -> list[int]:
 
     Parameters
     ----------
-    crossed, parallel : (Z, H, W), the same planes about the focus, ascending; an odd number, 5 or more.
-    flat : (H, W), the parallel light of an empty field over its mean.
+    crossed, parallel
+        (Z, H, W), the same planes about the focus, ascending; an odd number, 5 or more.
+    flat
+        (H, W), the parallel light of an empty field over its mean.
     """
     light = parallel / flat
     light = light / light.mean(axis=(1, 2), keepdims=True)

@@ -170,8 +170,10 @@ def fit_plane(points: Vector, expected: Expected) -> Plane:
 
     Parameters
     ----------
-    points : shape (N, 4): x, y and z in um, number of the field, never falling; N at least 1.
-    expected : all greater than 0.
+    points
+        shape (N, 4): x, y and z in um, number of the field, never falling; N at least 1.
+    expected
+        all greater than 0.
 
     Returns
     -------

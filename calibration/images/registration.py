@@ -39,8 +39,12 @@ class Shift:
 
     Attributes
     ----------
-    x_px, y_px : of the second image's content. deviation_px : standard uncertainty along either axis.
-    strength : height of the peak over the root mean square of the correlation; noise alone reaches about 5.
+    x_px, y_px
+        of the second image's content.
+    deviation_px
+        standard uncertainty along either axis.
+    strength
+        height of the peak over the root mean square of the correlation; noise alone reaches about 5.
     """
 
     x_px: float
@@ -54,7 +58,8 @@ def register(first: Image, other: Image, expected: XY = (0.0, 0.0), reach_px: fl
 
     Parameters
     ----------
-    reach_px : how far, along either axis, it may be from the expected one.
+    reach_px
+        how far, along either axis, it may be from the expected one.
 
     Raises
     ------

@@ -39,11 +39,18 @@ class Alignment:
 
     Attributes
     ----------
-    matrix : (2, 2), px along columns and rows that the frame's middle moves over the sample, per um of stage x and y.
-    covariance : (2, 2), of either row of it, (px per um)^2.
-    backlash_um : of x and y; backlash_deviation_um : their standard uncertainties.
-    repeatability_um, repeatability_deviation_um : standard deviation of arrivals along an axis; its uncertainty.
-    residuals_um : (N, 2), of the frames' places, along stage x and y.
+    matrix
+        (2, 2), px along columns and rows that the frame's middle moves over the sample, per um of stage x and y.
+    covariance
+        (2, 2), of either row of it, (px per um)^2.
+    backlash_um
+        of x and y.
+    backlash_deviation_um
+        their standard uncertainties.
+    repeatability_um, repeatability_deviation_um
+        standard deviation of arrivals along an axis; its uncertainty.
+    residuals_um
+        (N, 2), of the frames' places, along stage x and y.
     """
 
     matrix: Floats
@@ -125,8 +132,12 @@ def align(sent: Floats, above: NDArray[np.bool_], shifts: Sequence[Pair]) -> Ali
 
     Parameters
     ----------
-    sent : (N, 2), where the stage was sent, um. above : (N, 2), whether it came there from larger values.
-    shifts : between frames that all hang together.
+    sent
+        (N, 2), where the stage was sent, um.
+    above
+        (N, 2), whether it came there from larger values.
+    shifts
+        between frames that all hang together.
 
     Raises
     ------

@@ -71,7 +71,8 @@ def mode(values: NDArray[np.floating]) -> float:
 
     Parameters
     ----------
-    values : of any shape, at least one.
+    values
+        of any shape, at least one.
     """
     ordered = np.sort(values, axis=None)
     while len(ordered) > 64:
@@ -97,7 +98,8 @@ def shift_between_states(crossed: Image, parallel: Image, leakage: float) -> Sta
 
     Parameters
     ----------
-    crossed, parallel : over their flat fields; what is fixed in the frame must not be common to both.
+    crossed, parallel
+        over their flat fields; what is fixed in the frame must not be common to both.
     """
     at = np.zeros(2)
     spectra = [fft.rfft2(frame) for frame in parallel]
@@ -158,7 +160,8 @@ def ratios_of_crystals(crossed: Image, parallel: Image, leakage: float) -> list[
 
     Parameters
     ----------
-    crossed, parallel : (H, W), over their flat fields and the parallel light of an empty field, registered.
+    crossed, parallel
+        (H, W), over their flat fields and the parallel light of an empty field, registered.
     """
     gain, loss = _given_and_taken(crossed, parallel, leakage)
     found = []
@@ -177,7 +180,8 @@ def shifts_of_crystals(crossed: Image, parallel: Image, leakage: float) -> list[
 
     Parameters
     ----------
-    crossed, parallel : (H, W), over their flat fields and the parallel light of an empty field.
+    crossed, parallel
+        (H, W), over their flat fields and the parallel light of an empty field.
     """
     given, taken = (
         cv2.GaussianBlur(part, (0, 0), MASK_BLUR_PX) - cv2.GaussianBlur(part, (0, 0), 2 * CRYSTAL_BLUR_PX)

@@ -41,7 +41,8 @@ def leakage_around(crossed: Image, parallel: Image, around: NDArray[np.bool_]) -
 
     Parameters
     ----------
-    around : where nothing lies; of the images' shape.
+    around
+        where nothing lies; of the images' shape.
     """
     light = float(np.median(parallel[around]))
     return float(np.median(crossed[around])) / light if light > 0 else 0.0
@@ -69,7 +70,8 @@ def thickness_noise_um(
 
     Parameters
     ----------
-    deviation : standard deviation of the crossed intensity; that of the parallel one, which is bright, hardly counts.
+    deviation
+        standard deviation of the crossed intensity; that of the parallel one, which is bright, hardly counts.
     """
     scale = wavelength_um / (np.pi * birefringence)
     faint, bright = np.abs(crossed), np.maximum(parallel, deviation)

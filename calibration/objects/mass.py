@@ -51,12 +51,24 @@ class Weighed:
 
     Attributes
     ----------
-    equivalent_pg, deviation_pg : mass, and its standard deviation.
-    thickness : (h, w), signed, um. mean_um, greatest_um : of the pixels inside the outline.
-    volume_um3 : of the mass, as calcite. leakage : share of parallel light that was taken off the crossed state.
-    saturated : pixels of either state are. folded : it may be thicker than can be told apart.
-    disturbed : other things lie around it, so that its background is not sure.
-    noise_pg : standard deviation by noise alone.
+    equivalent_pg, deviation_pg
+        mass, and its standard deviation.
+    thickness
+        (h, w), signed, um.
+    mean_um, greatest_um
+        of the pixels inside the outline.
+    volume_um3
+        of the mass, as calcite.
+    leakage
+        share of parallel light that was taken off the crossed state.
+    saturated
+        pixels of either state are.
+    folded
+        it may be thicker than can be told apart.
+    disturbed
+        other things lie around it, so that its background is not sure.
+    noise_pg
+        standard deviation by noise alone.
     """
 
     equivalent_pg: float
@@ -78,9 +90,14 @@ class WeighedObject:
 
     Attributes
     ----------
-    box : of the crop in the frame. inside : (h, w), pixels inside the outline.
-    crossed, parallel : indices of the states along C. aligned : share of its crystals' axes that point one way: 1 for a
-        single crystal, 0 for a round ring of them.
+    box
+        of the crop in the frame.
+    inside
+        (h, w), pixels inside the outline.
+    crossed, parallel
+        indices of the states along C.
+    aligned
+        share of its crystals' axes that point one way: 1 for a single crystal, 0 for a round ring of them.
     """
 
     box: Box
@@ -138,8 +155,10 @@ def weigh(
 
     Parameters
     ----------
-    frames : (C, Z, h, w), those planes of the crop that `heights` names, in DN.
-    step_um : between planes.
+    frames
+        (C, Z, h, w), those planes of the crop that `heights` names, in DN.
+    step_um
+        between planes.
     """
     light = _light(frames, sight, corrections, optics)
     near = sight.dilated(BEYOND_OUTLINE_UM, optics.pixel_um)

@@ -31,10 +31,18 @@ class Shape:
 
     Attributes
     ----------
-    length_um, width_um : by the definition that `length_by` names.
-    perimeter_um, area_um2 : of the polygon. equivalent_diameter_um : of the circle of equal area.
-    circularity : 4 pi area over the square of the perimeter. solidity : area over that of the convex hull.
-    orientation_deg : of the long axis of the second moments, from x towards y, 0 to 180.
+    length_um, width_um
+        by the definition that `length_by` names.
+    perimeter_um, area_um2
+        of the polygon.
+    equivalent_diameter_um
+        of the circle of equal area.
+    circularity
+        4 pi area over the square of the perimeter.
+    solidity
+        area over that of the convex hull.
+    orientation_deg
+        of the long axis of the second moments, from x towards y, 0 to 180.
     """
 
     length_um: float
@@ -53,8 +61,10 @@ def shape_of(outline: Points, pixel_um: float, *, placolith: bool) -> Shape:
 
     Parameters
     ----------
-    outline : (N, 2) x, y in px, at least three that are not on a line.
-    placolith : whether it is of a coccolith, whose length is that of its ellipse, if it is one.
+    outline
+        (N, 2) x, y in px, at least three that are not on a line.
+    placolith
+        whether it is of a coccolith, whose length is that of its ellipse, if it is one.
     """
     moments = moments_of(outline)
     area_um2 = moments.area * pixel_um**2

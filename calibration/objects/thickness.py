@@ -130,8 +130,12 @@ def leakage_around(crossed: Floats, parallel: Floats, around: Mask, noise: float
 
     Parameters
     ----------
-    crossed, parallel : (h, w), registered. around : pixels outside the object.
-    noise : standard deviation that a pixel of the crossed light should have there.
+    crossed, parallel
+        (h, w), registered.
+    around
+        pixels outside the object.
+    noise
+        standard deviation that a pixel of the crossed light should have there.
     """
     lit = parallel[around]
     if lit.size < LEAST_AROUND:

@@ -68,8 +68,12 @@ def flat(
 
     Parameters
     ----------
-    places : stage x and y in um, far enough apart to show other objects each.
-    z_um : out of focus. exposures_ms : of a night, along `states`.
+    places
+        stage x and y in um, far enough apart to show other objects each.
+    z_um
+        out of focus.
+    exposures_ms
+        of a night, along `states`.
     """
     if len(places) < FEWEST_FIELDS:
         raise NotUsable(f"only {len(places)} fields fit on the mini-slide, and a flat field needs {FEWEST_FIELDS}")

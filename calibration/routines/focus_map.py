@@ -52,8 +52,12 @@ class Surface:
 
     Attributes
     ----------
-    coefficients, covariance : of `TERMS`, in um, um per mm, um from the middle to the border, um a shot.
-    residuals_um : (N,), of the places. noise_um : their standard deviation, without the few that lie off.
+    coefficients, covariance
+        of `TERMS`, in um, um per mm, um from the middle to the border, um a shot.
+    residuals_um
+        (N,), of the places.
+    noise_um
+        their standard deviation, without the few that lie off.
     """
 
     coefficients: Floats
@@ -67,9 +71,12 @@ def focus_map(area: Area, state: str, side: int = 6) -> Routine:
 
     Parameters
     ----------
-    area : its `search` bounds the first search; later ones are narrower.
-    state : polarization that focus is found in.
-    side : places along either side of the grid, at least 3.
+    area
+        its `search` bounds the first search; later ones are narrower.
+    state
+        polarization that focus is found in.
+    side
+        places along either side of the grid, at least 3.
 
     Raises
     ------

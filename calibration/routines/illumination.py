@@ -34,7 +34,12 @@ def illumination(
 
     Parameters
     ----------
-    z_um : out of focus. state : the bright one. exposure_ms : of a night.
+    z_um
+        out of focus.
+    state
+        the bright one.
+    exposure_ms
+        of a night.
     """
     at = Shot(x_um, y_um, z_um, 0.0, planes, (state,), (exposure_ms,))
     darkness = (yield Shot(x_um, y_um, z_um, 0.0, 2, (state,), (exposure_ms,), lit=False)).stack[0]

@@ -42,9 +42,12 @@ class Reading:
 
     Attributes
     ----------
-    pitch_px, deviation_px : distance of neighbouring lines, and its standard uncertainty.
-    angle_deg, angle_deviation_deg : direction across the lines, from columns towards rows, within -90 and 90.
-    places_px, residuals_px : (N,), of lines across them, and their distance from the fit.
+    pitch_px, deviation_px
+        distance of neighbouring lines, and its standard uncertainty.
+    angle_deg, angle_deviation_deg
+        direction across the lines, from columns towards rows, within -90 and 90.
+    places_px, residuals_px
+        (N,), of lines across them, and their distance from the fit.
     """
 
     pitch_px: float
@@ -232,8 +235,12 @@ def micrometer(
 
     Parameters
     ----------
-    area : about its middle lie the lines. state : polarization that shows them.
-    pitch_um, pitch_deviation_um : distance of neighbouring lines by its certificate, and its standard uncertainty.
+    area
+        about its middle lie the lines.
+    state
+        polarization that shows them.
+    pitch_um, pitch_deviation_um
+        distance of neighbouring lines by its certificate, and its standard uncertainty.
 
     Raises
     ------

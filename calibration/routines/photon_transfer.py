@@ -79,7 +79,12 @@ def photon_transfer(x_um: float, y_um: float, z_um: float, state: str, exposure_
 
     Parameters
     ----------
-    z_um : out of focus. state : the bright one. exposure_ms : of a night.
+    z_um
+        out of focus.
+    state
+        the bright one.
+    exposure_ms
+        of a night.
     """
     place = _ExposurePlace(x_um, y_um, z_um, state, planes)
     dark = (yield place.shot(exposure_ms, lit=False, planes=2)).stack[0].copy()

@@ -49,9 +49,12 @@ def pixel_size(area: Area, state: str, stops: int = 20, full_dn: int = 65535) ->
 
     Parameters
     ----------
-    area : about its middle lie the arms; its `frame_um` may be 10 % off.
-    state : polarization that shows the objects.
-    stops : long steps of an arm.
+    area
+        about its middle lie the arms; its `frame_um` may be 10 % off.
+    state
+        polarization that shows the objects.
+    stops
+        long steps of an arm.
 
     Raises
     ------
@@ -123,8 +126,10 @@ def shifts_between(frames: Sequence[Image], moves: Floats, above: NDArray[np.boo
 
     Parameters
     ----------
-    moves : (N, 2), where the frames would lie with an aligned stage, px.
-    above : (N, 2), whether the stage came there from larger values.
+    moves
+        (N, 2), where the frames would lie with an aligned stage, px.
+    above
+        (N, 2), whether the stage came there from larger values.
 
     Raises
     ------

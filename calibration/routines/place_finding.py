@@ -36,9 +36,12 @@ class Area:
 
     Attributes
     ----------
-    centre_um, size_um : stage position of its middle, and its width along x and y, for middles of frames.
-    frame_um : width of a frame along x and y, as far as is known.
-    search : heights that may be searched, and how.
+    centre_um, size_um
+        stage position of its middle, and its width along x and y, for middles of frames.
+    frame_um
+        width of a frame along x and y, as far as is known.
+    search
+        heights that may be searched, and how.
     """
 
     centre_um: XY
@@ -84,7 +87,8 @@ def heights_of_tiles(frames: Frame, heights_um: Sequence[float]) -> list[float]:
 
     Parameters
     ----------
-    frames : (Z, H, W), at `heights_um`, equidistant, ascending.
+    frames
+        (Z, H, W), at `heights_um`, equidistant, ascending.
     """
     rows, columns = (max(1, n // TILE_PX) for n in frames.shape[1:])
     curves = np.stack(
@@ -148,7 +152,8 @@ def refuse_bad_light(frames: Frame, full_dn: int, bright: bool, saturated: float
 
     Parameters
     ----------
-    saturated : share of the pixels that may be saturated.
+    saturated
+        share of the pixels that may be saturated.
 
     Raises
     ------

@@ -98,10 +98,14 @@ class _PlaceLight:
 
     Attributes
     ----------
-    ratio : crossed / parallel, (h, w), binned, mean of the planes.
-    leaking, parallel : some planes (Z, H, W) of the long crossed exposure and of parallel light, cropped.
-    crossed_mean, parallel_mean : of all planes of the usual exposures, (1, H, W).
-    stirred : where the long crossed exposure lies, relative to the usual one.
+    ratio
+        crossed / parallel, (h, w), binned, mean of the planes.
+    leaking, parallel
+        some planes (Z, H, W) of the long crossed exposure and of parallel light, cropped.
+    crossed_mean, parallel_mean
+        of all planes of the usual exposures, (1, H, W).
+    stirred
+        where the long crossed exposure lies, relative to the usual one.
     """
 
     ratio: Image
@@ -124,9 +128,14 @@ def polarization(
 
     Parameters
     ----------
-    area : its middle is looked at, and places around it.
-    states : names of crossed and parallel. exposures_ms : of them in a night.
-    places : with objects, of which some turn light and some do not.
+    area
+        its middle is looked at, and places around it.
+    states
+        names of crossed and parallel.
+    exposures_ms
+        of them in a night.
+    places
+        with objects, of which some turn light and some do not.
 
     Raises
     ------

@@ -52,8 +52,12 @@ def retarder(
 
     Parameters
     ----------
-    states : names of crossed and parallel. exposures_ms : of them.
-    known_nm, known_deviation_nm : retardation by the plate's certificate, and its standard uncertainty.
+    states
+        names of crossed and parallel.
+    exposures_ms
+        of them.
+    known_nm, known_deviation_nm
+        retardation by the plate's certificate, and its standard uncertainty.
 
     Raises
     ------

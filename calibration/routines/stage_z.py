@@ -82,10 +82,14 @@ def stage_z(
 
     Parameters
     ----------
-    area : about its middle the drive is swept; other places tell the direction.
-    states : names of crossed and parallel; focus is found in the first.
-    sweeps : upwards, and as many downwards; 3 or more.
-    known : a target of known height, for the length of a step.
+    area
+        about its middle the drive is swept; other places tell the direction.
+    states
+        names of crossed and parallel; focus is found in the first.
+    sweeps
+        upwards, and as many downwards; 3 or more.
+    known
+        a target of known height, for the length of a step.
 
     Raises
     ------
@@ -211,7 +215,8 @@ def scatter_of_planes(curves: Floats, step_um: float) -> float:
 
     Parameters
     ----------
-    curves : (N, Z), sharpness of N sweeps at the same heights, `step_um` apart; 3 or more.
+    curves
+        (N, Z), sharpness of N sweeps at the same heights, `step_um` apart; 3 or more.
     """
     mean = curves.mean(axis=0)
     slopes = np.gradient(mean, step_um)

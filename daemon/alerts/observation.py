@@ -25,9 +25,12 @@ class Lookout:
 
     Parameters
     ----------
-    run : the run folder.
-    journal : its journal.
-    recorded_here : whether the night's recorder writes on this computer.
+    run
+        the run folder.
+    journal
+        its journal.
+    recorded_here
+        whether the night's recorder writes on this computer.
     """
 
     def __init__(self, run: Path, journal: Path, *, recorded_here: bool) -> None:

@@ -35,10 +35,14 @@ def decide(memory: AlertMemory, facts: Facts, settings: Alerts, now: float) -> A
 
     Parameters
     ----------
-    memory : of the look before.
-    facts : of this one.
-    settings : thresholds; what is told is chosen from the kinds of `settings.tell`.
-    now : UTC, seconds since 1970.
+    memory
+        of the look before.
+    facts
+        of this one.
+    settings
+        thresholds; what is told is chosen from the kinds of `settings.tell`.
+    now
+        UTC, seconds since 1970.
     """
     look = _Watch(memory, facts, settings, now)
     look.succession()

@@ -43,8 +43,10 @@ def measure_all(
 
     Parameters
     ----------
-    objects : of each its numbers, its crop (C, Z, h, w) and its fused crop (C, h, w).
-    corrections : of the camera that exposed them.
+    objects
+        of each its numbers, its crop (C, Z, h, w) and its fused crop (C, h, w).
+    corrections
+        of the camera that exposed them.
     """
     boxes = np.array([row.box for row, _, _ in objects if not row.below_threshold]).reshape(-1, 4)
     measurer = Measurer(provenance, corrections)
@@ -57,9 +59,14 @@ class Looked:
 
     Attributes
     ----------
-    dark, bright : where it is sharpest in the crossed state and in the other one.
-    outline, shape : where it ends; points in px of the crop. weighed : its thickness and mass in its own plane.
-    fused_pg : mass of its fused crop.
+    dark, bright
+        where it is sharpest in the crossed state and in the other one.
+    outline, shape
+        where it ends; points in px of the crop.
+    weighed
+        its thickness and mass in its own plane.
+    fused_pg
+        mass of its fused crop.
     """
 
     dark: StateFocus | None
@@ -75,8 +82,10 @@ class Measurer:
 
     Parameters
     ----------
-    provenance : of the field: its planes, polarizations and pixels.
-    corrections : of the camera that exposed it.
+    provenance
+        of the field: its planes, polarizations and pixels.
+    corrections
+        of the camera that exposed it.
     """
 
     def __init__(self, provenance: FieldProvenance, corrections: Corrections) -> None:
@@ -94,7 +103,8 @@ class Measurer:
 
         Parameters
         ----------
-        overlapping : whether another detection lies over it.
+        overlapping
+            whether another detection lies over it.
         """
         row = replace(row, **dict.fromkeys(MEASURED) | {"cut": row.touches_edge, "overlapping": overlapping})
         if min(crop.shape[2:]) < SMALLEST_PX:

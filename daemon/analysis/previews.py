@@ -32,7 +32,8 @@ def draw_views(stack: NDArray[np.uint16], analysis: StackAnalysis) -> tuple[byte
 
     Parameters
     ----------
-    stack : CZYX.
+    stack
+        CZYX.
 
     Returns
     -------

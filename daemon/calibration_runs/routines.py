@@ -43,11 +43,16 @@ class Procedure:
 
     Attributes
     ----------
-    about : what it finds, in a line.
-    make : begins it, for an instrument and one of its mini-slides.
-    planes : the most that one of its shots exposes in one polarization, beside a search of focus.
-    deadline_s : after which it is given up.
-    valid_days : how long its record counts, unless the configuration says otherwise.
+    about
+        what it finds, in a line.
+    make
+        begins it, for an instrument and one of its mini-slides.
+    planes
+        the most that one of its shots exposes in one polarization, beside a search of focus.
+    deadline_s
+        after which it is given up.
+    valid_days
+        how long its record counts, unless the configuration says otherwise.
     """
 
     about: str

@@ -56,8 +56,10 @@ def calibrate(config: NightConfig, routine: str, slide: int | None, *, keep_fram
 
     Parameters
     ----------
-    slide : position of the mini-slide it is carried out on; the first of the configuration if None.
-    keep_frames : whether the raw frames are kept beside the record.
+    slide
+        position of the mini-slide it is carried out on; the first of the configuration if None.
+    keep_frames
+        whether the raw frames are kept beside the record.
 
     Raises
     ------

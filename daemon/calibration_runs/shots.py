@@ -43,9 +43,12 @@ class Shots:
 
     Parameters
     ----------
-    slide : the open mini-slide; no shot leaves it.
-    ring : of one slot, large enough for every shot.
-    on_fault : told of a shot that is taken again.
+    slide
+        the open mini-slide; no shot leaves it.
+    ring
+        of one slot, large enough for every shot.
+    on_fault
+        told of a shot that is taken again.
     """
 
     def __init__(

@@ -44,7 +44,8 @@ def corrections_of_field(provenance: FieldProvenance, folder: Path | None) -> Co
 
     Parameters
     ----------
-    folder : None where it names none.
+    folder
+        None where it names none.
     """
     channels, _, height, width = provenance.shape_czyx
     exposures_ms = provenance.exposures_ms or (_UNTOLD_MS,) * channels
@@ -90,7 +91,10 @@ def read(
 
     Parameters
     ----------
-    frame_px : height, width. states, exposures_ms : along C.
+    frame_px
+        height, width.
+    states, exposures_ms
+        along C.
     """
     shelf = Shelf(folder)
     found: dict[str, tuple[CalibrationRecord, Arrays]] = {}

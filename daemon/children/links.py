@@ -55,9 +55,12 @@ class MicroscopeLink:
 
     Attributes
     ----------
-    reached_um : x, y and z of the last plane that was exposed; None before the first one.
-    light_is_on : what lamp and shutter were last switched to; None where nobody knows.
-    stands : what the child does, in words.
+    reached_um
+        x, y and z of the last plane that was exposed; None before the first one.
+    light_is_on
+        what lamp and shutter were last switched to; None where nobody knows.
+    stands
+        what the child does, in words.
     """
 
     def __init__(self, spawn: Callable[[], Child], command_s: float, expose_s: float, tell: Tell, *, mortal: bool):

@@ -33,9 +33,12 @@ class Objects:
 
     Attributes
     ----------
-    columns : by the name they have in the catalog; numbers are float64 with NaN for what is missing.
-    weights : of whole objects, how many of their size lie there for each that was seen whole; 0 for cut ones.
-    measured : number of the table of `lamelle measure` they come from, 0 for those of the night itself.
+    columns
+        by the name they have in the catalog; numbers are float64 with NaN for what is missing.
+    weights
+        of whole objects, how many of their size lie there for each that was seen whole; 0 for cut ones.
+    measured
+        number of the table of `lamelle measure` they come from, 0 for those of the night itself.
     """
 
     columns: dict[str, Column]
@@ -76,7 +79,8 @@ def load_objects(dataset: Dataset, measured: int | None = None) -> Objects:
 
     Parameters
     ----------
-    measured : number of a table of `lamelle measure`, 0 for the night's own; the newest one if left out.
+    measured
+        number of a table of `lamelle measure`, 0 for the night's own; the newest one if left out.
 
     Raises
     ------

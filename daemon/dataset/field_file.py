@@ -100,9 +100,12 @@ def write_field_file(
 
     Parameters
     ----------
-    stream : binary, writable, seekable; may be larger than 4 GB.
-    provenance : of the field.
-    objects : for each its row, its crop (uint16 CZYX) and its fused crop (uint16 CYX), in the order of their series.
+    stream
+        binary, writable, seekable; may be larger than 4 GB.
+    provenance
+        of the field.
+    objects
+        for each its row, its crop (uint16 CZYX) and its fused crop (uint16 CYX), in the order of their series.
 
     Raises
     ------

@@ -53,11 +53,16 @@ class Sender(threading.Thread):
 
     Parameters
     ----------
-    journal_path, spool : what there is to deliver; the thread opens a journal of its own.
-    endpoint : where the recorder listens.
-    tell : called with level, name and message when the state of delivery changes.
-    keys : CURVE keys, needed unless the endpoint is loopback.
-    chunk_bytes, credit_bytes : size of a piece of a file, and how many bytes may be on their way.
+    journal_path, spool
+        what there is to deliver; the thread opens a journal of its own.
+    endpoint
+        where the recorder listens.
+    tell
+        called with level, name and message when the state of delivery changes.
+    keys
+        CURVE keys, needed unless the endpoint is loopback.
+    chunk_bytes, credit_bytes
+        size of a piece of a file, and how many bytes may be on their way.
 
     Raises
     ------

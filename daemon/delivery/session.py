@@ -55,8 +55,10 @@ class Delivery:
 
     Attributes
     ----------
-    welcomed : the recorder has answered.
-    contact_s : monotonic time of its last message; at first, of the hello.
+    welcomed
+        the recorder has answered.
+    contact_s
+        monotonic time of its last message; at first, of the hello.
     """
 
     def __init__(

@@ -39,8 +39,10 @@ def override(config: NightConfig, mounting: Mapping[str, object] | None = None, 
 
     Parameters
     ----------
-    mounting : settings of `instrument.emulation.mounting`.
-    emulation : settings of `instrument.emulation`.
+    mounting
+        settings of `instrument.emulation.mounting`.
+    emulation
+        settings of `instrument.emulation`.
 
     Raises
     ------
@@ -72,8 +74,10 @@ def export(
 
     Parameters
     ----------
-    thickness : also write each field's map of the thickness of calcite in um, beside its stack.
-    console : where to show progress.
+    thickness
+        also write each field's map of the thickness of calcite in um, beside its stack.
+    console
+        where to show progress.
 
     Raises
     ------

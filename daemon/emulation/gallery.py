@@ -65,7 +65,10 @@ class _SpecimenView:
 
     Attributes
     ----------
-    half_um : of the part that is shown, x, y, about the middle of its outline. pixel_um : of the picture.
+    half_um
+        of the part that is shown, x, y, about the middle of its outline.
+    pixel_um
+        of the picture.
     """
 
     drawer: Drawer

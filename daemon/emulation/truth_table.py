@@ -44,7 +44,8 @@ def row(one: TrueObject, place: Mapping[str, Any]) -> dict[str, Any]:
 
     Parameters
     ----------
-    place : where it was seen: the columns before its own.
+    place
+        where it was seen: the columns before its own.
     """
     cells = dict(place)
     for field in fields(one):
@@ -62,7 +63,8 @@ def write(into: Path, rows: Sequence[Mapping[str, Any]], settings: str) -> None:
 
     Parameters
     ----------
-    settings : of the emulation, as JSON; kept in the Parquet file's metadata.
+    settings
+        of the emulation, as JSON; kept in the Parquet file's metadata.
     """
     schema = pa.schema(_columns().items(), metadata={"emulation": settings})
     table = pa.Table.from_pylist(list(rows), schema=schema)

@@ -41,8 +41,10 @@ def propose(folder: Path, into: Path, least_score: float) -> Proposed:
 
     Parameters
     ----------
-    into : `.xml` for CVAT for images 1.1, `.json` for COCO; whole or not at all.
-    least_score : of what is proposed.
+    into
+        `.xml` for CVAT for images 1.1, `.json` for COCO; whole or not at all.
+    least_score
+        of what is proposed.
 
     Raises
     ------

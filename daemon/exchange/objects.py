@@ -45,12 +45,18 @@ def extract(
 
     Parameters
     ----------
-    folder : a dataset, or the run folder it lies in.
-    into : made if missing. A file that is there already is replaced, each whole or not at all.
-    selection : which objects.
-    formats : what to write of each.
-    limit : at most so many, evenly over slides and classes.
-    console : where to tell how far it is, once it takes longer than two seconds.
+    folder
+        a dataset, or the run folder it lies in.
+    into
+        made if missing. A file that is there already is replaced, each whole or not at all.
+    selection
+        which objects.
+    formats
+        what to write of each.
+    limit
+        at most so many, evenly over slides and classes.
+    console
+        where to tell how far it is, once it takes longer than two seconds.
 
     Raises
     ------

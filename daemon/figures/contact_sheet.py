@@ -80,9 +80,12 @@ def draw_sheet(
 
     Parameters
     ----------
-    folder : a dataset, or the run folder it lies in.
-    into : the PNG to write; whole or not at all.
-    selection : which objects may be on it; by default all that were found.
+    folder
+        a dataset, or the run folder it lies in.
+    into
+        the PNG to write; whole or not at all.
+    selection
+        which objects may be on it; by default all that were found.
 
     Raises
     ------

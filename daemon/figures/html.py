@@ -16,7 +16,10 @@ def write_html(into: Path, template: str, **values: object) -> None:
 
     Parameters
     ----------
-    template : name of one in `templates`. values : what it shows; everything is escaped.
+    template
+        name of one in `templates`.
+    values
+        what it shows; everything is escaped.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("daemon.figures", "templates"), autoescape=True, undefined=jinja2.StrictUndefined

@@ -39,7 +39,12 @@ def histogram(
 
     Parameters
     ----------
-    column : `length_um` or `mass_pg`. classes : in the order of their colours. edges : of the bins, ascending.
+    column
+        `length_um` or `mass_pg`.
+    classes
+        in the order of their colours.
+    edges
+        of the bins, ascending.
     """
     bottom = np.zeros(len(edges) - 1)
     for name in classes:
@@ -106,8 +111,12 @@ def frames(
 
     Parameters
     ----------
-    centres_um : (N, 2), x and y of the stage. size_um : width and height.
-    values : (N,), what colours them; NaN is left white. Without them all are `face`.
+    centres_um
+        (N, 2), x and y of the stage.
+    size_um
+        width and height.
+    values
+        (N,), what colours them; NaN is left white. Without them all are `face`.
     """
     half = np.array(size_um) / 2000
     corners = half * [(-1, -1), (1, -1), (1, 1), (-1, 1)]

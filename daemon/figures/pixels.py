@@ -93,7 +93,12 @@ def scale_bar(
 
     Parameters
     ----------
-    corner, side : of the well, px. shape : height and width of the view in it. letters : their height, px.
+    corner, side
+        of the well, px.
+    shape
+        height and width of the view in it.
+    letters
+        their height, px.
     """
     side_um = max(shape) * pixel_um
     power = 10.0 ** np.floor(np.log10(0.4 * side_um))

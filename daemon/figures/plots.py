@@ -36,9 +36,12 @@ def plot(folder: Path, into: Path | None, measured: int | None, console: Console
 
     Parameters
     ----------
-    into : folder of the pictures; `plots` beside the catalog if None.
-    measured : number of a table of `lamelle measure`, 0 for the night's own; the newest if None.
-    console : where to tell how far it is.
+    into
+        folder of the pictures; `plots` beside the catalog if None.
+    measured
+        number of a table of `lamelle measure`, 0 for the night's own; the newest if None.
+    console
+        where to tell how far it is.
 
     Raises
     ------

@@ -68,10 +68,18 @@ class NightView:
 
     Attributes
     ----------
-    process, seq : the last message that is part of it.
-    fields : by mini-slide and number. overviews : the last one of each mini-slide, with its images.
-    latest : mini-slide of the last overview. specimens : the newest last.
-    lost : messages that were missed, made good by a snapshot.
+    process, seq
+        the last message that is part of it.
+    fields
+        by mini-slide and number.
+    overviews
+        the last one of each mini-slide, with its images.
+    latest
+        mini-slide of the last overview.
+    specimens
+        the newest last.
+    lost
+        messages that were missed, made good by a snapshot.
     """
 
     process: str = ""
@@ -162,16 +170,25 @@ class Follower(threading.Thread):
 
     Parameters
     ----------
-    where : tells the endpoint for snapshots, asked anew at each try: a night that was resumed may have another one.
-        Raises `Refused` or `OSError` while there is none.
-    news : called in this thread, with the lock held, after each change: with the message, or None after a snapshot or
-        when the night was lost.
-    clock : monotonic seconds.
+    where
+        tells the endpoint for snapshots, asked anew at each try: a night that was resumed may have another one. Raises
+        `Refused` or `OSError` while there is none.
+    news
+        called in this thread, with the lock held, after each change: with the message, or None after a snapshot or when
+        the night was lost.
+    clock
+        monotonic seconds.
 
     Attributes
     ----------
-    view : guarded by `lock`. heard_s : when the last word came, None before the first.
-    joined : whether the view follows the stream. trouble : why it does not.
+    view
+        guarded by `lock`.
+    heard_s
+        when the last word came, None before the first.
+    joined
+        whether the view follows the stream.
+    trouble
+        why it does not.
     """
 
     def __init__(

@@ -40,8 +40,10 @@ def give_order(
 
     Parameters
     ----------
-    where : tells the endpoint, as `daemon.run_folder.endpoints.find_endpoint` makes it.
-    slide : mini-slide that a `skip` means.
+    where
+        tells the endpoint, as `daemon.run_folder.endpoints.find_endpoint` makes it.
+    slide
+        mini-slide that a `skip` means.
 
     Raises
     ------

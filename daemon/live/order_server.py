@@ -45,14 +45,18 @@ class Controller(threading.Thread):
 
     Parameters
     ----------
-    settings : the endpoint, which must be set, and its keys.
-    clock : monotonic seconds.
+    settings
+        the endpoint, which must be set, and its keys.
+    clock
+        monotonic seconds.
 
     Attributes
     ----------
-    endpoint : as it was bound.
-    refused : messages that were no order, orders beyond what is carried out in a second, and connections that had the
-        wrong keys or spoke no ZeroMQ.
+    endpoint
+        as it was bound.
+    refused
+        messages that were no order, orders beyond what is carried out in a second, and connections that had the wrong
+        keys or spoke no ZeroMQ.
 
     Raises
     ------
@@ -102,8 +106,10 @@ class Controller(threading.Thread):
 
         Parameters
         ----------
-        carry_out : called in the thread of `loop`, once for each order.
-        standing : how the night stands; called in this thread.
+        carry_out
+            called in the thread of `loop`, once for each order.
+        standing
+            how the night stands; called in this thread.
         """
         self._loop, self._carry_out, self._standing = loop, carry_out, standing
         self.start()

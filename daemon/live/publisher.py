@@ -91,10 +91,14 @@ class Broadcaster(threading.Thread):
 
     Parameters
     ----------
-    watch : endpoints and keys.
-    about : the night.
-    control : endpoint of the socket that takes orders, which snapshots name.
-    before : fields that were done before this process began.
+    watch
+        endpoints and keys.
+    about
+        the night.
+    control
+        endpoint of the socket that takes orders, which snapshots name.
+    before
+        fields that were done before this process began.
 
     Raises
     ------

@@ -31,14 +31,19 @@ class Steering:
 
     Parameters
     ----------
-    tell : takes the events.
-    before : events of the night so far.
+    tell
+        takes the events.
+    before
+        events of the night so far.
 
     Attributes
     ----------
-    stopping : whether the night is to stop at the next field boundary.
-    slide : mini-slide that is scanned now; None between two, and where nothing is scanned.
-    scans : whether the night is still to expose anything.
+    stopping
+        whether the night is to stop at the next field boundary.
+    slide
+        mini-slide that is scanned now; None between two, and where nothing is scanned.
+    scans
+        whether the night is still to expose anything.
     """
 
     def __init__(self, tell: Tell, before: Iterable[Event] = ()) -> None:

@@ -31,7 +31,8 @@ class Tallies:
 
     Parameters
     ----------
-    before : what was counted so far.
+    before
+        what was counted so far.
     """
 
     def __init__(self, before: Iterable[Tally] = ()) -> None:

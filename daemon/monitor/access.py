@@ -95,12 +95,15 @@ class Door:
 
     Parameters
     ----------
-    token : None lets everybody of this computer in.
-    clock : monotonic seconds.
+    token
+        None lets everybody of this computer in.
+    clock
+        monotonic seconds.
 
     Attributes
     ----------
-    wrong : tokens that were not right, since the monitor began.
+    wrong
+        tokens that were not right, since the monitor began.
     """
 
     def __init__(self, token: str | None, clock: Callable[[], float] = time.monotonic) -> None:

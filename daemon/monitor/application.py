@@ -56,8 +56,16 @@ class Page:
 
     Parameters
     ----------
-    feed : the night. door : who may see it. keys : for the socket that takes orders. place : endpoint of snapshots.
-    registry : what `/metrics` tells.
+    feed
+        the night.
+    door
+        who may see it.
+    keys
+        for the socket that takes orders.
+    place
+        endpoint of snapshots.
+    registry
+        what `/metrics` tells.
     """
 
     def __init__(

@@ -33,8 +33,14 @@ class MonitorServer(uvicorn.Server):
 
     Parameters
     ----------
-    feed, page : what is told. answers : counts the answers by their status. ready : told once it serves.
-    patience : with browsers that do not ask or read.
+    feed, page
+        what is told.
+    answers
+        counts the answers by their status.
+    ready
+        told once it serves.
+    patience
+        with browsers that do not ask or read.
     """
 
     def __init__(
@@ -82,9 +88,16 @@ def monitor(
 
     Parameters
     ----------
-    place : where the night is. http : `HOST:PORT` of the page; port 0 takes a free one.
-    token_file : file with the token that the page asks for. keys_file : YAML file that names CURVE keys.
-    control : whether orders may be given through the page.
+    place
+        where the night is.
+    http
+        `HOST:PORT` of the page; port 0 takes a free one.
+    token_file
+        file with the token that the page asks for.
+    keys_file
+        YAML file that names CURVE keys.
+    control
+        whether orders may be given through the page.
 
     Raises
     ------

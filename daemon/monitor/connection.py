@@ -26,7 +26,8 @@ class Connection(H11Protocol):
 
     Attributes
     ----------
-    answers : answers by status, of all connections together.
+    answers
+        answers by status, of all connections together.
     """
 
     answers: Counter[int]

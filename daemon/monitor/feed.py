@@ -67,12 +67,17 @@ class Feed:
 
     Parameters
     ----------
-    where, keys : as of `Follower`. orders : whether orders may be given through the page.
+    where, keys
+        as of `Follower`.
+    orders
+        whether orders may be given through the page.
 
     Attributes
     ----------
-    watcher : what is known; its view is guarded by its lock.
-    browsers : open pages.
+    watcher
+        what is known; its view is guarded by its lock.
+    browsers
+        open pages.
     """
 
     def __init__(self, where: Callable[[], str], keys: CurveKeys | None, *, orders: bool) -> None:

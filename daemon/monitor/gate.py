@@ -34,7 +34,10 @@ class Guard:
 
     Parameters
     ----------
-    application : what lies behind. door : who may see it.
+    application
+        what lies behind.
+    door
+        who may see it.
     """
 
     def __init__(self, application: ASGIApp, door: Door) -> None:

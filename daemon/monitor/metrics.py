@@ -24,7 +24,10 @@ def make_registry(feed: Feed, door: Door, answers: Counter[int]) -> CollectorReg
 
     Parameters
     ----------
-    feed, door : what is known. answers : how many requests were answered with which status.
+    feed, door
+        what is known.
+    answers
+        how many requests were answered with which status.
     """
     registry = CollectorRegistry()
     registry.register(_NightCollector(feed, door, answers))

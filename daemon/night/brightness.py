@@ -34,8 +34,10 @@ class Dimming:
 
         Parameters
         ----------
-        backgrounds_dn : background of each polarization, in DN; the brightest decides.
-        contrast : sharpness of the field's sharpest plane over that of its median plane.
+        backgrounds_dn
+            background of each polarization, in DN; the brightest decides.
+        contrast
+            sharpness of the field's sharpest plane over that of its median plane.
         """
         background = max(backgrounds_dn, default=0.0)
         usual = median(self._before) if self._before else background

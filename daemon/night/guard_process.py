@@ -20,8 +20,10 @@ class GuardKeeper:
 
     Parameters
     ----------
-    run : the run folder.
-    tell : takes level, name and message of an event.
+    run
+        the run folder.
+    tell
+        takes level, name and message of an event.
     """
 
     def __init__(self, run: Path, tell: Callable[[str, str, str], None]) -> None:

@@ -41,9 +41,12 @@ class Handover:
 
     Parameters
     ----------
-    settings : where the recorder is, and how much may be on the way.
-    run : the run folder.
-    tell : called in the thread of the event loop.
+    settings
+        where the recorder is, and how much may be on the way.
+    run
+        the run folder.
+    tell
+        called in the thread of the event loop.
     """
 
     def __init__(

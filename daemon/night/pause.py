@@ -20,10 +20,14 @@ class Pause:
 
     Parameters
     ----------
-    darken : switches the light off once what is being exposed has ended.
-    state : takes state and reason of the night.
-    tell : takes level, name and message of an event.
-    interrupted : whether a person asked the night to stop.
+    darken
+        switches the light off once what is being exposed has ended.
+    state
+        takes state and reason of the night.
+    tell
+        takes level, name and message of an event.
+    interrupted
+        whether a person asked the night to stop.
     """
 
     def __init__(

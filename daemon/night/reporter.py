@@ -38,16 +38,23 @@ class Reporter:
 
     Attributes
     ----------
-    delivery : the way to the recorder, once there is one; it is woken by every record.
-    skipped : fields skipped so far.
-    not_analysed : fields so far of which only the raw stack is kept.
-    ring_used : stacks in the ring that are being exposed or analysed.
-    unsafe : what of the hardware could not be made safe; empty while all is well.
-    hardware : tells how microscope and analysis stand, once there are any.
+    delivery
+        the way to the recorder, once there is one; it is woken by every record.
+    skipped
+        fields skipped so far.
+    not_analysed
+        fields so far of which only the raw stack is kept.
+    ring_used
+        stacks in the ring that are being exposed or analysed.
+    unsafe
+        what of the hardware could not be made safe; empty while all is well.
+    hardware
+        tells how microscope and analysis stand, once there are any.
 
     Parameters
     ----------
-    control : endpoint of the socket that takes orders, which watchers are told.
+    control
+        endpoint of the socket that takes orders, which watchers are told.
     """
 
     def __init__(

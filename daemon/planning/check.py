@@ -63,10 +63,14 @@ def check(config: NightConfig, run: Path | None, machine: Machine | None = None,
 
     Parameters
     ----------
-    config : as `load` returns it, paths absolute.
-    run : folder the night will be recorded in, if known; what already lies there counts as room.
-    machine : this computer, unless told.
-    begun : whether the night has begun, and so has its calibrations.
+    config
+        as `load` returns it, paths absolute.
+    run
+        folder the night will be recorded in, if known; what already lies there counts as room.
+    machine
+        this computer, unless told.
+    begun
+        whether the night has begun, and so has its calibrations.
 
     Raises
     ------

@@ -39,11 +39,16 @@ def run_recorder(
 
     Parameters
     ----------
-    listen : endpoint to bind; `tcp://127.0.0.1:*` takes a free port.
-    keys : CURVE keys, needed unless `listen` is loopback.
-    ready : called once with the endpoint that is bound.
-    run : run folder of the night on this computer, whose processes a rehearsal may kill; None elsewhere.
-    complete : called once, when the dataset holds a complete night and everything of it is acknowledged.
+    listen
+        endpoint to bind; `tcp://127.0.0.1:*` takes a free port.
+    keys
+        CURVE keys, needed unless `listen` is loopback.
+    ready
+        called once with the endpoint that is bound.
+    run
+        run folder of the night on this computer, whose processes a rehearsal may kill; None elsewhere.
+    complete
+        called once, when the dataset holds a complete night and everything of it is acknowledged.
 
     Raises
     ------

@@ -38,10 +38,13 @@ def report(folder: Path, into: Path | None, console: Console | None) -> Written:
 
     Parameters
     ----------
-    folder : a run folder or a dataset. The run folder of a night that another computer records tells what its journal
-        says; pictures are with the recorder.
-    into : HTML or PDF file, the other is written beside it; `report.html` in the dataset if None.
-    console : where to tell how far it is, once it takes longer than two seconds; None where nobody looks.
+    folder
+        a run folder or a dataset. The run folder of a night that another computer records tells what its journal says;
+        pictures are with the recorder.
+    into
+        HTML or PDF file, the other is written beside it; `report.html` in the dataset if None.
+    console
+        where to tell how far it is, once it takes longer than two seconds; None where nobody looks.
 
     Raises
     ------

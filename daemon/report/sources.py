@@ -40,7 +40,8 @@ def sources_of(numbers: NightNumbers, measured: int) -> Sources:
 
     Parameters
     ----------
-    measured : number of the table of `lamelle measure` that lengths and masses come from, 0 for the night's own.
+    measured
+        number of the table of `lamelle measure` that lengths and masses come from, 0 for the night's own.
     """
     used = tuple(_calibrations(numbers))
     there = {one.routine for one in used}

@@ -57,8 +57,10 @@ def judge(numbers: NightNumbers, standing: RunFolderStanding | None, faults: int
 
     Parameters
     ----------
-    standing : of its run folder, if that is at hand.
-    faults : gaps and duplicates of the dataset.
+    standing
+        of its run folder, if that is at hand.
+    faults
+        gaps and duplicates of the dataset.
     """
     sentence, tone = _ending(numbers, standing)
     needs = tuple(_needs(numbers, standing, faults))

@@ -50,9 +50,12 @@ def catch_up(folder: Path, weights: Path | None, workers: int | None, console: C
 
     Parameters
     ----------
-    folder : a dataset, or the run folder it lies in.
-    weights : where the night's weights lie now, if not where its configuration says.
-    workers : processes side by side; one for each core if None.
+    folder
+        a dataset, or the run folder it lies in.
+    weights
+        where the night's weights lie now, if not where its configuration says.
+    workers
+        processes side by side; one for each core if None.
 
     Raises
     ------
@@ -91,7 +94,8 @@ def analyse_anew(folder: Path, into: Path, detector: Mapping[str, Any], workers:
 
     Parameters
     ----------
-    detector : settings of the detector that are other than the night's, `weights` among them.
+    detector
+        settings of the detector that are other than the night's, `weights` among them.
 
     Raises
     ------

@@ -69,7 +69,8 @@ def find_archive(places: Sequence[Path], settings: ArchiveSettings, but_not: Pat
 
     Parameters
     ----------
-    but_not : a folder that is left out, as the one that is written to.
+    but_not
+        a folder that is left out, as the one that is written to.
 
     Raises
     ------

@@ -38,9 +38,12 @@ def detect(
 
     Parameters
     ----------
-    places : folders and files.
-    into : folder of the dataset; one that was begun must have been begun with the same archive and settings.
-    workers : processes side by side; one for each core if None.
+    places
+        folders and files.
+    into
+        folder of the dataset; one that was begun must have been begun with the same archive and settings.
+    workers
+        processes side by side; one for each core if None.
 
     Raises
     ------

@@ -45,7 +45,8 @@ def fill(work: Work, requests: Sequence[CutField], workers: int | None, console:
 
     Parameters
     ----------
-    workers : processes side by side; one for each core if None.
+    workers
+        processes side by side; one for each core if None.
 
     Raises
     ------

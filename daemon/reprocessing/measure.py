@@ -47,8 +47,10 @@ def measure_again(folder: Path, console: Console, calibrations: Path | None = No
 
     Parameters
     ----------
-    console : where to tell how far it is.
-    calibrations : folder whose newest valid records count; if left out, the records that the night names.
+    console
+        where to tell how far it is.
+    calibrations
+        folder whose newest valid records count; if left out, the records that the night names.
 
     Raises
     ------

@@ -51,8 +51,10 @@ class Crew:
 
     Parameters
     ----------
-    spawn : makes worker number n, from 1.
-    prepare_first : let the first worker get ready before the others are started, which find prepared what it has.
+    spawn
+        makes worker number n, from 1.
+    prepare_first
+        let the first worker get ready before the others are started, which find prepared what it has.
     """
 
     def __init__(self, spawn: Callable[[int], Child], count: int, *, prepare_first: bool) -> None:

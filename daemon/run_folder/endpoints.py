@@ -37,8 +37,10 @@ def find_endpoint(place: str, which: Which = "snapshot") -> Callable[[], str]:
 
     Parameters
     ----------
-    place : an endpoint, which is given back, or the run folder of a night on this computer.
-    which : of the endpoints in the run folder.
+    place
+        an endpoint, which is given back, or the run folder of a night on this computer.
+    which
+        of the endpoints in the run folder.
 
     Returns
     -------

@@ -24,7 +24,8 @@ class KeptAwake:
 
     Parameters
     ----------
-    run : the run folder, which the system names to whoever asks what keeps it awake.
+    run
+        the run folder, which the system names to whoever asks what keeps it awake.
     """
 
     def __init__(self, run: Path) -> None:

@@ -41,9 +41,12 @@ class Logbook:
 
     Parameters
     ----------
-    run : the run folder.
-    process : the process's role, a word that is safe as a file's name.
-    level : least level that is written.
+    run
+        the run folder.
+    process
+        the process's role, a word that is safe as a file's name.
+    level
+        least level that is written.
     """
 
     def __init__(

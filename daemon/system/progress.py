@@ -43,8 +43,9 @@ class ProgressDisplay:
 
     Parameters
     ----------
-    console : where to. On a terminal one line is redrawn; elsewhere a line is printed at most every `plain_every_s`,
-        and whenever the state or the slide changes.
+    console
+        where to. On a terminal one line is redrawn; elsewhere a line is printed at most every `plain_every_s`, and
+        whenever the state or the slide changes.
     """
 
     def __init__(self, console: Console, plain_every_s: float = PLAIN_EVERY_S) -> None:

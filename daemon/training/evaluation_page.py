@@ -47,8 +47,10 @@ def write_page(
 
     Parameters
     ----------
-    into : the HTML file; whole or not at all.
-    problems : what in the annotations could not be taken as it stood.
+    into
+        the HTML file; whole or not at all.
+    problems
+        what in the annotations could not be taken as it stood.
     """
     items, evaluation = judgement.stacks, judgement.evaluation
     breakdown = Breakdown(*judgement)

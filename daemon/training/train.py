@@ -187,7 +187,8 @@ def unseen(annotated: Annotated, weights: Path, report: Report, *, only: bool) -
 
     Parameters
     ----------
-    only : leave out what they were trained on, instead of refusing it.
+    only
+        leave out what they were trained on, instead of refusing it.
 
     Raises
     ------
@@ -227,7 +228,8 @@ def evaluate(
 
     Parameters
     ----------
-    one_class : only finding counts, whatever a thing is taken for.
+    one_class
+        only finding counts, whatever a thing is taken for.
 
     Raises
     ------

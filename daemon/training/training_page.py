@@ -22,7 +22,8 @@ def write_training_page(
 
     Parameters
     ----------
-    going_on : the page loads itself again.
+    going_on
+        the page loads itself again.
     """
     steps = settings.steps
     most = max((loss for _, loss in history.losses), default=1.0)

@@ -21,9 +21,12 @@ class HardwareFile:
 
     Attributes
     ----------
-    devices : adapter library and device name of each label.
-    labels : names of the states of each device that has any.
-    presets : settings of each (group, preset).
+    devices
+        adapter library and device name of each label.
+    labels
+        names of the states of each device that has any.
+    presets
+        settings of each (group, preset).
     """
 
     path: Path

@@ -52,12 +52,18 @@ class MicroManager:
 
     Parameters
     ----------
-    instrument, slides : what is driven, and the mini-slides it may approach.
-    core : the portable subset of a Micro-Manager core, its hardware file loaded.
-    release : lets go of the core when the microscope is closed.
-    sequence : makes the core's kind of a stage sequence.
-    staging : told before each plane; the emulated microscope listens.
-    preparing : called by `prepare`; the emulated microscope makes its virtual slide.
+    instrument, slides
+        what is driven, and the mini-slides it may approach.
+    core
+        the portable subset of a Micro-Manager core, its hardware file loaded.
+    release
+        lets go of the core when the microscope is closed.
+    sequence
+        makes the core's kind of a stage sequence.
+    staging
+        told before each plane; the emulated microscope listens.
+    preparing
+        called by `prepare`; the emulated microscope makes its virtual slide.
 
     Raises
     ------

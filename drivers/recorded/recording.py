@@ -30,8 +30,12 @@ class Recording:
 
     Attributes
     ----------
-    fields : of each slide (`ANY_SLIDE` where the files do not name one): a stack's file, or a field's planes by (c, z).
-    shape_czyx : of every stack. bit_depth : of every frame.
+    fields
+        of each slide (`ANY_SLIDE` where the files do not name one): a stack's file, or a field's planes by (c, z).
+    shape_czyx
+        of every stack.
+    bit_depth
+        of every frame.
     """
 
     folder: Path

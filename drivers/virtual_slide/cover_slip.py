@@ -81,7 +81,10 @@ class CoverSlip:
 
         Parameters
         ----------
-        x_um, y_um : stage position, the frame's middle. frame_px : height, width.
+        x_um, y_um
+            stage position, the frame's middle.
+        frame_px
+            height, width.
         """
         height, width = (side * pixel_um for side in frame_px)
         if self._room_um(x_um, y_um, width / 2, height / 2) > BAND_UM[1]:

@@ -20,9 +20,12 @@ class Material:
 
     Attributes
     ----------
-    index : refractive index at 546 nm; of a crystal that of its ordinary ray.
-    birefringence : index of the extraordinary ray less that of the ordinary one; 0 is isotropic.
-    density_pg_um3 : mass of a um3.
+    index
+        refractive index at 546 nm; of a crystal that of its ordinary ray.
+    birefringence
+        index of the extraordinary ray less that of the ordinary one; 0 is isotropic.
+    density_pg_um3
+        mass of a um3.
     """
 
     name: str
@@ -61,12 +64,18 @@ class Slice:
 
     Attributes
     ----------
-    z_um : height relative to the body's reference plane, in stage units (larger is nearer to the condenser).
-    material : what it is made of.
-    thickness : (H, W) in um, along the light.
-    azimuth : (H, W) in rad, direction of the optic axis in the plane of the slide; None where it does not matter.
-    inclination : (H, W) in rad, of the optic axis out of the plane of the slide; None is flat.
-    absorption : (H, W), -ln(transmission); None is clear.
+    z_um
+        height relative to the body's reference plane, in stage units (larger is nearer to the condenser).
+    material
+        what it is made of.
+    thickness
+        (H, W) in um, along the light.
+    azimuth
+        (H, W) in rad, direction of the optic axis in the plane of the slide; None where it does not matter.
+    inclination
+        (H, W) in rad, of the optic axis out of the plane of the slide; None is flat.
+    absorption
+        (H, W), -ln(transmission); None is clear.
     """
 
     z_um: float
@@ -100,9 +109,12 @@ class Body:
 
     Attributes
     ----------
-    pixel_um : of the grid.
-    slices : all of one shape, (H, W), in any order.
-    mask : (H, W) bool; what a person would outline.
+    pixel_um
+        of the grid.
+    slices
+        all of one shape, (H, W), in any order.
+    mask
+        (H, W) bool; what a person would outline.
     """
 
     pixel_um: float

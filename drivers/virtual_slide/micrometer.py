@@ -41,7 +41,10 @@ class RuledSlide:
 
     Parameters
     ----------
-    ruling : of the lines. mount : how they are lit.
+    ruling
+        of the lines.
+    mount
+        how they are lit.
     """
 
     def __init__(self, ruling: Micrometer, mount: Mount) -> None:

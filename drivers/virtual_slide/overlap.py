@@ -39,8 +39,10 @@ def clear_contrast(number: int, outlines: Sequence[Outline], contrasts: NDArray[
 
     Parameters
     ----------
-    number : of the object, in `outlines` (N, 2) and `contrasts` (objects, polarizations).
-    beside : numbers of those that share area with it.
+    number
+        of the object, in `outlines` (N, 2) and `contrasts` (objects, polarizations).
+    beside
+        numbers of those that share area with it.
     """
     clear = 0.0
     for polarization, contrast in enumerate(contrasts[number]):

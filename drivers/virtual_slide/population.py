@@ -46,8 +46,12 @@ class PlacedObject:
 
     Attributes
     ----------
-    x_um, y_um : centre, stage coordinates. above_um : reference plane above the surface.
-    angle : from x towards y, in rad.
+    x_um, y_um
+        centre, stage coordinates.
+    above_um
+        reference plane above the surface.
+    angle
+        from x towards y, in rad.
     """
 
     identifier: str

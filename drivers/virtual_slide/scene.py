@@ -53,10 +53,18 @@ class SeenObject:
 
     Attributes
     ----------
-    z_um : of its reference plane, stage units.
-    region : where its light falls in the frame. box : around its body, in px, not clipped.
-    window : part of its drawer's grid that falls there. to_window : affine map (2, 3) from the region to the window.
-    channels : (4, 4) or (1, 1), turns what the drawer holds into |k|^2 - 1, |f|^2, Re and Im of f k*.
+    z_um
+        of its reference plane, stage units.
+    region
+        where its light falls in the frame.
+    box
+        around its body, in px, not clipped.
+    window
+        part of its drawer's grid that falls there.
+    to_window
+        affine map (2, 3) from the region to the window.
+    channels
+        (4, 4) or (1, 1), turns what the drawer holds into |k|^2 - 1, |f|^2, Re and Im of f k*.
     """
 
     z_um: float
@@ -145,8 +153,10 @@ class _Overlap:
 
     Attributes
     ----------
-    members : the bodies, narrowed to it, the one nearest to the condenser first.
-    share : (h, w), how far the light is that of the overlap: one inside, falling to zero at the border.
+    members
+        the bodies, narrowed to it, the one nearest to the condenser first.
+    share
+        (h, w), how far the light is that of the overlap: one inside, falling to zero at the border.
     """
 
     region: Region
@@ -162,7 +172,8 @@ class Scene:
 
     Parameters
     ----------
-    seen : the objects, in any order.
+    seen
+        the objects, in any order.
     """
 
     def __init__(self, seen: Sequence[SeenObject], frame: FramePlace) -> None:

@@ -57,9 +57,14 @@ class VirtualSlide:
 
     Parameters
     ----------
-    emulation : seed, profile, density, mounting and all else.
-    slides : where the mini-slides lie.
-    frame_px : height, width. pixel_um : on the sample.
+    emulation
+        seed, profile, density, mounting and all else.
+    slides
+        where the mini-slides lie.
+    frame_px
+        height, width.
+    pixel_um
+        on the sample.
     """
 
     def __init__(
@@ -102,10 +107,14 @@ class VirtualSlide:
 
         Parameters
         ----------
-        view : what the frame depends on. Its polarization is `crossed` or `parallel`.
-        exposure_ms : the signal above the offset grows linearly with it.
-        out : (H, W) uint16, C-contiguous; written in place.
-        immersion : what lies under the objective.
+        view
+            what the frame depends on. Its polarization is `crossed` or `parallel`.
+        exposure_ms
+            the signal above the offset grows linearly with it.
+        out
+            (H, W) uint16, C-contiguous; written in place.
+        immersion
+            what lies under the objective.
 
         Raises
         ------

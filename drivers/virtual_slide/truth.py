@@ -32,22 +32,46 @@ class TrueObject:
 
     Attributes
     ----------
-    identifier : the same wherever the object is seen from.
-    kind : what it is. class_name : what the detector calls it, or the kind of junk.
-    variant, angle : which body of its kind it is, and its turn from x towards y, in rad.
-    junk : must not be detected. fragment : broken. buried : lies inside an aggregate.
-    outline, display_outline : (N, 2) x, y in px of the frame, at its reference plane and of what is in focus at its
-        display plane; not clipped.
-    box, display_box : x0, y0, x1, y1 around them in px, half-open, clipped to the frame.
-    x_um, y_um : centre, stage coordinates.
-    z_um, display_z_um, depth_um : heights of its reference plane, its display plane, its lowest and highest matter,
-        stage units.
-    length_um, width_um : greatest and least Feret diameter. thickness_um : mean, where there is matter.
-    mass_pg : of its calcite. visible_mass_pg : what bidirectional circular polarization sees of it at best.
-    touching : its outline, made convex, overlaps that of another firm object. whole : lies wholly inside the frame.
-    contrast_to_noise : root mean square of its signal over the noise of a pixel, in its best plane and polarization.
-    clear_contrast_to_noise : the same, of those polarizations only in which nothing three times as strong lies over
-        half of it; 0 where there is none.
+    identifier
+        the same wherever the object is seen from.
+    kind
+        what it is.
+    class_name
+        what the detector calls it, or the kind of junk.
+    variant, angle
+        which body of its kind it is, and its turn from x towards y, in rad.
+    junk
+        must not be detected.
+    fragment
+        broken.
+    buried
+        lies inside an aggregate.
+    outline, display_outline
+        (N, 2) x, y in px of the frame, at its reference plane and of what is in focus at its display plane; not
+        clipped.
+    box, display_box
+        x0, y0, x1, y1 around them in px, half-open, clipped to the frame.
+    x_um, y_um
+        centre, stage coordinates.
+    z_um, display_z_um, depth_um
+        heights of its reference plane, its display plane, its lowest and highest matter, stage units.
+    length_um, width_um
+        greatest and least Feret diameter.
+    thickness_um
+        mean, where there is matter.
+    mass_pg
+        of its calcite.
+    visible_mass_pg
+        what bidirectional circular polarization sees of it at best.
+    touching
+        its outline, made convex, overlaps that of another firm object.
+    whole
+        lies wholly inside the frame.
+    contrast_to_noise
+        root mean square of its signal over the noise of a pixel, in its best plane and polarization.
+    clear_contrast_to_noise
+        the same, of those polarizations only in which nothing three times as strong lies over half of it; 0 where there
+        is none.
     """
 
     identifier: str

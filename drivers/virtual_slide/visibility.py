@@ -26,8 +26,12 @@ class Visible:
 
     Attributes
     ----------
-    outline : (N, 2) x, y in px, of the part inside the frame. box : x0, y0, x1, y1 around that part.
-    to_be_found : False for junk, slivers and what nobody could see; that is neither missed nor false when found.
+    outline
+        (N, 2) x, y in px, of the part inside the frame.
+    box
+        x0, y0, x1, y1 around that part.
+    to_be_found
+        False for junk, slivers and what nobody could see; that is neither missed nor false when found.
     """
 
     true: TrueObject

@@ -112,7 +112,8 @@ def read(json: bytes, name: str) -> LoadedAnnotations:
 
     Parameters
     ----------
-    name : of the file, for messages.
+    name
+        of the file, for messages.
 
     Raises
     ------

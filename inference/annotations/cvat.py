@@ -36,7 +36,8 @@ def to_xml(dataset: AnnotationFile, source: str) -> bytes:
 
     Parameters
     ----------
-    source : who made the annotations, such as `manual` or `emulated`.
+    source
+        who made the annotations, such as `manual` or `emulated`.
     """
     root = Element("annotations")
     SubElement(root, "version").text = "1.1"
@@ -107,7 +108,8 @@ def read(xml: bytes, name: str) -> LoadedAnnotations:
 
     Parameters
     ----------
-    name : of the file, for messages.
+    name
+        of the file, for messages.
 
     Raises
     ------

@@ -29,7 +29,8 @@ class AnnotationSource(NamedTuple):
 
     Attributes
     ----------
-    name, sha256 : of the file of annotations; the name is the folder's, the zip's or the file's, without a path.
+    name, sha256
+        of the file of annotations; the name is the folder's, the zip's or the file's, without a path.
     """
 
     name: str

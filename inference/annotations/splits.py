@@ -67,7 +67,10 @@ def draw(stacks: Sequence[AnnotatedStack], known: Sequence[Member], held_out: fl
 
     Parameters
     ----------
-    known : as `members` gives them. held_out : share of the sources that only judge.
+    known
+        as `members` gives them.
+    held_out
+        share of the sources that only judge.
 
     Raises
     ------
@@ -95,7 +98,8 @@ def given(
 
     Parameters
     ----------
-    known : of what trains, then of what judges.
+    known
+        of what trains, then of what judges.
 
     Raises
     ------

@@ -55,11 +55,15 @@ class Views:
 
     Attributes
     ----------
-    images : float16 (F + Z, 3, h, w), a memory map; fused views first, that of all planes before the others, then the
+    images
+        float16 (F + Z, 3, h, w), a memory map; fused views first, that of all planes before the others, then the
         planes.
-    fused : F, how many of the images are fused.
-    boxes : float32 (N, 4) x0, y0, x1, y1 in px of the images.
-    labels : (F + Z, N) counted from 1 where an object is to be found in an image, 0 where it is too far out of focus,
+    fused
+        F, how many of the images are fused.
+    boxes
+        float32 (N, 4) x0, y0, x1, y1 in px of the images.
+    labels
+        (F + Z, N) counted from 1 where an object is to be found in an image, 0 where it is too far out of focus,
         `NOT_JUDGED` in between, and wherever it has not to be found.
     """
 
@@ -74,8 +78,10 @@ class Annotated(NamedTuple):
 
     Attributes
     ----------
-    problems : what in their files could not be taken as it stands, a sentence each.
-    sources : name and sha256 of each file of annotations.
+    problems
+        what in their files could not be taken as it stands, a sentence each.
+    sources
+        name and sha256 of each file of annotations.
     """
 
     stacks: list[AnnotatedStack]
@@ -88,7 +94,8 @@ def find_stacks(data: Sequence[Path], classes: Sequence[str], one_class: bool = 
 
     Parameters
     ----------
-    one_class : take all labels as the only class of `classes`.
+    one_class
+        take all labels as the only class of `classes`.
 
     Raises
     ------

@@ -54,7 +54,8 @@ class Breakdown:
 
     Parameters
     ----------
-    items, found, evaluation : what was judged, what was found there, and `evaluation.compare` of both.
+    items, found, evaluation
+        what was judged, what was found there, and `evaluation.compare` of both.
     """
 
     def __init__(self, items: Sequence[AnnotatedStack], found: Sequence[StackFindings], evaluation: Evaluation) -> None:

@@ -50,7 +50,8 @@ class Anchors(NamedTuple):
 
         Parameters
         ----------
-        sides : (N, 2) widths and heights, px of the views, N at least 1.
+        sides
+            (N, 2) widths and heights, px of the views, N at least 1.
         """
         logarithms = np.log(np.maximum(sides, 1.0))
         size = np.sort(logarithms.mean(axis=1))

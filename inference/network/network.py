@@ -155,7 +155,8 @@ def from_coco(
 
     Parameters
     ----------
-    file : what torchvision publishes as `FasterRCNN_ResNet50_FPN_Weights.COCO_V1`; fetched if left out.
+    file
+        what torchvision publishes as `FasterRCNN_ResNet50_FPN_Weights.COCO_V1`; fetched if left out.
 
     Raises
     ------

@@ -36,13 +36,18 @@ class StaticDetector(nn.Module):
 
     Parameters
     ----------
-    network : in evaluation mode, on the CPU; its parameters are shared or copied, never changed.
-    size : height, width of the views, px.
-    batch : number of views.
-    precision : of convolutions, products and the features between them. Views, coordinates, scores and decisions are
-        fp32 in any case: half a pixel is the last bit of an fp16 coordinate beyond 512, and views that come as fp32
-        are made fp16 where they arrive, which costs a graphics card less than it costs the processor.
-    winograd : for a processor: large convolutions by `inference.network.winograd`, in fp32 only.
+    network
+        in evaluation mode, on the CPU; its parameters are shared or copied, never changed.
+    size
+        height, width of the views, px.
+    batch
+        number of views.
+    precision
+        of convolutions, products and the features between them. Views, coordinates, scores and decisions are fp32 in
+        any case: half a pixel is the last bit of an fp16 coordinate beyond 512, and views that come as fp32 are made
+        fp16 where they arrive, which costs a graphics card less than it costs the processor.
+    winograd
+        for a processor: large convolutions by `inference.network.winograd`, in fp32 only.
     """
 
     def __init__(
@@ -150,7 +155,12 @@ class PyramidAlign(nn.Module):
 
     Parameters
     ----------
-    shapes : height, width of each level. size : height, width of the views. bins : along each side of the result.
+    shapes
+        height, width of each level.
+    size
+        height, width of the views.
+    bins
+        along each side of the result.
     """
 
     scales: Tensor

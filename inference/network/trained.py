@@ -25,7 +25,8 @@ class Trained:
 
     Attributes
     ----------
-    build : makes their network, in evaluation mode, float32, on the CPU.
+    build
+        makes their network, in evaluation mode, float32, on the CPU.
     """
 
     weights: Weights

@@ -45,7 +45,8 @@ class WinogradConvolution(nn.Module):
 
     Parameters
     ----------
-    convolution : one of those that `is_suited` names.
+    convolution
+        one of those that `is_suited` names.
     """
 
     of_tile: Tensor

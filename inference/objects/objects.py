@@ -16,16 +16,26 @@ class FoundObject:
 
     Attributes
     ----------
-    box : detection in the frame, px.
-    crop_box : what was cut out, the box with its margin clipped to the frame, px.
-    class_name, score : of the detector; score between 0 and 1.
-    below_threshold : kept, but not counted as found.
-    best_plane : plane of best focus, fractional, from a parabola through the best three planes.
-    best_plane_at_edge : the best plane is the first or the last one, so focus may lie outside the stack.
-    sharpness : Laplacian-of-Gaussian energy of each plane inside the box, shape (Z,).
-    touches_edge : the box touches the frame's edge; the object may be cut.
-    crop : uint16 CZYX, the full stack inside `crop_box`.
-    fused : uint16 CYX, each pixel from its sharpest plane; the same plane index for all polarizations.
+    box
+        detection in the frame, px.
+    crop_box
+        what was cut out, the box with its margin clipped to the frame, px.
+    class_name, score
+        of the detector; score between 0 and 1.
+    below_threshold
+        kept, but not counted as found.
+    best_plane
+        plane of best focus, fractional, from a parabola through the best three planes.
+    best_plane_at_edge
+        the best plane is the first or the last one, so focus may lie outside the stack.
+    sharpness
+        Laplacian-of-Gaussian energy of each plane inside the box, shape (Z,).
+    touches_edge
+        the box touches the frame's edge; the object may be cut.
+    crop
+        uint16 CZYX, the full stack inside `crop_box`.
+    fused
+        uint16 CYX, each pixel from its sharpest plane; the same plane index for all polarizations.
     """
 
     box: Box

@@ -58,9 +58,14 @@ class Outline:
 
     Attributes
     ----------
-    points : (N, 2) x, y, once around. inside : (h, w), pixels whose centre lies inside.
-    dark : whether the dark field showed it. clipped : it runs along the border of what was searched, so the object may
-        go on beyond.
+    points
+        (N, 2) x, y, once around.
+    inside
+        (h, w), pixels whose centre lies inside.
+    dark
+        whether the dark field showed it.
+    clipped
+        it runs along the border of what was searched, so the object may go on beyond.
     """
 
     points: Points
@@ -92,11 +97,13 @@ def find_outline(
 
     Parameters
     ----------
-    dark, bright : light of the crossed and of the parallel state, (h, w), of one plane, in any unit, without offset;
-        None for a state that was not exposed.
-    box : the detection, in px of the images.
-    dark_shift_px : where the dark image lies, relative to the bright one, x and y; the outline is told in the bright
-        one's px.
+    dark, bright
+        light of the crossed and of the parallel state, (h, w), of one plane, in any unit, without offset; None for a
+        state that was not exposed.
+    box
+        the detection, in px of the images.
+    dark_shift_px
+        where the dark image lies, relative to the bright one, x and y; the outline is told in the bright one's px.
     """
     if dark is None and bright is None:
         raise ValueError("neither a dark nor a bright field image was given; an outline needs one")

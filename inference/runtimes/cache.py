@@ -27,7 +27,8 @@ def keep(folder: Path, make: Callable[[Path], None]) -> None:
 
     Parameters
     ----------
-    make : writes the files into an empty folder beside; that takes the name once all is synced.
+    make
+        writes the files into an empty folder beside; that takes the name once all is synced.
 
     Raises
     ------

@@ -36,9 +36,12 @@ def open_runtime(
 
     Parameters
     ----------
-    size : height, width of the views, px.
-    threads : of the processor.
-    kept_in : folder of exported models and engines, instead of the user's cache.
+    size
+        height, width of the views, px.
+    threads
+        of the processor.
+    kept_in
+        folder of exported models and engines, instead of the user's cache.
 
     Raises
     ------

@@ -79,7 +79,8 @@ def engine(model: OnnxModel, kept_in: Path | None = None) -> Engine:
 
     Parameters
     ----------
-    kept_in : folder instead of the user's cache.
+    kept_in
+        folder instead of the user's cache.
 
     Raises
     ------

@@ -36,8 +36,14 @@ class Form:
 
     Attributes
     ----------
-    size : height, width of the views, px. batch : views at once. precision : of convolutions and products.
-    winograd : whether large convolutions are done with fewer multiplications: for processors, in fp32 only.
+    size
+        height, width of the views, px.
+    batch
+        views at once.
+    precision
+        of convolutions and products.
+    winograd
+        whether large convolutions are done with fewer multiplications: for processors, in fp32 only.
     """
 
     size: tuple[int, int]
@@ -56,8 +62,10 @@ class OnnxModel:
 
     Attributes
     ----------
-    path : of the ONNX file. Input `views`, float32 (batch, 3, height, width); outputs as `static_graph.Detected`.
-    weights_sha256 : hex, of the weights that it was made of.
+    path
+        of the ONNX file. Input `views`, float32 (batch, 3, height, width); outputs as `static_graph.Detected`.
+    weights_sha256
+        hex, of the weights that it was made of.
     """
 
     path: Path
@@ -74,8 +82,10 @@ def onnx_model(trained: Trained, form: Form, kept_in: Path | None = None) -> Onn
 
     Parameters
     ----------
-    trained : its network on the CPU.
-    kept_in : folder instead of the user's cache.
+    trained
+        its network on the CPU.
+    kept_in
+        folder instead of the user's cache.
 
     Raises
     ------

@@ -28,7 +28,10 @@ class Reference:
 
     Attributes
     ----------
-    views : float32 (1, 3, height, width), on the CPU. expected : boxes in px, best first.
+    views
+        float32 (1, 3, height, width), on the CPU.
+    expected
+        boxes in px, best first.
     """
 
     views: Tensor
@@ -40,7 +43,8 @@ class Reference:
 
         Parameters
         ----------
-        size : height, width of the view, px.
+        size
+            height, width of the view, px.
         """
         with as_file(files("inference") / "weights" / SAMPLE) as shipped:
             sample = safetensors.torch.load_file(shipped)["views"].float()

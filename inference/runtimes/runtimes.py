@@ -46,7 +46,8 @@ class TorchRuntime:
 
     Parameters
     ----------
-    trained : whose network it is; for another device than the CPU it is copied at once.
+    trained
+        whose network it is; for another device than the CPU it is copied at once.
     """
 
     def __init__(self, trained: Trained, device: torch.device) -> None:
@@ -83,8 +84,10 @@ class GraphRuntime(ABC):
 
     Parameters
     ----------
-    batch : views that the graph takes at once.
-    exact : torchvision's network.
+    batch
+        views that the graph takes at once.
+    exact
+        torchvision's network.
     """
 
     def __init__(self, name: str, batch: int, exact: Runtime) -> None:

@@ -26,8 +26,14 @@ class History:
 
     Attributes
     ----------
-    step : done. loss : smoothed over the last fifty or so.
-    losses : (step, loss) now and then. judged : (step, AP@0.50 on what is held out).
+    step
+        done.
+    loss
+        smoothed over the last fifty or so.
+    losses
+        (step, loss) now and then.
+    judged
+        (step, AP@0.50 on what is held out).
     """
 
     step: int = 0
@@ -63,8 +69,10 @@ def to_bytes(
 
     Parameters
     ----------
-    mean : of the model over the last steps.
-    identity : of everything that must not change between the parts of one training.
+    mean
+        of the model over the last steps.
+    identity
+        of everything that must not change between the parts of one training.
     """
     tensors = {_MODEL + name: value.contiguous() for name, value in model.state_dict().items()}
     tensors |= {_MEAN + name: value.contiguous() for name, value in mean.state_dict().items()}

@@ -54,19 +54,32 @@ class TrainingSettings:
 
     Attributes
     ----------
-    steps : of the optimiser. batch : crops a step.
-    crop_px : side of a crop, px of the views; no object larger than it is ever seen whole.
-    around : share of the crops that are laid around an object of a class drawn evenly, so that rare ones are learnt.
-    mistaken : share of the crops that are laid around what the weights to go on from wrongly took for an object; all
-        others lie anywhere.
-    rate : greatest learning rate of a one-cycle schedule.
-    depth_um : an object is to be found in a plane this far from its own at most.
-    held_out : share of the sources (slides) that only serve to judge, where nobody says what does.
-    judgements : how often the weights are judged on what is held out, evenly spread; the best ones are kept.
-    patience : after so many judgements without a better one training stops.
-    fit_anchors : fit the boxes of reference to those annotated; weights to go on from keep their own.
-    start : weights to go on from, instead of fresh ones: a detector's safetensors, or what torchvision publishes for
-        COCO, as `coco` or as a .pth file.
+    steps
+        of the optimiser.
+    batch
+        crops a step.
+    crop_px
+        side of a crop, px of the views; no object larger than it is ever seen whole.
+    around
+        share of the crops that are laid around an object of a class drawn evenly, so that rare ones are learnt.
+    mistaken
+        share of the crops that are laid around what the weights to go on from wrongly took for an object; all others
+        lie anywhere.
+    rate
+        greatest learning rate of a one-cycle schedule.
+    depth_um
+        an object is to be found in a plane this far from its own at most.
+    held_out
+        share of the sources (slides) that only serve to judge, where nobody says what does.
+    judgements
+        how often the weights are judged on what is held out, evenly spread; the best ones are kept.
+    patience
+        after so many judgements without a better one training stops.
+    fit_anchors
+        fit the boxes of reference to those annotated; weights to go on from keep their own.
+    start
+        weights to go on from, instead of fresh ones: a detector's safetensors, or what torchvision publishes for COCO,
+        as `coco` or as a .pth file.
     """
 
     architecture: Architecture = "slim"
@@ -164,8 +177,10 @@ def train(
 
     Parameters
     ----------
-    judge : asked `settings.judgements` times.
-    checkpoint : to go on from.
+    judge
+        asked `settings.judgements` times.
+    checkpoint
+        to go on from.
 
     Raises
     ------

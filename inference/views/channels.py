@@ -77,9 +77,14 @@ class StackViews(NamedTuple):
 
     Attributes
     ----------
-    sharpness : of every plane, (Z, h/2, w/2). sharpest : index of the sharpest plane, fractional, (h/2, w/2).
-    fused : view of the whole stack (3, h, w).
-    views : what the detector is to look at (N, 3, h, w), float32; on a device where the stack was looked at there.
+    sharpness
+        of every plane, (Z, h/2, w/2).
+    sharpest
+        index of the sharpest plane, fractional, (h/2, w/2).
+    fused
+        view of the whole stack (3, h, w).
+    views
+        what the detector is to look at (N, 3, h, w), float32; on a device where the stack was looked at there.
     """
 
     sharpness: Floats

@@ -44,9 +44,12 @@ class DevicePlanes:
 
     Parameters
     ----------
-    channels, planes, height, width : of the stacks, CZYX.
-    device : a CUDA device; any other works too, only not faster.
-    pattern : to be taken off every frame, where it is known.
+    channels, planes, height, width
+        of the stacks, CZYX.
+    device
+        a CUDA device; any other works too, only not faster.
+    pattern
+        to be taken off every frame, where it is known.
     """
 
     def __init__(

@@ -19,7 +19,10 @@ class FixedPattern:
 
     Attributes
     ----------
-    offset_dn : what a pixel reads without light, (H, W). flat : light of an empty field over its mean, (C, H, W).
+    offset_dn
+        what a pixel reads without light, (H, W).
+    flat
+        light of an empty field over its mean, (C, H, W).
     """
 
     offset_dn: Floats
@@ -43,8 +46,13 @@ class BinnedPattern:
 
     Attributes
     ----------
-    offset_dn : (h, w). gains : that even out the light, (C, h, w). level_dn : mean offset, which is left in: what looks
-        for objects knows frames with an offset, and a root of nothing but noise would make much of it.
+    offset_dn
+        (h, w).
+    gains
+        that even out the light, (C, h, w).
+    level_dn
+        mean offset, which is left in: what looks for objects knows frames with an offset, and a root of nothing but
+        noise would make much of it.
     """
 
     offset_dn: Floats

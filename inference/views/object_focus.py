@@ -36,9 +36,12 @@ class StateFocus:
 
     Attributes
     ----------
-    reference : its own plane: the sharpest one, or the middle between the two peaks of what is transparent.
-    display : where it is shown best: the plane of the higher peak.
-    sharpness : Laplacian-of-Gaussian energy inside the box, (Z,).
+    reference
+        its own plane: the sharpest one, or the middle between the two peaks of what is transparent.
+    display
+        where it is shown best: the plane of the higher peak.
+    sharpness
+        Laplacian-of-Gaussian energy inside the box, (Z,).
     """
 
     reference: Peak
@@ -63,9 +66,14 @@ def state_focus(planes: NDArray[np.uint16], box: Box, scale: Scale, step_um: flo
 
     Parameters
     ----------
-    planes : of that polarization, (Z, h, w). box : the detection, in their px.
-    scale : binning and width of the Laplacian.
-    dark : whether it is the crossed state, which has one peak.
+    planes
+        of that polarization, (Z, h, w).
+    box
+        the detection, in their px.
+    scale
+        binning and width of the Laplacian.
+    dark
+        whether it is the crossed state, which has one peak.
     """
     curve = _sharpness(planes, box, scale)
     sharpest = Peak(*best_plane(curve))

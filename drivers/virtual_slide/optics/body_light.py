@@ -42,9 +42,12 @@ class Mount:
 
     Attributes
     ----------
-    medium_index : refractive index of the mounting medium.
-    condenser_na : aperture of the illumination.
-    wavelength_um, bandwidth_um : middle and full width at half maximum of the lamp's band.
+    medium_index
+        refractive index of the mounting medium.
+    condenser_na
+        aperture of the illumination.
+    wavelength_um, bandwidth_um
+        middle and full width at half maximum of the lamp's band.
     """
 
     medium_index: float = 1.56
@@ -61,9 +64,14 @@ class BodyLight:
 
     Attributes
     ----------
-    planes_um : (Z,) focal planes, above the body's reference plane, ascending.
-    kept : (Z, H, W), |k|^2. flipped : (Z, H, W), |f|^2. coherence : (Z, H, W) complex, f k*.
-        Both of the last are None for a body without birefringence.
+    planes_um
+        (Z,) focal planes, above the body's reference plane, ascending.
+    kept
+        (Z, H, W), |k|^2.
+    flipped
+        (Z, H, W), |f|^2.
+    coherence
+        (Z, H, W) complex, f k*. Both of the last are None for a body without birefringence.
     """
 
     planes_um: NDArray[np.float64]

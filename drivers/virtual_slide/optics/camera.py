@@ -34,9 +34,14 @@ class Camera:
 
     Parameters
     ----------
-    frame_px : height, width.
-    settings : of the sensor. seed : of its pixels and of the noise.
-    illumination : of the same frame size, seen by the sensor.
+    frame_px
+        height, width.
+    settings
+        of the sensor.
+    seed
+        of its pixels and of the noise.
+    illumination
+        of the same frame size, seen by the sensor.
     """
 
     def __init__(self, frame_px: tuple[int, int], settings: Sensor, seed: int, illumination: Illumination) -> None:
@@ -67,8 +72,10 @@ class Camera:
 
         Parameters
         ----------
-        light : (H, W); used as scratch and left undefined.
-        out : (H, W) uint16, C-contiguous.
+        light
+            (H, W); used as scratch and left undefined.
+        out
+            (H, W) uint16, C-contiguous.
         """
         height, width = light.shape
         response = self._response[view.polarization == "crossed"]

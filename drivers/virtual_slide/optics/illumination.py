@@ -47,8 +47,14 @@ class Illumination:
 
     Parameters
     ----------
-    frame_px : height, width. pixel_um : on the sample.
-    settings : of the lamp. seed : of dust, fringes, drift and flicker.
+    frame_px
+        height, width.
+    pixel_um
+        on the sample.
+    settings
+        of the lamp.
+    seed
+        of dust, fringes, drift and flicker.
     """
 
     def __init__(self, frame_px: tuple[int, int], pixel_um: float, settings: Lamp, seed: int) -> None:

@@ -28,7 +28,10 @@ def impurity(retarder_error: float, azimuth_error: float) -> complex:
 
     Parameters
     ----------
-    retarder_error : phase beyond a quarter wave, in rad. azimuth_error : of the retarder's axis from 45 degrees.
+    retarder_error
+        phase beyond a quarter wave, in rad.
+    azimuth_error
+        of the retarder's axis from 45 degrees.
     """
     half, turn = (np.pi / 2 + retarder_error) / 2, np.pi / 4 + azimuth_error
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
@@ -44,8 +47,10 @@ class Polarizers:
 
     Attributes
     ----------
-    polarizer, analyser : amplitude of the wrong handedness over the right one.
-    depolarised : share of either state that is seen in the other, whatever its phase.
+    polarizer, analyser
+        amplitude of the wrong handedness over the right one.
+    depolarised
+        share of either state that is seen in the other, whatever its phase.
     """
 
     polarizer: complex

@@ -79,7 +79,8 @@ class Cabinet:
 
     Parameters
     ----------
-    folder : where to keep them; the user's cache folder unless given.
+    folder
+        where to keep them; the user's cache folder unless given.
     """
 
     def __init__(self, collection: int, mount: Mount, folder: Path | None = None) -> None:
@@ -118,7 +119,8 @@ class Cabinet:
 
         Parameters
         ----------
-        report : told how many of the missing ones are made, 0 first; not called if none is missing.
+        report
+            told how many of the missing ones are made, 0 first; not called if none is missing.
 
         Raises
         ------

@@ -29,7 +29,8 @@ class Canvas:
 
     Attributes
     ----------
-    x, y : (H, W) in um, from the centre.
+    x, y
+        (H, W) in um, from the centre.
     """
 
     def __init__(self, length_um: float, width_um: float) -> None:
@@ -113,8 +114,10 @@ def tilted(layers: Sequence[Slice], canvas: Canvas, tilt: float, step_um: float 
 
     Parameters
     ----------
-    tilt : in rad.
-    step_um : greatest difference in height between two bands.
+    tilt
+        in rad.
+    step_um
+        greatest difference in height between two bands.
     """
     if abs(tilt) < 1e-6:
         return list(layers)

@@ -37,9 +37,14 @@ class _Rim:
 
     Attributes
     ----------
-    inward : distance from the edge, as a share of half the width; negative outside, 1 in the middle.
-    angle : around the centre, in rad. radial : direction across the rim, in rad.
-    blur : softness of an edge, as a share of half the width.
+    inward
+        distance from the edge, as a share of half the width; negative outside, 1 in the middle.
+    angle
+        around the centre, in rad.
+    radial
+        direction across the rim, in rad.
+    blur
+        softness of an edge, as a share of half the width.
     """
 
     inward: Map

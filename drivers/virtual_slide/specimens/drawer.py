@@ -28,15 +28,23 @@ class SpecimenCard(msgspec.Struct, frozen=True):
 
     Attributes
     ----------
-    outline_um : border in the slide's plane. display_outline_um : of what is in focus at its display plane.
-    length_um, width_um : greatest and least Feret diameter of the outline.
-    depth_um : lowest and highest z of its matter.
-    display_um : z at which it is shown best: where its light differs most, on the side where it is darker; of what
-        turns polarized light the reference plane.
-    thickness_um : mean thickness where there is matter.
-    mass_pg, visible_mass_pg : of its calcite, and what bidirectional circular polarization sees of it at best.
-    kept_contrast, flipped_contrast : root mean square inside the outline, in the best plane, over the parallel light
-        of an empty field.
+    outline_um
+        border in the slide's plane.
+    display_outline_um
+        of what is in focus at its display plane.
+    length_um, width_um
+        greatest and least Feret diameter of the outline.
+    depth_um
+        lowest and highest z of its matter.
+    display_um
+        z at which it is shown best: where its light differs most, on the side where it is darker; of what turns
+        polarized light the reference plane.
+    thickness_um
+        mean thickness where there is matter.
+    mass_pg, visible_mass_pg
+        of its calcite, and what bidirectional circular polarization sees of it at best.
+    kept_contrast, flipped_contrast
+        root mean square inside the outline, in the best plane, over the parallel light of an empty field.
     """
 
     fragment: bool
@@ -62,7 +70,8 @@ class Drawer:
 
     Attributes
     ----------
-    light : (Z, H, W, K) int16, times `card.scale`: |k|^2 - 1 and, if it is birefringent, |f|^2, Re and Im of f k*.
+    light
+        (Z, H, W, K) int16, times `card.scale`: |k|^2 - 1 and, if it is birefringent, |f|^2, Re and Im of f k*.
     """
 
     card: SpecimenCard

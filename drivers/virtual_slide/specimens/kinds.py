@@ -42,12 +42,22 @@ class Kind:
 
     Attributes
     ----------
-    name : what it is. class_name : what the detector calls it, or the kind of junk.
-    junk : must not be detected.
-    variants : different bodies of it in a collection.
-    sizes : of its length. draw : makes one.
-    above_um : between which heights above the cover slip its reference plane lies.
-    broken : share of the variants that are fragments.
+    name
+        what it is.
+    class_name
+        what the detector calls it, or the kind of junk.
+    junk
+        must not be detected.
+    variants
+        different bodies of it in a collection.
+    sizes
+        of its length.
+    draw
+        makes one.
+    above_um
+        between which heights above the cover slip its reference plane lies.
+    broken
+        share of the variants that are fragments.
     """
 
     name: str

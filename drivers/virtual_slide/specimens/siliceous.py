@@ -31,9 +31,12 @@ class Bar:
 
     Attributes
     ----------
-    widths : at both ends, in um.
-    waist : width in the middle as a share of what it would be without one.
-    hollow : width of its hollow core as a share of its own.
+    widths
+        at both ends, in um.
+    waist
+        width in the middle as a share of what it would be without one.
+    hollow
+        width of its hollow core as a share of its own.
     """
 
     start: Point
