@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test weights trained clean
+.PHONY: demo test quick weights trained clean
 
 demo: $(VENV)/.installed
 	$(BIN)/lamelle demo
@@ -14,6 +14,10 @@ test: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest
+
+# Neither nights nor a browser: minutes.
+quick: $(VENV)/.installed
+	$(BIN)/pytest -m "not night and not browser"
 
 # Weights as the shipped ones, from nothing: six hours on two quiet cores, 60 GB of disk. The shipped ones came in more stages,
 # the last of them the second training on these sets (inference/weights/slim.md), so they are not made again byte for byte.

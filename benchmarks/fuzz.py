@@ -31,8 +31,8 @@ from daemon.protocols.control import encode as encode_order
 from daemon.run_folder.endpoints import FILE, Bound
 from daemon.system.errors import ProtocolViolation
 from daemon.system.process_table import read_processes
-from tests.emulated_night import digest, lamelle, running, write_configuration
-from tests.small_night import until
+from tests.support.emulated_night import digest, lamelle, running, write_configuration
+from tests.support.small_night import until
 
 FIELDS, NIGHT_S = 60, 900
 MOST_BYTES = 1000

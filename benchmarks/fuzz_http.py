@@ -31,8 +31,8 @@ from daemon.live.order_client import give_order
 from daemon.monitor.connection import Patience
 from daemon.run_folder.endpoints import FILE, find_endpoint
 from daemon.system.process_table import read_processes
-from tests.emulated_night import digest, lamelle, running, write_configuration
-from tests.small_night import until
+from tests.support.emulated_night import digest, lamelle, running, write_configuration
+from tests.support.small_night import until
 
 NIGHT_S, ANSWER_S, PATIENCE_S, TELL_S = 1800, 20.0, 0.1, 10.0
 THREADS = 8

@@ -1,4 +1,4 @@
-"""Kill every process at every named point, resume, compare: the long form of tests/test_night.py.
+"""Kill every process at every named point, resume, compare: the long form of tests/nights/test_night.py.
 
     python -m benchmarks.kills [--times 3] [--point "mid chunk" ...]
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from daemon.dataset.summary import summarise
 from daemon.system.crash_points import POINTS, STRUCK
-from tests.emulated_night import digest, lamelle, living, write_configuration
+from tests.support.emulated_night import digest, lamelle, living, write_configuration
 
 VICTIMS = ("supervisor", "microscope", "analysis", "recorder", "all")
 FRAME_POINTS = ("frame announced",)

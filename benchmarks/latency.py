@@ -23,9 +23,9 @@ import numpy as np
 from daemon.dataset.reader import Dataset
 from daemon.records.records import FieldSecured
 from daemon.run_folder.endpoints import FILE
-from tests.browsing import Visit, browser
-from tests.emulated_night import running, write_configuration
-from tests.small_night import until
+from tests.support.browsing import Visit, browser
+from tests.support.emulated_night import running, write_configuration
+from tests.support.small_night import until
 
 NIGHT_S, MOST_S = 600, 2.0
 TIMING = {"xy_ms": 150, "z_ms": 15, "polarizer_ms": 120}

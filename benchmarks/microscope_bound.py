@@ -37,7 +37,7 @@ from daemon.run_folder.heartbeat import read_heartbeat
 from daemon.system.process_table import read_processes
 from drivers.microscope import Exposure, Sweep
 from drivers.open import open_microscope
-from tests.emulated_night import lamelle, write_configuration
+from tests.support.emulated_night import lamelle, write_configuration
 
 EARLY_FIELD = 20
 SPAN = 20

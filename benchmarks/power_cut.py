@@ -1,4 +1,4 @@
-"""Cut the power of a whole emulated night at its sync points, resume, compare: long form of tests/test_power_cut.py.
+"""Cut the power of a whole emulated night at its sync points, resume, compare: the long test_power_cut.py.
 
     python -m benchmarks.power_cut [--cuts 40] [--kind pessimistic] [--first 0]
 
@@ -26,9 +26,9 @@ from daemon.dataset.reader import Dataset
 from daemon.dataset.summary import summarise
 from daemon.records.names import field_of
 from daemon.records.records import FieldSecured
-from tests.emulated_night import NIGHT_S, Digest, digest, lamelle, living, write_configuration
-from tests.powercut.disk import Disk, View, materialise, read_log
-from tests.powercut.shim import build, watching
+from tests.support.emulated_night import NIGHT_S, Digest, digest, lamelle, living, write_configuration
+from tests.support.powercut.disk import Disk, View, materialise, read_log
+from tests.support.powercut.shim import build, watching
 
 IDLE = ("log/", "heartbeat.json")
 """Nothing is resumed from these, so moments that differ in them alone are the same."""

@@ -36,9 +36,9 @@ from daemon.records.records import FieldSecured
 from daemon.run_folder.endpoints import find_endpoint
 from daemon.run_folder.heartbeat import read_heartbeat
 from daemon.system.process_table import read_processes
-from tests.emulated_night import running, write_configuration
-from tests.small_night import until
-from tests.test_broadcast import ABOUT
+from tests.support.emulated_night import running, write_configuration
+from tests.support.small_night import until
+from tests.support.stream_messages import ABOUT
 
 NIGHT_S = 600
 LINE_BYTES_S = 125_000

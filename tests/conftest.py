@@ -17,7 +17,8 @@ from daemon.planning.specimens import make_specimens
 from drivers.settings import Emulation
 from drivers.virtual_slide.profiles import kinds_of
 from drivers.virtual_slide.slide import cabinet_of
-from tests.emulated_night import Digest, digest, lamelle, living, write_configuration
+from tests.support.emulated_night import Digest, digest, lamelle, living, write_configuration
+from tests.support.places import ROOT
 
 END_S = 5.0
 """How long what a test has ended may take to be gone."""
@@ -28,6 +29,16 @@ TRACKER = "multiprocessing.resource_tracker"
 def pytest_sessionstart() -> None:
     """Make the specimens of the emulated nights, about a minute the first time on a machine."""
     make_specimens(cabinet_of(Emulation()), kinds_of("easy"), Console())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by the folder they lie in, and those that look at the undisturbed night."""
+    for item in items:
+        room = item.path.relative_to(ROOT / "tests").parts[0]
+        if room == "nights" or "undisturbed" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.night)
+        if room == "browser":
+            item.add_marker(pytest.mark.browser)
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,66 @@
+"""A whole night on recorded stacks: a real one, and what an emulated night kept of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from daemon.dataset.reader import Dataset
+from daemon.dataset.summary import summarise
+from daemon.records.records import FieldSecured
+from daemon.system.exit_status import Exit
+from tests.support.emulated_night import CONFIGS, digest, lamelle, living, write_configuration
+from tests.support.places import SHARED_DATA
+
+MITOCHONDRIA = SHARED_DATA / "zstack-mitochondria-16bit"
+FIRST_PLANE, SHARPEST_PLANE = 32, 51
+
+
+@pytest.mark.skipif(not MITOCHONDRIA.is_dir(), reason=f"{MITOCHONDRIA} is not there")
+def test_a_real_stack_is_replayed_and_its_best_plane_found(tmp_path: Path) -> None:
+    config = yaml.safe_load((CONFIGS / "replay.yaml").read_text(encoding="utf-8"))
+    config["instrument"]["replay"]["folder"] = str(MITOCHONDRIA)
+    config["scan"]["samples"] = str(CONFIGS / "replay-samples.csv")
+    config["scan"]["step_um"] = 0.05
+    config["report"] = {"make": "never"}
+    path = tmp_path / "night.yaml"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    run = tmp_path / "run"
+    done = lamelle("scan", path, "--run", run)
+    assert done.returncode == Exit.COMPLETE, done.stderr
+    assert summarise(run)["complete"]
+    with Dataset.open(run) as dataset:
+        (field,) = dataset.fields()
+    assert isinstance(field, FieldSecured)
+    assert field.focus.z_um is not None
+    plane = FIRST_PLANE + (field.focus.z_um - field.first_z_um) / field.step_um
+    assert abs(plane - SHARPEST_PLANE) <= 2
+    assert not living(run)
+
+
+def test_a_night_replays_what_another_kept(tmp_path: Path) -> None:
+    taken = write_configuration(tmp_path, slides=2, fields=2, retention={"raw": "all"})
+    assert lamelle("scan", taken, "--run", tmp_path / "taken").returncode == Exit.COMPLETE
+    config = yaml.safe_load(taken.read_text(encoding="utf-8"))
+    config["instrument"] |= {
+        "name": f"replay {tmp_path}",
+        "backend": "replay",
+        "hardware": None,
+        "emulation": None,
+        "replay": {
+            "folder": str(tmp_path / "taken" / "dataset"),
+            "layout": "stacks",
+            "pattern": "*/field-*-raw.ome.tif",
+            "field_pattern": r"slide-(?P<slide>\d)/field-(?P<field>\d+)-raw",
+        },
+    }
+    again = tmp_path / "again.yaml"
+    again.write_text(yaml.safe_dump(config), encoding="utf-8")
+    done = lamelle("scan", again, "--run", tmp_path / "again")
+    assert done.returncode == Exit.COMPLETE, done.stderr
+    first, second = digest(tmp_path / "taken"), digest(tmp_path / "again")
+    assert [(objects, pixels) for _, objects, pixels in first.values()] == [
+        (objects, pixels) for _, objects, pixels in second.values()
+    ]

@@ -1,0 +1,74 @@
+"""Inspection: counts for scripts, tables for people, nothing that a name could break."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from daemon.dataset.summary import show, size, summarise
+from daemon.system.errors import Refused
+from tests.support.small_dataset import NIGHT, make_dataset, sample_of
+
+
+def shown(folder: Path) -> str:
+    out = io.StringIO()
+    show(summarise(folder), Console(file=out, width=140))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("where", ["dataset", "run folder"])
+def test_a_summary_counts_what_is_there(tmp_path: Path, where: str) -> None:
+    fields = make_dataset(tmp_path / "dataset", slides=2, fields=2, objects=4)
+    summary = summarise(tmp_path / "dataset" if where == "dataset" else tmp_path)
+    assert json.loads(json.dumps(summary)) == summary
+    assert summary["night"] == NIGHT
+    assert summary["slides"] == 2
+    assert summary["fields"] == {"planned": 6, "recorded": 4, "skipped": 2}
+    assert (summary["gaps"], summary["duplicates"], summary["complete"]) == (0, 0, True)
+    assert (summary["objects"], summary["below_threshold"]) == (12, 4)
+    stack = 2 * 5 * 300 * 300 * 2
+    assert summary["bytes"] == {"raw": 4 * stack, "recorded": sum(file.size for f in fields for file in f.files)}
+    assert summary["per_slide"][1] == {
+        "slide": 2, "sample": sample_of(2), "planned": 3, "recorded": 2, "skipped": 1, "objects": 6,
+        "below_threshold": 2, "closed": True,
+    }  # fmt: skip
+    assert [(row["slide"], row["field"]) for row in summary["skipped"]] == [(1, 3), (2, 3)]
+    assert summary["events"][0]["message"] == "the stage [xy] did not arrive: tried 3 times, field skipped"
+
+
+def test_people_see_slides_skipped_fields_and_events(tmp_path: Path) -> None:
+    make_dataset(tmp_path)
+    text = shown(tmp_path)
+    assert NIGHT in text
+    assert sample_of(2) in text
+    # Two skipped fields and one kind of event.
+    assert text.count("the stage [xy] did not arrive") == 3
+    assert "tried 3 times, field skipped" in text
+    assert "1/3, 2/3" in text
+    assert "complete, but with skipped fields" in text
+
+
+def test_what_is_missing_is_told(tmp_path: Path) -> None:
+    make_dataset(tmp_path)
+    (tmp_path / "slide-1" / "field-0001.ome.tif").unlink()
+    summary = summarise(tmp_path)
+    assert summary["gaps"] == 1
+    assert not summary["complete"]
+    assert "1 gaps" in shown(tmp_path)
+    assert "not complete" in shown(tmp_path)
+
+
+def test_a_folder_without_dataset_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=tmp_path.name):
+        summarise(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 bytes"), (999, "999 bytes"), (1500, "1.5 kB"), (2.5e8, "250.0 MB"), (3e12, "3.0 TB")]
+)
+def test_sizes_read_as_people_write_them(count: int, text: str) -> None:
+    assert size(count) == text

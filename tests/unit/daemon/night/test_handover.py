@@ -1,0 +1,109 @@
+"""The way to the recorder as the supervisor keeps it: who dies is started again, what waits is told."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+
+import pytest
+
+from daemon.config.model import Recorder
+from daemon.dataset.reader import Dataset
+from daemon.night.handover import Handover
+from daemon.run_folder.journal import Journal
+from daemon.run_folder.spool import Spool
+from daemon.system.process_table import ProcessTable, read_processes
+from tests.support import small_night as night
+
+WITHIN_S = 30.0
+
+
+class Told:
+    """Events that were told."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def __call__(self, _level: str, name: str, _message: str) -> None:
+        self.names.append(name)
+
+
+@asynccontextmanager
+async def handover(folder: Path, told: Told, endpoint: str | None = None) -> AsyncIterator[tuple[Handover, Journal]]:
+    journal_path = folder / "journal.sqlite"
+    with closing(Journal.create(journal_path, night.started())) as journal:
+        spool = Spool(folder / "spool", 10**9)
+        settings = Recorder(endpoint=endpoint)
+        handing = Handover(settings, folder, journal, spool, ProcessTable(folder), told)
+        await handing.start()
+        keeping = asyncio.create_task(handing.keep())
+        try:
+            yield handing, journal
+        finally:
+            keeping.cancel()
+            await handing.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WITHIN_S):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def sender_thread() -> threading.Thread:
+    return next(thread for thread in threading.enumerate() if thread.name == "sender")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_sender_that_dies_is_told_and_followed_by_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = Told()
+
+    async def scene() -> None:
+        with night.recorder_thread(tmp_path / "dataset") as endpoint:
+            async with handover(tmp_path, told, endpoint) as (handing, journal):
+                await until(lambda: handing.status().acknowledged_seq == 1)
+                first = sender_thread()
+                with monkeypatch.context() as patched:
+                    patched.setattr(Journal, "last_seq", None)  # an error of the program, which nobody expects
+                    handing.wake()
+                    await until(lambda: not first.is_alive())
+                    assert "has ended" in handing.explain()
+                await until(lambda: "delivery restarted" in told.names)
+                assert sender_thread() is not first
+                journal.append(night.event())
+                assert await handing.drain(WITHIN_S, lambda _reason: None) == 0
+
+    asyncio.run(scene())
+    assert told.names == ["delivery restarted"]
+
+
+def test_a_recorder_that_dies_is_told_and_followed_by_another(tmp_path: Path) -> None:
+    told = Told()
+
+    async def scene() -> None:
+        async with handover(tmp_path, told) as (handing, journal):
+            recorder = read_processes(tmp_path)["recorder"].find()
+            assert recorder is not None
+            recorder.kill()
+            await until(lambda: "recorder restarted" in told.names)
+            journal.append(night.event("while nobody records"))
+            assert await handing.drain(WITHIN_S, lambda _reason: None) == 0
+
+    asyncio.run(scene())
+    with Dataset.open(tmp_path / "dataset") as dataset:
+        assert [event.message for event in dataset.events()] == ["while nobody records"]
+
+
+def test_what_nobody_takes_is_counted_and_the_reason_told(tmp_path: Path) -> None:
+    reasons: list[str] = []
+
+    async def scene() -> None:
+        async with handover(tmp_path, Told(), night.free_endpoint()) as (handing, journal):
+            journal.append(night.event())
+            assert await handing.drain(1.5, reasons.append) == 2
+
+    asyncio.run(scene())
+    assert reasons

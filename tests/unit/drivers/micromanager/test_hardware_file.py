@@ -1,0 +1,78 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mm_test_adapters import device_adapter_path
+
+from drivers.errors import SettingRefused
+from drivers.micromanager.hardware_file import read_hardware_file
+from tests.support.instruments import HARDWARE, instrument
+
+
+def test_the_shipped_hardware_file_is_understood() -> None:
+    hardware = read_hardware_file(HARDWARE)
+    assert hardware.devices["Camera"] == ("DemoCamera", "DCam")
+    assert hardware.labels["Polarizer"] == {"Crossed", "Parallel"}
+    assert hardware.presets["Polarization", "Crossed"] == (("Polarizer", "Label", "Crossed"),)
+    hardware.check(instrument())
+
+
+def test_the_demo_configuration_of_micromanager_is_understood() -> None:
+    hardware = read_hardware_file(Path(device_adapter_path()) / "MMConfig_demo.cfg")
+    assert hardware.devices["Camera"] == ("DemoCamera", "DCam")
+    assert ("Channel", "DAPI") in hardware.presets
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"devices": {"focus": "Piezo"}}, r"instrument\.devices\.focus is 'Piezo'.*give one of Camera"),
+        ({"light_on": ("Lamp", "On")}, r"instrument\.light_on is Lamp/On"),
+        ({"light_off": ("Lamp", "Off")}, r"instrument\.light_off is Lamp/Off"),
+        (
+            {"polarizations": {"crossed": {"group": "Polarization", "preset": "X", "exposure_ms": 1}}},
+            r"instrument\.polarizations\.crossed is Polarization/X.*Polarization/Crossed",
+        ),
+    ],
+)
+def test_what_the_file_does_not_define_is_refused(changes: Any, told: str) -> None:
+    with pytest.raises(SettingRefused, match=told):
+        read_hardware_file(HARDWARE).check(instrument(**changes))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("Crossed,Polarizer,Label,Crossed", "Crossed,Polarizer,Label,Krossed", "'Krossed'.*labels"),
+        ("Crossed,Polarizer,Label,Crossed", "Crossed,Polariser,Label,Crossed", "device 'Polariser'"),
+    ],
+)
+def test_a_preset_that_cannot_be_set_is_refused(tmp_path: Path, old: str, new: str, told: str) -> None:
+    path = tmp_path / "wrong.cfg"
+    path.write_text(HARDWARE.read_text().replace(old, new))
+    with pytest.raises(SettingRefused, match=told):
+        read_hardware_file(path).check(instrument())
+
+
+def test_a_missing_or_broken_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingRefused, match="cannot be read"):
+        read_hardware_file(tmp_path / "missing.cfg")
+    path = tmp_path / "broken.cfg"
+    path.write_text("Device,Camera\n")
+    with pytest.raises(SettingRefused, match="line 1"):
+        read_hardware_file(path)
+
+
+words = st.text(st.characters(codec="ascii", exclude_characters=",\r\n\x0b\x0c\x1c\x1d\x1e\x85#"), min_size=1)
+
+
+@given(st.lists(st.tuples(words, words, words, words, words), max_size=8))
+def test_presets_come_back_as_they_were_written(tmp_path_factory: Any, settings: list[Any]) -> None:
+    path = tmp_path_factory.mktemp("cfg") / "any.cfg"
+    path.write_text("".join(",".join(("ConfigGroup", *setting)) + "\r\n" for setting in settings), newline="")
+    presets = read_hardware_file(path).presets
+    assert sum(len(found) for found in presets.values()) == len(settings)
+    for group, preset, device, name, value in settings:
+        assert (device, name, value) in presets[group, preset]

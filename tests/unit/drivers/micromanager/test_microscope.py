@@ -1,0 +1,377 @@
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from mm_test_adapters import device_adapter_path
+
+from drivers.errors import (
+    DeviceTimeout,
+    FieldFault,
+    FrameFault,
+    OutsideWindow,
+    PresetNotReached,
+    SettingRefused,
+    StageStuck,
+)
+from drivers.micromanager.core import Core, headless_core, preset_devices, release_headless_core
+from drivers.micromanager.microscope import MicroManager
+from drivers.microscope import Exposure, Frame, Sweep
+from drivers.settings import Instrument
+from drivers.waiting import POLL_S, Clock
+from tests.support.instruments import (
+    CENTRE,
+    HARDWARE,
+    OTHER_CENTRE,
+    TRIGGERED,
+    buffer_for,
+    expose,
+    instrument,
+    ready,
+    slides,
+    states_of,
+)
+
+
+def triggered(**changes: Any) -> Instrument:
+    """SequenceTester: every frame holds the state of all devices, and the camera triggers the z stage."""
+    settings = {"backend": "micromanager", "hardware": TRIGGERED, "adapters": device_adapter_path(), "emulation": None}
+    return instrument(**{**settings, "frame_px": (128, 128), **changes})
+
+
+class Watched:
+    """The real core, its commands noted, and misbehaving where told."""
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self.z_commands: list[float] = []
+        self.xy_commands: list[tuple[float, float]] = []
+        self.ignored: set[str] = set()
+        self.always_busy: set[str] = set()
+        self.lost_frames = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.core, name)
+
+    def set_position(self, label: str, z_um: float) -> None:
+        self.z_commands.append(z_um)
+        if "z" not in self.ignored:
+            self.core.set_position(label, z_um)
+
+    def set_xy_position(self, label: str, x_um: float, y_um: float) -> None:
+        self.xy_commands.append((x_um, y_um))
+        if "xy" not in self.ignored:
+            self.core.set_xy_position(label, x_um, y_um)
+
+    def set_config(self, group: str, preset: str) -> None:
+        if "preset" not in self.ignored:
+            self.core.set_config(group, preset)
+
+    def device_busy(self, label: str) -> bool:
+        return label in self.always_busy or self.core.device_busy(label)
+
+    def pop_next_tagged_image(self) -> Any:
+        for _ in range(self.lost_frames):
+            self.core.pop_next_tagged_image()
+        self.lost_frames = 0
+        return self.core.pop_next_tagged_image()
+
+
+@pytest.fixture
+def watched() -> Iterator[Any]:
+    """Open a microscope on a watched core; released at the end."""
+    opened: list[MicroManager] = []
+
+    def open_watched(settings: Instrument, clock: Clock | None = None) -> tuple[MicroManager, Watched]:
+        core = Watched(headless_core(settings))
+        scope = MicroManager(settings, slides(), cast(Core, core), release_headless_core, clock=clock)
+        opened.append(scope)
+        ready(scope)
+        return scope, core
+
+    yield open_watched
+    for scope in opened:
+        scope.close()
+    release_headless_core()
+
+
+@pytest.mark.parametrize("z_sequence", [True, False])
+def test_every_plane_is_exposed_at_its_z_and_polarization(watched: Any, z_sequence: bool) -> None:
+    scope, core = watched(triggered(motion={"withdrawn_z_um": -280, "z_sequence": z_sequence}))
+    core.z_commands.clear()
+    stack, frames = expose(scope)
+    assert states_of(stack) == [(c, z) for c in (0, 1) for z in (-1.0, -0.5, 0.0, 0.5)]
+    assert [(f.c, f.z, f.image_number) for f in frames] == [(c, z, z) for c in (0, 1) for z in range(4)]
+    assert [f.z_um for f in frames] == [-1.0, -0.5, 0.0, 0.5] * 2
+    # From withdrawn, the first sweep comes from below anyway; the second must go back below its first plane.
+    taken = [] if z_sequence else [-0.5, 0.0, 0.5]
+    assert core.z_commands == [-1.0, *taken, -3.0, -1.0, *taken]
+
+
+def test_polarizations_land_where_they_are_stored_whatever_their_order(watched: Any) -> None:
+    scope, _ = watched(triggered())
+    stack, frames = expose(scope, Sweep(0.0, 1.0, 3, ("parallel", "crossed"), (1, 0)))
+    assert [state for state, _ in states_of(stack)] == [0, 0, 0, 1, 1, 1]
+    assert [f.c for f in frames] == [1, 1, 1, 0, 0, 0]
+
+
+@pytest.mark.parametrize("z_sequence", [True, False])
+@pytest.mark.parametrize(
+    ("step_um", "heights", "approach"),
+    [(0.0, (0.0, 0.0, 0.0), -2.0), (-1.0, (0.0, -1.0, -2.0), 2.0)],
+    ids=["one height", "downwards"],
+)
+def test_a_sweep_is_approached_from_where_it_comes(
+    watched: Any, z_sequence: bool, step_um: float, heights: tuple[float, ...], approach: float
+) -> None:
+    scope, core = watched(triggered(motion={"withdrawn_z_um": -280, "z_sequence": z_sequence}))
+    scope.focus(1.0)
+    core.z_commands.clear()
+    stack, frames = expose(scope, Sweep(0.0, step_um, 3, ("crossed",), (0,)))
+    assert [z for _, z in states_of(stack)] == list(heights)
+    assert [f.z_um for f in frames] == list(heights)
+    moved = [] if z_sequence or not step_um else list(heights[1:])
+    assert core.z_commands == [approach, 0.0, *moved]
+
+
+def test_exposures_of_a_sweep_are_commanded_instead_of_those_of_the_settings(watched: Any) -> None:
+    scope, core = watched(triggered())
+    commanded = []
+    core.set_exposure = commanded.append
+    expose(scope, Sweep(0.0, 1.0, 2, ("crossed", "parallel"), (0, 1), exposures_ms=(3.5, 700.0)))
+    expose(scope, Sweep(0.0, 1.0, 2, ("crossed", "parallel"), (0, 1)))
+    assert commanded == [3.5, 700.0, 20, 20]
+    with pytest.raises(SettingRefused, match="give one for each"):
+        expose(scope, Sweep(0.0, 1.0, 2, ("crossed", "parallel"), (0, 1), exposures_ms=(3.5,)))
+
+
+@pytest.mark.parametrize(("on", "told"), [(False, "reads back closed"), (True, "reads back open")])
+def test_light_that_is_not_as_the_sweep_wants_it_is_told_before_anything_moves(
+    watched: Any, on: bool, told: str
+) -> None:
+    scope, core = watched(triggered())
+    scope.light(on)
+    core.z_commands.clear()
+    with pytest.raises(FrameFault, match=f"Shutter {told}.*check lamp, shutter"):
+        expose(scope, Sweep(0.0, 1.0, 3, ("crossed",), (0,), lit=not on))
+    assert core.z_commands == []
+
+
+def test_a_buffer_too_small_for_the_sweep_is_a_fault(watched: Any, tmp_path: Path) -> None:
+    long = tmp_path / "long.cfg"
+    long.write_text(TRIGGERED.read_text().replace("MaxLength,32", "MaxLength,1000"))
+    scope, core = watched(triggered(hardware=long))
+    core.core.set_circular_buffer_memory_footprint(1)
+    release = threading.Event()
+
+    def slow(frame: Frame) -> None:
+        # The camera needs no time for a frame: while the first is kept back, the buffer fills.
+        if frame.z == 0:
+            release.wait(0.3)
+
+    sweep = Sweep(-40.0, 0.1, 300, ("crossed",), (0,))
+    with pytest.raises(FrameFault, match=r"overflow.*buffer_mb"):
+        scope.expose_stack(Exposure(1, 1), sweep, buffer_for(scope, sweep), slow)
+
+
+def test_a_gap_in_the_image_numbers_is_a_fault(watched: Any) -> None:
+    scope, core = watched(triggered())
+    core.lost_frames = 1
+    with pytest.raises(FrameFault, match="ImageNumber 1"):
+        expose(scope)
+    stack, _ = expose(scope)
+    assert len(states_of(stack)) == 8
+
+
+@pytest.mark.parametrize(
+    ("misbehave", "act", "error"),
+    [
+        (lambda core: core.ignored.add("z"), lambda scope: scope.focus(5.0), StageStuck),
+        (lambda core: core.ignored.add("xy"), lambda scope: scope.move(CENTRE[0] + 100, CENTRE[1]), StageStuck),
+        (lambda core: core.always_busy.add("Z"), lambda scope: scope.focus(5.0), DeviceTimeout),
+        (lambda core: core.always_busy.add("XY"), lambda scope: scope.move(*CENTRE), DeviceTimeout),
+        (lambda core: core.ignored.add("preset"), lambda scope: scope.polarize("crossed"), PresetNotReached),
+        (lambda core: core.always_busy.add("Polarizer"), lambda scope: scope.polarize("crossed"), DeviceTimeout),
+    ],
+)
+def test_hardware_that_does_not_obey_is_told_apart(watched: Any, misbehave: Any, act: Any, error: Any) -> None:
+    scope, core = watched(instrument(backend="micromanager", adapters=device_adapter_path(), frame_px=(512, 512)))
+    misbehave(core)
+    with pytest.raises(error):
+        act(scope)
+
+
+def test_deadlines_run_on_the_clock_that_is_given(watched: Any) -> None:
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    settings = triggered(deadlines={"focus_s": 40.0})
+    scope, core = watched(settings, Clock(lambda: now[0], sleep))
+    core.always_busy.add("Z")
+    begun = now[0]
+    with pytest.raises(DeviceTimeout, match="40 s"):
+        scope.focus(1.0)
+    assert 40.0 <= now[0] - begun < 40.0 + 2 * POLL_S
+    core.always_busy.clear()
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda scope: scope.focus(60.5),
+        lambda scope: scope.focus(-60.5),
+        lambda scope: scope.focus(float("nan")),
+        lambda scope: expose(scope, Sweep(59.0, 0.5, 4, ("crossed",), (0,))),
+        lambda scope: expose(scope, Sweep(-59.0, -0.5, 4, ("crossed",), (0,))),
+        lambda scope: expose(scope, Sweep(58.5, -0.5, 4, ("crossed",), (0,))),
+        lambda scope: scope.move(*OTHER_CENTRE),
+        lambda scope: scope.move(-1.0, CENTRE[1]),
+        lambda scope: scope.open_slide(3),
+    ],
+)
+def test_what_lies_outside_is_never_sent(watched: Any, act: Any) -> None:
+    scope, core = watched(triggered())
+    scope.focus(0.0)
+    core.z_commands.clear()
+    core.xy_commands.clear()
+    before = scope.position()
+    with pytest.raises(OutsideWindow):
+        act(scope)
+    assert (core.z_commands, core.xy_commands) == ([], [])
+    assert scope.position() == before
+
+
+def test_nothing_focuses_before_a_slide_is_open(watched: Any) -> None:
+    settings = triggered()
+    core = Watched(headless_core(settings))
+    scope = MicroManager(settings, slides(), cast(Core, core), release_headless_core)
+    with pytest.raises(OutsideWindow, match="open"):
+        scope.focus(0.0)
+    assert core.z_commands == []
+    scope.close()
+
+
+def test_the_objective_is_withdrawn_between_slides(watched: Any) -> None:
+    scope, core = watched(triggered())
+    scope.focus(0.0)
+    core.z_commands.clear()
+    scope.open_slide(1)
+    assert core.z_commands == []
+    scope.open_slide(2)
+    assert core.z_commands == [-280.0]
+    scope.move(*OTHER_CENTRE)
+
+
+def test_z_is_always_approached_from_below(watched: Any) -> None:
+    scope, core = watched(triggered())
+    core.z_commands.clear()
+    for z_um in (10.0, 20.0, 5.0, 5.5):
+        scope.focus(z_um)
+    assert core.z_commands == [10.0, 20.0, 3.0, 5.0, 3.5, 5.5]
+
+
+def test_a_frame_of_another_size_is_a_fault(watched: Any) -> None:
+    scope, core = watched(instrument(backend="micromanager", adapters=device_adapter_path(), frame_px=(512, 512)))
+    core.core.set_property("Camera", "Binning", "2")
+    with pytest.raises(FrameFault, match="65536 pixels"):
+        expose(scope)
+
+
+def test_make_safe_from_another_thread_ends_an_exposure(watched: Any) -> None:
+    slow = {
+        name: {"group": "Polarization", "preset": name.title(), "exposure_ms": 100} for name in ("crossed", "parallel")
+    }
+    scope, core = watched(
+        instrument(backend="micromanager", adapters=device_adapter_path(), frame_px=(512, 512), polarizations=slow)
+    )
+    landed, outcome = threading.Event(), list[BaseException]()
+    sweep = Sweep(-1.0, 0.5, 30, ("crossed",), (0,))
+    into = buffer_for(scope, sweep)
+
+    def expose_all() -> None:
+        try:
+            scope.expose_stack(Exposure(1, 1), sweep, into, lambda _frame: landed.set())
+        except FieldFault as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=expose_all)
+    thread.start()
+    assert landed.wait(5)
+    scope.make_safe()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert "made safe" in str(outcome[0])
+    assert scope.position().z_um == pytest.approx(-280, abs=0.2)
+    assert core.z_commands[-1] == -280
+    assert not core.core.get_shutter_open("Shutter")
+    with pytest.raises(FieldFault, match="made safe"):
+        scope.focus(0.0)
+    scope.open_slide(1)
+    scope.focus(0.0)
+
+
+def test_make_safe_goes_on_when_a_device_fails(watched: Any, caplog: pytest.LogCaptureFixture) -> None:
+    scope, core = watched(triggered())
+    scope.focus(0.0)
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("no answer")
+
+    core.set_shutter_open = fail
+    assert not scope.make_safe()
+    assert core.core.get_position("Z") == pytest.approx(-280)
+    assert "no answer" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"devices": {"camera": "Kamera"}}, r"instrument\.devices\.camera is 'Kamera'"),
+        ({"frame_px": (64, 128)}, r"instrument\.frame_px is \[64, 128\].*128 rows of 128"),
+        (
+            {"polarizations": {"crossed": {"group": "Polarization", "preset": "Cross", "exposure_ms": 1}}},
+            r"instrument\.polarizations\.crossed is Polarization/Cross",
+        ),
+        ({"light_on": ("Lamp", "On")}, r"instrument\.light_on is Lamp/On"),
+        ({"hardware": TRIGGERED.with_name("missing.cfg")}, r"instrument\.hardware"),
+        ({"adapters": TRIGGERED.with_name("missing")}, r"instrument\.adapters"),
+    ],
+)
+def test_settings_that_do_not_fit_the_hardware_are_refused(changes: Any, told: str) -> None:
+    from drivers.open import open_microscope
+
+    with pytest.raises(SettingRefused, match=told):
+        open_microscope(triggered(**changes), slides())
+
+
+def test_a_preset_whose_label_the_device_lacks_is_refused_once_the_hardware_is_safe(tmp_path: Path) -> None:
+    from drivers.open import open_microscope
+
+    hardware = tmp_path / "wrong.cfg"
+    text = HARDWARE.read_text()
+    hardware.write_text(text.replace("Crossed,Polarizer,Label,Crossed", "Crossed,Polarizer,Label,Krossed"))
+    settings = {"backend": "micromanager", "adapters": device_adapter_path(), "hardware": hardware}
+    scope = open_microscope(instrument(frame_px=(512, 512), **settings), slides())
+    try:
+        assert scope.make_safe()
+        with pytest.raises(SettingRefused, match=r"instrument\.polarizations\.crossed .*cannot be set"):
+            scope.prepare()
+    finally:
+        scope.close()
+
+
+def test_a_hardware_file_that_does_not_load_is_refused_with_its_line(tmp_path: Path) -> None:
+    from drivers.open import open_microscope
+
+    hardware = tmp_path / "broken.cfg"
+    hardware.write_text("Property,Core,Initialize,0\nDevice,Camera,DemoCamera,NoSuchCamera\n")
+    with pytest.raises(SettingRefused, match=r"Line 2"):
+        open_microscope(triggered(hardware=hardware), slides())
+
+
+def test_the_devices_of_a_preset_are_known(watched: Any) -> None:
+    _, core = watched(triggered())
+    assert preset_devices(core, "Polarization", "Crossed") == ("Polarizer",)

@@ -1,0 +1,169 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+
+from drivers.errors import FieldFault, OutsideWindow, SettingRefused
+from drivers.microscope import Exposure, Sweep
+from drivers.open import open_microscope
+from drivers.recorded.recording import read_recording
+from drivers.settings import Instrument, Replay
+from tests.support.instruments import expose, instrument, ready, slides
+
+HEIGHT, WIDTH = 64, 80
+PLANE_PATTERN = r"field(?P<field>\d+)-c(?P<c>\w)-z(?P<z>\d+)"
+ONE = {"parallel": {"group": "Polarization", "preset": "Parallel", "exposure_ms": 20}}
+
+
+def coded(field: int, states: int = 2, planes: int = 5) -> np.ndarray:
+    """A stack whose every pixel tells its field, polarization, plane, and place."""
+    c, z, y, x = np.indices((states, planes, HEIGHT, WIDTH))
+    return (field * 10_000 + c * 5_000 + z * 300 + (y + x)).astype(np.uint16)
+
+
+def write_planes(folder: Path, fields: int, states: int = 2, planes: int = 5) -> None:
+    for field in range(1, fields + 1):
+        for c in range(states):
+            for z in range(planes):
+                # Not padded: 10 must come after 9.
+                path = folder / f"field{field}-c{'ab'[c]}-z{z + 7}.tif"
+                tifffile.imwrite(path, coded(field, states, planes)[c, z])
+
+
+def replaying(folder: Path, **changes: Any) -> Instrument:
+    replay = {"folder": folder, "layout": "planes", "field_pattern": PLANE_PATTERN, **changes.pop("replay", {})}
+    values = {"backend": "replay", "frame_px": (HEIGHT, WIDTH), "emulation": None, "hardware": None, "replay": replay}
+    return instrument(**{**values, **changes})
+
+
+def sweep(planes: int, states: tuple[str, ...] = ("crossed", "parallel")) -> Sweep:
+    return Sweep(-1.0, 0.5, planes, states, tuple(range(len(states))))
+
+
+def test_planes_come_in_order_field_after_field(tmp_path: Path) -> None:
+    write_planes(tmp_path, fields=2)
+    scope = ready(open_microscope(replaying(tmp_path), slides()))
+    for field in (1, 2):
+        stack, frames = expose(scope, sweep(5), field=field)
+        assert_array_equal(stack, coded(field))
+        assert [(f.c, f.z) for f in frames] == [(c, z) for c in (0, 1) for z in range(5)]
+    stack, _ = expose(scope, Sweep(-1.0, 0.5, 5, ("parallel", "crossed"), (1, 0)), field=1)
+    assert_array_equal(stack, coded(1))
+    with pytest.raises(FieldFault, match="holds 2"):
+        expose(scope, sweep(5), field=3)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"lit": False}, {"exposures_ms": (1.0, 1.0)}, {"step_um": 0.0}, {"step_um": -0.5}],
+    ids=lambda a: next(iter(a)),
+)
+def test_what_was_not_recorded_cannot_be_exposed(tmp_path: Path, asked: dict[str, Any]) -> None:
+    write_planes(tmp_path, fields=1)
+    with pytest.raises(SettingRefused, match="calibrate on the microscope itself"):
+        expose(ready(open_microscope(replaying(tmp_path), slides())), replace(sweep(5), **asked))
+
+
+def test_fewer_planes_are_spread_over_the_recorded_ones(tmp_path: Path) -> None:
+    write_planes(tmp_path, fields=1)
+    stack, _ = expose(ready(open_microscope(replaying(tmp_path), slides())), sweep(3))
+    assert_array_equal(stack, coded(1)[:, ::2])
+
+
+@pytest.mark.parametrize(("axes", "states"), [("CZYX", 2), ("ZCYX", 2), ("ZYX", 1), ("TCZYX", 2), ("CZYX", 1)])
+def test_stacks_are_read_whatever_the_order_of_their_axes(tmp_path: Path, axes: str, states: int) -> None:
+    for field in (1, 2):
+        pixels = coded(field, states)
+        pixels = pixels.transpose(1, 0, 2, 3) if axes.startswith("ZC") else pixels
+        pixels = pixels[0] if axes == "ZYX" else pixels[None] if axes.startswith("T") else pixels
+        tifffile.imwrite(tmp_path / f"{field}.ome.tif", pixels, metadata={"axes": axes}, ome=True)
+    changes = {"polarizations": ONE} if states == 1 else {}
+    replay = {"layout": "stacks", "field_pattern": None, "pattern": "*.ome.tif"}
+    scope = ready(open_microscope(replaying(tmp_path, replay=replay, **changes), slides()))
+    names = ("parallel",) if states == 1 else ("crossed", "parallel")
+    stack, _ = expose(scope, sweep(5, names), field=2)
+    assert_array_equal(stack, coded(2, states))
+
+
+def test_a_plain_multipage_tiff_is_a_stack_of_planes(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", coded(1, 1)[0], photometric="minisblack")
+    replay = {"layout": "stacks", "field_pattern": None}
+    scope = ready(open_microscope(replaying(tmp_path, replay=replay, polarizations=ONE), slides()))
+    stack, _ = expose(scope, sweep(5, ("parallel",)))
+    assert_array_equal(stack, coded(1, 1))
+
+
+def test_a_slide_group_gives_each_mini_slide_its_own_fields(tmp_path: Path) -> None:
+    for slide in (1, 2):
+        tifffile.imwrite(tmp_path / f"s{slide}-f1.tif", coded(slide, 1)[0], photometric="minisblack")
+    replay = {"layout": "stacks", "field_pattern": r"s(?P<slide>\d)-f(?P<field>\d)"}
+    recording = read_recording(Replay(folder=tmp_path, **replay))
+    assert_array_equal(recording.read(2, 1), coded(2, 1))
+    assert_array_equal(recording.read(1, 1), coded(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"frame_px": (64, 64)}, r"instrument\.frame_px is \[64, 64\].*\[64, 80\]"),
+        ({"polarizations": ONE}, r"instrument\.polarizations names 1 states.*hold 2"),
+        ({"replay": {"pattern": "*.png"}}, r"instrument\.replay\.pattern '\*\.png'"),
+        ({"replay": {"field_pattern": None}}, r"instrument\.replay\.field_pattern is missing"),
+        ({"replay": {"field_pattern": "(oops"}}, "no regular expression"),
+        ({"replay": {"field_pattern": r"other(?P<z>\d)"}}, "does not match"),
+        ({"replay": {"field_pattern": r"c(?P<c>\w)-z(?P<z>\d+)"}}, "are both plane"),
+        ({"replay": None}, r"instrument\.replay is missing"),
+    ],
+)
+def test_what_does_not_fit_the_recording_is_refused(tmp_path: Path, changes: Any, told: str) -> None:
+    write_planes(tmp_path, fields=2)
+    configured = replaying(tmp_path, **{k: v for k, v in changes.items() if v is not None})
+    if changes.get("replay", ...) is None:
+        configured = configured.model_copy(update={"replay": None})
+    with pytest.raises(SettingRefused, match=told):
+        open_microscope(configured, slides())
+
+
+def test_a_missing_plane_and_too_much_asked_are_refused(tmp_path: Path) -> None:
+    write_planes(tmp_path, fields=2)
+    configured = replaying(tmp_path)
+    assert configured.replay is not None
+    recording = read_recording(configured.replay)
+    recording.check(configured, planes=5, fields=2)
+    with pytest.raises(SettingRefused, match=r"scan\.planes is 6"):
+        recording.check(configured, planes=6)
+    with pytest.raises(SettingRefused, match=r"scan\.fields is 3"):
+        recording.check(configured, fields=3)
+    (tmp_path / "field2-ca-z9.tif").unlink()
+    with pytest.raises(SettingRefused, match="field 2 has 9 files"):
+        read_recording(configured.replay)
+
+
+def test_limits_hold_in_replay_too(tmp_path: Path) -> None:
+    write_planes(tmp_path, fields=1)
+    scope = open_microscope(replaying(tmp_path), slides())
+    with pytest.raises(OutsideWindow):
+        scope.focus(0.0)
+    ready(scope)
+    into = np.zeros((2, 5, HEIGHT, WIDTH), np.uint16)
+    with pytest.raises(OutsideWindow):
+        scope.expose_stack(Exposure(1, 1), Sweep(58.5, 0.5, 5, ("crossed",), (0,)), into, lambda _frame: None)
+    assert not into.any()
+    scope.close()
+    assert scope.position().z_um == -280
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.permutations(range(12)))
+def test_planes_are_sorted_by_number(tmp_path_factory: Any, order: list[int]) -> None:
+    folder = tmp_path_factory.mktemp("planes")
+    for z in order:
+        tifffile.imwrite(folder / f"plane-{z}.tif", np.full((64, 64), z, np.uint16))
+    recording = read_recording(Replay(folder=folder, layout="planes", field_pattern=r"plane-(?P<z>\d+)"))
+    assert recording.read(1, 1)[0, :, 0, 0].tolist() == list(range(12))

@@ -1,0 +1,96 @@
+import re
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inference.views import channels, sharpness
+from inference.views.channels import ENERGY_BINNING, Planes, Scale
+from tests.support import emulated_stacks
+from tests.support.places import SHARED_DATA
+
+MITOCHONDRIA = SHARED_DATA / "zstack-mitochondria-16bit"
+
+
+def landed(stack: np.ndarray, pixel_um: float) -> Planes:
+    count, depth, height, width = stack.shape
+    planes = Planes(count, depth, height, width, Scale.of(pixel_um, 0.12))
+    for c, z in np.ndindex(count, depth):
+        planes.add(stack[c, z], c, z)
+    return planes
+
+
+@given(st.floats(1.0, 7.0), st.floats(0.1, 5.0), st.floats(0, 100))
+def test_the_vertex_of_a_parabola_is_found(vertex: float, width: float, height: float) -> None:
+    curve = (200 + height - width * (np.arange(9) - vertex) ** 2).astype(np.float32)
+    plane, at_edge = sharpness.best_plane(curve)
+    assert not at_edge
+    assert plane == pytest.approx(vertex, abs=0.02)
+
+
+@pytest.mark.parametrize(("curve", "plane"), [([5, 3, 2, 1], 0.0), ([1, 2, 3, 5], 3.0), ([4.0], 0.0)])
+def test_a_maximum_at_the_edge_is_told_and_not_interpolated(curve: list[float], plane: float) -> None:
+    assert sharpness.best_plane(np.array(curve, np.float32)) == (plane, True)
+
+
+def test_an_objects_best_plane_is_near_the_truth() -> None:
+    config = emulated_stacks.night(seed=31)
+    errors = []
+    for shift in (0.0, 300.0):
+        pixels, truth = emulated_stacks.stack(config, 2, shift)
+        planes = landed(pixels, config.instrument.pixel_um)
+        sharpness = planes.sharpness()
+        for plane, known in truth:
+            if known.junk or not known.whole:
+                continue
+            box = tuple(int(v) for v in known.box)
+            curve = sharpness.box_sharpness(sharpness, (box[0], box[1], box[2], box[3]), 2 * ENERGY_BINNING)
+            errors.append(abs(sharpness.best_plane(curve)[0] - plane))
+    assert len(errors) > 12
+    assert np.median(errors) < 0.5, "in planes, 0.5 um apart"
+    assert np.quantile(errors, 0.9) < 1.5
+
+
+def test_a_field_without_objects_is_blank_and_one_with_objects_is_not() -> None:
+    for profile, blank in (("blank", True), ("coccolith", False)):
+        pixels, _ = emulated_stacks.stack(emulated_stacks.night(frame_px=512, profile=profile), 1, 0.0)
+        found = sharpness.stack_focus(landed(pixels, 0.059).sharpness(), blank_contrast=1.15)
+        assert (found.best_plane is None) is blank
+        if not blank:
+            assert found.best_plane == pytest.approx(4, abs=1.0)
+
+
+@pytest.mark.skipif(not MITOCHONDRIA.is_dir(), reason=f"{MITOCHONDRIA} is not there")
+def test_a_real_stack_is_sharpest_where_it_is_known_to_be() -> None:
+    files = {int(re.findall(r"\d+", path.stem)[-1]): path for path in MITOCHONDRIA.glob("*.tif*")}
+    numbers = sorted(files)
+    pixels = np.stack([tifffile.imread(files[number]) for number in numbers])[None]
+    found = sharpness.stack_focus(landed(pixels, 0.059).sharpness(), blank_contrast=1.15)
+    assert found.best_plane is not None
+    assert abs(numbers[round(found.best_plane)] - 51) <= 2
+
+
+def test_views_of_one_polarization_leave_the_other_channel_empty() -> None:
+    config = emulated_stacks.night(frame_px=256, planes=3)
+    pixels, _ = emulated_stacks.stack(config, 1, 0.0)
+    for c, name, empty in ((1, "parallel", 1), (0, "crossed", 0)):
+        planes = landed(pixels[c : c + 1], 0.059)
+        sharpness = planes.sharpness()
+        view = channels.fused_input(planes.roots, sharpness, channels.sharpest_plane(sharpness), (name,))
+        assert view.shape == (3, 128, 128)
+        assert not view[empty].any()
+        assert view[1 - empty].std() > 0
+
+
+def test_the_fused_view_takes_each_place_from_its_own_plane() -> None:
+    random = np.random.default_rng(0)
+    stack = random.normal(10_000, 20, (1, 5, 256, 256))
+    left, right = np.s_[0, 1, :, 20:100], np.s_[0, 3, :, 150:230]
+    for place in (left, right):
+        stack[place] += 3000 * (np.indices((256, 80)).sum(axis=0) // 4 % 2)
+    planes = landed(stack.astype(np.uint16), 0.118)
+    index = channels.plane_index(channels.sharpest_plane(planes.sharpness()), 256, 256)
+    assert (index[:, 40:80] == 1).mean() > 0.98
+    assert (index[:, 170:210] == 3).mean() > 0.98
