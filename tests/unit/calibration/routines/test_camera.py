@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from calibration_bench import DEFOCUSED_UM, FRAME_PX, PIXEL_UM, PLACES, bench
 
 from calibration.corrections import Corrections
 from calibration.routines.dark import dark
@@ -19,6 +18,7 @@ from drivers.settings import Emulation
 from drivers.virtual_slide.optics.camera import DN_PER_ELECTRON, LAMP_DN_PER_MS, OFFSET_DN, READ_NOISE_DN, Camera
 from drivers.virtual_slide.optics.illumination import Illumination
 from drivers.virtual_slide.truth import View
+from tests.support.calibration_bench import DEFOCUSED_UM, FRAME_PX, PIXEL_UM, PLACES, bench
 from tests.support.instruments import CENTRE
 
 STATES = ("crossed", "parallel")

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import tifffile
-from inference.learn.train import AVERAGED_SHARE, Progress, TrainingSettings, train
 
 from daemon.emulation import export
 from daemon.system.durable_files import sha256_of
@@ -20,6 +19,7 @@ from inference.errors import AnnotationError, WeightsRefused
 from inference.network.weights_file import find_weights
 from inference.settings import FocusSettings
 from inference.training.checkpoint import History
+from inference.training.train import AVERAGED_SHARE, Progress, TrainingSettings, train
 from tests.support import emulated_stacks
 
 CLASSES = TrainingSettings().classes

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pyjavaz
 import pytest
-from bridge_server import serve
 
 from drivers.errors import FieldFault, OutsideWindow, SettingRefused
 from drivers.open import open_microscope
 from drivers.settings import Instrument
+from tests.support.bridge_server import serve
 from tests.support.instruments import HARDWARE, TRIGGERED, child, expose, instrument, ready, slides, states_of
 
 
