@@ -8,16 +8,15 @@ whatever runs the model later can be tried against them.
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
 from inference.errors import RuntimeRefused
-from inference.network import detected, folding, static_graph, winograd
 from inference.network.detected import Detected, Precision
 from inference.network.trained import Trained
 from inference.runtimes.cache import cabinet, keep
@@ -26,8 +25,8 @@ from inference.runtimes.reference import Reference
 MODEL, REFERENCE = "model.onnx", "reference.safetensors"
 OPSET = 20
 EXPORTERS = "torch", "torchvision", "onnx", "onnxscript"
-_MADE_BY = static_graph, detected, folding, winograd
-"""Modules that decide what a graph is like."""
+_MADE_BY = tuple(f"inference.network.{name}" for name in ("static_graph", "detected", "folding", "winograd"))
+"""Modules that decide what a graph is like; looked up, not imported, as torchvision takes seconds."""
 
 
 @dataclass(frozen=True)
@@ -126,10 +125,17 @@ def describe(trained: Trained, form: Form) -> dict[str, str]:
 
 def _key(described: dict[str, str], form: Form) -> str:
     digest = hashlib.blake2b(digest_size=8)
-    for part in (*described.values(), str(OPSET), *(inspect.getsource(module) for module in _MADE_BY)):
+    for part in (*described.values(), str(OPSET), *map(_source, _MADE_BY)):
         digest.update(part.encode() + b"\0")
     height, width = form.size
     return f"{height}x{width}-{digest.hexdigest()}"
+
+
+def _source(module: str) -> str:
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"there is no module {module}, whose code decides which graph is kept")
+    return Path(spec.origin).read_text("utf-8")
 
 
 def _export(trained: Trained, form: Form, described: dict[str, str], path: Path) -> None:

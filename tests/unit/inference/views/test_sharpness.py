@@ -41,12 +41,12 @@ def test_an_objects_best_plane_is_near_the_truth() -> None:
     for shift in (0.0, 300.0):
         pixels, truth = emulated_stacks.stack(config, 2, shift)
         planes = landed(pixels, config.instrument.pixel_um)
-        sharpness = planes.sharpness()
+        sharp = planes.sharpness()
         for plane, known in truth:
             if known.junk or not known.whole:
                 continue
             box = tuple(int(v) for v in known.box)
-            curve = sharpness.box_sharpness(sharpness, (box[0], box[1], box[2], box[3]), 2 * ENERGY_BINNING)
+            curve = sharpness.box_sharpness(sharp, (box[0], box[1], box[2], box[3]), 2 * ENERGY_BINNING)
             errors.append(abs(sharpness.best_plane(curve)[0] - plane))
     assert len(errors) > 12
     assert np.median(errors) < 0.5, "in planes, 0.5 um apart"
@@ -77,8 +77,8 @@ def test_views_of_one_polarization_leave_the_other_channel_empty() -> None:
     pixels, _ = emulated_stacks.stack(config, 1, 0.0)
     for c, name, empty in ((1, "parallel", 1), (0, "crossed", 0)):
         planes = landed(pixels[c : c + 1], 0.059)
-        sharpness = planes.sharpness()
-        view = channels.fused_input(planes.roots, sharpness, channels.sharpest_plane(sharpness), (name,))
+        sharp = planes.sharpness()
+        view = channels.fused_input(planes.roots, sharp, channels.sharpest_plane(sharp), (name,))
         assert view.shape == (3, 128, 128)
         assert not view[empty].any()
         assert view[1 - empty].std() > 0
