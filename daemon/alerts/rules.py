@@ -12,8 +12,9 @@ import msgspec
 
 from daemon.alerts.model import Alert, AlertMemory, AlertVerdict, Facts
 from daemon.config.model import AlertKind, Alerts
+from daemon.records.events import EventName, ReasonCode
 from daemon.records.records import Event, FieldSecured, FieldSkipped, SlideClosed
-from daemon.records.states import ENDED
+from daemon.records.states import NightState
 from daemon.run_folder.heartbeat import Heartbeat
 
 LOOK_S = 1.0
@@ -22,11 +23,15 @@ BLINK_S = 5.0
 """More than this between two looks does not count: the computer slept, or its clock was set."""
 RESUME_H = 24.0
 """How long the watcher of a night that crashed waits for somebody to go on with it."""
-TOLD_FAULTS = ("slide left", "detector lost", "delivery restarted")
+TOLD_FAULTS = (EventName.SLIDE_LEFT, EventName.DETECTOR_LOST, EventName.DELIVERY_RESTARTED)
 """Events that a person should know of at once; others wait for the morning."""
-SAID_END = ("interrupted", "night stopped", "not delivered")
-"""Events by which a night says that it ends."""
-DIM: dict[str, AlertKind] = {"oil lost?": "oil lost", "lamp dim?": "lamp dim"}
+DIM: dict[EventName, AlertKind] = {EventName.OIL_LOST: "oil lost", EventName.LAMP_DIM: "lamp dim"}
+ENDED_BADLY = {
+    NightState.STOPPED: "stopped by a fault",
+    NightState.NOT_DELIVERED: "ended, but not all was delivered",
+    NightState.REFUSED: "could not begin",
+}
+"""What a night did that ended so that a person must act before it goes on."""
 GB = 1e9
 
 
@@ -98,11 +103,11 @@ class _Watch:
                     self._told[f"light {record.slide}"] = None
                     self._tell(DIM[name], f"{place}{record.message}.")
                 case Event(name=name) if name in TOLD_FAULTS:
-                    # A mini-slide left for want of focus, a warning, has its cause told by then.
-                    if not (name == "slide left" and record.level == "warning" and self._explained(record.slide)):
+                    # A mini-slide left for want of focus has its cause told by then.
+                    if not (record.reason_code is ReasonCode.NO_FOCUS and self._explained(record.slide)):
                         self._once(f"fault {name} {record.slide}", "fault", f"{name.capitalize()}: {record.message}.")
-                case Event(name="detector back"):
-                    self._forget("fault detector lost None")
+                case Event(name=EventName.DETECTOR_BACK):
+                    self._forget(f"fault {EventName.DETECTOR_LOST} None")
 
     def life(self) -> None:
         """Judge whether the night's process lives, and its heart beats."""
@@ -140,14 +145,14 @@ class _Watch:
     def levels(self) -> None:
         """Judge pause, disk and spool of a night that runs."""
         beat = self._own_beat()
-        if beat is None or not self._facts.lives or beat.state in ENDED:
+        if beat is None or not self._facts.lives or beat.state.ended:
             return
-        if beat.state == "paused":
+        if beat.state is NightState.PAUSED:
             self._remember(paused_s=self._new.paused_s + self._passed_s)
             if self._new.paused_s >= self._settings.paused_s:
                 waits = f"The night has waited for {_span(self._new.paused_s)}: {beat.reason}."
                 self._once("paused", "paused", waits)
-        elif beat.state == "scanning":
+        elif beat.state is NightState.SCANNING:
             self._remember(paused_s=0.0)
             if self._forget("paused"):
                 self._tell("goes on", "What kept the night has gone; it goes on.")
@@ -192,29 +197,28 @@ class _Watch:
     def end(self) -> None:
         """Tell how the night ended, once it says so."""
         beat = self._own_beat()
-        if beat is None or self._new.ended or beat.state not in ENDED:
+        if beat is None or self._new.ended or not beat.state.ended:
             return
         self._remember(ended=beat.state)
         done = f"{beat.secured} of {beat.planned} fields recorded"
         match beat.state:
-            case "complete":
+            case NightState.COMPLETE:
                 skipped = f", {beat.skipped} skipped" if beat.skipped else ""
                 later = f", {beat.not_analysed} still to be analysed" if beat.not_analysed else ""
                 kind: AlertKind = "finished with skips" if skipped or later else "finished"
                 self._tell(kind, f"The night is complete: {done}{skipped}{later}, {beat.objects} objects.")
-            case "interrupted":
+            case NightState.INTERRUPTED:
                 self._tell("interrupted", f"Somebody stopped the night: {done}. Go on with --resume.")
-            case "terminated":
+            case NightState.TERMINATED:
                 self._tell("interrupted", f"The system ended the night: {done}. Go on with --resume.")
             case state:
-                words = {"stopped": "stopped by a fault", "refused": "could not begin"}.get(state, state)
-                self._tell("stopped", f"The night {words}: {beat.reason or 'the log tells why'}. {done}.")
+                self._tell("stopped", f"The night {ENDED_BADLY[state]}: {beat.reason or 'the log tells why'}. {done}.")
 
     def verdict(self) -> AlertVerdict:
         """Give what follows from this look."""
         self._remember(told=tuple(self._told))
         beat = self._own_beat()
-        running = self._facts.lives and beat is not None and beat.state not in ENDED
+        running = self._facts.lives and beat is not None and not beat.state.ended
         well = running and self._new.stale_s < self._settings.hung_s and "paused" not in self._told
         given_up = beat is not None and self._now - beat.utc > RESUME_H * 3600
         ended = bool(self._new.ended) and (self._new.ended != "crashed" or given_up)
@@ -275,11 +279,11 @@ class _Watch:
     def _said_end(self) -> bool:
         """Whether the process before this one said that it ended, though no look saw it."""
         beat, before = self._facts.heartbeat, self._new.supervisor
-        told = any(isinstance(record, Event) and record.name in SAID_END for _, record in self._facts.records)
-        return told or (beat is not None and before is not None and beat.pid == before.pid and beat.state in ENDED)
+        told = any(isinstance(record, Event) and record.ending is not None for _, record in self._facts.records)
+        return told or (beat is not None and before is not None and beat.pid == before.pid and beat.state.ended)
 
     def _ended(self, beat: Heartbeat | None) -> bool:
-        return bool(self._new.ended) or (beat is not None and beat.state in ENDED)
+        return bool(self._new.ended) or (beat is not None and beat.state.ended)
 
     def _standing(self, beat: Heartbeat | None) -> str:
         return "" if beat is None else f", {beat.state} at {beat.secured + beat.skipped} of {beat.planned} fields"

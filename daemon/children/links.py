@@ -28,6 +28,7 @@ from daemon.protocols.pipes import (
     SwitchLight,
     Withdraw,
 )
+from daemon.records.events import EventName, Tell
 from daemon.system.errors import ChildLost, LamelleError, NightStopped, RequestFailed
 from drivers.errors import HardwareLost
 
@@ -43,9 +44,6 @@ SAFE_S = 3.0
 ANALYSIS_S = 120.0
 ANALYSIS_ATTEMPTS = 3
 RESTARTS_IN_A_ROW = 5
-
-Tell = Callable[[str, str, str], None]
-"""Takes level, name and message of an event."""
 
 
 class MicroscopeLink:
@@ -175,7 +173,7 @@ class MicroscopeLink:
 
     async def _replace(self, error: LamelleError) -> None:
         assert self._child is not None
-        self._tell("warning", "microscope lost", str(error))
+        self._tell("warning", EventName.MICROSCOPE_LOST, str(error))
         await self._end(self._child, grace_s=0.0)
         if self._mortal:
             raise NightStopped(
@@ -193,7 +191,7 @@ class MicroscopeLink:
                 await self._child.answer(self._child.ask(OpenSlide(slide=self._slide)), Done, self._command_s)
         except (ChildLost, RequestFailed) as again:
             raise NightStopped(f"the microscope does not start again: {again}") from again
-        self._tell("info", "microscope restarted", "the hardware was made safe, and the night goes on")
+        self._tell("info", EventName.MICROSCOPE_RESTARTED, "the hardware was made safe, and the night goes on")
 
 
 @dataclass
@@ -243,9 +241,9 @@ class AnalysisLink:
             self._tell_device(self._runs_on, runs_on)
             self._runs_on = runs_on
         for refusal in ready.refusals:
-            self._tell_once("warning", "runtime refused", refusal)
+            self._tell_once("warning", EventName.RUNTIME_REFUSED, refusal)
         for runtime in ready.runtimes:
-            self._tell_once("info", "detector", f"runs on {runtime}")
+            self._tell_once("info", EventName.DETECTOR, f"runs on {runtime}")
         runs = f"runs on {', '.join(ready.runtimes)}" if self.detects else "no detector: raw stacks are kept"
         self.stands = runs if self._restarts == 0 else f"{runs}; started again {self._restarts} times"
         return ready
@@ -262,9 +260,9 @@ class AnalysisLink:
     def _tell_device(self, before: Device | None, now: Device) -> None:
         if now == "none":
             told = "no CUDA device answers, and the night began on one: focus is followed, and every raw stack is kept"
-            self._tell("error", "detector lost", f"{told} for `lamelle analyse`")
+            self._tell("error", EventName.DETECTOR_LOST, f"{told} for `lamelle analyse`")
         elif before == "none":
-            self._tell("info", "detector back", "the CUDA device answers again, and the night goes on with it")
+            self._tell("info", EventName.DETECTOR_BACK, "the CUDA device answers again, and the night goes on with it")
 
     def begin(self, slot: int) -> None:
         """Planes of a new stack will land in this slot."""
@@ -334,7 +332,7 @@ class AnalysisLink:
                 self._child.tell(Close())
             await self._child.end(grace_s=CLOSE_S)
 
-    def _tell_once(self, level: str, name: str, message: str) -> None:
+    def _tell_once(self, level: str, name: EventName, message: str) -> None:
         if message not in self._told:
             self._told.add(message)
             self._tell(level, name, message)
@@ -368,7 +366,7 @@ class AnalysisLink:
             await dead.end()
             self._restarts += 1
             self.stands = f"starts again: {error}"
-            self._tell("warning", "analysis restarted", f"{error}; its stacks are analysed again from the ring")
+            self._tell("warning", EventName.ANALYSIS_RESTARTED, f"{error}; its stacks are analysed again from the ring")
             try:
                 await self.start()
             except (ChildLost, RequestFailed) as again:

@@ -39,10 +39,28 @@ _MEASURED_FLAGS = (
 _MEASURED_OF_3 = {"REAL": _MEASURED_BY_NUMBER, "TEXT": _MEASURED_BY_NAME, "INTEGER": _MEASURED_FLAGS}
 """Columns of objects that version 3 added, by their type; those of later versions are not to be put here."""
 
+_ADDED_BY_4 = {"fields": ("reason_code", "who", "fault"), "events": ("who", "by", "fault", "reason_code")}
+"""Columns that version 4 added, of text."""
+
+
+def _to_version_4(database: sqlite3.Connection) -> None:
+    """Give events and skipped fields their codes: what their records say is projected anew."""
+    for table, names in _ADDED_BY_4.items():
+        for name in names:
+            database.execute(f"ALTER TABLE {table} ADD COLUMN {name} TEXT")
+    said = database.execute("SELECT seq, body FROM records WHERE kind IN ('event', 'skipped')").fetchall()
+    for seq, body in said:
+        match decode(body):
+            case Event() as event:
+                _update(database, "events", seq, _event(event))
+            case FieldSkipped() as skipped:
+                _update(database, "fields", seq, _skipped(skipped))
+
+
 FORMAT = Format(
     name="dataset",
     application=0x4C4D4C43,
-    version=3,
+    version=4,
     schema=f"""
         CREATE TABLE records (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, body BLOB NOT NULL) STRICT;
         CREATE TABLE night (
@@ -61,6 +79,7 @@ FORMAT = Format(
             exposed_utc REAL, exposed_monotonic_s REAL, seconds TEXT, focus_z_um REAL, focus_at_edge INTEGER,
             focus_contrast REAL, raw_bytes INTEGER NOT NULL,
             device TEXT, analysed_seq INTEGER REFERENCES records, sources TEXT,
+            reason_code TEXT, who TEXT, fault TEXT,
             PRIMARY KEY (slide, field)
         ) STRICT;
         CREATE TABLE files (
@@ -74,7 +93,8 @@ FORMAT = Format(
         ) STRICT;
         CREATE TABLE events (
             seq INTEGER PRIMARY KEY REFERENCES records, utc REAL, monotonic_s REAL,
-            level TEXT NOT NULL, name TEXT NOT NULL, message TEXT NOT NULL, slide INTEGER, field INTEGER
+            level TEXT NOT NULL, name TEXT NOT NULL, message TEXT NOT NULL, slide INTEGER, field INTEGER,
+            who TEXT, by TEXT, fault TEXT, reason_code TEXT
         ) STRICT;
     """,
     upgrades={
@@ -87,6 +107,7 @@ FORMAT = Format(
         2: ";".join(
             f"ALTER TABLE objects ADD COLUMN {name} {kind}" for kind, names in _MEASURED_OF_3.items() for name in names
         ),
+        3: _to_version_4,
     },
 )
 
@@ -207,18 +228,32 @@ def _store(database: sqlite3.Connection, seq: int, record: AnyRecord) -> None:
         case FieldSecured():
             _store_field(database, seq, record)
         case FieldSkipped():
-            columns: dict[str, object] = {"slide": record.slide, "field": record.field, "seq": seq, "state": "skipped"}
-            given = {"sample": record.sample, "attempts": record.attempts, "reason": record.reason, "raw_bytes": 0}
-            _insert(database, "fields", columns | given | {"sources": _json(record.sources)})
+            where: dict[str, object] = {"slide": record.slide, "field": record.field, "seq": seq, "state": "skipped"}
+            _insert(database, "fields", where | {"raw_bytes": 0} | _skipped(record))
         case FieldAnalysed():
             _store_analysed(database, seq, record)
         case Event():
-            event = msgspec.structs.asdict(record)
-            _insert(database, "events", {"seq": seq} | event)
+            _insert(database, "events", {"seq": seq} | _event(record))
         case SlideClosed():
             database.execute("UPDATE samples SET closed_utc = ? WHERE slide = ?", (record.utc, record.slide))
         case NightClosed():
             database.execute("UPDATE night SET closed_utc = ?", (record.utc,))
+
+
+def _event(record: Event) -> dict[str, object]:
+    return msgspec.structs.asdict(record)
+
+
+def _skipped(record: FieldSkipped) -> dict[str, object]:
+    return {
+        "sample": record.sample,
+        "attempts": record.attempts,
+        "reason": record.reason,
+        "reason_code": record.reason_code,
+        "who": record.who,
+        "fault": record.fault,
+        "sources": _json(record.sources),
+    }
 
 
 def _store_night(database: sqlite3.Connection, record: NightStarted) -> None:
@@ -288,6 +323,11 @@ def _insert(database: sqlite3.Connection, table: str, columns: Mapping[str, obje
     # Table and column names are our own words, never a peer's.
     names, places = ", ".join(columns), ", ".join("?" * len(columns))
     database.execute(f"INSERT INTO {table} ({names}) VALUES ({places})", tuple(columns.values()))  # noqa: S608
+
+
+def _update(database: sqlite3.Connection, table: str, seq: int, columns: Mapping[str, object]) -> None:
+    names = ", ".join(f"{name} = ?" for name in columns)
+    database.execute(f"UPDATE {table} SET {names} WHERE seq = ?", (*columns.values(), seq))  # noqa: S608
 
 
 def _json(value: object) -> str:

@@ -59,12 +59,15 @@ def summarise(folder: Path) -> dict[str, Any]:
                     "slide": f.slide,
                     "field": f.field,
                     "reason": f.reason,
+                    "reason_code": f.reason_code,
+                    "who": f.who,
+                    "fault": f.fault,
                     "attempts": f.attempts,
                     "sources": [source.name for source in f.sources],
                 }
                 for f in skipped
             ],
-            "events": [_event(event) for event in dataset.events()],
+            "events": [plain_event(event) for event in dataset.events()],
         }
 
 
@@ -106,14 +109,20 @@ def _objects_of(fields: list[FieldSecured | FieldSkipped]) -> tuple[Counter[int]
     return found, flagged
 
 
-def _event(event: Event) -> dict[str, Any]:
+def plain_event(event: Event) -> dict[str, Any]:
+    """Every field of an event, and its title, by name."""
     return {
         "utc": event.utc,
         "level": event.level,
         "name": event.name,
+        "title": event.title,
         "message": event.message,
         "slide": event.slide,
         "field": event.field,
+        "who": event.who,
+        "by": event.by,
+        "fault": event.fault,
+        "reason_code": event.reason_code,
     }
 
 
@@ -143,7 +152,7 @@ def alike_events(events: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     """Take together the events that say the same but for numbers, in the order in which they first came."""
     alike: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for event in events:
-        alike.setdefault((event["level"], event["name"], _NUMBER.sub("#", event["message"])), []).append(event)
+        alike.setdefault((event["level"], event["title"], _NUMBER.sub("#", event["message"])), []).append(event)
     return list(alike.values())
 
 
@@ -183,7 +192,7 @@ def _events_table(events: list[dict[str, Any]]) -> Table:
     for same in alike_events(events):
         last = same[-1]
         when = datetime.fromtimestamp(last["utc"], UTC).strftime("%H:%M:%S")
-        told = Text.assemble((last["name"], "bold"), ": ", last["message"])
+        told = Text.assemble((last["title"], "bold"), ": ", last["message"])
         table.add_row(str(len(same)), when, escape(last["level"]), places(same), told)
     return table
 

@@ -18,6 +18,7 @@ from daemon.config.model import CurveKeys
 from daemon.delivery.session import Delivery, Pace, RecorderAway, RecorderRefuses, RecorderWaits, SayHello, SessionOver
 from daemon.protocols import delivery
 from daemon.protocols.sockets import check_endpoint, secure
+from daemon.records.events import EventName, Tell
 from daemon.run_folder.journal import Journal
 from daemon.run_folder.spool import Spool
 from daemon.system.errors import LamelleError
@@ -25,9 +26,6 @@ from daemon.system.errors import LamelleError
 _IDLE_MS = 200
 _UNFIT = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 _AGAIN_S = 0.05
-
-Tell = Callable[[str, str, str], None]
-"""Level, name and message of something a person should know; called from the sender's thread."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class Sender(threading.Thread):
     endpoint
         where the recorder listens.
     tell
-        called with level, name and message when the state of delivery changes.
+        called from this thread with level, name and message when the state of delivery changes.
     keys
         CURVE keys, needed unless the endpoint is loopback.
     chunk_bytes, credit_bytes
@@ -99,7 +97,7 @@ class Sender(threading.Thread):
         self._bell.setblocking(False)
         self._ear.setblocking(False)
         self._status = SenderStatus()
-        self._told: str | None = None
+        self._told: EventName | None = None
 
     @property
     def endpoint(self) -> str:
@@ -225,21 +223,21 @@ class Sender(threading.Thread):
                 return _AGAIN_S
             case RecorderAway():
                 self._status = replace(self._status, connected=False, away=reason)
-                self._say("warning", "recorder away", reason)
+                self._say("warning", EventName.RECORDER_AWAY, reason)
                 return 0.0
             case RecorderWaits():
                 self._status = replace(self._status, waiting=reason)
-                self._say("warning", "recorder waits", reason)
+                self._say("warning", EventName.RECORDER_WAITS, reason)
             case SessionOver() | LamelleError():
                 self._status = replace(self._status, refused=reason)
-                self._say("error", "delivery refused", reason)
+                self._say("error", EventName.DELIVERY_REFUSED, reason)
             case _:
                 reason = f"this computer cannot go on delivering at present: {reason}"
                 self._status = replace(self._status, waiting=reason)
-                self._say("warning", "delivery waits", reason)
+                self._say("warning", EventName.DELIVERY_WAITS, reason)
         return self._pace.retry_s
 
-    def _say(self, level: str, name: str, message: str) -> None:
+    def _say(self, level: str, name: EventName, message: str) -> None:
         if self._told != name:
             self._told = name
             self._tell(level, name, message)
@@ -247,7 +245,7 @@ class Sender(threading.Thread):
     def _note_contact(self, delivery: Delivery, journal: Journal) -> None:
         if delivery.welcomed:
             self._status = replace(self._status, connected=True, away=None, last_contact_monotonic_s=delivery.contact_s)
-            if self._told == "recorder away":
+            if self._told == EventName.RECORDER_AWAY:
                 self._go_on()
         self._note_progress(journal)
 
@@ -260,7 +258,7 @@ class Sender(threading.Thread):
     def _go_on(self) -> None:
         self._told = None
         self._status = replace(self._status, refused=None, waiting=None)
-        self._tell("info", "delivery goes on", "the recorder takes records again")
+        self._tell("info", EventName.DELIVERY_GOES_ON, "the recorder takes records again")
 
 
 def _blame_keys(handshakes: zmq.Socket[bytes], endpoint: str, away: RecorderAway) -> None:

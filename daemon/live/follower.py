@@ -39,7 +39,6 @@ from daemon.protocols.watching import (
     decode_snapshot,
     encode,
 )
-from daemon.records.states import ENDED
 from daemon.system.errors import LamelleError, ProtocolViolation
 
 SPECIMENS_KEPT = 60
@@ -221,7 +220,7 @@ class Follower(threading.Thread):
     def ended(self) -> bool:
         """Whether the night said that it ends."""
         state = self.view.state
-        return state is not None and state.state in ENDED
+        return state is not None and state.state.ended
 
     def run(self) -> None:
         """Follow until closed."""

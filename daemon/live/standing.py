@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from daemon.records.states import NightState
+
 
 class Standing(NamedTuple):
     """How a night stands, in short."""
 
-    state: str
+    state: NightState
     reason: str
     slide: int | None
     secured: int

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
 
-from daemon.protocols.control import Order
+from daemon.protocols.control import Order, OrderName
+from daemon.records.events import EventName, ReasonCode, SkipReason, skipped_by
 from daemon.records.records import Event, FieldSecured, FieldSkipped
+from daemon.records.states import EndedBy
 
-Tell = Callable[[str, str, str], None]
-"""Takes level, name and message of an event."""
-SKIPPED_BY = "skipped by "
-_ENDS_A_PAUSE = ("resume ordered", "stop ordered", "interrupted")
-_BY_THE_SYSTEM = "stopped by the system"
-"""How an interruption begins that no person wanted, such as one by a restart of the computer."""
+_ORDERED: dict[OrderName, EventName] = {
+    "pause": EventName.PAUSE_ORDERED,
+    "resume": EventName.RESUME_ORDERED,
+    "skip": EventName.SKIP_ORDERED,
+    "stop": EventName.STOP_ORDERED,
+}
+
+
+class TellOrder(Protocol):
+    """Takes level, name and message of an event, and who gave the order that it tells of."""
+
+    def __call__(self, level: str, name: EventName, message: str, *, who: str) -> None:
+        """Tell it."""
 
 
 class OrderOutcome(NamedTuple):
@@ -46,7 +55,7 @@ class Steering:
         whether the night is still to expose anything.
     """
 
-    def __init__(self, tell: Tell, before: Iterable[Event] = ()) -> None:
+    def __init__(self, tell: TellOrder, before: Iterable[Event] = ()) -> None:
         self._tell = tell
         self._keeper: str | None = None
         self._skips: dict[int, str] = {}
@@ -54,27 +63,30 @@ class Steering:
         self.slide: int | None = None
         self.scans = True
         for event in before:
-            if event.name == "pause ordered":
-                self._keeper = event.message.partition(": ")[0]
-            elif event.name in _ENDS_A_PAUSE and not event.message.startswith(_BY_THE_SYSTEM):
-                self._keeper = None
+            match event:
+                case Event(name=EventName.PAUSE_ORDERED):
+                    self._keeper = event.who
+                case Event(name=EventName.RESUME_ORDERED | EventName.STOP_ORDERED) | Event(by=EndedBy.PERSON):
+                    self._keeper = None
 
     def carry_out(self, order: Order) -> OrderOutcome:
         """Do what is ordered, if it can be done, and tell it."""
         verdict = self._judge(order)
-        level, name = ("info", f"{order.name} ordered") if verdict.accepted else ("warning", "order refused")
-        what = verdict.message if verdict.accepted else f"{order.name}: {verdict.message}"
-        self._tell(level, name, f"{order.who}: {what}")
+        if verdict.accepted:
+            self._tell("info", _ORDERED[order.name], f"{order.who}: {verdict.message}", who=order.who)
+        else:
+            refused = f"{order.who}: {order.name}: {verdict.message}"
+            self._tell("warning", EventName.ORDER_REFUSED, refused, who=order.who)
         return verdict
 
     def keeps(self) -> str | None:
         """Who keeps the night paused, in words; None where nobody does."""
         return None if self._keeper is None else f"{self._keeper} keeps the night paused, until someone resumes it"
 
-    def leaves(self, slide: int) -> str | None:
+    def leaves(self, slide: int) -> SkipReason | None:
         """Why the remaining fields of a mini-slide are skipped; None where nobody wants that."""
         who = self._skips.get(slide)
-        return None if who is None else f"{SKIPPED_BY}{who}"
+        return None if who is None else skipped_by(who)
 
     def _judge(self, order: Order) -> OrderOutcome:
         if not self.scans:
@@ -117,7 +129,9 @@ class Steering:
         return OrderOutcome(True, f"the remaining fields of mini-slide {slide} are skipped")
 
 
-def left_by_order(before: Iterable[FieldSecured | FieldSkipped]) -> str | None:
+def left_by_order(before: Iterable[FieldSecured | FieldSkipped]) -> SkipReason | None:
     """Why a mini-slide was left by order, from what became of its fields so far; None where it was not."""
-    reasons = (one.reason for one in before if isinstance(one, FieldSkipped) and one.reason.startswith(SKIPPED_BY))
-    return next(reasons, None)
+    for one in before:
+        if isinstance(one, FieldSkipped) and one.reason_code is ReasonCode.BY_ORDER and one.who is not None:
+            return skipped_by(one.who)
+    return None

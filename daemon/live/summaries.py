@@ -7,9 +7,19 @@ from collections.abc import Sequence
 from daemon.config.model import NightConfig
 from daemon.config.samples import SAMPLE
 from daemon.protocols.pipes import Strip
-from daemon.protocols.watching import About, FieldDone, Find, Overview, ShownObject, ShownSpecimen, SlidePlan, Specimens
+from daemon.protocols.watching import (
+    About,
+    FieldDone,
+    Find,
+    Overview,
+    ShownObject,
+    ShownSpecimen,
+    SlidePlan,
+    Specimens,
+    Told,
+)
 from daemon.records.fields import PlannedField
-from daemon.records.records import FieldSecured, FieldSkipped, NightStarted, ObjectRow
+from daemon.records.records import Event, FieldSecured, FieldSkipped, NightStarted, ObjectRow
 
 EXPOSING = ("move", "expose")
 """Names of the seconds of a field that the microscope takes."""
@@ -53,6 +63,7 @@ def field_done(record: FieldSecured | FieldSkipped, planned: PlannedField) -> Fi
             x_um=planned.x_um,
             y_um=planned.y_um,
             reason=record.reason,
+            reason_code=record.reason_code,
         )
     finds = tuple(
         Find(class_name=row.class_name, length_um=row.length_um, mass_pg=row.mass_pg)
@@ -70,6 +81,22 @@ def field_done(record: FieldSecured | FieldSkipped, planned: PlannedField) -> Fi
         seconds=sum(record.seconds.get(name, 0.0) for name in EXPOSING),
         backgrounds_dn=record.backgrounds_dn,
         finds=finds,
+    )
+
+
+def told_of(event: Event) -> Told:
+    """Tell an event."""
+    return Told(
+        utc=event.utc,
+        level=event.level,
+        name=event.name,
+        message=event.message,
+        slide=event.slide,
+        field=event.field,
+        who=event.who,
+        by=event.by,
+        fault=event.fault,
+        reason_code=event.reason_code,
     )
 
 

@@ -11,6 +11,7 @@ from daemon.config.model import CurveKeys
 from daemon.live.follower import Follower
 from daemon.monitor.telling import Link, changes, frame, whole
 from daemon.protocols.watching import AnyStreamMessage, Told
+from daemon.records.events import EventName
 
 MAX_QUEUED_BYTES = 4 << 20
 MAX_BROWSERS = 64
@@ -160,14 +161,16 @@ class Feed:
         process = watcher.view.process
         if not watcher.joined:
             if process and not self._lost and not watcher.ended:
-                self._tell("warning", "night not heard", watcher.trouble)
+                self._tell("warning", EventName.NIGHT_NOT_HEARD, watcher.trouble)
                 self._lost = True
             return
         if self._process and process != self._process:
-            self._tell("info", "night resumed", "another process goes on with the night; what it knows was taken over")
+            self._tell(
+                "info", EventName.NIGHT_RESUMED, "another process goes on with the night; what it knows was taken over"
+            )
         elif self._lost:
-            self._tell("info", "night heard again", "what was missed was asked for, nothing is missing here")
+            self._tell("info", EventName.NIGHT_HEARD_AGAIN, "what was missed was asked for, nothing is missing here")
         self._process, self._lost = process, False
 
-    def _tell(self, level: str, name: str, message: str) -> None:
+    def _tell(self, level: str, name: EventName, message: str) -> None:
         self._notes.append(Told(utc=time.time(), level=level, name=name, message=message))

@@ -15,8 +15,7 @@ from daemon.live.follower import NightView
 from daemon.monitor.access import Door
 from daemon.monitor.feed import Feed
 from daemon.protocols.watching import Counters, FieldDone
-
-STATES = ("starting", "scanning", "paused", "delivering", "complete", "not delivered", "stopped", "interrupted")
+from daemon.records.states import NightState
 
 
 def make_registry(feed: Feed, door: Door, answers: Counter[int]) -> CollectorRegistry:
@@ -74,7 +73,7 @@ def _night(view: NightView) -> Iterator[Metric]:
         yield InfoMetricFamily("lamelle_night", "The night that is watched", told)
         yield _gauge("lamelle_night_began_timestamp_seconds", "When it began, in seconds since 1970", about.began_utc)
     if view.state is not None:
-        states = {state: view.state.state == state for state in STATES}
+        states = {state.value: view.state.state is state for state in NightState}
         yield StateSetMetricFamily("lamelle_night_state", "What the night does now", states)
     if view.hardware is not None and view.hardware.light is not None:
         yield _gauge("lamelle_light", "1 while the light is on, else 0", float(view.hardware.light))

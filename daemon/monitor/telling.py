@@ -22,6 +22,7 @@ from daemon.protocols.watching import (
     Tally,
     Told,
 )
+from daemon.records.states import EndedBy, NightState
 
 FieldRow = tuple[int, float, int, float | None, float, tuple[float, ...], str | None]
 """Number, utc, objects, focus in um, seconds, backgrounds in DN, why it was skipped: short, a night has 12,000."""
@@ -89,13 +90,33 @@ class ObjectStrip(msgspec.Struct, frozen=True, kw_only=True):
     step_um: float
 
 
+class StateShown(msgspec.Struct, frozen=True, kw_only=True):
+    """What the night does now, and why; whether that is its end, and who ended it."""
+
+    state: NightState
+    reason: str
+    ended: bool
+    by: EndedBy | None
+
+
+class EventShown(msgspec.Struct, frozen=True, kw_only=True):
+    """An event as people read it."""
+
+    utc: float
+    level: str
+    title: str
+    message: str
+    slide: int | None
+    field: int | None
+
+
 class Whole(msgspec.Struct, frozen=True, kw_only=True):
     """Everything: what a browser is told first, and again after it missed something."""
 
     utc: float
     link: Link
     about: About | None
-    state: State | None
+    state: StateShown | None
     counters: Counters | None
     hardware: Hardware | None
     fields: dict[int, list[FieldRow]]
@@ -105,8 +126,8 @@ class Whole(msgspec.Struct, frozen=True, kw_only=True):
     overviews: tuple[FieldPicture, ...]
     latest: int | None
     specimens: tuple[ObjectStrip, ...]
-    events: tuple[Told, ...]
-    notes: tuple[Told, ...]
+    events: tuple[EventShown, ...]
+    notes: tuple[EventShown, ...]
     lost: int
 
 
@@ -127,7 +148,7 @@ def whole(view: NightView, link: Link, notes: tuple[Told, ...], utc: float) -> W
         utc=utc,
         link=link,
         about=view.about,
-        state=view.state,
+        state=None if view.state is None else _state(view.state),
         counters=view.counters,
         hardware=view.hardware,
         fields=fields,
@@ -135,8 +156,8 @@ def whole(view: NightView, link: Link, notes: tuple[Told, ...], utc: float) -> W
         overviews=tuple(_picture(overview) for overview, _ in view.overviews.values()),
         latest=view.latest,
         specimens=tuple(map(_strip, view.specimens)),
-        events=tuple(view.events),
-        notes=notes,
+        events=tuple(map(_event, view.events)),
+        notes=tuple(map(_event, notes)),
         lost=view.lost,
     )
 
@@ -157,9 +178,9 @@ def changes(view: NightView, body: AnyStreamMessage) -> list[bytes]:
         case Hardware():
             return [frame("hardware", body)]
         case State():
-            return [frame("state", body)]
+            return [frame("state", _state(body))]
         case Told():
-            return [frame("told", body)]
+            return [frame("told", _event(body))]
 
 
 def counts_of(view: NightView, slide: int) -> SlideCounts:
@@ -188,6 +209,21 @@ def _row(done: FieldDone) -> FieldRow:
     focus = None if done.focus_z_um is None else round(done.focus_z_um, 3)
     backgrounds = tuple(round(one, 1) for one in done.backgrounds_dn)
     return done.field, round(done.utc, 1), done.objects, focus, round(done.seconds, 2), backgrounds, done.reason
+
+
+def _state(told: State) -> StateShown:
+    return StateShown(state=told.state, reason=told.reason, ended=told.state.ended, by=told.state.by)
+
+
+def _event(told: Told) -> EventShown:
+    return EventShown(
+        utc=told.utc,
+        level=told.level,
+        title=told.title,
+        message=told.message,
+        slide=told.slide,
+        field=told.field,
+    )
 
 
 def _picture(overview: Overview) -> FieldPicture:

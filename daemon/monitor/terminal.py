@@ -13,18 +13,20 @@ from rich.text import Text
 from calibration.counting.poisson import interval
 from daemon.live.follower import NightView
 from daemon.protocols.watching import Counters, Hardware, SlidePlan, Told
+from daemon.records.states import NightState
 from daemon.system.progress import duration
 
 MB, GB = 1e6, 1e9
 FULL = 0.8
 """Share of a bound from which on a level is shown as one to look at."""
 COLOURS = {
-    "scanning": "green",
-    "complete": "green",
-    "paused": "yellow",
-    "delivering": "cyan",
-    "starting": "cyan",
-    "interrupted": "yellow",
+    NightState.SCANNING: "green",
+    NightState.COMPLETE: "green",
+    NightState.PAUSED: "yellow",
+    NightState.DELIVERING: "cyan",
+    NightState.STARTING: "cyan",
+    NightState.INTERRUPTED: "yellow",
+    NightState.TERMINATED: "yellow",
 }
 """Of the states; any other one needs somebody."""
 TROUBLE = "bold red"
@@ -80,9 +82,9 @@ def _head(view: NightView, hearing: Hearing, now_utc: float, width: int) -> Iter
     state = view.state
     about = view.about
     if about is not None:
-        told = "running" if state is None else state.state
+        told = "running" if state is None else state.state.value
         reason = f": {printable(state.reason)}" if state is not None and state.reason else ""
-        colour = COLOURS.get(told, "green" if state is None else TROUBLE)
+        colour = "green" if state is None else COLOURS.get(state.state, TROUBLE)
         yield from _wrapped(f"{told}{reason}", f"bold {colour}" if hearing.joined else "dim", width)
         began = f"night {printable(about.night)}, begun {clock(about.began_utc)}, now {clock(now_utc)}"
         yield Text(began, "dim")
@@ -192,5 +194,5 @@ def _hardware(hardware: Hardware) -> Iterator[Text]:
 
 def _event(told: Told) -> Text:
     return Text(
-        f"{clock(told.utc)} {printable(told.name)}: {printable(told.message)}", LEVELS.get(told.level, "yellow")
+        f"{clock(told.utc)} {printable(told.title)}: {printable(told.message)}", LEVELS.get(told.level, "yellow")
     )

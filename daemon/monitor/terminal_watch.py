@@ -94,8 +94,8 @@ class _LinePrinter:
         match body:
             case State(state=state, reason=reason):
                 self._print(time.time(), f"{state}: {reason}" if reason else state)
-            case Told(utc=utc, name=name, message=message):
-                self._print(utc, f"{name}: {message}")
+            case Told(utc=utc, message=message):
+                self._print(utc, f"{body.title}: {message}")
 
     def _print(self, utc: float, line: str) -> None:
         self._console.print(f"{clock(utc)} {printable(line)}", markup=False, highlight=False, soft_wrap=True)

@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Sequence
 from statistics import median
 
+from daemon.records.events import EventName
+
 DIM = 0.7
 """Share of the background of earlier fields below which one is dim; undisturbed emulated ones stay above 0.94."""
 STAYS = 3
@@ -27,7 +29,7 @@ class Dimming:
         self._contrasts_before: deque[float] = deque(maxlen=MEMORY)
         self._dim_contrasts: list[float] = []
 
-    def add(self, backgrounds_dn: Sequence[float], contrast: float) -> tuple[str, str] | None:
+    def add(self, backgrounds_dn: Sequence[float], contrast: float) -> tuple[EventName, str] | None:
         """Take in the next field; name and message of what a person should know of it.
 
         Each dim field is told until they stay dim; that is told once.
@@ -50,9 +52,12 @@ class Dimming:
         in_a_row = len(self._dim_contrasts)
         seen = f"the background is {100 * background / usual:.0f} % of that of the fields before"
         if in_a_row < STAYS:
-            return "dim field", f"{seen}: a bubble? do not count its area"
+            return EventName.DIM_FIELD, f"{seen}: a bubble? do not count its area"
         if in_a_row > STAYS:
             return None
         if median(self._dim_contrasts) < BLURRED * median(self._contrasts_before):
-            return "oil lost?", f"{seen}, for {STAYS} fields in a row, and blurred: check immersion oil"
-        return "lamp dim?", f"{seen}, for {STAYS} fields in a row, and no more blurred than those: check lamp, then oil"
+            return EventName.OIL_LOST, f"{seen}, for {STAYS} fields in a row, and blurred: check immersion oil"
+        return (
+            EventName.LAMP_DIM,
+            f"{seen}, for {STAYS} fields in a row, and no more blurred than those: check lamp, then oil",
+        )

@@ -7,6 +7,7 @@ from daemon.config.model import NightConfig
 from daemon.night.reporter import Reporter
 from daemon.planning.focus_bounds import search_for
 from daemon.protocols.pipes import Expose
+from daemon.records.events import EventName
 from daemon.records.fields import PlannedField
 from daemon.records.records import FocusResult
 from daemon.system.errors import RequestFailed
@@ -44,13 +45,13 @@ class FocusSearch:
             return None
         if found is None:
             message = f"nothing to focus on near z {expected_z_um:.2f} um; the field is taken there"
-            self._reporter.tell("info", "focus not found", message, planned)
+            self._reporter.tell("info", EventName.FOCUS_NOT_FOUND, message, planned)
             return None
         window, step_um = slide.z_window_um, self._config.scan.step_um
         if found.at_edge or min(found.z_um - window.low, window.high - found.z_um) < step_um:
             self._reporter.tell(
                 "warning",
-                "focus out of reach",
+                EventName.FOCUS_OUT_OF_REACH,
                 f"the sharpest plane, z {found.z_um:.2f} um, lies at the end of what may be looked at, so focus may "
                 f"lie beyond; check z_um and z_window_um of mini-slide {planned.slide} and focus.search_um",
                 planned,
@@ -62,7 +63,7 @@ class FocusSearch:
     async def _expose(self, planned: PlannedField, sweep: Sweep, slot: int) -> None:
         def tell(error: RequestFailed, last: bool) -> None:
             what = "the field is taken without a search" if last else "exposing again"
-            self._reporter.tell("warning", error.kind, f"{error}; {what}", planned)
+            self._reporter.tell("warning", EventName.FAULT, f"{error}; {what}", planned, fault=error.kind)
 
         await persist(
             lambda attempt: self._microscope.expose(Expose(planned=planned, attempt=attempt, sweep=sweep, slot=slot)),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
+
+from daemon.records.events import EventName, Tell
 
 KEEP_S = 2.0
 RESTARTS = 5
@@ -26,7 +27,7 @@ class GuardKeeper:
         takes level, name and message of an event.
     """
 
-    def __init__(self, run: Path, tell: Callable[[str, str, str], None]) -> None:
+    def __init__(self, run: Path, tell: Tell) -> None:
         self._run = run
         self._tell = tell
         self._process: subprocess.Popen[bytes] | None = None
@@ -40,14 +41,16 @@ class GuardKeeper:
             try:
                 self._process = await asyncio.to_thread(_start, self._run)
             except OSError as error:
-                self._tell("warning", "not watched", f"the watcher that tells alerts does not start: {error}")
+                self._tell("warning", EventName.NOT_WATCHED, f"the watcher that tells alerts does not start: {error}")
                 return
             while (status := self._process.poll()) is None:
                 await asyncio.sleep(KEEP_S)
             if status in (0, 2):
                 return
         self._tell(
-            "warning", "not watched", f"the watcher that tells alerts ended {1 + RESTARTS} times; its log tells why"
+            "warning",
+            EventName.NOT_WATCHED,
+            f"the watcher that tells alerts ended {1 + RESTARTS} times; its log tells why",
         )
 
 

@@ -14,6 +14,7 @@ from daemon.config.model import Recorder
 from daemon.delivery.sender import Sender, SenderStatus
 from daemon.protocols.pipes import Close, RecorderReady, Reported
 from daemon.recorder.process import run_local_recorder
+from daemon.records.events import EventName, Tell
 from daemon.run_folder.journal import Journal
 from daemon.run_folder.spool import Spool
 from daemon.system.errors import ChildLost, RequestFailed
@@ -31,9 +32,6 @@ SLOW_S = 1.0
 """Delivery that stands still for this long at the end of a night is told."""
 
 _log = logging.getLogger(__name__)
-
-Tell = Callable[[str, str, str], None]
-"""Takes level, name and message of an event."""
 
 
 class Handover:
@@ -76,7 +74,7 @@ class Handover:
                 await self._restart_recorder(self._recorder)
             if self._sender is not None and not self._sender.is_alive() and self._restarts < SENDER_RESTARTS:
                 self._restarts += 1
-                self._tell("error", "delivery restarted", "the sender ended by an error that the log tells")
+                self._tell("error", EventName.DELIVERY_RESTARTED, "the sender ended by an error that the log tells")
                 self._sender.stop(0.0)
                 self._start_sender(self._sender.endpoint)
                 await asyncio.sleep(RESTART_S)
@@ -157,7 +155,7 @@ class Handover:
         return (await self._recorder.ready(RecorderReady, START_S)).endpoint
 
     async def _restart_recorder(self, dead: Child) -> None:
-        self._tell("warning", "recorder restarted", "the recorder died; nothing is lost, it goes on")
+        self._tell("warning", EventName.RECORDER_RESTARTED, "the recorder died; nothing is lost, it goes on")
         await dead.end()
         try:
             endpoint = await self._start_recorder()
@@ -180,5 +178,5 @@ class Handover:
         )
         self._sender.start()
 
-    def _tell_from_sender(self, level: str, name: str, message: str) -> None:
+    def _tell_from_sender(self, level: str, name: EventName, message: str) -> None:
         self._loop.call_soon_threadsafe(self._tell, level, name, message)

@@ -21,6 +21,7 @@ from daemon.night.pause import Interrupt, Pause
 from daemon.night.reporter import Reporter
 from daemon.planning.estimate import crops_bytes, retained_share, shape_of, stack_bytes
 from daemon.protocols.pipes import Analysed, Expose, Exposed, Finish
+from daemon.records.events import EventName, ReasonCode, SkipReason, fault_in_words
 from daemon.records.fields import PlannedField
 from daemon.records.records import AnyRecord, FieldSecured, FieldSkipped, FocusResult, NightClosed, SlideClosed
 from daemon.run_folder.journal import Journal
@@ -50,7 +51,7 @@ class _SlideUnderWay:
     fresh: bool = True
     dimming: Dimming = field(default_factory=Dimming)
     skipped_in_a_row: int = 0
-    given_up: str | None = None
+    given_up: SkipReason | None = None
 
     def known(self, up_to: int) -> list[Known]:
         """Return searches so far and results of fields up to `up_to`, in field order."""
@@ -190,7 +191,7 @@ class Night:
         except RequestFailed as fault:
             self._free_slot(taken.slot)
             self._count_skip(slide, planned)
-            behind.create_task(self._skip(slide, taken, f"{fault.kind}: {fault}"))
+            behind.create_task(self._skip(slide, taken, _skipped_for(fault)))
             return
         slide.skipped_in_a_row = 0
         self._analysis.complete(
@@ -232,7 +233,7 @@ class Night:
 
         def tell(fault: RequestFailed, last: bool) -> None:
             level, what = ("error", "the field is skipped") if last else ("warning", "exposing again")
-            self._reporter.tell(level, fault.kind, f"{fault}; {what}", planned)
+            self._reporter.tell(level, EventName.FAULT, f"{fault}; {what}", planned, fault=fault.kind)
 
         try:
             return await persist(expose, self._config.retry.attempts, tell)
@@ -254,9 +255,11 @@ class Night:
         try:
             analysed = await self._analyse(taken)
         except RequestFailed as error:
-            self._reporter.tell("error", "analysis failed", f"{error}; the field is skipped", planned)
+            told = f"{error}; the field is skipped"
+            self._reporter.tell("error", EventName.ANALYSIS_FAILED, told, planned, fault=error.kind)
             self._free_slot(taken.slot)
-            await self._skip(slide, taken, f"analysis failed: {error}")
+            why = SkipReason(ReasonCode.ANALYSIS_FAILED, f"analysis failed: {error}", fault=error.kind)
+            await self._skip(slide, taken, why)
             return
         await taken.before.wait()
         record = FieldSecured(
@@ -301,13 +304,13 @@ class Night:
                     raise
                 reason, until_s = str(error), time.monotonic() + SPOOL_RETRY_S
                 self._reporter.tell(
-                    "warning", "spool not written", f"{reason}; the stack waits in the ring", taken.planned
+                    "warning", EventName.SPOOL_NOT_WRITTEN, f"{reason}; the stack waits in the ring", taken.planned
                 )
                 await self._pause.until_free(
                     lambda: self._crowded(1) or (reason if time.monotonic() < until_s else None)  # noqa: B023 - awaited
                 )
 
-    async def _skip(self, slide: _SlideUnderWay, taken: _FieldUnderWay, reason: str) -> None:
+    async def _skip(self, slide: _SlideUnderWay, taken: _FieldUnderWay, why: SkipReason) -> None:
         """Mark a field skipped once all earlier ones are settled."""
         await taken.before.wait()
         planned = taken.planned
@@ -316,9 +319,12 @@ class Night:
             slide=planned.slide,
             field=planned.field,
             sample=planned.sample,
-            reason=reason,
+            reason=why.sentence,
             attempts=taken.attempts,
             search=slide.searches.get(planned.field),
+            reason_code=why.code,
+            who=why.who,
+            fault=why.fault,
         )
         await self._append_when_there_is_room(record)
         taken.settled.set()
@@ -333,36 +339,36 @@ class Night:
     def _leave_if_blank(self, slide: _SlideUnderWay, planned: PlannedField) -> None:
         if slide.given_up is None and slide.follower.leaves_slide(slide.seen(planned.field - LAG)):
             count = self._config.focus.blank_fields_leave_slide
-            slide.given_up = f"slide left: {count} fields in a row without focus"
-            self._reporter.tell(
-                "warning",
-                "slide left",
-                f"{count} fields in a row without focus on mini-slide {planned.slide}",
-                planned,
-            )
+            seen = f"{count} fields in a row without focus"
+            slide.given_up = SkipReason(ReasonCode.NO_FOCUS, f"slide left: {seen}")
+            self._tell_left(slide.given_up, "warning", seen, planned)
 
     def _count_skip(self, slide: _SlideUnderWay, planned: PlannedField) -> None:
         slide.skipped_in_a_row += 1
         retry = self._config.retry
         if slide.given_up is None and slide.skipped_in_a_row >= retry.skipped_fields_leave_slide:
-            slide.given_up = f"slide left: {slide.skipped_in_a_row} fields in a row failed"
+            seen = f"{slide.skipped_in_a_row} fields in a row failed"
+            slide.given_up = SkipReason(ReasonCode.FAULTS_IN_A_ROW, f"slide left: {seen}")
             self._left_slides += 1
-            message = f"{slide.skipped_in_a_row} fields in a row failed on mini-slide {planned.slide}"
-            self._reporter.tell("error", "slide left", message, planned)
+            self._tell_left(slide.given_up, "error", seen, planned)
             if self._left_slides >= retry.skipped_slides_stop_night:
                 raise NightStopped(f"{self._left_slides} mini-slides were left after faults; check the microscope")
+
+    def _tell_left(self, why: SkipReason, level: str, seen: str, planned: PlannedField) -> None:
+        message = f"{seen} on mini-slide {planned.slide}"
+        self._reporter.tell(level, EventName.SLIDE_LEFT, message, planned, reason_code=why.code)
 
     async def _command(self, command: Callable[[], Awaitable[None]]) -> None:
         """Carry out a command between fields, again after each fault."""
 
         def tell(error: RequestFailed, last: bool) -> None:
             if not last:
-                self._reporter.tell("warning", error.kind, f"{error}; commanding again")
+                self._reporter.tell("warning", EventName.FAULT, f"{error}; commanding again", fault=error.kind)
 
         try:
             await persist(lambda _attempt: command(), self._config.retry.attempts, tell)
         except RequestFailed as error:
-            raise NightStopped(f"{error.kind}: {error}") from error
+            raise NightStopped(f"{fault_in_words(error.kind)}: {error}") from error
 
     async def _stand_still(self, slide: _SlideUnderWay) -> None:
         """Wait while a person wants it or the spool needs it, and while anything else of the night waits."""
@@ -421,6 +427,10 @@ class Night:
     def _counts(self, slide: int | None) -> tuple[int, int]:
         done = [kind for (position, _), kind in self._journal.done().items() if slide in (None, position)]
         return done.count("field"), done.count("skipped")
+
+
+def _skipped_for(fault: RequestFailed) -> SkipReason:
+    return SkipReason(ReasonCode.FAULT, f"{fault_in_words(fault.kind)}: {fault}", fault=fault.kind)
 
 
 def keeps_raw(retention: Retention, planned: PlannedField) -> bool:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from daemon.records.events import EventName, Tell
+from daemon.records.states import NightState
+
 POLL_S = 0.5
 
 Blocked = Callable[[], str | None]
@@ -33,8 +36,8 @@ class Pause:
     def __init__(
         self,
         darken: Callable[[], Awaitable[None]],
-        state: Callable[[str, str], None],
-        tell: Callable[[str, str, str], None],
+        state: Callable[[NightState, str], None],
+        tell: Tell,
         interrupted: Callable[[], bool],
     ) -> None:
         self._darken = darken
@@ -57,18 +60,20 @@ class Pause:
         self._waiting.append(blocked)
         try:
             if self._waiting == [blocked]:
-                self._state("paused", reason)
+                self._state(NightState.PAUSED, reason)
                 await self._darken()
-                self._tell("warning", "paused", f"{reason}; the light is off, and the night goes on once that ends")
+                self._tell(
+                    "warning", EventName.PAUSED, f"{reason}; the light is off, and the night goes on once that ends"
+                )
             while (reason := blocked()) is not None:
                 if self._waiting[0] is blocked:
-                    self._state("paused", reason)
+                    self._state(NightState.PAUSED, reason)
                 await self._sleep()
         finally:
             self._waiting.remove(blocked)
         if not self._waiting:
-            self._state("scanning", "")
-            self._tell("info", "resumed", "what kept the night has gone")
+            self._state(NightState.SCANNING, "")
+            self._tell("info", EventName.RESUMED, "what kept the night has gone")
 
     @property
     def lasts(self) -> bool:

@@ -16,12 +16,14 @@ from daemon.config.samples import SAMPLE
 from daemon.delivery.sender import SenderStatus
 from daemon.live.publisher import Broadcaster
 from daemon.live.standing import Standing
-from daemon.live.summaries import about_night, field_done, overview_of, specimens_of
+from daemon.live.summaries import about_night, field_done, overview_of, specimens_of, told_of
 from daemon.night.handover import Handover
 from daemon.protocols.pipes import Analysed
-from daemon.protocols.watching import Counters, FieldDone, Hardware, State, Told
+from daemon.protocols.watching import Counters, FieldDone, Hardware, State
+from daemon.records.events import EventName, ReasonCode
 from daemon.records.fields import PlannedField
 from daemon.records.records import AnyRecord, Event, FieldSecured, FieldSkipped, SlideClosed
+from daemon.records.states import EndedBy, NightState
 from daemon.run_folder.endpoints import Bound, write_endpoints
 from daemon.run_folder.heartbeat import Heartbeat, write_heartbeat
 from daemon.run_folder.journal import Journal
@@ -86,7 +88,7 @@ class Reporter:
         self.not_analysed = sum(not field.analysed for field in fields)
         self._objects = sum(not row.below_threshold for field in fields for row in field.objects)
         self._slide: int | None = None
-        self._state = ("starting", "")
+        self._state = (NightState.STARTING, "")
         self._begun_s: float | None = None
         self.delivery: Handover | None = None
         self.hardware: Callable[[], Hardware] = Hardware
@@ -126,8 +128,19 @@ class Reporter:
         self._journal.append(record)
         self._recorded(record)
 
-    def tell(self, level: str, name: str, message: str, planned: PlannedField | None = None) -> None:
-        """Tell, in the journal too, what a person should know."""
+    def tell(
+        self,
+        level: str,
+        name: EventName,
+        message: str,
+        planned: PlannedField | None = None,
+        *,
+        who: str | None = None,
+        by: EndedBy | None = None,
+        fault: str | None = None,
+        reason_code: ReasonCode | None = None,
+    ) -> None:
+        """Tell, in the journal too, what a person should know; the fields are those of `Event`."""
         event = Event(
             utc=time.time(),
             monotonic_s=time.monotonic(),
@@ -136,6 +149,10 @@ class Reporter:
             message=message,
             slide=planned.slide if planned else None,
             field=planned.field if planned else None,
+            who=who,
+            by=by,
+            fault=fault,
+            reason_code=reason_code,
         )
         self._journal.note(event)
         self._recorded(event)
@@ -154,8 +171,8 @@ class Reporter:
         state, reason = self._state
         return Standing(state, reason, self._slide, self._secured, self.skipped, self._planned)
 
-    def state(self, state: str, reason: str = "") -> None:
-        """Tell what the night does now: scanning, paused, delivering, or one of `daemon.records.states.ENDED`."""
+    def state(self, state: NightState, reason: str = "") -> None:
+        """Tell what the night does now, and why."""
         if self._begun_s is None:
             self._begun_s = time.monotonic()
         if (state, reason) == self._state:
@@ -196,14 +213,11 @@ class Reporter:
                 self._broadcast.publish(self._done(record))
             case SlideClosed():
                 _log.info("mini-slide %d closed: %d fields, %d skipped", record.slide, record.recorded, record.skipped)
-            case Event(level=level, name=name, message=message):
-                _log.log(logging.getLevelNamesMapping()[level.upper()], "%s: %s", name, message)
-                told = Told(
-                    utc=record.utc, level=level, name=name, message=message, slide=record.slide, field=record.field
-                )
-                self._broadcast.publish(told)
+            case Event(level=level, message=message):
+                _log.log(logging.getLevelNamesMapping()[level.upper()], "%s: %s", record.title, message)
+                self._broadcast.publish(told_of(record))
                 if level != "info":
-                    self._display.tell(f"{name}: {message}")
+                    self._display.tell(f"{record.title}: {message}")
             case _:
                 _log.info("%s", type(record).__name__)
         if self.delivery is not None:
@@ -230,7 +244,7 @@ class Reporter:
                 seconds_left=left,
                 slide=self._slide,
                 sample=self._samples[self._slide] if self._slide else "",
-                state="" if state == "scanning" else f"{state}: {reason}" if reason else state,
+                state="" if state is NightState.SCANNING else f"{state}: {reason}" if reason else state,
             )
         )
 

@@ -22,6 +22,7 @@ from daemon.planning.check import check
 from daemon.planning.estimate import shape_of
 from daemon.planning.plan import make_plan
 from daemon.planning.specimens import make_specimens
+from daemon.records.events import EventName
 from daemon.records.records import Event, NightStarted
 from daemon.run_folder.folder import RunFolder
 from daemon.run_folder.journal import Journal
@@ -116,7 +117,8 @@ def _begin(folder: RunFolder, config: Config, samples: dict[int, dict[str, str]]
     )
     journal = Journal.create(folder.journal, started)
     for level, told in complain(calibrations, config):
-        event = Event(utc=time.time(), monotonic_s=time.monotonic(), level=level, name="calibration", message=told)
+        now_utc, now_s = time.time(), time.monotonic()
+        event = Event(utc=now_utc, monotonic_s=now_s, level=level, name=EventName.CALIBRATION, message=told)
         journal.note(event)
         _log.log(logging.getLevelNamesMapping()[level.upper()], "calibration: %s", told)
     return journal

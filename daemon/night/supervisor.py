@@ -26,7 +26,9 @@ from daemon.planning.estimate import field_seconds
 from daemon.protocols.pipes import Device
 from daemon.protocols.watching import Hardware
 from daemon.recorder.process import words_of
+from daemon.records.events import EventName
 from daemon.records.fields import PlannedField
+from daemon.records.states import EndedBy, NightState
 from daemon.run_folder.journal import Journal
 from daemon.run_folder.spool import Spool
 from daemon.system.awake import KeptAwake
@@ -100,7 +102,7 @@ class Supervisor:
         try:
             with self._ended_by_the_system():
                 if (complaint := await asyncio.to_thread(awake.hold)) is not None:
-                    tell("warning", "not kept awake", complaint)
+                    tell("warning", EventName.NOT_KEPT_AWAKE, complaint)
                 return await self._report(await self._deliver_the_rest(await self._until_safe()))
         except asyncio.CancelledError:
             # While processes start, or the rest is delivered; what comes while scanning never gets so far.
@@ -134,11 +136,11 @@ class Supervisor:
             self._background.append(asyncio.create_task(self._handover.keep()))
             return await self._scan()
         except (ChildLost, RequestFailed, NightStopped, JournalDamaged) as error:
-            self._reporter.tell("error", "night stopped", str(error))
+            self._reporter.tell("error", EventName.NIGHT_STOPPED, str(error), by=EndedBy.FAULT)
             self._why = str(error)
             return Exit.FAULT
         except Refused as error:
-            self._reporter.state("refused", str(error))
+            self._reporter.state(NightState.REFUSED, str(error))
             raise
         finally:
             self._steering.scans = False
@@ -157,7 +159,7 @@ class Supervisor:
         else:
             told = "the microscope could not be made safe: check shutter, lamp and objective"
             self._reporter.unsafe = told
-            self._reporter.tell("error", "not safe", told)
+            self._reporter.tell("error", EventName.NOT_SAFE, told)
         if ended is not None:
             raise ended
 
@@ -165,7 +167,7 @@ class Supervisor:
         reporter = self._reporter
         parts = self._journal, self._spool, self._microscope, self._analysis, reporter, self._steering
         night = Night(self._config, self._plan, *parts)
-        reporter.state("scanning")
+        reporter.state(NightState.SCANNING)
         task = asyncio.create_task(night.run())
         with self._on_interrupt(task):
             try:
@@ -209,12 +211,13 @@ class Supervisor:
             yield
 
     @property
-    def _interrupted_state(self) -> str:
-        return "terminated" if self._terminated else "interrupted"
+    def _interrupted_state(self) -> NightState:
+        return NightState.TERMINATED if self._terminated else NightState.INTERRUPTED
 
     def _tell_interrupted(self) -> None:
-        who = "the system" if self._terminated else "a person"
-        self._reporter.tell("warning", "interrupted", f"stopped by {who}; go on with --resume")
+        by = self._interrupted_state.by
+        who = "the system" if by is EndedBy.SYSTEM else "a person"
+        self._reporter.tell("warning", EventName.INTERRUPTED, f"stopped by {who}; go on with --resume", by=by)
 
     # Children --------------------------------------------------------------------------------------------------------
 
@@ -251,19 +254,19 @@ class Supervisor:
         """Give the recorder time to take what is journalled, for as long as it takes any; returns the exit status."""
         reporter, interrupted = self._reporter, ended is Exit.INTERRUPTED
         patience_s = INTERRUPTED_DRAIN_S if interrupted else DRAIN_S
-        backlog = await self._handover.drain(patience_s, lambda reason: reporter.state("delivering", reason))
+        backlog = await self._handover.drain(patience_s, lambda reason: reporter.state(NightState.DELIVERING, reason))
         if backlog and not interrupted:
             reason = f"{backlog} records wait in the run folder: {self._handover.explain()}; deliver them with --resume"
-            reporter.tell("error", "not delivered", reason)
-            reporter.state("not delivered", reason)
+            reporter.tell("error", EventName.NOT_DELIVERED, reason, by=EndedBy.FAULT)
+            reporter.state(NightState.NOT_DELIVERED, reason)
             return Exit.FAULT
         match ended:
             case Exit.INTERRUPTED:
                 reporter.state(self._interrupted_state)
             case Exit.FAULT:
-                reporter.state("stopped", self._why)
+                reporter.state(NightState.STOPPED, self._why)
             case _:
-                reporter.state("complete")
+                reporter.state(NightState.COMPLETE)
         return ended
 
     async def _report(self, ended: Exit) -> Exit:
@@ -271,7 +274,7 @@ class Supervisor:
         settings = self._config.report
         if self._config.recorder.endpoint is not None or settings.make == "never" or not self._journal.night_closed():
             return ended
-        self._reporter.state("complete", "writing the report, which Ctrl-C leaves out")
+        self._reporter.state(NightState.COMPLETE, "writing the report, which Ctrl-C leaves out")
         waiting = asyncio.create_task(self._handover.report(settings.within_s))
 
         def leave_out(_number: int, _frame: object) -> None:
@@ -282,7 +285,7 @@ class Supervisor:
         left_out = "there is no report: a person left it out; `lamelle report` makes it"
         if told := left_out if waiting.cancelled() else words_of(waiting.result()):
             self._reporter.note(told)
-        self._reporter.state("complete")
+        self._reporter.state(NightState.COMPLETE)
         return ended
 
     async def _stop(self) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from daemon.protocols.frames import decode_frame
+from daemon.records.states import NightState
 from daemon.system.errors import ProtocolViolation
 
 VERSION = 1
@@ -40,7 +41,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, tag="answer", tag_field=
     id: str
     accepted: bool
     message: str
-    state: str
+    state: NightState
     reason: str
     slide: int | None
     secured: int

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import msgspec
 
 from daemon.protocols.frames import decode_frame
+from daemon.records.events import EventName, ReasonCode, title_of
+from daemon.records.states import EndedBy, NightState
 
-VERSION = 2
+VERSION = 3
 PREFIX = b"LMW" + bytes([VERSION])
 
 
@@ -83,7 +85,7 @@ class Find(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class FieldDone(StreamMessage, frozen=True, kw_only=True, tag="field"):
-    """A field was secured, or skipped: then `reason` says why.
+    """A field was secured, or skipped: then `reason` says why to people, and `reason_code` to programs.
 
     `seconds` is how long the microscope took for it; `backgrounds_dn` are in the order of the polarizations.
     `finds` are its counted objects, `objects` of them; a snapshot leaves `finds` out, its tallies hold them.
@@ -99,6 +101,7 @@ class FieldDone(StreamMessage, frozen=True, kw_only=True, tag="field"):
     seconds: float = 0.0
     backgrounds_dn: tuple[float, ...] = ()
     reason: str | None = None
+    reason_code: ReasonCode | None = None
     finds: tuple[Find, ...] = ()
 
 
@@ -141,19 +144,28 @@ class Hardware(StreamMessage, frozen=True, kw_only=True, tag="hardware"):
 class State(StreamMessage, frozen=True, kw_only=True, tag="state"):
     """What the night does now, such as `scanning`, `paused` or `complete`, and why."""
 
-    state: str
+    state: NightState
     reason: str = ""
 
 
 class Told(StreamMessage, frozen=True, kw_only=True, tag="event"):
-    """An event, as it also stands in the catalog."""
+    """An event, as it also stands in the catalog (docs/events.md)."""
 
     utc: float
     level: str
-    name: str
+    name: EventName
     message: str
     slide: int | None = None
     field: int | None = None
+    who: str | None = None
+    by: EndedBy | None = None
+    fault: str | None = None
+    reason_code: ReasonCode | None = None
+
+    @property
+    def title(self) -> str:
+        """What people read before the message."""
+        return title_of(self.name, self.fault)
 
 
 class SlidePlan(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,14 @@ Every record is a msgpack map with its `kind` (docs/protocol.md lists the keys).
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
+from msgspec.structs import replace
+
+from daemon.records import earlier
+from daemon.records.events import EventName, ReasonCode, title_of
+from daemon.records.states import EndedBy, NightState
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
@@ -160,7 +167,11 @@ class FieldAnalysed(Record, frozen=True, kw_only=True, tag="analysed"):
 
 
 class FieldSkipped(Record, frozen=True, kw_only=True, tag="skipped"):
-    """A planned field that will not be recorded, and why; `search` and `sources` as in `FieldSecured`."""
+    """A planned field that will not be recorded; `search` and `sources` as in `FieldSecured`.
+
+    `reason` is a sentence for people, `reason_code` what programs go by; every record that was decoded has one. `who`
+    ordered it, if anybody did, and `fault` is the kind of the last fault, if one was the cause.
+    """
 
     slide: int
     field: int
@@ -169,17 +180,46 @@ class FieldSkipped(Record, frozen=True, kw_only=True, tag="skipped"):
     attempts: int
     search: FocusResult | None = None
     sources: tuple[SourceFile, ...] = ()
+    reason_code: ReasonCode | None = None
+    who: str | None = None
+    fault: str | None = None
 
 
 class Event(Record, frozen=True, kw_only=True, tag="event"):
-    """Something a person should know: a fault and what was done about it, a pause, a slide left early."""
+    """Something a person should know: a fault and what was done about it, a pause, a slide left early.
+
+    `message` is a sentence for people; programs go by `name` and what follows. `who` gave an order; `by` is who ended
+    the night, of events that end it; `fault` is the kind of a fault, the name of its error, such as `StageStuck`;
+    `reason_code` says why a mini-slide was left.
+    """
 
     level: str
-    name: str
+    name: EventName
     message: str
     monotonic_s: float
     slide: int | None = None
     field: int | None = None
+    who: str | None = None
+    by: EndedBy | None = None
+    fault: str | None = None
+    reason_code: ReasonCode | None = None
+
+    @property
+    def title(self) -> str:
+        """What people read before the message: the name, or of a fault its kind."""
+        return title_of(self.name, self.fault)
+
+    @property
+    def ending(self) -> NightState | None:
+        """The state that a night ends in by this event; None of events that do not end it."""
+        match self.name:
+            case EventName.NIGHT_STOPPED:
+                return NightState.STOPPED
+            case EventName.NOT_DELIVERED:
+                return NightState.NOT_DELIVERED
+            case EventName.INTERRUPTED:
+                return NightState.TERMINATED if self.by is EndedBy.SYSTEM else NightState.INTERRUPTED
+        return None
 
 
 class SlideClosed(Record, frozen=True, kw_only=True, tag="slide_closed"):
@@ -202,6 +242,7 @@ AnyRecord = NightStarted | FieldSecured | FieldAnalysed | FieldSkipped | Event |
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(AnyRecord)
+_NAMES = frozenset(EventName)
 
 
 def encode(record: AnyRecord) -> bytes:
@@ -210,15 +251,41 @@ def encode(record: AnyRecord) -> bytes:
 
 
 def decode(body: bytes) -> AnyRecord:
-    """Record of msgpack bytes.
+    """Record of msgpack bytes; what version 0.1 said in sentences alone is read into its fields.
 
     Raises
     ------
     msgspec.DecodeError
-        The bytes are not a record of this version.
+        The bytes are not a record of this version or the one before.
     """
     try:
-        record: AnyRecord = _decoder.decode(body)
+        try:
+            record: AnyRecord = _decoder.decode(body)
+        except msgspec.ValidationError:
+            record = _fault_by_name(msgspec.msgpack.decode(body))
     except (UnicodeDecodeError, RecursionError) as error:  # text that is none, nesting without end
         raise msgspec.DecodeError(str(error)) from error
+    return _completed(record)
+
+
+def _fault_by_name(plain: Any) -> AnyRecord:
+    """Read an event of version 0.1, where the kind of a fault was the name of the event."""
+    if isinstance(plain, dict) and plain.get("kind") == "event" and isinstance(plain.get("name"), str):
+        if plain["name"] not in _NAMES:
+            plain |= {"name": EventName.FAULT, "fault": plain["name"]}
+    record: AnyRecord = msgspec.convert(plain, AnyRecord)
+    return record
+
+
+def _completed(record: AnyRecord) -> AnyRecord:
+    match record:
+        case FieldSkipped(reason_code=None, reason=reason):
+            why = earlier.why_skipped(reason)
+            return replace(record, reason=why.sentence, reason_code=why.code, who=why.who, fault=why.fault)
+        case Event(name=EventName.SLIDE_LEFT, reason_code=None, message=message):
+            return replace(record, reason_code=earlier.why_left(message))
+        case Event(name=name, who=None, message=message) if name in earlier.ORDERS:
+            return replace(record, who=earlier.who_ordered(message))
+        case Event(name=name, by=None, message=message) if (by := earlier.who_ended(name, message)) is not None:
+            return replace(record, by=by)
     return record

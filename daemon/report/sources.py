@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from daemon.calibration_store.quantities import told
 from daemon.calibration_store.shelf import Shelf
 from daemon.dataset.summary import size
+from daemon.records.events import EventName
 from daemon.report.numbers import NightNumbers
 
 
@@ -46,7 +47,7 @@ def sources_of(numbers: NightNumbers, measured: int) -> Sources:
     used = tuple(_calibrations(numbers))
     there = {one.routine for one in used}
     wanted = () if numbers.config is None else numbers.config.calibration.wanted
-    complaints = [event.message for event in numbers.events if event.name == "calibration"]
+    complaints = [event.message for event in numbers.events if event.name is EventName.CALIBRATION]
     return Sources(
         calibrations=used,
         assumed=tuple(routine for routine in wanted if routine not in there),

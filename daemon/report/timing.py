@@ -6,12 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from daemon.planning.estimate import field_seconds, search_seconds
+from daemon.records.events import EventName
 from daemon.records.records import Event
 from daemon.report.numbers import FieldNumbers, NightNumbers
 
 SLOWEST, TOLD_S = 5, 1.0
 """Fields that are named, of those before which most time was lost, and how much that is at least."""
-PAUSES = ("paused", "interrupted", "night stopped", "not delivered", "spool not written")
+PAUSES = (
+    EventName.PAUSED,
+    EventName.INTERRUPTED,
+    EventName.NIGHT_STOPPED,
+    EventName.NOT_DELIVERED,
+    EventName.SPOOL_NOT_WRITTEN,
+)
 """Names of events before which a night stands still, until it goes on by itself or with --resume."""
 STARTING, EXPOSING, MOVING, SEARCHING = "start of the hardware", "exposures", "moves", "focus searches"
 CHANGING, STANDING, REPEATING, WAITING, CLOSING = (

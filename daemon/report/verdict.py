@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from daemon.dataset.summary import alike_events
+from daemon.dataset.summary import alike_events, plain_event
+from daemon.records.events import EventName
 from daemon.records.names import JOURNAL
 from daemon.records.records import Event
+from daemon.records.states import NightState
 from daemon.report.numbers import NightNumbers
 from daemon.run_folder.heartbeat import read_heartbeat
 from daemon.system.process_table import read_processes
 
 Tone = Literal["good", "warning", "bad", "running"]
-ENDINGS = {"night stopped": "stopped", "interrupted": "interrupted", "not delivered": "not delivered"}
-"""Events after which a night goes on with --resume only, and the state that its heartbeat then tells."""
 
 
 @dataclass(frozen=True)
 class RunFolderStanding:
-    """What a run folder says of its night beside the records: whether its process lives, its last state, and why."""
+    """What a run folder says of its night beside the records: whether its process lives, its last state, and why.
+
+    `state` is None of a night that has not said anything yet.
+    """
 
     alive: bool
-    state: str
+    state: NightState | None
     reason: str
 
 
@@ -48,7 +51,7 @@ def standing_of(run: Path) -> RunFolderStanding | None:
     try:
         heartbeat = read_heartbeat(run)
     except (OSError, msgspec.DecodeError):  # a night that has not said anything yet
-        return RunFolderStanding(alive, "", "")
+        return RunFolderStanding(alive, None, "")
     return RunFolderStanding(alive, heartbeat.state, heartbeat.reason)
 
 
@@ -72,7 +75,7 @@ def judge(numbers: NightNumbers, standing: RunFolderStanding | None, faults: int
 def _ending(numbers: NightNumbers, standing: RunFolderStanding | None) -> tuple[str, Tone]:
     skipped, waiting = len(numbers.skipped), numbers.not_analysed
     done = f"{numbers.recorded + skipped} of {numbers.planned} fields are done"
-    undelivered = standing is not None and standing.state == "not delivered" and not standing.alive
+    undelivered = standing is not None and standing.state is NightState.NOT_DELIVERED and not standing.alive
     if numbers.closed:
         if undelivered:
             return "Complete here, but not all is delivered.", "bad"
@@ -82,20 +85,25 @@ def _ending(numbers: NightNumbers, standing: RunFolderStanding | None) -> tuple[
         parts += [_fields(waiting, behind="not analysed yet")] if waiting else []
         return f"Complete, with {' and '.join(parts)}.", "warning"
     if standing is not None and standing.alive:
-        if standing.state == "paused":
+        if standing.state is NightState.PAUSED:
             return f"Paused: {standing.reason}. {done}.", "warning"
         return f"Still running: {done}.", "running"
-    last = _last(numbers, tuple(ENDINGS))
+    last = _last(numbers, lambda event: event.ending is not None)
     # What was told last may wait in the run folder; the heartbeat says it too.
-    state = standing.state if standing is not None else ""
-    match ENDINGS[last.name] if last is not None else state:
-        case "interrupted":
+    state = last.ending if last is not None else standing.state if standing is not None else None
+    match state:
+        case NightState.INTERRUPTED:
             return f"Stopped by a person: {done}.", "warning"
-        case "not delivered":
+        case NightState.TERMINATED:
+            return f"Ended by the system, as a shutdown or the end of a service does: {done}.", "warning"
+        case NightState.NOT_DELIVERED:
             return f"Not all was delivered: {done}.", "bad"
-        case "stopped":
+        case NightState.STOPPED:
             why = last.message if last is not None else "its log says which"
             return f"Stopped by a fault: {why}. {done}.", "bad"
+        case NightState.REFUSED:
+            why = standing.reason if standing is not None and standing.reason else "its log says why"
+            return f"Could not begin: {why}. {done}.", "bad"
     if standing is not None:
         return f"Ended without a word, as a killed process or a power cut does: {done}.", "bad"
     return f"Not complete: {done}. The night still runs, or was stopped, where its run folder is.", "warning"
@@ -103,12 +111,12 @@ def _ending(numbers: NightNumbers, standing: RunFolderStanding | None) -> tuple[
 
 def _needs(numbers: NightNumbers, standing: RunFolderStanding | None, faults: int) -> Iterator[str]:
     """Give what a person should do; nothing of what the night has dealt with itself."""
-    unsafe = _last(numbers, ("not safe",))
+    unsafe = _last(numbers, lambda event: event.name is EventName.NOT_SAFE)
     if unsafe is not None:
         yield f"See to the microscope at once: {unsafe.message}."
     if faults:
         yield f"The dataset has {faults} gaps or duplicates: `lamelle inspect` names what is missing."
-    if standing is not None and standing.state == "not delivered" and not standing.alive:
+    if standing is not None and standing.state is NightState.NOT_DELIVERED and not standing.alive:
         yield f"Not all is delivered: {standing.reason}."
     elif not numbers.closed and not (standing is not None and standing.alive):
         yield "Go on with it: `lamelle scan CONFIG --run DIR --resume`, once what stopped it is put right."
@@ -117,10 +125,9 @@ def _needs(numbers: NightNumbers, standing: RunFolderStanding | None, faults: in
     for slide in numbers.slides:
         if slide.recorded > slide.not_analysed and not slide.total.number and slide.closed:
             yield f"Look at mini-slide {slide.slide}, {slide.sample}: nothing was found in {_fields(slide.recorded)}."
-    yield from _calibrate([e.message for e in numbers.events if e.name == "calibration" and e.level != "info"])
+    yield from _calibrate([e.message for e in numbers.events if e.name is EventName.CALIBRATION and e.level != "info"])
     grave = [event for event in numbers.events if event.name in _ACTIONS and event.level != "info"]
-    told = [{"level": e.level, "name": e.name, "message": e.message, "slide": e.slide} for e in grave]
-    for same in alike_events(told):
+    for same in alike_events(list(map(plain_event, grave))):
         last = same[-1]
         slides = sorted({event["slide"] for event in same if event["slide"] is not None})
         where = f" (mini-slide {', '.join(map(str, slides))})" if slides else ""
@@ -128,10 +135,10 @@ def _needs(numbers: NightNumbers, standing: RunFolderStanding | None, faults: in
 
 
 _ACTIONS = {
-    "slide left": "Look at a mini-slide that was left early",
-    "dim field": "Decide about a dim field, which is counted here",
-    "oil lost?": "Look at immersion oil and lamp",
-    "detector lost": "Look at the graphics card",
+    EventName.SLIDE_LEFT: "Look at a mini-slide that was left early",
+    EventName.DIM_FIELD: "Decide about a dim field, which is counted here",
+    EventName.OIL_LOST: "Look at immersion oil and lamp",
+    EventName.DETECTOR_LOST: "Look at the graphics card",
 }
 """What to do after events that need a person the next morning."""
 
@@ -145,9 +152,9 @@ def _calibrate(complaints: list[str]) -> Iterator[str]:
         yield f"Calibrate: {len(distinct)} complaints about calibrations are told at the end."
 
 
-def _last(numbers: NightNumbers, names: tuple[str, ...]) -> Event | None:
-    """Give the last of some events, if no field came after it."""
-    found = [event for event in numbers.events if event.name in names]
+def _last(numbers: NightNumbers, wanted: Callable[[Event], bool]) -> Event | None:
+    """Give the last of the events that are wanted, if no field came after it."""
+    found = [event for event in numbers.events if wanted(event)]
     if not found or any(field.utc > found[-1].utc for field in numbers.fields):
         return None
     return found[-1]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from daemon.dataset.summary import alike_events, alike_skipped, places
+from daemon.dataset.summary import alike_events, alike_skipped, places, plain_event
 from daemon.report.charts import Chart, SlideCharts
 from daemon.report.numbers import ClassNumbers, Count, NightNumbers, SlideNumbers
 from daemon.report.objects import ObjectShown
@@ -20,7 +19,6 @@ from daemon.system.progress import duration
 SAMPLES, REASONS, EVENTS = 200, 40, 60
 """Lines of samples, skipped fields and events at most; `lamelle inspect --json` has all."""
 DASH = "\u2013"
-_WORD = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 @dataclass(frozen=True)
@@ -146,24 +144,20 @@ def skipped(numbers: NightNumbers) -> Table:
     """Tabulate skipped fields, those of a mini-slide that were skipped alike in one row."""
     plain = [{"slide": f.slide, "field": f.field, "reason": f.reason, "attempts": f.attempts} for f in numbers.skipped]
     alike = alike_skipped(plain)
-    rows = [(plain_words(reason), str(slide), fields, str(tries)) for slide, fields, tries, reason in alike[:REASONS]]
+    rows = [(reason, str(slide), fields, str(tries)) for slide, fields, tries, reason in alike[:REASONS]]
     return Table(("why", "mini-slide", "fields", "tries"), tuple(rows), more=_left(len(alike) - REASONS))
 
 
 def events(numbers: NightNumbers) -> Table:
     """Tabulate faults and events, those that say the same in one row."""
-    plain = [
-        {"utc": e.utc, "level": e.level, "name": e.name, "message": e.message, "slide": e.slide, "field": e.field}
-        for e in numbers.events
-    ]
-    alike = alike_events(plain)
+    alike = alike_events(list(map(plain_event, numbers.events)))
     form = "%H:%M:%S" if numbers.seconds < 20 * 3600 else "%d %H:%M"
     rows = []
     for same in alike[:EVENTS]:
         first, last = when(same[0]["utc"], form), when(same[-1]["utc"], form)
         time = first if first == last else f"{first} {DASH} {last}"
         time += f", {len(same)} times" if len(same) > 1 else ""
-        rows.append((time, same[-1]["level"], plain_words(f"{same[-1]['name']}: {same[-1]['message']}"), places(same)))
+        rows.append((time, same[-1]["level"], f"{same[-1]['title']}: {same[-1]['message']}", places(same)))
     return Table(("when", "", "what happened, and what was done", "where"), tuple(rows), 4, _left(len(alike) - EVENTS))
 
 
@@ -211,14 +205,6 @@ def caption(one: ObjectShown) -> tuple[str, str, str]:
     title = f"{one.class_name} {one.score:.2f}"
     where = f"slide {one.slide} {one.sample}, field {one.field}, object {one.number}"
     return title, " \u00b7 ".join([*measured, *one.flags]), where
-
-
-def plain_words(text: str) -> str:
-    """Write names of faults as words: `StageStuck` becomes `stage stuck`."""
-    name, colon, rest = text.partition(":")
-    if not colon or " " in name:
-        return text
-    return f"{_WORD.sub(' ', name).lower()}{colon}{rest}"
 
 
 def short(value: float) -> str:

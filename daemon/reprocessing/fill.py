@@ -26,6 +26,7 @@ from daemon.config.samples import SAMPLE
 from daemon.dataset.catalog import Catalog
 from daemon.dataset.only_writer import only_recorder_of
 from daemon.protocols.pipes import CutField
+from daemon.records.events import ReasonCode, SkipReason
 from daemon.records.names import CATALOG
 from daemon.records.records import AnyRecord, FieldSecured, FieldSkipped, NightClosed, NightStarted, SlideClosed, encode
 from daemon.reprocessing.archive import ArchiveSettings
@@ -141,7 +142,8 @@ class _Filling:
     def _take(self, request: CutField, answer: AnyRecord | str) -> None:
         """Commit a field; where there is no answer, why it is skipped."""
         if isinstance(answer, str):
-            answer = skipped(request.planned, answer, dict.fromkeys(request.planned.names, ""))
+            why = SkipReason(ReasonCode.ANALYSIS_FAILED, answer)
+            answer = skipped(request.planned, why, dict.fromkeys(request.planned.names, ""))
         assert isinstance(answer, FieldSecured | FieldSkipped)
         crash_points.reach("file without catalog")
         self._append(answer)

@@ -20,6 +20,7 @@ from daemon.analysis.field_output import focus_result, object_rows, write_cutout
 from daemon.calibration_store.corrections import corrections_of_field, pattern_of
 from daemon.dataset.field_file import FieldProvenance, read_field_file
 from daemon.protocols.pipes import AnalysisReady, AnyMessage, Close, CutField, Failed, FieldCut, decode, encode
+from daemon.records.events import ReasonCode, SkipReason
 from daemon.records.fields import ArchiveField
 from daemon.records.names import field_file, inside
 from daemon.records.records import FieldAnalysed, FieldSecured, FieldSkipped, NightStarted, SourceFile
@@ -143,7 +144,7 @@ class _Bench:
                 case "later":
                     return FieldCut(record=self._cut_later(planned))
         except (ImageRefused, DamagedFile) as error:
-            return FieldCut(record=skipped(planned, str(error), hashes))
+            return FieldCut(record=skipped(planned, SkipReason(ReasonCode.UNREADABLE, str(error)), hashes))
         except OSError as error:
             return Failed(kind=type(error).__name__, message=str(error), again=True)
 
@@ -259,16 +260,17 @@ class _Bench:
         )
 
 
-def skipped(planned: ArchiveField, reason: str, hashes: dict[str, str]) -> FieldSkipped:
+def skipped(planned: ArchiveField, why: SkipReason, hashes: dict[str, str]) -> FieldSkipped:
     """Record of a stack that cannot be analysed."""
     return FieldSkipped(
         utc=time.time(),
         slide=planned.slide,
         field=planned.field,
         sample=planned.sample,
-        reason=reason,
+        reason=why.sentence,
         attempts=1,
         sources=sources_of(hashes),
+        reason_code=why.code,
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from daemon.records.states import NightState
 from daemon.system.durable_files import replacing
 
 FILE = "heartbeat.json"
@@ -22,7 +23,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     utc: float
     monotonic_s: float
     pid: int
-    state: str
+    state: NightState
     reason: str
     planned: int
     secured: int

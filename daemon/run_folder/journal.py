@@ -29,7 +29,7 @@ from daemon.system.errors import JournalDamaged
 _FORMAT = Format(
     name="journal",
     application=0x4C4D4A31,
-    version=1,
+    version=2,
     schema="""
         CREATE TABLE records (
             seq INTEGER PRIMARY KEY,
@@ -42,6 +42,8 @@ _FORMAT = Format(
         CREATE TABLE delivery (acknowledged INTEGER NOT NULL) STRICT;
         INSERT INTO delivery VALUES (0);
     """,
+    # The tables are the same; records of events and of skipped fields have more keys.
+    upgrades={1: ""},
 )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from daemon.records.states import ENDED
+from daemon.records.states import EndedBy
 from daemon.run_folder.folder import RunFolder
 from daemon.run_folder.heartbeat import Heartbeat, read_heartbeat
 
@@ -26,7 +26,7 @@ def why_not(run: Path, now: float | None = None) -> str | None:
     beat = _last_beat(run)
     if beat is None:
         return None
-    if beat.state in ENDED and beat.state != "terminated":
+    if beat.state.ended and beat.state.by is not EndedBy.SYSTEM:
         return f"the night in {run} has ended ({beat.state}); it is not gone on with by itself"
     age_h = ((time.time() if now is None else now) - beat.utc) / 3600
     if age_h > LATEST_H:

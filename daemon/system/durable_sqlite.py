@@ -19,14 +19,14 @@ BUSY_S = 30.0
 class Format:
     """What a database file says of itself: the SQLite application id and user version, and its tables.
 
-    `upgrades` are the statements that make the next version of an older one, by the older one's number.
+    `upgrades` make the next version of an older one, by the older one's number: statements, or what carries them out.
     """
 
     name: str
     application: int
     version: int
     schema: str
-    upgrades: Mapping[int, str] = field(default_factory=dict)
+    upgrades: Mapping[int, str | Callable[[sqlite3.Connection], None]] = field(default_factory=dict)
 
 
 def create(path: Path, form: Format, fill: Callable[[sqlite3.Connection], None] | None = None) -> None:
@@ -121,7 +121,11 @@ def _copied(database: sqlite3.Connection) -> sqlite3.Connection:
 def _upgrade(database: sqlite3.Connection, form: Format, found: int) -> None:
     with transaction(database):
         for version in range(found, form.version):
-            for statement in form.upgrades[version].split(";"):
+            upgrade = form.upgrades[version]
+            if callable(upgrade):
+                upgrade(database)
+                continue
+            for statement in upgrade.split(";"):
                 database.execute(statement)
         database.execute(f"PRAGMA user_version = {form.version}")
 

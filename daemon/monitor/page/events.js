@@ -22,7 +22,7 @@ function redraw() {
   const all = [...known.events, ...known.notes.map((one) => ({ ...one, of: "monitor" }))].reverse().sort((a, b) => b.utc - a.utc);
   const asked = words.toLowerCase();
   const shown = all.filter((one) => (level === "all" || FAULTS.includes(one.level))
-    && (!asked || `${one.name} ${one.message} ${one.slide ?? ""}`.toLowerCase().includes(asked)));
+    && (!asked || `${one.title} ${one.message} ${one.slide ?? ""}`.toLowerCase().includes(asked)));
   byId("event-list").replaceChildren(...shown.map(line));
   setText(byId("event-count"), shown.length === all.length ? plural(all.length, "event") : `${shown.length} of ${plural(all.length, "event")}`);
 }
@@ -31,7 +31,7 @@ function line(one) {
   const where = one.slide === null || one.slide === undefined ? "" : one.field ? `mini-slide ${one.slide}, field ${one.field}` : `mini-slide ${one.slide}`;
   return make("li", { class: one.level },
     make("time", {}, moment(one.utc, now)), make("span", { class: "sign", role: "img", "aria-label": one.level }, SIGNS[one.level] ?? "·"),
-    make("div", {}, make("p", {}, make("b", {}, one.name), one.of ? make("small", {}, "of this monitor") : null, where ? make("small", {}, where) : null),
+    make("div", {}, make("p", {}, make("b", {}, one.title), one.of ? make("small", {}, "of this monitor") : null, where ? make("small", {}, where) : null),
       make("p", { class: "dim" }, sentence(one.message))));
 }
 

@@ -43,7 +43,7 @@ function touch(...keys) {
 }
 
 const keyOf = (one) => `${one.slide}/${one.field}/${one.number}`;
-const nameOf = (one) => `${one.utc} ${one.name} ${one.message}`;
+const nameOf = (one) => `${one.utc} ${one.title} ${one.message}`;
 
 function addAll(list, added, key, kept) {
   const present = new Set(list.map(key));

@@ -79,9 +79,8 @@ export function headline(night, now) {
     return { mood: "bad", title: `The night is not heard${since}`, detail };
   }
   const needs = wants(night, now);
-  const name = state?.state ?? "starting";
-  const bad = ["stopped", "not delivered"].includes(name);
-  const mood = bad ? "bad" : name === "paused" || name === "interrupted" || needs.length ? "attention" : "good";
+  const bad = state?.by === "fault" || state?.state === "refused";
+  const mood = bad ? "bad" : needs.length ? "attention" : "good";
   return { mood, title: doing, detail: needs.length ? needs.join(" ") : calm(night, counters) };
 }
 
@@ -110,6 +109,10 @@ function activity(night, now) {
       return `Stopped by a fault after ${fields}${reason}`;
     case "interrupted":
       return `Interrupted by a person after ${fields}`;
+    case "terminated":
+      return `Ended by the system after ${fields}`;
+    case "refused":
+      return `Could not begin${reason}`;
     case "starting":
       return "Starting";
     default:
@@ -123,12 +126,13 @@ function wants(night, now) {
   const name = state?.state;
   if (name === "paused") told.push("It goes on by itself once the reason has gone.");
   if (name === "stopped") told.push("A person is needed; the last faults stand below.");
+  if (name === "refused") told.push("Put that right, then go on with --resume.");
   if (name === "not delivered") told.push("Deliver the rest with --resume.");
-  if (name === "interrupted") told.push("Go on with --resume.");
+  if (name === "interrupted" || name === "terminated") told.push("Go on with --resume.");
   const errors = events.filter((one) => one.level === "error" && now - one.utc < RECENT_S);
   if (errors.length) {
     const last = errors[errors.length - 1];
-    told.push(`At ${clock(last.utc)}: ${last.name}: ${sentence(last.message)}`);
+    told.push(`At ${clock(last.utc)}: ${last.title}: ${sentence(last.message)}`);
   }
   if (counters && name === "scanning") {
     const left = counters.seconds_left;
