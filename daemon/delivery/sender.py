@@ -15,7 +15,16 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from daemon.config.model import CurveKeys
-from daemon.delivery.session import Delivery, Pace, RecorderAway, RecorderRefuses, RecorderWaits, SayHello, SessionOver
+from daemon.delivery.session import (
+    Delivery,
+    Pace,
+    RecorderAway,
+    RecorderRefuses,
+    RecorderUnfit,
+    RecorderWaits,
+    SayHello,
+    SessionOver,
+)
 from daemon.protocols import delivery
 from daemon.protocols.sockets import check_endpoint, secure
 from daemon.records.events import EventName, Tell
@@ -34,7 +43,7 @@ class SenderStatus:
 
     `refused` is what a person must put right; `waiting` is what the recorder or this computer cannot do at present,
     such as a full disk. Both are tried again by themselves and end with the next acknowledgement. `away` says that no
-    recorder answers, until one does.
+    recorder answers, until one does. `unfit` says that the recorder is of a version that this one cannot deliver to.
     """
 
     connected: bool = False
@@ -44,6 +53,7 @@ class SenderStatus:
     refused: str | None = None
     waiting: str | None = None
     away: str | None = None
+    unfit: str | None = None
 
 
 class Sender(threading.Thread):
@@ -229,7 +239,8 @@ class Sender(threading.Thread):
                 self._status = replace(self._status, waiting=reason)
                 self._say("warning", EventName.RECORDER_WAITS, reason)
             case SessionOver() | LamelleError():
-                self._status = replace(self._status, refused=reason)
+                unfit = reason if isinstance(over, RecorderUnfit) else None
+                self._status = replace(self._status, refused=reason, unfit=unfit)
                 self._say("error", EventName.DELIVERY_REFUSED, reason)
             case _:
                 reason = f"this computer cannot go on delivering at present: {reason}"
@@ -244,7 +255,9 @@ class Sender(threading.Thread):
 
     def _note_contact(self, delivery: Delivery, journal: Journal) -> None:
         if delivery.welcomed:
-            self._status = replace(self._status, connected=True, away=None, last_contact_monotonic_s=delivery.contact_s)
+            self._status = replace(
+                self._status, connected=True, away=None, unfit=None, last_contact_monotonic_s=delivery.contact_s
+            )
             if self._told == EventName.RECORDER_AWAY:
                 self._go_on()
         self._note_progress(journal)

@@ -14,7 +14,7 @@ from daemon.protocols import delivery
 from daemon.records.records import FieldSecured, FileEntry, decode
 from daemon.run_folder.journal import Journal
 from daemon.run_folder.spool import Spool
-from daemon.system.errors import JournalDamaged, ProtocolViolation
+from daemon.system.errors import JournalDamaged, OtherVersion, ProtocolViolation
 
 _BATCH = 16
 _AGAIN = ("gap", "no session", "part")
@@ -48,6 +48,10 @@ class RecorderWaits(SessionOver):
 
 class RecorderRefuses(SessionOver):
     """Once a person has put something right."""
+
+
+class RecorderUnfit(RecorderRefuses):
+    """Once the same version of lamelle is on both sides."""
 
 
 class Delivery:
@@ -136,6 +140,10 @@ class Delivery:
     def _take(self, frames: list[bytes]) -> None:
         try:
             message = delivery.decode_from_recorder(frames)
+        except OtherVersion as other:
+            raise RecorderUnfit(
+                f"the recorder is of another version of lamelle: {other}; install the same on both"
+            ) from other
         except ProtocolViolation as violation:
             raise RecorderRefuses(f"the recorder does not speak this protocol: {violation}") from violation
         if isinstance(message, delivery.Refuse) and message.session in (0, self._number):

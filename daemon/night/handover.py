@@ -17,7 +17,7 @@ from daemon.recorder.process import run_local_recorder
 from daemon.records.events import EventName, Tell
 from daemon.run_folder.journal import Journal
 from daemon.run_folder.spool import Spool
-from daemon.system.errors import ChildLost, RequestFailed
+from daemon.system.errors import ChildLost, Refused, RequestFailed
 from daemon.system.process_table import ProcessTable
 
 KEEP_S = 1.0
@@ -25,6 +25,8 @@ KEEP_S = 1.0
 RESTART_S = 5.0
 """How long they are left alone after they died."""
 SENDER_RESTARTS = 5
+MEET_S, MEET_POLL_S = 3.0, 0.05
+"""How long a night that begins waits for the first word of a recorder elsewhere; one that is away may come later."""
 START_S = 60.0
 """A first start from a cold disk, on a computer that is busy, takes a good part of it."""
 END_S = 5.0
@@ -65,6 +67,23 @@ class Handover:
         """Start a recorder, unless one is configured, and the sender."""
         endpoint = self._settings.endpoint
         self._start_sender(await self._start_recorder() if endpoint is None else endpoint)
+
+    async def meet(self) -> None:
+        """Wait a moment for the first word of a recorder elsewhere.
+
+        Raises
+        ------
+        Refused
+            It is of a version of lamelle that cannot take this night.
+        """
+        until_s = time.monotonic() + MEET_S
+        while self._settings.endpoint is not None and time.monotonic() < until_s:
+            status = self.status()
+            if status.unfit is not None:
+                raise Refused(status.unfit)
+            if status.connected or status.refused or status.waiting or status.away:
+                return
+            await asyncio.sleep(MEET_POLL_S)
 
     async def keep(self) -> None:
         """Look after recorder and sender, for ever."""

@@ -223,6 +223,7 @@ class Supervisor:
 
     async def _start_children(self) -> None:
         await self._handover.start()
+        await self._handover.meet()
         try:
             await asyncio.gather(self._microscope.start(), self._analysis.start())
         except RequestFailed as error:

@@ -6,14 +6,16 @@ is there for `record` and `chunk` alone and holds the record's msgpack bytes or 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated
 
 import msgspec
 
-from daemon.system.errors import ProtocolViolation
+from daemon.system.errors import OtherVersion, ProtocolViolation
 
-VERSION = 1
+VERSION = 2
+BEFORE = 1
+"""A recorder takes a sender of this version too, and answers in it: headers are the same, records had fewer keys."""
 MAGIC = b"LML"
 PREFIX = MAGIC + bytes([VERSION])
 MAX_HEADER_BYTES = 16 << 10
@@ -108,10 +110,15 @@ _from_sender = msgspec.msgpack.Decoder(FromSender, strict=True)
 _from_recorder = msgspec.msgpack.Decoder(FromRecorder, strict=True)
 
 
-def encode(message: FromSender | FromRecorder, payload: bytes | None = None) -> list[bytes]:
+def encode(message: FromSender | FromRecorder, payload: bytes | None = None, version: int = VERSION) -> list[bytes]:
     """Frames of a message; `payload` with a `record` or `chunk` alone."""
-    header = PREFIX + _encoder.encode(message)
+    header = MAGIC + bytes([version]) + _encoder.encode(message)
     return [header] if payload is None else [header, payload]
+
+
+def answered_in(frames: Sequence[bytes]) -> int:
+    """Version in which a recorder answers a sender's message: the sender's own, if this recorder speaks it."""
+    return BEFORE if frames and frames[0].startswith(MAGIC + bytes([BEFORE])) else VERSION
 
 
 def decode_from_sender(frames: Sequence[bytes]) -> tuple[FromSender, bytes]:
@@ -120,9 +127,9 @@ def decode_from_sender(frames: Sequence[bytes]) -> tuple[FromSender, bytes]:
     Raises
     ------
     ProtocolViolation
-        The frames are not a message of this version, or larger than allowed.
+        The frames are not a message of this version or the one before, or larger than allowed.
     """
-    header = _header(frames)
+    header = _header(frames, (VERSION, BEFORE))
     try:
         message: FromSender = _from_sender.decode(header)
     except _UNREADABLE as error:
@@ -131,8 +138,8 @@ def decode_from_sender(frames: Sequence[bytes]) -> tuple[FromSender, bytes]:
 
 
 def decode_from_recorder(frames: Sequence[bytes]) -> FromRecorder:
-    """Message that a sender received; raises like `decode_from_sender`."""
-    header = _header(frames)
+    """Message that a sender received; raises like `decode_from_sender`, and `OtherVersion`."""
+    header = _header(frames, (VERSION,))
     try:
         message: FromRecorder = _from_recorder.decode(header)
     except _UNREADABLE as error:
@@ -141,14 +148,14 @@ def decode_from_recorder(frames: Sequence[bytes]) -> FromRecorder:
     return message
 
 
-def _header(frames: Sequence[bytes]) -> bytes:
+def _header(frames: Sequence[bytes], spoken: Collection[int]) -> bytes:
     if not frames or len(frames[0]) > MAX_HEADER_BYTES:
         raise ProtocolViolation(f"a message begins with a header of at most {MAX_HEADER_BYTES} bytes")
     prefix, header = frames[0][: len(PREFIX)], frames[0][len(PREFIX) :]
     if len(prefix) != len(PREFIX) or not prefix.startswith(MAGIC):
         raise ProtocolViolation(f"a header begins with {MAGIC!r} and a version, not with {prefix!r}")
-    if prefix != PREFIX:
-        raise ProtocolViolation(f"the peer speaks version {prefix[-1]} of the protocol, this one speaks {VERSION}")
+    if prefix[-1] not in spoken:
+        raise OtherVersion(f"the peer speaks version {prefix[-1]} of the protocol, this one speaks {VERSION}")
     return header
 
 

@@ -90,4 +90,4 @@ def run_recorder(
 def _answer(socket: zmq.Socket[bytes], reception: Reception) -> None:
     peer, *frames = socket.recv_multipart()
     for answer in reception.handle(peer, frames):
-        socket.send_multipart([peer, *delivery.encode(answer)])
+        socket.send_multipart([peer, *delivery.encode(answer, version=delivery.answered_in(frames))])

@@ -270,9 +270,10 @@ def decode(body: bytes) -> AnyRecord:
 
 def _fault_by_name(plain: Any) -> AnyRecord:
     """Read an event of version 0.1, where the kind of a fault was the name of the event."""
-    if isinstance(plain, dict) and plain.get("kind") == "event" and isinstance(plain.get("name"), str):
-        if plain["name"] not in _NAMES:
-            plain |= {"name": EventName.FAULT, "fault": plain["name"]}
+    if isinstance(plain, dict) and plain.get("kind") == "event":
+        name = plain.get("name")
+        if isinstance(name, str) and name not in _NAMES:
+            plain |= {"name": EventName.FAULT, "fault": name}
     record: AnyRecord = msgspec.convert(plain, AnyRecord)
     return record
 

@@ -74,8 +74,9 @@ def connect(path: Path, form: Format, *, read_only: bool = False) -> sqlite3.Con
         raise Refused(f"{path} does not exist; name a folder that holds a lamelle {form.name}")
     mode = "mode=ro" if read_only else "mode=rw"
     if read_only and not os.access(path.parent, os.W_OK):
-        # On read-only media SQLite can keep no index of the write-ahead log, so there must not be one.
-        if path.with_name(path.name + "-wal").exists():
+        # On read-only media SQLite can keep no index of the write-ahead log, so there must be nothing in that.
+        log = path.with_name(path.name + "-wal")
+        if log.exists() and log.stat().st_size:
             raise Refused(f"{path} was not closed in good order; copy its folder to where it may be written")
         mode = "immutable=1"
     uri = f"{path.resolve().as_uri()}?{mode}"

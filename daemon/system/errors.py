@@ -34,5 +34,9 @@ class ProtocolViolation(LamelleError):
     """A peer sent something that the wire protocol does not allow."""
 
 
+class OtherVersion(ProtocolViolation):
+    """A peer speaks another version of the protocol; the same version of lamelle on both sides is the remedy."""
+
+
 class DamagedFile(LamelleError):
     """A file of a dataset does not hold what its name promises."""
