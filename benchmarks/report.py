@@ -29,6 +29,7 @@ from daemon.config.samples import read_samples
 from daemon.dataset.catalog import Catalog
 from daemon.dataset.field_file import FieldProvenance, write_field_file
 from daemon.planning.plan import make_plan
+from daemon.records.events import EventName
 from daemon.records.fields import PlannedField
 from daemon.records.names import field_file
 from daemon.records.records import (
@@ -104,7 +105,14 @@ def make(folder: Path, fields: int, objects: int) -> int:
             left, sample = planned.field, planned.sample
             skipped = FieldSkipped(utc=utc, slide=slide, field=left, sample=sample, reason=told, attempts=3)
             stuck = Event(
-                utc=utc, level="error", name="StageStuck", message=told, monotonic_s=utc, slide=slide, field=left
+                utc=utc,
+                level="error",
+                name=EventName.FAULT,
+                fault="StageStuck",
+                message=told,
+                monotonic_s=utc,
+                slide=slide,
+                field=left,
             )
             records += [skipped, stuck]
             continue

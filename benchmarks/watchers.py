@@ -33,6 +33,7 @@ from daemon.live.follower import Follower
 from daemon.live.publisher import Broadcaster
 from daemon.protocols.watching import FieldDone, Overview, State
 from daemon.records.records import FieldSecured
+from daemon.records.states import NightState
 from daemon.run_folder.endpoints import find_endpoint
 from daemon.run_folder.heartbeat import read_heartbeat
 from daemon.system.process_table import read_processes
@@ -99,7 +100,7 @@ def publish(watchers: int) -> None:
     image, taken_s, process = os.urandom(VIEW_BYTES), list[float](), psutil.Process()
     try:
         bound = broadcaster.snapshot_endpoint, broadcaster.publish_endpoint
-        with watched(bound, watchers, lambda: broadcaster.publish(State(state="scanning"))):
+        with watched(bound, watchers, lambda: broadcaster.publish(State(state=NightState.SCANNING))):
             before = process.memory_full_info().uss
             for field in range(PUBLISHED):
                 done = FieldDone(slide=1, field=field, utc=time.time(), x_um=0.0, y_um=0.0)

@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from daemon.monitor.access import Door
+from daemon.records.states import NightState
 from daemon.system.errors import Refused
 from tests.support.a_monitor import TOKEN, Served, serving
 from tests.support.browsing import PHONE, Visit, browser, find_browser
@@ -62,7 +63,7 @@ def test_new_fields_appear_at_once_and_a_reload_restores_everything(made: Browse
                 2.0,
             )
             assert time.monotonic() - told_s < 2
-        night.tell("warning", "StageStuck", "it did not arrive; commanding again", 2, 4)
+        night.fault("warning", "StageStuck", "it did not arrive; commanding again", 2, 4)
         night.skip("stuck")
         night.counters()
         visit.until("document.querySelectorAll('#event-list .warning').length === 1")
@@ -158,7 +159,7 @@ def test_orders_ask_first_and_tell_the_answer(made: Browser) -> None:
                 visit.until("document.querySelector('.answer').textContent.startsWith('Accepted')")
                 assert f"Accepted: {name} at the next field, as Ada b says" in visit.text("dialog")
                 page.locator("dialog button", has_text="Close").click()
-            night.state("paused", "by Ada")
+            night.state(NightState.PAUSED, "by Ada")
             visit.until("document.querySelector('#headline').textContent === 'Paused: by Ada'")
             page.locator("#orders button", has_text="Resume").wait_for()
             assert page.locator("body").get_attribute("data-mood") == "attention"
@@ -195,7 +196,7 @@ def test_what_befalls_night_and_monitor_is_told_and_recovered_from(made: Browser
             visit.until("document.querySelector('#headline').textContent.includes('5 of 96 fields')")
             visit.until("document.querySelector('#event-list').textContent.includes('night resumed')")
             assert "night not heard" in visit.text("#event-list")
-            second.state("complete")
+            second.state(NightState.COMPLETE)
             visit.until("document.querySelector('#headline').textContent.startsWith('Complete')")
             stays_here(visit)
     visit.page.locator("#deaf").wait_for()
@@ -207,8 +208,8 @@ def test_whatever_a_name_or_an_event_holds_stays_text(made: Browser) -> None:
     samples = (HOSTILE, "</script><script>document.title=2</script>", *SAMPLES[2:])
     with PlayedNight(time.time(), 4, samples=samples) as night, serving(lambda: night.endpoint) as served:
         night.play(5)
-        night.tell("error", HOSTILE, f"{HOSTILE} ${{7*7}} {{{{7*7}}}}")
-        night.state("paused", HOSTILE)
+        night.fault("error", HOSTILE, f"{HOSTILE} ${{7*7}} {{{{7*7}}}}", 1, 1)
+        night.state(NightState.PAUSED, HOSTILE)
         knows(night, served)
         visit = Visit(made, served.address)
         visit.until("document.querySelectorAll('#event-list .error').length === 1")

@@ -80,7 +80,7 @@ def skipping(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 def told(run: Path) -> list[tuple[int | None, int | None, str, str]]:
     """Where, how grave and what the events in the catalog are."""
-    return [(event["slide"], event["field"], event["level"], event["name"]) for event in summarise(run)["events"]]
+    return [(event["slide"], event["field"], event["level"], event["title"]) for event in summarise(run)["events"]]
 
 
 def table(run: Path) -> str:
@@ -108,9 +108,11 @@ def test_a_night_whose_faults_are_overcome_is_complete(retried: Ran) -> None:
 
 @pytest.mark.parametrize(("number", "kind"), list(enumerate(RETRIED, 1)))
 def test_a_fault_that_was_overcome_is_told(retried: Ran, number: int, kind: str) -> None:
-    name, said = RETRIED[kind]
+    fault, said = RETRIED[kind]
     events = [event for event in summarise(retried.run)["events"] if event["field"] == number]
-    assert {(event["slide"], event["level"], event["name"]) for event in events} == {(1, "warning", name)}
+    assert {(event["slide"], event["level"], event["name"], event["fault"]) for event in events} == {
+        (1, "warning", "fault", fault)
+    }
     assert all(said in event["message"] and event["message"].endswith("exposing again") for event in events)
     assert said in table(retried.run)
 
@@ -147,7 +149,14 @@ def test_a_night_that_skipped_says_what_and_why(skipping: Ran) -> None:
     left_blank = dict.fromkeys(((3, field) for field in range(5, 10)), "slide left: 3 fields in a row without focus")
     left = dict.fromkeys(((4, field) for field in range(3, 10)), "slide left: 2 fields in a row failed")
     assert {place: reason for place, reason in reasons.items() if "left" in reason} == left_blank | left
-    assert "FrameFault: plane 1 of crossed is all dark" in reasons.pop((2, 5))
+    codes = Counter((one["slide"], one["reason_code"], one["fault"]) for one in summary["skipped"])
+    assert codes == {
+        (2, "fault", "FrameFault"): 1,
+        (3, "no focus", None): 5,
+        (4, "fault", "FrameFault"): 2,
+        (4, "faults in a row", None): 7,
+    }
+    assert "frame fault: plane 1 of crossed is all dark" in reasons.pop((2, 5))
     assert reasons.keys() == left_blank.keys() | left.keys() | {(4, 1), (4, 2)}
     assert summary["fields"] == {"planned": 36, "recorded": 36 - 15, "skipped": 15}
     assert (summary["complete"], summary["gaps"], summary["duplicates"]) == (True, 0, 0)
@@ -159,7 +168,7 @@ def test_a_night_that_skipped_says_what_and_why(skipping: Ran) -> None:
 
 def test_skipped_fields_and_left_slides_are_told(skipping: Ran) -> None:
     events = told(skipping.run)
-    assert (2, 5, "error", "FrameFault") in events
+    assert (2, 5, "error", "frame fault") in events
     assert (3, 5, "warning", "slide left") in events
     assert (4, 2, "error", "slide left") in events
     assert [event for event in events if event[3] == "slide left"] == [

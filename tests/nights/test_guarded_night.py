@@ -19,6 +19,7 @@ import pytest
 
 from daemon.alerts.guard import FILE, GuardState, guard
 from daemon.config.loading import freeze, load
+from daemon.records.states import NightState
 from daemon.run_folder.heartbeat import Heartbeat, read_heartbeat, write_heartbeat
 from daemon.run_folder.journal import Journal
 from daemon.system.errors import Refused
@@ -172,7 +173,7 @@ def night_told_of(folder: Path, target: Target, **alerts: float) -> Iterator[tup
             utc=time.time(),
             monotonic_s=0.0,
             pid=process.pid,
-            state="scanning",
+            state=NightState.SCANNING,
             reason="",
             planned=6,
             secured=2,
@@ -189,7 +190,7 @@ def test_a_spool_that_fills_is_told_once(target: Target, tmp_path: Path) -> None
         write_heartbeat(run, msgspec.structs.replace(heartbeat, spool_bytes=90, spool_limit_bytes=100))
         with running("guard", run, output=tmp_path / "guard.txt"):
             until(lambda: target.kinds == ["spool"], "the alert", ENOUGH_S)
-            write_heartbeat(run, msgspec.structs.replace(heartbeat, state="complete", spool_bytes=99))
+            write_heartbeat(run, msgspec.structs.replace(heartbeat, state=NightState.COMPLETE, spool_bytes=99))
             until(lambda: len(target.kinds) > 1, "the alert of the end", ENOUGH_S)
     assert target.kinds == ["spool", "finished"]
 
@@ -218,7 +219,7 @@ def test_a_night_that_hangs_is_told_once_by_two_watchers(target: Target, tmp_pat
 
 def test_a_night_that_a_fault_stops_is_told_with_its_reason(target: Target, tmp_path: Path) -> None:
     with night_told_of(tmp_path, target) as (run, heartbeat):
-        write_heartbeat(run, msgspec.structs.replace(heartbeat, state="stopped", reason="the stage is stuck"))
+        write_heartbeat(run, msgspec.structs.replace(heartbeat, state=NightState.STOPPED, reason="the stage is stuck"))
     assert lamelle("guard", run).returncode == 0
     assert target.kinds == ["stopped"]
     assert "The night stopped by a fault: the stage is stuck. 2 of 6 fields recorded." in target.alerts[0][1]
@@ -227,7 +228,7 @@ def test_a_night_that_a_fault_stops_is_told_with_its_reason(target: Target, tmp_
 def test_alerts_that_cannot_be_sent_are_sent_by_a_later_watcher(target: Target, tmp_path: Path) -> None:
     target.refusing = True
     with night_told_of(tmp_path, target) as (run, heartbeat):
-        write_heartbeat(run, msgspec.structs.replace(heartbeat, state="complete", secured=6))
+        write_heartbeat(run, msgspec.structs.replace(heartbeat, state=NightState.COMPLETE, secured=6))
         with running("guard", run, output=tmp_path / "guard.txt") as first:
             until(lambda: target.refused > 0, "the watcher tries to tell", ENOUGH_S)
             until(lambda: any(one.failures for one in state(run).outbox), "it waits", ENOUGH_S)
@@ -247,7 +248,7 @@ def test_a_crash_and_a_resumption_without_a_watcher_are_told_by_the_next_one(tar
             first.kill()  # a power cut
             first.wait()
         ProcessTable(run).register("supervisor", os.getpid())
-        write_heartbeat(run, msgspec.structs.replace(heartbeat, pid=os.getpid(), state="complete"))
+        write_heartbeat(run, msgspec.structs.replace(heartbeat, pid=os.getpid(), state=NightState.COMPLETE))
         with running("guard", run, output=tmp_path / "guard.txt"):
             until(lambda: len(target.kinds) == 2, "both are told", ENOUGH_S)
     assert target.kinds == ["crashed", "finished"]

@@ -13,6 +13,7 @@ from PIL import Image
 
 from daemon.monitor.access import Door
 from daemon.monitor.feed import Feed
+from daemon.records.events import EventName
 from tests.support.a_monitor import TOKEN, serving
 from tests.support.browsing import DESKTOP, PHONE, Visit, browser
 from tests.support.places import ROOT
@@ -61,21 +62,20 @@ def main() -> None:
 
 def play(night: PlayedNight) -> None:
     """Everything that a night may tell."""
-    night.tell("info", "night begun", "8 mini-slides, 1,600 fields")
     night.play(200, pictures=False)
-    night.tell("info", "slide closed", "200 fields, none skipped", 1)
     night.play(60, pictures=False)
-    night.tell("warning", "StageStuck", "XY did not arrive at 40012.5, 20110.2 um within 10 s; commanding again", 2, 61)
+    night.fault(
+        "warning", "StageStuck", "XY did not arrive at 40012.5, 20110.2 um within 10 s; commanding again", 2, 61
+    )
     night.play(70, pictures=False)
     for field in (131, 132):
-        night.tell("warning", "FrameLost", "frame 7 of 18 never came; commanding again", 2, field)
+        night.fault("warning", "FrameFault", "frame 7 of 18 never came; commanding again", 2, field)
         night.skip("frame 7 of 18 never came, three times")
     night.play(68, pictures=False)
-    night.tell("info", "slide closed", "198 fields, 2 skipped", 2)
     night.play(20, pictures=False)
-    night.tell("warning", "paused", "the spool is full; the light is off, the night goes on by itself")
+    night.tell("warning", EventName.PAUSED, "the spool is full; the light is off, the night goes on by itself")
     night.utc += 900
-    night.tell("info", "resumed", "what kept the night has gone")
+    night.tell("info", EventName.RESUMED, "what kept the night has gone")
     night.play(130, pictures=False)
     for _ in range(7):
         night.play(1)

@@ -36,6 +36,8 @@ from daemon.protocols.watching import (
     State,
     Told,
 )
+from daemon.records.events import EventName
+from daemon.records.states import NightState
 from daemon.system.errors import ProtocolViolation
 from tests.support.emulated_stacks import night, stack
 
@@ -153,7 +155,7 @@ class PlayedNight:
 
     def __enter__(self) -> Self:
         self._broadcaster.start()
-        self.state("scanning")
+        self.state(NightState.SCANNING)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -164,12 +166,17 @@ class PlayedNight:
         """Mini-slide of the next field; of the last one where there is none."""
         return min(len(self.done) // self._fields, 7) + 1
 
-    def state(self, state: str, reason: str = "") -> None:
+    def state(self, state: NightState, reason: str = "") -> None:
         self._broadcaster.publish(State(state=state, reason=reason))
         self.counters()
 
-    def tell(self, level: str, name: str, message: str, slide: int | None = None, field: int | None = None) -> None:
-        told = Told(utc=self.utc, level=level, name=name, message=message, slide=slide, field=field)
+    def tell(self, level: str, name: EventName, message: str) -> None:
+        self._broadcaster.publish(Told(utc=self.utc, level=level, name=name, message=message))
+
+    def fault(self, level: str, fault: str, message: str, slide: int, field: int) -> None:
+        told = Told(
+            utc=self.utc, level=level, name=EventName.FAULT, message=message, slide=slide, field=field, fault=fault
+        )
         self._broadcaster.publish(told)
 
     def play(self, fields: int, *, pictures: bool = True) -> None:
@@ -290,6 +297,6 @@ class Steward(threading.Thread):
             self.orders.append(order)
             answer = Answer(
                 id=order.id, accepted=True, message=f"{order.name} at the next field, as {order.who} says",
-                state="scanning", reason="", slide=1, secured=1, skipped=0, planned=8, refused=0,
+                state=NightState.SCANNING, reason="", slide=1, secured=1, skipped=0, planned=8, refused=0,
             )  # fmt: skip
             self._router.send_multipart([*sender, encode(answer)])

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from daemon.dataset.catalog import Catalog
 from daemon.dataset.field_file import FieldProvenance, write_field_file
+from daemon.records.events import EventName
 from daemon.records.names import field_file
 from daemon.records.records import (
     AnyRecord,
@@ -75,7 +76,16 @@ def make_dataset(
         )
         told = f"{reason}: tried 3 times, field skipped"
         records.append(
-            Event(utc=1.7e9, level="warning", name="stage stuck", message=told, monotonic_s=1.0, slide=slide, field=3)
+            Event(
+                utc=1.7e9,
+                level="warning",
+                name=EventName.FAULT,
+                fault="StageStuck",
+                message=told,
+                monotonic_s=1.0,
+                slide=slide,
+                field=3,
+            )
         )
         records.append(SlideClosed(utc=2.0, slide=slide, sample=sample_of(slide), recorded=fields, skipped=1))
     if closed:

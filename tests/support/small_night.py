@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from daemon.recorder.server import run_recorder
+from daemon.records.events import EventName
 from daemon.records.names import field_file
 from daemon.records.records import (
     AnyRecord,
@@ -115,7 +116,16 @@ def skipped(slide: int, field: int) -> FieldSkipped:
 
 
 def event(message: str = "the stage did not arrive") -> Event:
-    return Event(utc=1.0, level="warning", name="stage stuck", message=message, monotonic_s=3.0, slide=1, field=1)
+    return Event(
+        utc=1.0,
+        level="warning",
+        name=EventName.FAULT,
+        fault="StageStuck",
+        message=message,
+        monotonic_s=3.0,
+        slide=1,
+        field=1,
+    )
 
 
 def slide_closed(slide: int, recorded: int, skipped: int = 0) -> SlideClosed:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from daemon.alerts.model import Alert, AlertMemory, AlertVerdict, Facts
 from daemon.alerts.rules import RESUME_H, decide
 from daemon.config.model import AlertKind, Alerts
+from daemon.records.events import EventName, ReasonCode
 from daemon.records.records import AnyRecord, Event, FieldSecured, FileEntry, FocusResult
-from daemon.records.states import ENDED
+from daemon.records.states import NightState
 from daemon.run_folder.heartbeat import Heartbeat
 from daemon.system.process_table import Running
 from tests.support.small_night import object_row, secured, skipped, slide_closed
@@ -41,7 +42,7 @@ class Watched:
             utc=NOW,
             monotonic_s=0.0,
             pid=FIRST.pid,
-            state="scanning",
+            state=NightState.SCANNING,
             reason="",
             planned=100,
             secured=10,
@@ -101,8 +102,12 @@ def field(
     )
 
 
-def event(name: str, message: str, slide: int | None = None, level: str = "warning") -> Event:
+def event(name: EventName, message: str, slide: int | None = None, level: str = "warning") -> Event:
     return Event(utc=NOW, level=level, name=name, message=message, monotonic_s=0.0, slide=slide, field=slide and 7)
+
+
+def left(slide: int, why: ReasonCode) -> Event:
+    return msgspec.structs.replace(event(EventName.SLIDE_LEFT, "however this is put", slide), reason_code=why)
 
 
 def test_a_healthy_night_tells_its_end_alone() -> None:
@@ -112,9 +117,9 @@ def test_a_healthy_night_tells_its_end_alone() -> None:
         assert night.look(one) == []
         assert night.well
     assert night.look(slide_closed(1, 49)) == []
-    night.change(state="delivering")
+    night.change(state=NightState.DELIVERING)
     assert night.look(times=300) == []
-    night.change(state="complete", secured=100, objects=321)
+    night.change(state=NightState.COMPLETE, secured=100, objects=321)
     assert night.look() == ["finished"]
     assert "100 of 100 fields recorded, 321 objects" in night.told[0].text
     night.lives = False
@@ -153,8 +158,8 @@ def test_a_crash_that_no_watcher_saw_is_told_by_the_next_one() -> None:
     assert "resumed" in night.told[0].text
 
 
-@pytest.mark.parametrize("name", ["interrupted", "night stopped"])
-def test_an_end_that_no_watcher_saw_is_no_crash(name: str) -> None:
+@pytest.mark.parametrize("name", [EventName.INTERRUPTED, EventName.NIGHT_STOPPED, EventName.NOT_DELIVERED])
+def test_an_end_that_no_watcher_saw_is_no_crash(name: EventName) -> None:
     night = Watched()
     night.look()
     night.supervisor = SECOND
@@ -192,16 +197,16 @@ def test_a_night_that_never_gives_a_heartbeat_hangs() -> None:
 
 def test_a_long_pause_is_told_with_its_reason_and_a_short_one_is_not() -> None:
     night = Watched()
-    night.change(state="paused", reason="the spool is full")
+    night.change(state=NightState.PAUSED, reason="the spool is full")
     assert night.look(times=590) == []
-    night.change(state="scanning", reason="")
+    night.change(state=NightState.SCANNING, reason="")
     assert night.look() == []
-    night.change(state="paused", reason="the recorder does not answer")
+    night.change(state=NightState.PAUSED, reason="the recorder does not answer")
     assert night.look(times=599) == []
     assert night.look(times=200) == ["paused"]
     assert "10 min: the recorder does not answer" in night.told[0].text
     assert not night.well
-    night.change(state="scanning", reason="")
+    night.change(state=NightState.SCANNING, reason="")
     assert night.look(times=3) == ["goes on"]
     assert night.well
 
@@ -235,18 +240,20 @@ def test_a_disk_is_told_where_it_fills_within_the_hour_and_before_the_end() -> N
 
 def test_lost_oil_is_told_and_what_follows_from_it_is_not() -> None:
     night = Watched()
-    assert night.look(event("dim field", "a bubble?", 1), event("oil lost?", "check immersion oil", 1)) == ["oil lost"]
+    assert night.look(
+        event(EventName.DIM_FIELD, "a bubble?", 1), event(EventName.OIL_LOST, "check immersion oil", 1)
+    ) == ["oil lost"]
     assert night.told[0].text == "Mini-slide 1, field 7: check immersion oil."
     blurred = [field(number, found=False, focused=False) for number in range(8, 20)]
     assert night.look(*blurred) == []
-    assert night.look(event("slide left", "10 fields in a row without focus", 1)) == []
-    assert night.look(event("slide left", "5 fields in a row failed", 1, "error")) == ["fault"]
-    assert night.look(event("oil lost?", "check immersion oil", 2)) == ["oil lost"]
+    assert night.look(left(1, ReasonCode.NO_FOCUS)) == []
+    assert night.look(left(1, ReasonCode.FAULTS_IN_A_ROW)) == ["fault"]
+    assert night.look(event(EventName.OIL_LOST, "check immersion oil", 2)) == ["oil lost"]
 
 
 def test_a_dim_lamp_is_told() -> None:
     night = Watched()
-    assert night.look(event("lamp dim?", "check the lamp", 3)) == ["lamp dim"]
+    assert night.look(event(EventName.LAMP_DIM, "check the lamp", 3)) == ["lamp dim"]
 
 
 def test_lost_focus_is_told_once_a_mini_slide_until_it_is_found() -> None:
@@ -254,7 +261,7 @@ def test_lost_focus_is_told_once_a_mini_slide_until_it_is_found() -> None:
     away = [field(number, focused=False) for number in range(1, 10)]
     assert night.look(*away[:2]) == []
     assert night.look(*away[2:]) == ["focus lost"]
-    assert night.look(event("slide left", "fields in a row without focus", 1)) == []
+    assert night.look(left(1, ReasonCode.NO_FOCUS)) == []
     assert night.look(field(10), *away[:2]) == []
     assert night.look(away[2]) == ["focus lost"]
     assert night.look(field(1, slide=2, focused=False), field(2, slide=2, focused=False)) == []
@@ -274,10 +281,10 @@ def test_nothing_found_is_told_once_until_something_is() -> None:
 
 def test_faults_that_a_person_should_know_of_are_told_once_each() -> None:
     night = Watched()
-    lost = event("detector lost", "raw stacks are kept", level="error")
-    assert night.look(lost, lost, event("FrameFault", "exposing again", 1)) == ["fault"]
-    assert night.look(event("detector back", "it answers", level="info"), lost) == ["fault"]
-    assert night.look(skipped(1, 3), event("slide left", "5 fields in a row failed", 1, "error")) == ["fault"]
+    lost = event(EventName.DETECTOR_LOST, "raw stacks are kept", level="error")
+    assert night.look(lost, lost, event(EventName.FAULT, "exposing again", 1)) == ["fault"]
+    assert night.look(event(EventName.DETECTOR_BACK, "it answers", level="info"), lost) == ["fault"]
+    assert night.look(skipped(1, 3), left(1, ReasonCode.FAULTS_IN_A_ROW)) == ["fault"]
 
 
 def test_mini_slides_are_told_where_that_is_wanted() -> None:
@@ -289,14 +296,18 @@ def test_mini_slides_are_told_where_that_is_wanted() -> None:
 @pytest.mark.parametrize(
     ("change", "kind", "said"),
     [
-        ({"state": "complete"}, "finished", "complete"),
-        ({"state": "complete", "skipped": 4}, "finished with skips", "4 skipped"),
-        ({"state": "complete", "not_analysed": 2}, "finished with skips", "2 still to be analysed"),
-        ({"state": "stopped", "reason": "Z stuck"}, "stopped", "stopped by a fault: Z stuck"),
-        ({"state": "refused", "reason": "no camera"}, "stopped", "could not begin: no camera"),
-        ({"state": "not delivered", "reason": "3 records wait"}, "stopped", "not delivered: 3 records wait"),
-        ({"state": "interrupted"}, "interrupted", "Somebody stopped"),
-        ({"state": "terminated"}, "interrupted", "The system ended"),
+        ({"state": NightState.COMPLETE}, "finished", "complete"),
+        ({"state": NightState.COMPLETE, "skipped": 4}, "finished with skips", "4 skipped"),
+        ({"state": NightState.COMPLETE, "not_analysed": 2}, "finished with skips", "2 still to be analysed"),
+        ({"state": NightState.STOPPED, "reason": "Z stuck"}, "stopped", "stopped by a fault: Z stuck"),
+        ({"state": NightState.REFUSED, "reason": "no camera"}, "stopped", "could not begin: no camera"),
+        (
+            {"state": NightState.NOT_DELIVERED, "reason": "3 records wait"},
+            "stopped",
+            "not all was delivered: 3 records wait",
+        ),
+        ({"state": NightState.INTERRUPTED}, "interrupted", "Somebody stopped"),
+        ({"state": NightState.TERMINATED}, "interrupted", "The system ended"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -311,14 +322,14 @@ def test_every_end_is_told_once_and_then_the_watcher_may_go(change: dict[str, ob
     assert night.look(times=5) == []
     assert night.over
     night.supervisor, night.lives = SECOND, True
-    night.change(pid=SECOND.pid, state="scanning", reason="")
+    night.change(pid=SECOND.pid, state=NightState.SCANNING, reason="")
     assert night.look(times=5) == []
     night.change(**change)
     assert night.look(times=5) == [kind]
 
 
 def test_every_word_by_which_a_night_ends_is_told_as_some_end() -> None:
-    for state in ENDED:
+    for state in filter(lambda state: state.ended, NightState):
         night = Watched()
         night.change(state=state)
         assert len(night.look(times=3)) == 1
@@ -326,7 +337,9 @@ def test_every_word_by_which_a_night_ends_is_told_as_some_end() -> None:
 
 def test_a_microscope_that_is_not_safe_is_told_whatever_the_end() -> None:
     night = Watched()
-    night.change(state="complete", unsafe="the microscope could not be made safe: check shutter, lamp and objective")
+    night.change(
+        state=NightState.COMPLETE, unsafe="the microscope could not be made safe: check shutter, lamp and objective"
+    )
     assert night.look(times=5) == ["not safe", "finished"]
 
 
@@ -335,7 +348,7 @@ def test_only_the_kinds_that_were_chosen_are_told() -> None:
     night.lives = False
     assert night.look(times=5) == []
     night.supervisor, night.lives = SECOND, True
-    night.change(pid=SECOND.pid, state="complete")
+    night.change(pid=SECOND.pid, state=NightState.COMPLETE)
     assert night.look(times=5) == ["finished"]
 
 
@@ -354,11 +367,11 @@ def test_no_alert_is_told_twice_while_its_condition_holds(course: list[tuple[str
         elif what == "resumed":
             number = night.supervisor.pid + 1
             night.supervisor, night.lives, night.beats = Running(number, 0.0), True, True
-            night.change(pid=number, state="scanning")
+            night.change(pid=number, state=NightState.SCANNING)
         elif what == "ended":
-            night.change(state="complete")
+            night.change(state=NightState.COMPLETE)
         elif what == "paused":
-            night.change(state="paused")
+            night.change(state=NightState.PAUSED)
         else:
             night.beats = what == "beats"
         told = night.look(times=looks)

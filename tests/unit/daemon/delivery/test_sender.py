@@ -21,6 +21,7 @@ from daemon.protocols import delivery
 from daemon.recorder.session import Reception
 from daemon.records.names import field_file
 from daemon.records.records import FieldSecured, encode
+from daemon.records.states import NightState
 from daemon.run_folder.heartbeat import Heartbeat, read_heartbeat, write_heartbeat
 from daemon.run_folder.journal import Journal
 from daemon.run_folder.spool import Spool
@@ -407,7 +408,7 @@ def test_heartbeat_and_processes_are_told_on_a_full_disk_and_after_it(disk: Path
         utc=1.0,
         monotonic_s=1.0,
         pid=1,
-        state="scanning",
+        state=NightState.SCANNING,
         reason="a reason that is longer than the next",
         planned=1,
         secured=0,
@@ -417,7 +418,7 @@ def test_heartbeat_and_processes_are_told_on_a_full_disk_and_after_it(disk: Path
     write_heartbeat(disk, beat)
     table = ProcessTable(disk)
     fill(disk)
-    paused = msgspec.structs.replace(beat, state="paused", reason="disk full")
+    paused = msgspec.structs.replace(beat, state=NightState.PAUSED, reason="disk full")
     write_heartbeat(disk, paused)
     assert read_heartbeat(disk) == paused
     table.register("supervisor", os.getpid())

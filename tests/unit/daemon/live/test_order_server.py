@@ -24,14 +24,16 @@ from daemon.live.order_server import BURST, Controller
 from daemon.live.standing import Standing
 from daemon.live.steering import OrderOutcome, Steering
 from daemon.protocols.control import MAX_ORDER_BYTES, PREFIX, Answer, Order, decode_answer, encode
+from daemon.records.events import EventName, skipped_by
 from daemon.records.records import Event
+from daemon.records.states import EndedBy, NightState
 from daemon.system.errors import Refused
 from tests.support.places import ROOT
 from tests.support.small_night import until
 
 DEADLINE_MS = 20_000
 LOCAL = Control(endpoint="tcp://127.0.0.1:*")
-STANDING = Standing("scanning", "", 2, 5, 1, 9)
+STANDING = Standing(NightState.SCANNING, "", 2, 5, 1, 9)
 
 
 class Loop:
@@ -86,7 +88,7 @@ def test_an_order_is_carried_out_once_and_answered_alike() -> None:
         assert loop.orders == [pause]
         assert answers[0] == answers[1] == answers[2]
         assert answers[0] == Answer(
-            id="1", accepted=True, message="pause by anna", state="scanning", reason="", slide=2, secured=5, skipped=1,
+            id="1", accepted=True, message="pause by anna", state=NightState.SCANNING, reason="", slide=2, secured=5, skipped=1,
             planned=9, refused=0,
         )  # fmt: skip
         stolen = ask(other, Order(id="1", name="stop", who="anna"))
@@ -252,10 +254,15 @@ class Night:
     """What a steering tells."""
 
     def __init__(self, before: list[Event] | None = None) -> None:
-        self.told: list[tuple[str, str, str]] = []
-        self.steering = Steering(lambda *event: self.told.append(event), before or [])
+        self.told: list[Event] = []
+        self.steering = Steering(self.tell, before or [])
 
-    def order(self, name: Any, slide: int | None = None, who: str = "anna") -> bool:
+    def tell(
+        self, level: str, name: EventName, message: str, *, who: str | None = None, by: EndedBy | None = None
+    ) -> None:
+        self.told.append(Event(utc=0, monotonic_s=0, level=level, name=name, message=message, who=who, by=by))
+
+    def order(self, name: Any, slide: int | None = None, who: str = "lab 2: anna") -> bool:
         return self.steering.carry_out(Order(id="1", name=name, who=who, slide=slide)).accepted
 
 
@@ -264,8 +271,8 @@ def test_only_the_mini_slide_that_is_scanned_can_be_skipped() -> None:
     assert not night.order("skip", 1)
     night.steering.slide = 3
     assert [night.order("skip", slide) for slide in (None, 2, 3, 3)] == [False, False, True, False]
-    assert [night.steering.leaves(slide) for slide in (2, 3)] == [None, "skipped by anna"]
-    assert [name for _, name, _ in night.told].count("order refused") == 4
+    assert [night.steering.leaves(slide) for slide in (2, 3)] == [None, skipped_by("lab 2: anna")]
+    assert [event.name for event in night.told].count(EventName.ORDER_REFUSED) == 4
 
 
 def test_after_stop_and_after_the_last_field_nothing_is_accepted() -> None:
@@ -280,18 +287,24 @@ def test_after_stop_and_after_the_last_field_nothing_is_accepted() -> None:
 
 @pytest.mark.parametrize(
     ("last", "paused"),
-    [(None, True), ("resume", False), ("stop", False), ("resumed", True), ("a person", False), ("the system", True)],
+    [
+        (None, True),
+        ("resume", False),
+        ("stop", False),
+        ("resumed", True),
+        (EndedBy.PERSON, False),
+        (EndedBy.SYSTEM, True),
+    ],
 )
 def test_a_pause_outlives_the_process_unless_a_person_ended_it(last: str | None, paused: bool) -> None:
     before = Night()
     before.order("pause")
     if last == "resumed":
-        before.told.append(("info", "resumed", "what kept the night has gone"))
-    elif last in ("a person", "the system"):
-        before.told.append(("warning", "interrupted", f"stopped by {last}; go on with --resume"))
+        before.tell("info", EventName.RESUMED, "what kept the night has gone")
+    elif isinstance(last, EndedBy):
+        before.tell("warning", EventName.INTERRUPTED, "however this is put", by=last)
     elif last is not None:
         before.order(last)
-    events = [Event(utc=0, monotonic_s=0, level=a, name=b, message=c) for a, b, c in before.told]
-    keeps = Night(events).steering.keeps()
+    keeps = Night(before.told).steering.keeps()
     assert (keeps is not None) is paused
-    assert keeps is None or keeps.startswith("anna keeps")
+    assert keeps is None or keeps.startswith("lab 2: anna keeps")

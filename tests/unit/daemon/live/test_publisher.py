@@ -30,6 +30,8 @@ from daemon.protocols.watching import (
     decode_snapshot,
     encode,
 )
+from daemon.records.events import EventName
+from daemon.records.states import NightState
 from daemon.system.errors import ProtocolViolation, Refused
 from tests.support.places import ROOT
 from tests.support.stream_messages import ABOUT, counters, overview
@@ -89,8 +91,18 @@ def subscribe(
 
 
 def test_a_watcher_sees_everything_in_order(broadcaster: Broadcaster, context: zmq.Context[zmq.Socket[bytes]]) -> None:
-    told: list[Any] = [overview(1, 7), counters(7), State(state="paused", reason="spool full")]
-    told.append(Told(utc=1.7e9, level="warning", name="stage stuck", message="it did not arrive", slide=1, field=7))
+    told: list[Any] = [overview(1, 7), counters(7), State(state=NightState.PAUSED, reason="spool full")]
+    told.append(
+        Told(
+            utc=1.7e9,
+            level="warning",
+            name=EventName.FAULT,
+            fault="StageStuck",
+            message="it did not arrive",
+            slide=1,
+            field=7,
+        )
+    )
     with subscribe(context, broadcaster) as socket:
         for body in told:
             broadcaster.publish(body, *([b"jpeg"] if isinstance(body, Overview) else []))
@@ -112,9 +124,9 @@ def test_a_late_joiner_gets_the_latest_of_everything(
         broadcaster.publish(overview(slide, field), f"{slide}/{field}".encode())
     broadcaster.publish(counters(2))
     broadcaster.publish(counters(3))
-    broadcaster.publish(State(state="paused", reason="recorder away"))
+    broadcaster.publish(State(state=NightState.PAUSED, reason="recorder away"))
     for number in range(103):
-        broadcaster.publish(Told(utc=1.7e9, level="info", name="n", message=str(number)))
+        broadcaster.publish(Told(utc=1.7e9, level="info", name=EventName.DETECTOR, message=str(number)))
     snapshot, images = ask(context, broadcaster.snapshot_endpoint, kind)
     assert snapshot.about == ABOUT
     assert snapshot.stream == broadcaster.publish_endpoint
@@ -122,7 +134,7 @@ def test_a_late_joiner_gets_the_latest_of_everything(
     assert snapshot.overviews == (overview(1, 2), overview(2, 1))
     assert images == [b"1/2", b"2/1"]
     assert snapshot.counters == counters(3)
-    assert snapshot.state == State(state="paused", reason="recorder away")
+    assert snapshot.state == State(state=NightState.PAUSED, reason="recorder away")
     assert [event.message for event in snapshot.events] == [str(number) for number in range(3, 103)]
 
 
@@ -146,7 +158,7 @@ def test_a_suspended_watcher_slows_nobody(broadcaster: Broadcaster, context: zmq
         end = time.monotonic() + DEADLINE_MS / 1000
         while not ours.poll(0.05):
             assert time.monotonic() < end, "the watcher did not start"
-            broadcaster.publish(State(state="starting"))
+            broadcaster.publish(State(state=NightState.STARTING))
         psutil.Process(process.pid).suspend()
         image = bytes(200_000)
         before = psutil.Process().memory_info().rss
@@ -270,7 +282,7 @@ def test_the_documented_client_works(
         number = 5
         while not ended.wait(0.02):
             broadcaster.publish(overview(1, number), b"second image")
-            broadcaster.publish(State(state="complete"))
+            broadcaster.publish(State(state=NightState.COMPLETE))
             number += 1
 
     thread = threading.Thread(target=go_on)

@@ -25,6 +25,7 @@ from scipy.stats import poisson
 from calibration.counting.poisson import interval
 from daemon.monitor.access import LEAST_TOKEN, Door, check_reach, read_token, split_address
 from daemon.monitor.feed import MAX_QUEUED_BYTES, Browser
+from daemon.records.events import EventName
 from daemon.system.errors import Refused
 from tests.support.a_monitor import TOKEN, Served, exchange, serving
 from tests.support.places import ROOT
@@ -276,7 +277,7 @@ def test_an_open_page_is_told_everything_then_every_change() -> None:
             assert told["fields"]["1"][0][:3] == [1, first.utc, first.objects]
             assert sum(one["objects"] for one in told["counts"]) == sum(one.objects for one in night.done)
             night.play(1)
-            night.tell("warning", "stuck", "it did not arrive")
+            night.fault("warning", "StageStuck", "it did not arrive", 2, 3)
             assert next_event(stream, "overview")["field"] == 3
             assert next_event(stream, "field")["slide"] == 2
             assert next_event(stream, "counts")["slide"] == 2
@@ -341,7 +342,7 @@ def test_a_lost_and_resumed_night_is_told() -> None:
             with whole_stream(served) as stream:
                 told = next_event(stream, "whole")
             assert told["link"]["joined"]
-            assert [note["name"] for note in told["notes"]] == ["night not heard", "night resumed"]
+            assert [note["title"] for note in told["notes"]] == ["night not heard", "night resumed"]
 
 
 NO_ORDERS = [
@@ -387,7 +388,7 @@ def test_metrics_are_those_documented() -> None:
     with PlayedNight(1.7e9, 6, samples=('a"b\nc', *"2345678")) as night, serving(lambda: night.endpoint) as served:
         night.play(7)
         night.skip("stuck")
-        night.tell("error", "slide left", "ten fields failed")
+        night.tell("error", EventName.SLIDE_LEFT, "ten fields failed")
         until_joined(served, night, 8)
         ask(served, "/nothing")
         text = ask(served, "/metrics")[1].decode()

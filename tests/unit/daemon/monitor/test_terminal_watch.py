@@ -21,6 +21,8 @@ from daemon.live.publisher import Broadcaster
 from daemon.monitor.terminal import Hearing, draw, printable
 from daemon.monitor.terminal_watch import watch
 from daemon.protocols.watching import Hardware, State, Told
+from daemon.records.events import EventName
+from daemon.records.states import NightState
 from daemon.run_folder.endpoints import Bound, find_endpoint, write_endpoints
 from daemon.system.errors import Refused
 from daemon.system.process_table import ProcessTable
@@ -31,7 +33,7 @@ HEARD = Hearing(True, "", 0.0)
 
 def view() -> NightView:
     made = NightView(
-        about=ABOUT, counters=counters(3), state=State(state="scanning"), hardware=Hardware(microscope="runs")
+        about=ABOUT, counters=counters(3), state=State(state=NightState.SCANNING), hardware=Hardware(microscope="runs")
     )
     for field, finds in ((1, 7), (2, 5)):
         one = done(1, field, *[find()] * finds)
@@ -68,7 +70,7 @@ def test_a_lost_night_is_told_in_words_and_since_when() -> None:
 
 def test_why_a_night_is_paused_is_never_cut() -> None:
     made = view()
-    made.state = State(state="paused", reason="the spool " + "is full and " * 12 + "the recorder is away")
+    made.state = State(state=NightState.PAUSED, reason="the spool " + "is full and " * 12 + "the recorder is away")
     assert "the recorder is away" in drawn(made)
 
 
@@ -76,8 +78,8 @@ def test_why_a_night_is_paused_is_never_cut() -> None:
 @given(st.integers(40, 200), st.integers(10, 60), st.lists(st.text(max_size=200), max_size=40))
 def test_everything_fits_and_nothing_steers_the_terminal(width: int, height: int, words: list[str]) -> None:
     made = view()
-    made.events.extend(Told(utc=1.7e9, level="error", name=word, message=word) for word in words)
-    made.state = State(state="paused", reason=words[0] if words else "")
+    made.events.extend(Told(utc=1.7e9, level="error", name=EventName.FAULT, fault=word, message=word) for word in words)
+    made.state = State(state=NightState.PAUSED, reason=words[0] if words else "")
     text = draw(made, HEARD, 100.0, width, height)
     lines = text.plain.split("\n")
     assert len(lines) <= height
@@ -127,8 +129,10 @@ def test_a_night_is_shown_once_and_followed_to_its_end(folder: Path) -> None:
         try:
             watch(find_endpoint(str(folder)), None, shown, once=True)
             while following.is_alive():
-                broadcaster.publish(Told(utc=1.7e9, level="warning", name="stage stuck", message="it waits"))
-                broadcaster.publish(State(state="complete"))
+                broadcaster.publish(
+                    Told(utc=1.7e9, level="warning", name=EventName.FAULT, fault="StageStuck", message="it waits")
+                )
+                broadcaster.publish(State(state=NightState.COMPLETE))
                 following.join(0.05)
         finally:
             ended.set()

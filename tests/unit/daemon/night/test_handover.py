@@ -13,6 +13,7 @@ import pytest
 from daemon.config.model import Recorder
 from daemon.dataset.reader import Dataset
 from daemon.night.handover import Handover
+from daemon.records.events import EventName
 from daemon.run_folder.journal import Journal
 from daemon.run_folder.spool import Spool
 from daemon.system.process_table import ProcessTable, read_processes
@@ -27,7 +28,7 @@ class Told:
     def __init__(self) -> None:
         self.names: list[str] = []
 
-    def __call__(self, _level: str, name: str, _message: str) -> None:
+    def __call__(self, _level: str, name: EventName, _message: str) -> None:
         self.names.append(name)
 
 

@@ -7,6 +7,8 @@ import asyncio
 import pytest
 
 from daemon.night.pause import Interrupt, Pause
+from daemon.records.events import EventName
+from daemon.records.states import NightState
 
 WITHIN_S = 10.0
 
@@ -22,10 +24,10 @@ class Scene:
     async def _darken(self) -> None:
         self.done.append("dark")
 
-    def _state(self, state: str, reason: str) -> None:
+    def _state(self, state: NightState, reason: str) -> None:
         self.done.append(f"{state} {reason}")
 
-    def _tell(self, _level: str, name: str, _message: str) -> None:
+    def _tell(self, _level: str, name: EventName, _message: str) -> None:
         self.done.append(f"told {name}")
 
 

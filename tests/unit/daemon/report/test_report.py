@@ -23,7 +23,9 @@ from daemon.cli.app import app
 from daemon.config.loading import freeze
 from daemon.dataset.catalog import Catalog
 from daemon.dataset.reader import Dataset
+from daemon.records.events import EventName
 from daemon.records.records import AnyRecord, Event, FieldSecured, NightClosed, encode
+from daemon.records.states import NightState
 from daemon.report.gather import gather
 from daemon.report.objects import SHOWN, doubtful, finest
 from daemon.report.report import report
@@ -241,7 +243,9 @@ def test_an_interrupted_night_is_read_from_its_journal_while_it_is_held(tmp_path
     run.mkdir()
     with closing(Journal.create(run / "journal.sqlite", night.started())) as journal:
         journal.append(night.secured(1, 1, ()), night.secured(1, 2, ()))
-        journal.note(Event(utc=1.8e9, monotonic_s=1.0, level="warning", name="interrupted", message="by a person"))
+        journal.note(
+            Event(utc=1.8e9, monotonic_s=1.0, level="warning", name=EventName.INTERRUPTED, message="by a person")
+        )
         page, _ = made(run, tmp_path)
         journal.append(night.secured(1, 3, ()))
     assert "Stopped by a person: 2 of 6 fields are done." in page.texts
@@ -265,9 +269,9 @@ def test_how_it_ended_is_told_in_one_sentence(tmp_path: Path) -> None:
 
     fields = [night.secured(slide, field, ()) for slide in (1, 2) for field in (1, 2, 3)]
     late = 1.9e9
-    stopped = Event(utc=late, monotonic_s=1.0, level="error", name="night stopped", message="stage stuck")
-    unsafe = Event(utc=late, monotonic_s=1.0, level="error", name="not safe", message="check the shutter")
-    alive = RunFolderStanding(alive=True, state="scanning", reason="")
+    stopped = Event(utc=late, monotonic_s=1.0, level="error", name=EventName.NIGHT_STOPPED, message="stage stuck")
+    unsafe = Event(utc=late, monotonic_s=1.0, level="error", name=EventName.NOT_SAFE, message="check the shutter")
+    alive = RunFolderStanding(alive=True, state=NightState.SCANNING, reason="")
     assert verdict(*fields, night.night_closed(6)) == ("Complete.", "good", "")
     assert verdict(*fields, night.night_closed(6), faults=2)[1] == "bad"
     assert verdict(*fields[:3], standing=alive) == ("Still running: 3 of 6 fields are done.", "running", "")
@@ -275,20 +279,22 @@ def test_how_it_ended_is_told_in_one_sentence(tmp_path: Path) -> None:
     assert (sentence, tone) == ("Stopped by a fault: stage stuck. 3 of 6 fields are done.", "bad")
     assert needs.startswith("See to the microscope at once: check the shutter.")
     for state, told in (
-        ("stopped", "Stopped by a fault"),
-        ("interrupted", "Stopped by a person"),
-        ("not delivered", "Not"),
+        (NightState.STOPPED, "Stopped by a fault"),
+        (NightState.INTERRUPTED, "Stopped by a person"),
+        (NightState.TERMINATED, "Ended by the system"),
+        (NightState.NOT_DELIVERED, "Not"),
+        (NightState.REFUSED, "Could not begin: r."),
     ):
         assert verdict(*fields[:3], standing=RunFolderStanding(alive=False, state=state, reason="r"))[0].startswith(
             told
         )
-    left = RunFolderStanding(alive=False, state="not delivered", reason="9 records wait")
+    left = RunFolderStanding(alive=False, state=NightState.NOT_DELIVERED, reason="9 records wait")
     sentence, tone, needs = verdict(*fields, night.night_closed(6), standing=left)
     assert (sentence, tone) == ("Complete here, but not all is delivered.", "bad")
     assert "9 records wait" in needs
-    killed = RunFolderStanding(alive=False, state="scanning", reason="")
+    killed = RunFolderStanding(alive=False, state=NightState.SCANNING, reason="")
     assert verdict(*fields[:3], standing=killed)[0].startswith("Ended without a word")
-    paused = replace_standing(alive, "paused", "the disk is full")
+    paused = replace_standing(alive, NightState.PAUSED, "the disk is full")
     assert verdict(*fields[:3], standing=paused)[:2] == ("Paused: the disk is full. 3 of 6 fields are done.", "warning")
     later = replace(fields[3], utc=late + 1)
     assert "stage stuck" not in verdict(*fields[:3], stopped, later)[0]
@@ -296,7 +302,7 @@ def test_how_it_ended_is_told_in_one_sentence(tmp_path: Path) -> None:
     assert verdict(*waiting, night.night_closed(6))[0] == "Complete, with 1 field not analysed yet."
 
 
-def replace_standing(standing: RunFolderStanding, state: str, reason: str) -> RunFolderStanding:
+def replace_standing(standing: RunFolderStanding, state: NightState, reason: str) -> RunFolderStanding:
     return RunFolderStanding(standing.alive, state, reason)
 
 
@@ -307,7 +313,7 @@ def test_time_goes_to_what_it_was_lost_to(tmp_path: Path) -> None:
         given = night.secured(slide, number, ())
         return replace(given, exposed_utc=begin + at, utc=begin + at + 2, seconds={"move": 0.5, "expose": 1.0})
 
-    paused = Event(utc=begin + 16, monotonic_s=1.0, level="warning", name="paused", message="disk full")
+    paused = Event(utc=begin + 16, monotonic_s=1.0, level="warning", name=EventName.PAUSED, message="disk full")
     records: list[AnyRecord] = [night.started(), field(1, 1, 10.5), field(1, 2, 12.5), paused, field(1, 3, 30.5)]
     records += [field(2, 1, 40.5), NightClosed(utc=begin + 50, recorded=4, skipped=0)]
     with Dataset.open(catalogued(tmp_path / "d", records)) as dataset:

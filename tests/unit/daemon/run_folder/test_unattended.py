@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.records.states import ENDED
+from daemon.records.states import NightState
 from daemon.run_folder.heartbeat import FILE, Heartbeat, write_heartbeat
 from daemon.run_folder.journal import Journal
 from daemon.run_folder.unattended import LATEST_H, why_not
@@ -22,7 +22,7 @@ def run(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def beat(run: Path, state: str, age_h: float = 0.1) -> None:
+def beat(run: Path, state: NightState, age_h: float = 0.1) -> None:
     utc = NOW - age_h * 3600
     write_heartbeat(
         run,
@@ -32,26 +32,29 @@ def beat(run: Path, state: str, age_h: float = 0.1) -> None:
 
 def test_a_night_that_was_never_begun_is_begun(tmp_path: Path) -> None:
     assert why_not(tmp_path, NOW) is None
-    beat(tmp_path, "stopped")
+    beat(tmp_path, NightState.STOPPED)
     assert why_not(tmp_path, NOW) is None
 
 
-@pytest.mark.parametrize("state", ["starting", "scanning", "paused", "delivering", "terminated"])
-def test_a_night_that_crashed_or_was_ended_by_the_system_goes_on(run: Path, state: str) -> None:
+GOES_ON = [state for state in NightState if not state.ended or state is NightState.TERMINATED]
+
+
+@pytest.mark.parametrize("state", GOES_ON)
+def test_a_night_that_crashed_or_was_ended_by_the_system_goes_on(run: Path, state: NightState) -> None:
     beat(run, state)
     assert why_not(run, NOW) is None
 
 
-@pytest.mark.parametrize("state", sorted({*ENDED} - {"terminated"}))
-def test_a_night_that_ended_otherwise_stays_so(run: Path, state: str) -> None:
+@pytest.mark.parametrize("state", sorted({*NightState} - {*GOES_ON}))
+def test_a_night_that_ended_otherwise_stays_so(run: Path, state: NightState) -> None:
     beat(run, state)
     assert f"has ended ({state})" in str(why_not(run, NOW))
 
 
 def test_a_night_of_long_ago_is_a_persons_to_go_on_with(run: Path) -> None:
-    beat(run, "scanning", age_h=LATEST_H - 0.1)
+    beat(run, NightState.SCANNING, age_h=LATEST_H - 0.1)
     assert why_not(run, NOW) is None
-    beat(run, "scanning", age_h=LATEST_H + 1)
+    beat(run, NightState.SCANNING, age_h=LATEST_H + 1)
     assert "13 hours ago" in str(why_not(run, NOW))
 
 
