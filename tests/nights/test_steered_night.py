@@ -12,6 +12,7 @@ from daemon.dataset.reader import Dataset
 from daemon.dataset.summary import summarise
 from daemon.live.order_client import give_order
 from daemon.protocols.control import Answer, OrderName
+from daemon.records.events import ReasonCode
 from daemon.records.records import FieldSkipped
 from daemon.run_folder.endpoints import find_endpoint
 from daemon.system.errors import Refused
@@ -21,6 +22,7 @@ from tests.support.small_night import until
 
 pytestmark = pytest.mark.timeout(3 * NIGHT_S)
 
+ANNA = "lab 2: anna"
 CONTROL = {"endpoint": "tcp://127.0.0.1:*"}
 
 
@@ -29,7 +31,7 @@ def said(done: subprocess.CompletedProcess[str]) -> tuple[int, str]:
 
 
 def order(run: Path, name: OrderName, slide: int | None = None) -> Answer:
-    return give_order(find_endpoint(str(run), "control"), None, name, "anna", slide)
+    return give_order(find_endpoint(str(run), "control"), None, name, ANNA, slide)
 
 
 def stands(run: Path, wanted: Callable[[Answer], bool]) -> None:
@@ -104,7 +106,7 @@ def test_a_pause_outlives_a_crash_and_a_skip_leaves_the_rest(tmp_path: Path) -> 
         stands(run, lambda told: told.state == "paused")
         night.kill()
     with running("scan", config, "--run", run, "--resume", output=tmp_path / "out") as night:
-        stands(run, lambda told: told.reason.startswith("anna keeps the night paused"))
+        stands(run, lambda told: told.reason.startswith(f"{ANNA} keeps the night paused"))
         order(run, "resume")
         stands(run, lambda told: told.slide is not None)
         skipped = order(run, "status").slide
@@ -113,7 +115,9 @@ def test_a_pause_outlives_a_crash_and_a_skip_leaves_the_rest(tmp_path: Path) -> 
     with Dataset.open(run) as dataset:
         left = [field for field in dataset.fields() if isinstance(field, FieldSkipped)]
     assert {field.slide for field in left} == {skipped}
-    assert {field.reason for field in left} == {"skipped by anna"}
+    assert {(field.reason_code, field.who, field.reason) for field in left} == {
+        (ReasonCode.BY_ORDER, ANNA, f"skipped by {ANNA}")
+    }
     assert summarise(run)["complete"]
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from daemon.recorder.server import run_recorder
-from daemon.records.events import EventName
+from daemon.records.events import EventName, ReasonCode
 from daemon.records.names import field_file
 from daemon.records.records import (
     AnyRecord,
@@ -112,7 +112,16 @@ def secure(journal: Journal, spool: Spool, slide: int, field: int, size: int = 4
 
 
 def skipped(slide: int, field: int) -> FieldSkipped:
-    return FieldSkipped(utc=1.0, slide=slide, field=field, sample=f"core-{slide}", reason="stage stuck", attempts=3)
+    return FieldSkipped(
+        utc=1.0,
+        slide=slide,
+        field=field,
+        sample=f"core-{slide}",
+        reason="stage stuck: it did not arrive",
+        attempts=3,
+        reason_code=ReasonCode.FAULT,
+        fault="StageStuck",
+    )
 
 
 def event(message: str = "the stage did not arrive") -> Event:

@@ -168,10 +168,23 @@ def test_a_dataset_on_read_only_media_can_be_read(tmp_path: Path) -> None:
             assert dataset.verify() == []
 
 
-def older(folder: Path, version: int) -> None:
-    """Make of a dataset one of version 1 or 2."""
+def coded(folder: Path) -> list[list[tuple[object, ...]]]:
+    """Read what programs go by of events and skipped fields."""
+    asked = ("name, who, by, fault, reason_code FROM events", "reason, reason_code, who, fault FROM fields")
     with closing(sqlite3.connect(folder / "catalog.sqlite")) as database:
-        for column in MEASURED:
+        return [database.execute(f"SELECT {columns} ORDER BY seq").fetchall() for columns in asked]
+
+
+def older(folder: Path, version: int) -> None:
+    """Make of a dataset one of version 1, 2 or 3."""
+    with closing(sqlite3.connect(folder / "catalog.sqlite")) as database:
+        for table, columns in (
+            ("fields", ("reason_code", "who", "fault")),
+            ("events", ("who", "by", "fault", "reason_code")),
+        ):
+            for column in columns:
+                database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        for column in MEASURED if version < 3 else ():
             database.execute(f"ALTER TABLE objects DROP COLUMN {column}")
         for column in ("device", "analysed_seq", "sources") if version == 1 else ():
             database.execute(f"ALTER TABLE fields DROP COLUMN {column}")
@@ -179,7 +192,7 @@ def older(folder: Path, version: int) -> None:
         database.commit()
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 @pytest.mark.parametrize("written", [False, True])
 def test_a_dataset_of_a_version_before_can_be_read_and_gone_on_with(
     tmp_path: Path, written: bool, version: int
@@ -187,6 +200,7 @@ def test_a_dataset_of_a_version_before_can_be_read_and_gone_on_with(
     record(tmp_path, whole_night()[:-1])
     with Dataset.open(tmp_path) as dataset:
         expected = dataset.summary(), dataset.fields(), dataset.objects()
+        codes = coded(tmp_path)
     older(tmp_path, version)
     if written:
         with closing(Catalog(tmp_path)) as catalog:
@@ -195,7 +209,8 @@ def test_a_dataset_of_a_version_before_can_be_read_and_gone_on_with(
     with Dataset.open(tmp_path) as dataset:
         assert (dataset.summary(), dataset.fields(), dataset.objects()) == expected
     with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as database:
-        assert database.execute("PRAGMA user_version").fetchone() == (3 if written else version,)
+        assert not written or coded(tmp_path) == codes
+        assert database.execute("PRAGMA user_version").fetchone() == (4 if written else version,)
 
 
 def test_every_number_of_an_object_has_a_column() -> None:

@@ -88,8 +88,8 @@ def test_an_order_is_carried_out_once_and_answered_alike() -> None:
         assert loop.orders == [pause]
         assert answers[0] == answers[1] == answers[2]
         assert answers[0] == Answer(
-            id="1", accepted=True, message="pause by anna", state=NightState.SCANNING, reason="", slide=2, secured=5, skipped=1,
-            planned=9, refused=0,
+            id="1", accepted=True, message="pause by anna", state=NightState.SCANNING, reason="", slide=2, secured=5,
+            skipped=1, planned=9, refused=0,
         )  # fmt: skip
         stolen = ask(other, Order(id="1", name="stop", who="anna"))
         assert (stolen.accepted, stolen.refused) == (False, 1)
@@ -296,7 +296,7 @@ def test_after_stop_and_after_the_last_field_nothing_is_accepted() -> None:
         (EndedBy.SYSTEM, True),
     ],
 )
-def test_a_pause_outlives_the_process_unless_a_person_ended_it(last: str | None, paused: bool) -> None:
+def test_a_pause_outlives_the_process_unless_a_person_ended_it(last: EndedBy | str | None, paused: bool) -> None:
     before = Night()
     before.order("pause")
     if last == "resumed":

@@ -202,7 +202,7 @@ def test_the_queue_drops_its_oldest_and_counts() -> None:
 HOSTILE = {
     "empty": [b""],
     "noise": [b"\xff" * 100],
-    "version": [b"LMW\x03" + msgspec.msgpack.encode(SnapshotRequest())],
+    "version": [b"LMW\x02" + msgspec.msgpack.encode(SnapshotRequest())],
     "not msgpack": [PREFIX + b"\xc1"],
     "other type": [PREFIX + msgspec.msgpack.encode({"type": "shutdown"})],
     "more keys": [PREFIX + msgspec.msgpack.encode({"type": "snapshot", "path": "../../etc"})],

@@ -80,7 +80,7 @@ hello = {"type": "hello", "session": 7, "night": "n", "window": 1000}
     [
         [],
         [b"LML"],
-        [b"LML\x02" + msgspec.msgpack.encode(hello)],
+        [b"LML\x03" + msgspec.msgpack.encode(hello)],
         [b"XYZ\x01" + msgspec.msgpack.encode(hello)],
         [delivery.PREFIX + msgspec.msgpack.encode(hello | {"session": 0})],
         [delivery.PREFIX + msgspec.msgpack.encode(hello | {"session": "7"})],
