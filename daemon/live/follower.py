@@ -286,7 +286,9 @@ class Follower(threading.Thread):
             patience_s = self._patience_s
             if self._clock() - begun_s > patience_s or self._ending.is_set():
                 self._patience_s = min(2 * patience_s, ASK_MOST_S)
-                raise ConnectionError(f"no answer from the night within {patience_s:.0f} s")
+                raise ConnectionError(
+                    f"no answer from the night within {patience_s:.0f} s; is it of the same version of lamelle?"
+                )
         self._patience_s = max(ASK_S, 2 * (self._clock() - begun_s))
         header, fields, *images = _two_frames(asking.recv_multipart())
         return decode_snapshot(header), decode_fields(fields), images

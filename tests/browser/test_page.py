@@ -196,6 +196,12 @@ def test_what_befalls_night_and_monitor_is_told_and_recovered_from(made: Browser
             visit.until("document.querySelector('#headline').textContent.includes('5 of 96 fields')")
             visit.until("document.querySelector('#event-list').textContent.includes('night resumed')")
             assert "night not heard" in visit.text("#event-list")
+            second.state(NightState.TERMINATED)
+            visit.until(
+                "document.querySelector('#headline').textContent === 'Ended by the system after 5 of 96 fields'"
+            )
+            assert visit.page.locator("body").get_attribute("data-mood") == "attention"
+            assert visit.text("#detail").startswith("Go on with --resume.")
             second.state(NightState.COMPLETE)
             visit.until("document.querySelector('#headline').textContent.startsWith('Complete')")
             stays_here(visit)

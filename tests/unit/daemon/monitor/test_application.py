@@ -26,6 +26,7 @@ from calibration.counting.poisson import interval
 from daemon.monitor.access import LEAST_TOKEN, Door, check_reach, read_token, split_address
 from daemon.monitor.feed import MAX_QUEUED_BYTES, Browser
 from daemon.records.events import EventName
+from daemon.records.states import NightState
 from daemon.system.errors import Refused
 from tests.support.a_monitor import TOKEN, Served, exchange, serving
 from tests.support.places import ROOT
@@ -389,7 +390,9 @@ def test_metrics_are_those_documented() -> None:
         night.play(7)
         night.skip("stuck")
         night.tell("error", EventName.SLIDE_LEFT, "ten fields failed")
+        night.state(NightState.TERMINATED)
         until_joined(served, night, 8)
+        until(lambda: served.feed.watcher.ended, "the night's end is not heard")
         ask(served, "/nothing")
         text = ask(served, "/metrics")[1].decode()
     families = {family.name: family for family in text_string_to_metric_families(text)}
@@ -401,6 +404,8 @@ def test_metrics_are_those_documented() -> None:
     objects = sum(one.value for one in families["lamelle_objects"].samples)
     assert objects == sum(one.objects for one in night.done)
     assert families["lamelle_night_heard"].samples[0].value == 1
+    states = {one.labels["lamelle_night_state"]: one.value for one in families["lamelle_night_state"].samples}
+    assert states == {state: float(state is NightState.TERMINATED) for state in NightState}
 
     page = (ROOT / "docs" / "metrics.md").read_text("utf-8")
     documented = set(re.findall(r"^\| `(lamelle_\w+)`", page, re.MULTILINE))

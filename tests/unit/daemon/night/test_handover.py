@@ -9,13 +9,16 @@ from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
 import pytest
+import zmq
 
 from daemon.config.model import Recorder
 from daemon.dataset.reader import Dataset
 from daemon.night.handover import Handover
+from daemon.protocols import delivery
 from daemon.records.events import EventName
 from daemon.run_folder.journal import Journal
 from daemon.run_folder.spool import Spool
+from daemon.system.errors import Refused
 from daemon.system.process_table import ProcessTable, read_processes
 from tests.support import small_night as night
 
@@ -96,6 +99,33 @@ def test_a_recorder_that_dies_is_told_and_followed_by_another(tmp_path: Path) ->
     asyncio.run(scene())
     with Dataset.open(tmp_path / "dataset") as dataset:
         assert [event.message for event in dataset.events()] == ["while nobody records"]
+
+
+def test_a_recorder_of_another_version_is_told_before_the_night_begins(tmp_path: Path) -> None:
+    async def scene() -> None:
+        with zmq.Context() as context, context.socket(zmq.ROUTER) as recorder:
+            recorder.linger = 0
+            port = recorder.bind_to_random_port("tcp://127.0.0.1")
+            async with handover(tmp_path, Told(), f"tcp://127.0.0.1:{port}") as (handing, _):
+                meeting = asyncio.create_task(handing.meet())
+                await until(lambda: bool(recorder.poll(0)))
+                peer, header = recorder.recv_multipart()
+                refusal = delivery.Refuse(code="violation", session=0, reason="unknown", retry=False, violations=1)
+                recorder.send_multipart([peer, *delivery.encode(refusal, version=header[3] - 1)])
+                with pytest.raises(Refused, match=r"another version of lamelle: the peer speaks version 1 .* speaks 2"):
+                    await meeting
+
+    asyncio.run(scene())
+
+
+def test_a_night_begins_at_once_where_its_recorder_answers(tmp_path: Path) -> None:
+    async def scene() -> None:
+        with night.recorder_thread(tmp_path / "there") as endpoint:
+            async with handover(tmp_path / "night", Told(), endpoint) as (handing, _):
+                await handing.meet()
+                assert handing.status().connected
+
+    asyncio.run(scene())
 
 
 def test_what_nobody_takes_is_counted_and_the_reason_told(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from daemon.live.steering import Steering, left_by_order
 from daemon.protocols import delivery
 from daemon.records.events import EventName, ReasonCode
 from daemon.records.names import field_file
-from daemon.records.records import Event, FieldSecured, decode
+from daemon.records.records import Event, FieldSecured, NightStarted, decode
 from daemon.records.states import EndedBy, NightState
 from daemon.report.gather import gather
 from daemon.report.report import report
@@ -57,9 +57,8 @@ def test_a_complete_night_of_before_is_whole_and_says_who_and_why(place: Place, 
         with Dataset.of_journal(run) as dataset:
             assert dataset.events()[0].name is EventName.CALIBRATION
     assert (summary["complete"], summary["gaps"], summary["duplicates"]) == (True, 0, 0)
-    assert [
-        (one["slide"], one["field"], one["reason_code"], one["who"], one["fault"]) for one in summary["skipped"]
-    ] == [
+    keys = ("slide", "field", "reason_code", "who", "fault")
+    assert [tuple(one[key] for key in keys) for one in summary["skipped"]] == [
         (1, 2, "fault", None, "StageStuck"),
         (2, 3, "by order", ANNA, None),
         (2, 4, "by order", ANNA, None),
@@ -83,9 +82,9 @@ def test_a_night_of_before_that_the_system_ended_says_so(place: Place, tmp_path:
             verdict = judge(gather(dataset)[0], standing_of(run), 0)
         records = [decode(body) for _, body in read_records(run / "journal.sqlite")]
     assert verdict.sentence.startswith("Ended by the system")
-    endings = [event.ending for event in records if isinstance(event, Event) and event.ending]
-    assert endings == [NightState.TERMINATED]
-    keeps = Steering(lambda *_, who: None, [event for event in records if isinstance(event, Event)]).keeps()
+    events = [event for event in records if isinstance(event, Event)]
+    assert [event.ending for event in events if event.ending] == [NightState.TERMINATED]
+    keeps = Steering(lambda *_, **__: None, events).keeps()
     assert keeps is not None
     assert keeps.startswith(f"{ANNA} keeps the night paused")
 
@@ -135,7 +134,9 @@ def test_a_recorder_takes_the_wire_of_before_and_answers_in_it(tmp_path: Path) -
         def send(message: delivery.FromSender, payload: bytes | None = None) -> None:
             dealer.send_multipart(delivery.encode(message, payload, delivery.BEFORE))
 
-        send(delivery.Hello(session=7, night=Dataset.open(run).night().night, window=1 << 24))
+        started = decode(records[0][1])
+        assert isinstance(started, NightStarted)
+        send(delivery.Hello(session=7, night=started.night, window=1 << 24))
         for seq, body in records:
             send(delivery.RecordFollows(session=7, seq=seq), body)
             record = decode(body)
