@@ -24,7 +24,7 @@ def is_local(endpoint: str) -> bool:
     """
     transport, separator, address = endpoint.partition("://")
     if not separator or transport not in ("tcp", "ipc", "inproc") or not address:
-        raise Refused(f"endpoint {endpoint!r} is none; write it like tcp://127.0.0.1:5555")
+        raise Refused(f"{endpoint!r} is not an endpoint; write it like tcp://127.0.0.1:5555")
     if transport != "tcp":
         return True
     host, separator, port = address.rpartition(":")
