@@ -10,9 +10,9 @@ from typing import Literal
 import msgspec
 
 from daemon.dataset.summary import alike_events
-from daemon.records.names import JOURNAL
 from daemon.records.records import Event
 from daemon.report.numbers import NightNumbers
+from daemon.run_folder.folder import RunFolder
 from daemon.run_folder.heartbeat import read_heartbeat
 from daemon.system.process_table import read_processes
 
@@ -41,7 +41,7 @@ class Verdict:
 
 def standing_of(run: Path) -> RunFolderStanding | None:
     """Ask a run folder how its night stands; None where the folder is none."""
-    if not (run / JOURNAL).exists():
+    if not RunFolder(run).journal.exists():
         return None
     supervisor = read_processes(run).get("supervisor")
     alive = supervisor is not None and supervisor.find() is not None
