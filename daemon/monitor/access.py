@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import logging
 import secrets
 import time
@@ -12,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from daemon.protocols.sockets import is_loopback
 from daemon.system.errors import Refused
 from daemon.system.throttle import Refusals
 
@@ -38,16 +38,6 @@ def split_address(http: str) -> tuple[str, int]:
     if not separator or not bare or not port.isdecimal() or int(port) > 65535 or (":" in bare and bare == host):
         raise Refused(f"--http {http!r} is no address; write it like 127.0.0.1:8642")
     return bare, int(port)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this computer can reach a host."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def read_token(path: Path) -> str:

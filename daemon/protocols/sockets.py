@@ -30,7 +30,11 @@ def is_local(endpoint: str) -> bool:
     host, separator, port = address.rpartition(":")
     if not separator or not (port == "*" or (port.isdecimal() and 0 < int(port) < 65536)):
         raise Refused(f"endpoint {endpoint!r} has no port; write it like tcp://127.0.0.1:5555")
-    host = host.removeprefix("[").removesuffix("]")
+    return is_loopback(host.removeprefix("[").removesuffix("]"))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this computer can reach a host; an address of IPv6 stands without brackets."""
     if host == "localhost":
         return True
     try:
