@@ -28,7 +28,8 @@ from daemon.live.order_client import give_order
 from daemon.protocols import delivery, watching
 from daemon.protocols.control import Order, decode_order
 from daemon.protocols.control import encode as encode_order
-from daemon.run_folder.endpoints import FILE, Bound
+from daemon.run_folder.endpoints import Bound
+from daemon.run_folder.folder import RunFolder
 from daemon.system.errors import ProtocolViolation
 from daemon.system.process_table import read_processes
 from tests.support.emulated_night import digest, lamelle, running, write_configuration
@@ -73,8 +74,8 @@ def main() -> None:
 def _fuzzed(config: Path, base: Path, options: argparse.Namespace) -> bool:
     run = base / "run"
     with running("scan", config, "--run", run, output=base / "out") as night:
-        until((run / FILE).exists, "the night did not begin", NIGHT_S)
-        bound = msgspec.json.decode((run / FILE).read_bytes(), type=Bound)
+        until(RunFolder(run).endpoints.exists, "the night did not begin", NIGHT_S)
+        bound = msgspec.json.decode(RunFolder(run).endpoints.read_bytes(), type=Bound)
         control = bound.control
         assert control is not None
         _await_fields(control, 3)

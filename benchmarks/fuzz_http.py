@@ -29,7 +29,8 @@ from benchmarks.hostile_requests import Hostile, Maker
 from daemon.dataset.summary import summarise
 from daemon.live.order_client import give_order
 from daemon.monitor.connection import Patience
-from daemon.run_folder.endpoints import FILE, find_endpoint
+from daemon.run_folder.endpoints import find_endpoint
+from daemon.run_folder.folder import RunFolder
 from daemon.system.process_table import read_processes
 from tests.support.emulated_night import digest, lamelle, running, write_configuration
 from tests.support.small_night import until
@@ -184,7 +185,7 @@ def _fuzzed(config: Path, base: Path, options: argparse.Namespace) -> bool:
     secret.write_text(TOKEN, encoding="utf-8")
     with ExitStack() as stack:
         night = stack.enter_context(running("scan", config, "--run", run, output=base / "out"))
-        until((run / FILE).exists, "the night did not begin", NIGHT_S)
+        until(RunFolder(run).endpoints.exists, "the night did not begin", NIGHT_S)
         control = find_endpoint(str(run), "control")
         until(lambda: give_order(control, None, "status", "fuzz").secured >= 2, "no fields", NIGHT_S)
         words = ("monitor", "--connect", run, "--http", "127.0.0.1:0", "--control")

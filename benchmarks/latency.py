@@ -22,7 +22,7 @@ import numpy as np
 
 from daemon.dataset.reader import Dataset
 from daemon.records.records import FieldSecured
-from daemon.run_folder.endpoints import FILE
+from daemon.run_folder.folder import RunFolder
 from tests.support.browsing import Visit, browser
 from tests.support.emulated_night import running, write_configuration
 from tests.support.small_night import until
@@ -53,7 +53,7 @@ def main() -> None:
             browser() as made,
             running("scan", config, "--run", run, output=base / "scan.txt") as scan,
         ):
-            until((run / FILE).exists, "the night did not begin", NIGHT_S)
+            until(RunFolder(run).endpoints.exists, "the night did not begin", NIGHT_S)
             stack.enter_context(running("monitor", "--connect", run, "--http", "127.0.0.1:0", output=told))
             until(lambda: "open http" in told.read_text("utf-8"), "the monitor does not serve")
             (address,) = re.findall(r"open (\S+)", told.read_text("utf-8"))

@@ -23,8 +23,6 @@ from daemon.system.errors import Refused
 from daemon.system.locks import sole
 from daemon.system.logbook import Logbook
 
-FILE = "guard.json"
-LOCK = "guard.lock"
 TAKE_OVER_S = 15.0
 """How long a watcher waits for the one before it, which may be ending."""
 SAVE_S = 30.0
@@ -57,9 +55,9 @@ def guard(run: Path, show: Callable[[str], None], stop: Event, patience_s: float
     if not config.alerts.wanted:
         raise Refused(f"{folder.configuration} tells nobody; a night is watched where alerts.urls or another is set")
     busy = f"the night in {str(run)!r} is watched already"
-    with sole(folder.path / LOCK, busy, patience_s), Logbook(folder.path, "guard"):
+    with sole(folder.guard_lock, busy, patience_s), Logbook(folder.path, "guard"):
         lookout = Lookout(folder.path, folder.journal, recorded_here=config.recorder.endpoint is None)
-        watcher = _Guard(folder.path, config.alerts, lookout, Origin(folder.path.name, folder.path), show)
+        watcher = _Guard(folder, config.alerts, lookout, Origin(folder.path.name, folder.path), show)
         show(f"watching the night in {folder.path}; it tells {', '.join(watcher.names) or 'by pings alone'}")
         while watcher.turn(time.time()) and not stop.wait(LOOK_S):
             if not folder.path.is_dir():
@@ -89,9 +87,9 @@ class _Guard:
     """Goes round: looks, judges, writes down, tells."""
 
     def __init__(
-        self, run: Path, settings: Alerts, lookout: Lookout, place: Origin, show: Callable[[str], None]
+        self, folder: RunFolder, settings: Alerts, lookout: Lookout, place: Origin, show: Callable[[str], None]
     ) -> None:
-        self._path = run / FILE
+        self._path = folder.guard
         self._settings = settings
         self._lookout = lookout
         self._place = place

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import math
 import platform
-import signal
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -24,31 +21,20 @@ from daemon.calibration_runs.routines import ROUTINES, Procedure
 from daemon.calibration_runs.shots import Shots, carry_out
 from daemon.calibration_store.quantities import numbers_of
 from daemon.calibration_store.shelf import Shelf
-from daemon.children.child import Child
+from daemon.children.hold import Held, hold
 from daemon.children.links import MicroscopeLink
-from daemon.children.microscope import run_microscope
 from daemon.config.loading import freeze
 from daemon.config.model import NightConfig
 from daemon.planning.check import Machine, check_calibration, check_instrument, check_shared_memory
-from daemon.planning.specimens import make_specimens
+from daemon.planning.specimens import make_specimens_of
 from daemon.protocols.pipes import MicroscopeReady
-from daemon.system import crash_points
-from daemon.system.durable_files import make_folder
 from daemon.system.errors import ChildLost, NightStopped, Refused, RequestFailed
 from daemon.system.exit_status import Exit
-from daemon.system.locks import sole, sole_on
-from daemon.system.logbook import Logbook
-from daemon.system.process_table import ProcessTable, end_stale
 from daemon.system.progress import ShotsDisplay
-from daemon.system.ring import Ring, ring_bytes
-from drivers.errors import HardwareLost
-from drivers.settings import Emulation, MiniSlide
-from drivers.virtual_slide.profiles import kinds_shown
-from drivers.virtual_slide.slide import cabinet_of
+from daemon.system.ring import ring_bytes
+from drivers.settings import MiniSlide
 
 INTERRUPTED = "interrupted by a person"
-
-_log = logging.getLogger(__name__)
 
 
 def calibrate(config: NightConfig, routine: str, slide: int | None, *, keep_frames: bool, console: Console) -> Exit:
@@ -77,24 +63,14 @@ def calibrate(config: NightConfig, routine: str, slide: int | None, *, keep_fram
     shape = (len(config.instrument.polarizations), planes, *config.instrument.frame_px)
     check_shared_memory("instrument.frame_px", list(config.instrument.frame_px), ring_bytes(1, shape), Machine())
     folder = config.calibration.folder
-    with ExitStack() as held:
-        make_folder(folder)
-        busy = f"calibration.folder {str(folder)!r} is in use by another calibration; wait for it"
-        held.enter_context(sole(folder / "lock", busy))
-        held.enter_context(sole_on(config.instrument.name))
-        end_stale(folder)
-        held.enter_context(Logbook(folder, "calibrate"))
-        crash_points.arm(folder)
-        if config.instrument.backend == "emulated":
-            emulation = config.instrument.emulation or Emulation()
-            make_specimens(cabinet_of(emulation), kinds_shown(emulation), console)
-        ring = Ring.create(folder, 1, shape)
-        held.callback(ring.close)
+    busy = f"calibration.folder {str(folder)!r} is in use by another calibration; wait for it"
+    with hold(config, folder, "calibrate", busy, shape) as held:
+        make_specimens_of(config.instrument, console)
         shelf, taken = Shelf(folder), datetime.now(UTC).replace(microsecond=0)
         name = shelf.new_name(routine, taken)
         keep = shelf.frames(name) if keep_frames else None
         with ShotsDisplay(routine, console) as display:
-            trial = _Trial(config, procedure, on, ring, keep, display)
+            trial = _Trial(config, procedure, on, held, keep, display)
             asyncio.run(trial.run())
         draft = _record(config, routine, on, taken, trial)
         picture = arrays = None
@@ -118,40 +94,30 @@ class _Trial:
     config: NightConfig
     procedure: Procedure
     slide: MiniSlide
-    ring: Ring
+    held: Held
     keep: Path | None
     display: ShotsDisplay
     outcome: Outcome | None = None
     reason: str = ""
-    safe: bool = True
     ready: MicroscopeReady | None = None
-    shots: Shots = field(init=False)
+    shots: Shots | None = None
 
     async def run(self) -> None:
         """Carry it out; what became of it stands in the attributes."""
-        microscope = self._make_microscope()
-        self.shots = Shots(self.config, self.slide, microscope, self.ring, self.keep, self.display.tell)
-        task = asyncio.create_task(self._measure(microscope))
+        tell = lambda _level, name, message: self.display.tell(f"{name}: {message}")  # noqa: E731
         try:
-            with _on_interrupt(microscope, task):
-                self.outcome = await task
+            async with self.held.microscope(tell) as (microscope, self.ready):
+                outcome = await self._measure(microscope)
+            self.outcome = outcome
         except asyncio.CancelledError:
             self.reason = INTERRUPTED
         except TimeoutError:
             self.reason = f"it took longer than the {self.procedure.deadline_s:g} s that it may take"
         except (NotUsable, ChildLost, RequestFailed, NightStopped) as error:
             self.reason = str(error)
-        finally:
-            self.safe = await microscope.close()
-            _log.info("microscope safe" if self.safe else "microscope not safe")
 
     async def _measure(self, microscope: MicroscopeLink) -> Outcome:
-        try:
-            self.ready = await microscope.start()
-        except RequestFailed as error:
-            if error.kind == HardwareLost.__name__:
-                raise
-            raise Refused(str(error)) from error
+        self.shots = Shots(self.config, self.slide, microscope, self.held.ring, self.keep, self.display.tell)
         async with asyncio.timeout(self.procedure.deadline_s):
             await microscope.open_slide(self.slide.position)
             outcome = await carry_out(self.procedure.make(self.config, self.slide), self.shots, self.display.show)
@@ -160,39 +126,6 @@ class _Trial:
             if not (math.isfinite(quantity.value) and math.isfinite(quantity.uncertainty)):
                 raise NotUsable(f"{name} came out as {quantity.value} {quantity.unit}, no number; calibrate again")
         return outcome
-
-    def _make_microscope(self) -> MicroscopeLink:
-        config, ring = self.config, self.ring
-        deadlines, table = config.instrument.deadlines, ProcessTable(config.calibration.folder)
-        command_s = deadlines.move_s + 2 * deadlines.focus_s + deadlines.switch_s
-        arguments = (config, config.calibration.folder, ring.name, ring.slots, ring.shape)
-        return MicroscopeLink(
-            lambda: Child("microscope", table, run_microscope, *arguments),
-            command_s,
-            command_s,
-            lambda _level, name, message: self.display.tell(f"{name}: {message}"),
-            mortal=config.instrument.backend == "bridge",
-        )
-
-
-@contextmanager
-def _on_interrupt(microscope: MicroscopeLink, task: asyncio.Task[Outcome]) -> Iterator[None]:
-    """Ctrl-C or a termination: make safe at once, and end."""
-    loop = asyncio.get_running_loop()
-
-    def now() -> None:
-        microscope.abandon()
-        task.cancel()
-
-    def interrupt(_number: int, _frame: object) -> None:
-        loop.call_soon_threadsafe(now)
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _procedure(routine: str) -> Procedure:
@@ -228,7 +161,7 @@ def _record(config: NightConfig, routine: str, slide: MiniSlide, taken: datetime
         slide=slide.position,
         configuration_sha256=hashlib.sha256(freeze(config).encode()).hexdigest(),
         versions={**versions, **(ready.versions if ready else {})},
-        shots=tuple(trial.shots.taken),
+        shots=() if trial.shots is None else tuple(trial.shots.taken),
     )
 
 
@@ -245,8 +178,8 @@ def _tell(record: CalibrationRecord, trial: _Trial, console: Console) -> Exit:
     _line(console, f"{record.routine}: {record.verdict}{f', {record.reason}' if record.reason else ''}")
     for number in numbers_of(record.values, record.residuals):
         _line(console, f"  {number}")
-    if not trial.safe:
+    if not trial.held.safe:
         _line(console, "not safe: the microscope could not be made safe; check shutter, lamp and objective")
     if trial.reason == INTERRUPTED:
         return Exit.INTERRUPTED
-    return Exit.COMPLETE if record.usable and trial.safe else Exit.FAULT
+    return Exit.COMPLETE if record.usable and trial.held.safe else Exit.FAULT

@@ -36,6 +36,7 @@ from daemon.protocols.pipes import (
 )
 from daemon.records.names import field_file
 from daemon.records.records import FileEntry, FocusResult, NightStarted, ObjectRow
+from daemon.run_folder.folder import RunFolder
 from daemon.run_folder.spool import Spool
 from daemon.system import crash_points
 from daemon.system.errors import Refused
@@ -77,7 +78,7 @@ def run_analysis(
         except (InferenceError, Refused) as error:
             connection.send_bytes(encode(Failed(kind=type(error).__name__, message=str(error), again=False)))
             return
-        spool = Spool(run / "spool", config.recorder.spool_mb * 1_000_000)
+        spool = Spool(RunFolder(run).spool, config.recorder.spool_mb * 1_000_000)
         desk = _Desk(analyser, ring, spool, config, started, corrections)
         detector = analyser.detector
         ready = AnalysisReady(

@@ -59,6 +59,8 @@ class MicroscopeLink:
         what lamp and shutter were last switched to; None where nobody knows.
     stands
         what the child does, in words.
+    safe
+        whether all was made safe when it was closed.
     """
 
     def __init__(self, spawn: Callable[[], Child], command_s: float, expose_s: float, tell: Tell, *, mortal: bool):
@@ -77,6 +79,7 @@ class MicroscopeLink:
         self.reached_um: tuple[float, float, float] | None = None
         self.light_is_on: bool | None = None
         self.stands = "not started"
+        self.safe = True
 
     async def start(self) -> MicroscopeReady:
         """Start the child, whose first act is to make the hardware safe, and prepare it for exposures."""
@@ -124,8 +127,21 @@ class MicroscopeLink:
     async def close(self) -> bool:
         """Make safe and end; whether it is safe. May be called again.
 
-        A child that cannot make safe is killed, and another one started which does nothing else.
+        A child that cannot make safe is killed, and another one started which does nothing else. Whoever is cancelled
+        meanwhile has to wait for that.
         """
+        closing, cancelled = asyncio.create_task(self._close()), None
+        while not closing.done():
+            try:
+                await asyncio.wait({closing})
+            except asyncio.CancelledError as error:
+                cancelled = error
+        self.safe = closing.result()
+        if cancelled is not None:
+            raise cancelled
+        return self.safe
+
+    async def _close(self) -> bool:
         child, self._child = self._child, None
         if child is None or await self._end(child, CLOSE_S):
             self.stands, self.light_is_on = "safe and closed", False

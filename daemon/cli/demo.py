@@ -17,6 +17,7 @@ from daemon.figures.contact_sheet import draw_sheet
 from daemon.night.scan import scan
 from daemon.records.names import REPORT
 from daemon.records.records import FieldSecured
+from daemon.run_folder.folder import RunFolder
 from daemon.system.errors import Refused
 from daemon.system.exit_status import Exit
 from drivers.emulated.core import virtual_slide
@@ -57,7 +58,7 @@ def demo(run: Path, fields: int | None, seed: int | None, console: Console) -> E
     """Run the night, then say what was found of what there was."""
     config = demo_configuration(fields, seed)
     status = scan(config, run, resume=False, console=console)
-    dataset = run / "dataset"
+    dataset = RunFolder(run).dataset
     if not dataset.exists():
         console.print("stopped before anything was recorded")
         return status

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from daemon.dataset.catalog import FORMAT, in_memory
 from daemon.dataset.objects_table import read_objects
-from daemon.records.names import CATALOG, JOURNAL, SPOOL, field_of
+from daemon.records.names import CATALOG, field_of
 from daemon.records.records import (
     AnyRecord,
     Event,
@@ -28,11 +28,10 @@ from daemon.records.records import (
     NightStarted,
     decode,
 )
+from daemon.run_folder.folder import RunFolder
 from daemon.run_folder.journal import read_records
 from daemon.system.durable_files import PART_SUFFIX, sha256_of
 from daemon.system.durable_sqlite import connect
-
-RUN_DATASET = "dataset"
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Dataset:
         Refused
             There is none, or it is of another version.
         """
-        inner = folder / RUN_DATASET
+        inner = RunFolder(folder).dataset
         if not (folder / CATALOG).exists() and (inner / CATALOG).exists():
             folder = inner
         return cls(folder, connect(folder / CATALOG, FORMAT, read_only=True))
@@ -79,7 +78,8 @@ class Dataset:
         Refused
             The run folder has no journal, or one of another version.
         """
-        return cls(run / SPOOL, in_memory(read_records(run / JOURNAL)))
+        folder = RunFolder(run)
+        return cls(folder.spool, in_memory(read_records(folder.journal)))
 
     def __enter__(self) -> Self:
         return self

@@ -8,39 +8,33 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-
-import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from daemon.config.model import Control
 from daemon.live.standing import Standing
 from daemon.live.steering import OrderOutcome
 from daemon.protocols.control import MAX_ORDER_BYTES, Answer, Order, decode_order, encode
-from daemon.protocols.sockets import KnownClients, check_endpoint, secure
+from daemon.protocols.router import Bounds, Router, sender_and_frame
 from daemon.system.errors import ProtocolViolation, Refused
+from daemon.system.throttle import Allowance
 
-MAX_FRAME_BYTES = 64 * 1024
-"""A larger frame makes libzmq hang up before it is received, and so before it can be counted."""
+BOUNDS = Bounds(message_bytes=64 * 1024, waiting_in=64, waiting_out=64)
 ANSWER_S = 2.0
 """How long the night may take to carry out an order."""
 ORDERS_KEPT = 1000
 """Orders whose answer is remembered, so that one that is sent again is carried out once."""
 BURST, ORDERS_PER_S = 20, 2.0
 """So many orders at once, and then so many a second, are carried out: each is an event that is made durable."""
-_HWM = 64
-_TURN_MS = 20
-_LINGER_MS = 500
-_UNFIT = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+_LOOK_S = 0.02
+"""How soon the end of the server ends the wait for an answer."""
 
 _log = logging.getLogger("lamelle.control")
 _Pending = concurrent.futures.Future[OrderOutcome]
 
 
-class Controller(threading.Thread):
+class Controller:
     """Takes orders. Bound when it is made, serves from `listen` until `close`.
 
     Parameters
@@ -54,9 +48,6 @@ class Controller(threading.Thread):
     ----------
     endpoint
         as it was bound.
-    refused
-        messages that were no order, orders beyond what is carried out in a second, and connections that had the wrong
-        keys or spoke no ZeroMQ.
 
     Raises
     ------
@@ -65,36 +56,21 @@ class Controller(threading.Thread):
     """
 
     def __init__(self, settings: Control, clock: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(name="control", daemon=True)
         if settings.endpoint is None:
             raise Refused("control.endpoint is not set; set it, such as tcp://127.0.0.1:*")
-        check_endpoint(settings.endpoint, settings.keys, "server")
         self._clock = clock
-        self._ending = threading.Event()
         self._kept: OrderedDict[str, tuple[Order, _Pending]] = OrderedDict()
-        self._allowed = float(BURST)
-        self._filled_s = clock()
-        self.refused = 0
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._clients = KnownClients(self._context, settings.keys)
-        self._clients.__enter__()
-        try:
-            self._router = self._context.socket(zmq.ROUTER)
-            self._router.linger = _LINGER_MS
-            self._router.sndhwm = self._router.rcvhwm = _HWM
-            self._router.maxmsgsize = MAX_FRAME_BYTES
-            secure(self._router, settings.keys, "server")
-            self._monitor = self._router.get_monitor_socket(_UNFIT)
-            try:
-                self._router.bind(settings.endpoint)
-            except zmq.ZMQError as error:
-                raise Refused(
-                    f"control.endpoint {settings.endpoint!r} cannot be bound ({error}); choose another or use port *"
-                ) from error
-        except BaseException:
-            self._release()
-            raise
-        self.endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._allowance = Allowance(BURST, ORDERS_PER_S, clock)
+        self._router = Router("control.endpoint", settings.endpoint, settings.keys, BOUNDS, _log)
+        self.endpoint = self._router.endpoint
+
+    @property
+    def refused(self) -> int:
+        """Messages that were no order, orders beyond what is carried out in a second, and connections that did not fit.
+
+        Those had the wrong keys, or did not speak ZeroMQ.
+        """
+        return self._router.messages.count + self._router.connections.count
 
     def listen(
         self,
@@ -112,55 +88,19 @@ class Controller(threading.Thread):
             how the night stands; called in this thread.
         """
         self._loop, self._carry_out, self._standing = loop, carry_out, standing
-        self.start()
+        self._router.start("control", self._take, lambda: None)
         _log.info("orders are taken at %s", self.endpoint)
 
     def close(self) -> None:
         """Let go of the endpoint; may be called again."""
-        self._ending.set()
-        if self.ident is not None:
-            self.join()
-        else:
-            self._release()
+        self._router.close()
 
-    def run(self) -> None:
-        """Take orders until closed."""
-        poller = zmq.Poller()
-        poller.register(self._router, zmq.POLLIN)
-        poller.register(self._monitor, zmq.POLLIN)
-        try:
-            while not self._ending.is_set():
-                ready = dict(poller.poll(_TURN_MS))
-                if self._monitor in ready:
-                    recv_monitor_message(self._monitor)
-                    self._refuse("a connection had the wrong keys, or is none of ZeroMQ's")
-                if self._router in ready:
-                    self._take(self._router.recv_multipart())
-        finally:
-            self._release()
-
-    def _release(self) -> None:
-        self._clients.__exit__()
-        self._context.destroy()
-
-    def _take(self, frames: list[bytes]) -> None:
-        sender, frame = frames[:-1], frames[-1]
-        # A REQ socket puts an empty frame before its order, a DEALER need not.
-        if not (len(sender) == 1 or (len(sender) == 2 and sender[1] == b"")):
-            self._refuse(f"a message of {len(frames)} frames is no order")
-            return
+    def _take(self, message: list[bytes]) -> None:
+        sender, frame = sender_and_frame(message)
         if len(frame) > MAX_ORDER_BYTES:
-            self._refuse(f"a message of {len(frame)} bytes is no order, which has {MAX_ORDER_BYTES} at most")
-            return
-        try:
-            order = decode_order(frame)
-        except ProtocolViolation as violation:
-            self._refuse(str(violation))
-            return
-        answer = encode(self._answer(order, self._obey(order)))
-        try:
-            self._router.send_multipart([*sender, answer], zmq.NOBLOCK)
-        except zmq.Again:
+            raise ProtocolViolation(f"a message of {len(frame)} bytes; an order has {MAX_ORDER_BYTES} at most")
+        order = decode_order(frame)
+        if not self._router.send([*sender, encode(self._answer(order, self._obey(order)))]):
             _log.warning("an answer found no room on its way to %s", order.who)
 
     def _obey(self, order: Order) -> OrderOutcome:
@@ -168,23 +108,14 @@ class Controller(threading.Thread):
             return OrderOutcome(True, self._standing().sentence())
         kept, pending = self._kept.get(order.id, (None, None))
         if pending is None:
-            if not self._may_go_on():
-                self._refuse("more orders came than are carried out")
+            if not self._allowance.take():
+                self._router.messages.add("more orders came than are carried out")
                 return OrderOutcome(False, f"more than {ORDERS_PER_S:g} orders a second; send it again in a moment")
             pending = self._hand_over(order)
         elif kept != order:
-            self._refuse("an order had the id of another one")
+            self._router.messages.add("an order had the id of another one")
             return OrderOutcome(False, f"another order had the id {order.id}; draw a new one for each")
         return self._outcome(pending)
-
-    def _may_go_on(self) -> bool:
-        now_s = self._clock()
-        self._allowed = min(BURST, self._allowed + (now_s - self._filled_s) * ORDERS_PER_S)
-        self._filled_s = now_s
-        if self._allowed < 1:
-            return False
-        self._allowed -= 1
-        return True
 
     def _hand_over(self, order: Order) -> _Pending:
         pending: _Pending = concurrent.futures.Future()
@@ -207,8 +138,8 @@ class Controller(threading.Thread):
 
     def _outcome(self, pending: _Pending) -> OrderOutcome:
         end_s = self._clock() + ANSWER_S
-        while not self._ending.is_set() and self._clock() < end_s:
-            done, _ = concurrent.futures.wait([pending], timeout=_TURN_MS / 1000)
+        while not self._router.ending.is_set() and self._clock() < end_s:
+            done, _ = concurrent.futures.wait([pending], timeout=_LOOK_S)
             if not done:
                 continue
             if (error := pending.exception()) is not None:
@@ -232,9 +163,3 @@ class Controller(threading.Thread):
             planned=standing.planned,
             refused=self.refused,
         )
-
-    def _refuse(self, why: str) -> None:
-        self.refused += 1
-        # Told ever more rarely, so that a flood cannot push other lines out of the log.
-        if self.refused.bit_count() == 1:
-            _log.warning("refused: %s", why, extra={"refused": self.refused})

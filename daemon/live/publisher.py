@@ -15,11 +15,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import msgspec
-import zmq
 
-from daemon.config.model import CurveKeys, Watch
+from daemon.config.model import Watch
 from daemon.live.tallies import Tallies
-from daemon.protocols.sockets import KnownClients, check_endpoint, secure
+from daemon.protocols.router import MESSAGES_A_TURN, Bounds, Router, sender_and_frame
 from daemon.protocols.watching import (
     EVENTS_KEPT,
     About,
@@ -39,17 +38,13 @@ from daemon.protocols.watching import (
     encode_field,
     encode_fields,
 )
-from daemon.system.errors import ProtocolViolation, Refused
 
 MAX_QUEUE_BYTES = 16 << 20
 MAX_REQUEST_BYTES = 1024
 SPECIMENS_KEPT = 6
 """Fields whose specimens a late joiner is shown."""
-_STREAM_HWM = 64
-_REPLY_HWM = 4
-_REQUESTS_A_TURN = 16
-_TURN_MS = 20
-_LINGER_MS = 500
+SNAPSHOT_BOUNDS = Bounds(MAX_REQUEST_BYTES, waiting_in=MESSAGES_A_TURN, waiting_out=4)
+STREAM_BOUNDS = Bounds(MAX_REQUEST_BYTES, waiting_in=MESSAGES_A_TURN, waiting_out=64)
 
 _log = logging.getLogger("lamelle.broadcast")
 
@@ -86,7 +81,7 @@ class _LateJoinerMemory:
                 self.events.append(body)
 
 
-class Broadcaster(threading.Thread):
+class Broadcaster:
     """Publishes the night. Made (bound) and closed by one thread, `publish` may be called by any.
 
     Parameters
@@ -109,9 +104,6 @@ class Broadcaster(threading.Thread):
     def __init__(
         self, watch: Watch, about: About, control: str | None = None, before: Iterable[FieldDone] = ()
     ) -> None:
-        super().__init__(name="broadcast", daemon=True)
-        for endpoint in (watch.publish, watch.snapshot):
-            check_endpoint(endpoint, watch.keys, "server")
         self._about = about
         self._control = control
         self._process = uuid.uuid4().hex
@@ -123,20 +115,19 @@ class Broadcaster(threading.Thread):
             self._memory.keep(done, ())
         self._seq = 0
         self._answer: list[bytes] | None = None
-        self._ending = threading.Event()
         self.dropped = 0
-        self.violations = 0
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._clients = KnownClients(self._context, watch.keys)
-        self._clients.__enter__()
-        try:
-            self._stream = self._bind(zmq.PUB, watch.publish, watch.keys, _STREAM_HWM)
-            self._router = self._bind(zmq.ROUTER, watch.snapshot, watch.keys, _REPLY_HWM)
-        except BaseException:
-            self._release()
-            raise
-        self.publish_endpoint = self._stream.getsockopt_string(zmq.LAST_ENDPOINT)
-        self.snapshot_endpoint = self._router.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._router = Router("watch.snapshot", watch.snapshot, watch.keys, SNAPSHOT_BOUNDS, _log)
+        self._stream, self.publish_endpoint = self._router.publisher("watch.publish", watch.publish, STREAM_BOUNDS)
+        self.snapshot_endpoint = self._router.endpoint
+
+    def start(self) -> None:
+        """Send what is queued, and answer who asks, from now on."""
+        self._router.start("broadcast", self._answer_request, self._send_queued)
+
+    @property
+    def violations(self) -> int:
+        """Messages that were no request."""
+        return self._router.messages.count
 
     @property
     def queued_bytes(self) -> int:
@@ -160,39 +151,7 @@ class Broadcaster(threading.Thread):
 
     def close(self) -> None:
         """Send what waits, for half a second at most, and let go of the endpoints; may be called again."""
-        self._ending.set()
-        if self.ident is not None:
-            self.join()
-        else:
-            self._release()
-
-    def run(self) -> None:
-        """Send what is queued and answer who asks, until closed."""
-        try:
-            while not self._ending.is_set():
-                self._send_queued()
-                if self._router.poll(_TURN_MS):
-                    self._answer_some()
-            self._send_queued()
-        finally:
-            self._release()
-
-    def _bind(self, kind: int, endpoint: str, keys: CurveKeys | None, high_water_mark: int) -> zmq.Socket[bytes]:
-        socket = self._context.socket(kind)
-        socket.linger = _LINGER_MS
-        socket.sndhwm = high_water_mark
-        socket.rcvhwm = _REQUESTS_A_TURN
-        socket.maxmsgsize = MAX_REQUEST_BYTES
-        secure(socket, keys, "server")
-        try:
-            socket.bind(endpoint)
-        except zmq.ZMQError as error:
-            raise Refused(f"endpoint {endpoint!r} cannot be bound ({error}); choose another or use port *") from error
-        return socket
-
-    def _release(self) -> None:
-        self._clients.__exit__()
-        self._context.destroy()
+        self._router.close()
 
     def _enqueue(self, frames: list[bytes]) -> None:
         size = _size(frames)
@@ -214,26 +173,11 @@ class Broadcaster(threading.Thread):
                 self._queued_bytes -= _size(frames)
             self._stream.send_multipart(frames, copy=False)
 
-    def _answer_some(self) -> None:
-        for _ in range(_REQUESTS_A_TURN):
-            try:
-                frames = self._router.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            sender, question = frames[:-1], frames[-1]
-            if not _is_request(sender, question):
-                self._count_violation()
-                continue
-            try:
-                self._router.send_multipart([*sender, *self._snapshot()], zmq.NOBLOCK, copy=False)
-            except zmq.Again:
-                self.dropped += 1
-
-    def _count_violation(self) -> None:
-        self.violations += 1
-        # Told ever more rarely, so that a flood cannot push other lines out of the log.
-        if self.violations.bit_count() == 1:
-            _log.warning("a watcher sent what is not a request", extra={"violations": self.violations})
+    def _answer_request(self, message: list[bytes]) -> None:
+        sender, question = sender_and_frame(message)
+        decode_request(question)
+        if not self._router.send([*sender, *self._snapshot()]):
+            self.dropped += 1
 
     def _snapshot(self) -> list[bytes]:
         with self._lock:
@@ -264,14 +208,3 @@ class Broadcaster(threading.Thread):
 
 def _size(frames: list[bytes]) -> int:
     return sum(map(len, frames))
-
-
-def _is_request(sender: list[bytes], question: bytes) -> bool:
-    # A REQ socket puts an empty frame before its question, a DEALER need not.
-    if not (len(sender) == 1 or (len(sender) == 2 and sender[1] == b"")):
-        return False
-    try:
-        decode_request(question)
-    except ProtocolViolation:
-        return False
-    return True

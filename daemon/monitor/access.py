@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import logging
 import secrets
 import time
@@ -12,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from daemon.protocols.sockets import is_loopback
 from daemon.system.errors import Refused
+from daemon.system.throttle import Refusals
 
 LEAST_TOKEN = 16
 SESSION_S = 14 * 86_400.0
@@ -37,16 +38,6 @@ def split_address(http: str) -> tuple[str, int]:
     if not separator or not bare or not port.isdecimal() or int(port) > 65535 or (":" in bare and bare == host):
         raise Refused(f"--http {http!r} is no address; write it like 127.0.0.1:8642")
     return bare, int(port)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this computer can reach a host."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def read_token(path: Path) -> str:
@@ -99,11 +90,6 @@ class Door:
         None lets everybody of this computer in.
     clock
         monotonic seconds.
-
-    Attributes
-    ----------
-    wrong
-        tokens that were not right, since the monitor began.
     """
 
     def __init__(self, token: str | None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -111,7 +97,12 @@ class Door:
         self._clock = clock
         self._sessions: OrderedDict[str, BrowserSession] = OrderedDict()
         self._tries: OrderedDict[str, tuple[int, float]] = OrderedDict()
-        self.wrong = 0
+        self._refusals = Refusals(_log)
+
+    @property
+    def wrong(self) -> int:
+        """Tokens that were not right, since the monitor began."""
+        return self._refusals.count
 
     @property
     def guarded(self) -> bool:
@@ -143,10 +134,7 @@ class Door:
         self._tries[address] = tries, self._clock() + min(2.0 ** (tries - 1), LONGEST_WAIT_S)
         if len(self._tries) > ADDRESSES_KEPT:
             self._tries.popitem(last=False)
-        self.wrong += 1
-        # Told ever more rarely, so that a flood cannot push other lines out of the log.
-        if self.wrong.bit_count() == 1:
-            _log.warning("a wrong token came from %s, %d so far", address, self.wrong)
+        self._refusals.add(f"a wrong token came from {address}")
         return False
 
     def open_session(self, who: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 
 from daemon.calibration_store.shelf import choose, complain, require
+from daemon.children.hold import sole_use
 from daemon.config.loading import freeze, load, require_same
 from daemon.config.model import NightConfig as Config
 from daemon.config.samples import read_samples
@@ -21,24 +22,18 @@ from daemon.night.supervisor import Supervisor
 from daemon.planning.check import check
 from daemon.planning.estimate import shape_of
 from daemon.planning.plan import make_plan
-from daemon.planning.specimens import make_specimens
+from daemon.planning.specimens import make_specimens_of
 from daemon.records.events import EventName
 from daemon.records.records import Event, NightStarted
 from daemon.run_folder.folder import RunFolder
 from daemon.run_folder.journal import Journal
 from daemon.run_folder.spool import Spool
-from daemon.system import crash_points
 from daemon.system.durable_files import make_folder, replacing
 from daemon.system.errors import Refused
 from daemon.system.exit_status import Exit
-from daemon.system.locks import sole, sole_on
-from daemon.system.logbook import Logbook
-from daemon.system.process_table import end_stale
+from daemon.system.locks import sole
 from daemon.system.progress import ProgressDisplay
 from daemon.system.ring import Ring
-from drivers.settings import Emulation
-from drivers.virtual_slide.profiles import kinds_shown
-from drivers.virtual_slide.slide import cabinet_of
 from inference.network.weights_file import find_weights
 
 _log = logging.getLogger(__name__)
@@ -60,19 +55,14 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console) -> Exit:
         if resume and not folder.journal.exists():
             raise Refused(f"--resume {str(run)!r} holds no night; leave --resume out to begin one")
         make_folder(folder.path)
-        held.enter_context(sole(folder.path / "lock", f"--run {str(run)!r} is in use by another scan"))
+        held.enter_context(sole(folder.lock, f"--run {str(run)!r} is in use by another scan"))
         if resume:
             require_same(load(folder.configuration), config, run)
-            end_stale(folder.path)
         elif folder.journal.exists() or folder.dataset.exists():
             raise Refused(f"--run {str(run)!r} holds another night; choose a new folder, or --resume to go on with it")
-        held.enter_context(sole_on(config.instrument.name))
-        held.enter_context(Logbook(folder.path, "supervisor"))
-        crash_points.arm(folder.path)
+        held.enter_context(sole_use(config, folder.path, "supervisor"))
         try:
-            if config.instrument.backend == "emulated":
-                emulation = config.instrument.emulation or Emulation()
-                make_specimens(cabinet_of(emulation), kinds_shown(emulation), console)
+            make_specimens_of(config.instrument, console)
             journal = Journal.open(folder.journal) if resume else _begin(folder, config, samples)
             held.callback(journal.close)
             if resume:

@@ -6,14 +6,14 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from daemon.children.analysis import run_analysis
 from daemon.children.child import Child
+from daemon.children.hold import link_microscope, refusing_at_start
 from daemon.children.links import AnalysisLink, MicroscopeLink
-from daemon.children.microscope import run_microscope
 from daemon.config.model import NightConfig as Config
 from daemon.live.order_server import Controller
 from daemon.live.steering import Steering
@@ -37,7 +37,7 @@ from daemon.system.exit_status import Exit
 from daemon.system.process_table import ProcessTable
 from daemon.system.progress import ProgressDisplay
 from daemon.system.ring import Ring
-from drivers.errors import HardwareLost
+from daemon.system.signals import handling
 
 DRAIN_S = 60.0
 """How long delivery may stand still at the end of a night that is complete here."""
@@ -148,20 +148,15 @@ class Supervisor:
 
     async def _make_safe(self) -> None:
         """Close the microscope; whoever ends the night meanwhile has to wait for it."""
-        closing, ended = asyncio.create_task(self._microscope.close()), None
-        while not closing.done():
-            try:
-                await asyncio.wait({closing})
-            except asyncio.CancelledError as error:
-                ended = error
-        if closing.result():
-            _log.info("microscope safe")
-        else:
-            told = "the microscope could not be made safe: check shutter, lamp and objective"
-            self._reporter.unsafe = told
-            self._reporter.tell("error", EventName.NOT_SAFE, told)
-        if ended is not None:
-            raise ended
+        try:
+            await self._microscope.close()
+        finally:
+            if self._microscope.safe:
+                _log.info("microscope safe")
+            else:
+                told = "the microscope could not be made safe: check shutter, lamp and objective"
+                self._reporter.unsafe = told
+                self._reporter.tell("error", EventName.NOT_SAFE, told)
 
     async def _scan(self) -> Exit:
         reporter = self._reporter
@@ -194,7 +189,7 @@ class Supervisor:
             else:
                 self._loop.call_soon_threadsafe(self._reporter.note, "stopping after this field; once more to stop now")
 
-        with _handling(interrupt):
+        with handling(interrupt):
             yield
 
     @contextmanager
@@ -207,7 +202,7 @@ class Supervisor:
             self._terminated = True
             self._loop.call_soon_threadsafe(night.cancel)
 
-        with _handling(end, signal.SIGTERM):
+        with handling(end, signal.SIGTERM):
             yield
 
     @property
@@ -224,25 +219,14 @@ class Supervisor:
     async def _start_children(self) -> None:
         await self._handover.start()
         await self._handover.meet()
-        try:
+        with refusing_at_start():
             await asyncio.gather(self._microscope.start(), self._analysis.start())
-        except RequestFailed as error:
-            if error.kind == HardwareLost.__name__:
-                raise
-            raise Refused(str(error)) from error
 
     def _make_microscope(self) -> MicroscopeLink:
-        deadlines = self._config.instrument.deadlines
-        command_s = deadlines.move_s + 2 * deadlines.focus_s + deadlines.switch_s
-        expose_s = command_s + STACK_PATIENCE * field_seconds(self._config) + 2 * deadlines.frame_s
-        bridge = self._config.instrument.backend == "bridge"
-        return MicroscopeLink(self._spawn_microscope, command_s, expose_s, self._reporter.tell, mortal=bridge)
-
-    def _spawn_microscope(self) -> Child:
-        config, ring = self._config, self._ring
-        arguments = (config, self._run, ring.name, ring.slots, ring.shape)
-        landed = lambda frame: self._analysis.landed(frame)  # noqa: E731
-        return Child("microscope", self._table, run_microscope, *arguments, on_notice=landed)
+        config, parts = self._config, (self._run, self._ring, self._table, self._reporter.tell)
+        sweep_s = STACK_PATIENCE * field_seconds(config) + 2 * config.instrument.deadlines.frame_s
+        landed = lambda frame: self._analysis.landed(frame)  # noqa: E731 - which is linked after it
+        return link_microscope(config, *parts, sweep_s=sweep_s, on_landed=landed)
 
     def _spawn_analysis(self, device: Device | None) -> Child:
         config, ring = self._config, self._ring
@@ -281,7 +265,7 @@ class Supervisor:
         def leave_out(_number: int, _frame: object) -> None:
             self._loop.call_soon_threadsafe(waiting.cancel)
 
-        with _handling(leave_out):
+        with handling(leave_out):
             await asyncio.wait({waiting})
         left_out = "there is no report: a person left it out; `lamelle report` makes it"
         if told := left_out if waiting.cancelled() else words_of(waiting.result()):
@@ -295,14 +279,3 @@ class Supervisor:
         await self._handover.close()
         if self._control is not None:
             await asyncio.to_thread(self._control.close)
-
-
-@contextmanager
-def _handling(handler: Callable[[int, object], None], *signals: signal.Signals) -> Iterator[None]:
-    """Let a handler take signals: interruptions and terminations, if none are named."""
-    before = {number: signal.signal(number, handler) for number in signals or (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, one in before.items():
-            signal.signal(number, one)

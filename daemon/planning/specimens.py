@@ -7,10 +7,20 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from daemon.system.progress import CountDisplay
+from drivers.settings import Emulation, Instrument
+from drivers.virtual_slide.profiles import kinds_shown
+from drivers.virtual_slide.slide import cabinet_of
 from drivers.virtual_slide.specimens.cabinet import Cabinet
 
 COSTLY_S = 10.0
 """The costly ones are made first, so that the time left is guessed far too long in the beginning."""
+
+
+def make_specimens_of(instrument: Instrument, console: Console) -> None:
+    """Make those that an emulated instrument shows; another shows what lies under it."""
+    if instrument.backend == "emulated":
+        emulation = instrument.emulation or Emulation()
+        make_specimens(cabinet_of(emulation), kinds_shown(emulation), console)
 
 
 def make_specimens(cabinet: Cabinet, kinds: Sequence[str], console: Console) -> None:

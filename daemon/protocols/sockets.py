@@ -24,13 +24,17 @@ def is_local(endpoint: str) -> bool:
     """
     transport, separator, address = endpoint.partition("://")
     if not separator or transport not in ("tcp", "ipc", "inproc") or not address:
-        raise Refused(f"endpoint {endpoint!r} is none; write it like tcp://127.0.0.1:5555")
+        raise Refused(f"{endpoint!r} is not an endpoint; write it like tcp://127.0.0.1:5555")
     if transport != "tcp":
         return True
     host, separator, port = address.rpartition(":")
     if not separator or not (port == "*" or (port.isdecimal() and 0 < int(port) < 65536)):
         raise Refused(f"endpoint {endpoint!r} has no port; write it like tcp://127.0.0.1:5555")
-    host = host.removeprefix("[").removesuffix("]")
+    return is_loopback(host.removeprefix("[").removesuffix("]"))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this computer can reach a host; an address of IPv6 stands without brackets."""
     if host == "localhost":
         return True
     try:

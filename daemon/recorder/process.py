@@ -13,6 +13,7 @@ from daemon.config.model import CurveKeys
 from daemon.protocols.pipes import Failed, RecorderReady, Reported, encode
 from daemon.recorder.server import run_recorder
 from daemon.report.morning import MorningReport
+from daemon.run_folder.folder import RunFolder
 from daemon.system.errors import LamelleError
 from daemon.system.logbook import Logbook
 
@@ -32,7 +33,7 @@ def run_local_recorder(connection: Connection, run: Path) -> None:
         gone.set()
 
     threading.Thread(target=listen, daemon=True).start()
-    dataset = run / "dataset"
+    dataset = RunFolder(run).dataset
     with Logbook(run, "recorder"), closing(MorningReport(dataset)) as morning:
         try:
             run_recorder(

@@ -8,20 +8,17 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-import zmq
-
 from daemon.config.model import CurveKeys
 from daemon.dataset.only_writer import only_recorder_of
 from daemon.protocols import delivery
-from daemon.protocols.sockets import KnownClients, check_endpoint, secure
+from daemon.protocols.router import Bounds, Router
+from daemon.protocols.sockets import check_endpoint
 from daemon.recorder.session import Reception
 from daemon.system import crash_points
 from daemon.system.durable_files import make_folder
-from daemon.system.errors import Refused
 
-_STOP_POLL_MS = 20
-_QUEUED_MESSAGES = 8
-"""What a peer sends beyond its credit stays with it, once so many messages of one wait here."""
+BOUNDS = Bounds(message_bytes=delivery.MAX_PAYLOAD_BYTES, waiting_in=8, waiting_out=1000)
+"""What a peer sends beyond its credit stays with it, once eight messages of it wait here."""
 
 _log = logging.getLogger(__name__)
 
@@ -62,32 +59,21 @@ def run_recorder(
     with (
         only_recorder_of(into),
         closing(Reception(into)) as reception,
-        zmq.Context() as context,
-        KnownClients(context, keys),
-        context.socket(zmq.ROUTER) as socket,
+        closing(Router("--listen", listen, keys, BOUNDS, _log, stop)) as router,
     ):
-        socket.linger = 0
-        socket.setsockopt(zmq.MAXMSGSIZE, delivery.MAX_PAYLOAD_BYTES)
-        socket.rcvhwm = _QUEUED_MESSAGES
-        socket.ipv6 = "[" in listen
-        secure(socket, keys, "server")
-        try:
-            socket.bind(listen)
-        except zmq.ZMQError as error:
-            raise Refused(f"cannot listen at {listen!r} ({error}); choose another endpoint") from error
-        endpoint = socket.getsockopt_string(zmq.LAST_ENDPOINT).rstrip("\0")
-        _log.info("recording into %s, listening at %s", into, endpoint)
-        ready(endpoint)
+        _log.info("recording into %s, listening at %s", into, router.endpoint)
         told = False
-        while not stop.is_set():
-            if socket.poll(_STOP_POLL_MS):
-                _answer(socket, reception)
-            elif not told and reception.night_closed():
+
+        def take(message: list[bytes]) -> None:
+            peer, *frames = message
+            for answer in reception.handle(peer, frames):
+                router.send([peer, *delivery.encode(answer, version=delivery.answered_in(frames))])
+
+        def tell_complete() -> None:
+            nonlocal told
+            if not told and reception.night_closed():
                 told = True
                 complete()
 
-
-def _answer(socket: zmq.Socket[bytes], reception: Reception) -> None:
-    peer, *frames = socket.recv_multipart()
-    for answer in reception.handle(peer, frames):
-        socket.send_multipart([peer, *delivery.encode(answer, version=delivery.answered_in(frames))])
+        ready(router.endpoint)
+        router.serve(take, tell_complete)

@@ -20,6 +20,7 @@ from daemon.records.records import AnyRecord, FieldAnalysed, FieldSecured, Field
 from daemon.system import crash_points
 from daemon.system.durable_files import PART_SUFFIX, make_folder
 from daemon.system.errors import ProtocolViolation, Refused
+from daemon.system.throttle import Refusals
 
 MAX_WINDOW_BYTES = 64 << 20
 RESERVE_BYTES = 4 << 20
@@ -60,7 +61,7 @@ class Reception:
         self._into = into
         self._catalog = Catalog(into)
         self._session: _SenderSession | None = None
-        self.violations = 0
+        self.violations = Refusals(_log)
 
     def handle(self, peer: bytes, frames: Sequence[bytes]) -> list[delivery.FromRecorder]:
         """Take in one message of a peer; returns the answers to send to it.
@@ -73,10 +74,7 @@ class Reception:
             session = message.session
             return self._dispatch(peer, message, payload)
         except ProtocolViolation as violation:
-            self.violations += 1
-            # Told ever more rarely, so that a flood cannot push other lines out of the log.
-            if self.violations.bit_count() == 1:
-                _log.warning("refused a message: %s", violation, extra={"violations": self.violations})
+            self.violations.add(str(violation))
             return [self._refusal(session, "violation", str(violation), retry=False)]
         except RecordingRefused as refused:
             self._end_session()
@@ -99,7 +97,7 @@ class Reception:
 
     def _refusal(self, session: int, code: str, reason: str, *, retry: bool) -> delivery.Refuse:
         return delivery.Refuse(
-            session=session, code=code, reason=reason[:1000], retry=retry, violations=self.violations
+            session=session, code=code, reason=reason[:1000], retry=retry, violations=self.violations.count
         )
 
     def _dispatch(self, peer: bytes, message: delivery.FromSender, payload: bytes) -> list[delivery.FromRecorder]:

@@ -1,4 +1,7 @@
-"""Where things lie in a dataset and in a spool: names of files, and which names a file of a field may have."""
+"""Where things lie: names of files in a dataset, in a spool and where a process works; which names a field's may have.
+
+Those that a run folder alone has stand in `daemon.run_folder.folder`.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,10 @@ CATALOG = "catalog.sqlite"
 OBJECTS_TABLE = "objects.parquet"
 INCOMING = "incoming"
 REPORT = "report.html"
-JOURNAL = "journal.sqlite"
-"""Of a run folder."""
-SPOOL = "spool"
+LOCK = "lock"
+"""Of a folder that one program at a time may work in."""
+LOG = "log"
+PROCESSES = "processes.json"
 
 _FIELD_FILE = re.compile(r"slide-([1-9]\d{0,3})/field-(\d{4,6})(?:-[a-z]+)?(?:\.[a-z]{2,8}){1,3}", re.ASCII)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from daemon.dataset.reader import RUN_DATASET, Dataset
-from daemon.records.names import CATALOG, JOURNAL, REPORT
+from daemon.dataset.reader import Dataset
+from daemon.records.names import CATALOG, REPORT
 from daemon.report.charts import draw_night, draw_slides
 from daemon.report.gather import gather
 from daemon.report.objects import doubtful, finest, show
@@ -18,6 +18,7 @@ from daemon.report.sources import sources_of
 from daemon.report.timing import time_night
 from daemon.report.verdict import judge, standing_of
 from daemon.report.words import NightReport
+from daemon.run_folder.folder import RunFolder
 from daemon.system.errors import Refused
 from daemon.system.progress import CountDisplay
 
@@ -90,14 +91,14 @@ def report(folder: Path, into: Path | None, console: Console | None) -> Written:
 
 def _open(folder: Path) -> Dataset:
     """Open the dataset, or what the journal says where there is none."""
-    there = any((place / CATALOG).exists() for place in (folder, folder / RUN_DATASET))
-    return Dataset.open(folder) if there or not (folder / JOURNAL).exists() else Dataset.of_journal(folder)
+    there = any((place / CATALOG).exists() for place in (folder, RunFolder(folder).dataset))
+    return Dataset.open(folder) if there or not RunFolder(folder).journal.exists() else Dataset.of_journal(folder)
 
 
 def _run_of(folder: Path, dataset: Dataset) -> Path | None:
     """Find the run folder that a dataset lies in, or None."""
     places = (folder, dataset.folder.parent)
-    return next((place for place in places if (place / JOURNAL).exists()), None)
+    return next((place for place in places if RunFolder(place).journal.exists()), None)
 
 
 def _faults(dataset: Dataset) -> int:

@@ -11,10 +11,10 @@ import msgspec
 
 from daemon.dataset.summary import alike_events, plain_event
 from daemon.records.events import EventName
-from daemon.records.names import JOURNAL
 from daemon.records.records import Event
 from daemon.records.states import NightState
 from daemon.report.numbers import NightNumbers
+from daemon.run_folder.folder import RunFolder
 from daemon.run_folder.heartbeat import read_heartbeat
 from daemon.system.process_table import read_processes
 
@@ -44,7 +44,7 @@ class Verdict:
 
 def standing_of(run: Path) -> RunFolderStanding | None:
     """Ask a run folder how its night stands; None where the folder is none."""
-    if not (run / JOURNAL).exists():
+    if not RunFolder(run).journal.exists():
         return None
     supervisor = read_processes(run).get("supervisor")
     alive = supervisor is not None and supervisor.find() is not None

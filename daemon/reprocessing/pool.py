@@ -10,10 +10,11 @@ from contextlib import asynccontextmanager, suppress
 
 from daemon.children.child import Child
 from daemon.protocols.pipes import AnalysisReady, Close, CutField, FieldCut
+from daemon.records.names import PROCESSES
 from daemon.records.records import AnyRecord
 from daemon.reprocessing.worker import Work, run_worker
 from daemon.system.errors import ChildLost, NightStopped, RequestFailed
-from daemon.system.process_table import FILE, ProcessTable
+from daemon.system.process_table import ProcessTable
 
 START_S = 600.0
 """Before the first stack the detector's model may have to be exported."""
@@ -43,7 +44,7 @@ async def working(work: Work, count: int) -> AsyncIterator[Crew]:
         grace_s = CLOSE_S
     finally:
         await crew.close(grace_s)
-        (work.into / FILE).unlink(missing_ok=True)
+        (work.into / PROCESSES).unlink(missing_ok=True)
 
 
 class Crew:

@@ -9,11 +9,10 @@ from typing import Literal
 import msgspec
 
 from daemon.protocols.sockets import is_local
+from daemon.run_folder.folder import RunFolder
 from daemon.system.durable_files import replacing
 from daemon.system.errors import Refused
 from daemon.system.process_table import read_processes
-
-FILE = "endpoints.json"
 
 Which = Literal["publish", "snapshot", "control"]
 
@@ -28,7 +27,7 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
 
 def write_endpoints(run: Path, bound: Bound) -> None:
     """Write down where a night can be reached; raises `OSError` where that cannot be written."""
-    with replacing(run / FILE) as stream:
+    with replacing(RunFolder(run).endpoints) as stream:
         stream.write(msgspec.json.encode(bound))
 
 
@@ -65,12 +64,13 @@ def _look(run: Path, which: Which) -> str:
     supervisor = read_processes(run).get("supervisor")
     if supervisor is None or supervisor.find() is None:
         raise Refused(f"no night runs in {run}; begin one with `lamelle scan`, or go on with --resume")
+    path = RunFolder(run).endpoints
     try:
-        bound = msgspec.json.decode((run / FILE).read_bytes(), type=Bound)
+        bound = msgspec.json.decode(path.read_bytes(), type=Bound)
     except FileNotFoundError as error:
         raise Refused(f"the night in {run} has not said yet where it can be reached; try again in a moment") from error
     except (msgspec.DecodeError, OSError) as error:
-        raise Refused(f"{run / FILE} cannot be read ({error}); name the endpoint, which the log tells") from error
+        raise Refused(f"{path} cannot be read ({error}); name the endpoint, which the log tells") from error
     endpoint: str | None = getattr(bound, which)
     if endpoint is None:
         raise Refused(

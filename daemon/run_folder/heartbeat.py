@@ -9,9 +9,8 @@ from pathlib import Path
 import msgspec
 
 from daemon.records.states import NightState
+from daemon.run_folder.folder import RunFolder
 from daemon.system.durable_files import replacing
-
-FILE = "heartbeat.json"
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +45,7 @@ def write_heartbeat(run: Path, heartbeat: Heartbeat) -> None:
     OSError
         Neither can be done.
     """
-    text, path = msgspec.json.encode(heartbeat), run / FILE
+    text, path = msgspec.json.encode(heartbeat), RunFolder(run).heartbeat
     try:
         with replacing(path) as stream:
             stream.write(text)
@@ -60,7 +59,7 @@ def write_heartbeat(run: Path, heartbeat: Heartbeat) -> None:
 
 def read_heartbeat(run: Path) -> Heartbeat:
     """Heartbeat of a run folder."""
-    return msgspec.json.decode((run / FILE).read_bytes(), type=Heartbeat)
+    return msgspec.json.decode(RunFolder(run).heartbeat.read_bytes(), type=Heartbeat)
 
 
 def age_s(heartbeat: Heartbeat) -> float:

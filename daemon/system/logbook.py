@@ -22,9 +22,9 @@ from typing import Any, Self
 
 import msgspec
 
+from daemon.records.names import LOG
 from daemon.system.durable_files import make_folder
 
-LOG_FOLDER = "log"
 MAX_BYTES = 8 << 20
 FILES_KEPT = 4
 """Bound of one file and how many older ones are kept: at most 40 MB a process."""
@@ -54,7 +54,7 @@ class Logbook:
     ) -> None:
         if not process.replace("-", "").replace("_", "").isalnum():
             raise ValueError(f"process {process!r} cannot name a file; use letters, digits, - and _")
-        folder = run / LOG_FOLDER
+        folder = run / LOG
         make_folder(folder)
         self.path = folder / f"{process}.jsonl"
         _end_torn_line(self.path)

@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from daemon.records.names import PROCESSES
 from daemon.system.durable_files import replacing
 
-FILE = "processes.json"
 START_TOLERANCE_S = 0.5
 
 _log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class ProcessTable:
     """The roles of a run (supervisor, microscope, analysis, recorder) and who plays them now."""
 
     def __init__(self, run: Path) -> None:
-        self._path = run / FILE
+        self._path = run / PROCESSES
         self._lock = threading.Lock()
         self._table: dict[str, Running] = {}
         self._written = True
@@ -71,7 +71,7 @@ class ProcessTable:
 def read_processes(run: Path) -> dict[str, Running]:
     """Roles of a run folder, empty when none was ever written."""
     try:
-        content = (run / FILE).read_bytes()
+        content = (run / PROCESSES).read_bytes()
     except FileNotFoundError:
         return {}
     return msgspec.json.decode(content, type=dict[str, Running])

@@ -31,7 +31,7 @@ from daemon.dataset.summary import summarise
 from daemon.exchange.annotations import propose
 from daemon.exchange.objects import extract
 from daemon.figures.contact_sheet import draw_sheet
-from daemon.records.names import field_file
+from daemon.records.names import PROCESSES, field_file
 from daemon.records.records import (
     FieldSecured,
     FieldSkipped,
@@ -47,7 +47,6 @@ from daemon.reprocessing.detect import detect
 from daemon.system import crash_points
 from daemon.system.errors import Refused
 from daemon.system.exit_status import Exit
-from daemon.system.process_table import FILE
 from inference.analyser import Analyser
 from inference.annotations import coco as coco
 from inference.annotations import cvat
@@ -192,9 +191,9 @@ def test_a_killed_and_an_interrupted_command_go_on_to_the_same_dataset(
     killed = lamelle(*command, crash="file without catalog|4|all")
     assert killed.returncode not in Exit.__members__.values()
     assert summarise(into)["fields"]["recorded"] + summarise(into)["fields"]["skipped"] == 3
-    (into / FILE).unlink()
+    (into / PROCESSES).unlink()
     with running(*command, output=tmp_path / "output") as process:
-        until((into / FILE).exists, "workers")
+        until((into / PROCESSES).exists, "workers")
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == Exit.INTERRUPTED
     assert "interrupted; the same command goes on" in (tmp_path / "output").read_text(encoding="utf-8")

@@ -17,9 +17,10 @@ import msgspec
 import psutil
 import pytest
 
-from daemon.alerts.guard import FILE, GuardState, guard
+from daemon.alerts.guard import GuardState, guard
 from daemon.config.loading import freeze, load
 from daemon.records.states import NightState
+from daemon.run_folder.folder import RunFolder
 from daemon.run_folder.heartbeat import Heartbeat, read_heartbeat, write_heartbeat
 from daemon.run_folder.journal import Journal
 from daemon.system.errors import Refused
@@ -77,7 +78,7 @@ def watched_to_the_end(run: Path) -> None:
 
 
 def state(run: Path) -> GuardState:
-    return msgspec.json.decode((run / FILE).read_bytes(), type=GuardState)
+    return msgspec.json.decode(RunFolder(run).guard.read_bytes(), type=GuardState)
 
 
 def test_a_healthy_night_tells_that_it_is_finished_and_nothing_else(target: Target, tmp_path: Path) -> None:
@@ -244,7 +245,7 @@ def test_alerts_that_cannot_be_sent_are_sent_by_a_later_watcher(target: Target, 
 def test_a_crash_and_a_resumption_without_a_watcher_are_told_by_the_next_one(target: Target, tmp_path: Path) -> None:
     with night_told_of(tmp_path, target) as (run, heartbeat):
         with running("guard", run, output=tmp_path / "guard.txt") as first:
-            until(lambda: (run / FILE).exists(), "the first look", ENOUGH_S)
+            until(lambda: RunFolder(run).guard.exists(), "the first look", ENOUGH_S)
             first.kill()  # a power cut
             first.wait()
         ProcessTable(run).register("supervisor", os.getpid())

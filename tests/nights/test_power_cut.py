@@ -16,10 +16,9 @@ from pathlib import Path
 import pytest
 
 from daemon.dataset.reader import Dataset
-from daemon.records.names import CATALOG, field_file
+from daemon.records.names import CATALOG, PROCESSES, field_file
 from daemon.records.records import FieldSecured, FieldSkipped
 from daemon.run_folder.journal import Journal
-from daemon.system import process_table
 from daemon.system.crash_points import VARIABLE
 from tests.support import small_night as night
 from tests.support.places import ROOT
@@ -53,7 +52,7 @@ def log(shim: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str
     for crash in ("mid chunk|2|self", "file without catalog|1|self", None):
         run = folder / str(crash).partition("|")[0]  # a run folder is rehearsed in once
         run.mkdir()
-        (run / process_table.FILE).write_text("{}")
+        (run / PROCESSES).write_text("{}")
         status = run_under(shim, root, path, ["-m", "tests.support.powercut.scene", str(root), str(run)], crash)
         assert (status == 0) == (crash is None)
     return path, str(root)

@@ -48,7 +48,7 @@ def broadcaster() -> Iterator[Broadcaster]:
         yield made
     finally:
         made.close()
-        assert not made.is_alive()
+        assert "broadcast" not in {thread.name for thread in threading.enumerate()}
 
 
 @pytest.fixture

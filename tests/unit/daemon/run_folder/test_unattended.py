@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from daemon.records.states import NightState
-from daemon.run_folder.heartbeat import FILE, Heartbeat, write_heartbeat
+from daemon.run_folder.folder import RunFolder
+from daemon.run_folder.heartbeat import Heartbeat, write_heartbeat
 from daemon.run_folder.journal import Journal
 from daemon.run_folder.unattended import LATEST_H, why_not
 from tests.support.small_night import started
@@ -60,5 +61,5 @@ def test_a_night_of_long_ago_is_a_persons_to_go_on_with(run: Path) -> None:
 
 def test_a_night_without_a_readable_heartbeat_goes_on(run: Path) -> None:
     assert why_not(run, NOW) is None
-    (run / FILE).write_bytes(b'{"utc": 17000')
+    RunFolder(run).heartbeat.write_bytes(b'{"utc": 17000')
     assert why_not(run, NOW) is None
