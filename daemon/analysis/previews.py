@@ -57,8 +57,7 @@ def draw_strips(objects: Sequence[FoundObject], rows: Sequence[ObjectRow], pixel
 
 def choose(rows: Sequence[ObjectRow]) -> list[ObjectRow]:
     """Choose the objects that are drawn, in their order."""
-    counted = [row for row in rows if not row.below_threshold and row.in_exclusive_tile]
-    by_score = sorted(counted, key=lambda row: (-row.score, row.number))
+    by_score = sorted((row for row in rows if row.counted), key=lambda row: (-row.score, row.number))
     first: dict[str, ObjectRow] = {}
     for row in by_score:
         first.setdefault(row.class_name, row)

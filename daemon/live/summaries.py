@@ -9,7 +9,7 @@ from daemon.config.samples import SAMPLE
 from daemon.protocols.pipes import Strip
 from daemon.protocols.watching import About, FieldDone, Find, Overview, ShownObject, ShownSpecimen, SlidePlan, Specimens
 from daemon.records.fields import PlannedField
-from daemon.records.records import FieldSecured, FieldSkipped, NightStarted, ObjectRow
+from daemon.records.records import FieldSecured, FieldSkipped, NightStarted
 
 EXPOSING = ("move", "expose")
 """Names of the seconds of a field that the microscope takes."""
@@ -57,7 +57,7 @@ def field_done(record: FieldSecured | FieldSkipped, planned: PlannedField) -> Fi
     finds = tuple(
         Find(class_name=row.class_name, length_um=row.length_um, mass_pg=row.mass_pg)
         for row in record.objects
-        if is_counted(row)
+        if row.counted
     )
     return FieldDone(
         slide=record.slide,
@@ -82,7 +82,7 @@ def overview_of(record: FieldSecured, frame_px: tuple[int, int], views: tuple[st
             class_name=row.class_name,
             score=row.score,
             below_threshold=row.below_threshold,
-            counted=is_counted(row),
+            counted=row.counted,
             length_um=row.length_um,
             mass_pg=row.mass_pg,
         )
@@ -123,8 +123,3 @@ def specimens_of(record: FieldSecured, strips: Sequence[Strip]) -> Specimens:
         step_um=record.step_um,
         specimens=specimens,
     )
-
-
-def is_counted(row: ObjectRow) -> bool:
-    """Whether an object counts: above the threshold, and in no other field's tile."""
-    return not row.below_threshold and row.in_exclusive_tile
