@@ -171,7 +171,7 @@ def main() -> None:
         write_configuration(base, fields=options.fields, control=control, emulation=timing)
         good = _fuzzed(config, base, options)
         same = digest(base / "run") == digest(base / "alone")
-        names = [[event["name"] for event in summarise(base / run)["events"]] for run in ("run", "alone")]
+        names = [[event.name for event in summarise(base / run).events] for run in ("run", "alone")]
         rightful = ["pause ordered", "paused", "resume ordered", "resumed"]
         others = [name for name in names[0] if name not in rightful]
         as_alone = others == names[1] and names[0].count("pause ordered") == names[0].count("resume ordered") == 1

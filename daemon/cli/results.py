@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import msgspec
 import typer
 from rich.console import Console
 
@@ -45,7 +46,7 @@ def inspect(
 
     summary = summarise(folder)
     if as_json:
-        sys.stdout.write(json.dumps(summary) + "\n")
+        sys.stdout.write(json.dumps(msgspec.to_builtins(summary)) + "\n")
     else:
         show(summary, console)
     if sheet is not None:

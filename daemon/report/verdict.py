@@ -119,12 +119,11 @@ def _needs(numbers: NightNumbers, standing: RunFolderStanding | None, faults: in
             yield f"Look at mini-slide {slide.slide}, {slide.sample}: nothing was found in {_fields(slide.recorded)}."
     yield from _calibrate([e.message for e in numbers.events if e.name == "calibration" and e.level != "info"])
     grave = [event for event in numbers.events if event.name in _ACTIONS and event.level != "info"]
-    told = [{"level": e.level, "name": e.name, "message": e.message, "slide": e.slide} for e in grave]
-    for same in alike_events(told):
+    for same in alike_events(grave):
         last = same[-1]
-        slides = sorted({event["slide"] for event in same if event["slide"] is not None})
+        slides = sorted({event.slide for event in same if event.slide is not None})
         where = f" (mini-slide {', '.join(map(str, slides))})" if slides else ""
-        yield f"{_ACTIONS[last['name']]}: {last['message']}{where}."
+        yield f"{_ACTIONS[last.name]}: {last.message}{where}."
 
 
 _ACTIONS = {

@@ -144,26 +144,21 @@ def about_slide(slide: SlideNumbers) -> str:
 
 def skipped(numbers: NightNumbers) -> Table:
     """Tabulate skipped fields, those of a mini-slide that were skipped alike in one row."""
-    plain = [{"slide": f.slide, "field": f.field, "reason": f.reason, "attempts": f.attempts} for f in numbers.skipped]
-    alike = alike_skipped(plain)
+    alike = alike_skipped(numbers.skipped)
     rows = [(plain_words(reason), str(slide), fields, str(tries)) for slide, fields, tries, reason in alike[:REASONS]]
     return Table(("why", "mini-slide", "fields", "tries"), tuple(rows), more=_left(len(alike) - REASONS))
 
 
 def events(numbers: NightNumbers) -> Table:
     """Tabulate faults and events, those that say the same in one row."""
-    plain = [
-        {"utc": e.utc, "level": e.level, "name": e.name, "message": e.message, "slide": e.slide, "field": e.field}
-        for e in numbers.events
-    ]
-    alike = alike_events(plain)
+    alike = alike_events(numbers.events)
     form = "%H:%M:%S" if numbers.seconds < 20 * 3600 else "%d %H:%M"
     rows = []
     for same in alike[:EVENTS]:
-        first, last = when(same[0]["utc"], form), when(same[-1]["utc"], form)
+        first, last = when(same[0].utc, form), when(same[-1].utc, form)
         time = first if first == last else f"{first} {DASH} {last}"
         time += f", {len(same)} times" if len(same) > 1 else ""
-        rows.append((time, same[-1]["level"], plain_words(f"{same[-1]['name']}: {same[-1]['message']}"), places(same)))
+        rows.append((time, same[-1].level, plain_words(f"{same[-1].name}: {same[-1].message}"), places(same)))
     return Table(("when", "", "what happened, and what was done", "where"), tuple(rows), 4, _left(len(alike) - EVENTS))
 
 
