@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from daemon.config.model import NightConfig
 from daemon.config.samples import SAMPLE
 from daemon.protocols.pipes import Strip
-from daemon.protocols.watching import About, FieldDone, Find, Overview, ShownObject, ShownSpecimen, SlidePlan, Specimens
+from daemon.protocols.watching import About, FieldDone, Find, Overview, ShownObject, SlidePlan, Specimens
 from daemon.records.fields import PlannedField
 from daemon.records.records import FieldSecured, FieldSkipped, NightStarted
 
@@ -54,11 +56,7 @@ def field_done(record: FieldSecured | FieldSkipped, planned: PlannedField) -> Fi
             y_um=planned.y_um,
             reason=record.reason,
         )
-    finds = tuple(
-        Find(class_name=row.class_name, length_um=row.length_um, mass_pg=row.mass_pg)
-        for row in record.objects
-        if row.counted
-    )
+    finds = tuple(msgspec.convert(row, Find, from_attributes=True) for row in record.objects if row.counted)
     return FieldDone(
         slide=record.slide,
         field=record.field,
@@ -75,19 +73,7 @@ def field_done(record: FieldSecured | FieldSkipped, planned: PlannedField) -> Fi
 
 def overview_of(record: FieldSecured, frame_px: tuple[int, int], views: tuple[str, ...]) -> Overview:
     """Describe the pictures of a field, and what was found in it."""
-    objects = tuple(
-        ShownObject(
-            number=row.number,
-            box=row.box,
-            class_name=row.class_name,
-            score=row.score,
-            below_threshold=row.below_threshold,
-            counted=row.counted,
-            length_um=row.length_um,
-            mass_pg=row.mass_pg,
-        )
-        for row in record.objects
-    )
+    objects = tuple(msgspec.convert(row, ShownObject, from_attributes=True) for row in record.objects)
     return Overview(
         slide=record.slide,
         field=record.field,
@@ -100,20 +86,6 @@ def overview_of(record: FieldSecured, frame_px: tuple[int, int], views: tuple[st
 
 def specimens_of(record: FieldSecured, strips: Sequence[Strip]) -> Specimens:
     """Describe the objects of a field that are shown through focus."""
-    rows = {row.number: row for row in record.objects}
-    specimens = tuple(
-        ShownSpecimen(
-            number=strip.number,
-            class_name=rows[strip.number].class_name,
-            score=rows[strip.number].score,
-            best_plane=rows[strip.number].best_plane,
-            tile_px=strip.tile_px,
-            tile_um=strip.tile_um,
-            length_um=rows[strip.number].length_um,
-            mass_pg=rows[strip.number].mass_pg,
-        )
-        for strip in strips
-    )
     return Specimens(
         slide=record.slide,
         field=record.field,
@@ -121,5 +93,5 @@ def specimens_of(record: FieldSecured, strips: Sequence[Strip]) -> Specimens:
         polarizations=record.polarizations,
         planes=record.shape_czyx[1],
         step_um=record.step_um,
-        specimens=specimens,
+        specimens=tuple(strip.specimen for strip in strips),
     )
