@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -113,9 +114,10 @@ def report(config: NightConfig, dataset: Path) -> Table:
             "both to 0 to judge a night"
         )
     world = virtual_slide(config.instrument, config.scan.slides)
-    table = Table(title="The night against the truth")
-    verdicts = (f"{verdict}, each field by itself" for verdict in ("found", "missed", "false"))
-    for column in ("mini-slide", "sample", "fields", "objects", "seen again", *verdicts, "seconds"):
+    caption = "found, missed and false: each field by itself, with what is seen again there"
+    table = Table(title="The night against the truth", caption=caption, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    verdicts = (f"{verdict}, by field" for verdict in ("found", "missed", "false"))
+    for column in ("slide", "sample", "fields", "objects", "seen again", *verdicts, "seconds"):
         table.add_column(column, justify="left" if column == "sample" else "right")
     whole = _Judged(0, ObjectCounts(), TruthTally(), 0.0)
     with Dataset.open(dataset) as recorded:

@@ -141,13 +141,13 @@ def _skipped(field: FieldSkipped) -> SkippedSummary:
 
 
 def _slides_table(summary: DatasetSummary) -> Table:
-    table = Table(title=f"night {escape(str(summary.night))}", title_justify="left")
-    for name in ("slide", "sample", "planned", "recorded", "skipped", "objects", "seen again", "below threshold", ""):
+    table = Table(title=f"night {escape(str(summary.night))}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("slide", "sample", "fields", "skipped", "objects", "seen again", "below threshold", ""):
         table.add_column(name, justify="left" if name in ("sample", "") else "right")
     for row in summary.per_slide:
-        numbers = (row.planned, row.recorded, row.skipped, row.objects, row.seen_again, row.below_threshold)
-        closed = "closed" if row.closed else "open"
-        table.add_row(str(row.slide), escape(row.sample), *map(str, numbers), closed)
+        fields, closed = f"{row.recorded} of {row.planned}", "closed" if row.closed else "open"
+        numbers = (row.skipped, row.objects, row.seen_again, row.below_threshold)
+        table.add_row(str(row.slide), escape(row.sample), fields, *map(str, numbers), closed)
     return table
 
 
