@@ -130,7 +130,8 @@ def measure(
 
     with interruptible():
         again = measure_again(folder, console, calibrations)
-    console.print(f"{again.objects} objects in slide-*/measured-{again.number:03d}.parquet", highlight=False)
+    told = f"{again.objects} objects, {again.rows} rows with those that do not count"
+    console.print(f"{told}, in slide-*/measured-{again.number:03d}.parquet", highlight=False, soft_wrap=True)
 
 
 @app.command(rich_help_panel=PANEL)
