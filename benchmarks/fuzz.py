@@ -66,7 +66,7 @@ def main() -> None:
         lamelle("scan", config, "--run", base / "alone", within_s=NIGHT_S)
         good = _fuzzed(config, base, options)
         same = digest(base / "run") == digest(base / "alone")
-        names = [[event["name"] for event in summarise(base / run)["events"]] for run in ("run", "alone")]
+        names = [[event.name for event in summarise(base / run).events] for run in ("run", "alone")]
         print(f"pixels {'the same' if same else 'DIFFER'}, events {'the same' if names[0] == names[1] else names}")
     sys.exit(not (good and same and names[0] == names[1]))
 

@@ -29,6 +29,7 @@ from benchmarks.hostile_requests import Hostile, Maker
 from daemon.dataset.summary import summarise
 from daemon.live.order_client import give_order
 from daemon.monitor.connection import Patience
+from daemon.records.events import EventName
 from daemon.run_folder.endpoints import find_endpoint
 from daemon.run_folder.folder import RunFolder
 from daemon.system.process_table import read_processes
@@ -172,10 +173,13 @@ def main() -> None:
         write_configuration(base, fields=options.fields, control=control, emulation=timing)
         good = _fuzzed(config, base, options)
         same = digest(base / "run") == digest(base / "alone")
-        names = [[event["name"] for event in summarise(base / run)["events"]] for run in ("run", "alone")]
-        rightful = ["pause ordered", "paused", "resume ordered", "resumed"]
+        names = [[event.name for event in summarise(base / run).events] for run in ("run", "alone")]
+        rightful = [EventName.PAUSE_ORDERED, EventName.PAUSED, EventName.RESUME_ORDERED, EventName.RESUMED]
         others = [name for name in names[0] if name not in rightful]
-        as_alone = others == names[1] and names[0].count("pause ordered") == names[0].count("resume ordered") == 1
+        as_alone = (
+            others == names[1]
+            and names[0].count(EventName.PAUSE_ORDERED) == names[0].count(EventName.RESUME_ORDERED) == 1
+        )
         print(f"pixels {'the same' if same else 'DIFFER'}, events {'the same' if as_alone else names}")
     sys.exit(not (good and same and as_alone))
 

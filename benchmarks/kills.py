@@ -49,7 +49,7 @@ def main() -> None:
                 status = lamelle("scan", config, "--run", run, "--resume").returncode
             summary = summarise(run)
             struck = (run / STRUCK).exists()
-            whole = summary["complete"] and not summary["gaps"] and not summary["duplicates"]
+            whole = summary.complete and not summary.gaps and not summary.duplicates
             good = struck and status == 0 and whole and digest(run) == wanted and not living(run)
             failures += not good
             left_min = (time.monotonic() - begun) / done * (len(kills) - done) / 60

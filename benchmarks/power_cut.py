@@ -94,7 +94,7 @@ def same(config: Path, cut: Cut, folder: Path, wanted: Digest) -> str:
         told = [line for line in done.stdout.splitlines() if "stopped:" in line or "delivered:" in line]
         return f"ENDED WITH {done.returncode}: {done.stderr.strip() or told}"
     summary = summarise(folder)
-    if not summary["complete"] or summary["gaps"] or summary["duplicates"] or living(folder):
+    if not summary.complete or summary.gaps or summary.duplicates or living(folder):
         return f"INCOMPLETE {summary}"
     if any(path.is_file() for path in (folder / "spool").rglob("*")):
         return "LEFT something in the spool"

@@ -17,7 +17,7 @@ from daemon.planning.specimens import make_specimens
 from drivers.settings import Emulation
 from drivers.virtual_slide.profiles import kinds_of
 from drivers.virtual_slide.slide import cabinet_of
-from tests.support.emulated_night import Digest, digest, lamelle, living, write_configuration
+from tests.support.emulated_night import SAID, Digest, digest, lamelle, living, write_configuration
 from tests.support.places import ROOT
 
 END_S = 5.0
@@ -54,11 +54,12 @@ def _nothing_left_behind() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Digest]:
-    """The run folder of a night that nothing befell, and what it recorded."""
+    """The run folder of a night that nothing befell, and what it recorded; beside the folder lies what it printed."""
     folder = tmp_path_factory.mktemp("undisturbed")
     run = folder / "run"
     done = lamelle("scan", write_configuration(folder), "--run", run)
     assert done.returncode == 0, done.stderr
+    (folder / SAID).write_text(done.stdout, encoding="utf-8")
     assert not living(run)
     return run, digest(run)
 

@@ -249,7 +249,7 @@ class _Watch:
             )
 
     def _found(self, record: FieldSecured) -> None:
-        found = any(not row.below_threshold for row in record.objects)
+        found = any(row.counted for row in record.objects)
         self._remember(empty=0 if found or self._explained(record.slide) else self._new.empty + 1)
         if found:
             self._forget("empty")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -12,9 +13,9 @@ from calibration.corrections import Corrections
 from daemon.analysis.measure import measure_all
 from daemon.dataset.field_file import FieldProvenance, write_field_file, write_raw_stack
 from daemon.records.names import field_file
-from daemon.records.records import FileEntry, FocusResult, ObjectRow
+from daemon.records.records import FieldSecured, FileEntry, FocusResult, ObjectRow
 from daemon.system.durable_files import replacing, sha256_of
-from inference.objects.objects import FoundObject, StackFocus
+from inference.objects.objects import FoundObject, StackAnalysis, StackFocus
 
 RAW = "raw"
 """Part of the name of a file that holds a whole stack."""
@@ -55,6 +56,44 @@ def _row(number: int, found: FoundObject, provenance: FieldProvenance) -> Object
         best_plane_at_edge=found.best_plane_at_edge,
         touches_edge=found.touches_edge,
         in_exclusive_tile=left <= x_um < right and low <= y_um < high,
+    )
+
+
+def secured_field(
+    provenance: FieldProvenance,
+    analysis: StackAnalysis,
+    rows: tuple[ObjectRow, ...],
+    files: tuple[FileEntry, ...],
+    seconds: dict[str, float],
+    device: str,
+) -> FieldSecured:
+    """Record of a field as its analysis knows it: exposed at the first attempt, nobody knows for how long.
+
+    Where the device is `none` nothing was looked for.
+    """
+    analysed = device != "none"
+    return FieldSecured(
+        utc=time.time(),
+        slide=provenance.slide,
+        field=provenance.field,
+        sample=provenance.sample,
+        x_um=provenance.x_um,
+        y_um=provenance.y_um,
+        first_z_um=provenance.first_z_um,
+        step_um=provenance.step_um,
+        polarizations=provenance.polarizations,
+        shape_czyx=provenance.shape_czyx,
+        attempts=1,
+        exposed_utc=provenance.exposed_utc,
+        exposed_monotonic_s=0.0,
+        seconds={**analysis.seconds, **seconds},
+        focus=focus_result(analysis.focus, provenance.first_z_um, provenance.step_um),
+        backgrounds_dn=analysis.backgrounds_dn,
+        objects=rows,
+        files=files,
+        analysed=analysed,
+        device=device if analysed else "",
+        sources=provenance.sources,
     )
 
 

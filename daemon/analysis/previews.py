@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import cv2
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from daemon.protocols.pipes import Strip
+from daemon.protocols.watching import ShownSpecimen
 from daemon.records.records import ObjectRow
 from inference.objects.objects import FoundObject, StackAnalysis
 
@@ -57,8 +59,7 @@ def draw_strips(objects: Sequence[FoundObject], rows: Sequence[ObjectRow], pixel
 
 def choose(rows: Sequence[ObjectRow]) -> list[ObjectRow]:
     """Choose the objects that are drawn, in their order."""
-    counted = [row for row in rows if not row.below_threshold and row.in_exclusive_tile]
-    by_score = sorted(counted, key=lambda row: (-row.score, row.number))
+    by_score = sorted((row for row in rows if row.counted), key=lambda row: (-row.score, row.number))
     first: dict[str, ObjectRow] = {}
     for row in by_score:
         first.setdefault(row.class_name, row)
@@ -69,14 +70,10 @@ def choose(rows: Sequence[ObjectRow]) -> list[ObjectRow]:
 def _strip(found: FoundObject, row: ObjectRow, pixel_um: float) -> Strip:
     """Draw a row of pictures for each polarization, a column for each plane."""
     states = [[_within(plane, TILE_PX) for plane in planes] for planes in found.crop]
-    height, width = states[0][0].shape
+    shown = {"tile_px": states[0][0].shape, "tile_um": found.crop.shape[3] * pixel_um}
     lines = [_stretched(np.concatenate(planes, axis=1)) for planes in states]
-    return Strip(
-        number=row.number,
-        tile_px=(height, width),
-        tile_um=found.crop.shape[3] * pixel_um,
-        jpeg=_jpeg(np.concatenate(lines, axis=0)),
-    )
+    specimen = msgspec.convert(msgspec.structs.asdict(row) | shown, ShownSpecimen)
+    return Strip(specimen=specimen, jpeg=_jpeg(np.concatenate(lines, axis=0)))
 
 
 def _within(picture: NDArray[Pixel], limit_px: int) -> NDArray[Pixel]:

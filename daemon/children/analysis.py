@@ -14,7 +14,7 @@ import psutil
 from numpy.typing import NDArray
 
 from calibration.corrections import Corrections
-from daemon.analysis.field_output import RAW, focus_result, object_rows, write_cutouts, write_raw
+from daemon.analysis.field_output import RAW, focus_result, object_rows, secured_field, write_cutouts, write_raw
 from daemon.analysis.previews import draw_strips, draw_views
 from daemon.calibration_store.corrections import corrections_of, pattern_of
 from daemon.config.model import NightConfig
@@ -185,18 +185,8 @@ class _Desk:
         with watch.time("pictures"):
             views = draw_views(self._ring.stack(request.slot), analysis)
             strips = draw_strips(analysis.objects, rows, self._config.instrument.pixel_um)
-        seconds = {**analysis.seconds, **watch.seconds}
-        return Analysed(
-            slot=request.slot,
-            focus=focus,
-            backgrounds_dn=analysis.backgrounds_dn,
-            objects=rows,
-            files=files,
-            seconds=seconds,
-            views=views,
-            strips=strips,
-            device=self._analyser.device,
-        )
+        record = secured_field(provenance, analysis, rows, files, watch.seconds, self._analyser.device)
+        return Analysed(slot=request.slot, record=record, views=views, strips=strips)
 
     def _write(
         self, request: Finish, provenance: FieldProvenance, rows: tuple[ObjectRow, ...], analysis: StackAnalysis

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -15,6 +16,7 @@ from daemon.config.model import NightConfig
 from daemon.dataset.reader import Dataset
 from daemon.figures.contact_sheet import draw_sheet
 from daemon.night.scan import scan
+from daemon.records.counting import ObjectCounts
 from daemon.records.names import REPORT
 from daemon.records.records import FieldSecured
 from daemon.run_folder.folder import RunFolder
@@ -33,7 +35,10 @@ Box = Sequence[float]
 
 @dataclass(frozen=True)
 class TruthTally:
-    """What became of the objects of some fields: found, missed, and detections of what is not there."""
+    """What became of all that lies in some fields: found, missed, and detections of what is not there.
+
+    Each field is judged by itself: what lies where two of them overlap is judged in both.
+    """
 
     found: int = 0
     missed: int = 0
@@ -41,6 +46,29 @@ class TruthTally:
 
     def __add__(self, other: TruthTally) -> TruthTally:
         return TruthTally(self.found + other.found, self.missed + other.missed, self.false + other.false)
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A row of the table."""
+
+    fields: int
+    objects: ObjectCounts
+    tally: TruthTally
+    seconds: float
+
+    def __add__(self, other: _Judged) -> _Judged:
+        return _Judged(
+            self.fields + other.fields,
+            self.objects + other.objects,
+            self.tally + other.tally,
+            self.seconds + other.seconds,
+        )
+
+    def cells(self) -> tuple[str, ...]:
+        objects, tally = self.objects, self.tally
+        counts = (self.fields, objects.counted, objects.seen_again, tally.found, tally.missed, tally.false)
+        return (*map(str, counts), f"{self.seconds:.1f}")
 
 
 def demo_configuration(fields: int | None, seed: int | None) -> NightConfig:
@@ -72,7 +100,7 @@ def demo(run: Path, fields: int | None, seed: int | None, console: Console) -> E
 
 
 def report(config: NightConfig, dataset: Path) -> Table:
-    """Tabulate a recorded emulated night against the truth, a mini-slide a row.
+    """Tabulate a recorded emulated night against the truth, a mini-slide a row, and all of them.
 
     Raises
     ------
@@ -87,17 +115,25 @@ def report(config: NightConfig, dataset: Path) -> Table:
             "both to 0 to judge a night"
         )
     world = virtual_slide(config.instrument, config.scan.slides)
-    table = Table(title="The night against the truth")
-    for column in ("mini-slide", "sample", "fields", "objects", "found", "missed", "false", "seconds"):
+    caption = "found, missed and false: each field by itself, with what is seen again there"
+    table = Table(title="The night against the truth", caption=caption, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    verdicts = (f"{verdict}, by field" for verdict in ("found", "missed", "false"))
+    for column in ("slide", "sample", "fields", "objects", "seen again", *verdicts, "seconds"):
         table.add_column(column, justify="left" if column == "sample" else "right")
+    whole = _Judged(0, ObjectCounts(), TruthTally(), 0.0)
     with Dataset.open(dataset) as recorded:
         for slide in config.scan.slides:
             fields = [one for one in recorded.fields(slide.position) if isinstance(one, FieldSecured)]
-            tally = sum((judge(field, world, config) for field in fields), TruthTally())
-            sample = fields[0].sample if fields else ""
-            objects = sum(not row.below_threshold for field in fields for row in field.objects)
-            row = (len(fields), objects, tally.found, tally.missed, tally.false, f"{_seconds(fields):.1f}")
-            table.add_row(str(slide.position), sample, *map(str, row))
+            judged = _Judged(
+                len(fields),
+                sum((ObjectCounts.of(field.objects) for field in fields), ObjectCounts()),
+                sum((judge(field, world, config) for field in fields), TruthTally()),
+                _seconds(fields),
+            )
+            table.add_row(str(slide.position), fields[0].sample if fields else "", *judged.cells())
+            whole += judged
+    table.add_section()
+    table.add_row("all", "", *whole.cells())
     return table
 
 

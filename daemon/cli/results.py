@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import msgspec
 import typer
 from rich.console import Console
 
@@ -45,7 +46,7 @@ def inspect(
 
     summary = summarise(folder)
     if as_json:
-        sys.stdout.write(json.dumps(summary) + "\n")
+        sys.stdout.write(json.dumps(msgspec.to_builtins(summary)) + "\n")
     else:
         show(summary, console)
     if sheet is not None:
@@ -129,7 +130,8 @@ def measure(
 
     with interruptible():
         again = measure_again(folder, console, calibrations)
-    console.print(f"{again.objects} objects in slide-*/measured-{again.number:03d}.parquet", highlight=False)
+    told = f"{again.objects} objects, {again.rows} rows with those that do not count"
+    console.print(f"{told}, in slide-*/measured-{again.number:03d}.parquet", highlight=False, soft_wrap=True)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -14,6 +14,7 @@ import yaml
 from numpy.typing import NDArray
 
 from daemon.dataset.measured_tables import measured_tables
+from daemon.dataset.objects_table import with_counted
 from daemon.dataset.reader import Dataset
 from daemon.system.errors import Refused
 
@@ -29,7 +30,7 @@ FAR_PX = 20
 
 @dataclass(frozen=True, eq=False)
 class Objects:
-    """Objects that count: found, in their field's own tile.
+    """Objects that count (`ObjectRow.counted`).
 
     Attributes
     ----------
@@ -95,8 +96,8 @@ def load_objects(dataset: Dataset, measured: int | None = None) -> Objects:
     table = (
         dataset.objects() if number == 0 else pa.concat_tables(map(_read, tables[number]), promote_options="default")
     )
-    counts = np.array(table["in_exclusive_tile"]) & ~np.array(table["below_threshold"])
-    columns = {name: _column(table[name])[counts] for name in table.column_names}
+    counted = table.filter(table["counted"])
+    columns = {name: _column(counted[name]) for name in counted.column_names}
     return Objects(columns, _weights(columns, _overlap(dataset)), number)
 
 
@@ -108,7 +109,7 @@ def weighted_median(values: Column, weights: NDArray[np.float64]) -> float:
 
 
 def _read(path: Path) -> pa.Table:
-    return pq.read_table(path).replace_schema_metadata(None)
+    return with_counted(pq.read_table(path).replace_schema_metadata(None))
 
 
 def _column(column: pa.ChunkedArray) -> Column:

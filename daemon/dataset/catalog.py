@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from daemon.dataset.objects_table import OBJECT_COLUMNS, object_values, write_objects_table
+from daemon.dataset.objects_table import COUNTED, OBJECT_COLUMNS, object_values, write_objects_table
 from daemon.records.names import CATALOG
 from daemon.records.records import (
     AnyRecord,
@@ -157,9 +157,10 @@ class Catalog:
         rows = self._database.execute("SELECT slide, field, state FROM fields")
         return {(slide, field): state for slide, field, state in rows}
 
-    def found(self) -> int:
-        """Count the objects at or above the detector's threshold."""
-        return int(self._database.execute("SELECT count(*) FROM objects WHERE NOT below_threshold").fetchone()[0])
+    def counted(self) -> int:
+        """Tell how many objects count."""
+        query = f"SELECT count(*) FROM objects WHERE {COUNTED}"  # noqa: S608 - words of our own
+        return int(self._database.execute(query).fetchone()[0])
 
     def analysed_later(self) -> list[int]:
         """List the slides with fields whose objects were found after they were recorded."""

@@ -10,6 +10,7 @@ from typing import Any, get_args, get_origin
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from daemon.records.names import OBJECTS_TABLE, slide_folder
@@ -50,6 +51,9 @@ def _columns() -> tuple[Column, ...]:
 
 
 OBJECT_COLUMNS = _columns()
+COUNTED = "objects.in_exclusive_tile AND NOT objects.below_threshold"
+"""`ObjectRow.counted` in the words of the catalog."""
+_COUNTED = Column("counted", COUNTED, "INTEGER NOT NULL", pa.bool_())
 
 _PLACE = (
     Column("night", "night.night", "TEXT", pa.string()),
@@ -75,7 +79,7 @@ _PROVENANCE = (
     Column("field_sources", "fields.sources", "TEXT", pa.string()),
     Column("weights_sha256", "night.weights_sha256", "TEXT", pa.string()),
 )
-_ALL = _PLACE + OBJECT_COLUMNS + _PROVENANCE
+_ALL = (*_PLACE, _COUNTED, *OBJECT_COLUMNS, *_PROVENANCE)
 _QUERY = (
     f"SELECT {', '.join(column.source for column in _ALL)} "  # noqa: S608 - names of our own
     "FROM objects JOIN fields USING (slide, field), night "
@@ -110,6 +114,14 @@ def read_objects(database: sqlite3.Connection, slide: int) -> pa.Table:
         names.append(f"sample_{name}")
         arrays.append(pa.array([value] * len(rows), pa.string()))
     return pa.Table.from_arrays(arrays, names=names)
+
+
+def with_counted(table: pa.Table) -> pa.Table:
+    """Give a table of objects its column `counted` where it was written by a version that had none."""
+    if _COUNTED.name in table.column_names:
+        return table
+    counted = pc.and_not(table["in_exclusive_tile"], table["below_threshold"])
+    return table.append_column(_COUNTED.name, counted)
 
 
 def write_objects_table(into: Path, database: sqlite3.Connection, slide: int) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import msgspec
 import pyarrow as pa
@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from daemon.dataset.catalog import FORMAT, in_memory
 from daemon.dataset.objects_table import read_objects
+from daemon.records.counting import ObjectCounts
 from daemon.records.names import CATALOG, field_of
 from daemon.records.records import (
     AnyRecord,
@@ -44,6 +45,53 @@ class SlideHeld:
     recorded: int
     skipped: int
     closed: bool
+
+
+class FieldTotals(msgspec.Struct, frozen=True, kw_only=True):
+    """Fields of the plan, and what became of them."""
+
+    planned: int
+    recorded: int
+    skipped: int
+
+
+class ByteTotals(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes of the frames that were exposed, and of the files that came of them and are there."""
+
+    raw: int
+    recorded: int
+
+
+class DatasetTotals(msgspec.Struct, frozen=True, kw_only=True):
+    """What is there; nothing is taken for granted.
+
+    Attributes
+    ----------
+    slides
+        with any field recorded or skipped.
+    not_analysed
+        recorded fields of which only the raw stack is there: `lamelle analyse` finds their objects.
+    gaps
+        numbers missing in the sequence of records, planned fields passed over (all that are missing, once the night is
+        closed), and listed files that are missing or have another size.
+    duplicates
+        fields recorded or skipped twice, and further files of a recorded field that no record lists.
+    objects, seen_again, below_threshold
+        those that count, and those that are kept beside them (`daemon.records.counting`).
+    complete
+        whether the night is closed and nothing is missing or twice.
+    """
+
+    slides: int
+    fields: FieldTotals
+    not_analysed: int
+    gaps: int
+    duplicates: int
+    objects: int
+    seen_again: int
+    below_threshold: int
+    bytes: ByteTotals
+    complete: bool
 
 
 class Dataset:
@@ -156,19 +204,12 @@ class Dataset:
         """List everything a person should know of the night, in order."""
         return [record for _, record in self.records() if isinstance(record, Event)]
 
-    def summary(self) -> dict[str, Any]:
-        """Count what is there; nothing is taken for granted.
-
-        `objects` are those at or above the detector's threshold; those below it are kept too, and counted apart.
-        `not_analysed` are recorded fields of which only the raw stack is there: `lamelle analyse` finds their objects.
-        `gaps`: numbers missing in the sequence of records, planned fields passed over (all that are missing, once the
-        night is closed), and listed files that are missing or have another size. `duplicates`: fields recorded or
-        skipped twice, and further files of a recorded field that no record lists.
-        """
+    def totals(self) -> DatasetTotals:
+        """Count what is there."""
         slides, fields = self.slides(), self.fields()
         recorded = [field for field in fields if isinstance(field, FieldSecured)]
         planned = sum(held.planned for held in slides)
-        flags = dict(self._database.execute("SELECT below_threshold, count(*) FROM objects GROUP BY 1").fetchall())
+        objects = ObjectCounts.of(row for field in recorded for row in field.objects)
         (raw,) = self._database.execute("SELECT coalesce(sum(raw_bytes), 0) FROM fields").fetchone()
         closed = self.closed()
         sizes = {name: path.stat().st_size for name, path in self._files_there().items()}
@@ -176,17 +217,18 @@ class Dataset:
         gaps = self._missing_numbers() + self._passed_over(closed)
         gaps += sum(sizes.get(name) != file.size for name, file in listed.items())
         duplicates = self._repeated() + len(self._surplus(sizes.keys() - listed.keys(), recorded))
-        return {
-            "slides": sum(held.recorded + held.skipped > 0 for held in slides),
-            "fields": {"planned": planned, "recorded": len(recorded), "skipped": len(fields) - len(recorded)},
-            "not_analysed": sum(not field.analysed for field in recorded),
-            "gaps": gaps,
-            "duplicates": duplicates,
-            "objects": flags.get(0, 0),
-            "below_threshold": flags.get(1, 0),
-            "bytes": {"raw": raw, "recorded": sum(sizes[name] for name in listed if name in sizes)},
-            "complete": closed and gaps == 0 and duplicates == 0 and len(fields) == planned,
-        }
+        return DatasetTotals(
+            slides=sum(held.recorded + held.skipped > 0 for held in slides),
+            fields=FieldTotals(planned=planned, recorded=len(recorded), skipped=len(fields) - len(recorded)),
+            not_analysed=sum(not field.analysed for field in recorded),
+            gaps=gaps,
+            duplicates=duplicates,
+            objects=objects.counted,
+            seen_again=objects.seen_again,
+            below_threshold=objects.below_threshold,
+            bytes=ByteTotals(raw=raw, recorded=sum(sizes[name] for name in listed if name in sizes)),
+            complete=closed and gaps == 0 and duplicates == 0 and len(fields) == planned,
+        )
 
     def verify(self) -> list[str]:
         """Read every file and compare its sha256 with its record's; returns the names of those that differ."""

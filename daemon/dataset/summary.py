@@ -3,29 +3,84 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
+import msgspec
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from daemon.dataset.reader import Dataset
+from daemon.dataset.reader import Dataset, DatasetTotals, SlideHeld
+from daemon.records.counting import ObjectCounts
+from daemon.records.events import EventName, ReasonCode
 from daemon.records.records import Event, FieldSecured, FieldSkipped
+from daemon.records.states import EndedBy
+
+E = TypeVar("E", bound="Event | EventSummary")
 
 _REASONS_SHOWN = 20
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
-def summarise(folder: Path) -> dict[str, Any]:
-    """Count what lies in a dataset, or in the dataset of a run folder.
+class SlideSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What is held of a mini-slide."""
 
-    Beside the counts of `Dataset.summary`: `night`, `per_slide` (a map a mini-slide), `skipped` (fields, with the
-    reason and the files they were read from, if any) and `events`. Everything can be written as JSON.
+    slide: int
+    sample: str
+    planned: int
+    recorded: int
+    skipped: int
+    objects: int
+    seen_again: int
+    below_threshold: int
+    closed: bool
+
+
+class SkippedSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A skipped field; `sources` are the files it was read from, if any."""
+
+    slide: int
+    field: int
+    reason: str
+    reason_code: ReasonCode | None
+    who: str | None
+    fault: str | None
+    attempts: int
+    sources: tuple[str, ...]
+
+
+class EventSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person should know, as `Event` has it."""
+
+    utc: float
+    level: str
+    name: EventName
+    title: str
+    message: str
+    slide: int | None
+    field: int | None
+    who: str | None
+    by: EndedBy | None
+    fault: str | None
+    reason_code: ReasonCode | None
+
+
+class DatasetSummary(DatasetTotals, frozen=True, kw_only=True):
+    """All that `lamelle inspect` tells; `--json` prints it. `night` is None of a dataset that holds nothing yet."""
+
+    night: str | None
+    per_slide: tuple[SlideSummary, ...]
+    skipped: tuple[SkippedSummary, ...]
+    events: tuple[EventSummary, ...]
+
+
+def summarise(folder: Path) -> DatasetSummary:
+    """Count what lies in a dataset, or in the dataset of a run folder.
 
     Raises
     ------
@@ -33,56 +88,28 @@ def summarise(folder: Path) -> dict[str, Any]:
         There is no dataset, or it is of another version.
     """
     with Dataset.open(folder) as dataset:
-        started = dataset.night()
-        fields = dataset.fields()
-        skipped = [field for field in fields if isinstance(field, FieldSkipped)]
-        objects, flagged = _objects_of(fields)
-        per_slide = [
-            {
-                "slide": held.slide,
-                "sample": held.columns.get("sample", ""),
-                "planned": held.planned,
-                "recorded": held.recorded,
-                "skipped": held.skipped,
-                "objects": objects[held.slide],
-                "below_threshold": flagged[held.slide],
-                "closed": held.closed,
-            }
-            for held in dataset.slides()
-        ]
-        return {
-            "night": started.night if started else None,
-            **dataset.summary(),
-            "per_slide": per_slide,
-            "skipped": [
-                {
-                    "slide": f.slide,
-                    "field": f.field,
-                    "reason": f.reason,
-                    "reason_code": f.reason_code,
-                    "who": f.who,
-                    "fault": f.fault,
-                    "attempts": f.attempts,
-                    "sources": [source.name for source in f.sources],
-                }
-                for f in skipped
-            ],
-            "events": [plain_event(event) for event in dataset.events()],
-        }
+        started, fields = dataset.night(), dataset.fields()
+        return DatasetSummary(
+            **msgspec.structs.asdict(dataset.totals()),
+            night=started.night if started else None,
+            per_slide=tuple(_slide(held, fields) for held in dataset.slides()),
+            skipped=tuple(_skipped(field) for field in fields if isinstance(field, FieldSkipped)),
+            events=tuple(msgspec.convert(event, EventSummary, from_attributes=True) for event in dataset.events()),
+        )
 
 
-def show(summary: dict[str, Any], console: Console) -> None:
+def show(summary: DatasetSummary, console: Console) -> None:
     """Print what `summarise` returned, for people."""
     console.print(render(summary))
 
 
-def render(summary: dict[str, Any]) -> RenderableType:
+def render(summary: DatasetSummary) -> RenderableType:
     """Tables of what `summarise` returned: a slide a row, skipped fields, events with what was done."""
     parts: list[RenderableType] = [_slides_table(summary)]
-    if summary["skipped"]:
-        parts.append(_skipped_table(summary["skipped"]))
-    if summary["events"]:
-        parts.append(_events_table(summary["events"]))
+    if summary.skipped:
+        parts.append(_skipped_table(summary.skipped))
+    if summary.events:
+        parts.append(_events_table(summary.events))
     parts.append(_verdict(summary))
     return Group(*parts)
 
@@ -97,62 +124,59 @@ def size(count: int) -> str:
     return f"{value:.1f} TB"
 
 
-def _objects_of(fields: list[FieldSecured | FieldSkipped]) -> tuple[Counter[int], Counter[int]]:
-    """Objects found on each slide, and those kept below the threshold."""
-    found: Counter[int] = Counter()
-    flagged: Counter[int] = Counter()
-    for field in fields:
-        if isinstance(field, FieldSecured):
-            below = sum(row.below_threshold for row in field.objects)
-            flagged[field.slide] += below
-            found[field.slide] += len(field.objects) - below
-    return found, flagged
+def _slide(held: SlideHeld, fields: Iterable[FieldSecured | FieldSkipped]) -> SlideSummary:
+    own = [field for field in fields if isinstance(field, FieldSecured) and field.slide == held.slide]
+    objects = ObjectCounts.of(row for field in own for row in field.objects)
+    return SlideSummary(
+        slide=held.slide,
+        sample=held.columns.get("sample", ""),
+        planned=held.planned,
+        recorded=held.recorded,
+        skipped=held.skipped,
+        objects=objects.counted,
+        seen_again=objects.seen_again,
+        below_threshold=objects.below_threshold,
+        closed=held.closed,
+    )
 
 
-def plain_event(event: Event) -> dict[str, Any]:
-    """Every field of an event, and its title, by name."""
-    return {
-        "utc": event.utc,
-        "level": event.level,
-        "name": event.name,
-        "title": event.title,
-        "message": event.message,
-        "slide": event.slide,
-        "field": event.field,
-        "who": event.who,
-        "by": event.by,
-        "fault": event.fault,
-        "reason_code": event.reason_code,
-    }
+def _skipped(field: FieldSkipped) -> SkippedSummary:
+    return SkippedSummary(
+        slide=field.slide,
+        field=field.field,
+        reason=field.reason,
+        reason_code=field.reason_code,
+        who=field.who,
+        fault=field.fault,
+        attempts=field.attempts,
+        sources=tuple(source.name for source in field.sources),
+    )
 
 
-def _slides_table(summary: dict[str, Any]) -> Table:
-    table = Table(title=f"night {escape(str(summary['night']))}", title_justify="left")
-    for name in ("slide", "sample", "planned", "recorded", "skipped", "objects", "below threshold", ""):
+def _slides_table(summary: DatasetSummary) -> Table:
+    table = Table(title=f"night {escape(str(summary.night))}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("slide", "sample", "fields", "skipped", "objects", "seen again", "below threshold", ""):
         table.add_column(name, justify="left" if name in ("sample", "") else "right")
-    for row in summary["per_slide"]:
-        table.add_row(
-            str(row["slide"]),
-            escape(row["sample"]),
-            *(str(row[name]) for name in ("planned", "recorded", "skipped", "objects", "below_threshold")),
-            "closed" if row["closed"] else "open",
-        )
+    for row in summary.per_slide:
+        fields, closed = f"{row.recorded} of {row.planned}", "closed" if row.closed else "open"
+        numbers = (row.skipped, row.objects, row.seen_again, row.below_threshold)
+        table.add_row(str(row.slide), escape(row.sample), fields, *map(str, numbers), closed)
     return table
 
 
-def alike_skipped(skipped: list[dict[str, Any]]) -> list[tuple[int, str, int, str]]:
+def alike_skipped(skipped: Iterable[FieldSkipped | SkippedSummary]) -> list[tuple[int, str, int, str]]:
     """Take together the fields of a slide that were skipped alike: slide, fields such as `2, 5-9`, attempts, reason."""
     alike: dict[tuple[int, int, str], list[int]] = {}
     for row in skipped:
-        alike.setdefault((row["slide"], row["attempts"], row["reason"]), []).append(row["field"])
+        alike.setdefault((row.slide, row.attempts, row.reason), []).append(row.field)
     return [(slide, ranges(fields), attempts, reason) for (slide, attempts, reason), fields in alike.items()]
 
 
-def alike_events(events: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+def alike_events(events: Iterable[E]) -> list[list[E]]:
     """Take together the events that say the same but for numbers, in the order in which they first came."""
-    alike: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    alike: dict[tuple[str, str, str], list[E]] = {}
     for event in events:
-        alike.setdefault((event["level"], event["title"], _NUMBER.sub("#", event["message"])), []).append(event)
+        alike.setdefault((event.level, event.title, _NUMBER.sub("#", event.message)), []).append(event)
     return list(alike.values())
 
 
@@ -167,7 +191,7 @@ def ranges(numbers: list[int]) -> str:
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
-def _skipped_table(skipped: list[dict[str, Any]]) -> Table:
+def _skipped_table(skipped: Iterable[SkippedSummary]) -> Table:
     """One row for all fields of a slide that were skipped for the same reason."""
     table = Table(title="skipped fields", title_justify="left", box=SIMPLE_HEAD)
     for name in ("slide", "fields", "attempts"):
@@ -181,7 +205,7 @@ def _skipped_table(skipped: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _events_table(events: list[dict[str, Any]]) -> Table:
+def _events_table(events: Iterable[EventSummary]) -> Table:
     """One row for all events that say the same but for numbers: how often, when last, where, what the last one says."""
     table = Table(title="events", title_justify="left", box=SIMPLE_HEAD)
     table.add_column("times", justify="right")
@@ -191,35 +215,35 @@ def _events_table(events: list[dict[str, Any]]) -> Table:
     table.add_column("event, and what the last one says", overflow="fold", ratio=1)
     for same in alike_events(events):
         last = same[-1]
-        when = datetime.fromtimestamp(last["utc"], UTC).strftime("%H:%M:%S")
-        told = Text.assemble((last["title"], "bold"), ": ", last["message"])
-        table.add_row(str(len(same)), when, escape(last["level"]), places(same), told)
+        when = datetime.fromtimestamp(last.utc, UTC).strftime("%H:%M:%S")
+        told = Text.assemble((last.title, "bold"), ": ", last.message)
+        table.add_row(str(len(same)), when, escape(last.level), places(same), told)
     return table
 
 
-def places(events: list[dict[str, Any]], shown: int = 4) -> str:
+def places(events: Iterable[Event | EventSummary], shown: int = 4) -> str:
     """Tell where events happened, as `slide/field`."""
     every = [
-        f"{event['slide']}" if event["field"] is None else f"{event['slide']}/{event['field']}"
+        f"{event.slide}" if event.field is None else f"{event.slide}/{event.field}"
         for event in events
-        if event["slide"] is not None
+        if event.slide is not None
     ]
     distinct = list(dict.fromkeys(every))
     return ", ".join(distinct[:shown]) + (", ..." if len(distinct) > shown else "")
 
 
-def _verdict(summary: dict[str, Any]) -> Text:
-    fields, volume = summary["fields"], summary["bytes"]
-    waiting = f"{summary['not_analysed']} not analysed (lamelle analyse), " if summary["not_analysed"] else ""
+def _verdict(summary: DatasetSummary) -> Text:
+    fields, volume = summary.fields, summary.bytes
+    waiting = f"{summary.not_analysed} not analysed (lamelle analyse), " if summary.not_analysed else ""
     text = Text(
-        f"{fields['recorded']} of {fields['planned']} fields recorded, {fields['skipped']} skipped, {waiting}"
-        f"{summary['objects']} objects; {size(volume['raw'])} of frames became {size(volume['recorded'])}; "
-        f"{summary['gaps']} gaps, {summary['duplicates']} duplicates: "
+        f"{fields.recorded} of {fields.planned} fields recorded, {fields.skipped} skipped, {waiting}"
+        f"{summary.objects} objects; {size(volume.raw)} of frames became {size(volume.recorded)}; "
+        f"{summary.gaps} gaps, {summary.duplicates} duplicates: "
     )
-    if summary["complete"] and summary["not_analysed"]:
+    if summary.complete and summary.not_analysed:
         return text.append("complete, but with fields not analysed", style="bold yellow")
-    if summary["complete"] and not fields["skipped"]:
+    if summary.complete and not fields.skipped:
         return text.append("complete", style="bold green")
-    if summary["complete"]:
+    if summary.complete:
         return text.append("complete, but with skipped fields", style="bold yellow")
     return text.append("not complete", style="bold yellow")

@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from daemon.dataset.reader import Dataset
 from daemon.dataset.selection import LoadedObject, Selection, choose, load, spread
 from daemon.figures.pixels import Contrast, best_plane, composite, contrasts, font, place, scale_bar
+from daemon.records.counting import ObjectCounts
 from daemon.system.durable_files import make_folder, replacing
 from daemon.system.errors import Refused
 
@@ -101,7 +102,8 @@ def draw_sheet(
         chosen = choose(dataset, selection or Selection())
         whole = [one for one in chosen if not one.row.touches_edge]
         shown = list(load(spread(whole or chosen, objects)))
-    image = _compose(shown, columns, f"night {started.night}" if started else "no night", len(chosen))
+    title = f"night {started.night}" if started else "no night"
+    image = _compose(shown, columns, title, ObjectCounts.of(one.row for one in chosen))
     information = PngImagePlugin.PngInfo()
     information.add_itxt("Software", "lamelle")
     make_folder(into.parent)
@@ -110,7 +112,7 @@ def draw_sheet(
     return len(shown)
 
 
-def _compose(shown: Sequence[LoadedObject], columns: int, title: str, of: int) -> Image.Image:
+def _compose(shown: Sequence[LoadedObject], columns: int, title: str, of: ObjectCounts) -> Image.Image:
     channels = len(shown[0].crop) if shown else 2
     planes = min(STRIP_PLANES, max((one.crop.shape[1] for one in shown), default=1))
     layout = _Layout(channels, planes)
@@ -133,12 +135,12 @@ def _draw_title(
     shown: Sequence[LoadedObject],
     contrast: Sequence[Contrast],
     title: str,
-    of: int,
+    of: ObjectCounts,
     colours: dict[str, tuple[int, int, int]],
 ) -> None:
     draw = ImageDraw.Draw(image)
     draw.text((_MARGIN, _MARGIN), _fit(title, font(24), image.width - 2 * _MARGIN), _TEXT, font(24))
-    parts = [f"{len(shown)} of {of} objects"]
+    parts = [_how_many(len(shown), of)]
     if shown:
         names = shown[0].provenance.polarizations
         parts += [f"{name} {c.low:.0f} to {c.high:.0f} DN" for name, c in zip(names, contrast, strict=True)]
@@ -149,6 +151,11 @@ def _draw_title(
         label = f"{name} {count}"
         draw.text((x, _MARGIN + 33), label, colours[name], font(14))
         x += draw.textlength(label, font(14)) + 18
+
+
+def _how_many(shown: int, of: ObjectCounts) -> str:
+    beside = [(of.seen_again, "seen again"), (of.below_threshold, "below the threshold")]
+    return " + ".join([f"{shown} of {of.counted} objects", *(f"{count} {why}" for count, why in beside if count)])
 
 
 def _draw_cell(

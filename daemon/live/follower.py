@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from itertools import islice
 
 import zmq
 
@@ -27,7 +27,6 @@ from daemon.protocols.watching import (
     FieldDone,
     Hardware,
     Overview,
-    ShownSpecimen,
     Snapshot,
     SnapshotRequest,
     Specimens,
@@ -53,14 +52,6 @@ _STREAM_HWM = 200
 _log = logging.getLogger(__name__)
 
 
-class GalleryObject(NamedTuple):
-    """An object as the gallery shows it: the field it comes from, its numbers, its strip (JPEG)."""
-
-    field: Specimens
-    specimen: ShownSpecimen
-    strip: bytes
-
-
 @dataclass
 class NightView:
     """What a watcher knows of a night.
@@ -76,7 +67,8 @@ class NightView:
     latest
         mini-slide of the last overview.
     specimens
-        the newest last.
+        those of the newest fields with their images, the newest last: as many fields as hold the newest
+        `SPECIMENS_KEPT` objects.
     lost
         messages that were missed, made good by a snapshot.
     """
@@ -92,7 +84,7 @@ class NightView:
     tallies: Tallies = field(default_factory=Tallies)
     overviews: dict[int, tuple[Overview, tuple[bytes, ...]]] = field(default_factory=dict)
     latest: int | None = None
-    specimens: deque[GalleryObject] = field(default_factory=lambda: deque(maxlen=SPECIMENS_KEPT))
+    specimens: deque[tuple[Specimens, tuple[bytes, ...]]] = field(default_factory=deque)
     events: deque[Told] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
     dropped: int = 0
     violations: int = 0
@@ -161,7 +153,9 @@ class NightView:
             self.overviews[body.slide] = (body, images)
             self.latest = body.slide
         else:
-            self.specimens.extend(GalleryObject(body, *pair) for pair in zip(body.specimens, images, strict=True))
+            self.specimens.append((body, images))
+            while sum(len(one.specimens) for one, _ in islice(self.specimens, 1, None)) >= SPECIMENS_KEPT:
+                self.specimens.popleft()
 
 
 class Follower(threading.Thread):

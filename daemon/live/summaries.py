@@ -4,22 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from daemon.config.model import NightConfig
 from daemon.config.samples import SAMPLE
 from daemon.protocols.pipes import Strip
-from daemon.protocols.watching import (
-    About,
-    FieldDone,
-    Find,
-    Overview,
-    ShownObject,
-    ShownSpecimen,
-    SlidePlan,
-    Specimens,
-    Told,
-)
+from daemon.protocols.watching import About, FieldDone, Find, Overview, ShownObject, SlidePlan, Specimens, Told
 from daemon.records.fields import PlannedField
-from daemon.records.records import Event, FieldSecured, FieldSkipped, NightStarted, ObjectRow
+from daemon.records.records import Event, FieldSecured, FieldSkipped, NightStarted
 
 EXPOSING = ("move", "expose")
 """Names of the seconds of a field that the microscope takes."""
@@ -65,11 +57,7 @@ def field_done(record: FieldSecured | FieldSkipped, planned: PlannedField) -> Fi
             reason=record.reason,
             reason_code=record.reason_code,
         )
-    finds = tuple(
-        Find(class_name=row.class_name, length_um=row.length_um, mass_pg=row.mass_pg)
-        for row in record.objects
-        if is_counted(row)
-    )
+    finds = tuple(msgspec.convert(row, Find, from_attributes=True) for row in record.objects if row.counted)
     return FieldDone(
         slide=record.slide,
         field=record.field,
@@ -86,35 +74,12 @@ def field_done(record: FieldSecured | FieldSkipped, planned: PlannedField) -> Fi
 
 def told_of(event: Event) -> Told:
     """Tell an event."""
-    return Told(
-        utc=event.utc,
-        level=event.level,
-        name=event.name,
-        message=event.message,
-        slide=event.slide,
-        field=event.field,
-        who=event.who,
-        by=event.by,
-        fault=event.fault,
-        reason_code=event.reason_code,
-    )
+    return msgspec.convert(event, Told, from_attributes=True)
 
 
 def overview_of(record: FieldSecured, frame_px: tuple[int, int], views: tuple[str, ...]) -> Overview:
     """Describe the pictures of a field, and what was found in it."""
-    objects = tuple(
-        ShownObject(
-            number=row.number,
-            box=row.box,
-            class_name=row.class_name,
-            score=row.score,
-            below_threshold=row.below_threshold,
-            counted=is_counted(row),
-            length_um=row.length_um,
-            mass_pg=row.mass_pg,
-        )
-        for row in record.objects
-    )
+    objects = tuple(msgspec.convert(row, ShownObject, from_attributes=True) for row in record.objects)
     return Overview(
         slide=record.slide,
         field=record.field,
@@ -127,20 +92,6 @@ def overview_of(record: FieldSecured, frame_px: tuple[int, int], views: tuple[st
 
 def specimens_of(record: FieldSecured, strips: Sequence[Strip]) -> Specimens:
     """Describe the objects of a field that are shown through focus."""
-    rows = {row.number: row for row in record.objects}
-    specimens = tuple(
-        ShownSpecimen(
-            number=strip.number,
-            class_name=rows[strip.number].class_name,
-            score=rows[strip.number].score,
-            best_plane=rows[strip.number].best_plane,
-            tile_px=strip.tile_px,
-            tile_um=strip.tile_um,
-            length_um=rows[strip.number].length_um,
-            mass_pg=rows[strip.number].mass_pg,
-        )
-        for strip in strips
-    )
     return Specimens(
         slide=record.slide,
         field=record.field,
@@ -148,10 +99,5 @@ def specimens_of(record: FieldSecured, strips: Sequence[Strip]) -> Specimens:
         polarizations=record.polarizations,
         planes=record.shape_czyx[1],
         step_um=record.step_um,
-        specimens=specimens,
+        specimens=tuple(strip.specimen for strip in strips),
     )
-
-
-def is_counted(row: ObjectRow) -> bool:
-    """Whether an object counts: above the threshold, and in no other field's tile."""
-    return not row.below_threshold and row.in_exclusive_tile

@@ -137,13 +137,15 @@ class Page:
 
     async def strip(self, request: Request) -> Response:
         """Give the focus strip of one of the newest objects."""
-        asked = tuple(request.path_params[name] for name in ("slide", "field", "number"))
+        slide, field, number = (request.path_params[name] for name in ("slide", "field", "number"))
 
         def find(known: NightView) -> bytes | None:
             strips = (
-                shown.strip
-                for shown in known.specimens
-                if (shown.field.slide, shown.field.field, shown.specimen.number) == asked
+                strip
+                for body, images in known.specimens
+                if (body.slide, body.field) == (slide, field)
+                for specimen, strip in zip(body.specimens, images, strict=True)
+                if specimen.number == number
             )
             return next(strips, None)
 

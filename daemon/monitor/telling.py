@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from calibration.counting.poisson import interval
-from daemon.live.follower import GalleryObject, NightView
+from daemon.live.follower import NightView
 from daemon.live.tallies import LENGTHS_UM, MASSES_PG, edges
 from daemon.protocols.watching import (
     About,
@@ -16,7 +16,6 @@ from daemon.protocols.watching import (
     FieldDone,
     Hardware,
     Overview,
-    ShownObject,
     Specimens,
     State,
     Tally,
@@ -60,36 +59,6 @@ class SlideCounts(msgspec.Struct, frozen=True, kw_only=True):
     classes: tuple[CountRow, ...]
 
 
-class FieldPicture(msgspec.Struct, frozen=True, kw_only=True):
-    """The last field of a mini-slide; its pictures lie at /picture/field/SLIDE/FIELD/number of the view."""
-
-    slide: int
-    field: int
-    sample: str
-    frame_px: tuple[int, int]
-    views: tuple[str, ...]
-    objects: tuple[ShownObject, ...]
-
-
-class ObjectStrip(msgspec.Struct, frozen=True, kw_only=True):
-    """An object of the gallery; its strip lies at /picture/object/SLIDE/FIELD/NUMBER."""
-
-    slide: int
-    field: int
-    number: int
-    sample: str
-    class_name: str
-    score: float
-    best_plane: float
-    tile_px: tuple[int, int]
-    tile_um: float
-    length_um: float | None
-    mass_pg: float | None
-    polarizations: tuple[str, ...]
-    planes: int
-    step_um: float
-
-
 class StateShown(msgspec.Struct, frozen=True, kw_only=True):
     """What the night does now, and why; whether that is its end, and who ended it."""
 
@@ -111,7 +80,11 @@ class EventShown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Whole(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything: what a browser is told first, and again after it missed something."""
+    """Everything: what a browser is told first, and again after it missed something.
+
+    The views of an overview lie at /picture/field/SLIDE/FIELD/number of the view, the strips of objects at
+    /picture/object/SLIDE/FIELD/NUMBER.
+    """
 
     utc: float
     link: Link
@@ -123,9 +96,9 @@ class Whole(msgspec.Struct, frozen=True, kw_only=True):
     counts: tuple[SlideCounts, ...]
     length_edges: tuple[float, ...] = edges(LENGTHS_UM)
     mass_edges: tuple[float, ...] = edges(MASSES_PG)
-    overviews: tuple[FieldPicture, ...]
+    overviews: tuple[Overview, ...]
     latest: int | None
-    specimens: tuple[ObjectStrip, ...]
+    specimens: tuple[Specimens, ...]
     events: tuple[EventShown, ...]
     notes: tuple[EventShown, ...]
     lost: int
@@ -153,9 +126,9 @@ def whole(view: NightView, link: Link, notes: tuple[Told, ...], utc: float) -> W
         hardware=view.hardware,
         fields=fields,
         counts=tuple(counts_of(view, slide) for slide in sorted({tally.slide for tally in view.tallies.rows()})),
-        overviews=tuple(_picture(overview) for overview, _ in view.overviews.values()),
+        overviews=tuple(overview for overview, _ in view.overviews.values()),
         latest=view.latest,
-        specimens=tuple(map(_strip, view.specimens)),
+        specimens=tuple(specimens for specimens, _ in view.specimens),
         events=tuple(map(_event, view.events)),
         notes=tuple(map(_event, notes)),
         lost=view.lost,
@@ -166,10 +139,9 @@ def changes(view: NightView, body: AnyStreamMessage) -> list[bytes]:
     """Tell what a message changed, as server-sent events; call it with the watcher's lock held."""
     match body:
         case Overview():
-            return [frame("overview", _picture(body))]
+            return [frame("overview", body)]
         case Specimens():
-            shown = [one for one in view.specimens if one.field is body]
-            return [frame("specimens", tuple(map(_strip, shown)))]
+            return [frame("specimens", body)]
         case FieldDone():
             told = frame("field", {"slide": body.slide, "row": _row(body)})
             return [told, frame("counts", counts_of(view, body.slide))] if body.finds else [told]
@@ -216,42 +188,4 @@ def _state(told: State) -> StateShown:
 
 
 def _event(told: Told) -> EventShown:
-    return EventShown(
-        utc=told.utc,
-        level=told.level,
-        title=told.title,
-        message=told.message,
-        slide=told.slide,
-        field=told.field,
-    )
-
-
-def _picture(overview: Overview) -> FieldPicture:
-    return FieldPicture(
-        slide=overview.slide,
-        field=overview.field,
-        sample=overview.sample,
-        frame_px=overview.frame_px,
-        views=overview.views,
-        objects=overview.objects,
-    )
-
-
-def _strip(shown: GalleryObject) -> ObjectStrip:
-    field, one = shown.field, shown.specimen
-    return ObjectStrip(
-        slide=field.slide,
-        field=field.field,
-        number=one.number,
-        sample=field.sample,
-        class_name=one.class_name,
-        score=one.score,
-        best_plane=one.best_plane,
-        tile_px=one.tile_px,
-        tile_um=one.tile_um,
-        length_um=one.length_um,
-        mass_pg=one.mass_pg,
-        polarizations=field.polarizations,
-        planes=field.planes,
-        step_um=field.step_um,
-    )
+    return msgspec.convert(told, EventShown, from_attributes=True)

@@ -10,6 +10,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from daemon.children.links import AnalysisLink, MicroscopeLink
 from daemon.config.model import NightConfig as Config
 from daemon.config.model import Retention
@@ -19,7 +21,7 @@ from daemon.night.focus_following import FocusFollower, Known
 from daemon.night.focus_search import FocusSearch
 from daemon.night.pause import Interrupt, Pause
 from daemon.night.reporter import Reporter
-from daemon.planning.estimate import crops_bytes, retained_share, shape_of, stack_bytes
+from daemon.planning.estimate import crops_bytes, retained_share, stack_bytes
 from daemon.protocols.pipes import Analysed, Expose, Exposed, Finish
 from daemon.records.events import EventName, ReasonCode, SkipReason, fault_in_words
 from daemon.records.fields import PlannedField
@@ -262,28 +264,13 @@ class Night:
             await self._skip(slide, taken, why)
             return
         await taken.before.wait()
-        record = FieldSecured(
+        record = replace(
+            analysed.record,
             utc=time.time(),
-            slide=planned.slide,
-            field=planned.field,
-            sample=planned.sample,
-            x_um=planned.x_um,
-            y_um=planned.y_um,
-            first_z_um=taken.first_z_um,
-            step_um=self._config.scan.step_um,
-            polarizations=self._config.scan.polarizations,
-            shape_czyx=shape_of(self._config),
             attempts=taken.attempts,
-            exposed_utc=exposed.utc,
             exposed_monotonic_s=exposed.monotonic_s,
-            seconds={**exposed.seconds, **analysed.seconds},
-            focus=analysed.focus,
+            seconds={**exposed.seconds, **analysed.record.seconds},
             search=slide.searches.get(planned.field),
-            backgrounds_dn=analysed.backgrounds_dn,
-            objects=analysed.objects,
-            files=analysed.files,
-            analysed=analysed.device != "none",
-            device="" if analysed.device == "none" else analysed.device,
         )
         await self._append_when_there_is_room(record)
         crash_points.reach("journalled")

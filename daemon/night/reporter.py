@@ -1,10 +1,9 @@
-"""What a night tells: records to the journal, and how it stands to the screen, the log, the heartbeat and watchers."""
+"""What a night tells: records to the journal, and how it stands to everyone who is told of it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,21 +13,21 @@ import msgspec
 from daemon.config.model import NightConfig
 from daemon.config.samples import SAMPLE
 from daemon.delivery.sender import SenderStatus
-from daemon.live.publisher import Broadcaster
 from daemon.live.standing import Standing
-from daemon.live.summaries import about_night, field_done, overview_of, specimens_of, told_of
+from daemon.live.summaries import told_of
+from daemon.night.audience import Audience
 from daemon.night.handover import Handover
+from daemon.night.status import NightStatus, standing_of
+from daemon.night.totals import NightTotals
 from daemon.protocols.pipes import Analysed
-from daemon.protocols.watching import Counters, FieldDone, Hardware, State
+from daemon.protocols.watching import Hardware
 from daemon.records.events import EventName, ReasonCode
 from daemon.records.fields import PlannedField
 from daemon.records.records import AnyRecord, Event, FieldSecured, FieldSkipped, SlideClosed
 from daemon.records.states import EndedBy, NightState
-from daemon.run_folder.endpoints import Bound, write_endpoints
-from daemon.run_folder.heartbeat import Heartbeat, write_heartbeat
 from daemon.run_folder.journal import Journal
 from daemon.run_folder.spool import Spool
-from daemon.system.progress import NightProgress, ProgressDisplay
+from daemon.system.progress import ProgressDisplay
 
 BEAT_S = 1.0
 
@@ -42,10 +41,8 @@ class Reporter:
     ----------
     delivery
         the way to the recorder, once there is one; it is woken by every record.
-    skipped
-        fields skipped so far.
-    not_analysed
-        fields so far of which only the raw stack is kept.
+    totals
+        what of the night is done.
     ring_used
         stacks in the ring that are being exposed or analysed.
     unsafe
@@ -69,58 +66,36 @@ class Reporter:
         display: ProgressDisplay,
         control: str | None,
     ) -> None:
-        self._config = config
-        self._run = run
-        self._control = control
-        self._plan = {(planned.slide, planned.field): planned for planned in plan}
-        self._planned = len(plan)
+        self._ring_stacks = config.ring_stacks
         self._journal = journal
         self._spool = spool
-        self._display = display
         started = journal.started()
         self._samples = {position: columns[SAMPLE] for position, columns in started.samples.items()}
-        done = journal.done()
-        self._secured = sum(kind == "field" for kind in done.values())
-        self.skipped = len(done) - self._secured
-        self._before = len(done)
-        records = [record for slide in config.scan.slides for record in journal.slide_fields(slide.position)]
-        fields = [record for record in records if isinstance(record, FieldSecured)]
-        self.not_analysed = sum(not field.analysed for field in fields)
-        self._objects = sum(not row.below_threshold for field in fields for row in field.objects)
+        before = [record for slide in config.scan.slides for record in journal.slide_fields(slide.position)]
+        self.totals = NightTotals(len(plan), before)
         self._slide: int | None = None
         self._state = (NightState.STARTING, "")
-        self._begun_s: float | None = None
         self.delivery: Handover | None = None
         self.hardware: Callable[[], Hardware] = Hardware
         self.ring_used = 0
-        self._bytes = 0
-        about = about_night(config, plan, started)
-        self._broadcast = Broadcaster(config.watch, about, control, before=map(self._done, records))
         self.unsafe = ""
+        self._room = _measure(spool)
+        self._status = self._update()
+        self._audience = Audience(config, run, plan, started, display, control, before)
 
     def start(self) -> None:
         """Let watchers in."""
-        self._broadcast.start()
-        publish, snapshot = self._broadcast.publish_endpoint, self._broadcast.snapshot_endpoint
-        try:
-            write_endpoints(self._run, Bound(publish=publish, snapshot=snapshot, control=self._control))
-        except OSError as error:
-            _log.warning("where the night can be reached cannot be written down: %s", error)
-        _log.info("watch at %s, snapshot at %s", publish, snapshot)
+        self._audience.start()
 
     def close(self) -> None:
         """Write how it ended, and let go of the watchers."""
-        self._write_heartbeat()
-        self._broadcast.close()
+        self._audience.close(self._look())
 
     async def beat(self, also: Callable[[], None]) -> None:
         """Give a sign of life every second, for ever; call `also` each time."""
         while True:
             also()
-            self._write_heartbeat()
-            self._publish_counters()
-            self._broadcast.publish(self._hardware())
-            self._show()
+            self._audience.beat(self._look(), self._hardware())
             await asyncio.sleep(BEAT_S)
 
     def append(self, record: AnyRecord) -> None:
@@ -160,148 +135,98 @@ class Reporter:
     def note(self, message: str) -> None:
         """Tell the person at the screen, and the log."""
         _log.info("%s", message)
-        self._display.tell(message)
+        self._audience.print_line(message)
 
     def begin_slide(self, slide: int) -> None:
         """Tell that a mini-slide is scanned from now on."""
         self._slide = slide
+        self._update()
 
     def standing(self) -> Standing:
         """Tell how the night stands; any thread may ask."""
-        state, reason = self._state
-        return Standing(state, reason, self._slide, self._secured, self.skipped, self._planned)
+        return standing_of(self._status)
 
     def state(self, state: NightState, reason: str = "") -> None:
         """Tell what the night does now, and why."""
-        if self._begun_s is None:
-            self._begun_s = time.monotonic()
+        self.totals.begin()
         if (state, reason) == self._state:
             return
         self._state = (state, reason)
-        self._publish_counters()
-        self._broadcast.publish(State(state=state, reason=reason))
-        self._show()
+        self._audience.change(self._look())
 
     def show_field(self, record: FieldSecured, analysed: Analysed) -> None:
         """Show a field that was secured."""
-        self._broadcast.publish(self._done(record))
-        views = ("fused", *record.polarizations)
-        self._broadcast.publish(overview_of(record, self._config.instrument.frame_px, views), *analysed.views)
-        if analysed.strips:
-            pictures = (strip.jpeg for strip in analysed.strips)
-            self._broadcast.publish(specimens_of(record, analysed.strips), *pictures)
-        self._show()
+        self._audience.publish_field(record)
+        self._audience.publish_pictures(record, analysed)
+        self._audience.show(self._update())
 
     def explain_delivery(self) -> str:
         """Tell why the spool does not grow emptier."""
         return "" if self.delivery is None else self.delivery.explain()
 
-    def _done(self, record: FieldSecured | FieldSkipped) -> FieldDone:
-        return field_done(record, self._plan[record.slide, record.field])
-
     def _recorded(self, record: AnyRecord) -> None:
         match record:
-            case FieldSecured():
-                self._secured += 1
-                self.not_analysed += not record.analysed
-                self._objects += sum(not row.below_threshold for row in record.objects)
-                self._bytes += sum(entry.size for entry in record.files)
+            case FieldSecured() | FieldSkipped():
+                self.totals.add(record)
                 self._slide = record.slide
-            case FieldSkipped():
-                self.skipped += 1
-                self._slide = record.slide
-                self._broadcast.publish(self._done(record))
+                self._update()
+                if isinstance(record, FieldSkipped):
+                    self._audience.publish_field(record)
             case SlideClosed():
                 _log.info("mini-slide %d closed: %d fields, %d skipped", record.slide, record.recorded, record.skipped)
             case Event(level=level, message=message):
                 _log.log(logging.getLevelNamesMapping()[level.upper()], "%s: %s", record.title, message)
-                self._broadcast.publish(told_of(record))
+                self._audience.publish_event(told_of(record))
                 if level != "info":
-                    self._display.tell(f"{record.title}: {message}")
+                    self._audience.print_line(f"{record.title}: {message}")
             case _:
                 _log.info("%s", type(record).__name__)
         if self.delivery is not None:
             self.delivery.wake()
 
-    def _pace(self) -> tuple[float, float | None]:
-        """Fields a second since this process began, and seconds left at that rate."""
-        done = self._secured + self.skipped - self._before
-        if self._begun_s is None or done == 0:
-            return 0.0, None
-        rate = done / (time.monotonic() - self._begun_s)
-        return rate, (self._planned - self._before - done) / rate
-
-    def _show(self) -> None:
-        rate, left = self._pace()
-        state, reason = self._state
-        self._display.show(
-            NightProgress(
-                planned=self._planned,
-                secured=self._secured,
-                skipped=self.skipped,
-                objects=self._objects,
-                fields_per_s=rate,
-                seconds_left=left,
-                slide=self._slide,
-                sample=self._samples[self._slide] if self._slide else "",
-                state="" if state is NightState.SCANNING else f"{state}: {reason}" if reason else state,
-            )
-        )
-
-    def _write_heartbeat(self) -> None:
-        state, reason = self._state
+    def _look(self) -> NightStatus:
+        """Find out how full spool and disk are, and how the night stands."""
         try:
-            heartbeat = Heartbeat(
-                utc=time.time(),
-                monotonic_s=time.monotonic(),
-                pid=os.getpid(),
-                state=state,
-                reason=reason,
-                planned=self._planned,
-                secured=self._secured,
-                skipped=self.skipped,
-                slide=self._slide,
-                objects=self._objects,
-                not_analysed=self.not_analysed,
-                seconds_left=self._pace()[1],
-                spool_bytes=self._spool.used_bytes(),
-                spool_limit_bytes=self._spool.bound_bytes,
-                disk_free_bytes=self._spool.free_bytes(),
-                unsafe=self.unsafe,
-            )
-            write_heartbeat(self._run, heartbeat)
+            self._room = _measure(self._spool)
         except OSError as error:
-            _log.warning("the heartbeat cannot be written: %s", error)
+            _log.warning("how full the spool is cannot be told: %s", error)
+        return self._update()
 
-    def _publish_counters(self) -> None:
-        rate, left = self._pace()
-        status = SenderStatus() if self.delivery is None else self.delivery.status()
-        free = self._spool.free_bytes()
-        counters = Counters(
-            planned=self._planned,
-            secured=self._secured,
-            skipped=self.skipped,
-            objects=self._objects,
-            fields_per_s=rate,
-            seconds_left=left,
+    def _update(self) -> NightStatus:
+        """Tell how the night stands, with spool and disk as they last were."""
+        totals, (used_bytes, free_bytes) = self.totals, self._room
+        state, reason = self._state
+        fields_per_s, seconds_left = totals.pace()
+        delivered = SenderStatus() if self.delivery is None else self.delivery.status()
+        self._status = NightStatus(
+            state=state,
+            reason=reason,
             slide=self._slide,
-            spool_bytes=self._spool.used_bytes(),
+            sample="" if self._slide is None else self._samples[self._slide],
+            planned=totals.planned,
+            secured=totals.secured,
+            skipped=totals.skipped,
+            not_analysed=totals.not_analysed,
+            objects=totals.objects,
+            fields_per_s=fields_per_s,
+            seconds_left=seconds_left,
+            spool_bytes=used_bytes,
             spool_limit_bytes=self._spool.bound_bytes,
-            acknowledged=status.acknowledged_seq,
-            backlog=status.backlog_records,
+            disk_free_bytes=free_bytes,
+            disk_hours=totals.disk_hours(free_bytes),
+            acknowledged=delivered.acknowledged_seq,
+            backlog=delivered.backlog_records,
             ring_used=self.ring_used,
-            ring_stacks=self._config.ring_stacks,
-            disk_free_bytes=free,
-            disk_hours=self._disk_hours(free),
+            ring_stacks=self._ring_stacks,
+            unsafe=self.unsafe,
         )
-        self._broadcast.publish(counters)
+        return self._status
 
     def _hardware(self) -> Hardware:
         recorder = "" if self.delivery is None else self.delivery.sentence()
         return msgspec.structs.replace(self.hardware(), recorder=recorder)
 
-    def _disk_hours(self, free_bytes: int) -> float | None:
-        """Hours that the disk lasts if the night goes on writing as it did since this process began."""
-        if self._begun_s is None or self._bytes == 0:
-            return None
-        return free_bytes / self._bytes * (time.monotonic() - self._begun_s) / 3600
+
+def _measure(spool: Spool) -> tuple[int, int]:
+    """Tell how many bytes a spool holds, and how many are free on its disk."""
+    return spool.used_bytes(), spool.free_bytes()

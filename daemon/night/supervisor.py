@@ -170,7 +170,7 @@ class Supervisor:
             except (Interrupt, asyncio.CancelledError):
                 self._tell_interrupted()
                 return Exit.INTERRUPTED
-        return Exit.SKIPPED if reporter.skipped or reporter.not_analysed else Exit.COMPLETE
+        return Exit.SKIPPED if reporter.totals.skipped or reporter.totals.not_analysed else Exit.COMPLETE
 
     @contextmanager
     def _on_interrupt(self, task: asyncio.Task[None]) -> Iterator[None]:

@@ -6,8 +6,9 @@ from typing import Literal
 
 import msgspec
 
+from daemon.protocols.watching import ShownSpecimen
 from daemon.records.fields import ArchiveField, PlannedField
-from daemon.records.records import FieldAnalysed, FieldSecured, FieldSkipped, FileEntry, FocusResult, ObjectRow
+from daemon.records.records import FieldAnalysed, FieldSecured, FieldSkipped
 from drivers.microscope import Sweep
 
 Device = Literal["cpu", "cuda", "none"]
@@ -146,33 +147,23 @@ class AnalysisReady(PipeMessage, frozen=True, kw_only=True):
 
 
 class Strip(msgspec.Struct, frozen=True, kw_only=True):
-    """An object through focus, for those who watch: a JPEG, a row a polarization and a column a plane.
+    """An object through focus, for those who watch: a JPEG, a row a polarization and a column a plane."""
 
-    `tile_px` (height, width) is the size of one picture in it, `tile_um` its width on the sample.
-    """
-
-    number: int
-    tile_px: tuple[int, int]
-    tile_um: float
+    specimen: ShownSpecimen
     jpeg: bytes
 
 
 class Analysed(PipeMessage, frozen=True, kw_only=True):
     """A field is analysed and its files are durable in the spool.
 
+    `record` is the field's, but for what the night alone knows: attempts, search, and how long the microscope took.
     `views` are JPEGs for those who watch, the fused one and then the polarizations; `strips` show some of the objects.
-    Where `device` is none nothing was looked for: the focus is known, and the raw stack is kept.
     """
 
     slot: int
-    focus: FocusResult
-    backgrounds_dn: tuple[float, ...]
-    objects: tuple[ObjectRow, ...]
-    files: tuple[FileEntry, ...]
-    seconds: dict[str, float]
+    record: FieldSecured
     views: tuple[bytes, ...]
     strips: tuple[Strip, ...] = ()
-    device: Device = "cpu"
 
 
 class Sharpness(PipeMessage, frozen=True, kw_only=True):

@@ -94,6 +94,11 @@ class ObjectRow(msgspec.Struct, frozen=True, kw_only=True):
     saturated: bool | None = None
     folded: bool | None = None
 
+    @property
+    def counted(self) -> bool:
+        """Whether it counts: it scores at least the threshold, and lies in its field's own tile."""
+        return not self.below_threshold and self.in_exclusive_tile
+
 
 MEASURED = tuple(field.name for field in msgspec.structs.fields(ObjectRow) if not field.required)
 """Names of an object's numbers that measuring gives."""

@@ -15,6 +15,7 @@ from daemon.config.samples import SAMPLE
 from daemon.counts.objects import Objects, load_objects, weighted_median
 from daemon.dataset.reader import Dataset, SlideHeld
 from daemon.planning.plan import frame_of, make_plan
+from daemon.records.counting import ObjectCounts
 from daemon.records.fields import PlannedField
 from daemon.records.records import FieldSecured, FieldSkipped, NightStarted
 from daemon.report.numbers import ClassNumbers, Count, FieldNumbers, NightNumbers, SlideNumbers
@@ -58,8 +59,8 @@ def gather(dataset: Dataset) -> tuple[NightNumbers, Objects]:
         total=Count.of(len(objects), area),
         kinds=_kinds(objects, classes, area),
         classes=classes,
-        seen_again=tally.seen_again,
-        below_threshold=tally.below_threshold,
+        seen_again=tally.objects.seen_again,
+        below_threshold=tally.objects.below_threshold,
         bytes_exposed=tally.bytes_exposed,
         bytes_recorded=tally.bytes_recorded,
         frame_um=(width * (pixel_um or UNKNOWN_PIXEL_UM), height * (pixel_um or UNKNOWN_PIXEL_UM)),
@@ -75,7 +76,8 @@ class _Sums:
     """What is summed over all fields while they pass."""
 
     def __init__(self) -> None:
-        self.seen_again = self.below_threshold = self.bytes_exposed = self.bytes_recorded = 0
+        self.objects = ObjectCounts()
+        self.bytes_exposed = self.bytes_recorded = 0
         self.last_utc = 0.0
         self.frame_px: tuple[int, int] | None = None
         self.polarizations: tuple[str, ...] = ()
@@ -92,9 +94,7 @@ class _Sums:
         self.frame_px = self.frame_px or field.shape_czyx[2:]
         self.polarizations = self.polarizations or field.polarizations
         self.devices |= {field.device} if field.device else set()
-        for row in field.objects:
-            self.seen_again += not row.in_exclusive_tile and not row.below_threshold
-            self.below_threshold += row.below_threshold and row.in_exclusive_tile
+        self.objects += ObjectCounts.of(field.objects)
 
 
 def _slide(

@@ -92,7 +92,7 @@ class SlideNumbers:
 class NightNumbers:
     """A whole night.
 
-    `seen_again` are objects of other fields' tiles and `below_threshold` those of the own tile that do not count: both
+    `seen_again` are objects that lie in another field's tile and `below_threshold` those that score too little: both
     are kept and not counted. `frame_um` is width and height of a frame, `bytes_recorded` what its files should take.
     `config` is None of an archive, or of a night of another version.
     """

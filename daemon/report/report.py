@@ -105,5 +105,5 @@ def _faults(dataset: Dataset) -> int:
     """Count gaps and duplicates of a dataset; a journal whose files are with the recorder has none to be told."""
     if not (dataset.folder / CATALOG).exists():
         return 0
-    summary = dataset.summary()
-    return int(summary["gaps"] + summary["duplicates"])
+    totals = dataset.totals()
+    return totals.gaps + totals.duplicates

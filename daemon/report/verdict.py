@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from daemon.dataset.summary import alike_events, plain_event
+from daemon.dataset.summary import alike_events
 from daemon.records.events import EventName
 from daemon.records.records import Event
 from daemon.records.states import NightState
@@ -127,11 +127,11 @@ def _needs(numbers: NightNumbers, standing: RunFolderStanding | None, faults: in
             yield f"Look at mini-slide {slide.slide}, {slide.sample}: nothing was found in {_fields(slide.recorded)}."
     yield from _calibrate([e.message for e in numbers.events if e.name is EventName.CALIBRATION and e.level != "info"])
     grave = [event for event in numbers.events if event.name in _ACTIONS and event.level != "info"]
-    for same in alike_events(list(map(plain_event, grave))):
+    for same in alike_events(grave):
         last = same[-1]
-        slides = sorted({event["slide"] for event in same if event["slide"] is not None})
+        slides = sorted({event.slide for event in same if event.slide is not None})
         where = f" (mini-slide {', '.join(map(str, slides))})" if slides else ""
-        yield f"{_ACTIONS[last['name']]}: {last['message']}{where}."
+        yield f"{_ACTIONS[last.name]}: {last.message}{where}."
 
 
 _ACTIONS = {

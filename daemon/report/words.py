@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from daemon.dataset.summary import alike_events, alike_skipped, places, plain_event
+from daemon.dataset.summary import alike_events, alike_skipped, places
 from daemon.report.charts import Chart, SlideCharts
 from daemon.report.numbers import ClassNumbers, Count, NightNumbers, SlideNumbers
 from daemon.report.objects import ObjectShown
@@ -142,22 +142,21 @@ def about_slide(slide: SlideNumbers) -> str:
 
 def skipped(numbers: NightNumbers) -> Table:
     """Tabulate skipped fields, those of a mini-slide that were skipped alike in one row."""
-    plain = [{"slide": f.slide, "field": f.field, "reason": f.reason, "attempts": f.attempts} for f in numbers.skipped]
-    alike = alike_skipped(plain)
+    alike = alike_skipped(numbers.skipped)
     rows = [(reason, str(slide), fields, str(tries)) for slide, fields, tries, reason in alike[:REASONS]]
     return Table(("why", "mini-slide", "fields", "tries"), tuple(rows), more=_left(len(alike) - REASONS))
 
 
 def events(numbers: NightNumbers) -> Table:
     """Tabulate faults and events, those that say the same in one row."""
-    alike = alike_events(list(map(plain_event, numbers.events)))
+    alike = alike_events(numbers.events)
     form = "%H:%M:%S" if numbers.seconds < 20 * 3600 else "%d %H:%M"
     rows = []
     for same in alike[:EVENTS]:
-        first, last = when(same[0]["utc"], form), when(same[-1]["utc"], form)
+        first, last = when(same[0].utc, form), when(same[-1].utc, form)
         time = first if first == last else f"{first} {DASH} {last}"
         time += f", {len(same)} times" if len(same) > 1 else ""
-        rows.append((time, same[-1]["level"], f"{same[-1]['title']}: {same[-1]['message']}", places(same)))
+        rows.append((time, same[-1].level, f"{same[-1].title}: {same[-1].message}", places(same)))
     return Table(("when", "", "what happened, and what was done", "where"), tuple(rows), 4, _left(len(alike) - EVENTS))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
@@ -46,18 +46,28 @@ class ArchiveSettings(Settings):
 
 
 @dataclass(frozen=True)
+class FolderSummary:
+    """How many stacks a folder of an archive holds, and a digest of the names and sizes of their files.
+
+    That much is known of a folder before anything in it is read.
+    """
+
+    stacks: int
+    names_and_sizes: str
+
+
+@dataclass(frozen=True)
 class Archive:
     """The fields of an archive in order, and by the number of their slide the columns of their samples.
 
-    `strangers` counts images that are no plane files of the pattern, `summary` says for each folder how many stacks it
-    holds, and what is known of them all before they are read: a digest of the names and sizes of their files.
+    `strangers` counts images that are no plane files of the pattern, `folders` summarises each folder.
     """
 
     root: Path
     fields: tuple[ArchiveField, ...]
     samples: dict[int, dict[str, str]]
     strangers: int
-    summary: dict[str, dict[str, Any]]
+    folders: dict[str, FolderSummary]
 
     def planned(self) -> dict[int, int]:
         """Fields of each slide."""
@@ -105,7 +115,7 @@ def find_archive(places: Sequence[Path], settings: ArchiveSettings, but_not: Pat
         ]
     if len(samples) > MOST_SAMPLES or max(field.field for field in fields) > MOST_FIELDS:
         raise Refused(f"{str(root)!r} holds {len(fields)} stacks in {len(samples)} folders; name some of its folders")
-    return Archive(root, tuple(fields), samples, strangers, _summary(fields, samples, sizes))
+    return Archive(root, tuple(fields), samples, strangers, _folders(fields, samples, sizes))
 
 
 def natural(name: str) -> tuple[tuple[str | int, ...], str]:
@@ -146,15 +156,15 @@ def _files(places: Iterable[Path], but_not: Path) -> Iterator[tuple[Path, int]]:
                         yield here / entry.name, entry.stat().st_size
 
 
-def _summary(
+def _folders(
     fields: Sequence[ArchiveField], samples: dict[int, dict[str, str]], sizes: dict[str, int]
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, FolderSummary]:
     digests = {slide: hashlib.sha256() for slide in samples}
     counts = Counter(field.slide for field in fields)
     for field in fields:
         for name in field.names:
             digests[field.slide].update(f"{name}\0{sizes[name]}\0".encode("utf-8", "surrogateescape"))
     return {
-        columns[FOLDER] or ".": {"stacks": counts[slide], "names_and_sizes": digests[slide].hexdigest()}
+        columns[FOLDER] or ".": FolderSummary(counts[slide], digests[slide].hexdigest())
         for slide, columns in samples.items()
     }

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import yaml
 from rich.console import Console
 
@@ -97,4 +98,6 @@ def _probed(archive: Archive, settings: ArchiveSettings) -> Described | None:
 def _configuration(archive: Archive, settings: ArchiveSettings) -> str:
     """YAML of all that the result depends on; who asks for something else asks for another dataset."""
     told = settings.model_dump(mode="json", exclude={"detector": NOT_THE_RESULT})
-    return yaml.safe_dump(told | {"archive": archive.summary}, sort_keys=False, allow_unicode=True, width=120)
+    return yaml.safe_dump(
+        told | {"archive": msgspec.to_builtins(archive.folders)}, sort_keys=False, allow_unicode=True, width=120
+    )

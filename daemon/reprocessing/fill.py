@@ -122,7 +122,7 @@ class _Filling:
             kind: Counter(s for (s, _), k in states.items() if k == kind) for kind in ("recorded", "skipped")
         }
         self._before = len(states)
-        self._objects = catalog.found()
+        self._objects = catalog.counted()
         self._began = time.monotonic()
 
     async def run(self) -> Exit:
@@ -150,7 +150,7 @@ class _Filling:
         self._left[answer.slide] -= 1
         if isinstance(answer, FieldSecured):
             self._kinds["recorded"][answer.slide] += 1
-            self._objects += sum(not row.below_threshold for row in answer.objects)
+            self._objects += sum(row.counted for row in answer.objects)
         else:
             self._kinds["skipped"][answer.slide] += 1
             self._display.tell(f"{request.planned.names[0]} is skipped: {answer.reason}")

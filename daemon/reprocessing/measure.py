@@ -26,6 +26,7 @@ from daemon.dataset.field_file import FieldProvenance
 from daemon.dataset.measured_tables import METADATA, MeasuredWith, measured_tables
 from daemon.dataset.reader import Dataset
 from daemon.dataset.selection import LoadedObject, Selection, choose, load
+from daemon.records.counting import ObjectCounts
 from daemon.records.names import slide_folder
 from daemon.records.records import MEASURED, ObjectRow
 from daemon.reprocessing.worker import versions_now
@@ -36,9 +37,10 @@ from daemon.system.progress import follow
 
 @dataclass(frozen=True)
 class Again:
-    """What was measured: the number of the tables, and how many objects they hold."""
+    """What was measured: the number of the tables, how many rows they have, and how many of these count."""
 
     number: int
+    rows: int
     objects: int
 
 
@@ -81,7 +83,7 @@ def measure_again(folder: Path, console: Console, calibrations: Path | None = No
             make_folder(path.parent)
             with replacing(path) as stream:
                 pq.write_table(table.replace_schema_metadata(metadata), stream)
-    return Again(number, len(chosen))
+    return Again(number, len(chosen), ObjectCounts.of(one.row for one in chosen).counted)
 
 
 def _corrections(dataset: Dataset, calibrations: Path | None) -> Callable[[FieldProvenance], Corrections]:

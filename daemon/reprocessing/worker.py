@@ -11,12 +11,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from calibration.corrections import Corrections
-from daemon.analysis.field_output import focus_result, object_rows, write_cutouts
+from daemon.analysis.field_output import focus_result, object_rows, secured_field, write_cutouts
 from daemon.calibration_store.corrections import corrections_of_field, pattern_of
 from daemon.dataset.field_file import FieldProvenance, read_field_file
 from daemon.protocols.pipes import AnalysisReady, AnyMessage, Close, CutField, Failed, FieldCut, decode, encode
@@ -199,15 +200,8 @@ class _Bench:
         with watch.time("read"):
             pixels, provenance = self._kept(planned)
         secured = self._cut(pixels, provenance, watch)
-        return FieldAnalysed(
-            utc=secured.utc,
-            slide=secured.slide,
-            field=secured.field,
-            device=secured.device,
-            versions=self._work.versions,
-            seconds=secured.seconds,
-            objects=secured.objects,
-            files=secured.files,
+        return msgspec.convert(
+            msgspec.structs.asdict(secured) | {"versions": self._work.versions}, FieldAnalysed, from_attributes=True
         )
 
     def _kept(self, planned: ArchiveField) -> tuple[NDArray[np.uint16], FieldProvenance]:
@@ -236,28 +230,7 @@ class _Bench:
             path = inside(self._work.into, field_file(provenance.slide, provenance.field))
             make_folder(path.parent)
             entry = write_cutouts(path, provenance, rows, analysis.objects, lambda: crash_points.reach("spool written"))
-        return FieldSecured(
-            utc=time.time(),
-            slide=provenance.slide,
-            field=provenance.field,
-            sample=provenance.sample,
-            x_um=provenance.x_um,
-            y_um=provenance.y_um,
-            first_z_um=provenance.first_z_um,
-            step_um=provenance.step_um,
-            polarizations=provenance.polarizations,
-            shape_czyx=provenance.shape_czyx,
-            attempts=1,
-            exposed_utc=provenance.exposed_utc,
-            exposed_monotonic_s=0.0,
-            seconds={**analysis.seconds, **watch.seconds},
-            focus=focus,
-            backgrounds_dn=analysis.backgrounds_dn,
-            objects=rows,
-            files=(entry,),
-            device=analyser.device,
-            sources=provenance.sources,
-        )
+        return secured_field(provenance, analysis, rows, (entry,), watch.seconds, analyser.device)
 
 
 def skipped(planned: ArchiveField, why: SkipReason, hashes: dict[str, str]) -> FieldSkipped:

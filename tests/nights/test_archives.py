@@ -25,7 +25,7 @@ from daemon.analysis.field_output import write_raw
 from daemon.config.loading import freeze
 from daemon.dataset.catalog import Catalog
 from daemon.dataset.field_file import read_field_file
-from daemon.dataset.reader import Dataset
+from daemon.dataset.reader import Dataset, FieldTotals
 from daemon.dataset.selection import Selection
 from daemon.dataset.summary import summarise
 from daemon.exchange.annotations import propose
@@ -159,10 +159,10 @@ def test_what_is_found_is_what_the_analyser_finds(ran: Ran) -> None:
 def test_bad_images_are_told_and_the_rest_is_found(ran: Ran) -> None:
     assert ran.status == Exit.SKIPPED
     summary = summarise(ran.into)
-    assert summary["complete"]
-    assert summary["fields"] == {"planned": 10, "recorded": 3, "skipped": 7}
-    assert (summary["gaps"], summary["duplicates"]) == (0, 0)
-    reasons = {Path(row["sources"][0]).name: row["reason"] for row in summary["skipped"]}
+    assert summary.complete
+    assert summary.fields == FieldTotals(planned=10, recorded=3, skipped=7)
+    assert (summary.gaps, summary.duplicates) == (0, 0)
+    reasons = {Path(row.sources[0]).name: row.reason for row in summary.skipped}
     assert reasons.keys() == BAD.keys()
     for name, sentence in BAD.items():
         assert sentence in reasons[name]
@@ -190,7 +190,7 @@ def test_a_killed_and_an_interrupted_command_go_on_to_the_same_dataset(
     command = ("detect", ran.images, "--into", into, "--pixel-um", "0.059", "--workers", "1")
     killed = lamelle(*command, crash="file without catalog|4|all")
     assert killed.returncode not in Exit.__members__.values()
-    assert summarise(into)["fields"]["recorded"] + summarise(into)["fields"]["skipped"] == 3
+    assert summarise(into).fields.recorded + summarise(into).fields.skipped == 3
     (into / PROCESSES).unlink()
     with running(*command, output=tmp_path / "output") as process:
         until((into / PROCESSES).exists, "workers")
@@ -297,10 +297,10 @@ def test_a_dataset_of_a_night_is_left_alone(ran: Ran, kept: Path) -> None:
 def test_raw_stacks_are_analysed_anew_into_another_dataset(ran: Ran, kept: Path, tmp_path: Path) -> None:
     status = analyse_anew(kept, tmp_path / "anew", {"threshold": 0.6, "runtime": "torch"}, 1, Console(quiet=True))
     assert status == Exit.SKIPPED
-    assert summarise(kept)["not_analysed"] == 1
+    assert summarise(kept).not_analysed == 1
     summary = summarise(tmp_path / "anew")
-    assert summary["complete"]
-    assert [row["reason"] for row in summary["skipped"]] == ["skipped in the night: stage stuck"]
+    assert summary.complete
+    assert [row.reason for row in summary.skipped] == ["skipped in the night: stage stuck"]
     with read_field_file(tmp_path / "anew" / field_file(1, 1)) as file, Dataset.open(ran.into) as known:
         (before, *_) = known.fields(1)
         assert isinstance(before, FieldSecured)

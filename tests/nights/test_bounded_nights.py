@@ -128,8 +128,8 @@ def events(run: Path) -> dict[str, str]:
 def assert_whole(run: Path, dataset: Path, undisturbed: tuple[Path, Digest]) -> None:
     """Every field once, the pixels of the undisturbed night, nothing half-written, nothing waiting, nobody left."""
     summary = summarise(dataset)
-    assert summary["complete"]
-    assert (summary["gaps"], summary["duplicates"], summary["fields"]["skipped"]) == (0, 0, 0)
+    assert summary.complete
+    assert (summary.gaps, summary.duplicates, summary.fields.skipped) == (0, 0, 0)
     assert digest(dataset.parent) == undisturbed[1]
     assert list((dataset / "incoming").iterdir()) == []
     assert spool_bytes(run) == 0

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from daemon.dataset.reader import FieldTotals
 from daemon.dataset.summary import summarise
 from daemon.live.order_client import give_order
 from daemon.protocols.control import Answer
-from daemon.records.states import NightState
+from daemon.records.events import EventName
+from daemon.records.states import EndedBy, NightState
 from daemon.run_folder.endpoints import find_endpoint
 from daemon.system.errors import Refused
 from tests.support.earlier_run import ANNA, copy_of
@@ -32,8 +34,8 @@ def test_a_paused_night_of_before_is_resumed_and_completed(tmp_path: Path) -> No
         assert give_order(find_endpoint(str(run), "control"), None, "resume", "ben").accepted
         assert night.wait(NIGHT_S) == 0, (tmp_path / "out").read_text("utf-8")
     summary = summarise(run)
-    assert (summary["complete"], summary["gaps"], summary["duplicates"]) == (True, 0, 0)
-    assert summary["fields"] == {"planned": 6, "recorded": 6, "skipped": 0}
-    ended = [event["by"] for event in summary["events"] if event["name"] == "interrupted"]
-    assert ended == ["system"]
+    assert (summary.complete, summary.gaps, summary.duplicates) == (True, 0, 0)
+    assert summary.fields == FieldTotals(planned=6, recorded=6, skipped=0)
+    ended = [event.by for event in summary.events if event.name is EventName.INTERRUPTED]
+    assert ended == [EndedBy.SYSTEM]
     assert not living(run)

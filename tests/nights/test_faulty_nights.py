@@ -17,7 +17,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from daemon.dataset.reader import Dataset
+from daemon.dataset.reader import Dataset, FieldTotals
 from daemon.dataset.summary import render, summarise
 from daemon.records.records import FieldSkipped
 from daemon.system.exit_status import Exit
@@ -80,7 +80,7 @@ def skipping(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
 def told(run: Path) -> list[tuple[int | None, int | None, str, str]]:
     """Where, how grave and what the events in the catalog are."""
-    return [(event["slide"], event["field"], event["level"], event["title"]) for event in summarise(run)["events"]]
+    return [(event.slide, event.field, event.level, event.title) for event in summarise(run).events]
 
 
 def table(run: Path) -> str:
@@ -98,8 +98,8 @@ def exposures(run: Path) -> Counter[tuple[int, int, int]]:
 def test_a_night_whose_faults_are_overcome_is_complete(retried: Ran) -> None:
     assert retried.status == Exit.COMPLETE, retried.output
     summary = summarise(retried.run)
-    assert summary["fields"] == {"planned": 2 * FIELDS, "recorded": 2 * FIELDS, "skipped": 0}
-    assert (summary["complete"], summary["gaps"], summary["duplicates"]) == (True, 0, 0)
+    assert summary.fields == FieldTotals(planned=2 * FIELDS, recorded=2 * FIELDS, skipped=0)
+    assert (summary.complete, summary.gaps, summary.duplicates) == (True, 0, 0)
     with Dataset.open(retried.run) as dataset:
         attempts = {(field.slide, field.field): field.attempts for field in dataset.fields()}
     assert attempts == {(slide, field): 3 - slide for slide in (1, 2) for field in range(1, FIELDS + 1)}
@@ -109,11 +109,9 @@ def test_a_night_whose_faults_are_overcome_is_complete(retried: Ran) -> None:
 @pytest.mark.parametrize(("number", "kind"), list(enumerate(RETRIED, 1)))
 def test_a_fault_that_was_overcome_is_told(retried: Ran, number: int, kind: str) -> None:
     fault, said = RETRIED[kind]
-    events = [event for event in summarise(retried.run)["events"] if event["field"] == number]
-    assert {(event["slide"], event["level"], event["name"], event["fault"]) for event in events} == {
-        (1, "warning", "fault", fault)
-    }
-    assert all(said in event["message"] and event["message"].endswith("exposing again") for event in events)
+    events = [event for event in summarise(retried.run).events if event.field == number]
+    assert {(event.slide, event.level, event.name, event.fault) for event in events} == {(1, "warning", "fault", fault)}
+    assert all(said in event.message and event.message.endswith("exposing again") for event in events)
     assert said in table(retried.run)
 
 
@@ -145,11 +143,11 @@ def test_a_stack_whose_analysis_died_is_not_exposed_again(retried: Ran) -> None:
 def test_a_night_that_skipped_says_what_and_why(skipping: Ran) -> None:
     assert skipping.status == Exit.SKIPPED, skipping.output
     summary = summarise(skipping.run)
-    reasons = {(one["slide"], one["field"]): one["reason"] for one in summary["skipped"]}
+    reasons = {(one.slide, one.field): one.reason for one in summary.skipped}
     left_blank = dict.fromkeys(((3, field) for field in range(5, 10)), "slide left: 3 fields in a row without focus")
     left = dict.fromkeys(((4, field) for field in range(3, 10)), "slide left: 2 fields in a row failed")
     assert {place: reason for place, reason in reasons.items() if "left" in reason} == left_blank | left
-    codes = Counter((one["slide"], one["reason_code"], one["fault"]) for one in summary["skipped"])
+    codes = Counter((one.slide, one.reason_code, one.fault) for one in summary.skipped)
     assert codes == {
         (2, "fault", "FrameFault"): 1,
         (3, "no focus", None): 5,
@@ -158,8 +156,8 @@ def test_a_night_that_skipped_says_what_and_why(skipping: Ran) -> None:
     }
     assert "frame fault: plane 1 of crossed is all dark" in reasons.pop((2, 5))
     assert reasons.keys() == left_blank.keys() | left.keys() | {(4, 1), (4, 2)}
-    assert summary["fields"] == {"planned": 36, "recorded": 36 - 15, "skipped": 15}
-    assert (summary["complete"], summary["gaps"], summary["duplicates"]) == (True, 0, 0)
+    assert summary.fields == FieldTotals(planned=36, recorded=36 - 15, skipped=15)
+    assert (summary.complete, summary.gaps, summary.duplicates) == (True, 0, 0)
     with Dataset.open(skipping.run) as dataset:
         attempts = {(f.slide, f.field): f.attempts for f in dataset.fields() if isinstance(f, FieldSkipped)}
     assert {place: tried for place, tried in attempts.items() if tried} == {(2, 5): 3, (4, 1): 3, (4, 2): 3}
@@ -205,8 +203,8 @@ def test_mini_slides_that_fail_one_after_another_stop_the_night_safe(tmp_path: P
     assert ran.status == Exit.FAULT
     reason = "2 mini-slides were left after faults; check the microscope"
     assert reason in ran.output.replace("\n", " ")
-    stopped = summarise(ran.run)["events"][-1]
-    assert (stopped["level"], stopped["name"], stopped["message"]) == ("error", "night stopped", reason)
+    stopped = summarise(ran.run).events[-1]
+    assert (stopped.level, stopped.name, stopped.message) == ("error", "night stopped", reason)
     assert safe_after(ran.run, times(ran.run, "night stopped", "supervisor")[0]) < SAFE_WITHIN_S
     assert times(ran.run, "microscope safe", "supervisor")
     assert not living(ran.run)

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from daemon.dataset.reader import Dataset
+from daemon.dataset.reader import Dataset, FieldTotals
 from daemon.dataset.summary import summarise
 from daemon.records.names import field_file
 from daemon.records.records import FieldSecured, decode, encode
@@ -35,11 +35,11 @@ KILLS = {
 def test_a_night_records_every_field_once(undisturbed: tuple[Path, Digest]) -> None:
     run, recorded = undisturbed
     summary = summarise(run)
-    (ran_on,) = [event["message"] for event in summary["events"] if event["name"] == "detector"]
+    (ran_on,) = [event.message for event in summary.events if event.name == "detector"]
     assert ran_on.startswith("runs on onnxruntime on cpu, ")
-    assert summary["complete"]
-    assert summary["fields"] == {"planned": 6, "recorded": 6, "skipped": 0}
-    assert (summary["gaps"], summary["duplicates"]) == (0, 0)
+    assert summary.complete
+    assert summary.fields == FieldTotals(planned=6, recorded=6, skipped=0)
+    assert (summary.gaps, summary.duplicates) == (0, 0)
     assert set(recorded) == {(slide, field) for slide in (1, 2) for field in (1, 2, 3)}
     assert sum(objects for _, objects, _ in recorded.values()) > 10
 
@@ -58,9 +58,9 @@ def test_a_killed_night_resumes_to_the_same_pixels(
     else:
         assert killed.returncode == 0, killed.stderr
     summary = summarise(run)
-    assert KILLS[crash] is None or KILLS[crash] in [event["name"] for event in summary["events"]]
-    assert summary["complete"]
-    assert (summary["gaps"], summary["duplicates"], summary["fields"]["skipped"]) == (0, 0, 0)
+    assert KILLS[crash] is None or KILLS[crash] in [event.name for event in summary.events]
+    assert summary.complete
+    assert (summary.gaps, summary.duplicates, summary.fields.skipped) == (0, 0, 0)
     assert digest(run) == undisturbed[1]
     assert not living(run)
 
@@ -76,10 +76,10 @@ def test_a_night_whose_gpu_is_lost_keeps_raw_stacks_and_is_caught_up_with(
     resumed = lamelle("scan", config, "--run", run, "--resume")
     assert resumed.returncode == Exit.SKIPPED, resumed.stderr
     summary = summarise(run)
-    assert summary["complete"]
-    assert summary["not_analysed"] == 4
+    assert summary.complete
+    assert summary.not_analysed == 4
     # Whether it can be kept awake is the computer's own affair.
-    told = [event["name"] for event in summary["events"] if event["name"] != "not kept awake"]
+    told = [event.name for event in summary.events if event.name != "not kept awake"]
     assert told == ["calibration", "detector", "detector lost"]
     with Dataset.open(run) as kept:
         raw = [field for field in kept.fields() if isinstance(field, FieldSecured) and not field.analysed]
@@ -92,13 +92,13 @@ def test_a_night_whose_gpu_is_lost_keeps_raw_stacks_and_is_caught_up_with(
 
     killed = lamelle("analyse", run, crash="file without catalog|2|all")
     assert killed.returncode not in Exit.__members__.values()
-    assert summarise(run)["not_analysed"] == 3
+    assert summarise(run).not_analysed == 3
     out = io.StringIO()
     assert catch_up(run, None, 1, Console(file=out)) == Exit.COMPLETE
     assert "3 of 3 fields" in out.getvalue()
     assert digest(run) == undisturbed[1]
     summary = summarise(run)
-    assert (summary["complete"], summary["not_analysed"], summary["gaps"], summary["duplicates"]) == (True, 0, 0, 0)
+    assert (summary.complete, summary.not_analysed, summary.gaps, summary.duplicates) == (True, 0, 0, 0)
     with Dataset.open(run) as caught_up:
         assert caught_up.verify() == []
         for slide in (1, 2):
@@ -171,5 +171,5 @@ def test_a_mini_slide_whose_focus_is_out_of_reach_is_told_and_left(
     done = lamelle("scan", config, "--run", run)
     assert done.returncode == status, done.stderr
     summary = summarise(run)
-    assert ("warning", event) in [(told["level"], told["name"]) for told in summary["events"]]
-    assert summary["complete"]
+    assert ("warning", event) in [(told.level, told.name) for told in summary.events]
+    assert summary.complete

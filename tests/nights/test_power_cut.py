@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.dataset.reader import Dataset
+from daemon.dataset.reader import Dataset, FieldTotals
 from daemon.records.names import CATALOG, PROCESSES, field_file
 from daemon.records.records import FieldSecured, FieldSkipped
 from daemon.run_folder.journal import Journal
@@ -135,10 +135,10 @@ def _assert_kept(folder: Path, promised: int) -> None:
 def _assert_whole(folder: Path) -> None:
     with Dataset.open(folder / "dataset") as dataset, closing(Journal.open(folder / "journal.sqlite")) as journal:
         assert dataset.verify() == []
-        summary = dataset.summary()
+        summary = dataset.totals()
         planned = scene.SLIDES * scene.FIELDS
-        assert summary["fields"] == {"planned": planned, "recorded": planned - 1, "skipped": 1}
-        assert (summary["gaps"], summary["duplicates"], summary["complete"]) == (0, 0, True)
+        assert summary.fields == FieldTotals(planned=planned, recorded=planned - 1, skipped=1)
+        assert (summary.gaps, summary.duplicates, summary.complete) == (0, 0, True)
         assert dataset.fields() == [field for slide in (1, 2) for field in journal.slide_fields(slide)]
         for field in dataset.fields():
             if isinstance(field, FieldSkipped):

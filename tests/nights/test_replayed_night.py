@@ -30,7 +30,7 @@ def test_a_real_stack_is_replayed_and_its_best_plane_found(tmp_path: Path) -> No
     run = tmp_path / "run"
     done = lamelle("scan", path, "--run", run)
     assert done.returncode == Exit.COMPLETE, done.stderr
-    assert summarise(run)["complete"]
+    assert summarise(run).complete
     with Dataset.open(run) as dataset:
         (field,) = dataset.fields()
     assert isinstance(field, FieldSecured)

@@ -45,7 +45,7 @@ def stands(run: Path, wanted: Callable[[Answer], bool]) -> None:
 
 
 def events(run: Path) -> list[tuple[str, str]]:
-    return [(event["name"], event["message"]) for event in summarise(run)["events"]]
+    return [(event.name, event.message) for event in summarise(run).events]
 
 
 def test_a_paused_and_resumed_night_has_the_same_pixels(undisturbed: tuple[Path, Digest], tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_pause_outlives_a_crash_and_a_skip_leaves_the_rest(tmp_path: Path) -> 
     assert {(field.reason_code, field.who, field.reason) for field in left} == {
         (ReasonCode.BY_ORDER, ANNA, f"skipped by {ANNA}")
     }
-    assert summarise(run)["complete"]
+    assert summarise(run).complete
 
 
 def test_a_night_that_takes_no_orders_says_so(undisturbed: tuple[Path, Digest]) -> None:

@@ -25,6 +25,8 @@ from daemon.system.ring import ring_name
 from tests.support.places import CONFIGS
 
 NIGHT_S = 110
+SAID = "said.txt"
+"""Beside the run folder of the undisturbed night: what it printed."""
 END_S = 10
 
 Digest = dict[tuple[int, int], tuple[float, int, str]]

@@ -65,7 +65,9 @@ function redraw() {
   stage.style.aspectRatio = `${told.frame_px[1]} / ${told.frame_px[0]}`;
   drawBoxes(told);
   const counted = told.objects.filter((one) => one.counted).length;
-  setText(byId("field-title"), `Mini-slide ${told.slide}, ${told.sample}, field ${told.field}: ${plural(counted, "object")} counted, ${told.objects.length - counted} more seen`);
+  const below = told.objects.filter((one) => one.below_threshold).length;
+  const again = told.objects.length - counted - below;
+  setText(byId("field-title"), `Mini-slide ${told.slide}, ${told.sample}, field ${told.field}: ${plural(counted, "object")}, ${again} seen again in a neighbour's tile, ${below} below the threshold`);
 }
 
 const isShown = (one) => one.score >= threshold && !hidden.has(one.class_name);

@@ -43,6 +43,8 @@ function touch(...keys) {
 }
 
 const keyOf = (one) => `${one.slide}/${one.field}/${one.number}`;
+// The specimens of a field one by one, each with what they have in common.
+const singly = ({ specimens, ...field }) => specimens.map((one) => ({ ...field, ...one }));
 const nameOf = (one) => `${one.utc} ${one.title} ${one.message}`;
 
 function addAll(list, added, key, kept) {
@@ -55,7 +57,8 @@ const takers = {
     night.skewS = told.utc - Date.now() / 1000;
     Object.assign(night, {
       link: told.link, about: told.about, state: told.state, counters: told.counters, hardware: told.hardware,
-      latest: told.latest, lengthEdges: told.length_edges, massEdges: told.mass_edges, specimens: told.specimens,
+      latest: told.latest, lengthEdges: told.length_edges, massEdges: told.mass_edges,
+      specimens: told.specimens.flatMap(singly).slice(-SPECIMENS_KEPT),
       events: told.events, notes: told.notes,
       fields: new Map(Object.entries(told.fields).map(([slide, rows]) => [+slide, new Map(rows.map((r) => [r[0], r]))])),
       counts: new Map(told.counts.map((one) => [one.slide, one])),
@@ -82,7 +85,7 @@ const takers = {
     touch("overviews");
   },
   specimens(told) {
-    night.specimens = addAll(night.specimens, told, keyOf, SPECIMENS_KEPT);
+    night.specimens = addAll(night.specimens, singly(told), keyOf, SPECIMENS_KEPT);
     touch("specimens");
   },
   told(told) {

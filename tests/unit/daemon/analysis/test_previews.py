@@ -64,9 +64,9 @@ def test_noise_is_not_blown_up() -> None:
 def test_strips_hold_a_row_for_each_polarization_and_a_column_for_each_plane() -> None:
     row = replace(object_row(0), number=0)
     (strip,) = draw_strips([found(field(90, 120))], [row], pixel_um=0.05)
-    height, width = strip.tile_px
+    height, width = strip.specimen.tile_px
     assert (height, width) == (54, TILE_PX)
-    assert strip.tile_um == 6.0
+    assert strip.specimen.tile_um == 6.0
     shown = opened(strip.jpeg).reshape(2, height, 5, width).swapaxes(1, 2)
     square = (slice(height // 4 + 3, height // 2 - 3), slice(width // 4 + 3, width // 2 - 3))
     levels = shown[..., square[0], square[1]].mean(axis=(2, 3))
@@ -79,7 +79,7 @@ def test_strips_hold_a_row_for_each_polarization_and_a_column_for_each_plane() -
 
 def test_small_objects_are_not_enlarged() -> None:
     (strip,) = draw_strips([found(field(20, 31))], [object_row(0)], pixel_um=0.059)
-    assert strip.tile_px == (20, 31)
+    assert strip.specimen.tile_px == (20, 31)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.floats(0, 1), st.booleans(), st.booleans()), max_size=20))

@@ -10,6 +10,8 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from daemon.children.child import Child
 from daemon.children.links import AnalysisLink, MicroscopeLink
 from daemon.protocols.pipes import (
@@ -27,8 +29,8 @@ from daemon.protocols.pipes import (
     encode,
 )
 from daemon.records.fields import PlannedField
-from daemon.records.records import FocusResult
 from daemon.system.process_table import ProcessTable
+from tests.support.small_night import secured
 
 DEADLINE_S = 30.0
 FIELD = PlannedField(slide=1, field=1, sample="a", x_um=0.0, y_um=0.0, tile_um=(0.0, 0.0, 1.0, 1.0))
@@ -56,9 +58,8 @@ def analysis(connection: Connection, mark: Path) -> None:
 
 
 def analysed(slot: int, landed: int) -> Analysed:
-    nothing = FocusResult(z_um=None, at_edge=False, contrast=1.0)
-    seconds = {"planes": float(landed)}
-    return Analysed(slot=slot, focus=nothing, backgrounds_dn=(), objects=(), files=(), seconds=seconds, views=())
+    record = replace(secured(1, 1, (), objects=0), seconds={"planes": float(landed)})
+    return Analysed(slot=slot, record=record, views=())
 
 
 def finish(slot: int) -> Finish:
@@ -92,7 +93,7 @@ def test_what_lands_while_a_new_analysis_starts_is_told_once_and_in_order(tmp_pa
         link.complete(finish(1))
         results = await asyncio.gather(first, link.result(1))
         await link.close()
-        return [result.seconds["planes"] for result in results]
+        return [result.record.seconds["planes"] for result in results]
 
     assert asyncio.run(asyncio.wait_for(night(), DEADLINE_S)) == [2, 3]
     # What runs the detector is told when it first starts, and not again.

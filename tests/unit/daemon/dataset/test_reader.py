@@ -12,7 +12,7 @@ import pytest
 
 from daemon.dataset.catalog import Catalog
 from daemon.dataset.objects_table import OBJECT_COLUMNS, object_values
-from daemon.dataset.reader import Dataset, SlideHeld
+from daemon.dataset.reader import ByteTotals, Dataset, DatasetTotals, FieldTotals, SlideHeld
 from daemon.protocols import delivery
 from daemon.recorder.session import Reception
 from daemon.records.names import field_file
@@ -58,17 +58,18 @@ def whole_night() -> list[AnyRecord]:
 def test_a_whole_night_is_counted(tmp_path: Path) -> None:
     record(tmp_path, whole_night())
     with Dataset.open(tmp_path) as dataset:
-        assert dataset.summary() == {
-            "slides": 2,
-            "fields": {"planned": 6, "recorded": 5, "skipped": 1},
-            "not_analysed": 0,
-            "gaps": 0,
-            "duplicates": 0,
-            "objects": 6,
-            "below_threshold": 0,
-            "bytes": {"raw": 5 * 2 * 9 * 64 * 64 * 2, "recorded": 4500},
-            "complete": True,
-        }
+        assert dataset.totals() == DatasetTotals(
+            slides=2,
+            fields=FieldTotals(planned=6, recorded=5, skipped=1),
+            not_analysed=0,
+            gaps=0,
+            duplicates=0,
+            objects=6,
+            seen_again=0,
+            below_threshold=0,
+            bytes=ByteTotals(raw=5 * 2 * 9 * 64 * 64 * 2, recorded=4500),
+            complete=True,
+        )
         assert dataset.slides() == [
             SlideHeld(1, {"sample": "core-1", "depth_cm": "10"}, planned=3, recorded=3, skipped=0, closed=True),
             SlideHeld(2, {"sample": "core-2", "depth_cm": "20"}, planned=3, recorded=2, skipped=1, closed=True),
@@ -90,8 +91,8 @@ def test_the_dataset_is_found_in_its_run_folder_and_missed_elsewhere(tmp_path: P
 def test_a_night_under_way_has_no_gaps_but_is_not_complete(tmp_path: Path) -> None:
     record(tmp_path, whole_night()[:4])
     with Dataset.open(tmp_path) as dataset:
-        summary = dataset.summary()
-        assert (summary["gaps"], summary["complete"], summary["fields"]["recorded"]) == (0, False, 3)
+        summary = dataset.totals()
+        assert (summary.gaps, summary.complete, summary.fields.recorded) == (0, False, 3)
     assert not (tmp_path / "slide-1/objects.parquet").exists()
 
 
@@ -122,8 +123,8 @@ def test_what_is_missing_or_there_twice_is_found(
     record(tmp_path, whole_night())
     damage(tmp_path)
     with Dataset.open(tmp_path) as dataset:
-        summary = dataset.summary()
-        assert (summary["gaps"], summary["duplicates"], summary["complete"]) == (gaps, duplicates, False)
+        summary = dataset.totals()
+        assert (summary.gaps, summary.duplicates, summary.complete) == (gaps, duplicates, False)
 
 
 def test_a_bit_that_flipped_is_found_when_hashes_are_read(tmp_path: Path) -> None:
@@ -131,7 +132,7 @@ def test_a_bit_that_flipped_is_found_when_hashes_are_read(tmp_path: Path) -> Non
     path = tmp_path / field_file(2, 1)
     path.write_bytes(path.read_bytes()[:-1] + bytes([path.read_bytes()[-1] ^ 1]))
     with Dataset.open(tmp_path) as dataset:
-        assert dataset.summary()["complete"] is True
+        assert dataset.totals().complete is True
         assert dataset.verify() == [field_file(2, 1)]
 
 
@@ -164,7 +165,7 @@ def test_a_dataset_on_read_only_media_can_be_read(tmp_path: Path) -> None:
         record(disk / "dataset", whole_night())
         remount(disk, "ro")
         with Dataset.open(disk / "dataset") as dataset:
-            assert dataset.summary()["complete"] is True
+            assert dataset.totals().complete is True
             assert dataset.verify() == []
 
 
@@ -199,15 +200,15 @@ def test_a_dataset_of_a_version_before_can_be_read_and_gone_on_with(
 ) -> None:
     record(tmp_path, whole_night()[:-1])
     with Dataset.open(tmp_path) as dataset:
-        expected = dataset.summary(), dataset.fields(), dataset.objects()
+        totals, fields, objects = dataset.totals(), dataset.fields(), dataset.objects()
         codes = coded(tmp_path)
     older(tmp_path, version)
     if written:
         with closing(Catalog(tmp_path)) as catalog:
             catalog.commit(catalog.last_seq() + 1, encode(night.night_closed(5, 1)))
-        expected[0]["complete"] = True
+        totals = msgspec.structs.replace(totals, complete=True)
     with Dataset.open(tmp_path) as dataset:
-        assert (dataset.summary(), dataset.fields(), dataset.objects()) == expected
+        assert (dataset.totals(), dataset.fields(), dataset.objects()) == (totals, fields, objects)
     with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as database:
         assert not written or coded(tmp_path) == codes
         assert database.execute("PRAGMA user_version").fetchone() == (4 if written else version,)

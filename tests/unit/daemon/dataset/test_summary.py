@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from rich.console import Console
 
-from daemon.dataset.summary import show, size, summarise
+from daemon.dataset.reader import ByteTotals, FieldTotals
+from daemon.dataset.summary import DatasetSummary, SlideSummary, show, size, summarise
 from daemon.system.errors import Refused
 from tests.support.small_dataset import NIGHT, make_dataset, sample_of
 
@@ -24,20 +25,20 @@ def shown(folder: Path) -> str:
 def test_a_summary_counts_what_is_there(tmp_path: Path, where: str) -> None:
     fields = make_dataset(tmp_path / "dataset", slides=2, fields=2, objects=4)
     summary = summarise(tmp_path / "dataset" if where == "dataset" else tmp_path)
-    assert json.loads(json.dumps(summary)) == summary
-    assert summary["night"] == NIGHT
-    assert summary["slides"] == 2
-    assert summary["fields"] == {"planned": 6, "recorded": 4, "skipped": 2}
-    assert (summary["gaps"], summary["duplicates"], summary["complete"]) == (0, 0, True)
-    assert (summary["objects"], summary["below_threshold"]) == (12, 4)
+    assert msgspec.json.decode(msgspec.json.encode(summary), type=DatasetSummary) == summary
+    assert summary.night == NIGHT
+    assert summary.slides == 2
+    assert summary.fields == FieldTotals(planned=6, recorded=4, skipped=2)
+    assert (summary.gaps, summary.duplicates, summary.complete) == (0, 0, True)
+    assert (summary.objects, summary.seen_again, summary.below_threshold) == (8, 4, 4)
     stack = 2 * 5 * 300 * 300 * 2
-    assert summary["bytes"] == {"raw": 4 * stack, "recorded": sum(file.size for f in fields for file in f.files)}
-    assert summary["per_slide"][1] == {
-        "slide": 2, "sample": sample_of(2), "planned": 3, "recorded": 2, "skipped": 1, "objects": 6,
-        "below_threshold": 2, "closed": True,
-    }  # fmt: skip
-    assert [(row["slide"], row["field"]) for row in summary["skipped"]] == [(1, 3), (2, 3)]
-    assert summary["events"][0]["message"] == "the stage [xy] did not arrive: tried 3 times, field skipped"
+    assert summary.bytes == ByteTotals(raw=4 * stack, recorded=sum(file.size for f in fields for file in f.files))
+    assert summary.per_slide[1] == SlideSummary(
+        slide=2, sample=sample_of(2), planned=3, recorded=2, skipped=1, objects=4, seen_again=2, below_threshold=2,
+        closed=True,
+    )  # fmt: skip
+    assert [(row.slide, row.field) for row in summary.skipped] == [(1, 3), (2, 3)]
+    assert summary.events[0].message == "the stage [xy] did not arrive: tried 3 times, field skipped"
 
 
 def test_people_see_slides_skipped_fields_and_events(tmp_path: Path) -> None:
@@ -56,8 +57,8 @@ def test_what_is_missing_is_told(tmp_path: Path) -> None:
     make_dataset(tmp_path)
     (tmp_path / "slide-1" / "field-0001.ome.tif").unlink()
     summary = summarise(tmp_path)
-    assert summary["gaps"] == 1
-    assert not summary["complete"]
+    assert summary.gaps == 1
+    assert not summary.complete
     assert "1 gaps" in shown(tmp_path)
     assert "not complete" in shown(tmp_path)
 

@@ -89,8 +89,8 @@ def assert_whole(folder: Path, working: Desk) -> None:
         expected = [record for slide in (1, 2) for record in working.journal.slide_fields(slide)]
         assert dataset.fields() == expected
         assert dataset.verify() == []
-        summary = dataset.summary()
-        assert (summary["gaps"], summary["duplicates"], summary["complete"]) == (0, 0, True)
+        summary = dataset.totals()
+        assert (summary.gaps, summary.duplicates, summary.complete) == (0, 0, True)
     assert list((folder / "incoming").iterdir()) == []
     assert working.spool.used_bytes() == 0
 

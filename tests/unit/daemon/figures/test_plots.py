@@ -44,7 +44,7 @@ def test_every_picture_of_a_night_shows_something(undisturbed: tuple[Path, Diges
         with Image.open(path) as picture:
             assert min(picture.size) > 300
     with Dataset.open(run) as dataset:
-        assert dataset.summary()["complete"]
+        assert dataset.totals().complete
 
 
 def test_what_was_never_measured_is_drawn_as_such(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_a_late_joiner_knows_what_an_early_one_knows() -> None:
             assert [sorted(view.fields) for view in views] == [[(1, 1), (1, 2)]] * 2
             assert [[tally.objects for tally in view.tallies.rows()] for view in views] == [[3], [3]]
             assert [view.overviews[1] for view in views] == [(overview(1, 2), (b"fused",))] * 2
-            assert [[shown.strip for shown in view.specimens] for view in views] == [[b"first", b"second"]] * 2
+            assert [[images for _, images in view.specimens] for view in views] == [[(b"first", b"second")]] * 2
             assert [view.events[0].message for view in views] == ["m", "m"]
             assert [view.latest for view in views] == [1, 1]
 

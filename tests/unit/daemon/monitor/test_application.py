@@ -289,8 +289,9 @@ def test_an_open_page_is_told_everything_then_every_change() -> None:
         status, image, headers = ask(served, f"{path}/1")
         assert (status, image[:2], headers["content-type"]) == (200, b"\xff\xd8", "image/jpeg")
         assert ask(served, f"{path}/3")[0] == 404
-        one = told["specimens"][0]
-        assert ask(served, f"/picture/object/{one['slide']}/{one['field']}/{one['number']}")[1][:2] == b"\xff\xd8"
+        shown = told["specimens"][0]
+        one = shown["specimens"][0]
+        assert ask(served, f"/picture/object/{shown['slide']}/{shown['field']}/{one['number']}")[1][:2] == b"\xff\xd8"
 
 
 def test_a_slow_page_loses_no_data() -> None:

@@ -139,7 +139,7 @@ def test_a_page_stands_on_its_own(reported: tuple[Path, Parsed, Path]) -> None:
     assert len(html) < 3e6
     assert not list((run / "dataset").glob("*.part"))
     with Dataset.open(run) as dataset:
-        assert dataset.summary()["complete"]
+        assert dataset.totals().complete
 
 
 def test_numbers_equal_sums_over_the_catalog_and_the_tables(reported: tuple[Path, Parsed, Path]) -> None:

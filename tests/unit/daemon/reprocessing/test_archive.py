@@ -64,7 +64,7 @@ def test_folders_are_samples_and_images_fields_in_the_order_of_people(tmp_path: 
         ("core 2", "core 2/b10.tif"),
         ("core 10", "core 10/a.png"),
     ]
-    assert archive.summary["core 10"] == few.summary["core 10"]
+    assert archive.folders["core 10"] == few.folders["core 10"]
 
 
 @pytest.mark.parametrize(

@@ -53,24 +53,23 @@ def test_a_complete_night_of_before_is_whole_and_says_who_and_why(place: Place, 
         summary = summarise(run)
         with Dataset.open(run) as dataset:
             assert dataset.verify() == []
-            assert dataset.objects().num_rows == summary["objects"] + summary["below_threshold"] > 0
+            assert dataset.objects().num_rows == summary.objects + summary.seen_again + summary.below_threshold > 0
         with Dataset.of_journal(run) as dataset:
             assert dataset.events()[0].name is EventName.CALIBRATION
-    assert (summary["complete"], summary["gaps"], summary["duplicates"]) == (True, 0, 0)
-    keys = ("slide", "field", "reason_code", "who", "fault")
-    assert [tuple(one[key] for key in keys) for one in summary["skipped"]] == [
+    assert (summary.complete, summary.gaps, summary.duplicates) == (True, 0, 0)
+    assert [(one.slide, one.field, one.reason_code, one.who, one.fault) for one in summary.skipped] == [
         (1, 2, "fault", None, "StageStuck"),
         (2, 3, "by order", ANNA, None),
         (2, 4, "by order", ANNA, None),
     ]
-    orders = [(event["name"], event["who"]) for event in summary["events"] if event["who"] is not None]
+    orders = [(event.name, event.who) for event in summary.events if event.who is not None]
     assert orders == [
         ("pause ordered", ANNA),
         ("order refused", "ben: who"),
         ("resume ordered", ANNA),
         ("skip ordered", ANNA),
     ]
-    faults = [(event["title"], event["fault"]) for event in summary["events"] if event["name"] == "fault"]
+    faults = [(event.title, event.fault) for event in summary.events if event.name is EventName.FAULT]
     assert faults == [("stage stuck", "StageStuck")] * 3 + [("frame fault", "FrameFault")]
 
 
@@ -150,5 +149,5 @@ def test_a_recorder_takes_the_wire_of_before_and_answers_in_it(tmp_path: Path) -
             assert header.startswith(b"LML\x01")
             answer = delivery.decode_from_recorder([delivery.PREFIX + header[4:]])
             acknowledged = answer.seq if isinstance(answer, delivery.Ack) else acknowledged
-    assert summarise(tmp_path / "dataset")["complete"]
+    assert summarise(tmp_path / "dataset").complete
     assert (tmp_path / "dataset" / field_file(1, 1)).exists()

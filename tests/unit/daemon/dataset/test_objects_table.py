@@ -1,0 +1,46 @@
+"""The column that says which objects count, also of tables that were written before there was one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from msgspec.structs import replace
+
+from daemon.counts.objects import load_objects
+from daemon.dataset.objects_table import with_counted
+from daemon.dataset.reader import Dataset
+from daemon.records.counting import ObjectCounts
+from daemon.records.names import OBJECTS_TABLE
+from daemon.records.records import FieldSecured
+from tests.support.small_dataset import make_dataset
+
+
+def test_the_column_says_what_the_rows_say(tmp_path: Path) -> None:
+    fields = make_dataset(tmp_path, slides=1, fields=2, objects=5)
+    table = pq.read_table(tmp_path / "slide-1" / OBJECTS_TABLE)
+    assert table["counted"].to_pylist() == [row.counted for field in fields for row in field.objects]
+    # Of five objects of a field the third is below the threshold, and the fourth another field's.
+    assert ObjectCounts.of(row for field in fields for row in field.objects) == ObjectCounts(6, 2, 2)
+    assert with_counted(table) is table
+
+
+def test_tables_that_lack_the_column_are_read(tmp_path: Path) -> None:
+    make_dataset(tmp_path, slides=2, fields=2, objects=5)
+    for slide in (1, 2):
+        table = pq.read_table(tmp_path / f"slide-{slide}" / OBJECTS_TABLE)
+        older = table.drop_columns(["counted"])
+        assert with_counted(older)["counted"] == table["counted"]
+        pq.write_table(older, tmp_path / f"slide-{slide}" / "measured-001.parquet")
+    with Dataset.open(tmp_path) as dataset:
+        measured, of_the_night = load_objects(dataset, 1), load_objects(dataset, 0)
+        rows = [row for field in dataset.fields() if isinstance(field, FieldSecured) for row in field.objects]
+    assert len(measured) == len(of_the_night) == ObjectCounts.of(rows).counted
+    assert np.array_equal(measured["number"], of_the_night["number"])
+
+
+def test_each_object_is_in_one_number_only(tmp_path: Path) -> None:
+    (row, *_) = make_dataset(tmp_path, slides=1, fields=1, objects=1)[0].objects
+    neither = replace(row, below_threshold=True, in_exclusive_tile=False)
+    assert ObjectCounts.of([neither]) + ObjectCounts.of([row]) == ObjectCounts(1, 0, 1)
