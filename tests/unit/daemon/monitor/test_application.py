@@ -31,6 +31,7 @@ from daemon.system.errors import Refused
 from tests.support.a_monitor import TOKEN, Served, exchange, serving
 from tests.support.places import ROOT
 from tests.support.played_night import PlayedNight, Steward
+from tests.support.small_night import until
 from tests.support.stream_messages import nowhere
 
 DEADLINE_S = 20.0
