@@ -168,7 +168,7 @@ class Feed:
         if self._process and process != self._process:
             self._tell("info", "night resumed", "another process goes on with the night; what it knows was taken over")
         elif self._lost:
-            self._tell("info", "night heard again", "what was missed was asked for, nothing is missing here")
+            self._tell("info", "night heard again", "what was missed was asked for; nothing is missing here")
         self._process, self._lost = process, False
 
     def _tell(self, level: str, name: str, message: str) -> None:

@@ -122,7 +122,7 @@ function wants(night, now) {
   const told = [];
   const name = state?.state;
   if (name === "paused") told.push("It goes on by itself once the reason has gone.");
-  if (name === "stopped") told.push("A person is needed; the last faults stand below.");
+  if (name === "stopped") told.push("A person is needed; the last faults are listed below.");
   if (name === "not delivered") told.push("Deliver the rest with --resume.");
   if (name === "interrupted") told.push("Go on with --resume.");
   const errors = events.filter((one) => one.level === "error" && now - one.utc < RECENT_S);
