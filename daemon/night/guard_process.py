@@ -40,14 +40,14 @@ class GuardKeeper:
             try:
                 self._process = await asyncio.to_thread(_start, self._run)
             except OSError as error:
-                self._tell("warning", "not watched", f"the watcher that tells alerts does not start: {error}")
+                self._tell("warning", "not watched", f"the watcher that sends alerts cannot be started: {error}")
                 return
             while (status := self._process.poll()) is None:
                 await asyncio.sleep(KEEP_S)
             if status in (0, 2):
                 return
         self._tell(
-            "warning", "not watched", f"the watcher that tells alerts ended {1 + RESTARTS} times; its log tells why"
+            "warning", "not watched", f"the watcher that sends alerts ended {1 + RESTARTS} times; its log says why"
         )
 
 
