@@ -76,7 +76,7 @@ def connect(path: Path, form: Format, *, read_only: bool = False) -> sqlite3.Con
     if read_only and not os.access(path.parent, os.W_OK):
         # On read-only media SQLite can keep no index of the write-ahead log, so there must not be one.
         if path.with_name(path.name + "-wal").exists():
-            raise Refused(f"{path} was not closed in good order; copy its folder to where it may be written")
+            raise Refused(f"{path} was not closed properly; copy its folder to a place that can be written to")
         mode = "immutable=1"
     uri = f"{path.resolve().as_uri()}?{mode}"
     database = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
