@@ -63,12 +63,18 @@ class CalibrationRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         what it says it is.
     slide
         mini-slide it lay on.
-    verdict, reason
-        a record that is not usable says why, and is never used.
-    values, residuals
+    verdict
+        whether it is usable; a record that is not is never used.
+    reason
+        why it is not usable.
+    values
         numbers by name.
-    taken, valid_until
-        when it began, and how long it counts.
+    residuals
+        how far the data lie from what was fitted, by name.
+    taken
+        when it began.
+    valid_until
+        how long it counts.
     frame_px
         height, width.
     configuration_sha256
@@ -77,8 +83,10 @@ class CalibrationRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         of the software.
     shots
         what was exposed, in order.
-    arrays, picture
+    arrays
         files beside the record; none of a record that is not usable.
+    picture
+        file beside the record; none of a record that is not usable.
     """
 
     schema: Literal[1] = 1
@@ -123,7 +131,7 @@ def decode(body: bytes) -> CalibrationRecord:
     try:
         record = msgspec.json.decode(body, type=CalibrationRecord)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RecordDamaged(f"it is no calibration record ({error})") from error
+        raise RecordDamaged(f"it is not a calibration record ({error})") from error
     if record.taken.tzinfo is None or record.valid_until.tzinfo is None:
         raise RecordDamaged("its times do not say that they are in UTC")
     if record.seal != _seal(record):

@@ -50,20 +50,23 @@ def guard(run: Path, show: Callable[[str], None], stop: Event, patience_s: float
     """
     folder = RunFolder(run.resolve())
     if not folder.journal.exists():
-        raise Refused(f"{str(run)!r} holds no night; name the run folder of one")
+        raise Refused(f"{str(run)!r} holds no night; name the run folder of a night")
     config = load(folder.configuration)
     if not config.alerts.wanted:
-        raise Refused(f"{folder.configuration} tells nobody; a night is watched where alerts.urls or another is set")
-    busy = f"the night in {str(run)!r} is watched already"
+        raise Refused(
+            f"{folder.configuration} names nobody to tell; set alerts.urls, alerts.command or alerts.dead_man"
+        )
+    busy = f"the night in {str(run)!r} is being watched already"
     with sole(folder.guard_lock, busy, patience_s), Logbook(folder.path, "guard"):
         lookout = Lookout(folder.path, folder.journal, recorded_here=config.recorder.endpoint is None)
-        watcher = _Guard(folder, config.alerts, lookout, Origin(folder.path.name, folder.path), show)
-        show(f"watching the night in {folder.path}; it tells {', '.join(watcher.names) or 'by pings alone'}")
+        watcher = _Rounds(folder, config.alerts, lookout, Origin(folder.path.name, folder.path), show)
+        told = ", ".join(watcher.names) or "nobody, only pings are sent"
+        show(f"watching the night in {folder.path}; alerts go to {told}")
         while watcher.turn(time.time()) and not stop.wait(LOOK_S):
             if not folder.path.is_dir():
                 watcher.lose(time.time())
                 break
-        _log.info("watching ends")
+        _log.info("no longer watching")
 
 
 def try_alerts(settings: Alerts, show: Callable[[str], None]) -> bool:
@@ -83,7 +86,7 @@ def try_alerts(settings: Alerts, show: Callable[[str], None]) -> bool:
     return not failed
 
 
-class _Guard:
+class _Rounds:
     """Goes round: looks, judges, writes down, tells."""
 
     def __init__(

@@ -38,7 +38,7 @@ def check_recording(instrument: Instrument, planes: int, fields: int) -> None:
     settings = _settings(instrument)
     if not settings.folder.is_dir():
         raise SettingRefused(
-            f"instrument.replay.folder is {str(settings.folder)!r}, which is no folder; correct the path"
+            f"instrument.replay.folder is {str(settings.folder)!r}, which is not a folder; correct the path"
         )
     read_recording(settings).check(instrument, planes, fields)
 

@@ -54,8 +54,12 @@ class Breakdown:
 
     Parameters
     ----------
-    items, found, evaluation
-        what was judged, what was found there, and `evaluation.compare` of both.
+    items
+        what was judged.
+    found
+        what was found there.
+    evaluation
+        `figures.compare` of both.
     """
 
     def __init__(self, items: Sequence[AnnotatedStack], found: Sequence[StackFindings], evaluation: Evaluation) -> None:
@@ -89,7 +93,7 @@ class Breakdown:
         order = sorted(range(len(self._items)), key=lambda field: counts[field])
         thirds = [third.tolist() for third in np.array_split(order, 3)]
         named = {
-            f"{min(counts[k] for k in third)} to {max(counts[k] for k in third)} objects a field": third
+            f"{min(counts[k] for k in third)} to {max(counts[k] for k in third)} objects per field": third
             for third in thirds
             if third
         }
