@@ -15,9 +15,8 @@ from daemon.live.publisher import Broadcaster
 from daemon.live.tallies import LENGTHS_UM, MASSES_PG, Tallies, edges
 from daemon.protocols.watching import AnyStreamMessage, Find, ShownSpecimen, Specimens, State, Told
 from daemon.system.errors import Refused
+from tests.support.deadlines import DEADLINE_S
 from tests.support.stream_messages import ABOUT, counters, done, find, night, overview
-
-DEADLINE_S = 20.0
 
 
 def specimens(field: int) -> Specimens:

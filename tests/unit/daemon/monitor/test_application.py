@@ -27,11 +27,10 @@ from daemon.monitor.access import LEAST_TOKEN, Door, check_reach, read_token, sp
 from daemon.monitor.feed import MAX_QUEUED_BYTES, Browser
 from daemon.system.errors import Refused
 from tests.support.a_monitor import TOKEN, Served, exchange, serving
+from tests.support.deadlines import DEADLINE_S
 from tests.support.places import ROOT
 from tests.support.played_night import PlayedNight, Steward
 from tests.support.stream_messages import nowhere
-
-DEADLINE_S = 20.0
 
 
 def ask(served: Served, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes, Any]:

@@ -7,8 +7,7 @@ import asyncio
 import pytest
 
 from daemon.night.pause import Interrupt, Pause
-
-WITHIN_S = 10.0
+from tests.support.deadlines import DEADLINE_S
 
 
 class Scene:
@@ -40,7 +39,7 @@ def test_two_that_wait_are_one_pause_that_ends_with_the_last() -> None:
     kept = {"spool": "no room", "journal": "disk full"}
 
     async def play() -> None:
-        async with asyncio.timeout(WITHIN_S), asyncio.TaskGroup() as waiting:
+        async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as waiting:
             waiting.create_task(scene.pause.until_free(lambda: kept.get("spool")))
             second = waiting.create_task(scene.pause.until_free(lambda: kept.get("journal")))
             await asyncio.sleep(0)
