@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -17,11 +18,10 @@ from daemon.planning.specimens import make_specimens
 from drivers.settings import Emulation
 from drivers.virtual_slide.profiles import kinds_of
 from drivers.virtual_slide.slide import cabinet_of
+from tests.support.deadlines import END_S, LONG_S
 from tests.support.emulated_night import SAID, Digest, digest, lamelle, living, write_configuration
 from tests.support.places import ROOT
 
-END_S = 5.0
-"""How long what a test has ended may take to be gone."""
 TRACKER = "multiprocessing.resource_tracker"
 """Python's own helper process, started with the first spawn or shared memory and kept until the interpreter ends."""
 
@@ -37,8 +37,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         room = item.path.relative_to(ROOT / "tests").parts[0]
         if room == "nights" or "undisturbed" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.night)
-        if room == "browser":
-            item.add_marker(pytest.mark.browser)
+        if room in ("browser", "long"):
+            item.add_marker(room)
+        if room == "long":
+            item.add_marker(pytest.mark.timeout(LONG_S))
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +71,9 @@ def _present() -> set[str]:
     # The collector of zmq keeps messages that were sent without a copy; one a process, to its end.
     threads = [thread for thread in threading.enumerate() if not isinstance(thread, GarbageCollectorThread)]
     present = {f"thread {thread.name} ({thread.ident})" for thread in threads}
-    present |= {f"socket {end.fd} at {end.laddr}" for end in process.net_connections("all") if end.laddr}
+    # One that is not bound has no address, whatever the stubs say.
+    ends: list[tuple[int, Any]] = [(end.fd, end.laddr) for end in process.net_connections("all")]
+    present |= {f"socket {number} at {address}" for number, address in ends if address}
     present |= {f"process {name}" for child in process.children(recursive=True) if (name := _named(child))}
     return present
 

@@ -21,7 +21,8 @@ from daemon.dataset.reader import Dataset, FieldTotals
 from daemon.dataset.summary import render, summarise
 from daemon.records.records import FieldSkipped
 from daemon.system.exit_status import Exit
-from tests.support.emulated_night import NIGHT_S, digest, lamelle, living, write_configuration
+from tests.support.deadlines import NIGHT_S
+from tests.support.emulated_night import digest, lamelle, living, write_configuration
 from tests.support.process_logs import SAFE_WITHIN_S, log, safe_after, times, wait_for
 
 FIELDS = 9
@@ -74,7 +75,7 @@ def skipping(tmp_path_factory: pytest.TempPathFactory) -> Ran:
         {"kind": "blank", "slide": 3, "attempts": None},
         {"kind": "dropped_frame", "slide": 4, "attempts": None},
     ]
-    parts = {"focus": {"blank_fields_leave_slide": 3}, "retry": {"skipped_fields_leave_slide": 2}}
+    parts: dict[str, Any] = {"focus": {"blank_fields_leave_slide": 3}, "retry": {"skipped_fields_leave_slide": 2}}
     return run_night(tmp_path_factory.mktemp("skipping"), faults, slides=4, fields=FIELDS, **parts)
 
 

@@ -51,7 +51,7 @@ def test_a_package_from_the_page_scans_a_mini_slide(tmp_path: Path, monkeypatch:
     done = lamelle("scan", config, "--run", run, "--resume")
     assert done.returncode == Exit.COMPLETE, done.stderr
     with Dataset.open(run) as dataset:
-        night = dataset.night()
+        begun = dataset.night()
         fields = [one for one in dataset.fields() if isinstance(one, FieldSecured)]
     assert [field.field for field in fields] == [1, 2]
     for field in fields:
@@ -63,8 +63,8 @@ def test_a_package_from_the_page_scans_a_mini_slide(tmp_path: Path, monkeypatch:
                 coded = [int(field.x_um / 10), int(field.y_um / 10), round(100 * (300 + z_um)), len(state)]
                 assert stack[c, plane, 0, :4].tolist() == coded
     assert "# back-end lamelle-pretend 1.0, sha256 " in (run / "run.yaml").read_text(encoding="utf-8")
-    assert night is not None
-    assert night.versions["back-end"].startswith("lamelle-pretend 1.0, sha256 ")
+    assert begun is not None
+    assert begun.versions["back-end"].startswith("lamelle-pretend 1.0, sha256 ")
 
     # A package that is broken meanwhile is told where it is used, and hinders nobody who reads.
     (installed / "lamelle_pretend" / "__init__.py").write_text("raise OSError('no licence')", encoding="utf-8")

@@ -22,13 +22,11 @@ from daemon.records.records import FieldSecured
 from daemon.system.crash_points import VARIABLE
 from daemon.system.process_table import read_processes
 from daemon.system.ring import ring_name
+from tests.support.deadlines import END_S, NIGHT_S
 from tests.support.places import CONFIGS
 
-NIGHT_S = 110
 SAID = "said.txt"
 """Beside the run folder of the undisturbed night: what it printed."""
-END_S = 10
-
 Digest = dict[tuple[int, int], tuple[float, int, str]]
 """Of every recorded field: commanded z of the first plane, number of objects, sha256 of all their pixels."""
 
@@ -86,9 +84,10 @@ def running(*words: str | Path, output: Path) -> Iterator[subprocess.Popen[str]]
             yield process
         finally:
             children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-            for one in (process, *children):
+            process.kill()
+            for child in children:
                 with suppress(psutil.NoSuchProcess):
-                    one.kill()
+                    child.kill()
             process.wait()
             psutil.wait_procs(children, timeout=END_S)
 

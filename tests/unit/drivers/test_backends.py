@@ -11,7 +11,7 @@ import pytest
 from daemon.config.loading import load
 from daemon.planning.check import check_instrument
 from daemon.system.errors import Refused
-from drivers.backends import find_back_end, open_equipment, supplier_of
+from drivers.backends import BUILT_IN, find_back_end, open_equipment, supplier_of
 from drivers.equipment import BackEnd
 from drivers.errors import SettingRefused
 from tests.support.instruments import instrument, slides
@@ -100,7 +100,7 @@ def test_names_that_are_offered_twice_or_never_or_are_taken_are_refused(folder: 
     offer(folder, name="emulated", distribution="lamelle-shadow")
     with pytest.raises(SettingRefused, match=r"'emulated', a back-end of lamelle itself, but lamelle-shadow 2.0"):
         find_back_end("emulated")
-    assert find_back_end("replay")
+    assert find_back_end("replay") is BUILT_IN["replay"]
 
 
 @pytest.mark.parametrize(

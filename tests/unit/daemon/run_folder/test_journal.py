@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from daemon.records.records import FieldSecured, FieldSkipped, decode
+from daemon.records.names import field_file
+from daemon.records.records import FieldSecured, FieldSkipped, FileEntry, decode
 from daemon.run_folder.journal import Journal
 from daemon.system.errors import JournalDamaged, Refused
 from tests.support import small_night as night
+from tests.support.deadlines import DEADLINE_S
 
 
-def _file(slide: int, field: int) -> tuple[night.FileEntry, ...]:
-    return (night.entry(night.field_file(slide, field), b"pixels"),)
+def _file(slide: int, field: int) -> tuple[FileEntry, ...]:
+    return (night.entry(field_file(slide, field), b"pixels"),)
 
 
 def test_what_was_appended_is_there_after_opening_again(tmp_path: Path) -> None:
@@ -86,7 +88,7 @@ def test_two_threads_with_their_own_journals_lose_nothing(tmp_path: Path) -> Non
         thread.start()
         for number in range(40):
             journal.append(night.event(str(number)))
-        thread.join(night.DEADLINE_S)
+        thread.join(DEADLINE_S)
         assert not thread.is_alive()
         assert [event.message for event in journal.events()] == [str(number) for number in range(40)]
         assert journal.acknowledged() == 41

@@ -21,6 +21,7 @@ from drivers.micromanager.devices import MicroManager
 from drivers.microscope import Exposure, Frame, Sweep
 from drivers.settings import Instrument
 from drivers.waiting import POLL_S, Clock
+from tests.support.deadlines import DEADLINE_S, END_S
 from tests.support.instruments import (
     CENTRE,
     HARDWARE,
@@ -143,7 +144,7 @@ def test_a_sweep_is_approached_from_where_it_comes(
 
 def test_exposures_of_a_sweep_are_commanded_instead_of_those_of_the_settings(watched: Any) -> None:
     scope, core = watched(triggered())
-    commanded = []
+    commanded: list[float] = []
     core.set_exposure = commanded.append
     expose(scope, Sweep(0.0, 1.0, 2, ("crossed", "parallel"), (0, 1), exposures_ms=(3.5, 700.0)))
     expose(scope, Sweep(0.0, 1.0, 2, ("crossed", "parallel"), (0, 1)))
@@ -305,9 +306,9 @@ def test_make_safe_from_another_thread_ends_an_exposure(watched: Any) -> None:
 
     thread = threading.Thread(target=expose_all)
     thread.start()
-    assert landed.wait(5)
+    assert landed.wait(DEADLINE_S)
     scope.make_safe()
-    thread.join(5)
+    thread.join(END_S)
     assert not thread.is_alive()
     assert "made safe" in str(outcome[0])
     assert scope.position().z_um == pytest.approx(-280, abs=0.2)
