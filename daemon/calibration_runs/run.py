@@ -30,12 +30,14 @@ from daemon.children.microscope import run_microscope
 from daemon.config.loading import freeze
 from daemon.config.model import NightConfig
 from daemon.planning.check import Machine, check_calibration, check_instrument, check_shared_memory
+from daemon.planning.installation import extras_for
 from daemon.planning.specimens import make_specimens
 from daemon.protocols.pipes import MicroscopeReady
 from daemon.system import crash_points
 from daemon.system.durable_files import make_folder
 from daemon.system.errors import ChildLost, NightStopped, Refused, RequestFailed
 from daemon.system.exit_status import Exit
+from daemon.system.extras import require
 from daemon.system.locks import sole, sole_on
 from daemon.system.logbook import Logbook
 from daemon.system.process_table import ProcessTable, end_stale
@@ -71,6 +73,7 @@ def calibrate(config: NightConfig, routine: str, slide: int | None, *, keep_fram
         raise Refused(
             "instrument.backend is 'replay', and a recording cannot be exposed anew; calibrate on the microscope itself"
         )
+    require(*extras_for(config.instrument))
     check_instrument(config)
     check_calibration(config)
     planes = max(procedure.planes, config.scan.planes)
