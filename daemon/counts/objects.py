@@ -74,8 +74,8 @@ class Objects:
         return [str(name) for name in found[np.lexsort((found, -counts))]]
 
 
-def load_objects(dataset: Dataset, measured: int | None = None) -> Objects:
-    """Load the objects of a dataset.
+def objects_table(dataset: Dataset, measured: int | None = None) -> tuple[pa.Table, int]:
+    """Give the objects of a dataset, those too that do not count, and the number of their measurement.
 
     Parameters
     ----------
@@ -89,12 +89,28 @@ def load_objects(dataset: Dataset, measured: int | None = None) -> Objects:
     """
     tables = measured_tables(dataset.folder)
     number = max(tables, default=0) if measured is None else measured
-    if number and number not in tables:
+    if number == 0:
+        return dataset.objects(), 0
+    if number not in tables:
         there = ", ".join(map(str, tables)) or "none"
         raise Refused(f"{dataset.folder} has no measurement {number}; there are: {there}, and 0, the night's own")
-    table = (
-        dataset.objects() if number == 0 else pa.concat_tables(map(_read, tables[number]), promote_options="default")
-    )
+    return pa.concat_tables(map(_read, tables[number]), promote_options="default"), number
+
+
+def load_objects(dataset: Dataset, measured: int | None = None) -> Objects:
+    """Load the objects of a dataset that count.
+
+    Parameters
+    ----------
+    measured
+        as for `objects_table`.
+
+    Raises
+    ------
+    Refused
+        There is no such table.
+    """
+    table, number = objects_table(dataset, measured)
     counts = np.array(table["in_exclusive_tile"]) & ~np.array(table["below_threshold"])
     columns = {name: _column(table[name])[counts] for name in table.column_names}
     return Objects(columns, _weights(columns, _overlap(dataset)), number)
