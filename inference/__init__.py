@@ -1,4 +1,7 @@
-"""What finds, cuts out and names objects in a focus stack."""
+"""What finds, cuts out and names objects in a focus stack.
+
+Face: `analyser`, `errors`, `settings`, `stopwatch`.
+"""
 
 import os
 

@@ -1,1 +1,4 @@
-"""Statistics of counts: numbers in, numbers out."""
+"""Statistics of counts: numbers in, numbers out.
+
+Face: `poisson`.
+"""

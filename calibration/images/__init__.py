@@ -1,1 +1,4 @@
-"""What frames say: focus, shifts, directions, stage positions."""
+"""What frames say: focus, shifts, directions, stage positions.
+
+Face: `direction`, `focus`, `frames`, `registration`, `stage`, `states`.
+"""

@@ -1,1 +1,4 @@
-"""What an object is: outline, length, thickness, mass."""
+"""What an object is: outline, length, thickness, mass.
+
+Face: `birefringence`, `mass`, `shape`, `thickness`.
+"""

@@ -57,7 +57,7 @@ def guard(run: Path, show: Callable[[str], None], stop: Event, patience_s: float
     busy = f"the night in {str(run)!r} is watched already"
     with sole(folder.guard_lock, busy, patience_s), Logbook(folder.path, "guard"):
         lookout = Lookout(folder.path, folder.journal, recorded_here=config.recorder.endpoint is None)
-        watcher = _Guard(folder, config.alerts, lookout, Origin(folder.path.name, folder.path), show)
+        watcher = _Rounds(folder, config.alerts, lookout, Origin(folder.path.name, folder.path), show)
         show(f"watching the night in {folder.path}; it tells {', '.join(watcher.names) or 'by pings alone'}")
         while watcher.turn(time.time()) and not stop.wait(LOOK_S):
             if not folder.path.is_dir():
@@ -83,7 +83,7 @@ def try_alerts(settings: Alerts, show: Callable[[str], None]) -> bool:
     return not failed
 
 
-class _Guard:
+class _Rounds:
     """Goes round: looks, judges, writes down, tells."""
 
     def __init__(

@@ -49,7 +49,7 @@ def decide(memory: AlertMemory, facts: Facts, settings: Alerts, now: float) -> A
     now
         UTC, seconds since 1970.
     """
-    look = _Watch(memory, facts, settings, now)
+    look = _Look(memory, facts, settings, now)
     look.succession()
     look.records()
     look.life()
@@ -58,7 +58,7 @@ def decide(memory: AlertMemory, facts: Facts, settings: Alerts, now: float) -> A
     return look.verdict()
 
 
-class _Watch:
+class _Look:
     """One look, from top to bottom; each method adds to what is told and remembered."""
 
     def __init__(self, memory: AlertMemory, facts: Facts, settings: Alerts, now: float) -> None:

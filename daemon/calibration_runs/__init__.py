@@ -1,1 +1,4 @@
-"""Carries out the calibration routines on the instrument, and shows what they found."""
+"""Carries out the calibration routines on the instrument, and shows what they found.
+
+Face: `listing`, `run`.
+"""

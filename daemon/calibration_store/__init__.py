@@ -1,1 +1,4 @@
-"""The shelf of calibration records, and which of them a night uses."""
+"""The shelf of calibration records, and which of them a night uses.
+
+Face: `corrections`, `quantities`, `shelf`.
+"""

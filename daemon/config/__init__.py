@@ -1,1 +1,4 @@
-"""The configuration of a night: its model, how it is loaded, the sample sheet."""
+"""The configuration of a night: its model, how it is loaded, the sample sheet.
+
+Face: `loading`, `model`, `samples`.
+"""

@@ -1,1 +1,4 @@
-"""How much is there: tables of counted objects."""
+"""How much is there: tables of counted objects.
+
+Face: `objects`.
+"""

@@ -1,1 +1,4 @@
-"""What a recorder keeps, how it is read, and what lies beside it."""
+"""What a recorder keeps, how it is read, and what lies beside it.
+
+Face: `catalog`, `field_file`, `measured_tables`, `objects_table`, `only_writer`, `reader`, `selection`, `summary`.
+"""

@@ -1,1 +1,4 @@
-"""The virtual slide for people and for training: annotated fields, galleries, tables of the truth."""
+"""The virtual slide for people and for training: annotated fields, galleries, tables of the truth.
+
+Face: `export`, `gallery`.
+"""

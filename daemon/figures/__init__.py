@@ -1,1 +1,4 @@
-"""Pixels and numbers as pictures: contact sheets, plots, panels, templates of pages."""
+"""Pixels and numbers as pictures: contact sheets, plots, panels, templates of pages.
+
+Face: `contact_sheet`, `html`, `panels`, `pixels`, `plots`.
+"""

@@ -1,1 +1,4 @@
-"""Conducts a night: the way of each field, its focus, its pauses, its children and its end."""
+"""Conducts a night: the way of each field, its focus, its pauses, its children and its end.
+
+Face: `scan`.
+"""

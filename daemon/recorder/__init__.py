@@ -1,1 +1,4 @@
-"""Listens for nights over ZeroMQ and keeps what they deliver, each record once."""
+"""Listens for nights over ZeroMQ and keeps what they deliver, each record once.
+
+Face: `process`.
+"""

@@ -1,1 +1,4 @@
-"""The emulated microscope: Micro-Manager's core before the virtual slide, with faults on demand."""
+"""The emulated microscope: Micro-Manager's core before the virtual slide, with faults on demand.
+
+Face: `core`, `mechanics`.
+"""

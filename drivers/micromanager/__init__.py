@@ -1,1 +1,4 @@
-"""Micro-Manager, in this process or over its bridge: core, hardware file, verification, exposures."""
+"""Micro-Manager, in this process or over its bridge: core, hardware file, verification, exposures.
+
+Face: `core`, `hardware_file`, `microscope`.
+"""

@@ -1,1 +1,4 @@
-"""Stacks that lie in files: one reader of stacks and planes, and a microscope that replays them."""
+"""Stacks that lie in files: one reader of stacks and planes, and a microscope that replays them.
+
+Face: `plane_files`, `recording`, `replay`, `stack_files`.
+"""

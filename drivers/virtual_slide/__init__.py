@@ -1,1 +1,4 @@
-"""An endless, deterministic mini-slide with known truth, seen through an emulated microscope."""
+"""An endless, deterministic mini-slide with known truth, seen through an emulated microscope.
+
+Face: `profiles`, `scene`, `seeds`, `slide`, `truth`, `visibility`.
+"""

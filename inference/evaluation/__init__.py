@@ -1,1 +1,4 @@
-"""How good a detector is: figures with intervals, and where they break down."""
+"""How good a detector is: figures with intervals, and where they break down.
+
+Face: `breakdown`, `figures`.
+"""

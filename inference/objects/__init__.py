@@ -1,1 +1,4 @@
-"""From detections to objects: merged across planes, cut out of the stack, outlined."""
+"""From detections to objects: merged across planes, cut out of the stack, outlined.
+
+Face: `cropping`, `merging`, `objects`, `outline`.
+"""

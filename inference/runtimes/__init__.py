@@ -1,1 +1,4 @@
-"""What runs the network: torch, onnxruntime, TensorRT; which of them, and what they keep."""
+"""What runs the network: torch, onnxruntime, TensorRT; which of them, and what they keep.
+
+Face: `choice`, `engines`, `onnx_model`, `runtimes`.
+"""

@@ -1,1 +1,4 @@
-"""How a detector learns, and goes on learning after an interruption."""
+"""How a detector learns, and goes on learning after an interruption.
+
+Face: `checkpoint`, `train`.
+"""

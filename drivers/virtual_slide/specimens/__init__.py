@@ -1,1 +1,4 @@
-"""Bodies of the virtual slide, by group."""
+"""Bodies of the virtual slide, by group.
+
+Face: `cabinet`, `canvas`, `collection`, `drawer`, `kinds`, `specimen`.
+"""

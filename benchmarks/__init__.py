@@ -1,0 +1,1 @@
+"""How fast, how exact and how safe lamelle is: programs that measure it, run by hand (docs/performance.md)."""
