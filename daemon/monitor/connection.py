@@ -112,8 +112,8 @@ class _Counted(h11.Connection):
 def connections(counted: Counter[int], as_patient: Patience) -> type[Connection]:
     """Kind of connection that counts its answers there, and waits so long."""
 
-    class Bound(Connection):
+    class PatientConnection(Connection):
         answers = counted
         patience = as_patient
 
-    return Bound
+    return PatientConnection
