@@ -68,8 +68,10 @@ class Maker:
         of the draws.
     port
         where the page is.
-    token, cookie
-        the right ones, or None where none is asked for; never sent, but damaged.
+    token
+        the right one, or None where none is asked for; never sent, but damaged.
+    cookie
+        the right one, or None where none is asked for; never sent, but damaged.
     """
 
     def __init__(self, seed: str, port: int, token: str | None, cookie: str | None) -> None:

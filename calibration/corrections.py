@@ -35,7 +35,9 @@ class Corrections:
         share of parallel light in the crossed state.
     leakage_deviation
         its standard deviation over azimuths of a single crystal and over the field.
-    dn_per_electron, read_noise_dn
+    dn_per_electron
+        gain of the camera.
+    read_noise_dn
         of the camera.
     full_dn
         DN at which it is saturated.

@@ -63,12 +63,18 @@ class CalibrationRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         what it says it is.
     slide
         mini-slide it lay on.
-    verdict, reason
-        a record that is not usable says why, and is never used.
-    values, residuals
+    verdict
+        whether it is usable; a record that is not is never used.
+    reason
+        why it is not usable.
+    values
         numbers by name.
-    taken, valid_until
-        when it began, and how long it counts.
+    residuals
+        how far the data lie from what was fitted, by name.
+    taken
+        when it began.
+    valid_until
+        how long it counts.
     frame_px
         height, width.
     configuration_sha256
@@ -77,8 +83,10 @@ class CalibrationRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         of the software.
     shots
         what was exposed, in order.
-    arrays, picture
+    arrays
         files beside the record; none of a record that is not usable.
+    picture
+        file beside the record; none of a record that is not usable.
     """
 
     schema: Literal[1] = 1

@@ -28,7 +28,9 @@ class Shot:
 
     Attributes
     ----------
-    x_um, y_um
+    x_um
+        stage position of the frame's centre.
+    y_um
         stage position of the frame's centre.
     step_um
         greater than 0, approached from below; less than 0, approached from above; 0 for one height again and again,
@@ -62,7 +64,9 @@ class ShotResult:
     ----------
     stack
         the frames, CZYX; valid until the next shot is yielded, so copy what is kept.
-    x_um, y_um
+    x_um
+        where the XY stage reads back that it stands.
+    y_um
         where the XY stage reads back that it stands.
     monotonic_s
         when each frame was read, (C, Z).

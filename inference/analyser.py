@@ -65,14 +65,18 @@ class Analyser:
 
     Parameters
     ----------
-    detector, crops, focus
-        settings.
-    detects
-        where false no network is loaded: a stack is focused, and nothing is looked for in it.
+    detector
+        settings of detection.
+    crops
+        settings of cropping.
+    focus
+        settings of focus.
     pixel_um
         size of a camera pixel on the sample.
     polarizations
         names of the states along C.
+    detects
+        where false no network is loaded: a stack is focused, and nothing is looked for in it.
     pattern
         what camera and light do to every frame, where that is known; taken off before anything is looked for, while
         crops keep the pixels as they were exposed.

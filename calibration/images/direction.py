@@ -39,8 +39,10 @@ def votes(crossed: Frames, parallel: Frames, flat: Image) -> list[int]:
 
     Parameters
     ----------
-    crossed, parallel
-        (Z, H, W), the same planes about the focus, ascending; an odd number, 5 or more.
+    crossed
+        (Z, H, W), planes about the focus, ascending; an odd number, 5 or more.
+    parallel
+        the same planes in parallel light.
     flat
         (H, W), the parallel light of an empty field over its mean.
     """

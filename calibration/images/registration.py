@@ -39,8 +39,10 @@ class Shift:
 
     Attributes
     ----------
-    x_px, y_px
-        of the second image's content.
+    x_px
+        shift of the second image's content along x.
+    y_px
+        shift of the second image's content along y.
     deviation_px
         standard uncertainty along either axis.
     strength

@@ -47,8 +47,10 @@ class Alignment:
         of x and y.
     backlash_deviation_um
         their standard uncertainties.
-    repeatability_um, repeatability_deviation_um
-        standard deviation of arrivals along an axis; its uncertainty.
+    repeatability_um
+        standard deviation of arrivals along an axis.
+    repeatability_deviation_um
+        its uncertainty.
     residuals_um
         (N, 2), of the frames' places, along stage x and y.
     """

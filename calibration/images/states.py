@@ -98,8 +98,10 @@ def shift_between_states(crossed: Image, parallel: Image, leakage: float) -> Sta
 
     Parameters
     ----------
-    crossed, parallel
-        over their flat fields; what is fixed in the frame must not be common to both.
+    crossed
+        over its flat field; what is fixed in the frame must not be common to both.
+    parallel
+        the same of the parallel state.
     """
     at = np.zeros(2)
     spectra = [fft.rfft2(frame) for frame in parallel]
@@ -160,8 +162,10 @@ def ratios_of_crystals(crossed: Image, parallel: Image, leakage: float) -> list[
 
     Parameters
     ----------
-    crossed, parallel
-        (H, W), over their flat fields and the parallel light of an empty field, registered.
+    crossed
+        (H, W), over its flat field and the parallel light of an empty field, registered.
+    parallel
+        the same of the parallel state.
     """
     gain, loss = _given_and_taken(crossed, parallel, leakage)
     found = []
@@ -180,8 +184,10 @@ def shifts_of_crystals(crossed: Image, parallel: Image, leakage: float) -> list[
 
     Parameters
     ----------
-    crossed, parallel
-        (H, W), over their flat fields and the parallel light of an empty field.
+    crossed
+        (H, W), over its flat field and the parallel light of an empty field.
+    parallel
+        the same of the parallel state.
     """
     given, taken = (
         cv2.GaussianBlur(part, (0, 0), MASK_BLUR_PX) - cv2.GaussianBlur(part, (0, 0), 2 * CRYSTAL_BLUR_PX)

@@ -51,12 +51,16 @@ class Weighed:
 
     Attributes
     ----------
-    equivalent_pg, deviation_pg
-        mass, and its standard deviation.
+    equivalent_pg
+        mass.
+    deviation_pg
+        its standard deviation.
     thickness
         (h, w), signed, um.
-    mean_um, greatest_um
-        of the pixels inside the outline.
+    mean_um
+        mean thickness of the pixels inside the outline.
+    greatest_um
+        greatest thickness of these pixels.
     volume_um3
         of the mass, as calcite.
     leakage
@@ -94,8 +98,10 @@ class WeighedObject:
         of the crop in the frame.
     inside
         (h, w), pixels inside the outline.
-    crossed, parallel
-        indices of the states along C.
+    crossed
+        index of the crossed state along C.
+    parallel
+        index of the parallel state along C.
     aligned
         share of its crystals' axes that point one way: 1 for a single crystal, 0 for a round ring of them.
     """

@@ -31,9 +31,13 @@ class Shape:
 
     Attributes
     ----------
-    length_um, width_um
+    length_um
         by the definition that `length_by` names.
-    perimeter_um, area_um2
+    width_um
+        by the same definition.
+    perimeter_um
+        of the polygon.
+    area_um2
         of the polygon.
     equivalent_diameter_um
         of the circle of equal area.

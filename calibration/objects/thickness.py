@@ -130,8 +130,10 @@ def leakage_around(crossed: Floats, parallel: Floats, around: Mask, noise: float
 
     Parameters
     ----------
-    crossed, parallel
-        (h, w), registered.
+    crossed
+        (h, w), registered to `parallel`.
+    parallel
+        (h, w), registered to `crossed`.
     around
         pixels outside the object.
     noise

@@ -38,8 +38,12 @@ def dark(x_um: float, y_um: float, z_um: float, state: str, exposure_ms: float, 
 
     Parameters
     ----------
-    x_um, y_um, z_um
-        where the stages stand meanwhile; it matters little.
+    x_um
+        where the XY stage stands meanwhile; it matters little.
+    y_um
+        where the XY stage stands meanwhile; it matters little.
+    z_um
+        where the focus drive stands meanwhile; it matters little.
     state
         polarization that is set meanwhile.
     exposure_ms

@@ -52,8 +52,10 @@ class Surface:
 
     Attributes
     ----------
-    coefficients, covariance
+    coefficients
         of `TERMS`, in um, um per mm, um from the middle to the border, um a shot.
+    covariance
+        of these coefficients.
     residuals_um
         (N,), of the places.
     noise_um

@@ -42,12 +42,18 @@ class Reading:
 
     Attributes
     ----------
-    pitch_px, deviation_px
-        distance of neighbouring lines, and its standard uncertainty.
-    angle_deg, angle_deviation_deg
+    pitch_px
+        distance of neighbouring lines.
+    deviation_px
+        its standard uncertainty.
+    angle_deg
         direction across the lines, from columns towards rows, within -90 and 90.
-    places_px, residuals_px
-        (N,), of lines across them, and their distance from the fit.
+    angle_deviation_deg
+        its standard uncertainty.
+    places_px
+        (N,), of lines across them.
+    residuals_px
+        (N,), their distance from the fit.
     """
 
     pitch_px: float
@@ -239,8 +245,10 @@ def micrometer(
         about its middle lie the lines.
     state
         polarization that shows them.
-    pitch_um, pitch_deviation_um
-        distance of neighbouring lines by its certificate, and its standard uncertainty.
+    pitch_um
+        distance of neighbouring lines by its certificate.
+    pitch_deviation_um
+        its standard uncertainty.
 
     Raises
     ------

@@ -36,8 +36,10 @@ class Area:
 
     Attributes
     ----------
-    centre_um, size_um
-        stage position of its middle, and its width along x and y, for middles of frames.
+    centre_um
+        stage position of its middle.
+    size_um
+        its width along x and y, for middles of frames.
     frame_um
         width of a frame along x and y, as far as is known.
     search

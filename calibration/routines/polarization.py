@@ -100,10 +100,14 @@ class _PlaceLight:
     ----------
     ratio
         crossed / parallel, (h, w), binned, mean of the planes.
-    leaking, parallel
-        some planes (Z, H, W) of the long crossed exposure and of parallel light, cropped.
-    crossed_mean, parallel_mean
-        of all planes of the usual exposures, (1, H, W).
+    leaking
+        some planes (Z, H, W) of the long crossed exposure, cropped.
+    parallel
+        the same planes in parallel light.
+    crossed_mean
+        of all planes of the usual crossed exposure, (1, H, W).
+    parallel_mean
+        of all planes of the usual parallel exposure, (1, H, W).
     stirred
         where the long crossed exposure lies, relative to the usual one.
     """

@@ -56,8 +56,10 @@ def retarder(
         names of crossed and parallel.
     exposures_ms
         of them.
-    known_nm, known_deviation_nm
-        retardation by the plate's certificate, and its standard uncertainty.
+    known_nm
+        retardation by the plate's certificate.
+    known_deviation_nm
+        its standard uncertainty.
 
     Raises
     ------

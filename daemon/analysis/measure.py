@@ -59,10 +59,14 @@ class Looked:
 
     Attributes
     ----------
-    dark, bright
-        where it is sharpest in the crossed state and in the other one.
-    outline, shape
+    dark
+        where it is sharpest in the crossed state.
+    bright
+        where it is sharpest in the other state.
+    outline
         where it ends; points in px of the crop.
+    shape
+        of that outline.
     weighed
         its thickness and mass in its own plane.
     fused_pg

@@ -93,8 +93,10 @@ def read(
     ----------
     frame_px
         height, width.
-    states, exposures_ms
-        along C.
+    states
+        names of the polarizations along C.
+    exposures_ms
+        of each of them, along C.
     """
     shelf = Shelf(folder)
     found: dict[str, tuple[CalibrationRecord, Arrays]] = {}

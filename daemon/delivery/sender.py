@@ -61,16 +61,20 @@ class Sender(threading.Thread):
 
     Parameters
     ----------
-    journal_path, spool
-        what there is to deliver; the thread opens a journal of its own.
+    journal_path
+        where the journal lies; the thread opens one of its own.
+    spool
+        files that are still to be delivered.
     endpoint
         where the recorder listens.
     tell
         called from this thread with level, name and message when the state of delivery changes.
     keys
         CURVE keys, needed unless the endpoint is loopback.
-    chunk_bytes, credit_bytes
-        size of a piece of a file, and how many bytes may be on their way.
+    chunk_bytes
+        size of a piece of a file.
+    credit_bytes
+        how many bytes may be on their way.
 
     Raises
     ------

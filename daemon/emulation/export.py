@@ -41,7 +41,7 @@ def override(config: NightConfig, mounting: Mapping[str, object] | None = None, 
     ----------
     mounting
         settings of `instrument.emulation.mounting`.
-    emulation
+    **emulation
         settings of `instrument.emulation`.
 
     Raises

@@ -18,7 +18,7 @@ def write_html(into: Path, template: str, **values: object) -> None:
     ----------
     template
         name of one in `templates`.
-    values
+    **values
         what it shows; everything is escaped.
     """
     environment = jinja2.Environment(

@@ -93,7 +93,9 @@ def scale_bar(
 
     Parameters
     ----------
-    corner, side
+    corner
+        of the well, px.
+    side
         of the well, px.
     shape
         height and width of the view in it.

@@ -58,8 +58,10 @@ class NightView:
 
     Attributes
     ----------
-    process, seq
-        the last message that is part of it.
+    process
+        that sent the last message that is part of it.
+    seq
+        of that message.
     fields
         by mini-slide and number.
     overviews

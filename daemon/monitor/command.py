@@ -33,8 +33,10 @@ class MonitorServer(uvicorn.Server):
 
     Parameters
     ----------
-    feed, page
-        what is told.
+    feed
+        what is known of the night.
+    page
+        what is served of it.
     answers
         counts the answers by their status.
     ready

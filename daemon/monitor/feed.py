@@ -68,7 +68,9 @@ class Feed:
 
     Parameters
     ----------
-    where, keys
+    where
+        as of `Follower`.
+    keys
         as of `Follower`.
     orders
         whether orders may be given through the page.

@@ -23,8 +23,10 @@ def make_registry(feed: Feed, door: Door, answers: Counter[int]) -> CollectorReg
 
     Parameters
     ----------
-    feed, door
-        what is known.
+    feed
+        what is known of the night.
+    door
+        what is known of those who came to the page.
     answers
         how many requests were answered with which status.
     """

@@ -37,6 +37,11 @@ _log = logging.getLogger(__name__)
 class Reporter:
     """The one that writes to the journal while a night runs, and tells everyone what happens.
 
+    Parameters
+    ----------
+    control
+        endpoint of the socket that takes orders, which watchers are told.
+
     Attributes
     ----------
     delivery
@@ -49,11 +54,6 @@ class Reporter:
         what of the hardware could not be made safe; empty while all is well.
     hardware
         tells how microscope and analysis stand, once there are any.
-
-    Parameters
-    ----------
-    control
-        endpoint of the socket that takes orders, which watchers are told.
     """
 
     def __init__(

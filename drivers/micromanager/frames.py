@@ -29,8 +29,10 @@ class FrameCheck:
 
         Parameters
         ----------
-        may_be_dark, may_be_full
-            whether a frame may hold nothing but zero, or be saturated all over.
+        may_be_dark
+            whether a frame may hold nothing but zero.
+        may_be_full
+            whether a frame may be saturated all over.
         """
         self._last = None
         self._may_be_dark, self._may_be_full = may_be_dark, may_be_full

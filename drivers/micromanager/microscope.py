@@ -52,8 +52,10 @@ class MicroManager:
 
     Parameters
     ----------
-    instrument, slides
-        what is driven, and the mini-slides it may approach.
+    instrument
+        what is driven.
+    slides
+        the mini-slides it may approach.
     core
         the portable subset of a Micro-Manager core, its hardware file loaded.
     release

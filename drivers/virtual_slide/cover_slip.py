@@ -81,7 +81,9 @@ class CoverSlip:
 
         Parameters
         ----------
-        x_um, y_um
+        x_um
+            stage position, the frame's middle.
+        y_um
             stage position, the frame's middle.
         frame_px
             height, width.

@@ -46,7 +46,9 @@ class PlacedObject:
 
     Attributes
     ----------
-    x_um, y_um
+    x_um
+        centre, stage coordinates.
+    y_um
         centre, stage coordinates.
     above_um
         reference plane above the surface.

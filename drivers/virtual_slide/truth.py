@@ -38,25 +38,38 @@ class TrueObject:
         what it is.
     class_name
         what the detector calls it, or the kind of junk.
-    variant, angle
-        which body of its kind it is, and its turn from x towards y, in rad.
+    variant
+        which body of its kind it is.
+    angle
+        its turn from x towards y, in rad.
     junk
         must not be detected.
     fragment
         broken.
     buried
         lies inside an aggregate.
-    outline, display_outline
-        (N, 2) x, y in px of the frame, at its reference plane and of what is in focus at its display plane; not
-        clipped.
-    box, display_box
-        x0, y0, x1, y1 around them in px, half-open, clipped to the frame.
-    x_um, y_um
+    outline
+        (N, 2) x, y in px of the frame, at its reference plane; not clipped.
+    display_outline
+        the same of what is in focus at its display plane.
+    box
+        x0, y0, x1, y1 around `outline` in px, half-open, clipped to the frame.
+    display_box
+        the same around `display_outline`.
+    x_um
         centre, stage coordinates.
-    z_um, display_z_um, depth_um
-        heights of its reference plane, its display plane, its lowest and highest matter, stage units.
-    length_um, width_um
-        greatest and least Feret diameter.
+    y_um
+        centre, stage coordinates.
+    z_um
+        height of its reference plane, stage units.
+    display_z_um
+        height of its display plane, stage units.
+    depth_um
+        heights of its lowest and highest matter, stage units.
+    length_um
+        greatest Feret diameter.
+    width_um
+        least Feret diameter.
     thickness_um
         mean, where there is matter.
     mass_pg

@@ -29,8 +29,10 @@ class AnnotationSource(NamedTuple):
 
     Attributes
     ----------
-    name, sha256
-        of the file of annotations; the name is the folder's, the zip's or the file's, without a path.
+    name
+        of the folder, the zip or the file, without a path.
+    sha256
+        of the file of annotations.
     """
 
     name: str

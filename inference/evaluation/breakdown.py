@@ -54,8 +54,12 @@ class Breakdown:
 
     Parameters
     ----------
-    items, found, evaluation
-        what was judged, what was found there, and `evaluation.compare` of both.
+    items
+        what was judged.
+    found
+        what was found there.
+    evaluation
+        `figures.compare` of both.
     """
 
     def __init__(self, items: Sequence[AnnotatedStack], found: Sequence[StackFindings], evaluation: Evaluation) -> None:

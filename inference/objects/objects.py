@@ -20,8 +20,10 @@ class FoundObject:
         detection in the frame, px.
     crop_box
         what was cut out, the box with its margin clipped to the frame, px.
-    class_name, score
-        of the detector; score between 0 and 1.
+    class_name
+        as the detector names it.
+    score
+        of the detector, between 0 and 1.
     below_threshold
         kept, but not counted as found.
     best_plane

@@ -97,9 +97,10 @@ def find_outline(
 
     Parameters
     ----------
-    dark, bright
-        light of the crossed and of the parallel state, (h, w), of one plane, in any unit, without offset; None for a
-        state that was not exposed.
+    dark
+        light of the crossed state, (h, w), of one plane, in any unit, without offset; None if it was not exposed.
+    bright
+        the same of the parallel state.
     box
         the detection, in px of the images.
     dark_shift_px

@@ -44,7 +44,13 @@ class DevicePlanes:
 
     Parameters
     ----------
-    channels, planes, height, width
+    channels
+        of the stacks, CZYX.
+    planes
+        of the stacks, CZYX.
+    height
+        of the stacks, CZYX.
+    width
         of the stacks, CZYX.
     device
         a CUDA device; any other works too, only not faster.

@@ -46,8 +46,10 @@ class Mount:
         refractive index of the mounting medium.
     condenser_na
         aperture of the illumination.
-    wavelength_um, bandwidth_um
-        middle and full width at half maximum of the lamp's band.
+    wavelength_um
+        middle of the lamp's band.
+    bandwidth_um
+        its full width at half maximum.
     """
 
     medium_index: float = 1.56

@@ -47,8 +47,10 @@ class Polarizers:
 
     Attributes
     ----------
-    polarizer, analyser
+    polarizer
         amplitude of the wrong handedness over the right one.
+    analyser
+        the same of the second polarizer.
     depolarised
         share of either state that is seen in the other, whatever its phase.
     """

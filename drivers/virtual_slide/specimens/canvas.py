@@ -29,7 +29,9 @@ class Canvas:
 
     Attributes
     ----------
-    x, y
+    x
+        (H, W) in um, from the centre.
+    y
         (H, W) in um, from the centre.
     """
 

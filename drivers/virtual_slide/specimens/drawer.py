@@ -32,8 +32,10 @@ class SpecimenCard(msgspec.Struct, frozen=True):
         border in the slide's plane.
     display_outline_um
         of what is in focus at its display plane.
-    length_um, width_um
-        greatest and least Feret diameter of the outline.
+    length_um
+        greatest Feret diameter of the outline.
+    width_um
+        least Feret diameter of the outline.
     depth_um
         lowest and highest z of its matter.
     display_um
@@ -41,10 +43,15 @@ class SpecimenCard(msgspec.Struct, frozen=True):
         polarized light the reference plane.
     thickness_um
         mean thickness where there is matter.
-    mass_pg, visible_mass_pg
-        of its calcite, and what bidirectional circular polarization sees of it at best.
-    kept_contrast, flipped_contrast
-        root mean square inside the outline, in the best plane, over the parallel light of an empty field.
+    mass_pg
+        of its calcite.
+    visible_mass_pg
+        what bidirectional circular polarization sees of it at best.
+    kept_contrast
+        root mean square inside the outline, in the best plane, over the parallel light of an empty field; of the light
+        that keeps its handedness.
+    flipped_contrast
+        the same of the light that changes it.
     """
 
     fragment: bool
