@@ -92,12 +92,13 @@ def headless_core(instrument: Instrument) -> Core:
         raise SettingRefused("this process already drives a Micro-Manager core; close it before another is opened")
     if instrument.hardware is None or not instrument.hardware.is_file():
         raise SettingRefused(
-            f"instrument.hardware is {str(instrument.hardware)!r}, no file; name a Micro-Manager hardware file (.cfg)"
+            f"instrument.hardware is {str(instrument.hardware)!r}, which is not a file; "
+            "name a Micro-Manager hardware file (.cfg)"
         )
     folder = instrument.adapters or _installed(instrument, mmpycorex.find_existing_mm_install)
     if not folder.is_dir():
         raise SettingRefused(
-            f"instrument.adapters is {str(folder)!r}, no folder; name the folder of the device adapters"
+            f"instrument.adapters is {str(folder)!r}, which is not a folder; name the folder of the device adapters"
         )
     try:
         mmpycorex.create_core_instance(

@@ -56,9 +56,9 @@ class HardwareFile:
 
     def _check_preset(self, key: str, group: str, preset: str) -> None:
         if (group, preset) not in self.presets:
-            defined = ", ".join(sorted("/".join(names) for names in self.presets)) or "any, of which it has none"
+            defined = ", ".join(sorted("/".join(names) for names in self.presets)) or "none"
             raise SettingRefused(
-                f"{key} is {group}/{preset}, a preset that {self.path.name} does not define; give one of {defined}"
+                f"{key} is {group}/{preset}, a preset that {self.path.name} does not define; it defines {defined}"
             )
         for device, name, value in self.presets[group, preset]:
             if device != CORE and device not in self.devices:
@@ -104,7 +104,7 @@ def read_hardware_file(path: Path) -> HardwareFile:
                 presets[group, preset].append((device, name, ",".join(value)))
             case ["Device" | "Label", *_]:
                 raise SettingRefused(
-                    f"line {number} of instrument.hardware {str(path)!r} is {line!r}, which is no Micro-Manager "
+                    f"line {number} of instrument.hardware {str(path)!r} is {line!r}, which is not a Micro-Manager "
                     "setting; correct it"
                 )
     return HardwareFile(

@@ -35,7 +35,7 @@ class Polarizations:
         for state in states:
             if state not in STATES or states.count(state) > 1:
                 raise SettingRefused(
-                    f"--polarization {state!r} is not one of {' and '.join(STATES)}, each once; correct it"
+                    f"--polarization {state!r} must be one of {' and '.join(STATES)}, each given once; correct it"
                 )
         return cls(states, tuple(word or state for state, _, word in pairs))
 

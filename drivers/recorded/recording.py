@@ -143,7 +143,7 @@ def _groups(replay: Replay, name: str) -> dict[str, str | None]:
         match = re.search(replay.field_pattern, name)
     except re.error as error:
         raise SettingRefused(
-            f"instrument.replay.field_pattern is no regular expression ({error}); correct it"
+            f"instrument.replay.field_pattern is not a regular expression ({error}); correct it"
         ) from error
     if match is None:
         raise SettingRefused(

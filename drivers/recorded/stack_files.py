@@ -74,7 +74,7 @@ def read_pixels(content: bytes, suffix: str) -> NDArray[np.uint16]:
 
     image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
     if image is None or image.dtype not in (np.uint8, np.uint16):
-        raise ImageRefused("it is no grey or colour image of 8 or 16 bit; convert it to one")
+        raise ImageRefused("it is not a grey or colour image of 8 or 16 bit; convert it to one")
     return image.astype(np.uint16)[None, None]
 
 
@@ -91,7 +91,7 @@ def _telling(what: str) -> Iterator[None]:
 
 @contextmanager
 def _open_tiff(source: Path | io.BytesIO) -> Iterator[tifffile.TiffFile]:
-    with _telling("it is damaged, or no TIFF file"), tifffile.TiffFile(source) as tiff:
+    with _telling("it is damaged, or not a TIFF file"), tifffile.TiffFile(source) as tiff:
         yield tiff
 
 
@@ -105,7 +105,7 @@ def _open_picture(source: Path | io.BytesIO) -> Iterator[Image.Image]:
         except Image.DecompressionBombError as error:
             raise ImageRefused("it has more pixels than can be analysed at once; cut it into tiles") from error
         except UnidentifiedImageError as error:
-            raise ImageRefused("it is no image, or one of a kind that is not known; save it as PNG or TIFF") from error
+            raise ImageRefused("it is not an image, or of a kind that is not known; save it as PNG or TIFF") from error
         with picture:
             yield picture
 

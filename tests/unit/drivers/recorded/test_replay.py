@@ -115,7 +115,7 @@ def test_a_slide_group_gives_each_mini_slide_its_own_fields(tmp_path: Path) -> N
         ({"polarizations": ONE}, r"instrument\.polarizations names 1 states.*hold 2"),
         ({"replay": {"pattern": "*.png"}}, r"instrument\.replay\.pattern '\*\.png'"),
         ({"replay": {"field_pattern": None}}, r"instrument\.replay\.field_pattern is missing"),
-        ({"replay": {"field_pattern": "(oops"}}, "no regular expression"),
+        ({"replay": {"field_pattern": "(oops"}}, "not a regular expression"),
         ({"replay": {"field_pattern": r"other(?P<z>\d)"}}, "does not match"),
         ({"replay": {"field_pattern": r"c(?P<c>\w)-z(?P<z>\d+)"}}, "are both plane"),
         ({"replay": None}, r"instrument\.replay is missing"),
