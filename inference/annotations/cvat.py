@@ -120,7 +120,7 @@ def read(xml: bytes, name: str) -> LoadedAnnotations:
         root = fromstring(xml, XMLParser())  # noqa: S314 - expat limits what entities grow to, and loads none from elsewhere
         pictures = [_picture(element, number) for number, element in enumerate(root.iter("image"), start=1)]
     except (ParseError, KeyError, ValueError) as error:
-        raise AnnotationError(f"{name!r} is no export of CVAT for images 1.1 ({error}); export it again") from error
+        raise AnnotationError(f"{name!r} is not an export of CVAT for images 1.1 ({error}); export it again") from error
     if not pictures:
         raise AnnotationError(f"{name!r} holds no image; export the task again as 'CVAT for images 1.1'")
     problems: list[str] = []
@@ -130,7 +130,7 @@ def read(xml: bytes, name: str) -> LoadedAnnotations:
         for place, shape in enumerate(element):
             where = f"{name}: {shape.tag} {place + 1} of {picture.file_name!r}"
             try:
-                box, problem = (None, "is no box; left out") if shape.tag != "box" else fit(_around(shape), picture)
+                box, problem = (None, "is not a box; left out") if shape.tag != "box" else fit(_around(shape), picture)
             except (KeyError, ValueError) as error:
                 raise AnnotationError(f"{where} cannot be read ({error}); export it again") from error
             if problem and shape.tag != "tag":

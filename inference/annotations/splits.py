@@ -144,7 +144,7 @@ def read_split(weights: Path) -> Split | None:
         return msgspec.json.decode(path.read_bytes(), type=Split)
     except msgspec.DecodeError as error:
         raise AnnotationError(
-            f"{str(path)!r} is no split of a training ({error}); take it away or restore it"
+            f"{str(path)!r} is not the split of a training ({error}); take it away or restore it"
         ) from error
 
 

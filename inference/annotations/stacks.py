@@ -144,7 +144,7 @@ def read_stack(annotated: AnnotatedStack) -> NDArray[np.uint16]:
         coded = np.frombuffer(annotated.path.read_bytes(), np.uint8)
         image = cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH) if coded.size else None
         if image is None:
-            raise AnnotationError(f"{str(annotated.path)!r} is no image; name PNG, JPEG or TIFF files")
+            raise AnnotationError(f"{str(annotated.path)!r} is not an image; name PNG, JPEG or TIFF files")
         pixels: NDArray[np.generic] = image
         expected: tuple[int, ...] = shape[2:]
     else:

@@ -93,7 +93,7 @@ class Breakdown:
         order = sorted(range(len(self._items)), key=lambda field: counts[field])
         thirds = [third.tolist() for third in np.array_split(order, 3)]
         named = {
-            f"{min(counts[k] for k in third)} to {max(counts[k] for k in third)} objects a field": third
+            f"{min(counts[k] for k in third)} to {max(counts[k] for k in third)} objects per field": third
             for third in thirds
             if third
         }

@@ -88,7 +88,9 @@ def check_weights(path: Path, architecture: str, classes: Sequence[str]) -> dict
                     "fetch it again"
                 )
     if (name := _without_numbers(path)) is not None:
-        raise WeightsRefused(f"detector.weights {str(path)!r} holds what is no number, in {name}; train them again")
+        raise WeightsRefused(
+            f"detector.weights {str(path)!r} holds values that are not numbers, in {name}; train them again"
+        )
     named = tuple(json.loads(metadata.get("classes", "[]")))
     if trained != len(classes) or (named and named != tuple(classes)):
         found = ", ".join(named) if named else "unnamed ones"

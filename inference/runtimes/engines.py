@@ -70,7 +70,7 @@ def library() -> ModuleType:
         except ModuleNotFoundError:
             continue
         except (ImportError, OSError) as error:
-            raise RuntimeRefused(f"{name} cannot be loaded ({error}); install it anew") from error
+            raise RuntimeRefused(f"{name} cannot be loaded ({error}); reinstall it") from error
     raise RuntimeRefused("neither TensorRT for RTX nor TensorRT is installed; 'pip install lamelle[rtx]'")
 
 

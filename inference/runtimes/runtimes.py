@@ -171,7 +171,7 @@ def provider_for(device: torch.device) -> str:
     provider = "CUDAExecutionProvider" if device.type == "cuda" else "CPUExecutionProvider"
     if provider not in onnxruntime.get_available_providers():
         raise RuntimeRefused(
-            f"onnxruntime {onnxruntime.__version__} is one without CUDA; 'pip uninstall onnxruntime', then 'pip "
+            f"onnxruntime {onnxruntime.__version__} was built without CUDA; 'pip uninstall onnxruntime', then 'pip "
             "install --force-reinstall --no-deps onnxruntime-gpu'"
         )
     return provider

@@ -97,9 +97,11 @@ def restore(
         metadata = json.loads(content[8 : 8 + length])["__metadata__"]
         history = json.loads(metadata["history"])
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
-        raise WeightsRefused(f"the checkpoint cannot be read ({error}); delete it to begin anew") from error
+        raise WeightsRefused(f"the checkpoint cannot be read ({error}); delete it to start over") from error
     if metadata["identity"] != identity:
-        raise WeightsRefused("the checkpoint is of another training; repeat its command, or delete it to begin anew")
+        raise WeightsRefused(
+            "the checkpoint belongs to another training; repeat its command, or delete it to start over"
+        )
     for prefix, module in ((_MODEL, model), (_MEAN, mean)):
         module.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
     state: dict[int, dict[str, Any]] = {}

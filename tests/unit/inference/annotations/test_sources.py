@@ -115,9 +115,9 @@ def test_attributes_come_back_as_they_were_written() -> None:
 @pytest.mark.parametrize(
     ("xml", "said"),
     [
-        (b"no xml", "is no export of CVAT"),
+        (b"no xml", "is not an export of CVAT"),
         (export(""), "holds no image"),
-        (export('<image id="0" name="a.png" width="40"/>'), "is no export of CVAT"),
+        (export('<image id="0" name="a.png" width="40"/>'), "is not an export of CVAT"),
         (export(image('<box label="diatom" xtl="1"/>')), "box 1 of 'a.png' cannot be read"),
         (export(image(box(1, 2, 11, 22).replace('"1"', '"one"', 1).replace('xtl="1"', 'xtl="one"'))), "cannot be read"),
     ],
@@ -131,7 +131,7 @@ def test_what_is_no_export_is_refused_in_one_sentence(xml: bytes, said: str) -> 
 def test_entities_that_grow_without_end_are_refused() -> None:
     grow = "".join(f'<!ENTITY e{k} "{f"&e{k - 1};" * 10}">' for k in range(1, 12))
     bomb = f'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY e0 "ha">{grow}]><annotations>&e11;</annotations>'
-    with pytest.raises(AnnotationError, match="is no export"):
+    with pytest.raises(AnnotationError, match="is not an export"):
         cvat.read(bomb.encode(), "annotations.xml")
 
 

@@ -88,5 +88,5 @@ def test_a_damaged_split_is_refused_and_none_is_none(tmp_path: Path) -> None:
     weights = tmp_path / "w.safetensors"
     assert splits.read_split(weights) is None
     splits.split_file(weights).write_text('{"seed": 1}')
-    with pytest.raises(AnnotationError, match=r"w\.split\.json' is no split"):
+    with pytest.raises(AnnotationError, match=r"w\.split\.json' is not the split"):
         splits.read_split(weights)

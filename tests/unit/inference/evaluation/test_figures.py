@@ -187,9 +187,9 @@ def test_an_evaluation_is_taken_apart_by_class_size_and_density() -> None:
     assert broken.by_class(CLASSES) == [("coccolith", 3, 2, 1 / 3, 0.5), ("diatom", 2, 2, 0.5, 0.5)]
     assert [part[1:] for part in broken.by_size()] == [(4, 4, 0.5, 0.5), (0, 0, None, None), (1, 0, 0.0, None)]
     assert broken.by_density() == [
-        ("0 to 0 objects a field", 0, 1, None, 0.0),
-        ("1 to 1 objects a field", 1, 0, 0.0, None),
-        ("4 to 4 objects a field", 4, 3, 0.5, 2 / 3),
+        ("0 to 0 objects per field", 0, 1, None, 0.0),
+        ("1 to 1 objects per field", 1, 0, 0.0, None),
+        ("4 to 4 objects per field", 4, 3, 0.5, 2 / 3),
     ]
     assert [(miss.field, miss.box) for miss in broken.worst_misses(2)] == [
         (0, (200, 0, 300, 100)),

@@ -44,5 +44,7 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     broken = state()
     broken["rpn.head.cls_logits.bias"][1] = torch.nan
     safetensors.torch.save_file(broken, path)
-    with pytest.raises(WeightsRefused, match=r"holds what is no number, in rpn\.head\.cls_logits\.bias; train"):
+    with pytest.raises(
+        WeightsRefused, match=r"holds values that are not numbers, in rpn\.head\.cls_logits\.bias; train"
+    ):
         Trained.of(DetectorSettings(weights=path))

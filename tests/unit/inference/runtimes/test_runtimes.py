@@ -164,7 +164,7 @@ def test_a_model_whose_weights_somebody_edited_is_refused(slim: Trained, model: 
 
 @pytest.mark.skipif("CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this one has CUDA")
 def test_an_onnxruntime_without_cuda_is_not_taken_for_a_card(slim: Trained, model: OnnxModel) -> None:
-    with pytest.raises(RuntimeRefused, match=r"is one without CUDA; .*onnxruntime-gpu"):
+    with pytest.raises(RuntimeRefused, match=r"was built without CUDA; .*onnxruntime-gpu"):
         OnnxRuntime(model, TorchRuntime(slim, CPU), 1, torch.device("cuda"))
 
 
