@@ -131,7 +131,7 @@ def decode(body: bytes) -> CalibrationRecord:
     try:
         record = msgspec.json.decode(body, type=CalibrationRecord)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RecordDamaged(f"it is no calibration record ({error})") from error
+        raise RecordDamaged(f"it is not a calibration record ({error})") from error
     if record.taken.tzinfo is None or record.valid_until.tzinfo is None:
         raise RecordDamaged("its times do not say that they are in UTC")
     if record.seal != _seal(record):

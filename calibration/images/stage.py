@@ -150,7 +150,7 @@ def align(sent: Floats, above: NDArray[np.bool_], shifts: Sequence[Pair]) -> Ali
     origin = sent.mean(axis=0)
     terms = np.column_stack([sent - origin, np.ones(len(sent)), above])
     if np.linalg.matrix_rank(terms / np.maximum(np.abs(terms).max(axis=0), 1e-9)) < terms.shape[1]:
-        raise NotUsable("the stage did not go both ways along both axes; let it")
+        raise NotUsable("the stage was not moved both ways along both axes; move it so")
     scatter, freedom = _scatter(places, covariance, terms)
     solution, information = _weighted(places, covariance, scatter, terms)
     every: Floats = np.asarray(np.linalg.inv(information), np.float64)

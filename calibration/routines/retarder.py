@@ -94,7 +94,7 @@ def retarder(
     if abs(difference) > MOST_DEVIATIONS * both:
         raise NotUsable(
             f"the plate reads {retardation:.1f} nm where {expected:.1f} nm are expected, {abs(difference) / both:.0f} "
-            "times the uncertainty; see whether it is in place, and calibrate polarization anew"
+            "times the uncertainty; see whether it is in place, and calibrate polarization again"
         )
     birefringence = calcite_birefringence(light.wavelength_um)
     return Outcome(
