@@ -122,7 +122,7 @@ def _length_mass(figure: Figure, objects: Objects) -> None:
     axis.set_xlabel("length (um)")
     axis.set_ylabel("mass (pg)")
     if not len(chosen):
-        say(axis, "none measured that nothing disturbs")
+        say(axis, "none was measured undisturbed")
         return
     axis.set_xscale("log")
     axis.set_yscale("log")

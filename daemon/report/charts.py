@@ -94,7 +94,7 @@ def draw_slides(numbers: NightNumbers, objects: Objects) -> Iterator[SlideCharts
         if len(places) > 1:
             found = _column(slide.fields, lambda field: field.objects if field.state == "recorded" else None)
             heights = _column(slide.fields, lambda field: field.focus_z_um)
-            charts.append(_map(numbers, slide, "objects", "objects a field", found, "viridis"))
+            charts.append(_map(numbers, slide, "objects", "objects per field", found, "viridis"))
             charts.append(_map(numbers, slide, "focus", "focus (\u00b5m)", heights, "cividis"))
         if len(own):
             about = f"lengths of whole objects on mini-slide {slide.slide}"
@@ -125,7 +125,7 @@ def draw_night(numbers: NightNumbers, objects: Objects) -> Iterator[Chart]:
     clocked = all(field.expose_s is not None for field in fields)
     ordered = sorted(fields, key=lambda field: field.exposed_utc or 0.0) if clocked else fields
     over = _Over(ordered, clocked)
-    yield _chart("objects", "objects a field over the night", lambda axis: _objects_over(axis, over))
+    yield _chart("objects", "objects per field over the night", lambda axis: _objects_over(axis, over))
     if any(field.focus_z_um is not None for field in ordered):
         yield _chart("focus", "height of focus over the night", lambda axis: _focus_over(axis, over))
     if any(field.backgrounds_dn for field in ordered):
@@ -183,7 +183,7 @@ def _objects_over(axis: Axes, over: _Over) -> None:
     over.dots(axis, found, COLOURS[0])
     axis.set_ylim(bottom=0)
     axis.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axis.set_ylabel("objects a field")
+    axis.set_ylabel("objects per field")
     over.label(axis)
 
 
@@ -206,7 +206,7 @@ def _background_over(axis: Axes, over: _Over, states: Sequence[str]) -> None:
     if axis.has_data():
         axis.legend(loc="best", fontsize=8, handletextpad=0.1)
     else:
-        say(axis, "not told")
+        say(axis, "not known")
     axis.set_ylabel("background (% of its median)")
     over.label(axis)
 

@@ -104,7 +104,7 @@ class MorningReport:
         except (EOFError, OSError):
             process.join(END_S)
             return Reported(problem=f"its process ended (exit status {process.exitcode}); {REMEDY}")
-        return told if isinstance(told, Reported) else Reported(problem=f"it told {told!r}; {REMEDY}")
+        return told if isinstance(told, Reported) else Reported(problem=f"it answered {told!r}; {REMEDY}")
 
 
 def _wanted(dataset: Path) -> tuple[ReportSettings, float]:

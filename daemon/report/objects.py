@@ -38,8 +38,8 @@ WORDS = {
     "outline_clipped": "outline clipped",
     "background_disturbed": "others around it",
     "defocused": "out of focus",
-    "saturated": "camera was full",
-    "folded": "maybe thicker than told",
+    "saturated": "camera was saturated",
+    "folded": "may be thicker than stated",
 }
 """What flags mean."""
 

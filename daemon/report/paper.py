@@ -96,7 +96,7 @@ def write_paper(into: Path, report: NightReport) -> None:
                 _table(paper, kinds)
             _charts(paper, charts[slide.slide], columns=3)
     paper.heading("What happened")
-    _table_or(paper, words.events(numbers), "Nothing worth telling.")
+    _table_or(paper, words.events(numbers), "Nothing to report.")
     if numbers.skipped:
         paper.heading("Skipped fields")
         _table_or(paper, words.skipped(numbers), "")
@@ -209,7 +209,7 @@ def _sources(paper: _Paper, report: NightReport) -> None:
     if report.sources.calibrations:
         _table(paper, words.calibrations(report))
     if report.sources.assumed:
-        told = f"No calibration was used for {', '.join(report.sources.assumed)}: assumed values stood in."
+        told = f"No calibration was used for {', '.join(report.sources.assumed)}: assumed values were used."
         paper.text_line(told, 8)
     for complaint in report.sources.complaints:
         paper.text_line(complaint, 7, colour=DIM)

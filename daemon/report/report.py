@@ -53,7 +53,9 @@ def report(folder: Path, into: Path | None, console: Console | None) -> Written:
         There is no night, `into` has another ending, or it cannot be written.
     """
     if into is not None and (into.suffix.lower() not in (PAGE, PAPER) or into.is_dir()):
-        raise Refused(f"--into {str(into)!r} is no HTML or PDF file; name one that ends in {PAGE} or {PAPER}")
+        raise Refused(
+            f"--into {str(into)!r} is neither an HTML nor a PDF file; name one that ends in {PAGE} or {PAPER}"
+        )
     with (
         CountDisplay("report", console or Console(quiet=True)) as counter,
         _open(folder) as dataset,

@@ -62,7 +62,7 @@ def _calibrations(numbers: NightNumbers) -> Iterator[CalibrationUsed]:
     for name in numbers.started.calibrations:
         routine = name.rpartition("-2")[0] or name
         if folder is None or not folder.is_dir():
-            elsewhere = "its folder is not on this computer, so what it says cannot be told here"
+            elsewhere = "its folder is not on this computer, so what it says is not known here"
             yield CalibrationUsed(name, routine, (), None, "", elsewhere)
             continue
         kept = Shelf(folder).read(name)
@@ -92,7 +92,7 @@ def _facts(numbers: NightNumbers, measured: int) -> Iterator[tuple[str, str]]:
         yield "detector", f"{config.detector.architecture}, looking at {config.detector.mode}"
         yield "threshold", f"{config.detector.threshold:g}; kept above {config.detector.keep_above:g}"
     yield "classes", ", ".join(numbers.classes)
-    yield "ran on", ", ".join(numbers.devices) or "not told"
+    yield "ran on", ", ".join(numbers.devices) or "not known"
     yield "weights, sha256", started.weights_sha256
     yield "configuration, sha256", hashlib.sha256(started.configuration.encode()).hexdigest()
     yield "versions", ", ".join(f"{name} {version}" for name, version in started.versions.items())

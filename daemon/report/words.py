@@ -68,14 +68,16 @@ def facts(numbers: NightNumbers) -> list[tuple[str, str]]:
         ("objects", f"{numbers.total.number}"),
     ]
     if numbers.total.per_mm2 is not None:
-        found.append(("objects a mm\u00b2", short(numbers.total.per_mm2[0])))
+        found.append(("objects per mm\u00b2", short(numbers.total.per_mm2[0])))
     found.append(("took", duration(numbers.seconds)))
     return found
 
 
 def counted(numbers: NightNumbers) -> str:
     """Say what counts as an object, and what was kept beside."""
-    parts = ["Counted are objects at or above the detector's threshold whose centre lies in their field's own tile"]
+    parts = [
+        "An object is counted if it scores at least the detector's threshold and its centre lies in its own field's tile"
+    ]
     if numbers.seen_again:
         parts.append(f"{numbers.seen_again} more were seen again where fields overlap")
     if numbers.below_threshold:
@@ -83,7 +85,7 @@ def counted(numbers: NightNumbers) -> str:
     missing = [kind.name for kind in numbers.kinds if not kind.count.number]
     if missing and numbers.total.number:
         parts.append(f"none was found of {', '.join(missing)}")
-    return "; ".join(parts) + ". Ranges are 95 % intervals by Poisson."
+    return "; ".join(parts) + ". Ranges are 95 % Poisson intervals."
 
 
 def samples(numbers: NightNumbers) -> Table:
@@ -105,7 +107,7 @@ def samples(numbers: NightNumbers) -> Table:
         "skipped",
         "objects",
         "range",
-        "a mm\u00b2",
+        "per mm\u00b2",
         "range",
         "focus, \u00b5m",
         "time",
@@ -120,7 +122,7 @@ def kinds(found: Sequence[ClassNumbers]) -> Table:
         for kind in found
         if kind.count.number
     ]
-    head = ("class", "objects", "range", "a mm\u00b2", "range", "length, \u00b5m", "mass, pg")
+    head = ("class", "objects", "range", "per mm\u00b2", "range", "length, \u00b5m", "mass, pg")
     return Table(head, tuple(rows))
 
 
