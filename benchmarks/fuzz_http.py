@@ -45,7 +45,7 @@ BODIES = (
     b"", b"refused", b"that is too large", b"there is nothing here", b"this needs the token",
     b"the address is too long", b"that came from another page",
     b"this page answers to the names of its own computer only",
-    b"too many wrong tokens; wait", b'{"accepted":false,"message":"that is no order"}',
+    b"too many wrong tokens; wait", b'{"accepted":false,"message":"that is not an order"}',
 )  # fmt: skip
 """All that a stranger may read, beside the page that asks for the token."""
 LOGIN = re.compile(re.escape((resources.files("daemon.monitor") / "page" / "login.html").read_bytes()).replace(

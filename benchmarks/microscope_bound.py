@@ -116,7 +116,7 @@ def print_times(fields: list[FieldSecured], configured_s: float, bare_s: float) 
     print(f"microscope alone               {bare_s:8.1f} s   {bare_s / configured_s:.3f} of configured")
     print(f"night                          {night_s:8.1f} s   {night_s / bare_s:.3f} of the microscope alone")
     print("last frame to secured          p50 {:.2f} s, p95 {:.2f} s".format(*np.percentile(latency_s, [50, 95])))
-    print(f"objects a field                {fmean(len(f.objects) for f in fields):8.1f}")
+    print(f"objects per field              {fmean(len(f.objects) for f in fields):8.1f}")
 
 
 def print_stages(fields: list[FieldSecured]) -> None:

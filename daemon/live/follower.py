@@ -257,7 +257,7 @@ class Follower(threading.Thread):
     def _hear(self, asking: zmq.Socket[bytes], frames: list[bytes]) -> None:
         envelope = decode_envelope(frames[1]) if len(frames) > 1 else None
         if envelope is None:
-            raise ProtocolViolation("a message of one frame is none of a night's")
+            raise ProtocolViolation("a message of one frame does not come from a night")
         with self.lock:
             stale = self.joined and envelope.process == self.view.process and envelope.seq <= self.view.seq
             follows = self.joined and self.view.follows(envelope)
@@ -299,5 +299,5 @@ class Follower(threading.Thread):
 
 def _two_frames(frames: list[bytes]) -> list[bytes]:
     if len(frames) < 2:
-        raise ProtocolViolation(f"an answer of {len(frames)} frames is no snapshot")
+        raise ProtocolViolation(f"an answer of {len(frames)} frames is not a snapshot")
     return frames

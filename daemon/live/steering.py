@@ -103,7 +103,7 @@ class Steering:
             case "stop":
                 self.stopping = True
                 return OrderOutcome(True, "the night stops safely at the next field boundary; go on with --resume")
-        raise ValueError(f"{order.name!r} is nothing to carry out")
+        raise ValueError(f"{order.name!r} is not an order that changes anything")
 
     def _pause(self, who: str) -> OrderOutcome:
         if self._keeper is not None:
@@ -113,16 +113,16 @@ class Steering:
 
     def _resume(self) -> OrderOutcome:
         if self._keeper is None:
-            return OrderOutcome(False, "nobody keeps the night paused")
+            return OrderOutcome(False, "the night is not paused")
         keeper, self._keeper = self._keeper, None
         return OrderOutcome(True, f"the night goes on; {keeper} had paused it")
 
     def _skip(self, slide: int | None, who: str) -> OrderOutcome:
         if slide is None:
-            return OrderOutcome(False, "name the mini-slide that is to be skipped")
+            return OrderOutcome(False, "name the mini-slide to skip")
         if slide != self.slide:
-            now = "none is" if self.slide is None else f"mini-slide {self.slide} is"
-            return OrderOutcome(False, f"mini-slide {slide} is not scanned now, {now}")
+            now = "no mini-slide is" if self.slide is None else f"mini-slide {self.slide} is"
+            return OrderOutcome(False, f"mini-slide {slide} is not being scanned, {now}")
         if slide in self._skips:
             return OrderOutcome(False, f"mini-slide {slide} is being skipped already")
         self._skips[slide] = who

@@ -36,7 +36,7 @@ def split_address(http: str) -> tuple[str, int]:
     host, separator, port = http.rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
     if not separator or not bare or not port.isdecimal() or int(port) > 65535 or (":" in bare and bare == host):
-        raise Refused(f"--http {http!r} is no address; write it like 127.0.0.1:8642")
+        raise Refused(f"--http {http!r} is not an address; write it like 127.0.0.1:8642")
     return bare, int(port)
 
 
@@ -54,8 +54,8 @@ def read_token(path: Path) -> str:
         raise Refused(f"--token-file {path} cannot be read ({error}); write a long random word into it") from error
     if len(token) < LEAST_TOKEN:
         raise Refused(
-            f"--token-file {path} holds {len(token)} characters, {LEAST_TOKEN} are the least; write a longer random "
-            "word into it"
+            f"--token-file {path} holds {len(token)} characters, and at least {LEAST_TOKEN} are needed; "
+            "write a longer random word into it"
         )
     return token
 

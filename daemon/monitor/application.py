@@ -167,7 +167,7 @@ class Page:
         try:
             asked = msgspec.json.decode(await _body(request), type=AskedOrder)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return _told(400, accepted=False, message="that is no order")
+            return _told(400, accepted=False, message="that is not an order")
         who, where = self._who(request), lambda: seen_from_here(control, self._place())
         try:
             answer = await asyncio.to_thread(give_order, where, self._keys, asked.name, who, asked.slide)

@@ -14,7 +14,7 @@ export function counts(night, changed) {
   });
   const most = Math.max(1e-9, ...rows.map(({ secured, told }) => (told && secured ? told.high / secured : 0)));
   byId("counts-head").replaceChildren(make("tr", {},
-    ...["Mini-slide", "Sample", "Objects", "95 % interval", "A field", "A field, 95 % interval", "Fields", "Skipped"].map((name, at) => make("th", { scope: "col", class: at === 1 ? "text" : null }, name)),
+    ...["Mini-slide", "Sample", "Objects", "95 % interval", "Per field", "Per field, 95 % interval", "Fields", "Skipped"].map((name, at) => make("th", { scope: "col", class: at === 1 ? "text" : null }, name)),
     ...classes.map((name) => make("th", { scope: "col" }, dot(name), name))));
   byId("counts-body").replaceChildren(...rows.map((row) => line(row, classes, most)));
 }
@@ -51,7 +51,7 @@ const range = (low, high) => `${short(low)} – ${short(high)}`;
 
 function whisker(told, secured, most) {
   const x = (value) => 2 + (116 * value) / secured / most;
-  const words = `${figure(told.low / secured)} to ${figure(told.high / secured)} objects a field`;
+  const words = `${figure(told.low / secured)} to ${figure(told.high / secured)} objects per field`;
   return draw("svg", { viewBox: "0 0 120 16", role: "img", "aria-label": words },
     draw("line", { class: "ground", x1: 2, x2: 118, y1: 8, y2: 8 }),
     draw("line", { class: "interval", x1: x(told.low), x2: x(told.high), y1: 8, y2: 8 }),
