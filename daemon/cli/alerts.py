@@ -39,9 +39,10 @@ def try_alerts(config: ConfigFile) -> None:
 def service(
     config: ConfigFile,
     run: Annotated[Path, typer.Option(help="run folder of the night")],
-    into: Annotated[Path | None, typer.Option(help="folder for the file; the present one if left out")] = None,
+    into: Annotated[Path | None, typer.Option(help="folder for the file; the current one if left out")] = None,
     system: Annotated[
-        Literal["systemd", "windows"] | None, typer.Option("--for", help="whose file; this computer's if left out")
+        Literal["systemd", "windows"] | None,
+        typer.Option("--for", help="which system the file is for; this computer's if left out"),
     ] = None,
 ) -> None:
     """Write the file by which the system runs a night, and goes on with it after a crash or a restart."""

@@ -10,8 +10,10 @@ from typing import Annotated
 import typer
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="configuration of the night (YAML)")]
-Classes = Annotated[list[str] | None, typer.Option("--class", help="a class to tell apart; say it for each of them")]
-Workers = Annotated[int | None, typer.Option(min=1, help="processes side by side; one for each core if left out")]
+Classes = Annotated[
+    list[str] | None, typer.Option("--class", help="a class to tell apart; repeat the option for each class")
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="processes side by side; one per core if left out")]
 
 
 @contextmanager

@@ -34,25 +34,27 @@ WeightsFile = Annotated[
     str, typer.Argument(metavar="[WEIGHTS]", help="weights (safetensors), or slim for the shipped ones")
 ]
 NetworkName = Annotated[Literal["slim", "resnet50"], typer.Option("--architecture", help="network")]
-ViewSize = Annotated[str, typer.Option("--size", help="px of the views, as 512, or 480x640 for height and width")]
-ViewBatch = Annotated[int, typer.Option("--batch", min=1, max=64, help="views at once")]
+ViewSize = Annotated[
+    str, typer.Option("--size", help="size of the views in px, such as 512, or 480x640 for height and width")
+]
+ViewBatch = Annotated[int, typer.Option("--batch", min=1, max=64, help="how many views at once")]
 
 
 @app.command(rich_help_panel=PANEL)
 def detect(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGES...", help="folders of images, or images")],
-    into: Annotated[Path, typer.Option(help="folder of the dataset; the same command goes on with one it began")],
+    into: Annotated[Path, typer.Option(help="folder of the dataset; the same command continues what it began")],
     weights: Annotated[Path | None, typer.Option(help="weights; the shipped ones if left out")] = None,
     architecture: Annotated[Literal["slim", "resnet50"], typer.Option(help="network")] = "slim",
     classes: Classes = None,
     mode: Annotated[Literal["fused", "planes"], typer.Option(help="what the detector looks at")] = "fused",
-    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="least score of what counts as found")] = None,
+    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="lowest score that counts as found")] = None,
     runtime: Annotated[Literal["auto", "onnxruntime", "torch"], typer.Option(help="what runs the network")] = "auto",
     pixel_um: Annotated[
-        float | None, typer.Option(min=1e-3, max=1e3, help="size of a pixel, where files do not say")
+        float | None, typer.Option(min=1e-3, max=1e3, help="size of a pixel in um, where files do not say")
     ] = None,
     step_um: Annotated[
-        float | None, typer.Option(min=1e-3, max=1e3, help="distance of planes, where files do not say")
+        float | None, typer.Option(min=1e-3, max=1e3, help="distance between planes in um, where files do not say")
     ] = None,
     planes: Annotated[
         str | None, typer.Option(help="names of plane files, such as '{field}_z{z}_{polarization}.tif'")
@@ -98,23 +100,25 @@ def detect(
 @app.command(rich_help_panel=PANEL)
 def train(
     data: AnnotatedData,
-    into: Annotated[Path, typer.Option(help="weights to write (safetensors); its card goes beside it")],
+    into: Annotated[Path, typer.Option(help="weights to write (safetensors); their card is written beside them")],
     architecture: Annotated[Literal["slim", "resnet50"], typer.Option(help="network")] = "slim",
     classes: Classes = None,
     one_class: OneClass = False,
     steps: Annotated[int, typer.Option(min=1, help="steps of the optimiser")] = 3000,
-    batch: Annotated[int, typer.Option(min=1, help="crops a step")] = 2,
+    batch: Annotated[int, typer.Option(min=1, help="crops per step")] = 2,
     crop_px: Annotated[int, typer.Option(min=64, help="side of the training crops, px of the views")] = 448,
-    rate: Annotated[float, typer.Option(help="greatest learning rate")] = 1e-3,
-    judgements: Annotated[int, typer.Option(min=1, help="times the weights are judged on held-out slides")] = 10,
+    rate: Annotated[float, typer.Option(help="highest learning rate")] = 1e-3,
+    judgements: Annotated[int, typer.Option(min=1, help="how often the weights are judged on held-out slides")] = 10,
     patience: Annotated[int, typer.Option(min=1, help="stop after so many judgements without better weights")] = 6,
     seed: Annotated[int, typer.Option(help="seed")] = 1,
-    threads: Annotated[int | None, typer.Option(min=1, help="of the processor; one a core if left out")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="threads of the processor; one per core if left out")
+    ] = None,
     start: Annotated[
         str | None, typer.Option(help="weights to go on from; 'coco', or a .pth file, for those of torchvision")
     ] = None,
     fit_anchors: Annotated[
-        bool, typer.Option("--fit-anchors", help="fit the network's boxes of reference to those annotated")
+        bool, typer.Option("--fit-anchors", help="fit the network's anchor boxes to the annotated ones")
     ] = False,
     judge_by: Annotated[
         list[Path] | None, typer.Option(help="annotations to judge by, instead of slides held out; may be repeated")

@@ -27,14 +27,16 @@ def emulate_export(
     config: ConfigFile,
     into: Annotated[Path, typer.Option(help="folder for stacks and what is true of them")],
     slides: Annotated[list[int], typer.Option("--slide", help="mini-slide; may be repeated")],
-    fields: Annotated[int, typer.Option(min=1, help="fields a mini-slide")] = 10,
+    fields: Annotated[int, typer.Option(min=1, help="fields per mini-slide")] = 10,
     seed: Annotated[int | None, typer.Option(help="seed of the virtual slide")] = None,
     density: Annotated[float | None, typer.Option(min=0.01, help="factor on the number of objects")] = None,
     profile: Annotated[
         Literal["easy", "trap", "coccolith", "reference", "mixed", "blank"] | None,
         typer.Option(help="what lies on the mini-slides"),
     ] = None,
-    settling: Annotated[Literal["poisson", "clustered"] | None, typer.Option(help="how it lies there")] = None,
+    settling: Annotated[
+        Literal["poisson", "clustered"] | None, typer.Option(help="how objects are spread on the mini-slides")
+    ] = None,
     collection: Collection = None,
     medium: Medium = None,
     condenser_na: CondenserNa = None,

@@ -18,7 +18,7 @@ console = Console()
 PANEL = "While it runs"
 
 Place = Annotated[str, typer.Argument(metavar="PLACE", help="run folder of the night, or its control endpoint")]
-Who = Annotated[str | None, typer.Option(help="who says so, for the record; user@host if left out")]
+Who = Annotated[str | None, typer.Option(help="who gives the order, for the record; user@host if left out")]
 Keys = Annotated[Path | None, typer.Option(help="YAML file that names the keys: public, secret, server")]
 
 
@@ -41,12 +41,12 @@ def resume(place: Place, who: Who = None, keys: Keys = None) -> None:
 def skip(
     place: Place,
     slide: Annotated[
-        int | None, typer.Option(min=1, max=8, help="mini-slide; the one that is scanned now if left out")
+        int | None, typer.Option(min=1, max=8, help="mini-slide; the one being scanned if left out")
     ] = None,
     who: Who = None,
     keys: Keys = None,
 ) -> None:
-    """Leave the mini-slide that is scanned; its remaining fields count as skipped."""
+    """Leave the mini-slide that is being scanned; its remaining fields count as skipped."""
     _order(place, "skip", who, keys, slide)
 
 

@@ -20,7 +20,7 @@ PANEL = "The night"
 @app.command(rich_help_panel=PANEL)
 def demo(
     run: Annotated[Path | None, typer.Option(help="run folder; a new one below ./runs if left out")] = None,
-    fields: Annotated[int | None, typer.Option(min=1, help="fields a mini-slide")] = None,
+    fields: Annotated[int | None, typer.Option(min=1, help="fields per mini-slide")] = None,
     seed: Annotated[int | None, typer.Option(help="seed of the virtual slides")] = None,
 ) -> None:
     """Run an emulated night, end to end, in minutes on a laptop."""
@@ -46,7 +46,10 @@ def scan(
     run: Annotated[Path, typer.Option(help="run folder of this night")],
     resume: Annotated[bool, typer.Option("--resume", help="go on with the night of this run folder")] = False,
     unattended: Annotated[
-        bool, typer.Option("--unattended", help="begin, or go on after a crash or restart; an ended night stays so")
+        bool,
+        typer.Option(
+            "--unattended", help="begin, or go on after a crash or restart; a night that has ended stays ended"
+        ),
     ] = False,
 ) -> None:
     """Run the night.
@@ -78,7 +81,7 @@ def calibrate(
     slide: Annotated[int | None, typer.Option(help="mini-slide it is carried out on; the first if left out")] = None,
     keep_frames: Annotated[bool, typer.Option("--keep-frames", help="keep the raw frames beside the record")] = False,
     list_records: Annotated[
-        bool, typer.Option("--list", help="show the records of CONFIG instead, or without it all routines")
+        bool, typer.Option("--list", help="list the records of CONFIG instead; without CONFIG, the routines")
     ] = False,
 ) -> None:
     """Calibrate the instrument, and keep a record that nights use: `calibrate NAME CONFIG`, `calibrate --list CONFIG`.
@@ -99,7 +102,7 @@ def calibrate(
     from daemon.calibration_runs.run import calibrate as run_calibration
 
     if name is None or config is None:
-        raise Refused("NAME or CONFIG is missing; say `lamelle calibrate NAME CONFIG`, --list tells the names")
+        raise Refused("NAME or CONFIG is missing; run `lamelle calibrate NAME CONFIG`; --list shows the names")
     with interruptible():
         status = run_calibration(load(config), name, slide, keep_frames=keep_frames, console=console)
     raise typer.Exit(status)

@@ -65,8 +65,8 @@ def extract(
     slide: Annotated[list[int] | None, typer.Option(help="mini-slide; may be repeated")] = None,
     class_name: Annotated[list[str] | None, typer.Option("--class", help="class; may be repeated")] = None,
     sample: Annotated[list[str] | None, typer.Option(help="sample id; may be repeated")] = None,
-    score: Annotated[float, typer.Option(help="least score")] = 0.0,
-    limit: Annotated[int | None, typer.Option(min=1, help="at most so many objects")] = None,
+    score: Annotated[float, typer.Option(help="lowest score")] = 0.0,
+    limit: Annotated[int | None, typer.Option(min=1, help="at most this many objects")] = None,
 ) -> None:
     """Write objects as single OME-TIFF stacks, PNG or animated GIF."""
     from daemon.dataset.selection import Selection
@@ -137,12 +137,14 @@ def measure(
 @app.command(rich_help_panel=PANEL)
 def analyse(
     folder: Folder,
-    into: Annotated[Path | None, typer.Option(help="another dataset, for all raw stacks analysed anew")] = None,
+    into: Annotated[Path | None, typer.Option(help="another dataset, for all raw stacks analysed again")] = None,
     weights: Annotated[Path | None, typer.Option(help="weights; those of the night if left out")] = None,
     architecture: Annotated[Literal["slim", "resnet50"] | None, typer.Option(help="network; needs --into")] = None,
     classes: Classes = None,
     mode: Annotated[Literal["fused", "planes"] | None, typer.Option(help="what it looks at; needs --into")] = None,
-    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="least score found; needs --into")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="lowest score that counts as found; needs --into")
+    ] = None,
     workers: Workers = None,
 ) -> None:
     """Find the objects in raw stacks that were kept because a night had lost its detector.
@@ -155,7 +157,7 @@ def analyse(
     given: dict[str, Any] = {"architecture": architecture, "classes": classes, "mode": mode, "threshold": threshold}
     changed = {name: value for name, value in given.items() if value is not None}
     if into is None and changed:
-        raise Refused(f"another {next(iter(changed))} makes another dataset; name a folder for it with --into")
+        raise Refused(f"another {next(iter(changed))} makes a different dataset; name a folder for it with --into")
     with interruptible():
         if into is None:
             status = catch_up(folder, weights, workers, console)
@@ -170,7 +172,7 @@ def analyse(
 def propose(
     folder: Folder,
     into: Annotated[Path, typer.Option(help="annotations to write: .xml for CVAT, .json for COCO")],
-    score: Annotated[float, typer.Option(min=0, max=1, help="least score")] = 0.5,
+    score: Annotated[float, typer.Option(min=0, max=1, help="lowest score")] = 0.5,
 ) -> None:
     """Write what a detector found as annotations that nobody has validated, for a person to correct."""
     from daemon.exchange.annotations import propose as write
@@ -178,5 +180,5 @@ def propose(
     proposed = write(folder, into, score)
     console.print(f"{proposed.boxes} boxes on {proposed.pictures} pictures in {into}", highlight=False)
     if proposed.left_out:
-        why = "not analysed yet, or of no single image and without a raw stack"
+        why = "not analysed yet, or neither of a single image nor with a raw stack"
         console.print(f"{proposed.left_out} fields left out: {why}", highlight=False)

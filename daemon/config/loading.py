@@ -110,7 +110,7 @@ class _PlainLoader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if str(key) in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key} stands twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key} appears twice", key_node.start_mark)
             seen.add(str(key))
         return super().construct_mapping(node, deep)
 

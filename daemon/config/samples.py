@@ -69,7 +69,7 @@ def read_samples(path: Path, positions: Collection[int]) -> dict[int, dict[str, 
         position = _position(path, line, row.pop(POSITION))
         if position in lines:
             raise Refused(
-                f"{path}, line {line}: {POSITION} {position} already stands in line {lines[position]}; "
+                f"{path}, line {line}: {POSITION} {position} is already given in line {lines[position]}; "
                 "give every mini-slide one line"
             )
         _check_row(path, line, row)
@@ -113,7 +113,7 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     for line, cells in rows:
         if len(cells) != len(header):
             raise Refused(
-                f"{path}, line {line}: {len(cells)} cells stand under {len(header)} columns; "
+                f"{path}, line {line}: {len(cells)} cells are in a row of {len(header)} columns; "
                 "put text that holds a separator in quotation marks"
             )
     return header, rows
@@ -127,7 +127,7 @@ def _check_header(path: Path, line: int, header: list[str]) -> None:
         if not name:
             raise Refused(f"{path}, line {line}: column {number} has no name; name it or delete it")
         if header.count(name) > 1:
-            raise Refused(f"{path}, line {line}: column {name!r} stands {header.count(name)} times; rename one")
+            raise Refused(f"{path}, line {line}: column {name!r} appears {header.count(name)} times; rename one")
 
 
 def _position(path: Path, line: int, text: str) -> int:

@@ -126,7 +126,9 @@ def _check_words(config: NightConfig) -> None:
         if twice:
             raise Refused(f"{key} names {twice[0]!r} twice; name each once")
     if not config.detector.classes or not all(name.strip() for name in config.detector.classes):
-        raise Refused(f"detector.classes is {list(config.detector.classes)}; name at least one class, and none empty")
+        raise Refused(
+            f"detector.classes is {list(config.detector.classes)}; name at least one class, and leave no name empty"
+        )
     if config.detector.keep_above > config.detector.threshold:
         raise Refused(
             f"detector.keep_above is {config.detector.keep_above:g}, above detector.threshold "
@@ -213,7 +215,7 @@ def _check_hardware(config: NightConfig) -> None:
         ("instrument.replay.folder", instrument.replay.folder if instrument.replay else None),
     ):
         if folder is not None and not folder.is_dir():
-            raise Refused(f"{key} is {str(folder)!r}, which is no folder; correct the path")
+            raise Refused(f"{key} is {str(folder)!r}, which is not a folder; correct the path")
     try:
         if instrument.backend == "replay":
             if instrument.replay is None:
@@ -289,7 +291,9 @@ def check_calibration(config: NightConfig) -> None:
     for key, names in (("wanted", config.calibration.wanted), ("valid_days", config.calibration.valid_days)):
         for name in names:
             if name not in known:
-                raise Refused(f"calibration.{key} names {name!r}, no routine; choose from {', '.join(known)}")
+                raise Refused(
+                    f"calibration.{key} names {name!r}, which is not a routine; choose from {', '.join(known)}"
+                )
 
 
 def _check_room(config: NightConfig, run: Path | None, report: CheckReport, machine: Machine) -> None:

@@ -174,7 +174,7 @@ def render(report: CheckReport, width: int = 100) -> str:
     everything = report.raw_bytes / GB
     console.print(
         f"retention keeps {report.retained_bytes / GB:.1f} GB of raw stacks; all of them would be {everything:.1f} GB, "
-        "so much at most where a GPU is lost in mid-night",
+        "which is the most that is kept when a GPU is lost in mid-night",
         f"ring in shared memory: {report.ring_bytes / GB:.2f} GB",
         "recorded bytes are before compression, for the usual number of objects; time is that of moves and exposures",
         *(f"note: {note}" for note in report.notes),

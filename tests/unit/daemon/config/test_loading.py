@@ -74,7 +74,7 @@ def test_bad_input_is_refused_in_one_sentence_with_key_value_and_remedy(bad: Bad
     ("text", "told"),
     [
         ("scan: [1, 2", ("not YAML", "line 1")),
-        ("scan:\n  planes: 9\n  planes: 11\n", ("line 3", "planes stands twice")),
+        ("scan:\n  planes: 9\n  planes: 11\n", ("line 3", "planes appears twice")),
         ("just words", ("'just words'", "instrument:")),
         ("", ("None", "instrument:")),
         ("x: !!python/object/apply:os.getcwd []", ("not YAML", "python/object")),

@@ -139,7 +139,7 @@ BAD = [
     Bad(
         "preset not in the hardware file",
         {"instrument.polarizations.crossed.preset": "Circular"},
-        ("instrument.polarizations.crossed", "Polarization/Circular", "emulated.cfg", "give one of"),
+        ("instrument.polarizations.crossed", "Polarization/Circular", "emulated.cfg", "it defines"),
     ),
     Bad(
         "device not in the hardware file",
