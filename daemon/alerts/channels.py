@@ -93,8 +93,8 @@ class Address:
             begins = f", {url.partition('://')[0]}://..." if "://" in url else ""
             said = f" ({_without(url, heard.lines[0])})" if heard.lines else ""
             raise Refused(
-                f"{where} is no address that Apprise takes{begins}{said}; its documentation lists how each service is "
-                "written"
+                f"{where} is not an address that Apprise accepts{begins}{said}; "
+                "its documentation lists how each service is written"
             )
         self._url = url
         self._target = target
@@ -111,7 +111,7 @@ class Address:
             return _without(self._url, f"{type(error).__name__}: {error}")
         if sent:
             return None
-        return _without(self._url, "; ".join(heard.lines)) or "it was not taken, and no reason given"
+        return _without(self._url, "; ".join(heard.lines)) or "it was not accepted, and no reason was given"
 
 
 class Command:
@@ -207,17 +207,17 @@ def deliver(
     for pending in outbox:
         channel = known.get(pending.channel)
         if channel is None:
-            _log.warning("%s is told no longer: its address is not there any more", pending.alert.kind)
+            _log.warning("%s is no longer sent: its address has been removed", pending.alert.kind)
         elif pending.due_utc > now:
             waiting.append(pending)
         elif (why := channel.send(pending.alert, place)) is None:
-            _log.info("told %s through %s", pending.alert.kind, channel.name)
+            _log.info("sent %s through %s", pending.alert.kind, channel.name)
         elif pending.failures < len(RETRY_S):
-            _log.warning("%s could not be told through %s: %s", pending.alert.kind, channel.name, why)
+            _log.warning("%s could not be sent through %s: %s", pending.alert.kind, channel.name, why)
             later = now + RETRY_S[pending.failures]
             waiting.append(msgspec.structs.replace(pending, failures=pending.failures + 1, due_utc=later))
         else:
-            _log.error("%s is given up through %s: %s", pending.alert.kind, channel.name, why)
+            _log.error("gave up sending %s through %s: %s", pending.alert.kind, channel.name, why)
     return tuple(waiting), tuple(waiting) != tuple(outbox)
 
 

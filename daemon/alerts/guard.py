@@ -50,7 +50,7 @@ def guard(run: Path, show: Callable[[str], None], stop: Event, patience_s: float
     """
     folder = RunFolder(run.resolve())
     if not folder.journal.exists():
-        raise Refused(f"{str(run)!r} holds no night; name the run folder of one")
+        raise Refused(f"{str(run)!r} holds no night; name the run folder of a night")
     config = load(folder.configuration)
     if not config.alerts.wanted:
         raise Refused(f"{folder.configuration} tells nobody; a night is watched where alerts.urls or another is set")
@@ -63,7 +63,7 @@ def guard(run: Path, show: Callable[[str], None], stop: Event, patience_s: float
             if not folder.path.is_dir():
                 watcher.lose(time.time())
                 break
-        _log.info("watching ends")
+        _log.info("no longer watching")
 
 
 def try_alerts(settings: Alerts, show: Callable[[str], None]) -> bool:

@@ -170,7 +170,7 @@ class _Desk:
                 stack = self._ring.stack(slot)
                 return Sharpness(values=tuple(self._analyser.sharpness(stack[0, z]) for z in range(planes)))
             case _:
-                raise TypeError(f"{request!r} is no request to an analysis")
+                raise TypeError(f"{request!r} is not a request to an analysis")
 
     def _finish(self, request: Finish) -> Analysed:
         assert self._session is not None

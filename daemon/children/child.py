@@ -104,7 +104,9 @@ class Child:
         if isinstance(message, Failed):
             raise RequestFailed(message.kind, message.message, again=message.again)
         if not isinstance(message, kind):
-            raise ChildLost(f"the {self.role} process answered {type(message).__name__} where another was awaited")
+            raise ChildLost(
+                f"the {self.role} process answered {type(message).__name__} where something else was expected"
+            )
         return message
 
     @property

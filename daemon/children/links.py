@@ -197,7 +197,7 @@ class MicroscopeLink:
             ) from error
         self._failures += 1
         if self._failures > RESTARTS_IN_A_ROW:
-            raise NightStopped(f"{error}, for the {self._failures}th time in a row; check the microscope") from error
+            raise NightStopped(f"{error}, {self._failures} times in a row; check the microscope") from error
         self.restarts += 1
         self._light = False
         self.stands = f"starts again, {self._failures} of {RESTARTS_IN_A_ROW} times in a row: {error}"
@@ -328,7 +328,7 @@ class AnalysisLink:
                 await child.end()
                 raise
         self.drop(slot)
-        raise RequestFailed("analysis", f"the analysis died {ANALYSIS_ATTEMPTS} times of this stack", again=False)
+        raise RequestFailed("analysis", f"the analysis died {ANALYSIS_ATTEMPTS} times on this stack", again=False)
 
     async def sharpness(self, slot: int, planes: int) -> tuple[float, ...]:
         """Sharpness of the first planes of a slot's first channel."""
@@ -386,7 +386,7 @@ class AnalysisLink:
             try:
                 await self.start()
             except (ChildLost, RequestFailed) as again:
-                raise NightStopped(f"the analysis does not start again: {again}") from again
+                raise NightStopped(f"the analysis cannot be started again: {again}") from again
         for job in self._jobs.values():
             self._pass_on(StackBegins(slot=job.slot))
             for frame in job.landed:

@@ -144,7 +144,7 @@ def _answer(request: AnyMessage, microscope: Microscope, ring: Ring, line: _Supe
             case Withdraw():
                 microscope.withdraw()
             case _:
-                raise TypeError(f"{request!r} is no request to a microscope")
+                raise TypeError(f"{request!r} is not a request to a microscope")
     except DriverError as error:
         _log.warning("%s: %s", type(error).__name__, error)
         return Failed(kind=type(error).__name__, message=str(error), again=isinstance(error, FieldFault))

@@ -69,7 +69,7 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console) -> Exit:
                 _require_begun_so(journal.started(), config, samples)
             spool = Spool(folder.spool, config.recorder.spool_mb * 1_000_000)
             for name in spool.sweep(journal):
-                _log.info("removed %s, which no record speaks of", name)
+                _log.info("removed %s, which no record mentions", name)
             ring = Ring.create(folder.path, config.ring_stacks, shape_of(config))
             held.callback(ring.close)
             display = held.enter_context(ProgressDisplay(console))

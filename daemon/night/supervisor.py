@@ -187,7 +187,9 @@ class Supervisor:
             if self._interrupts > 1 or number != signal.SIGINT:
                 self._loop.call_soon_threadsafe(now)
             else:
-                self._loop.call_soon_threadsafe(self._reporter.note, "stopping after this field; once more to stop now")
+                self._loop.call_soon_threadsafe(
+                    self._reporter.note, "stopping after this field; press Ctrl-C again to stop now"
+                )
 
         with handling(interrupt):
             yield
@@ -267,7 +269,7 @@ class Supervisor:
 
         with handling(leave_out):
             await asyncio.wait({waiting})
-        left_out = "there is no report: a person left it out; `lamelle report` makes it"
+        left_out = "there is no report: a person skipped it; `lamelle report` makes it"
         if told := left_out if waiting.cancelled() else words_of(waiting.result()):
             self._reporter.note(told)
         self._reporter.state(NightState.COMPLETE)

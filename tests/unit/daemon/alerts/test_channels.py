@@ -69,7 +69,7 @@ def test_what_cannot_be_sent_waits_and_is_given_up_in_the_end(
         now += max(RETRY_S)
         tried += 1
     assert tried == len(RETRY_S) + 1
-    assert "given up" in caplog.text
+    assert "gave up sending" in caplog.text
     assert SECRET not in caplog.text
 
 
@@ -137,7 +137,7 @@ def test_a_dead_man_url_that_does_not_answer_is_told_without_it(tmp_path: Path) 
         ({"urls": "urls.txt"}, b"# nobody\n\n", ("alerts.urls", "holds no address")),
         ({"urls": "urls.txt"}, f"\nmailto://{SECRET}".encode(), ("alerts.urls line 2", "mailto://...")),
         ({"urls": "urls.txt"}, f"carrier-pigeon://{SECRET}".encode(), ("alerts.urls line 1", "carrier-pigeon://")),
-        ({"urls": "urls.txt"}, SECRET.encode(), ("alerts.urls line 1", "no address")),
+        ({"urls": "urls.txt"}, SECRET.encode(), ("alerts.urls line 1", "not an address")),
         ({"urls": "urls.txt"}, b"\xff\xfe\xff", ("alerts.urls", "not UTF-8")),
         ({"dead_man": "urls.txt"}, b"file:///etc/passwd", ("alerts.dead_man", "one http or https URL")),
         ({"dead_man": "urls.txt"}, b"http://a\nhttp://b\n", ("alerts.dead_man", "one http or https URL")),
