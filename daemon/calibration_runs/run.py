@@ -55,7 +55,8 @@ def calibrate(config: NightConfig, routine: str, slide: int | None, *, keep_fram
     procedure, on = _procedure(routine), _slide(config, slide)
     if config.instrument.backend == "replay":
         raise Refused(
-            "instrument.backend is 'replay', and a recording cannot be exposed anew; calibrate on the microscope itself"
+            "instrument.backend is 'replay', and a recording cannot be exposed again; "
+            "calibrate on the microscope itself"
         )
     check_instrument(config)
     check_calibration(config)
@@ -124,13 +125,15 @@ class _Trial:
         numbers = [number for group in (outcome.values, outcome.residuals) for number in group.items()]
         for name, quantity in numbers:
             if not (math.isfinite(quantity.value) and math.isfinite(quantity.uncertainty)):
-                raise NotUsable(f"{name} came out as {quantity.value} {quantity.unit}, no number; calibrate again")
+                raise NotUsable(
+                    f"{name} came out as {quantity.value} {quantity.unit}, which is not a number; calibrate again"
+                )
         return outcome
 
 
 def _procedure(routine: str) -> Procedure:
     if routine not in ROUTINES:
-        raise Refused(f"{routine!r} is no calibration routine; choose from {', '.join(ROUTINES)}")
+        raise Refused(f"{routine!r} is not a calibration routine; choose from {', '.join(ROUTINES)}")
     return ROUTINES[routine]
 
 

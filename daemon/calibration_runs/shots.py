@@ -105,7 +105,10 @@ class Shots:
         exposures = f"exposures are {exposures_ms} ms"
         wrong = (
             (f"{len(self.taken)} shots were taken and more are wanted", len(self.taken) >= MOST_SHOTS),
-            (f"{shot.planes} planes are wanted, room is for {most_planes}", not 1 <= shot.planes <= most_planes),
+            (
+                f"{shot.planes} planes are wanted, and there is room for {most_planes}",
+                not 1 <= shot.planes <= most_planes,
+            ),
             (states, not 1 <= len(shot.polarizations) <= most_states or bool(set(shot.polarizations) - set(known))),
             (exposures, len(exposures_ms) != len(shot.polarizations)),
             (exposures, not all(0 < ms <= LONGEST_EXPOSURE_MS for ms in exposures_ms)),
@@ -113,7 +116,7 @@ class Shots:
         )
         for told, is_so in wrong:
             if is_so:
-                raise NotUsable(f"the routine asked for a shot that is not taken: {told}")
+                raise NotUsable(f"the routine asked for a shot that cannot be taken: {told}")
         channels = tuple(range(len(shot.polarizations)))
         given = None if shot.exposures_ms is None else exposures_ms
         sweep = Sweep(
@@ -123,7 +126,7 @@ class Shots:
             self._limits.check_xy(shot.x_um, shot.y_um, withdrawn=False)
             self._limits.check_sweep(sweep)
         except OutsideWindow as error:
-            raise NotUsable(f"the routine asked for a shot that is not taken: {error}") from error
+            raise NotUsable(f"the routine asked for a shot that cannot be taken: {error}") from error
         return sweep
 
     def _exposures_ms(self, shot: Shot) -> tuple[float, ...]:

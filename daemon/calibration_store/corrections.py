@@ -111,7 +111,7 @@ def read(
             if values.shape != frame_px:
                 raise Refused(
                     f"{key} of the calibration {name} is {values.shape[0]} x {values.shape[1]} px, but frames are "
-                    f"{list(frame_px)} (instrument.frame_px); calibrate anew"
+                    f"{list(frame_px)} (instrument.frame_px); calibrate again"
                 )
         found[record.routine] = record, arrays
     assumed = replace(Corrections.assumed(frame_px, exposures_ms), records=names)
@@ -127,7 +127,7 @@ class _RecordValues:
     def __getitem__(self, name: str) -> float:
         record = self._record
         if name not in record.values:
-            raise Refused(f"the calibration {record.routine} of {record.taken:%Y-%m-%d} lacks {name}; calibrate anew")
+            raise Refused(f"the calibration {record.routine} of {record.taken:%Y-%m-%d} lacks {name}; calibrate again")
         return record.values[name].value
 
 

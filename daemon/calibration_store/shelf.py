@@ -190,7 +190,7 @@ def complain(choice: Choice, config: NightConfig) -> Iterator[tuple[str, str]]:
             )
     missing = [complaint.routine for complaint in choice.complaints if complaint.fault == "missing"]
     if missing:
-        assumed = f"no calibration of {', '.join(missing)} in {settings.folder}, so assumed values stand in"
+        assumed = f"no calibration of {', '.join(missing)} in {settings.folder}, so assumed values are used"
         yield "info", f"{assumed}; `lamelle calibrate` makes them"
     yield from (("warning", complaint.message) for complaint in choice.complaints if complaint.fault != "missing")
     yield from _differing_pixel(choice, config)
@@ -258,9 +258,12 @@ def _choose(
             return kept, told
     if expired is not None and expired.record is not None:
         until = f"{expired.record.valid_until:%Y-%m-%d}"
-        return expired, [*told, ("expired", f"the calibration {expired.name} counted until {until}; make it anew")]
+        return expired, [
+            *told,
+            ("expired", f"the calibration {expired.name} was valid until {until}; measure it again"),
+        ]
     if foreign is not None:
-        return None, [*told, ("foreign", f"{foreign}; assumed values stand in")]
+        return None, [*told, ("foreign", f"{foreign}; assumed values are used")]
     return None, [*told, ("missing", f"there is no calibration of {routine} in {config.calibration.folder}")]
 
 

@@ -308,7 +308,7 @@ def _store_analysed(database: sqlite3.Connection, seq: int, record: FieldAnalyse
         (seq, record.device, record.slide, record.field),
     )
     if changed.rowcount != 1:
-        raise sqlite3.IntegrityError(f"slide {record.slide} field {record.field} waits for no analysis")
+        raise sqlite3.IntegrityError(f"slide {record.slide} field {record.field} is not waiting to be analysed")
     _store_found(database, record)
 
 

@@ -126,7 +126,7 @@ class Sender(threading.Thread):
         """Tell why the spool does not grow emptier."""
         status = self._status
         if not self.is_alive():
-            return "delivery has ended by an error that the log tells"
+            return "delivery has ended with an error; the log says which"
         slow = "the recorder takes fields more slowly than they come"
         return status.refused or status.waiting or status.away or slow
 
@@ -247,7 +247,7 @@ class Sender(threading.Thread):
                 self._status = replace(self._status, refused=reason, unfit=unfit)
                 self._say("error", EventName.DELIVERY_REFUSED, reason)
             case _:
-                reason = f"this computer cannot go on delivering at present: {reason}"
+                reason = f"this computer cannot deliver at present: {reason}"
                 self._status = replace(self._status, waiting=reason)
                 self._say("warning", EventName.DELIVERY_WAITS, reason)
         return self._pace.retry_s
@@ -286,10 +286,10 @@ def _blame_keys(handshakes: zmq.Socket[bytes], endpoint: str, away: RecorderAway
     if failures & zmq.EVENT_HANDSHAKE_FAILED_AUTH:
         raise RecorderRefuses(
             f"the recorder at {endpoint} does not know this computer's key; add recorder.keys.public to its list of "
-            "clients and start it anew"
+            "clients and restart it"
         ) from away
     if failures:
         raise RecorderRefuses(
-            f"the keys of the recorder at {endpoint} and recorder.keys do not fit; correct recorder.keys.server, or "
+            f"the keys of the recorder at {endpoint} and recorder.keys do not match; correct recorder.keys.server, or "
             "start the recorder with its own keys"
         ) from away

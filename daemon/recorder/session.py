@@ -207,7 +207,7 @@ class Reception:
         if isinstance(record, NightStarted) and not all(
             1 <= slide <= 8 and 0 <= fields < 10**6 for slide, fields in record.planned.items()
         ):
-            reason = f"the plan {record.planned} is none; mini-slides are 1 to 8 with less than a million fields each"
+            reason = f"{record.planned} is not a plan; mini-slides are 1 to 8 with less than a million fields each"
             raise RecordingRefused("record", reason, retry=False)
         if isinstance(record, FieldAnalysed):
             reason = f"record {seq} is {_kind(record)}; what is found later is added where the dataset lies"

@@ -109,7 +109,7 @@ def analyse_anew(folder: Path, into: Path, detector: Mapping[str, Any], workers:
     weights = prove_weights(settings.detector)
     requests = [CutField(planned=_planned(field), kind="kept") for field in fields]
     if all(request.planned.fault for request in requests):
-        raise Refused(f"{folder} keeps no raw stacks; there is nothing to analyse anew")
+        raise Refused(f"{folder} keeps no raw stacks; there is nothing to analyse again")
     told = settings.model_dump(mode="json", exclude={"detector": NOT_THE_RESULT})
     told["of"] = {"night": before.night, "raw_stacks": _digest(fields)}
     configuration = yaml.safe_dump(told, sort_keys=False, allow_unicode=True, width=120)

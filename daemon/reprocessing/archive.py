@@ -94,7 +94,7 @@ def find_archive(places: Sequence[Path], settings: ArchiveSettings, but_not: Pat
         raise Refused(f"{str(root)!r} holds no images; name folders or files of {', '.join(SUFFIXES)}")
     for name in sizes:
         if not name.isprintable():
-            raise Refused(f"the file name {name!r} holds what is no text; rename it")
+            raise Refused(f"the file name {name!r} holds bytes that are not text; rename it")
     polarizations = Polarizations.of(settings.polarizations)
     strangers = 0
     if settings.planes is None:
@@ -102,7 +102,7 @@ def find_archive(places: Sequence[Path], settings: ArchiveSettings, but_not: Pat
     else:
         stacks, strangers = group(sizes, NamePattern(settings.planes), polarizations)
         if not stacks:
-            raise Refused(f"--planes {settings.planes!r} fits no file, such as {next(iter(sizes))!r}; correct it")
+            raise Refused(f"--planes {settings.planes!r} matches no file, such as {next(iter(sizes))!r}; correct it")
     stacks.sort(key=lambda one: (natural(one.folder), natural(one.field)))
     fields: list[ArchiveField] = []
     samples: dict[int, dict[str, str]] = {}
@@ -130,7 +130,7 @@ def _root(places: Sequence[Path]) -> Path:
         if not place.exists():
             raise Refused(f"{str(place)!r} does not exist; name folders or files of {', '.join(SUFFIXES)}")
         if place.is_file() and place.suffix.lower() not in SUFFIXES:
-            raise Refused(f"{str(place)!r} is no image; name folders or files of {', '.join(SUFFIXES)}")
+            raise Refused(f"{str(place)!r} is not an image; name folders or files of {', '.join(SUFFIXES)}")
     try:
         return Path(os.path.commonpath([place if place.is_dir() else place.parent for place in places]))
     except ValueError as error:

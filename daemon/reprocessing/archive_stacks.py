@@ -123,7 +123,7 @@ def _check_size(described: Described, sigma_um: float) -> None:
     height, width = described.view_px(sigma_um)
     told = f"it is {described.shape_czyx[3]} x {described.shape_czyx[2]} px of {described.pixel_um:g} um"
     if min(height, width) < SMALLEST_VIEW_PX:
-        raise ImageRefused(f"{told}, too small to find anything in it")
+        raise ImageRefused(f"{told}, too small to find anything in")
     if height * width > LARGEST_VIEW_PX:
         raise ImageRefused(f"{told}, more than can be analysed at once; cut it into tiles")
 

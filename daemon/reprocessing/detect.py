@@ -87,7 +87,7 @@ def _probed(archive: Archive, settings: ArchiveSettings) -> Described | None:
             if isinstance(error, NotSaid):
                 raise Refused(refusals[-1]) from error
     if not known:
-        raise Refused(f"none of {len(asked)} images asked can be analysed; {refusals[0]}")
+        raise Refused(f"none of the {len(asked)} images can be analysed; {refusals[0]}")
     alike = Counter(one.view_px(settings.focus.sigma_um) for one in known)
     size, count = alike.most_common(1)[0]
     if len(archive.fields) < WORTH_EXPORTING or 2 * count < len(asked):

@@ -97,7 +97,7 @@ def _begin(catalog: Catalog, started: NightStarted, into: Path) -> NightStarted:
         return before
     old, new = yaml.safe_load(before.configuration), yaml.safe_load(started.configuration)
     if not isinstance(old, dict) or old.keys() != new.keys():
-        raise Refused(f"{into} holds {before.night!r}, something else; choose another --into")
+        raise Refused(f"{into} holds {before.night!r}, which is something else; choose another --into")
     if before.weights_sha256 != started.weights_sha256:
         raise Refused(f"{into} was begun with other weights ({before.weights_sha256[:12]}); choose another --into")
     key, was, now = next(iter(changes("", old, new)), ("night", before.night, started.night))

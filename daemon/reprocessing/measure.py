@@ -93,7 +93,7 @@ def _corrections(dataset: Dataset, calibrations: Path | None) -> Callable[[Field
         records = None if started is None else folder_of(started)
         return lambda provenance: corrections_of_field(provenance, records)
     if not calibrations.is_dir():
-        raise Refused(f"--calibrations {str(calibrations)!r} is no folder; name the one that holds the records")
+        raise Refused(f"--calibrations {str(calibrations)!r} is not a folder; name the one that holds the records")
 
     def newest(provenance: FieldProvenance) -> Corrections:
         _, _, height, width = provenance.shape_czyx

@@ -119,7 +119,7 @@ class Crew:
         try:
             await self._living[number].ready(AnalysisReady, START_S)
         except ChildLost as error:
-            raise NightStopped(f"worker {number} does not start: {error}; the log of it tells why") from error
+            raise NightStopped(f"worker {number} cannot be started: {error}; its log says why") from error
         self._idle.put_nowait((number, self._living[number]))
 
     async def _have_done(self, request: CutField) -> AnyRecord | str:

@@ -133,7 +133,7 @@ class _Bench:
 
     def answer(self, request: AnyMessage) -> AnyMessage:
         if not isinstance(request, CutField):
-            raise TypeError(f"{request!r} is no request to a worker")
+            raise TypeError(f"{request!r} is not a request to a worker")
         planned = request.planned
         hashes = dict.fromkeys(planned.names, "")
         try:

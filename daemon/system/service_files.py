@@ -31,7 +31,7 @@ def write_service(config: Path, run: Path, into: Path, system: System | None) ->
     config, run = config.resolve(), run.resolve()
     for path in (config, run, Path(sys.executable)):
         if not str(path).isprintable():
-            raise Refused(f"the path {str(path)!r} holds a character that no service file takes; rename it")
+            raise Refused(f"the path {str(path)!r} holds a character that a service file cannot hold; rename it")
     name = service_name(run)
     if system == "systemd":
         file, content = into / f"{name}.service", unit(config, run, getpass.getuser()).encode()
@@ -39,7 +39,7 @@ def write_service(config: Path, run: Path, into: Path, system: System | None) ->
             f"{file}\n"
             f"begin and go on after a restart:  sudo cp {_shown(file)} /etc/systemd/system/ && "
             f"sudo systemctl daemon-reload && sudo systemctl enable --now {name}\n"
-            f"stop, to be gone on with:         sudo systemctl stop {name}\n"
+            f"stop for the time being:          sudo systemctl stop {name}\n"
             f"when the night is over:           sudo systemctl disable {name}"
         )
     else:

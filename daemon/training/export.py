@@ -30,8 +30,8 @@ def form_of(size: str, batch: int, precision: Precision) -> Form:
     sides = [int(side) for side in read.groups() if side] if read else []
     if not sides or not all(SMALLEST_PX <= side <= LARGEST_PX for side in sides):
         raise Refused(
-            f"--size {size!r} is no size of views; give px from {SMALLEST_PX} to {LARGEST_PX}, as 512, or 480x640 for "
-            "height and width"
+            f"--size {size!r} is not a size of views; give {SMALLEST_PX} to {LARGEST_PX} px, such as 512, "
+            "or 480x640 for height and width"
         )
     return Form((sides[0], sides[-1]), batch, precision)
 

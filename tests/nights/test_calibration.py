@@ -259,7 +259,7 @@ def one_shot(**changes: Any) -> Callable[[NightConfig, MiniSlide], Routine]:
         ({"x_um": -5.0}, "outside the stage's travel"),
         ({"first_z_um": 59.5}, "z of 60.50 um lies outside the z window"),
         ({"first_z_um": 59.5, "step_um": -0.5}, "z of 61.50 um lies outside the z window"),
-        ({"planes": 5}, "5 planes are wanted, room is for 4"),
+        ({"planes": 5}, "5 planes are wanted, and there is room for 4"),
         ({"polarizations": ("oblique",)}, "oblique"),
         ({"exposures_ms": (1e6,)}, "exposures are"),
         ({"exposures_ms": (1.0, 2.0)}, "exposures are"),
@@ -274,7 +274,7 @@ def test_what_a_routine_may_not_ask_is_never_sent(changes: dict[str, Any], told:
     with closing(Ring.create(tmp_path, 1, (2, 4, 128, 128))) as ring:
         shots = Shots(config, slide, link, ring, None, lambda _: None)
         routine = one_shot(**changes)(config, slide)
-        with pytest.raises(NotUsable, match="asked for a shot that is not taken") as refused:
+        with pytest.raises(NotUsable, match="asked for a shot that cannot be taken") as refused:
             asyncio.run(carry_out_shots(routine, shots, lambda *_: None))
         assert told in str(refused.value)
         assert shots.taken == []
@@ -365,7 +365,7 @@ def test_a_person_may_interrupt(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("routine", "slide", "changes", "told"),
     [
-        ("drak", None, {}, "'drak' is no calibration routine; choose from dark"),
+        ("drak", None, {}, "'drak' is not a calibration routine; choose from dark"),
         ("dark", 7, {}, "--slide 7 is not among scan.slides (1, 2)"),
         ("dark", None, {"backend": "replay"}, "calibrate on the microscope itself"),
         ("dark", None, {"hardware": "none.cfg"}, "none.cfg"),
@@ -384,7 +384,7 @@ def test_bad_input_is_refused_before_hardware_is_touched(
 def test_a_command_without_a_configuration_is_refused_in_a_sentence() -> None:
     done = lamelle("calibrate", "dark")
     assert done.returncode == Exit.REFUSED
-    assert done.stderr.startswith("lamelle: NAME or CONFIG is missing; say `lamelle calibrate NAME CONFIG`")
+    assert done.stderr.startswith("lamelle: NAME or CONFIG is missing; run `lamelle calibrate NAME CONFIG`")
     assert len(done.stderr.strip().splitlines()) == 1
 
 

@@ -171,7 +171,7 @@ def test_calibrations_of_another_instrument_measure_nothing(tmp_path: Path) -> N
     put(tmp_path / "shelf", a_record("camera", instrument="another", days=1e4))
     with pytest.raises(Refused, match=r"holds no valid record of 'emulated'.*or calibrate"):
         measure_again(tmp_path / "night", Console(file=io.StringIO()), tmp_path / "shelf")
-    with pytest.raises(Refused, match="is no folder"):
+    with pytest.raises(Refused, match="is not a folder"):
         measure_again(tmp_path / "night", Console(file=io.StringIO()), tmp_path / "none")
     assert measured_tables(tmp_path / "night") == {}
 

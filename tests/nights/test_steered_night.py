@@ -83,7 +83,7 @@ def test_only_the_named_mini_slide_is_skipped_and_a_stopped_night_goes_on(
         order(run, "pause")
         stands(run, lambda told: told.state == "paused")
         status, told = said(lamelle("skip", run, "--slide", "2"))
-        assert (status, told) == (1, "mini-slide 2 is not scanned now, mini-slide 1 is")
+        assert (status, told) == (1, "mini-slide 2 is not being scanned, mini-slide 1 is")
         assert said(lamelle("skip", run, "--who", "anna"))[0] == 0
         assert said(lamelle("stop", run)) == (
             0,

@@ -63,14 +63,14 @@ def tampered(change: Callable[[dict[str, Any]], Any]) -> bytes:
         (tampered(lambda c: c["values"].__setitem__("gain", [2.3, 0.01, "DN"])), "seal is broken"),
         (tampered(lambda c: c.__setitem__("valid_until", "2030-01-01T00:00:00Z")), "seal is broken"),
         (tampered(lambda c: c.__setitem__("valid_until", "2030-01-01T00:00:00")), "UTC"),
-        (tampered(lambda c: c.__setitem__("verdict", "perhaps")), "no calibration record"),
-        (tampered(lambda c: c.__setitem__("colour", "red")), "no calibration record"),
-        (tampered(lambda c: c["values"].__setitem__("gain", [None, 0.01, "DN"])), "no calibration record"),
-        (tampered(lambda c: c["values"].__setitem__("gain", [2.21, 0.01])), "no calibration record"),
-        (tampered(lambda c: c.__delitem__("shots")), "no calibration record"),
-        (encode(a_record())[:-40], "no calibration record"),
-        (b"\xff\xfe", "no calibration record"),
-        (b"", "no calibration record"),
+        (tampered(lambda c: c.__setitem__("verdict", "perhaps")), "not a calibration record"),
+        (tampered(lambda c: c.__setitem__("colour", "red")), "not a calibration record"),
+        (tampered(lambda c: c["values"].__setitem__("gain", [None, 0.01, "DN"])), "not a calibration record"),
+        (tampered(lambda c: c["values"].__setitem__("gain", [2.21, 0.01])), "not a calibration record"),
+        (tampered(lambda c: c.__delitem__("shots")), "not a calibration record"),
+        (encode(a_record())[:-40], "not a calibration record"),
+        (b"\xff\xfe", "not a calibration record"),
+        (b"", "not a calibration record"),
     ],
 )
 def test_a_record_that_was_changed_or_is_none_is_refused(body: bytes, told: str) -> None:
@@ -152,11 +152,11 @@ def under_another_name(shelf: Path) -> str:
 
 BAD = [
     (lambda _shelf: None, "missing", "no calibration of camera"),
-    (expired, "expired", "counted until 2026-11-14"),
+    (expired, "expired", "was valid until 2026-11-14"),
     (foreign, "foreign", "instrument.name 'another', not 'emulated'"),
     (other_frames, "foreign", r"instrument.frame_px \[2048, 2048\], not \[64, 80\]"),
     (changed_by_hand, "damaged", "seal is broken"),
-    (cut_short, "damaged", "no calibration record"),
+    (cut_short, "damaged", "not a calibration record"),
     (under_another_name, "damaged", "a record of flat under another name"),
 ]
 
@@ -255,7 +255,7 @@ def test_a_night_that_has_begun_wants_its_records_as_they_were(shelf: Path, tmp_
 
 def test_arrays_that_do_not_fit_the_frame_are_refused(shelf: Path, tmp_path: Path) -> None:
     name = put(shelf, a_record("dark"))
-    with pytest.raises(Refused, match=rf"of the calibration {name} is 64 x 80 px.*calibrate anew"):
+    with pytest.raises(Refused, match=rf"of the calibration {name} is 64 x 80 px.*calibrate again"):
         corrections_of(night(tmp_path), [name])
 
 
@@ -287,7 +287,7 @@ def test_every_routine_is_listed_with_what_it_finds() -> None:
 
 def test_a_record_that_lacks_a_number_is_refused(shelf: Path, tmp_path: Path) -> None:
     name = put(shelf, a_record("camera", values={"gain": Quantity(2.2, 0.1, "DN/e-")}))
-    with pytest.raises(Refused, match="the calibration camera of 2026-11-24 lacks read_noise; calibrate anew"):
+    with pytest.raises(Refused, match="the calibration camera of 2026-11-24 lacks read_noise; calibrate again"):
         corrections_of(configured(tmp_path), [name])
 
 

@@ -167,7 +167,7 @@ def test_what_is_found_later_is_no_record_of_the_night(tmp_path: Path) -> None:
         talking.record(3, night.night_closed(1))
     with closing(Catalog(tmp_path)) as catalog:
         catalog.commit(4, encode(later))
-        with pytest.raises(sqlite3.IntegrityError, match="waits for no analysis"):
+        with pytest.raises(sqlite3.IntegrityError, match="is not waiting to be analysed"):
             catalog.commit(5, encode(later))
     with client(tmp_path, begun=False) as talking:
         welcome = talking.hello()

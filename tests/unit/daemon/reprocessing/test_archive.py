@@ -75,9 +75,9 @@ def test_folders_are_samples_and_images_fields_in_the_order_of_people(tmp_path: 
         ("empty", {}, "holds no images"),
         (".", {"planes": "z{z}.tif"}, "must hold {field}"),
         (".", {"planes": "{field}_{depth}.tif"}, "must hold {field}"),
-        (".", {"planes": "{field}_z{z}.tif"}, "fits no file, such as 'a-1.tif'"),
+        (".", {"planes": "{field}_z{z}.tif"}, "matches no file, such as 'a-1.tif'"),
         (".", {"planes": "a-{field}.{polarization}"}, "say what each is"),
-        (".", {"polarizations": ("dark",)}, "'dark' is not one of"),
+        (".", {"polarizations": ("dark",)}, "'dark' must be one of"),
     ],
 )
 def test_an_archive_that_cannot_be_read_is_refused(

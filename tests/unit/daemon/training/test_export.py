@@ -30,7 +30,7 @@ def test_a_detector_is_written_as_one_file_that_says_what_it_is(tmp_path: Path) 
 def test_what_is_no_size_is_refused(size: str, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["export", f"--size={size}", "--into", str(tmp_path / "x.onnx")])
     assert isinstance(done.exception, Refused)
-    assert f"--size {size!r} is no size of views" in str(done.exception)
+    assert f"--size {size!r} is not a size of views" in str(done.exception)
     assert not list(tmp_path.iterdir())
 
 
