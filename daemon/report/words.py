@@ -76,7 +76,7 @@ def facts(numbers: NightNumbers) -> list[tuple[str, str]]:
 def counted(numbers: NightNumbers) -> str:
     """Say what counts as an object, and what was kept beside."""
     parts = [
-        "An object is counted if it scores at least the detector's threshold and its centre lies in its own field's tile"
+        "An object is counted if it scores at least the detector's threshold and its centre lies in its field's tile"
     ]
     if numbers.seen_again:
         parts.append(f"{numbers.seen_again} more were seen again where fields overlap")
