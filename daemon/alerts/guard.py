@@ -53,12 +53,15 @@ def guard(run: Path, show: Callable[[str], None], stop: Event, patience_s: float
         raise Refused(f"{str(run)!r} holds no night; name the run folder of a night")
     config = load(folder.configuration)
     if not config.alerts.wanted:
-        raise Refused(f"{folder.configuration} tells nobody; a night is watched where alerts.urls or another is set")
-    busy = f"the night in {str(run)!r} is watched already"
+        raise Refused(
+            f"{folder.configuration} names nobody to tell; set alerts.urls, alerts.command or alerts.dead_man"
+        )
+    busy = f"the night in {str(run)!r} is being watched already"
     with sole(folder.guard_lock, busy, patience_s), Logbook(folder.path, "guard"):
         lookout = Lookout(folder.path, folder.journal, recorded_here=config.recorder.endpoint is None)
         watcher = _Rounds(folder, config.alerts, lookout, Origin(folder.path.name, folder.path), show)
-        show(f"watching the night in {folder.path}; it tells {', '.join(watcher.names) or 'by pings alone'}")
+        told = ", ".join(watcher.names) or "nobody, only pings are sent"
+        show(f"watching the night in {folder.path}; alerts go to {told}")
         while watcher.turn(time.time()) and not stop.wait(LOOK_S):
             if not folder.path.is_dir():
                 watcher.lose(time.time())

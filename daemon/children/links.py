@@ -206,7 +206,7 @@ class MicroscopeLink:
             if self._slide is not None:
                 await self._child.answer(self._child.ask(OpenSlide(slide=self._slide)), Done, self._command_s)
         except (ChildLost, RequestFailed) as again:
-            raise NightStopped(f"the microscope does not start again: {again}") from again
+            raise NightStopped(f"the microscope cannot be started again: {again}") from again
         self._tell("info", EventName.MICROSCOPE_RESTARTED, "the hardware was made safe, and the night goes on")
 
 

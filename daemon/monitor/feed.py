@@ -171,7 +171,7 @@ class Feed:
                 "info", EventName.NIGHT_RESUMED, "another process goes on with the night; what it knows was taken over"
             )
         elif self._lost:
-            self._tell("info", EventName.NIGHT_HEARD_AGAIN, "what was missed was asked for, nothing is missing here")
+            self._tell("info", EventName.NIGHT_HEARD_AGAIN, "what was missed was asked for; nothing is missing here")
         self._process, self._lost = process, False
 
     def _tell(self, level: str, name: EventName, message: str) -> None:

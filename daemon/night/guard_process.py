@@ -41,7 +41,9 @@ class GuardKeeper:
             try:
                 self._process = await asyncio.to_thread(_start, self._run)
             except OSError as error:
-                self._tell("warning", EventName.NOT_WATCHED, f"the watcher that tells alerts does not start: {error}")
+                self._tell(
+                    "warning", EventName.NOT_WATCHED, f"the watcher that sends alerts cannot be started: {error}"
+                )
                 return
             while (status := self._process.poll()) is None:
                 await asyncio.sleep(KEEP_S)
@@ -50,7 +52,7 @@ class GuardKeeper:
         self._tell(
             "warning",
             EventName.NOT_WATCHED,
-            f"the watcher that tells alerts ended {1 + RESTARTS} times; its log tells why",
+            f"the watcher that sends alerts ended {1 + RESTARTS} times; its log says why",
         )
 
 

@@ -93,7 +93,7 @@ class Handover:
                 await self._restart_recorder(self._recorder)
             if self._sender is not None and not self._sender.is_alive() and self._restarts < SENDER_RESTARTS:
                 self._restarts += 1
-                self._tell("error", EventName.DELIVERY_RESTARTED, "the sender ended by an error that the log tells")
+                self._tell("error", EventName.DELIVERY_RESTARTED, "the sender ended with an error; the log says which")
                 self._sender.stop(0.0)
                 self._start_sender(self._sender.endpoint)
                 await asyncio.sleep(RESTART_S)

@@ -261,7 +261,7 @@ class Supervisor:
         settings = self._config.report
         if self._config.recorder.endpoint is not None or settings.make == "never" or not self._journal.night_closed():
             return ended
-        self._reporter.state(NightState.COMPLETE, "writing the report, which Ctrl-C leaves out")
+        self._reporter.state(NightState.COMPLETE, "writing the report; Ctrl-C skips it")
         waiting = asyncio.create_task(self._handover.report(settings.within_s))
 
         def leave_out(_number: int, _frame: object) -> None:

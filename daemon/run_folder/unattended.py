@@ -27,7 +27,7 @@ def why_not(run: Path, now: float | None = None) -> str | None:
     if beat is None:
         return None
     if beat.state.ended and beat.state.by is not EndedBy.SYSTEM:
-        return f"the night in {run} has ended ({beat.state}); it is not gone on with by itself"
+        return f"the night in {run} has ended ({beat.state}); it is not resumed by itself"
     age_h = ((time.time() if now is None else now) - beat.utc) / 3600
     if age_h > LATEST_H:
         return (

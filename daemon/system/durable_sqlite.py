@@ -77,7 +77,7 @@ def connect(path: Path, form: Format, *, read_only: bool = False) -> sqlite3.Con
         # On read-only media SQLite can keep no index of the write-ahead log, so there must be nothing in that.
         log = path.with_name(path.name + "-wal")
         if log.exists() and log.stat().st_size:
-            raise Refused(f"{path} was not closed in good order; copy its folder to where it may be written")
+            raise Refused(f"{path} was not closed properly; copy its folder to a place that can be written to")
         mode = "immutable=1"
     uri = f"{path.resolve().as_uri()}?{mode}"
     database = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)

@@ -125,7 +125,7 @@ function wants(night, now) {
   const told = [];
   const name = state?.state;
   if (name === "paused") told.push("It goes on by itself once the reason has gone.");
-  if (name === "stopped") told.push("A person is needed; the last faults stand below.");
+  if (name === "stopped") told.push("A person is needed; the last faults are listed below.");
   if (name === "refused") told.push("Put that right, then go on with --resume.");
   if (name === "not delivered") told.push("Deliver the rest with --resume.");
   if (name === "interrupted" || name === "terminated") told.push("Go on with --resume.");
