@@ -49,7 +49,7 @@ class TruthTally:
 
 
 @dataclass(frozen=True)
-class _Judged:
+class _JudgedSlide:
     """A row of the table."""
 
     fields: int
@@ -57,8 +57,8 @@ class _Judged:
     tally: TruthTally
     seconds: float
 
-    def __add__(self, other: _Judged) -> _Judged:
-        return _Judged(
+    def __add__(self, other: _JudgedSlide) -> _JudgedSlide:
+        return _JudgedSlide(
             self.fields + other.fields,
             self.objects + other.objects,
             self.tally + other.tally,
@@ -120,11 +120,11 @@ def report(config: NightConfig, dataset: Path) -> Table:
     verdicts = (f"{verdict}, by field" for verdict in ("found", "missed", "false"))
     for column in ("slide", "sample", "fields", "objects", "seen again", *verdicts, "seconds"):
         table.add_column(column, justify="left" if column == "sample" else "right")
-    whole = _Judged(0, ObjectCounts(), TruthTally(), 0.0)
+    whole = _JudgedSlide(0, ObjectCounts(), TruthTally(), 0.0)
     with Dataset.open(dataset) as recorded:
         for slide in config.scan.slides:
             fields = [one for one in recorded.fields(slide.position) if isinstance(one, FieldSecured)]
-            judged = _Judged(
+            judged = _JudgedSlide(
                 len(fields),
                 sum((ObjectCounts.of(field.objects) for field in fields), ObjectCounts()),
                 sum((judge(field, world, config) for field in fields), TruthTally()),

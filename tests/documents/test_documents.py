@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from daemon.cli.app import app
 from tests.support.places import ROOT
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 COMMAND = re.compile(r"(?m)^(?: {4,}|`{3}\n)(lamelle [a-z].*)$|`(lamelle [a-z][^`]*)`")
 REMARK = re.compile(r"  +\S.*$|  +#.*$")
 MODULE = re.compile(r"python -m ((?:benchmarks|tests|daemon|drivers|inference)[\w.]*)")

@@ -72,7 +72,7 @@ def test_folders_are_samples_and_images_fields_in_the_order_of_people(tmp_path: 
     ("place", "settings", "sentence"),
     [
         ("nowhere", {}, "does not exist"),
-        ("notes.txt", {}, "is no image"),
+        ("notes.txt", {}, "is not an image"),
         ("empty", {}, "holds no images"),
         (".", {"planes": "z{z}.tif"}, "must hold {field}"),
         (".", {"planes": "{field}_{depth}.tif"}, "must hold {field}"),
