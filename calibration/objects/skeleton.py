@@ -35,7 +35,7 @@ def skeleton_length(outline: Points) -> float:
     fine = np.zeros((height * FINER, width * FINER), np.uint8)
     cv2.fillPoly(fine, [np.rint(points * FINER - 0.5).astype(np.int32)], 1)
     mask = fine[FINER // 2 :: FINER, FINER // 2 :: FINER] > 0
-    rows, columns = np.nonzero(skeletonize(mask))  # type: ignore[no-untyped-call]
+    rows, columns = np.nonzero(skeletonize(mask))
     if len(rows) < 2:
         return 0.0
     way = _longest_way(rows, columns)

@@ -33,6 +33,7 @@ from daemon.exchange.objects import extract
 from daemon.figures.contact_sheet import draw_sheet
 from daemon.records.names import PROCESSES, field_file
 from daemon.records.records import (
+    AnyRecord,
     FieldSecured,
     FieldSkipped,
     FocusResult,
@@ -268,7 +269,7 @@ def kept(ran: Ran, tmp_path: Path) -> Path:
     path = folder / field_file(1, 1, "raw")
     path.parent.mkdir(parents=True)
     raw = write_raw(path, provenance, ran.pixels)
-    records = [
+    records: list[AnyRecord] = [
         NightStarted(
             utc=1.0, night="N", configuration=freeze(config), samples={1: {"sample": "core-1"}}, planned={1: 2},
             versions={}, weights_sha256=weights,

@@ -10,7 +10,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -18,10 +20,10 @@ import yaml
 
 from daemon.dataset.summary import summarise
 from daemon.live.order_client import give_order
-from daemon.night.scan import Exit
 from daemon.run_folder.endpoints import find_endpoint
 from daemon.run_folder.heartbeat import Heartbeat, read_heartbeat
 from daemon.run_folder.journal import Journal
+from daemon.system.exit_status import Exit
 from daemon.system.process_table import read_processes
 from tests.support.alert_target import alert_target
 from tests.support.emulated_night import NIGHT_S, Digest, digest, lamelle, living, running, write_configuration
@@ -41,7 +43,11 @@ def configuration(
 ) -> Path:
     """The fields of the undisturbed night, raw stacks kept, about 7 MB each; moves may take their time."""
     timing = {"xy_ms": move_ms, "z_ms": 0, "polarizer_ms": 0}
-    parts = {"retention": {"raw": "all"}, "recorder": {"spool_mb": SPOOL_MB, **recorder}, "alerts": alerts or {}}
+    parts: dict[str, Any] = {
+        "retention": {"raw": "all"},
+        "recorder": {"spool_mb": SPOOL_MB, **recorder},
+        "alerts": alerts or {},
+    }
     return write_configuration(folder, emulation={"timing": timing}, **parts)
 
 
@@ -57,6 +63,10 @@ class Scan:
         with suppress(OSError):
             return read_heartbeat(self.run)
         return None
+
+    def stands(self, state: str) -> bool:
+        beat = self.heartbeat()
+        return beat is not None and beat.state == state
 
     def reaches(self, state: str, reason: str = "", secured: int = 0) -> Heartbeat:
         """Wait for a heartbeat of this state whose reason holds what is searched for."""
@@ -264,7 +274,7 @@ def test_a_night_that_the_system_ends_before_or_after_scanning_says_so(tmp_path:
     config = write_configuration(tmp_path, slides=1, fields=2, frame_px=256, recorder={"endpoint": free_endpoint()})
     for words, state in ((), "starting"), (("--resume",), "delivering"):
         with scanning(config, run, *words) as scan:
-            until(lambda now=state: (beat := scan.heartbeat()) is not None and beat.state == now, state, NIGHT_S)
+            until(partial(scan.stands, state), state, NIGHT_S)
             scan.process.send_signal(signal.SIGTERM)
             assert scan.ends() == Exit.INTERRUPTED
         assert events(run)["interrupted"] == "stopped by the system; go on with --resume"

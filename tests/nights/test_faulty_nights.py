@@ -74,7 +74,7 @@ def skipping(tmp_path_factory: pytest.TempPathFactory) -> Ran:
         {"kind": "blank", "slide": 3, "attempts": None},
         {"kind": "dropped_frame", "slide": 4, "attempts": None},
     ]
-    parts = {"focus": {"blank_fields_leave_slide": 3}, "retry": {"skipped_fields_leave_slide": 2}}
+    parts: dict[str, Any] = {"focus": {"blank_fields_leave_slide": 3}, "retry": {"skipped_fields_leave_slide": 2}}
     return run_night(tmp_path_factory.mktemp("skipping"), faults, slides=4, fields=FIELDS, **parts)
 
 

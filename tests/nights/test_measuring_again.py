@@ -5,6 +5,7 @@ import math
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -149,7 +150,7 @@ def test_other_calibrations_go_into_another_table(tmp_path: Path) -> None:
     values = {name: Quantity(value, 0.01, "1") for name, value in VALUES["polarization"].items()}
     values |= {"ratio": Quantity(2.0, 0.01, "1"), "leakage": Quantity(0.0, 0.0, "1")}
     values |= {"shift_x": Quantity(0.0, 0.1, "px"), "shift_y": Quantity(0.0, 0.1, "px")}
-    fresh = {"frame_px": frame_px, "days": 1.0, "taken": datetime.now(UTC).replace(microsecond=0)}
+    fresh: dict[str, Any] = {"frame_px": frame_px, "days": 1.0, "taken": datetime.now(UTC).replace(microsecond=0)}
     shelf = tmp_path / "shelf"
     name = put(shelf, a_record("polarization", **fresh, values=values))
     put(shelf, a_record("polarization", **fresh, instrument="another"))

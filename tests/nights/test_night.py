@@ -20,7 +20,8 @@ from daemon.records.records import FieldSecured, decode, encode
 from daemon.reprocessing.analyse import catch_up
 from daemon.run_folder.journal import Journal
 from daemon.system.exit_status import Exit
-from tests.support.emulated_night import CONFIGS, Digest, digest, lamelle, living, write_configuration
+from tests.support.emulated_night import Digest, digest, lamelle, living, write_configuration
+from tests.support.places import CONFIGS
 
 KILLS = {
     "mid exposure|5|all": None,

@@ -11,8 +11,8 @@ from daemon.dataset.reader import Dataset
 from daemon.dataset.summary import summarise
 from daemon.records.records import FieldSecured
 from daemon.system.exit_status import Exit
-from tests.support.emulated_night import CONFIGS, digest, lamelle, living, write_configuration
-from tests.support.places import SHARED_DATA
+from tests.support.emulated_night import digest, lamelle, living, write_configuration
+from tests.support.places import CONFIGS, SHARED_DATA
 
 MITOCHONDRIA = SHARED_DATA / "zstack-mitochondria-16bit"
 FIRST_PLANE, SHARPEST_PLANE = 32, 51

@@ -86,9 +86,10 @@ def running(*words: str | Path, output: Path) -> Iterator[subprocess.Popen[str]]
             yield process
         finally:
             children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-            for one in (process, *children):
+            process.kill()
+            for child in children:
                 with suppress(psutil.NoSuchProcess):
-                    one.kill()
+                    child.kill()
             process.wait()
             psutil.wait_procs(children, timeout=END_S)
 

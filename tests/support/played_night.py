@@ -10,7 +10,7 @@ import math
 import threading
 from dataclasses import dataclass
 from functools import cache
-from typing import Self
+from typing import Self, TypedDict
 
 import numpy as np
 import zmq
@@ -115,6 +115,16 @@ def about(began_utc: float, fields: int, planes: int, samples: tuple[str, ...] =
         polarizations=POLARIZATIONS, planes=planes, step_um=0.5, weights_sha256="5c" * 32,
         calibrations=("camera-20261123-1802", "polarization-20261123-1815"), version="0.1.0",
     )  # fmt: skip
+
+
+class _Where(TypedDict):
+    """Which field, and when and where it was taken."""
+
+    slide: int
+    field: int
+    utc: float
+    x_um: float
+    y_um: float
 
 
 class PlayedNight:
@@ -236,10 +246,10 @@ class PlayedNight:
         )  # fmt: skip
         self._broadcaster.publish(told)
 
-    def _where(self) -> dict[str, object]:
+    def _where(self) -> _Where:
         slide, field = self.slide, len(self.done) % self._fields + 1
         x, y = self.about.slides[slide - 1].places[field - 1]
-        return {"slide": slide, "field": field, "utc": self.utc, "x_um": x, "y_um": y}
+        return _Where(slide=slide, field=field, utc=self.utc, x_um=x, y_um=y)
 
     def _tell_done(self, done: FieldDone) -> None:
         self.done.append(replace(done, finds=()) if done.reason else done)

@@ -40,7 +40,9 @@ def make(frame: tuple[int, int] = FRAME, **emulation: object) -> VirtualSlide:
     return VirtualSlide(Emulation.model_validate({"seed": 11} | emulation), MINI, frame, PIXEL_UM)
 
 
-def frame_of(slide: VirtualSlide, view: View, exposure_ms: float = 20, shape: tuple[int, int] = FRAME) -> NDArray:
+def frame_of(
+    slide: VirtualSlide, view: View, exposure_ms: float = 20, shape: tuple[int, int] = FRAME
+) -> NDArray[np.uint16]:
     out = np.zeros(shape, np.uint16)
     slide.render(view, exposure_ms, out)
     return out

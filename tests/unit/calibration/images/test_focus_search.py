@@ -120,7 +120,7 @@ def test_bounds_that_cannot_be_searched_are_an_error() -> None:
 @settings(deadline=None)
 @given(vertex=st.floats(-0.49, 0.49), height=st.floats(1, 10), curvature=st.floats(0.1, 5))
 def test_the_peak_of_a_parabola_is_its_vertex(vertex: float, height: float, curvature: float) -> None:
-    heights = np.arange(-2, 3) * 0.3
+    heights = np.arange(-2, 3, dtype=np.float64) * 0.3
     sharpness = height - curvature * (heights - 0.3 * vertex) ** 2
     assert abs(peak(heights, sharpness) - 0.3 * vertex) < 1e-9
 

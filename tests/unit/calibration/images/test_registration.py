@@ -19,7 +19,8 @@ def texture(shift: tuple[float, float], seed: int, noise: float = 0.0, grain: in
     v, u = np.meshgrid(2 * np.pi * np.fft.fftfreq(wide), 2 * np.pi * np.fft.fftfreq(wide), indexing="ij")
     moved = np.fft.ifft2(white * np.exp(-4 * (u * u + v * v)) * np.exp(-1j * (u * shift[0] + v * shift[1]))).real
     image = moved[:SIDE, :SIDE] / moved.std()
-    return (image + noise * np.random.default_rng([seed, grain]).standard_normal(image.shape)).astype(np.float32)
+    grains = np.random.default_rng([seed, grain]).standard_normal(image.shape)
+    return np.asarray(image + noise * grains, np.float32)
 
 
 shifts = st.tuples(st.floats(-50, 50), st.floats(-50, 50))

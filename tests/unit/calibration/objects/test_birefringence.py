@@ -15,7 +15,7 @@ WAVELENGTHS_UM = 0.546, 0.589
 def retarder(phase: float, axis: float) -> np.ndarray:
     """Jones matrix of a plate, its fast axis at an angle in rad (R. C. Jones 1941)."""
     turn = np.array([[np.cos(axis), -np.sin(axis)], [np.sin(axis), np.cos(axis)]])
-    return turn @ np.diag([np.exp(-0.5j * phase), np.exp(0.5j * phase)]) @ turn.T
+    return np.asarray(turn @ np.diag([np.exp(-0.5j * phase), np.exp(0.5j * phase)]) @ turn.T)
 
 
 def plate(thickness_um: float, axis: float, wavelength_um: float) -> np.ndarray:

@@ -103,7 +103,7 @@ def test_nothing_weighs_nothing() -> None:
 
 def test_a_shift_between_the_states_is_taken_back() -> None:
     light = light_of(disc_um(1.5, 0.5))
-    whole = np.float32([[1, 0, 2], [0, 1, -1]])
+    whole = np.array([[1, 0, 2], [0, 1, -1]], np.float32)
     light[0] = cv2.warpAffine(light[0], whole, (SIDE, SIDE), borderMode=cv2.BORDER_REPLICATE)
     frames, sight = frames_of(light, 0.001, 2), sight_of(disc_um(1.5, 0.5))
     found = weigh(frames, ALONE, 0.3, sight, corrections(shift_px=(2.0, -1.0)), OPTICS)
@@ -157,7 +157,9 @@ def test_between_planes_the_mass_follows_a_parabola() -> None:
     planes = np.array([(z - 3.9) ** 2 + 2.0 for z in heights.planes])
     assert float(heights.between(planes)) == pytest.approx((4.3 - 3.9) ** 2 + 2.0)
     assert Heights.at(0.2, 9, 0.3).planes == (0,)
-    assert Heights.at(4.3, 9, 0.5) == Heights((4,), (1.0,), pytest.approx(0.3))
+    alone = Heights.at(4.3, 9, 0.5)
+    assert (alone.planes, alone.weights) == ((4,), (1.0,))
+    assert alone.offset == pytest.approx(0.3)
 
 
 def test_sharpening_takes_back_a_blur_and_a_shift() -> None:

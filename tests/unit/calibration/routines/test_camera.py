@@ -56,7 +56,7 @@ def true_flat(emulation: Emulation, state: str) -> np.ndarray:
         camera.expose(np.ones(FRAME_PX, np.float32), View(1, 1, plane, state, 0, 0, 0), 38.0, frame)
         exposed.append(frame)
     shape = np.mean(exposed, axis=0, dtype=np.float64) - OFFSET_DN
-    return shape / np.median(shape)
+    return np.asarray(shape / np.median(shape))
 
 
 def error_of(outcome: Outcome, emulation: Emulation, state: str) -> float:

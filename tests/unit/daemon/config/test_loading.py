@@ -10,7 +10,8 @@ from daemon.config.loading import differences, freeze, keys_of, load, require_sa
 from daemon.config.model import NightConfig
 from daemon.config.samples import COUNTING
 from daemon.system.errors import Refused
-from tests.support.configuration_files import CONFIGS, REMOVED, night, write
+from tests.support.configuration_files import REMOVED, night, write
+from tests.support.places import CONFIGS
 
 DOCUMENT = CONFIGS.parent / "docs" / "configuration.md"
 

@@ -49,7 +49,7 @@ def row_of(series: int, box: tuple[int, int, int, int]) -> ObjectRow:
 def coded(series: int, channels: int, planes: int, height: int, width: int) -> NDArray[np.uint16]:
     """Every pixel's value depends on all of its coordinates, so no two can be exchanged unseen."""
     index = np.indices((channels, planes, height, width), dtype=np.int64)
-    return ((((series * 5 + index[0]) * 17 + index[1]) * 131 + index[2]) * 137 + index[3]).astype(np.uint16)
+    return np.asarray((((series * 5 + index[0]) * 17 + index[1]) * 131 + index[2]) * 137 + index[3], np.uint16)
 
 
 Made = list[tuple[ObjectRow, NDArray[np.uint16], NDArray[np.uint16]]]
@@ -164,7 +164,7 @@ def test_a_raw_stack_comes_back(tmp_path: Path) -> None:
 def test_arrays_that_contradict_their_row_are_refused(fault: str) -> None:
     row, crop, fused = objects_of(2, 3, [(20, 21)])[0]
     if fault == "dtype":
-        crop = crop.astype(np.int32)  # type: ignore[assignment]
+        crop = crop.astype(np.int32)
     elif fault == "crop":
         crop = crop.transpose(0, 1, 3, 2)
     elif fault == "fused":

@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -196,6 +197,10 @@ def _recorded(folder: Path) -> int:
     )
 
 
+def _recorded_more(folder: Path, fields: int) -> bool:
+    return _recorded(folder) > fields
+
+
 def test_killing_either_side_at_any_moment_loses_nothing(tmp_path: Path) -> None:
     chance = random.Random(5)
     endpoint = night.free_endpoint()
@@ -204,7 +209,7 @@ def test_killing_either_side_at_any_moment_loses_nothing(tmp_path: Path) -> None
     taking = context.Process(target=_take_the_night, args=(tmp_path, endpoint))
     taking.start()
     for fields, victim in enumerate(("recorder", "both", "night", "recorder")):
-        night.until(lambda least=fields: _recorded(tmp_path) > least, "the next field")
+        night.until(partial(_recorded_more, tmp_path, fields), "the next field")
         taking.join(chance.uniform(0.0, 0.02))
         if victim in ("recorder", "both"):
             recorder.kill()

@@ -14,7 +14,7 @@ from daemon.counts.objects import load_objects
 from daemon.dataset.catalog import Catalog
 from daemon.dataset.reader import Dataset
 from daemon.figures.plots import plot
-from daemon.records.records import FieldSecured, ObjectRow, encode
+from daemon.records.records import AnyRecord, FieldSecured, ObjectRow, encode
 from daemon.reprocessing.measure import measure_again
 from daemon.system.errors import Refused
 from tests.support import small_night as night
@@ -77,7 +77,8 @@ def test_whole_objects_stand_for_those_that_are_cut(tmp_path: Path) -> None:
     catalog = Catalog(tmp_path)
     given = night.secured(1, 1, (night.entry("slide-1/field-0001.ome.tif", b"x"),))
     field: FieldSecured = replace(given, objects=rows, shape_czyx=(2, 9, 1000, 800))
-    for seq, record in enumerate((night.started(slides=1, fields=1), field), start=1):
+    records: tuple[AnyRecord, ...] = (night.started(slides=1, fields=1), field)
+    for seq, record in enumerate(records, start=1):
         catalog.commit(seq, encode(record))
     catalog.close()
     with Dataset.open(tmp_path) as dataset:

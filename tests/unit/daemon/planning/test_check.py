@@ -17,7 +17,8 @@ from daemon.planning.check import Machine, check, free_disk, free_shared_memory,
 from daemon.planning.estimate import field_seconds
 from daemon.system.errors import Refused
 from daemon.system.ring import Ring
-from tests.support.configuration_files import CONFIGS, night
+from tests.support.configuration_files import night
+from tests.support.places import CONFIGS
 
 ROOMY = Machine(free_disk=lambda _: 10**13, free_shared_memory=lambda: 10**11)
 LAYER = "roi_heads.box_predictor.cls_score.weight"

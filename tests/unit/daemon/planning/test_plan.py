@@ -87,7 +87,7 @@ def test_tiles_of_a_full_grid_cover_it_and_every_place_belongs_to_one_field(
     pattern = FieldPattern(kind="grid", overlap=overlap, margin_um=0)
     plan = planned(shipped, slide, columns * columns, pattern, (1024, 1024))
     tiles = np.array([field.tile_um for field in plan])
-    left, low, right, high = *tiles[:, :2].min(axis=0), *tiles[:, 2:].max(axis=0)
+    (left, low), (right, high) = tiles[:, :2].min(axis=0), tiles[:, 2:].max(axis=0)
     assert np.isclose((right - left) * (high - low), np.sum(np.prod(tiles[:, 2:] - tiles[:, :2], axis=1)))
     random = np.random.default_rng(points)
     places = np.column_stack([random.uniform(left, right, 200), random.uniform(low, high, 200)])

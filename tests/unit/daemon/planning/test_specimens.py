@@ -9,7 +9,6 @@ import pytest
 from rich.console import Console
 
 from daemon.planning import specimens
-from daemon.system import progress
 from drivers.virtual_slide.specimens.cabinet import Cabinet, Report
 
 
@@ -39,7 +38,7 @@ def said(shelf: Shelf) -> str:
 
 def test_the_folder_the_number_the_rate_and_the_time_left_are_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter(range(0, 10_000, 15))
-    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(times)))
+    monkeypatch.setattr("daemon.system.progress.time.monotonic", lambda: float(next(times)))
     shelf = Shelf(4)
     lines = said(shelf).splitlines()
     assert "4 specimens" in lines[0]

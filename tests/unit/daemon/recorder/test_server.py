@@ -289,10 +289,10 @@ def test_with_keys_a_known_client_is_served_and_a_stranger_is_not(tmp_path: Path
         assert journal.acknowledged() == 1
         journal.close()
         for keys, served in ((known, True), (stranger, False), (None, False)):
-            own = None if keys is None else keys.model_copy(update={"server": server.public})
+            shown = None if keys is None else keys.model_copy(update={"server": server.public})
             with zmq.Context() as context, context.socket(zmq.DEALER) as socket:
                 socket.linger = 0
-                secure(socket, own, "client")
+                secure(socket, shown, "client")
                 socket.connect(endpoint[0])
                 socket.send_multipart(delivery.encode(delivery.Hello(session=1, night="n", window=10)))
                 assert bool(socket.poll(5000 if served else 300)) is served

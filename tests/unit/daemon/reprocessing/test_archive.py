@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,7 +22,7 @@ CROSSED_FIRST = ("crossed=LR", "parallel=LL")
 def coded(channels: int = 2, planes: int = 3, height: int = 70, width: int = 80) -> NDArray[np.uint16]:
     """CZYX whose every pixel tells where it is."""
     c, z, y, x = np.indices((channels, planes, height, width), np.uint16)
-    return 20_000 * c + 5_000 * z + 64 * y + x
+    return np.asarray(20_000 * c + 5_000 * z + 64 * y + x, np.uint16)
 
 
 def read(folder: Path, **settings: object) -> ReadStack:
@@ -32,7 +33,7 @@ def read(folder: Path, **settings: object) -> ReadStack:
     return read_field(archive.root, field, given, {})
 
 
-def write(path: Path, pixels: NDArray[np.generic], **options: object) -> None:
+def write(path: Path, pixels: NDArray[np.generic], **options: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     tifffile.imwrite(path, pixels, **{"photometric": "minisblack", **options})
 
@@ -164,15 +165,16 @@ def test_imagej_stacks_say_what_they_are(tmp_path: Path) -> None:
     )  # fmt: skip
     stack = read(tmp_path, polarizations=("crossed", "parallel"))
     np.testing.assert_array_equal(stack.pixels, pixels)
-    assert (stack.described.pixel_um, stack.described.step_um) == (pytest.approx(0.1), pytest.approx(0.4))
+    assert (stack.described.pixel_um, stack.described.step_um) == pytest.approx((0.1, 0.4))
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_single_images_become_grey_stacks_of_one_plane(tmp_path: Path, suffix: str, dtype: type) -> None:
     grey = (coded(1, 1)[0, 0] % 251).astype(dtype)
-    colours = np.stack([grey // 2, grey, 250 - grey], axis=-1).astype(dtype)
-    for name, pixels in (("grey", grey), ("colours", colours)):
+    colours: NDArray[np.integer] = np.stack([grey // 2, grey, 250 - grey], axis=-1).astype(dtype)
+    images: tuple[tuple[str, NDArray[np.integer]], ...] = (("grey", grey), ("colours", colours))
+    for name, pixels in images:
         path = tmp_path / name / f"a.{suffix}"
         path.parent.mkdir()
         if suffix == "png":

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from daemon.records.records import FieldSecured, FieldSkipped, decode
+from daemon.records.names import field_file
+from daemon.records.records import FieldSecured, FieldSkipped, FileEntry, decode
 from daemon.run_folder.journal import Journal
 from daemon.system.errors import JournalDamaged, Refused
 from tests.support import small_night as night
 
 
-def _file(slide: int, field: int) -> tuple[night.FileEntry, ...]:
-    return (night.entry(night.field_file(slide, field), b"pixels"),)
+def _file(slide: int, field: int) -> tuple[FileEntry, ...]:
+    return (night.entry(field_file(slide, field), b"pixels"),)
 
 
 def test_what_was_appended_is_there_after_opening_again(tmp_path: Path) -> None:

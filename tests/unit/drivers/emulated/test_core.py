@@ -232,9 +232,13 @@ def test_without_timing_nothing_waits(opened: Any) -> None:
 def _expose_in_child(pipe: Connection, kind: str) -> None:
     scope = ready(open_microscope(emulated(**fault(kind)), slides()))
     into = buffer_for(scope, SWEEP)
-    watcher = threading.Thread(target=lambda: (pipe.recv(), scope.make_safe(), pipe.send(scope.position().z_um)))
-    watcher.daemon = True
-    watcher.start()
+
+    def make_safe() -> None:
+        pipe.recv()
+        scope.make_safe()
+        pipe.send(scope.position().z_um)
+
+    threading.Thread(target=make_safe, daemon=True).start()
     scope.expose_stack(Exposure(1, 1), SWEEP, into, lambda frame: pipe.send(frame.z))
 
 

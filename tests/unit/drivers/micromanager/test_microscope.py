@@ -137,7 +137,7 @@ def test_a_sweep_is_approached_from_where_it_comes(
 
 def test_exposures_of_a_sweep_are_commanded_instead_of_those_of_the_settings(watched: Any) -> None:
     scope, core = watched(triggered())
-    commanded = []
+    commanded: list[float] = []
     core.set_exposure = commanded.append
     expose(scope, Sweep(0.0, 1.0, 2, ("crossed", "parallel"), (0, 1), exposures_ms=(3.5, 700.0)))
     expose(scope, Sweep(0.0, 1.0, 2, ("crossed", "parallel"), (0, 1)))

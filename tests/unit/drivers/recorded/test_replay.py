@@ -24,7 +24,7 @@ ONE = {"parallel": {"group": "Polarization", "preset": "Parallel", "exposure_ms"
 def coded(field: int, states: int = 2, planes: int = 5) -> np.ndarray:
     """A stack whose every pixel tells its field, polarization, plane, and place."""
     c, z, y, x = np.indices((states, planes, HEIGHT, WIDTH))
-    return (field * 10_000 + c * 5_000 + z * 300 + (y + x)).astype(np.uint16)
+    return np.asarray(field * 10_000 + c * 5_000 + z * 300 + (y + x), np.uint16)
 
 
 def write_planes(folder: Path, fields: int, states: int = 2, planes: int = 5) -> None:
@@ -102,8 +102,8 @@ def test_a_plain_multipage_tiff_is_a_stack_of_planes(tmp_path: Path) -> None:
 def test_a_slide_group_gives_each_mini_slide_its_own_fields(tmp_path: Path) -> None:
     for slide in (1, 2):
         tifffile.imwrite(tmp_path / f"s{slide}-f1.tif", coded(slide, 1)[0], photometric="minisblack")
-    replay = {"layout": "stacks", "field_pattern": r"s(?P<slide>\d)-f(?P<field>\d)"}
-    recording = read_recording(Replay(folder=tmp_path, **replay))
+    replay = Replay(folder=tmp_path, layout="stacks", field_pattern=r"s(?P<slide>\d)-f(?P<field>\d)")
+    recording = read_recording(replay)
     assert_array_equal(recording.read(2, 1), coded(2, 1))
     assert_array_equal(recording.read(1, 1), coded(1, 1))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 
 import numpy as np
 import pytest
@@ -76,7 +76,7 @@ def test_density_multiplies_the_numbers() -> None:
 
 
 def test_junk_outnumbers_fossils_fifty_to_one_in_the_trap() -> None:
-    often = Counter[bool]()
+    often = defaultdict[bool, float](float)
     for kind, number in PROFILES["trap"].items():
         often[KINDS[kind].junk] += number
     assert 40 < often[True] / often[False] < 60

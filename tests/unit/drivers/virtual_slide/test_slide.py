@@ -5,12 +5,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
-from numpy._core._multiarray_umath import __cpu_dispatch__ as cpu_dispatch
-from numpy._core._multiarray_umath import __cpu_features__ as cpu_features
 from numpy.typing import NDArray
 from shapely import Polygon
 
@@ -33,7 +32,7 @@ from tests.support.virtual_views import (
     make,
 )
 
-STEADY = {"lamp": {"flicker": 0, "drift": 0}}
+STEADY: dict[str, Any] = {"lamp": {"flicker": 0, "drift": 0}}
 """A lamp that burns evenly."""
 
 
@@ -52,10 +51,12 @@ def at(slide: VirtualSlide, x: float, y: float, polarization: str, above_um: flo
     return View(1, 0, plane, polarization, x, y, slide.surface_z_um(1, x, y) + above_um)
 
 
-def quiet(slide: VirtualSlide, x: float, y: float, polarization: str, z_um: float, planes: int = 12) -> NDArray:
+def quiet(
+    slide: VirtualSlide, x: float, y: float, polarization: str, z_um: float, planes: int = 12
+) -> NDArray[np.float64]:
     """Mean of frames that differ in noise alone."""
     views = (View(1, 0, plane, polarization, x, y, z_um) for plane in range(planes))
-    return np.mean([frame_of(slide, view) for view in views], axis=0) - OFFSET_DN
+    return np.asarray(np.mean([frame_of(slide, view) for view in views], axis=0) - OFFSET_DN)
 
 
 def alone(objects: tuple[TrueObject, ...], class_name: str) -> Iterator[TrueObject]:
@@ -104,7 +105,7 @@ def test_pixels_do_not_depend_on_the_process() -> None:
 def test_pixels_do_not_depend_on_what_the_processor_can(tmp_path: Path) -> None:
     """A processor with fewer instructions makes the same specimens and the same frames: another machine's pixels."""
     code = "from tests.support.virtual_views import *\nprint(*digests(make((256, 320)), SOME_VIEWS[:4]).values())"
-    able = [name for name in cpu_dispatch if cpu_features.get(name)]
+    able = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
     poor = {"OPENCV_CPU_DISABLE": "AVX512-SKX,AVX2,FMA3,AVX,SSE4.2", "OPENCV_IPP": "disabled"}
     poor |= {"NPY_DISABLE_CPU_FEATURES": " ".join(able)} if able else {}
     caches = {"XDG_CACHE_HOME": str(tmp_path), "LOCALAPPDATA": str(tmp_path)}
@@ -361,6 +362,8 @@ def test_what_the_slide_cannot_show_is_refused(slide: VirtualSlide) -> None:
         slide.render(View(1, 0, 0, "bright", X, Y, 0), 20, good)
     with pytest.raises(SettingRefused, match="not 7"):
         slide.render(View(7, 0, 0, "crossed", X, Y, 0), 20, good)
-    for bad in (np.zeros((8, 8), np.uint16), np.zeros(FRAME, np.float32), np.zeros((1024, 2048), np.uint16)[:, ::2]):
+    wide = np.zeros((1024, 2048), np.uint16)
+    unfit: tuple[NDArray[Any], ...] = (np.zeros((8, 8), np.uint16), np.zeros(FRAME, np.float32), wide[:, ::2])
+    for bad in unfit:
         with pytest.raises(SettingRefused, match="cannot be written"):
             slide.render(View(1, 0, 0, "crossed", X, Y, 0), 20, bad)

@@ -76,7 +76,8 @@ def test_a_chain_longer_than_the_rounds_is_told(length: int, converges: bool) ->
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40))
 def test_pooled_features_are_those_of_torchvision(seed: int, count: int) -> None:
     random = torch.Generator().manual_seed(seed)
-    size, shapes = (96, 160), [(12, 20), (6, 10), (3, 5)]
+    size = (96, 160)
+    shapes: list[tuple[int, ...]] = [(12, 20), (6, 10), (3, 5)]
     pyramid = [torch.randn(2, 5, *shape, generator=random) for shape in shapes]
     corner = torch.rand(2, count, 2, generator=random) * torch.tensor([160.0, 96.0])
     far = (corner + torch.rand(2, count, 2, generator=random) ** 4 * 200).minimum(torch.tensor([160.0, 96.0]))
@@ -90,7 +91,7 @@ def test_pooled_features_are_those_of_torchvision(seed: int, count: int) -> None
 def assert_same(model: FasterRCNN, views: Tensor) -> None:
     with torch.no_grad():
         expected = model(list(views))
-        found = StaticDetector(model, tuple(views.shape[2:]), len(views))(views)
+        found = StaticDetector(model, (views.shape[2], views.shape[3]), len(views))(views)
     assert found.converged.all()
     for k, one in enumerate(expected):
         count = int(found.found[k])

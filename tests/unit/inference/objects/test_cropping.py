@@ -11,7 +11,7 @@ HEIGHT, WIDTH = 60, 90
 def coded() -> np.ndarray:
     """Each pixel says where it is: 1000 c + 100 z in one half of the range, row and column by the other."""
     c, z, y, x = np.indices((2, 3, HEIGHT, WIDTH))
-    return (c * 30_000 + z * 10_000 + y * WIDTH + x).astype(np.uint16)
+    return np.asarray(c * 30_000 + z * 10_000 + y * WIDTH + x, np.uint16)
 
 
 boxes = st.tuples(st.floats(-20, WIDTH + 10), st.floats(-20, HEIGHT + 10), st.floats(0, 80), st.floats(0, 80)).map(

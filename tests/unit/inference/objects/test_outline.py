@@ -21,7 +21,7 @@ def distance(semi_px: tuple[float, float], centre: tuple[float, float], angle: f
     return np.asarray(np.hypot(along / semi_px[0], across / semi_px[1]))
 
 
-def seen(fine: NDArray[np.float64]) -> Floats:
+def seen(fine: NDArray[np.floating]) -> Floats:
     """An amplitude on the fine grid, blurred by the objective, on the camera's pixels."""
     blurred = cv2.GaussianBlur(fine.astype(np.float32), (0, 0), BLUR_PX * FINE)
     return np.asarray(cv2.resize(blurred, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.float32)
@@ -84,7 +84,7 @@ def test_the_outline_is_where_the_matter_ends(
     assert outline is not None
     assert outline.dark == dark
     assert not outline.clipped
-    assert axes_of(outline) == (pytest.approx(68.6, abs=2.2), pytest.approx(55.2, abs=2.2))
+    assert axes_of(outline) == pytest.approx((68.6, 55.2), abs=2.2)
     assert outline.inside.sum() == pytest.approx(np.pi * 34.3 * 27.6, rel=0.06)
     centre = outline.points.mean(axis=0)
     assert centre == pytest.approx((60.4, 59.7), abs=0.6)
@@ -100,7 +100,7 @@ def test_a_neighbour_is_left_out_and_a_cut_object_told() -> None:
     share, beside = distance((20.0, 20.0), (50.0, 60.0), 0.0), distance((14.0, 14.0), (90.0, 60.0), 0.0)
     dark, bright = plate(np.minimum(share, beside))
     alone = find_outline(dark, bright, box_of(share), PIXEL_UM)
-    assert axes_of(alone) == (pytest.approx(40, abs=2), pytest.approx(40, abs=2))
+    assert axes_of(alone) == pytest.approx((40, 40), abs=2)
     part = find_outline(dark, bright, (30, 40, 50, 80), PIXEL_UM)
     assert part is not None
     assert part.clipped

@@ -19,7 +19,7 @@ from inference.errors import RuntimeRefused
 from inference.network.network import build as build_network
 from inference.network.trained import Trained
 from inference.network.weights_file import Weights
-from inference.runtimes.choice import open_runtime
+from inference.runtimes.choice import RuntimeName, open_runtime
 from inference.runtimes.engine_runtime import EngineRuntime
 from inference.runtimes.engines import AHEAD_OF_TIME, Engine, build, engine, kept_engines, load
 from inference.runtimes.onnx_model import Form, OnnxModel, onnx_model
@@ -140,7 +140,7 @@ def test_where_an_engine_cannot_run_the_next_runtime_is_taken(
     # What other tests have exported already.
     in_fp32 = onnx_model(slim, Form(SLIM.size, winograd=True)).path.parent
     shutil.copytree(in_fp32, kept_in / "detectors" / in_fp32.name)
-    names = ("tensorrt", "onnxruntime", "torch")
+    names: tuple[RuntimeName, ...] = ("tensorrt", "onnxruntime", "torch")
     runtime, refusals = open_runtime(slim, SLIM.size, names, CPU, 1, kept_in)
     assert runtime.name == "onnxruntime on cpu"
     (refusal,) = refusals

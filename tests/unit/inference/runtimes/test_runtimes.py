@@ -25,7 +25,7 @@ from inference.network import static_graph
 from inference.network.detected import Detected
 from inference.network.trained import Trained
 from inference.objects.merging import Detections
-from inference.runtimes.choice import open_runtime
+from inference.runtimes.choice import RuntimeName, open_runtime
 from inference.runtimes.onnx_model import MODEL, Form, OnnxModel, onnx_model
 from inference.runtimes.reference import SAMPLE
 from inference.runtimes.runtimes import OnnxRuntime, TorchRuntime, check_runtime
@@ -188,7 +188,7 @@ def test_the_detector_takes_the_fastest_and_says_so(views: Tensor, caplog: pytes
 
 def test_where_no_model_can_be_kept_the_night_goes_on_with_torch(slim: Trained, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"no folder")
-    names = ("onnxruntime", "torch")
+    names: tuple[RuntimeName, ...] = ("onnxruntime", "torch")
     runtime, refusals = open_runtime(slim, SIZE, names, CPU, 1, tmp_path / "file")
     assert runtime.name == "torch on cpu"
     (refusal,) = refusals

@@ -27,7 +27,7 @@ def a_pattern(random: np.random.Generator, height: int, width: int) -> FixedPatt
 
 def spoilt(clean: np.ndarray, pattern: FixedPattern) -> np.ndarray:
     seen = (clean - DARK_DN) * pattern.flat[:, None] + pattern.offset_dn
-    return np.clip(np.rint(seen), 0, 65_535).astype(np.uint16)
+    return np.asarray(np.clip(np.rint(seen), 0, 65_535), np.uint16)
 
 
 def landed(planes: Planes | DevicePlanes, stack: np.ndarray) -> Planes | DevicePlanes:

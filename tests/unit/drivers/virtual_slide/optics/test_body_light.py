@@ -42,7 +42,7 @@ def focus(light: BodyLight) -> int:
     return int(np.argmin(np.abs(light.planes_um)))
 
 
-def middle(image: NDArray, half: int = 5) -> float:
+def middle(image: NDArray[np.generic], half: int = 5) -> float:
     y, x = (n // 2 for n in image.shape)
     return float(np.abs(image[y - half : y + half, x - half : x + half]).mean())
 
@@ -115,7 +115,7 @@ def test_a_point_is_in_focus_over_half_a_um() -> None:
 @pytest.mark.parametrize("rise", [0.0, 0.6])
 def test_energy_is_conserved_through_focus(rise: float) -> None:
     canvas = Canvas(5, 5)
-    azimuth = np.arctan2(canvas.y, canvas.x).astype(np.float32)
+    azimuth = np.arctan2(canvas.y, canvas.x)
     thickness = canvas.band(canvas.ellipse(2.2, 1.8), 0.5, 1.0, 2.0) * np.float32(0.4)
     body = canvas.body(tilted([Slice(0.0, CALCITE, thickness, azimuth)], canvas, rise))
     light = illuminate(body, Mount(), fade=False)
@@ -145,7 +145,7 @@ def jones(retardance: float, azimuth: float, amplitude: float) -> NDArray[np.com
     """Thin retarder between circular states (R, L)."""
     keep, flip = np.cos(retardance / 2), 1j * np.sin(retardance / 2)
     turn = np.exp(2j * azimuth)
-    return amplitude * np.array([[keep, flip / turn], [flip * turn, keep]])
+    return amplitude * np.array([[keep, flip / turn], [flip * turn, keep]], np.complex128)
 
 
 def patch(matrix: NDArray[np.complex128]) -> NDArray[np.float32]:

@@ -21,6 +21,11 @@ def variants(kind: Kind, count: int) -> list[tuple[float, Body]]:
     return [(length, kind.draw(length, np.random.default_rng([5, n]))) for n, length in enumerate(lengths)]
 
 
+def flat(angle: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    assert angle is not None
+    return angle.ravel()
+
+
 def mass_pg(body: Body, visible: bool = False) -> float:
     """Mass of its calcite; or that which circular polarization shows, an axis along the light being dark."""
     volume = 0.0
@@ -101,7 +106,7 @@ def test_bridge_of_gephyrocapsa_crosses_its_central_area() -> None:
 
 def test_florisphaera_is_one_crystal_with_its_axis_along_its_length() -> None:
     for _, body in variants(KINDS["florisphaera"], 10):
-        azimuths = np.concatenate([np.ravel(layer.azimuth) for layer in body.slices])
+        azimuths = np.concatenate([flat(layer.azimuth) for layer in body.slices])
         assert np.ptp(azimuths) < 1e-6
         assert abs(np.rad2deg(azimuths[0])) < 15
         plate = body.thickness_um(CALCITE)[body.mask]
@@ -129,8 +134,8 @@ def test_grain_is_a_single_crystal(name: str) -> None:
     axes = set()
     for body in bodies:
         for angles in ([layer.azimuth for layer in body.slices], [layer.inclination for layer in body.slices]):
-            assert np.ptp(np.concatenate([np.ravel(angle) for angle in angles])) == 0
-        axes.add(float(body.slices[0].azimuth.flat[0]))
+            assert np.ptp(np.concatenate([flat(angle) for angle in angles])) == 0
+        axes.add(float(flat(body.slices[0].azimuth)[0]))
     assert len(axes) == len(bodies)
 
 

@@ -24,7 +24,7 @@ def draw(name: str, length_um: float, seed: int) -> Body:
 
 
 def thickness(body: Body) -> NDArray[np.float64]:
-    return np.sum([layer.thickness for layer in body.slices], axis=0, dtype=np.float64)
+    return np.asarray(np.sum([layer.thickness for layer in body.slices], axis=0, dtype=np.float64))
 
 
 def axes_um(body: Body) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
