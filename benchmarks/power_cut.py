@@ -26,7 +26,8 @@ from daemon.dataset.reader import Dataset
 from daemon.dataset.summary import summarise
 from daemon.records.names import field_of
 from daemon.records.records import FieldSecured
-from tests.support.emulated_night import NIGHT_S, Digest, digest, lamelle, living, write_configuration
+from tests.support.deadlines import NIGHT_S
+from tests.support.emulated_night import Digest, digest, lamelle, living, write_configuration
 from tests.support.powercut.disk import Disk, View, materialise, read_log
 from tests.support.powercut.shim import build, watching
 

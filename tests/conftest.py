@@ -18,11 +18,10 @@ from daemon.planning.specimens import make_specimens
 from drivers.settings import Emulation
 from drivers.virtual_slide.profiles import kinds_of
 from drivers.virtual_slide.slide import cabinet_of
+from tests.support.deadlines import END_S
 from tests.support.emulated_night import SAID, Digest, digest, lamelle, living, write_configuration
 from tests.support.places import ROOT
 
-END_S = 5.0
-"""How long what a test has ended may take to be gone."""
 TRACKER = "multiprocessing.resource_tracker"
 """Python's own helper process, started with the first spawn or shared memory and kept until the interpreter ends."""
 

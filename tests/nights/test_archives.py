@@ -55,6 +55,7 @@ from inference.annotations.stacks import find_stacks, read_stack
 from inference.network.weights_file import find_weights
 from inference.settings import DetectorSettings
 from tests.support import emulated_stacks
+from tests.support.deadlines import DEADLINE_S
 from tests.support.emulated_night import lamelle, running
 from tests.support.small_night import until
 
@@ -196,7 +197,7 @@ def test_a_killed_and_an_interrupted_command_go_on_to_the_same_dataset(
     with running(*command, output=tmp_path / "output") as process:
         until((into / PROCESSES).exists, "workers")
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == Exit.INTERRUPTED
+        assert process.wait(DEADLINE_S) == Exit.INTERRUPTED
     assert "interrupted; the same command goes on" in (tmp_path / "output").read_text(encoding="utf-8")
     (into / crash_points.STRUCK).unlink()
     monkeypatch.setattr(crash_points, "_armed", None)

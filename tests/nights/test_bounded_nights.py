@@ -26,11 +26,10 @@ from daemon.run_folder.journal import Journal
 from daemon.system.exit_status import Exit
 from daemon.system.process_table import read_processes
 from tests.support.alert_target import alert_target
-from tests.support.emulated_night import NIGHT_S, Digest, digest, lamelle, living, running, write_configuration
+from tests.support.deadlines import NIGHT_S
+from tests.support.emulated_night import Digest, digest, lamelle, living, running, write_configuration
 from tests.support.small_disk import fill, remount, small_disk
 from tests.support.small_night import free_endpoint, until
-
-pytestmark = pytest.mark.timeout(3 * NIGHT_S)
 
 FIELDS = 6
 MEGABYTE = 1_000_000

@@ -41,8 +41,9 @@ from daemon.system.ring import Ring, ring_name
 from drivers.settings import MiniSlide, PolarizerErrors
 from drivers.virtual_slide.optics.camera import DN_PER_ELECTRON, OFFSET_DN
 from drivers.virtual_slide.optics.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers
+from tests.support.deadlines import DEADLINE_S
 from tests.support.emulated_night import lamelle, running, write_configuration
-from tests.support.process_logs import log, safe_after, times, wait_for
+from tests.support.process_logs import SAFE_WITHIN_S, log, safe_after, times, wait_for
 from tests.support.small_disk import small_disk
 
 SHORT = {"move_s": 1.0, "focus_s": 0.3, "switch_s": 0.3, "frame_s": 0.3}
@@ -353,8 +354,8 @@ def test_a_person_may_interrupt(tmp_path: Path) -> None:
         wait_for(lambda: len(times(shelf, "exposing")) >= 2, "an exposure")
         moment_s = times(shelf, "exposing")[-1]
         psutil.Process(process.pid).send_signal(signal.SIGINT)
-        assert process.wait(20) == Exit.INTERRUPTED
-    assert safe_after(shelf, moment_s) < 5.0
+        assert process.wait(DEADLINE_S) == Exit.INTERRUPTED
+    assert safe_after(shelf, moment_s) < SAFE_WITHIN_S
     (kept,) = Shelf(shelf).kept()
     assert kept.record is not None
     assert (kept.record.verdict, kept.record.reason) == ("not usable", "interrupted by a person")

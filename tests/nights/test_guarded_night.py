@@ -28,12 +28,9 @@ from daemon.system.exit_status import Exit
 from daemon.system.locks import sole
 from daemon.system.process_table import ProcessTable, read_processes
 from tests.support.alert_target import SECRET, Target, alert_target
-from tests.support.emulated_night import NIGHT_S, lamelle, living, running, write_configuration
+from tests.support.deadlines import NIGHT_S
+from tests.support.emulated_night import lamelle, living, running, write_configuration
 from tests.support.small_night import started, until
-
-pytestmark = pytest.mark.timeout(3 * NIGHT_S)
-
-ENOUGH_S = 60.0
 
 
 @pytest.fixture
@@ -72,7 +69,7 @@ def guards(run: Path) -> list[psutil.Process]:
 
 
 def watched_to_the_end(run: Path) -> None:
-    until(lambda: not guards(run), "the watcher ends by itself", ENOUGH_S)
+    until(lambda: not guards(run), "the watcher ends by itself", NIGHT_S)
     with sole(run / "guard.lock", "the watcher's lock is held still"):
         pass
 
@@ -104,20 +101,20 @@ def test_a_night_that_the_system_ends_and_then_is_killed_is_told_and_goes_on_by_
     run = tmp_path / "run"
     config = configured(tmp_path, target, fields=24)
     with running("scan", config, "--run", run, "--unattended", output=tmp_path / "scan.txt") as scan:
-        until(reached(run, "scanning", secured=1), "the first field", ENOUGH_S)
+        until(reached(run, "scanning", secured=1), "the first field", NIGHT_S)
         scan.send_signal(signal.SIGTERM)
-        assert scan.wait(ENOUGH_S) == Exit.INTERRUPTED
+        assert scan.wait(NIGHT_S) == Exit.INTERRUPTED
     watched_to_the_end(run)
     assert target.kinds == ["interrupted"]
     assert beat(run).state == "terminated"
     before = beat(run).secured
     with running("scan", config, "--run", run, "--unattended", output=tmp_path / "scan.txt") as scan:
-        until(reached(run, "scanning", secured=before + 1), "another field", ENOUGH_S)
+        until(reached(run, "scanning", secured=before + 1), "another field", NIGHT_S)
         for each in read_processes(run).values():
             if (process := each.find()) is not None:
                 process.kill()
         scan.wait()
-    until(lambda: target.kinds == ["interrupted", "crashed"], "the alert of a crash", ENOUGH_S)
+    until(lambda: target.kinds == ["interrupted", "crashed"], "the alert of a crash", NIGHT_S)
     assert len(guards(run)) == 1, "it waits for somebody to go on with the night"
     done = lamelle("scan", config, "--run", run, "--unattended")
     assert done.returncode == Exit.COMPLETE, done.stderr
@@ -190,17 +187,17 @@ def test_a_spool_that_fills_is_told_once(target: Target, tmp_path: Path) -> None
     with night_told_of(tmp_path, target) as (run, heartbeat):
         write_heartbeat(run, msgspec.structs.replace(heartbeat, spool_bytes=90, spool_limit_bytes=100))
         with running("guard", run, output=tmp_path / "guard.txt"):
-            until(lambda: target.kinds == ["spool"], "the alert", ENOUGH_S)
+            until(lambda: target.kinds == ["spool"], "the alert", NIGHT_S)
             write_heartbeat(run, msgspec.structs.replace(heartbeat, state=NightState.COMPLETE, spool_bytes=99))
-            until(lambda: len(target.kinds) > 1, "the alert of the end", ENOUGH_S)
+            until(lambda: len(target.kinds) > 1, "the alert of the end", NIGHT_S)
     assert target.kinds == ["spool", "finished"]
 
 
 def test_a_run_folder_that_is_gone_is_told_and_nobody_watches_it_for_ever(target: Target, tmp_path: Path) -> None:
     with night_told_of(tmp_path, target) as (run, _), running("guard", run, output=tmp_path / "guard.txt") as guard:
-        until(lambda: "watching" in (tmp_path / "guard.txt").read_text("utf-8"), "the watcher", ENOUGH_S)
+        until(lambda: "watching" in (tmp_path / "guard.txt").read_text("utf-8"), "the watcher", NIGHT_S)
         run.rename(tmp_path / "taken away")
-        assert guard.wait(ENOUGH_S) == 0
+        assert guard.wait(NIGHT_S) == 0
     assert target.kinds == ["fault"]
     assert "The run folder is gone" in target.alerts[0][1]
 
@@ -208,13 +205,13 @@ def test_a_run_folder_that_is_gone_is_told_and_nobody_watches_it_for_ever(target
 def test_a_night_that_hangs_is_told_once_by_two_watchers(target: Target, tmp_path: Path) -> None:
     with night_told_of(tmp_path, target, hung_s=2) as (run, heartbeat):
         with running("guard", run, output=tmp_path / "guard.txt") as first:
-            until(lambda: target.kinds == ["hung"], "the alert of a night that hangs", ENOUGH_S)
-            until(lambda: not state(run).outbox, "it writes down that it was told", ENOUGH_S)
+            until(lambda: target.kinds == ["hung"], "the alert of a night that hangs", NIGHT_S)
+            until(lambda: not state(run).outbox, "it writes down that it was told", NIGHT_S)
             first.kill()
             first.wait()
         with running("guard", run, output=tmp_path / "guard.txt"):
             write_heartbeat(run, msgspec.structs.replace(heartbeat, utc=time.time()))
-            until(lambda: len(target.kinds) == 2, "the alert that it goes on", ENOUGH_S)
+            until(lambda: len(target.kinds) == 2, "the alert that it goes on", NIGHT_S)
     assert target.kinds == ["hung", "goes on"]
 
 
@@ -231,8 +228,8 @@ def test_alerts_that_cannot_be_sent_are_sent_by_a_later_watcher(target: Target, 
     with night_told_of(tmp_path, target) as (run, heartbeat):
         write_heartbeat(run, msgspec.structs.replace(heartbeat, state=NightState.COMPLETE, secured=6))
         with running("guard", run, output=tmp_path / "guard.txt") as first:
-            until(lambda: target.refused > 0, "the watcher tries to tell", ENOUGH_S)
-            until(lambda: any(one.failures for one in state(run).outbox), "it waits", ENOUGH_S)
+            until(lambda: target.refused > 0, "the watcher tries to tell", NIGHT_S)
+            until(lambda: any(one.failures for one in state(run).outbox), "it waits", NIGHT_S)
             with pytest.raises(Refused, match="watched already"):
                 guard(run, print, Event(), patience_s=0.1)
             first.kill()
@@ -245,13 +242,13 @@ def test_alerts_that_cannot_be_sent_are_sent_by_a_later_watcher(target: Target, 
 def test_a_crash_and_a_resumption_without_a_watcher_are_told_by_the_next_one(target: Target, tmp_path: Path) -> None:
     with night_told_of(tmp_path, target) as (run, heartbeat):
         with running("guard", run, output=tmp_path / "guard.txt") as first:
-            until(lambda: RunFolder(run).guard.exists(), "the first look", ENOUGH_S)
+            until(lambda: RunFolder(run).guard.exists(), "the first look", NIGHT_S)
             first.kill()  # a power cut
             first.wait()
         ProcessTable(run).register("supervisor", os.getpid())
         write_heartbeat(run, msgspec.structs.replace(heartbeat, pid=os.getpid(), state=NightState.COMPLETE))
         with running("guard", run, output=tmp_path / "guard.txt"):
-            until(lambda: len(target.kinds) == 2, "both are told", ENOUGH_S)
+            until(lambda: len(target.kinds) == 2, "both are told", NIGHT_S)
     assert target.kinds == ["crashed", "finished"]
 
 

@@ -28,6 +28,7 @@ from daemon.system.exit_status import Exit
 from daemon.system.process_table import ProcessTable, read_processes
 from tests.support import small_night as night
 from tests.support.configuration_files import night as configured
+from tests.support.deadlines import DEADLINE_S
 from tests.support.emulated_night import lamelle, living, running, write_configuration
 
 
@@ -127,12 +128,12 @@ def test_a_person_who_does_not_wait_leaves_no_process_behind(tmp_path: Path) -> 
             await handing.start()
             night.secure(journal, spool, 1, 1)
             journal.append(*night.closing_records(1, 1))
-            assert await handing.drain(night.DEADLINE_S, lambda _: None) == 0
+            assert await handing.drain(DEADLINE_S, lambda _: None) == 0
             recorder = read_processes(tmp_path)["recorder"].find()
             assert recorder is not None
             waiting = asyncio.create_task(handing.report(60))
             await asyncio.sleep(0)  # so that it waits already
-            async with asyncio.timeout(night.DEADLINE_S):
+            async with asyncio.timeout(DEADLINE_S):
                 while not (processes := list(filter(is_report, recorder.children()))):
                     await asyncio.sleep(0.01)
             waiting.cancel()
@@ -161,7 +162,7 @@ def test_a_recorder_elsewhere_reports_what_it_has_recorded(tmp_path: Path) -> No
             night.until(lambda: "report:" in told.read_text(encoding="utf-8"), "the report", 60)
             sender.stop(1.0)
             process.send_signal(signal.SIGINT)
-            assert process.wait(night.DEADLINE_S) == 130
+            assert process.wait(DEADLINE_S) == 130
     assert f"report: {into / 'report.html'}" in told.read_text(encoding="utf-8").replace("\n", " ")
     assert "Complete." in (into / "report.html").read_text(encoding="utf-8")
 

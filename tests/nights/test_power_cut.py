@@ -21,6 +21,7 @@ from daemon.records.records import FieldSecured, FieldSkipped
 from daemon.run_folder.journal import Journal
 from daemon.system.crash_points import VARIABLE
 from tests.support import small_night as night
+from tests.support.deadlines import DEADLINE_S
 from tests.support.places import ROOT
 from tests.support.powercut import scene
 from tests.support.powercut.disk import Disk, View, materialise, read_log
@@ -40,7 +41,7 @@ def run_under(shim: Path, root: Path, log: Path, arguments: list[str], crash: st
     environment = watching(shim, root, log)
     armed = {} if crash is None else {VARIABLE: crash}
     command = [sys.executable, *arguments]
-    return subprocess.run(command, check=False, env=environment | armed, cwd=ROOT, timeout=60).returncode
+    return subprocess.run(command, check=False, env=environment | armed, cwd=ROOT, timeout=DEADLINE_S).returncode
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,9 @@ from daemon.protocols.pipes import Expose
 from daemon.system.process_table import ProcessTable, read_processes
 from daemon.system.ring import Ring
 from drivers.microscope import Sweep
+from tests.support.deadlines import DEADLINE_S
 from tests.support.emulated_night import write_configuration
-from tests.support.process_logs import DEADLINE_S, SAFE_WITHIN_S, log, safe_after, times, wait_for
+from tests.support.process_logs import SAFE_WITHIN_S, log, safe_after, times, wait_for
 
 HANG = {"faults": [{"kind": "hang", "slide": 1, "fields": [1], "attempts": None}]}
 SLOW = {"timing": {"xy_ms": 0, "z_ms": 300, "polarizer_ms": 0}}

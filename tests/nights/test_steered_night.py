@@ -6,8 +6,6 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from daemon.dataset.reader import Dataset
 from daemon.dataset.summary import summarise
 from daemon.live.order_client import give_order
@@ -17,10 +15,9 @@ from daemon.records.records import FieldSkipped
 from daemon.run_folder.endpoints import find_endpoint
 from daemon.system.errors import Refused
 from daemon.system.exit_status import Exit
-from tests.support.emulated_night import NIGHT_S, Digest, digest, lamelle, living, running, write_configuration
+from tests.support.deadlines import NIGHT_S
+from tests.support.emulated_night import Digest, digest, lamelle, living, running, write_configuration
 from tests.support.small_night import until
-
-pytestmark = pytest.mark.timeout(3 * NIGHT_S)
 
 ANNA = "lab 2: anna"
 CONTROL = {"endpoint": "tcp://127.0.0.1:*"}

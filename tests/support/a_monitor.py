@@ -15,8 +15,8 @@ from daemon.monitor.command import MonitorServer, bind, told_address
 from daemon.monitor.connection import Patience
 from daemon.monitor.feed import Feed
 from daemon.monitor.metrics import make_registry
+from tests.support.deadlines import DEADLINE_S
 
-READY_S = 20.0
 TOKEN = "a token of many letters"
 
 
@@ -51,7 +51,7 @@ def serving(
         thread = threading.Thread(target=server.run, args=([listening],), name="monitor")
         thread.start()
         try:
-            assert ready.wait(READY_S), "the monitor does not serve"
+            assert ready.wait(DEADLINE_S), "the monitor does not serve"
             yield Served(feed, door, answers, told_address("127.0.0.1", listening.getsockname()[1]))
         finally:
             server.should_exit = True
@@ -60,7 +60,7 @@ def serving(
 
 def exchange(port: int, request: bytes) -> bytes:
     """Everything that comes back for some bytes, until the server hangs up."""
-    with socket.create_connection(("127.0.0.1", port), timeout=READY_S) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as connection:
         connection.sendall(request)
         answer = b""
         while chunk := connection.recv(65536):

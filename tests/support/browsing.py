@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.support.deadlines import DEADLINE_S
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "msedge")
 DESKTOP = (1360, 900)
 PHONE = (390, 844)
@@ -38,7 +40,7 @@ class Visit:
         self.complaints: list[str] = []
         context = made.new_context(viewport={"width": size[0], "height": size[1]}, has_touch=size == PHONE)
         self.page: Page = context.new_page()
-        self.page.set_default_timeout(15_000)
+        self.page.set_default_timeout(1000 * DEADLINE_S)
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.goto(address + path)
@@ -47,7 +49,7 @@ class Visit:
         """Text of an element as it reads."""
         return self.page.locator(selector).first.inner_text()
 
-    def until(self, expression: str, seconds: float = 15.0) -> None:
+    def until(self, expression: str, seconds: float = DEADLINE_S) -> None:
         """Wait until something is true in the page, whose policy lets nothing be evaluated in it for long."""
         end_s = time.monotonic() + seconds
         while not self.page.evaluate(expression):

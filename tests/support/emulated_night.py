@@ -22,12 +22,11 @@ from daemon.records.records import FieldSecured
 from daemon.system.crash_points import VARIABLE
 from daemon.system.process_table import read_processes
 from daemon.system.ring import ring_name
+from tests.support.deadlines import END_S, NIGHT_S
 from tests.support.places import CONFIGS
 
-NIGHT_S = 110
 SAID = "said.txt"
 """Beside the run folder of the undisturbed night: what it printed."""
-END_S = 10
 
 Digest = dict[tuple[int, int], tuple[float, int, str]]
 """Of every recorded field: commanded z of the first plane, number of objects, sha256 of all their pixels."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from drivers.microscope import Exposure, Frame, Microscope, Stack, Sweep
 from drivers.settings import Instrument, MiniSlide
+from tests.support.deadlines import END_S
 from tests.support.places import CONFIGS, ROOT
 
 HARDWARE = CONFIGS / "emulated.cfg"
@@ -94,7 +95,7 @@ def child(work: Callable[..., None], *args: Any) -> Iterator[tuple[multiprocessi
         yield process, here
     finally:
         process.kill()
-        process.join(10)
+        process.join(END_S)
         process.close()
         here.close()
 

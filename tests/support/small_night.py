@@ -33,8 +33,7 @@ from daemon.records.records import (
 from daemon.run_folder.journal import Journal
 from daemon.run_folder.spool import Spool
 from daemon.system.durable_files import replacing
-
-DEADLINE_S = 20.0
+from tests.support.deadlines import DEADLINE_S
 
 
 def started(night: str = "2026-11-21 A", slides: int = 2, fields: int = 3) -> NightStarted:

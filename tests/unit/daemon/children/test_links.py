@@ -13,7 +13,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from daemon.children.child import Child
-from daemon.children.links import AnalysisLink, MicroscopeLink
+from daemon.children.links import CLOSE_S, AnalysisLink, MicroscopeLink
 from daemon.protocols.pipes import (
     Analysed,
     AnalysisReady,
@@ -30,9 +30,9 @@ from daemon.protocols.pipes import (
 )
 from daemon.records.fields import PlannedField
 from daemon.system.process_table import ProcessTable
+from tests.support.deadlines import DEADLINE_S
 from tests.support.small_night import secured
 
-DEADLINE_S = 30.0
 FIELD = PlannedField(slide=1, field=1, sample="a", x_um=0.0, y_um=0.0, tile_um=(0.0, 0.0, 1.0, 1.0))
 
 
@@ -183,7 +183,7 @@ def test_a_microscope_that_obeys_is_closed_without_another(tmp_path: Path) -> No
     safe, took, left = closing(tmp_path, [obedient, obedient])
     assert safe
     assert left == 1
-    assert took < 2
+    assert took < CLOSE_S
 
 
 def test_a_microscope_that_does_not_obey_is_replaced_to_make_safe(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from daemon.run_folder.spool import Spool
 from daemon.system.crash_points import VARIABLE
 from daemon.system.process_table import ProcessTable, read_processes
 from tests.support import small_night as night
+from tests.support.deadlines import DEADLINE_S
 from tests.support.small_disk import fill, small_disk
 
 QUICK = Pace(beat_s=0.05, lost_s=0.5, retry_s=0.05)
@@ -146,7 +147,7 @@ def test_a_recorder_killed_at_a_named_point_loses_nothing(
     recorder = night.RecorderProcess(tmp_path / "dataset", run=tmp_path)
     with desk(tmp_path, recorder.endpoint) as working:
         working.secure_all()
-        recorder.process.join(night.DEADLINE_S)
+        recorder.process.join(DEADLINE_S)
         assert recorder.process.exitcode not in (0, None)
         assert working.journal.acknowledged() < working.journal.last_seq()
         recorder.kill()
@@ -215,13 +216,13 @@ def test_killing_either_side_at_any_moment_loses_nothing(tmp_path: Path) -> None
             recorder.kill()
         if victim in ("night", "both"):
             taking.kill()
-            taking.join(night.DEADLINE_S)
+            taking.join(DEADLINE_S)
         if victim in ("recorder", "both"):
             recorder = night.RecorderProcess(tmp_path / "dataset", endpoint)
         if victim in ("night", "both"):
             taking = context.Process(target=_take_the_night, args=(tmp_path, endpoint))
             taking.start()
-    taking.join(night.DEADLINE_S)
+    taking.join(DEADLINE_S)
     assert taking.exitcode == 0
     with desk(tmp_path, endpoint) as working:
         assert_whole(tmp_path / "dataset", working)
@@ -280,7 +281,7 @@ class SlowRecorder:
         self.endpoint = f"tcp://127.0.0.1:{socket.bind_to_random_port('tcp://127.0.0.1')}"
         self.peer = b""
 
-    def hears(self, wait_s: float = night.DEADLINE_S) -> tuple[delivery.FromSender, bytes] | None:
+    def hears(self, wait_s: float = DEADLINE_S) -> tuple[delivery.FromSender, bytes] | None:
         """The next message but beats; None when there is none for a while."""
         end = time.monotonic() + wait_s
         while self.socket.poll(max(0, int((end - time.monotonic()) * 1000))):

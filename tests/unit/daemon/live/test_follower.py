@@ -17,9 +17,8 @@ from daemon.protocols.watching import AnyStreamMessage, Find, ShownSpecimen, Spe
 from daemon.records.events import EventName
 from daemon.records.states import NightState
 from daemon.system.errors import Refused
+from tests.support.deadlines import DEADLINE_S
 from tests.support.stream_messages import ABOUT, counters, done, find, night, overview
-
-DEADLINE_S = 20.0
 
 
 def specimens(field: int) -> Specimens:

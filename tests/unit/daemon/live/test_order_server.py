@@ -28,10 +28,10 @@ from daemon.records.events import EventName, skipped_by
 from daemon.records.records import Event
 from daemon.records.states import EndedBy, NightState
 from daemon.system.errors import Refused
+from tests.support.deadlines import DEADLINE_MS, DEADLINE_S
 from tests.support.places import ROOT
 from tests.support.small_night import until
 
-DEADLINE_MS = 20_000
 LOCAL = Control(endpoint="tcp://127.0.0.1:*")
 STANDING = Standing(NightState.SCANNING, "", 2, 5, 1, 9)
 
@@ -199,7 +199,7 @@ def test_with_keys_only_known_clients_steer(tmp_path: Path) -> None:
         def order(whose: CurveKeys | None, patience_s: float) -> Answer:
             return give_order(lambda: controller.endpoint, whose, "pause", "anna", patience_s=patience_s)
 
-        assert order(keys("known"), DEADLINE_MS / 1000).accepted
+        assert order(keys("known"), DEADLINE_S).accepted
         for strange in (keys("stranger"), None):
             before = controller.refused
             with pytest.raises(Refused, match="nobody answers"):
@@ -221,10 +221,10 @@ def test_a_night_that_does_not_answer_is_told_so_and_the_answer_is_kept() -> Non
 
         def hang() -> None:
             held.set()
-            go_on.wait(DEADLINE_MS / 1000)
+            go_on.wait(DEADLINE_S)
 
         loop.loop.call_soon_threadsafe(hang)
-        assert held.wait(DEADLINE_MS / 1000)
+        assert held.wait(DEADLINE_S)
         stop = Order(id="1", name="stop", who="anna")
         late = ask(socket, stop)
         assert (late.accepted, "send the same order again" in late.message) == (False, True)

@@ -33,10 +33,10 @@ from daemon.protocols.watching import (
 from daemon.records.events import EventName
 from daemon.records.states import NightState
 from daemon.system.errors import ProtocolViolation, Refused
+from tests.support.deadlines import DEADLINE_MS, DEADLINE_S, END_S
 from tests.support.places import ROOT
 from tests.support.stream_messages import ABOUT, counters, overview
 
-DEADLINE_MS = 20_000
 REQUEST = encode(SnapshotRequest())
 
 
@@ -81,7 +81,7 @@ def subscribe(
     socket = context.socket(zmq.SUB)
     socket.subscribe(topic)
     socket.connect(broadcaster.publish_endpoint)
-    end = time.monotonic() + DEADLINE_MS / 1000
+    end = time.monotonic() + DEADLINE_S
     while not socket.poll(50):
         assert time.monotonic() < end, "the subscription did not arrive"
         broadcaster.publish(counters(0))
@@ -155,7 +155,7 @@ def test_a_suspended_watcher_slows_nobody(broadcaster: Broadcaster, context: zmq
     process.start()
     theirs.close()
     try:
-        end = time.monotonic() + DEADLINE_MS / 1000
+        end = time.monotonic() + DEADLINE_S
         while not ours.poll(0.05):
             assert time.monotonic() < end, "the watcher did not start"
             broadcaster.publish(State(state=NightState.STARTING))
@@ -179,7 +179,7 @@ def test_a_suspended_watcher_slows_nobody(broadcaster: Broadcaster, context: zmq
         psutil.Process(process.pid).resume()
         ours.send("end")
         ours.close()
-        process.join(20)
+        process.join(END_S)
         process.kill()
         process.join()
 
@@ -227,7 +227,7 @@ def test_hostile_questions_are_counted_and_change_nothing(
         for _ in range(3):
             socket.send_multipart(HOSTILE[name])
         if name != "huge":  # libzmq itself hangs up on that one
-            end = time.monotonic() + DEADLINE_MS / 1000
+            end = time.monotonic() + DEADLINE_S
             while broadcaster.violations < 3:
                 assert time.monotonic() < end, f"{broadcaster.violations} of 3 were counted"
                 assert not socket.poll(5)

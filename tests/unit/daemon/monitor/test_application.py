@@ -29,12 +29,11 @@ from daemon.records.events import EventName
 from daemon.records.states import NightState
 from daemon.system.errors import Refused
 from tests.support.a_monitor import TOKEN, Served, exchange, serving
+from tests.support.deadlines import DEADLINE_S
 from tests.support.places import ROOT
 from tests.support.played_night import PlayedNight, Steward
 from tests.support.small_night import until
 from tests.support.stream_messages import nowhere
-
-DEADLINE_S = 20.0
 
 
 def ask(served: Served, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes, Any]:

@@ -11,7 +11,8 @@ import pytest
 
 from daemon.monitor.access import Door
 from daemon.monitor.connection import Patience
-from tests.support.a_monitor import READY_S, TOKEN, exchange, serving
+from tests.support.a_monitor import TOKEN, exchange, serving
+from tests.support.deadlines import DEADLINE_S
 from tests.support.small_night import until
 from tests.support.stream_messages import nowhere
 
@@ -49,7 +50,7 @@ def test_every_answer_is_counted_also_to_what_is_no_http() -> None:
             assert statuses(exchange(served.port, request)) == wanted, request[:40]
         assert served.answers == {200: 1, 303: 1, 400: 3, 401: 4, 405: 1}
         asking = urllib.request.Request(f"{served.address}/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
-        with urllib.request.urlopen(asking, timeout=READY_S) as answer:
+        with urllib.request.urlopen(asking, timeout=DEADLINE_S) as answer:
             assert b'lamelle_monitor_answers_total{status="400"} 3.0\n' in answer.read()
 
 
@@ -57,7 +58,7 @@ def test_what_breaks_after_it_was_answered_is_no_fault(caplog: pytest.LogCapture
     with (
         caplog.at_level(logging.ERROR),
         serving(nowhere, Door(TOKEN)) as served,
-        socket.create_connection(("127.0.0.1", served.port), timeout=READY_S) as connection,
+        socket.create_connection(("127.0.0.1", served.port), timeout=DEADLINE_S) as connection,
     ):
         connection.sendall(CHUNKED.replace(b"http://localhost", b"http://evil.example"))
         assert statuses(until_told(connection, b"that came from another page")) == [403]
@@ -78,7 +79,7 @@ def test_a_request_that_does_not_come_is_not_awaited_for_ever(begun: bytes) -> N
 def test_the_next_request_of_a_connection_may_not_take_longer_either() -> None:
     with (
         serving(nowhere, Door(TOKEN), patience=Patience(request_s=0.2)) as served,
-        socket.create_connection(("127.0.0.1", served.port), timeout=READY_S) as connection,
+        socket.create_connection(("127.0.0.1", served.port), timeout=DEADLINE_S) as connection,
     ):
         connection.sendall(b"GET /stream" + HEAD + b"\r\n")
         assert statuses(until_told(connection, b"this needs the token")) == [401]
@@ -89,7 +90,7 @@ def test_the_next_request_of_a_connection_may_not_take_longer_either() -> None:
 
 def test_an_open_page_is_held_however_long_it_asks_nothing_more() -> None:
     with serving(nowhere, patience=Patience(request_s=0.05)) as served:
-        with urllib.request.urlopen(f"{served.address}/stream", timeout=READY_S) as stream:
+        with urllib.request.urlopen(f"{served.address}/stream", timeout=DEADLINE_S) as stream:
             told = iter(stream.readline, b"event: alive\n")
             assert b"event: whole\n" in list(told), "it lives far longer than a request may take to come"
         until(lambda: not served.feed.browsers, "the page is gone")
@@ -103,7 +104,7 @@ def test_who_does_not_read_is_hung_up_on() -> None:
 
     with (
         serving(nowhere, Door(TOKEN), patience=Patience(read_s=0.2)) as served,
-        socket.create_connection(("127.0.0.1", served.port), timeout=READY_S) as connection,
+        socket.create_connection(("127.0.0.1", served.port), timeout=DEADLINE_S) as connection,
         pytest.raises((ConnectionResetError, BrokenPipeError)),
     ):
         ask_and_ask(connection)

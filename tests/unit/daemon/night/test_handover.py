@@ -21,8 +21,7 @@ from daemon.run_folder.spool import Spool
 from daemon.system.errors import Refused
 from daemon.system.process_table import ProcessTable, read_processes
 from tests.support import small_night as night
-
-WITHIN_S = 30.0
+from tests.support.deadlines import DEADLINE_S
 
 
 class Told:
@@ -52,7 +51,7 @@ async def handover(folder: Path, told: Told, endpoint: str | None = None) -> Asy
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WITHIN_S):
+    async with asyncio.timeout(DEADLINE_S):
         while not condition():
             await asyncio.sleep(0.01)
 
@@ -78,7 +77,7 @@ def test_a_sender_that_dies_is_told_and_followed_by_another(tmp_path: Path, monk
                 await until(lambda: "delivery restarted" in told.names)
                 assert sender_thread() is not first
                 journal.append(night.event())
-                assert await handing.drain(WITHIN_S, lambda _reason: None) == 0
+                assert await handing.drain(DEADLINE_S, lambda _reason: None) == 0
 
     asyncio.run(scene())
     assert told.names == ["delivery restarted"]
@@ -94,7 +93,7 @@ def test_a_recorder_that_dies_is_told_and_followed_by_another(tmp_path: Path) ->
             recorder.kill()
             await until(lambda: "recorder restarted" in told.names)
             journal.append(night.event("while nobody records"))
-            assert await handing.drain(WITHIN_S, lambda _reason: None) == 0
+            assert await handing.drain(DEADLINE_S, lambda _reason: None) == 0
 
     asyncio.run(scene())
     with Dataset.open(tmp_path / "dataset") as dataset:

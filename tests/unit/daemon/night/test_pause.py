@@ -9,8 +9,7 @@ import pytest
 from daemon.night.pause import Interrupt, Pause
 from daemon.records.events import EventName
 from daemon.records.states import NightState
-
-WITHIN_S = 10.0
+from tests.support.deadlines import DEADLINE_S
 
 
 class Scene:
@@ -42,7 +41,7 @@ def test_two_that_wait_are_one_pause_that_ends_with_the_last() -> None:
     kept = {"spool": "no room", "journal": "disk full"}
 
     async def play() -> None:
-        async with asyncio.timeout(WITHIN_S), asyncio.TaskGroup() as waiting:
+        async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as waiting:
             waiting.create_task(scene.pause.until_free(lambda: kept.get("spool")))
             second = waiting.create_task(scene.pause.until_free(lambda: kept.get("journal")))
             await asyncio.sleep(0)

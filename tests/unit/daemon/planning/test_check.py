@@ -18,6 +18,7 @@ from daemon.planning.estimate import field_seconds
 from daemon.system.errors import Refused
 from daemon.system.ring import Ring
 from tests.support.configuration_files import night
+from tests.support.deadlines import DEADLINE_S
 from tests.support.places import CONFIGS
 
 ROOMY = Machine(free_disk=lambda _: 10**13, free_shared_memory=lambda: 10**11)
@@ -294,7 +295,7 @@ def test_checking_imports_no_torch_and_no_core(tmp_path: Path) -> None:
         f"check(load(Path({str(CONFIGS / 'emulated.yaml')!r})), None);"
         "print(sorted({'torch', 'pymmcore', 'mmpycorex', 'pycromanager'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=DEADLINE_S)
     assert done.stdout.strip() == "[]"
 
 

@@ -26,6 +26,7 @@ from daemon.run_folder.journal import Journal
 from daemon.run_folder.spool import Spool
 from daemon.system.errors import Refused
 from tests.support import small_night as night
+from tests.support.deadlines import DEADLINE_MS, DEADLINE_S
 
 DATA = night.contents(1, 1, 1000)
 
@@ -280,12 +281,12 @@ def test_with_keys_a_known_client_is_served_and_a_stranger_is_not(tmp_path: Path
     thread = threading.Thread(target=run_recorder, args=arguments)
     thread.start()
     try:
-        assert bound.wait(night.DEADLINE_S)
+        assert bound.wait(DEADLINE_S)
         journal = Journal.create(tmp_path / "journal.sqlite", night.started())
         own = known.model_copy(update={"server": server.public})
         sender = Sender(journal.path, Spool(tmp_path / "spool", 10**9), endpoint[0], tell=print, keys=own)
         sender.start()
-        sender.stop(night.DEADLINE_S)
+        sender.stop(DEADLINE_S)
         assert journal.acknowledged() == 1
         journal.close()
         for keys, served in ((known, True), (stranger, False), (None, False)):
@@ -295,10 +296,10 @@ def test_with_keys_a_known_client_is_served_and_a_stranger_is_not(tmp_path: Path
                 secure(socket, shown, "client")
                 socket.connect(endpoint[0])
                 socket.send_multipart(delivery.encode(delivery.Hello(session=1, night="n", window=10)))
-                assert bool(socket.poll(5000 if served else 300)) is served
+                assert bool(socket.poll(DEADLINE_MS if served else 300)) is served
     finally:
         stop.set()
-        thread.join(night.DEADLINE_S)
+        thread.join(DEADLINE_S)
     assert not thread.is_alive()
 
 

@@ -12,6 +12,7 @@ from daemon.records.records import FieldSecured, FieldSkipped, FileEntry, decode
 from daemon.run_folder.journal import Journal
 from daemon.system.errors import JournalDamaged, Refused
 from tests.support import small_night as night
+from tests.support.deadlines import DEADLINE_S
 
 
 def _file(slide: int, field: int) -> tuple[FileEntry, ...]:
@@ -87,7 +88,7 @@ def test_two_threads_with_their_own_journals_lose_nothing(tmp_path: Path) -> Non
         thread.start()
         for number in range(40):
             journal.append(night.event(str(number)))
-        thread.join(night.DEADLINE_S)
+        thread.join(DEADLINE_S)
         assert not thread.is_alive()
         assert [event.message for event in journal.events()] == [str(number) for number in range(40)]
         assert journal.acknowledged() == 41

@@ -12,6 +12,7 @@ import pytest
 
 from daemon.system import awake
 from daemon.system.awake import KeptAwake
+from tests.support.deadlines import END_S
 from tests.support.small_night import until
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows takes a power request instead")
@@ -58,7 +59,7 @@ def test_whatever_ends_the_night_ends_the_hold(tmp_path: Path, monkeypatch: pyte
         night.kill()
         night.communicate()
     until(lambda: not held.exists(), "the hold ends")
-    psutil.wait_procs(inside, timeout=10)
+    psutil.wait_procs(inside, timeout=END_S)
     assert not any(one.is_running() for one in inside)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from daemon.system.logbook import Logbook
+from tests.support.deadlines import DEADLINE_S, END_S
 
 log = logging.getLogger("lamelle.test")
 
@@ -56,10 +57,10 @@ def test_a_kill_loses_no_line_that_was_logged(tmp_path: Path) -> None:
         theirs.close()
         last = -1
         while last < 200:
-            assert ours.poll(20), "the child did not log"
+            assert ours.poll(DEADLINE_S), "the child did not log"
             last = ours.recv()
         child.kill()
-        child.join(20)
+        child.join(END_S)
         ours.close()
         written = [line["fields"]["number"] for line in lines(tmp_path / "log" / f"{process}.jsonl")]
         assert written[: last + 1] == list(range(last + 1))

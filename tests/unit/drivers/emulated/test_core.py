@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from drivers.emulated.core import open_emulated
 from drivers.emulated.mechanics import Mechanics
 from drivers.errors import DeviceTimeout, FrameFault, PresetNotReached, SettingRefused, StageStuck
 from drivers.micromanager.core import release_headless_core
@@ -18,6 +19,8 @@ from drivers.settings import Emulation, Instrument
 from drivers.virtual_slide.optics.camera import HOT_DN_PER_MS, OFFSET_DN, READ_NOISE_DN
 from drivers.virtual_slide.slide import VirtualSlide
 from drivers.virtual_slide.truth import View
+from drivers.waiting import Clock
+from tests.support.deadlines import DEADLINE_S, END_S
 from tests.support.instruments import CENTRE, SWEEP, buffer_for, child, emulated, expose, instrument, ready, slides
 
 STILL = {"backlash_um": 0, "drift_um_per_field": 0, "jitter_um": 0}
@@ -27,14 +30,25 @@ STILL = {"backlash_um": 0, "drift_um_per_field": 0, "jitter_um": 0}
 def opened() -> Iterator[Any]:
     scopes: list[Microscope] = []
 
-    def open_it(settings: Instrument) -> Microscope:
-        scopes.append(open_microscope(settings, slides()))
+    def open_it(settings: Instrument, clock: Clock | None = None) -> Microscope:
+        scopes.append(open_emulated(settings, slides(), clock))
         return ready(scopes[-1])
 
     yield open_it
     for scope in scopes:
         scope.close()
     release_headless_core()
+
+
+def own_clock() -> Clock:
+    """What this thread computes and waits for passes on it, and not what else the computer has to do meanwhile."""
+    waited_s = [0.0]
+
+    def sleep(seconds: float) -> None:
+        time.sleep(seconds)
+        waited_s[0] += seconds
+
+    return Clock(lambda: time.thread_time() + waited_s[0], sleep)
 
 
 def fault(kind: str, **where: Any) -> dict[str, Any]:
@@ -210,23 +224,25 @@ def test_a_fault_strikes_every_exposure_of_a_field_once(opened: Any) -> None:
 
 def test_a_stack_takes_its_configured_time(opened: Any) -> None:
     timing = {"xy_ms": 60, "z_ms": 15, "polarizer_ms": 60}
-    scope = opened(emulated(timing=timing))
+    clock = own_clock()
+    scope = opened(emulated(timing=timing), clock)
     scope.polarize("parallel")
     expose(scope)
-    begun = time.perf_counter()
+    begun_s = clock.now()
     scope.move(*CENTRE)
     expose(scope)
-    took = time.perf_counter() - begun
+    took = clock.now() - begun_s
     configured = (60 + 2 * 60 + 2 * (1 + 4) * 15 + 2 * 4 * 20) / 1e3
     assert configured <= took < 1.3 * configured
 
 
 def test_without_timing_nothing_waits(opened: Any) -> None:
-    scope = opened(emulated())
+    clock = own_clock()
+    scope = opened(emulated(), clock)
     expose(scope)
-    begun = time.perf_counter()
+    begun_s = clock.now()
     expose(scope)
-    assert time.perf_counter() - begun < 8 * 0.020
+    assert clock.now() - begun_s < 8 * 0.020
 
 
 def _expose_in_child(pipe: Connection, kind: str) -> None:
@@ -244,20 +260,20 @@ def _expose_in_child(pipe: Connection, kind: str) -> None:
 
 def test_a_call_that_hangs_leaves_make_safe_to_another_thread() -> None:
     with child(_expose_in_child, "hang") as (process, pipe):
-        assert pipe.poll(60)
+        assert pipe.poll(DEADLINE_S)
         assert pipe.recv() == 0
         assert not pipe.poll(0.5)
         assert process.is_alive()
         pipe.send("make safe")
-        assert pipe.poll(5)
+        assert pipe.poll(DEADLINE_S)
         assert pipe.recv() == pytest.approx(-280, abs=0.2)
 
 
 def test_a_process_that_dies_takes_its_core_along() -> None:
     with child(_expose_in_child, "die") as (process, pipe):
-        assert pipe.poll(60)
+        assert pipe.poll(DEADLINE_S)
         assert pipe.recv() == 0
-        process.join(10)
+        process.join(END_S)
         assert process.exitcode == 1
 
 

@@ -11,6 +11,7 @@ from drivers.errors import FieldFault, OutsideWindow, SettingRefused
 from drivers.open import open_microscope
 from drivers.settings import Instrument
 from tests.support.bridge_server import serve
+from tests.support.deadlines import DEADLINE_S
 from tests.support.instruments import HARDWARE, TRIGGERED, child, expose, instrument, ready, slides, states_of
 
 
@@ -23,7 +24,7 @@ def bridged(port: int, **changes: Any) -> Instrument:
 def server(request: pytest.FixtureRequest) -> Iterator[int]:
     """Port of a bridge in a process of its own, the parameter being its hardware file."""
     with child(serve, getattr(request, "param", TRIGGERED)) as (_, pipe):
-        assert pipe.poll(30)
+        assert pipe.poll(DEADLINE_S)
         port = pipe.recv()
         yield port
         # Java objects that the interpreter still holds tell the server so when they go, and wait for its answer.

@@ -20,6 +20,7 @@ from drivers.micromanager.microscope import MicroManager
 from drivers.microscope import Exposure, Frame, Sweep
 from drivers.settings import Instrument
 from drivers.waiting import POLL_S, Clock
+from tests.support.deadlines import DEADLINE_S, END_S
 from tests.support.instruments import (
     CENTRE,
     HARDWARE,
@@ -299,9 +300,9 @@ def test_make_safe_from_another_thread_ends_an_exposure(watched: Any) -> None:
 
     thread = threading.Thread(target=expose_all)
     thread.start()
-    assert landed.wait(5)
+    assert landed.wait(DEADLINE_S)
     scope.make_safe()
-    thread.join(5)
+    thread.join(END_S)
     assert not thread.is_alive()
     assert "made safe" in str(outcome[0])
     assert scope.position().z_um == pytest.approx(-280, abs=0.2)

@@ -19,6 +19,7 @@ from drivers.virtual_slide.profiles import PROFILES
 from drivers.virtual_slide.slide import VirtualSlide
 from drivers.virtual_slide.specimens.collection import KINDS
 from drivers.virtual_slide.truth import TrueObject, View
+from tests.support.deadlines import DEADLINE_S, NIGHT_S
 from tests.support.virtual_views import (
     FRAME,
     MINI,
@@ -98,7 +99,7 @@ def test_pixels_do_not_depend_on_order_or_instance() -> None:
 
 def test_pixels_do_not_depend_on_the_process() -> None:
     code = "from tests.support.virtual_views import *\nprint(*digests(make((256, 320)), SOME_VIEWS[::-3]).values())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=DEADLINE_S)
     assert done.stdout.split() == list(digests(make((256, 320)), SOME_VIEWS[::-3]).values())
 
 
@@ -110,7 +111,7 @@ def test_pixels_do_not_depend_on_what_the_processor_can(tmp_path: Path) -> None:
     poor |= {"NPY_DISABLE_CPU_FEATURES": " ".join(able)} if able else {}
     caches = {"XDG_CACHE_HOME": str(tmp_path), "LOCALAPPDATA": str(tmp_path)}
     run = [sys.executable, "-c", code]
-    done = subprocess.run(run, capture_output=True, text=True, timeout=100, env={**os.environ, **poor, **caches})
+    done = subprocess.run(run, capture_output=True, text=True, timeout=NIGHT_S, env={**os.environ, **poor, **caches})
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == list(digests(make((256, 320)), SOME_VIEWS[:4]).values())
 

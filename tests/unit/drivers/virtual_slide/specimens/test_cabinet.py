@@ -20,6 +20,7 @@ from drivers.virtual_slide.specimens.cabinet import MAKING, UNUSED_S, Cabinet
 from drivers.virtual_slide.specimens.collection import KINDS
 from drivers.virtual_slide.specimens.drawer import make_drawer
 from drivers.virtual_slide.specimens.specimen import collect
+from tests.support.deadlines import END_S
 
 KIND = "emiliania"
 
@@ -84,7 +85,7 @@ def test_workers_do_not_outlive_who_sent_for_them(tmp_path: Path) -> None:
             assert process.poll() is None
         workers = psutil.Process(process.pid).children(recursive=True)
         process.kill()
-    _, alive = psutil.wait_procs(workers, timeout=10)
+    _, alive = psutil.wait_procs(workers, timeout=END_S)
     assert workers
     assert alive == []
 
