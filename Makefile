@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test quick weights trained clean
+.PHONY: demo test quick long weights trained clean
 
 demo: $(VENV)/.installed
 	$(BIN)/lamelle demo
@@ -17,7 +17,11 @@ test: $(VENV)/.installed
 
 # Neither nights nor a browser: minutes.
 quick: $(VENV)/.installed
-	$(BIN)/pytest -m "not night and not browser"
+	$(BIN)/pytest -m "not night and not browser and not long"
+
+# What is too long for `make test`: the suite on a busy computer, every kill. One after another, as each fills the computer.
+long: $(VENV)/.installed
+	$(BIN)/pytest -m long --numprocesses=0
 
 # Weights as the shipped ones, from nothing: six hours on two quiet cores, 60 GB of disk. The shipped ones came in more stages,
 # the last of them the second training on these sets (inference/weights/slim.md), so they are not made again byte for byte.

@@ -18,7 +18,7 @@ from daemon.planning.specimens import make_specimens
 from drivers.settings import Emulation
 from drivers.virtual_slide.profiles import kinds_of
 from drivers.virtual_slide.slide import cabinet_of
-from tests.support.deadlines import END_S
+from tests.support.deadlines import END_S, LONG_S
 from tests.support.emulated_night import SAID, Digest, digest, lamelle, living, write_configuration
 from tests.support.places import ROOT
 
@@ -37,8 +37,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         room = item.path.relative_to(ROOT / "tests").parts[0]
         if room == "nights" or "undisturbed" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.night)
-        if room == "browser":
-            item.add_marker(pytest.mark.browser)
+        if room in ("browser", "long"):
+            item.add_marker(room)
+        if room == "long":
+            item.add_marker(pytest.mark.timeout(LONG_S))
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,7 @@ from daemon.records.states import NightState
 from daemon.system.errors import Refused
 from tests.support.a_monitor import TOKEN, Served, serving
 from tests.support.browsing import PHONE, Visit, browser, find_browser
+from tests.support.deadlines import DEADLINE_S
 from tests.support.played_night import SAMPLES, PlayedNight, Steward
 
 pytestmark = pytest.mark.skipif(
@@ -39,7 +40,7 @@ def stays_here(visit: Visit) -> None:
 
 
 def knows(night: PlayedNight, served: Served) -> None:
-    end_s = time.monotonic() + 20
+    end_s = time.monotonic() + DEADLINE_S
     while not (served.feed.watcher.joined and len(served.feed.watcher.view.fields) >= len(night.done)):
         assert time.monotonic() < end_s, served.feed.watcher.trouble
         night.counters()
@@ -50,19 +51,21 @@ def test_new_fields_appear_at_once_and_a_reload_restores_everything(made: Browse
     with PlayedNight(time.time() - 200, 12) as night, serving(lambda: night.endpoint) as served:
         night.play(13)
         knows(night, served)
+        asked_s = time.monotonic()
         visit = Visit(made, served.address)
         visit.until("document.querySelector('#field-title').textContent.includes('field 1:')")
+        # On a computer that has other things to do, opening the page says what is soon.
+        soon_s = max(2.0, 3 * (time.monotonic() - asked_s))
         assert "Scanning mini-slide 2 of 8" in visit.text("#headline")
         for field in (2, 3, 4):
             night.play(1)
             told_s = time.monotonic()
-            visit.until(f"document.querySelector('#field-title').textContent.includes('field {field}:')", 2.0)
+            visit.until(f"document.querySelector('#field-title').textContent.includes('field {field}:')")
             visit.until(
                 f"(one => one.getAttribute('src').startsWith('/picture/field/2/{field}/') && one.complete"
-                " && one.naturalWidth > 0)(document.querySelector('#picture'))",
-                2.0,
+                " && one.naturalWidth > 0)(document.querySelector('#picture'))"
             )
-            assert time.monotonic() - told_s < 2
+            assert time.monotonic() - told_s < soon_s
         night.fault("warning", "StageStuck", "it did not arrive; commanding again", 2, 4)
         night.skip("stuck")
         night.counters()

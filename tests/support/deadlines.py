@@ -13,3 +13,5 @@ NIGHT_S = 400.0
 """For a small night in processes of its own, or for a state that it has to come to."""
 END_S = 60.0
 """For what was ended to be gone: threads, processes, sockets."""
+LONG_S = 4 * 3600.0
+"""For what is too long for the suite."""

@@ -174,7 +174,8 @@ def test_a_suspended_watcher_slows_nobody(broadcaster: Broadcaster, context: zmq
         assert decode_envelope(header).body == counters(2000)
         # 400 MB were published; a queue, and what a suspended subscriber may leave unsent, is all that may be held.
         assert psutil.Process().memory_info().rss - before < 100e6
-        assert slowest < 1.0
+        # Whoever waits for a suspended watcher waits for ever; a busy computer takes its time for less.
+        assert slowest < 5.0
     finally:
         psutil.Process(process.pid).resume()
         ours.send("end")

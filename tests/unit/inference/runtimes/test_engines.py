@@ -43,6 +43,8 @@ def slim() -> Trained:
 
 @pytest.fixture(scope="module")
 def slim_model(slim: Trained, kept_in: Path) -> OnnxModel:
+    exported = onnx_model(slim, SLIM).path.parent
+    shutil.copytree(exported, kept_in / "detectors" / exported.name)
     return onnx_model(slim, SLIM, kept_in)
 
 
