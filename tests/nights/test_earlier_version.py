@@ -12,8 +12,9 @@ from daemon.records.events import EventName
 from daemon.records.states import EndedBy, NightState
 from daemon.run_folder.endpoints import find_endpoint
 from daemon.system.errors import Refused
+from tests.support.deadlines import NIGHT_S
 from tests.support.earlier_run import ANNA, copy_of
-from tests.support.emulated_night import NIGHT_S, living, running
+from tests.support.emulated_night import living, running
 from tests.support.small_night import until
 
 

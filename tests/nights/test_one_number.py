@@ -37,6 +37,7 @@ from daemon.planning.plan import make_plan
 from daemon.protocols.pipes import Analysed
 from daemon.records.counting import ObjectCounts
 from daemon.records.records import FieldSecured, NightStarted
+from daemon.records.states import NightState
 from daemon.report.gather import gather
 from daemon.report.words import counted, facts
 from daemon.run_folder.endpoints import find_endpoint
@@ -138,7 +139,7 @@ async def play(reporter: Reporter, fields: Sequence[FieldSecured], watcher: Foll
     for field in fields:
         reporter.append(field)
         reporter.show_field(field, Analysed(slot=0, record=field, views=(b"",) * 3))
-    reporter.state("complete")
+    reporter.state(NightState.COMPLETE)
     await asyncio.to_thread(until, lambda: watcher.ended, "the monitor hears that it is complete")
     beating.cancel()
 

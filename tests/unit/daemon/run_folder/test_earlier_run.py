@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,9 +25,10 @@ from daemon.report.report import report
 from daemon.report.verdict import judge, standing_of
 from daemon.run_folder.heartbeat import read_heartbeat
 from daemon.run_folder.journal import Journal, read_records
+from tests.support.deadlines import DEADLINE_MS
 from tests.support.earlier_run import ANNA, copy_of
 from tests.support.small_disk import remount, small_disk
-from tests.support.small_night import DEADLINE_S, recorder_thread
+from tests.support.small_night import recorder_thread
 
 
 @contextmanager
@@ -44,7 +45,7 @@ def writable(name: str, tmp_path: Path) -> Iterator[Path]:
 
 
 PLACES = pytest.mark.parametrize("place", [writable, read_only], ids=lambda place: place.__name__)
-Place = Callable[[str, Path], "contextmanager[Path]"]
+Place = Callable[[str, Path], AbstractContextManager[Path]]
 
 
 @PLACES
@@ -144,7 +145,7 @@ def test_a_recorder_takes_the_wire_of_before_and_answers_in_it(tmp_path: Path) -
                 send(delivery.ChunkFollows(session=7, seq=seq, file=index, offset=0), data)
         acknowledged = 0
         while acknowledged < len(records):
-            assert dealer.poll(DEADLINE_S * 1000), f"{acknowledged} of {len(records)} records were acknowledged"
+            assert dealer.poll(DEADLINE_MS), f"{acknowledged} of {len(records)} records were acknowledged"
             header = dealer.recv_multipart()[0]
             assert header.startswith(b"LML\x01")
             answer = delivery.decode_from_recorder([delivery.PREFIX + header[4:]])
