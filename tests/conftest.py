@@ -66,6 +66,16 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Digest]
     return run, digest(run)
 
 
+@pytest.fixture(scope="session")
+def exported_models(pytestconfig: pytest.Config) -> Path:
+    """Where models stay from one run of the tests to the next, as an export takes ten seconds; see `keep`.
+
+    A model is found by what it was made of and by the modules that made it, so no change of these goes untested.
+    """
+    assert pytestconfig.cache is not None
+    return pytestconfig.cache.mkdir("models")
+
+
 def _present() -> set[str]:
     process = psutil.Process()
     # The collector of zmq keeps messages that were sent without a copy; one a process, to its end.

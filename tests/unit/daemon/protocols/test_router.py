@@ -14,11 +14,11 @@ import zmq
 
 from daemon.protocols.router import Bounds, Router, sender_and_frame
 from daemon.system.errors import ProtocolViolation, Refused
+from tests.support.deadlines import DEADLINE_MS
 from tests.support.small_night import until
 
 BOUNDS = Bounds(message_bytes=1000, waiting_in=4, waiting_out=4)
 LOG = logging.getLogger("test")
-DEADLINE_MS = 20_000
 
 
 @contextmanager

@@ -85,7 +85,8 @@ def test_pooled_features_are_those_of_torchvision(seed: int, count: int) -> None
     pool = MultiScaleRoIAlign(["0", "1", "2"], 7, 2)
     expected = pool({str(k): level for k, level in enumerate(pyramid)}, list(boxes), [size] * 2)
     found = PyramidAlign(shapes, size, 2, 7)(pyramid, boxes).permute(0, 3, 1, 2)
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    # Where a corner lies is known to 1e-5 px at most, in fp32 beyond 128 px.
+    torch.testing.assert_close(found, expected, atol=3e-5, rtol=1e-5)
 
 
 def assert_same(model: FasterRCNN, views: Tensor) -> None:

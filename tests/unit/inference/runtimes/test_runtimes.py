@@ -104,10 +104,10 @@ def test_views_that_do_not_fill_a_batch_are_seen(slim: Trained) -> None:
 
 
 def test_where_suppression_does_not_converge_torch_is_asked(
-    slim: Trained, views: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    slim: Trained, views: Tensor, exported_models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(static_graph, "PROPOSAL_ROUNDS", 1)
-    exported = onnx_model(slim, Form(SIZE), tmp_path)
+    exported = onnx_model(slim, Form(SIZE), exported_models / "of-one-round")
     asked = Asked(TorchRuntime(slim, CPU))
     found = OnnxRuntime(exported, asked, 1, CPU).detect(views)
     assert asked.views
