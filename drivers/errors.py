@@ -6,6 +6,9 @@ may be tried again (every command is absolute and repeatable), a `HardwareLost` 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class DriverError(Exception):
     """Base of every error raised by `drivers`; the message names the thing, its value and the remedy."""
@@ -49,3 +52,19 @@ class ImageRefused(DriverError):
 
 class NotSaid(ImageRefused):
     """An image that does not say how large its pixels are or how far apart its planes, when nobody else does either."""
+
+
+@contextmanager
+def telling(doing: str, fault: type[FieldFault] = FieldFault) -> Iterator[None]:
+    """Turn what a back-end raises, which may carry only a text, into a `DriverError` that says what was being done."""
+    try:
+        yield
+    except DriverError:
+        raise
+    except Exception as error:
+        text = str(error).strip().partition("\n")[0] or type(error).__name__
+        if isinstance(error, TimeoutError) or "timed out" in text:
+            raise DeviceTimeout(f"{doing}: {text}; check the device and its cable") from error
+        if isinstance(error, ConnectionError) or "Bridge has been closed" in text:
+            raise HardwareLost(f"{doing}: the hardware no longer answers ({text}); call the operator") from error
+        raise fault(f"{doing}: {text}; check the device") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -54,10 +54,10 @@ class Devices(Settings):
 
 
 class PolarizationPreset(Settings):
-    """A polarization state as a configuration preset of the hardware file."""
+    """A polarization state: for Micro-Manager a configuration preset of the hardware file, and how long to expose."""
 
-    group: str
-    preset: str
+    group: str = ""
+    preset: str = ""
     exposure_ms: Positive
 
 
@@ -274,10 +274,14 @@ class MiniSlide(Settings):
 
 
 class Instrument(Settings):
-    """A microscope: which backend drives it, its devices and its limits."""
+    """A microscope: which back-end drives it, its devices and its limits.
+
+    `options` are those of a back-end that another package offers; it says which there are.
+    """
 
     name: str
-    backend: Literal["micromanager", "bridge", "emulated", "replay"]
+    backend: str
+    options: dict[str, Any] = Field(default={})
     hardware: Path | None = None
     adapters: Path | None = None
     bridge_port: Annotated[int, Field(ge=1, le=65535)] = 4827

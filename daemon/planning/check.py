@@ -21,9 +21,8 @@ from daemon.protocols.sockets import Role, check_endpoint
 from daemon.records.fields import PlannedField
 from daemon.system.errors import Refused
 from daemon.system.ring import ring_name
+from drivers.backends import check_equipment
 from drivers.errors import SettingRefused as DriverRefused
-from drivers.micromanager.hardware_file import read_hardware_file
-from drivers.recorded.recording import read_recording
 from drivers.settings import MiniSlide
 from inference.errors import WeightsRefused
 from inference.network.weights_proof import prove_weights
@@ -32,6 +31,8 @@ __all__ = ["CheckReport", "Machine", "check", "render"]
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux keeps shared memory; nothing is written there by name
 MB = 1_000_000
+BUFFERED = ("micromanager", "bridge", "emulated")
+"""Back-ends whose frames wait in Micro-Manager's circular buffer."""
 RESERVE_BYTES = 100 * MB
 """Free disk that a night must leave, for catalog, journal and logs."""
 
@@ -206,26 +207,9 @@ def _check_travel(config: NightConfig, plan: Sequence[PlannedField]) -> None:
 
 
 def _check_hardware(config: NightConfig) -> None:
-    """Refuse what the hardware file, or the recording that takes the hardware's place, does not define."""
-    instrument = config.instrument
-    for key, folder in (
-        ("instrument.adapters", instrument.adapters),
-        ("instrument.replay.folder", instrument.replay.folder if instrument.replay else None),
-    ):
-        if folder is not None and not folder.is_dir():
-            raise Refused(f"{key} is {str(folder)!r}, which is no folder; correct the path")
+    """Refuse what the back-end knows not to work: a hardware file or a recording that does not fit."""
     try:
-        if instrument.backend == "replay":
-            if instrument.replay is None:
-                raise Refused("instrument.replay is missing, but instrument.backend is 'replay'; name the recording")
-            read_recording(instrument.replay).check(instrument, config.scan.planes, config.scan.fields)
-        elif instrument.hardware is not None:
-            read_hardware_file(instrument.hardware).check(instrument)
-        elif instrument.backend != "bridge":
-            raise Refused(
-                f"instrument.hardware is missing, but instrument.backend is {instrument.backend!r}; "
-                "name a Micro-Manager hardware file"
-            )
+        check_equipment(config.instrument, config.scan.planes, config.scan.fields)
     except DriverRefused as error:
         raise Refused(str(error)) from error
 
@@ -276,7 +260,7 @@ def _check_bounds(config: NightConfig) -> None:
             f"{config.recorder.chunk_kb}; raise the credit or send smaller chunks"
         )
     buffer, sweep = config.instrument.buffer_mb * MB, stack_bytes(config) // len(config.scan.polarizations)
-    if config.instrument.backend != "replay" and buffer < sweep:
+    if config.instrument.backend in BUFFERED and buffer < sweep:
         raise Refused(
             f"instrument.buffer_mb is {config.instrument.buffer_mb}, but the {config.scan.planes} planes of one sweep "
             f"take {sweep / MB:.0f} MB; give the camera's buffer room for a sweep"

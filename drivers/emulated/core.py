@@ -15,8 +15,8 @@ from drivers.emulated.faults import Faults
 from drivers.emulated.mechanics import Mechanics, true_pixel_um
 from drivers.errors import SettingRefused
 from drivers.micromanager.core import Core, headless_core, preset_devices, release_headless_core
-from drivers.micromanager.microscope import MicroManager
-from drivers.microscope import Exposure
+from drivers.micromanager.devices import MicroManager
+from drivers.microscope import Exposure, Sweep
 from drivers.settings import Emulation, Instrument, MiniSlide
 from drivers.virtual_slide.optics.immersion import Immersion
 from drivers.virtual_slide.slide import VirtualSlide
@@ -28,26 +28,38 @@ DIM_POWER = 0.4
 """Share of its power that a dim lamp has left: as dark as without oil, and as sharp as ever."""
 
 
-def open_emulated(instrument: Instrument, slides: Sequence[MiniSlide], clock: Clock | None = None) -> MicroManager:
+class Emulated(MicroManager):
+    """Demo devices of a Micro-Manager core before the virtual slide."""
+
+    def __init__(self, instrument: Instrument, core: EmulatedCore) -> None:
+        super().__init__(instrument, cast(Core, core), release_headless_core)
+        self._emulated = core
+        self._exposure = Exposure(0, 0)
+
+    def prepare(self) -> None:
+        """Make the virtual slide now (a second or two), rather than during the first exposure."""
+        self._emulated.prepare()
+
+    def begin(self, exposure: Exposure, _sweep: Sweep) -> None:
+        """Take in which stack is exposed next; chance depends on it."""
+        self._exposure = exposure
+
+    def stage(self, state: str, plane: int) -> None:
+        """Take in which plane is exposed next."""
+        self._emulated.stage(self._exposure, state, plane)
+
+
+def open_emulated(instrument: Instrument, slides: Sequence[MiniSlide], clock: Clock | None = None) -> Emulated:
     """Start the emulated microscope in this process.
 
     Raises
     ------
-    Refused
+    SettingRefused
         A setting does not fit the hardware file.
     """
     core = headless_core(instrument)
     try:
-        emulated = EmulatedCore(core, instrument, slides, clock or Clock())
-        return MicroManager(
-            instrument,
-            slides,
-            cast(Core, emulated),
-            release=release_headless_core,
-            staging=emulated.stage,
-            preparing=emulated.prepare,
-            clock=clock,
-        )
+        return Emulated(instrument, EmulatedCore(core, instrument, slides, clock or Clock()))
     except BaseException:
         release_headless_core()
         raise

@@ -9,12 +9,11 @@ Names are snake_case on both ways. Arguments are plain `str`, `float`, `bool` an
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from drivers.errors import DeviceTimeout, DriverError, FieldFault, HardwareLost, SettingRefused
+from drivers.errors import SettingRefused
 from drivers.settings import Instrument
 
 PACKAGES = ("mmpycorex", "pymmcore", "pyjavaz")
@@ -191,22 +190,6 @@ def preset_devices(core: Core, group: str, preset: str) -> tuple[str, ...]:
     else:
         labels = [str(data.getSetting(i).getDeviceLabel()) for i in range(data.size())]
     return tuple(dict.fromkeys(labels))
-
-
-@contextmanager
-def telling(doing: str, fault: type[FieldFault] = FieldFault) -> Iterator[None]:
-    """Turn what the core raises, which carries only a text, into a `DriverError` that says what was being done."""
-    try:
-        yield
-    except DriverError:
-        raise
-    except Exception as error:
-        text = str(error).strip().partition("\n")[0] or type(error).__name__
-        if "timed out" in text:
-            raise DeviceTimeout(f"{doing}: {text}; check the device and its cable") from error
-        if "Bridge has been closed" in text or isinstance(error, ConnectionError):
-            raise HardwareLost(f"{doing}: Micro-Manager no longer answers ({text}); call the operator") from error
-        raise fault(f"{doing}: {text}; check the device") from error
 
 
 def versions() -> dict[str, str]:

@@ -113,3 +113,26 @@ def read_hardware_file(path: Path) -> HardwareFile:
         {device: frozenset(names) for device, names in labels.items()},
         {names: tuple(settings) for names, settings in presets.items()},
     )
+
+
+def check_hardware_file(instrument: Instrument) -> None:
+    """Refuse what the hardware file does not define, without touching hardware.
+
+    A running Micro-Manager has loaded a hardware file of its own, so that none need be named for the bridge.
+
+    Raises
+    ------
+    SettingRefused
+        It says what does not fit.
+    """
+    if instrument.adapters is not None and not instrument.adapters.is_dir():
+        raise SettingRefused(
+            f"instrument.adapters is {str(instrument.adapters)!r}, which is no folder; correct the path"
+        )
+    if instrument.hardware is not None:
+        read_hardware_file(instrument.hardware).check(instrument)
+    elif instrument.backend != "bridge":
+        raise SettingRefused(
+            f"instrument.hardware is missing, but instrument.backend is {instrument.backend!r}; "
+            "name a Micro-Manager hardware file"
+        )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from drivers.errors import SettingRefused
-from drivers.micromanager.core import Core, preset_devices, telling, versions
+from drivers.errors import SettingRefused, telling
+from drivers.micromanager.core import Core, preset_devices, versions
 from drivers.microscope import Identity
 from drivers.settings import Instrument
 
 
 def identify(core: Core, instrument: Instrument) -> Identity:
-    """Ask the instrument what it is; every label of a device must exist, and the camera fit the settings."""
+    """Ask the instrument what it is; every label of a device must exist, and the camera be a grey one."""
     devices = instrument.devices
     for role, label in devices.model_dump().items():
         if label is not None:
@@ -26,11 +26,6 @@ def identify(core: Core, instrument: Instrument) -> Identity:
         depth, pixel_bytes = int(core.get_image_bit_depth()), int(core.get_bytes_per_pixel())
         camera = f"{core.get_device_library(devices.camera)} {core.get_device_name(devices.camera)}"
         told = {**versions(), "core": core.get_version_info()}
-    if (height, width) != instrument.frame_px:
-        raise SettingRefused(
-            f"instrument.frame_px is {list(instrument.frame_px)}, but the camera delivers {height} rows of "
-            f"{width} pixels; correct the setting or the camera's region of interest and binning"
-        )
     if pixel_bytes > 2:
         raise SettingRefused(
             f"the camera delivers {pixel_bytes} bytes a pixel; set it to a grey mode of 16 bit or less"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from calibration.steps import Outcome, Routine, Shot, ShotResult, Stack
+from drivers.driving import DrivenMicroscope
 from drivers.emulated.core import open_emulated
 from drivers.micromanager.core import release_headless_core
 from drivers.microscope import Exposure, Frame, Microscope, Sweep
@@ -73,7 +74,8 @@ def bench(**emulation: object) -> Iterator[Bench]:
     deadlines = dict.fromkeys(("move_s", "focus_s", "switch_s", "frame_s"), 1000.0)
     settings = instrument(frame_px=FRAME_PX, emulation={"seed": 7, **emulation}, deadlines=deadlines)
     assert settings.emulation is not None
-    scope = open_emulated(settings, slides(), Clock(lambda: now_s[0], sleep))
+    clock = Clock(lambda: now_s[0], sleep)
+    scope = DrivenMicroscope(settings, slides(), open_emulated(settings, slides(), clock), clock)
     try:
         scope.prepare()
         scope.open_slide(1)

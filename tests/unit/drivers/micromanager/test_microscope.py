@@ -6,6 +6,7 @@ from typing import Any, cast
 import pytest
 from mm_test_adapters import device_adapter_path
 
+from drivers.driving import DrivenMicroscope
 from drivers.errors import (
     DeviceTimeout,
     FieldFault,
@@ -16,7 +17,7 @@ from drivers.errors import (
     StageStuck,
 )
 from drivers.micromanager.core import Core, headless_core, preset_devices, release_headless_core
-from drivers.micromanager.microscope import MicroManager
+from drivers.micromanager.devices import MicroManager
 from drivers.microscope import Exposure, Frame, Sweep
 from drivers.settings import Instrument
 from drivers.waiting import POLL_S, Clock
@@ -78,14 +79,19 @@ class Watched:
         return self.core.pop_next_tagged_image()
 
 
+def driven(settings: Instrument, core: Watched, clock: Clock | None = None) -> DrivenMicroscope:
+    equipment = MicroManager(settings, cast(Core, core), release_headless_core)
+    return DrivenMicroscope(settings, slides(), equipment, clock)
+
+
 @pytest.fixture
 def watched() -> Iterator[Any]:
     """Open a microscope on a watched core; released at the end."""
-    opened: list[MicroManager] = []
+    opened: list[DrivenMicroscope] = []
 
-    def open_watched(settings: Instrument, clock: Clock | None = None) -> tuple[MicroManager, Watched]:
+    def open_watched(settings: Instrument, clock: Clock | None = None) -> tuple[DrivenMicroscope, Watched]:
         core = Watched(headless_core(settings))
-        scope = MicroManager(settings, slides(), cast(Core, core), release_headless_core, clock=clock)
+        scope = driven(settings, core, clock)
         opened.append(scope)
         ready(scope)
         return scope, core
@@ -247,7 +253,7 @@ def test_what_lies_outside_is_never_sent(watched: Any, act: Any) -> None:
 def test_nothing_focuses_before_a_slide_is_open(watched: Any) -> None:
     settings = triggered()
     core = Watched(headless_core(settings))
-    scope = MicroManager(settings, slides(), cast(Core, core), release_headless_core)
+    scope = driven(settings, core)
     with pytest.raises(OutsideWindow, match="open"):
         scope.focus(0.0)
     assert core.z_commands == []

@@ -1,0 +1,207 @@
+"""The devices of a Micro-Manager core as equipment: the Python core of this process, or a running Micro-Manager."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+
+import numpy as np
+
+from drivers.equipment import Equipment, Image
+from drivers.micromanager.core import (
+    Core,
+    Sequencer,
+    bridge_core,
+    close_bridge_core,
+    headless_core,
+    java_sequence,
+    list_sequence,
+    release_headless_core,
+)
+from drivers.micromanager.verification import identify, longest_sequence, verify_light, verify_preset
+from drivers.microscope import Identity
+from drivers.settings import Instrument, PolarizationPreset
+
+
+class MicroManager(Equipment):
+    """The devices that the settings name, behind a Micro-Manager core.
+
+    Parameters
+    ----------
+    instrument
+        labels of the devices, presets of light and polarization.
+    core
+        the portable subset of a Micro-Manager core, its hardware file loaded.
+    release
+        lets go of the core when the equipment is closed.
+    sequence
+        makes the core's kind of a stage sequence.
+
+    Raises
+    ------
+    SettingRefused
+        A device or preset of the settings is not what the core has.
+    """
+
+    def __init__(
+        self, instrument: Instrument, core: Core, release: Callable[[], None], sequence: Sequencer = list_sequence
+    ) -> None:
+        self._instrument = instrument
+        self._devices = instrument.devices
+        self._core = core
+        self._release = release
+        self._sequence = sequence
+        self._identity = identify(core, instrument)
+        self._preset_devices = {state: verify_preset(core, instrument, state) for state in instrument.polarizations}
+        self._state = next(iter(instrument.polarizations))
+        self.xy_name, self.z_name = self._devices.xy_stage, self._devices.focus
+        self.longest_sequence = longest_sequence(core, instrument)
+        verify_light(core, instrument)
+
+    @property
+    def identity(self) -> Identity:
+        """What the instrument says of itself."""
+        return self._identity
+
+    def move_xy(self, x_um: float, y_um: float) -> None:
+        """Send the XY stage to a position."""
+        self._core.set_xy_position(self._devices.xy_stage, x_um, y_um)
+
+    def xy_um(self) -> tuple[float, float]:
+        """Where the XY stage says it stands."""
+        label = self._devices.xy_stage
+        return self._core.get_x_position(label), self._core.get_y_position(label)
+
+    def xy_busy(self) -> bool:
+        """Whether the XY stage still moves."""
+        return self._core.device_busy(self._devices.xy_stage)
+
+    def move_z(self, z_um: float) -> None:
+        """Send the objective to a height."""
+        self._core.set_position(self._devices.focus, z_um)
+
+    def z_um(self) -> float:
+        """Where the objective says it stands."""
+        return self._core.get_position(self._devices.focus)
+
+    def z_busy(self) -> bool:
+        """Whether the objective still moves."""
+        return self._core.device_busy(self._devices.focus)
+
+    def polarize(self, state: str) -> None:
+        """Switch to the preset of a polarization state."""
+        self._state = state
+        self._core.set_config(self._preset.group, self._preset.preset)
+
+    def switching(self) -> tuple[str, ...]:
+        """Labels of the devices that still switch the polarization."""
+        return tuple(label for label in self._preset_devices[self._state] if self._core.device_busy(label))
+
+    def polarization(self) -> str:
+        """State that was switched to, where its group reads back its preset; else the preset that is read back."""
+        preset = self._preset
+        current = self._core.get_current_config(preset.group)
+        return self._state if current == preset.preset else f"{preset.group}/{current}"
+
+    @property
+    def _preset(self) -> PolarizationPreset:
+        return self._instrument.polarizations[self._state]
+
+    def set_exposure(self, exposure_ms: float) -> None:
+        """Set how long the camera exposes a frame."""
+        self._core.set_exposure(exposure_ms)
+
+    def light(self, on: bool) -> None:
+        """Preset of the light, lamp and shutter; what fails to go off keeps nothing else from it."""
+        preset = self._instrument.light_on if on else self._instrument.light_off
+        steps = [partial(self._core.set_shutter_open, label, on) for label in self._light_labels()]
+        if preset is not None:
+            steps.insert(0, partial(self._core.set_config, *preset))
+        if on:
+            for step in steps:
+                step()
+        else:
+            _all_of(*steps)
+
+    def lights(self) -> Mapping[str, bool]:
+        """Labels of lamp and shutter, and whether they are open."""
+        return {label: self._core.get_shutter_open(label) for label in self._light_labels()}
+
+    def _light_labels(self) -> list[str]:
+        return [label for label in (self._devices.lamp, self._devices.shutter) if label is not None]
+
+    def snap(self) -> Image:
+        """Expose one frame."""
+        self._core.snap_image()
+        return np.ravel(self._core.get_image())
+
+    def start_sequence(self, heights_um: Sequence[float]) -> None:
+        """Let the camera step the stage through a sequence that is loaded beforehand."""
+        label, core = self._devices.focus, self._core
+        core.load_stage_sequence(label, self._sequence(heights_um))
+        core.clear_circular_buffer()
+        core.start_stage_sequence(label)
+        core.start_sequence_acquisition(len(heights_um), 0.0, True)
+
+    def frames_waiting(self) -> int:
+        """Frames in the circular buffer."""
+        return self._core.get_remaining_image_count()
+
+    def take_frame(self) -> tuple[Image, int]:
+        """Take the oldest frame out of the circular buffer, with its ImageNumber."""
+        tagged = self._core.pop_next_tagged_image()
+        return np.ravel(tagged.pix), int(tagged.tags["ImageNumber"])
+
+    def overflowed(self) -> bool:
+        """Whether the circular buffer was too small."""
+        return self._core.is_buffer_overflowed()
+
+    def stop(self) -> None:
+        """Stop the sequences of camera and stage."""
+        _all_of(self._stop_camera, self._stop_stage)
+
+    def _stop_camera(self) -> None:
+        if self._core.is_sequence_running():
+            self._core.stop_sequence_acquisition()
+
+    def _stop_stage(self) -> None:
+        if self.longest_sequence:
+            self._core.stop_stage_sequence(self._devices.focus)
+
+    def close(self) -> None:
+        """Let go of the core."""
+        self._release()
+
+
+def _all_of(*steps: Callable[[], None]) -> None:
+    """Take every step, in this order, whatever becomes of those before it; raises what one of them raised."""
+    with ExitStack() as every:
+        for step in reversed(steps):
+            every.callback(step)
+
+
+def open_headless(instrument: Instrument) -> MicroManager:
+    """Load the hardware file into the Python core of this process.
+
+    Raises
+    ------
+    SettingRefused
+        It does not load, or is not what the settings say.
+    """
+    core = headless_core(instrument)
+    return _opened(instrument, core, release_headless_core, list_sequence)
+
+
+def open_bridge(instrument: Instrument) -> MicroManager:
+    """Connect to a running Micro-Manager; see `open_headless`."""
+    core = bridge_core(instrument)
+    return _opened(instrument, core, partial(close_bridge_core, core), java_sequence(instrument.bridge_port))
+
+
+def _opened(instrument: Instrument, core: Core, release: Callable[[], None], sequence: Sequencer) -> MicroManager:
+    try:
+        return MicroManager(instrument, core, release, sequence)
+    except BaseException:
+        release()
+        raise
