@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
@@ -26,6 +24,7 @@ from daemon.children.links import MicroscopeLink
 from daemon.config.loading import freeze
 from daemon.config.model import NightConfig
 from daemon.planning.check import Machine, check_calibration, check_instrument, check_shared_memory
+from daemon.planning.software import software_of
 from daemon.planning.specimens import make_specimens_of
 from daemon.protocols.pipes import MicroscopeReady
 from daemon.system.errors import ChildLost, NightStopped, Refused, RequestFailed
@@ -146,7 +145,6 @@ def _slide(config: NightConfig, position: int | None) -> MiniSlide:
 def _record(config: NightConfig, routine: str, slide: MiniSlide, taken: datetime, trial: _Trial) -> CalibrationRecord:
     days = config.calibration.valid_days.get(routine, trial.procedure.valid_days)
     outcome, ready = trial.outcome, trial.ready
-    versions = {"lamelle": version("lamelle"), "python": platform.python_version(), "system": platform.platform()}
     return CalibrationRecord(
         routine=routine,
         verdict="usable" if outcome else "not usable",
@@ -160,7 +158,7 @@ def _record(config: NightConfig, routine: str, slide: MiniSlide, taken: datetime
         frame_px=config.instrument.frame_px,
         slide=slide.position,
         configuration_sha256=hashlib.sha256(freeze(config).encode()).hexdigest(),
-        versions={**versions, **(ready.versions if ready else {})},
+        versions={**software_of(config), **(ready.versions if ready else {})},
         shots=() if trial.shots is None else tuple(trial.shots.taken),
     )
 

@@ -37,7 +37,7 @@ def check(config: ConfigFile) -> None:
     from daemon.planning.check import check as look
     from daemon.planning.estimate import render
 
-    console.print(render(look(load(config), None)), markup=False, highlight=False, soft_wrap=True)
+    console.print(render(look(load(config, equip=True), None)), markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -59,7 +59,7 @@ def scan(
     from daemon.run_folder.folder import RunFolder
     from daemon.run_folder.unattended import why_not
 
-    night = load(config)
+    night = load(config, equip=True)
     if unattended:
         if (reason := why_not(run)) is not None:
             console.print(reason, markup=False, highlight=False, soft_wrap=True)
@@ -101,7 +101,7 @@ def calibrate(
     if name is None or config is None:
         raise Refused("NAME or CONFIG is missing; say `lamelle calibrate NAME CONFIG`, --list tells the names")
     with interruptible():
-        status = run_calibration(load(config), name, slide, keep_frames=keep_frames, console=console)
+        status = run_calibration(load(config, equip=True), name, slide, keep_frames=keep_frames, console=console)
     raise typer.Exit(status)
 
 

@@ -10,26 +10,37 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from daemon.config.model import CurveKeys, NightConfig
 from daemon.system.errors import Refused
+from drivers.backends import find_back_end
+from drivers.errors import SettingRefused
 
 DOCUMENTATION = "docs/configuration.md"
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def load(path: Path) -> NightConfig:
+def load(path: Path, *, equip: bool = False) -> NightConfig:
     """Read a configuration; relative paths in it are relative to its folder.
+
+    Parameters
+    ----------
+    path
+        the file.
+    equip
+        whether `instrument.options` are read too, for which the back-end is imported: for whoever is going to use the
+        microscope. They are then as in `freeze`, defaults written out and paths absolute.
 
     Raises
     ------
     Refused
-        The file cannot be read, is not YAML, or holds a key or value that is not allowed.
+        The file cannot be read, is not YAML, or holds a key or value that is not allowed; or there is no such back-end.
     """
-    return _read(path, NightConfig, "instrument: and scan:")
+    config = _read(path, NightConfig, "instrument: and scan:")
+    return _equipped(config, path) if equip else config
 
 
 def load_keys(path: Path) -> CurveKeys:
@@ -56,6 +67,31 @@ def _read(path: Path, model: type[Model], beginning: str) -> Model:
         raise Refused(f"{path}: {_sentence(error, content, model)}") from error
     anchored: Model = _anchored(settings, path.parent.resolve())
     return anchored
+
+
+def _equipped(config: NightConfig, path: Path) -> NightConfig:
+    instrument = config.instrument
+    try:
+        model = find_back_end(instrument.backend).options
+    except SettingRefused as error:
+        raise Refused(f"{path}: {error}") from error
+    if model is None:
+        if instrument.options:
+            raise Refused(
+                f"{path}: instrument.options is {_short(instrument.options)}, but the back-end {instrument.backend!r} "
+                "takes none; remove it"
+            )
+        return config
+    # Wrapped, so that complaints name the whole key.
+    inner = create_model("Options", options=(model, ...))
+    whole = create_model("OptionsOfInstrument", instrument=(inner, ...))
+    content = {"instrument": {"options": instrument.options}}
+    try:
+        settings = whole.model_validate(content)
+    except ValidationError as error:
+        raise Refused(f"{path}: {_sentence(error, content, whole)}") from error
+    options = _anchored(settings, path.parent.resolve()).model_dump(mode="json")["instrument"]["options"]
+    return config.model_copy(update={"instrument": instrument.model_copy(update={"options": options})})
 
 
 def freeze(config: NightConfig, versions: Mapping[str, str] | None = None) -> str:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import platform
 import time
 from contextlib import ExitStack
-from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
@@ -22,6 +20,7 @@ from daemon.night.supervisor import Supervisor
 from daemon.planning.check import check
 from daemon.planning.estimate import shape_of
 from daemon.planning.plan import make_plan
+from daemon.planning.software import require_same_back_end, software_of
 from daemon.planning.specimens import make_specimens_of
 from daemon.records.events import EventName
 from daemon.records.records import Event, NightStarted
@@ -66,7 +65,7 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console) -> Exit:
             journal = Journal.open(folder.journal) if resume else _begin(folder, config, samples)
             held.callback(journal.close)
             if resume:
-                _require_begun_so(journal.started(), config, samples)
+                _require_begun_so(journal.started(), config, samples, run)
             spool = Spool(folder.spool, config.recorder.spool_mb * 1_000_000)
             for name in spool.sweep(journal):
                 _log.info("removed %s, which no record speaks of", name)
@@ -78,8 +77,9 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console) -> Exit:
             return Exit.INTERRUPTED
 
 
-def _require_begun_so(started: NightStarted, config: Config, samples: dict[int, dict[str, str]]) -> None:
-    """Refuse to resume a night with other samples or calibrations than those it was begun with."""
+def _require_begun_so(started: NightStarted, config: Config, samples: dict[int, dict[str, str]], run: Path) -> None:
+    """Refuse to resume a night with another back-end, samples or calibrations than those it was begun with."""
+    require_same_back_end(started.versions, software_of(config), str(run))
     if started.samples != samples:
         raise Refused(
             f"scan.samples {str(config.scan.samples)!r} has changed since the night began; "
@@ -89,7 +89,7 @@ def _require_begun_so(started: NightStarted, config: Config, samples: dict[int, 
 
 
 def _begin(folder: RunFolder, config: Config, samples: dict[int, dict[str, str]]) -> Journal:
-    versions = {"lamelle": version("lamelle"), "python": platform.python_version(), "system": platform.platform()}
+    versions = software_of(config)
     frozen = freeze(config, versions)
     with replacing(folder.configuration) as stream:
         stream.write(frozen.encode())
