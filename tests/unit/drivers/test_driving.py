@@ -1,0 +1,296 @@
+"""What stands around equipment, whoever wrote it: equipment that misbehaves in every way is driven."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+from drivers.driving import DrivenMicroscope
+from drivers.equipment import Equipment, Image
+from drivers.errors import (
+    DeviceTimeout,
+    FieldFault,
+    FrameFault,
+    HardwareLost,
+    OutsideWindow,
+    PresetNotReached,
+    SettingRefused,
+    StageStuck,
+)
+from drivers.microscope import Exposure, Identity, Sweep
+from tests.support.instruments import CENTRE, OTHER_CENTRE, expose, instrument, ready, slides
+
+HEIGHT, WIDTH = 64, 80
+SWEEP = Sweep(-1.0, 0.5, 4, ("crossed", "parallel"), (0, 1))
+
+
+class Simple(Equipment):
+    """Equipment that does as it is told, notes it, and raises or answers what a test puts in its way."""
+
+    def __init__(self, bits: int = 16) -> None:
+        self.identity_ = Identity("simple", "none", HEIGHT, WIDTH, bits, {})
+        self.told: list[tuple[Any, ...]] = []
+        self.in_the_way: dict[str, Exception] = {}
+        self.xy, self.z, self.state, self.frames, self.lit = (0.0, 0.0), -280.0, "", 0, True
+        self.stuck: set[str] = set()
+
+    def note(self, what: str, *values: Any) -> None:
+        self.told.append((what, *values))
+        if what in self.in_the_way:
+            raise self.in_the_way[what]
+
+    @property
+    def identity(self) -> Identity:
+        return self.identity_
+
+    def move_xy(self, x_um: float, y_um: float) -> None:
+        self.note("xy", x_um, y_um)
+        self.xy = self.xy if "xy" in self.stuck else (x_um, y_um)
+
+    def xy_um(self) -> tuple[float, float]:
+        return self.xy
+
+    def move_z(self, z_um: float) -> None:
+        self.note("z", z_um)
+        self.z = self.z if "z" in self.stuck else z_um
+
+    def z_um(self) -> float:
+        return self.z
+
+    def polarize(self, state: str) -> None:
+        self.note("polarize", state)
+        self.state = self.state if "state" in self.stuck else state
+
+    def polarization(self) -> str:
+        return self.state
+
+    def set_exposure(self, exposure_ms: float) -> None:
+        self.note("exposure", exposure_ms)
+
+    def light(self, on: bool) -> None:
+        self.note("light", on)
+        self.lit = on
+
+    def lights(self) -> dict[str, bool]:
+        return {"lamp": self.lit}
+
+    def snap(self) -> Image:
+        self.note("snap")
+        self.frames += 1
+        return np.full((HEIGHT, WIDTH), self.frames, np.uint16)
+
+    def stop(self) -> None:
+        self.note("stop")
+
+    def close(self) -> None:
+        self.note("close")
+
+
+def driven(equipment: Equipment) -> DrivenMicroscope:
+    scope = DrivenMicroscope(instrument(backend="simple", frame_px=(HEIGHT, WIDTH)), slides(), equipment)
+    ready(scope)
+    return scope
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda scope: scope.focus(60.5),
+        lambda scope: scope.focus(float("nan")),
+        lambda scope: expose(scope, Sweep(59.0, 0.5, 4, ("crossed",), (0,))),
+        lambda scope: expose(scope, Sweep(59.0, -0.5, 4, ("crossed",), (0,))),
+        lambda scope: scope.move(*OTHER_CENTRE),
+        lambda scope: scope.move(-1.0, CENTRE[1]),
+        lambda scope: scope.open_slide(3),
+    ],
+)
+def test_what_lies_outside_never_reaches_the_equipment(act: Any) -> None:
+    equipment = Simple()
+    scope = driven(equipment)
+    scope.focus(0.0)
+    equipment.told.clear()
+    with pytest.raises(OutsideWindow):
+        act(scope)
+    assert equipment.told == []
+
+
+def test_a_sweep_is_approached_from_below_and_announced_plane_by_plane() -> None:
+    equipment = Simple()
+    scope = driven(equipment)
+    scope.focus(5.0)
+    equipment.told.clear()
+    stack, frames = expose(scope, SWEEP)
+    assert [(f.c, f.z, f.image_number, f.z_um) for f in frames] == [
+        (c, z, z, -1.0 + 0.5 * z) for c in (0, 1) for z in range(4)
+    ]
+    assert stack[:, :, 0, 0].tolist() == [[1, 2, 3, 4], [5, 6, 7, 8]]
+    assert [values[0] for what, *values in equipment.told if what == "z"] == [
+        *(-3.0, -1.0, -0.5, 0.0, 0.5),
+        *(-3.0, -1.0, -0.5, 0.0, 0.5),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("frame", "told"),
+    [
+        (None, "came as NoneType"),
+        (np.ones((HEIGHT, WIDTH)), "came as float64"),
+        (np.ones((HEIGHT, WIDTH), np.int16), "came as int16"),
+        (np.ones((HEIGHT, WIDTH - 1), np.uint16), "5056 pixels instead of 64 x 80"),
+        (np.ones((WIDTH, HEIGHT), np.uint16), "shape .80, 64. instead of .64, 80."),
+        (np.zeros((HEIGHT, WIDTH), np.uint16), "all dark"),
+        (np.full((HEIGHT, WIDTH), 65535, np.uint16), "saturated"),
+        (np.full((HEIGHT, WIDTH), 7, np.uint8), "repeats the frame before it"),
+    ],
+)
+def test_frames_are_judged(frame: Any, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    equipment = Simple()
+    scope = driven(equipment)
+    monkeypatch.setattr(equipment, "snap", lambda: frame)
+    with pytest.raises(FrameFault, match=told):
+        expose(scope, SWEEP)
+
+
+@pytest.mark.parametrize(
+    ("raised", "fault"),
+    [
+        (ValueError("code 17"), FieldFault),
+        (TimeoutError("no answer"), DeviceTimeout),
+        (ConnectionResetError("gone"), HardwareLost),
+    ],
+)
+def test_whatever_equipment_raises_says_what_was_being_done(raised: Exception, fault: type[Exception]) -> None:
+    equipment = Simple()
+    scope = driven(equipment)
+    equipment.in_the_way["z"] = raised
+    with pytest.raises(fault, match=f"the z stage to 1.00 um: .*{raised}"):
+        scope.focus(1.0)
+
+
+@pytest.mark.parametrize(
+    ("stuck", "act", "fault"),
+    [
+        ("z", lambda scope: scope.focus(5.0), StageStuck),
+        ("xy", lambda scope: scope.move(CENTRE[0] + 100, CENTRE[1]), StageStuck),
+        ("state", lambda scope: scope.polarize("crossed"), PresetNotReached),
+    ],
+)
+def test_what_reads_back_otherwise_is_a_fault_at_its_deadline(stuck: str, act: Any, fault: type[Exception]) -> None:
+    equipment = Simple()
+    scope = driven(equipment)
+    equipment.stuck.add(stuck)
+    with pytest.raises(fault):
+        act(scope)
+
+
+def test_light_that_reads_back_otherwise_is_a_fault_before_anything_moves() -> None:
+    equipment = Simple()
+    scope = driven(equipment)
+    equipment.lit = False
+    equipment.told.clear()
+    with pytest.raises(FrameFault, match="lamp reads back closed"):
+        expose(scope, SWEEP)
+    assert equipment.told == []
+
+
+def test_each_step_of_making_safe_is_taken_whatever_becomes_of_the_others() -> None:
+    equipment = Simple()
+    scope = driven(equipment)
+    scope.focus(0.0)
+    equipment.told.clear()
+    equipment.in_the_way = {"stop": OSError("no"), "light": OSError("no")}
+    assert not scope.make_safe()
+    assert equipment.told == [("stop",), ("light", False), ("z", -280.0)]
+    with pytest.raises(FieldFault, match="made safe"):
+        scope.focus(0.0)
+    equipment.in_the_way.clear()
+    scope.close()
+    assert equipment.told[-1] == ("close",)
+
+
+def test_a_call_that_hangs_does_not_keep_others_from_making_safe(monkeypatch: pytest.MonkeyPatch) -> None:
+    equipment = Simple()
+    scope = driven(equipment)
+    hanging, release = threading.Event(), threading.Event()
+
+    def hang() -> Image:
+        hanging.set()
+        release.wait(20)
+        raise OSError("ended")
+
+    monkeypatch.setattr(equipment, "snap", hang)
+    outcome: list[BaseException] = []
+
+    def expose_all() -> None:
+        try:
+            expose(scope, SWEEP)
+        except FieldFault as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=expose_all)
+    thread.start()
+    assert hanging.wait(20)
+    assert scope.make_safe()
+    assert (equipment.z, equipment.lit) == (-280.0, False)
+    release.set()
+    thread.join(20)
+    assert outcome
+
+
+def test_a_camera_that_is_not_that_of_the_settings_is_refused() -> None:
+    with pytest.raises(
+        SettingRefused, match=r"instrument\.frame_px is \[64, 64\], but the camera delivers 64 rows of 80"
+    ):
+        DrivenMicroscope(instrument(frame_px=(64, 64)), slides(), Simple())
+    with pytest.raises(SettingRefused, match="32 bits a pixel"):
+        DrivenMicroscope(instrument(frame_px=(HEIGHT, WIDTH)), slides(), Simple(bits=32))
+
+
+class Timed(Simple):
+    """Equipment whose camera steps the z stage; its numbers are those a test gives it."""
+
+    longest_sequence = 10
+
+    def __init__(self, numbers: list[int]) -> None:
+        super().__init__()
+        self.numbers = numbers
+        self.waiting: list[int] = []
+
+    def start_sequence(self, heights_um: Any) -> None:
+        self.note("sequence", *heights_um)
+        self.waiting = list(self.numbers)
+
+    def frames_waiting(self) -> int:
+        return len(self.waiting)
+
+    def take_frame(self) -> tuple[Image, int]:
+        return self.snap(), self.waiting.pop(0)
+
+
+def test_numbers_of_a_timed_sequence_are_contiguous_or_it_is_a_fault() -> None:
+    assert len(expose(driven(Timed([0, 1, 2, 3])), SWEEP)[1]) == 8
+    equipment = Timed([0, 2, 3])
+    with pytest.raises(FrameFault, match="plane 1 of crossed arrived with ImageNumber 2"):
+        expose(driven(equipment), SWEEP)
+    assert equipment.told[-1] == ("stop",)
+    with pytest.raises(FrameFault, match="1 frames more"):
+        expose(driven(Timed([0, 1, 2, 3, 4])), SWEEP)
+
+
+def test_exposures_are_told_apart_by_what_is_exposed() -> None:
+    begun: list[tuple[Exposure, Sweep]] = []
+    staged: list[tuple[str, int]] = []
+
+    class Listening(Simple):
+        def begin(self, exposure: Exposure, sweep: Sweep) -> None:
+            begun.append((exposure, sweep))
+
+        def stage(self, state: str, plane: int) -> None:
+            staged.append((state, plane))
+
+    expose(driven(Listening()), SWEEP, field=3)
+    assert begun == [(Exposure(1, 3, 0), SWEEP)]
+    assert staged == [(state, plane) for state in ("crossed", "parallel") for plane in range(4)]
