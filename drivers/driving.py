@@ -90,8 +90,7 @@ class DrivenMicroscope:
         self._halted = threading.Event()
         self._closed = False
         with telling("asking the camera"):
-            self._identity = equipment.identity
-        self._check_camera()
+            self._identity = _checked(equipment.identity, instrument)
         self._frames = FrameCheck(self._identity.bit_depth)
 
     @property
@@ -326,19 +325,6 @@ class DrivenMicroscope:
             self._frames.accept(target, name)
         announce(frame)
 
-    def _check_camera(self) -> None:
-        identity = self._identity
-        if (identity.frame_height_px, identity.frame_width_px) != self._instrument.frame_px:
-            raise SettingRefused(
-                f"instrument.frame_px is {list(self._instrument.frame_px)}, but the camera delivers "
-                f"{identity.frame_height_px} rows of {identity.frame_width_px} pixels; correct the setting or the "
-                "camera's region of interest and binning"
-            )
-        if not 1 <= identity.bit_depth <= 16:
-            raise SettingRefused(
-                f"the camera delivers {identity.bit_depth} bits a pixel; set it to a grey mode of 16 bit or less"
-            )
-
     def _check_buffer(self, sweep: Sweep, into: Stack) -> None:
         identity = self._identity
         wanted = (sweep.planes, identity.frame_height_px, identity.frame_width_px)
@@ -441,3 +427,20 @@ class DrivenMicroscope:
         z_um = self._motion.withdrawn_z_um
         self._equipment.move_z(z_um)
         self._arrive_at_z(z_um, unasked=True)
+
+
+def _checked(identity: Any, instrument: Instrument) -> Identity:
+    """Refuse what a back-end of others may say of itself, and a camera that is not that of the settings."""
+    if not isinstance(identity, Identity):
+        raise SettingRefused(f"the back-end says of itself {identity!r}, no Identity; correct its package")
+    if (identity.frame_height_px, identity.frame_width_px) != instrument.frame_px:
+        raise SettingRefused(
+            f"instrument.frame_px is {list(instrument.frame_px)}, but the camera delivers "
+            f"{identity.frame_height_px} rows of {identity.frame_width_px} pixels; correct the setting or the "
+            "camera's region of interest and binning"
+        )
+    if not 1 <= identity.bit_depth <= 16:
+        raise SettingRefused(
+            f"the camera delivers {identity.bit_depth} bits a pixel; set it to a grey mode of 16 bit or less"
+        )
+    return identity

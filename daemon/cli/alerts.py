@@ -48,7 +48,7 @@ def service(
     from daemon.config.loading import load
     from daemon.system.service_files import write_service
 
-    load(config)
+    load(config, equip=True)
     _say(write_service(config, run, into or Path(), system))
 
 

@@ -26,7 +26,7 @@ def test_a_package_from_the_page_scans_a_mini_slide(tmp_path: Path, monkeypatch:
     install_shown(installed)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(installed), os.environ.get("PYTHONPATH", "")]))
     config = write_shown_configuration(tmp_path)
-    assert "2 fields" in lamelle("check", config).stdout
+    assert "Plan of the night" in lamelle("check", config).stdout
     assert not commands.exists()
 
     with running("scan", config, "--run", run, output=tmp_path / "out.txt") as night:
@@ -51,7 +51,7 @@ def test_a_package_from_the_page_scans_a_mini_slide(tmp_path: Path, monkeypatch:
     done = lamelle("scan", config, "--run", run, "--resume")
     assert done.returncode == Exit.COMPLETE, done.stderr
     with Dataset.open(run) as dataset:
-        night = dataset.night
+        night = dataset.night()
         fields = [one for one in dataset.fields() if isinstance(one, FieldSecured)]
     assert [field.field for field in fields] == [1, 2]
     for field in fields:
