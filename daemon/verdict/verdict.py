@@ -1,0 +1,160 @@
+"""The verdict on a night: one sentence on how it stands, whether that is well, and what a person should do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Literal
+
+from daemon.records.events import EventName, ReasonCode
+from daemon.records.records import Event
+from daemon.records.states import NightState
+from daemon.verdict.facts import NightFacts, SkippedFields, SlideFacts
+
+Tone = Literal["good", "running", "warning", "bad"]
+RESUME = "Go on with it: `lamelle scan CONFIG --run DIR --resume`, once what stopped it is put right."
+NOTHING = "Nothing needs you."
+AFTER_FAULTS = (ReasonCode.FAULT, ReasonCode.FAULTS_IN_A_ROW, ReasonCode.ANALYSIS_FAILED, ReasonCode.UNREADABLE)
+"""Why fields are skipped that somebody may have wanted; others were left by order, or had nothing in focus."""
+ACTIONS = {
+    EventName.SLIDE_LEFT: "Look at a mini-slide that was left early",
+    EventName.DIM_FIELD: "Decide about a dim field, which is counted here",
+    EventName.OIL_LOST: "Look at immersion oil and lamp",
+    EventName.LAMP_DIM: "Look at the lamp",
+    EventName.DETECTOR_LOST: "Look at the graphics card",
+}
+"""What to do after an event."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a night stands, whether that is well, and what a person should do, the most urgent first."""
+
+    headline: str
+    tone: Tone
+    needs: tuple[str, ...]
+
+    @property
+    def detail(self) -> str:
+        """What needs a person, as one text, or that nothing does."""
+        return " ".join(self.needs) or NOTHING
+
+
+def judge(facts: NightFacts) -> Verdict:
+    """Judge a night by what is known of it."""
+    headline, tone = _headline(facts)
+    needs = tuple(_needs(facts))
+    if facts.unsafe or (facts.dataset_faults and facts.alive is not True):
+        tone = "bad"
+    elif needs and tone in ("good", "running"):
+        tone = "warning"
+    return Verdict(headline, tone, needs)
+
+
+def progress(facts: NightFacts) -> str:
+    """Say how many of the planned fields are done."""
+    return f"{facts.recorded + facts.left_out} of {facts.planned} fields are done"
+
+
+def _headline(facts: NightFacts) -> tuple[str, Tone]:
+    done = progress(facts)
+    state = facts.state
+    if facts.alive is False and state is not None and not state.ended:
+        state = None
+    match state:
+        case NightState.COMPLETE:
+            return _complete(facts)
+        case NightState.NOT_DELIVERED:
+            return ("Complete here, but not all is delivered." if facts.closed else f"Not all was delivered: {done}.", "bad")
+        case NightState.STOPPED:
+            return f"Stopped by a fault: {facts.reason or 'its log says which'}. {done}.", "bad"
+        case NightState.REFUSED:
+            return f"Could not begin: {facts.reason or 'its log says why'}.", "bad"
+        case NightState.INTERRUPTED:
+            return f"Stopped by a person: {done}.", "warning"
+        case NightState.TERMINATED:
+            return f"Ended by the system: {done}.", "warning"
+        case NightState.PAUSED:
+            return f"Paused: {facts.reason}. {done}.", "warning"
+        case NightState.DELIVERING:
+            return f"All fields are exposed; the rest goes to the recorder: {done}.", "running"
+        case NightState.SCANNING:
+            return f"Scanning: {done}.", "running"
+        case NightState.STARTING:
+            return "Starting.", "running"
+    if facts.closed:
+        return _complete(facts)
+    if facts.alive:
+        return f"Still running: {done}.", "running"
+    if facts.alive is None:
+        return f"Not complete: {done}. The night still runs, or was stopped, where its run folder is.", "warning"
+    return f"Ended without a word, as a killed process or a power cut does: {done}.", "bad"
+
+
+def _complete(facts: NightFacts) -> tuple[str, Tone]:
+    if not facts.recorded:
+        return f"Complete, but nothing was recorded: all {facts.planned} fields were skipped.", "bad"
+    parts = [f"{facts.recorded} of {_fields(facts.planned)} recorded"]
+    parts += [f"{facts.left_out} skipped"] * bool(facts.left_out)
+    parts += [f"{facts.not_analysed} not analysed yet"] * bool(facts.not_analysed)
+    objects = f"{facts.objects} object{'' if facts.objects == 1 else 's'}"
+    return f"Complete: {', '.join(parts)}, {objects}.", "warning" if len(parts) > 1 else "good"
+
+
+def _needs(facts: NightFacts) -> Iterator[str]:
+    """Give what a person should do; nothing of what the night has dealt with itself."""
+    running = facts.alive is True or (facts.alive is None and facts.state is not None and not facts.state.ended)
+    if facts.unsafe:
+        yield f"See to the microscope at once: {facts.unsafe}."
+    if facts.dataset_faults:
+        yield f"The dataset has {facts.dataset_faults} gaps or duplicates: `lamelle inspect` names what is missing."
+    if facts.state is NightState.NOT_DELIVERED:
+        yield f"Deliver the rest with --resume: {facts.reason or 'some records are not with the recorder'}."
+    elif not facts.closed and not running:
+        yield RESUME
+    yield from (_after_faults(slide, list(same)) for slide, same in groupby(_faulty(facts), lambda one: one.slide))
+    if facts.not_analysed:
+        yield f"Have {_fields(facts.not_analysed)} analysed: `lamelle analyse DIR`."
+    for slide in facts.slides:
+        if slide.closed and slide.recorded > slide.not_analysed and not slide.objects:
+            yield f"Look at {_slide(slide)}: nothing was found in {_fields(slide.recorded)}."
+    yield from _calibrations([event for event in facts.events if event.name is EventName.CALIBRATION])
+    yield from _actions([event for event in facts.events if event.name in ACTIONS])
+
+
+def _faulty(facts: NightFacts) -> list[SkippedFields]:
+    return sorted((one for one in facts.skipped if one.code in AFTER_FAULTS), key=lambda one: one.slide)
+
+
+def _after_faults(slide: int, skipped: Sequence[SkippedFields]) -> str:
+    count = sum(one.fields for one in skipped)
+    return f"Look at what kept {_fields(count)} of mini-slide {slide} from being recorded: {skipped[-1].sentence}."
+
+
+def _calibrations(events: Sequence[Event]) -> Iterator[str]:
+    """Give one complaint as it is, and of many how many there are: the end of a report names them."""
+    distinct = list(dict.fromkeys(event.message for event in events))
+    if len(distinct) == 1:
+        yield f"Calibrate: {distinct[0]}."
+    elif distinct:
+        yield f"Calibrate: there are {len(distinct)} complaints about calibrations; the events name them."
+
+
+def _actions(events: Sequence[Event]) -> Iterator[str]:
+    """Give what to do after events, once for those of one name: the last of them, and where all of them were."""
+    alike: dict[EventName, list[Event]] = {}
+    for event in events:
+        alike.setdefault(event.name, []).append(event)
+    for name, same in alike.items():
+        slides = sorted({event.slide for event in same if event.slide is not None})
+        where = f" (mini-slide {', '.join(map(str, slides))})" if slides else ""
+        yield f"{ACTIONS[name]}: {same[-1].message}{where}."
+
+
+def _slide(slide: SlideFacts) -> str:
+    return f"mini-slide {slide.slide}, {slide.sample}"
+
+
+def _fields(count: int) -> str:
+    return f"{count} field{'' if count == 1 else 's'}"
