@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from daemon.records.events import EventName, ReasonCode
-from daemon.records.records import Event, FieldSecured, FieldSkipped
+from daemon.records.records import Event, FieldSkipped
 from daemon.records.states import NightState
 
 NEED_A_PERSON = frozenset(

@@ -66,7 +66,10 @@ def _headline(facts: NightFacts) -> tuple[str, Tone]:
         case NightState.COMPLETE:
             return _complete(facts)
         case NightState.NOT_DELIVERED:
-            return ("Complete here, but not all is delivered." if facts.closed else f"Not all was delivered: {done}.", "bad")
+            return (
+                "Complete here, but not all is delivered." if facts.closed else f"Not all was delivered: {done}.",
+                "bad",
+            )
         case NightState.STOPPED:
             return f"Stopped by a fault: {facts.reason or 'its log says which'}. {done}.", "bad"
         case NightState.REFUSED:

@@ -127,7 +127,9 @@ def test_what_could_not_be_made_safe_comes_first() -> None:
 
 def test_a_slide_on_which_nothing_was_found_is_named() -> None:
     slides = (WHOLE.slides[0], SlideFacts(2, "MD-02", planned=3, recorded=3, closed=True))
-    assert judge(replace(WHOLE, slides=slides)).needs == ("Look at mini-slide 2, MD-02: nothing was found in 3 fields.",)
+    assert judge(replace(WHOLE, slides=slides)).needs == (
+        "Look at mini-slide 2, MD-02: nothing was found in 3 fields.",
+    )
 
 
 def test_one_missing_calibration_is_told_and_many_are_counted() -> None:
