@@ -14,8 +14,10 @@ from daemon.alerts.model import Alert, AlertMemory, AlertVerdict, Facts
 from daemon.config.model import AlertKind, Alerts
 from daemon.records.events import EventName, ReasonCode
 from daemon.records.records import Event, FieldSecured, FieldSkipped, SlideClosed
-from daemon.records.states import NightState
+from daemon.records.states import EndedBy, NightState
 from daemon.run_folder.heartbeat import Heartbeat
+from daemon.verdict.facts import facts_in_all
+from daemon.verdict.verdict import judge
 
 LOOK_S = 1.0
 """How often the watcher looks."""
@@ -26,12 +28,6 @@ RESUME_H = 24.0
 TOLD_FAULTS = (EventName.SLIDE_LEFT, EventName.DETECTOR_LOST, EventName.DELIVERY_RESTARTED)
 """Events that a person should know of at once; others wait for the morning."""
 DIM: dict[EventName, AlertKind] = {EventName.OIL_LOST: "oil lost", EventName.LAMP_DIM: "lamp dim"}
-ENDED_BADLY = {
-    NightState.STOPPED: "stopped by a fault",
-    NightState.NOT_DELIVERED: "ended, but not all was delivered",
-    NightState.REFUSED: "could not begin",
-}
-"""What a night did that ended so that a person must act before it goes on."""
 GB = 1e9
 
 
@@ -200,19 +196,18 @@ class _Look:
         if beat is None or self._new.ended or not beat.state.ended:
             return
         self._remember(ended=beat.state)
-        done = f"{beat.secured} of {beat.planned} fields recorded"
-        match beat.state:
-            case NightState.COMPLETE:
-                skipped = f", {beat.skipped} skipped" if beat.skipped else ""
-                later = f", {beat.not_analysed} still to be analysed" if beat.not_analysed else ""
-                kind: AlertKind = "finished with skips" if skipped or later else "finished"
-                self._tell(kind, f"The night is complete: {done}{skipped}{later}, {beat.objects} objects.")
-            case NightState.INTERRUPTED:
-                self._tell("interrupted", f"Somebody stopped the night: {done}. Go on with --resume.")
-            case NightState.TERMINATED:
-                self._tell("interrupted", f"The system ended the night: {done}. Go on with --resume.")
-            case state:
-                self._tell("stopped", f"The night {ENDED_BADLY[state]}: {beat.reason or 'the log tells why'}. {done}.")
+        facts = facts_in_all(
+            beat.state,
+            beat.reason,
+            alive=False,
+            planned=beat.planned,
+            recorded=beat.secured,
+            skipped=beat.skipped,
+            not_analysed=beat.not_analysed,
+            objects=beat.objects,
+        )
+        verdict = judge(facts)
+        self._tell(_kind_of_end(beat), " ".join((verdict.headline, *verdict.needs)))
 
     def verdict(self) -> AlertVerdict:
         """Give what follows from this look."""
@@ -302,6 +297,12 @@ class _Look:
     def _tell(self, kind: AlertKind, text: str) -> None:
         if kind in self._settings.tell:
             self._alerts.append(Alert(kind=kind, text=text, utc=self._now))
+
+
+def _kind_of_end(beat: Heartbeat) -> AlertKind:
+    if beat.state is NightState.COMPLETE:
+        return "finished with skips" if beat.skipped or beat.not_analysed else "finished"
+    return "interrupted" if beat.state.by in (EndedBy.PERSON, EndedBy.SYSTEM) else "stopped"
 
 
 def _span(seconds: float) -> str:

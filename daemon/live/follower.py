@@ -32,6 +32,7 @@ from daemon.protocols.watching import (
     Specimens,
     State,
     Told,
+    Verdict,
     count_blobs,
     decode_envelope,
     decode_fields,
@@ -80,6 +81,7 @@ class NightView:
     about: About | None = None
     control: str | None = None
     state: State | None = None
+    verdict: Verdict | None = None
     counters: Counters | None = None
     hardware: Hardware | None = None
     fields: dict[tuple[int, int], FieldDone] = field(default_factory=dict)
@@ -105,7 +107,8 @@ class NightView:
             raise ProtocolViolation(f"a snapshot came with {len(images)} images, not with those it names")
         self.process, self.seq = snapshot.process, snapshot.seq
         self.about, self.control = snapshot.about, snapshot.control
-        self.state, self.counters, self.hardware = snapshot.state, snapshot.counters, snapshot.hardware
+        self.state, self.verdict = snapshot.state, snapshot.verdict
+        self.counters, self.hardware = snapshot.counters, snapshot.hardware
         self.dropped, self.violations = snapshot.dropped, snapshot.violations
         self.fields = {(done.slide, done.field): done for done in fields}
         self.tallies = Tallies(snapshot.tallies)
@@ -149,6 +152,8 @@ class NightView:
                 self.state = body
             case Told():
                 self.events.append(body)
+            case Verdict():
+                self.verdict = body
 
     def _show(self, body: Overview | Specimens, images: tuple[bytes, ...]) -> None:
         if isinstance(body, Overview):

@@ -105,7 +105,7 @@ class Controller:
 
     def _obey(self, order: Order) -> OrderOutcome:
         if order.name == "status":
-            return OrderOutcome(True, self._standing().sentence())
+            return OrderOutcome(True, self._standing().headline)
         kept, pending = self._kept.get(order.id, (None, None))
         if pending is None:
             if not self._allowance.take():

@@ -32,6 +32,7 @@ from daemon.protocols.watching import (
     Specimens,
     State,
     Told,
+    Verdict,
     count_blobs,
     decode_request,
     encode,
@@ -54,6 +55,7 @@ class _LateJoinerMemory:
     """What a late joiner is told: the latest of everything, every field in short, the last events."""
 
     state: State | None = None
+    verdict: Verdict | None = None
     counters: Counters | None = None
     hardware: Hardware | None = None
     overviews: dict[int, tuple[Overview, tuple[bytes, ...]]] = field(default_factory=dict)
@@ -79,6 +81,8 @@ class _LateJoinerMemory:
                 self.state = body
             case Told():
                 self.events.append(body)
+            case Verdict():
+                self.verdict = body
 
 
 class Broadcaster:
@@ -192,6 +196,7 @@ class Broadcaster:
                     control=self._control,
                     about=self._about,
                     state=memory.state,
+                    verdict=memory.verdict,
                     counters=memory.counters,
                     hardware=memory.hardware,
                     overviews=tuple(overview for overview, _ in shown),

@@ -8,18 +8,12 @@ from daemon.records.states import NightState
 
 
 class Standing(NamedTuple):
-    """How a night stands, in short."""
+    """How a night stands, in short; `headline` says it to a person."""
 
+    headline: str
     state: NightState
     reason: str
     slide: int | None
     secured: int
     skipped: int
     planned: int
-
-    def sentence(self) -> str:
-        """Say it to a person."""
-        state = f"{self.state}: {self.reason}" if self.reason else self.state
-        where = "" if self.slide is None else f", mini-slide {self.slide}"
-        skipped = f", {self.skipped} of them skipped" if self.skipped else ""
-        return f"{state}{where}, {self.secured + self.skipped} of {self.planned} fields done{skipped}"

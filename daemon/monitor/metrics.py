@@ -77,6 +77,9 @@ def _night(view: NightView) -> Iterator[Metric]:
     if view.state is not None:
         states = {state.value: view.state.state is state for state in NightState}
         yield StateSetMetricFamily("lamelle_night_state", "What the night does now", states)
+    if view.verdict is not None:
+        text = "How many things of the night need a person"
+        yield _gauge("lamelle_night_needs", text, len(view.verdict.needs))
     if view.hardware is not None and view.hardware.light is not None:
         yield _gauge("lamelle_light", "1 while the light is on, else 0", float(view.hardware.light))
 

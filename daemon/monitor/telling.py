@@ -20,6 +20,7 @@ from daemon.protocols.watching import (
     State,
     Tally,
     Told,
+    Verdict,
 )
 from daemon.records.states import EndedBy, NightState
 
@@ -90,6 +91,7 @@ class Whole(msgspec.Struct, frozen=True, kw_only=True):
     link: Link
     about: About | None
     state: StateShown | None
+    verdict: Verdict | None
     counters: Counters | None
     hardware: Hardware | None
     fields: dict[int, list[FieldRow]]
@@ -122,6 +124,7 @@ def whole(view: NightView, link: Link, notes: tuple[Told, ...], utc: float) -> W
         link=link,
         about=view.about,
         state=None if view.state is None else _state(view.state),
+        verdict=view.verdict,
         counters=view.counters,
         hardware=view.hardware,
         fields=fields,
@@ -153,6 +156,8 @@ def changes(view: NightView, body: AnyStreamMessage) -> list[bytes]:
             return [frame("state", _state(body))]
         case Told():
             return [frame("told", _event(body))]
+        case Verdict():
+            return [frame("verdict", body)]
 
 
 def counts_of(view: NightView, slide: int) -> SlideCounts:

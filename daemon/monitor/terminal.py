@@ -12,23 +12,15 @@ from rich.text import Text
 
 from calibration.counting.poisson import interval
 from daemon.live.follower import NightView
-from daemon.protocols.watching import Counters, Hardware, SlidePlan, Told
-from daemon.records.states import NightState
+from daemon.protocols.watching import Counters, Hardware, SlidePlan, Told, Tone
 from daemon.system.progress import duration
 
 MB, GB = 1e6, 1e9
 FULL = 0.8
 """Share of a bound from which on a level is shown as one to look at."""
-COLOURS = {
-    NightState.SCANNING: "green",
-    NightState.COMPLETE: "green",
-    NightState.PAUSED: "yellow",
-    NightState.DELIVERING: "cyan",
-    NightState.STARTING: "cyan",
-    NightState.INTERRUPTED: "yellow",
-    NightState.TERMINATED: "yellow",
-}
-"""Of the states; any other one needs somebody."""
+COLOURS: dict[Tone, str] = {"good": "green", "running": "green", "warning": "yellow", "bad": "bold red"}
+"""Of the tones of a verdict."""
+NEEDS_SHOWN = 3
 TROUBLE = "bold red"
 LEVELS = {"info": "dim", "warning": "yellow", "error": TROUBLE}
 _BAR = 14
@@ -79,13 +71,15 @@ def _head(view: NightView, hearing: Hearing, now_utc: float, width: int) -> Iter
         yield from _wrapped(f"{since}{ago}: {printable(hearing.trouble)}", TROUBLE, width)
         if view.about is not None:
             yield Text("what follows is what was last known", "yellow")
-    state = view.state
-    about = view.about
+    about, verdict = view.about, view.verdict
     if about is not None:
-        told = "running" if state is None else state.state.value
-        reason = f": {printable(state.reason)}" if state is not None and state.reason else ""
-        colour = "green" if state is None else COLOURS.get(state.state, TROUBLE)
-        yield from _wrapped(f"{told}{reason}", f"bold {colour}" if hearing.joined else "dim", width)
+        if verdict is not None:
+            colour = COLOURS[verdict.tone] if hearing.joined else "dim"
+            yield from _wrapped(printable(verdict.headline), f"bold {colour}", width)
+            for need in verdict.needs[:NEEDS_SHOWN]:
+                yield from _wrapped(printable(need), colour, width)
+            if (more := len(verdict.needs) - NEEDS_SHOWN) > 0:
+                yield Text(f"and {more} more: see the report or the page", colour)
         began = f"night {printable(about.night)}, begun {clock(about.began_utc)}, now {clock(now_utc)}"
         yield Text(began, "dim")
     if view.counters is not None:

@@ -13,7 +13,7 @@ from daemon.live.publisher import Broadcaster
 from daemon.live.summaries import about_night, field_done, overview_of, specimens_of
 from daemon.night.status import NightStatus, counters_of, heartbeat_of, progress_of
 from daemon.protocols.pipes import Analysed
-from daemon.protocols.watching import FieldDone, Hardware, State, Told
+from daemon.protocols.watching import FieldDone, Hardware, State, Told, Verdict
 from daemon.records.fields import PlannedField
 from daemon.records.records import FieldSecured, FieldSkipped, NightStarted
 from daemon.run_folder.endpoints import Bound, write_endpoints
@@ -49,6 +49,7 @@ class Audience:
         before: Iterable[FieldSecured | FieldSkipped],
     ) -> None:
         self._run = run
+        self._verdict: Verdict | None = None
         self._frame_px = config.instrument.frame_px
         self._plan = {(planned.slide, planned.field): planned for planned in plan}
         self._display = display
@@ -85,8 +86,11 @@ class Audience:
         self.show(status)
 
     def show(self, status: NightStatus) -> None:
-        """Show on the screen how far the night is."""
+        """Show on the screen how far the night is, and those who watch a verdict that has changed."""
         self._display.show(progress_of(status))
+        if status.verdict != self._verdict:
+            self._verdict = status.verdict
+            self._broadcast.publish(status.verdict)
 
     def print_line(self, message: str) -> None:
         """Print a line on the screen that stays."""

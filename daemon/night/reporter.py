@@ -28,6 +28,8 @@ from daemon.records.states import EndedBy, NightState
 from daemon.run_folder.journal import Journal
 from daemon.run_folder.spool import Spool
 from daemon.system.progress import ProgressDisplay
+from daemon.verdict.facts import FactsGatherer, Levels
+from daemon.verdict.verdict import judge
 
 BEAT_S = 1.0
 
@@ -73,6 +75,9 @@ class Reporter:
         self._samples = {position: columns[SAMPLE] for position, columns in started.samples.items()}
         before = [record for slide in config.scan.slides for record in journal.slide_fields(slide.position)]
         self.totals = NightTotals(len(plan), before)
+        self._facts = FactsGatherer(started)
+        for record in (*before, *journal.events()):
+            self._facts.add(record)
         self._slide: int | None = None
         self._state = (NightState.STARTING, "")
         self.delivery: Handover | None = None
@@ -165,6 +170,7 @@ class Reporter:
         return "" if self.delivery is None else self.delivery.explain()
 
     def _recorded(self, record: AnyRecord) -> None:
+        self._facts.add(record)
         match record:
             case FieldSecured() | FieldSkipped():
                 self.totals.add(record)
@@ -172,6 +178,7 @@ class Reporter:
                 self._update()
                 if isinstance(record, FieldSkipped):
                     self._audience.publish_field(record)
+                    self._audience.show(self._status)
             case SlideClosed():
                 _log.info("mini-slide %d closed: %d fields, %d skipped", record.slide, record.recorded, record.skipped)
             case Event(level=level, message=message):
@@ -179,6 +186,7 @@ class Reporter:
                 self._audience.publish_event(told_of(record))
                 if level != "info":
                     self._audience.print_line(f"{record.title}: {message}")
+                    self._audience.show(self._update())
             case _:
                 _log.info("%s", type(record).__name__)
         if self.delivery is not None:
@@ -198,6 +206,15 @@ class Reporter:
         state, reason = self._state
         fields_per_s, seconds_left = totals.pace()
         delivered = SenderStatus() if self.delivery is None else self.delivery.status()
+        disk_hours = totals.disk_hours(free_bytes)
+        facts = self._facts.facts(
+            state,
+            reason,
+            alive=True,
+            unsafe=self.unsafe,
+            slide=self._slide,
+            levels=Levels(used_bytes / max(self._spool.bound_bytes, 1), disk_hours, seconds_left),
+        )
         self._status = NightStatus(
             state=state,
             reason=reason,
@@ -213,12 +230,13 @@ class Reporter:
             spool_bytes=used_bytes,
             spool_limit_bytes=self._spool.bound_bytes,
             disk_free_bytes=free_bytes,
-            disk_hours=totals.disk_hours(free_bytes),
+            disk_hours=disk_hours,
             acknowledged=delivered.acknowledged_seq,
             backlog=delivered.backlog_records,
             ring_used=self.ring_used,
             ring_stacks=self._ring_stacks,
             unsafe=self.unsafe,
+            verdict=judge(facts),
         )
         return self._status
 

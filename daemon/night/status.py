@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from daemon.live.standing import Standing
-from daemon.protocols.watching import Counters
+from daemon.protocols.watching import Counters, Verdict
 from daemon.records.states import NightState
 from daemon.run_folder.heartbeat import Heartbeat
 from daemon.system.progress import NightProgress
@@ -35,6 +35,8 @@ class NightStatus:
         stacks of the ring that are being exposed or analysed.
     unsafe
         what of the hardware could not be made safe; empty while all is well.
+    verdict
+        how that is, in words.
     """
 
     state: NightState
@@ -57,6 +59,7 @@ class NightStatus:
     ring_used: int
     ring_stacks: int
     unsafe: str
+    verdict: Verdict
 
 
 def progress_of(status: NightStatus) -> NightProgress:
@@ -121,6 +124,7 @@ def counters_of(status: NightStatus) -> Counters:
 def standing_of(status: NightStatus) -> Standing:
     """Give what the answer to an order tells."""
     return Standing(
+        headline=status.verdict.headline,
         state=status.state,
         reason=status.reason,
         slide=status.slide,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 
@@ -168,6 +169,22 @@ class Told(StreamMessage, frozen=True, kw_only=True, tag="event"):
         return title_of(self.name, self.fault)
 
 
+Tone = Literal["good", "running", "warning", "bad"]
+"""Whether it is well how a night stands; one that runs and needs nobody is `running`."""
+
+
+class Verdict(StreamMessage, frozen=True, kw_only=True, tag="verdict"):
+    """How a night stands, in one sentence, and what a person should do, the most urgent first (daemon/verdict).
+
+    `detail` is all of `needs` as one text, or says that nothing needs anybody.
+    """
+
+    headline: str
+    tone: Tone
+    needs: tuple[str, ...]
+    detail: str
+
+
 class SlidePlan(msgspec.Struct, frozen=True, kw_only=True):
     """A mini-slide of the night; `places` are the centres of its fields in their order, x and y in um of the stage."""
 
@@ -202,7 +219,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     process: str
     seq: int
     utc: float
-    body: Overview | Specimens | FieldDone | Counters | Hardware | State | Told
+    body: Overview | Specimens | FieldDone | Counters | Hardware | State | Told | Verdict
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
@@ -230,6 +247,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     control: str | None
     about: About
     state: State | None
+    verdict: Verdict | None
     counters: Counters | None
     hardware: Hardware | None
     overviews: tuple[Overview, ...]
@@ -244,7 +262,7 @@ class SnapshotRequest(msgspec.Struct, frozen=True, kw_only=True, tag="snapshot",
     """The one thing that may be asked."""
 
 
-AnyStreamMessage = Overview | Specimens | FieldDone | Counters | Hardware | State | Told
+AnyStreamMessage = Overview | Specimens | FieldDone | Counters | Hardware | State | Told | Verdict
 _encoder = msgspec.msgpack.Encoder()
 _request = msgspec.msgpack.Decoder(SnapshotRequest)
 _envelope = msgspec.msgpack.Decoder(Envelope)

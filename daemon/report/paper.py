@@ -72,7 +72,7 @@ def write_paper(into: Path, report: NightReport) -> None:
     """Write the PDF, whole or not at all."""
     numbers = report.numbers
     paper = _Paper(f"{words.heading(numbers)}, night {numbers.started.night}")
-    paper.set_title(f"{report.verdict.sentence} {words.heading(numbers)}")
+    paper.set_title(f"{report.verdict.headline} {words.heading(numbers)}")
     paper.set_creator("lamelle")
     _verdict(paper, report)
     paper.heading("Samples")
@@ -116,8 +116,8 @@ def _verdict(paper: _Paper, report: NightReport) -> None:
     paper.set_left_margin(MARGIN + 5)
     paper.text_line(words.heading(report.numbers), 8, colour=DIM)
     paper.ln(1)
-    paper.text_line(report.verdict.sentence, 17, "B", tone)
-    for need in report.verdict.needs or ("Nothing needs you.",):
+    paper.text_line(report.verdict.headline, 17, "B", tone)
+    for need in report.verdict.needs or (report.verdict.detail,):
         paper.ln(1)
         paper.text_line(("→ " if report.verdict.needs else "") + need)
     with paper.local_context(fill_color=tone):

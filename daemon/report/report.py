@@ -16,7 +16,7 @@ from daemon.report.page import write_page
 from daemon.report.paper import write_paper
 from daemon.report.sources import sources_of
 from daemon.report.timing import time_night
-from daemon.report.verdict import judge, standing_of
+from daemon.report.verdict import standing_of, verdict_of
 from daemon.report.words import NightReport
 from daemon.run_folder.folder import RunFolder
 from daemon.system.errors import Refused
@@ -71,7 +71,7 @@ def report(folder: Path, into: Path | None, console: Console | None) -> Written:
         run = _run_of(folder, dataset)
         contents = NightReport(
             numbers=numbers,
-            verdict=judge(numbers, None if run is None else standing_of(run), _faults(dataset)),
+            verdict=verdict_of(dataset, None if run is None else standing_of(run), _faults(dataset)),
             timing=time_night(numbers),
             sources=sources_of(numbers, objects.measured),
             finest=best,

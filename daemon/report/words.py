@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from daemon.dataset.summary import alike_events, alike_skipped, places
+from daemon.protocols.watching import Verdict
 from daemon.report.charts import Chart, SlideCharts
 from daemon.report.numbers import ClassNumbers, Count, NightNumbers, SlideNumbers
 from daemon.report.objects import ObjectShown
 from daemon.report.sources import Sources
 from daemon.report.timing import NightTiming
-from daemon.report.verdict import Verdict
 from daemon.system.progress import duration
 
 SAMPLES, REASONS, EVENTS = 200, 40, 60

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from daemon.config.samples import SAMPLE
 from daemon.records.events import EventName, ReasonCode
-from daemon.records.records import Event, FieldSkipped
+from daemon.records.records import AnyRecord, Event, FieldSecured, FieldSkipped, NightClosed, NightStarted, SlideClosed
 from daemon.records.states import NightState
 
 NEED_A_PERSON = frozenset(
     {
-        EventName.NOT_SAFE,
         EventName.SLIDE_LEFT,
         EventName.DIM_FIELD,
         EventName.OIL_LOST,
@@ -48,6 +47,25 @@ class SkippedFields:
 
 
 @dataclass(frozen=True)
+class Levels:
+    """What may fill up before a night ends.
+
+    Attributes
+    ----------
+    spool_share
+        share of the spool that is full.
+    disk_hours
+        how long the disk lasts at the pace so far; None where nobody can tell.
+    seconds_left
+        how long the night will take; None where nobody can tell.
+    """
+
+    spool_share: float
+    disk_hours: float | None
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
 class NightFacts:
     """A night, as far as it is known.
 
@@ -71,6 +89,10 @@ class NightFacts:
         what could not be made safe; empty where all is.
     dataset_faults
         gaps and duplicates of its dataset.
+    slide
+        the mini-slide that is scanned, if any.
+    levels
+        what may fill up, of a night that runs.
     """
 
     state: NightState | None
@@ -82,6 +104,8 @@ class NightFacts:
     events: tuple[Event, ...] = ()
     unsafe: str = ""
     dataset_faults: int = 0
+    slide: int | None = None
+    levels: Levels | None = None
 
     @property
     def planned(self) -> int:
@@ -114,11 +138,113 @@ def needs_a_person(event: Event) -> bool:
     return event.name in NEED_A_PERSON and event.level != "info"
 
 
-def skipped_fields(skipped: Iterable[FieldSkipped]) -> tuple[SkippedFields, ...]:
-    """Put together the fields of a mini-slide that were skipped for the same reason, in the order they began."""
-    alike: dict[tuple[int, ReasonCode], SkippedFields] = {}
-    for one in skipped:
-        key = (one.slide, one.reason_code or ReasonCode.FAULT)
-        before = alike[key].fields if key in alike else 0
-        alike[key] = SkippedFields(*key, before + 1, one.reason)
-    return tuple(alike.values())
+class FactsGatherer:
+    """Gathers what the records of a night say of it, in whichever order they come.
+
+    Parameters
+    ----------
+    started
+        the first record.
+    """
+
+    def __init__(self, started: NightStarted) -> None:
+        self._slides = {
+            position: SlideFacts(position, started.samples.get(position, {}).get(SAMPLE, ""), planned)
+            for position, planned in sorted(started.planned.items())
+        }
+        self._skipped: dict[tuple[int, ReasonCode], SkippedFields] = {}
+        self._events: dict[tuple[EventName, int | None, str], Event] = {}
+        self._last: dict[EventName, Event] = {}
+        self._closed = False
+        self._field_utc = 0.0
+
+    def add(self, record: AnyRecord) -> None:
+        """Take in a record."""
+        match record:
+            case FieldSecured():
+                self._field_utc = max(self._field_utc, record.utc)
+                slide = self._slides[record.slide]
+                self._slides[record.slide] = replace(
+                    slide,
+                    recorded=slide.recorded + 1,
+                    not_analysed=slide.not_analysed + (not record.analysed),
+                    objects=slide.objects + sum(row.counted for row in record.objects),
+                )
+            case FieldSkipped():
+                self._field_utc = max(self._field_utc, record.utc)
+                slide = self._slides[record.slide]
+                self._slides[record.slide] = replace(slide, skipped=slide.skipped + 1)
+                self._skip(record)
+            case SlideClosed():
+                self._slides[record.slide] = replace(self._slides[record.slide], closed=True)
+            case NightClosed():
+                self._closed = True
+            case Event():
+                self._note(record)
+
+    def facts(
+        self,
+        state: NightState | None,
+        reason: str,
+        *,
+        alive: bool | None,
+        unsafe: str | None = None,
+        dataset_faults: int = 0,
+        slide: int | None = None,
+        levels: Levels | None = None,
+    ) -> NightFacts:
+        """Give the facts so far; `state` and `unsafe` are those of the last events where nobody tells them."""
+        ending = self._standing(*(name for name, event in self._last.items() if event.ending is not None))
+        if ending is not None and alive is not True and (state is None or not state.ended):
+            state, reason = ending.ending, ending.message
+        if unsafe is None:
+            told = self._standing(EventName.NOT_SAFE)
+            unsafe = "" if told is None else told.message
+        return NightFacts(
+            state=state,
+            reason=reason,
+            alive=alive,
+            closed=self._closed,
+            slides=tuple(self._slides.values()),
+            skipped=tuple(self._skipped.values()),
+            events=tuple(self._events.values()),
+            unsafe=unsafe,
+            dataset_faults=dataset_faults,
+            slide=slide,
+            levels=levels,
+        )
+
+    def _skip(self, record: FieldSkipped) -> None:
+        key = (record.slide, record.reason_code or ReasonCode.FAULT)
+        before = self._skipped[key].fields if key in self._skipped else 0
+        self._skipped[key] = SkippedFields(*key, before + 1, record.reason)
+
+    def _note(self, event: Event) -> None:
+        if needs_a_person(event):
+            # Of a night with a thousand dim fields the last one of each mini-slide speaks for them.
+            told = event.message if event.name is EventName.CALIBRATION else ""
+            self._events[event.name, event.slide, told] = event
+        if event.ending is not None or event.name is EventName.NOT_SAFE:
+            self._last[event.name] = event
+
+    def _standing(self, *names: EventName) -> Event | None:
+        """Give the last of some events, if no field came after it."""
+        events = [self._last[name] for name in names if name in self._last]
+        last = max(events, key=lambda event: event.utc, default=None)
+        return None if last is None or last.utc < self._field_utc else last
+
+
+def facts_in_all(
+    state: NightState,
+    reason: str,
+    *,
+    alive: bool,
+    planned: int,
+    recorded: int,
+    skipped: int,
+    not_analysed: int = 0,
+    objects: int = 0,
+) -> NightFacts:
+    """Give the facts of a night of which the sums alone are known."""
+    everything = SlideFacts(0, "", planned, recorded, skipped, not_analysed, objects)
+    return NightFacts(state, reason, alive, closed=recorded + skipped >= planned, slides=(everything,))

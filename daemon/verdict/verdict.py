@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
-from typing import Literal
 
+from daemon.protocols.watching import Tone, Verdict
 from daemon.records.events import EventName, ReasonCode
 from daemon.records.records import Event
 from daemon.records.states import NightState
-from daemon.verdict.facts import NightFacts, SkippedFields, SlideFacts
+from daemon.system.progress import duration
+from daemon.verdict.facts import Levels, NightFacts, SkippedFields, SlideFacts
 
-Tone = Literal["good", "running", "warning", "bad"]
 RESUME = "Go on with it: `lamelle scan CONFIG --run DIR --resume`, once what stopped it is put right."
-NOTHING = "Nothing needs you."
+NEARLY = 0.85
+"""Share of the spool from which on it is nearly full."""
 AFTER_FAULTS = (ReasonCode.FAULT, ReasonCode.FAULTS_IN_A_ROW, ReasonCode.ANALYSIS_FAILED, ReasonCode.UNREADABLE)
 """Why fields are skipped that somebody may have wanted; others were left by order, or had nothing in focus."""
 ACTIONS = {
@@ -27,20 +27,6 @@ ACTIONS = {
 """What to do after an event."""
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """How a night stands, whether that is well, and what a person should do, the most urgent first."""
-
-    headline: str
-    tone: Tone
-    needs: tuple[str, ...]
-
-    @property
-    def detail(self) -> str:
-        """What needs a person, as one text, or that nothing does."""
-        return " ".join(self.needs) or NOTHING
-
-
 def judge(facts: NightFacts) -> Verdict:
     """Judge a night by what is known of it."""
     headline, tone = _headline(facts)
@@ -49,12 +35,13 @@ def judge(facts: NightFacts) -> Verdict:
         tone = "bad"
     elif needs and tone in ("good", "running"):
         tone = "warning"
-    return Verdict(headline, tone, needs)
+    return Verdict(headline=headline, tone=tone, needs=needs, detail=" ".join(needs) or "Nothing needs you.")
 
 
 def progress(facts: NightFacts) -> str:
     """Say how many of the planned fields are done."""
-    return f"{facts.recorded + facts.left_out} of {facts.planned} fields are done"
+    skipped = f", {facts.left_out} of them skipped" if facts.left_out else ""
+    return f"{facts.recorded + facts.left_out} of {facts.planned} fields are done{skipped}"
 
 
 def _headline(facts: NightFacts) -> tuple[str, Tone]:
@@ -62,9 +49,10 @@ def _headline(facts: NightFacts) -> tuple[str, Tone]:
     state = facts.state
     if facts.alive is False and state is not None and not state.ended:
         state = None
+    closed = facts.closed and (state is None or state.ended) and state is not NightState.NOT_DELIVERED
+    if closed or state is NightState.COMPLETE:
+        return _complete(facts)
     match state:
-        case NightState.COMPLETE:
-            return _complete(facts)
         case NightState.NOT_DELIVERED:
             return (
                 "Complete here, but not all is delivered." if facts.closed else f"Not all was delivered: {done}.",
@@ -83,11 +71,9 @@ def _headline(facts: NightFacts) -> tuple[str, Tone]:
         case NightState.DELIVERING:
             return f"All fields are exposed; the rest goes to the recorder: {done}.", "running"
         case NightState.SCANNING:
-            return f"Scanning: {done}.", "running"
+            return f"Scanning{_where(facts)}: {done}.", "running"
         case NightState.STARTING:
             return "Starting.", "running"
-    if facts.closed:
-        return _complete(facts)
     if facts.alive:
         return f"Still running: {done}.", "running"
     if facts.alive is None:
@@ -107,16 +93,21 @@ def _complete(facts: NightFacts) -> tuple[str, Tone]:
 
 def _needs(facts: NightFacts) -> Iterator[str]:
     """Give what a person should do; nothing of what the night has dealt with itself."""
-    running = facts.alive is True or (facts.alive is None and facts.state is not None and not facts.state.ended)
+    ended = facts.state is not None and facts.state.ended
+    running = not ended and (facts.alive is True or (facts.alive is None and facts.state is not None))
     if facts.unsafe:
         yield f"See to the microscope at once: {facts.unsafe}."
     if facts.dataset_faults:
         yield f"The dataset has {facts.dataset_faults} gaps or duplicates: `lamelle inspect` names what is missing."
     if facts.state is NightState.NOT_DELIVERED:
         yield f"Deliver the rest with --resume: {facts.reason or 'some records are not with the recorder'}."
-    elif not facts.closed and not running:
+    elif not facts.closed and not running and facts.state is not NightState.COMPLETE:
         yield RESUME
+    if not running and facts.planned and not facts.recorded:
+        yield f"Find out why nothing was recorded: 0 of {_fields(facts.planned)}."
     yield from (_after_faults(slide, list(same)) for slide, same in groupby(_faulty(facts), lambda one: one.slide))
+    if facts.levels is not None and facts.state is NightState.SCANNING:
+        yield from _filling(facts.levels)
     if facts.not_analysed:
         yield f"Have {_fields(facts.not_analysed)} analysed: `lamelle analyse DIR`."
     for slide in facts.slides:
@@ -153,6 +144,18 @@ def _actions(events: Sequence[Event]) -> Iterator[str]:
         slides = sorted({event.slide for event in same if event.slide is not None})
         where = f" (mini-slide {', '.join(map(str, slides))})" if slides else ""
         yield f"{ACTIONS[name]}: {same[-1].message}{where}."
+
+
+def _filling(levels: Levels) -> Iterator[str]:
+    """Give what may fill up before the night ends."""
+    if levels.disk_hours is not None and levels.seconds_left and 3600 * levels.disk_hours < levels.seconds_left:
+        yield f"Make room: the disk is full in {duration(3600 * levels.disk_hours)}, before the night ends."
+    if levels.spool_share > NEARLY:
+        yield "Look at the recorder: the spool is nearly full, so it does not keep up, or is away."
+
+
+def _where(facts: NightFacts) -> str:
+    return next((f" {_slide(slide)}" for slide in facts.slides if slide.slide == facts.slide), "")
 
 
 def _slide(slide: SlideFacts) -> str:

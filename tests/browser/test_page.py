@@ -56,7 +56,7 @@ def test_new_fields_appear_at_once_and_a_reload_restores_everything(made: Browse
         visit.until("document.querySelector('#field-title').textContent.includes('field 1:')")
         # On a computer that has other things to do, opening the page says what is soon.
         soon_s = max(2.0, 3 * (time.monotonic() - asked_s))
-        assert "Scanning mini-slide 2 of 8" in visit.text("#headline")
+        assert "Scanning mini-slide 2, " in visit.text("#headline")
         for field in (2, 3, 4):
             night.play(1)
             told_s = time.monotonic()
@@ -163,7 +163,7 @@ def test_orders_ask_first_and_tell_the_answer(made: Browser) -> None:
                 assert f"Accepted: {name} at the next field, as Ada b says" in visit.text("dialog")
                 page.locator("dialog button", has_text="Close").click()
             night.state(NightState.PAUSED, "by Ada")
-            visit.until("document.querySelector('#headline').textContent === 'Paused: by Ada'")
+            visit.until("document.querySelector('#headline').textContent.startsWith('Paused: by Ada.')")
             page.locator("#orders button", has_text="Resume").wait_for()
             assert page.locator("body").get_attribute("data-mood") == "attention"
             stays_here(visit)
@@ -190,7 +190,7 @@ def test_what_befalls_night_and_monitor_is_told_and_recovered_from(made: Browser
             knows(first, served)
             visit.until("document.body.dataset.mood === 'good'")
         visit.until("document.querySelector('#headline').textContent.startsWith('The night is not heard since')")
-        assert "what was last known: scanning mini-slide 1 of 8" in visit.text("#detail")
+        assert "what was last known: Scanning mini-slide 1, " in visit.text("#detail")
         assert visit.page.locator("body").get_attribute("data-mood") == "bad"
         with PlayedNight(time.time() - 100, 12, before=tuple(first.done)) as second:
             places.append(second.endpoint)
@@ -201,10 +201,10 @@ def test_what_befalls_night_and_monitor_is_told_and_recovered_from(made: Browser
             assert "night not heard" in visit.text("#event-list")
             second.state(NightState.TERMINATED)
             visit.until(
-                "document.querySelector('#headline').textContent === 'Ended by the system after 5 of 96 fields'"
+                "document.querySelector('#headline').textContent === 'Ended by the system: 5 of 96 fields are done.'"
             )
             assert visit.page.locator("body").get_attribute("data-mood") == "attention"
-            assert visit.text("#detail").startswith("Go on with --resume.")
+            assert visit.text("#detail").startswith("Go on with it: ")
             second.state(NightState.COMPLETE)
             visit.until("document.querySelector('#headline').textContent.startsWith('Complete')")
             stays_here(visit)

@@ -61,7 +61,7 @@ def test_a_night_ends_with_its_report(tmp_path: Path) -> None:
     done = lamelle("scan", config, "--run", run)
     assert done.returncode == Exit.COMPLETE, done.stderr
     page, paper = run / "dataset" / "report.html", run / "dataset" / "report.pdf"
-    assert "Complete." in page.read_text(encoding="utf-8")
+    assert "Complete: " in page.read_text(encoding="utf-8")
     assert paper.read_bytes().startswith(b"%PDF-")
     assert f"report: {page}" in done.stdout
     assert not living(run)
@@ -164,7 +164,7 @@ def test_a_recorder_elsewhere_reports_what_it_has_recorded(tmp_path: Path) -> No
             process.send_signal(signal.SIGINT)
             assert process.wait(DEADLINE_S) == 130
     assert f"report: {into / 'report.html'}" in told.read_text(encoding="utf-8").replace("\n", " ")
-    assert "Complete." in (into / "report.html").read_text(encoding="utf-8")
+    assert "Complete: " in (into / "report.html").read_text(encoding="utf-8")
 
 
 def test_neither_supervisor_nor_recorder_imports_what_draws() -> None:

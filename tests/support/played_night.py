@@ -36,9 +36,11 @@ from daemon.protocols.watching import (
     State,
     Told,
 )
-from daemon.records.events import EventName
+from daemon.records.events import EventName, ReasonCode
 from daemon.records.states import NightState
 from daemon.system.errors import ProtocolViolation
+from daemon.verdict.facts import NightFacts, SkippedFields, SlideFacts
+from daemon.verdict.verdict import judge
 from tests.support.emulated_stacks import night, stack
 
 SAMPLES = ("U1510-12H", "U1510-13H", "U1510-14H", "U1511-02H", "U1511-03H", "MD95-07", "MD95-08", "trap-0417")
@@ -160,6 +162,7 @@ class PlayedNight:
         self.seconds = 17.5
         self.utc = began_utc + self.seconds * len(before)
         self._fields, self._frame_px, self._planes, self._places = fields, frame_px, planes, places
+        self._state = (NightState.STARTING, "")
         self._broadcaster = Broadcaster(Watch(), self.about, control, before)
         self.endpoint = self._broadcaster.snapshot_endpoint
 
@@ -177,6 +180,7 @@ class PlayedNight:
         return min(len(self.done) // self._fields, 7) + 1
 
     def state(self, state: NightState, reason: str = "") -> None:
+        self._state = (state, reason)
         self._broadcaster.publish(State(state=state, reason=reason))
         self.counters()
 
@@ -212,6 +216,14 @@ class PlayedNight:
                 disk_free_bytes=412_000_000_000, disk_hours=31.4 if done else None,
             )
         )  # fmt: skip
+        state, reason = self._state
+        everything = SlideFacts(self.slide, self.about.slides[self.slide - 1].sample, planned, secured, done - secured)
+        skipped = [one for one in self.done if one.reason is not None]
+        facts = NightFacts(
+            state, reason, alive=True, closed=done == planned, slides=(everything,), slide=self.slide,
+            skipped=tuple(SkippedFields(one.slide, ReasonCode.FAULT, 1, one.reason or "") for one in skipped),
+        )  # fmt: skip
+        self._broadcaster.publish(judge(facts))
 
     def _field(self, *, pictures: bool) -> None:
         where = self._where()

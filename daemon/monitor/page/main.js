@@ -18,7 +18,7 @@ const SILENCE_MS = 12_000;
 const AGAIN_MS = 2_000;
 
 const night = {
-  link: null, about: null, state: null, counters: null, hardware: null, latest: null,
+  link: null, about: null, state: null, verdict: null, counters: null, hardware: null, latest: null,
   fields: new Map(), counts: new Map(), overviews: new Map(), specimens: [], events: [], notes: [],
   lengthEdges: [], massEdges: [], skewS: 0, deafSince: null,
 };
@@ -56,7 +56,7 @@ const takers = {
   whole(told) {
     night.skewS = told.utc - Date.now() / 1000;
     Object.assign(night, {
-      link: told.link, about: told.about, state: told.state, counters: told.counters, hardware: told.hardware,
+      link: told.link, about: told.about, state: told.state, verdict: told.verdict, counters: told.counters, hardware: told.hardware,
       latest: told.latest, lengthEdges: told.length_edges, massEdges: told.mass_edges,
       specimens: told.specimens.flatMap(singly).slice(-SPECIMENS_KEPT),
       events: told.events, notes: told.notes,
@@ -64,7 +64,7 @@ const takers = {
       counts: new Map(told.counts.map((one) => [one.slide, one])),
       overviews: new Map(told.overviews.map((one) => [one.slide, one])),
     });
-    touch("link", "about", "state", "counters", "hardware", "fields", "counts", "overviews", "specimens", "events");
+    touch("link", "about", "state", "verdict", "counters", "hardware", "fields", "counts", "overviews", "specimens", "events");
   },
   alive(link) {
     night.link = link;
@@ -103,6 +103,10 @@ const takers = {
   state(told) {
     night.state = told;
     touch("state");
+  },
+  verdict(told) {
+    night.verdict = told;
+    touch("verdict");
   },
 };
 

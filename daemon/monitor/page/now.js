@@ -7,7 +7,7 @@ const MOODS = { good: "●", attention: "▲", bad: "■", unknown: "○" };
 let announced = "";
 
 export function now(night, changed, utc) {
-  if (!["link", "about", "state", "counters", "counts", "events", "time"].some((key) => changed.has(key))) return;
+  if (!["link", "about", "state", "verdict", "counters", "counts", "events", "time"].some((key) => changed.has(key))) return;
   const told = headline(night, utc);
   document.body.dataset.mood = told.mood;
   setText(byId("mark"), MOODS[told.mood]);

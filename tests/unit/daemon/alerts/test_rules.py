@@ -296,18 +296,18 @@ def test_mini_slides_are_told_where_that_is_wanted() -> None:
 @pytest.mark.parametrize(
     ("change", "kind", "said"),
     [
-        ({"state": NightState.COMPLETE}, "finished", "complete"),
+        ({"state": NightState.COMPLETE}, "finished", "Complete: "),
         ({"state": NightState.COMPLETE, "skipped": 4}, "finished with skips", "4 skipped"),
-        ({"state": NightState.COMPLETE, "not_analysed": 2}, "finished with skips", "2 still to be analysed"),
-        ({"state": NightState.STOPPED, "reason": "Z stuck"}, "stopped", "stopped by a fault: Z stuck"),
-        ({"state": NightState.REFUSED, "reason": "no camera"}, "stopped", "could not begin: no camera"),
+        ({"state": NightState.COMPLETE, "not_analysed": 2}, "finished with skips", "2 not analysed yet"),
+        ({"state": NightState.STOPPED, "reason": "Z stuck"}, "stopped", "Stopped by a fault: Z stuck."),
+        ({"state": NightState.REFUSED, "reason": "no camera"}, "stopped", "Could not begin: no camera."),
         (
             {"state": NightState.NOT_DELIVERED, "reason": "3 records wait"},
             "stopped",
-            "not all was delivered: 3 records wait",
+            "Deliver the rest with --resume: 3 records wait.",
         ),
-        ({"state": NightState.INTERRUPTED}, "interrupted", "Somebody stopped"),
-        ({"state": NightState.TERMINATED}, "interrupted", "The system ended"),
+        ({"state": NightState.INTERRUPTED}, "interrupted", "Stopped by a person: "),
+        ({"state": NightState.TERMINATED}, "interrupted", "Ended by the system: "),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -33,7 +33,7 @@ from tests.support.places import ROOT
 from tests.support.small_night import until
 
 LOCAL = Control(endpoint="tcp://127.0.0.1:*")
-STANDING = Standing(NightState.SCANNING, "", 2, 5, 1, 9)
+STANDING = Standing("Scanning: 6 of 9 fields are done.", NightState.SCANNING, "", 2, 5, 1, 9)
 
 
 class Loop:
@@ -100,7 +100,7 @@ def test_an_order_is_carried_out_once_and_answered_alike() -> None:
 def test_status_is_answered_without_the_night() -> None:
     with steered() as (controller, loop), dealer(controller.endpoint) as socket:
         told = {ask(socket, Order(id="1", name="status", who="anna")).message for _ in range(3 * BURST)}
-        assert told == {"scanning, mini-slide 2, 6 of 9 fields done, 1 of them skipped"}
+        assert told == {STANDING.headline}
         assert loop.orders == []
 
 

@@ -20,7 +20,7 @@ from daemon.live.follower import NightView
 from daemon.live.publisher import Broadcaster
 from daemon.monitor.terminal import Hearing, draw, printable
 from daemon.monitor.terminal_watch import watch
-from daemon.protocols.watching import Hardware, State, Told
+from daemon.protocols.watching import Hardware, State, Told, Verdict
 from daemon.records.events import EventName
 from daemon.records.states import NightState
 from daemon.run_folder.endpoints import Bound, find_endpoint, write_endpoints
@@ -70,7 +70,8 @@ def test_a_lost_night_is_told_in_words_and_since_when() -> None:
 
 def test_why_a_night_is_paused_is_never_cut() -> None:
     made = view()
-    made.state = State(state=NightState.PAUSED, reason="the spool " + "is full and " * 12 + "the recorder is away")
+    reason = "the spool " + "is full and " * 12 + "the recorder is away"
+    made.verdict = Verdict(headline=f"Paused: {reason}.", tone="warning", needs=(), detail="")
     assert "the recorder is away" in drawn(made)
 
 
@@ -79,7 +80,7 @@ def test_why_a_night_is_paused_is_never_cut() -> None:
 def test_everything_fits_and_nothing_steers_the_terminal(width: int, height: int, words: list[str]) -> None:
     made = view()
     made.events.extend(Told(utc=1.7e9, level="error", name=EventName.FAULT, fault=word, message=word) for word in words)
-    made.state = State(state=NightState.PAUSED, reason=words[0] if words else "")
+    made.verdict = Verdict(headline="".join(words[:1]), tone="bad", needs=tuple(words[1:]), detail="")
     text = draw(made, HEARD, 100.0, width, height)
     lines = text.plain.split("\n")
     assert len(lines) <= height

@@ -30,7 +30,7 @@ from daemon.report.gather import gather
 from daemon.report.objects import SHOWN, doubtful, finest
 from daemon.report.report import report
 from daemon.report.timing import CHANGING, STANDING, WAITING, time_night
-from daemon.report.verdict import RunFolderStanding, judge
+from daemon.report.verdict import RunFolderStanding, verdict_of
 from daemon.run_folder.journal import Journal
 from daemon.system.errors import Refused
 from tests.support import small_night as night
@@ -130,7 +130,7 @@ def test_a_page_stands_on_its_own(reported: tuple[Path, Parsed, Path]) -> None:
     assert page.references.count("") == 0
     assert {"h1", "table", "svg", "img"} <= set(page.tags)
     assert "script" not in page.tags
-    assert "Complete." in page.texts
+    assert any(text.startswith("Complete: 6 of 6 fields recorded, ") for text in page.texts)
     assert "Nothing needs you." in page.texts
     assert pages_of(paper) >= 3
     html = (run / "dataset" / "report.html").read_text(encoding="utf-8")
@@ -220,7 +220,7 @@ def test_hostile_names_are_only_shown(tmp_path: Path) -> None:
 def test_an_empty_night_and_blank_slides_are_reported(tmp_path: Path) -> None:
     make_dataset(tmp_path / "dataset", slides=2, objects=0)
     page, _ = made(tmp_path, tmp_path)
-    assert "Complete, with 2 skipped fields." in page.texts
+    assert any(text.startswith("Complete: 4 of 6 fields recorded, 2 skipped, ") for text in page.texts)
     assert page.text.count("nothing was found in 2 fields") == 2
     begun = catalogued(tmp_path / "begun", [night.started()])
     shutil.rmtree(tmp_path / "out")
@@ -264,17 +264,17 @@ def test_how_it_ended_is_told_in_one_sentence(tmp_path: Path) -> None:
         with Dataset.open(
             catalogued(tmp_path / str(len(list(tmp_path.iterdir()))), [night.started(), *records])
         ) as one:
-            judged = judge(gather(one)[0], standing, faults)
-        return judged.sentence, judged.tone, " ".join(judged.needs)
+            judged = verdict_of(one, standing, faults)
+        return judged.headline, judged.tone, " ".join(judged.needs)
 
     fields = [night.secured(slide, field, ()) for slide in (1, 2) for field in (1, 2, 3)]
     late = 1.9e9
     stopped = Event(utc=late, monotonic_s=1.0, level="error", name=EventName.NIGHT_STOPPED, message="stage stuck")
     unsafe = Event(utc=late, monotonic_s=1.0, level="error", name=EventName.NOT_SAFE, message="check the shutter")
     alive = RunFolderStanding(alive=True, state=NightState.SCANNING, reason="")
-    assert verdict(*fields, night.night_closed(6)) == ("Complete.", "good", "")
+    assert verdict(*fields, night.night_closed(6)) == ("Complete: 6 of 6 fields recorded, 12 objects.", "good", "")
     assert verdict(*fields, night.night_closed(6), faults=2)[1] == "bad"
-    assert verdict(*fields[:3], standing=alive) == ("Still running: 3 of 6 fields are done.", "running", "")
+    assert verdict(*fields[:3], standing=alive) == ("Scanning: 3 of 6 fields are done.", "running", "")
     sentence, tone, needs = verdict(*fields[:3], stopped, unsafe)
     assert (sentence, tone) == ("Stopped by a fault: stage stuck. 3 of 6 fields are done.", "bad")
     assert needs.startswith("See to the microscope at once: check the shutter.")
@@ -299,7 +299,10 @@ def test_how_it_ended_is_told_in_one_sentence(tmp_path: Path) -> None:
     later = replace(fields[3], utc=late + 1)
     assert "stage stuck" not in verdict(*fields[:3], stopped, later)[0]
     waiting = [replace(fields[0], analysed=False), *fields[1:]]
-    assert verdict(*waiting, night.night_closed(6))[0] == "Complete, with 1 field not analysed yet."
+    assert (
+        verdict(*waiting, night.night_closed(6))[0]
+        == "Complete: 6 of 6 fields recorded, 1 not analysed yet, 12 objects."
+    )
 
 
 def replace_standing(standing: RunFolderStanding, state: NightState, reason: str) -> RunFolderStanding:

@@ -20,9 +20,8 @@ from daemon.records.events import EventName, ReasonCode
 from daemon.records.names import field_file
 from daemon.records.records import Event, FieldSecured, NightStarted, decode
 from daemon.records.states import EndedBy, NightState
-from daemon.report.gather import gather
 from daemon.report.report import report
-from daemon.report.verdict import judge, standing_of
+from daemon.report.verdict import standing_of, verdict_of
 from daemon.run_folder.heartbeat import read_heartbeat
 from daemon.run_folder.journal import Journal, read_records
 from tests.support.deadlines import DEADLINE_MS
@@ -79,9 +78,9 @@ def test_a_night_of_before_that_the_system_ended_says_so(place: Place, tmp_path:
     with place("interrupted", tmp_path) as run:
         assert read_heartbeat(run).state.by is EndedBy.SYSTEM
         with Dataset.open(run) as dataset:
-            verdict = judge(gather(dataset)[0], standing_of(run), 0)
+            verdict = verdict_of(dataset, standing_of(run), 0)
         records = [decode(body) for _, body in read_records(run / "journal.sqlite")]
-    assert verdict.sentence.startswith("Ended by the system")
+    assert verdict.headline.startswith("Ended by the system")
     events = [event for event in records if isinstance(event, Event)]
     assert [event.ending for event in events if event.ending] == [NightState.TERMINATED]
     keeps = Steering(lambda *_, **__: None, events).keeps()
@@ -92,7 +91,7 @@ def test_a_night_of_before_that_the_system_ended_says_so(place: Place, tmp_path:
 def test_a_night_of_before_is_reported(tmp_path: Path) -> None:
     run, _ = copy_of("complete", tmp_path)
     page = report(run, None, Console(quiet=True)).page.read_text("utf-8")
-    assert "Complete, with 3 skipped fields." in page
+    assert "3 skipped" in page
     assert f"skipped by {ANNA}" in page
     assert "stage stuck: Z stands 0.50 um off" in page
     assert "StageStuck" not in page

@@ -10,7 +10,7 @@ from daemon.records.events import EventName, ReasonCode
 from daemon.records.records import Event
 from daemon.records.states import NightState
 from daemon.verdict.facts import NightFacts, SkippedFields, SlideFacts
-from daemon.verdict.verdict import NOTHING, judge
+from daemon.verdict.verdict import judge
 
 WHOLE = NightFacts(
     state=NightState.COMPLETE,
@@ -38,24 +38,34 @@ def event(name: EventName, message: str, slide: int | None = None, level: str = 
 def test_a_night_that_went_well_needs_nobody() -> None:
     verdict = judge(WHOLE)
     assert verdict.headline == "Complete: 6 of 6 fields recorded, 41 objects."
-    assert (verdict.tone, verdict.needs, verdict.detail) == ("good", (), NOTHING)
+    assert (verdict.tone, verdict.needs) == ("good", ())
 
 
 @pytest.mark.parametrize(
     ("state", "alive", "says", "tone"),
     [
         (NightState.STARTING, True, "Starting.", "running"),
-        (NightState.SCANNING, True, "Scanning: 5 of 6 fields are done.", "running"),
-        (NightState.PAUSED, True, "Paused: the disk is full. 5 of 6 fields are done.", "warning"),
+        (NightState.SCANNING, True, "Scanning: 5 of 6 fields are done, 1 of them skipped.", "running"),
+        (NightState.PAUSED, True, "Paused: the disk is full. 5 of 6 fields are done, 1 of them skipped.", "warning"),
         (NightState.DELIVERING, True, "All fields are exposed", "running"),
-        (NightState.STOPPED, False, "Stopped by a fault: the disk is full. 5 of 6 fields are done.", "bad"),
+        (
+            NightState.STOPPED,
+            False,
+            "Stopped by a fault: the disk is full. 5 of 6 fields are done, 1 of them skipped.",
+            "bad",
+        ),
         (NightState.REFUSED, False, "Could not begin: the disk is full.", "bad"),
-        (NightState.INTERRUPTED, False, "Stopped by a person: 5 of 6 fields are done.", "warning"),
-        (NightState.TERMINATED, False, "Ended by the system: 5 of 6 fields are done.", "warning"),
-        (NightState.NOT_DELIVERED, False, "Not all was delivered: 5 of 6 fields are done.", "bad"),
+        (NightState.INTERRUPTED, False, "Stopped by a person: 5 of 6 fields are done, 1 of them skipped.", "warning"),
+        (NightState.TERMINATED, False, "Ended by the system: 5 of 6 fields are done, 1 of them skipped.", "warning"),
+        (NightState.NOT_DELIVERED, False, "Not all was delivered: 5 of 6 fields are done, 1 of them skipped.", "bad"),
         (NightState.SCANNING, False, "Ended without a word", "bad"),
-        (None, True, "Still running: 5 of 6 fields are done.", "running"),
-        (None, None, "Not complete: 5 of 6 fields are done. The night still runs, or was stopped", "warning"),
+        (None, True, "Still running: 5 of 6 fields are done, 1 of them skipped.", "running"),
+        (
+            None,
+            None,
+            "Not complete: 5 of 6 fields are done, 1 of them skipped. The night still runs, or was stopped",
+            "warning",
+        ),
     ],
 )
 def test_every_state_has_its_sentence(state: NightState | None, alive: bool | None, says: str, tone: str) -> None:
@@ -85,8 +95,11 @@ def test_nothing_recorded_is_never_well() -> None:
     assert verdict.headline == "Complete, but nothing was recorded: all 3 fields were skipped."
     assert verdict.tone == "bad"
     assert verdict.needs == (
-        "Look at what kept 3 fields of mini-slide 1 from being recorded: "
-        "PresetNotReached: preset 'Crossed' reads back as 'Open'.",
+        "Find out why nothing was recorded: 0 of 3 fields.",
+        (
+            "Look at what kept 3 fields of mini-slide 1 from being recorded: "
+            "PresetNotReached: preset 'Crossed' reads back as 'Open'."
+        ),
     )
 
 
