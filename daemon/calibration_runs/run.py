@@ -26,10 +26,12 @@ from daemon.children.links import MicroscopeLink
 from daemon.config.loading import freeze
 from daemon.config.model import NightConfig
 from daemon.planning.check import Machine, check_calibration, check_instrument, check_shared_memory
+from daemon.planning.installation import extras_for
 from daemon.planning.specimens import make_specimens_of
 from daemon.protocols.pipes import MicroscopeReady
 from daemon.system.errors import ChildLost, NightStopped, Refused, RequestFailed
 from daemon.system.exit_status import Exit
+from daemon.system.extras import require
 from daemon.system.progress import ShotsDisplay
 from daemon.system.ring import ring_bytes
 from drivers.settings import MiniSlide
@@ -57,6 +59,7 @@ def calibrate(config: NightConfig, routine: str, slide: int | None, *, keep_fram
         raise Refused(
             "instrument.backend is 'replay', and a recording cannot be exposed anew; calibrate on the microscope itself"
         )
+    require(*extras_for(config.instrument))
     check_instrument(config)
     check_calibration(config)
     planes = max(procedure.planes, config.scan.planes)

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from daemon.cli import alerts, detector, emulation, live, night, results
 from daemon.system.errors import LamelleError
+from daemon.system.extras import explained
 from drivers.errors import DriverError
 from inference.errors import InferenceError
 
@@ -24,9 +25,17 @@ for part in (night, live, alerts, results, detector, emulation):
 
 
 def main() -> None:
-    """Run the command line; bad input ends with one sentence and exit status 2."""
+    """Run the command line; bad input, and a part that is not installed, end with one sentence and exit status 2."""
+    told: Exception
     try:
         app()
+        return
     except (LamelleError, DriverError, InferenceError) as error:
-        Console(stderr=True).print(f"lamelle: {error}", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
+        told = error
+    except ModuleNotFoundError as error:
+        missing = explained(error)
+        if missing is None:
+            raise
+        told = missing
+    Console(stderr=True).print(f"lamelle: {told}", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(2)

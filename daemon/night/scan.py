@@ -21,6 +21,7 @@ from daemon.config.samples import read_samples
 from daemon.night.supervisor import Supervisor
 from daemon.planning.check import check
 from daemon.planning.estimate import shape_of
+from daemon.planning.installation import extras_for
 from daemon.planning.plan import make_plan
 from daemon.planning.specimens import make_specimens_of
 from daemon.records.events import EventName
@@ -31,6 +32,7 @@ from daemon.run_folder.spool import Spool
 from daemon.system.durable_files import make_folder, replacing
 from daemon.system.errors import Refused
 from daemon.system.exit_status import Exit
+from daemon.system.extras import require as require_extras
 from daemon.system.locks import sole
 from daemon.system.progress import ProgressDisplay
 from daemon.system.ring import Ring
@@ -47,6 +49,7 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console) -> Exit:
     Refused
         Bad input; no hardware was touched.
     """
+    require_extras(*extras_for(config.instrument), "detector")
     folder = RunFolder(run.resolve())
     check(config, run, begun=resume)
     samples = read_samples(config.scan.samples, [slide.position for slide in config.scan.slides])

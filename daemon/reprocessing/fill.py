@@ -36,6 +36,7 @@ from daemon.system import crash_points
 from daemon.system.durable_files import make_folder
 from daemon.system.errors import NightStopped, Refused, RequestFailed
 from daemon.system.exit_status import Exit
+from daemon.system.extras import require
 from daemon.system.logbook import Logbook
 from daemon.system.process_table import end_stale
 from daemon.system.progress import NightProgress, ProgressDisplay
@@ -80,7 +81,14 @@ def conclude(running: Coroutine[Any, Any, Exit], tell: Callable[[str], None]) ->
 
 
 def staffed(settings: ArchiveSettings, workers: int | None) -> tuple[int, ArchiveSettings]:
-    """Give the number of workers, and the settings with the threads of each: as many as cores, all together."""
+    """Give the number of workers, and the settings with the threads of each: as many as cores, all together.
+
+    Raises
+    ------
+    ExtraMissing
+        This installation has no detector.
+    """
+    require("detector")
     threads = psutil.cpu_count(logical=False) or os.cpu_count() or 1
     count = workers or threads
     detector = settings.detector.model_copy(update={"threads": max(1, threads // count)})
