@@ -16,7 +16,7 @@ from benchmarks.worlds import CONFIG, WORLDS, stacks_of, tell
 from daemon.config.loading import load
 from inference.analyser import Analyser
 from inference.annotations.stacks import AnnotatedStack, read_stack
-from inference.detector import Detector
+from inference.detector import ViewDetector
 from inference.evaluation.figures import LOWEST_SCORE, StackFindings, compare
 from inference.network.detected import Precision
 from inference.runtimes.onnx_model import Form, onnx_model
@@ -26,7 +26,7 @@ from inference.settings import CropSettings, DetectorSettings, FocusSettings
 SEED = 9101
 
 
-class Exported(Detector):
+class Exported(ViewDetector):
     """A detector that runs the exported graph in a given precision."""
 
     def __init__(self, settings: DetectorSettings, precision: Precision, kept_in: Path) -> None:

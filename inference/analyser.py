@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inference.detector import Detector
+from inference.detector import ViewDetector
 from inference.network.weights_file import find_weights
 from inference.objects import cropping
 from inference.objects.merging import NOTHING, Detections
@@ -103,7 +103,7 @@ class Analyser:
         self._settings = detector
         self._crops = crops
         self._focus = focus
-        self.detector = Detector(detector) if detects else None
+        self.detector = ViewDetector(detector) if detects else None
         self._fit(pixel_um, polarizations, pattern)
 
     def _fit(self, pixel_um: float, polarizations: tuple[str, ...], pattern: FixedPattern | None = None) -> None:

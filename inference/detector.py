@@ -20,7 +20,7 @@ PLANES_SUPPORT = 2
 _log = logging.getLogger(__name__)
 
 
-class Detector:
+class ViewDetector:
     """Faster R-CNN with its weights on its device.
 
     The fastest runtime is taken that finds what torchvision's network finds, for each size of views when it is first

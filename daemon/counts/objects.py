@@ -75,8 +75,8 @@ class Objects:
         return [str(name) for name in found[np.lexsort((found, -counts))]]
 
 
-def load_objects(dataset: Dataset, measured: int | None = None) -> Objects:
-    """Load the objects of a dataset.
+def objects_table(dataset: Dataset, measured: int | None = None) -> tuple[pa.Table, int]:
+    """Give the objects of a dataset, those too that do not count, and the number of their measurement.
 
     Parameters
     ----------
@@ -90,12 +90,28 @@ def load_objects(dataset: Dataset, measured: int | None = None) -> Objects:
     """
     tables = measured_tables(dataset.folder)
     number = max(tables, default=0) if measured is None else measured
-    if number and number not in tables:
+    if number == 0:
+        return dataset.objects(), 0
+    if number not in tables:
         there = ", ".join(map(str, tables)) or "none"
         raise Refused(f"{dataset.folder} has no measurement {number}; there are: {there}, and 0, the night's own")
-    table = (
-        dataset.objects() if number == 0 else pa.concat_tables(map(_read, tables[number]), promote_options="default")
-    )
+    return pa.concat_tables(map(_read, tables[number]), promote_options="default"), number
+
+
+def load_objects(dataset: Dataset, measured: int | None = None) -> Objects:
+    """Load the objects of a dataset that count.
+
+    Parameters
+    ----------
+    measured
+        as for `objects_table`.
+
+    Raises
+    ------
+    Refused
+        There is no such table.
+    """
+    table, number = objects_table(dataset, measured)
     counted = table.filter(table["counted"])
     columns = {name: _column(counted[name]) for name in counted.column_names}
     return Objects(columns, _weights(columns, _overlap(dataset)), number)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.parity import judge, views_of
-from inference.detector import Detector
+from inference.detector import ViewDetector
 from inference.errors import RuntimeRefused
 from inference.network import static_graph
 from inference.network.detected import Detected
@@ -176,7 +176,7 @@ def test_a_file_that_is_no_model_is_refused(slim: Trained, tmp_path: Path) -> No
 
 def test_the_detector_takes_the_fastest_and_says_so(views: Tensor, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "inference.detector"):
-        found = [Detector(DetectorSettings(runtime=name)).detect(views) for name in ("auto", "torch")]
+        found = [ViewDetector(DetectorSettings(runtime=name)).detect(views) for name in ("auto", "torch")]
     told = [line.getMessage() for line in caplog.records if line.name == "inference.detector"]
     assert [line.split(" for ")[0] for line in told] == [
         "the detector runs on onnxruntime on cpu",
@@ -206,8 +206,9 @@ def test_a_network_that_looked_first_can_be_exported_later(views: Tensor) -> Non
 def test_a_night_whose_model_is_kept_does_not_wait_for_torchvision(model: OnnxModel) -> None:
     height, width = SIZE
     code = (
-        "import sys, torch; from inference.detector import Detector; from inference.settings import DetectorSettings\n"
-        f"Detector(DetectorSettings()).detect(torch.zeros(1, 3, {height}, {width}))\n"
+        "import sys, torch\n"
+        "from inference.detector import ViewDetector; from inference.settings import DetectorSettings\n"
+        f"ViewDetector(DetectorSettings()).detect(torch.zeros(1, 3, {height}, {width}))\n"
         "sys.exit('torchvision' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

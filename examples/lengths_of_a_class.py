@@ -1,0 +1,17 @@
+"""A histogram of lengths, as CSV: python examples/lengths_of_a_class.py DATASET [CLASS]; coccoliths if left out."""
+
+import sys
+
+import numpy as np
+import pyarrow.compute as pc
+
+import lamelle
+
+name = sys.argv[2] if len(sys.argv) > 2 else "coccolith"
+objects = lamelle.open(sys.argv[1]).objects()
+whole = objects.filter(pc.and_(pc.equal(objects["class_name"], name), pc.invert(objects["touches_edge"])))
+lengths_um = whole["length_um"].drop_null().to_numpy()
+counts, edges = np.histogram(lengths_um, bins=np.arange(0, lengths_um.max(initial=0) + 0.5, 0.5))
+print("from_um,to_um,objects")
+for count, low, high in zip(counts, edges[:-1], edges[1:], strict=True):
+    print(f"{low:g},{high:g},{count}")

@@ -1,0 +1,167 @@
+"""The detector on an array: what a night does with a stack, in a script or a notebook."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.reprocessing.archive_stacks import SMALLEST_VIEW_PX
+from daemon.system.errors import Refused
+from daemon.system.extras import require
+from drivers.recorded.plane_files import BRIGHT, STATES
+from inference.settings import CropSettings, DetectorSettings, FocusSettings
+from inference.views.channels import Scale
+
+if TYPE_CHECKING:
+    from inference.analyser import Analyser
+
+AXES = {2: "YX", 3: "ZYX", 4: "CZYX"}
+
+
+@dataclass(frozen=True, eq=False)
+class FoundOnArray:
+    """What was found on an array, the best first.
+
+    Attributes
+    ----------
+    boxes
+        x0, y0, x1, y1 in px of the array, half-open; int64 (N, 4).
+    scores
+        between 0 and 1, float64 (N,).
+    classes
+        a name each.
+    best_planes
+        plane of best focus along Z, fractional, from 0; float64 (N,).
+    """
+
+    boxes: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    classes: tuple[str, ...]
+    best_planes: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+
+class Detector:
+    """Faster R-CNN with its weights; needs `pip install "lamelle[detector]"`.
+
+    Sets the number of threads of torch and OpenCV for the whole process.
+
+    Parameters
+    ----------
+    pixel_um
+        size of a pixel on the sample: objects are looked for at the scale that the network was trained at.
+    weights
+        a safetensors file, or `slim` for the shipped weights.
+    architecture
+        network of the weights.
+    classes
+        those that the weights were trained for; those of the shipped weights if None.
+    threshold
+        least score of what counts as found.
+    mode
+        whether the detector looks at the fused stack or at every plane.
+    device
+        what the network runs on; a graphics card where there is one if `auto`.
+
+    Raises
+    ------
+    LamelleError
+        The detector is not installed.
+    inference.errors.WeightsRefused
+        The weights are missing, or of another architecture or other classes.
+    """
+
+    def __init__(
+        self,
+        *,
+        pixel_um: float,
+        weights: str | Path = "slim",
+        architecture: Literal["slim", "resnet50"] = "slim",
+        classes: Sequence[str] | None = None,
+        threshold: float = 0.5,
+        mode: Literal["fused", "planes"] = "fused",
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+    ) -> None:
+        if not pixel_um > 0:
+            raise Refused(f"pixel_um is {pixel_um!r}; give the size of a pixel on the sample in um")
+        if not 0 <= threshold <= 1:
+            raise Refused(f"threshold is {threshold!r}; give a score between 0 and 1")
+        require("detector")
+        from inference.analyser import Analyser
+
+        settings = DetectorSettings(
+            architecture=architecture,
+            weights="slim" if weights == "slim" else Path(weights),
+            classes=tuple(classes or DetectorSettings().classes),
+            mode=mode,
+            threshold=threshold,
+            keep_above=threshold,
+            device=device,
+            runtime="torch",  # the others export a model first, for each size: what pays for hundreds of stacks
+            threads=os.cpu_count() or 1,
+        )
+        self._pixel_um = pixel_um
+        self._focus = FocusSettings()
+        self._analysers: dict[tuple[str, ...], Analyser] = {}
+        self._first = Analyser(settings, CropSettings(margin_um=0), self._focus, pixel_um, (BRIGHT,))
+
+    def detect(self, array: NDArray[np.uint8] | NDArray[np.uint16], polarizations: Sequence[str] = ()) -> FoundOnArray:
+        """Find the objects on an image or in a focus stack.
+
+        Parameters
+        ----------
+        array
+            YX, ZYX or CZYX, of 8 or 16 bit without sign.
+        polarizations
+            the states along C, `crossed` and `parallel`; a single one is taken to be parallel, that is bright field.
+
+        Raises
+        ------
+        LamelleError
+            The array is none of these, or its polarizations are not said.
+        """
+        stack = _stack(np.asarray(array))
+        states = _states(stack.shape[0], tuple(polarizations))
+        binning = Scale.of(self._pixel_um, self._focus.sigma_um).binning
+        if min(stack.shape[2:]) // binning < SMALLEST_VIEW_PX:
+            least = SMALLEST_VIEW_PX * binning
+            raise Refused(
+                f"the array has {stack.shape[3]} x {stack.shape[2]} px of {self._pixel_um:g} um, too small to find "
+                f"anything in it; give at least {least} x {least} px"
+            )
+        if states not in self._analysers:
+            self._analysers[states] = self._first.fitted(self._pixel_um, states)
+        found = self._analysers[states].analyse(stack).objects
+        return FoundOnArray(
+            boxes=np.array([one.box for one in found], np.int64).reshape(-1, 4),
+            scores=np.array([one.score for one in found], np.float64),
+            classes=tuple(one.class_name for one in found),
+            best_planes=np.array([one.best_plane for one in found], np.float64),
+        )
+
+
+def _stack(array: NDArray[np.generic]) -> NDArray[np.uint16]:
+    """Give an array all of the axes CZYX."""
+    if array.dtype not in (np.uint8, np.uint16):
+        raise Refused(f"the array is {array.dtype}; give 8 or 16 bit without sign (uint8 or uint16)")
+    if array.ndim not in AXES or not array.size:
+        raise Refused(f"the array has the shape {array.shape}; give pixels with the axes YX, ZYX or CZYX")
+    missing = (1,) * (4 - array.ndim)
+    return array.astype(np.uint16, copy=False).reshape(missing + array.shape)
+
+
+def _states(count: int, given: tuple[str, ...]) -> tuple[str, ...]:
+    states = given or ((BRIGHT,) if count == 1 else ())
+    if len(states) != count or len(set(states)) != count or not set(states) <= set(STATES):
+        raise Refused(
+            f"polarizations is {given!r} for an array of {count} along C; name each of them, once: {', '.join(STATES)}"
+        )
+    return states

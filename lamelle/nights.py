@@ -1,0 +1,298 @@
+"""Recorded nights, read together: tables of samples, fields and objects, and the pixels of an object."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from daemon.counts.objects import objects_table
+from daemon.dataset.field_file import FieldFile, Pixels, read_field_file
+from daemon.dataset.reader import RUN_DATASET, Dataset
+from daemon.records.names import CATALOG, field_file
+from daemon.records.records import ObjectRow
+from daemon.report.gather import gather
+from daemon.report.numbers import NightNumbers, SlideNumbers
+from daemon.system.errors import Refused
+
+
+class ObjectKey(Protocol):
+    """Names an object: whatever gives `night`, `slide`, `field` and `number`, as a row of `Nights.objects` does."""
+
+    def __getitem__(self, name: str, /) -> Any:
+        """Give a value by its name."""
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectPixels:
+    """The pixels of an object, with what they mean.
+
+    Attributes
+    ----------
+    pixels
+        uint16, intensities in DN as the camera gave them.
+    axes
+        `CZYX` for a stack, `CYX` for a fused crop.
+    polarizations
+        names of the states along C.
+    pixel_um
+        size of a pixel on the sample.
+    step_um
+        distance of the planes.
+    z_um
+        stage position of each plane along Z; none for a fused crop.
+    corner_px
+        x and y of the first pixel in the frame of the field.
+    best_plane
+        plane of best focus along Z, fractional, from 0.
+    """
+
+    pixels: Pixels
+    axes: str
+    polarizations: tuple[str, ...]
+    pixel_um: float
+    step_um: float
+    z_um: tuple[float, ...]
+    corner_px: tuple[int, int]
+    best_plane: float
+
+    @property
+    def scale(self) -> tuple[float, ...]:
+        """Size of a step along each of the axes, um; 1 along C."""
+        um = {"C": 1.0, "Z": self.step_um, "Y": self.pixel_um, "X": self.pixel_um}
+        return tuple(um[axis] for axis in self.axes)
+
+
+class Nights:
+    """Recorded nights; made by `lamelle.open`. No file stays open between two calls.
+
+    Tables are those of pyarrow; `to_pandas()` makes a DataFrame of one where pandas is installed. Their columns
+    `night`, `slide` and `sample` say where a row belongs; docs/python.md lists the others.
+
+    Attributes
+    ----------
+    folders
+        of the datasets, by the name of their night.
+    left_out
+        what a pattern fitted that is no dataset.
+    """
+
+    def __init__(self, folders: dict[str, Path], left_out: tuple[Path, ...]) -> None:
+        self.folders = folders
+        self.left_out = left_out
+
+    def __repr__(self) -> str:
+        return f"<Nights {', '.join(self.folders)}>"
+
+    def __len__(self) -> int:
+        return len(self.folders)
+
+    def samples(self) -> pa.Table:
+        """Give a row for each mini-slide of each night, with the numbers of its morning report.
+
+        `objects` counts them, `low` and `high` bound the 95 % interval, `area_mm2` is what was searched. Columns of
+        the sample sheet begin with `sample_`.
+
+        Raises
+        ------
+        LamelleError
+            A dataset cannot be read.
+        """
+        return _table(_sample_row(numbers, slide) for numbers in self._numbers() for slide in numbers.slides)
+
+    def fields(self) -> pa.Table:
+        """Give a row for each planned field of each night; `objects` counts those of the field.
+
+        Raises
+        ------
+        LamelleError
+            A dataset cannot be read.
+        """
+        return _table(
+            {"night": numbers.started.night, "sample": slide.sample} | asdict(field)
+            for numbers in self._numbers()
+            for slide in numbers.slides
+            for field in slide.fields
+        )
+
+    def objects(self, *, counted: bool = True, measured: int | None = None) -> pa.Table:
+        """Give a row for each object of each night, with the columns of its field (`field_*`) and sample (`sample_*`).
+
+        Parameters
+        ----------
+        counted
+            only the objects that count; if False also those below the threshold and those that count in a neighbouring
+            field, which the column `counted` tells apart.
+        measured
+            number of a measurement by `lamelle measure`, 0 for the night's own; the newest one if None.
+
+        Raises
+        ------
+        LamelleError
+            A dataset cannot be read, or has no such measurement.
+        """
+        tables = []
+        for folder in self.folders.values():
+            with Dataset.open(folder) as dataset:
+                tables.append(_with_counted(objects_table(dataset, measured)[0]))
+        table = pa.concat_tables(tables, promote_options="permissive")
+        return table.filter(table["counted"]) if counted else table
+
+    def stack(self, key: ObjectKey) -> ObjectPixels:
+        """Give an object's part of the whole focus stack, CZYX.
+
+        Parameters
+        ----------
+        key
+            what has the object's `night`, `slide`, `field` and `number`: a dict, or a row of a DataFrame.
+
+        Raises
+        ------
+        LamelleError
+            There is no such object, or its file is missing or damaged.
+        """
+        with self._file(key) as file:
+            row = _row(file, key)
+            at = file.provenance
+            z_um = tuple(round(at.first_z_um + plane * at.step_um, 6) for plane in range(at.shape_czyx[1]))
+            return _pixels(file, row, file.crop(row), "CZYX", z_um)
+
+    def fused(self, key: ObjectKey) -> ObjectPixels:
+        """Give an object's fused crop, CYX: each pixel from its sharpest plane.
+
+        Parameters
+        ----------
+        key
+            as for `stack`.
+
+        Raises
+        ------
+        LamelleError
+            There is no such object, or its file is missing or damaged.
+        """
+        with self._file(key) as file:
+            row = _row(file, key)
+            return _pixels(file, row, file.fused(row), "CYX", ())
+
+    def _numbers(self) -> Iterator[NightNumbers]:
+        for folder in self.folders.values():
+            with Dataset.open(folder) as dataset:
+                yield gather(dataset)[0]
+
+    def _file(self, key: ObjectKey) -> FieldFile:
+        night, slide, field = key["night"], int(key["slide"]), int(key["field"])
+        if night not in self.folders:
+            raise Refused(f"there is no night {night!r} here; there are: {', '.join(self.folders)}")
+        path = self.folders[night] / field_file(slide, field)
+        if not path.is_file():
+            raise Refused(f"{path} does not exist; ask for a slide and field of `fields()` that were recorded")
+        return read_field_file(path)
+
+
+def open_nights(place: str | Path | Iterable[str | Path]) -> Nights:
+    """Open recorded nights, to be read together.
+
+    Parameters
+    ----------
+    place
+        a run folder or dataset; a pattern of them such as `"runs/2025-*"`; or several of these.
+
+    Raises
+    ------
+    LamelleError
+        There is no such folder or dataset, nothing fits a pattern, or two folders hold the same night.
+    """
+    folders: dict[str, Path] = {}
+    left_out: list[Path] = []
+    for one in [place] if isinstance(place, str | Path) else place:
+        found, others = _find(Path(one).expanduser())
+        left_out += others
+        for folder in found:
+            with Dataset.open(folder) as dataset:
+                there, started = dataset.folder.resolve(), dataset.night()
+            if started is None:
+                raise Refused(f"{there} holds no night yet; its first record has not arrived, so wait for it")
+            before = folders.setdefault(started.night, there)
+            if before != there:
+                raise Refused(f"{before} and {there} both hold night {started.night}; name one of them")
+    if not folders:
+        raise Refused("no folder was named; name a run folder or dataset")
+    return Nights(folders, tuple(left_out))
+
+
+def _find(place: Path) -> tuple[Sequence[Path], Sequence[Path]]:
+    """Find the datasets that a place means, and what else a pattern fits."""
+    if place.exists():
+        if not _is_dataset(place):
+            raise Refused(f"{place} is not a dataset of lamelle, nor a run folder with one; it has no {CATALOG}")
+        return [place], []
+    if not glob.has_magic(str(place)):
+        raise Refused(f"{place} does not exist; name a run folder or dataset, or a pattern of them")
+    fitting = sorted(Path(name) for name in glob.glob(str(place), recursive=True))  # noqa: PTH207 - also absolute ones
+    datasets = [one for one in fitting if _is_dataset(one)]
+    if not datasets:
+        raise Refused(f"no run folder or dataset fits {str(place)!r}; correct the pattern")
+    return datasets, [one for one in fitting if one not in datasets]
+
+
+def _is_dataset(folder: Path) -> bool:
+    return (folder / CATALOG).is_file() or (folder / RUN_DATASET / CATALOG).is_file()
+
+
+def _sample_row(numbers: NightNumbers, slide: SlideNumbers) -> dict[str, Any]:
+    return {
+        "night": numbers.started.night,
+        "slide": slide.slide,
+        "sample": slide.sample,
+        "planned": slide.planned,
+        "recorded": slide.recorded,
+        "skipped": slide.skipped,
+        "not_analysed": slide.not_analysed,
+        "closed": slide.closed,
+        "objects": slide.total.number,
+        "low": slide.total.low,
+        "high": slide.total.high,
+        "area_mm2": slide.area_mm2,
+        "objects_per_mm2": slide.total.per_mm2 and slide.total.per_mm2[0],
+        **{f"sample_{name}": value for name, value in slide.columns.items()},
+    }
+
+
+def _table(rows: Iterable[dict[str, Any]]) -> pa.Table:
+    """Make a table of rows, of which some may have columns that others have not."""
+    there = list(rows)
+    names = dict.fromkeys(name for row in there for name in row)
+    return pa.table({name: [row.get(name) for row in there] for name in names})
+
+
+def _with_counted(table: pa.Table) -> pa.Table:
+    if "counted" in table.column_names:
+        return table
+    return table.append_column("counted", pc.and_not(table["in_exclusive_tile"], table["below_threshold"]))
+
+
+def _row(file: FieldFile, key: ObjectKey) -> ObjectRow:
+    number = int(key["number"])
+    for row in file.objects:
+        if row.number == number:
+            return row
+    raise Refused(f"{file.path} holds no object {number}; ask for a number of `objects(counted=False)`")
+
+
+def _pixels(file: FieldFile, row: ObjectRow, pixels: Pixels, axes: str, z_um: tuple[float, ...]) -> ObjectPixels:
+    provenance = file.provenance
+    return ObjectPixels(
+        pixels=pixels,
+        axes=axes,
+        polarizations=provenance.polarizations,
+        pixel_um=provenance.pixel_um,
+        step_um=provenance.step_um,
+        z_um=z_um,
+        corner_px=row.crop_box[:2],
+        best_plane=row.best_plane,
+    )
