@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 TORCH_FREE = [
+    "lamelle",
     "daemon.cli.app",
     "daemon.night.scan",
     "daemon.calibration_runs.run",

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import lamelle
+from inference.analyser import Analyser
+from inference.settings import CropSettings, DetectorSettings, FocusSettings
+from tests.support.emulated_stacks import night, stack
+
+
+@pytest.fixture(scope="module")
+def detector() -> lamelle.Detector:
+    return lamelle.Detector(pixel_um=0.059, device="cpu")
+
+
+def test_an_array_shows_what_a_night_would_find(detector: lamelle.Detector) -> None:
+    pixels, _ = stack(night(512, 5), 1, 0.0)
+    found = detector.detect(pixels, ("crossed", "parallel"))
+    expected = Analyser(
+        DetectorSettings(runtime="torch", device="cpu", keep_above=0.5), CropSettings(), FocusSettings(), 0.059,
+        ("crossed", "parallel"),
+    ).analyse(pixels)  # fmt: skip
+    assert len(found) == len(expected.objects) > 0
+    assert [tuple(box) for box in found.boxes.tolist()] == [one.box for one in expected.objects]
+    assert found.classes == tuple(one.class_name for one in expected.objects)
+    assert found.scores.min() >= 0.5
+
+
+def test_an_image_of_8_bit_without_polarizations_is_bright_field(detector: lamelle.Detector) -> None:
+    empty = detector.detect(np.full((96, 128), 130, np.uint8))
+    assert (len(empty), empty.boxes.shape, empty.classes) == (0, (0, 4), ())
+
+
+@pytest.mark.parametrize(
+    ("array", "states", "said"),
+    [
+        (np.zeros((64, 64)), (), "is float64; give 8 or 16 bit"),
+        (np.zeros(64, np.uint8), (), "give pixels with the axes YX, ZYX or CZYX"),
+        (np.zeros((2, 1, 64, 64), np.uint16), (), "for an array of 2 along C; name each of them"),
+        (np.zeros((64, 64), np.uint16), ("dark",), "name each of them, once: crossed, parallel"),
+        (np.zeros((8, 64), np.uint16), (), "too small to find anything in it; give at least 64 x 64 px"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_told(
+    detector: lamelle.Detector, array: np.ndarray, states: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(lamelle.LamelleError, match=said):
+        detector.detect(array, states)
+
+
+def test_settings_without_sense_are_told() -> None:
+    with pytest.raises(lamelle.LamelleError, match="pixel_um is 0"):
+        lamelle.Detector(pixel_um=0)
+    with pytest.raises(lamelle.LamelleError, match="threshold is 2"):
+        lamelle.Detector(pixel_um=0.1, threshold=2)
+
+
+def test_without_its_extra_the_detector_says_what_to_install() -> None:
+    code = "import sys; sys.modules['torch'] = None\nimport lamelle\nlamelle.Detector(pixel_um=0.1)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stderr.splitlines()[-1].endswith('add it with: pip install "lamelle[detector]"')
