@@ -6,7 +6,7 @@ import glob
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,9 +16,10 @@ from daemon.dataset.field_file import FieldFile, Pixels, read_field_file
 from daemon.dataset.reader import RUN_DATASET, Dataset
 from daemon.records.names import CATALOG, field_file
 from daemon.records.records import ObjectRow
-from daemon.report.gather import gather
-from daemon.report.numbers import NightNumbers, SlideNumbers
 from daemon.system.errors import Refused
+
+if TYPE_CHECKING:
+    from daemon.report.numbers import NightNumbers, SlideNumbers
 
 
 class ObjectKey(Protocol):
@@ -180,6 +181,8 @@ class Nights:
             return _pixels(file, row, file.fused(row), "CYX", ())
 
     def _numbers(self) -> Iterator[NightNumbers]:
+        from daemon.report.gather import gather  # takes as long to import as all else here together
+
         for folder in self.folders.values():
             with Dataset.open(folder) as dataset:
                 yield gather(dataset)[0]

@@ -6,8 +6,9 @@ import contextlib
 import csv
 import io
 import re
-import subprocess
+import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,41 +32,50 @@ def numbers(run: Path) -> NightNumbers:
         return gather(dataset)[0]
 
 
-def example(name: str, *words: str | Path) -> str:
-    command = [sys.executable, ROOT / "examples" / f"{name}.py", *words]
-    environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100, env=environment)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+Example = Callable[..., str]
 
 
-def test_counts_per_sample(run: Path, numbers: NightNumbers) -> None:
+@pytest.fixture
+def example(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Example:
+    """Run an example as `python examples/NAME.py WORDS...` does, and give what it said."""
+
+    def run_it(name: str, *words: str | Path) -> str:
+        path = str(ROOT / "examples" / f"{name}.py")
+        monkeypatch.setattr(sys, "argv", [path, *map(str, words)])
+        runpy.run_path(path, run_name="__main__")
+        sys.stdout.flush()
+        return capfdbinary.readouterr().out.decode()
+
+    return run_it
+
+
+def test_counts_per_sample(run: Path, numbers: NightNumbers, example: Example) -> None:
     lines = example("counts_per_sample", run).splitlines()
     assert [line.partition(" objects")[0] for line in lines] == [
         f"{slide.sample}: {slide.total.number}" for slide in numbers.slides
     ]
 
 
-def test_lengths_of_a_class(run: Path, numbers: NightNumbers) -> None:
+def test_lengths_of_a_class(run: Path, numbers: NightNumbers, example: Example) -> None:
     rows = list(csv.DictReader(io.StringIO(example("lengths_of_a_class", run))))
     (coccoliths,) = (kind.count.number for kind in numbers.kinds if kind.name == "coccolith")
     assert 0 < sum(int(row["objects"]) for row in rows) <= coccoliths
 
 
-def test_through_focus(run: Path, tmp_path: Path) -> None:
+def test_through_focus(run: Path, tmp_path: Path, example: Example) -> None:
     assert "crossed | parallel" in example("through_focus", run, tmp_path / "best.gif")
     with Image.open(tmp_path / "best.gif") as picture:
         assert picture.n_frames == 9
 
 
-def test_detector_on_an_array(run: Path) -> None:
+def test_detector_on_an_array(run: Path, example: Example) -> None:
     first, *found = example("detector_on_an_array", run).splitlines()
     assert "uint16, recorded as" in first
     assert all(re.fullmatch(r"\w+ [01]\.\d\d at \[\d+, \d+, \d+, \d+\]", line) for line in found)
     assert found
 
 
-def test_nights_side_by_side(run: Path, numbers: NightNumbers) -> None:
+def test_nights_side_by_side(run: Path, numbers: NightNumbers, example: Example) -> None:
     rows = list(csv.DictReader(io.StringIO(example("nights_side_by_side", run))))
     assert [(row["night"], int(row["objects"])) for row in rows] == [
         (numbers.started.night, slide.total.number) for slide in numbers.slides
