@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from daemon.counts.objects import objects_table
 from daemon.dataset.field_file import FieldFile, Pixels, read_field_file
-from daemon.dataset.reader import RUN_DATASET, Dataset
+from daemon.dataset.reader import Dataset
 from daemon.records.names import CATALOG, field_file
 from daemon.records.records import ObjectRow
+from daemon.run_folder.folder import RunFolder
 from daemon.system.errors import Refused
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class Nights:
         tables = []
         for folder in self.folders.values():
             with Dataset.open(folder) as dataset:
-                tables.append(_with_counted(objects_table(dataset, measured)[0]))
+                tables.append(objects_table(dataset, measured)[0])
         table = pa.concat_tables(tables, promote_options="permissive")
         return table.filter(table["counted"]) if counted else table
 
@@ -244,7 +244,7 @@ def _find(place: Path) -> tuple[Sequence[Path], Sequence[Path]]:
 
 
 def _is_dataset(folder: Path) -> bool:
-    return (folder / CATALOG).is_file() or (folder / RUN_DATASET / CATALOG).is_file()
+    return (folder / CATALOG).is_file() or (RunFolder(folder).dataset / CATALOG).is_file()
 
 
 def _sample_row(numbers: NightNumbers, slide: SlideNumbers) -> dict[str, Any]:
@@ -271,12 +271,6 @@ def _table(rows: Iterable[dict[str, Any]]) -> pa.Table:
     there = list(rows)
     names = dict.fromkeys(name for row in there for name in row)
     return pa.table({name: [row.get(name) for row in there] for name in names})
-
-
-def _with_counted(table: pa.Table) -> pa.Table:
-    if "counted" in table.column_names:
-        return table
-    return table.append_column("counted", pc.and_not(table["in_exclusive_tile"], table["below_threshold"]))
 
 
 def _row(file: FieldFile, key: ObjectKey) -> ObjectRow:
