@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from daemon.counts.objects import objects_table
 from daemon.dataset.field_file import FieldFile, Pixels, read_field_file
@@ -141,7 +140,7 @@ class Nights:
         tables = []
         for folder in self.folders.values():
             with Dataset.open(folder) as dataset:
-                tables.append(_with_counted(objects_table(dataset, measured)[0]))
+                tables.append(objects_table(dataset, measured)[0])
         table = pa.concat_tables(tables, promote_options="permissive")
         return table.filter(table["counted"]) if counted else table
 
@@ -272,12 +271,6 @@ def _table(rows: Iterable[dict[str, Any]]) -> pa.Table:
     there = list(rows)
     names = dict.fromkeys(name for row in there for name in row)
     return pa.table({name: [row.get(name) for row in there] for name in names})
-
-
-def _with_counted(table: pa.Table) -> pa.Table:
-    if "counted" in table.column_names:
-        return table
-    return table.append_column("counted", pc.and_not(table["in_exclusive_tile"], table["below_threshold"]))
 
 
 def _row(file: FieldFile, key: ObjectKey) -> ObjectRow:
