@@ -31,7 +31,7 @@ def write_service(config: Path, run: Path, into: Path, system: System | None) ->
     config, run = config.resolve(), run.resolve()
     for path in (config, run, Path(sys.executable)):
         if not str(path).isprintable():
-            raise Refused(f"the path {str(path)!r} holds a character that a service file cannot hold; rename it")
+            raise Refused(f"the path {str(path)!r} contains a character that a service file cannot hold; rename it")
     name = service_name(run)
     if system == "systemd":
         file, content = into / f"{name}.service", unit(config, run, getpass.getuser()).encode()

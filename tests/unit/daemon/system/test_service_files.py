@@ -152,7 +152,7 @@ def test_the_command_writes_the_file_and_says_what_to_do_with_it(tmp_path: Path)
 
 
 def test_a_path_that_no_file_takes_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="holds a character"):
+    with pytest.raises(Refused, match="contains a character"):
         write_service(tmp_path / "night.yaml", tmp_path / "two\nlines", tmp_path, "systemd")
     for name in ("%TEMP%", "$(Arg0)"):
         with pytest.raises(Refused, match="a task of Windows replaces"):

@@ -74,8 +74,8 @@ def test_one_image_with_one_label_that_no_meta_names_is_read() -> None:
         (box(10, 5, 10, 9), None, "has no area"),
         (box(10, 5, 60, 9), (10, 5, 30, 4), "lies in part outside"),
         (box(50, 5, 60, 9), None, "lies outside"),
-        ('<polygon label="diatom" points="1,2;3,4;6,5"/>', None, "is no box"),
-        ('<mask label="diatom" rle="1,2" left="0" top="0" width="1" height="2"/>', None, "is no box"),
+        ('<polygon label="diatom" points="1,2;3,4;6,5"/>', None, "is not a box"),
+        ('<mask label="diatom" rle="1,2" left="0" top="0" width="1" height="2"/>', None, "is not a box"),
     ],
 )
 def test_shapes_that_cannot_be_taken_are_told_by_file_and_place(
