@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
+from hypothesis import settings
 from rich.console import Console
 from zmq.utils.garbage import GarbageCollectorThread
 
@@ -26,8 +28,14 @@ TRACKER = "multiprocessing.resource_tracker"
 """Python's own helper process, started with the first spawn or shared memory and kept until the interpreter ends."""
 
 
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
+
+
 def pytest_sessionstart() -> None:
     """Make the specimens of the emulated nights, about a minute the first time on a machine."""
+    # The workers share the cores: threads of torch that wait for one another would burn the time of all.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     make_specimens(cabinet_of(Emulation()), kinds_of("easy"), Console())
 
 
