@@ -37,8 +37,10 @@ class Equipment(ABC):
 
     Attributes
     ----------
-    xy_name, z_name
-        what the stages are called in sentences.
+    xy_name
+        what the XY stage is called in sentences.
+    z_name
+        what the focus drive is called in sentences.
     longest_sequence
         planes that one hardware-timed z sequence may have; 0 where there is none.
     recorded

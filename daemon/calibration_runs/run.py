@@ -28,8 +28,7 @@ from daemon.planning.installation import extras_for
 from daemon.planning.software import software_of
 from daemon.planning.specimens import make_specimens_of
 from daemon.protocols.pipes import MicroscopeReady
-from daemon.system.errors import ChildLost, NightStopped, Refused, RequestFailed
-from daemon.system.exit_status import Exit
+from daemon.system.errors import ChildLost, Exit, NightStopped, Refused, RequestFailed
 from daemon.system.extras import require
 from daemon.system.progress import ShotsDisplay
 from daemon.system.ring import ring_bytes

@@ -20,8 +20,7 @@ from daemon.records.counting import ObjectCounts
 from daemon.records.names import REPORT
 from daemon.records.records import FieldSecured
 from daemon.run_folder.folder import RunFolder
-from daemon.system.errors import Refused
-from daemon.system.exit_status import Exit
+from daemon.system.errors import Exit, Refused
 from drivers.emulated.core import virtual_slide
 from drivers.emulated.mechanics import sample_place, true_pixel_um
 from drivers.settings import Emulation

@@ -76,8 +76,12 @@ class DatasetTotals(msgspec.Struct, frozen=True, kw_only=True):
         closed), and listed files that are missing or have another size.
     duplicates
         fields recorded or skipped twice, and further files of a recorded field that no record lists.
-    objects, seen_again, below_threshold
-        those that count, and those that are kept beside them (`daemon.records.counting`).
+    objects
+        those that count.
+    seen_again
+        those that lie in the tile of another field, which are kept beside them.
+    below_threshold
+        those that score too little, which are kept too (`daemon.records.counting`).
     complete
         whether the night is closed and nothing is missing or twice.
     """

@@ -29,8 +29,7 @@ from daemon.run_folder.folder import RunFolder
 from daemon.run_folder.journal import Journal
 from daemon.run_folder.spool import Spool
 from daemon.system.durable_files import make_folder, replacing
-from daemon.system.errors import Refused
-from daemon.system.exit_status import Exit
+from daemon.system.errors import Exit, Refused
 from daemon.system.extras import require as require_extras
 from daemon.system.locks import sole
 from daemon.system.progress import ProgressDisplay

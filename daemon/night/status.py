@@ -17,20 +17,28 @@ class NightStatus:
 
     Attributes
     ----------
-    state, reason
-        what it does, or how it ended, and why.
-    slide, sample
-        the mini-slide that is scanned, None and empty before the first.
+    state
+        what it does, or how it ended.
+    reason
+        why.
+    slide
+        the mini-slide that is scanned, None before the first.
+    sample
+        what lies on it; empty before the first.
     objects
         counted ones.
     not_analysed
         fields of which only the raw stack is kept.
-    fields_per_s, seconds_left
-        the pace since this process began; None where nobody can tell.
+    fields_per_s
+        the pace since this process began.
+    seconds_left
+        how long the rest takes at that pace; None where nobody can tell.
     disk_hours
         how long the disk lasts at the pace so far; None where nothing was written yet.
-    acknowledged, backlog
-        records that the recorder holds, and those that it does not hold yet.
+    acknowledged
+        records that the recorder holds.
+    backlog
+        records that it does not hold yet.
     ring_used
         stacks of the ring that are being exposed or analysed.
     unsafe

@@ -32,8 +32,7 @@ from daemon.records.states import EndedBy, NightState
 from daemon.run_folder.journal import Journal
 from daemon.run_folder.spool import Spool
 from daemon.system.awake import KeptAwake
-from daemon.system.errors import ChildLost, JournalDamaged, NightStopped, Refused, RequestFailed
-from daemon.system.exit_status import Exit
+from daemon.system.errors import ChildLost, Exit, JournalDamaged, NightStopped, Refused, RequestFailed
 from daemon.system.process_table import ProcessTable
 from daemon.system.progress import ProgressDisplay
 from daemon.system.ring import Ring

@@ -22,8 +22,10 @@ class NightTotals:
 
     Attributes
     ----------
-    secured, skipped
+    secured
         fields so far.
+    skipped
+        fields so far that will not be recorded.
     not_analysed
         secured fields of which only the raw stack is kept.
     objects

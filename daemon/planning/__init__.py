@@ -1,4 +1,4 @@
 """What is worked out before anything moves: the fields, the time, the bytes, whether it can be done.
 
-Face: `check`, `estimate`, `focus_bounds`, `plan`, `specimens`.
+Face: `check`, `estimate`, `focus_bounds`, `installation`, `plan`, `software`, `specimens`.
 """

@@ -34,9 +34,10 @@ class Bounds(NamedTuple):
     ----------
     message_bytes
         a frame that is larger makes libzmq hang up before it is received, and so before it can be counted.
-    waiting_in, waiting_out
-        messages from, and to, one peer that wait here; what a peer sends beyond that stays with it, and what it does
-        not fetch beyond that is dropped.
+    waiting_in
+        messages from one peer that wait here; what it sends beyond that stays with it.
+    waiting_out
+        messages to one peer that wait here; what it does not fetch beyond that is dropped.
     """
 
     message_bytes: int

@@ -1,4 +1,4 @@
 """The morning report: what a dataset says of its night, as an HTML page and a PDF.
 
-Face: `morning`, `report`.
+Face: `gather`, `morning`, `report`.
 """

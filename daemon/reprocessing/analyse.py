@@ -35,8 +35,7 @@ from daemon.reprocessing.fill import conclude, fill, staffed
 from daemon.reprocessing.pool import working
 from daemon.reprocessing.worker import Work, versions_now
 from daemon.system import crash_points
-from daemon.system.errors import DamagedFile, Refused
-from daemon.system.exit_status import Exit
+from daemon.system.errors import DamagedFile, Exit, Refused
 from daemon.system.logbook import Logbook
 from daemon.system.process_table import end_stale
 from daemon.system.progress import CountDisplay

@@ -22,8 +22,7 @@ from daemon.reprocessing.archive import NOT_THE_RESULT, Archive, ArchiveSettings
 from daemon.reprocessing.archive_stacks import Described, probe
 from daemon.reprocessing.fill import fill
 from daemon.reprocessing.worker import Work, versions_now
-from daemon.system.errors import Refused
-from daemon.system.exit_status import Exit
+from daemon.system.errors import Exit, Refused
 from drivers.errors import ImageRefused, NotSaid
 from inference.network.weights_proof import prove_weights
 from inference.settings import WORTH_EXPORTING

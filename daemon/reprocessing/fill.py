@@ -34,8 +34,7 @@ from daemon.reprocessing.pool import working
 from daemon.reprocessing.worker import Work, skipped
 from daemon.system import crash_points
 from daemon.system.durable_files import make_folder
-from daemon.system.errors import NightStopped, Refused, RequestFailed
-from daemon.system.exit_status import Exit
+from daemon.system.errors import Exit, NightStopped, Refused, RequestFailed
 from daemon.system.extras import require
 from daemon.system.logbook import Logbook
 from daemon.system.process_table import end_stale

@@ -1,4 +1,8 @@
-"""Why a command of lamelle ends without doing what was asked."""
+"""How a command of lamelle ends, and why it ends without doing what was asked."""
+
+from __future__ import annotations
+
+from enum import IntEnum
 
 
 class LamelleError(Exception):
@@ -40,3 +44,13 @@ class OtherVersion(ProtocolViolation):
 
 class DamagedFile(LamelleError):
     """A file of a dataset does not hold what its name promises."""
+
+
+class Exit(IntEnum):
+    """Exit status of a night, and of the detector over an archive."""
+
+    COMPLETE = 0
+    FAULT = 1
+    REFUSED = 2
+    SKIPPED = 3
+    INTERRUPTED = 130

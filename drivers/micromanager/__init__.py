@@ -1,4 +1,4 @@
 """Micro-Manager, in this process or over its bridge: core, hardware file, verification, exposures.
 
-Face: `core`, `hardware_file`, `microscope`.
+Face: `core`, `devices`, `hardware_file`.
 """

@@ -46,8 +46,7 @@ from daemon.reprocessing.analyse import analyse_anew, catch_up
 from daemon.reprocessing.archive import ArchiveSettings
 from daemon.reprocessing.detect import detect
 from daemon.system import crash_points
-from daemon.system.errors import Refused
-from daemon.system.exit_status import Exit
+from daemon.system.errors import Exit, Refused
 from inference.analyser import Analyser
 from inference.annotations import coco as coco
 from inference.annotations import cvat

@@ -23,7 +23,7 @@ from daemon.live.order_client import give_order
 from daemon.run_folder.endpoints import find_endpoint
 from daemon.run_folder.heartbeat import Heartbeat, read_heartbeat
 from daemon.run_folder.journal import Journal
-from daemon.system.exit_status import Exit
+from daemon.system.errors import Exit
 from daemon.system.process_table import read_processes
 from tests.support.alert_target import alert_target
 from tests.support.deadlines import NIGHT_S

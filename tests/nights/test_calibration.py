@@ -33,8 +33,7 @@ from daemon.children.links import MicroscopeLink
 from daemon.config.loading import freeze, load
 from daemon.config.model import NightConfig
 from daemon.dataset.reader import Dataset
-from daemon.system.errors import Refused
-from daemon.system.exit_status import Exit
+from daemon.system.errors import Exit, Refused
 from daemon.system.locks import sole_on
 from daemon.system.process_table import read_processes
 from daemon.system.ring import Ring, ring_name

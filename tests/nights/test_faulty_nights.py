@@ -20,7 +20,7 @@ from rich.console import Console
 from daemon.dataset.reader import Dataset, FieldTotals
 from daemon.dataset.summary import render, summarise
 from daemon.records.records import FieldSkipped
-from daemon.system.exit_status import Exit
+from daemon.system.errors import Exit
 from tests.support.deadlines import NIGHT_S
 from tests.support.emulated_night import digest, lamelle, living, write_configuration
 from tests.support.process_logs import SAFE_WITHIN_S, log, safe_after, times, wait_for

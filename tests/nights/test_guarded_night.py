@@ -23,8 +23,7 @@ from daemon.records.states import NightState
 from daemon.run_folder.folder import RunFolder
 from daemon.run_folder.heartbeat import Heartbeat, read_heartbeat, write_heartbeat
 from daemon.run_folder.journal import Journal
-from daemon.system.errors import Refused
-from daemon.system.exit_status import Exit
+from daemon.system.errors import Exit, Refused
 from daemon.system.locks import sole
 from daemon.system.process_table import ProcessTable, read_processes
 from tests.support.alert_target import SECRET, Target, alert_target

@@ -24,7 +24,7 @@ from daemon.report.morning import MorningReport
 from daemon.run_folder.heartbeat import read_heartbeat
 from daemon.run_folder.journal import Journal
 from daemon.run_folder.spool import Spool
-from daemon.system.exit_status import Exit
+from daemon.system.errors import Exit
 from daemon.system.process_table import ProcessTable, read_processes
 from tests.support import small_night as night
 from tests.support.configuration_files import night as configured

@@ -19,7 +19,7 @@ from daemon.records.names import field_file
 from daemon.records.records import FieldSecured, decode, encode
 from daemon.reprocessing.analyse import catch_up
 from daemon.run_folder.journal import Journal
-from daemon.system.exit_status import Exit
+from daemon.system.errors import Exit
 from tests.support.emulated_night import Digest, digest, lamelle, living, write_configuration
 from tests.support.places import CONFIGS
 

@@ -11,7 +11,7 @@ import tifffile
 from daemon.dataset.reader import Dataset
 from daemon.records.names import field_file
 from daemon.records.records import FieldSecured
-from daemon.system.exit_status import Exit
+from daemon.system.errors import Exit
 from daemon.system.process_table import read_processes
 from tests.support.emulated_night import lamelle, living, running
 from tests.support.other_back_ends import install_shown, write_shown_configuration

@@ -10,7 +10,7 @@ import yaml
 from daemon.dataset.reader import Dataset
 from daemon.dataset.summary import summarise
 from daemon.records.records import FieldSecured
-from daemon.system.exit_status import Exit
+from daemon.system.errors import Exit
 from tests.support.emulated_night import digest, lamelle, living, write_configuration
 from tests.support.places import CONFIGS, SHARED_DATA
 

@@ -13,8 +13,7 @@ from daemon.protocols.control import Answer, OrderName
 from daemon.records.events import ReasonCode
 from daemon.records.records import FieldSkipped
 from daemon.run_folder.endpoints import find_endpoint
-from daemon.system.errors import Refused
-from daemon.system.exit_status import Exit
+from daemon.system.errors import Exit, Refused
 from tests.support.deadlines import NIGHT_S
 from tests.support.emulated_night import Digest, digest, lamelle, living, running, write_configuration
 from tests.support.small_night import until
