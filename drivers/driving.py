@@ -23,7 +23,7 @@ from drivers.errors import (
     PresetNotReached,
     SettingRefused,
     StageStuck,
-    telling,
+    explaining,
 )
 from drivers.frames import FrameCheck
 from drivers.limits import Limits
@@ -89,7 +89,7 @@ class DrivenMicroscope:
         self._commanding = threading.Lock()
         self._halted = threading.Event()
         self._closed = False
-        with telling("asking the camera"):
+        with explaining("asking the camera"):
             self._identity = _checked(equipment.identity, instrument)
         self._frames = FrameCheck(self._identity.bit_depth)
 
@@ -109,7 +109,7 @@ class DrivenMicroscope:
                 raise SettingRefused(
                     f"instrument.polarizations.{state} is {name}, which cannot be set: {error}"
                 ) from error
-        with telling("preparing"):
+        with explaining("preparing"):
             self._equipment.prepare()
 
     def open_slide(self, slide: int) -> None:
@@ -156,7 +156,7 @@ class DrivenMicroscope:
             self._refuse_halted()
             return not equipment.switching() and equipment.polarization() in (None, state)
 
-        with telling(f"polarization {state}"):
+        with explaining(f"polarization {state}"):
             if not self._clock.wait(reached, within_s):
                 if busy := equipment.switching():
                     raise DeviceTimeout(
@@ -175,7 +175,7 @@ class DrivenMicroscope:
         """Lamp and shutter: on for exposures, off while the night waits."""
         if on:
             self._refuse_halted()
-        with telling("light"):
+        with explaining("light"):
             self._equipment.light(on)
 
     def expose_stack(self, exposure: Exposure, sweep: Sweep, into: Stack, announce: Callable[[Frame], None]) -> None:
@@ -185,7 +185,7 @@ class DrivenMicroscope:
         self._refuse_halted()
         self._check_light(sweep.lit)
         self._frames.begin(may_be_dark=not sweep.lit, may_be_full=sweep.exposures_ms is not None)
-        with telling("beginning a stack"):
+        with explaining("beginning a stack"):
             self._equipment.begin(exposure, sweep)
         timed = sweep.planes <= self._equipment.longest_sequence
         expose = self._expose_sequence if timed else self._expose_planes
@@ -201,7 +201,7 @@ class DrivenMicroscope:
 
     def position(self) -> Position:
         """Where the stages say they stand."""
-        with telling("position"):
+        with explaining("position"):
             return Position(*self._equipment.xy_um(), self._equipment.z_um())
 
     def withdraw(self) -> None:
@@ -238,7 +238,7 @@ class DrivenMicroscope:
         for plane, z_um in enumerate(heights):
             self._arrive_at_z(z_um)
             name = f"plane {plane} of {one.state}"
-            with telling(f"exposing {name}", FrameFault):
+            with explaining(f"exposing {name}", FrameFault):
                 image = self._equipment.snap()
             landed_s = self._clock.now()
             if plane + 1 < len(heights):
@@ -253,7 +253,7 @@ class DrivenMicroscope:
         wait_s = one.exposure_ms / 1e3 + self._deadlines.frame_s
         self._send(f"z sequence of {state}", lambda: self._equipment.start_sequence(heights))
         try:
-            with telling(f"z sequence of {state}", FrameFault):
+            with explaining(f"z sequence of {state}", FrameFault):
                 for plane, z_um in enumerate(heights):
                     self._stage(state, plane)
                     name = f"plane {plane} of {state}"
@@ -268,7 +268,7 @@ class DrivenMicroscope:
         except BaseException:
             self._attempt(self._equipment.stop)
             raise
-        with telling(f"end of the z sequence of {state}"):
+        with explaining(f"end of the z sequence of {state}"):
             self._equipment.stop()
 
     def _next_frame(self, name: str, wait_s: float) -> tuple[Image, int]:
@@ -296,7 +296,7 @@ class DrivenMicroscope:
 
     def _check_light(self, lit: bool) -> None:
         """Read back lamp and shutter: a frame does not tell a faint field from a shutter that did not open."""
-        with telling("reading back the light"):
+        with explaining("reading back the light"):
             lights = self._equipment.lights()
         for name, is_open in lights.items():
             if is_open != lit:
@@ -379,7 +379,7 @@ class DrivenMicroscope:
                 self._refuse_halted()
             return not stage.busy() and off_by() <= stage.tolerance_um
 
-        with telling(f"{stage.name} to {target}"):
+        with explaining(f"{stage.name} to {target}"):
             if self._clock.wait(arrived, stage.deadline_s):
                 return
             if stage.busy():
@@ -389,21 +389,21 @@ class DrivenMicroscope:
             raise StageStuck(f"{stage.name} stands {off_by():.2f} um off the {target} it was sent to; check the stage")
 
     def _stage(self, state: str, plane: int) -> None:
-        with telling(f"plane {plane} of {state}"):
+        with explaining(f"plane {plane} of {state}"):
             self._equipment.stage(state, plane)
 
     def _z_um(self) -> float:
         return float(self._equipment.z_um())
 
     def _is_withdrawn(self) -> bool:
-        with telling("position of the objective"):
+        with explaining("position of the objective"):
             return self._z_um() <= self._motion.withdrawn_z_um + self._motion.z_tolerance_um
 
     def _send(self, doing: str, command: Callable[[], None]) -> None:
         """Send a command unless the microscope is halted; none can slip past `make_safe`."""
         with self._commanding:
             self._refuse_halted()
-            with telling(doing):
+            with explaining(doing):
                 command()
 
     def _refuse_halted(self) -> None:

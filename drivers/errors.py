@@ -55,7 +55,7 @@ class NotSaid(ImageRefused):
 
 
 @contextmanager
-def telling(doing: str, fault: type[FieldFault] = FieldFault) -> Iterator[None]:
+def explaining(doing: str, fault: type[FieldFault] = FieldFault) -> Iterator[None]:
     """Turn what a back-end raises, which may carry only a text, into a `DriverError` that says what was being done."""
     try:
         yield

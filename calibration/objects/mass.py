@@ -247,7 +247,7 @@ def _leakage(light: _CropLight, around: Mask, corrections: Corrections, optics: 
 
 
 def _noise(light: _CropLight, heights: Heights, near: Mask, leakage: float, optics: Optics) -> _Noise:
-    """Tell what noise does to the mass, and how much mass a share of leakage makes."""
+    """Return what noise does to the mass, and how much mass a share of leakage makes."""
     variance, rooted, slope = 0.0, 0.0, 0.0
     area = CALCITE_PG_UM3 * optics.pixel_um**2
     for crossed, parallel, noise, weight in zip(
@@ -265,7 +265,7 @@ def _noise(light: _CropLight, heights: Heights, near: Mask, leakage: float, opti
 
 
 def _azimuth_error(leakage: float, sight: WeighedObject, corrections: Corrections, optics: Optics) -> float:
-    """Tell what light that leaks coherently adds to crystals that point one way; it cancels around a ring."""
+    """Return what light that leaks coherently adds to crystals that point one way; it cancels around a ring."""
     coherent = corrections.leakage_deviation if corrections.records else leakage
     amplitude = optics.wavelength_um / (math.pi * optics.birefringence) * math.sqrt(max(coherent, 0.0))
     area_um2 = float(sight.inside.sum()) * optics.pixel_um**2

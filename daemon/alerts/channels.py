@@ -60,7 +60,7 @@ class Origin(msgspec.Struct, frozen=True):
         return f"lamelle: {alert.kind}"
 
     def body(self, alert: Alert) -> str:
-        """Tell what happened and what to do, then where and when."""
+        """Write what happened and what to do, then where and when."""
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(alert.utc))
         return f"{_plain(alert.text)}\n\nNight {self.night} in {self.run} on {socket.gethostname()}, {when}"
 
@@ -72,7 +72,7 @@ class Channel(Protocol):
     key: str
 
     def send(self, alert: Alert, place: Origin) -> str | None:
-        """Tell; returns why it did not succeed, None where it did."""
+        """Send an alert; returns why that did not succeed, None where it did."""
 
 
 class Address:
@@ -102,7 +102,7 @@ class Address:
         self.key = hashlib.sha256(url.encode()).hexdigest()[:12]
 
     def send(self, alert: Alert, place: Origin) -> str | None:
-        """Tell through Apprise."""
+        """Send through Apprise."""
         kind = TYPES.get(alert.kind, apprise.NotifyType.WARNING)
         try:
             with _Listening() as heard:

@@ -130,7 +130,7 @@ class _Rounds:
         return not (verdict.over and not waiting)
 
     def lose(self, now: float) -> None:
-        """Tell that the run folder is gone, once: there is nowhere left to remember what could not be sent."""
+        """Alert that the run folder is gone, once: there is nowhere left to remember what could not be sent."""
         text = "The run folder is gone, so nobody watches the night any more: look at its disk."
         alert = Alert(kind="fault", text=text, utc=now)
         self._show(text)

@@ -1,4 +1,4 @@
-"""What the watcher of a night sees, remembers and tells: plain values, some of them kept in a file."""
+"""What the watcher of a night sees, remembers and sends: plain values, some of them kept in a file."""
 
 from __future__ import annotations
 

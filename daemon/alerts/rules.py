@@ -76,7 +76,7 @@ class _Look:
             why = "The night's process died, or the computer went down; the night was resumed."
             self._once(f"crashed {before.pid}", "crashed", why)
         elif any(key.startswith("crashed") for key in self._told):
-            self._tell("goes on", "The night was resumed and goes on.")
+            self._raise("goes on", "The night was resumed and goes on.")
         kept = [key for key in self._told if not key.startswith(("crashed", "hung", "paused", "disk", "spool"))]
         self._told = dict.fromkeys(kept)
         self._remember(supervisor=now, ended="", beat_utc=0.0, stale_s=0.0, paused_s=0.0)
@@ -93,11 +93,11 @@ class _Look:
                 case SlideClosed():
                     skipped = f", {record.skipped} skipped" if record.skipped else ""
                     text = f"Mini-slide {record.slide} ({record.sample}) is done: {record.recorded} fields{skipped}."
-                    self._tell("slide finished", text)
+                    self._raise("slide finished", text)
                 case Event(name=name) if name in DIM:
                     place = "" if record.slide is None else f"Mini-slide {record.slide}, field {record.field}: "
                     self._told[f"light {record.slide}"] = None
-                    self._tell(DIM[name], f"{place}{record.message}.")
+                    self._raise(DIM[name], f"{place}{record.message}.")
                 case Event(name=name) if name in TOLD_FAULTS:
                     # A mini-slide left for want of focus has its cause told by then.
                     if not (record.reason_code is ReasonCode.NO_FOCUS and self._explained(record.slide)):
@@ -136,7 +136,7 @@ class _Look:
                 f"{self._standing(beat)}. Look at the computer.",
             )
         elif self._forget("hung"):
-            self._tell("goes on", "The night gives signs of life again.")
+            self._raise("goes on", "The night gives signs of life again.")
 
     def levels(self) -> None:
         """Judge pause, disk and spool of a night that runs."""
@@ -151,7 +151,7 @@ class _Look:
         elif beat.state is NightState.SCANNING:
             self._remember(paused_s=0.0)
             if self._forget("paused"):
-                self._tell("goes on", "What kept the night has gone; it goes on.")
+                self._raise("goes on", "What kept the night has gone; it goes on.")
         self._room(beat)
 
     def _room(self, beat: Heartbeat) -> None:
@@ -175,7 +175,7 @@ class _Look:
             self._forget("disk")
 
     def _short_of_disk(self, beat: Heartbeat, free: int) -> str | None:
-        """Tell why the disk is nearly full: too little is left, or it will not last while the night still needs it."""
+        """Return why the disk is nearly full: too little is left, or it will not last as long as it is needed."""
         if free < self._settings.disk_gb * GB:
             return f"Only {free / GB:.1f} GB are free on the night's disk"
         left = beat.planned - beat.secured - beat.skipped
@@ -191,7 +191,7 @@ class _Look:
         )
 
     def end(self) -> None:
-        """Tell how the night ended, once it says so."""
+        """Raise an alert of how the night ended, once it says so."""
         beat = self._own_beat()
         if beat is None or self._new.ended or not beat.state.ended:
             return
@@ -207,7 +207,7 @@ class _Look:
             objects=beat.objects,
         )
         verdict = judge(facts)
-        self._tell(_kind_of_end(beat), " ".join((verdict.headline, *verdict.needs)))
+        self._raise(_kind_of_end(beat), " ".join((verdict.headline, *verdict.needs)))
 
     def verdict(self) -> AlertVerdict:
         """Give what follows from this look."""
@@ -289,12 +289,12 @@ class _Look:
     def _once(self, key: str, kind: AlertKind, text: str) -> None:
         if key not in self._told:
             self._told[key] = None
-            self._tell(kind, text)
+            self._raise(kind, text)
 
     def _forget(self, key: str) -> bool:
         return key in self._told and self._told.pop(key) is None
 
-    def _tell(self, kind: AlertKind, text: str) -> None:
+    def _raise(self, kind: AlertKind, text: str) -> None:
         if kind in self._settings.tell:
             self._alerts.append(Alert(kind=kind, text=text, utc=self._now))
 

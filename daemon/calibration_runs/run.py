@@ -79,7 +79,7 @@ def calibrate(config: NightConfig, routine: str, slide: int | None, *, keep_fram
         if trial.outcome is not None:
             arrays = trial.outcome.arrays
             picture = draw(f"{routine}, {config.instrument.name}, {taken:%Y-%m-%d %H:%M} UTC", trial.outcome)
-        status = _tell(draft, trial, console)
+        status = _print_outcome(draft, trial, console)
         try:
             path = shelf.put(name, draft, arrays, picture)
         except OSError as error:
@@ -106,9 +106,9 @@ class _Trial:
 
     async def run(self) -> None:
         """Carry it out; what became of it stands in the attributes."""
-        tell = lambda _level, name, message: self.display.tell(f"{name}: {message}")  # noqa: E731
+        emit = lambda _level, name, message: self.display.print_line(f"{name}: {message}")  # noqa: E731
         try:
-            async with self.held.microscope(tell) as (microscope, self.ready):
+            async with self.held.microscope(emit) as (microscope, self.ready):
                 outcome = await self._measure(microscope)
             self.outcome = outcome
         except asyncio.CancelledError:
@@ -119,7 +119,7 @@ class _Trial:
             self.reason = str(error)
 
     async def _measure(self, microscope: MicroscopeLink) -> Outcome:
-        self.shots = Shots(self.config, self.slide, microscope, self.held.ring, self.keep, self.display.tell)
+        self.shots = Shots(self.config, self.slide, microscope, self.held.ring, self.keep, self.display.print_line)
         async with asyncio.timeout(self.procedure.deadline_s):
             await microscope.open_slide(self.slide.position)
             outcome = await carry_out(self.procedure.make(self.config, self.slide), self.shots, self.display.show)
@@ -177,7 +177,7 @@ def _line(console: Console, text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _tell(record: CalibrationRecord, trial: _Trial, console: Console) -> Exit:
+def _print_outcome(record: CalibrationRecord, trial: _Trial, console: Console) -> Exit:
     _line(console, f"{record.routine}: {record.verdict}{f', {record.reason}' if record.reason else ''}")
     for number in numbers_of(record.values, record.residuals):
         _line(console, f"  {number}")

@@ -139,7 +139,7 @@ class Shots:
         planned = PlannedField(self._slide.position, number, "", *place, (*place, *place))
         within_s = self._deadline_s(shot)
 
-        def tell(fault: RequestFailed, last: bool) -> None:
+        def report_fault(fault: RequestFailed, last: bool) -> None:
             if not last:
                 self._on_fault(f"shot {number}: {fault}; taking it again")
 
@@ -149,7 +149,7 @@ class Shots:
                     Expose(planned=planned, attempt=attempt, sweep=sweep, slot=0), within_s
                 ),
                 self._config.retry.attempts,
-                tell,
+                report_fault,
             )
         except RequestFailed as fault:
             raise NotUsable(f"shot {number} could not be taken: {fault}") from fault

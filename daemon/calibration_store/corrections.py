@@ -61,7 +61,7 @@ def pattern_of(corrections: Corrections) -> FixedPattern | None:
 
 
 def folder_of(started: NightStarted) -> Path | None:
-    """Tell where the records lie that a night names; None where it names none.
+    """Return where the records lie that a night names; None where it names none.
 
     Raises
     ------

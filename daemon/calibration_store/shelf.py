@@ -197,7 +197,7 @@ def complain(choice: Choice, config: NightConfig) -> Iterator[tuple[str, str]]:
 
 
 def _differing_pixel(choice: Choice, config: NightConfig) -> Iterator[tuple[str, str]]:
-    """Tell where `instrument.pixel_um` is not the size that was measured."""
+    """Return where `instrument.pixel_um` is not the size that was measured."""
     kept = choice.records.get("pixel-size")
     if kept is None or kept.record is None or "pixel" not in kept.record.values:
         return

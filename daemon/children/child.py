@@ -64,7 +64,7 @@ class Child:
         await asyncio.wait({self._safe}, timeout=deadline_s)
         return self._safe.done() and self._safe.result()
 
-    def tell(self, message: AnyMessage) -> None:
+    def send(self, message: AnyMessage) -> None:
         """Send a message that is not answered.
 
         Raises
@@ -81,7 +81,7 @@ class Child:
 
     def ask(self, message: AnyMessage) -> asyncio.Future[AnyMessage]:
         """Send a request; pass the future to `answer`. Raises `ChildLost`."""
-        self.tell(message)
+        self.send(message)
         future = self._loop.create_future()
         self._answers.append(future)
         return future

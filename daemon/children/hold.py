@@ -25,7 +25,7 @@ from daemon.children.links import MicroscopeLink
 from daemon.children.microscope import run_microscope
 from daemon.config.model import NightConfig
 from daemon.protocols.pipes import FrameLanded, MicroscopeReady
-from daemon.records.events import Tell
+from daemon.records.events import EmitEvent
 from daemon.records.names import LOCK
 from daemon.system import crash_points
 from daemon.system.durable_files import make_folder
@@ -106,7 +106,7 @@ class Held:
     safe: bool = True
 
     @asynccontextmanager
-    async def microscope(self, tell: Tell) -> AsyncIterator[tuple[MicroscopeLink, MicroscopeReady]]:
+    async def microscope(self, emit: EmitEvent) -> AsyncIterator[tuple[MicroscopeLink, MicroscopeReady]]:
         """Start the microscope, and make it safe at the end; what it says of itself comes with it.
 
         Ctrl-C or a termination makes it safe at once, and cancels the task that uses it.
@@ -120,7 +120,7 @@ class Held:
         ChildLost
             Its process died, or hangs.
         """
-        microscope = link_microscope(self.config, self.folder, self.ring, ProcessTable(self.folder), tell)
+        microscope = link_microscope(self.config, self.folder, self.ring, ProcessTable(self.folder), emit)
         loop, user = asyncio.get_running_loop(), asyncio.current_task()
         assert user is not None
 
@@ -146,7 +146,7 @@ def link_microscope(
     folder: Path,
     ring: Ring,
     table: ProcessTable,
-    tell: Tell,
+    emit: EmitEvent,
     *,
     sweep_s: float = 0.0,
     on_landed: Callable[[FrameLanded], None] | None = None,
@@ -171,7 +171,7 @@ def link_microscope(
         lambda: Child("microscope", table, run_microscope, *arguments, on_notice=on_landed),
         command_s,
         command_s + sweep_s,
-        tell,
+        emit,
         mortal=config.instrument.backend == "bridge",
     )
 

@@ -28,7 +28,7 @@ from daemon.protocols.pipes import (
     SwitchLight,
     Withdraw,
 )
-from daemon.records.events import EventName, Tell
+from daemon.records.events import EmitEvent, EventName
 from daemon.system.errors import ChildLost, LamelleError, NightStopped, RequestFailed
 from drivers.errors import HardwareLost
 
@@ -64,11 +64,11 @@ class MicroscopeLink:
         whether all was made safe when it was closed.
     """
 
-    def __init__(self, spawn: Callable[[], Child], command_s: float, expose_s: float, tell: Tell, *, mortal: bool):
+    def __init__(self, spawn: Callable[[], Child], command_s: float, expose_s: float, emit: EmitEvent, *, mortal: bool):
         self._spawn = spawn
         self._command_s = command_s
         self._expose_s = expose_s
-        self._tell = tell
+        self._emit = emit
         self._mortal = mortal
         self._child: Child | None = None
         self._serves = False
@@ -123,7 +123,7 @@ class MicroscopeLink:
         """Make safe at once, whatever is being exposed; nothing but `close` may follow."""
         if self._child is not None:
             with suppress(ChildLost):
-                self._child.tell(Close())
+                self._child.send(Close())
 
     async def close(self) -> bool:
         """Make safe and end; whether it is safe. May be called again.
@@ -155,14 +155,14 @@ class MicroscopeLink:
             return False
         finally:
             with suppress(ChildLost):
-                another.tell(Close())
+                another.send(Close())
             await another.end(grace_s=CLOSE_S)
         return True
 
     async def _end(self, child: Child, grace_s: float) -> bool:
         """Make safe, and end the child; whether it said that all is safe. It may take `grace_s` to let go."""
         with suppress(ChildLost):
-            child.tell(Close())
+            child.send(Close())
         safe = await child.made_safe(SAFE_S if self._serves else OPEN_S)
         await child.end(grace_s if safe else 0.0)
         return safe
@@ -190,7 +190,7 @@ class MicroscopeLink:
 
     async def _replace(self, error: LamelleError) -> None:
         assert self._child is not None
-        self._tell("warning", EventName.MICROSCOPE_LOST, str(error))
+        self._emit("warning", EventName.MICROSCOPE_LOST, str(error))
         await self._end(self._child, grace_s=0.0)
         if self._mortal:
             raise NightStopped(
@@ -208,7 +208,7 @@ class MicroscopeLink:
                 await self._child.answer(self._child.ask(OpenSlide(slide=self._slide)), Done, self._command_s)
         except (ChildLost, RequestFailed) as again:
             raise NightStopped(f"the microscope cannot be started again: {again}") from again
-        self._tell("info", EventName.MICROSCOPE_RESTARTED, "the hardware was made safe, and the night goes on")
+        self._emit("info", EventName.MICROSCOPE_RESTARTED, "the hardware was made safe, and the night goes on")
 
 
 @dataclass
@@ -227,9 +227,9 @@ class AnalysisLink:
     where that is lost. `stands` says in words what the child does.
     """
 
-    def __init__(self, spawn: Callable[[Device | None], Child], tell: Tell, device: Device | None = None) -> None:
+    def __init__(self, spawn: Callable[[Device | None], Child], emit: EmitEvent, device: Device | None = None) -> None:
         self._spawn = spawn
-        self._tell = tell
+        self._emit = emit
         self._device = device
         self._runs_on: Device | None = None
         self._child: Child | None = None
@@ -255,12 +255,12 @@ class AnalysisLink:
             ready = await self._start("none")
         self._device = self._device or ready.device
         if self._runs_on != (runs_on := ready.device):
-            self._tell_device(self._runs_on, runs_on)
+            self._emit_device(self._runs_on, runs_on)
             self._runs_on = runs_on
         for refusal in ready.refusals:
-            self._tell_once("warning", EventName.RUNTIME_REFUSED, refusal)
+            self._emit_once("warning", EventName.RUNTIME_REFUSED, refusal)
         for runtime in ready.runtimes:
-            self._tell_once("info", EventName.DETECTOR, f"runs on {runtime}")
+            self._emit_once("info", EventName.DETECTOR, f"runs on {runtime}")
         runs = f"runs on {', '.join(ready.runtimes)}" if self.detects else "no detector: raw stacks are kept"
         self.stands = runs if self._restarts == 0 else f"{runs}; started again {self._restarts} times"
         return ready
@@ -274,12 +274,12 @@ class AnalysisLink:
         self._child = self._spawn(device)
         return await self._child.ready(AnalysisReady, ANALYSIS_START_S)
 
-    def _tell_device(self, before: Device | None, now: Device) -> None:
+    def _emit_device(self, before: Device | None, now: Device) -> None:
         if now == "none":
             told = "no CUDA device answers, and the night began on one: focus is followed, and every raw stack is kept"
-            self._tell("error", EventName.DETECTOR_LOST, f"{told} for `lamelle analyse`")
+            self._emit("error", EventName.DETECTOR_LOST, f"{told} for `lamelle analyse`")
         elif before == "none":
-            self._tell("info", EventName.DETECTOR_BACK, "the CUDA device answers again, and the night goes on with it")
+            self._emit("info", EventName.DETECTOR_BACK, "the CUDA device answers again, and the night goes on with it")
 
     def begin(self, slot: int) -> None:
         """Planes of a new stack will land in this slot."""
@@ -346,13 +346,13 @@ class AnalysisLink:
         """End the child."""
         if self._child is not None:
             with suppress(ChildLost):
-                self._child.tell(Close())
+                self._child.send(Close())
             await self._child.end(grace_s=CLOSE_S)
 
-    def _tell_once(self, level: str, name: EventName, message: str) -> None:
+    def _emit_once(self, level: str, name: EventName, message: str) -> None:
         if message not in self._told:
             self._told.add(message)
-            self._tell(level, name, message)
+            self._emit(level, name, message)
 
     async def _living(self) -> Child:
         """Wait while a new child starts."""
@@ -374,7 +374,7 @@ class AnalysisLink:
         if not self._reviving.locked():
             # Whoever awaits an answer of a lost child revives it.
             with suppress(ChildLost):
-                self._child.tell(message)
+                self._child.send(message)
 
     async def _revive(self, dead: Child, error: ChildLost) -> None:
         async with self._reviving:
@@ -383,7 +383,7 @@ class AnalysisLink:
             await dead.end()
             self._restarts += 1
             self.stands = f"starts again: {error}"
-            self._tell("warning", EventName.ANALYSIS_RESTARTED, f"{error}; its stacks are analysed again from the ring")
+            self._emit("warning", EventName.ANALYSIS_RESTARTED, f"{error}; its stacks are analysed again from the ring")
             try:
                 await self.start()
             except (ChildLost, RequestFailed) as again:

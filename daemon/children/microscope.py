@@ -56,7 +56,7 @@ class _SupervisorLink:
         self._connection = connection
         self._speaking = threading.Lock()
 
-    def tell(self, message: AnyMessage) -> None:
+    def send(self, message: AnyMessage) -> None:
         with self._speaking, suppress(OSError):
             self._connection.send_bytes(encode(message))
 
@@ -75,21 +75,21 @@ def run_microscope(
             microscope = open_microscope(config.instrument, config.scan.slides)
         except DriverError as error:
             _log.error("cannot be opened: %s", error)
-            line.tell(Failed(kind=type(error).__name__, message=str(error), again=False))
+            line.send(Failed(kind=type(error).__name__, message=str(error), again=False))
             return
         if not _made_safe(microscope):
             told = "the hardware cannot be made safe: check shutter, lamp and objective"
-            line.tell(Failed(kind=HardwareLost.__name__, message=told, again=False))
+            line.send(Failed(kind=HardwareLost.__name__, message=told, again=False))
             return
         ring = Ring.attach(ring_name, slots, shape)
         released = threading.Event()
         requests: queue.SimpleQueue[AnyMessage] = queue.SimpleQueue()
         threading.Thread(target=_listen, args=(line, microscope, requests, released), daemon=True).start()
         identity = microscope.identity
-        line.tell(MicroscopeReady(backend=identity.backend, camera=identity.camera, versions=identity.versions))
+        line.send(MicroscopeReady(backend=identity.backend, camera=identity.camera, versions=identity.versions))
         try:
             while not isinstance(request := requests.get(), Close):
-                line.tell(_answer(request, microscope, ring, line))
+                line.send(_answer(request, microscope, ring, line))
         finally:
             microscope.close()
             released.set()
@@ -106,7 +106,7 @@ def _listen(
     except (EOFError, OSError):
         _log.warning("the supervisor is gone; making safe")
     if _made_safe(microscope):
-        line.tell(MadeSafe())
+        line.send(MadeSafe())
     requests.put(Close())
     # A driver call that hangs must not keep this process alive.
     if not released.wait(RELEASE_S):
@@ -161,7 +161,7 @@ def _expose(request: Expose, microscope: Microscope, ring: Ring, line: _Supervis
         landed[frame.c].append(frame.monotonic_s)
         if sum(map(len, landed.values())) == planes // 2:
             crash_points.reach("mid exposure")
-        line.tell(FrameLanded(slot=request.slot, c=frame.c, z=frame.z))
+        line.send(FrameLanded(slot=request.slot, c=frame.c, z=frame.z))
         crash_points.reach("frame announced")
 
     what = {"slide": planned.slide, "field": planned.field, "attempt": request.attempt, "frames": planes}

@@ -148,7 +148,7 @@ def train(
     annotated = _annotated(data, settings.classes, one_class)
     judges = _annotated(judge_by, settings.classes, one_class) if judge_by else None
     with StageDisplay(console) as display:
-        learn(annotated, into, settings, FocusSettings(), command, display.show, judges, display.tell)
+        learn(annotated, into, settings, FocusSettings(), command, display.show, judges, display.print_line)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -158,7 +158,7 @@ class Catalog:
         return {(slide, field): state for slide, field, state in rows}
 
     def counted(self) -> int:
-        """Tell how many objects count."""
+        """Return how many objects count."""
         query = f"SELECT count(*) FROM objects WHERE {COUNTED}"  # noqa: S608 - words of our own
         return int(self._database.execute(query).fetchone()[0])
 

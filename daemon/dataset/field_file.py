@@ -149,7 +149,7 @@ class FieldFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with _telling_damage(f"{path} is not a TIFF file"):
+        with _explaining_damage(f"{path} is not a TIFF file"):
             self._tiff = tifffile.TiffFile(path)
         try:
             annotation = _annotation(self._tiff, path)
@@ -188,7 +188,7 @@ class FieldFile:
 
     def _series(self, index: int, shape: tuple[int, ...]) -> Pixels:
         # tifffile squeezes axes of length 1, hence the reshaping.
-        with _telling_damage(f"{self.path} does not hold {shape} pixels as series {index}"):
+        with _explaining_damage(f"{self.path} does not hold {shape} pixels as series {index}"):
             pixels: Pixels = self._tiff.series[index].asarray().reshape(shape)
         if pixels.dtype != np.uint16:
             raise DamagedFile(f"{self.path} holds {pixels.dtype} pixels in series {index}, not uint16; fetch it again")
@@ -196,7 +196,7 @@ class FieldFile:
 
 
 @contextmanager
-def _telling_damage(what: str) -> Iterator[None]:
+def _explaining_damage(what: str) -> Iterator[None]:
     """On bytes that are no whole file tifffile and imagecodecs raise whatever comes, assertions of their own too."""
     try:
         yield
@@ -290,7 +290,7 @@ def _title(row: ObjectRow) -> str:
 
 
 def _annotation(tiff: tifffile.TiffFile, path: Path) -> _StructuredAnnotation:
-    with _telling_damage(f"{path} has unreadable OME-XML"):
+    with _explaining_damage(f"{path} has unreadable OME-XML"):
         text = tiff.ome_metadata
     if text is None:
         raise DamagedFile(f"{path} has no OME-XML; it is not a file of lamelle")

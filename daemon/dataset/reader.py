@@ -153,7 +153,7 @@ class Dataset:
             self._database.execute("COMMIT")
 
     def path(self, file: FileEntry) -> Path:
-        """Tell where a field's file lies."""
+        """Return where a field's file lies."""
         return self.folder.joinpath(*file.name.split("/"))
 
     def records(self) -> Iterator[tuple[int, AnyRecord]]:
@@ -171,7 +171,7 @@ class Dataset:
         return self.closed_utc() is not None
 
     def closed_utc(self) -> float | None:
-        """Tell when the night was complete, UTC seconds since 1970; None if it is not."""
+        """Return when the night was complete, UTC seconds since 1970; None if it is not."""
         row = self._database.execute("SELECT closed_utc FROM night").fetchone()
         return None if row is None or row[0] is None else float(row[0])
 

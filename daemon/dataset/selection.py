@@ -118,7 +118,7 @@ def load(chosen: Sequence[Chosen]) -> Iterator[LoadedObject]:
 
 
 def file_of(dataset: Dataset, field: FieldSecured) -> Path:
-    """Tell where the objects of a field lie; raises `DamagedFile` where its record lists no such file."""
+    """Return where the objects of a field lie; raises `DamagedFile` where its record lists no such file."""
     name = field_file(field.slide, field.field)
     for file in field.files:
         if file.name == name:

@@ -222,7 +222,7 @@ def _events_table(events: Iterable[EventSummary]) -> Table:
 
 
 def places(events: Iterable[Event | EventSummary], shown: int = 4) -> str:
-    """Tell where events happened, as `slide/field`."""
+    """Return where events happened, as `slide/field`."""
     every = [
         f"{event.slide}" if event.field is None else f"{event.slide}/{event.field}"
         for event in events

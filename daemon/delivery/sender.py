@@ -27,7 +27,7 @@ from daemon.delivery.session import (
 )
 from daemon.protocols import delivery
 from daemon.protocols.sockets import check_endpoint, secure
-from daemon.records.events import EventName, Tell
+from daemon.records.events import EmitEvent, EventName
 from daemon.run_folder.journal import Journal
 from daemon.run_folder.spool import Spool
 from daemon.system.errors import LamelleError
@@ -67,7 +67,7 @@ class Sender(threading.Thread):
         files that are still to be delivered.
     endpoint
         where the recorder listens.
-    tell
+    emit
         called from this thread with level, name and message when the state of delivery changes.
     keys
         CURVE keys, needed unless the endpoint is loopback.
@@ -88,7 +88,7 @@ class Sender(threading.Thread):
         spool: Spool,
         endpoint: str,
         *,
-        tell: Tell,
+        emit: EmitEvent,
         keys: CurveKeys | None = None,
         chunk_bytes: int = 1 << 20,
         credit_bytes: int = 16 << 20,
@@ -100,7 +100,7 @@ class Sender(threading.Thread):
         self._journal_path = journal_path
         self._spool = spool
         self._endpoint = endpoint
-        self._tell = tell
+        self._emit = emit
         self._keys = keys
         self._chunk_bytes = min(chunk_bytes, delivery.MAX_PAYLOAD_BYTES)
         self._credit_bytes = credit_bytes
@@ -123,7 +123,7 @@ class Sender(threading.Thread):
         return self._status
 
     def explain(self) -> str:
-        """Tell why the spool does not grow emptier."""
+        """Return why the spool does not grow emptier."""
         status = self._status
         if not self.is_alive():
             return "delivery has ended with an error; the log says which"
@@ -131,7 +131,7 @@ class Sender(threading.Thread):
         return status.refused or status.waiting or status.away or slow
 
     def wake(self) -> None:
-        """Tell that the journal has grown; returns at once, from any thread."""
+        """Note that the journal has grown; returns at once, from any thread."""
         with suppress(OSError):  # rung often enough already, or stopped
             self._bell.send(b"\0")
 
@@ -230,7 +230,7 @@ class Sender(threading.Thread):
                 pass
 
     def _note_end(self, over: Exception) -> float:
-        """Tell why a session ended; returns how long to wait before the next, in s."""
+        """Emit why a session ended; returns how long to wait before the next, in s."""
         reason = str(over)
         match over:
             case SayHello():
@@ -255,7 +255,7 @@ class Sender(threading.Thread):
     def _say(self, level: str, name: EventName, message: str) -> None:
         if self._told != name:
             self._told = name
-            self._tell(level, name, message)
+            self._emit(level, name, message)
 
     def _note_contact(self, delivery: Delivery, journal: Journal) -> None:
         if delivery.welcomed:
@@ -275,7 +275,7 @@ class Sender(threading.Thread):
     def _go_on(self) -> None:
         self._told = None
         self._status = replace(self._status, refused=None, waiting=None)
-        self._tell("info", EventName.DELIVERY_GOES_ON, "the recorder takes records again")
+        self._emit("info", EventName.DELIVERY_GOES_ON, "the recorder takes records again")
 
 
 def _blame_keys(handshakes: zmq.Socket[bytes], endpoint: str, away: RecorderAway) -> None:

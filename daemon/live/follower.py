@@ -24,6 +24,7 @@ from daemon.protocols.watching import (
     AnyStreamMessage,
     Counters,
     Envelope,
+    EventNotice,
     FieldDone,
     Hardware,
     Overview,
@@ -31,7 +32,6 @@ from daemon.protocols.watching import (
     SnapshotRequest,
     Specimens,
     State,
-    Told,
     Verdict,
     count_blobs,
     decode_envelope,
@@ -89,7 +89,7 @@ class NightView:
     overviews: dict[int, tuple[Overview, tuple[bytes, ...]]] = field(default_factory=dict)
     latest: int | None = None
     specimens: deque[tuple[Specimens, tuple[bytes, ...]]] = field(default_factory=deque)
-    events: deque[Told] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
+    events: deque[EventNotice] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
     dropped: int = 0
     violations: int = 0
     lost: int = 0
@@ -150,7 +150,7 @@ class NightView:
                 self.hardware = body
             case State():
                 self.state = body
-            case Told():
+            case EventNotice():
                 self.events.append(body)
             case Verdict():
                 self.verdict = body

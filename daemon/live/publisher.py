@@ -25,13 +25,13 @@ from daemon.protocols.watching import (
     AnyStreamMessage,
     Counters,
     Envelope,
+    EventNotice,
     FieldDone,
     Hardware,
     Overview,
     Snapshot,
     Specimens,
     State,
-    Told,
     Verdict,
     count_blobs,
     decode_request,
@@ -60,7 +60,7 @@ class _LateJoinerMemory:
     hardware: Hardware | None = None
     overviews: dict[int, tuple[Overview, tuple[bytes, ...]]] = field(default_factory=dict)
     specimens: deque[tuple[Specimens, tuple[bytes, ...]]] = field(default_factory=lambda: deque(maxlen=SPECIMENS_KEPT))
-    events: deque[Told] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
+    events: deque[EventNotice] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
     fields: list[msgspec.Raw] = field(default_factory=list)
     tallies: Tallies = field(default_factory=Tallies)
 
@@ -79,7 +79,7 @@ class _LateJoinerMemory:
                 self.hardware = body
             case State():
                 self.state = body
-            case Told():
+            case EventNotice():
                 self.events.append(body)
             case Verdict():
                 self.verdict = body
@@ -139,7 +139,7 @@ class Broadcaster:
         return self._queued_bytes
 
     def publish(self, body: AnyStreamMessage, *blobs: bytes) -> None:
-        """Tell everyone who watches; returns at once.
+        """Send to everyone who watches; returns at once.
 
         An `Overview` comes with a JPEG for each view, `Specimens` with one for each object, others with none.
         """

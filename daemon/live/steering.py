@@ -18,11 +18,11 @@ _ORDERED: dict[OrderName, EventName] = {
 }
 
 
-class TellOrder(Protocol):
+class EmitOrderEvent(Protocol):
     """Takes level, name and message of an event, and who gave the order that it tells of."""
 
     def __call__(self, level: str, name: EventName, message: str, *, who: str) -> None:
-        """Tell it."""
+        """Emit it."""
 
 
 class OrderOutcome(NamedTuple):
@@ -40,7 +40,7 @@ class Steering:
 
     Parameters
     ----------
-    tell
+    emit
         takes the events.
     before
         events of the night so far.
@@ -55,8 +55,8 @@ class Steering:
         whether the night is still to expose anything.
     """
 
-    def __init__(self, tell: TellOrder, before: Iterable[Event] = ()) -> None:
-        self._tell = tell
+    def __init__(self, emit: EmitOrderEvent, before: Iterable[Event] = ()) -> None:
+        self._emit = emit
         self._keeper: str | None = None
         self._skips: dict[int, str] = {}
         self.stopping = False
@@ -73,10 +73,10 @@ class Steering:
         """Do what is ordered, if it can be done, and tell it."""
         verdict = self._judge(order)
         if verdict.accepted:
-            self._tell("info", _ORDERED[order.name], f"{order.who}: {verdict.message}", who=order.who)
+            self._emit("info", _ORDERED[order.name], f"{order.who}: {verdict.message}", who=order.who)
         else:
             refused = f"{order.who}: {order.name}: {verdict.message}"
-            self._tell("warning", EventName.ORDER_REFUSED, refused, who=order.who)
+            self._emit("warning", EventName.ORDER_REFUSED, refused, who=order.who)
         return verdict
 
     def keeps(self) -> str | None:

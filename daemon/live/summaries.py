@@ -9,7 +9,7 @@ import msgspec
 from daemon.config.model import NightConfig
 from daemon.config.samples import SAMPLE
 from daemon.protocols.pipes import Strip
-from daemon.protocols.watching import About, FieldDone, Find, Overview, ShownObject, SlidePlan, Specimens, Told
+from daemon.protocols.watching import About, EventNotice, FieldDone, Find, Overview, ShownObject, SlidePlan, Specimens
 from daemon.records.fields import PlannedField
 from daemon.records.records import Event, FieldSecured, FieldSkipped, NightStarted
 
@@ -18,7 +18,7 @@ EXPOSING = ("move", "expose")
 
 
 def about_night(config: NightConfig, plan: Sequence[PlannedField], started: NightStarted) -> About:
-    """Tell what does not change in a night."""
+    """Return what does not change in a night."""
     height, width = config.instrument.frame_px
     pixel_um = config.instrument.pixel_um
     slides = tuple(
@@ -46,7 +46,7 @@ def about_night(config: NightConfig, plan: Sequence[PlannedField], started: Nigh
 
 
 def field_done(record: FieldSecured | FieldSkipped, planned: PlannedField) -> FieldDone:
-    """Tell in short what became of a field."""
+    """Return in short what became of a field."""
     if isinstance(record, FieldSkipped):
         return FieldDone(
             slide=record.slide,
@@ -72,9 +72,9 @@ def field_done(record: FieldSecured | FieldSkipped, planned: PlannedField) -> Fi
     )
 
 
-def told_of(event: Event) -> Told:
-    """Tell an event."""
-    return msgspec.convert(event, Told, from_attributes=True)
+def notice_of(event: Event) -> EventNotice:
+    """Return an event as watchers are sent it."""
+    return msgspec.convert(event, EventNotice, from_attributes=True)
 
 
 def overview_of(record: FieldSecured, frame_px: tuple[int, int], views: tuple[str, ...]) -> Overview:

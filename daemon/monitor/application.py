@@ -120,7 +120,7 @@ class Page:
         return Response(held[0], media_type=held[1], headers={"cache-control": "no-cache"})
 
     async def stream(self, _: Request) -> Response:
-        """Tell everything, then every change."""
+        """Stream everything, then every change."""
         if len(self._feed.browsers) >= MAX_BROWSERS:
             return PlainTextResponse(f"{MAX_BROWSERS} pages are open already; close one", 503)
         return StreamingResponse(self._feed.stream(), media_type="text/event-stream")
@@ -152,7 +152,7 @@ class Page:
         return self._picture(find)
 
     async def metrics(self, _: Request) -> Response:
-        """Tell the numbers, as Prometheus reads them."""
+        """Return the numbers, as Prometheus reads them."""
         text = await asyncio.to_thread(generate_latest, self._registry)
         return Response(text, headers={"content-type": CONTENT_TYPE_LATEST})
 

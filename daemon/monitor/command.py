@@ -126,7 +126,7 @@ def monitor(
 
 
 def find_night(place: str, keys: CurveKeys | None) -> Callable[[], str]:
-    """Tell where a night answers with snapshots, each time it is looked for.
+    """Return where a night answers with snapshots, each time it is looked for.
 
     Raises
     ------

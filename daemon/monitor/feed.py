@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Callable
 
 from daemon.config.model import CurveKeys
 from daemon.live.follower import Follower
-from daemon.monitor.telling import Link, changes, frame, whole
-from daemon.protocols.watching import AnyStreamMessage, Told
+from daemon.monitor.browser_messages import Link, changes, frame, whole
+from daemon.protocols.watching import AnyStreamMessage, EventNotice
 from daemon.records.events import EventName
 
 MAX_QUEUED_BYTES = 4 << 20
@@ -85,7 +85,7 @@ class Feed:
 
     def __init__(self, where: Callable[[], str], keys: CurveKeys | None, *, orders: bool) -> None:
         self._orders = orders
-        self._notes: deque[Told] = deque(maxlen=NOTES_KEPT)
+        self._notes: deque[EventNotice] = deque(maxlen=NOTES_KEPT)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = False
         self._process = ""
@@ -108,7 +108,7 @@ class Feed:
         self.watcher.close()
 
     def link(self) -> Link:
-        """Tell how the monitor stands to the night; call it with the watcher's lock held."""
+        """Return how the monitor stands to the night; call it with the watcher's lock held."""
         watcher = self.watcher
         heard = watcher.heard_s
         return Link(
@@ -163,16 +163,18 @@ class Feed:
         process = watcher.view.process
         if not watcher.joined:
             if process and not self._lost and not watcher.ended:
-                self._tell("warning", EventName.NIGHT_NOT_HEARD, watcher.trouble)
+                self._add_note("warning", EventName.NIGHT_NOT_HEARD, watcher.trouble)
                 self._lost = True
             return
         if self._process and process != self._process:
-            self._tell(
+            self._add_note(
                 "info", EventName.NIGHT_RESUMED, "another process goes on with the night; what it knows was taken over"
             )
         elif self._lost:
-            self._tell("info", EventName.NIGHT_HEARD_AGAIN, "what was missed was asked for; nothing is missing here")
+            self._add_note(
+                "info", EventName.NIGHT_HEARD_AGAIN, "what was missed was asked for; nothing is missing here"
+            )
         self._process, self._lost = process, False
 
-    def _tell(self, level: str, name: EventName, message: str) -> None:
-        self._notes.append(Told(utc=time.time(), level=level, name=name, message=message))
+    def _add_note(self, level: str, name: EventName, message: str) -> None:
+        self._notes.append(EventNotice(utc=time.time(), level=level, name=name, message=message))

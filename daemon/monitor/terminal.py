@@ -12,7 +12,7 @@ from rich.text import Text
 
 from calibration.counting.poisson import interval
 from daemon.live.follower import NightView
-from daemon.protocols.watching import Counters, Hardware, SlidePlan, Told, Tone
+from daemon.protocols.watching import Counters, EventNotice, Hardware, SlidePlan, Tone
 from daemon.system.progress import duration
 
 MB, GB = 1e6, 1e9
@@ -186,7 +186,7 @@ def _hardware(hardware: Hardware) -> Iterator[Text]:
     yield Text(f"recorder   {printable(hardware.recorder)}")
 
 
-def _event(told: Told) -> Text:
+def _event(told: EventNotice) -> Text:
     return Text(
         f"{clock(told.utc)} {printable(told.title)}: {printable(told.message)}", LEVELS.get(told.level, "yellow")
     )

@@ -13,7 +13,7 @@ from rich.text import Text
 from daemon.config.model import CurveKeys
 from daemon.live.follower import Follower
 from daemon.monitor.terminal import Hearing, clock, draw, printable
-from daemon.protocols.watching import AnyStreamMessage, State, Told
+from daemon.protocols.watching import AnyStreamMessage, EventNotice, State
 from daemon.system.errors import Refused
 
 JOIN_S = 10.0
@@ -37,7 +37,7 @@ def watch(where: Callable[[], str], keys: CurveKeys | None, console: Console, *,
 
     def news(body: AnyStreamMessage | None) -> None:
         if not once and not console.is_terminal:
-            lines.tell(body)
+            lines.print_news(body)
         changed.set()
 
     watcher = Follower(where, keys, news)
@@ -90,11 +90,11 @@ class _LinePrinter:
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def tell(self, body: AnyStreamMessage | None) -> None:
+    def print_news(self, body: AnyStreamMessage | None) -> None:
         match body:
             case State(state=state, reason=reason):
                 self._print(time.time(), f"{state}: {reason}" if reason else state)
-            case Told(utc=utc, message=message):
+            case EventNotice(utc=utc, message=message):
                 self._print(utc, f"{body.title}: {message}")
 
     def _print(self, utc: float, line: str) -> None:

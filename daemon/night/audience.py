@@ -13,7 +13,7 @@ from daemon.live.publisher import Broadcaster
 from daemon.live.summaries import about_night, field_done, overview_of, specimens_of
 from daemon.night.status import NightStatus, counters_of, heartbeat_of, progress_of
 from daemon.protocols.pipes import Analysed
-from daemon.protocols.watching import FieldDone, Hardware, State, Told, Verdict
+from daemon.protocols.watching import EventNotice, FieldDone, Hardware, State, Verdict
 from daemon.records.fields import PlannedField
 from daemon.records.records import FieldSecured, FieldSkipped, NightStarted
 from daemon.run_folder.endpoints import Bound, write_endpoints
@@ -80,7 +80,7 @@ class Audience:
         self.show(status)
 
     def change(self, status: NightStatus) -> None:
-        """Tell that the night does something else now."""
+        """Publish that the night does something else now."""
         self._broadcast.publish(counters_of(status))
         self._broadcast.publish(State(state=status.state, reason=status.reason))
         self.show(status)
@@ -94,14 +94,14 @@ class Audience:
 
     def print_line(self, message: str) -> None:
         """Print a line on the screen that stays."""
-        self._display.tell(message)
+        self._display.print_line(message)
 
-    def publish_event(self, told: Told) -> None:
-        """Tell an event to those who watch."""
+    def publish_event(self, told: EventNotice) -> None:
+        """Publish an event."""
         self._broadcast.publish(told)
 
     def publish_field(self, record: FieldSecured | FieldSkipped) -> None:
-        """Tell those who watch what became of a field."""
+        """Publish what became of a field."""
         self._broadcast.publish(self._done(record))
 
     def publish_pictures(self, record: FieldSecured, analysed: Analysed) -> None:

@@ -45,11 +45,11 @@ class FocusSearch:
             return None
         if found is None:
             message = f"nothing to focus on near z {expected_z_um:.2f} um; the field is taken there"
-            self._reporter.tell("info", EventName.FOCUS_NOT_FOUND, message, planned)
+            self._reporter.emit("info", EventName.FOCUS_NOT_FOUND, message, planned)
             return None
         window, step_um = slide.z_window_um, self._config.scan.step_um
         if found.at_edge or min(found.z_um - window.low, window.high - found.z_um) < step_um:
-            self._reporter.tell(
+            self._reporter.emit(
                 "warning",
                 EventName.FOCUS_OUT_OF_REACH,
                 f"the sharpest plane, z {found.z_um:.2f} um, lies at the end of what may be looked at, so focus may "
@@ -61,12 +61,12 @@ class FocusSearch:
         )
 
     async def _expose(self, planned: PlannedField, sweep: Sweep, slot: int) -> None:
-        def tell(error: RequestFailed, last: bool) -> None:
+        def report_fault(error: RequestFailed, last: bool) -> None:
             what = "the field is taken without a search" if last else "exposing again"
-            self._reporter.tell("warning", EventName.FAULT, f"{error}; {what}", planned, fault=error.kind)
+            self._reporter.emit("warning", EventName.FAULT, f"{error}; {what}", planned, fault=error.kind)
 
         await persist(
             lambda attempt: self._microscope.expose(Expose(planned=planned, attempt=attempt, sweep=sweep, slot=slot)),
             self._config.retry.attempts,
-            tell,
+            report_fault,
         )

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from daemon.records.events import EventName, Tell
+from daemon.records.events import EmitEvent, EventName
 
 KEEP_S = 2.0
 RESTARTS = 5
@@ -23,13 +23,13 @@ class GuardKeeper:
     ----------
     run
         the run folder.
-    tell
+    emit
         takes level, name and message of an event.
     """
 
-    def __init__(self, run: Path, tell: Tell) -> None:
+    def __init__(self, run: Path, emit: EmitEvent) -> None:
         self._run = run
-        self._tell = tell
+        self._emit = emit
         self._process: subprocess.Popen[bytes] | None = None
 
     async def keep(self) -> None:
@@ -41,7 +41,7 @@ class GuardKeeper:
             try:
                 self._process = await asyncio.to_thread(_start, self._run)
             except OSError as error:
-                self._tell(
+                self._emit(
                     "warning", EventName.NOT_WATCHED, f"the watcher that sends alerts cannot be started: {error}"
                 )
                 return
@@ -49,7 +49,7 @@ class GuardKeeper:
                 await asyncio.sleep(KEEP_S)
             if status in (0, 2):
                 return
-        self._tell(
+        self._emit(
             "warning",
             EventName.NOT_WATCHED,
             f"the watcher that sends alerts ended {1 + RESTARTS} times; its log says why",

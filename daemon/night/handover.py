@@ -14,7 +14,7 @@ from daemon.config.model import Recorder
 from daemon.delivery.sender import Sender, SenderStatus
 from daemon.protocols.pipes import Close, RecorderReady, Reported
 from daemon.recorder.process import run_local_recorder
-from daemon.records.events import EventName, Tell
+from daemon.records.events import EmitEvent, EventName
 from daemon.run_folder.journal import Journal
 from daemon.run_folder.spool import Spool
 from daemon.system.errors import ChildLost, Refused, RequestFailed
@@ -45,19 +45,19 @@ class Handover:
         where the recorder is, and how much may be on the way.
     run
         the run folder.
-    tell
+    emit
         called in the thread of the event loop.
     """
 
     def __init__(
-        self, settings: Recorder, run: Path, journal: Journal, spool: Spool, table: ProcessTable, tell: Tell
+        self, settings: Recorder, run: Path, journal: Journal, spool: Spool, table: ProcessTable, emit: EmitEvent
     ) -> None:
         self._settings = settings
         self._run = run
         self._journal = journal
         self._spool = spool
         self._table = table
-        self._tell = tell
+        self._emit = emit
         self._loop = asyncio.get_running_loop()
         self._recorder: Child | None = None
         self._sender: Sender | None = None
@@ -93,13 +93,13 @@ class Handover:
                 await self._restart_recorder(self._recorder)
             if self._sender is not None and not self._sender.is_alive() and self._restarts < SENDER_RESTARTS:
                 self._restarts += 1
-                self._tell("error", EventName.DELIVERY_RESTARTED, "the sender ended with an error; the log says which")
+                self._emit("error", EventName.DELIVERY_RESTARTED, "the sender ended with an error; the log says which")
                 self._sender.stop(0.0)
                 self._start_sender(self._sender.endpoint)
                 await asyncio.sleep(RESTART_S)
 
     def wake(self) -> None:
-        """Tell that the journal has grown."""
+        """Note that the journal has grown."""
         if self._sender is not None:
             self._sender.wake()
 
@@ -108,7 +108,7 @@ class Handover:
         return SenderStatus() if self._sender is None else self._sender.status()
 
     def explain(self) -> str:
-        """Tell why the spool does not grow emptier."""
+        """Return why the spool does not grow emptier."""
         return "delivery has not begun" if self._sender is None else self._sender.explain()
 
     def sentence(self) -> str:
@@ -166,7 +166,7 @@ class Handover:
             await asyncio.to_thread(self._sender.stop, 1.0)
         if self._recorder is not None:
             with suppress(ChildLost):
-                self._recorder.tell(Close())
+                self._recorder.send(Close())
             await self._recorder.end(grace_s=END_S)
 
     async def _start_recorder(self) -> str:
@@ -174,7 +174,7 @@ class Handover:
         return (await self._recorder.ready(RecorderReady, START_S)).endpoint
 
     async def _restart_recorder(self, dead: Child) -> None:
-        self._tell("warning", EventName.RECORDER_RESTARTED, "the recorder died; nothing is lost, it goes on")
+        self._emit("warning", EventName.RECORDER_RESTARTED, "the recorder died; nothing is lost, it goes on")
         await dead.end()
         try:
             endpoint = await self._start_recorder()
@@ -190,12 +190,12 @@ class Handover:
             self._journal.path,
             self._spool,
             endpoint,
-            tell=self._tell_from_sender,
+            emit=self._emit_from_sender,
             keys=self._settings.keys,
             chunk_bytes=self._settings.chunk_kb * 1024,
             credit_bytes=self._settings.credit_mb * 1_000_000,
         )
         self._sender.start()
 
-    def _tell_from_sender(self, level: str, name: EventName, message: str) -> None:
-        self._loop.call_soon_threadsafe(self._tell, level, name, message)
+    def _emit_from_sender(self, level: str, name: EventName, message: str) -> None:
+        self._loop.call_soon_threadsafe(self._emit, level, name, message)

@@ -109,7 +109,7 @@ class Night:
         self._slot_freed = asyncio.Event()
         self._largest_field_bytes = crops_bytes(config) + (stack_bytes(config) if retained_share(config) else 0)
         self._left_slides = 0
-        self._pause = Pause(self._darken, reporter.state, reporter.tell, lambda: steering.stopping)
+        self._pause = Pause(self._darken, reporter.state, reporter.emit, lambda: steering.stopping)
 
     async def run(self) -> None:
         """Scan every mini-slide whose fields the journal does not hold yet.
@@ -233,12 +233,12 @@ class Night:
             self._analysis.begin(slot)
             return await self._microscope.expose(Expose(planned=planned, attempt=attempt, sweep=sweep, slot=slot))
 
-        def tell(fault: RequestFailed, last: bool) -> None:
+        def report_fault(fault: RequestFailed, last: bool) -> None:
             level, what = ("error", "the field is skipped") if last else ("warning", "exposing again")
-            self._reporter.tell(level, EventName.FAULT, f"{fault}; {what}", planned, fault=fault.kind)
+            self._reporter.emit(level, EventName.FAULT, f"{fault}; {what}", planned, fault=fault.kind)
 
         try:
-            return await persist(expose, self._config.retry.attempts, tell)
+            return await persist(expose, self._config.retry.attempts, report_fault)
         except RequestFailed:
             self._analysis.drop(slot)
             raise
@@ -258,7 +258,7 @@ class Night:
             analysed = await self._analyse(taken)
         except RequestFailed as error:
             told = f"{error}; the field is skipped"
-            self._reporter.tell("error", EventName.ANALYSIS_FAILED, told, planned, fault=error.kind)
+            self._reporter.emit("error", EventName.ANALYSIS_FAILED, told, planned, fault=error.kind)
             self._free_slot(taken.slot)
             why = SkipReason(ReasonCode.ANALYSIS_FAILED, f"analysis failed: {error}", fault=error.kind)
             await self._skip(slide, taken, why)
@@ -280,7 +280,7 @@ class Night:
         taken.settled.set()
         self._reporter.show_field(record, analysed)
         if (dim := slide.dimming.add(record.backgrounds_dn, record.focus.contrast)) is not None:
-            self._reporter.tell("warning", *dim, planned)
+            self._reporter.emit("warning", *dim, planned)
 
     async def _analyse(self, taken: _FieldUnderWay) -> Analysed:
         while True:
@@ -290,7 +290,7 @@ class Night:
                 if not error.again:
                     raise
                 reason, until_s = str(error), time.monotonic() + SPOOL_RETRY_S
-                self._reporter.tell(
+                self._reporter.emit(
                     "warning", EventName.SPOOL_NOT_WRITTEN, f"{reason}; the stack waits in the ring", taken.planned
                 )
                 await self._pause.until_free(
@@ -328,7 +328,7 @@ class Night:
             count = self._config.focus.blank_fields_leave_slide
             seen = f"{count} fields in a row without focus"
             slide.given_up = SkipReason(ReasonCode.NO_FOCUS, f"slide left: {seen}")
-            self._tell_left(slide.given_up, "warning", seen, planned)
+            self._emit_left(slide.given_up, "warning", seen, planned)
 
     def _count_skip(self, slide: _SlideUnderWay, planned: PlannedField) -> None:
         slide.skipped_in_a_row += 1
@@ -337,23 +337,23 @@ class Night:
             seen = f"{slide.skipped_in_a_row} fields in a row failed"
             slide.given_up = SkipReason(ReasonCode.FAULTS_IN_A_ROW, f"slide left: {seen}")
             self._left_slides += 1
-            self._tell_left(slide.given_up, "error", seen, planned)
+            self._emit_left(slide.given_up, "error", seen, planned)
             if self._left_slides >= retry.skipped_slides_stop_night:
                 raise NightStopped(f"{self._left_slides} mini-slides were left after faults; check the microscope")
 
-    def _tell_left(self, why: SkipReason, level: str, seen: str, planned: PlannedField) -> None:
+    def _emit_left(self, why: SkipReason, level: str, seen: str, planned: PlannedField) -> None:
         message = f"{seen} on mini-slide {planned.slide}"
-        self._reporter.tell(level, EventName.SLIDE_LEFT, message, planned, reason_code=why.code)
+        self._reporter.emit(level, EventName.SLIDE_LEFT, message, planned, reason_code=why.code)
 
     async def _command(self, command: Callable[[], Awaitable[None]]) -> None:
         """Carry out a command between fields, again after each fault."""
 
-        def tell(error: RequestFailed, last: bool) -> None:
+        def report_fault(error: RequestFailed, last: bool) -> None:
             if not last:
-                self._reporter.tell("warning", EventName.FAULT, f"{error}; commanding again", fault=error.kind)
+                self._reporter.emit("warning", EventName.FAULT, f"{error}; commanding again", fault=error.kind)
 
         try:
-            await persist(lambda _attempt: command(), self._config.retry.attempts, tell)
+            await persist(lambda _attempt: command(), self._config.retry.attempts, report_fault)
         except RequestFailed as error:
             raise NightStopped(f"{fault_in_words(error.kind)}: {error}") from error
 

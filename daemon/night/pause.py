@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from daemon.records.events import EventName, Tell
+from daemon.records.events import EmitEvent, EventName
 from daemon.records.states import NightState
 
 POLL_S = 0.5
@@ -27,7 +27,7 @@ class Pause:
         switches the light off once what is being exposed has ended.
     state
         takes state and reason of the night.
-    tell
+    emit
         takes level, name and message of an event.
     interrupted
         whether a person asked the night to stop.
@@ -37,12 +37,12 @@ class Pause:
         self,
         darken: Callable[[], Awaitable[None]],
         state: Callable[[NightState, str], None],
-        tell: Tell,
+        emit: EmitEvent,
         interrupted: Callable[[], bool],
     ) -> None:
         self._darken = darken
         self._state = state
-        self._tell = tell
+        self._emit = emit
         self._interrupted = interrupted
         self._waiting: list[Blocked] = []
 
@@ -62,7 +62,7 @@ class Pause:
             if self._waiting == [blocked]:
                 self._state(NightState.PAUSED, reason)
                 await self._darken()
-                self._tell(
+                self._emit(
                     "warning", EventName.PAUSED, f"{reason}; the light is off, and the night goes on once that ends"
                 )
             while (reason := blocked()) is not None:
@@ -73,7 +73,7 @@ class Pause:
             self._waiting.remove(blocked)
         if not self._waiting:
             self._state(NightState.SCANNING, "")
-            self._tell("info", EventName.RESUMED, "what kept the night has gone")
+            self._emit("info", EventName.RESUMED, "what kept the night has gone")
 
     @property
     def lasts(self) -> bool:

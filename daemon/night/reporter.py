@@ -1,4 +1,4 @@
-"""What a night tells: records to the journal, and how it stands to everyone who is told of it."""
+"""What a night reports: records to the journal, and how it stands to everyone who follows it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from daemon.config.model import NightConfig
 from daemon.config.samples import SAMPLE
 from daemon.delivery.sender import SenderStatus
 from daemon.live.standing import Standing
-from daemon.live.summaries import told_of
+from daemon.live.summaries import notice_of
 from daemon.night.audience import Audience
 from daemon.night.handover import Handover
 from daemon.night.status import NightStatus, standing_of
@@ -104,11 +104,11 @@ class Reporter:
             await asyncio.sleep(BEAT_S)
 
     def append(self, record: AnyRecord) -> None:
-        """Journal a record and tell of it; raises `sqlite3.OperationalError` where the journal cannot be written."""
+        """Journal a record and publish it; raises `sqlite3.OperationalError` where the journal cannot be written."""
         self._journal.append(record)
         self._recorded(record)
 
-    def tell(
+    def emit(
         self,
         level: str,
         name: EventName,
@@ -120,7 +120,7 @@ class Reporter:
         fault: str | None = None,
         reason_code: ReasonCode | None = None,
     ) -> None:
-        """Tell, in the journal too, what a person should know; the fields are those of `Event`."""
+        """Journal and publish an event, which a person should know of; the fields are those of `Event`."""
         event = Event(
             utc=time.time(),
             monotonic_s=time.monotonic(),
@@ -138,21 +138,21 @@ class Reporter:
         self._recorded(event)
 
     def note(self, message: str) -> None:
-        """Tell the person at the screen, and the log."""
+        """Print a line on the screen, and log it."""
         _log.info("%s", message)
         self._audience.print_line(message)
 
     def begin_slide(self, slide: int) -> None:
-        """Tell that a mini-slide is scanned from now on."""
+        """Note that a mini-slide is scanned from now on."""
         self._slide = slide
         self._update()
 
     def standing(self) -> Standing:
-        """Tell how the night stands; any thread may ask."""
+        """Return how the night stands; any thread may ask."""
         return standing_of(self._status)
 
     def state(self, state: NightState, reason: str = "") -> None:
-        """Tell what the night does now, and why."""
+        """Publish what the night does now, and why."""
         self.totals.begin()
         if (state, reason) == self._state:
             return
@@ -166,7 +166,7 @@ class Reporter:
         self._audience.show(self._update())
 
     def explain_delivery(self) -> str:
-        """Tell why the spool does not grow emptier."""
+        """Return why the spool does not grow emptier."""
         return "" if self.delivery is None else self.delivery.explain()
 
     def _recorded(self, record: AnyRecord) -> None:
@@ -183,7 +183,7 @@ class Reporter:
                 _log.info("mini-slide %d closed: %d fields, %d skipped", record.slide, record.recorded, record.skipped)
             case Event(level=level, message=message):
                 _log.log(logging.getLevelNamesMapping()[level.upper()], "%s: %s", record.title, message)
-                self._audience.publish_event(told_of(record))
+                self._audience.publish_event(notice_of(record))
                 if level != "info":
                     self._audience.print_line(f"{record.title}: {message}")
                     self._audience.show(self._update())
@@ -201,7 +201,7 @@ class Reporter:
         return self._update()
 
     def _update(self) -> NightStatus:
-        """Tell how the night stands, with spool and disk as they last were."""
+        """Return how the night stands, with spool and disk as they last were."""
         totals, (used_bytes, free_bytes) = self.totals, self._room
         state, reason = self._state
         fields_per_s, seconds_left = totals.pace()
@@ -246,5 +246,5 @@ class Reporter:
 
 
 def _measure(spool: Spool) -> tuple[int, int]:
-    """Tell how many bytes a spool holds, and how many are free on its disk."""
+    """Return how many bytes a spool holds, and how many are free on its disk."""
     return spool.used_bytes(), spool.free_bytes()

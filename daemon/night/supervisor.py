@@ -74,7 +74,7 @@ class Supervisor:
             if self._control is not None:
                 self._control.close()
             raise
-        self._steering = Steering(self._reporter.tell, journal.events())
+        self._steering = Steering(self._reporter.emit, journal.events())
         self._table = ProcessTable(run)
         self._table.register("supervisor", os.getpid())
         self._interrupts = 0
@@ -88,24 +88,24 @@ class Supervisor:
         if self._control is not None:
             self._control.listen(self._loop, self._steering.carry_out, self._reporter.standing)
         self._microscope = self._make_microscope()
-        self._analysis = AnalysisLink(self._spawn_analysis, self._reporter.tell, self._journal.device())
-        recorder, tell = self._config.recorder, self._reporter.tell
-        self._handover = Handover(recorder, self._run, self._journal, self._spool, self._table, tell)
+        self._analysis = AnalysisLink(self._spawn_analysis, self._reporter.emit, self._journal.device())
+        recorder, emit = self._config.recorder, self._reporter.emit
+        self._handover = Handover(recorder, self._run, self._journal, self._spool, self._table, emit)
         self._reporter.delivery = self._handover
-        self._reporter.hardware = self._tell_hardware
+        self._reporter.hardware = self._describe_hardware
         beating = asyncio.create_task(self._reporter.beat(self._table.write))
         self._background: list[asyncio.Task[None]] = []
         if self._config.alerts.wanted:
-            self._background.append(asyncio.create_task(GuardKeeper(self._run, tell).keep()))
+            self._background.append(asyncio.create_task(GuardKeeper(self._run, emit).keep()))
         awake = KeptAwake(self._run)
         try:
             with self._ended_by_the_system():
                 if (complaint := await asyncio.to_thread(awake.hold)) is not None:
-                    tell("warning", EventName.NOT_KEPT_AWAKE, complaint)
+                    emit("warning", EventName.NOT_KEPT_AWAKE, complaint)
                 return await self._report(await self._deliver_the_rest(await self._until_safe()))
         except asyncio.CancelledError:
             # While processes start, or the rest is delivered; what comes while scanning never gets so far.
-            self._tell_interrupted()
+            self._emit_interrupted()
             self._reporter.state(self._interrupted_state)
             return Exit.INTERRUPTED
         finally:
@@ -116,7 +116,7 @@ class Supervisor:
             beating.cancel()
             self._reporter.close()
 
-    def _tell_hardware(self) -> Hardware:
+    def _describe_hardware(self) -> Hardware:
         microscope = self._microscope
         x_um, y_um, z_um = microscope.reached_um or (None, None, None)
         return Hardware(
@@ -135,7 +135,7 @@ class Supervisor:
             self._background.append(asyncio.create_task(self._handover.keep()))
             return await self._scan()
         except (ChildLost, RequestFailed, NightStopped, JournalDamaged) as error:
-            self._reporter.tell("error", EventName.NIGHT_STOPPED, str(error), by=EndedBy.FAULT)
+            self._reporter.emit("error", EventName.NIGHT_STOPPED, str(error), by=EndedBy.FAULT)
             self._why = str(error)
             return Exit.FAULT
         except Refused as error:
@@ -155,7 +155,7 @@ class Supervisor:
             else:
                 told = "the microscope could not be made safe: check shutter, lamp and objective"
                 self._reporter.unsafe = told
-                self._reporter.tell("error", EventName.NOT_SAFE, told)
+                self._reporter.emit("error", EventName.NOT_SAFE, told)
 
     async def _scan(self) -> Exit:
         reporter = self._reporter
@@ -167,7 +167,7 @@ class Supervisor:
             try:
                 await task
             except (Interrupt, asyncio.CancelledError):
-                self._tell_interrupted()
+                self._emit_interrupted()
                 return Exit.INTERRUPTED
         return Exit.SKIPPED if reporter.totals.skipped or reporter.totals.not_analysed else Exit.COMPLETE
 
@@ -210,10 +210,10 @@ class Supervisor:
     def _interrupted_state(self) -> NightState:
         return NightState.TERMINATED if self._terminated else NightState.INTERRUPTED
 
-    def _tell_interrupted(self) -> None:
+    def _emit_interrupted(self) -> None:
         by = self._interrupted_state.by
         who = "the system" if by is EndedBy.SYSTEM else "a person"
-        self._reporter.tell("warning", EventName.INTERRUPTED, f"stopped by {who}; go on with --resume", by=by)
+        self._reporter.emit("warning", EventName.INTERRUPTED, f"stopped by {who}; go on with --resume", by=by)
 
     # Children --------------------------------------------------------------------------------------------------------
 
@@ -224,7 +224,7 @@ class Supervisor:
             await asyncio.gather(self._microscope.start(), self._analysis.start())
 
     def _make_microscope(self) -> MicroscopeLink:
-        config, parts = self._config, (self._run, self._ring, self._table, self._reporter.tell)
+        config, parts = self._config, (self._run, self._ring, self._table, self._reporter.emit)
         sweep_s = STACK_PATIENCE * field_seconds(config) + 2 * config.instrument.deadlines.frame_s
         landed = lambda frame: self._analysis.landed(frame)  # noqa: E731 - which is linked after it
         return link_microscope(config, *parts, sweep_s=sweep_s, on_landed=landed)
@@ -243,7 +243,7 @@ class Supervisor:
         backlog = await self._handover.drain(patience_s, lambda reason: reporter.state(NightState.DELIVERING, reason))
         if backlog and not interrupted:
             reason = f"{backlog} records wait in the run folder: {self._handover.explain()}; deliver them with --resume"
-            reporter.tell("error", EventName.NOT_DELIVERED, reason, by=EndedBy.FAULT)
+            reporter.emit("error", EventName.NOT_DELIVERED, reason, by=EndedBy.FAULT)
             reporter.state(NightState.NOT_DELIVERED, reason)
             return Exit.FAULT
         match ended:

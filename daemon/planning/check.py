@@ -299,7 +299,7 @@ def _check_room(config: NightConfig, run: Path | None, report: CheckReport, mach
 
 
 def _notes(samples: dict[int, dict[str, str]]) -> Iterator[str]:
-    """Tell what is allowed but worth a look."""
+    """Return what is allowed but worth a look."""
     positions: dict[str, list[int]] = {}
     for position, columns in samples.items():
         positions.setdefault(columns[SAMPLE], []).append(position)

@@ -149,7 +149,7 @@ class State(StreamMessage, frozen=True, kw_only=True, tag="state"):
     reason: str = ""
 
 
-class Told(StreamMessage, frozen=True, kw_only=True, tag="event"):
+class EventNotice(StreamMessage, frozen=True, kw_only=True, tag="event"):
     """An event, as it also stands in the catalog (docs/events.md)."""
 
     utc: float
@@ -219,7 +219,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     process: str
     seq: int
     utc: float
-    body: Overview | Specimens | FieldDone | Counters | Hardware | State | Told | Verdict
+    body: Overview | Specimens | FieldDone | Counters | Hardware | State | EventNotice | Verdict
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
@@ -252,7 +252,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     hardware: Hardware | None
     overviews: tuple[Overview, ...]
     specimens: tuple[Specimens, ...]
-    events: tuple[Told, ...]
+    events: tuple[EventNotice, ...]
     tallies: tuple[Tally, ...]
     dropped: int
     violations: int
@@ -262,7 +262,7 @@ class SnapshotRequest(msgspec.Struct, frozen=True, kw_only=True, tag="snapshot",
     """The one thing that may be asked."""
 
 
-AnyStreamMessage = Overview | Specimens | FieldDone | Counters | Hardware | State | Told | Verdict
+AnyStreamMessage = Overview | Specimens | FieldDone | Counters | Hardware | State | EventNotice | Verdict
 _encoder = msgspec.msgpack.Encoder()
 _request = msgspec.msgpack.Decoder(SnapshotRequest)
 _envelope = msgspec.msgpack.Decoder(Envelope)

@@ -69,11 +69,11 @@ def run_recorder(
             for answer in reception.handle(peer, frames):
                 router.send([peer, *delivery.encode(answer, version=delivery.answered_in(frames))])
 
-        def tell_complete() -> None:
+        def notify_complete() -> None:
             nonlocal told
             if not told and reception.night_closed():
                 told = True
                 complete()
 
         ready(router.endpoint)
-        router.serve(take, tell_complete)
+        router.serve(take, notify_complete)

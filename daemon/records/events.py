@@ -61,7 +61,7 @@ class EventName(StrEnum):
     NIGHT_RESUMED = "night resumed"
 
 
-Tell = Callable[[str, EventName, str], None]
+EmitEvent = Callable[[str, EventName, str], None]
 """Takes level, name and message of an event."""
 
 

@@ -66,7 +66,7 @@ class MorningReport:
         self._process = process
 
     def poll(self) -> Reported | None:
-        """Tell, once, what became of it; None while there is nothing to tell."""
+        """Return, once, what became of it; None while there is nothing to say."""
         process = self._process
         if self._told or (process is None and self._reported is None):
             return None

@@ -67,7 +67,7 @@ class NightTiming:
 
 
 def time_night(numbers: NightNumbers) -> NightTiming | None:
-    """Tell where the time of a night went; None of an archive, which no microscope exposed."""
+    """Return where the time of a night went; None of an archive, which no microscope exposed."""
     exposed = sorted(
         (field for field in numbers.fields if field.exposed_utc is not None and field.expose_s is not None),
         key=lambda field: field.exposed_utc or 0.0,

@@ -80,11 +80,11 @@ def catch_up(folder: Path, weights: Path | None, workers: int | None, console: C
         requests = [CutField(planned=_planned(field), kind="later") for field in waiting]
         work = Work(into, into, started, settings, versions_now(), _usual(into, waiting), _calibrations(started))
 
-        def tell(line: str) -> None:
+        def print_line(line: str) -> None:
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
         with Logbook(into, "analyse"), CountDisplay("fields analysed", console) as counter:
-            status = conclude(_add(catalog, work, requests, count, counter, tell), tell)
+            status = conclude(_add(catalog, work, requests, count, counter, print_line), print_line)
     return status
 
 
@@ -195,7 +195,7 @@ async def _add(
     requests: Sequence[CutField],
     workers: int,
     counter: CountDisplay,
-    tell: Callable[[str], None],
+    print_line: Callable[[str], None],
 ) -> Exit:
     """Add what is found, field by field; then write the tables of the slides again."""
     failed = 0
@@ -208,10 +208,10 @@ async def _add(
                     catalog.commit(catalog.last_seq() + 1, encode(answer))
                 else:
                     failed += 1
-                    tell(f"{request.planned.names[0]} stays as it is: {getattr(answer, 'reason', answer)}")
+                    print_line(f"{request.planned.names[0]} stays as it is: {getattr(answer, 'reason', answer)}")
                 done += 1
                 counter.show(done, len(requests))
     for slide in catalog.analysed_later():
         write_objects_table(work.into, catalog.database, slide)
-    tell(f"{len(requests) - failed} of {len(requests)} fields that waited were analysed")
+    print_line(f"{len(requests) - failed} of {len(requests)} fields that waited were analysed")
     return Exit.SKIPPED if failed else Exit.COMPLETE

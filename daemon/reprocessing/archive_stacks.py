@@ -87,7 +87,7 @@ def probe(root: Path, field: ArchiveField, settings: ArchiveSettings) -> Describ
 
 
 def describe(field: ArchiveField, headers: list[Header], settings: ArchiveSettings) -> Described:
-    """Tell what a stack's pixels mean, from what its files say and else the settings.
+    """Return what a stack's pixels mean, from what its files say and else the settings.
 
     Raises
     ------

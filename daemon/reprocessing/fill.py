@@ -64,18 +64,18 @@ def fill(work: Work, requests: Sequence[CutField], workers: int | None, console:
         end_stale(into)  # workers whose parent was killed end by themselves, but not at once
         crash_points.arm(into)
         with Logbook(into, "detect"), ProgressDisplay(console) as display:
-            return conclude(_Filling(catalog, work, requests, count, display).run(), display.tell)
+            return conclude(_Filling(catalog, work, requests, count, display).run(), display.print_line)
 
 
-def conclude(running: Coroutine[Any, Any, Exit], tell: Callable[[str], None]) -> Exit:
+def conclude(running: Coroutine[Any, Any, Exit], print_line: Callable[[str], None]) -> Exit:
     """Run to the end, or to an interruption or a fault, which is told."""
     try:
         return asyncio.run(running)
     except KeyboardInterrupt:
-        tell("interrupted; the same command goes on")
+        print_line("interrupted; the same command goes on")
         return Exit.INTERRUPTED
     except (NightStopped, RequestFailed, OSError, sqlite3.OperationalError) as error:
-        tell(f"stopped: {error}; the same command goes on")
+        print_line(f"stopped: {error}; the same command goes on")
         return Exit.FAULT
 
 
@@ -160,7 +160,7 @@ class _Filling:
             self._objects += sum(row.counted for row in answer.objects)
         else:
             self._kinds["skipped"][answer.slide] += 1
-            self._display.tell(f"{request.planned.names[0]} is skipped: {answer.reason}")
+            self._display.print_line(f"{request.planned.names[0]} is skipped: {answer.reason}")
         self._close_if_whole(answer.slide)
         self._show(answer.slide, answer.sample)
 

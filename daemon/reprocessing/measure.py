@@ -87,7 +87,7 @@ def measure_again(folder: Path, console: Console, calibrations: Path | None = No
 
 
 def _corrections(dataset: Dataset, calibrations: Path | None) -> Callable[[FieldProvenance], Corrections]:
-    """Tell how to get the corrections of a field."""
+    """Return how to get the corrections of a field."""
     started = dataset.night()
     if calibrations is None:
         records = None if started is None else folder_of(started)

@@ -111,7 +111,7 @@ class Crew:
         """End the workers: those that work after `grace_s`, now if that is 0."""
         for child in self._living.values():
             with suppress(ChildLost):
-                child.tell(Close())
+                child.send(Close())
         await asyncio.gather(*(child.end(grace_s) for child in self._living.values()))
 
     async def _start(self, number: int) -> None:

@@ -32,7 +32,7 @@ def write_endpoints(run: Path, bound: Bound) -> None:
 
 
 def find_endpoint(place: str, which: Which = "snapshot") -> Callable[[], str]:
-    """Tell how to find an endpoint of a night.
+    """Return how to find an endpoint of a night.
 
     Parameters
     ----------

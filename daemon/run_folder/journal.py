@@ -170,7 +170,7 @@ class Journal:
         return [record for record in records if isinstance(record, FieldSecured | FieldSkipped)]
 
     def device(self) -> Literal["cpu", "cuda"] | None:
-        """Tell what the night's detector has run on; None before the first field was analysed."""
+        """Return what the night's detector has run on; None before the first field was analysed."""
         rows = self._database.execute("SELECT body FROM records WHERE kind = 'field' ORDER BY seq DESC")
         records = (self._decode(body) for (body,) in rows)
         known = next((one.device for one in records if isinstance(one, FieldSecured) and one.device), None)

@@ -16,7 +16,7 @@ LATEST_H = 12.0
 
 
 def why_not(run: Path, now: float | None = None) -> str | None:
-    """Tell why the night of a run folder is not taken up by itself; None where it is begun, or gone on with.
+    """Return why the night of a run folder is not taken up by itself; None where it is begun, or gone on with.
 
     It is where there is none yet, and where it ended without saying so, or because the system told it to. One that is
     complete, that a person or a fault stopped, or that was refused stays so.

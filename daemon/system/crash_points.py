@@ -58,7 +58,7 @@ def arm(run: Path) -> None:
 
 
 def reach(point: Point) -> None:
-    """Tell that a named point is reached; kills the victims if it is the armed one."""
+    """Mark that a named point is reached; kills the victims if it is the armed one."""
     if _armed is None or _armed.point != point:
         return
     _armed.countdown -= 1

@@ -70,8 +70,8 @@ class Logbook:
         for name in TALKATIVE:
             logging.getLogger(name).setLevel(logging.WARNING)
         logging.captureWarnings(capture=True)
-        sys.excepthook = _tell_uncaught
-        threading.excepthook = _tell_uncaught_in_thread
+        sys.excepthook = _log_uncaught
+        threading.excepthook = _log_uncaught_in_thread
         return self
 
     def __exit__(
@@ -168,12 +168,12 @@ def _end_torn_line(path: Path) -> None:
             stream.write(b"\n")
 
 
-def _tell_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     logging.getLogger("lamelle").critical("the process ends with an error", exc_info=(kind, error, trace))
     sys.__excepthook__(kind, error, trace)
 
 
-def _tell_uncaught_in_thread(arguments: threading.ExceptHookArgs) -> None:
+def _log_uncaught_in_thread(arguments: threading.ExceptHookArgs) -> None:
     error = arguments.exc_value
     thread = arguments.thread.name if arguments.thread is not None else "?"
     logging.getLogger("lamelle").critical("a thread ended with an error", exc_info=error, extra={"thread_name": thread})

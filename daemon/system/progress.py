@@ -87,7 +87,7 @@ class ProgressDisplay:
             self._latest = None
             self._console.print(describe(progress), markup=False, highlight=False, soft_wrap=True)
 
-    def tell(self, line: str) -> None:
+    def print_line(self, line: str) -> None:
         """Print a line that stays, above the live one."""
         console = self._live.console if self._live is not None else self._console
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -131,11 +131,11 @@ class _LiveLine:
         if self._live is not None:
             self._live.stop()
 
-    def tell(self, line: str) -> None:
+    def print_line(self, line: str) -> None:
         """Print a line that stays, above the live one."""
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
-    def _tell(self, line: str, done: int, total: int | None, at_once: bool = False) -> None:
+    def _print(self, line: str, done: int, total: int | None, at_once: bool = False) -> None:
         now = time.monotonic()
         if self._console.is_terminal:
             self._live = self._live or _start_live(self._console, total)
@@ -159,7 +159,7 @@ class CountDisplay(_LiveLine):
         took = time.monotonic() - self._began
         if done and took > self._patience_s:
             rate = done / took
-            self._tell(
+            self._print(
                 f"{self._what}: {done}/{total}, {rate:.1f}/s, {duration((total - done) / rate)} left", done, total
             )
 
@@ -181,7 +181,7 @@ class StageDisplay(_LiveLine):
             line += f", loss {progress.loss:.3f}"
         at_once = progress.stage != self._stage or progress.done == progress.total
         self._stage = progress.stage
-        self._tell(line, progress.done, progress.total, at_once)
+        self._print(line, progress.done, progress.total, at_once)
 
 
 class ShotsDisplay(_LiveLine):
@@ -196,7 +196,7 @@ class ShotsDisplay(_LiveLine):
         """Show that so many shots, of so many frames, are taken; cheap."""
         took = max(time.monotonic() - self._began, 1e-3)
         line = f"{self._routine}: {shots} shots, {frames} frames, {frames / took:.1f} frames/s, {duration(took)}"
-        self._tell(line, shots, None)
+        self._print(line, shots, None)
 
 
 def _start_live(console: Console, total: int | None) -> Progress:

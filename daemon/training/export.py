@@ -75,7 +75,7 @@ def build_engine(detector: DetectorSettings, form: Form) -> str:
 
 
 def list_engines() -> str:
-    """Tell of every engine that is kept where it lies and what it is."""
+    """Return of every engine that is kept where it lies and what it is."""
     told = [
         _told(kept) + ("" if whole else "\n  changed by somebody; made again when needed")
         for kept, whole in kept_engines()

@@ -67,7 +67,7 @@ def train(
     command: str,
     report: Report,
     judged_by: Annotated | None = None,
-    tell: Callable[[str], None] | None = None,
+    print_line: Callable[[str], None] | None = None,
 ) -> TrainingCard:
     """Train on annotated stacks; write the weights to `into`; its card, the split and a page with curves beside it.
 
@@ -89,7 +89,7 @@ def train(
     make_folder(into.parent)
     with replacing(splits.split_file(into)) as stream:
         stream.write(msgspec.json.format(msgspec.json.encode(split), indent=1) + b"\n")
-    keeper = _DiskKeeper(into, settings, split, tell)
+    keeper = _DiskKeeper(into, settings, split, print_line)
     judge_by = judging[:: max(1, len(judging) // JUDGED_ON)]
 
     def judge_some(weights: bytes) -> float | None:
@@ -133,9 +133,9 @@ class _DiskKeeper:
     """Keeps checkpoint and best weights of a training on disk, whole or not at all."""
 
     def __init__(
-        self, into: Path, settings: TrainingSettings, split: splits.Split, tell: Callable[[str], None] | None
+        self, into: Path, settings: TrainingSettings, split: splits.Split, print_line: Callable[[str], None] | None
     ) -> None:
-        self._into, self._settings, self._split, self._tell = into, settings, split, tell
+        self._into, self._settings, self._split, self._print_line = into, settings, split, print_line
         self._checkpoint = into.with_suffix(".checkpoint")
 
     def kept(self) -> bytes | None:
@@ -152,10 +152,10 @@ class _DiskKeeper:
 
     def judged(self, history: History) -> None:
         write_training_page(self._into, history, self._settings, self._split, going_on=True)
-        if self._tell is not None and history.judged:
+        if self._print_line is not None and history.judged:
             step, ap50 = history.judged[-1]
             best = ", the best so far" if history.judgements_since_best() == 0 else ""
-            self._tell(f"step {step} of {self._settings.steps}: AP@0.50 {ap50:.3f}{best}")
+            self._print_line(f"step {step} of {self._settings.steps}: AP@0.50 {ap50:.3f}{best}")
 
     def finish(self) -> None:
         self._checkpoint.unlink(missing_ok=True)

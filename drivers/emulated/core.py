@@ -223,7 +223,7 @@ class EmulatedCore:
         slide.render(view, self._exposure_ms, self._frame, immersion)
 
     def _polarization(self) -> str:
-        """Tell the state that the polarizer truly has."""
+        """Return the state that the polarizer truly has."""
         for state, preset in self._instrument.polarizations.items():
             if self._core.get_current_config(preset.group) == preset.preset:
                 return state

@@ -64,7 +64,7 @@ class Mechanics:
         self._table_um = _dragged(self._table_um[0], x_um, play_x), _dragged(self._table_um[1], y_um, play_y)
 
     def place_um(self, exposure: Exposure, x_um: float, y_um: float) -> Place:
-        """Tell what place of the mini-slide the frame's centre truly lies over, while the stage reads a position."""
+        """Return what place of the mini-slide the frame's centre truly lies over, while the stage reads a position."""
         misalignment = self._emulation.misalignment
         if misalignment == ALIGNED:
             return x_um, y_um
@@ -75,7 +75,7 @@ class Mechanics:
         return sample_place(misalignment, self._centres[exposure.slide], (table_x, table_y))
 
     def focal_plane_um(self, exposure: Exposure, state: str, plane: int) -> float:
-        """Tell the true height of the focal plane, in um."""
+        """Return the true height of the focal plane, in um."""
         emulation = self._emulation
         where = chance(emulation.seed, "jitter", exposure.slide, exposure.field, state, plane)
         jitter = emulation.jitter_um * _NORMAL.inv_cdf(where)

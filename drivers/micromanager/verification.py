@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drivers.errors import SettingRefused, telling
+from drivers.errors import SettingRefused, explaining
 from drivers.micromanager.core import Core, preset_devices, versions
 from drivers.microscope import Identity
 from drivers.settings import Instrument
@@ -20,7 +20,7 @@ def identify(core: Core, instrument: Instrument) -> Identity:
                     f"instrument.devices.{role} is {label!r}, which the hardware file does not define; "
                     "give the label that stands there"
                 ) from error
-    with telling("asking the camera"):
+    with explaining("asking the camera"):
         core.set_camera_device(devices.camera)
         height, width = int(core.get_image_height()), int(core.get_image_width())
         depth, pixel_bytes = int(core.get_image_bit_depth()), int(core.get_bytes_per_pixel())
@@ -36,7 +36,7 @@ def identify(core: Core, instrument: Instrument) -> Identity:
 def verify_preset(core: Core, instrument: Instrument, state: str) -> tuple[str, ...]:
     """Labels of the devices that the preset of a polarization moves."""
     preset = instrument.polarizations[state]
-    with telling(f"preset {preset.group}/{preset.preset}"):
+    with explaining(f"preset {preset.group}/{preset.preset}"):
         if not core.is_config_defined(preset.group, preset.preset):
             raise SettingRefused(
                 f"instrument.polarizations.{state} is {preset.group}/{preset.preset}, a preset that the hardware "
@@ -48,7 +48,7 @@ def verify_preset(core: Core, instrument: Instrument, state: str) -> tuple[str, 
 def longest_sequence(core: Core, instrument: Instrument) -> int:
     """Planes that one hardware z sequence may have; 0 where the stage knows none, or `motion.z_sequence` is off."""
     label = instrument.devices.focus
-    with telling(f"sequences of {label}"):
+    with explaining(f"sequences of {label}"):
         if not instrument.motion.z_sequence or not core.is_stage_sequenceable(label):
             return 0
         return int(core.get_stage_sequence_max_length(label))
@@ -60,5 +60,5 @@ def verify_light(core: Core, instrument: Instrument) -> None:
         preset = getattr(instrument, key)
         if preset is not None and not core.is_config_defined(*preset):
             raise SettingRefused(f"instrument.{key} is {'/'.join(preset)}, which the hardware file does not define")
-    with telling("shutter"):
+    with explaining("shutter"):
         core.set_auto_shutter(False)

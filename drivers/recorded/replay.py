@@ -81,7 +81,7 @@ class Replayed(Equipment):
         self._xy_um = x_um, y_um
 
     def xy_um(self) -> tuple[float, float]:
-        """Tell the position that was noted last."""
+        """Return the position that was noted last."""
         return self._xy_um
 
     def move_z(self, z_um: float) -> None:
@@ -89,7 +89,7 @@ class Replayed(Equipment):
         self._z_um = z_um
 
     def z_um(self) -> float:
-        """Tell the height that was noted last."""
+        """Return the height that was noted last."""
         return self._z_um
 
     def polarize(self, state: str) -> None:
@@ -119,7 +119,7 @@ class Replayed(Equipment):
         self._shown = self._states.index(state), self._sources[plane]
 
     def snap(self) -> Image:
-        """Tell the plane that is shown."""
+        """Return the plane that is shown."""
         state, plane = self._shown
         image: Image = self._stack[state, plane]
         return image

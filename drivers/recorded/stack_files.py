@@ -68,7 +68,7 @@ def read_pixels(content: bytes, suffix: str) -> NDArray[np.uint16]:
     if suffix.lower() in TIFF_SUFFIXES:
         with _open_tiff(io.BytesIO(content)) as tiff:
             return _tiff_pixels(tiff)
-    with _open_picture(io.BytesIO(content)) as picture, _telling("it is damaged"):
+    with _open_picture(io.BytesIO(content)) as picture, _explaining("it is damaged"):
         picture.load()  # tells of what is missing, where OpenCV makes something up
     import cv2
 
@@ -79,7 +79,7 @@ def read_pixels(content: bytes, suffix: str) -> NDArray[np.uint16]:
 
 
 @contextmanager
-def _telling(what: str) -> Iterator[None]:
+def _explaining(what: str) -> Iterator[None]:
     """On bytes that are no whole image the libraries raise whatever comes."""
     try:
         yield
@@ -91,14 +91,14 @@ def _telling(what: str) -> Iterator[None]:
 
 @contextmanager
 def _open_tiff(source: Path | io.BytesIO) -> Iterator[tifffile.TiffFile]:
-    with _telling("it is damaged, or not a TIFF file"), tifffile.TiffFile(source) as tiff:
+    with _explaining("it is damaged, or not a TIFF file"), tifffile.TiffFile(source) as tiff:
         yield tiff
 
 
 @contextmanager
 def _open_picture(source: Path | io.BytesIO) -> Iterator[Image.Image]:
     # Pillow warns of large images, and refuses larger ones; how large they may be is decided elsewhere.
-    with warnings.catch_warnings(), _telling("it is damaged"):
+    with warnings.catch_warnings(), _explaining("it is damaged"):
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
             picture = Image.open(source)

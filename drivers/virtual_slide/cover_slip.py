@@ -106,7 +106,7 @@ class CoverSlip:
         return look_up(light, places(*np.meshgrid(across, down)))
 
     def _room_um(self, x_um: float, y_um: float, half_x_um: float = 0.0, half_y_um: float = 0.0) -> float:
-        """Tell how far, at least, a rectangle is from any glass that may be missing."""
+        """Return how far, at least, a rectangle is from any glass that may be missing."""
         x, y = abs(x_um - self._centre_um[0]) + half_x_um, abs(y_um - self._centre_um[1]) + half_y_um
         return min(self._half_um[0] - x - self._left.greatest_um, self._half_um[1] - y - self._low.greatest_um)
 

@@ -21,7 +21,7 @@ _CELL_PX = 2
 
 
 def overlapping(outlines: Sequence[Outline | None]) -> list[set[int]]:
-    """Tell with which others each outline (N, 2) shares area, all made convex; None shares nothing."""
+    """Return with which others each outline (N, 2) shares area, all made convex; None shares nothing."""
     hulls = {k: cv2.convexHull(o.astype(np.float32)) for k, o in enumerate(outlines) if o is not None}
     boxes = {k: box_of(hull[:, 0].astype(np.float64)) for k, hull in hulls.items()}
     others: list[set[int]] = [set() for _ in outlines]

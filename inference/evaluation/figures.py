@@ -233,7 +233,7 @@ def _run_coco(
 
 
 def _judge(evaluated: Any, ids: dict[int, int]) -> list[Judged]:
-    """Tell of every detection whether it is right; `ids` leads from pycocotools' numbers back to annotations."""
+    """Return of every detection whether it is right; `ids` leads from pycocotools' numbers back to annotations."""
     judged: list[Judged] = []
     everywhere = evaluated.params.areaRng[0]
     for result in evaluated.evalImgs:

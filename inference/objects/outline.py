@@ -75,7 +75,7 @@ class Outline:
 
 
 def noise_of(image: Floats) -> float:
-    """Tell the standard deviation of the noise of an image (h, w), from its finest detail."""
+    """Return the standard deviation of the noise of an image (h, w), from its finest detail."""
     finest = cv2.filter2D(image, cv2.CV_32F, FINEST)
     return _median(np.abs(finest[::2, ::2])) / (MEDIAN_OF_NOISE * 6)
 

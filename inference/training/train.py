@@ -104,7 +104,7 @@ class TrainingSettings:
         return self.start if isinstance(self.start, Path) and self.start.suffix not in network.PUBLISHED else None
 
     def judged_at(self) -> frozenset[int]:
-        """Tell the steps after which the weights are judged; the last one is among them."""
+        """Return the steps after which the weights are judged; the last one is among them."""
         return frozenset(round(self.steps * (k + 1) / self.judgements) for k in range(self.judgements)) - {0}
 
 
@@ -120,21 +120,21 @@ class Progress:
     loss: float | None
 
     @staticmethod
-    def reporter(stage: str, report: Report, before: int = 0) -> Tell:
+    def reporter(stage: str, report: Report, before: int = 0) -> ShowProgress:
         """Turn counts of a stage that begins now into progress with rate and time left; so many were done before."""
         start = monotonic()
 
-        def tell(done: int, total: int, loss: float | None = None) -> None:
+        def show_progress(done: int, total: int, loss: float | None = None) -> None:
             rate = (done - before) / max(monotonic() - start, 1e-6)
             report(Progress(stage, done, total, rate, (total - done) / max(rate, 1e-6), loss))
 
-        return tell
+        return show_progress
 
 
 Report = Callable[[Progress], None]
 
 
-class Tell(Protocol):
+class ShowProgress(Protocol):
     """Takes how many of how many are done."""
 
     def __call__(self, done: int, total: int, loss: float | None = None) -> None:
@@ -211,7 +211,7 @@ def train(
         if (known := settings.goes_on()) is not None:
             start = network.load(find_weights(known), settings.architecture, settings.classes).to(device)
             places = find_mistakes(start, device, fields, Progress.reporter("mistakes", report))
-        tell = Progress.reporter("training", report, history.step)
+        show_progress = Progress.reporter("training", report, history.step)
         for images, targets in batches(fields, places, settings, history.step):
             history.step += 1
             _freeze_statistics(model, history.step, settings)
@@ -227,7 +227,7 @@ def train(
             torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
             optimiser.step()
             mean.update_parameters(model)
-            tell(history.step, settings.steps, history.add_loss(loss.item()))
+            show_progress(history.step, settings.steps, history.add_loss(loss.item()))
             judged = history.step in settings.judged_at()
             if judged:
                 weights = network.to_bytes(mean.module, settings.architecture, settings.classes)

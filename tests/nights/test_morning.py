@@ -157,7 +157,7 @@ def test_a_recorder_elsewhere_reports_what_it_has_recorded(tmp_path: Path) -> No
                 night.secure(journal, spool, slide, field, size=2_000)
         journal.append(*night.closing_records())
         with running("record", "--listen", endpoint, "--into", into, output=told) as process:
-            sender = Sender(journal.path, spool, endpoint, tell=lambda *_: None)
+            sender = Sender(journal.path, spool, endpoint, emit=lambda *_: None)
             sender.start()
             night.until(lambda: "report:" in told.read_text(encoding="utf-8"), "the report", 60)
             sender.stop(1.0)

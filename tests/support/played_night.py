@@ -25,6 +25,7 @@ from daemon.protocols.control import Answer, Order, decode_order, encode
 from daemon.protocols.watching import (
     About,
     Counters,
+    EventNotice,
     FieldDone,
     Find,
     Hardware,
@@ -34,7 +35,6 @@ from daemon.protocols.watching import (
     SlidePlan,
     Specimens,
     State,
-    Told,
 )
 from daemon.records.events import EventName, ReasonCode
 from daemon.records.states import NightState
@@ -185,10 +185,10 @@ class PlayedNight:
         self.counters()
 
     def tell(self, level: str, name: EventName, message: str) -> None:
-        self._broadcaster.publish(Told(utc=self.utc, level=level, name=name, message=message))
+        self._broadcaster.publish(EventNotice(utc=self.utc, level=level, name=name, message=message))
 
     def fault(self, level: str, fault: str, message: str, slide: int, field: int) -> None:
-        told = Told(
+        told = EventNotice(
             utc=self.utc, level=level, name=EventName.FAULT, message=message, slide=slide, field=field, fault=fault
         )
         self._broadcaster.publish(told)

@@ -102,7 +102,7 @@ class Camera:
             np.copyto(out[rows], signal, casting="unsafe")
 
     def noise_dn(self, signal_dn: float) -> float:
-        """Tell the standard deviation of a pixel in a single, evenly lit frame, at a signal above the offset.
+        """Return the standard deviation of a pixel in a single, evenly lit frame, at a signal above the offset.
 
         Shot noise, read noise, the spread of gain and offset from pixel to pixel, rounding: what an object must
         stand out from where no flat field is taken off.

@@ -76,7 +76,7 @@ class Illumination:
         return self._still[crossed]
 
     def power(self, view: View) -> float:
-        """Tell the lamp's power during a frame, over its nominal one."""
+        """Return the lamp's power during a frame, over its nominal one."""
         waves = (
             share * math.cos(2 * math.pi * (view.field / period + chance(self._seed, "drift", view.slide, period)))
             for period, share in DRIFT_FIELDS

@@ -43,7 +43,7 @@ def perform(folder: Path, endpoint: str, steps: int | None = None, marks: int | 
     with closing(Journal.open(path) if path.exists() else Journal.create(path, started)) as journal:
         spool.sweep(journal)
         promise(journal)
-        sender = Sender(path, spool, endpoint, tell=_tell, chunk_bytes=CHUNK_BYTES, credit_bytes=20_000, pace=PACE)
+        sender = Sender(path, spool, endpoint, emit=_tell, chunk_bytes=CHUNK_BYTES, credit_bytes=20_000, pace=PACE)
         sender.start()
         try:
             for slide, field in _missing(journal)[:steps]:

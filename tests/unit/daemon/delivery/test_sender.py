@@ -53,7 +53,7 @@ class Desk:
             self.journal.path,
             self.spool,
             endpoint,
-            tell=lambda _level, name, _message: self.told.append(name),
+            emit=lambda _level, name, _message: self.told.append(name),
             chunk_bytes=16_384,
             credit_bytes=50_000,
             pace=QUICK,
@@ -439,7 +439,7 @@ def test_a_sender_without_its_journal_waits_for_it(tmp_path: Path) -> None:
     with night.recorder_thread(tmp_path / "dataset") as endpoint:
         path = tmp_path / "journal.sqlite"
         spool = Spool(tmp_path / "spool", 10**9)
-        sender = Sender(path, spool, endpoint, tell=lambda _level, name, _message: told.append(name), pace=QUICK)
+        sender = Sender(path, spool, endpoint, emit=lambda _level, name, _message: told.append(name), pace=QUICK)
         sender.start()
         try:
             night.until(lambda: told == ["delivery refused"], "telling that there is no journal")

@@ -13,7 +13,7 @@ import pytest
 from daemon.live.follower import Follower
 from daemon.live.publisher import Broadcaster
 from daemon.live.tallies import LENGTHS_UM, MASSES_PG, Tallies, edges
-from daemon.protocols.watching import AnyStreamMessage, Find, ShownSpecimen, Specimens, State, Told
+from daemon.protocols.watching import AnyStreamMessage, EventNotice, Find, ShownSpecimen, Specimens, State
 from daemon.records.events import EventName
 from daemon.records.states import NightState
 from daemon.system.errors import Refused
@@ -67,7 +67,7 @@ def test_a_late_joiner_knows_what_an_early_one_knows() -> None:
         broadcaster.publish(done(1, 2, find(), find(None, None)))
         broadcaster.publish(overview(1, 2), b"fused")
         broadcaster.publish(specimens(2), b"first", b"second")
-        broadcaster.publish(Told(utc=1.7e9, level="warning", name=EventName.DETECTOR, message="m"))
+        broadcaster.publish(EventNotice(utc=1.7e9, level="warning", name=EventName.DETECTOR, message="m"))
         broadcaster.publish(State(state=NightState.PAUSED, reason="spool full"))
         early.until(broadcaster, lambda one: one.view.state is not None)
         with watching(lambda: broadcaster.snapshot_endpoint) as late:

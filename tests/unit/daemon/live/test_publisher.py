@@ -21,11 +21,11 @@ from daemon.config.model import CurveKeys, Watch
 from daemon.live.publisher import MAX_QUEUE_BYTES, MAX_REQUEST_BYTES, Broadcaster
 from daemon.protocols.watching import (
     PREFIX,
+    EventNotice,
     Overview,
     Snapshot,
     SnapshotRequest,
     State,
-    Told,
     decode_envelope,
     decode_snapshot,
     encode,
@@ -93,7 +93,7 @@ def subscribe(
 def test_a_watcher_sees_everything_in_order(broadcaster: Broadcaster, context: zmq.Context[zmq.Socket[bytes]]) -> None:
     told: list[Any] = [overview(1, 7), counters(7), State(state=NightState.PAUSED, reason="spool full")]
     told.append(
-        Told(
+        EventNotice(
             utc=1.7e9,
             level="warning",
             name=EventName.FAULT,
@@ -126,7 +126,7 @@ def test_a_late_joiner_gets_the_latest_of_everything(
     broadcaster.publish(counters(3))
     broadcaster.publish(State(state=NightState.PAUSED, reason="recorder away"))
     for number in range(103):
-        broadcaster.publish(Told(utc=1.7e9, level="info", name=EventName.DETECTOR, message=str(number)))
+        broadcaster.publish(EventNotice(utc=1.7e9, level="info", name=EventName.DETECTOR, message=str(number)))
     snapshot, images = ask(context, broadcaster.snapshot_endpoint, kind)
     assert snapshot.about == ABOUT
     assert snapshot.stream == broadcaster.publish_endpoint

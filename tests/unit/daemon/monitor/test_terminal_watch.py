@@ -20,7 +20,7 @@ from daemon.live.follower import NightView
 from daemon.live.publisher import Broadcaster
 from daemon.monitor.terminal import Hearing, draw, printable
 from daemon.monitor.terminal_watch import watch
-from daemon.protocols.watching import Hardware, State, Told, Verdict
+from daemon.protocols.watching import EventNotice, Hardware, State, Verdict
 from daemon.records.events import EventName
 from daemon.records.states import NightState
 from daemon.run_folder.endpoints import Bound, find_endpoint, write_endpoints
@@ -79,7 +79,9 @@ def test_why_a_night_is_paused_is_never_cut() -> None:
 @given(st.integers(40, 200), st.integers(10, 60), st.lists(st.text(max_size=200), max_size=40))
 def test_everything_fits_and_nothing_steers_the_terminal(width: int, height: int, words: list[str]) -> None:
     made = view()
-    made.events.extend(Told(utc=1.7e9, level="error", name=EventName.FAULT, fault=word, message=word) for word in words)
+    made.events.extend(
+        EventNotice(utc=1.7e9, level="error", name=EventName.FAULT, fault=word, message=word) for word in words
+    )
     made.verdict = Verdict(headline="".join(words[:1]), tone="bad", needs=tuple(words[1:]), detail="")
     text = draw(made, HEARD, 100.0, width, height)
     lines = text.plain.split("\n")
@@ -131,7 +133,9 @@ def test_a_night_is_shown_once_and_followed_to_its_end(folder: Path) -> None:
             watch(find_endpoint(str(folder)), None, shown, once=True)
             while following.is_alive():
                 broadcaster.publish(
-                    Told(utc=1.7e9, level="warning", name=EventName.FAULT, fault="StageStuck", message="it waits")
+                    EventNotice(
+                        utc=1.7e9, level="warning", name=EventName.FAULT, fault="StageStuck", message="it waits"
+                    )
                 )
                 broadcaster.publish(State(state=NightState.COMPLETE))
                 following.join(0.05)

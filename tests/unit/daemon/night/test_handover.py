@@ -24,7 +24,7 @@ from tests.support import small_night as night
 from tests.support.deadlines import DEADLINE_S
 
 
-class Told:
+class EventNotice:
     """Events that were told."""
 
     def __init__(self) -> None:
@@ -35,7 +35,9 @@ class Told:
 
 
 @asynccontextmanager
-async def handover(folder: Path, told: Told, endpoint: str | None = None) -> AsyncIterator[tuple[Handover, Journal]]:
+async def handover(
+    folder: Path, told: EventNotice, endpoint: str | None = None
+) -> AsyncIterator[tuple[Handover, Journal]]:
     journal_path = folder / "journal.sqlite"
     with closing(Journal.create(journal_path, night.started())) as journal:
         spool = Spool(folder / "spool", 10**9)
@@ -62,7 +64,7 @@ def sender_thread() -> threading.Thread:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_sender_that_dies_is_told_and_followed_by_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told = Told()
+    told = EventNotice()
 
     async def scene() -> None:
         with night.recorder_thread(tmp_path / "dataset") as endpoint:
@@ -84,7 +86,7 @@ def test_a_sender_that_dies_is_told_and_followed_by_another(tmp_path: Path, monk
 
 
 def test_a_recorder_that_dies_is_told_and_followed_by_another(tmp_path: Path) -> None:
-    told = Told()
+    told = EventNotice()
 
     async def scene() -> None:
         async with handover(tmp_path, told) as (handing, journal):
@@ -105,7 +107,7 @@ def test_a_recorder_of_another_version_is_told_before_the_night_begins(tmp_path:
         with zmq.Context() as context, context.socket(zmq.ROUTER) as recorder:
             recorder.linger = 0
             port = recorder.bind_to_random_port("tcp://127.0.0.1")
-            async with handover(tmp_path, Told(), f"tcp://127.0.0.1:{port}") as (handing, _):
+            async with handover(tmp_path, EventNotice(), f"tcp://127.0.0.1:{port}") as (handing, _):
                 meeting = asyncio.create_task(handing.meet())
                 await until(lambda: bool(recorder.poll(0)))
                 peer, header = recorder.recv_multipart()
@@ -120,7 +122,7 @@ def test_a_recorder_of_another_version_is_told_before_the_night_begins(tmp_path:
 def test_a_night_begins_at_once_where_its_recorder_answers(tmp_path: Path) -> None:
     async def scene() -> None:
         with night.recorder_thread(tmp_path / "there") as endpoint:
-            async with handover(tmp_path / "night", Told(), endpoint) as (handing, _):
+            async with handover(tmp_path / "night", EventNotice(), endpoint) as (handing, _):
                 await handing.meet()
                 assert handing.status().connected
 
@@ -131,7 +133,7 @@ def test_what_nobody_takes_is_counted_and_the_reason_told(tmp_path: Path) -> Non
     reasons: list[str] = []
 
     async def scene() -> None:
-        async with handover(tmp_path, Told(), night.free_endpoint()) as (handing, journal):
+        async with handover(tmp_path, EventNotice(), night.free_endpoint()) as (handing, journal):
             journal.append(night.event())
             assert await handing.drain(1.5, reasons.append) == 2
 

@@ -284,7 +284,7 @@ def test_with_keys_a_known_client_is_served_and_a_stranger_is_not(tmp_path: Path
         assert bound.wait(DEADLINE_S)
         journal = Journal.create(tmp_path / "journal.sqlite", night.started())
         own = known.model_copy(update={"server": server.public})
-        sender = Sender(journal.path, Spool(tmp_path / "spool", 10**9), endpoint[0], tell=print, keys=own)
+        sender = Sender(journal.path, Spool(tmp_path / "spool", 10**9), endpoint[0], emit=print, keys=own)
         sender.start()
         sender.stop(DEADLINE_S)
         assert journal.acknowledged() == 1

@@ -30,7 +30,7 @@ def test_plain_lines_come_with_news_and_at_the_end() -> None:
             display.show(replace(START, secured=secured))
         display.show(replace(START, secured=9, state="paused: spool full"))
         display.show(replace(START, secured=9))
-        display.tell("event: [red]stage stuck")
+        display.print_line("event: [red]stage stuck")
         display.show(replace(START, secured=12, skipped=1, slide=2, seconds_left=None))
         display.show(replace(START, secured=95, skipped=1, slide=2, seconds_left=0))
     assert out.getvalue().splitlines() == [
@@ -48,7 +48,7 @@ def test_a_terminal_shows_one_live_line() -> None:
     console = Console(file=out, width=140, force_terminal=True, color_system=None, _environ={"TERM": "xterm"})
     with ProgressDisplay(console) as display:
         display.show(START)
-        display.tell("told")
+        display.print_line("told")
         display.show(replace(START, secured=9, state="paused: spool full"))
     shown = out.getvalue()
     assert "slide 1 core [1]" in shown

@@ -53,7 +53,7 @@ def oil_lost_and_skipped(reporter: Reporter) -> None:
             else:
                 reporter.append(small_night.secured(slide, field, ()))
     where = PlannedField(slide=2, field=1, sample="s", x_um=0.0, y_um=0.0, tile_um=(0.0, 0.0, 1.0, 1.0))
-    reporter.tell("warning", EventName.OIL_LOST, "the background fell to a tenth", where)
+    reporter.emit("warning", EventName.OIL_LOST, "the background fell to a tenth", where)
     complete(reporter, recorded=5, skipped=1)
 
 

@@ -13,13 +13,13 @@ from daemon.protocols.watching import (
     About,
     AnyStreamMessage,
     Counters,
+    EventNotice,
     FieldDone,
     Hardware,
     Overview,
     Specimens,
     State,
     Tally,
-    Told,
     Verdict,
 )
 from daemon.records.states import EndedBy, NightState
@@ -114,7 +114,7 @@ def frame(name: str, value: Any) -> bytes:
     return b"event: " + name.encode() + b"\ndata: " + _encoder.encode(value) + b"\n\n"
 
 
-def whole(view: NightView, link: Link, notes: tuple[Told, ...], utc: float) -> Whole:
+def whole(view: NightView, link: Link, notes: tuple[EventNotice, ...], utc: float) -> Whole:
     """Everything that is known; call it with the watcher's lock held."""
     fields: dict[int, list[FieldRow]] = {}
     for done in view.fields.values():
@@ -139,7 +139,7 @@ def whole(view: NightView, link: Link, notes: tuple[Told, ...], utc: float) -> W
 
 
 def changes(view: NightView, body: AnyStreamMessage) -> list[bytes]:
-    """Tell what a message changed, as server-sent events; call it with the watcher's lock held."""
+    """Return what a message changed, as server-sent events; call it with the watcher's lock held."""
     match body:
         case Overview():
             return [frame("overview", body)]
@@ -154,7 +154,7 @@ def changes(view: NightView, body: AnyStreamMessage) -> list[bytes]:
             return [frame("hardware", body)]
         case State():
             return [frame("state", _state(body))]
-        case Told():
+        case EventNotice():
             return [frame("told", _event(body))]
         case Verdict():
             return [frame("verdict", body)]
@@ -192,5 +192,5 @@ def _state(told: State) -> StateShown:
     return StateShown(state=told.state, reason=told.reason, ended=told.state.ended, by=told.state.by)
 
 
-def _event(told: Told) -> EventShown:
+def _event(told: EventNotice) -> EventShown:
     return msgspec.convert(told, EventShown, from_attributes=True)
