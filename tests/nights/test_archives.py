@@ -68,7 +68,7 @@ BAD = {
     "huge.png": "more pixels than can be analysed at once",
     "large.png": "12000 x 6000 px of 0.059 um, more than can be analysed at once",
     "small.png": "1 x 1 px of 0.059 um, too small",
-    "words.png": "it is no image",
+    "words.png": "it is not an image",
 }
 
 
@@ -291,7 +291,7 @@ def kept(ran: Ran, tmp_path: Path) -> Path:
 
 
 def test_a_dataset_of_a_night_is_left_alone(ran: Ran, kept: Path) -> None:
-    with pytest.raises(Refused, match="holds 'N', something else"):
+    with pytest.raises(Refused, match="holds 'N', which is something else"):
         detect([ran.images], kept, SETTINGS, 1, Console(quiet=True))
 
 

@@ -219,7 +219,7 @@ def test_a_night_that_a_fault_stops_is_told_with_its_reason(target: Target, tmp_
         write_heartbeat(run, msgspec.structs.replace(heartbeat, state=NightState.STOPPED, reason="the stage is stuck"))
     assert lamelle("guard", run).returncode == 0
     assert target.kinds == ["stopped"]
-    assert "The night stopped by a fault: the stage is stuck. 2 of 6 fields recorded." in target.alerts[0][1]
+    assert "Stopped by a fault: the stage is stuck. 2 of 6 fields are done." in target.alerts[0][1]
 
 
 def test_alerts_that_cannot_be_sent_are_sent_by_a_later_watcher(target: Target, tmp_path: Path) -> None:
@@ -257,6 +257,6 @@ def test_a_folder_without_a_night_or_with_one_that_tells_nobody_is_refused(targe
     with night_told_of(tmp_path, target) as (run, _):
         text = freeze(load(write_configuration(tmp_path)))
         (run / "run.yaml").write_text(text, encoding="utf-8")
-        with pytest.raises(Refused, match="tells nobody"):
+        with pytest.raises(Refused, match="names nobody to tell"):
             guard(run, print, Event())
     assert not (run / "guard.lock").exists()

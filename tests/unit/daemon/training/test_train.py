@@ -116,7 +116,7 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(exported: Path, tmp
     page = parts.with_suffix(".training.html").read_text(encoding="utf-8")
     assert 'http-equiv="refresh"' in page
     assert "step 2 of 4," in page
-    with pytest.raises(WeightsRefused, match="of another training"):
+    with pytest.raises(WeightsRefused, match="belongs to another training"):
         trained(exported, parts, seed=6)
     resumed = trained(exported, parts)
     assert_same_tensors(whole, parts)
