@@ -15,9 +15,9 @@ test: $(VENV)/.installed
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 
-# Neither nights nor a browser: minutes.
+# Neither nights nor a browser: two minutes. These tests compute where nights wait, so a worker a core.
 quick: $(VENV)/.installed
-	$(BIN)/pytest -m "not night and not browser and not long"
+	$(BIN)/pytest --numprocesses=auto -m "not night and not browser and not long"
 
 # What is too long for `make test`: the suite on a busy computer, every kill. One after another, as each fills the computer.
 long: $(VENV)/.installed

@@ -50,11 +50,13 @@ def found_on(seed: int, state: str, stops: int) -> Outcome:
     return outcome
 
 
+@pytest.mark.night
 def test_the_pixel_is_found_in_parallel_light_too() -> None:
     outcome = found_on(2, "parallel", stops=10)
     assert outcome.values["pixel"].uncertainty < 2e-3 * truth()["pixel"]
 
 
+@pytest.mark.night
 def test_the_pixel_is_found_on_a_misaligned_instrument() -> None:
     outcome = found_on(1, "crossed", stops=20)
     assert outcome.values["pixel"].value == pytest.approx(truth()["pixel"], rel=1e-3)
