@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -36,6 +37,9 @@ def pytest_sessionstart() -> None:
     """Make the specimens of the emulated nights, about a minute the first time on a machine."""
     # The workers share the cores: threads of torch that wait for one another would burn the time of all.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # A shell that runs the tests in the background has Ctrl-C ignored, and every process would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     make_specimens(cabinet_of(Emulation()), kinds_of("easy"), Console())
 
 
