@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from skimage.draw import polygon2mask
 from skimage.measure import regionprops
@@ -65,6 +65,7 @@ def test_the_feret_diameters_of_a_rod(length: float, width: float, angle: float,
 
 
 @given(radius=st.floats(60, 120), width=st.floats(8, 16), opening=st.floats(2.6, 4.5), angle=angles, x=places, y=places)
+@example(radius=61.0, width=16.0, opening=2.734375, angle=2.734375, x=0.0, y=0.0)
 def test_what_is_curved_is_as_long_as_its_middle_line(
     radius: float, width: float, opening: float, angle: float, x: float, y: float
 ) -> None:
@@ -73,7 +74,8 @@ def test_what_is_curved_is_as_long_as_its_middle_line(
     # A skeleton runs into a corner of a square end, which is longer by (sqrt 2 - 1) / 2 of the width at either end.
     tolerance_px = (math.sqrt(2) - 1) * width + 0.02 * radius * opening
     assert shape.length_um == pytest.approx(radius * opening * PIXEL_UM, abs=tolerance_px * PIXEL_UM)
-    assert shape.width_um == pytest.approx(width * PIXEL_UM, rel=0.04)
+    # The width is the area over the length, so it errs by as much as that may.
+    assert shape.width_um == pytest.approx(width * PIXEL_UM, rel=tolerance_px / (radius * opening))
 
 
 def test_a_straight_rod_has_no_use_for_its_skeleton() -> None:
