@@ -1,4 +1,4 @@
-"""Counts a sample, with their 95 % interval: python examples/counts_per_sample.py DATASET."""
+"""Counts per sample, with their 95 % interval: python examples/counts_per_sample.py DATASET."""
 
 import sys
 
