@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import time
 from pathlib import Path
 
 import msgspec
@@ -60,8 +59,3 @@ def write_heartbeat(run: Path, heartbeat: Heartbeat) -> None:
 def read_heartbeat(run: Path) -> Heartbeat:
     """Heartbeat of a run folder."""
     return msgspec.json.decode(RunFolder(run).heartbeat.read_bytes(), type=Heartbeat)
-
-
-def age_s(heartbeat: Heartbeat) -> float:
-    """Seconds since the heartbeat, by the wall clock, which another process shares."""
-    return time.time() - heartbeat.utc
