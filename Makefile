@@ -15,9 +15,9 @@ test: $(VENV)/.installed
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 
-# Neither nights nor a browser: two minutes. These tests compute where nights wait, so a worker a core.
+# Neither nights, nor a browser, nor what computes for long: two minutes.
 quick: $(VENV)/.installed
-	$(BIN)/pytest --numprocesses=auto -m "not night and not browser and not long"
+	$(BIN)/pytest -m "not night and not slow and not browser and not long"
 
 # What is too long for `make test`: the suite on a busy computer, every kill. One after another, as each fills the computer.
 long: $(VENV)/.installed

@@ -60,6 +60,8 @@ class Anchors(NamedTuple):
         for _ in range(ROUNDS):
             nearest = np.abs(size[:, None] - centres).argmin(axis=1)
             moved = np.array([size[nearest == k].mean() if (nearest == k).any() else centres[k] for k in range(count)])
+            # A centre that is nearest to no box stays where it was, and others may pass it.
+            moved.sort()
             if np.array_equal(moved, centres):
                 break
             centres = moved

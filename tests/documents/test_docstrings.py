@@ -8,6 +8,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import pytest
+
 from benchmarks.rooms import packages
 from tests.support.places import ROOT
 
@@ -66,6 +68,7 @@ def test_two_on_a_line_and_one_that_does_not_exist_are_found() -> None:
     assert complaints(f"class A:\n    {said!r}\n    w: int\n") == ["A: x, y", "A: z"]
 
 
+@pytest.mark.slow
 def test_numpydoc_finds_nothing_to_mend() -> None:
     files = [str(path.relative_to(ROOT)) for path in FILES]
     done = subprocess.run(

@@ -54,6 +54,7 @@ def assert_same(one: StackAnalysis, other: StackAnalysis) -> None:
     assert one.overview.tobytes() == other.overview.tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["fused", "planes"])
 def test_most_of_the_truth_is_found_on_a_seed_and_slide_never_trained_on(fields: list[Field], mode: str) -> None:
     """Both modes, shipped weights: recall and precision at the default threshold, class included."""

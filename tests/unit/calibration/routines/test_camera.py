@@ -65,6 +65,7 @@ def error_of(outcome: Outcome, emulation: Emulation, state: str) -> float:
     return float(np.std(shares) / np.mean(shares))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profile", ["blank", "easy", "trap"])
 def test_a_flat_field_is_found_on_a_blank_slide_and_among_objects(profile: str) -> None:
     with bench(profile=profile, sensor={"hot_pixels": 1e-3}) as here:

@@ -25,6 +25,7 @@ def settings_of(seed: int, profile: str, **emulation: Any) -> Instrument:
     return instrument(frame_px=(256, 256), emulation=values)
 
 
+@pytest.mark.slow
 def test_tilt_and_bending_are_found_to_one_plane_step_over_the_width() -> None:
     # Turned against the camera, so that the tilt is told along the stage's axes and not along the frame's.
     chosen = settings_of(3, "coccolith", misalignment={"rotation_deg": 20.0})

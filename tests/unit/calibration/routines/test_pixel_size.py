@@ -50,13 +50,13 @@ def found_on(seed: int, state: str, stops: int) -> Outcome:
     return outcome
 
 
-@pytest.mark.night
+@pytest.mark.slow
 def test_the_pixel_is_found_in_parallel_light_too() -> None:
     outcome = found_on(2, "parallel", stops=10)
     assert outcome.values["pixel"].uncertainty < 2e-3 * truth()["pixel"]
 
 
-@pytest.mark.night
+@pytest.mark.slow
 def test_the_pixel_is_found_on_a_misaligned_instrument() -> None:
     outcome = found_on(1, "crossed", stops=20)
     assert outcome.values["pixel"].value == pytest.approx(truth()["pixel"], rel=1e-3)
@@ -70,6 +70,7 @@ def stuck(shot: Shot) -> Shot:
     return replace(shot, x_um=15_000.0, y_um=20_000.0)
 
 
+@pytest.mark.slow
 def test_a_stage_that_is_stuck_is_told() -> None:
     settings = askew(1)
     with bench(settings, stuck) as rig, pytest.raises(NotUsable, match="stuck"):

@@ -46,7 +46,7 @@ def found(profile: str, strong: bool, /) -> tuple[Instrument, Outcome]:
     return chosen, outcome
 
 
-@pytest.mark.night
+@pytest.mark.slow
 @pytest.mark.parametrize(("profile", "strong"), [("easy", False), ("coccolith", True)])
 def test_leakage_shift_and_ratio_are_found(profile: str, strong: bool) -> None:
     chosen, outcome = found(profile, strong)
@@ -64,14 +64,14 @@ def test_leakage_shift_and_ratio_are_found(profile: str, strong: bool) -> None:
         assert abs(values[name].value - value) < 3 * values[name].uncertainty, name
 
 
-@pytest.mark.night
+@pytest.mark.slow
 def test_strong_coherent_leakage_is_told_from_depolarised_light() -> None:
     values = found("coccolith", True)[1].values
     assert values["coherent"].value > 5 * values["depolarised"].value * 0.5
     assert values["leakage_deviation"].value >= values["coherent"].value
 
 
-@pytest.mark.night
+@pytest.mark.slow
 def test_thickness_follows_from_the_wavelength() -> None:
     values = found("easy", False)[1].values
     assert values["greatest_thickness"].value == pytest.approx(0.546 / (2 * 0.174), rel=2e-3)
@@ -80,7 +80,7 @@ def test_thickness_follows_from_the_wavelength() -> None:
     assert values["thickness_floor"].value == pytest.approx(floor, rel=1e-2)
 
 
-@pytest.mark.night
+@pytest.mark.slow
 @pytest.mark.parametrize("stirred_px", [(1.4, -0.8), (-6.0, 5.0)])
 def test_a_stage_that_stirs_between_the_exposures_leaves_the_shift_alone(stirred_px: tuple[float, float]) -> None:
     def stir(shot: Shot) -> Shot:
@@ -142,6 +142,7 @@ def test_another_plate_than_the_certificate_says_is_told() -> None:
         rig.carry_out(retarder(*CENTRE, 0.0, STATES, MS, GREEN, states, 150.0, 0.5))
 
 
+@pytest.mark.slow
 def test_a_slide_with_objects_is_no_plate() -> None:
     chosen = settings_of("coccolith", frame=128, density=30.0)
     with bench(chosen) as rig, pytest.raises(NotUsable, match="not even"):

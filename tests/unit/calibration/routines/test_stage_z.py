@@ -27,7 +27,7 @@ def found(
         return rig.carry_out(routine), rig.shots
 
 
-@pytest.mark.night
+@pytest.mark.slow
 def test_backlash_drift_scatter_and_direction_are_found() -> None:
     outcome, shots = found(2, sweeps=8, side=384)
     planes = next(shot.planes for shot in shots if shot.step_um < 0)
@@ -50,7 +50,7 @@ def upside_down(shot: Shot) -> Shot:
     return replace(shot, first_z_um=-shot.first_z_um, step_um=-shot.step_um)
 
 
-@pytest.mark.night
+@pytest.mark.slow
 def test_a_drive_that_goes_the_other_way_is_told() -> None:
     direction = found(2, upside_down, side=384)[0].values["direction"]
     assert direction.value < -3 * direction.uncertainty
@@ -67,7 +67,7 @@ def on_the_target(shot: Shot) -> Shot:
     return replace(shot, x_um=CENTRE[0], first_z_um=shot.first_z_um - STEP_UM / SCALE)
 
 
-@pytest.mark.night
+@pytest.mark.slow
 def test_a_step_is_as_long_as_a_target_of_known_height_says() -> None:
     known = KnownHeight(CENTRE, UPPER, STEP_UM, 0.01)
     outcome, _ = found(4, on_the_target, known=known, places=0, misalignment={"z_scale": SCALE})

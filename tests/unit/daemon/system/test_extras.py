@@ -40,6 +40,7 @@ def run_light(commands: list[list[str]]) -> tuple[list[int], list[str]]:
     return json.loads(done.stdout.splitlines()[-1]), done.stderr.split("\n\n")
 
 
+@pytest.mark.slow
 def test_a_light_installation_reads_measures_and_reports(tmp_path: Path) -> None:
     dataset = tmp_path / "dataset"
     make_dataset(dataset, slides=1, fields=1)
@@ -58,6 +59,7 @@ def test_a_light_installation_reads_measures_and_reports(tmp_path: Path) -> None
     assert len(list((tmp_path / "objects").rglob("*.ome.tif"))) == 2
 
 
+@pytest.mark.slow
 def test_a_light_installation_says_in_one_sentence_what_to_install(tmp_path: Path) -> None:
     emulated, run, weights = str(CONFIGS / "emulated.yaml"), str(tmp_path / "run"), str(tmp_path / "w.safetensors")
     dataset = tmp_path / "dataset"

@@ -71,6 +71,7 @@ def test_an_instrument_that_is_not_emulated_and_an_unknown_slide_are_refused(tmp
         export.export(config, tmp_path, [1, 9], 1)
 
 
+@pytest.mark.slow
 def test_training_ends_with_weights_that_load_and_a_card_that_tells_how(exported: Path, tmp_path: Path) -> None:
     into, told = tmp_path / "weights" / "tiny.safetensors", list[Progress]()
     settings = TrainingSettings(steps=3, batch=2, crop_px=128, held_out=0.5, seed=5, threads=1)
@@ -107,6 +108,7 @@ def assert_same_tensors(one: Path, two: Path) -> None:
         np.testing.assert_array_equal(left[name], right[name])
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_goes_on_to_the_same_weights(exported: Path, tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
     straight = trained(exported, whole)
@@ -135,6 +137,7 @@ def test_a_damaged_checkpoint_is_refused(exported: Path, tmp_path: Path) -> None
         trained(exported, tmp_path / "w.safetensors")
 
 
+@pytest.mark.slow
 def test_the_split_lies_beside_the_weights_and_keeps_evaluation_honest(exported: Path, tmp_path: Path) -> None:
     into, data = tmp_path / "w.safetensors", find_stacks([exported], CLASSES)
     card = trained(exported, into, steps=1, judgements=1)
@@ -156,6 +159,7 @@ def test_the_split_lies_beside_the_weights_and_keeps_evaluation_honest(exported:
     assert learn.unseen(data, into, lambda _: None, only=False) == data.stacks
 
 
+@pytest.mark.slow
 def test_what_a_person_gives_to_judge_by_is_what_judges(exported: Path, tmp_path: Path) -> None:
     data, into = find_stacks([exported], CLASSES), tmp_path / "w.safetensors"
     slides = [data._replace(stacks=data.stacks[:2]), data._replace(stacks=data.stacks[2:])]
@@ -167,6 +171,7 @@ def test_what_a_person_gives_to_judge_by_is_what_judges(exported: Path, tmp_path
     assert not list(tmp_path.glob("no*"))
 
 
+@pytest.mark.slow
 def test_training_from_weights_shows_their_mistakes_and_keeps_their_normalisation(
     exported: Path, tmp_path: Path
 ) -> None:

@@ -26,8 +26,8 @@ KIND = "emiliania"
 
 
 def test_what_is_kept_is_the_light_of_the_specimen(tmp_path: Path) -> None:
-    specimen = collect(KINDS["gephyrocapsa"], 4, 2)
-    drawer = Cabinet(4, Mount(), tmp_path).drawer("gephyrocapsa", 2)
+    specimen = collect(KINDS[KIND], 4, 2)
+    drawer = Cabinet(4, Mount(), tmp_path).drawer(KIND, 2)
     light = illuminate(specimen.body, Mount())
     assert light.flipped is not None
     assert light.coherence is not None
@@ -47,6 +47,7 @@ def test_a_specimen_is_made_once_and_kept(tmp_path: Path) -> None:
     assert again.missing([KIND]) == [(KIND, variant) for variant in range(1, KINDS[KIND].variants)]
 
 
+@pytest.mark.slow
 def test_all_cores_make_what_is_missing_and_tell_how_far_they_are(tmp_path: Path) -> None:
     cabinet, told = Cabinet(1, Mount(), tmp_path), list[tuple[int, int]]()
     cabinet.drawer(KIND, 3)
@@ -61,6 +62,7 @@ def test_all_cores_make_what_is_missing_and_tell_how_far_they_are(tmp_path: Path
     assert told == []
 
 
+@pytest.mark.slow
 def test_an_interruption_ends_the_workers_at_once_and_keeps_what_is_made(tmp_path: Path) -> None:
     def report(done: int, total: int) -> None:
         if done:
@@ -75,6 +77,7 @@ def test_an_interruption_ends_the_workers_at_once_and_keeps_what_is_made(tmp_pat
     assert every - 2 <= len(cabinet.missing(kinds)) <= every - 1
 
 
+@pytest.mark.slow
 def test_workers_do_not_outlive_who_sent_for_them(tmp_path: Path) -> None:
     code = (
         "from pathlib import Path; from drivers.virtual_slide.specimens.cabinet import Cabinet, Mount;"
@@ -106,6 +109,7 @@ def test_a_drawer_that_was_being_made_when_its_maker_died_is_made_again(tmp_path
     assert cabinet.drawer(KIND, 0).light.any()
 
 
+@pytest.mark.slow
 def test_what_others_made_is_deleted_only_after_a_day_without_use(tmp_path: Path) -> None:
     cabinet = Cabinet(1, Mount(), tmp_path)
     old, young, dead = tmp_path / "0ther-1", tmp_path / "0ther-2", cabinet.folder / f"{MAKING}dead"
