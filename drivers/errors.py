@@ -2,12 +2,20 @@
 
 The tree decides what the night does next: a `SettingRefused` setting is told before hardware is touched, a `FieldFault`
 may be tried again (every command is absolute and repeatable), a `HardwareLost` ends the microscope child.
+
+A `FieldFault` says what it is of. Of the *frame*: it is exposed again. Of the *place*: the field is skipped where it
+stays, and the next one may be well. Of the *instrument*: no field would be better than this one, so the night waits
+until it is in order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import ClassVar, Literal
+
+FaultOf = Literal["frame", "place", "instrument"]
+"""What a fault is of, and so what helps against it."""
 
 
 class DriverError(Exception):
@@ -19,7 +27,15 @@ class SettingRefused(DriverError):
 
 
 class FieldFault(DriverError):
-    """An exposure or a move that failed and may be commanded again."""
+    """An exposure or a move that failed and may be commanded again.
+
+    Attributes
+    ----------
+    fault_of
+        what it is of; the instrument, unless a class says otherwise.
+    """
+
+    fault_of: ClassVar[FaultOf] = "instrument"
 
 
 class DeviceTimeout(FieldFault):
@@ -27,7 +43,9 @@ class DeviceTimeout(FieldFault):
 
 
 class StageStuck(FieldFault):
-    """A stage reports another position than the one commanded."""
+    """A stage reports another position than the one commanded; the next one may be within its reach."""
+
+    fault_of: ClassVar[FaultOf] = "place"
 
 
 class PresetNotReached(FieldFault):
@@ -35,7 +53,9 @@ class PresetNotReached(FieldFault):
 
 
 class FrameFault(FieldFault):
-    """A frame is missing, repeated, dark, saturated or of another size than the camera promised."""
+    """A frame is missing, repeated, dark or saturated."""
+
+    fault_of: ClassVar[FaultOf] = "frame"
 
 
 class OutsideWindow(DriverError):

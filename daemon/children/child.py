@@ -102,7 +102,7 @@ class Child:
             raise ChildLost(f"the {self.role} process did not answer within {deadline_s:g} s")
         message = future.result()
         if isinstance(message, Failed):
-            raise RequestFailed(message.kind, message.message, again=message.again)
+            raise RequestFailed(message.kind, message.message, again=message.again, fault_of=message.fault_of)
         if not isinstance(message, kind):
             raise ChildLost(
                 f"the {self.role} process answered {type(message).__name__} where something else was expected"

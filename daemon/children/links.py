@@ -181,12 +181,12 @@ class MicroscopeLink:
             return await self._child.answer(self._child.ask(request), kind, deadline_s)
         except ChildLost as error:
             await self._replace(error)
-            raise RequestFailed("ChildLost", str(error), again=True) from error
+            raise RequestFailed("ChildLost", str(error), again=True, fault_of="instrument") from error
         except RequestFailed as error:
             if error.kind != HardwareLost.__name__:
                 raise
             await self._replace(error)
-            raise RequestFailed(error.kind, str(error), again=True) from error
+            raise RequestFailed(error.kind, str(error), again=True, fault_of="instrument") from error
 
     async def _replace(self, error: LamelleError) -> None:
         assert self._child is not None

@@ -147,7 +147,10 @@ def _answer(request: AnyMessage, microscope: Microscope, ring: Ring, line: _Supe
                 raise TypeError(f"{request!r} is not a request to a microscope")
     except DriverError as error:
         _log.warning("%s: %s", type(error).__name__, error)
-        return Failed(kind=type(error).__name__, message=str(error), again=isinstance(error, FieldFault))
+        fault_of = error.fault_of if isinstance(error, FieldFault) else None
+        return Failed(
+            kind=type(error).__name__, message=str(error), again=isinstance(error, FieldFault), fault_of=fault_of
+        )
     return Done()
 
 

@@ -9,6 +9,7 @@ import msgspec
 from daemon.protocols.watching import ShownSpecimen
 from daemon.records.fields import ArchiveField, PlannedField
 from daemon.records.records import FieldAnalysed, FieldSecured, FieldSkipped
+from drivers.errors import FaultOf
 from drivers.microscope import Sweep
 
 Device = Literal["cpu", "cuda", "none"]
@@ -98,11 +99,16 @@ class Done(PipeMessage, frozen=True, kw_only=True):
 
 
 class Failed(PipeMessage, frozen=True, kw_only=True):
-    """A request failed. `kind` names the error's class; `again` says whether the same request may be made again."""
+    """A request failed.
+
+    `kind` names the error's class; `again` says whether the same request may be made again, `fault_of` what the fault
+    is of, where the microscope failed.
+    """
 
     kind: str
     message: str
     again: bool
+    fault_of: FaultOf | None = None
 
 
 # To the analysis -----------------------------------------------------------------------------------------------------

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from drivers.errors import FaultOf
+
 
 class LamelleError(Exception):
     """Base of every error raised by `daemon`; the message names the thing, its value and the remedy."""
@@ -18,12 +20,16 @@ class ChildLost(LamelleError):
 
 
 class RequestFailed(LamelleError):
-    """A child answered that what it was asked failed; `kind` names its error, `again` whether to ask once more."""
+    """A child answered that what it was asked failed.
 
-    def __init__(self, kind: str, message: str, *, again: bool) -> None:
+    `kind` names its error, `again` whether to ask once more, `fault_of` what it is of, where the microscope failed.
+    """
+
+    def __init__(self, kind: str, message: str, *, again: bool, fault_of: FaultOf | None = None) -> None:
         super().__init__(message)
         self.kind = kind
         self.again = again
+        self.fault_of = fault_of
 
 
 class NightStopped(LamelleError):
