@@ -28,6 +28,8 @@ RESUME_H = 24.0
 TOLD_FAULTS = (EventName.SLIDE_LEFT, EventName.DETECTOR_LOST, EventName.DELIVERY_RESTARTED)
 """Events that a person should know of at once; others wait for the morning."""
 DIM: dict[EventName, AlertKind] = {EventName.OIL_LOST: "oil lost", EventName.LAMP_DIM: "lamp dim"}
+AGAIN_S = 3600.0
+"""A pause that goes on is told again so often."""
 GB = 1e9
 
 
@@ -147,10 +149,14 @@ class _Look:
             self._remember(paused_s=self._new.paused_s + self._passed_s)
             if self._new.paused_s >= self._settings.paused_s:
                 waits = f"The night has waited for {_span(self._new.paused_s)}: {beat.reason}."
-                self._once("paused", "paused", waits)
+                again = int((self._new.paused_s - self._settings.paused_s) // AGAIN_S)
+                self._once(f"paused {again}", "paused", waits)
         elif beat.state is NightState.SCANNING:
             self._remember(paused_s=0.0)
-            if self._forget("paused"):
+            told = [key for key in self._told if key.startswith("paused")]
+            for key in told:
+                self._forget(key)
+            if told:
                 self._raise("goes on", "What kept the night has gone; it goes on.")
         self._room(beat)
 

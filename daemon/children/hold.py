@@ -172,7 +172,6 @@ def link_microscope(
         command_s,
         command_s + sweep_s,
         emit,
-        mortal=config.instrument.backend == "bridge",
     )
 
 

@@ -44,13 +44,14 @@ SAFE_S = 3.0
 """What making safe may take in a child that serves: a slow z drive, but no driver call that blocks it."""
 ANALYSIS_S = 120.0
 ANALYSIS_ATTEMPTS = 3
-RESTARTS_IN_A_ROW = 5
 
 
 class MicroscopeLink:
     """The microscope as the night sees it: a child that is started anew when it dies or hangs.
 
-    `spawn` makes the child; `command_s` is the deadline of a single command, `expose_s` of a whole sweep.
+    `spawn` makes the child; `command_s` is the deadline of a single command, `expose_s` of a whole sweep. A child that
+    cannot be started now is a fault like any other, and what is asked next starts one again. After a fault nothing is
+    remembered of the light: it is switched anew.
 
     Attributes
     ----------
@@ -64,18 +65,16 @@ class MicroscopeLink:
         whether all was made safe when it was closed.
     """
 
-    def __init__(self, spawn: Callable[[], Child], command_s: float, expose_s: float, emit: EmitEvent, *, mortal: bool):
+    def __init__(self, spawn: Callable[[], Child], command_s: float, expose_s: float, emit: EmitEvent) -> None:
         self._spawn = spawn
         self._command_s = command_s
         self._expose_s = expose_s
         self._emit = emit
-        self._mortal = mortal
         self._child: Child | None = None
         self._serves = False
+        self._lost = False
         self._slide: int | None = None
-        self._light = False
         self._exposing = asyncio.Lock()
-        self._failures = 0
         self.restarts = 0
         self.reached_um: tuple[float, float, float] | None = None
         self.light_is_on: bool | None = None
@@ -87,7 +86,7 @@ class MicroscopeLink:
         self._child, self._serves = self._spawn(), False
         self.stands = "starting" if self.restarts == 0 else self.stands
         ready = await self._child.ready(MicroscopeReady, START_S)
-        self._serves, self.light_is_on = True, False
+        self._serves, self._lost, self.light_is_on = True, False, False
         await self._child.answer(self._child.ask(Prepare()), Done, START_S)
         self.stands = "runs" if self.restarts == 0 else f"runs; started again {self.restarts} times"
         return ready
@@ -112,7 +111,6 @@ class MicroscopeLink:
             exposed = await self._ask(request, Exposed, within_s or self._expose_s)
         sweep = request.sweep
         self.reached_um = exposed.x_um, exposed.y_um, sweep.first_z_um + (sweep.planes - 1) * sweep.step_um
-        self._failures = 0
         return exposed
 
     async def withdraw(self) -> None:
@@ -144,7 +142,7 @@ class MicroscopeLink:
 
     async def _close(self) -> bool:
         child, self._child = self._child, None
-        if child is None or await self._end(child, CLOSE_S):
+        if await self._end(child, CLOSE_S) if child is not None else not self._lost:
             self.stands, self.light_is_on = "safe and closed", False
             return True
         self.stands, self.light_is_on = "could not be made safe at once", None
@@ -168,14 +166,16 @@ class MicroscopeLink:
         return safe
 
     async def _switch(self, on: bool) -> None:
-        if on != self._light:
+        if on != self.light_is_on:
             await self._command(SwitchLight(on=on))
-            self._light = self.light_is_on = on
+            self.light_is_on = on
 
     async def _command(self, request: AnyMessage) -> None:
         await self._ask(request, Done, self._command_s)
 
     async def _ask(self, request: AnyMessage, kind: type[Reply], deadline_s: float) -> Reply:
+        if self._child is None:
+            await self._start_again()
         assert self._child is not None
         try:
             return await self._child.answer(self._child.ask(request), kind, deadline_s)
@@ -183,31 +183,36 @@ class MicroscopeLink:
             await self._replace(error)
             raise RequestFailed("ChildLost", str(error), again=True, fault_of="instrument") from error
         except RequestFailed as error:
+            self.light_is_on = None
             if error.kind != HardwareLost.__name__:
                 raise
             await self._replace(error)
             raise RequestFailed(error.kind, str(error), again=True, fault_of="instrument") from error
 
     async def _replace(self, error: LamelleError) -> None:
+        """Start another child, whose first act is to make safe; a fault where that cannot be done now."""
         assert self._child is not None
         self._emit("warning", EventName.MICROSCOPE_LOST, str(error))
-        await self._end(self._child, grace_s=0.0)
-        if self._mortal:
-            raise NightStopped(
-                f"{error}; a call that hangs in the running Micro-Manager cannot be ended from here: call the operator"
-            ) from error
-        self._failures += 1
-        if self._failures > RESTARTS_IN_A_ROW:
-            raise NightStopped(f"{error}, {self._failures} times in a row; check the microscope") from error
+        child, self._child, self._lost, self.light_is_on = self._child, None, True, None
+        self.stands = f"starts again: {error}"
+        await self._end(child, grace_s=0.0)
+        await self._start_again()
+
+    async def _start_again(self) -> None:
         self.restarts += 1
-        self._light = False
-        self.stands = f"starts again, {self._failures} of {RESTARTS_IN_A_ROW} times in a row: {error}"
         try:
             await self.start()
+            assert self._child is not None
             if self._slide is not None:
                 await self._child.answer(self._child.ask(OpenSlide(slide=self._slide)), Done, self._command_s)
-        except (ChildLost, RequestFailed) as again:
-            raise NightStopped(f"the microscope cannot be started again: {again}") from again
+        except (ChildLost, RequestFailed) as error:
+            child, self._child, self._lost, self.light_is_on = self._child, None, True, None
+            if child is not None:
+                await self._end(child, grace_s=0.0)
+            self.stands = f"cannot be started: {error}"
+            kind = error.kind if isinstance(error, RequestFailed) else "ChildLost"
+            told = f"the microscope cannot be started again: {error}"
+            raise RequestFailed(kind, told, again=True, fault_of="instrument") from error
         self._emit("info", EventName.MICROSCOPE_RESTARTED, "the hardware was made safe, and the night goes on")
 
 

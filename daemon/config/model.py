@@ -51,9 +51,13 @@ class Focus(FocusSettings):
 
 
 class Retry(Settings):
-    """How often a fault is tried again before the next thing is given up."""
+    """How often and how long a fault is tried again before the next thing is given up."""
 
     attempts: Annotated[int, Field(ge=1)] = 3
+    field_patience_s: Annotated[float, Field(ge=0)] = 35
+    longest_pause_s: Annotated[float, Field(gt=0, le=600)] = 60
+    instrument_patience_h: Annotated[float, Field(gt=0, le=72)] = 8
+    light_cycles: Annotated[int, Field(ge=1)] = 500
     skipped_fields_leave_slide: Annotated[int, Field(ge=1)] = 5
     skipped_slides_stop_night: Annotated[int, Field(ge=1)] = 2
 

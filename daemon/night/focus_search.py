@@ -30,7 +30,13 @@ class FocusSearch:
     async def near(
         self, expected_z_um: float, slide: MiniSlide, planned: PlannedField, slot: int
     ) -> FocusResult | None:
-        """Search around `expected_z_um` through a slot of the ring; None, and an event, where nothing was found."""
+        """Search around `expected_z_um` through a slot of the ring; None, and an event, where nothing was found.
+
+        Raises
+        ------
+        RequestFailed
+            The instrument is out of order.
+        """
         steps = search_for(self._config, slide, expected_z_um)
         try:
             sweep = next(steps)
@@ -41,7 +47,9 @@ class FocusSearch:
                 sweep = steps.send(await self._analysis.sharpness(slot, sweep.planes))
         except StopIteration as end:
             found = end.value
-        except RequestFailed:
+        except RequestFailed as fault:
+            if fault.fault_of == "instrument":
+                raise
             return None
         if found is None:
             message = f"nothing to focus on near z {expected_z_um:.2f} um; the field is taken there"
@@ -62,6 +70,8 @@ class FocusSearch:
 
     async def _expose(self, planned: PlannedField, sweep: Sweep, slot: int) -> None:
         def report_fault(error: RequestFailed, last: bool) -> None:
+            if error.fault_of == "instrument":
+                raise error
             what = "the field is taken without a search" if last else "exposing again"
             self._reporter.emit("warning", EventName.FAULT, f"{error}; {what}", planned, fault=error.kind)
 

@@ -7,7 +7,8 @@ import hashlib
 import math
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -17,8 +18,10 @@ from daemon.config.model import NightConfig as Config
 from daemon.config.model import Retention
 from daemon.live.steering import Steering, left_by_order
 from daemon.night.brightness import Dimming
+from daemon.night.clock import NightClock
 from daemon.night.focus_following import FocusFollower, Known
 from daemon.night.focus_search import FocusSearch
+from daemon.night.patience import InstrumentPatience
 from daemon.night.pause import Interrupt, Pause
 from daemon.night.reporter import Reporter
 from daemon.planning.estimate import crops_bytes, retained_share, stack_bytes
@@ -30,7 +33,6 @@ from daemon.run_folder.journal import Journal
 from daemon.run_folder.spool import Spool
 from daemon.system import crash_points
 from daemon.system.errors import NightStopped, RequestFailed
-from daemon.system.retry import persist
 from drivers.microscope import Sweep
 from drivers.settings import MiniSlide
 
@@ -95,6 +97,7 @@ class Night:
         analysis: AnalysisLink,
         reporter: Reporter,
         steering: Steering,
+        clock: NightClock | None = None,
     ) -> None:
         self._config = config
         self._plan = plan
@@ -109,7 +112,12 @@ class Night:
         self._slot_freed = asyncio.Event()
         self._largest_field_bytes = crops_bytes(config) + (stack_bytes(config) if retained_share(config) else 0)
         self._left_slides = 0
-        self._pause = Pause(self._darken, reporter.state, reporter.emit, lambda: steering.stopping)
+        self._clock = clock = clock or NightClock()
+        self._pause = Pause(self._darken, reporter.state, reporter.emit, lambda: steering.stopping, clock)
+        self._patience = InstrumentPatience(
+            config.retry, self._pause, reporter.emit, self._withdraw, steering.keeps, clock
+        )
+        self._slide_under_way: _SlideUnderWay | None = None
 
     async def run(self) -> None:
         """Scan every mini-slide whose fields the journal does not hold yet.
@@ -134,10 +142,10 @@ class Night:
     # One mini-slide --------------------------------------------------------------------------------------------------
 
     async def _scan_slide(self, settings: MiniSlide) -> None:
-        slide = self._take_up(settings)
+        slide = self._slide_under_way = self._take_up(settings)
         self._steering.slide = settings.position
         self._reporter.begin_slide(settings.position)
-        await self._command(lambda: self._microscope.open_slide(settings.position))
+        await self._patience.command(lambda: self._microscope.open_slide(settings.position))
         try:
             async with asyncio.TaskGroup() as behind:
                 for planned in slide.fields:
@@ -145,14 +153,14 @@ class Night:
                         await self._take_field(slide, planned, behind)
         except ExceptionGroup as group:
             raise group.exceptions[0] from group
-        self._steering.slide = None
+        self._steering.slide = self._slide_under_way = None
         recorded, skipped = self._counts(settings.position)
         sample = slide.fields[0].sample
         closed = SlideClosed(
             utc=time.time(), slide=settings.position, sample=sample, recorded=recorded, skipped=skipped
         )
         await self._append_when_there_is_room(closed)
-        await self._command(self._microscope.withdraw)
+        await self._patience.command(self._microscope.withdraw)
 
     def _take_up(self, settings: MiniSlide) -> _SlideUnderWay:
         """Begin a mini-slide, or go on where the journal ends."""
@@ -186,15 +194,22 @@ class Night:
             behind.create_task(self._skip(slide, taken, slide.given_up))
             return
         taken.slot = await self._take_slot()
-        z_um = await self._find_z(slide, planned, taken.slot)
-        taken.first_z_um = round(z_um - slide.follower.half_stack_um, 3)
         try:
-            exposed = await self._expose(taken)
+            exposed = await self._patience.persist(
+                lambda tries: self._expose(slide, taken, tries),
+                planned,
+                lambda: self._steering.leaves(planned.slide) is not None,
+            )
         except RequestFailed as fault:
             self._free_slot(taken.slot)
             self._count_skip(slide, planned)
-            behind.create_task(self._skip(slide, taken, _skipped_for(fault)))
+            behind.create_task(self._skip(slide, taken, self._steering.leaves(planned.slide) or _skipped_for(fault)))
             return
+        except Interrupt:
+            self._free_slot(taken.slot)
+            del slide.settled[planned.field]
+            await self._results_up_to(slide, planned.field - 1)
+            raise
         slide.skipped_in_a_row = 0
         self._analysis.complete(
             Finish(
@@ -223,22 +238,17 @@ class Night:
         slide.fresh = False
         return z_um
 
-    async def _expose(self, taken: _FieldUnderWay) -> Exposed:
-        """Expose the field's stack, again after each fault; the last fault is raised."""
+    async def _expose(self, slide: _SlideUnderWay, taken: _FieldUnderWay, tries: int) -> Exposed:
+        """Expose the field's stack, its focus found before."""
         planned, slot = taken.planned, taken.slot
+        if slide.fresh or math.isnan(taken.first_z_um):
+            z_um = await self._find_z(slide, planned, slot)
+            taken.first_z_um = round(z_um - slide.follower.half_stack_um, 3)
+        taken.attempts = tries + 1
         sweep = self._sweep(planned, taken.first_z_um)
-
-        async def expose(attempt: int) -> Exposed:
-            taken.attempts = attempt + 1
-            self._analysis.begin(slot)
-            return await self._microscope.expose(Expose(planned=planned, attempt=attempt, sweep=sweep, slot=slot))
-
-        def report_fault(fault: RequestFailed, last: bool) -> None:
-            level, what = ("error", "the field is skipped") if last else ("warning", "exposing again")
-            self._reporter.emit(level, EventName.FAULT, f"{fault}; {what}", planned, fault=fault.kind)
-
+        self._analysis.begin(slot)
         try:
-            return await persist(expose, self._config.retry.attempts, report_fault)
+            return await self._microscope.expose(Expose(planned=planned, attempt=tries, sweep=sweep, slot=slot))
         except RequestFailed:
             self._analysis.drop(slot)
             raise
@@ -345,18 +355,6 @@ class Night:
         message = f"{seen} on mini-slide {planned.slide}"
         self._reporter.emit(level, EventName.SLIDE_LEFT, message, planned, reason_code=why.code)
 
-    async def _command(self, command: Callable[[], Awaitable[None]]) -> None:
-        """Carry out a command between fields, again after each fault."""
-
-        def report_fault(error: RequestFailed, last: bool) -> None:
-            if not last:
-                self._reporter.emit("warning", EventName.FAULT, f"{error}; commanding again", fault=error.kind)
-
-        try:
-            await persist(lambda _attempt: command(), self._config.retry.attempts, report_fault)
-        except RequestFailed as error:
-            raise NightStopped(f"{fault_in_words(error.kind)}: {error}") from error
-
     async def _stand_still(self, slide: _SlideUnderWay) -> None:
         """Wait while a person wants it or the spool needs it, and while anything else of the night waits."""
 
@@ -368,8 +366,22 @@ class Night:
             await self._pause.until_free(kept)
             await self._pause.over()
 
-    async def _darken(self) -> None:
-        await self._command(lambda: self._microscope.light(False))
+    async def _darken(self) -> bool:
+        """Switch the light off; whether that could be done."""
+        try:
+            await self._microscope.light(False)
+        except RequestFailed as fault:
+            told = f"the light could not be switched off: {fault}"
+            self._reporter.emit("error", EventName.NOT_SAFE, told, fault=fault.kind)
+            return False
+        return True
+
+    async def _withdraw(self) -> None:
+        """Withdraw the objective of an instrument that is out of order, if it does so much; focus is searched anew."""
+        if self._slide_under_way is not None:
+            self._slide_under_way.fresh = True
+        with suppress(RequestFailed):
+            await self._microscope.withdraw()
 
     def _crowded(self, fields: int) -> str | None:
         """Why the spool cannot take so many fields more; None where it can. An empty one takes whatever comes."""

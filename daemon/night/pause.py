@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
+from daemon.night.clock import NightClock
 from daemon.records.events import EmitEvent, EventName
 from daemon.records.states import NightState
 
 POLL_S = 0.5
+DARKEN_AGAIN_S = 30.0
+"""How long after the light could not be switched off that is tried again."""
 
 Blocked = Callable[[], str | None]
 """Why something cannot go on at present; None once it can. Asked again and again, so it may also try."""
@@ -24,7 +27,7 @@ class Pause:
     Parameters
     ----------
     darken
-        switches the light off once what is being exposed has ended.
+        switches the light off once what is being exposed has ended; whether that could be done.
     state
         takes state and reason of the night.
     emit
@@ -35,16 +38,19 @@ class Pause:
 
     def __init__(
         self,
-        darken: Callable[[], Awaitable[None]],
+        darken: Callable[[], Awaitable[bool]],
         state: Callable[[NightState, str], None],
         emit: EmitEvent,
         interrupted: Callable[[], bool],
+        clock: NightClock,
     ) -> None:
         self._darken = darken
         self._state = state
         self._emit = emit
         self._interrupted = interrupted
-        self._waiting: list[Blocked] = []
+        self._clock = clock
+        self._waiting: list[Callable[[], str]] = []
+        self._darken_again_s: float | None = None
 
     async def until_free(self, blocked: Blocked) -> None:
         """Wait as long as `blocked` gives a reason.
@@ -57,23 +63,44 @@ class Pause:
         reason = blocked()
         if reason is None:
             return
-        self._waiting.append(blocked)
+
+        told = reason
+
+        def lasts() -> bool:
+            nonlocal told
+            now = blocked()
+            told = now or told
+            return now is not None
+
+        async with self.lasting(lambda: told):
+            await self.wait(lasts)
+
+    @asynccontextmanager
+    async def lasting(self, reason: Callable[[], str]) -> AsyncIterator[None]:
+        """Stand still meanwhile, whatever is done; `reason` says why."""
+        self._waiting.append(reason)
         try:
-            if self._waiting == [blocked]:
-                self._state(NightState.PAUSED, reason)
-                await self._darken()
-                self._emit(
-                    "warning", EventName.PAUSED, f"{reason}; the light is off, and the night goes on once that ends"
-                )
-            while (reason := blocked()) is not None:
-                if self._waiting[0] is blocked:
-                    self._state(NightState.PAUSED, reason)
-                await self._sleep()
+            if self._waiting == [reason]:
+                self._tell_state()
+                await self._try_darkening()
+                light = "is off" if self._darken_again_s is None else "could not be switched off"
+                told = f"{reason()}; the light {light}, and the night goes on once that ends"
+                self._emit("warning", EventName.PAUSED, told)
+            yield
         finally:
-            self._waiting.remove(blocked)
+            self._waiting.remove(reason)
         if not self._waiting:
+            self._darken_again_s = None
             self._state(NightState.SCANNING, "")
             self._emit("info", EventName.RESUMED, "what kept the night has gone")
+
+    async def wait(self, lasts: Callable[[], bool]) -> None:
+        """Wait within `lasting`, the light off; raises `Interrupt` as `until_free` does."""
+        while lasts():
+            self._tell_state()
+            if self._darken_again_s is not None and self._clock.now() >= self._darken_again_s:
+                await self._try_darkening()
+            await self._sleep()
 
     @property
     def lasts(self) -> bool:
@@ -88,4 +115,12 @@ class Pause:
     async def _sleep(self) -> None:
         if self._interrupted():
             raise Interrupt
-        await asyncio.sleep(POLL_S)
+        await self._clock.sleep(POLL_S)
+
+    async def _try_darkening(self) -> None:
+        self._darken_again_s = self._clock.now() + DARKEN_AGAIN_S
+        if await self._darken():
+            self._darken_again_s = None
+
+    def _tell_state(self) -> None:
+        self._state(NightState.PAUSED, self._waiting[0]())

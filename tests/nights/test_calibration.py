@@ -272,7 +272,7 @@ def test_what_a_routine_may_not_ask_is_never_sent(changes: dict[str, Any], told:
     config = load(configuration(tmp_path))
     slide = config.scan.slides[0]
     # A child that was never started: whatever were sent would end the test.
-    link = MicroscopeLink(lambda: pytest.fail("sent"), 1.0, 1.0, lambda *_: None, mortal=False)
+    link = MicroscopeLink(lambda: pytest.fail("sent"), 1.0, 1.0, lambda *_: None)
     with closing(Ring.create(tmp_path, 1, (2, 4, 128, 128))) as ring:
         shots = Shots(config, slide, link, ring, None, lambda _: None)
         routine = one_shot(**changes)(config, slide)

@@ -131,7 +131,7 @@ def test_what_needs_a_person_is_told_once_each(target: Target, tmp_path: Path) -
         {"kind": "oil_lost", "slide": 1, "fields": [4]},
         {"kind": "lamp_dim", "slide": 2, "fields": [4, 5, 6], "attempts": None},
         {"kind": "blank", "slide": 3, "attempts": None},
-        {"kind": "dropped_frame", "slide": 4, "attempts": None},
+        {"kind": "preset_missed", "slide": 4, "fields": [2], "attempts": 8},
     ]
     config = configured(
         tmp_path,
@@ -140,8 +140,8 @@ def test_what_needs_a_person_is_told_once_each(target: Target, tmp_path: Path) -
         fields=9,
         emulation={"faults": faults},
         focus={"blank_fields_leave_slide": 6},
-        retry={"skipped_fields_leave_slide": 2},
-        alerts={"unfocused_fields": 5, "empty_fields": 4},
+        retry={"longest_pause_s": 1},
+        alerts={"unfocused_fields": 5, "empty_fields": 4, "paused_s": 1},
     )
     done = lamelle("scan", config, "--run", run)
     assert done.returncode == Exit.SKIPPED, done.stdout
@@ -151,7 +151,8 @@ def test_what_needs_a_person_is_told_once_each(target: Target, tmp_path: Path) -
         "lamp dim",
         "nothing found",
         "focus lost",
-        "fault",
+        "paused",
+        "goes on",
         "finished with skips",
     ]
 

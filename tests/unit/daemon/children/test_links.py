@@ -167,7 +167,7 @@ def closing(tmp_path: Path, targets: list[Callable[[Connection], None]]) -> tupl
 
     async def night() -> tuple[bool, float]:
         spawn = partial(Child, "microscope", ProcessTable(tmp_path))
-        link = MicroscopeLink(lambda: spawn(targets.pop(0)), 1.0, 1.0, lambda *_: None, mortal=False)
+        link = MicroscopeLink(lambda: spawn(targets.pop(0)), 1.0, 1.0, lambda *_: None)
         await link.start()
         begun = time.monotonic()
         safe = await link.close()

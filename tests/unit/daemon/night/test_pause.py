@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from daemon.night.clock import NightClock
 from daemon.night.pause import Interrupt, Pause
 from daemon.records.events import EventName
 from daemon.records.states import NightState
@@ -18,10 +19,11 @@ class Scene:
     def __init__(self) -> None:
         self.done: list[str] = []
         self.interrupted = False
-        self.pause = Pause(self._darken, self._state, self._tell, lambda: self.interrupted)
+        self.pause = Pause(self._darken, self._state, self._tell, lambda: self.interrupted, NightClock())
 
-    async def _darken(self) -> None:
+    async def _darken(self) -> bool:
         self.done.append("dark")
+        return True
 
     def _state(self, state: NightState, reason: str) -> None:
         self.done.append(f"{state} {reason}")
