@@ -206,7 +206,7 @@ def test_a_long_pause_is_told_with_its_reason_and_a_short_one_is_not() -> None:
     assert night.look(times=200) == ["paused"]
     assert "10 min: the recorder does not answer" in night.told[0].text
     assert night.look(times=2 * 3600) == ["paused", "paused"]
-    assert "130 min: the recorder does not answer" in night.told[-1].text
+    assert "2.2 h: the recorder does not answer" in night.told[-1].text
     assert not night.well
     night.change(state=NightState.SCANNING, reason="")
     assert night.look(times=3) == ["goes on"]
