@@ -29,6 +29,7 @@ class EventName(StrEnum):
     # Fields and mini-slides.
     FAULT = "fault"
     ANALYSIS_FAILED = "analysis failed"
+    NOT_MEASURED = "not measured"
     SLIDE_LEFT = "slide left"
     FOCUS_NOT_FOUND = "focus not found"
     FOCUS_OUT_OF_REACH = "focus out of reach"

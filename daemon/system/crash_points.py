@@ -1,9 +1,11 @@
 """Named points of a field's way at which a rehearsal kills processes, to prove that nothing is lost.
 
-Armed by the environment variable `LAMELLE_CRASH`, `point|occurrence|victims`: when the calling process reaches
-`point` for the nth time, every process whose role stands among the comma-separated victims (`self`, a role of
-`processes.json` in the run folder, or `all`) is killed without a chance to clean up. That happens once in a run folder:
-processes started after it are not armed. Unarmed, a point costs one comparison.
+Armed by the environment variable `LAMELLE_CRASH`, `point|when|victims`: when the calling process reaches `point` for
+the nth time, every process whose role stands among the comma-separated victims (`self`, a role of `processes.json` in
+the run folder, or `all`) is killed without a chance to clean up. That happens once in a run folder: processes started
+after it are not armed. Where `when` is a place, `slide/field` or `slide/field/object`, it happens whenever that is
+reached, as with a stack that nothing survives. With `raise` for the victims an error is raised instead. Unarmed, a
+point costs one comparison.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ Point = Literal[
     "mid exposure",
     "frame announced",
     "analysis running",
+    "measuring",
     "spool written",
     "spool renamed",
     "journalled",
@@ -38,6 +41,7 @@ STRUCK = "crash-rehearsed"
 class _Armed:
     point: str
     countdown: int
+    place: tuple[int, ...] | None
     victims: tuple[str, ...]
     run: Path
 
@@ -51,23 +55,34 @@ def arm(run: Path) -> None:
     text = os.environ.get(VARIABLE)
     if text is None or (run / STRUCK).exists():
         return
-    point, occurrence, victims = text.split("|")
+    point, when, victims = text.split("|")
     if point not in POINTS:
         raise ValueError(f"{VARIABLE} names the point {point!r}; choose one of {', '.join(POINTS)}")
-    _armed = _Armed(point, int(occurrence), tuple(victims.split(",")), run)
+    place = tuple(map(int, when.split("/"))) if "/" in when else None
+    _armed = _Armed(point, 0 if place else int(when), place, tuple(victims.split(",")), run)
 
 
-def reach(point: Point) -> None:
-    """Mark that a named point is reached; kills the victims if it is the armed one."""
+def reach(point: Point, *place: int) -> None:
+    """Mark that a named point is reached, at a place; kills the victims if it is the armed one.
+
+    Raises
+    ------
+    RuntimeError
+        This is rehearsed.
+    """
     if _armed is None or _armed.point != point:
         return
     _armed.countdown -= 1
-    if _armed.countdown == 0:
-        _kill(_armed)
+    if place != _armed.place if _armed.place else _armed.countdown != 0:
+        return
+    if _armed.victims == ("raise",):
+        raise RuntimeError(f"rehearsed at {point!r}")
+    _kill(_armed)
 
 
 def _kill(armed: _Armed) -> None:
-    (armed.run / STRUCK).touch()
+    if armed.place is None:
+        (armed.run / STRUCK).touch()
     roles = {"self": os.getpid()} | {role: running.pid for role, running in read_processes(armed.run).items()}
     victims = set(roles) if "all" in armed.victims else set(armed.victims)
     pids = {pid for role, pid in roles.items() if role in victims}

@@ -9,11 +9,14 @@ from inference.objects.objects import StackFocus
 
 
 def best_plane(curve: NDArray[np.float32]) -> tuple[float, bool]:
-    """Plane of greatest sharpness, fractional, and whether it is the first or the last one.
+    """Plane of greatest sharpness, fractional, and whether it is the first or the last one of several.
 
     The vertex of the parabola through the best plane and its two neighbours; a maximum at the edge is not interpolated.
+    A single plane does not say that focus lies beyond it.
     """
     peak = int(curve.argmax())
+    if len(curve) == 1:
+        return 0.0, False
     if peak in (0, len(curve) - 1):
         return float(peak), True
     below, top, above = (float(curve[peak + k]) for k in (-1, 0, 1))
