@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from inference.objects.objects import Box
 from inference.views.channels import Scale
-from inference.views.sharpness import best_plane
+from inference.views.sharpness import best_plane, contrast_of
 
 Curve = NDArray[np.float32]
 
@@ -59,8 +59,7 @@ class StateFocus:
     @property
     def contrast(self) -> float:
         """Sharpness of the best plane over that of the median plane."""
-        floor = max(float(np.median(self.sharpness)), float(np.finfo(np.float32).tiny))
-        return float(self.sharpness.max()) / floor
+        return contrast_of(self.sharpness)
 
 
 def state_focus(planes: NDArray[np.uint16], box: Box, scale: Scale, step_um: float, *, dark: bool) -> StateFocus:
