@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -29,6 +30,8 @@ _log = logging.getLogger(__name__)
 
 FORMULAS = {"outline": RULE, "mass": FORMULA}
 """Names of the ways from a crop to its numbers, for provenance."""
+FULL_SCALES = tuple(2**bits - 1 for bits in (8, 10, 12, 14))
+"""Where the brightest pixel lies at one of these, the camera has so many bits, whatever its frames have."""
 PLACOLITHS = CALCITE = "coccolith"
 """The class whose length is that of an ellipse, and whose mass is that of calcite."""
 SMALLEST_PX = 12
@@ -56,6 +59,9 @@ def measure_all(
         of the camera that exposed them.
     """
     boxes = np.array([row.box for row, _, _ in objects if not row.below_threshold]).reshape(-1, 4)
+    brightest = max((int(crop.max()) for _, crop, _ in objects), default=0)
+    if brightest in FULL_SCALES and brightest < corrections.full_dn:
+        corrections = dataclasses.replace(corrections, full_dn=brightest)
     measurer = Measurer(provenance, corrections)
 
     def measured(row: ObjectRow, crop: Pixels, fused: Pixels) -> ObjectRow:

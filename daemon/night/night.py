@@ -24,7 +24,7 @@ from daemon.night.reporter import Reporter
 from daemon.planning.estimate import crops_bytes, retained_share, stack_bytes
 from daemon.protocols.pipes import Analysed, Expose, Exposed, Finish
 from daemon.records.events import EventName, ReasonCode, SkipReason, fault_in_words
-from daemon.records.faults import unmeasured
+from daemon.records.faults import overexposed, unmeasured
 from daemon.records.fields import PlannedField
 from daemon.records.records import AnyRecord, FieldSecured, FieldSkipped, FocusResult, NightClosed, SlideClosed
 from daemon.run_folder.journal import Journal
@@ -55,6 +55,7 @@ class _SlideUnderWay:
     dimming: Dimming = field(default_factory=Dimming)
     skipped_in_a_row: int = 0
     given_up: SkipReason | None = None
+    overexposed: bool = False
 
     def known(self, up_to: int) -> list[Known]:
         """Return searches so far and results of fields up to `up_to`, in field order."""
@@ -287,6 +288,9 @@ class Night:
             return
         if told := unmeasured(record.objects):
             self._reporter.emit("warning", EventName.NOT_MEASURED, told, planned)
+        if not slide.overexposed and (told := overexposed(record.objects)):
+            slide.overexposed = True
+            self._reporter.emit("warning", EventName.CAMERA_FULL, told, planned)
         if (dim := slide.dimming.add(record.backgrounds_dn, record.focus.contrast)) is not None:
             self._reporter.emit("warning", *dim, planned)
 

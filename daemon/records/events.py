@@ -33,6 +33,7 @@ class EventName(StrEnum):
     SLIDE_LEFT = "slide left"
     FOCUS_NOT_FOUND = "focus not found"
     FOCUS_OUT_OF_REACH = "focus out of reach"
+    CAMERA_FULL = "camera full"
     DIM_FIELD = "dim field"
     OIL_LOST = "oil lost?"
     LAMP_DIM = "lamp dim?"
