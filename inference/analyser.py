@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from typing import Literal
 
 import cv2
@@ -25,6 +26,7 @@ from inference.views.device_planes import DevicePlanes
 from inference.views.fixed_pattern import FixedPattern
 
 Stack = NDArray[np.uint16]
+_log = logging.getLogger(__name__)
 
 
 class StackSession:
@@ -185,7 +187,7 @@ class Analyser:
             index = channels.plane_index(seen.sharpest, *whole)
             index = np.pad(index, [(0, n - m) for n, m in zip(stack.shape[2:], index.shape, strict=True)], mode="edge")
             objects = tuple(
-                self._object(stack, seen.sharpness, index, found.boxes[k], int(found.labels[k]), float(found.scores[k]))
+                self._fenced(stack, seen.sharpness, index, found.boxes[k], int(found.labels[k]), float(found.scores[k]))
                 for k in range(len(found))
             )
             overview = _overview(seen.fused)
@@ -195,7 +197,41 @@ class Analyser:
         if self.detector is None:
             return NOTHING
         found = self.detector.detect(views)
-        return found.take(found.scores >= self._settings.keep_above)
+        return found.take((found.scores >= self._settings.keep_above) & np.isfinite(found.boxes).all(axis=1))
+
+    def _fenced(
+        self,
+        stack: Stack,
+        sharpness: Floats,
+        index: NDArray[np.intp],
+        found: NDArray[np.float32],
+        label: int,
+        score: float,
+    ) -> FoundObject:
+        """Cut out an object; where that raises an error it is cut out all the same, and not looked at."""
+        try:
+            return self._object(stack, sharpness, index, found, label, score)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and the field stands
+            _log.exception("an object cannot be looked at")
+            fault = f"{type(error).__name__}: {error}"
+        planes, height, width = stack.shape[1:]
+        box = cropping.pixel_box(found * self._scale.binning, height, width)
+        crop_box = cropping.with_margin(box, self._margin_px, height, width)
+        crop = cropping.crop(stack, crop_box)
+        return FoundObject(
+            box=box,
+            crop_box=crop_box,
+            class_name=self._settings.classes[label - 1],
+            score=score,
+            below_threshold=score < self._settings.threshold,
+            best_plane=float(planes // 2),
+            best_plane_at_edge=False,
+            sharpness=np.zeros(planes, np.float32),
+            touches_edge=cropping.touches_edge(box, height, width),
+            crop=crop,
+            fused=crop[:, planes // 2].copy(),
+            fault=fault,
+        )
 
     def _object(
         self,

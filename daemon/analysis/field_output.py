@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from calibration.corrections import Corrections
@@ -56,6 +58,7 @@ def _row(number: int, found: FoundObject, provenance: FieldProvenance) -> Object
         best_plane_at_edge=found.best_plane_at_edge,
         touches_edge=found.touches_edge,
         in_exclusive_tile=left <= x_um < right and low <= y_um < high,
+        fault=found.fault,
     )
 
 
@@ -72,6 +75,25 @@ def secured_field(
     Where the device is `none` nothing was looked for.
     """
     analysed = device != "none"
+    return replace(
+        _secured(provenance, files, {**analysis.seconds, **seconds}),
+        focus=focus_result(analysis.focus, provenance.first_z_um, provenance.step_um),
+        backgrounds_dn=analysis.backgrounds_dn,
+        objects=rows,
+        analysed=analysed,
+        device=device if analysed else "",
+    )
+
+
+def unanalysed_field(
+    provenance: FieldProvenance, raw: FileEntry, seconds: dict[str, float], reason: str, fault: str
+) -> FieldSecured:
+    """Record of a field whose stack could not be analysed, and was kept as it is; see `FieldSecured`."""
+    return replace(_secured(provenance, (raw,), seconds), analysed=False, reason=reason, fault=fault)
+
+
+def _secured(provenance: FieldProvenance, files: tuple[FileEntry, ...], seconds: dict[str, float]) -> FieldSecured:
+    """Record of a field of which nothing has been seen yet."""
     return FieldSecured(
         utc=time.time(),
         slide=provenance.slide,
@@ -86,13 +108,10 @@ def secured_field(
         attempts=1,
         exposed_utc=provenance.exposed_utc,
         exposed_monotonic_s=0.0,
-        seconds={**analysis.seconds, **seconds},
-        focus=focus_result(analysis.focus, provenance.first_z_um, provenance.step_um),
-        backgrounds_dn=analysis.backgrounds_dn,
-        objects=rows,
+        seconds=seconds,
+        focus=FocusResult(z_um=None, at_edge=False, contrast=math.nan),
+        objects=(),
         files=files,
-        analysed=analysed,
-        device=device if analysed else "",
         sources=provenance.sources,
     )
 

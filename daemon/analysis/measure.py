@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -15,6 +17,8 @@ from calibration.objects.shape import Shape, shape_of
 from calibration.objects.thickness import Floats, Heights, Optics, mended
 from daemon.dataset.field_file import FieldProvenance
 from daemon.records.records import MEASURED, ObjectRow
+from daemon.system import crash_points
+from daemon.system.errors import last_line
 from inference.objects.objects import Box
 from inference.objects.outline import RULE, Outline, find_outline
 from inference.settings import FocusSettings
@@ -22,9 +26,12 @@ from inference.views.channels import CROSSED, Scale
 from inference.views.object_focus import StateFocus, state_focus
 
 Pixels = NDArray[np.uint16]
+_log = logging.getLogger(__name__)
 
 FORMULAS = {"outline": RULE, "mass": FORMULA}
 """Names of the ways from a crop to its numbers, for provenance."""
+FULL_SCALES = tuple(2**bits - 1 for bits in (8, 10, 12, 14))
+"""Where the brightest pixel lies at one of these, the camera has so many bits, whatever its frames have."""
 PLACOLITHS = CALCITE = "coccolith"
 """The class whose length is that of an ellipse, and whose mass is that of calcite."""
 SMALLEST_PX = 12
@@ -32,6 +39,7 @@ SMALLEST_PX = 12
 DEFOCUSED_UM = 0.2
 """Farther from the nearest plane a mass is not told."""
 OVERLAPPING_SHARE = 0.05
+_UNMEASURED = dict.fromkeys(MEASURED)
 TURNS_NOISES, TURNS_UM = 5.0, 0.02
 """What weighs so many deviations of the noise, and is so thick on average, turns polarized light."""
 
@@ -41,6 +49,8 @@ def measure_all(
 ) -> tuple[ObjectRow, ...]:
     """Measure the objects of a field; what was measured before is forgotten.
 
+    One that has a `fault`, or raises an error, which is its fault then, stands there unmeasured.
+
     Parameters
     ----------
     objects
@@ -49,8 +59,23 @@ def measure_all(
         of the camera that exposed them.
     """
     boxes = np.array([row.box for row, _, _ in objects if not row.below_threshold]).reshape(-1, 4)
+    brightest = max((int(crop.max()) for _, crop, _ in objects), default=0)
+    if brightest in FULL_SCALES and brightest < corrections.full_dn:
+        corrections = dataclasses.replace(corrections, full_dn=brightest)
     measurer = Measurer(provenance, corrections)
-    return tuple(measurer.measure(*one, overlapping=_overlaps(one[0].box, boxes)) for one in objects)
+
+    def measured(row: ObjectRow, crop: Pixels, fused: Pixels) -> ObjectRow:
+        if row.fault is not None:
+            return replace(row, **_UNMEASURED | {"fault": row.fault})
+        try:
+            crash_points.reach("measuring", provenance.slide, provenance.field, row.number)
+            return measurer.measure(row, crop, fused, overlapping=_overlaps(row.box, boxes))
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and the field stands
+            where = {"slide": provenance.slide, "field": provenance.field, "object": row.number}
+            _log.exception("an object cannot be measured", extra=where)
+            return replace(row, **_UNMEASURED | {"fault": last_line(error)})
+
+    return tuple(measured(*one) for one in objects)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +135,7 @@ class Measurer:
         overlapping
             whether another detection lies over it.
         """
-        row = replace(row, **dict.fromkeys(MEASURED) | {"cut": row.touches_edge, "overlapping": overlapping})
+        row = replace(row, **_UNMEASURED | {"cut": row.touches_edge, "overlapping": overlapping})
         if min(crop.shape[2:]) < SMALLEST_PX:
             return row
         return self._told(row, self.look(row, crop, fused))
@@ -152,7 +177,9 @@ class Measurer:
         assert focus is not None
         plane = focus.reference.plane
         away_um = abs(plane - round(plane)) * provenance.step_um
-        defocused = focus.reference.at_edge or away_um > DEFOCUSED_UM
+        # A single plane does not say how far from focus it is.
+        single = len(focus.sharpness) == 1
+        defocused = None if single else focus.reference.at_edge or away_um > DEFOCUSED_UM
         told = replace(
             row,
             focus_plane=plane,

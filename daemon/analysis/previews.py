@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import cv2
@@ -17,7 +19,9 @@ from daemon.protocols.watching import ShownSpecimen
 from daemon.records.records import ObjectRow
 from inference.objects.objects import FoundObject, StackAnalysis
 
+_log = logging.getLogger(__name__)
 Pixel = TypeVar("Pixel", np.uint8, np.uint16)
+Drawing = TypeVar("Drawing", bytes, Strip)
 
 VIEW_PX = 1024
 TILE_PX = 72
@@ -39,22 +43,41 @@ def draw_views(stack: NDArray[np.uint16], analysis: StackAnalysis) -> tuple[byte
 
     Returns
     -------
-    JPEGs, at most `VIEW_PX` wide and high.
+    JPEGs, at most `VIEW_PX` wide and high; a grey one stands for what cannot be drawn.
     """
     best = analysis.focus.best_plane
     plane = stack.shape[1] // 2 if best is None else min(max(round(best), 0), stack.shape[1] - 1)
-    fused = _within(analysis.overview, VIEW_PX)
-    states = (_stretched(_within(planes[plane], VIEW_PX)) for planes in stack)
-    return tuple(_jpeg(view) for view in (fused, *states))
+    draw = partial(_view, analysis.overview), *(partial(_state_view, each[plane]) for each in stack)
+    grey = np.full((VIEW_PX // 8, VIEW_PX // 8), 128, np.uint8)
+    return tuple(_drawn(each) or _jpeg(grey) for each in draw)
+
+
+def _view(overview: NDArray[np.uint8]) -> bytes:
+    return _jpeg(_within(overview, VIEW_PX))
+
+
+def _state_view(plane: NDArray[np.uint16]) -> bytes:
+    return _jpeg(_stretched(_within(plane, VIEW_PX)))
 
 
 def draw_strips(objects: Sequence[FoundObject], rows: Sequence[ObjectRow], pixel_um: float) -> tuple[Strip, ...]:
     """Draw some of a field's counted objects through focus.
 
     The best of each class come first, then the best of the rest, `STRIPS_A_FIELD` at most. Each picture is
-    `TILE_PX` wide and high at most. Black and white of a polarization are the same in all planes of an object.
+    `TILE_PX` wide and high at most. Black and white of a polarization are the same in all planes of an object. What
+    cannot be drawn is left out.
     """
-    return tuple(_strip(objects[row.number], row, pixel_um) for row in choose(rows))
+    drawn = (_drawn(partial(_strip, objects[row.number], row, pixel_um)) for row in choose(rows))
+    return tuple(strip for strip in drawn if strip is not None)
+
+
+def _drawn(draw: Callable[[], Drawing]) -> Drawing | None:
+    """Draw; None, and why in the log, where that raises an error: a picture is for people alone."""
+    try:
+        return draw()
+    except Exception:  # noqa: BLE001 - whatever it is, it is told, and the field stands
+        _log.exception("a picture cannot be drawn")
+        return None
 
 
 def choose(rows: Sequence[ObjectRow]) -> list[ObjectRow]:

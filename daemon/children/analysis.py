@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -14,7 +16,15 @@ import psutil
 from numpy.typing import NDArray
 
 from calibration.corrections import Corrections
-from daemon.analysis.field_output import RAW, focus_result, object_rows, secured_field, write_cutouts, write_raw
+from daemon.analysis.field_output import (
+    RAW,
+    focus_result,
+    object_rows,
+    secured_field,
+    unanalysed_field,
+    write_cutouts,
+    write_raw,
+)
 from daemon.analysis.previews import draw_strips, draw_views
 from daemon.calibration_store.corrections import corrections_of, pattern_of
 from daemon.config.model import NightConfig
@@ -31,6 +41,7 @@ from daemon.protocols.pipes import (
     MeasureSharpness,
     Sharpness,
     StackBegins,
+    StackFault,
     decode,
     encode,
 )
@@ -39,7 +50,7 @@ from daemon.records.records import FileEntry, FocusResult, NightStarted, ObjectR
 from daemon.run_folder.folder import RunFolder
 from daemon.run_folder.spool import Spool
 from daemon.system import crash_points
-from daemon.system.errors import Refused
+from daemon.system.errors import Refused, last_line
 from daemon.system.logbook import Logbook
 from daemon.system.ring import Ring, Shape
 from inference.errors import InferenceError
@@ -74,7 +85,7 @@ def run_analysis(
         ring = Ring.attach(ring_name, slots, shape)
         try:
             corrections = corrections_of(config, started.calibrations)
-            analyser = _open_analyser(config, device, ring.stack(0).copy(), pattern_of(corrections))
+            analyser = _open_analyser(config, device, np.zeros(shape, np.uint16), pattern_of(corrections))
         except (InferenceError, Refused) as error:
             connection.send_bytes(encode(Failed(kind=type(error).__name__, message=str(error), again=False)))
             return
@@ -92,7 +103,7 @@ def run_analysis(
             while not isinstance(request := decode(connection.recv_bytes()), Close):
                 answer = desk.answer(request)
                 if answer is not None:
-                    connection.send_bytes(encode(answer))
+                    connection.send_bytes(answer)
         except (EOFError, OSError):
             _log.warning("the supervisor is gone")
 
@@ -100,7 +111,10 @@ def run_analysis(
 def _open_analyser(
     config: NightConfig, device: Device | None, stack: NDArray[np.uint16], pattern: FixedPattern | None
 ) -> Analyser:
-    """Load the detector and warm it with a stack; without one where the GPU that the night began on is lost."""
+    """Load the detector and warm it with a stack; without one where the GPU that the night began on is lost.
+
+    The stack is of no field, which may be what the analysis died of before.
+    """
     # The supervisor imports this module and must not load torch.
     from inference.analyser import Analyser
     from inference.network.device import cuda_answers
@@ -127,7 +141,11 @@ def _yield_to_the_microscope() -> None:
 
 
 class _Desk:
-    """Does what is asked, one stack at a time."""
+    """Does what is asked, one stack at a time.
+
+    What a stack raises ends its analysis and nothing more: it is kept raw. Only errors of a GPU, which may stay in its
+    driver until the process ends, are raised.
+    """
 
     def __init__(
         self,
@@ -147,34 +165,78 @@ class _Desk:
         self._configuration_sha256 = hashlib.sha256(started.configuration.encode()).hexdigest()
         self._slot: int | None = None
         self._session: StackSession | None = None
+        self._fault: StackFault | None = None
 
-    def answer(self, request: AnyMessage) -> AnyMessage | None:
+    def answer(self, request: AnyMessage) -> bytes | None:
+        """Do what is asked; returns the answer, encoded."""
         match request:
             case StackBegins(slot=slot):
-                self._slot = slot
-                self._session = self._analyser.open(self._ring.stack(slot))
+                self._slot, self._session, self._fault = slot, None, None
+                with self._fence():
+                    self._session = self._analyser.open(self._ring.stack(slot))
                 return None
             case FrameLanded(slot=slot, c=c, z=z):
-                if self._session is None or slot != self._slot:
+                if slot != self._slot:
                     raise ValueError(f"a plane of slot {slot} was announced before its stack")
-                self._session.add(c, z)
+                if self._session is not None and self._fault is None:
+                    with self._fence():
+                        self._session.add(c, z)
                 return None
             case Finish():
                 try:
                     return self._finish(request)
                 except OSError as error:
-                    return Failed(
-                        kind=type(error).__name__, message=f"the spool refused the field: {error}", again=True
-                    )
-            case MeasureSharpness(slot=slot, planes=planes):
-                stack = self._ring.stack(slot)
-                return Sharpness(values=tuple(self._analyser.sharpness(stack[0, z]) for z in range(planes)))
+                    told = f"the spool refused the field: {error}"
+                    return encode(Failed(kind=type(error).__name__, message=told, again=True))
+            case MeasureSharpness():
+                return self._sharpness(request)
             case _:
                 raise TypeError(f"{request!r} is not a request to an analysis")
 
-    def _finish(self, request: Finish) -> Analysed:
+    @contextmanager
+    def _fence(self) -> Iterator[None]:
+        """Keep what a stack raises as its fault; what the GPU or the disk raises is not of the stack."""
+        try:
+            yield
+        except OSError:
+            raise
+        except Exception as error:
+            if self._analyser.device == "cuda" and isinstance(error, RuntimeError):
+                raise
+            _log.exception("a stack cannot be analysed")
+            self._fault = StackFault(kind=type(error).__name__, message=f"it cannot be analysed: {last_line(error)}")
+
+    def _sharpness(self, request: MeasureSharpness) -> bytes:
+        stack, self._fault = self._ring.stack(request.slot), None
+        with self._fence():
+            values = tuple(self._analyser.sharpness(stack[0, z]) for z in range(request.planes))
+            return encode(Sharpness(values=values))
+        assert self._fault is not None
+        return encode(Failed(kind=self._fault.kind, message=self._fault.message, again=False))
+
+    def _finish(self, request: Finish) -> bytes:
+        fault = request.fault or self._fault
+        if fault is None:
+            with self._fence():
+                return encode(self._analyse(request))
+            fault = self._fault
+        assert fault is not None
+        return encode(self._keep_raw(request, fault))
+
+    def _keep_raw(self, request: Finish, fault: StackFault) -> Analysed:
+        """Write the stack as it is, without a look at it."""
+        watch = Stopwatch()
+        with watch.time("encode"):
+            provenance = self._provenance(request, None)
+            path = self._spool.path(field_file(provenance.slide, provenance.field, RAW))
+            raw = write_raw(path, provenance, self._ring.stack(request.slot))
+        crash_points.reach("spool renamed")
+        record = unanalysed_field(provenance, raw, watch.seconds, fault.message, fault.kind)
+        return Analysed(slot=request.slot, record=record, views=())
+
+    def _analyse(self, request: Finish) -> Analysed:
         assert self._session is not None
-        crash_points.reach("analysis running")
+        crash_points.reach("analysis running", request.planned.slide, request.planned.field)
         analysis = self._session.finish()
         watch = Stopwatch()
         with watch.time("encode"):
@@ -206,7 +268,7 @@ class _Desk:
         crash_points.reach("spool renamed")
         return tuple(files)
 
-    def _provenance(self, request: Finish, focus: FocusResult) -> FieldProvenance:
+    def _provenance(self, request: Finish, focus: FocusResult | None) -> FieldProvenance:
         config, started = self._config, self._started
         presets = config.instrument.polarizations
         return FieldProvenance(

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import multiprocessing
 import signal
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
-from daemon.protocols.pipes import AnyMessage, Failed, FrameLanded, MadeSafe, decode, encode
-from daemon.system.errors import ChildLost, RequestFailed
+from daemon.protocols.pipes import AnyMessage, EndsWithError, Failed, FrameLanded, MadeSafe, decode, encode
+from daemon.system.errors import ChildLost, RequestFailed, last_line
 from daemon.system.process_table import ProcessTable
 
 Reply = TypeVar("Reply")
@@ -40,6 +40,7 @@ class Child:
         self._loop = asyncio.get_running_loop()
         self._answers: deque[asyncio.Future[AnyMessage]] = deque([self._loop.create_future()])
         self._lost: ChildLost | None = None
+        self._error = ""
         self._safe: asyncio.Future[bool] = self._loop.create_future()
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
@@ -110,9 +111,9 @@ class Child:
         return message
 
     @property
-    def lost(self) -> bool:
-        """Whether the process has ended."""
-        return self._lost is not None
+    def lost(self) -> ChildLost | None:
+        """How the process has ended; None while it lives."""
+        return self._lost
 
     async def end(self, grace_s: float = 0.0) -> None:
         """Wait `grace_s` for the process to end by itself, then kill it; may be called again."""
@@ -140,11 +141,14 @@ class Child:
                 self._on_notice(message)
         elif isinstance(message, MadeSafe):
             self._safe.set_result(True)
+        elif isinstance(message, EndsWithError):
+            self._error = message.error
         elif self._answers and not (future := self._answers.popleft()).done():
             future.set_result(message)
 
     def _lose(self) -> None:
-        self._lost = ChildLost(f"the {self.role} process died (exit status {self._process.exitcode})")
+        how = self._error or f"exit status {self._process.exitcode}"
+        self._lost = ChildLost(f"the {self.role} process died ({how})")
         for future in self._answers:
             if not future.done():
                 future.set_exception(self._lost)
@@ -159,6 +163,8 @@ def _main(target: Callable[..., None], connection: Connection, *arguments: Any) 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         target(connection, *arguments)
-    except Exception:
-        logging.getLogger(__name__).exception("this process ends")
+    except Exception as error:
+        # Its traceback stands in the log of the process, whose logbook has seen the error pass.
+        with suppress(OSError):
+            connection.send_bytes(encode(EndsWithError(error=last_line(error))))
         raise

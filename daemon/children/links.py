@@ -7,6 +7,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from daemon.children.child import Child, Reply
 from daemon.protocols.pipes import (
     Analysed,
@@ -25,6 +27,7 @@ from daemon.protocols.pipes import (
     Prepare,
     Sharpness,
     StackBegins,
+    StackFault,
     SwitchLight,
     Withdraw,
 )
@@ -43,7 +46,8 @@ eight times as much to do as it has cores too: 14 s were seen there."""
 SAFE_S = 3.0
 """What making safe may take in a child that serves: a slow z drive, but no driver call that blocks it."""
 ANALYSIS_S = 120.0
-ANALYSIS_ATTEMPTS = 3
+DEATHS_KEPT_RAW, DEATHS_SKIPPED = 2, 4
+"""A stack that the analysis died of so often is kept raw, and is skipped where it dies of that too."""
 
 
 class MicroscopeLink:
@@ -222,14 +226,21 @@ class _Job:
     landed: list[FrameLanded] = field(default_factory=list)
     finish: Finish | None = None
     answer: asyncio.Future[AnyMessage] | None = None
+    deaths: int = 0
+    died: str = ""
+
+    @property
+    def answered(self) -> bool:
+        return self.answer is not None and self.answer.done() and self.answer.exception() is None
 
 
 class AnalysisLink:
     """The analysis as the night sees it: what it has not answered yet it is told again after it died.
 
-    The ring keeps the stacks, so no exposure is repeated. `spawn` makes the child, told what the night's detector has
-    run on so far: `device` at first, None where nobody knows. A night that began on a GPU goes on without a detector
-    where that is lost. `stands` says in words what the child does.
+    The ring keeps the stacks, so no exposure is repeated. A stack that it dies of again is kept raw, without a look at
+    it: as it answers in order, that is the first one that it has not answered. `spawn` makes the child, told what the
+    night's detector has run on so far: `device` at first, None where nobody knows. A night that began on a GPU goes on
+    without a detector where that is lost. `stands` says in words what the child does.
     """
 
     def __init__(self, spawn: Callable[[Device | None], Child], emit: EmitEvent, device: Device | None = None) -> None:
@@ -239,6 +250,7 @@ class AnalysisLink:
         self._runs_on: Device | None = None
         self._child: Child | None = None
         self._jobs: dict[int, _Job] = {}
+        self._spared: Child | None = None
         self._reviving = asyncio.Lock()
         self._told: set[str] = set()
         self._restarts = 0
@@ -294,9 +306,10 @@ class AnalysisLink:
 
     def landed(self, frame: FrameLanded) -> None:
         """Pass on that a plane has landed."""
-        if frame.slot in self._jobs:
-            self._jobs[frame.slot].landed.append(frame)
-            self._pass_on(frame)
+        if (job := self._jobs.get(frame.slot)) is not None:
+            job.landed.append(frame)
+            if job.deaths < DEATHS_KEPT_RAW:
+                self._pass_on(frame)
 
     def drop(self, slot: int) -> None:
         """Forget a stack that will not be finished."""
@@ -315,10 +328,10 @@ class AnalysisLink:
         ------
         RequestFailed
             The spool could not be written (`again`: await the result once more), or the analysis died of this stack
-            too often.
+            even where it was to be kept raw.
         """
         job = self._jobs[slot]
-        for _attempt in range(ANALYSIS_ATTEMPTS):
+        while job.deaths < DEATHS_SKIPPED:
             child = await self._living()
             try:
                 if job.answer is None:
@@ -330,22 +343,36 @@ class AnalysisLink:
                 await self._revive(child, error)
             except RequestFailed:
                 # Another stack may already have taken the session's buffers: a new child is told everything again.
-                job.answer = None
+                job.answer, self._spared = None, child
                 await child.end()
                 raise
         self.drop(slot)
-        raise RequestFailed("analysis", f"the analysis died {ANALYSIS_ATTEMPTS} times on this stack", again=False)
+        raise RequestFailed("analysis", f"the analysis died {job.deaths} times on this stack: {job.died}", again=False)
 
     async def sharpness(self, slot: int, planes: int) -> tuple[float, ...]:
-        """Sharpness of the first planes of a slot's first channel."""
+        """Sharpness of the first planes of a slot's first channel.
+
+        Raises
+        ------
+        RequestFailed
+            They cannot be looked at, or the analysis died of them, which is told.
+        """
         request = MeasureSharpness(slot=slot, planes=planes)
-        for _attempt in range(ANALYSIS_ATTEMPTS):
+        deaths = 0
+        while True:
             child = await self._living()
             try:
                 return (await child.answer(child.ask(request), Sharpness, ANALYSIS_S)).values
             except ChildLost as error:
+                failed = RequestFailed("analysis", str(error), again=False)
+                deaths += all(job.answered or job.finish is None for job in self._jobs.values())
                 await self._revive(child, error)
-        raise NightStopped(f"the analysis died {ANALYSIS_ATTEMPTS} times during a focus search")
+            except RequestFailed as error:
+                failed, deaths = error, DEATHS_KEPT_RAW
+            if deaths >= DEATHS_KEPT_RAW:
+                told = f"the planes of a focus search: {failed}; the field is taken without a search"
+                self._emit("warning", EventName.ANALYSIS_FAILED, told)
+                raise failed
 
     async def close(self) -> None:
         """End the child."""
@@ -368,11 +395,14 @@ class AnalysisLink:
     def _ask(self, job: _Job) -> None:
         assert self._child is not None
         assert job.finish is not None
-        job.answer = None
+        job.answer, request = None, job.finish
+        if job.deaths >= DEATHS_KEPT_RAW:
+            why = f"the analysis died of it {job.deaths} times: {job.died}"
+            request = replace(request, fault=StackFault(kind=ChildLost.__name__, message=why))
         # While a new child starts nothing is passed on: as soon as it is ready it is told everything, once.
         if not self._reviving.locked():
             with suppress(ChildLost):
-                job.answer = self._child.ask(job.finish)
+                job.answer = self._child.ask(request)
 
     def _pass_on(self, message: AnyMessage) -> None:
         assert self._child is not None
@@ -385,17 +415,28 @@ class AnalysisLink:
         async with self._reviving:
             if self._child is not dead:
                 return
+            if dead is not self._spared:
+                self._blame(error)
             await dead.end()
             self._restarts += 1
             self.stands = f"starts again: {error}"
-            self._emit("warning", EventName.ANALYSIS_RESTARTED, f"{error}; its stacks are analysed again from the ring")
+            told = f"{error}; its stacks are analysed again from the ring"
+            self._emit("warning", EventName.ANALYSIS_RESTARTED, told)
             try:
                 await self.start()
             except (ChildLost, RequestFailed) as again:
                 raise NightStopped(f"the analysis cannot be started again: {again}") from again
         for job in self._jobs.values():
-            self._pass_on(StackBegins(slot=job.slot))
-            for frame in job.landed:
-                self._pass_on(frame)
-            if job.finish is not None:
+            if job.deaths < DEATHS_KEPT_RAW:
+                self._pass_on(StackBegins(slot=job.slot))
+                for frame in job.landed:
+                    self._pass_on(frame)
+            if job.finish is not None and job.deaths < DEATHS_SKIPPED:
                 self._ask(job)
+
+    def _blame(self, error: ChildLost) -> None:
+        """Count a death to the stack that it died of."""
+        job = next((job for job in self._jobs.values() if not job.answered), None)
+        if job is not None:
+            job.deaths += 1
+            job.died = str(error)

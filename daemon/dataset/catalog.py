@@ -60,7 +60,7 @@ def _to_version_4(database: sqlite3.Connection) -> None:
 FORMAT = Format(
     name="dataset",
     application=0x4C4D4C43,
-    version=4,
+    version=5,
     schema=f"""
         CREATE TABLE records (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, body BLOB NOT NULL) STRICT;
         CREATE TABLE night (
@@ -108,6 +108,7 @@ FORMAT = Format(
             f"ALTER TABLE objects ADD COLUMN {name} {kind}" for kind, names in _MEASURED_OF_3.items() for name in names
         ),
         3: _to_version_4,
+        4: "ALTER TABLE objects ADD COLUMN fault TEXT",
     },
 )
 
@@ -296,6 +297,8 @@ def _store_field(database: sqlite3.Connection, seq: int, record: FieldSecured) -
         "device": record.device or None,
         "analysed_seq": seq if record.analysed else None,
         "sources": _json(record.sources),
+        "reason": record.reason or None,
+        "fault": record.fault,
     }
     _insert(database, "fields", where | field)
     _store_found(database, record)
@@ -303,7 +306,7 @@ def _store_field(database: sqlite3.Connection, seq: int, record: FieldSecured) -
 
 def _store_analysed(database: sqlite3.Connection, seq: int, record: FieldAnalysed) -> None:
     changed = database.execute(
-        "UPDATE fields SET analysed_seq = ?, device = ?"
+        "UPDATE fields SET analysed_seq = ?, device = ?, reason = NULL, fault = NULL"
         " WHERE slide = ? AND field = ? AND state = 'recorded' AND analysed_seq IS NULL",
         (seq, record.device, record.slide, record.field),
     )

@@ -277,5 +277,6 @@ def _field(body: bytes, later: bytes | None) -> FieldSecured | FieldSkipped:
     found = None if later is None else decode(later)
     if isinstance(found, FieldAnalysed) and isinstance(field, FieldSecured):
         files = field.files + found.files
-        return replace(field, analysed=True, device=found.device, objects=found.objects, files=files)
+        seen = replace(field, analysed=True, device=found.device, objects=found.objects, files=files)
+        return replace(seen, reason="", fault=None)
     return field

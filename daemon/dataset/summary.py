@@ -54,6 +54,16 @@ class SkippedSummary(msgspec.Struct, frozen=True, kw_only=True):
     sources: tuple[str, ...]
 
 
+class KeptRawSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A field whose stack could not be analysed, and waits for it as it is."""
+
+    slide: int
+    field: int
+    reason: str
+    fault: str | None
+    attempts: int
+
+
 class EventSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What a person should know, as `Event` has it."""
 
@@ -76,6 +86,7 @@ class DatasetSummary(DatasetTotals, frozen=True, kw_only=True):
     night: str | None
     per_slide: tuple[SlideSummary, ...]
     skipped: tuple[SkippedSummary, ...]
+    kept_raw: tuple[KeptRawSummary, ...]
     events: tuple[EventSummary, ...]
 
 
@@ -94,6 +105,7 @@ def summarise(folder: Path) -> DatasetSummary:
             night=started.night if started else None,
             per_slide=tuple(_slide(held, fields) for held in dataset.slides()),
             skipped=tuple(_skipped(field) for field in fields if isinstance(field, FieldSkipped)),
+            kept_raw=tuple(msgspec.convert(field, KeptRawSummary, from_attributes=True) for field in kept_raw(fields)),
             events=tuple(msgspec.convert(event, EventSummary, from_attributes=True) for event in dataset.events()),
         )
 
@@ -107,7 +119,9 @@ def render(summary: DatasetSummary) -> RenderableType:
     """Tables of what `summarise` returned: a slide a row, skipped fields, events with what was done."""
     parts: list[RenderableType] = [_slides_table(summary)]
     if summary.skipped:
-        parts.append(_skipped_table(summary.skipped))
+        parts.append(_reasons_table("skipped fields", summary.skipped))
+    if summary.kept_raw:
+        parts.append(_reasons_table("fields kept raw, not analysed (lamelle analyse)", summary.kept_raw))
     if summary.events:
         parts.append(_events_table(summary.events))
     parts.append(_verdict(summary))
@@ -164,10 +178,17 @@ def _slides_table(summary: DatasetSummary) -> Table:
     return table
 
 
-def alike_skipped(skipped: Iterable[FieldSkipped | SkippedSummary]) -> list[tuple[int, str, int, str]]:
-    """Take together the fields of a slide that were skipped alike: slide, fields such as `2, 5-9`, attempts, reason."""
+def kept_raw(fields: Iterable[FieldSecured | FieldSkipped]) -> list[FieldSecured]:
+    """Pick the fields whose stacks could not be analysed, and wait for it as they are."""
+    return [field for field in fields if isinstance(field, FieldSecured) and not field.analysed and field.reason]
+
+
+def alike_reasons(
+    fields: Iterable[FieldSkipped | SkippedSummary | FieldSecured | KeptRawSummary],
+) -> list[tuple[int, str, int, str]]:
+    """Take together the fields of a slide with the same reason: slide, fields such as `2, 5-9`, attempts, reason."""
     alike: dict[tuple[int, int, str], list[int]] = {}
-    for row in skipped:
+    for row in fields:
         alike.setdefault((row.slide, row.attempts, row.reason), []).append(row.field)
     return [(slide, ranges(fields), attempts, reason) for (slide, attempts, reason), fields in alike.items()]
 
@@ -191,15 +212,15 @@ def ranges(numbers: list[int]) -> str:
     return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
-def _skipped_table(skipped: Iterable[SkippedSummary]) -> Table:
-    """One row for all fields of a slide that were skipped for the same reason."""
-    table = Table(title="skipped fields", title_justify="left", box=SIMPLE_HEAD)
+def _reasons_table(title: str, fields: Iterable[SkippedSummary | KeptRawSummary]) -> Table:
+    """One row for all fields of a slide that have the same reason."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     for name in ("slide", "fields", "attempts"):
         table.add_column(name, justify="right")
     table.add_column("reason", overflow="fold")
-    alike = alike_skipped(skipped)
-    for slide, fields, attempts, reason in alike[:_REASONS_SHOWN]:
-        table.add_row(str(slide), fields, str(attempts), escape(reason))
+    alike = alike_reasons(fields)
+    for slide, numbers, attempts, reason in alike[:_REASONS_SHOWN]:
+        table.add_row(str(slide), numbers, str(attempts), escape(reason))
     if len(alike) > _REASONS_SHOWN:
         table.add_row("", "", "", f"and {len(alike) - _REASONS_SHOWN} more reasons: see --json")
     return table

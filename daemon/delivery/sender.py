@@ -30,7 +30,7 @@ from daemon.protocols.sockets import check_endpoint, secure
 from daemon.records.events import EmitEvent, EventName
 from daemon.run_folder.journal import Journal
 from daemon.run_folder.spool import Spool
-from daemon.system.errors import LamelleError
+from daemon.system.errors import LamelleError, last_line
 
 _IDLE_MS = 200
 _UNFIT = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
@@ -76,6 +76,11 @@ class Sender(threading.Thread):
     credit_bytes
         how many bytes may be on their way.
 
+    Attributes
+    ----------
+    error
+        what ended the thread, as the last line of its traceback in the log; empty where none did.
+
     Raises
     ------
     Refused
@@ -112,6 +117,7 @@ class Sender(threading.Thread):
         self._ear.setblocking(False)
         self._status = SenderStatus()
         self._told: EventName | None = None
+        self.error = ""
 
     @property
     def endpoint(self) -> str:
@@ -126,7 +132,7 @@ class Sender(threading.Thread):
         """Return why the spool does not grow emptier."""
         status = self._status
         if not self.is_alive():
-            return "delivery has ended with an error; the log says which"
+            return f"delivery has ended with an error ({self.error}); the log says where"
         slow = "the recorder takes fields more slowly than they come"
         return status.refused or status.waiting or status.away or slow
 
@@ -152,6 +158,13 @@ class Sender(threading.Thread):
 
     def run(self) -> None:
         """Deliver until told to stop."""
+        try:
+            self._deliver()
+        except Exception as error:
+            self.error = last_line(error)
+            raise
+
+    def _deliver(self) -> None:
         poller = zmq.Poller()
         poller.register(self._ear, zmq.POLLIN)
         with zmq.Context() as context:

@@ -105,7 +105,9 @@ class Audience:
         self._broadcast.publish(self._done(record))
 
     def publish_pictures(self, record: FieldSecured, analysed: Analysed) -> None:
-        """Show a field, and some of its objects, to those who watch."""
+        """Show a field, and some of its objects, to those who watch; nothing of one that could not be analysed."""
+        if not analysed.views:
+            return
         views = ("fused", *record.polarizations)
         self._broadcast.publish(overview_of(record, self._frame_px, views), *analysed.views)
         if analysed.strips:

@@ -89,11 +89,11 @@ class Handover:
         """Look after recorder and sender, for ever."""
         while True:
             await asyncio.sleep(KEEP_S)
-            if self._recorder is not None and self._recorder.lost:
-                await self._restart_recorder(self._recorder)
+            if self._recorder is not None and (lost := self._recorder.lost) is not None:
+                await self._restart_recorder(self._recorder, lost)
             if self._sender is not None and not self._sender.is_alive() and self._restarts < SENDER_RESTARTS:
                 self._restarts += 1
-                self._emit("error", EventName.DELIVERY_RESTARTED, "the sender ended with an error; the log says which")
+                self._emit("error", EventName.DELIVERY_RESTARTED, f"the sender died ({self._sender.error}); it goes on")
                 self._sender.stop(0.0)
                 self._start_sender(self._sender.endpoint)
                 await asyncio.sleep(RESTART_S)
@@ -173,8 +173,8 @@ class Handover:
         self._recorder = Child("recorder", self._table, run_local_recorder, self._run)
         return (await self._recorder.ready(RecorderReady, START_S)).endpoint
 
-    async def _restart_recorder(self, dead: Child) -> None:
-        self._emit("warning", EventName.RECORDER_RESTARTED, "the recorder died; nothing is lost, it goes on")
+    async def _restart_recorder(self, dead: Child, lost: ChildLost) -> None:
+        self._emit("warning", EventName.RECORDER_RESTARTED, f"{lost}; nothing is lost, it goes on")
         await dead.end()
         try:
             endpoint = await self._start_recorder()

@@ -27,6 +27,7 @@ from daemon.night.reporter import Reporter
 from daemon.planning.estimate import crops_bytes, retained_share, stack_bytes
 from daemon.protocols.pipes import Analysed, Expose, Exposed, Finish
 from daemon.records.events import EventName, ReasonCode, SkipReason, fault_in_words
+from daemon.records.faults import overexposed, unmeasured
 from daemon.records.fields import PlannedField
 from daemon.records.records import AnyRecord, FieldSecured, FieldSkipped, FocusResult, NightClosed, SlideClosed
 from daemon.run_folder.journal import Journal
@@ -56,6 +57,7 @@ class _SlideUnderWay:
     dimming: Dimming = field(default_factory=Dimming)
     skipped_in_a_row: int = 0
     given_up: SkipReason | None = None
+    overexposed: bool = False
 
     def known(self, up_to: int) -> list[Known]:
         """Return searches so far and results of fields up to `up_to`, in field order."""
@@ -171,7 +173,7 @@ class Night:
         for record in before:
             if record.search is not None:
                 slide.searches[record.field] = record.search
-            if isinstance(record, FieldSecured):
+            if isinstance(record, FieldSecured) and not record.reason:
                 slide.results[record.field] = record.focus
                 slide.dimming.add(record.backgrounds_dn, record.focus.contrast)
             slide.settled[record.field] = _already()
@@ -285,10 +287,20 @@ class Night:
         await self._append_when_there_is_room(record)
         crash_points.reach("journalled")
         self._largest_field_bytes = max(self._largest_field_bytes, sum(entry.size for entry in record.files))
-        slide.results[planned.field] = record.focus
+        if not record.reason:
+            slide.results[planned.field] = record.focus
         self._free_slot(taken.slot)
         taken.settled.set()
         self._reporter.show_field(record, analysed)
+        if record.reason:
+            told = f"{record.reason}; its raw stack is kept for `lamelle analyse`"
+            self._reporter.emit("error", EventName.ANALYSIS_FAILED, told, planned, fault=record.fault)
+            return
+        if told := unmeasured(record.objects):
+            self._reporter.emit("warning", EventName.NOT_MEASURED, told, planned)
+        if not slide.overexposed and (told := overexposed(record.objects)):
+            slide.overexposed = True
+            self._reporter.emit("warning", EventName.CAMERA_FULL, told, planned)
         if (dim := slide.dimming.add(record.backgrounds_dn, record.focus.contrast)) is not None:
             self._reporter.emit("warning", *dim, planned)
 

@@ -111,7 +111,20 @@ class Failed(PipeMessage, frozen=True, kw_only=True):
     fault_of: FaultOf | None = None
 
 
+class EndsWithError(PipeMessage, frozen=True, kw_only=True):
+    """The last word of any child, unasked: the error that ends it, as the last line of the traceback in its log."""
+
+    error: str
+
+
 # To the analysis -----------------------------------------------------------------------------------------------------
+
+
+class StackFault(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a stack cannot be analysed: the kind of the error, and a sentence."""
+
+    kind: str
+    message: str
 
 
 class StackBegins(PipeMessage, frozen=True, kw_only=True):
@@ -121,13 +134,17 @@ class StackBegins(PipeMessage, frozen=True, kw_only=True):
 
 
 class Finish(PipeMessage, frozen=True, kw_only=True):
-    """All planes have landed: analyse, write the field's files into the spool, and answer."""
+    """All planes have landed: analyse, write the field's files into the spool, and answer.
+
+    With a `fault`, what went wrong with this stack before, do not analyse it: keep it raw.
+    """
 
     slot: int
     planned: PlannedField
     first_z_um: float
     exposed_utc: float
     keep_raw: bool
+    fault: StackFault | None = None
 
 
 class MeasureSharpness(PipeMessage, frozen=True, kw_only=True):
@@ -163,7 +180,8 @@ class Analysed(PipeMessage, frozen=True, kw_only=True):
     """A field is analysed and its files are durable in the spool.
 
     `record` is the field's, but for what the night alone knows: attempts, search, and how long the microscope took.
-    `views` are JPEGs for those who watch, the fused one and then the polarizations; `strips` show some of the objects.
+    `views` are JPEGs for those who watch, the fused one and then the polarizations, none of a stack that could not be
+    analysed; `strips` show some of the objects.
     """
 
     slot: int
@@ -230,6 +248,7 @@ AnyMessage = (
     | Exposed
     | Done
     | Failed
+    | EndsWithError
     | StackBegins
     | Finish
     | MeasureSharpness

@@ -29,9 +29,11 @@ class EventName(StrEnum):
     # Fields and mini-slides.
     FAULT = "fault"
     ANALYSIS_FAILED = "analysis failed"
+    NOT_MEASURED = "not measured"
     SLIDE_LEFT = "slide left"
     FOCUS_NOT_FOUND = "focus not found"
     FOCUS_OUT_OF_REACH = "focus out of reach"
+    CAMERA_FULL = "camera full"
     DIM_FIELD = "dim field"
     OIL_LOST = "oil lost?"
     LAMP_DIM = "lamp dim?"

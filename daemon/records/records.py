@@ -45,7 +45,8 @@ class ObjectRow(msgspec.Struct, frozen=True, kw_only=True):
 
     Boxes in px of the frame, half-open; `series` is its place in the field's OME-TIFF. What was not, or cannot be,
     measured is None. `focus_plane` is the plane of the object itself, `display_plane` where it is shown best, both
-    fractional; they differ for what does not turn light. `focus_by` and `outline_by` name the state that told.
+    fractional; they differ for what does not turn light. `focus_by` and `outline_by` name the state that told. `fault`
+    is the error that kept it from being measured, None of nearly all.
     """
 
     number: int
@@ -93,6 +94,7 @@ class ObjectRow(msgspec.Struct, frozen=True, kw_only=True):
     defocused: bool | None = None
     saturated: bool | None = None
     folded: bool | None = None
+    fault: str | None = None
 
     @property
     def counted(self) -> bool:
@@ -129,8 +131,9 @@ class FieldSecured(Record, frozen=True, kw_only=True, tag="field"):
 
     `search` is what a focus search made before the field found, None where there was none; `backgrounds_dn` the median
     intensity of each polarization, along C. `device` is what the detector ran on. Where `analysed` is false nothing has
-    been looked for yet, and the raw stack is kept. `sources` are the files of an archive that the stack was read from;
-    none for a stack that a camera exposed.
+    been looked for yet, and the raw stack is kept; where it could not be analysed `reason` says why, as of skipped
+    fields, `fault` is the kind of the error, and nothing is known of focus and backgrounds. `sources` are the files of
+    an archive that the stack was read from; none for a stack that a camera exposed.
     """
 
     slide: int
@@ -154,6 +157,8 @@ class FieldSecured(Record, frozen=True, kw_only=True, tag="field"):
     analysed: bool = True
     device: str = ""
     sources: tuple[SourceFile, ...] = ()
+    reason: str = ""
+    fault: str | None = None
 
 
 class FieldAnalysed(Record, frozen=True, kw_only=True, tag="analysed"):

@@ -14,6 +14,7 @@ from daemon.config.model import NightConfig as Config
 from daemon.config.samples import SAMPLE
 from daemon.counts.objects import Objects, load_objects, weighted_median
 from daemon.dataset.reader import Dataset, SlideHeld
+from daemon.dataset.summary import kept_raw
 from daemon.planning.plan import frame_of, make_plan
 from daemon.records.counting import ObjectCounts
 from daemon.records.fields import PlannedField
@@ -68,6 +69,7 @@ def gather(dataset: Dataset) -> tuple[NightNumbers, Objects]:
         devices=tuple(sorted(tally.devices)),
         events=events,
         skipped=tuple(tally.skipped),
+        kept_raw=tuple(tally.kept_raw),
     )
     return numbers, objects
 
@@ -83,12 +85,14 @@ class _Sums:
         self.polarizations: tuple[str, ...] = ()
         self.devices: set[str] = set()
         self.skipped: list[FieldSkipped] = []
+        self.kept_raw: list[FieldSecured] = []
 
     def add(self, field: Field) -> None:
         self.last_utc = max(self.last_utc, field.utc)
         if isinstance(field, FieldSkipped):
             self.skipped.append(field)
             return
+        self.kept_raw += kept_raw([field])
         self.bytes_exposed += 2 * math.prod(field.shape_czyx)
         self.bytes_recorded += sum(file.size for file in field.files)
         self.frame_px = self.frame_px or field.shape_czyx[2:]

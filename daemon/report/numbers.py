@@ -8,7 +8,7 @@ from typing import Literal
 
 from calibration.counting.poisson import interval
 from daemon.config.model import NightConfig as Config
-from daemon.records.records import Event, FieldSkipped, NightStarted
+from daemon.records.records import Event, FieldSecured, FieldSkipped, NightStarted
 
 State = Literal["recorded", "not analysed", "skipped", "open"]
 
@@ -94,7 +94,7 @@ class NightNumbers:
 
     `seen_again` are objects that lie in another field's tile and `below_threshold` those that score too little: both
     are kept and not counted. `frame_um` is width and height of a frame, `bytes_recorded` what its files should take.
-    `config` is None of an archive, or of a night of another version.
+    `config` is None of an archive, or of a night of another version. `kept_raw` are fields that could not be analysed.
     """
 
     started: NightStarted
@@ -114,6 +114,7 @@ class NightNumbers:
     devices: tuple[str, ...]
     events: tuple[Event, ...]
     skipped: tuple[FieldSkipped, ...]
+    kept_raw: tuple[FieldSecured, ...]
 
     @property
     def planned(self) -> int:

@@ -72,6 +72,7 @@ def write_page(into: Path, report: NightReport) -> None:
         ],
         events=words.events(numbers),
         skipped=words.skipped(numbers),
+        skipped_heading=words.SKIPPED,
         timing=timing,
         spans=[] if report.timing is None else report.timing.spans,
         total_s=0.0 if report.timing is None else report.timing.seconds,

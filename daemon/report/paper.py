@@ -97,8 +97,8 @@ def write_paper(into: Path, report: NightReport) -> None:
             _charts(paper, charts[slide.slide], columns=3)
     paper.heading("What happened")
     _table_or(paper, words.events(numbers), "Nothing to report.")
-    if numbers.skipped:
-        paper.heading("Skipped fields")
+    if numbers.skipped or numbers.kept_raw:
+        paper.heading(words.SKIPPED)
         _table_or(paper, words.skipped(numbers), "")
     timing, needed = words.timing(report)
     if timing.rows:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from daemon.dataset.summary import alike_events, alike_skipped, places
+from daemon.dataset.summary import alike_events, alike_reasons, places
 from daemon.protocols.watching import Verdict
 from daemon.report.charts import Chart, SlideCharts
 from daemon.report.numbers import ClassNumbers, Count, NightNumbers, SlideNumbers
@@ -19,6 +19,7 @@ from daemon.system.progress import duration
 SAMPLES, REASONS, EVENTS = 200, 40, 60
 """Lines of samples, skipped fields and events at most; `lamelle inspect --json` has all."""
 DASH = "\u2013"
+SKIPPED = "Skipped fields, and those kept raw"
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,9 @@ def about_slide(slide: SlideNumbers) -> str:
 
 
 def skipped(numbers: NightNumbers) -> Table:
-    """Tabulate skipped fields, those of a mini-slide that were skipped alike in one row."""
-    alike = alike_skipped(numbers.skipped)
+    """Tabulate skipped fields and those kept raw, those of a mini-slide that were so for one reason in one row."""
+    waiting = [(*row[:3], f"kept raw: {row[3]}") for row in alike_reasons(numbers.kept_raw)]
+    alike = [*waiting, *alike_reasons(numbers.skipped)]
     rows = [(reason, str(slide), fields, str(tries)) for slide, fields, tries, reason in alike[:REASONS]]
     return Table(("why", "mini-slide", "fields", "tries"), tuple(rows), more=_left(len(alike) - REASONS))
 

@@ -26,6 +26,7 @@ from daemon.dataset.objects_table import write_objects_table
 from daemon.dataset.only_writer import only_recorder_of
 from daemon.dataset.reader import Dataset
 from daemon.protocols.pipes import CutField
+from daemon.records.faults import unmeasured
 from daemon.records.fields import ArchiveField
 from daemon.records.names import field_file
 from daemon.records.records import FieldAnalysed, FieldSecured, FieldSkipped, NightStarted, encode
@@ -204,6 +205,8 @@ async def _add(
         async with working(work, min(workers, len(requests))) as crew, aclosing(crew.answers(requests)) as answers:
             async for request, answer in answers:
                 if isinstance(answer, FieldAnalysed):
+                    if told := unmeasured(answer.objects):
+                        print_line(f"{request.planned.names[0]}: {told}")
                     crash_points.reach("file without catalog")
                     catalog.commit(catalog.last_seq() + 1, encode(answer))
                 else:

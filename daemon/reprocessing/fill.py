@@ -27,6 +27,7 @@ from daemon.dataset.catalog import Catalog
 from daemon.dataset.only_writer import only_recorder_of
 from daemon.protocols.pipes import CutField
 from daemon.records.events import ReasonCode, SkipReason
+from daemon.records.faults import unmeasured
 from daemon.records.names import CATALOG
 from daemon.records.records import AnyRecord, FieldSecured, FieldSkipped, NightClosed, NightStarted, SlideClosed, encode
 from daemon.reprocessing.archive import ArchiveSettings
@@ -156,6 +157,8 @@ class _Filling:
         self._append(answer)
         self._left[answer.slide] -= 1
         if isinstance(answer, FieldSecured):
+            if told := unmeasured(answer.objects):
+                self._display.print_line(f"{request.planned.names[0]}: {told}")
             self._kinds["recorded"][answer.slide] += 1
             self._objects += sum(row.counted for row in answer.objects)
         else:

@@ -119,7 +119,7 @@ def _measure(
         provenance = there[0].provenance
         known = corrections(provenance)
         records |= dict.fromkeys(known.records)
-        crops = [(one.chosen.row, one.crop, one.fused) for one in there]
+        crops = [(replace(one.chosen.row, fault=None), one.crop, one.fused) for one in there]
         rows |= {(field, row.number): row for row in measure_all(crops, provenance, known)}
     return rows, tuple(records)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import platform
 import time
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from daemon.reprocessing.archive import ArchiveSettings
 from daemon.reprocessing.archive_stacks import Described, read_field
 from daemon.system import crash_points
 from daemon.system.durable_files import make_folder, sha256_of
-from daemon.system.errors import DamagedFile
+from daemon.system.errors import DamagedFile, last_line
 from daemon.system.logbook import Logbook
 from drivers.errors import ImageRefused
 from inference.errors import InferenceError
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from inference.analyser import Analyser
     from inference.objects.objects import StackAnalysis
 
+_log = logging.getLogger(__name__)
 ARCHIVE = "archive"
 """Stands for the instrument where there is none."""
 
@@ -103,6 +105,10 @@ class _Detectors:
             self.of(Described((1, 1, 64, 64), 0.118, 1.0, ("parallel",), (0.0, 0.0, 0.0)))
 
     @property
+    def on_gpu(self) -> bool:
+        return any(analyser.device == "cuda" for _, analyser in self._analysers.values())
+
+    @property
     def weights_sha256(self) -> str:
         return next(iter(self._analysers.values()))[1].weights_sha256
 
@@ -148,6 +154,14 @@ class _Bench:
             return FieldCut(record=skipped(planned, SkipReason(ReasonCode.UNREADABLE, str(error)), hashes))
         except OSError as error:
             return Failed(kind=type(error).__name__, message=str(error), again=True)
+        except Exception as error:
+            # What a GPU raises may stay in its driver until the process ends.
+            if self._detectors.on_gpu and isinstance(error, RuntimeError):
+                raise
+            _log.exception("%s cannot be analysed", planned.names[0])
+            why = f"it cannot be analysed: {last_line(error)}"
+            reason = SkipReason(ReasonCode.ANALYSIS_FAILED, why, fault=type(error).__name__)
+            return FieldCut(record=skipped(planned, reason, hashes))
 
     def _cut_image(self, planned: ArchiveField, hashes: dict[str, str]) -> FieldSecured:
         watch, started = Stopwatch(), self._work.started
@@ -222,6 +236,7 @@ class _Bench:
         analyser = self._detectors.of(
             Described(pixels.shape, provenance.pixel_um, provenance.step_um, provenance.polarizations, at), corrections
         )
+        crash_points.reach("analysis running", provenance.slide, provenance.field)
         analysis: StackAnalysis = analyser.analyse(pixels)
         with watch.time("encode"):
             focus = focus_result(analysis.focus, provenance.first_z_um, provenance.step_um)
@@ -244,6 +259,7 @@ def skipped(planned: ArchiveField, why: SkipReason, hashes: dict[str, str]) -> F
         attempts=1,
         sources=sources_of(hashes),
         reason_code=why.code,
+        fault=why.fault,
     )
 
 

@@ -1,9 +1,11 @@
 """Named points of a field's way at which a rehearsal kills processes, to prove that nothing is lost.
 
-Armed by the environment variable `LAMELLE_CRASH`, `point|occurrence|victims`: when the calling process reaches
-`point` for the nth time, every process whose role stands among the comma-separated victims (`self`, a role of
-`processes.json` in the run folder, or `all`) is killed without a chance to clean up. That happens once in a run folder:
-processes started after it are not armed. Unarmed, a point costs one comparison.
+Armed by the environment variable `LAMELLE_CRASH`, `point|when|victims`: when the calling process reaches `point` for
+the nth time, every process whose role stands among the comma-separated victims (`self`, a role of `processes.json` in
+the run folder, or `all`) is killed without a chance to clean up. That happens once in a run folder: processes started
+after it are not armed. Where `when` is a place, `slide/field` or `slide/field/object`, it happens whenever that is
+reached, as with a stack that nothing survives. With `raise` for the victims an error is raised instead. Semicolons
+separate several. Unarmed, a point costs next to nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ Point = Literal[
     "mid exposure",
     "frame announced",
     "analysis running",
+    "measuring",
     "spool written",
     "spool renamed",
     "journalled",
@@ -38,36 +41,54 @@ STRUCK = "crash-rehearsed"
 class _Armed:
     point: str
     countdown: int
+    place: tuple[int, ...] | None
     victims: tuple[str, ...]
     run: Path
 
 
-_armed: _Armed | None = None
+_armed: tuple[_Armed, ...] = ()
 
 
 def arm(run: Path) -> None:
     """Read `LAMELLE_CRASH` in a process that works for the run folder `run`; call once, at its start."""
     global _armed
     text = os.environ.get(VARIABLE)
-    if text is None or (run / STRUCK).exists():
-        return
-    point, occurrence, victims = text.split("|")
+    if text is not None and not (run / STRUCK).exists():
+        _armed = tuple(_read(each, run) for each in text.split(";"))
+
+
+def _read(text: str, run: Path) -> _Armed:
+    point, when, victims = text.split("|")
     if point not in POINTS:
         raise ValueError(f"{VARIABLE} names the point {point!r}; choose one of {', '.join(POINTS)}")
-    _armed = _Armed(point, int(occurrence), tuple(victims.split(",")), run)
+    place = tuple(map(int, when.split("/"))) if "/" in when else None
+    return _Armed(point, 0 if place else int(when), place, tuple(victims.split(",")), run)
 
 
-def reach(point: Point) -> None:
-    """Mark that a named point is reached; kills the victims if it is the armed one."""
-    if _armed is None or _armed.point != point:
-        return
-    _armed.countdown -= 1
-    if _armed.countdown == 0:
-        _kill(_armed)
+def reach(point: Point, *place: int) -> None:
+    """Mark that a named point is reached, at a place; kills the victims if it is an armed one.
+
+    Raises
+    ------
+    RuntimeError
+        This is rehearsed.
+    """
+    for armed in _armed:
+        if armed.point == point:
+            armed.countdown -= 1
+            if armed.countdown == 0 if armed.place is None else armed.place == place:
+                _strike(armed)
+
+
+def _strike(armed: _Armed) -> None:
+    if armed.victims == ("raise",):
+        raise RuntimeError(f"rehearsed at {armed.point!r}")
+    _kill(armed)
 
 
 def _kill(armed: _Armed) -> None:
-    (armed.run / STRUCK).touch()
+    if armed.place is None:
+        (armed.run / STRUCK).touch()
     roles = {"self": os.getpid()} | {role: running.pid for role, running in read_processes(armed.run).items()}
     victims = set(roles) if "all" in armed.victims else set(armed.victims)
     pids = {pid for role, pid in roles.items() if role in victims}

@@ -6,6 +6,8 @@ from enum import IntEnum
 
 from drivers.errors import FaultOf
 
+_LINE = 300
+
 
 class LamelleError(Exception):
     """Base of every error raised by `daemon`; the message names the thing, its value and the remedy."""
@@ -50,6 +52,14 @@ class OtherVersion(ProtocolViolation):
 
 class DamagedFile(LamelleError):
     """A file of a dataset does not hold what its name promises."""
+
+
+def last_line(error: BaseException) -> str:
+    """Write an error as the last line of its traceback has it, its message on one line of at most 300 characters."""
+    message = " ".join(str(error).split())
+    if len(message) > _LINE:
+        message = f"{message[:_LINE]} ..."
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 class Exit(IntEnum):

@@ -39,6 +39,8 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 class Logbook:
     """Sends everything this process logs, and what would end it, to its file. A context manager, one a process.
 
+    An error that leaves the context is written with its traceback, since nobody else could any more.
+
     Parameters
     ----------
     run
@@ -77,6 +79,8 @@ class Logbook:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, Exception):
+            _log_ending(error)
         root = logging.getLogger()
         level, sys.excepthook, threading.excepthook = self._before
         logging.captureWarnings(capture=False)
@@ -168,8 +172,12 @@ def _end_torn_line(path: Path) -> None:
             stream.write(b"\n")
 
 
+def _log_ending(error: BaseException) -> None:
+    logging.getLogger("lamelle").critical("the process ends with an error", exc_info=error)
+
+
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    logging.getLogger("lamelle").critical("the process ends with an error", exc_info=(kind, error, trace))
+    _log_ending(error)
     sys.__excepthook__(kind, error, trace)
 
 

@@ -12,6 +12,8 @@ from daemon.records.states import NightState
 NEED_A_PERSON = frozenset(
     {
         EventName.SLIDE_LEFT,
+        EventName.NOT_MEASURED,
+        EventName.CAMERA_FULL,
         EventName.DIM_FIELD,
         EventName.OIL_LOST,
         EventName.LAMP_DIM,

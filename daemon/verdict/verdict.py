@@ -19,6 +19,8 @@ AFTER_FAULTS = (ReasonCode.FAULT, ReasonCode.FAULTS_IN_A_ROW, ReasonCode.ANALYSI
 """Why fields are skipped that somebody may have wanted; others were left by order, or had nothing in focus."""
 ACTIONS = {
     EventName.SLIDE_LEFT: "Look at a mini-slide that was left early",
+    EventName.CAMERA_FULL: "Look at the exposure",
+    EventName.NOT_MEASURED: "Look at objects that could not be measured",
     EventName.DIM_FIELD: "Decide about a dim field, which is counted here",
     EventName.OIL_LOST: "Look at immersion oil and lamp",
     EventName.LAMP_DIM: "Look at the lamp",

@@ -38,6 +38,8 @@ class FoundObject:
         uint16 CZYX, the full stack inside `crop_box`.
     fused
         uint16 CYX, each pixel from its sharpest plane; the same plane index for all polarizations.
+    fault
+        the error that kept it from being looked at; then the middle plane stands for best plane and fused crop.
     """
 
     box: Box
@@ -51,6 +53,7 @@ class FoundObject:
     touches_edge: bool
     crop: NDArray[np.uint16]
     fused: NDArray[np.uint16]
+    fault: str | None = None
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,8 @@ SHARPNESS_GAIN = 0.25
 SMALLEST_SIGMA_PX = 0.8
 FAINTEST = 0.1
 """Sharpness below which nothing is told apart; noise has 1."""
+NO_NOISE = 1e-9
+"""Energy over the greatest one that is no noise, but rounding where all pixels are equal."""
 
 
 @dataclass(frozen=True)
@@ -133,14 +135,26 @@ class Planes:
 
         The noise of a polarization is the median energy over all its planes.
         """
-        coarse = self._energies[:, :, ::4, ::4]
-        noise = np.maximum(np.median(coarse.reshape(len(coarse), -1), axis=1), np.finfo(np.float32).tiny)
+        noise = np.array([noise_of(state[:, ::4, ::4]) for state in self._energies])
         weights = (1 / (len(noise) * noise)).astype(np.float32)
         return np.asarray(np.tensordot(weights, self._energies, axes=1))
 
     def backgrounds_dn(self) -> tuple[float, ...]:
         """Median intensity of each polarization over all its planes, in DN, from every 8th pixel."""
         return tuple(float(np.median(root[:, ::8, ::8])) ** 2 for root in self.roots)
+
+
+def noise_of(energy: Floats) -> float:
+    """Return the median energy of what has any noise.
+
+    Black that was cut off, saturated light and margins without a picture have none, and may fill most of a stack.
+    """
+    least = NO_NOISE * float(energy.max())
+    median = float(np.median(energy))
+    if median > least:
+        return median
+    noisy = energy[energy > least]
+    return float(np.median(noisy)) if len(noisy) else 1.0
 
 
 def sharpest_plane(sharpness: Floats) -> Floats:

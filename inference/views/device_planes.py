@@ -28,6 +28,7 @@ from inference.views.channels import (
     INDEX_SMOOTHING_PX,
     MEDIAN_PX,
     MOST_DEVIATION,
+    NO_NOISE,
     SHARPNESS_GAIN,
     Floats,
     Scale,
@@ -119,8 +120,7 @@ class DevicePlanes:
         """See `channels.Planes.look`; the views stay on the device."""
         if self._landing is not None:
             torch.cuda.current_stream(self._device).wait_stream(self._landing)
-        coarse = self._energies[:, :, ::4, ::4].flatten(1)
-        noise = coarse.quantile(0.5, dim=1).clamp(min=float(np.finfo(np.float32).tiny))
+        noise = _noise_of(self._energies[:, :, ::4, ::4].flatten(1))
         sharpness = (self._energies / (len(noise) * noise.reshape(-1, 1, 1, 1))).sum(dim=0)
         sharpest = self._sharpest(sharpness)
         fused = self._fuse(sharpness, sharpest, polarizations)
@@ -174,6 +174,14 @@ class DevicePlanes:
             return
         with torch.cuda.stream(self._landing):
             yield
+
+
+def _noise_of(energy: Tensor) -> Tensor:
+    """See `channels.noise_of`; of each row (C, N)."""
+    least = NO_NOISE * energy.amax(dim=1)
+    median = energy.quantile(0.5, dim=1)
+    noisy = torch.where(energy > least[:, None], energy, torch.nan).nanquantile(0.5, dim=1).nan_to_num(nan=1.0)
+    return torch.where(median > least, median, noisy)
 
 
 def _apply(matrices: Matrices, image: Tensor) -> Tensor:

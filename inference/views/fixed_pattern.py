@@ -29,15 +29,20 @@ class FixedPattern:
     flat: Floats
 
     def binned(self, binning: int) -> BinnedPattern:
-        """Give what it comes to for means over `binning` x `binning` pixels; what remains at the edges is cut."""
+        """Give what it comes to for means over `binning` x `binning` pixels; what remains at the edges is cut.
+
+        Where a pixel's offset or light is no number, nothing is taken off it.
+        """
         height, width = (n // binning for n in self.offset_dn.shape)
 
         def shrink(image: Floats) -> Floats:
             whole = image[: height * binning, : width * binning]
             return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.float32)
 
-        gains = np.stack([1 / np.maximum(shrink(flat), np.float32(DARKEST)) for flat in self.flat]).astype(np.float32)
-        return BinnedPattern(shrink(self.offset_dn), gains, float(self.offset_dn.mean()))
+        offset_dn = np.where(np.isfinite(self.offset_dn), self.offset_dn, np.float32(0))
+        even = (np.where(np.isfinite(flat), flat, np.float32(1)) for flat in self.flat)
+        gains = np.stack([1 / np.maximum(shrink(flat), np.float32(DARKEST)) for flat in even]).astype(np.float32)
+        return BinnedPattern(shrink(offset_dn), gains, float(offset_dn.mean()))
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from inference.objects.objects import Box
 from inference.views.channels import Scale
-from inference.views.sharpness import best_plane
+from inference.views.sharpness import best_plane, contrast_of
 
 Curve = NDArray[np.float32]
 
@@ -19,6 +19,8 @@ AROUND_PX = 4
 """Binned pixels around the box that the Laplacian's kernel needs."""
 TWO_PEAKS_UM = 1.5
 """Two peaks of a transparent object lie no farther apart."""
+CHANNELS = 128
+"""An image of OpenCV 5 has no more."""
 DIP_SHARE = 0.9
 """Between two peaks the sharpness falls to this share of the lower one at most."""
 
@@ -57,8 +59,7 @@ class StateFocus:
     @property
     def contrast(self) -> float:
         """Sharpness of the best plane over that of the median plane."""
-        floor = max(float(np.median(self.sharpness)), float(np.finfo(np.float32).tiny))
-        return float(self.sharpness.max()) / floor
+        return contrast_of(self.sharpness)
 
 
 def state_focus(planes: NDArray[np.uint16], box: Box, scale: Scale, step_um: float, *, dark: bool) -> StateFocus:
@@ -94,12 +95,16 @@ def _sharpness(planes: NDArray[np.uint16], box: Box, scale: Scale) -> Curve:
     for down in range(n):
         for right in range(n):
             binned += part[:, down : height * n : n, right : width * n : n]
-    # The planes as channels of one image are filtered at once.
-    image = np.ascontiguousarray(np.moveaxis(np.sqrt(binned, out=binned), 0, -1))
-    smooth = cv2.GaussianBlur(image, (0, 0), scale.sigma_px).reshape(height, width, -1)
-    bent = cv2.Laplacian(smooth, cv2.CV_32F, ksize=1).reshape(height, width, -1)
-    inside = bent[y0 - top : y1 - top, x0 - left : x1 - left]
-    return np.asarray((inside * inside).mean(axis=(0, 1), dtype=np.float64), np.float32)
+    roots = np.sqrt(binned, out=binned)
+    energies = []
+    # The planes as channels of one image are filtered at once, as many as OpenCV takes.
+    for first in range(0, len(roots), CHANNELS):
+        image = np.ascontiguousarray(np.moveaxis(roots[first : first + CHANNELS], 0, -1))
+        smooth = cv2.GaussianBlur(image, (0, 0), scale.sigma_px).reshape(height, width, -1)
+        bent = cv2.Laplacian(smooth, cv2.CV_32F, ksize=1).reshape(height, width, -1)
+        inside = bent[y0 - top : y1 - top, x0 - left : x1 - left]
+        energies.append((inside * inside).mean(axis=(0, 1), dtype=np.float64))
+    return np.asarray(np.concatenate(energies), np.float32)
 
 
 def _middle(curve: Curve, sharpest: Peak, reach: float) -> Peak:

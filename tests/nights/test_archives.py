@@ -199,7 +199,7 @@ def test_a_killed_and_an_interrupted_command_go_on_to_the_same_dataset(
         assert process.wait(DEADLINE_S) == Exit.INTERRUPTED
     assert "interrupted; the same command goes on" in (tmp_path / "output").read_text(encoding="utf-8")
     (into / crash_points.STRUCK).unlink()
-    monkeypatch.setattr(crash_points, "_armed", None)
+    monkeypatch.setattr(crash_points, "_armed", ())
     monkeypatch.setenv(crash_points.VARIABLE, "spool written|1|worker-1")
     assert detect([ran.images], into, SETTINGS, 1, Console(quiet=True)) == Exit.SKIPPED
     assert (into / crash_points.STRUCK).exists()

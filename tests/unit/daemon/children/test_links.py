@@ -10,6 +10,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 
 from daemon.children.child import Child
@@ -19,6 +20,7 @@ from daemon.protocols.pipes import (
     AnalysisReady,
     Close,
     Done,
+    Failed,
     Finish,
     FrameLanded,
     MadeSafe,
@@ -29,8 +31,11 @@ from daemon.protocols.pipes import (
     encode,
 )
 from daemon.records.fields import PlannedField
+from daemon.system.errors import RequestFailed
+from daemon.system.logbook import Logbook
 from daemon.system.process_table import ProcessTable
 from tests.support.deadlines import DEADLINE_S
+from tests.support.process_logs import log
 from tests.support.small_night import secured
 
 FIELD = PlannedField(slide=1, field=1, sample="a", x_um=0.0, y_um=0.0, tile_um=(0.0, 0.0, 1.0, 1.0))
@@ -102,6 +107,55 @@ def test_what_lands_while_a_new_analysis_starts_is_told_once_and_in_order(tmp_pa
         ("info", "detector", "runs on torch on cpu, 8 x 8 px"),
     ]
     assert [name for _, name, _ in told[2:]] == ["analysis restarted"]
+
+
+def fragile(connection: Connection, run: Path) -> None:
+    """Die of every stack in slot 0 that it is to look at; refuse the spool once for the one in slot 1."""
+    refused = False
+    with Logbook(run, "analysis"):
+        connection.send_bytes(encode(AnalysisReady(weights_sha256="")))
+        while not isinstance(request := decode(connection.recv_bytes()), Close):
+            if not isinstance(request, Finish):
+                continue
+            if request.slot == 0 and request.fault is None:
+                raise FloatingPointError("nothing survives this stack")
+            if request.slot == 1 and not (refused or (run / "refused").exists()):
+                refused = True
+                (run / "refused").touch()
+                connection.send_bytes(encode(Failed(kind="OSError", message="no room", again=True)))
+                continue
+            answer = analysed(request.slot, 0)
+            reason = "" if request.fault is None else request.fault.message
+            record = replace(answer.record, analysed=not reason, reason=reason)
+            connection.send_bytes(encode(replace(answer, record=record)))
+
+
+def test_a_stack_that_nothing_survives_is_kept_raw_and_the_others_are_not(tmp_path: Path) -> None:
+    told: list[tuple[str, str]] = []
+
+    async def night() -> list[str]:
+        table = ProcessTable(tmp_path)
+        link = AnalysisLink(lambda _: Child("analysis", table, fragile, tmp_path), lambda _, *event: told.append(event))
+        await link.start()
+        for slot in (0, 1, 2):
+            link.begin(slot)
+            link.complete(finish(slot))
+        results = [link.result(0), link.result(2)]
+        reasons = [one.record.reason for one in await asyncio.gather(*results)]
+        with pytest.raises(RequestFailed, match="no room"):
+            await link.result(1)
+        reasons.append((await link.result(1)).record.reason)
+        await link.close()
+        return reasons
+
+    raw, *others = asyncio.run(asyncio.wait_for(night(), DEADLINE_S))
+    died = "the analysis process died (FloatingPointError: nothing survives this stack)"
+    assert raw == f"the analysis died of it 2 times: {died}"
+    assert others == ["", ""]
+    restarts = [message for name, message in told if name == "analysis restarted"]
+    assert [message.startswith(died) for message in restarts] == [True, True, False]
+    endings = [line for line in log(tmp_path, "analysis") if line["level"] == "critical"]
+    assert [line["exception"].splitlines()[0] for line in endings] == ["Traceback (most recent call last):"] * 2
 
 
 def on_gpu(connection: Connection, device: str | None, mark: Path) -> None:

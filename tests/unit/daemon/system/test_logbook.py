@@ -116,6 +116,15 @@ def test_what_ends_a_thread_or_warns_is_told(tmp_path: Path, capsys: pytest.Capt
     assert sys.excepthook is sys.__excepthook__
 
 
+def test_an_error_that_ends_the_process_stands_in_the_log_with_its_traceback(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), Logbook(tmp_path, "worker-1"):
+        _ = 1 / 0
+    (line,) = lines(tmp_path / "log" / "worker-1.jsonl")
+    assert line["level"] == "critical"
+    assert "Traceback" in line["exception"]
+    assert line["exception"].endswith("ZeroDivisionError: division by zero")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
 def test_a_full_disk_costs_lines_but_not_the_night(tmp_path: Path) -> None:
     (tmp_path / "log").mkdir()

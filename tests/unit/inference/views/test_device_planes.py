@@ -49,6 +49,16 @@ def test_the_device_sees_what_the_processor_sees(
     assert device.backgrounds_dn() == pytest.approx(planes.backgrounds_dn(), rel=1e-3)
 
 
+@pytest.mark.parametrize("covered", [0, 60, 100])
+def test_what_is_cut_off_looks_the_same(covered: int) -> None:
+    stack = np.random.default_rng(3).poisson(900, (2, 3, 128, 128)).astype(np.uint16)
+    stack[0, :, :, :covered] = 0
+    stack[1, :, :covered] = 4095
+    one, two = (p.look(("crossed", "parallel"), every_plane=False) for p in both(stack, Scale(2, 1.0)))
+    assert np.isfinite(one.fused).all()
+    np.testing.assert_allclose(two.sharpness, one.sharpness, rtol=2e-3, atol=1e-3)
+
+
 def test_an_emulated_field_looks_the_same() -> None:
     config = emulated_stacks.night(frame_px=512, planes=5, seed=4)
     pixels, _ = emulated_stacks.stack(config, 2, 0.0)

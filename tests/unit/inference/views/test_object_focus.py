@@ -53,3 +53,11 @@ def test_what_is_sharpest_at_the_end_may_lie_beyond() -> None:
     height = np.linspace(0.1, 1, PLANES)
     found = focus_of(150 + 2500 * height[:, None, None] * ring(), dark=True)
     assert found.reference == (PLANES - 1, True)
+
+
+def test_a_deep_stack_is_looked_at_as_a_shallow_one() -> None:
+    """More planes than an image of OpenCV has channels."""
+    planes = np.random.default_rng(1).poisson(1000 + 100 * ring(), (300, SIDE, SIDE)).astype(np.uint16)
+    deep = state_focus(planes, BOX, SCALE, STEP_UM, dark=True).sharpness
+    parts = [state_focus(planes[k : k + 50], BOX, SCALE, STEP_UM, dark=True).sharpness for k in range(0, 300, 50)]
+    np.testing.assert_array_equal(deep, np.concatenate(parts))

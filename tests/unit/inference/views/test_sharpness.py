@@ -30,9 +30,42 @@ def test_the_vertex_of_a_parabola_is_found(vertex: float, width: float, height: 
     assert plane == pytest.approx(vertex, abs=0.02)
 
 
-@pytest.mark.parametrize(("curve", "plane"), [([5, 3, 2, 1], 0.0), ([1, 2, 3, 5], 3.0), ([4.0], 0.0)])
+@pytest.mark.parametrize(("curve", "plane"), [([5, 3, 2, 1], 0.0), ([1, 2, 3, 5], 3.0)])
 def test_a_maximum_at_the_edge_is_told_and_not_interpolated(curve: list[float], plane: float) -> None:
     assert sharpness.best_plane(np.array(curve, np.float32)) == (plane, True)
+
+
+def test_a_single_plane_does_not_say_that_focus_lies_beyond_it() -> None:
+    assert sharpness.best_plane(np.array([4.0], np.float32)) == (0.0, False)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("state", [0, 1])
+def test_light_that_is_cut_off_does_not_hide_what_is_in_focus(share: float, state: int) -> None:
+    """Black below the offset fills any share of a dark field, light beyond the camera's top of a bright one."""
+    pixels, _ = emulated_stacks.stack(emulated_stacks.night(frame_px=256, planes=7, seed=12), 3, 0.0)
+    whole = sharpness.stack_focus(landed(pixels, 0.059).sharpness(), 1.2)
+    cut = pixels.astype(np.int64)
+    level = round(float(np.quantile(cut[state], 1 - share if state else share)))
+    cut[state] = np.minimum(cut[state], level) if state else np.maximum(cut[state] - level, 0)
+    found = sharpness.stack_focus(landed(cut.astype(np.uint16), 0.059).sharpness(), 1.2)
+    assert np.isfinite(found.sharpness).all()
+    assert whole.best_plane is not None
+    assert found.best_plane == pytest.approx(whole.best_plane, abs=1.0)
+
+
+def test_eight_bits_of_a_dark_field_are_in_focus_where_sixteen_are() -> None:
+    """Most of such pixels are 0 or 1."""
+    pixels, _ = emulated_stacks.stack(emulated_stacks.night(frame_px=512, planes=9, seed=12), 3, 0.0)
+    crossed = pixels[:1]
+    assert np.median(crossed // 256) == 0
+    sixteen, eight = (sharpness.stack_focus(landed(one, 0.059).sharpness(), 1.2) for one in (crossed, crossed // 256))
+    assert eight.best_plane == pytest.approx(sixteen.best_plane, abs=0.3)
+
+
+@pytest.mark.parametrize("curve", [[0, 0, 0], [0, 0, 1e30, 0], [1e-38, 1e-38, 3e38], [2, 2, 2]])
+def test_contrast_is_a_number_whatever_lies_in_the_other_planes(curve: list[float]) -> None:
+    assert 1 <= sharpness.contrast_of(np.array(curve, np.float32)) <= sharpness.MOST_CONTRAST
 
 
 def test_an_objects_best_plane_is_near_the_truth() -> None:
