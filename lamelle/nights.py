@@ -191,7 +191,9 @@ class Nights:
         night, slide, field = key["night"], int(key["slide"]), int(key["field"])
         if night not in self.folders:
             raise Refused(f"there is no night {night!r} here; there are: {', '.join(self.folders)}")
-        path = self.folders[night] / field_file(slide, field)
+        with Dataset.open(self.folders[night]) as dataset:
+            attempt = dataset.attempt(slide, field) or 1
+        path = self.folders[night] / field_file(slide, field, attempt=attempt)
         if not path.is_file():
             raise Refused(f"{path} does not exist; ask for a slide and field of `fields()` that were recorded")
         return read_field_file(path)

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from calibration.corrections import Corrections
 from daemon.analysis.measure import measure_all
 from daemon.dataset.field_file import FieldProvenance, write_field_file, write_raw_stack
-from daemon.records.names import field_file
 from daemon.records.records import FieldSecured, FileEntry, FocusResult, ObjectRow
 from daemon.system.durable_files import replacing, sha256_of
 from inference.objects.objects import FoundObject, StackAnalysis, StackFocus
@@ -113,6 +112,7 @@ def _secured(provenance: FieldProvenance, files: tuple[FileEntry, ...], seconds:
         objects=(),
         files=files,
         sources=provenance.sources,
+        attempt=provenance.attempt,
     )
 
 
@@ -127,14 +127,14 @@ def write_cutouts(
     crops = [(row, found.crop, found.fused) for row, found in zip(rows, objects, strict=True)]
     with replacing(path, before_rename) as stream:
         write_field_file(stream, provenance, crops)
-    return _entry(path, field_file(provenance.slide, provenance.field))
+    return _entry(path, provenance.file_name())
 
 
 def write_raw(path: Path, provenance: FieldProvenance, stack: NDArray[np.uint16]) -> FileEntry:
     """Write a whole stack (CZYX), durably. Returns its entry in the dataset."""
     with replacing(path) as stream:
         write_raw_stack(stream, stack, provenance)
-    return _entry(path, field_file(provenance.slide, provenance.field, RAW))
+    return _entry(path, provenance.file_name(RAW))
 
 
 def _entry(path: Path, name: str) -> FileEntry:

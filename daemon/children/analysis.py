@@ -45,7 +45,6 @@ from daemon.protocols.pipes import (
     decode,
     encode,
 )
-from daemon.records.names import field_file
 from daemon.records.records import FileEntry, FocusResult, NightStarted, ObjectRow
 from daemon.run_folder.folder import RunFolder
 from daemon.run_folder.spool import Spool
@@ -228,7 +227,7 @@ class _Desk:
         watch = Stopwatch()
         with watch.time("encode"):
             provenance = self._provenance(request, None)
-            path = self._spool.path(field_file(provenance.slide, provenance.field, RAW))
+            path = self._spool.path(provenance.file_name(RAW))
             raw = write_raw(path, provenance, self._ring.stack(request.slot))
         crash_points.reach("spool renamed")
         record = unanalysed_field(provenance, raw, watch.seconds, fault.message, fault.kind)
@@ -257,14 +256,14 @@ class _Desk:
 
         A stack in which nothing was looked for is kept as it is, to be analysed later.
         """
-        place, stack = (request.planned.slide, request.planned.field), self._ring.stack(request.slot)
+        stack = self._ring.stack(request.slot)
         files = []
         detects = self._analyser.device != "none"
         if detects:
-            path, written = self._spool.path(field_file(*place)), partial(crash_points.reach, "spool written")
+            path, written = self._spool.path(provenance.file_name()), partial(crash_points.reach, "spool written")
             files.append(write_cutouts(path, provenance, rows, analysis.objects, written))
         if request.keep_raw or not detects:
-            files.append(write_raw(self._spool.path(field_file(*place, RAW)), provenance, stack))
+            files.append(write_raw(self._spool.path(provenance.file_name(RAW)), provenance, stack))
         crash_points.reach("spool renamed")
         return tuple(files)
 
@@ -293,4 +292,5 @@ class _Desk:
             calibrations=started.calibrations,
             sample_columns=started.samples[request.planned.slide],
             tile_um=request.planned.tile_um,
+            attempt=request.planned.attempt,
         )

@@ -51,8 +51,15 @@ def scan(
             "--unattended", help="begin, or go on after a crash or restart; a night that has ended stays ended"
         ),
     ] = False,
+    redo: Annotated[
+        str | None,
+        typer.Option(
+            help="take fields again into the night of this run folder, complete or not: skipped, slide 5, "
+            "slide 5 fields 3-9, 12; several with ; between them"
+        ),
+    ] = None,
 ) -> None:
-    """Run the night.
+    """Run the night. What faults kept from being recorded is taken again in the end.
 
     Exit status: 0 complete, 1 stopped by a fault, 2 refused, 3 with skipped fields, 130 interrupted.
     """
@@ -68,7 +75,7 @@ def scan(
             console.print(reason, markup=False, highlight=False, soft_wrap=True)
             return
         resume = RunFolder(run).journal.exists()
-    status = run_scan(night, run, resume=resume, console=console)
+    status = run_scan(night, run, resume=resume or redo is not None, console=console, redo=redo)
     if night.recorder.endpoint is None:
         show(summarise(run), console)
     raise typer.Exit(status)

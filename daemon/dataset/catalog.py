@@ -10,9 +10,11 @@ from pathlib import Path
 import msgspec
 
 from daemon.dataset.objects_table import COUNTED, OBJECT_COLUMNS, object_values, write_objects_table
-from daemon.records.names import CATALOG
+from daemon.records.attempts import AttemptName, supersedes
+from daemon.records.names import CATALOG, attempt_of
 from daemon.records.records import (
     AnyRecord,
+    AttemptsOrdered,
     Event,
     FieldAnalysed,
     FieldSecured,
@@ -41,6 +43,14 @@ _MEASURED_OF_3 = {"REAL": _MEASURED_BY_NUMBER, "TEXT": _MEASURED_BY_NAME, "INTEG
 
 _ADDED_BY_4 = {"fields": ("reason_code", "who", "fault"), "events": ("who", "by", "fault", "reason_code")}
 """Columns that version 4 added, of text."""
+
+_ATTEMPTS = """
+    CREATE TABLE attempts (
+        seq INTEGER PRIMARY KEY REFERENCES records, slide INTEGER NOT NULL, field INTEGER NOT NULL,
+        attempt INTEGER NOT NULL, purpose TEXT NOT NULL, state TEXT, UNIQUE (slide, field, attempt)
+    ) STRICT
+"""
+"""Every attempt at a field; `fields`, `objects` hold the one that counts."""
 
 
 def _to_version_4(database: sqlite3.Connection) -> None:
@@ -79,12 +89,13 @@ FORMAT = Format(
             exposed_utc REAL, exposed_monotonic_s REAL, seconds TEXT, focus_z_um REAL, focus_at_edge INTEGER,
             focus_contrast REAL, raw_bytes INTEGER NOT NULL,
             device TEXT, analysed_seq INTEGER REFERENCES records, sources TEXT,
-            reason_code TEXT, who TEXT, fault TEXT,
+            reason_code TEXT, who TEXT, fault TEXT, attempt INTEGER NOT NULL DEFAULT 1,
             PRIMARY KEY (slide, field)
         ) STRICT;
+        {_ATTEMPTS};
         CREATE TABLE files (
             name TEXT PRIMARY KEY, slide INTEGER NOT NULL, field INTEGER NOT NULL, size INTEGER NOT NULL,
-            sha256 TEXT NOT NULL,
+            sha256 TEXT NOT NULL, attempt INTEGER NOT NULL DEFAULT 1,
             FOREIGN KEY (slide, field) REFERENCES fields
         ) STRICT;
         CREATE TABLE objects (
@@ -108,7 +119,15 @@ FORMAT = Format(
             f"ALTER TABLE objects ADD COLUMN {name} {kind}" for kind, names in _MEASURED_OF_3.items() for name in names
         ),
         3: _to_version_4,
-        4: "ALTER TABLE objects ADD COLUMN fault TEXT",
+        4: ";".join(
+            (
+                "ALTER TABLE objects ADD COLUMN fault TEXT",
+                "ALTER TABLE fields ADD COLUMN attempt INTEGER NOT NULL DEFAULT 1",
+                "ALTER TABLE files ADD COLUMN attempt INTEGER NOT NULL DEFAULT 1",
+                _ATTEMPTS,
+                "INSERT INTO attempts SELECT seq, slide, field, 1, 'plan', state FROM fields",
+            )
+        ),
     },
 )
 
@@ -134,8 +153,8 @@ class Catalog:
 
     def received(self) -> int:
         """Give the number of the night's last record; what was found after the night was closed follows it."""
-        row = self._database.execute("SELECT seq FROM records WHERE kind = 'night_closed'").fetchone()
-        return self.last_seq() if row is None else int(row[0])
+        query = "SELECT coalesce(max(seq), 0) FROM records WHERE kind != 'analysed'"
+        return int(self._database.execute(query).fetchone()[0])
 
     def body(self, seq: int) -> bytes | None:
         """Give the bytes of a record, or None."""
@@ -172,10 +191,18 @@ class Catalog:
         """Fields planned on each slide."""
         return dict(self._database.execute("SELECT slide, planned FROM samples"))
 
-    def field_seq(self, slide: int, field: int) -> int | None:
-        """Give the number of the record that recorded or skipped a field, or None."""
-        row = self._database.execute("SELECT seq FROM fields WHERE slide = ? AND field = ?", (slide, field)).fetchone()
+    def attempt_seq(self, slide: int, field: int, attempt: int) -> int | None:
+        """Give the number of the record of an attempt at a field, or None."""
+        query = "SELECT seq FROM attempts WHERE slide = ? AND field = ? AND attempt = ?"
+        row = self._database.execute(query, (slide, field, attempt)).fetchone()
         return None if row is None else int(row[0])
+
+    def ordered(self, slide: int, field: int, attempt: int) -> bool:
+        """Whether a further attempt at a field was ordered."""
+        bodies = self._database.execute("SELECT body FROM records WHERE kind = 'attempts_ordered'")
+        orders = (decode(body) for (body,) in bodies)
+        name = AttemptName(slide, field, attempt)
+        return any(name in order.attempts for order in orders if isinstance(order, AttemptsOrdered))
 
     def closed(self, slide: int) -> bool:
         """Whether a slide is closed."""
@@ -198,6 +225,7 @@ class Catalog:
         if isinstance(record, SlideClosed):
             write_objects_table(self._folder, self._database, record.slide)
         with transaction(self._database) as database:
+            _make_room(database, seq)
             database.execute("INSERT INTO records VALUES (?, ?, ?)", (seq, record.__struct_config__.tag, body))
             _store(database, seq, record)
 
@@ -230,8 +258,11 @@ def _store(database: sqlite3.Connection, seq: int, record: AnyRecord) -> None:
         case FieldSecured():
             _store_field(database, seq, record)
         case FieldSkipped():
-            where: dict[str, object] = {"slide": record.slide, "field": record.field, "seq": seq, "state": "skipped"}
-            _insert(database, "fields", where | {"raw_bytes": 0} | _skipped(record))
+            _store_skipped(database, seq, record)
+        case AttemptsOrdered():
+            database.execute("UPDATE night SET closed_utc = NULL")
+            for slide in {name.slide for name in record.attempts}:
+                database.execute("UPDATE samples SET closed_utc = NULL WHERE slide = ?", (slide,))
         case FieldAnalysed():
             _store_analysed(database, seq, record)
         case Event():
@@ -275,9 +306,7 @@ def _store_night(database: sqlite3.Connection, record: NightStarted) -> None:
 
 def _store_field(database: sqlite3.Connection, seq: int, record: FieldSecured) -> None:
     c, z, y, x = record.shape_czyx
-    where: dict[str, object] = {"slide": record.slide, "field": record.field}
     field = {
-        "seq": seq,
         "state": "recorded",
         "sample": record.sample,
         "attempts": record.attempts,
@@ -300,8 +329,45 @@ def _store_field(database: sqlite3.Connection, seq: int, record: FieldSecured) -
         "reason": record.reason or None,
         "fault": record.fault,
     }
-    _insert(database, "fields", where | field)
+    _store_attempt(database, seq, record, field | {"reason_code": None, "who": None})
     _store_found(database, record)
+
+
+def _store_skipped(database: sqlite3.Connection, seq: int, record: FieldSkipped) -> None:
+    _store_attempt(database, seq, record, {"state": "skipped", "raw_bytes": 0} | _skipped(record))
+
+
+def _store_attempt(
+    database: sqlite3.Connection, seq: int, record: FieldSecured | FieldSkipped, columns: Mapping[str, object]
+) -> None:
+    """Store an attempt, and what became of its field where it is the one that counts from now on."""
+    place: dict[str, object] = {"slide": record.slide, "field": record.field}
+    made: dict[str, object] = {
+        "seq": seq,
+        "attempt": record.attempt,
+        "purpose": record.purpose,
+        "state": columns["state"],
+    }
+    _insert(database, "attempts", place | made)
+    query = "SELECT seq, state = 'recorded' FROM fields WHERE slide = ? AND field = ?"
+    before = database.execute(query, tuple(place.values())).fetchone()
+    if before is None:
+        _insert(database, "fields", {**place, "seq": seq, "attempt": record.attempt, **columns})
+        return
+    if supersedes(isinstance(record, FieldSecured), bool(before[1])):
+        database.execute("DELETE FROM objects WHERE slide = ? AND field = ?", tuple(place.values()))
+        _update(database, "fields", before[0], {"seq": seq, "attempt": record.attempt, **columns})
+
+
+def _make_room(database: sqlite3.Connection, seq: int) -> None:
+    """Give what was found after the night another number, where a night that is open again wants its own."""
+    row = database.execute("SELECT kind, body FROM records WHERE seq = ?", (seq,)).fetchone()
+    if row is None or row[0] != "analysed":
+        return
+    (last,) = database.execute("SELECT max(seq) FROM records").fetchone()
+    database.execute("INSERT INTO records VALUES (?, ?, ?)", (last + 1, *row))
+    database.execute("UPDATE fields SET analysed_seq = ? WHERE analysed_seq = ?", (last + 1, seq))
+    database.execute("DELETE FROM records WHERE seq = ?", (seq,))
 
 
 def _store_analysed(database: sqlite3.Connection, seq: int, record: FieldAnalysed) -> None:
@@ -318,7 +384,7 @@ def _store_analysed(database: sqlite3.Connection, seq: int, record: FieldAnalyse
 def _store_found(database: sqlite3.Connection, record: FieldSecured | FieldAnalysed) -> None:
     where: dict[str, object] = {"slide": record.slide, "field": record.field}
     for file in record.files:
-        _insert(database, "files", where | msgspec.structs.asdict(file))
+        _insert(database, "files", where | msgspec.structs.asdict(file) | {"attempt": attempt_of(file.name)})
     for row in record.objects:
         _insert(database, "objects", where | object_values(row))
 

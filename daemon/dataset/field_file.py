@@ -23,6 +23,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from daemon.records.names import field_file
 from daemon.records.records import MEASURED, FocusResult, ObjectRow, SourceFile
 from daemon.system.errors import DamagedFile
 
@@ -40,7 +41,7 @@ class FieldProvenance(msgspec.Struct, frozen=True, kw_only=True):
     `x_um`, `y_um` is the stage position of the frame's centre, `first_z_um` that of the first plane. `polarizations`
     and `exposures_ms` run along C. `shape_czyx` is the stack the objects were cut from. `tile_um` is the field's
     exclusive tile in stage coordinates (None: all of the frame), `sources` the files that the stack was read from
-    (none: a camera).
+    (none: a camera). `attempt` says which attempt at the field this is.
     """
 
     night: str
@@ -65,6 +66,11 @@ class FieldProvenance(msgspec.Struct, frozen=True, kw_only=True):
     sample_columns: dict[str, str] = {}
     tile_um: tuple[float, float, float, float] | None = None
     sources: tuple[SourceFile, ...] = ()
+    attempt: int = 1
+
+    def file_name(self, part: str = "") -> str:
+        """Name of the field's file in a dataset (posix), or of another `part`, such as "raw"."""
+        return field_file(self.slide, self.field, part, self.attempt)
 
 
 class _StructuredAnnotation(msgspec.Struct, frozen=True, kw_only=True):

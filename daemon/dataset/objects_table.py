@@ -64,6 +64,7 @@ _PLACE = (
 # Of a field's files that of the objects has the shortest name.
 _FIRST_FILE = (
     "(SELECT name FROM files WHERE files.slide = fields.slide AND files.field = fields.field"
+    " AND files.attempt = fields.attempt"
     " ORDER BY length(name), name LIMIT 1)"
 )
 _PROVENANCE = (

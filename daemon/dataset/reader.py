@@ -199,6 +199,16 @@ class Dataset:
         )
         return [_field(body, later) for body, later in rows]
 
+    def attempts(self) -> list[FieldSecured | FieldSkipped]:
+        """List every attempt at a field, in the order in which they were made; `fields` has those that count."""
+        return [record for _, record in self.records() if isinstance(record, FieldSecured | FieldSkipped)]
+
+    def attempt(self, slide: int, field: int) -> int | None:
+        """Return which attempt at a field counts; None where there was none."""
+        query = "SELECT attempt FROM fields WHERE slide = ? AND field = ?"
+        row = self._database.execute(query, (slide, field)).fetchone()
+        return None if row is None else int(row[0])
+
     def objects(self, slide: int | None = None) -> pa.Table:
         """Give the objects of a slide, or of all, with their field's provenance and their sample's columns."""
         slides = [held.slide for held in self.slides()] if slide is None else [slide]
@@ -217,7 +227,7 @@ class Dataset:
         (raw,) = self._database.execute("SELECT coalesce(sum(raw_bytes), 0) FROM fields").fetchone()
         closed = self.closed()
         sizes = {name: path.stat().st_size for name, path in self._files_there().items()}
-        listed = {file.name: file for field in recorded for file in field.files}
+        listed = {file.name: file for file in self._listed(fields)}
         gaps = self._missing_numbers() + self._passed_over(closed)
         gaps += sum(sizes.get(name) != file.size for name, file in listed.items())
         duplicates = self._repeated() + len(self._surplus(sizes.keys() - listed.keys(), recorded))
@@ -237,8 +247,13 @@ class Dataset:
     def verify(self) -> list[str]:
         """Read every file and compare its sha256 with its record's; returns the names of those that differ."""
         there = self._files_there()
-        listed = [file for field in self.fields() if isinstance(field, FieldSecured) for file in field.files]
+        listed = self._listed(self.fields())
         return [file.name for file in listed if file.name not in there or sha256_of(there[file.name]) != file.sha256]
+
+    def _listed(self, fields: list[FieldSecured | FieldSkipped]) -> list[FileEntry]:
+        """List the files of fields, with what was found in them later, and those of earlier attempts."""
+        records = {(one.slide, one.field, one.attempt): one for one in (*self.attempts(), *fields)}
+        return [file for one in records.values() if isinstance(one, FieldSecured) for file in one.files]
 
     def _files_there(self) -> dict[str, Path]:
         paths = ((path.relative_to(self.folder).as_posix(), path) for path in self.folder.glob("slide-*/*"))
@@ -258,12 +273,8 @@ class Dataset:
         return passed
 
     def _repeated(self) -> int:
-        places = Counter(
-            (record.slide, record.field)
-            for _, record in self.records()
-            if isinstance(record, FieldSecured | FieldSkipped)
-        )
-        return sum(count - 1 for count in places.values())
+        names = Counter((record.slide, record.field, record.attempt) for record in self.attempts())
+        return sum(count - 1 for count in names.values())
 
     @staticmethod
     def _surplus(unlisted: set[str], recorded: list[FieldSecured]) -> set[str]:

@@ -119,7 +119,7 @@ def load(chosen: Sequence[Chosen]) -> Iterator[LoadedObject]:
 
 def file_of(dataset: Dataset, field: FieldSecured) -> Path:
     """Return where the objects of a field lie; raises `DamagedFile` where its record lists no such file."""
-    name = field_file(field.slide, field.field)
+    name = field_file(field.slide, field.field, attempt=field.attempt)
     for file in field.files:
         if file.name == name:
             return dataset.path(file)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -64,6 +64,17 @@ class KeptRawSummary(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
 
 
+class AttemptSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A further attempt at a field: what for, what became of it, and which attempt at the field counts."""
+
+    slide: int
+    field: int
+    attempt: int
+    purpose: str
+    state: str
+    counts: int
+
+
 class EventSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What a person should know, as `Event` has it."""
 
@@ -87,6 +98,7 @@ class DatasetSummary(DatasetTotals, frozen=True, kw_only=True):
     per_slide: tuple[SlideSummary, ...]
     skipped: tuple[SkippedSummary, ...]
     kept_raw: tuple[KeptRawSummary, ...]
+    again: tuple[AttemptSummary, ...]
     events: tuple[EventSummary, ...]
 
 
@@ -106,6 +118,7 @@ def summarise(folder: Path) -> DatasetSummary:
             per_slide=tuple(_slide(held, fields) for held in dataset.slides()),
             skipped=tuple(_skipped(field) for field in fields if isinstance(field, FieldSkipped)),
             kept_raw=tuple(msgspec.convert(field, KeptRawSummary, from_attributes=True) for field in kept_raw(fields)),
+            again=tuple(_again(dataset.attempts(), fields)),
             events=tuple(msgspec.convert(event, EventSummary, from_attributes=True) for event in dataset.events()),
         )
 
@@ -122,6 +135,8 @@ def render(summary: DatasetSummary) -> RenderableType:
         parts.append(_reasons_table("skipped fields", summary.skipped))
     if summary.kept_raw:
         parts.append(_reasons_table("fields kept raw, not analysed (lamelle analyse)", summary.kept_raw))
+    if summary.again:
+        parts.append(_again_table(summary.again))
     if summary.events:
         parts.append(_events_table(summary.events))
     parts.append(_verdict(summary))
@@ -152,6 +167,38 @@ def _slide(held: SlideHeld, fields: Iterable[FieldSecured | FieldSkipped]) -> Sl
         below_threshold=objects.below_threshold,
         closed=held.closed,
     )
+
+
+def _again(
+    attempts: Iterable[FieldSecured | FieldSkipped], fields: Iterable[FieldSecured | FieldSkipped]
+) -> Iterator[AttemptSummary]:
+    counting = {(field.slide, field.field): field.attempt for field in fields}
+    for one in attempts:
+        if one.attempt > 1:
+            yield AttemptSummary(
+                slide=one.slide,
+                field=one.field,
+                attempt=one.attempt,
+                purpose=one.purpose,
+                state="recorded" if isinstance(one, FieldSecured) else "skipped",
+                counts=counting[one.slide, one.field],
+            )
+
+
+def _again_table(again: Iterable[AttemptSummary]) -> Table:
+    """One row for all fields of a slide with which the same was done."""
+    table = Table(title="fields taken again", title_justify="left", box=SIMPLE_HEAD)
+    for name in ("slide", "fields", "attempt"):
+        table.add_column(name, justify="right")
+    for name in ("purpose", "", "counts"):
+        table.add_column(name)
+    alike: dict[tuple[int, int, str, str, bool], list[int]] = {}
+    for one in again:
+        key = (one.slide, one.attempt, one.purpose, one.state, one.counts == one.attempt)
+        alike.setdefault(key, []).append(one.field)
+    for (slide, attempt, purpose, state, counts), numbers in alike.items():
+        table.add_row(str(slide), ranges(numbers), str(attempt), purpose, state, "yes" if counts else "no")
+    return table
 
 
 def _skipped(field: FieldSkipped) -> SkippedSummary:

@@ -24,12 +24,22 @@ from daemon.night.focus_search import FocusSearch
 from daemon.night.patience import InstrumentPatience
 from daemon.night.pause import Interrupt, Pause
 from daemon.night.reporter import Reporter
+from daemon.night.retakes import further_attempts, retakes
 from daemon.planning.estimate import crops_bytes, retained_share, stack_bytes
 from daemon.protocols.pipes import Analysed, Expose, Exposed, Finish
+from daemon.records.attempts import Purpose
 from daemon.records.events import EventName, ReasonCode, SkipReason, fault_in_words
 from daemon.records.faults import overexposed, unmeasured
 from daemon.records.fields import PlannedField
-from daemon.records.records import AnyRecord, FieldSecured, FieldSkipped, FocusResult, NightClosed, SlideClosed
+from daemon.records.records import (
+    AnyRecord,
+    AttemptsOrdered,
+    FieldSecured,
+    FieldSkipped,
+    FocusResult,
+    NightClosed,
+    SlideClosed,
+)
 from daemon.run_folder.journal import Journal
 from daemon.run_folder.spool import Spool
 from daemon.system import crash_points
@@ -45,11 +55,17 @@ SPOOL_RETRY_S = 5.0
 
 @dataclass
 class _SlideUnderWay:
-    """What the night knows of the mini-slide it is on."""
+    """What the night knows of the mini-slide it is on.
+
+    `wanted` are those of its `fields` that are to be taken, `again` whether they were before; `exposed` says how often.
+    """
 
     settings: MiniSlide
     fields: Sequence[PlannedField]
+    wanted: Sequence[PlannedField]
     follower: FocusFollower
+    again: bool = False
+    exposed: dict[int, int] = field(default_factory=dict)
     searches: dict[int, FocusResult] = field(default_factory=dict)
     results: dict[int, FocusResult] = field(default_factory=dict)
     settled: dict[int, asyncio.Event] = field(default_factory=dict)
@@ -58,9 +74,14 @@ class _SlideUnderWay:
     skipped_in_a_row: int = 0
     given_up: SkipReason | None = None
     overexposed: bool = False
+    last: asyncio.Event = field(default_factory=lambda: _already())
 
-    def known(self, up_to: int) -> list[Known]:
-        """Return searches so far and results of fields up to `up_to`, in field order."""
+    def known_for(self, planned: PlannedField) -> list[Known]:
+        """Return what says where a field is in focus: searches so far and results of fields well before it, in order.
+
+        A further attempt is made after the plan, and goes by all that came of that.
+        """
+        up_to = math.inf if self.again else planned.field - LAG
         known: list[Known] = []
         for planned in self.fields:
             if planned.field in self.searches:
@@ -122,7 +143,9 @@ class Night:
         self._slide_under_way: _SlideUnderWay | None = None
 
     async def run(self) -> None:
-        """Scan every mini-slide whose fields the journal does not hold yet.
+        """Scan every mini-slide whose fields the journal does not hold yet, then take again what was ordered anew.
+
+        What a fault kept from being recorded is ordered here, once.
 
         Raises
         ------
@@ -131,11 +154,20 @@ class Night:
         NightStopped
             A fault that needs a person.
         """
+        slides = sorted(self._config.scan.slides, key=lambda slide: slide.position)
         closed = self._journal.closed_slides()
-        for settings in sorted(self._config.scan.slides, key=lambda slide: slide.position):
+        for settings in slides:
             if settings.position not in closed:
                 await self._pause.until_free(self._steering.keeps)
-                await self._scan_slide(settings)
+                await self._scan_slide(self._take_up(settings))
+        if names := retakes(self._journal, Purpose.PLAN):
+            await self._append_when_there_is_room(
+                AttemptsOrdered(utc=time.time(), purpose=Purpose.RETAKE, attempts=tuple(names))
+            )
+        for settings in slides:
+            if due := further_attempts(self._journal, self._plan, settings.position):
+                await self._pause.until_free(self._steering.keeps)
+                await self._scan_slide(self._take_up_again(settings, due))
         self._steering.scans = False
         if not self._journal.night_closed():
             recorded, skipped = self._counts(None)
@@ -143,16 +175,15 @@ class Night:
 
     # One mini-slide --------------------------------------------------------------------------------------------------
 
-    async def _scan_slide(self, settings: MiniSlide) -> None:
-        slide = self._slide_under_way = self._take_up(settings)
+    async def _scan_slide(self, slide: _SlideUnderWay) -> None:
+        self._slide_under_way, settings = slide, slide.settings
         self._steering.slide = settings.position
         self._reporter.begin_slide(settings.position)
         await self._patience.command(lambda: self._microscope.open_slide(settings.position))
         try:
             async with asyncio.TaskGroup() as behind:
-                for planned in slide.fields:
-                    if planned.field not in slide.settled:
-                        await self._take_field(slide, planned, behind)
+                for planned in slide.wanted:
+                    await self._take_field(slide, planned, behind)
         except ExceptionGroup as group:
             raise group.exceptions[0] from group
         self._steering.slide = self._slide_under_way = None
@@ -167,8 +198,10 @@ class Night:
     def _take_up(self, settings: MiniSlide) -> _SlideUnderWay:
         """Begin a mini-slide, or go on where the journal ends."""
         fields = [planned for planned in self._plan if planned.slide == settings.position]
-        slide = _SlideUnderWay(settings, fields, FocusFollower.of(self._config, settings))
-        before = self._journal.slide_fields(settings.position)
+        before = [one for one in self._journal.attempts(settings.position) if one.attempt == 1]
+        held = {record.field for record in before}
+        wanted = [planned for planned in fields if planned.field not in held]
+        slide = _SlideUnderWay(settings, fields, wanted, FocusFollower.of(self._config, settings))
         slide.given_up = left_by_order(before)
         for record in before:
             if record.search is not None:
@@ -179,19 +212,30 @@ class Night:
             slide.settled[record.field] = _already()
         return slide
 
+    def _take_up_again(self, settings: MiniSlide, due: Sequence[PlannedField]) -> _SlideUnderWay:
+        """Begin further attempts at fields of a mini-slide; where focus is, the attempts of the plan say."""
+        slide = self._take_up(settings)
+        slide.wanted, slide.given_up, slide.again = due, None, True
+        for record in self._journal.attempts(settings.position):
+            slide.exposed[record.field] = slide.exposed.get(record.field, 0) + record.attempts
+        return slide
+
     # One field -------------------------------------------------------------------------------------------------------
 
     async def _take_field(self, slide: _SlideUnderWay, planned: PlannedField, behind: asyncio.TaskGroup) -> None:
         """Take one field; what comes after its exposure goes on while the stage moves on."""
         if self._steering.stopping:
-            await self._results_up_to(slide, planned.field - 1)
+            await slide.last.wait()
             raise Interrupt
-        await self._results_up_to(slide, planned.field - LAG)
-        self._leave_if_blank(slide, planned)
+        if not slide.again:
+            await self._results_up_to(slide, planned.field - LAG)
+            self._leave_if_blank(slide, planned)
         await self._stand_still(slide)
         slide.given_up = slide.given_up or self._steering.leaves(planned.slide)
-        taken = _FieldUnderWay(planned, slide.settled.get(planned.field - 1, _already()))
-        slide.settled[planned.field] = taken.settled
+        taken = _FieldUnderWay(planned, slide.last)
+        before, slide.last = slide.last, taken.settled
+        if not slide.again:
+            slide.settled[planned.field] = taken.settled
         if slide.given_up is not None:
             behind.create_task(self._skip(slide, taken, slide.given_up))
             return
@@ -209,8 +253,7 @@ class Night:
             return
         except Interrupt:
             self._free_slot(taken.slot)
-            del slide.settled[planned.field]
-            await self._results_up_to(slide, planned.field - 1)
+            await before.wait()
             raise
         slide.skipped_in_a_row = 0
         self._analysis.complete(
@@ -227,7 +270,7 @@ class Night:
     async def _find_z(self, slide: _SlideUnderWay, planned: PlannedField, slot: int) -> float:
         """Predict z of the stack's middle; search it where prediction is too unsure, verify it after a withdrawal."""
         follower, start_z = slide.follower, slide.settings.z_um
-        known = slide.known(planned.field - LAG)
+        known = slide.known_for(planned)
         z_um = follower.z_for(planned, known, start_z)
         unsure = follower.needs_search(planned, known)
         if unsure or slide.fresh:
@@ -236,7 +279,7 @@ class Night:
             # focus would lie outside the stack.
             if found is not None and (unsure or abs((found.z_um or z_um) - z_um) > follower.half_stack_um):
                 slide.searches[planned.field] = found
-                z_um = follower.z_for(planned, slide.known(planned.field - LAG), start_z)
+                z_um = follower.z_for(planned, slide.known_for(planned), start_z)
         slide.fresh = False
         return z_um
 
@@ -250,7 +293,9 @@ class Night:
         sweep = self._sweep(planned, taken.first_z_um)
         self._analysis.begin(slot)
         try:
-            return await self._microscope.expose(Expose(planned=planned, attempt=tries, sweep=sweep, slot=slot))
+            before = slide.exposed.get(planned.field, 0)
+            request = Expose(planned=planned, attempt=before + tries, sweep=sweep, slot=slot)
+            return await self._microscope.expose(request)
         except RequestFailed:
             self._analysis.drop(slot)
             raise
@@ -280,6 +325,8 @@ class Night:
             analysed.record,
             utc=time.time(),
             attempts=taken.attempts,
+            attempt=planned.attempt,
+            purpose=planned.purpose,
             exposed_monotonic_s=exposed.monotonic_s,
             seconds={**exposed.seconds, **analysed.record.seconds},
             search=slide.searches.get(planned.field),
@@ -287,7 +334,7 @@ class Night:
         await self._append_when_there_is_room(record)
         crash_points.reach("journalled")
         self._largest_field_bytes = max(self._largest_field_bytes, sum(entry.size for entry in record.files))
-        if not record.reason:
+        if not record.reason and not slide.again:
             slide.results[planned.field] = record.focus
         self._free_slot(taken.slot)
         taken.settled.set()
@@ -334,6 +381,8 @@ class Night:
             reason_code=why.code,
             who=why.who,
             fault=why.fault,
+            attempt=planned.attempt,
+            purpose=planned.purpose,
         )
         await self._append_when_there_is_room(record)
         taken.settled.set()

@@ -16,6 +16,8 @@ from daemon.children.hold import sole_use
 from daemon.config.loading import freeze, load, require_same
 from daemon.config.model import NightConfig as Config
 from daemon.config.samples import read_samples
+from daemon.live.order_client import myself
+from daemon.night.retakes import ordered, retakes
 from daemon.night.supervisor import Supervisor
 from daemon.planning.check import check
 from daemon.planning.estimate import shape_of
@@ -23,8 +25,9 @@ from daemon.planning.installation import extras_for
 from daemon.planning.plan import make_plan
 from daemon.planning.software import require_same_back_end, software_of
 from daemon.planning.specimens import make_specimens_of
+from daemon.records.attempts import Purpose
 from daemon.records.events import EventName
-from daemon.records.records import Event, NightStarted
+from daemon.records.records import AttemptsOrdered, Event, NightStarted
 from daemon.run_folder.folder import RunFolder
 from daemon.run_folder.journal import Journal
 from daemon.run_folder.spool import Spool
@@ -39,8 +42,15 @@ from inference.network.weights_file import find_weights
 _log = logging.getLogger(__name__)
 
 
-def scan(config: Config, run: Path, *, resume: bool, console: Console) -> Exit:
+def scan(config: Config, run: Path, *, resume: bool, console: Console, redo: str | None = None) -> Exit:
     """Run a night, or go on with one; returns when everything is safe.
+
+    Parameters
+    ----------
+    resume
+        go on with the night that `run` holds, and take again what faults kept from being recorded.
+    redo
+        which fields of it are to be taken again besides (`daemon.night.retakes.ordered`).
 
     Raises
     ------
@@ -68,6 +78,7 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console) -> Exit:
             held.callback(journal.close)
             if resume:
                 _require_begun_so(journal.started(), config, samples, run)
+                _order_attempts(journal, redo)
             spool = Spool(folder.spool, config.recorder.spool_mb * 1_000_000)
             for name in spool.sweep(journal):
                 _log.info("removed %s, which no record mentions", name)
@@ -88,6 +99,15 @@ def _require_begun_so(started: NightStarted, config: Config, samples: dict[int, 
             "put the sheet back to resume that night, or give --run a new folder"
         )
     require(config.calibration.folder, started.calibrations)
+
+
+def _order_attempts(journal: Journal, redo: str | None) -> None:
+    """Order what a person wants taken again, and where all was taken once what faults kept from being recorded."""
+    if redo is not None:
+        attempts = tuple(ordered(journal, redo))
+        journal.append(AttemptsOrdered(utc=time.time(), purpose=Purpose.REDO, attempts=attempts, who=myself()))
+    elif len(journal.done()) == sum(journal.started().planned.values()) and (attempts := tuple(retakes(journal))):
+        journal.append(AttemptsOrdered(utc=time.time(), purpose=Purpose.RETAKE, attempts=attempts))
 
 
 def _begin(folder: RunFolder, config: Config, samples: dict[int, dict[str, str]]) -> Journal:

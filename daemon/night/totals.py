@@ -4,8 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
+from daemon.records.attempts import supersedes
 from daemon.records.records import FieldSecured, FieldSkipped
+
+
+class _Counted(NamedTuple):
+    """What the attempt at a field that counts adds to the sums."""
+
+    secured: bool
+    not_analysed: bool = False
+    objects: int = 0
+
+    @classmethod
+    def of(cls, record: FieldSecured | FieldSkipped) -> _Counted:
+        if isinstance(record, FieldSkipped):
+            return cls(False)
+        return cls(True, not record.analysed, sum(row.counted for row in record.objects))
 
 
 class NightTotals:
@@ -42,6 +58,7 @@ class NightTotals:
         self.secured = self.skipped = self.not_analysed = self.objects = self._written_bytes = 0
         self._clock = clock
         self._begun_s: float | None = None
+        self._counting: dict[tuple[int, int], _Counted] = {}
         for record in before:
             self.add(record)
         # The pace is that of this process.
@@ -54,14 +71,22 @@ class NightTotals:
             self._begun_s = self._clock()
 
     def add(self, record: FieldSecured | FieldSkipped) -> None:
-        """Add a field."""
-        if isinstance(record, FieldSkipped):
-            self.skipped += 1
-            return
-        self.secured += 1
-        self.not_analysed += not record.analysed
-        self.objects += sum(row.counted for row in record.objects)
-        self._written_bytes += sum(entry.size for entry in record.files)
+        """Add an attempt at a field; where there was one before, only one of them counts."""
+        if isinstance(record, FieldSecured):
+            self._written_bytes += sum(entry.size for entry in record.files)
+        place, counted = (record.slide, record.field), _Counted.of(record)
+        before = self._counting.get(place)
+        if supersedes(counted.secured, None if before is None else before.secured):
+            if before is not None:
+                self._count(before, -1)
+            self._count(counted, 1)
+            self._counting[place] = counted
+
+    def _count(self, one: _Counted, times: int) -> None:
+        self.secured += times * one.secured
+        self.skipped += times * (not one.secured)
+        self.not_analysed += times * one.not_analysed
+        self.objects += times * one.objects
 
     def pace(self) -> tuple[float, float | None]:
         """Give fields a second since this process began, and the seconds left at that rate."""

@@ -71,8 +71,8 @@ def run_recorder(
 
         def notify_complete() -> None:
             nonlocal told
-            if not told and reception.night_closed():
-                told = True
+            before, told = told, reception.night_closed()
+            if told and not before:
                 complete()
 
         ready(router.endpoint)

@@ -15,8 +15,17 @@ import msgspec
 from daemon.dataset.catalog import Catalog
 from daemon.protocols import delivery
 from daemon.recorder.incoming import Incoming, RecordingRefused
-from daemon.records.names import CATALOG, INCOMING, field_of
-from daemon.records.records import AnyRecord, FieldAnalysed, FieldSecured, FieldSkipped, FileEntry, NightStarted, decode
+from daemon.records.names import CATALOG, INCOMING, attempt_of, field_of
+from daemon.records.records import (
+    AnyRecord,
+    AttemptsOrdered,
+    FieldAnalysed,
+    FieldSecured,
+    FieldSkipped,
+    FileEntry,
+    NightStarted,
+    decode,
+)
 from daemon.system import crash_points
 from daemon.system.durable_files import PART_SUFFIX, make_folder
 from daemon.system.errors import ProtocolViolation, Refused
@@ -212,21 +221,27 @@ class Reception:
         if isinstance(record, FieldAnalysed):
             reason = f"record {seq} is {_kind(record)}; what is found later is added where the dataset lies"
             raise RecordingRefused("record", reason, retry=False)
-        if self._catalog.night_closed():
+        if self._catalog.night_closed() and not isinstance(record, AttemptsOrdered):
             raise RecordingRefused("record", f"record {seq} came after the night was closed", retry=False)
         if isinstance(record, FieldSecured | FieldSkipped):
             self._admit_field(seq, record)
 
     def _admit_field(self, seq: int, record: FieldSecured | FieldSkipped) -> None:
         place = f"slide {record.slide} field {record.field}"
-        held = self._catalog.field_seq(record.slide, record.field)
+        name = (record.slide, record.field, record.attempt)
+        held = self._catalog.attempt_seq(*name)
         if held is not None:
-            raise RecordingRefused("conflict", f"{place} is held already by record {held}, not {seq}", retry=False)
+            what = place if record.attempt == 1 else f"attempt {record.attempt} at {place}"
+            raise RecordingRefused("conflict", f"{what} is held already by record {held}, not {seq}", retry=False)
+        if record.attempt > 1 and not self._catalog.ordered(*name):
+            told = f"attempt {record.attempt} at {place} was not ordered"
+            raise RecordingRefused("record", told, retry=False)
         if not 1 <= record.field <= self._catalog.planned().get(record.slide, 0) or self._catalog.closed(record.slide):
             raise RecordingRefused("record", f"{place} is not planned, or the slide is closed already", retry=False)
         if isinstance(record, FieldSecured):
             for file in record.files:
-                if field_of(file.name) != (record.slide, record.field) or file.size < 1 or not _is_sha256(file.sha256):
+                named = (*(field_of(file.name) or (0, 0)), attempt_of(file.name))
+                if named != name or file.size < 1 or not _is_sha256(file.sha256):
                     raise RecordingRefused("record", f"{file} is not a file of {place}", retry=False)
 
     def _check_room(self, files: Sequence[FileEntry]) -> None:

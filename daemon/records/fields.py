@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import msgspec
 
+from daemon.records.attempts import Purpose
+
 
 @dataclass(frozen=True)
 class PlannedField:
@@ -13,6 +15,7 @@ class PlannedField:
 
     `tile_um` is x0, y0, x1, y1 in stage coordinates, half-open: an object belongs to the field whose tile holds its
     centre. Tiles of a mini-slide all have one size, the grid's pitch, and neighbours share their edge exactly.
+    `attempt` says how often the field is taken, this time included, and `purpose` why.
     """
 
     slide: int
@@ -21,6 +24,8 @@ class PlannedField:
     x_um: float
     y_um: float
     tile_um: tuple[float, float, float, float]
+    attempt: int = 1
+    purpose: Purpose = Purpose.PLAN
 
 
 class ArchiveField(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,7 +17,9 @@ LOCK = "lock"
 LOG = "log"
 PROCESSES = "processes.json"
 
-_FIELD_FILE = re.compile(r"slide-([1-9]\d{0,3})/field-(\d{4,6})(?:-[a-z]+)?(?:\.[a-z]{2,8}){1,3}", re.ASCII)
+_FIELD_FILE = re.compile(
+    r"slide-([1-9]\d{0,3})/field-(\d{4,6})(?:-attempt-([2-9]|[1-9]\d{1,3}))?(?:-[a-z]+)?(?:\.[a-z]{2,8}){1,3}", re.ASCII
+)
 
 
 def slide_folder(slide: int) -> str:
@@ -25,9 +27,12 @@ def slide_folder(slide: int) -> str:
     return f"slide-{slide}"
 
 
-def field_file(slide: int, field: int, part: str = "") -> str:
-    """Name of a field's OME-TIFF inside a dataset (posix); `part` tells a second file of the field, such as "raw"."""
-    suffix = f"-{part}" if part else ""
+def field_file(slide: int, field: int, part: str = "", attempt: int = 1) -> str:
+    """Name of a field's OME-TIFF inside a dataset (posix).
+
+    `part` tells a second file of the field, such as "raw"; the files of its first attempt are not named after it.
+    """
+    suffix = (f"-attempt-{attempt}" if attempt > 1 else "") + (f"-{part}" if part else "")
     return f"{slide_folder(slide)}/field-{field:04d}{suffix}.ome.tif"
 
 
@@ -37,6 +42,12 @@ def field_of(name: str) -> tuple[int, int] | None:
     if match is None or name.endswith(".part"):
         return None
     return int(match[1]), int(match[2])
+
+
+def attempt_of(name: str) -> int:
+    """Attempt that the name of a field's file speaks of."""
+    match = _FIELD_FILE.fullmatch(name)
+    return 1 if match is None or match[3] is None else int(match[3])
 
 
 def inside(folder: Path, name: str) -> Path:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from daemon.records import earlier
+from daemon.records.attempts import AttemptName, Purpose
 from daemon.records.events import EventName, ReasonCode, title_of
 from daemon.records.states import EndedBy, NightState
 
@@ -133,7 +134,8 @@ class FieldSecured(Record, frozen=True, kw_only=True, tag="field"):
     intensity of each polarization, along C. `device` is what the detector ran on. Where `analysed` is false nothing has
     been looked for yet, and the raw stack is kept; where it could not be analysed `reason` says why, as of skipped
     fields, `fault` is the kind of the error, and nothing is known of focus and backgrounds. `sources` are the files of
-    an archive that the stack was read from; none for a stack that a camera exposed.
+    an archive that the stack was read from; none for a stack that a camera exposed. `attempts` says how often its stack
+    was exposed until it was complete; `attempt` which attempt at the field this is (`daemon.records.attempts`).
     """
 
     slide: int
@@ -159,6 +161,8 @@ class FieldSecured(Record, frozen=True, kw_only=True, tag="field"):
     sources: tuple[SourceFile, ...] = ()
     reason: str = ""
     fault: str | None = None
+    attempt: int = 1
+    purpose: Purpose = Purpose.PLAN
 
 
 class FieldAnalysed(Record, frozen=True, kw_only=True, tag="analysed"):
@@ -177,7 +181,7 @@ class FieldAnalysed(Record, frozen=True, kw_only=True, tag="analysed"):
 
 
 class FieldSkipped(Record, frozen=True, kw_only=True, tag="skipped"):
-    """A planned field that will not be recorded; `search` and `sources` as in `FieldSecured`.
+    """An attempt at a planned field that did not record it; what stands in `FieldSecured` too is meant alike.
 
     `reason` is a sentence for people, `reason_code` what programs go by; every record that was decoded has one. `who`
     ordered it, if anybody did, and `fault` is the kind of the last fault, if one was the cause.
@@ -193,6 +197,19 @@ class FieldSkipped(Record, frozen=True, kw_only=True, tag="skipped"):
     reason_code: ReasonCode | None = None
     who: str | None = None
     fault: str | None = None
+    attempt: int = 1
+    purpose: Purpose = Purpose.PLAN
+
+
+class AttemptsOrdered(Record, frozen=True, kw_only=True, tag="attempts_ordered"):
+    """Fields are to be taken again after the plan; a night that was closed is open again.
+
+    `who` ordered it, None where the night did by itself.
+    """
+
+    purpose: Purpose
+    attempts: tuple[AttemptName, ...]
+    who: str | None = None
 
 
 class Event(Record, frozen=True, kw_only=True, tag="event"):
@@ -233,7 +250,7 @@ class Event(Record, frozen=True, kw_only=True, tag="event"):
 
 
 class SlideClosed(Record, frozen=True, kw_only=True, tag="slide_closed"):
-    """Every field of a mini-slide is secured or skipped."""
+    """Every field of a mini-slide is secured or skipped; told again once fields of it were taken again."""
 
     slide: int
     sample: str
@@ -242,13 +259,15 @@ class SlideClosed(Record, frozen=True, kw_only=True, tag="slide_closed"):
 
 
 class NightClosed(Record, frozen=True, kw_only=True, tag="night_closed"):
-    """Last record of a complete night."""
+    """Last record of a complete night, until further attempts are ordered."""
 
     recorded: int
     skipped: int
 
 
-AnyRecord = NightStarted | FieldSecured | FieldAnalysed | FieldSkipped | Event | SlideClosed | NightClosed
+AnyRecord = (
+    NightStarted | FieldSecured | FieldAnalysed | FieldSkipped | AttemptsOrdered | Event | SlideClosed | NightClosed
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(AnyRecord)

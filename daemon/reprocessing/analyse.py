@@ -162,7 +162,7 @@ def _settings(started: NightStarted, detector: Mapping[str, Any]) -> ArchiveSett
 
 def _planned(field: FieldSecured | FieldSkipped) -> ArchiveField:
     """Name the field's raw stack, or say why there is none."""
-    name, fault = field_file(field.slide, field.field, RAW), ""
+    name, fault = field_file(field.slide, field.field, RAW, field.attempt), ""
     if isinstance(field, FieldSkipped):
         fault = f"skipped in the night: {field.reason}"
     elif name not in (file.name for file in field.files):

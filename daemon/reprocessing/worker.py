@@ -24,7 +24,7 @@ from daemon.dataset.field_file import FieldProvenance, read_field_file
 from daemon.protocols.pipes import AnalysisReady, AnyMessage, Close, CutField, Failed, FieldCut, decode, encode
 from daemon.records.events import ReasonCode, SkipReason
 from daemon.records.fields import ArchiveField
-from daemon.records.names import field_file, inside
+from daemon.records.names import inside
 from daemon.records.records import FieldAnalysed, FieldSecured, FieldSkipped, NightStarted, SourceFile
 from daemon.reprocessing.archive import ArchiveSettings
 from daemon.reprocessing.archive_stacks import Described, read_field
@@ -242,7 +242,7 @@ class _Bench:
             focus = focus_result(analysis.focus, provenance.first_z_um, provenance.step_um)
             provenance = replace(provenance, focus=focus)
             rows = object_rows(analysis.objects, provenance, corrections)
-            path = inside(self._work.into, field_file(provenance.slide, provenance.field))
+            path = inside(self._work.into, provenance.file_name())
             make_folder(path.parent)
             entry = write_cutouts(path, provenance, rows, analysis.objects, lambda: crash_points.reach("spool written"))
         return secured_field(provenance, analysis, rows, (entry,), watch.seconds, analyser.device)

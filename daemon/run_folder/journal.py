@@ -10,9 +10,11 @@ from typing import Literal
 
 import msgspec
 
-from daemon.records.names import field_file, field_of
+from daemon.records.attempts import AttemptName, supersedes
+from daemon.records.names import attempt_of, field_file, field_of
 from daemon.records.records import (
     AnyRecord,
+    AttemptsOrdered,
     Event,
     FieldAnalysed,
     FieldSecured,
@@ -29,7 +31,7 @@ from daemon.system.errors import JournalDamaged
 _FORMAT = Format(
     name="journal",
     application=0x4C4D4A31,
-    version=2,
+    version=3,
     schema="""
         CREATE TABLE records (
             seq INTEGER PRIMARY KEY,
@@ -42,8 +44,9 @@ _FORMAT = Format(
         CREATE TABLE delivery (acknowledged INTEGER NOT NULL) STRICT;
         INSERT INTO delivery VALUES (0);
     """,
-    # The tables are the same; records of events and of skipped fields have more keys.
-    upgrades={1: ""},
+    # The tables are the same: since version 2 records of events and of skipped fields have more keys, since version 3
+    # those of fields, and there are further attempts.
+    upgrades={1: "", 2: ""},
 )
 
 
@@ -106,16 +109,17 @@ class Journal:
         Raises
         ------
         JournalDamaged
-            A field is secured or skipped twice, a slide or the night closed twice, or the night is closed already.
+            An attempt at a field is secured or skipped twice, a slide or the night closed twice without anything in
+            between, or the night is closed and takes nothing but an order for further attempts.
         ValueError
             A field is not planned, or its files are not named after it.
         sqlite3.OperationalError
             The disk is full or fails; nothing was added, and it may be tried again.
         """
         with transaction(self._database) as database:
-            if self.night_closed():
-                raise JournalDamaged(f"{self.path} belongs to a closed night and takes no more records")
-            for record in (*self._noted, *records):
+            for record in (*records, *self._noted) if self.night_closed() else (*self._noted, *records):
+                if not isinstance(record, AttemptsOrdered) and self.night_closed():
+                    raise JournalDamaged(f"{self.path} belongs to a closed night and takes no more records")
                 self._admit(record)
                 _insert(database, record)
         self._noted.clear()
@@ -138,11 +142,14 @@ class Journal:
         if not 1 <= record.field <= self._planned.get(record.slide, 0):
             raise ValueError(f"slide {record.slide} field {record.field} is not planned")
         if isinstance(record, FieldSecured):
-            strangers = [file.name for file in record.files if field_of(file.name) != place or file.size < 1]
+            strangers = [
+                file.name
+                for file in record.files
+                if field_of(file.name) != place or attempt_of(file.name) != record.attempt or file.size < 1
+            ]
             if strangers:
-                raise ValueError(
-                    f"{strangers} are empty or not named as files of {place} are, such as {field_file(*place)}"
-                )
+                usual = field_file(*place, attempt=record.attempt)
+                raise ValueError(f"{strangers} are empty or not named as files of {place} are, such as {usual}")
 
     def last_seq(self) -> int:
         """Give the number of the last record."""
@@ -157,17 +164,46 @@ class Journal:
         return record
 
     def done(self) -> dict[tuple[int, int], str]:
-        """Fields that need no more work: (slide, field) to "field" (secured) or "skipped"."""
-        rows = self._database.execute("SELECT slide, field, kind FROM records WHERE kind IN ('field', 'skipped')")
+        """Say what became of fields, (slide, field) to "field" (secured) or "skipped", by the attempts that count."""
+        rows = self._database.execute(
+            "SELECT slide, field, kind FROM records WHERE kind IN ('field', 'skipped') ORDER BY kind DESC"
+        )
+        # Of a field with several attempts a complete one comes last.
         return {(slide, field): kind for slide, field, kind in rows}
 
-    def slide_fields(self, slide: int) -> list[FieldSecured | FieldSkipped]:
-        """List what became of the fields of a slide so far, by field number."""
+    def attempts(self, slide: int) -> list[FieldSecured | FieldSkipped]:
+        """List what became of all attempts at fields of a slide, in their order."""
         rows = self._database.execute(
-            "SELECT body FROM records WHERE kind IN ('field', 'skipped') AND slide = ? ORDER BY field", (slide,)
+            "SELECT body FROM records WHERE kind IN ('field', 'skipped') AND slide = ? ORDER BY seq", (slide,)
         )
         records = (self._decode(body) for (body,) in rows)
         return [record for record in records if isinstance(record, FieldSecured | FieldSkipped)]
+
+    def slide_fields(self, slide: int) -> list[FieldSecured | FieldSkipped]:
+        """List what became of the fields of a slide so far, by field number: the attempts that count."""
+        counting: dict[int, FieldSecured | FieldSkipped] = {}
+        for record in self.attempts(slide):
+            before = counting.get(record.field)
+            complete = isinstance(record, FieldSecured)
+            if supersedes(complete, None if before is None else isinstance(before, FieldSecured)):
+                counting[record.field] = record
+        return [counting[field] for field in sorted(counting)]
+
+    def orders(self) -> list[AttemptsOrdered]:
+        """List the orders for further attempts."""
+        rows = self._database.execute("SELECT body FROM records WHERE kind = 'attempts_ordered' ORDER BY seq")
+        records = (self._decode(body) for (body,) in rows)
+        return [record for record in records if isinstance(record, AttemptsOrdered)]
+
+    def due(self, slide: int) -> list[tuple[AttemptName, AttemptsOrdered]]:
+        """List the attempts at fields of a slide that were ordered and not made yet, with their orders."""
+        made = {(record.field, record.attempt) for record in self.attempts(slide)}
+        return [
+            (name, order)
+            for order in self.orders()
+            for name in order.attempts
+            if name.slide == slide and (name.field, name.attempt) not in made
+        ]
 
     def device(self) -> Literal["cpu", "cuda"] | None:
         """Return what the night's detector has run on; None before the first field was analysed."""
@@ -177,12 +213,19 @@ class Journal:
         return None if known is None else "cuda" if known == "cuda" else "cpu"
 
     def closed_slides(self) -> set[int]:
-        """Slides whose fields are all secured or skipped, and told so."""
-        return {slide for (slide,) in self._database.execute("SELECT slide FROM records WHERE kind = 'slide_closed'")}
+        """Slides whose fields are all secured or skipped, and told so after the last of them."""
+        rows = self._database.execute(
+            "SELECT slide FROM records WHERE kind IN ('field', 'skipped', 'slide_closed') GROUP BY slide"
+            " HAVING max(seq) = max(CASE kind WHEN 'slide_closed' THEN seq END)"
+        )
+        return {slide for (slide,) in rows}
 
     def night_closed(self) -> bool:
-        """Whether the night is complete."""
-        return self._database.execute("SELECT 1 FROM records WHERE once = 'night closed'").fetchone() is not None
+        """Whether the night is complete, and no further attempts were ordered since."""
+        rows = self._database.execute(
+            "SELECT kind FROM records WHERE kind IN ('night_closed', 'attempts_ordered') ORDER BY seq DESC LIMIT 1"
+        )
+        return bool(rows.fetchone() == ("night_closed",))
 
     def events(self) -> list[Event]:
         """Everything a person should know, in order."""
@@ -237,6 +280,11 @@ def read_records(path: Path, after: int = 0, limit: int = -1) -> list[tuple[int,
 
 def _insert(database: sqlite3.Connection, record: AnyRecord) -> None:
     slide, field, once = _place(record)
+    if isinstance(record, SlideClosed | NightClosed):
+        # Each may be closed again once there were further attempts.
+        fields = "kind IN ('field', 'skipped') AND slide = coalesce(?, slide)"
+        query = f"SELECT coalesce(max(seq), 1) FROM records WHERE {fields}"  # noqa: S608 - words of our own
+        once = f"{once} after record {database.execute(query, (slide,)).fetchone()[0]}"
     try:
         database.execute(
             "INSERT INTO records SELECT coalesce(max(seq), 0) + 1, ?, ?, ?, ?, ? FROM records",
@@ -250,7 +298,8 @@ def _place(record: AnyRecord) -> tuple[int | None, int | None, str | None]:
     """Slide, field, and the words under which a record may stand in the journal once."""
     match record:
         case FieldSecured() | FieldSkipped():
-            return record.slide, record.field, f"slide {record.slide} field {record.field}"
+            words = f"slide {record.slide} field {record.field}"
+            return record.slide, record.field, words + (f" attempt {record.attempt}" if record.attempt > 1 else "")
         case FieldAnalysed():
             return record.slide, record.field, f"slide {record.slide} field {record.field} analysed"
         case SlideClosed():
@@ -259,5 +308,7 @@ def _place(record: AnyRecord) -> tuple[int | None, int | None, str | None]:
             return None, None, "night started"
         case NightClosed():
             return None, None, "night closed"
+        case AttemptsOrdered():
+            return None, None, None
         case Event():
             return record.slide, record.field, None

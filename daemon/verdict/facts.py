@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from daemon.config.samples import SAMPLE
+from daemon.records.attempts import supersedes
 from daemon.records.events import EventName, ReasonCode
-from daemon.records.records import AnyRecord, Event, FieldSecured, FieldSkipped, NightClosed, NightStarted, SlideClosed
+from daemon.records.records import (
+    AnyRecord,
+    AttemptsOrdered,
+    Event,
+    FieldSecured,
+    FieldSkipped,
+    NightClosed,
+    NightStarted,
+    SlideClosed,
+)
 from daemon.records.states import NightState
 
 NEED_A_PERSON = frozenset(
@@ -140,6 +152,22 @@ def needs_a_person(event: Event) -> bool:
     return event.name in NEED_A_PERSON and event.level != "info"
 
 
+class _Taken(NamedTuple):
+    """What the attempt at a field that counts adds to the facts."""
+
+    slide: int
+    recorded: bool
+    not_analysed: bool = False
+    objects: int = 0
+    code: ReasonCode = ReasonCode.FAULT
+
+    @classmethod
+    def of(cls, record: FieldSecured | FieldSkipped) -> _Taken:
+        if isinstance(record, FieldSkipped):
+            return cls(record.slide, False, code=record.reason_code or ReasonCode.FAULT)
+        return cls(record.slide, True, not record.analysed, sum(row.counted for row in record.objects))
+
+
 class FactsGatherer:
     """Gathers what the records of a night say of it, in whichever order they come.
 
@@ -154,7 +182,9 @@ class FactsGatherer:
             position: SlideFacts(position, started.samples.get(position, {}).get(SAMPLE, ""), planned)
             for position, planned in sorted(started.planned.items())
         }
-        self._skipped: dict[tuple[int, ReasonCode], SkippedFields] = {}
+        self._taken: dict[tuple[int, int], _Taken] = {}
+        self._skipped: Counter[tuple[int, ReasonCode]] = Counter()
+        self._sentences: dict[tuple[int, ReasonCode], str] = {}
         self._events: dict[tuple[EventName, int | None, str], Event] = {}
         self._last: dict[EventName, Event] = {}
         self._closed = False
@@ -163,20 +193,13 @@ class FactsGatherer:
     def add(self, record: AnyRecord) -> None:
         """Take in a record."""
         match record:
-            case FieldSecured():
+            case FieldSecured() | FieldSkipped():
                 self._field_utc = max(self._field_utc, record.utc)
-                slide = self._slides[record.slide]
-                self._slides[record.slide] = replace(
-                    slide,
-                    recorded=slide.recorded + 1,
-                    not_analysed=slide.not_analysed + (not record.analysed),
-                    objects=slide.objects + sum(row.counted for row in record.objects),
-                )
-            case FieldSkipped():
-                self._field_utc = max(self._field_utc, record.utc)
-                slide = self._slides[record.slide]
-                self._slides[record.slide] = replace(slide, skipped=slide.skipped + 1)
-                self._skip(record)
+                self._take(record)
+            case AttemptsOrdered():
+                self._closed = False
+                for position in {name.slide for name in record.attempts}:
+                    self._slides[position] = replace(self._slides[position], closed=False)
             case SlideClosed():
                 self._slides[record.slide] = replace(self._slides[record.slide], closed=True)
             case NightClosed():
@@ -208,7 +231,9 @@ class FactsGatherer:
             alive=alive,
             closed=self._closed,
             slides=tuple(self._slides.values()),
-            skipped=tuple(self._skipped.values()),
+            skipped=tuple(
+                SkippedFields(*key, count, self._sentences[key]) for key, count in self._skipped.items() if count
+            ),
             events=tuple(self._events.values()),
             unsafe=unsafe,
             dataset_faults=dataset_faults,
@@ -216,10 +241,31 @@ class FactsGatherer:
             levels=levels,
         )
 
-    def _skip(self, record: FieldSkipped) -> None:
-        key = (record.slide, record.reason_code or ReasonCode.FAULT)
-        before = self._skipped[key].fields if key in self._skipped else 0
-        self._skipped[key] = SkippedFields(*key, before + 1, record.reason)
+    def _take(self, record: FieldSecured | FieldSkipped) -> None:
+        """Count an attempt at a field instead of the one before, where it is to be."""
+        place, taken = (record.slide, record.field), _Taken.of(record)
+        before = self._taken.get(place)
+        if not supersedes(taken.recorded, None if before is None else before.recorded):
+            return
+        if before is not None:
+            self._count(before, -1)
+        self._count(taken, 1)
+        self._taken[place] = taken
+        if isinstance(record, FieldSkipped):
+            key = (record.slide, taken.code)
+            self._sentences[key] = record.reason
+
+    def _count(self, one: _Taken, times: int) -> None:
+        slide = self._slides[one.slide]
+        self._slides[one.slide] = replace(
+            slide,
+            recorded=slide.recorded + times * one.recorded,
+            skipped=slide.skipped + times * (not one.recorded),
+            not_analysed=slide.not_analysed + times * one.not_analysed,
+            objects=slide.objects + times * one.objects,
+        )
+        if not one.recorded:
+            self._skipped[one.slide, one.code] += times
 
     def _note(self, event: Event) -> None:
         if needs_a_person(event):

@@ -183,6 +183,9 @@ def older(folder: Path, version: int) -> None:
         for table, columns in codes.items() if version < 4 else ():
             for column in columns:
                 database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        for table in ("fields", "files"):
+            database.execute(f"ALTER TABLE {table} DROP COLUMN attempt")
+        database.execute("DROP TABLE attempts")
         for column in MEASURED if version < 3 else ("fault",):
             database.execute(f"ALTER TABLE objects DROP COLUMN {column}")
         for column in ("device", "analysed_seq", "sources") if version == 1 else ():

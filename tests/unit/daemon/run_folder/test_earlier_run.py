@@ -115,7 +115,7 @@ def test_a_journal_of_before_is_gone_on_with(tmp_path: Path) -> None:
     assert why is not None
     assert (why.code, why.who) == (ReasonCode.BY_ORDER, ANNA)
     with closing(sqlite3.connect(run / "journal.sqlite")) as database:
-        assert database.execute("PRAGMA user_version").fetchone() == (2,)
+        assert database.execute("PRAGMA user_version").fetchone() == (3,)
 
 
 def test_a_recorder_takes_the_wire_of_before_and_answers_in_it(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_recorder_takes_the_wire_of_before_and_answers_in_it(tmp_path: Path) -
         while acknowledged < len(records):
             assert dealer.poll(DEADLINE_MS), f"{acknowledged} of {len(records)} records were acknowledged"
             header = dealer.recv_multipart()[0]
-            assert header.startswith(b"LML\x01")
+            assert header.startswith(delivery.MAGIC + bytes([delivery.BEFORE]))
             answer = delivery.decode_from_recorder([delivery.PREFIX + header[4:]])
             acknowledged = answer.seq if isinstance(answer, delivery.Ack) else acknowledged
     assert summarise(tmp_path / "dataset").complete

@@ -103,7 +103,7 @@ def test_other_files_and_other_versions_are_refused_with_the_remedy(tmp_path: Pa
         Journal.create(path, night.started("another"))
     with closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA user_version = 99")
-    with pytest.raises(Refused, match="version 99, this program reads version 2"):
+    with pytest.raises(Refused, match="version 99, this program reads version 3"):
         Journal.open(path)
     foreign = tmp_path / "foreign.sqlite"
     with closing(sqlite3.connect(foreign)) as database:

@@ -1,0 +1,109 @@
+"""Which fields are taken again: by the night itself after a fault, by `--resume`, and as a person orders it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from daemon.records.attempts import AttemptName, Purpose
+from daemon.records.events import ReasonCode
+from daemon.records.fields import PlannedField
+from daemon.records.records import FieldSecured, FieldSkipped
+from daemon.run_folder.journal import Journal
+from daemon.system.errors import Refused
+
+BY_FAULT = (ReasonCode.FAULT, ReasonCode.FAULTS_IN_A_ROW, ReasonCode.ANALYSIS_FAILED)
+"""Why fields are skipped that may be had another time."""
+SKIPPED = "skipped"
+_ITEM = re.compile(r"(?:mini-)?slide\s+(\d+)(?:\s+fields?\s+([\d\s,-]+))?", re.IGNORECASE)
+_RANGE = re.compile(r"(\d+)(?:\s*-\s*(\d+))?")
+
+Attempt = FieldSecured | FieldSkipped
+
+
+def retakes(journal: Journal, *after: Purpose) -> list[AttemptName]:
+    """Name the next attempts at fields that a fault kept from being recorded.
+
+    Parameters
+    ----------
+    after
+        what the last attempt at such a field was made for; any, if left out.
+    """
+
+    def wanted(counting: Attempt, last: Attempt) -> bool:
+        skipped = isinstance(counting, FieldSkipped) and counting.reason_code in BY_FAULT
+        return skipped and (not after or last.purpose in after)
+
+    return _next_attempts(journal, wanted)
+
+
+def ordered(journal: Journal, text: str) -> list[AttemptName]:
+    """Name the attempts that a person orders: `skipped`, or `slide 5`, `slide 5 fields 3-9, 12`, several with `;`.
+
+    Raises
+    ------
+    Refused
+        The text is none of these, or names no field that was taken or skipped.
+    """
+    places: set[tuple[int, int]] = set()
+    skipped = False
+    for item in filter(None, (part.strip() for part in text.split(";"))):
+        if item.lower() == SKIPPED:
+            skipped = True
+            continue
+        match = _ITEM.fullmatch(item)
+        if match is None:
+            raise Refused(
+                f"--redo {text!r} is not understood at {item!r}; write skipped, or slide 5, or slide 5 fields 3-9, 12, "
+                "several with ; between them"
+            )
+        slide, numbers = int(match[1]), match[2]
+        places |= {(slide, number) for number in (_numbers(numbers) if numbers else _fields_of(journal, slide))}
+
+    def wanted(counting: Attempt, _last: Attempt) -> bool:
+        return (counting.slide, counting.field) in places or (skipped and isinstance(counting, FieldSkipped))
+
+    names = _next_attempts(journal, wanted)
+    missing = sorted(places - {(name.slide, name.field) for name in names})
+    if missing:
+        slide, number = missing[0]
+        told = f"slide {slide} field {number}, which was not taken yet or is to be taken again anyhow"
+        raise Refused(f"--redo {text!r} names {told}; leave it out")
+    if not names:
+        raise Refused(f"--redo {text!r} names no field that was taken or skipped; `lamelle inspect` lists them")
+    return names
+
+
+def further_attempts(journal: Journal, plan: Sequence[PlannedField], slide: int) -> list[PlannedField]:
+    """List the further attempts at fields of a mini-slide that are due, by field."""
+    planned = {one.field: one for one in plan if one.slide == slide}
+    due = [
+        replace(planned[name.field], attempt=name.attempt, purpose=order.purpose) for name, order in journal.due(slide)
+    ]
+    return sorted(due, key=lambda one: (one.field, one.attempt))
+
+
+def _next_attempts(journal: Journal, wanted: Callable[[Attempt, Attempt], bool]) -> list[AttemptName]:
+    names = []
+    for slide in sorted(journal.started().planned):
+        counting = {one.field: one for one in journal.slide_fields(slide)}
+        last = {one.field: one for one in journal.attempts(slide)}
+        due = {name.field for name, _ in journal.due(slide)}
+        names += [
+            AttemptName(slide, number, last[number].attempt + 1)
+            for number in sorted(counting)
+            if number not in due and wanted(counting[number], last[number])
+        ]
+    return names
+
+
+def _numbers(text: str) -> list[int]:
+    numbers: list[int] = []
+    for first, last in _RANGE.findall(text):
+        numbers += range(int(first), int(last or first) + 1)
+    return numbers
+
+
+def _fields_of(journal: Journal, slide: int) -> list[int]:
+    return [one.field for one in journal.slide_fields(slide)]
