@@ -14,16 +14,16 @@ import yaml
 from numpy.typing import NDArray
 
 from daemon.dataset.measured_tables import measured_tables
-from daemon.dataset.objects_table import with_counted
+from daemon.dataset.objects_table import completed
 from daemon.dataset.reader import Dataset
 from daemon.system.errors import Refused
 
 Column = NDArray[Any]
 
 DISTURBED = (
-    "overlapping", "outline_clipped", "background_disturbed", "defocused", "saturated", "folded",
+    "overlapping", "outline_clipped", "background_disturbed", "defocused", "saturated", "folded", "fault",
 )  # fmt: skip
-"""Flags of a measurement that speak against it."""
+"""What speaks against a measurement where it is there."""
 FAR_PX = 20
 """So far from the middle of its frame an object tells the size of a pixel."""
 
@@ -125,7 +125,7 @@ def weighted_median(values: Column, weights: NDArray[np.float64]) -> float:
 
 
 def _read(path: Path) -> pa.Table:
-    return with_counted(pq.read_table(path).replace_schema_metadata(None))
+    return completed(pq.read_table(path).replace_schema_metadata(None))
 
 
 def _column(column: pa.ChunkedArray) -> Column:

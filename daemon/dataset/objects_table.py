@@ -117,8 +117,11 @@ def read_objects(database: sqlite3.Connection, slide: int) -> pa.Table:
     return pa.Table.from_arrays(arrays, names=names)
 
 
-def with_counted(table: pa.Table) -> pa.Table:
-    """Give a table of objects its column `counted` where it was written by a version that had none."""
+def completed(table: pa.Table) -> pa.Table:
+    """Give a table of objects the columns that its version had not: `counted`, and empty measurements."""
+    for column in OBJECT_COLUMNS:
+        if column.name not in table.column_names:
+            table = table.append_column(column.name, pa.nulls(len(table), column.arrow))
     if _COUNTED.name in table.column_names:
         return table
     counted = pc.and_not(table["in_exclusive_tile"], table["below_threshold"])

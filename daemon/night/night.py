@@ -73,6 +73,7 @@ class _SlideUnderWay:
     dimming: Dimming = field(default_factory=Dimming)
     skipped_in_a_row: int = 0
     given_up: SkipReason | None = None
+    faults: set[str] = field(default_factory=set)
     overexposed: bool = False
     last: asyncio.Event = field(default_factory=lambda: _already())
 
@@ -343,8 +344,9 @@ class Night:
             told = f"{record.reason}; its raw stack is kept for `lamelle analyse`"
             self._reporter.emit("error", EventName.ANALYSIS_FAILED, told, planned, fault=record.fault)
             return
-        if told := unmeasured(record.objects):
-            self._reporter.emit("warning", EventName.NOT_MEASURED, told, planned)
+        if (faults := {row.fault for row in record.objects if row.fault is not None}) - slide.faults:
+            slide.faults |= faults
+            self._reporter.emit("warning", EventName.NOT_MEASURED, unmeasured(record.objects), planned)
         if not slide.overexposed and (told := overexposed(record.objects)):
             slide.overexposed = True
             self._reporter.emit("warning", EventName.CAMERA_FULL, told, planned)

@@ -1,4 +1,4 @@
 """The words of a night: its records, and the names of the files that hold them.
 
-Face: `counting`, `events`, `fields`, `names`, `records`, `states`.
+Face: `counting`, `events`, `faults`, `fields`, `names`, `records`, `states`.
 """

@@ -40,8 +40,9 @@ WORDS = {
     "defocused": "out of focus",
     "saturated": "camera was saturated",
     "folded": "may be thicker than stated",
+    "fault": "could not be measured",
 }
-"""What flags mean."""
+"""What flags mean, and a fault."""
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
