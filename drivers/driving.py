@@ -16,18 +16,19 @@ import numpy as np
 
 from drivers.equipment import Equipment, Image
 from drivers.errors import (
+    CameraFault,
     DeviceTimeout,
     DriverError,
     FieldFault,
     FrameFault,
-    PresetNotReached,
     SettingRefused,
     StageStuck,
     explaining,
 )
 from drivers.frames import FrameCheck
 from drivers.limits import Limits
-from drivers.microscope import Exposure, Frame, Identity, Position, Stack, Sweep
+from drivers.microscope import Exposure, Frame, Identity, Position, Reading, Stack, Sweep
+from drivers.readings import Readings
 from drivers.settings import Instrument, MiniSlide
 from drivers.waiting import Clock
 
@@ -91,7 +92,9 @@ class DrivenMicroscope:
         self._closed = False
         with explaining("asking the camera"):
             self._identity = _checked(equipment.identity, instrument)
-        self._frames = FrameCheck(self._identity.bit_depth)
+        self._frames = FrameCheck(self._identity, equipment.recorded)
+        self._readings = Readings(instrument, equipment, self._identity, self._clock, self._refuse_halted)
+        self._xy_um: tuple[float, float] | None = None
 
     @property
     def identity(self) -> Identity:
@@ -99,16 +102,19 @@ class DrivenMicroscope:
         return self._identity
 
     def prepare(self) -> None:
-        """Try every preset: one with a label that its device lacks loads, and fails only when it is set."""
+        """Try every preset and its exposure: what a device lacks loads, and fails only when it is set."""
         self._halted.clear()
         for state, preset in self._instrument.polarizations.items():
+            key = f"instrument.polarizations.{state}"
             try:
-                self.polarize(state)
+                self._switch(state)
             except DriverError as error:
                 name = "/".join(part for part in (preset.group, preset.preset) if part) or "a state"
-                raise SettingRefused(
-                    f"instrument.polarizations.{state} is {name}, which cannot be set: {error}"
-                ) from error
+                raise SettingRefused(f"{key} is {name}, which cannot be set: {error}") from error
+            try:
+                self._set_exposure(preset.exposure_ms)
+            except CameraFault as error:
+                raise SettingRefused(f"{key}.exposure_ms is {preset.exposure_ms:g}, but {error}") from error
         with explaining("preparing"):
             self._equipment.prepare()
 
@@ -124,6 +130,7 @@ class DrivenMicroscope:
         """Move the sample so that the stage position is the centre of the frame."""
         equipment, target = self._equipment, f"{x_um:.1f}, {y_um:.1f} um"
         self._limits.check_xy(x_um, y_um, self._is_withdrawn())
+        self._xy_um = x_um, y_um
         self._send(f"{equipment.xy_name} to {target}", lambda: equipment.move_xy(x_um, y_um))
 
         def off_by() -> float:
@@ -149,41 +156,30 @@ class DrivenMicroscope:
                 f"polarization {state!r} is not among instrument.polarizations "
                 f"({', '.join(self._instrument.polarizations)}); add it there"
             )
-        equipment, within_s = self._equipment, self._deadlines.switch_s
-        self._send(f"polarization {state}", lambda: equipment.polarize(state))
-
-        def reached() -> bool:
-            self._refuse_halted()
-            return not equipment.switching() and equipment.polarization() in (None, state)
-
-        with explaining(f"polarization {state}"):
-            if not self._clock.wait(reached, within_s):
-                if busy := equipment.switching():
-                    raise DeviceTimeout(
-                        f"polarization {state}: {' or '.join(busy)} was still busy after {within_s:g} s; "
-                        "check the device"
-                    )
-                raise PresetNotReached(
-                    f"polarization reads back {equipment.polarization()!r} instead of {state!r} after "
-                    f"{within_s:g} s; check the device"
-                )
+        self._send(f"polarization {state}", lambda: self._equipment.polarize(state))
+        self._readings.await_preset(state)
 
     def _set_exposure(self, exposure_ms: float) -> None:
         self._send("exposure", lambda: self._equipment.set_exposure(exposure_ms))
+        self._readings.exposure(exposure_ms)
 
     def light(self, on: bool) -> None:
-        """Lamp and shutter: on for exposures, off while the night waits."""
+        """Lamp and shutter: on for exposures, off while the night waits; read back, and harmless when they are so."""
         if on:
             self._refuse_halted()
         with explaining("light"):
             self._equipment.light(on)
+        self._readings.await_light(on)
 
-    def expose_stack(self, exposure: Exposure, sweep: Sweep, into: Stack, announce: Callable[[Frame], None]) -> None:
+    def expose_stack(
+        self, exposure: Exposure, sweep: Sweep, into: Stack, announce: Callable[[Frame], None]
+    ) -> tuple[Reading, ...]:
         """Expose a sweep straight into `into` (CZYX), announcing every plane as it lands."""
         self._check_buffer(sweep, into)
         self._limits.check_sweep(sweep)
         self._refuse_halted()
-        self._check_light(sweep.lit)
+        self._readings.refuse_hindrance()
+        self._readings.light(sweep.lit)
         self._frames.begin(may_be_dark=not sweep.lit, may_be_full=sweep.exposures_ms is not None)
         with explaining("beginning a stack"):
             self._equipment.begin(exposure, sweep)
@@ -192,12 +188,17 @@ class DrivenMicroscope:
         heights = [sweep.first_z_um + plane * sweep.step_um for plane in range(sweep.planes)]
         presets = self._instrument.polarizations
         exposures_ms = sweep.exposures_ms or [presets[state].exposure_ms for state in sweep.polarizations]
+        read: list[Reading] = []
         for state, channel, exposure_ms in zip(sweep.polarizations, sweep.channels, exposures_ms, strict=True):
             self._stage(state, 0)
             self._switch(state)
             self._set_exposure(exposure_ms)
             self._approach_sweep(sweep)
             expose(_Pass(state, channel, exposure_ms, heights), into, announce)
+            # Where a stage stands that was stepped by a trigger is its own affair, as long as it lies in the sweep.
+            stands = (heights[0], heights[-1]) if timed else (heights[-1],)
+            read.append(self._readings.after(state, exposure_ms, sweep.lit, self._xy_um, stands))
+        return tuple(read)
 
     def position(self) -> Position:
         """Where the stages say they stand."""
@@ -294,35 +295,8 @@ class DrivenMicroscope:
         if surplus:
             raise FrameFault(f"the camera delivered {surplus} frames more than the sweep of {state} has planes")
 
-    def _check_light(self, lit: bool) -> None:
-        """Read back lamp and shutter: a frame does not tell a faint field from a shutter that did not open."""
-        with explaining("reading back the light"):
-            lights = self._equipment.lights()
-        for name, is_open in lights.items():
-            if is_open != lit:
-                raise FrameFault(
-                    f"{name} reads back {'open' if is_open else 'closed'}, so frames would be "
-                    f"{'lit' if is_open else 'dark'}; check lamp, shutter and their cable"
-                )
-
     def _land(self, image: Any, into: Stack, name: str, frame: Frame, announce: Callable[[Frame], None]) -> None:
-        target = into[frame.c, frame.z]
-        if not isinstance(image, np.ndarray) or not np.can_cast(image.dtype, target.dtype, "safe"):
-            kind = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
-            raise FrameFault(f"{name} came as {kind}; set the camera to grey values of 16 bit or less, without sign")
-        if image.size != target.size:
-            raise FrameFault(
-                f"{name} has {image.size} pixels instead of {target.shape[0]} x {target.shape[1]}; "
-                "the camera's region of interest was changed: set it back"
-            )
-        if image.ndim > 1 and image.shape != target.shape:
-            raise FrameFault(
-                f"{name} has the shape {image.shape} instead of {target.shape}, rows and columns; "
-                "the camera, or its back-end, turns its frames: set it back"
-            )
-        np.copyto(target, image.reshape(target.shape))
-        if not self._equipment.recorded:
-            self._frames.accept(target, name)
+        self._frames.take(image, into[frame.c, frame.z], name)
         announce(frame)
 
     def _check_buffer(self, sweep: Sweep, into: Stack) -> None:

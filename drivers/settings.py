@@ -54,11 +54,15 @@ class Devices(Settings):
 
 
 class PolarizationPreset(Settings):
-    """A polarization state: for Micro-Manager a configuration preset of the hardware file, and how long to expose."""
+    """A polarization state: for Micro-Manager a configuration preset of the hardware file, and how long to expose.
+
+    Numbers of the preset, such as a retardance, may read back by the share `tolerance` off.
+    """
 
     group: str = ""
     preset: str = ""
     exposure_ms: Positive
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.01
 
 
 class Deadlines(Settings):

@@ -12,6 +12,7 @@ import queue
 import threading
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from daemon.protocols.pipes import (
     decode,
     encode,
 )
+from daemon.records.records import ReadBack
 from daemon.system import crash_points
 from daemon.system.logbook import Logbook
 from daemon.system.ring import Ring, Shape
@@ -86,7 +88,13 @@ def run_microscope(
         requests: queue.SimpleQueue[AnyMessage] = queue.SimpleQueue()
         threading.Thread(target=_listen, args=(line, microscope, requests, released), daemon=True).start()
         identity = microscope.identity
-        line.send(MicroscopeReady(backend=identity.backend, camera=identity.camera, versions=identity.versions))
+        for note in identity.notes:
+            _log.warning("%s", note)
+        line.send(
+            MicroscopeReady(
+                backend=identity.backend, camera=identity.camera, versions=identity.versions, notes=identity.notes
+            )
+        )
         try:
             while not isinstance(request := requests.get(), Close):
                 line.send(_answer(request, microscope, ring, line))
@@ -176,7 +184,7 @@ def _expose(request: Expose, microscope: Microscope, ring: Ring, line: _Supervis
     utc, monotonic_s = time.time(), time.monotonic()
     with watch.time("expose"):
         exposure = Exposure(planned.slide, planned.field, request.attempt)
-        microscope.expose_stack(exposure, sweep, stack, announce)
+        readings = microscope.expose_stack(exposure, sweep, stack, announce)
     return Exposed(
         utc=utc,
         monotonic_s=monotonic_s,
@@ -184,4 +192,5 @@ def _expose(request: Expose, microscope: Microscope, ring: Ring, line: _Supervis
         y_um=at.y_um,
         read_s=tuple(tuple(landed[channel]) for channel in sweep.channels),
         seconds=watch.seconds,
+        read_back=tuple(ReadBack(**asdict(reading)) for reading in readings),
     )

@@ -124,13 +124,26 @@ class NightStarted(Record, frozen=True, kw_only=True, tag="night_started"):
     calibrations: tuple[str, ...] = ()
 
 
+class ReadBack(msgspec.Struct, frozen=True, kw_only=True):
+    """What the instrument read back once the planes of a polarization were exposed.
+
+    `z_um` is where the focus drive stood after the last plane. What cannot be read back is as it was commanded.
+    """
+
+    polarization: str
+    x_um: float
+    y_um: float
+    z_um: float
+    exposure_ms: float
+
+
 class FieldSecured(Record, frozen=True, kw_only=True, tag="field"):
     """One field, complete: its files are in the spool and on their way.
 
     `search` is what a focus search made before the field found, None where there was none; `backgrounds_dn` the median
     intensity of each polarization, along C. `device` is what the detector ran on. Where `analysed` is false nothing has
     been looked for yet, and the raw stack is kept. `sources` are the files of an archive that the stack was read from;
-    none for a stack that a camera exposed.
+    none for a stack that a camera exposed. `read_back` is in the order in which the polarizations were exposed.
     """
 
     slide: int
@@ -154,6 +167,7 @@ class FieldSecured(Record, frozen=True, kw_only=True, tag="field"):
     analysed: bool = True
     device: str = ""
     sources: tuple[SourceFile, ...] = ()
+    read_back: tuple[ReadBack, ...] = ()
 
 
 class FieldAnalysed(Record, frozen=True, kw_only=True, tag="analysed"):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from drivers.emulated.faults import Faults
 from drivers.emulated.mechanics import Mechanics, true_pixel_um
 from drivers.errors import SettingRefused
-from drivers.micromanager.core import Core, headless_core, preset_devices, release_headless_core
+from drivers.micromanager.core import Core, headless_core, preset_settings, release_headless_core
 from drivers.micromanager.devices import MicroManager
 from drivers.microscope import Exposure, Sweep
 from drivers.settings import Emulation, Instrument, MiniSlide
@@ -157,12 +157,16 @@ class EmulatedCore:
             return
         if not self._faults.strikes("preset_missed", first_plane=0):
             self._core.set_config(group, preset)
-        for label in preset_devices(self._core, group, preset):
+        for label in {setting.device for setting in preset_settings(self._core, group, preset)}:
             self._keep_busy(label, self._timing.polarizer_ms)
 
     def set_exposure(self, milliseconds: float) -> None:
         """Set the exposure; the demo camera's own is as short as can be."""
         self._exposure_ms = milliseconds
+
+    def get_exposure(self) -> float:
+        """Exposure that was set."""
+        return self._exposure_ms
 
     def snap_image(self) -> None:
         """Begin an exposure of whatever lies under the objective."""

@@ -11,12 +11,20 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from drivers.errors import SettingRefused
 from drivers.settings import Instrument
 
 PACKAGES = ("mmpycorex", "pymmcore", "pyjavaz")
+
+
+class Setting(NamedTuple):
+    """A property of a device, by its label, and the value it is set to."""
+
+    device: str
+    name: str
+    value: str
 
 
 class TaggedImage(Protocol):
@@ -40,7 +48,10 @@ class Core(Protocol):
     def set_config(self, group: str, preset: str) -> None: ...  # noqa: D102
     def get_current_config(self, group: str) -> str: ...  # noqa: D102
     def set_camera_device(self, label: str) -> None: ...  # noqa: D102
+    def get_camera_device(self) -> str: ...  # noqa: D102
+    def get_number_of_camera_channels(self) -> int: ...  # noqa: D102
     def set_exposure(self, milliseconds: float) -> None: ...  # noqa: D102
+    def get_exposure(self) -> float: ...  # noqa: D102
     def snap_image(self) -> None: ...  # noqa: D102
     def get_image(self) -> Any: ...  # noqa: D102
     def get_image_width(self) -> int: ...  # noqa: D102
@@ -54,6 +65,7 @@ class Core(Protocol):
     def get_position(self, label: str) -> float: ...  # noqa: D102
     def stop(self, label: str) -> None: ...  # noqa: D102
     def set_auto_shutter(self, on: bool) -> None: ...  # noqa: D102
+    def get_auto_shutter(self) -> bool: ...  # noqa: D102
     def set_shutter_open(self, label: str, is_open: bool) -> None: ...  # noqa: D102
     def get_shutter_open(self, label: str) -> bool: ...  # noqa: D102
     def is_stage_sequenceable(self, label: str) -> bool: ...  # noqa: D102
@@ -182,15 +194,20 @@ def java_sequence(port: int) -> Sequencer:
     return sequence
 
 
-def preset_devices(core: Core, group: str, preset: str) -> tuple[str, ...]:
-    """Labels of the devices that a preset switches, each once."""
+def preset_settings(core: Core, group: str, preset: str) -> tuple[Setting, ...]:
+    """Return what a preset sets, in its order."""
     data = core.get_config_data(group, preset)
     # The core is renamed to snake_case on both ways, but the values it returns are so only over the bridge.
     if hasattr(data, "get_setting"):
-        labels = [str(data.get_setting(i).get_device_label()) for i in range(data.size())]
-    else:
-        labels = [str(data.getSetting(i).getDeviceLabel()) for i in range(data.size())]
-    return tuple(dict.fromkeys(labels))
+        found = [data.get_setting(i) for i in range(data.size())]
+        return tuple(
+            Setting(str(one.get_device_label()), str(one.get_property_name()), str(one.get_property_value()))
+            for one in found
+        )
+    found = [data.getSetting(i) for i in range(data.size())]
+    return tuple(
+        Setting(str(one.getDeviceLabel()), str(one.getPropertyName()), str(one.getPropertyValue())) for one in found
+    )
 
 
 def versions() -> dict[str, str]:

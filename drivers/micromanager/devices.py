@@ -21,7 +21,7 @@ from drivers.micromanager.core import (
 )
 from drivers.micromanager.verification import identify, longest_sequence, verify_light, verify_preset
 from drivers.microscope import Identity
-from drivers.settings import Instrument, PolarizationPreset
+from drivers.settings import Instrument
 
 
 class MicroManager(Equipment):
@@ -53,11 +53,12 @@ class MicroManager(Equipment):
         self._release = release
         self._sequence = sequence
         self._identity = identify(core, instrument)
-        self._preset_devices = {state: verify_preset(core, instrument, state) for state in instrument.polarizations}
+        self._presets = {state: verify_preset(core, instrument, state) for state in instrument.polarizations}
+        self._light_presets = verify_light(core, instrument)
         self._state = next(iter(instrument.polarizations))
+        self._lit = False
         self.xy_name, self.z_name = self._devices.xy_stage, self._devices.focus
         self.longest_sequence = longest_sequence(core, instrument)
-        verify_light(core, instrument)
 
     @property
     def identity(self) -> Identity:
@@ -92,32 +93,48 @@ class MicroManager(Equipment):
     def polarize(self, state: str) -> None:
         """Switch to the preset of a polarization state."""
         self._state = state
-        self._core.set_config(self._preset.group, self._preset.preset)
+        self._presets[state].set(self._core)
 
     def switching(self) -> tuple[str, ...]:
         """Labels of the devices that still switch the polarization."""
-        return tuple(label for label in self._preset_devices[self._state] if self._core.device_busy(label))
+        return tuple(label for label in self._presets[self._state].devices if self._core.device_busy(label))
 
     def polarization(self) -> str:
-        """State that was switched to, where its group reads back its preset; else the preset that is read back."""
-        preset = self._preset
-        current = self._core.get_current_config(preset.group)
-        return self._state if current == preset.preset else f"{preset.group}/{current}"
-
-    @property
-    def _preset(self) -> PolarizationPreset:
-        return self._instrument.polarizations[self._state]
+        """State that was switched to, where every property of its preset reads back; else what does not."""
+        return self._presets[self._state].difference(self._core) or self._state
 
     def set_exposure(self, exposure_ms: float) -> None:
         """Set how long the camera exposes a frame."""
         self._core.set_exposure(exposure_ms)
 
+    def exposure_ms(self) -> float:
+        """Exposure that the camera reads back."""
+        return float(self._core.get_exposure())
+
+    def frame_px(self) -> tuple[int, int]:
+        """Rows and columns of the camera's region of interest."""
+        return int(self._core.get_image_height()), int(self._core.get_image_width())
+
+    def hindrance(self) -> str | None:
+        """Say so where the camera is running already, or is another one."""
+        if self._core.is_sequence_running():
+            return "the camera is running already; stop live, or the acquisition, in Micro-Manager"
+        camera = self._core.get_camera_device()
+        if camera != self._devices.camera:
+            return f"Micro-Manager's camera is {camera!r} instead of {self._devices.camera!r}; set it back there"
+        return None
+
     def light(self, on: bool) -> None:
-        """Preset of the light, lamp and shutter; what fails to go off keeps nothing else from it."""
-        preset = self._instrument.light_on if on else self._instrument.light_off
-        steps = [partial(self._core.set_shutter_open, label, on) for label in self._light_labels()]
-        if preset is not None:
-            steps.insert(0, partial(self._core.set_config, *preset))
+        """Preset of the light, lamp and shutter; what fails to go off keeps nothing else from it.
+
+        Micro-Manager's automatic shutter, which closes it after each frame, is switched off every time: an operator
+        may have switched it on.
+        """
+        self._lit, core = on, self._core
+        steps = [partial(core.set_shutter_open, label, on) for label in self._shutters()]
+        if (preset := self._light_presets.get(on)) is not None:
+            steps.insert(0, partial(preset.set, core))
+        steps.insert(0, partial(core.set_auto_shutter, False))
         if on:
             for step in steps:
                 step()
@@ -125,16 +142,29 @@ class MicroManager(Equipment):
             _all_of(*steps)
 
     def lights(self) -> Mapping[str, bool]:
-        """Labels of lamp and shutter, and whether they are open."""
-        return {label: self._core.get_shutter_open(label) for label in self._light_labels()}
+        """Lamp, shutter and the preset of the light, and whether they are open."""
+        found = {label: self._core.get_shutter_open(label) for label in self._shutters()}
+        preset = self._light_presets.get(self._lit)
+        if preset is not None:
+            difference = preset.difference(self._core)
+            name = str(preset) if difference is None else f"{preset} ({difference})"
+            found[name] = self._lit == (difference is None)
+        return found
 
-    def _light_labels(self) -> list[str]:
+    def lighting(self) -> Sequence[str]:
+        """Labels of lamp, shutter and whatever the preset of the light moves that still switch."""
+        preset = self._light_presets.get(self._lit)
+        labels = dict.fromkeys((*self._shutters(), *(() if preset is None else preset.devices)))
+        return tuple(label for label in labels if self._core.device_busy(label))
+
+    def _shutters(self) -> list[str]:
         return [label for label in (self._devices.lamp, self._devices.shutter) if label is not None]
 
     def snap(self) -> Image:
         """Expose one frame."""
         self._core.snap_image()
-        return np.ravel(self._core.get_image())
+        image: Image = np.asarray(self._core.get_image())
+        return image
 
     def start_sequence(self, heights_um: Sequence[float]) -> None:
         """Let the camera step the stage through a sequence that is loaded beforehand."""
@@ -151,7 +181,7 @@ class MicroManager(Equipment):
     def take_frame(self) -> tuple[Image, int]:
         """Take the oldest frame out of the circular buffer, with its ImageNumber."""
         tagged = self._core.pop_next_tagged_image()
-        return np.ravel(tagged.pix), int(tagged.tags["ImageNumber"])
+        return np.asarray(tagged.pix), int(tagged.tags["ImageNumber"])
 
     def overflowed(self) -> bool:
         """Whether the circular buffer was too small."""

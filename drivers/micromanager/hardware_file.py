@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drivers.errors import SettingRefused
+from drivers.micromanager.core import Setting
 from drivers.settings import Instrument
 
-Setting = tuple[str, str, str]
-"""Device label, property, value."""
 CORE = "Core"
 
 
@@ -101,7 +100,7 @@ def read_hardware_file(path: Path) -> HardwareFile:
             case ["Label", device, _, *name] if name:
                 labels[device].add(",".join(name))
             case ["ConfigGroup", group, preset, device, name, *value]:
-                presets[group, preset].append((device, name, ",".join(value)))
+                presets[group, preset].append(Setting(device, name, ",".join(value)))
             case ["Device" | "Label", *_]:
                 raise SettingRefused(
                     f"line {number} of instrument.hardware {str(path)!r} is {line!r}, which is not a Micro-Manager "

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from drivers.errors import SettingRefused, explaining
-from drivers.micromanager.core import Core, preset_devices, versions
+from drivers.micromanager.core import Core, versions
+from drivers.micromanager.presets import Preset
 from drivers.microscope import Identity
 from drivers.settings import Instrument
+
+LIGHT_TOLERANCE = 0.01
+"""Share by which a number of a preset of the light, such as its power, may read back otherwise."""
 
 
 def identify(core: Core, instrument: Instrument) -> Identity:
@@ -33,16 +37,20 @@ def identify(core: Core, instrument: Instrument) -> Identity:
     return Identity(instrument.backend, camera, height, width, depth, told)
 
 
-def verify_preset(core: Core, instrument: Instrument, state: str) -> tuple[str, ...]:
-    """Labels of the devices that the preset of a polarization moves."""
+def verify_preset(core: Core, instrument: Instrument, state: str) -> Preset:
+    """Refuse a preset of a polarization that does not exist."""
     preset = instrument.polarizations[state]
-    with explaining(f"preset {preset.group}/{preset.preset}"):
-        if not core.is_config_defined(preset.group, preset.preset):
+    return _defined(core, f"instrument.polarizations.{state}", preset.group, preset.preset, preset.tolerance)
+
+
+def _defined(core: Core, key: str, group: str, preset: str, tolerance: float = 0.0) -> Preset:
+    with explaining(f"preset {group}/{preset}"):
+        if not core.is_config_defined(group, preset):
             raise SettingRefused(
-                f"instrument.polarizations.{state} is {preset.group}/{preset.preset}, a preset that the hardware "
-                "file does not define; give one that stands there"
+                f"{key} is {group}/{preset}, a preset that the hardware file does not define; "
+                "give one that stands there"
             )
-        return preset_devices(core, preset.group, preset.preset)
+        return Preset(core, group, preset, tolerance)
 
 
 def longest_sequence(core: Core, instrument: Instrument) -> int:
@@ -54,11 +62,17 @@ def longest_sequence(core: Core, instrument: Instrument) -> int:
         return int(core.get_stage_sequence_max_length(label))
 
 
-def verify_light(core: Core, instrument: Instrument) -> None:
-    """Refuse lamp presets that do not exist; from now on only commands open the shutter."""
-    for key in ("light_on", "light_off"):
-        preset = getattr(instrument, key)
-        if preset is not None and not core.is_config_defined(*preset):
-            raise SettingRefused(f"instrument.{key} is {'/'.join(preset)}, which the hardware file does not define")
+def verify_light(core: Core, instrument: Instrument) -> dict[bool, Preset]:
+    """Refuse presets of the light that do not exist; whether the light is on, and the preset for it.
+
+    From now on only commands open the shutter.
+    """
+    named = {True: ("light_on", instrument.light_on), False: ("light_off", instrument.light_off)}
+    presets = {
+        on: _defined(core, f"instrument.{key}", *preset, LIGHT_TOLERANCE)
+        for on, (key, preset) in named.items()
+        if preset is not None
+    }
     with explaining("shutter"):
         core.set_auto_shutter(False)
+    return presets

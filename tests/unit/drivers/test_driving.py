@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,19 @@ import pytest
 from drivers.driving import DrivenMicroscope
 from drivers.equipment import Equipment, Image
 from drivers.errors import (
+    CameraFault,
     DeviceTimeout,
     FieldFault,
     FrameFault,
     HardwareLost,
+    LightFault,
     OutsideWindow,
     PresetNotReached,
     SettingRefused,
+    StageMoved,
     StageStuck,
 )
-from drivers.microscope import Exposure, Identity, Sweep
+from drivers.microscope import Exposure, Identity, Reading, Sweep
 from tests.support.instruments import CENTRE, OTHER_CENTRE, expose, instrument, ready, slides
 
 HEIGHT, WIDTH = 64, 80
@@ -35,7 +39,9 @@ class Simple(Equipment):
         self.told: list[tuple[Any, ...]] = []
         self.in_the_way: dict[str, Exception] = {}
         self.xy, self.z, self.state, self.frames, self.lit = (0.0, 0.0), -280.0, "", 0, True
+        self.exposes_ms, self.frame, self.used = 0.0, (HEIGHT, WIDTH), ""
         self.stuck: set[str] = set()
+        self.after_frame: dict[int, Callable[[], None]] = {}
 
     def note(self, what: str, *values: Any) -> None:
         self.told.append((what, *values))
@@ -69,10 +75,20 @@ class Simple(Equipment):
 
     def set_exposure(self, exposure_ms: float) -> None:
         self.note("exposure", exposure_ms)
+        self.exposes_ms = self.exposes_ms if "exposure" in self.stuck else exposure_ms
+
+    def exposure_ms(self) -> float:
+        return self.exposes_ms
+
+    def frame_px(self) -> tuple[int, int]:
+        return self.frame
+
+    def hindrance(self) -> str | None:
+        return self.used or None
 
     def light(self, on: bool) -> None:
         self.note("light", on)
-        self.lit = on
+        self.lit = self.lit if "light" in self.stuck else on
 
     def lights(self) -> dict[str, bool]:
         return {"lamp": self.lit}
@@ -80,6 +96,7 @@ class Simple(Equipment):
     def snap(self) -> Image:
         self.note("snap")
         self.frames += 1
+        self.after_frame.get(self.frames, lambda: None)()
         return np.full((HEIGHT, WIDTH), self.frames, np.uint16)
 
     def stop(self) -> None:
@@ -134,24 +151,96 @@ def test_a_sweep_is_approached_from_below_and_announced_plane_by_plane() -> None
 
 
 @pytest.mark.parametrize(
-    ("frame", "told"),
+    ("frame", "fault", "told"),
     [
-        (None, "came as NoneType"),
-        (np.ones((HEIGHT, WIDTH)), "came as float64"),
-        (np.ones((HEIGHT, WIDTH), np.int16), "came as int16"),
-        (np.ones((HEIGHT, WIDTH - 1), np.uint16), "5056 pixels instead of 64 x 80"),
-        (np.ones((WIDTH, HEIGHT), np.uint16), "shape .80, 64. instead of .64, 80."),
-        (np.zeros((HEIGHT, WIDTH), np.uint16), "all dark"),
-        (np.full((HEIGHT, WIDTH), 65535, np.uint16), "saturated"),
-        (np.full((HEIGHT, WIDTH), 7, np.uint8), "repeats the frame before it"),
+        (None, CameraFault, "came as NoneType"),
+        (np.ones((HEIGHT, WIDTH)), CameraFault, "came as float64"),
+        (np.ones((HEIGHT, WIDTH), np.int16), CameraFault, "came as int16"),
+        (np.ones((HEIGHT, WIDTH - 1), np.uint16), CameraFault, "5056 pixels instead of 64 x 80"),
+        (np.ones((WIDTH, HEIGHT), np.uint16), CameraFault, "shape .80, 64. instead of .64, 80."),
+        (np.ones((HEIGHT, WIDTH), np.uint8), CameraFault, "came as uint8, before it was 16 bit"),
+        (np.zeros((HEIGHT, WIDTH), np.uint16), FrameFault, "all dark"),
+        (np.full((HEIGHT, WIDTH), 65535, np.uint16), FrameFault, "saturated"),
+        (np.full((HEIGHT, WIDTH), 7, np.uint16), FrameFault, "repeats the frame before it"),
     ],
 )
-def test_frames_are_judged(frame: Any, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_are_judged(frame: Any, fault: type[FieldFault], told: str, monkeypatch: pytest.MonkeyPatch) -> None:
     equipment = Simple()
     scope = driven(equipment)
     monkeypatch.setattr(equipment, "snap", lambda: frame)
-    with pytest.raises(FrameFault, match=told):
+    with pytest.raises(fault, match=told):
         expose(scope, SWEEP)
+
+
+def test_what_was_read_back_of_each_polarization_is_returned() -> None:
+    equipment = Simple()
+    scope = driven(equipment)
+    into = np.zeros((2, 4, HEIGHT, WIDTH), np.uint16)
+    x_um, y_um = CENTRE
+    equipment.after_frame[2] = lambda: setattr(equipment, "xy", (x_um + 0.4, y_um - 0.3))
+    equipment.after_frame[6] = lambda: setattr(equipment, "exposes_ms", 20.1)
+    assert scope.expose_stack(Exposure(1, 1), SWEEP, into, lambda _frame: None) == (
+        Reading("crossed", x_um + 0.4, y_um - 0.3, 0.5, 20.0),
+        Reading("parallel", x_um + 0.4, y_um - 0.3, 0.5, 20.1),
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "value", "fault", "told"),
+    [
+        ("xy", (CENTRE[0] + 1000, CENTRE[1]), StageMoved, "1000.0 um off the field after parallel"),
+        ("z", 3.0, StageMoved, "stands at 3.00 um after parallel was exposed, not at 0.50 um"),
+        ("state", "crossed", PresetNotReached, "polarization parallel reads back crossed after its planes"),
+        ("exposes_ms", 200.0, CameraFault, "exposes 200 ms instead of the 20 ms"),
+        ("lit", False, LightFault, "lamp reads back closed"),
+        ("frame", (32, 80), CameraFault, "32 rows of 80 pixels instead of 64 of 80"),
+    ],
+)
+def test_what_changes_behind_a_sweep_is_a_fault_of_the_instrument(
+    changed: str, value: Any, fault: type[FieldFault], told: str
+) -> None:
+    equipment = Simple()
+    scope = driven(equipment)
+    # The last frame of the second polarization: what of it was announced already is void.
+    equipment.after_frame[8] = lambda: setattr(equipment, changed, value)
+    with pytest.raises(fault, match=told):
+        expose(scope, SWEEP)
+    assert fault.fault_of == "instrument"
+    scope.move(*CENTRE)
+    scope.light(True)
+    equipment.frame = (HEIGHT, WIDTH)
+    expose(scope, SWEEP)
+
+
+def test_an_exposure_that_the_camera_does_not_take_is_refused_before_the_night() -> None:
+    equipment = Simple()
+    equipment.stuck.add("exposure")
+    equipment.exposes_ms = 20.3
+    scope = DrivenMicroscope(instrument(backend="simple", frame_px=(HEIGHT, WIDTH)), slides(), equipment)
+    told = r"polarizations\.crossed\.exposure_ms is 20, but the camera exposes 20\.3 ms instead"
+    with pytest.raises(SettingRefused, match=told):
+        scope.prepare()
+    equipment.exposes_ms = 20.2
+    scope.prepare()
+
+
+def test_a_camera_that_somebody_else_uses_is_asked_for_before_anything_moves() -> None:
+    equipment = Simple()
+    scope = driven(equipment)
+    equipment.used = "the camera is running already; stop live"
+    equipment.told.clear()
+    with pytest.raises(CameraFault, match="stop live"):
+        expose(scope, SWEEP)
+    assert equipment.told == []
+
+
+def test_light_is_waited_for_and_read_back() -> None:
+    equipment = Simple()
+    scope = driven(equipment)
+    equipment.stuck.add("light")
+    scope.light(True)
+    with pytest.raises(LightFault, match="lamp reads back open"):
+        scope.light(False)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +280,7 @@ def test_light_that_reads_back_otherwise_is_a_fault_before_anything_moves() -> N
     scope = driven(equipment)
     equipment.lit = False
     equipment.told.clear()
-    with pytest.raises(FrameFault, match="lamp reads back closed"):
+    with pytest.raises(LightFault, match="lamp reads back closed"):
         expose(scope, SWEEP)
     assert equipment.told == []
 

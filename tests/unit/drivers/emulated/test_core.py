@@ -12,7 +12,7 @@ from numpy.testing import assert_array_equal
 from drivers.driving import DrivenMicroscope
 from drivers.emulated.core import open_emulated
 from drivers.emulated.mechanics import Mechanics
-from drivers.errors import DeviceTimeout, FrameFault, PresetNotReached, SettingRefused, StageStuck
+from drivers.errors import DeviceTimeout, FrameFault, LightFault, PresetNotReached, SettingRefused, StageStuck
 from drivers.micromanager.core import release_headless_core
 from drivers.microscope import Exposure, Microscope, Sweep
 from drivers.open import open_microscope
@@ -139,7 +139,7 @@ def test_a_camera_of_12_bits_is_told_and_full_at_4095(opened: Any) -> None:
 def test_a_closed_shutter_is_a_fault_where_light_is_wanted(opened: Any) -> None:
     scope = opened(emulated())
     scope.light(False)
-    with pytest.raises(FrameFault, match="lamp, shutter"):
+    with pytest.raises(LightFault, match="lamp, shutter"):
         expose(scope)
 
 

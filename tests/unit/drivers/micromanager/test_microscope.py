@@ -8,15 +8,18 @@ from mm_test_adapters import device_adapter_path
 
 from drivers.driving import DrivenMicroscope
 from drivers.errors import (
+    CameraFault,
     DeviceTimeout,
     FieldFault,
     FrameFault,
+    LightFault,
     OutsideWindow,
     PresetNotReached,
     SettingRefused,
+    StageMoved,
     StageStuck,
 )
-from drivers.micromanager.core import Core, headless_core, preset_devices, release_headless_core
+from drivers.micromanager.core import Core, Setting, headless_core, preset_settings, release_headless_core
 from drivers.micromanager.devices import MicroManager
 from drivers.microscope import Exposure, Frame, Sweep
 from drivers.settings import Instrument
@@ -145,7 +148,12 @@ def test_a_sweep_is_approached_from_where_it_comes(
 def test_exposures_of_a_sweep_are_commanded_instead_of_those_of_the_settings(watched: Any) -> None:
     scope, core = watched(triggered())
     commanded: list[float] = []
-    core.set_exposure = commanded.append
+
+    def set_exposure(milliseconds: float) -> None:
+        commanded.append(milliseconds)
+        core.core.set_exposure(milliseconds)
+
+    core.set_exposure = set_exposure
     expose(scope, Sweep(0.0, 1.0, 2, ("crossed", "parallel"), (0, 1), exposures_ms=(3.5, 700.0)))
     expose(scope, Sweep(0.0, 1.0, 2, ("crossed", "parallel"), (0, 1)))
     assert commanded == [3.5, 700.0, 20, 20]
@@ -160,7 +168,7 @@ def test_light_that_is_not_as_the_sweep_wants_it_is_told_before_anything_moves(
     scope, core = watched(triggered())
     scope.light(on)
     core.z_commands.clear()
-    with pytest.raises(FrameFault, match=f"Shutter {told}.*check lamp, shutter"):
+    with pytest.raises(LightFault, match=f"Shutter {told}.*check lamp, shutter"):
         expose(scope, Sweep(0.0, 1.0, 3, ("crossed",), (0,), lit=not on))
     assert core.z_commands == []
 
@@ -283,8 +291,55 @@ def test_z_is_always_approached_from_below(watched: Any) -> None:
 def test_a_frame_of_another_size_is_a_fault(watched: Any) -> None:
     scope, core = watched(instrument(backend="micromanager", adapters=device_adapter_path(), frame_px=(512, 512)))
     core.core.set_property("Camera", "Binning", "2")
-    with pytest.raises(FrameFault, match="65536 pixels"):
+    with pytest.raises(CameraFault, match="65536 pixels"):
         expose(scope)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "told"),
+    [
+        (lambda core: core.set_xy_position("XY", CENTRE[0], CENTRE[1] + 1000), StageMoved, "XY stands 1000.0 um off"),
+        (lambda core: core.set_position("Z", 7.0), StageMoved, r"Z stands at 7.00 um after crossed"),
+        (lambda core: core.set_exposure(150.0), CameraFault, "exposes 150 ms instead of the 20 ms"),
+        (
+            lambda core: core.set_property("Polarizer", "State", "1"),
+            PresetNotReached,
+            "Polarizer-State '1' instead of '0'",
+        ),
+        (lambda core: core.set_shutter_open("Shutter", False), LightFault, "Shutter reads back closed"),
+    ],
+    ids=["joystick", "focus knob", "exposure", "preset", "shutter"],
+)
+def test_what_an_operator_changes_meanwhile_is_told_and_the_next_attempt_is_as_commanded(
+    watched: Any, change: Any, error: type[FieldFault], told: str
+) -> None:
+    scope, core = watched(triggered(motion={"withdrawn_z_um": -280, "z_sequence": False}))
+    sweep = Sweep(-1.0, 0.5, 4, ("crossed",), (0,))
+    into = buffer_for(scope, sweep)
+
+    def meddle(frame: Frame) -> None:
+        if frame.z == 3:
+            change(core.core)
+
+    with pytest.raises(error, match=told):
+        scope.expose_stack(Exposure(1, 1), sweep, into, meddle)
+    scope.move(*CENTRE)
+    scope.light(True)
+    (reading,) = scope.expose_stack(Exposure(1, 1, 1), sweep, into, lambda _frame: None)
+    assert (reading.polarization, reading.exposure_ms) == ("crossed", 20.0)
+    assert (reading.x_um, reading.y_um, reading.z_um) == pytest.approx((*CENTRE, 0.5), abs=0.01)
+
+
+def test_a_live_window_and_an_automatic_shutter_are_told_and_put_right(watched: Any) -> None:
+    scope, core = watched(triggered())
+    core.core.start_continuous_sequence_acquisition(0.0)
+    with pytest.raises(CameraFault, match="stop live"):
+        expose(scope)
+    core.core.stop_sequence_acquisition()
+    core.core.set_auto_shutter(True)
+    scope.light(True)
+    assert not core.core.get_auto_shutter()
+    expose(scope)
 
 
 def test_make_safe_from_another_thread_ends_an_exposure(watched: Any) -> None:
@@ -379,6 +434,6 @@ def test_a_hardware_file_that_does_not_load_is_refused_with_its_line(tmp_path: P
         open_microscope(triggered(hardware=hardware), slides())
 
 
-def test_the_devices_of_a_preset_are_known(watched: Any) -> None:
+def test_the_settings_of_a_preset_are_known(watched: Any) -> None:
     _, core = watched(triggered())
-    assert preset_devices(core, "Polarization", "Crossed") == ("Polarizer",)
+    assert preset_settings(core, "Polarization", "Crossed") == (Setting("Polarizer", "State", "0"),)
