@@ -339,7 +339,7 @@ class DrivenMicroscope:
 
     def _arrive_at_z(self, z_um: float, unasked: bool = False) -> None:
         def off_by() -> float:
-            return abs(self._z_um() - z_um)
+            return abs(float(equipment.z_um()) - z_um)
 
         equipment = self._equipment
         stage = _Stage(equipment.z_name, equipment.z_busy, self._motion.z_tolerance_um, self._deadlines.focus_s)
@@ -367,11 +367,11 @@ class DrivenMicroscope:
             self._equipment.stage(state, plane)
 
     def _z_um(self) -> float:
-        return float(self._equipment.z_um())
+        with explaining(f"position of {self._equipment.z_name}"):
+            return float(self._equipment.z_um())
 
     def _is_withdrawn(self) -> bool:
-        with explaining("position of the objective"):
-            return self._z_um() <= self._motion.withdrawn_z_um + self._motion.z_tolerance_um
+        return self._z_um() <= self._motion.withdrawn_z_um + self._motion.z_tolerance_um
 
     def _send(self, doing: str, command: Callable[[], None]) -> None:
         """Send a command unless the microscope is halted; none can slip past `make_safe`."""

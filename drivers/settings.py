@@ -87,17 +87,38 @@ class Motion(Settings):
     withdrawn_z_um: Finite
 
 
-class ChanceFault(Settings):
-    """A fault of the emulated microscope: at named fields, or by chance; on the first attempts or on every one."""
+FaultKind = Literal[
+    # a frame, the sample, the program
+    "dropped_frame", "repeated_frame", "dark_frame", "saturated_frame", "hang", "die", "oil_lost", "lamp_dim",
+    "lamp_off", "bubble", "blank",
+    # devices that do not do as they are told
+    "stage_stuck", "stage_busy", "z_mute", "z_slips", "xy_stuck", "xy_busy", "xy_mute", "preset_missed",
+    "polarizer_busy", "shutter_closed", "shutter_open", "shutter_busy", "exposure_clamped", "camera_off", "core_lost",
+    # what an operator, or a setting of Micro-Manager, does meanwhile
+    "joystick", "focus_knob", "preset_changed", "preset_deleted", "auto_shutter", "exposure_changed", "roi_changed",
+    "pixel_type", "frame_turned", "live_on", "camera_switched", "focus_held",
+]  # fmt: skip
 
-    kind: Literal[
-        "dropped_frame", "repeated_frame", "dark_frame", "saturated_frame", "stage_stuck", "stage_busy",
-        "preset_missed", "hang", "die", "oil_lost", "lamp_dim", "bubble", "blank",
-    ]  # fmt: skip
+
+class ChanceFault(Settings):
+    """A fault of the emulated microscope: at named fields, or by chance; on the first attempts or on every one.
+
+    One that lasts begins at the first exposure that it meets, and holds for `lasts_s` seconds or `lasts_exposures`
+    exposures, whichever end comes first, whatever is exposed meanwhile; it does not come back.
+    """
+
+    kind: FaultKind
     slide: int | None = None
     fields: tuple[int, ...] | None = None
     probability: Annotated[float, Field(ge=0, le=1)] = 1.0
     attempts: Annotated[int, Field(ge=1)] | None = 1
+    lasts_s: Positive | None = None
+    lasts_exposures: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it holds for a time, or for a number of exposures."""
+        return self.lasts_s is not None or self.lasts_exposures is not None
 
 
 class Lamp(Settings):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from drivers.emulated.faults import Faults
 from drivers.emulated.mechanics import Mechanics, true_pixel_um
+from drivers.emulated.meddled import MeddledCore
 from drivers.errors import SettingRefused
 from drivers.micromanager.core import Core, headless_core, preset_settings, release_headless_core
 from drivers.micromanager.devices import MicroManager
@@ -24,6 +25,8 @@ from drivers.virtual_slide.truth import View
 from drivers.waiting import Clock
 
 DEMO_CAMERA = {"FastImage": "1", "PixelType": "16bit"}
+CLAMPED = 4.0
+"""How many times longer a camera exposes that does not take an exposure, or that somebody changed."""
 DIM_POWER = 0.4
 """Share of its power that a dim lamp has left: as dark as without oil, and as sharp as ever."""
 
@@ -82,7 +85,8 @@ class EmulatedCore:
     def __init__(self, core: Core, instrument: Instrument, slides: Sequence[MiniSlide], clock: Clock) -> None:
         emulation = instrument.emulation or Emulation()
         height, width = instrument.frame_px
-        self._core = core
+        self._faults = Faults(emulation.faults, emulation.seed, clock.now)
+        self._core = MeddledCore(core, instrument, self._faults)
         self._instrument = instrument
         self._emulation = emulation
         self._slides = slides
@@ -93,7 +97,6 @@ class EmulatedCore:
         xy = instrument.devices.xy_stage
         at = core.get_x_position(xy), core.get_y_position(xy)
         self._mechanics = Mechanics(emulation, slides, at, core.get_position(instrument.devices.focus))
-        self._faults = Faults(emulation.faults, emulation.seed)
         self._frame: NDArray[np.uint16] = np.zeros((height, width), np.uint16)
         self._view: View | None = None
         self._staged: tuple[Exposure, str, int] | None = None
@@ -144,7 +147,8 @@ class EmulatedCore:
         """Send the z stage to a height, unless it is stuck."""
         if not self._faults.strikes("stage_stuck"):
             self._core.set_position(label, z_um)
-            self._mechanics.drive(z_um)
+            if not self._faults.meets("z_slips"):
+                self._mechanics.drive(z_um)
         self._keep_busy(label, self._timing.z_ms)
         if self._faults.strikes("stage_busy"):
             self._busy_until_s[label] = math.inf
@@ -161,8 +165,8 @@ class EmulatedCore:
             self._keep_busy(label, self._timing.polarizer_ms)
 
     def set_exposure(self, milliseconds: float) -> None:
-        """Set the exposure; the demo camera's own is as short as can be."""
-        self._exposure_ms = milliseconds
+        """Set the exposure, unless the camera does not take it; the demo camera's own is as short as can be."""
+        self._exposure_ms = milliseconds if not self._faults.meets("exposure_clamped") else CLAMPED * milliseconds
 
     def get_exposure(self) -> float:
         """Exposure that was set."""
@@ -175,11 +179,13 @@ class EmulatedCore:
                 self._clock.sleep(1.0)
         if self._faults.strikes("die"):
             os._exit(1)
+        if self._faults.strikes("exposure_changed"):
+            self._exposure_ms *= CLAMPED
         begun_s = self._clock.now()
         self._core.snap_image()
         self._exposed_s = begun_s if self._instant else begun_s + self._paid(self._exposure_ms / 1e3)
 
-    def get_image(self) -> NDArray[np.uint16]:
+    def get_image(self) -> NDArray[Any]:
         """Wait for the end of the exposure and return its frame (H, W), valid until the next."""
         if self._faults.strikes("dropped_frame"):
             raise RuntimeError(f'Error in device "{self._instrument.devices.camera}": frame lost')
@@ -190,7 +196,21 @@ class EmulatedCore:
             self._clock.sleep(left_s)
         elif not self._instant:
             self._owed_s -= left_s
-        return self._frame
+        self._core.turn_knob()
+        return self._delivered()
+
+    def _delivered(self) -> NDArray[Any]:
+        """Return the frame as the camera delivers it, in another mode perhaps."""
+        if self._faults.meets("roi_changed"):
+            return self._frame[: self._frame.shape[0] // 2]
+        if self._faults.meets("pixel_type"):
+            return (self._frame >> 8).astype(np.uint8)
+        return self._frame.T if self._faults.meets("frame_turned") else self._frame
+
+    def get_image_height(self) -> int:
+        """Rows of a frame."""
+        rows = int(self._core.get_image_height())
+        return rows // 2 if self._faults.meets("roi_changed") else rows
 
     def _render(self) -> None:
         if self._staged is None:
@@ -215,7 +235,7 @@ class EmulatedCore:
         )
         if self._faults.strikes("oil_lost"):
             self._oil = False
-        if not self._lit():
+        if not self._lit() or self._faults.meets("lamp_off"):
             self._slide.dark(view, self._exposure_ms, self._frame)
             return
         slide = self._slide
@@ -235,7 +255,8 @@ class EmulatedCore:
 
     def _lit(self) -> bool:
         shutter = self._instrument.devices.shutter
-        return shutter is None or self._core.get_shutter_open(shutter)
+        # An automatic shutter is open while a frame is exposed, and shut again when it is fetched.
+        return shutter is None or self._core.get_shutter_open(shutter) or self._core.get_auto_shutter()
 
     def _keep_busy(self, label: str, milliseconds: float) -> None:
         self._busy_until_s[label] = self._clock.now() + self._paid(milliseconds / 1e3)
