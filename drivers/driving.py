@@ -5,11 +5,9 @@ All of this stands around the equipment, whoever wrote it: what lies outside is 
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,12 +25,11 @@ from drivers.errors import (
 )
 from drivers.frames import FrameCheck
 from drivers.limits import Limits
-from drivers.microscope import Exposure, Frame, Identity, Position, Reading, Stack, Sweep
+from drivers.microscope import Exposure, Frame, Identity, Position, Stack, StateReading, Sweep
 from drivers.readings import Readings
+from drivers.safety import Safety, attempt
 from drivers.settings import Instrument, MiniSlide
 from drivers.waiting import Clock
-
-log = logging.getLogger(__name__)
 
 COMMAND_S = 1.0
 """How long `make_safe` waits for a command that another thread is just sending."""
@@ -93,6 +90,8 @@ class DrivenMicroscope:
         with explaining("asking the camera"):
             self._identity = _checked(equipment.identity, instrument)
         self._frames = FrameCheck(self._identity, equipment.recorded)
+        self._safety = Safety(instrument, equipment.beside(), self._clock)
+        self._trouble: tuple[str, ...] = ()
         self._readings = Readings(instrument, equipment, self._identity, self._clock, self._refuse_halted)
         self._xy_um: tuple[float, float] | None = None
 
@@ -173,7 +172,7 @@ class DrivenMicroscope:
 
     def expose_stack(
         self, exposure: Exposure, sweep: Sweep, into: Stack, announce: Callable[[Frame], None]
-    ) -> tuple[Reading, ...]:
+    ) -> tuple[StateReading, ...]:
         """Expose a sweep straight into `into` (CZYX), announcing every plane as it lands."""
         self._check_buffer(sweep, into)
         self._limits.check_sweep(sweep)
@@ -188,7 +187,7 @@ class DrivenMicroscope:
         heights = [sweep.first_z_um + plane * sweep.step_um for plane in range(sweep.planes)]
         presets = self._instrument.polarizations
         exposures_ms = sweep.exposures_ms or [presets[state].exposure_ms for state in sweep.polarizations]
-        read: list[Reading] = []
+        read: list[StateReading] = []
         for state, channel, exposure_ms in zip(sweep.polarizations, sweep.channels, exposures_ms, strict=True):
             self._stage(state, 0)
             self._switch(state)
@@ -218,10 +217,16 @@ class DrivenMicroscope:
         self._halted.set()
         held = self._commanding.acquire(timeout=COMMAND_S)
         try:
-            return self._attempt(self._equipment.stop, partial(self._equipment.light, False), self._withdraw_unasked)
+            self._trouble = self._safety.make_safe()
+            return not self._trouble
         finally:
             if held:
                 self._commanding.release()
+
+    @property
+    def trouble(self) -> tuple[str, ...]:
+        """What kept the last `make_safe` from its end, a sentence each."""
+        return self._trouble
 
     def close(self) -> None:
         """Make safe and let go of the hardware; may be called again."""
@@ -267,7 +272,7 @@ class DrivenMicroscope:
                     self._land(image, into, name, Frame(one.channel, plane, number, z_um, self._clock.now()), announce)
                 self._refuse_surplus(state)
         except BaseException:
-            self._attempt(self._equipment.stop)
+            attempt(self._equipment.stop)
             raise
         with explaining(f"end of the z sequence of {state}"):
             self._equipment.stop()
@@ -337,26 +342,27 @@ class DrivenMicroscope:
     def _send_z(self, z_um: float) -> None:
         self._send(f"{self._equipment.z_name} to {z_um:.2f} um", lambda: self._equipment.move_z(z_um))
 
-    def _arrive_at_z(self, z_um: float, unasked: bool = False) -> None:
+    def _arrive_at_z(self, z_um: float) -> None:
         def off_by() -> float:
             return abs(float(equipment.z_um()) - z_um)
 
         equipment = self._equipment
         stage = _Stage(equipment.z_name, equipment.z_busy, self._motion.z_tolerance_um, self._deadlines.focus_s)
-        self._arrive(stage, f"{z_um:.2f} um", off_by, unasked)
+        self._arrive(stage, f"{z_um:.2f} um", off_by)
 
-    def _arrive(self, stage: _Stage, target: str, off_by: Callable[[], float], unasked: bool = False) -> None:
+    def _arrive(self, stage: _Stage, target: str, off_by: Callable[[], float]) -> None:
         """Wait until a stage is idle and reads back where it was sent: some say they are idle before they set off."""
 
         def arrived() -> bool:
-            if not unasked:
-                self._refuse_halted()
+            self._refuse_halted()
             return not stage.busy() and off_by() <= stage.tolerance_um
 
         with explaining(f"{stage.name} to {target}"):
             if self._clock.wait(arrived, stage.deadline_s):
                 return
-            if stage.busy():
+            busy = stage.busy()
+            attempt(self._equipment.stop_stages)
+            if busy:
                 raise DeviceTimeout(
                     f"{stage.name} was still busy {stage.deadline_s:g} s after it was sent to {target}; check it"
                 )
@@ -383,24 +389,6 @@ class DrivenMicroscope:
     def _refuse_halted(self) -> None:
         if self._halted.is_set():
             raise FieldFault("the microscope was made safe meanwhile; open a mini-slide again before going on")
-
-    # Safety ----------------------------------------------------------------------------------------------------------
-
-    def _attempt(self, *steps: Callable[[], None]) -> bool:
-        """Take every step, whatever becomes of those before it; whether all succeeded."""
-        failed = 0
-        for step in steps:
-            try:
-                step()
-            except Exception:
-                failed += 1
-                log.exception("making safe: a step failed, going on to the next")
-        return not failed
-
-    def _withdraw_unasked(self) -> None:
-        z_um = self._motion.withdrawn_z_um
-        self._equipment.move_z(z_um)
-        self._arrive_at_z(z_um, unasked=True)
 
 
 def _checked(identity: Any, instrument: Instrument) -> Identity:

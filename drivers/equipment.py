@@ -141,11 +141,18 @@ class Equipment(ABC):
         return None
 
     def hindrance(self) -> str | None:
-        """Say what keeps the camera from being commanded, such as a live window, and the remedy; None for nothing.
+        """Say who else uses the instrument, such as a live window, and the remedy; None for nobody.
 
-        Asked before each polarization.
+        Asked before each stack.
         """
         return None
+
+    def stop_stages(self) -> None:  # noqa: B027
+        """Stop stages that move, where they can be stopped."""
+
+    def beside(self) -> Equipment:
+        """Return another way to the same hardware, to make it safe while a call hangs; itself where there is none."""
+        return self
 
     # Hardware-timed z sequences, where `longest_sequence` is more than 0 ----------------------------------------------
 

@@ -61,7 +61,11 @@ class LightFault(FieldFault):
 
 
 class CameraFault(FieldFault):
-    """The camera is not as the night set it up: its exposure, its region of interest, its mode, or who uses it."""
+    """The camera is not as the night set it up: its exposure, its region of interest, its mode."""
+
+
+class InUse(FieldFault):
+    """Somebody else uses the instrument, which is asked for and not fought over."""
 
 
 class FrameFault(FieldFault):

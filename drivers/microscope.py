@@ -77,7 +77,7 @@ class Position:
 
 
 @dataclass(frozen=True)
-class Reading:
+class StateReading:
     """What the instrument read back once the planes of a polarization were exposed.
 
     Attributes
@@ -163,7 +163,7 @@ class Microscope(Protocol):
 
     def expose_stack(
         self, exposure: Exposure, sweep: Sweep, into: Stack, announce: Callable[[Frame], None]
-    ) -> tuple[Reading, ...]:
+    ) -> tuple[StateReading, ...]:
         """Expose a sweep straight into `into` (CZYX), announcing every plane as it lands.
 
         The light must be on, or off, as the sweep says. `into` has as many planes as the sweep. After each
@@ -193,6 +193,10 @@ class Microscope(Protocol):
         Never raises: it goes on to the next device and tells in the log what failed. Whatever another thread is
         commanding ends in a `FieldFault`, and so does every command that moves or lights until `open_slide`.
         """
+
+    @property
+    def trouble(self) -> tuple[str, ...]:
+        """What kept the last `make_safe` from its end, a sentence each."""
 
     def close(self) -> None:
         """Make safe and let go of the hardware; may be called again."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from drivers.equipment import Equipment
-from drivers.errors import CameraFault, DeviceTimeout, LightFault, PresetNotReached, StageMoved, explaining
-from drivers.microscope import Identity, Reading
+from drivers.errors import CameraFault, DeviceTimeout, InUse, LightFault, PresetNotReached, StageMoved, explaining
+from drivers.microscope import Identity, StateReading
 from drivers.settings import Instrument
 from drivers.waiting import Clock
 
@@ -40,11 +40,11 @@ class Readings:
         self._halted = halted
 
     def refuse_hindrance(self) -> None:
-        """Refuse to expose with a camera that somebody else uses, or has changed."""
-        with explaining("asking the camera"):
+        """Refuse to expose while somebody else uses the instrument."""
+        with explaining("asking who uses the camera"):
             hindrance = self._equipment.hindrance()
         if hindrance is not None:
-            raise CameraFault(hindrance)
+            raise InUse(hindrance)
 
     def await_preset(self, state: str) -> None:
         """Wait until a polarization has been switched to, and reads back so."""
@@ -119,7 +119,7 @@ class Readings:
         lit: bool,
         xy_um: tuple[float, float] | None,
         heights_um: tuple[float, ...],
-    ) -> Reading:
+    ) -> StateReading:
         """Read back everything once a polarization was exposed.
 
         Parameters
@@ -158,4 +158,4 @@ class Readings:
                 f"{equipment.z_name} stands at {z_um:.2f} um after {state} was exposed, not at "
                 f"{heights_um[-1]:.2f} um; leave the focus knob alone, and check the drive"
             )
-        return Reading(state, float(x_um), float(y_um), z_um, read_ms)
+        return StateReading(state, float(x_um), float(y_um), z_um, read_ms)

@@ -80,7 +80,8 @@ def run_microscope(
             line.send(Failed(kind=type(error).__name__, message=str(error), again=False))
             return
         if not _made_safe(microscope):
-            told = "the hardware cannot be made safe: check shutter, lamp and objective"
+            why = "; ".join(microscope.trouble) or f"it did not end within {SAFE_S:g} s"
+            told = f"the hardware cannot be made safe ({why}): check shutter, lamp and objective"
             line.send(Failed(kind=HardwareLost.__name__, message=told, again=False))
             return
         ring = Ring.attach(ring_name, slots, shape)

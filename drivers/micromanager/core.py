@@ -66,6 +66,10 @@ class Core(Protocol):
     def stop(self, label: str) -> None: ...  # noqa: D102
     def set_auto_shutter(self, on: bool) -> None: ...  # noqa: D102
     def get_auto_shutter(self) -> bool: ...  # noqa: D102
+    def get_focus_direction(self, label: str) -> int: ...  # noqa: D102
+    def is_continuous_focus_drive(self, label: str) -> bool: ...  # noqa: D102
+    def is_continuous_focus_enabled(self) -> bool: ...  # noqa: D102
+    def enable_continuous_focus(self, on: bool) -> None: ...  # noqa: D102
     def set_shutter_open(self, label: str, is_open: bool) -> None: ...  # noqa: D102
     def get_shutter_open(self, label: str) -> bool: ...  # noqa: D102
     def is_stage_sequenceable(self, label: str) -> bool: ...  # noqa: D102

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from copy import copy
 from functools import partial
 
 import numpy as np
 
 from drivers.equipment import Equipment, Image
+from drivers.errors import explaining
 from drivers.micromanager.core import (
     Core,
     Sequencer,
@@ -19,9 +22,20 @@ from drivers.micromanager.core import (
     list_sequence,
     release_headless_core,
 )
-from drivers.micromanager.verification import identify, longest_sequence, verify_light, verify_preset
+from drivers.micromanager.takeover import Takeover
+from drivers.micromanager.verification import (
+    identify,
+    longest_sequence,
+    verify_devices,
+    verify_focus,
+    verify_light,
+    verify_preset,
+)
 from drivers.microscope import Identity
+from drivers.safety import attempt
 from drivers.settings import Instrument
+
+_log = logging.getLogger(__name__)
 
 
 class MicroManager(Equipment):
@@ -37,6 +51,8 @@ class MicroManager(Equipment):
         lets go of the core when the equipment is closed.
     sequence
         makes the core's kind of a stage sequence.
+    spare
+        another way to the same core, which answers while a call to the first one hangs.
 
     Raises
     ------
@@ -45,16 +61,32 @@ class MicroManager(Equipment):
     """
 
     def __init__(
-        self, instrument: Instrument, core: Core, release: Callable[[], None], sequence: Sequencer = list_sequence
+        self,
+        instrument: Instrument,
+        core: Core,
+        release: Callable[[], None],
+        sequence: Sequencer = list_sequence,
+        spare: Core | None = None,
     ) -> None:
         self._instrument = instrument
         self._devices = instrument.devices
         self._core = core
         self._release = release
         self._sequence = sequence
-        self._identity = identify(core, instrument)
+        self._spare = spare
+        verify_devices(core, instrument)
         self._presets = {state: verify_preset(core, instrument, state) for state in instrument.polarizations}
         self._light_presets = verify_light(core, instrument)
+        notes = verify_focus(core, instrument)
+        with explaining("taking the instrument over"):
+            self._takeover = Takeover(core, instrument, self._presets.values())
+        if self._takeover.held_focus:
+            notes = (*notes, "continuous focus was on, which overrides z; it is switched off")
+        try:
+            self._identity = identify(core, instrument, notes)
+        except BaseException:
+            self._takeover.give_back()
+            raise
         self._state = next(iter(instrument.polarizations))
         self._lit = False
         self.xy_name, self.z_name = self._devices.xy_stage, self._devices.focus
@@ -116,12 +148,14 @@ class MicroManager(Equipment):
         return int(self._core.get_image_height()), int(self._core.get_image_width())
 
     def hindrance(self) -> str | None:
-        """Say so where the camera is running already, or is another one."""
+        """Say so where the camera is running already, is another one, or where a device holds the focus."""
         if self._core.is_sequence_running():
             return "the camera is running already; stop live, or the acquisition, in Micro-Manager"
         camera = self._core.get_camera_device()
         if camera != self._devices.camera:
             return f"Micro-Manager's camera is {camera!r} instead of {self._devices.camera!r}; set it back there"
+        if self._core.is_continuous_focus_enabled():
+            return "continuous focus is on, which overrides z; switch it off in Micro-Manager or at the device"
         return None
 
     def light(self, on: bool) -> None:
@@ -199,8 +233,25 @@ class MicroManager(Equipment):
         if self.longest_sequence:
             self._core.stop_stage_sequence(self._devices.focus)
 
+    def stop_stages(self) -> None:
+        """Stop the stages; many adapters of focus drives cannot."""
+        for label in (self._devices.xy_stage, self._devices.focus):
+            try:
+                self._core.stop(label)
+            except Exception as error:  # noqa: BLE001 - whatever a core raises, where it stands is read back
+                _log.debug("%s cannot be stopped: %s", label, error)
+
+    def beside(self) -> Equipment:
+        """Return the devices behind the spare core, which answers while a call to the other one hangs."""
+        if self._spare is None:
+            return self
+        beside = copy(self)
+        beside._core = self._spare
+        return beside
+
     def close(self) -> None:
-        """Let go of the core."""
+        """Give the operator back what was set before, and let go of the core."""
+        attempt(self._takeover.give_back)
         self._release()
 
 

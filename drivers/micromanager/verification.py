@@ -12,10 +12,9 @@ LIGHT_TOLERANCE = 0.01
 """Share by which a number of a preset of the light, such as its power, may read back otherwise."""
 
 
-def identify(core: Core, instrument: Instrument) -> Identity:
-    """Ask the instrument what it is; every label of a device must exist, and the camera be a grey one."""
-    devices = instrument.devices
-    for role, label in devices.model_dump().items():
+def verify_devices(core: Core, instrument: Instrument) -> None:
+    """Refuse labels of devices that do not exist."""
+    for role, label in instrument.devices.model_dump().items():
         if label is not None:
             try:
                 core.get_device_name(label)
@@ -24,17 +23,51 @@ def identify(core: Core, instrument: Instrument) -> Identity:
                     f"instrument.devices.{role} is {label!r}, which the hardware file does not define; "
                     "give the label that stands there"
                 ) from error
+
+
+def verify_focus(core: Core, instrument: Instrument) -> tuple[str, ...]:
+    """Refuse a focus drive that would be withdrawn into the slide; what a person should know of it."""
+    label = instrument.devices.focus
+    with explaining(f"direction of {label}"):
+        direction, is_offset = core.get_focus_direction(label), core.is_continuous_focus_drive(label)
+    if is_offset:
+        raise SettingRefused(
+            f"instrument.devices.focus is {label!r}, the offset of a continuous focus; give the drive of the objective"
+        )
+    if direction < 0:
+        raise SettingRefused(
+            f"instrument.devices.focus is {label!r}, whose larger z leads away from the sample (focus direction -1 in "
+            "Micro-Manager), so that withdrawing would drive into it; turn the drive's direction round at its "
+            "controller, and set its focus direction to 1"
+        )
+    unknown = (
+        f"Micro-Manager does not know whether larger z of {label} brings the objective closer to the sample, as it has "
+        "to; prove it (lamelle calibrate z) and set the focus direction in the Hardware Configuration Wizard"
+    )
+    return () if direction else (unknown,)
+
+
+def identify(core: Core, instrument: Instrument, notes: tuple[str, ...]) -> Identity:
+    """Ask the instrument what it is; the camera must be a grey one."""
+    devices = instrument.devices
     with explaining("asking the camera"):
-        core.set_camera_device(devices.camera)
         height, width = int(core.get_image_height()), int(core.get_image_width())
         depth, pixel_bytes = int(core.get_image_bit_depth()), int(core.get_bytes_per_pixel())
+        channels = int(core.get_number_of_camera_channels())
         camera = f"{core.get_device_library(devices.camera)} {core.get_device_name(devices.camera)}"
         told = {**versions(), "core": core.get_version_info()}
     if pixel_bytes > 2:
         raise SettingRefused(
             f"the camera delivers {pixel_bytes} bytes a pixel; set it to a grey mode of 16 bit or less"
         )
-    return Identity(instrument.backend, camera, height, width, depth, told)
+    if channels > 1:
+        raise SettingRefused(
+            f"instrument.devices.camera is {devices.camera!r}, which delivers {channels} channels at once; "
+            "give one of the cameras behind it"
+        )
+    if pixel_bytes == 1:
+        notes = (*notes, "the camera delivers 8 bits a pixel, in which faint objects are lost; set it to 16 bit")
+    return Identity(instrument.backend, camera, height, width, depth, told, notes)
 
 
 def verify_preset(core: Core, instrument: Instrument, state: str) -> Preset:
@@ -63,16 +96,10 @@ def longest_sequence(core: Core, instrument: Instrument) -> int:
 
 
 def verify_light(core: Core, instrument: Instrument) -> dict[bool, Preset]:
-    """Refuse presets of the light that do not exist; whether the light is on, and the preset for it.
-
-    From now on only commands open the shutter.
-    """
+    """Refuse presets of the light that do not exist; whether the light is on, and the preset for it."""
     named = {True: ("light_on", instrument.light_on), False: ("light_off", instrument.light_off)}
-    presets = {
+    return {
         on: _defined(core, f"instrument.{key}", *preset, LIGHT_TOLERANCE)
         for on, (key, preset) in named.items()
         if preset is not None
     }
-    with explaining("shutter"):
-        core.set_auto_shutter(False)
-    return presets

@@ -17,6 +17,7 @@ from drivers.errors import (
     FieldFault,
     FrameFault,
     HardwareLost,
+    InUse,
     LightFault,
     OutsideWindow,
     PresetNotReached,
@@ -24,7 +25,7 @@ from drivers.errors import (
     StageMoved,
     StageStuck,
 )
-from drivers.microscope import Exposure, Identity, Reading, Sweep
+from drivers.microscope import Exposure, Identity, StateReading, Sweep
 from tests.support.instruments import CENTRE, OTHER_CENTRE, expose, instrument, ready, slides
 
 HEIGHT, WIDTH = 64, 80
@@ -101,6 +102,9 @@ class Simple(Equipment):
 
     def stop(self) -> None:
         self.note("stop")
+
+    def stop_stages(self) -> None:
+        self.note("stop stages")
 
     def close(self) -> None:
         self.note("close")
@@ -180,8 +184,8 @@ def test_what_was_read_back_of_each_polarization_is_returned() -> None:
     equipment.after_frame[2] = lambda: setattr(equipment, "xy", (x_um + 0.4, y_um - 0.3))
     equipment.after_frame[6] = lambda: setattr(equipment, "exposes_ms", 20.1)
     assert scope.expose_stack(Exposure(1, 1), SWEEP, into, lambda _frame: None) == (
-        Reading("crossed", x_um + 0.4, y_um - 0.3, 0.5, 20.0),
-        Reading("parallel", x_um + 0.4, y_um - 0.3, 0.5, 20.1),
+        StateReading("crossed", x_um + 0.4, y_um - 0.3, 0.5, 20.0),
+        StateReading("parallel", x_um + 0.4, y_um - 0.3, 0.5, 20.1),
     )
 
 
@@ -229,7 +233,7 @@ def test_a_camera_that_somebody_else_uses_is_asked_for_before_anything_moves() -
     scope = driven(equipment)
     equipment.used = "the camera is running already; stop live"
     equipment.told.clear()
-    with pytest.raises(CameraFault, match="stop live"):
+    with pytest.raises(InUse, match="stop live"):
         expose(scope, SWEEP)
     assert equipment.told == []
 
@@ -271,8 +275,10 @@ def test_what_reads_back_otherwise_is_a_fault_at_its_deadline(stuck: str, act: A
     equipment = Simple()
     scope = driven(equipment)
     equipment.stuck.add(stuck)
+    equipment.told.clear()
     with pytest.raises(fault):
         act(scope)
+    assert (equipment.told[-1] == ("stop stages",)) is (stuck != "state")
 
 
 def test_light_that_reads_back_otherwise_is_a_fault_before_anything_moves() -> None:
@@ -292,7 +298,8 @@ def test_each_step_of_making_safe_is_taken_whatever_becomes_of_the_others() -> N
     equipment.told.clear()
     equipment.in_the_way = {"stop": OSError("no"), "light": OSError("no")}
     assert not scope.make_safe()
-    assert equipment.told == [("stop",), ("light", False), ("z", -280.0)]
+    assert equipment.told == [("stop",), ("stop stages",), ("light", False), ("z", -280.0)]
+    assert scope.trouble == ("no", "no", "lamp is open or busy still; close it by hand")
     with pytest.raises(FieldFault, match="made safe"):
         scope.focus(0.0)
     equipment.in_the_way.clear()

@@ -18,6 +18,7 @@ from drivers.errors import (
     FieldFault,
     FrameFault,
     HardwareLost,
+    InUse,
     LightFault,
     PresetNotReached,
     SettingRefused,
@@ -156,12 +157,16 @@ def test_a_fault_is_told_and_the_next_attempt_succeeds(opened: Any, kind: str, e
 
 @pytest.mark.parametrize(
     ("kind", "told"),
-    [("live_on", "stop live"), ("camera_switched", "Micro-Manager's camera is 'Another camera'")],
+    [
+        ("live_on", "stop live"),
+        ("camera_switched", "Micro-Manager's camera is 'Another camera'"),
+        ("focus_held", "continuous focus is on"),
+    ],
 )
 def test_what_hinders_is_told_at_the_next_stack(opened: Any, kind: str, told: str) -> None:
     scope = opened(emulated(**fault(kind, fields=(2,), lasts_exposures=2)))
     expose(scope, field=2)
-    with pytest.raises(CameraFault, match=told):
+    with pytest.raises(InUse, match=told):
         expose(scope, field=3)
 
 

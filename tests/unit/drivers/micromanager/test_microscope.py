@@ -12,6 +12,7 @@ from drivers.errors import (
     DeviceTimeout,
     FieldFault,
     FrameFault,
+    InUse,
     LightFault,
     OutsideWindow,
     PresetNotReached,
@@ -333,7 +334,7 @@ def test_what_an_operator_changes_meanwhile_is_told_and_the_next_attempt_is_as_c
 def test_a_live_window_and_an_automatic_shutter_are_told_and_put_right(watched: Any) -> None:
     scope, core = watched(triggered())
     core.core.start_continuous_sequence_acquisition(0.0)
-    with pytest.raises(CameraFault, match="stop live"):
+    with pytest.raises(InUse, match="stop live"):
         expose(scope)
     core.core.stop_sequence_acquisition()
     core.core.set_auto_shutter(True)
@@ -373,6 +374,136 @@ def test_make_safe_from_another_thread_ends_an_exposure(watched: Any) -> None:
         scope.focus(0.0)
     scope.open_slide(1)
     scope.focus(0.0)
+
+
+@pytest.mark.parametrize(
+    ("direction", "told"),
+    [(-1, r"instrument\.devices\.focus is 'Z', whose larger z leads away from the sample"), (0, ""), (1, "")],
+)
+def test_the_direction_of_z_is_asked_before_anything_moves(tmp_path: Path, direction: int, told: str) -> None:
+    hardware = tmp_path / "turned.cfg"
+    hardware.write_text(HARDWARE.read_text().replace("FocusDirection,Z,1", f"FocusDirection,Z,{direction}"))
+    settings = {"backend": "micromanager", "adapters": device_adapter_path(), "frame_px": (512, 512)}
+    core = headless_core(instrument(hardware=hardware, **settings))
+    try:
+        core.set_position("Z", 5.0)
+        watched_core = Watched(core)
+        if told:
+            with pytest.raises(SettingRefused, match=told):
+                driven(instrument(hardware=hardware, **settings), watched_core)
+        else:
+            notes = driven(instrument(hardware=hardware, **settings), watched_core).identity.notes
+            assert [note for note in notes if "prove it" in note] == [*notes][: direction == 0]
+        assert watched_core.z_commands == []
+    finally:
+        release_headless_core()
+
+
+def test_what_an_operator_had_set_is_given_back_and_continuous_focus_is_switched_off() -> None:
+    settings = instrument(backend="micromanager", adapters=device_adapter_path(), frame_px=(512, 512))
+    core = headless_core(settings)
+    core.set_auto_shutter(True)
+    core.set_exposure(33.0)
+    core.set_property("Polarizer", "Label", "Parallel")
+    held: Any = Watched(core)
+    states = [True, False]
+    held.is_continuous_focus_enabled = lambda: states[0]
+    held.enable_continuous_focus = lambda _on: states.pop(0)
+    scope = DrivenMicroscope(settings, slides(), MicroManager(settings, cast(Core, held), lambda: None))
+    try:
+        assert "continuous focus was on" in scope.identity.notes[0]
+        ready(scope)
+        scope.polarize("crossed")
+        expose(scope, Sweep(0.0, 0.5, 2, ("crossed",), (0,)))
+        scope.close()
+        assert (core.get_auto_shutter(), core.get_exposure()) == (True, 33.0)
+        assert core.get_property("Polarizer", "Label") == "Parallel"
+        assert not core.get_shutter_open("Shutter")
+    finally:
+        release_headless_core()
+
+
+def test_a_live_window_is_not_taken_over() -> None:
+    settings = instrument(backend="micromanager", adapters=device_adapter_path(), frame_px=(512, 512))
+    core: Any = headless_core(settings)
+    core.set_auto_shutter(True)
+    core.start_continuous_sequence_acquisition(0.0)
+    try:
+        with pytest.raises(SettingRefused, match="stop live"):
+            driven(settings, Watched(core))
+        assert core.get_auto_shutter()
+        core.stop_sequence_acquisition()
+    finally:
+        release_headless_core()
+
+
+def test_make_safe_takes_the_other_way_while_a_call_hangs() -> None:
+    settings = instrument(backend="micromanager", adapters=device_adapter_path(), frame_px=(512, 512))
+    core, freed = headless_core(settings), threading.Event()
+    main: Any = Watched(core)
+    scope = DrivenMicroscope(
+        settings, slides(), MicroManager(settings, cast(Core, main), release_headless_core, spare=core)
+    )
+    ready(scope)
+    hangs = threading.Event()
+
+    def hang(*_: Any) -> Any:
+        hangs.set()
+        freed.wait(END_S)
+        raise RuntimeError("ended")
+
+    def expose_until_ended() -> None:
+        with pytest.raises(FieldFault):
+            expose(scope)
+
+    # From now on nothing that is asked of the first socket comes back.
+    main.snap_image = main.get_position = main.set_shutter_open = main.is_sequence_running = hang
+    thread = threading.Thread(target=expose_until_ended)
+    thread.start()
+    assert hangs.wait(DEADLINE_S)
+    assert scope.make_safe()
+    assert core.get_position("Z") == pytest.approx(-280.0)
+    assert not core.get_shutter_open("Shutter")
+    freed.set()
+    thread.join(END_S)
+    scope.close()
+
+
+def test_presets_of_the_light_are_read_back_property_by_property(tmp_path: Path) -> None:
+    hardware = tmp_path / "lamp.cfg"
+    lamp = "ConfigGroup,Lamp,{0},Polarizer2,Label,{0}\n"
+    hardware.write_text(
+        HARDWARE.read_text().replace(
+            "Property,Core,Initialize,1", "Device,Polarizer2,DemoCamera,DStateDevice\nProperty,Core,Initialize,1"
+        )
+        + "Label,Polarizer2,0,Off\nLabel,Polarizer2,1,On\n"
+        + lamp.format("On")
+        + lamp.format("Off")
+    )
+    settings = instrument(
+        backend="micromanager",
+        adapters=device_adapter_path(),
+        frame_px=(512, 512),
+        hardware=hardware,
+        light_on=("Lamp", "On"),
+        light_off=("Lamp", "Off"),
+    )
+    core = Watched(headless_core(settings))
+    scope = driven(settings, core)
+    try:
+        ready(scope)
+        expose(scope, Sweep(0.0, 0.5, 2, ("crossed",), (0,)))
+        core.core.set_property("Polarizer2", "Label", "Off")
+        with pytest.raises(LightFault, match=r"Lamp/On \(Polarizer2-Label 'Off' instead of 'On'\) reads back closed"):
+            expose(scope, Sweep(0.0, 0.5, 2, ("crossed",), (0,)))
+        scope.light(True)
+        core.ignored.add("preset")
+        assert not scope.make_safe()
+        assert "Lamp/Off" in scope.trouble[-1]
+    finally:
+        core.ignored.clear()
+        scope.close()
+        release_headless_core()
 
 
 def test_make_safe_goes_on_when_a_device_fails(watched: Any, caplog: pytest.LogCaptureFixture) -> None:
