@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from drivers.equipment import Equipment, Image
+from drivers.equipment import Equipment
 from drivers.errors import (
     CameraFault,
     DeviceTimeout,
@@ -256,18 +256,23 @@ class DrivenMicroscope:
     def _expose_sequence(self, one: _Pass, into: Stack, announce: Callable[[Frame], None]) -> None:
         """Triggered: the camera steps the stage through a sequence that is loaded beforehand."""
         state, heights = one.state, one.heights_um
-        wait_s = one.exposure_ms / 1e3 + self._deadlines.frame_s
+        exposure_s = one.exposure_ms / 1e3
         self._send(f"z sequence of {state}", lambda: self._equipment.start_sequence(heights))
+        waiting, due_s = 0, self._clock.now() + exposure_s
         try:
             with explaining(f"z sequence of {state}", FrameFault):
                 for plane, z_um in enumerate(heights):
                     self._stage(state, plane)
                     name = f"plane {plane} of {state}"
-                    image, number = self._next_frame(name, wait_s)
+                    if not waiting:
+                        waiting = self._await_frames(name, due_s)
+                        due_s = self._clock.now() + exposure_s
+                    image, number = self._equipment.take_frame()
+                    waiting -= 1
                     if number != plane:
                         raise FrameFault(
-                            f"{name} arrived with ImageNumber {number}, so frames were lost on the way; "
-                            "enlarge instrument.buffer_mb or slow the camera"
+                            f"{name} arrived with the number {number}, so frames were lost on the way; "
+                            "check the camera's link, enlarge instrument.buffer_mb, or slow the camera"
                         )
                     self._land(image, into, name, Frame(one.channel, plane, number, z_um, self._clock.now()), announce)
                 self._refuse_surplus(state)
@@ -277,15 +282,28 @@ class DrivenMicroscope:
         with explaining(f"end of the z sequence of {state}"):
             self._equipment.stop()
 
-    def _next_frame(self, name: str, wait_s: float) -> tuple[Image, int]:
+    def _await_frames(self, name: str, due_s: float) -> int:
+        """Wait for frames, not asking for them before the next one is due; how many have arrived."""
+        arrived = [0]
+
+        def due() -> bool:
+            self._refuse_halted()
+            return self._clock.now() >= due_s
+
         def landed() -> bool:
             self._refuse_halted()
-            self._refuse_overflow(name)
-            return self._equipment.frames_waiting() > 0
+            arrived[0] = self._equipment.frames_waiting()
+            if not arrived[0]:
+                self._refuse_overflow(name)
+            return arrived[0] > 0
 
-        if not self._clock.wait(landed, wait_s):
-            raise FrameFault(f"{name} did not arrive within {wait_s:g} s; check trigger cable and camera")
-        return self._equipment.take_frame()
+        self._clock.wait(due, max(due_s - self._clock.now(), 0.0))
+        if not self._clock.wait(landed, self._deadlines.frame_s):
+            raise FrameFault(
+                f"{name} did not arrive within {self._deadlines.frame_s:g} s of its exposure; check trigger cable and "
+                "camera"
+            )
+        return arrived[0]
 
     def _refuse_overflow(self, name: str) -> None:
         if self._equipment.overflowed():

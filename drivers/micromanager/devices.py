@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from copy import copy
 from functools import partial
 
@@ -13,15 +13,16 @@ import numpy as np
 from drivers.equipment import Equipment, Image
 from drivers.errors import explaining
 from drivers.micromanager.core import (
+    BridgeDialect,
     Core,
-    Sequencer,
+    Dialect,
+    HeadlessDialect,
     bridge_core,
     close_bridge_core,
     headless_core,
-    java_sequence,
-    list_sequence,
     release_headless_core,
 )
+from drivers.micromanager.frame_numbers import FrameNumbers
 from drivers.micromanager.takeover import Takeover
 from drivers.micromanager.verification import (
     identify,
@@ -49,8 +50,8 @@ class MicroManager(Equipment):
         the portable subset of a Micro-Manager core, its hardware file loaded.
     release
         lets go of the core when the equipment is closed.
-    sequence
-        makes the core's kind of a stage sequence.
+    dialect
+        what the core says differently; that of a core in this process if None.
     spare
         another way to the same core, which answers while a call to the first one hangs.
 
@@ -65,14 +66,16 @@ class MicroManager(Equipment):
         instrument: Instrument,
         core: Core,
         release: Callable[[], None],
-        sequence: Sequencer = list_sequence,
+        dialect: Dialect | None = None,
         spare: Core | None = None,
     ) -> None:
         self._instrument = instrument
         self._devices = instrument.devices
         self._core = core
         self._release = release
-        self._sequence = sequence
+        self._dialect = dialect or HeadlessDialect()
+        self._numbers = FrameNumbers()
+        self._exposure_ms = 0.0
         self._spare = spare
         verify_devices(core, instrument)
         self._presets = {state: verify_preset(core, instrument, state) for state in instrument.polarizations}
@@ -137,6 +140,7 @@ class MicroManager(Equipment):
 
     def set_exposure(self, exposure_ms: float) -> None:
         """Set how long the camera exposes a frame."""
+        self._exposure_ms = exposure_ms
         self._core.set_exposure(exposure_ms)
 
     def exposure_ms(self) -> float:
@@ -203,7 +207,8 @@ class MicroManager(Equipment):
     def start_sequence(self, heights_um: Sequence[float]) -> None:
         """Let the camera step the stage through a sequence that is loaded beforehand."""
         label, core = self._devices.focus, self._core
-        core.load_stage_sequence(label, self._sequence(heights_um))
+        core.load_stage_sequence(label, self._dialect.sequence(heights_um))
+        self._numbers.begin(len(heights_um), self._exposure_ms)
         core.clear_circular_buffer()
         core.start_stage_sequence(label)
         core.start_sequence_acquisition(len(heights_um), 0.0, True)
@@ -213,9 +218,9 @@ class MicroManager(Equipment):
         return self._core.get_remaining_image_count()
 
     def take_frame(self) -> tuple[Image, int]:
-        """Take the oldest frame out of the circular buffer, with its ImageNumber."""
-        tagged = self._core.pop_next_tagged_image()
-        return np.asarray(tagged.pix), int(tagged.tags["ImageNumber"])
+        """Take the oldest frame out of the circular buffer, and its number."""
+        image, tags = self._dialect.take(self._core, self._numbers.wants_tags)
+        return np.asarray(image), self._numbers.number(tags)
 
     def overflowed(self) -> bool:
         """Whether the circular buffer was too small."""
@@ -270,19 +275,30 @@ def open_headless(instrument: Instrument) -> MicroManager:
     SettingRefused
         It does not load, or is not what the settings say.
     """
-    core = headless_core(instrument)
-    return _opened(instrument, core, release_headless_core, list_sequence)
+    with _closing_if_refused() as connections:
+        core = headless_core(instrument)
+        connections.callback(release_headless_core)
+        return MicroManager(instrument, core, connections.close)
 
 
 def open_bridge(instrument: Instrument) -> MicroManager:
     """Connect to a running Micro-Manager; see `open_headless`."""
-    core = bridge_core(instrument)
-    return _opened(instrument, core, partial(close_bridge_core, core), java_sequence(instrument.bridge_port))
+    with _closing_if_refused() as connections:
+        core = bridge_core(instrument)
+        connections.callback(close_bridge_core, core)
+        # A call that hangs blocks its socket, and making safe must not wait for it.
+        spare = bridge_core(instrument, beside=True)
+        connections.callback(close_bridge_core, spare)
+        dialect = BridgeDialect(instrument.bridge_port)
+        connections.callback(dialect.close)
+        return MicroManager(instrument, core, connections.close, dialect, spare)
 
 
-def _opened(instrument: Instrument, core: Core, release: Callable[[], None], sequence: Sequencer) -> MicroManager:
+@contextmanager
+def _closing_if_refused() -> Iterator[ExitStack]:
+    connections = ExitStack()
     try:
-        return MicroManager(instrument, core, release, sequence)
+        yield connections
     except BaseException:
-        release()
+        connections.close()
         raise

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from drivers.errors import SettingRefused
 from drivers.micromanager.core import Setting
+from drivers.micromanager.handshake import check_running
 from drivers.settings import Instrument
 
 CORE = "Core"
@@ -115,9 +116,9 @@ def read_hardware_file(path: Path) -> HardwareFile:
 
 
 def check_hardware_file(instrument: Instrument) -> None:
-    """Refuse what the hardware file does not define, without touching hardware.
+    """Refuse what the hardware file, or the running Micro-Manager, does not define, without touching hardware.
 
-    A running Micro-Manager has loaded a hardware file of its own, so that none need be named for the bridge.
+    A running Micro-Manager has loaded a hardware file of its own: it is asked where it answers.
 
     Raises
     ------
@@ -128,9 +129,11 @@ def check_hardware_file(instrument: Instrument) -> None:
         raise SettingRefused(
             f"instrument.adapters is {str(instrument.adapters)!r}, which is not a folder; correct the path"
         )
-    if instrument.hardware is not None:
+    if instrument.backend == "bridge":
+        check_running(instrument)
+    elif instrument.hardware is not None:
         read_hardware_file(instrument.hardware).check(instrument)
-    elif instrument.backend != "bridge":
+    else:
         raise SettingRefused(
             f"instrument.hardware is missing, but instrument.backend is {instrument.backend!r}; "
             "name a Micro-Manager hardware file"

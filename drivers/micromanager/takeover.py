@@ -38,6 +38,7 @@ class Takeover:
     def __init__(self, core: Core, instrument: Instrument, presets: Iterable[Preset]) -> None:
         if not Clock().wait(lambda: not core.is_sequence_running(), IDLE_S):
             raise SettingRefused("the camera is running already; stop live, or the acquisition, in Micro-Manager")
+        _enlarge_buffer(core, instrument.buffer_mb)
         self._core = core
         self._camera = core.get_camera_device()
         self._auto_shutter = core.get_auto_shutter()
@@ -75,3 +76,14 @@ class Takeover:
     def _set_back(self, device: str, name: str, value: str) -> None:
         if str(self._core.get_property(device, name)) != value:
             self._core.set_property(device, name, value)
+
+
+def _enlarge_buffer(core: Core, megabytes: int) -> None:
+    if core.get_circular_buffer_memory_footprint() >= megabytes:
+        return
+    try:
+        core.set_circular_buffer_memory_footprint(megabytes)
+    except Exception as error:
+        raise SettingRefused(
+            f"instrument.buffer_mb is {megabytes}, which Micro-Manager cannot reserve ({error}); make it smaller"
+        ) from error

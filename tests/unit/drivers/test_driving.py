@@ -369,7 +369,7 @@ class Timed(Simple):
 def test_numbers_of_a_timed_sequence_are_contiguous_or_it_is_a_fault() -> None:
     assert len(expose(driven(Timed([0, 1, 2, 3])), SWEEP)[1]) == 8
     equipment = Timed([0, 2, 3])
-    with pytest.raises(FrameFault, match="plane 1 of crossed arrived with ImageNumber 2"):
+    with pytest.raises(FrameFault, match="plane 1 of crossed arrived with the number 2"):
         expose(driven(equipment), SWEEP)
     assert equipment.told[-1] == ("stop",)
     with pytest.raises(FrameFault, match="1 frames more"):
