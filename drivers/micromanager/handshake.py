@@ -154,7 +154,7 @@ def check_running(instrument: Instrument) -> None:
     refuse_unless_it_answers(port, server)
     try:
         with _wire(port, ANSWER_S) as wire:
-            _Core(wire).check(instrument)
+            _CoreAsked(wire).check(instrument)
     except (TimeoutError, ValueError, KeyError) as error:
         raise SettingRefused(
             f"instrument.bridge_port is {port}, whose server did not say what devices it has ({error}); see to "
@@ -168,7 +168,7 @@ def refuse_unless_it_answers(port: int, server: Server) -> None:
         raise SettingRefused(f"instrument.bridge_port is {port}, but {server.message}")
 
 
-class _Core:
+class _CoreAsked:
     """The core of a running Micro-Manager, asked without the bridge."""
 
     def __init__(self, wire: _Wire) -> None:
