@@ -182,7 +182,7 @@ class DrivenMicroscope:
         self._frames.begin(may_be_dark=not sweep.lit, may_be_full=sweep.exposures_ms is not None)
         with explaining("beginning a stack"):
             self._equipment.begin(exposure, sweep)
-        timed = sweep.planes <= self._equipment.longest_sequence
+        timed = self._is_timed(sweep)
         expose = self._expose_sequence if timed else self._expose_planes
         heights = [sweep.first_z_um + plane * sweep.step_um for plane in range(sweep.planes)]
         presets = self._instrument.polarizations
@@ -321,6 +321,19 @@ class DrivenMicroscope:
     def _land(self, image: Any, into: Stack, name: str, frame: Frame, announce: Callable[[Frame], None]) -> None:
         self._frames.take(image, into[frame.c, frame.z], name)
         announce(frame)
+
+    def _is_timed(self, sweep: Sweep) -> bool:
+        """Whether the camera steps the focus drive."""
+        can = sweep.planes <= self._equipment.longest_sequence
+        if sweep.by_sequence is None:
+            return can and self._motion.z_sequence
+        if sweep.by_sequence and not can:
+            raise SettingRefused(
+                f"{self._equipment.z_name} cannot be stepped by the camera through {sweep.planes} planes "
+                f"({self._equipment.longest_sequence} at most); lay a trigger cable and set the stage up for it, or "
+                "leave instrument.motion.z_sequence false"
+            )
+        return sweep.by_sequence
 
     def _check_buffer(self, sweep: Sweep, into: Stack) -> None:
         identity = self._identity

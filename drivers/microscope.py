@@ -42,6 +42,8 @@ class Sweep:
         saturated all over is then no fault.
     lit
         whether the light has to be on; without it a dark frame is no fault.
+    by_sequence
+        whether the camera steps the focus drive, or each plane is commanded; as the settings say if None.
     """
 
     first_z_um: float
@@ -51,6 +53,7 @@ class Sweep:
     channels: tuple[int, ...]
     exposures_ms: tuple[float, ...] | None = None
     lit: bool = True
+    by_sequence: bool | None = None
 
 
 @dataclass(frozen=True)

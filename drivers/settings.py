@@ -77,13 +77,14 @@ class Deadlines(Settings):
 class Motion(Settings):
     """How the stages are approached and how well they must arrive.
 
-    With `z_sequence` a stage that can be triggered by the camera is; switch it off where no trigger cable is laid.
+    With `z_sequence` the camera steps a stage that it can trigger, once that has been seen to be true: a night wants a
+    calibration of `trigger` for it.
     """
 
     z_backlash_um: NotNegative = 2.0
     xy_tolerance_um: Positive = 1.0
     z_tolerance_um: Positive = 0.15
-    z_sequence: bool = True
+    z_sequence: bool = False
     withdrawn_z_um: Finite
 
 
@@ -239,6 +240,8 @@ class Mounting(Settings):
     bandwidth_nm: Annotated[float, Field(ge=0, le=60)] = 20.0
 
 
+Trigger = Literal["none", "true", "late", "dead"]
+"""A cable from the emulated camera to the z stage: none, one that works, a plane late, or one that moves nothing."""
 Profile = Literal["easy", "trap", "coccolith", "reference", "mixed", "blank"]
 
 
@@ -256,6 +259,7 @@ class Emulation(Settings):
     micrometer: Micrometer | None = None
     misalignment: Misalignment = Misalignment()
     timing: Timing = Timing()
+    trigger: Trigger = "none"
     backlash_um: NotNegative = 0.6
     drift_um_per_field: Finite = 0.01
     jitter_um: NotNegative = 0.03

@@ -16,6 +16,7 @@ from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from daemon.calibration_store.shelf import UNPROVEN, trigger_is_proven
 from daemon.config.model import NightConfig
 from daemon.protocols.pipes import (
     AnyMessage,
@@ -41,6 +42,7 @@ from daemon.system.ring import Ring, Shape
 from drivers.errors import DriverError, FieldFault, HardwareLost
 from drivers.microscope import Exposure, Frame, Microscope
 from drivers.open import open_microscope
+from drivers.settings import Instrument
 from inference.stopwatch import Stopwatch
 
 SAFE_S = 4.0
@@ -73,8 +75,9 @@ def run_microscope(
     crash_points.arm(run)
     line = _SupervisorLink(connection)
     with Logbook(run, "microscope"):
+        instrument, notes = _proven(config)
         try:
-            microscope = open_microscope(config.instrument, config.scan.slides)
+            microscope = open_microscope(instrument, config.scan.slides)
         except DriverError as error:
             _log.error("cannot be opened: %s", error)
             line.send(Failed(kind=type(error).__name__, message=str(error), again=False))
@@ -89,12 +92,11 @@ def run_microscope(
         requests: queue.SimpleQueue[AnyMessage] = queue.SimpleQueue()
         threading.Thread(target=_listen, args=(line, microscope, requests, released), daemon=True).start()
         identity = microscope.identity
-        for note in identity.notes:
+        notes = (*identity.notes, *notes)
+        for note in notes:
             _log.warning("%s", note)
         line.send(
-            MicroscopeReady(
-                backend=identity.backend, camera=identity.camera, versions=identity.versions, notes=identity.notes
-            )
+            MicroscopeReady(backend=identity.backend, camera=identity.camera, versions=identity.versions, notes=notes)
         )
         try:
             while not isinstance(request := requests.get(), Close):
@@ -103,6 +105,15 @@ def run_microscope(
             microscope.close()
             released.set()
             ring.close()
+
+
+def _proven(config: NightConfig) -> tuple[Instrument, tuple[str, ...]]:
+    """Return the instrument without z sequences, unless a calibration says that they are true; what is to be said."""
+    instrument = config.instrument
+    if not instrument.motion.z_sequence or trigger_is_proven(config):
+        return instrument, ()
+    motion = instrument.motion.model_copy(update={"z_sequence": False})
+    return instrument.model_copy(update={"motion": motion}), (UNPROVEN,)
 
 
 def _listen(

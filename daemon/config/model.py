@@ -177,6 +177,7 @@ RoutineName = Literal[
     "pixel-size",
     "micrometer",
     "z",
+    "trigger",
     "focus",
     "polarization",
     "retarder",

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,10 +25,18 @@ from drivers.virtual_slide.truth import View
 from drivers.waiting import Clock
 
 DEMO_CAMERA = {"FastImage": "1", "PixelType": "16bit"}
+LONGEST_SEQUENCE = 100
 CLAMPED = 4.0
 """How many times longer a camera exposes that does not take an exposure, or that somebody changed."""
 DIM_POWER = 0.4
 """Share of its power that a dim lamp has left: as dark as without oil, and as sharp as ever."""
+
+
+class SequenceFrame(NamedTuple):
+    """A frame of a sequence and its tags."""
+
+    pix: NDArray[np.uint16]
+    tags: dict[str, str]
 
 
 class Emulated(MicroManager):
@@ -102,6 +110,8 @@ class EmulatedCore:
         self._staged: tuple[Exposure, str, int] | None = None
         self._exposure_ms = 10.0
         self._exposed_s = 0.0
+        self._sequence: list[float] = []
+        self._asked = self._popped = 0
         self._busy_until_s: dict[str, float] = {}
         self._owed_s = 0.0
         self._oil = True
@@ -211,6 +221,61 @@ class EmulatedCore:
         """Rows of a frame."""
         rows = int(self._core.get_image_height())
         return rows // 2 if self._faults.meets("roi_changed") else rows
+
+    # Stepped by the camera -------------------------------------------------------------------------------------------
+
+    def is_stage_sequenceable(self, _label: str) -> bool:
+        """Whether there is a trigger cable."""
+        return self._emulation.trigger != "none"
+
+    def get_stage_sequence_max_length(self, _label: str) -> int:
+        """Return how many planes the stage remembers."""
+        return LONGEST_SEQUENCE
+
+    def load_stage_sequence(self, _label: str, z_um: Sequence[float]) -> None:
+        """Take in the heights of a sequence."""
+        self._sequence = list(z_um)
+
+    def start_stage_sequence(self, _label: str) -> None:
+        """Do nothing: the stage waits for the camera."""
+
+    def stop_stage_sequence(self, _label: str) -> None:
+        """Do nothing: the stage stands."""
+
+    def start_sequence_acquisition(self, frames: int, _interval_ms: float, _stop_on_overflow: bool) -> None:
+        """Begin so many exposures, one after the other."""
+        self._asked, self._popped, self._exposed_s = frames, 0, self._clock.now()
+
+    def stop_sequence_acquisition(self) -> None:
+        """End the exposures."""
+        self._asked = 0
+
+    def is_sequence_running(self) -> bool:
+        """Whether the camera runs."""
+        return self._popped < self._asked or bool(self._core.is_sequence_running())
+
+    def clear_circular_buffer(self) -> None:
+        """Forget what was exposed."""
+        self._asked = 0
+
+    def get_remaining_image_count(self) -> int:
+        """Return how many frames were exposed and not fetched."""
+        if self._instant:
+            return self._asked - self._popped
+        exposed = math.floor(1e3 * (self._clock.now() - self._exposed_s) / self._exposure_ms + 1e-6)
+        return min(self._asked, exposed) - self._popped
+
+    def pop_next_tagged_image(self) -> SequenceFrame:
+        """Return the next frame of a sequence, exposed where the trigger has brought the stage."""
+        number, self._popped = self._popped, self._popped + 1
+        plane = {"true": number, "late": max(number - 1, 0)}.get(self._emulation.trigger, 0)
+        z_um = self._sequence[plane]
+        self._core.set_position(self._instrument.devices.focus, z_um)
+        self._mechanics.drive(z_um)
+        self._render()
+        return SequenceFrame(self._frame, {"ImageNumber": str(number)})
+
+    # What is seen ----------------------------------------------------------------------------------------------------
 
     def _render(self) -> None:
         if self._staged is None:

@@ -87,10 +87,10 @@ def _defined(core: Core, key: str, group: str, preset: str, tolerance: float = 0
 
 
 def longest_sequence(core: Core, instrument: Instrument) -> int:
-    """Planes that one hardware z sequence may have; 0 where the stage knows none, or `motion.z_sequence` is off."""
+    """Planes that one hardware z sequence may have; 0 where the stage knows none."""
     label = instrument.devices.focus
     with explaining(f"sequences of {label}"):
-        if not instrument.motion.z_sequence or not core.is_stage_sequenceable(label):
+        if not core.is_stage_sequenceable(label):
             return 0
         return int(core.get_stage_sequence_max_length(label))
 

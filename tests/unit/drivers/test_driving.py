@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -111,7 +112,10 @@ class Simple(Equipment):
 
 
 def driven(equipment: Equipment) -> DrivenMicroscope:
-    scope = DrivenMicroscope(instrument(backend="simple", frame_px=(HEIGHT, WIDTH)), slides(), equipment)
+    settings = instrument(
+        backend="simple", frame_px=(HEIGHT, WIDTH), motion={"withdrawn_z_um": -280, "z_sequence": True}
+    )
+    scope = DrivenMicroscope(settings, slides(), equipment)
     ready(scope)
     return scope
 
@@ -390,3 +394,14 @@ def test_exposures_are_told_apart_by_what_is_exposed() -> None:
     expose(driven(Listening()), SWEEP, field=3)
     assert begun == [(Exposure(1, 3, 0), SWEEP)]
     assert staged == [(state, plane) for state in ("crossed", "parallel") for plane in range(4)]
+
+
+def test_a_sweep_says_who_steps_the_focus_drive() -> None:
+    timed = Timed([0, 1, 2, 3])
+    scope = driven(timed)
+    for by_sequence, sequences in ((None, 2), (False, 0), (True, 2)):
+        timed.told.clear()
+        expose(scope, replace(SWEEP, by_sequence=by_sequence))
+        assert [what for what, *_ in timed.told].count("sequence") == sequences
+    with pytest.raises(SettingRefused, match="cannot be stepped by the camera through 4 planes"):
+        expose(driven(Simple()), replace(SWEEP, by_sequence=True))

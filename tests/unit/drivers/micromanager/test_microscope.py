@@ -44,7 +44,8 @@ from tests.support.instruments import (
 def triggered(**changes: Any) -> Instrument:
     """SequenceTester: every frame holds the state of all devices, and the camera triggers the z stage."""
     settings = {"backend": "micromanager", "hardware": TRIGGERED, "adapters": device_adapter_path(), "emulation": None}
-    return instrument(**{**settings, "frame_px": (128, 128), **changes})
+    motion = {"withdrawn_z_um": -280, "z_sequence": True}
+    return instrument(**{**settings, "frame_px": (128, 128), "motion": motion, **changes})
 
 
 class Watched:
