@@ -20,6 +20,13 @@ from drivers.settings import Instrument
 PACKAGES = ("mmpycorex", "pymmcore", "pyjavaz")
 
 
+AWAY = (
+    "instrument.devices.focus is {label!r}, whose larger z leads away from the sample (focus direction -1{where}), so "
+    "that withdrawing would drive it into the slide; turn the drive's direction round at its controller, and set its "
+    "focus direction to 1"
+)
+
+
 class Setting(NamedTuple):
     """A property of a device, by its label, and the value it is set to."""
 
@@ -197,14 +204,19 @@ def headless_core(instrument: Instrument) -> Core:
     return cast(Core, mmpycorex.Core())
 
 
-def _installed(instrument: Instrument, find: Callable[[], str | None]) -> Path:
+def _installed(instrument: Instrument, find: Callable[[], str]) -> Path:
     if instrument.backend == "emulated":
         from mm_test_adapters import device_adapter_path
 
         return Path(device_adapter_path())
-    folder = find()
-    if folder is None:
-        raise SettingRefused("instrument.adapters is missing and no Micro-Manager was found; name its program folder")
+    try:
+        folder = find()
+    except (ValueError, OSError) as error:
+        # Nowhere on Linux, and only in its usual places elsewhere.
+        raise SettingRefused(
+            "instrument.adapters is missing, and no Micro-Manager was found where it is usually installed; name the "
+            "folder of its device adapters"
+        ) from error
     return Path(folder)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from drivers.errors import SettingRefused, explaining
-from drivers.micromanager.core import Core, versions
+from drivers.micromanager.core import AWAY, Core, versions
 from drivers.micromanager.presets import Preset
 from drivers.microscope import Identity
 from drivers.settings import Instrument
@@ -35,11 +35,7 @@ def verify_focus(core: Core, instrument: Instrument) -> tuple[str, ...]:
             f"instrument.devices.focus is {label!r}, the offset of a continuous focus; give the drive of the objective"
         )
     if direction < 0:
-        raise SettingRefused(
-            f"instrument.devices.focus is {label!r}, whose larger z leads away from the sample (focus direction -1 in "
-            "Micro-Manager), so that withdrawing would drive into it; turn the drive's direction round at its "
-            "controller, and set its focus direction to 1"
-        )
+        raise SettingRefused(AWAY.format(label=label, where=" in Micro-Manager"))
     unknown = (
         f"Micro-Manager does not know whether larger z of {label} brings the objective closer to the sample, as it has "
         "to; prove it (lamelle calibrate z) and set the focus direction in the Hardware Configuration Wizard"
