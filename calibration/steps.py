@@ -43,6 +43,8 @@ class Shot:
         whether the light is on.
     wait_s
         time that is let pass before the shot, the light left as it is.
+    by_sequence
+        whether the camera steps the focus drive, or each plane is commanded; as the configuration says if None.
     """
 
     x_um: float
@@ -54,6 +56,7 @@ class Shot:
     exposures_ms: tuple[float, ...] | None = None
     lit: bool = True
     wait_s: float = 0.0
+    by_sequence: bool | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,33 +5,31 @@ All of this stands around the equipment, whoever wrote it: what lies outside is 
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from drivers.equipment import Equipment, Image
+from drivers.equipment import Equipment
 from drivers.errors import (
+    CameraFault,
     DeviceTimeout,
     DriverError,
     FieldFault,
     FrameFault,
-    PresetNotReached,
     SettingRefused,
     StageStuck,
     explaining,
 )
 from drivers.frames import FrameCheck
 from drivers.limits import Limits
-from drivers.microscope import Exposure, Frame, Identity, Position, Stack, Sweep
+from drivers.microscope import Exposure, Frame, Identity, Position, Stack, StateReading, Sweep
+from drivers.readings import Readings
+from drivers.safety import Safety, attempt
 from drivers.settings import Instrument, MiniSlide
 from drivers.waiting import Clock
-
-log = logging.getLogger(__name__)
 
 COMMAND_S = 1.0
 """How long `make_safe` waits for a command that another thread is just sending."""
@@ -91,7 +89,11 @@ class DrivenMicroscope:
         self._closed = False
         with explaining("asking the camera"):
             self._identity = _checked(equipment.identity, instrument)
-        self._frames = FrameCheck(self._identity.bit_depth)
+        self._frames = FrameCheck(self._identity, equipment.recorded)
+        self._safety = Safety(instrument, equipment.beside(), self._clock)
+        self._trouble: tuple[str, ...] = ()
+        self._readings = Readings(instrument, equipment, self._identity, self._clock, self._refuse_halted)
+        self._xy_um: tuple[float, float] | None = None
 
     @property
     def identity(self) -> Identity:
@@ -99,16 +101,19 @@ class DrivenMicroscope:
         return self._identity
 
     def prepare(self) -> None:
-        """Try every preset: one with a label that its device lacks loads, and fails only when it is set."""
+        """Try every preset and its exposure: what a device lacks loads, and fails only when it is set."""
         self._halted.clear()
         for state, preset in self._instrument.polarizations.items():
+            key = f"instrument.polarizations.{state}"
             try:
-                self.polarize(state)
+                self._switch(state)
             except DriverError as error:
                 name = "/".join(part for part in (preset.group, preset.preset) if part) or "a state"
-                raise SettingRefused(
-                    f"instrument.polarizations.{state} is {name}, which cannot be set: {error}"
-                ) from error
+                raise SettingRefused(f"{key} is {name}, which cannot be set: {error}") from error
+            try:
+                self._set_exposure(preset.exposure_ms)
+            except CameraFault as error:
+                raise SettingRefused(f"{key}.exposure_ms is {preset.exposure_ms:g}, but {error}") from error
         with explaining("preparing"):
             self._equipment.prepare()
 
@@ -124,6 +129,7 @@ class DrivenMicroscope:
         """Move the sample so that the stage position is the centre of the frame."""
         equipment, target = self._equipment, f"{x_um:.1f}, {y_um:.1f} um"
         self._limits.check_xy(x_um, y_um, self._is_withdrawn())
+        self._xy_um = x_um, y_um
         self._send(f"{equipment.xy_name} to {target}", lambda: equipment.move_xy(x_um, y_um))
 
         def off_by() -> float:
@@ -149,55 +155,49 @@ class DrivenMicroscope:
                 f"polarization {state!r} is not among instrument.polarizations "
                 f"({', '.join(self._instrument.polarizations)}); add it there"
             )
-        equipment, within_s = self._equipment, self._deadlines.switch_s
-        self._send(f"polarization {state}", lambda: equipment.polarize(state))
-
-        def reached() -> bool:
-            self._refuse_halted()
-            return not equipment.switching() and equipment.polarization() in (None, state)
-
-        with explaining(f"polarization {state}"):
-            if not self._clock.wait(reached, within_s):
-                if busy := equipment.switching():
-                    raise DeviceTimeout(
-                        f"polarization {state}: {' or '.join(busy)} was still busy after {within_s:g} s; "
-                        "check the device"
-                    )
-                raise PresetNotReached(
-                    f"polarization reads back {equipment.polarization()!r} instead of {state!r} after "
-                    f"{within_s:g} s; check the device"
-                )
+        self._send(f"polarization {state}", lambda: self._equipment.polarize(state))
+        self._readings.await_preset(state)
 
     def _set_exposure(self, exposure_ms: float) -> None:
         self._send("exposure", lambda: self._equipment.set_exposure(exposure_ms))
+        self._readings.exposure(exposure_ms)
 
     def light(self, on: bool) -> None:
-        """Lamp and shutter: on for exposures, off while the night waits."""
+        """Lamp and shutter: on for exposures, off while the night waits; read back, and harmless when they are so."""
         if on:
             self._refuse_halted()
         with explaining("light"):
             self._equipment.light(on)
+        self._readings.await_light(on)
 
-    def expose_stack(self, exposure: Exposure, sweep: Sweep, into: Stack, announce: Callable[[Frame], None]) -> None:
+    def expose_stack(
+        self, exposure: Exposure, sweep: Sweep, into: Stack, announce: Callable[[Frame], None]
+    ) -> tuple[StateReading, ...]:
         """Expose a sweep straight into `into` (CZYX), announcing every plane as it lands."""
         self._check_buffer(sweep, into)
         self._limits.check_sweep(sweep)
         self._refuse_halted()
-        self._check_light(sweep.lit)
+        self._readings.refuse_hindrance()
+        self._readings.light(sweep.lit)
         self._frames.begin(may_be_dark=not sweep.lit, may_be_full=sweep.exposures_ms is not None)
         with explaining("beginning a stack"):
             self._equipment.begin(exposure, sweep)
-        timed = sweep.planes <= self._equipment.longest_sequence
+        timed = self._is_timed(sweep)
         expose = self._expose_sequence if timed else self._expose_planes
         heights = [sweep.first_z_um + plane * sweep.step_um for plane in range(sweep.planes)]
         presets = self._instrument.polarizations
         exposures_ms = sweep.exposures_ms or [presets[state].exposure_ms for state in sweep.polarizations]
+        read: list[StateReading] = []
         for state, channel, exposure_ms in zip(sweep.polarizations, sweep.channels, exposures_ms, strict=True):
             self._stage(state, 0)
             self._switch(state)
             self._set_exposure(exposure_ms)
             self._approach_sweep(sweep)
             expose(_Pass(state, channel, exposure_ms, heights), into, announce)
+            # Where a stage stands that was stepped by a trigger is its own affair, as long as it lies in the sweep.
+            stands = (heights[0], heights[-1]) if timed else (heights[-1],)
+            read.append(self._readings.after(state, exposure_ms, sweep.lit, self._xy_um, stands))
+        return tuple(read)
 
     def position(self) -> Position:
         """Where the stages say they stand."""
@@ -217,10 +217,16 @@ class DrivenMicroscope:
         self._halted.set()
         held = self._commanding.acquire(timeout=COMMAND_S)
         try:
-            return self._attempt(self._equipment.stop, partial(self._equipment.light, False), self._withdraw_unasked)
+            self._trouble = self._safety.make_safe()
+            return not self._trouble
         finally:
             if held:
                 self._commanding.release()
+
+    @property
+    def trouble(self) -> tuple[str, ...]:
+        """What kept the last `make_safe` from its end, a sentence each."""
+        return self._trouble
 
     def close(self) -> None:
         """Make safe and let go of the hardware; may be called again."""
@@ -250,36 +256,54 @@ class DrivenMicroscope:
     def _expose_sequence(self, one: _Pass, into: Stack, announce: Callable[[Frame], None]) -> None:
         """Triggered: the camera steps the stage through a sequence that is loaded beforehand."""
         state, heights = one.state, one.heights_um
-        wait_s = one.exposure_ms / 1e3 + self._deadlines.frame_s
+        exposure_s = one.exposure_ms / 1e3
         self._send(f"z sequence of {state}", lambda: self._equipment.start_sequence(heights))
+        waiting, due_s = 0, self._clock.now() + exposure_s
         try:
             with explaining(f"z sequence of {state}", FrameFault):
                 for plane, z_um in enumerate(heights):
                     self._stage(state, plane)
                     name = f"plane {plane} of {state}"
-                    image, number = self._next_frame(name, wait_s)
+                    if not waiting:
+                        waiting = self._await_frames(name, due_s)
+                        due_s = self._clock.now() + exposure_s
+                    image, number = self._equipment.take_frame()
+                    waiting -= 1
                     if number != plane:
                         raise FrameFault(
-                            f"{name} arrived with ImageNumber {number}, so frames were lost on the way; "
-                            "enlarge instrument.buffer_mb or slow the camera"
+                            f"{name} arrived with the number {number}, so frames were lost on the way; "
+                            "check the camera's link, enlarge instrument.buffer_mb, or slow the camera"
                         )
                     self._land(image, into, name, Frame(one.channel, plane, number, z_um, self._clock.now()), announce)
                 self._refuse_surplus(state)
         except BaseException:
-            self._attempt(self._equipment.stop)
+            attempt(self._equipment.stop)
             raise
         with explaining(f"end of the z sequence of {state}"):
             self._equipment.stop()
 
-    def _next_frame(self, name: str, wait_s: float) -> tuple[Image, int]:
+    def _await_frames(self, name: str, due_s: float) -> int:
+        """Wait for frames, not asking for them before the next one is due; how many have arrived."""
+        arrived = [0]
+
+        def due() -> bool:
+            self._refuse_halted()
+            return self._clock.now() >= due_s
+
         def landed() -> bool:
             self._refuse_halted()
-            self._refuse_overflow(name)
-            return self._equipment.frames_waiting() > 0
+            arrived[0] = self._equipment.frames_waiting()
+            if not arrived[0]:
+                self._refuse_overflow(name)
+            return arrived[0] > 0
 
-        if not self._clock.wait(landed, wait_s):
-            raise FrameFault(f"{name} did not arrive within {wait_s:g} s; check trigger cable and camera")
-        return self._equipment.take_frame()
+        self._clock.wait(due, max(due_s - self._clock.now(), 0.0))
+        if not self._clock.wait(landed, self._deadlines.frame_s):
+            raise FrameFault(
+                f"{name} did not arrive within {self._deadlines.frame_s:g} s of its exposure; check trigger cable and "
+                "camera"
+            )
+        return arrived[0]
 
     def _refuse_overflow(self, name: str) -> None:
         if self._equipment.overflowed():
@@ -294,36 +318,22 @@ class DrivenMicroscope:
         if surplus:
             raise FrameFault(f"the camera delivered {surplus} frames more than the sweep of {state} has planes")
 
-    def _check_light(self, lit: bool) -> None:
-        """Read back lamp and shutter: a frame does not tell a faint field from a shutter that did not open."""
-        with explaining("reading back the light"):
-            lights = self._equipment.lights()
-        for name, is_open in lights.items():
-            if is_open != lit:
-                raise FrameFault(
-                    f"{name} reads back {'open' if is_open else 'closed'}, so frames would be "
-                    f"{'lit' if is_open else 'dark'}; check lamp, shutter and their cable"
-                )
-
     def _land(self, image: Any, into: Stack, name: str, frame: Frame, announce: Callable[[Frame], None]) -> None:
-        target = into[frame.c, frame.z]
-        if not isinstance(image, np.ndarray) or not np.can_cast(image.dtype, target.dtype, "safe"):
-            kind = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
-            raise FrameFault(f"{name} came as {kind}; set the camera to grey values of 16 bit or less, without sign")
-        if image.size != target.size:
-            raise FrameFault(
-                f"{name} has {image.size} pixels instead of {target.shape[0]} x {target.shape[1]}; "
-                "the camera's region of interest was changed: set it back"
-            )
-        if image.ndim > 1 and image.shape != target.shape:
-            raise FrameFault(
-                f"{name} has the shape {image.shape} instead of {target.shape}, rows and columns; "
-                "the camera, or its back-end, turns its frames: set it back"
-            )
-        np.copyto(target, image.reshape(target.shape))
-        if not self._equipment.recorded:
-            self._frames.accept(target, name)
+        self._frames.take(image, into[frame.c, frame.z], name)
         announce(frame)
+
+    def _is_timed(self, sweep: Sweep) -> bool:
+        """Whether the camera steps the focus drive."""
+        can = sweep.planes <= self._equipment.longest_sequence
+        if sweep.by_sequence is None:
+            return can and self._motion.z_sequence
+        if sweep.by_sequence and not can:
+            raise SettingRefused(
+                f"{self._equipment.z_name} cannot be stepped by the camera through {sweep.planes} planes "
+                f"({self._equipment.longest_sequence} at most); lay a trigger cable and set the stage up for it, or "
+                "leave instrument.motion.z_sequence false"
+            )
+        return sweep.by_sequence
 
     def _check_buffer(self, sweep: Sweep, into: Stack) -> None:
         identity = self._identity
@@ -363,26 +373,27 @@ class DrivenMicroscope:
     def _send_z(self, z_um: float) -> None:
         self._send(f"{self._equipment.z_name} to {z_um:.2f} um", lambda: self._equipment.move_z(z_um))
 
-    def _arrive_at_z(self, z_um: float, unasked: bool = False) -> None:
+    def _arrive_at_z(self, z_um: float) -> None:
         def off_by() -> float:
-            return abs(self._z_um() - z_um)
+            return abs(float(equipment.z_um()) - z_um)
 
         equipment = self._equipment
         stage = _Stage(equipment.z_name, equipment.z_busy, self._motion.z_tolerance_um, self._deadlines.focus_s)
-        self._arrive(stage, f"{z_um:.2f} um", off_by, unasked)
+        self._arrive(stage, f"{z_um:.2f} um", off_by)
 
-    def _arrive(self, stage: _Stage, target: str, off_by: Callable[[], float], unasked: bool = False) -> None:
+    def _arrive(self, stage: _Stage, target: str, off_by: Callable[[], float]) -> None:
         """Wait until a stage is idle and reads back where it was sent: some say they are idle before they set off."""
 
         def arrived() -> bool:
-            if not unasked:
-                self._refuse_halted()
+            self._refuse_halted()
             return not stage.busy() and off_by() <= stage.tolerance_um
 
         with explaining(f"{stage.name} to {target}"):
             if self._clock.wait(arrived, stage.deadline_s):
                 return
-            if stage.busy():
+            busy = stage.busy()
+            attempt(self._equipment.stop_stages)
+            if busy:
                 raise DeviceTimeout(
                     f"{stage.name} was still busy {stage.deadline_s:g} s after it was sent to {target}; check it"
                 )
@@ -393,11 +404,11 @@ class DrivenMicroscope:
             self._equipment.stage(state, plane)
 
     def _z_um(self) -> float:
-        return float(self._equipment.z_um())
+        with explaining(f"position of {self._equipment.z_name}"):
+            return float(self._equipment.z_um())
 
     def _is_withdrawn(self) -> bool:
-        with explaining("position of the objective"):
-            return self._z_um() <= self._motion.withdrawn_z_um + self._motion.z_tolerance_um
+        return self._z_um() <= self._motion.withdrawn_z_um + self._motion.z_tolerance_um
 
     def _send(self, doing: str, command: Callable[[], None]) -> None:
         """Send a command unless the microscope is halted; none can slip past `make_safe`."""
@@ -409,24 +420,6 @@ class DrivenMicroscope:
     def _refuse_halted(self) -> None:
         if self._halted.is_set():
             raise FieldFault("the microscope was made safe meanwhile; open a mini-slide again before going on")
-
-    # Safety ----------------------------------------------------------------------------------------------------------
-
-    def _attempt(self, *steps: Callable[[], None]) -> bool:
-        """Take every step, whatever becomes of those before it; whether all succeeded."""
-        failed = 0
-        for step in steps:
-            try:
-                step()
-            except Exception:
-                failed += 1
-                log.exception("making safe: a step failed, going on to the next")
-        return not failed
-
-    def _withdraw_unasked(self) -> None:
-        z_um = self._motion.withdrawn_z_um
-        self._equipment.move_z(z_um)
-        self._arrive_at_z(z_um, unasked=True)
 
 
 def _checked(identity: Any, instrument: Instrument) -> Identity:

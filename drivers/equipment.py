@@ -121,12 +121,38 @@ class Equipment(ABC):
         return ()
 
     def polarization(self) -> str | None:
-        """Polarization state that is read back; None where that cannot be."""
+        """Polarization state that is read back, or what stands there instead; None where that cannot be."""
         return None
 
     def lights(self) -> Mapping[str, bool]:
         """Name of lamp and shutter, and whether they read back open; those that cannot be read back are left out."""
         return {}
+
+    def lighting(self) -> Sequence[str]:
+        """Names of the devices of the light that still switch."""
+        return ()
+
+    def exposure_ms(self) -> float | None:
+        """Exposure that the camera reads back; None where it cannot be asked."""
+        return None
+
+    def frame_px(self) -> tuple[int, int] | None:
+        """Rows and columns that the camera reads back; None where it cannot be asked."""
+        return None
+
+    def hindrance(self) -> str | None:
+        """Say who else uses the instrument, such as a live window, and the remedy; None for nobody.
+
+        Asked before each stack.
+        """
+        return None
+
+    def stop_stages(self) -> None:  # noqa: B027
+        """Stop stages that move, where they can be stopped."""
+
+    def beside(self) -> Equipment:
+        """Return another way to the same hardware, to make it safe while a call hangs; itself where there is none."""
+        return self
 
     # Hardware-timed z sequences, where `longest_sequence` is more than 0 ----------------------------------------------
 

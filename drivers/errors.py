@@ -48,8 +48,24 @@ class StageStuck(FieldFault):
     fault_of: ClassVar[FaultOf] = "place"
 
 
+class StageMoved(FieldFault):
+    """A stage had arrived, and stands elsewhere after the exposure: somebody, or something, moved it."""
+
+
 class PresetNotReached(FieldFault):
     """A configuration preset does not read back as commanded."""
+
+
+class LightFault(FieldFault):
+    """Lamp or shutter read back otherwise than commanded."""
+
+
+class CameraFault(FieldFault):
+    """The camera is not as the night set it up: its exposure, its region of interest, its mode."""
+
+
+class InUse(FieldFault):
+    """Somebody else uses the instrument, which is asked for and not fought over."""
 
 
 class FrameFault(FieldFault):

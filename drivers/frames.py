@@ -1,26 +1,32 @@
-"""What a whole frame must not be: a repetition of the last one, all dark, or all saturated."""
+"""What a frame must be: of the camera's size and type; not a repetition of the last one, all dark, or all saturated."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.errors import FrameFault
+from drivers.errors import CameraFault, FrameFault
+from drivers.microscope import Identity
 
 STRIDE = 16
 """Every 16th row decides."""
 
 
 class FrameCheck:
-    """Compares a thin sample of every frame with the last one and with the range of the camera.
+    """Takes frames in, judging each; those of a recording were judged when they were exposed.
 
-    A frame is dark when no pixel holds more than zero, as from a camera that lost its data: an empty field between
-    crossed polarizers is nearly black, but never free of offset and noise. What is dark or full on purpose repeats
-    the frame before it.
+    A thin sample of every frame is compared with the last one and with the range of the camera. A frame is dark when
+    no pixel holds more than zero, as from a camera that lost its data: an empty field between crossed polarizers is
+    nearly black, but never free of offset and noise. What is dark or full on purpose repeats the frame before it.
     """
 
-    def __init__(self, bit_depth: int) -> None:
-        self._full = (1 << bit_depth) - 1
+    def __init__(self, identity: Identity, recorded: bool = False) -> None:
+        self._bit_depth = identity.bit_depth
+        self._full = (1 << identity.bit_depth) - 1
+        self._recorded = recorded
+        self._type: np.dtype[Any] | None = None
         self._last: NDArray[np.uint16] | None = None
         self._may_be_dark = self._may_be_full = False
 
@@ -37,14 +43,52 @@ class FrameCheck:
         self._last = None
         self._may_be_dark, self._may_be_full = may_be_dark, may_be_full
 
-    def accept(self, frame: NDArray[np.uint16], name: str) -> None:
+    def take(self, image: Any, into: NDArray[np.uint16], name: str) -> None:
         """Take in the next frame.
+
+        Parameters
+        ----------
+        image
+            what the camera delivered.
+        into
+            where it is copied to.
+        name
+            what it is called in sentences.
 
         Raises
         ------
+        CameraFault
+            It is not a frame of this camera as the night set it up.
         FrameFault
-            The frame cannot be a true one.
+            It cannot be a true one.
         """
+        self._refuse_another_kind(image, into, name)
+        np.copyto(into, image.reshape(into.shape))
+        if not self._recorded:
+            self._judge(into, name)
+
+    def _refuse_another_kind(self, image: Any, into: NDArray[np.uint16], name: str) -> None:
+        if not isinstance(image, np.ndarray) or not np.can_cast(image.dtype, into.dtype, "safe"):
+            kind = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
+            raise CameraFault(f"{name} came as {kind}; set the camera to grey values of 16 bit or less, without sign")
+        if 8 * image.dtype.itemsize < self._bit_depth or image.dtype != (self._type or image.dtype):
+            was = self._type or f"{self._bit_depth} bit when the camera was asked"
+            raise CameraFault(
+                f"{name} came as {image.dtype}, before it was {was}; the camera's pixel type was changed: set it back"
+            )
+        self._type = image.dtype
+        if image.size != into.size:
+            raise CameraFault(
+                f"{name} has {image.size} pixels instead of {into.shape[0]} x {into.shape[1]}; "
+                "the camera's region of interest was changed: set it back"
+            )
+        if image.ndim > 1 and image.shape != into.shape:
+            raise CameraFault(
+                f"{name} has the shape {image.shape} instead of {into.shape}, rows and columns; "
+                "the camera, or its back-end, turns its frames: set it back"
+            )
+
+    def _judge(self, frame: NDArray[np.uint16], name: str) -> None:
         sample = frame[::STRIDE].copy()
         last, self._last = self._last, sample
         dark, full = not sample.any(), int(sample.min()) >= self._full

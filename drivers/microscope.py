@@ -42,6 +42,8 @@ class Sweep:
         saturated all over is then no fault.
     lit
         whether the light has to be on; without it a dark frame is no fault.
+    by_sequence
+        whether the camera steps the focus drive, or each plane is commanded; as the settings say if None.
     """
 
     first_z_um: float
@@ -51,6 +53,7 @@ class Sweep:
     channels: tuple[int, ...]
     exposures_ms: tuple[float, ...] | None = None
     lit: bool = True
+    by_sequence: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,33 @@ class Position:
 
 
 @dataclass(frozen=True)
+class StateReading:
+    """What the instrument read back once the planes of a polarization were exposed.
+
+    Attributes
+    ----------
+    z_um
+        where the focus drive stands after the last plane.
+    exposure_ms
+        as the camera reads it back; as commanded where it cannot be asked.
+    """
+
+    polarization: str
+    x_um: float
+    y_um: float
+    z_um: float
+    exposure_ms: float
+
+
+@dataclass(frozen=True)
 class Identity:
-    """What the instrument says of itself, kept with the night."""
+    """What the instrument says of itself, kept with the night.
+
+    Attributes
+    ----------
+    notes
+        what a person should know of it before the night, a sentence each.
+    """
 
     backend: str
     camera: str
@@ -86,6 +114,7 @@ class Identity:
     frame_width_px: int
     bit_depth: int
     versions: dict[str, str]
+    notes: tuple[str, ...] = ()
 
 
 class Microscope(Protocol):
@@ -107,8 +136,8 @@ class Microscope(Protocol):
 
         Raises
         ------
-        Refused
-            A polarization preset cannot be set.
+        SettingRefused
+            A polarization preset cannot be set, or the camera does not take its exposure.
         """
 
     def open_slide(self, slide: int) -> None:
@@ -135,10 +164,13 @@ class Microscope(Protocol):
     def light(self, on: bool) -> None:
         """Lamp and shutter: on for exposures, off while the night waits."""
 
-    def expose_stack(self, exposure: Exposure, sweep: Sweep, into: Stack, announce: Callable[[Frame], None]) -> None:
+    def expose_stack(
+        self, exposure: Exposure, sweep: Sweep, into: Stack, announce: Callable[[Frame], None]
+    ) -> tuple[StateReading, ...]:
         """Expose a sweep straight into `into` (CZYX), announcing every plane as it lands.
 
-        The light must be on, or off, as the sweep says. `into` has as many planes as the sweep.
+        The light must be on, or off, as the sweep says. `into` has as many planes as the sweep. After each
+        polarization everything that can be is read back, which is returned in the order of the sweep.
 
         Raises
         ------
@@ -146,7 +178,7 @@ class Microscope(Protocol):
             The stack is incomplete or wrong; `into` holds undefined planes and the sweep may be commanded again.
         OutsideWindow
             A plane, or an approach from above, lies outside the z window of the open slide; nothing was moved.
-        Refused
+        SettingRefused
             It cannot be exposed by this microscope.
         HardwareLost
             The core no longer answers.
@@ -164,6 +196,10 @@ class Microscope(Protocol):
         Never raises: it goes on to the next device and tells in the log what failed. Whatever another thread is
         commanding ends in a `FieldFault`, and so does every command that moves or lights until `open_slide`.
         """
+
+    @property
+    def trouble(self) -> tuple[str, ...]:
+        """What kept the last `make_safe` from its end, a sentence each."""
 
     def close(self) -> None:
         """Make safe and let go of the hardware; may be called again."""

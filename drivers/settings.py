@@ -54,11 +54,15 @@ class Devices(Settings):
 
 
 class PolarizationPreset(Settings):
-    """A polarization state: for Micro-Manager a configuration preset of the hardware file, and how long to expose."""
+    """A polarization state: for Micro-Manager a configuration preset of the hardware file, and how long to expose.
+
+    Numbers of the preset, such as a retardance, may read back by the share `tolerance` off.
+    """
 
     group: str = ""
     preset: str = ""
     exposure_ms: Positive
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.01
 
 
 class Deadlines(Settings):
@@ -73,27 +77,49 @@ class Deadlines(Settings):
 class Motion(Settings):
     """How the stages are approached and how well they must arrive.
 
-    With `z_sequence` a stage that can be triggered by the camera is; switch it off where no trigger cable is laid.
+    With `z_sequence` the camera steps a stage that it can trigger, once that has been seen to be true: a night wants a
+    calibration of `trigger` for it.
     """
 
     z_backlash_um: NotNegative = 2.0
     xy_tolerance_um: Positive = 1.0
     z_tolerance_um: Positive = 0.15
-    z_sequence: bool = True
+    z_sequence: bool = False
     withdrawn_z_um: Finite
 
 
-class ChanceFault(Settings):
-    """A fault of the emulated microscope: at named fields, or by chance; on the first attempts or on every one."""
+FaultKind = Literal[
+    # a frame, the sample, the program
+    "dropped_frame", "repeated_frame", "dark_frame", "saturated_frame", "hang", "die", "oil_lost", "lamp_dim",
+    "lamp_off", "bubble", "blank",
+    # devices that do not do as they are told
+    "stage_stuck", "stage_busy", "z_mute", "z_slips", "xy_stuck", "xy_busy", "xy_mute", "preset_missed",
+    "polarizer_busy", "shutter_closed", "shutter_open", "shutter_busy", "exposure_clamped", "camera_off", "core_lost",
+    # what an operator, or a setting of Micro-Manager, does meanwhile
+    "joystick", "focus_knob", "preset_changed", "preset_deleted", "auto_shutter", "exposure_changed", "roi_changed",
+    "pixel_type", "frame_turned", "live_on", "camera_switched", "focus_held",
+]  # fmt: skip
 
-    kind: Literal[
-        "dropped_frame", "repeated_frame", "dark_frame", "saturated_frame", "stage_stuck", "stage_busy",
-        "preset_missed", "hang", "die", "oil_lost", "lamp_dim", "bubble", "blank",
-    ]  # fmt: skip
+
+class ChanceFault(Settings):
+    """A fault of the emulated microscope: at named fields, or by chance; on the first attempts or on every one.
+
+    One that lasts begins at the first exposure that it meets, and holds for `lasts_s` seconds or `lasts_exposures`
+    exposures, whichever end comes first, whatever is exposed meanwhile; it does not come back.
+    """
+
+    kind: FaultKind
     slide: int | None = None
     fields: tuple[int, ...] | None = None
     probability: Annotated[float, Field(ge=0, le=1)] = 1.0
     attempts: Annotated[int, Field(ge=1)] | None = 1
+    lasts_s: Positive | None = None
+    lasts_exposures: Annotated[int, Field(ge=1)] | None = None
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it holds for a time, or for a number of exposures."""
+        return self.lasts_s is not None or self.lasts_exposures is not None
 
 
 class Lamp(Settings):
@@ -214,6 +240,8 @@ class Mounting(Settings):
     bandwidth_nm: Annotated[float, Field(ge=0, le=60)] = 20.0
 
 
+Trigger = Literal["none", "true", "late", "dead"]
+"""A cable from the emulated camera to the z stage: none, one that works, a plane late, or one that moves nothing."""
 Profile = Literal["easy", "trap", "coccolith", "reference", "mixed", "blank"]
 
 
@@ -231,6 +259,7 @@ class Emulation(Settings):
     micrometer: Micrometer | None = None
     misalignment: Misalignment = Misalignment()
     timing: Timing = Timing()
+    trigger: Trigger = "none"
     backlash_um: NotNegative = 0.6
     drift_um_per_field: Finite = 0.01
     jitter_um: NotNegative = 0.03

@@ -6,7 +6,8 @@ Written down before any of it was measured:
 - read noise is the standard deviation of a pixel from frame to frame, its root mean square over sound pixels; the
   rounding to whole DN is part of it, as it is of every frame;
 - a pixel is hot (or cold) where its offset lies more than 5 read noises above (or below) the median of the 5 x 5 around
-  it, noisy where it varies more than 5 times as much as the median pixel, dead where it never varies though others do.
+  it, noisy where it varies more than 5 times as much as the median pixel, dead where it never varies though others do;
+- darkness shows at most a tenth of the camera's range, and 0.3 % of it (or 1 DN) as noise: beyond it light gets in.
 """
 
 from __future__ import annotations
@@ -29,11 +30,22 @@ LONGEST_MS = 1000.0
 MOST_GROWTH_NOISES = 10.0
 MOST_BAD_SHARE = 0.01
 MOST_ZERO_SHARE = 0.01
+MOST_LEVEL, MOST_NOISE = 0.1, 0.003
+"""Of the camera's range, what darkness may show: level and noise."""
 
 Sums = NDArray[np.float64]
 
 
-def dark(x_um: float, y_um: float, z_um: float, state: str, exposure_ms: float, planes: int, shots: int) -> Routine:
+def dark(
+    x_um: float,
+    y_um: float,
+    z_um: float,
+    state: str,
+    exposure_ms: float,
+    planes: int,
+    shots: int,
+    full_dn: int = 65535,
+) -> Routine:
     """Expose without light, `shots` times `planes` frames (2 shots or more, 2 planes or more).
 
     Parameters
@@ -48,6 +60,13 @@ def dark(x_um: float, y_um: float, z_um: float, state: str, exposure_ms: float, 
         polarization that is set meanwhile.
     exposure_ms
         the longest of a night.
+    full_dn
+        at which the camera is saturated.
+
+    Raises
+    ------
+    NotUsable
+        Light gets in, or the camera is not one that can be measured with.
     """
     halves: list[Sums] = []
     squares, levels = np.zeros(0), []
@@ -56,6 +75,7 @@ def dark(x_um: float, y_um: float, z_um: float, state: str, exposure_ms: float, 
         frames = yield from _frames(at)
         if number == 0:
             _refuse_cut(frames)
+            _refuse_light(frames, full_dn)
             squares = np.zeros(frames.shape[1:])
             halves = [np.zeros(frames.shape[1:]), np.zeros(frames.shape[1:])]
         for frame in frames:
@@ -82,6 +102,17 @@ def _refuse_cut(frames: NDArray[np.uint16]) -> None:
         raise NotUsable(
             f"without light {zero:.0%} of the pixels hold 0 DN, so the camera cuts off its noise or lost its data; "
             "raise the camera's offset, or check its link"
+        )
+
+
+def _refuse_light(frames: NDArray[np.uint16], full_dn: int) -> None:
+    """Refuse what no camera shows in darkness, however evenly it does: all else is judged against the noise itself."""
+    level, apart = float(np.median(frames)), np.diff(frames.astype(np.float32), axis=0)
+    noise = 1.4826 * float(np.median(np.abs(apart - np.median(apart)))) / float(np.sqrt(2))
+    if level > MOST_LEVEL * full_dn or noise > max(MOST_NOISE * full_dn, LEAST_NOISE_DN):
+        raise NotUsable(
+            f"without light the frames show {level:.0f} DN and a noise of {noise:.0f} DN, of {full_dn} DN in all: "
+            "light gets in; close the shutter and darken the room, or correct the camera's offset and gain"
         )
 
 

@@ -43,6 +43,8 @@ HUBER = 1.5
 ITERATIONS = 30
 MAP_POINTS = 64
 SEED = 1
+MOST_NOISE_UM = 2.0
+"""How far heights may lie from the surface through them: beyond it no stack of a night would hold the focus."""
 TERMS = ("height", "tilt_x", "tilt_y", "bend_x", "bend_y", "drift")
 
 
@@ -223,6 +225,11 @@ def _outcome(area: Area, points: Floats, blank: int) -> Outcome:
     y = np.linspace(-0.5, 0.5, MAP_POINTS) * area.size_um[1] + area.centre_um[1]
     across, down = np.meshgrid(x, y)
     fitted = _terms(across, down, area.centre_um, area.size_um, np.zeros_like(across)) @ surface.coefficients
+    if not surface.noise_um <= MOST_NOISE_UM:
+        raise NotUsable(
+            f"heights lie {surface.noise_um:.2f} um (standard deviation) from a bent plane, more than "
+            f"{MOST_NOISE_UM:g} um: the focus drive, or the mini-slide, moves; fix both"
+        )
     number = np.arange(1, len(points) + 1, dtype=np.float64)
     return Outcome(
         values=values,

@@ -23,6 +23,8 @@ EVEN = 0.1
 """Relative scatter of the field above which it is not that of a uniform plate."""
 
 MOST_DEVIATIONS = 4.0
+MOST_UNSURE, LEAST_NM = 0.25, 20.0
+"""Of the retardation that is expected, what may be unsure for the plate to prove anything."""
 """Difference, in standard uncertainties, beyond which something is wrong."""
 
 
@@ -91,6 +93,11 @@ def retarder(
     expected = known_nm % wave_nm
     expected = min(expected, wave_nm - expected)
     difference, both = retardation - expected, math.hypot(deviation, known_deviation_nm)
+    if both > MOST_UNSURE * max(expected, LEAST_NM):
+        raise NotUsable(
+            f"the plate reads {retardation:.1f} +- {both:.1f} nm, too unsure to judge {expected:.1f} nm by; calibrate "
+            "polarization on more objects first"
+        )
     if abs(difference) > MOST_DEVIATIONS * both:
         raise NotUsable(
             f"the plate reads {retardation:.1f} nm where {expected:.1f} nm are expected, {abs(difference) / both:.0f} "

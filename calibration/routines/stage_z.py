@@ -10,7 +10,11 @@ every sweep: a plane that is off by e is off by e times the slope there, whateve
 
 **Direction.** Transparent objects of lower index than their medium look brighter where the objective is too near; see
 `calibration.images.direction`. `direction` is the share of spots that are brighter at larger z less that of those that
-are darker: greater than 0 if larger z brings the objective nearer. It counts only beyond three of its uncertainties.
+are darker: greater than 0 if larger z brings the objective nearer. It counts only beyond three of its uncertainties. A
+drive that takes the objective away is not usable: withdrawing would drive it into the slide.
+
+**Bounds.** A drive whose sweeps or planes lie farther off than a step of a stack is not usable, nor one that drifts
+faster than focus can be followed, whatever the uncertainties.
 
 **Step.** Images tell no true length along z. With a target of known height, two places of it, the stage's own height
 between both foci is held against it: `scale` is true um in a um of the stage.
@@ -45,6 +49,12 @@ ALIKE = 2.0
 """Root of how many spots count as one."""
 REACH_UM = 4.0
 ALTERNATIONS = 4
+MOST_OFF_UM = 0.3
+"""How far sweeps, or single planes, may lie from where they should (standard deviation): a step of a stack."""
+MOST_DRIFT_UM = 5.0
+"""In a minute."""
+SURE = 3.0
+"""Deviations beyond which a direction counts."""
 
 
 @dataclass(frozen=True)
@@ -234,6 +244,21 @@ def scatter_of_planes(curves: Floats, step_um: float) -> float:
     return math.sqrt(max(variance, 0.0))
 
 
+def _refuse_stray(sweeps_um: float, planes_um: float, drift_um: float) -> None:
+    """Refuse a drive by how far sweeps and planes lie off, and by its drift in a minute."""
+    for name, off_um in (("sweeps", sweeps_um), ("single planes", planes_um)):
+        if not off_um <= MOST_OFF_UM:
+            raise NotUsable(
+                f"{name} lie {off_um:.2f} um (standard deviation) from where they should, more than {MOST_OFF_UM:g} "
+                "um: the focus drive does not go where it says; check the drive, its load and its mode"
+            )
+    if not abs(drift_um) <= MOST_DRIFT_UM:
+        raise NotUsable(
+            f"focus drifts by {drift_um:.1f} um/min, more than {MOST_DRIFT_UM:g} um/min: the focus drive does not go "
+            "where it says, or the stand is not at its temperature; wait, and check the drive"
+        )
+
+
 def _outcome(taken: Sequence[_FocusCurve], spots: list[int], known: KnownHeight | None, scales: list[float]) -> Outcome:
     solution, covariance, rest = _fit_sweeps(taken)
     deviations = np.sqrt(np.diagonal(covariance))
@@ -253,6 +278,13 @@ def _outcome(taken: Sequence[_FocusCurve], spots: list[int], known: KnownHeight 
         # One more on either side keeps few spots from looking certain; parts of one object vote alike.
         share = (spots.count(1) + 1) / (len(spots) + 2)
         values["direction"] = Quantity(lean, 2 * ALIKE * math.sqrt(share * (1 - share) / len(spots)), "1")
+        if lean < -SURE * values["direction"].uncertainty:
+            raise NotUsable(
+                f"larger z takes the objective away from the sample (direction {lean:.2f} +- "
+                f"{values['direction'].uncertainty:.2f}), so that withdrawing would drive it into the slide; watch the "
+                "objective move, and turn the drive's direction round if it is so; else use a mini-slide with diatoms"
+            )
+    _refuse_stray(float(np.std(rest)), scatter, 60 * float(solution[1]))
     residuals = {"sweeps": Quantity(float(np.std(rest)), float(np.std(rest)) / math.sqrt(2 * len(rest)), "um")}
     if known is not None:
         step = float(np.mean(scales))

@@ -17,6 +17,7 @@ from calibration.routines.place_finding import Area
 from calibration.routines.polarization import Band, polarization
 from calibration.routines.retarder import States, retarder
 from calibration.routines.stage_z import stage_z
+from calibration.routines.trigger import trigger
 from calibration.steps import NotUsable, Routine
 from daemon.calibration_store.shelf import choose
 from daemon.config.model import NightConfig
@@ -65,7 +66,8 @@ class Procedure:
 def _dark(config: NightConfig, slide: MiniSlide) -> Routine:
     state = max(config.scan.polarizations, key=lambda name: config.instrument.polarizations[name].exposure_ms)
     exposure_ms = config.instrument.polarizations[state].exposure_ms
-    return dark(*slide.centre_um, slide.z_um, state, exposure_ms, DARK_PLANES, DARK_SHOTS)
+    place = *slide.centre_um, slide.z_um
+    return dark(*place, state, exposure_ms, DARK_PLANES, DARK_SHOTS, _full_dn(config))
 
 
 def _flat(config: NightConfig, slide: MiniSlide) -> Routine:
@@ -104,6 +106,12 @@ def _micrometer(config: NightConfig, slide: MiniSlide) -> Routine:
 
 def _z(config: NightConfig, slide: MiniSlide) -> Routine:
     return stage_z(_area(config, slide), _both(config), full_dn=_full_dn(config))
+
+
+def _trigger(config: NightConfig, slide: MiniSlide) -> Routine:
+    states, scan = config.scan.polarizations, config.scan
+    state = CROSSED if CROSSED in states else states[0]
+    return trigger(_area(config, slide), state, scan.planes, scan.step_um, full_dn=_full_dn(config))
 
 
 def _focus(config: NightConfig, slide: MiniSlide) -> Routine:
@@ -203,6 +211,7 @@ ROUTINES: dict[str, Procedure] = {
     "pixel-size": Procedure("pixel, rotation, backlash of the XY stage", _pixel_size, 1, 20 * MINUTE, 365),
     "micrometer": Procedure("pixel by a stage micrometer", _micrometer, 4, 10 * MINUTE, 365),
     "z": Procedure("backlash, drift, direction of the focus drive", _z, 25, 20 * MINUTE, 180),
+    "trigger": Procedure("whether the camera steps the focus drive truly", _trigger, 1, 10 * MINUTE, 365),
     "focus": Procedure("height, tilt and bending of a mini-slide", _focus, 9, 30 * MINUTE, 1),
     "polarization": Procedure("leakage, shift and ratio of the states", _polarization, 8, 20 * MINUTE, 30),
     "retarder": Procedure("polarization against a known plate", _retarder, 8, 5 * MINUTE, 365),

@@ -120,7 +120,14 @@ class Shots:
         channels = tuple(range(len(shot.polarizations)))
         given = None if shot.exposures_ms is None else exposures_ms
         sweep = Sweep(
-            shot.first_z_um, shot.step_um, shot.planes, shot.polarizations, channels, exposures_ms=given, lit=shot.lit
+            shot.first_z_um,
+            shot.step_um,
+            shot.planes,
+            shot.polarizations,
+            channels,
+            exposures_ms=given,
+            lit=shot.lit,
+            by_sequence=shot.by_sequence,
         )
         try:
             self._limits.check_xy(shot.x_um, shot.y_um, withdrawn=False)

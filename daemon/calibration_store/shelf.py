@@ -23,6 +23,10 @@ _NAME = re.compile(r"(?P<routine>[a-z][a-z-]*)-(?P<time>\d{8}T\d{6}Z)(?:-(?P<num
 RECORD, ARRAYS, PICTURE = ".json", ".npz", ".png"
 PIXEL_SIGMAS, PIXEL_SHARE = 3.0, 0.002
 """How far a configured size of pixels may lie off the measured one before that is told."""
+UNPROVEN = (
+    "instrument.motion.z_sequence is true, but there is no valid calibration of trigger, so each plane is commanded; "
+    "`lamelle calibrate trigger` makes one"
+)
 Arrays = dict[str, NDArray[np.float32]]
 Fault = Literal["missing", "expired", "foreign", "damaged"]
 """Why a routine has no record as it should be."""
@@ -219,6 +223,13 @@ def newest_of(folder: Path, instrument: str, frame_px: tuple[int, int], now: dat
         if valid and record is not None and not _stranger(record, instrument, frame_px):
             newest.setdefault(found.routine, found.name)
     return tuple(newest[routine] for routine in sorted(newest))
+
+
+def trigger_is_proven(config: NightConfig, now: datetime | None = None) -> bool:
+    """Whether a valid calibration of the instrument says that the camera steps the focus drive truly."""
+    instrument = config.instrument
+    names = newest_of(config.calibration.folder, instrument.name, instrument.frame_px, now)
+    return any(name.startswith("trigger-") for name in names)
 
 
 def require(folder: Path, names: Sequence[str]) -> None:

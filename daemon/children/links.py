@@ -92,6 +92,8 @@ class MicroscopeLink:
         ready = await self._child.ready(MicroscopeReady, START_S)
         self._serves, self._lost, self.light_is_on = True, False, False
         await self._child.answer(self._child.ask(Prepare()), Done, START_S)
+        for note in ready.notes if self.restarts == 0 else ():
+            self._emit("info", EventName.MICROSCOPE_NOTED, note)
         self.stands = "runs" if self.restarts == 0 else f"runs; started again {self.restarts} times"
         return ready
 

@@ -12,9 +12,11 @@ import queue
 import threading
 import time
 from contextlib import suppress
+from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from daemon.calibration_store.shelf import UNPROVEN, trigger_is_proven
 from daemon.config.model import NightConfig
 from daemon.protocols.pipes import (
     AnyMessage,
@@ -33,12 +35,14 @@ from daemon.protocols.pipes import (
     decode,
     encode,
 )
+from daemon.records.records import ReadBack
 from daemon.system import crash_points
 from daemon.system.logbook import Logbook
 from daemon.system.ring import Ring, Shape
 from drivers.errors import DriverError, FieldFault, HardwareLost
 from drivers.microscope import Exposure, Frame, Microscope
 from drivers.open import open_microscope
+from drivers.settings import Instrument
 from inference.stopwatch import Stopwatch
 
 SAFE_S = 4.0
@@ -71,14 +75,16 @@ def run_microscope(
     crash_points.arm(run)
     line = _SupervisorLink(connection)
     with Logbook(run, "microscope"):
+        instrument, notes = _proven(config)
         try:
-            microscope = open_microscope(config.instrument, config.scan.slides)
+            microscope = open_microscope(instrument, config.scan.slides)
         except DriverError as error:
             _log.error("cannot be opened: %s", error)
             line.send(Failed(kind=type(error).__name__, message=str(error), again=False))
             return
         if not _made_safe(microscope):
-            told = "the hardware cannot be made safe: check shutter, lamp and objective"
+            why = "; ".join(microscope.trouble) or f"it did not end within {SAFE_S:g} s"
+            told = f"the hardware cannot be made safe ({why}): check shutter, lamp and objective"
             line.send(Failed(kind=HardwareLost.__name__, message=told, again=False))
             return
         ring = Ring.attach(ring_name, slots, shape)
@@ -86,7 +92,12 @@ def run_microscope(
         requests: queue.SimpleQueue[AnyMessage] = queue.SimpleQueue()
         threading.Thread(target=_listen, args=(line, microscope, requests, released), daemon=True).start()
         identity = microscope.identity
-        line.send(MicroscopeReady(backend=identity.backend, camera=identity.camera, versions=identity.versions))
+        notes = (*identity.notes, *notes)
+        for note in notes:
+            _log.warning("%s", note)
+        line.send(
+            MicroscopeReady(backend=identity.backend, camera=identity.camera, versions=identity.versions, notes=notes)
+        )
         try:
             while not isinstance(request := requests.get(), Close):
                 line.send(_answer(request, microscope, ring, line))
@@ -94,6 +105,15 @@ def run_microscope(
             microscope.close()
             released.set()
             ring.close()
+
+
+def _proven(config: NightConfig) -> tuple[Instrument, tuple[str, ...]]:
+    """Return the instrument without z sequences, unless a calibration says that they are true; what is to be said."""
+    instrument = config.instrument
+    if not instrument.motion.z_sequence or trigger_is_proven(config):
+        return instrument, ()
+    motion = instrument.motion.model_copy(update={"z_sequence": False})
+    return instrument.model_copy(update={"motion": motion}), (UNPROVEN,)
 
 
 def _listen(
@@ -176,7 +196,7 @@ def _expose(request: Expose, microscope: Microscope, ring: Ring, line: _Supervis
     utc, monotonic_s = time.time(), time.monotonic()
     with watch.time("expose"):
         exposure = Exposure(planned.slide, planned.field, request.attempt)
-        microscope.expose_stack(exposure, sweep, stack, announce)
+        readings = microscope.expose_stack(exposure, sweep, stack, announce)
     return Exposed(
         utc=utc,
         monotonic_s=monotonic_s,
@@ -184,4 +204,5 @@ def _expose(request: Expose, microscope: Microscope, ring: Ring, line: _Supervis
         y_um=at.y_um,
         read_s=tuple(tuple(landed[channel]) for channel in sweep.channels),
         seconds=watch.seconds,
+        read_back=tuple(ReadBack(**asdict(reading)) for reading in readings),
     )

@@ -181,6 +181,7 @@ RoutineName = Literal[
     "pixel-size",
     "micrometer",
     "z",
+    "trigger",
     "focus",
     "polarization",
     "retarder",

@@ -329,6 +329,7 @@ class Night:
             attempt=planned.attempt,
             purpose=planned.purpose,
             exposed_monotonic_s=exposed.monotonic_s,
+            read_back=exposed.read_back,
             seconds={**exposed.seconds, **analysed.record.seconds},
             search=slide.searches.get(planned.field),
         )

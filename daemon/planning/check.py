@@ -11,7 +11,7 @@ from typing import get_args
 
 import psutil
 
-from daemon.calibration_store.shelf import choose, complain
+from daemon.calibration_store.shelf import UNPROVEN, choose, complain, trigger_is_proven
 from daemon.config.model import CurveKeys, NightConfig, RoutineName
 from daemon.config.samples import SAMPLE, read_samples
 from daemon.planning.estimate import GB, CheckReport, crops_bytes, look_ahead, render, retained_share, stack_bytes
@@ -33,6 +33,8 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux keeps shared memory
 MB = 1_000_000
 BUFFERED = ("micromanager", "bridge", "emulated")
 """Back-ends whose frames wait in Micro-Manager's circular buffer."""
+ROUNDED_UM = 0.1
+"""What the heights of a z sequence are rounded to by some stages."""
 RESERVE_BYTES = 100 * MB
 """Free disk that a night must leave, for catalog, journal and logs."""
 
@@ -89,7 +91,7 @@ def check(config: NightConfig, run: Path | None, machine: Machine | None = None,
     _check_bounds(config)
     check_calibration(config)
     calibrations = [] if begun else [told for _level, told in complain(choose(config), config)]
-    notes = [*_notes(samples), *calibrations]
+    notes = [*_notes(samples), *_sequence_notes(config), *calibrations]
     report = look_ahead(config, plan, samples, notes)
     _check_room(config, run, report, machine)
     return report
@@ -306,3 +308,17 @@ def _notes(samples: dict[int, dict[str, str]]) -> Iterator[str]:
     for sample, places in positions.items():
         if len(places) > 1:
             yield f"sample {sample} lies on the mini-slides {', '.join(map(str, places))}"
+
+
+def _sequence_notes(config: NightConfig) -> Iterator[str]:
+    """Return what is worth a look where the camera steps the focus drive."""
+    if not config.instrument.motion.z_sequence:
+        return
+    if not trigger_is_proven(config):
+        yield UNPROVEN
+    steps = config.scan.step_um / ROUNDED_UM
+    if abs(steps - round(steps)) > 1e-6:
+        yield (
+            f"scan.step_um is {config.scan.step_um:g}, and some stages, such as those of ASI, round the heights of a "
+            f"sequence to {ROUNDED_UM:g} um; give a multiple of that"
+        )

@@ -8,7 +8,7 @@ import msgspec
 
 from daemon.protocols.watching import ShownSpecimen
 from daemon.records.fields import ArchiveField, PlannedField
-from daemon.records.records import FieldAnalysed, FieldSecured, FieldSkipped
+from daemon.records.records import FieldAnalysed, FieldSecured, FieldSkipped, ReadBack
 from drivers.errors import FaultOf
 from drivers.microscope import Sweep
 
@@ -60,11 +60,12 @@ class Close(PipeMessage, frozen=True, kw_only=True):
 
 
 class MicroscopeReady(PipeMessage, frozen=True, kw_only=True):
-    """The hardware is loaded, checked and safe."""
+    """The hardware is loaded, checked and safe; `notes` are what a person should know of it, a sentence each."""
 
     backend: str
     camera: str
     versions: dict[str, str]
+    notes: tuple[str, ...] = ()
 
 
 class FrameLanded(PipeMessage, frozen=True, kw_only=True):
@@ -82,8 +83,9 @@ class MadeSafe(PipeMessage, frozen=True, kw_only=True):
 class Exposed(PipeMessage, frozen=True, kw_only=True):
     """A sweep is complete.
 
-    `x_um` and `y_um` are where the XY stage reads back that it stands, `read_s` the monotonic times at which frames
-    were read, of each polarization in the order of the sweep.
+    `x_um` and `y_um` are where the XY stage reads back that it stands before the first plane, `read_s` the monotonic
+    times at which frames were read and `read_back` what was read back afterwards, of each polarization in the order of
+    the sweep.
     """
 
     utc: float
@@ -92,6 +94,7 @@ class Exposed(PipeMessage, frozen=True, kw_only=True):
     y_um: float
     read_s: tuple[tuple[float, ...], ...]
     seconds: dict[str, float]
+    read_back: tuple[ReadBack, ...] = ()
 
 
 class Done(PipeMessage, frozen=True, kw_only=True):

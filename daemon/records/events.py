@@ -41,6 +41,7 @@ class EventName(StrEnum):
     # Processes and devices.
     MICROSCOPE_LOST = "microscope lost"
     MICROSCOPE_RESTARTED = "microscope restarted"
+    MICROSCOPE_NOTED = "microscope noted"
     ANALYSIS_RESTARTED = "analysis restarted"
     DETECTOR = "detector"
     DETECTOR_LOST = "detector lost"

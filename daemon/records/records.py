@@ -127,6 +127,19 @@ class NightStarted(Record, frozen=True, kw_only=True, tag="night_started"):
     calibrations: tuple[str, ...] = ()
 
 
+class ReadBack(msgspec.Struct, frozen=True, kw_only=True):
+    """What the instrument read back once the planes of a polarization were exposed.
+
+    `z_um` is where the focus drive stood after the last plane. What cannot be read back is as it was commanded.
+    """
+
+    polarization: str
+    x_um: float
+    y_um: float
+    z_um: float
+    exposure_ms: float
+
+
 class FieldSecured(Record, frozen=True, kw_only=True, tag="field"):
     """One field, complete: its files are in the spool and on their way.
 
@@ -136,6 +149,8 @@ class FieldSecured(Record, frozen=True, kw_only=True, tag="field"):
     fields, `fault` is the kind of the error, and nothing is known of focus and backgrounds. `sources` are the files of
     an archive that the stack was read from; none for a stack that a camera exposed. `attempts` says how often its stack
     was exposed until it was complete; `attempt` which attempt at the field this is (`daemon.records.attempts`).
+    been looked for yet, and the raw stack is kept. `sources` are the files of an archive that the stack was read from;
+    none for a stack that a camera exposed. `read_back` is in the order in which the polarizations were exposed.
     """
 
     slide: int
@@ -163,6 +178,7 @@ class FieldSecured(Record, frozen=True, kw_only=True, tag="field"):
     fault: str | None = None
     attempt: int = 1
     purpose: Purpose = Purpose.PLAN
+    read_back: tuple[ReadBack, ...] = ()
 
 
 class FieldAnalysed(Record, frozen=True, kw_only=True, tag="analysed"):

@@ -6,15 +6,16 @@ import math
 import os
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drivers.emulated.faults import Faults
 from drivers.emulated.mechanics import Mechanics, true_pixel_um
+from drivers.emulated.meddled import MeddledCore
 from drivers.errors import SettingRefused
-from drivers.micromanager.core import Core, headless_core, preset_devices, release_headless_core
+from drivers.micromanager.core import Core, headless_core, preset_settings, release_headless_core
 from drivers.micromanager.devices import MicroManager
 from drivers.microscope import Exposure, Sweep
 from drivers.settings import Emulation, Instrument, MiniSlide
@@ -24,8 +25,18 @@ from drivers.virtual_slide.truth import View
 from drivers.waiting import Clock
 
 DEMO_CAMERA = {"FastImage": "1", "PixelType": "16bit"}
+LONGEST_SEQUENCE = 100
+CLAMPED = 4.0
+"""How many times longer a camera exposes that does not take an exposure, or that somebody changed."""
 DIM_POWER = 0.4
 """Share of its power that a dim lamp has left: as dark as without oil, and as sharp as ever."""
+
+
+class SequenceFrame(NamedTuple):
+    """A frame of a sequence and its tags."""
+
+    pix: NDArray[np.uint16]
+    tags: dict[str, str]
 
 
 class Emulated(MicroManager):
@@ -82,7 +93,8 @@ class EmulatedCore:
     def __init__(self, core: Core, instrument: Instrument, slides: Sequence[MiniSlide], clock: Clock) -> None:
         emulation = instrument.emulation or Emulation()
         height, width = instrument.frame_px
-        self._core = core
+        self._faults = Faults(emulation.faults, emulation.seed, clock.now)
+        self._core = MeddledCore(core, instrument, self._faults)
         self._instrument = instrument
         self._emulation = emulation
         self._slides = slides
@@ -93,12 +105,13 @@ class EmulatedCore:
         xy = instrument.devices.xy_stage
         at = core.get_x_position(xy), core.get_y_position(xy)
         self._mechanics = Mechanics(emulation, slides, at, core.get_position(instrument.devices.focus))
-        self._faults = Faults(emulation.faults, emulation.seed)
         self._frame: NDArray[np.uint16] = np.zeros((height, width), np.uint16)
         self._view: View | None = None
         self._staged: tuple[Exposure, str, int] | None = None
         self._exposure_ms = 10.0
         self._exposed_s = 0.0
+        self._sequence: list[float] = []
+        self._asked = self._popped = 0
         self._busy_until_s: dict[str, float] = {}
         self._owed_s = 0.0
         self._oil = True
@@ -144,7 +157,8 @@ class EmulatedCore:
         """Send the z stage to a height, unless it is stuck."""
         if not self._faults.strikes("stage_stuck"):
             self._core.set_position(label, z_um)
-            self._mechanics.drive(z_um)
+            if not self._faults.meets("z_slips"):
+                self._mechanics.drive(z_um)
         self._keep_busy(label, self._timing.z_ms)
         if self._faults.strikes("stage_busy"):
             self._busy_until_s[label] = math.inf
@@ -157,12 +171,16 @@ class EmulatedCore:
             return
         if not self._faults.strikes("preset_missed", first_plane=0):
             self._core.set_config(group, preset)
-        for label in preset_devices(self._core, group, preset):
+        for label in {setting.device for setting in preset_settings(self._core, group, preset)}:
             self._keep_busy(label, self._timing.polarizer_ms)
 
     def set_exposure(self, milliseconds: float) -> None:
-        """Set the exposure; the demo camera's own is as short as can be."""
-        self._exposure_ms = milliseconds
+        """Set the exposure, unless the camera does not take it; the demo camera's own is as short as can be."""
+        self._exposure_ms = milliseconds if not self._faults.meets("exposure_clamped") else CLAMPED * milliseconds
+
+    def get_exposure(self) -> float:
+        """Exposure that was set."""
+        return self._exposure_ms
 
     def snap_image(self) -> None:
         """Begin an exposure of whatever lies under the objective."""
@@ -171,11 +189,13 @@ class EmulatedCore:
                 self._clock.sleep(1.0)
         if self._faults.strikes("die"):
             os._exit(1)
+        if self._faults.strikes("exposure_changed"):
+            self._exposure_ms *= CLAMPED
         begun_s = self._clock.now()
         self._core.snap_image()
         self._exposed_s = begun_s if self._instant else begun_s + self._paid(self._exposure_ms / 1e3)
 
-    def get_image(self) -> NDArray[np.uint16]:
+    def get_image(self) -> NDArray[Any]:
         """Wait for the end of the exposure and return its frame (H, W), valid until the next."""
         if self._faults.strikes("dropped_frame"):
             raise RuntimeError(f'Error in device "{self._instrument.devices.camera}": frame lost')
@@ -186,7 +206,76 @@ class EmulatedCore:
             self._clock.sleep(left_s)
         elif not self._instant:
             self._owed_s -= left_s
-        return self._frame
+        self._core.turn_knob()
+        return self._delivered()
+
+    def _delivered(self) -> NDArray[Any]:
+        """Return the frame as the camera delivers it, in another mode perhaps."""
+        if self._faults.meets("roi_changed"):
+            return self._frame[: self._frame.shape[0] // 2]
+        if self._faults.meets("pixel_type"):
+            return (self._frame >> 8).astype(np.uint8)
+        return self._frame.T if self._faults.meets("frame_turned") else self._frame
+
+    def get_image_height(self) -> int:
+        """Rows of a frame."""
+        rows = int(self._core.get_image_height())
+        return rows // 2 if self._faults.meets("roi_changed") else rows
+
+    # Stepped by the camera -------------------------------------------------------------------------------------------
+
+    def is_stage_sequenceable(self, _label: str) -> bool:
+        """Whether there is a trigger cable."""
+        return self._emulation.trigger != "none"
+
+    def get_stage_sequence_max_length(self, _label: str) -> int:
+        """Return how many planes the stage remembers."""
+        return LONGEST_SEQUENCE
+
+    def load_stage_sequence(self, _label: str, z_um: Sequence[float]) -> None:
+        """Take in the heights of a sequence."""
+        self._sequence = list(z_um)
+
+    def start_stage_sequence(self, _label: str) -> None:
+        """Do nothing: the stage waits for the camera."""
+
+    def stop_stage_sequence(self, _label: str) -> None:
+        """Do nothing: the stage stands."""
+
+    def start_sequence_acquisition(self, frames: int, _interval_ms: float, _stop_on_overflow: bool) -> None:
+        """Begin so many exposures, one after the other."""
+        self._asked, self._popped, self._exposed_s = frames, 0, self._clock.now()
+
+    def stop_sequence_acquisition(self) -> None:
+        """End the exposures."""
+        self._asked = 0
+
+    def is_sequence_running(self) -> bool:
+        """Whether the camera runs."""
+        return self._popped < self._asked or bool(self._core.is_sequence_running())
+
+    def clear_circular_buffer(self) -> None:
+        """Forget what was exposed."""
+        self._asked = 0
+
+    def get_remaining_image_count(self) -> int:
+        """Return how many frames were exposed and not fetched."""
+        if self._instant:
+            return self._asked - self._popped
+        exposed = math.floor(1e3 * (self._clock.now() - self._exposed_s) / self._exposure_ms + 1e-6)
+        return min(self._asked, exposed) - self._popped
+
+    def pop_next_tagged_image(self) -> SequenceFrame:
+        """Return the next frame of a sequence, exposed where the trigger has brought the stage."""
+        number, self._popped = self._popped, self._popped + 1
+        plane = {"true": number, "late": max(number - 1, 0)}.get(self._emulation.trigger, 0)
+        z_um = self._sequence[plane]
+        self._core.set_position(self._instrument.devices.focus, z_um)
+        self._mechanics.drive(z_um)
+        self._render()
+        return SequenceFrame(self._frame, {"ImageNumber": str(number)})
+
+    # What is seen ----------------------------------------------------------------------------------------------------
 
     def _render(self) -> None:
         if self._staged is None:
@@ -211,7 +300,7 @@ class EmulatedCore:
         )
         if self._faults.strikes("oil_lost"):
             self._oil = False
-        if not self._lit():
+        if not self._lit() or self._faults.meets("lamp_off"):
             self._slide.dark(view, self._exposure_ms, self._frame)
             return
         slide = self._slide
@@ -231,7 +320,8 @@ class EmulatedCore:
 
     def _lit(self) -> bool:
         shutter = self._instrument.devices.shutter
-        return shutter is None or self._core.get_shutter_open(shutter)
+        # An automatic shutter is open while a frame is exposed, and shut again when it is fetched.
+        return shutter is None or self._core.get_shutter_open(shutter) or self._core.get_auto_shutter()
 
     def _keep_busy(self, label: str, milliseconds: float) -> None:
         self._busy_until_s[label] = self._clock.now() + self._paid(milliseconds / 1e3)

@@ -11,12 +11,28 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from drivers.errors import SettingRefused
+from drivers.micromanager.handshake import ANSWER_S, probe, refuse_unless_it_answers
 from drivers.settings import Instrument
 
 PACKAGES = ("mmpycorex", "pymmcore", "pyjavaz")
+
+
+AWAY = (
+    "instrument.devices.focus is {label!r}, whose larger z leads away from the sample (focus direction -1{where}), so "
+    "that withdrawing would drive it into the slide; turn the drive's direction round at its controller, and set its "
+    "focus direction to 1"
+)
+
+
+class Setting(NamedTuple):
+    """A property of a device, by its label, and the value it is set to."""
+
+    device: str
+    name: str
+    value: str
 
 
 class TaggedImage(Protocol):
@@ -40,7 +56,10 @@ class Core(Protocol):
     def set_config(self, group: str, preset: str) -> None: ...  # noqa: D102
     def get_current_config(self, group: str) -> str: ...  # noqa: D102
     def set_camera_device(self, label: str) -> None: ...  # noqa: D102
+    def get_camera_device(self) -> str: ...  # noqa: D102
+    def get_number_of_camera_channels(self) -> int: ...  # noqa: D102
     def set_exposure(self, milliseconds: float) -> None: ...  # noqa: D102
+    def get_exposure(self) -> float: ...  # noqa: D102
     def snap_image(self) -> None: ...  # noqa: D102
     def get_image(self) -> Any: ...  # noqa: D102
     def get_image_width(self) -> int: ...  # noqa: D102
@@ -54,6 +73,11 @@ class Core(Protocol):
     def get_position(self, label: str) -> float: ...  # noqa: D102
     def stop(self, label: str) -> None: ...  # noqa: D102
     def set_auto_shutter(self, on: bool) -> None: ...  # noqa: D102
+    def get_auto_shutter(self) -> bool: ...  # noqa: D102
+    def get_focus_direction(self, label: str) -> int: ...  # noqa: D102
+    def is_continuous_focus_drive(self, label: str) -> bool: ...  # noqa: D102
+    def is_continuous_focus_enabled(self) -> bool: ...  # noqa: D102
+    def enable_continuous_focus(self, on: bool) -> None: ...  # noqa: D102
     def set_shutter_open(self, label: str, is_open: bool) -> None: ...  # noqa: D102
     def get_shutter_open(self, label: str) -> bool: ...  # noqa: D102
     def is_stage_sequenceable(self, label: str) -> bool: ...  # noqa: D102
@@ -67,14 +91,83 @@ class Core(Protocol):
     def is_buffer_overflowed(self) -> bool: ...  # noqa: D102
     def get_remaining_image_count(self) -> int: ...  # noqa: D102
     def pop_next_tagged_image(self) -> TaggedImage: ...  # noqa: D102
+    def pop_next_image(self) -> Any: ...  # noqa: D102
+    def pop_next_image_md(self, metadata: Any) -> Any: ...  # noqa: D102
     def clear_circular_buffer(self) -> None: ...  # noqa: D102
     def set_circular_buffer_memory_footprint(self, megabytes: int) -> None: ...  # noqa: D102
+    def get_circular_buffer_memory_footprint(self) -> int: ...  # noqa: D102
 
 
-class Sequencer(Protocol):
-    """Makes the value that `load_stage_sequence` takes."""
+class Dialect(Protocol):
+    """What the two ways to a core say differently."""
 
-    def __call__(self, z_um: Sequence[float]) -> object: ...  # noqa: D102
+    def sequence(self, z_um: Sequence[float]) -> object:
+        """Make the value that `load_stage_sequence` takes."""
+
+    def take(self, core: Core, tagged: bool) -> tuple[Any, dict[str, str]]:
+        """Take the oldest frame out of the circular buffer, with its tags where they are wanted or cost nothing."""
+
+
+class HeadlessDialect:
+    """Of the Python core of this process."""
+
+    def sequence(self, z_um: Sequence[float]) -> object:
+        """Make a stage sequence."""
+        return [float(z) for z in z_um]
+
+    def take(self, core: Core, tagged: bool) -> tuple[Any, dict[str, str]]:  # noqa: ARG002
+        """Take a frame, with its tags."""
+        image = core.pop_next_tagged_image()
+        return image.pix, image.tags
+
+
+class BridgeDialect:
+    """Of the bridge at a port. A frame costs one round trip, its tags another one."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._heights: tuple[float, ...] = ()
+        self._vector: Any = None
+        self._metadata: Any = None
+
+    def sequence(self, z_um: Sequence[float]) -> object:
+        """Make a stage sequence; the last one serves again where it is the same."""
+        from pyjavaz import JavaObject
+
+        if tuple(z_um) != self._heights:
+            self._vector = JavaObject("mmcorej.DoubleVector", port=self._port)
+            for z in z_um:
+                self._vector.add(float(z))
+            self._heights = tuple(z_um)
+        vector: object = self._vector
+        return vector
+
+    def take(self, core: Core, tagged: bool) -> tuple[Any, dict[str, str]]:
+        """Take a frame, with its tags where they are wanted."""
+        from pyjavaz import JavaObject
+
+        if not tagged:
+            return core.pop_next_image(), {}
+        if self._metadata is None:
+            self._metadata = JavaObject("mmcorej.Metadata", port=self._port)
+        return core.pop_next_image_md(self._metadata), tags_of(self._metadata.serialize())
+
+    def close(self) -> None:
+        """Let go of what lies in Micro-Manager."""
+        for kept in (self._vector, self._metadata):
+            if kept is not None:
+                kept._close()
+
+
+def tags_of(serialized: str) -> dict[str, str]:
+    """Read the tags that Micro-Manager writes as lines: how many there are, then a kind and its parts for each."""
+    lines = iter(serialized.split("\n"))
+    tags: dict[str, str] = {}
+    for _ in range(int(next(lines))):
+        kind, name, device, _read_only = (next(lines) for _ in range(4))
+        values = [next(lines) for _ in range(int(next(lines)) if kind == "a" else 1)]
+        tags[name if device == "_" else f"{device}-{name}"] = values[0] if values else ""
+    return tags
 
 
 def headless_core(instrument: Instrument) -> Core:
@@ -111,14 +204,19 @@ def headless_core(instrument: Instrument) -> Core:
     return cast(Core, mmpycorex.Core())
 
 
-def _installed(instrument: Instrument, find: Callable[[], str | None]) -> Path:
+def _installed(instrument: Instrument, find: Callable[[], str]) -> Path:
     if instrument.backend == "emulated":
         from mm_test_adapters import device_adapter_path
 
         return Path(device_adapter_path())
-    folder = find()
-    if folder is None:
-        raise SettingRefused("instrument.adapters is missing and no Micro-Manager was found; name its program folder")
+    try:
+        folder = find()
+    except (ValueError, OSError) as error:
+        # Nowhere on Linux, and only in its usual places elsewhere.
+        raise SettingRefused(
+            "instrument.adapters is missing, and no Micro-Manager was found where it is usually installed; name the "
+            "folder of its device adapters"
+        ) from error
     return Path(folder)
 
 
@@ -129,25 +227,31 @@ def release_headless_core() -> None:
     terminate_core_instances()
 
 
-def bridge_core(instrument: Instrument) -> Core:
+def bridge_core(instrument: Instrument, *, beside: bool = False) -> Core:
     """Connect to a running Micro-Manager whose ZMQ server is switched on (Tools > Options > Run server on port).
+
+    Parameters
+    ----------
+    beside
+        whether the connection gets a socket of its own, which answers while a call over the first one hangs.
 
     Raises
     ------
-    Refused
-        Nothing answers at the port.
+    SettingRefused
+        Nothing answers at the port, or another program does.
     """
     import mmpycorex
 
     port = instrument.bridge_port
     if mmpycorex.is_pymmcore_active():
         raise SettingRefused("this process already drives a Micro-Manager core; close it before a bridge is opened")
-    if not _listens(port):
+    refuse_unless_it_answers(port, probe(port))
+    try:
+        return cast(Core, mmpycorex.Core(port=port, new_socket=beside, timeout=round(ANSWER_S * 1e3)))
+    except Exception as error:
         raise SettingRefused(
-            f"instrument.bridge_port is {port}, where nothing answers; start Micro-Manager and switch on its server "
-            "(Tools > Options > Run server on port)"
-        )
-    return cast(Core, mmpycorex.Core(port=port))
+            f"instrument.bridge_port is {port}, whose server answers but gives no core ({error}); restart Micro-Manager"
+        ) from error
 
 
 def close_bridge_core(core: Core) -> None:
@@ -155,42 +259,20 @@ def close_bridge_core(core: Core) -> None:
     cast(Any, core)._close()
 
 
-def _listens(port: int) -> bool:
-    import socket
-
-    with socket.socket() as probe:
-        probe.settimeout(2.0)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def list_sequence(z_um: Sequence[float]) -> object:
-    """Stage sequence for the Python core."""
-    return [float(z) for z in z_um]
-
-
-def java_sequence(port: int) -> Sequencer:
-    """Stage sequences for the bridge at `port`."""
-
-    def sequence(z_um: Sequence[float]) -> object:
-        from pyjavaz import JavaObject
-
-        vector = JavaObject("mmcorej.DoubleVector", port=port)
-        for z in z_um:
-            vector.add(float(z))
-        return vector
-
-    return sequence
-
-
-def preset_devices(core: Core, group: str, preset: str) -> tuple[str, ...]:
-    """Labels of the devices that a preset switches, each once."""
+def preset_settings(core: Core, group: str, preset: str) -> tuple[Setting, ...]:
+    """Return what a preset sets, in its order."""
     data = core.get_config_data(group, preset)
     # The core is renamed to snake_case on both ways, but the values it returns are so only over the bridge.
     if hasattr(data, "get_setting"):
-        labels = [str(data.get_setting(i).get_device_label()) for i in range(data.size())]
-    else:
-        labels = [str(data.getSetting(i).getDeviceLabel()) for i in range(data.size())]
-    return tuple(dict.fromkeys(labels))
+        found = [data.get_setting(i) for i in range(data.size())]
+        return tuple(
+            Setting(str(one.get_device_label()), str(one.get_property_name()), str(one.get_property_value()))
+            for one in found
+        )
+    found = [data.getSetting(i) for i in range(data.size())]
+    return tuple(
+        Setting(str(one.getDeviceLabel()), str(one.getPropertyName()), str(one.getPropertyValue())) for one in found
+    )
 
 
 def versions() -> dict[str, str]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from drivers.errors import SettingRefused
+from drivers.micromanager.core import AWAY, Setting
+from drivers.micromanager.handshake import check_running
 from drivers.settings import Instrument
 
-Setting = tuple[str, str, str]
-"""Device label, property, value."""
 CORE = "Core"
 
 
@@ -27,12 +28,15 @@ class HardwareFile:
         names of the states of each device that has any.
     presets
         settings of each (group, preset).
+    directions
+        focus direction of each stage that has one: -1 where larger z leads away from the sample.
     """
 
     path: Path
     devices: Mapping[str, tuple[str, str]]
     labels: Mapping[str, frozenset[str]]
     presets: Mapping[tuple[str, str], tuple[Setting, ...]]
+    directions: Mapping[str, str]
 
     def check(self, instrument: Instrument) -> None:
         """Refuse devices and presets of an instrument that the file does not define.
@@ -48,6 +52,8 @@ class HardwareFile:
                     f"instrument.devices.{role} is {label!r}, which {self.path.name} does not define; "
                     f"give one of {', '.join(sorted(self.devices))}"
                 )
+        if self.directions.get(instrument.devices.focus) == "-1":
+            raise SettingRefused(AWAY.format(label=instrument.devices.focus, where=f" in {self.path.name}"))
         for state, polarization in instrument.polarizations.items():
             self._check_preset(f"instrument.polarizations.{state}", polarization.group, polarization.preset)
         for key, preset in (("light_on", instrument.light_on), ("light_off", instrument.light_off)):
@@ -91,6 +97,7 @@ def read_hardware_file(path: Path) -> HardwareFile:
     devices: dict[str, tuple[str, str]] = {}
     labels: dict[str, set[str]] = defaultdict(set)
     presets: dict[tuple[str, str], list[Setting]] = defaultdict(list)
+    directions: dict[str, str] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
@@ -100,8 +107,10 @@ def read_hardware_file(path: Path) -> HardwareFile:
                 devices[label] = (library, name)
             case ["Label", device, _, *name] if name:
                 labels[device].add(",".join(name))
+            case ["FocusDirection", label, direction]:
+                directions[label] = direction.strip()
             case ["ConfigGroup", group, preset, device, name, *value]:
-                presets[group, preset].append((device, name, ",".join(value)))
+                presets[group, preset].append(Setting(device, name, ",".join(value)))
             case ["Device" | "Label", *_]:
                 raise SettingRefused(
                     f"line {number} of instrument.hardware {str(path)!r} is {line!r}, which is not a Micro-Manager "
@@ -112,13 +121,14 @@ def read_hardware_file(path: Path) -> HardwareFile:
         devices,
         {device: frozenset(names) for device, names in labels.items()},
         {names: tuple(settings) for names, settings in presets.items()},
+        directions,
     )
 
 
 def check_hardware_file(instrument: Instrument) -> None:
-    """Refuse what the hardware file does not define, without touching hardware.
+    """Refuse what the hardware file, or the running Micro-Manager, does not define, without touching hardware.
 
-    A running Micro-Manager has loaded a hardware file of its own, so that none need be named for the bridge.
+    A running Micro-Manager has loaded a hardware file of its own: it is asked where it answers.
 
     Raises
     ------
@@ -129,9 +139,16 @@ def check_hardware_file(instrument: Instrument) -> None:
         raise SettingRefused(
             f"instrument.adapters is {str(instrument.adapters)!r}, which is not a folder; correct the path"
         )
-    if instrument.hardware is not None:
+    if instrument.backend == "micromanager" and instrument.adapters is None and sys.platform == "linux":
+        raise SettingRefused(
+            "instrument.adapters is missing, and on Linux there is no usual place for them; name the folder of "
+            "Micro-Manager's device adapters"
+        )
+    if instrument.backend == "bridge":
+        check_running(instrument)
+    elif instrument.hardware is not None:
         read_hardware_file(instrument.hardware).check(instrument)
-    elif instrument.backend != "bridge":
+    else:
         raise SettingRefused(
             f"instrument.hardware is missing, but instrument.backend is {instrument.backend!r}; "
             "name a Micro-Manager hardware file"

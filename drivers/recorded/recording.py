@@ -13,7 +13,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from drivers.errors import FieldFault, SettingRefused
+from drivers.errors import ImageRefused, SettingRefused
 from drivers.microscope import Stack
 from drivers.settings import Instrument, Replay
 
@@ -70,19 +70,19 @@ class Recording:
 
         Raises
         ------
-        FieldFault
+        ImageRefused
             It was not recorded, or cannot be read.
         """
         of_slide = self.fields.get(str(slide), self.fields.get(ANY_SLIDE, ()))
         if not 1 <= field <= len(of_slide):
-            raise FieldFault(
+            raise ImageRefused(
                 f"field {field} of mini-slide {slide} was not recorded: {self.folder} holds {len(of_slide)}; "
                 "ask for fewer scan.fields"
             )
         try:
             stack = _read(of_slide[field - 1], self.shape_czyx)
         except (OSError, ValueError, SettingRefused) as error:
-            raise FieldFault(f"field {field} of mini-slide {slide} cannot be read: {error}") from error
+            raise ImageRefused(f"field {field} of mini-slide {slide} cannot be read: {error}") from error
         return stack
 
 
@@ -172,7 +172,7 @@ def _natural(text: str) -> list[str | int]:
 def _read(source: Path | Planes, shape: tuple[int, int, int, int]) -> Stack:
     stack = _open(source) if isinstance(source, Path) else _assemble(source)
     if stack.shape != shape:
-        raise FieldFault(f"its shape is {stack.shape} where the others have {shape}; move it away")
+        raise ImageRefused(f"its shape is {stack.shape} where the others have {shape}; move it away")
     return stack.astype(np.uint16, copy=False)
 
 

@@ -9,11 +9,14 @@ from __future__ import annotations
 import itertools
 import json
 import sys
+import threading
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pymmcore
 import zmq
 from mm_test_adapters import device_adapter_path
 
@@ -23,6 +26,7 @@ VERSION = "5.1.0"
 STRING, DOUBLE, BOOLEAN, INT, LONG = "java.lang.String", "double", "boolean", "int", "long"
 VECTOR, CORE = "mmcorej.DoubleVector", "mmcorej.CMMCore"
 CONFIGURATION, SETTING, TAGGED = "mmcorej.Configuration", "mmcorej.PropertySetting", "mmcorej.TaggedImage"
+METADATA = "mmcorej.Metadata"
 
 # Signatures as MMCoreJ declares them, overloads included; what is not here a running Micro-Manager is not asked for.
 METHODS: dict[str, dict[str, list[tuple[str, ...]]]] = {
@@ -38,6 +42,14 @@ METHODS: dict[str, dict[str, list[tuple[str, ...]]]] = {
         "setConfig": [(STRING, STRING)],
         "getCurrentConfig": [(STRING,)],
         "setCameraDevice": [(STRING,)],
+        "getCameraDevice": [()],
+        "getNumberOfCameraChannels": [()],
+        "getExposure": [(), (STRING,)],
+        "getAutoShutter": [()],
+        "getFocusDirection": [(STRING,)],
+        "isContinuousFocusDrive": [(STRING,)],
+        "isContinuousFocusEnabled": [()],
+        "enableContinuousFocus": [(BOOLEAN,)],
         "setExposure": [(DOUBLE,), (STRING, DOUBLE)],
         "snapImage": [()],
         "getImage": [(), (LONG,)],
@@ -65,9 +77,13 @@ METHODS: dict[str, dict[str, list[tuple[str, ...]]]] = {
         "isBufferOverflowed": [()],
         "getRemainingImageCount": [()],
         "popNextTaggedImage": [(), (INT,)],
+        "popNextImage": [()],
+        "popNextImageMD": [(LONG, LONG, METADATA), (METADATA,)],
         "clearCircularBuffer": [()],
         "setCircularBufferMemoryFootprint": [(LONG,)],
+        "getCircularBufferMemoryFootprint": [()],
     },
+    METADATA: {"Serialize": [()]},
     VECTOR: {"add": [(DOUBLE,)], "size": [()]},
     CONFIGURATION: {"size": [()], "getSetting": [(LONG,)]},
     SETTING: {"getDeviceLabel": [()], "getPropertyName": [()], "getPropertyValue": [()]},
@@ -80,14 +96,21 @@ ARRAYS = {np.dtype(np.uint8): "byte-array", np.dtype(np.uint16): "short-array"}
 class BridgeServer:
     """Java's side of the bridge, for one core."""
 
-    def __init__(self, core: Any) -> None:
+    def __init__(self, core: Any, open_port: Callable[[BridgeServer], int], version: str = VERSION) -> None:
         self._core = core
+        self._open_port = open_port
+        self._version = version
         self._objects: dict[int, tuple[str, Any]] = {}
         self._identifiers = itertools.count(1)
         self._arrays: list[tuple[int, bytes]] = []
+        self.hanging, self.freed = threading.Event(), threading.Event()
+        self.asked: list[str] = []
 
     def answer(self, request: dict[str, Any]) -> list[bytes]:
         """Message parts of the reply to a request."""
+        self.asked.append(request.get("name", request["command"]))
+        if self.hanging.is_set() and request.get("name") == "snapImage":
+            self.freed.wait()
         self._arrays.clear()
         try:
             reply = getattr(self, "_" + request["command"].replace("-", "_"))(request)
@@ -97,7 +120,7 @@ class BridgeServer:
         return [json.dumps(reply).encode("iso-8859-1"), *itertools.chain.from_iterable(pairs)]
 
     def _connect(self, _request: dict[str, Any]) -> dict[str, Any]:
-        return {"type": "none", "version": VERSION}
+        return {"type": "none", "version": self._version}
 
     def _get_constructors(self, request: dict[str, Any]) -> dict[str, Any]:
         path = request["classpath"]
@@ -105,7 +128,12 @@ class BridgeServer:
 
     def _constructor(self, request: dict[str, Any]) -> dict[str, Any]:
         path = request["classpath"]
-        return self._keep(path, {CORE: self._core, VECTOR: []}[path])
+        made = {CORE: lambda: self._core, VECTOR: list, METADATA: pymmcore.Metadata}[path]()
+        if not request.get("new-port"):
+            return self._keep(path, made)
+        # A server of its own, in a thread of its own, answers for the object.
+        another = BridgeServer(self._core, self._open_port)
+        return {**another._keep(path, made), "port": self._open_port(another)}
 
     def _destructor(self, request: dict[str, Any]) -> dict[str, Any]:
         del self._objects[request["hash-code"]]
@@ -160,14 +188,38 @@ class BridgeServer:
         }
 
 
-def serve(pipe: Connection, hardware: Path) -> None:
-    """Load a hardware file, tell the port through `pipe`, and answer until the process is ended."""
+def serve(pipe: Connection, hardware: Path, version: str = VERSION) -> None:
+    """Load a hardware file, tell the port through `pipe`, and answer until the process is ended.
+
+    Told `hang`, the first server does not come back from the next exposure until it is told `go on`; told `asked`, it
+    tells what it was asked since the last time.
+    """
     from drivers.micromanager.core import headless_core
 
     core = headless_core(instrument(backend="micromanager", hardware=hardware, adapters=device_adapter_path()))
-    server = BridgeServer(core)
-    with zmq.Context() as context, context.socket(zmq.REP) as socket:
-        pipe.send(socket.bind_to_random_port("tcp://127.0.0.1"))
-        while True:
-            request, *_ = socket.recv_multipart()
-            socket.send_multipart(server.answer(json.loads(request.decode("iso-8859-1"))))
+    context = zmq.Context()
+
+    def open_port(server: BridgeServer) -> int:
+        socket = context.socket(zmq.REP)
+        port = int(socket.bind_to_random_port("tcp://127.0.0.1"))
+        threading.Thread(target=_answer, args=(socket, server), daemon=True).start()
+        return port
+
+    server = BridgeServer(core, open_port, version)
+    pipe.send(open_port(server))
+    while True:
+        match pipe.recv():
+            case "hang":
+                server.hanging.set()
+            case "go on":
+                server.hanging.clear()
+                server.freed.set()
+            case "asked":
+                asked, server.asked = server.asked, []
+                pipe.send(asked)
+
+
+def _answer(socket: zmq.Socket[bytes], server: BridgeServer) -> None:
+    while True:
+        request, *_ = socket.recv_multipart()
+        socket.send_multipart(server.answer(json.loads(request.decode("iso-8859-1"))))

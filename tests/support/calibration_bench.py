@@ -51,7 +51,16 @@ class Bench:
         self.now_s[0] += shot.wait_s
         lit = shot.lit or shutter_open
         channels = tuple(range(len(shot.polarizations)))
-        sweep = Sweep(shot.first_z_um, shot.step_um, shot.planes, shot.polarizations, channels, shot.exposures_ms, lit)
+        sweep = Sweep(
+            shot.first_z_um,
+            shot.step_um,
+            shot.planes,
+            shot.polarizations,
+            channels,
+            shot.exposures_ms,
+            lit,
+            shot.by_sequence,
+        )
         self.scope.move(shot.x_um, shot.y_um)
         self.scope.light(lit)
         into = np.zeros((len(channels), shot.planes, *FRAME_PX), np.uint16)

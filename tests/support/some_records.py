@@ -39,6 +39,7 @@ VALUES: dict[str, dict[str, float]] = {
         "wavelength": 0.546,
     },
     "pixel-size": {"pixel": 0.0591},
+    "trigger": {"offset": 0.01, "worst": 0.05, "planes": 9.0},
 }
 
 

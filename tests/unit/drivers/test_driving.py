@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,16 +13,20 @@ import pytest
 from drivers.driving import DrivenMicroscope
 from drivers.equipment import Equipment, Image
 from drivers.errors import (
+    CameraFault,
     DeviceTimeout,
     FieldFault,
     FrameFault,
     HardwareLost,
+    InUse,
+    LightFault,
     OutsideWindow,
     PresetNotReached,
     SettingRefused,
+    StageMoved,
     StageStuck,
 )
-from drivers.microscope import Exposure, Identity, Sweep
+from drivers.microscope import Exposure, Identity, StateReading, Sweep
 from tests.support.instruments import CENTRE, OTHER_CENTRE, expose, instrument, ready, slides
 
 HEIGHT, WIDTH = 64, 80
@@ -35,7 +41,9 @@ class Simple(Equipment):
         self.told: list[tuple[Any, ...]] = []
         self.in_the_way: dict[str, Exception] = {}
         self.xy, self.z, self.state, self.frames, self.lit = (0.0, 0.0), -280.0, "", 0, True
+        self.exposes_ms, self.frame, self.used = 0.0, (HEIGHT, WIDTH), ""
         self.stuck: set[str] = set()
+        self.after_frame: dict[int, Callable[[], None]] = {}
 
     def note(self, what: str, *values: Any) -> None:
         self.told.append((what, *values))
@@ -69,10 +77,20 @@ class Simple(Equipment):
 
     def set_exposure(self, exposure_ms: float) -> None:
         self.note("exposure", exposure_ms)
+        self.exposes_ms = self.exposes_ms if "exposure" in self.stuck else exposure_ms
+
+    def exposure_ms(self) -> float:
+        return self.exposes_ms
+
+    def frame_px(self) -> tuple[int, int]:
+        return self.frame
+
+    def hindrance(self) -> str | None:
+        return self.used or None
 
     def light(self, on: bool) -> None:
         self.note("light", on)
-        self.lit = on
+        self.lit = self.lit if "light" in self.stuck else on
 
     def lights(self) -> dict[str, bool]:
         return {"lamp": self.lit}
@@ -80,17 +98,24 @@ class Simple(Equipment):
     def snap(self) -> Image:
         self.note("snap")
         self.frames += 1
+        self.after_frame.get(self.frames, lambda: None)()
         return np.full((HEIGHT, WIDTH), self.frames, np.uint16)
 
     def stop(self) -> None:
         self.note("stop")
+
+    def stop_stages(self) -> None:
+        self.note("stop stages")
 
     def close(self) -> None:
         self.note("close")
 
 
 def driven(equipment: Equipment) -> DrivenMicroscope:
-    scope = DrivenMicroscope(instrument(backend="simple", frame_px=(HEIGHT, WIDTH)), slides(), equipment)
+    settings = instrument(
+        backend="simple", frame_px=(HEIGHT, WIDTH), motion={"withdrawn_z_um": -280, "z_sequence": True}
+    )
+    scope = DrivenMicroscope(settings, slides(), equipment)
     ready(scope)
     return scope
 
@@ -134,24 +159,96 @@ def test_a_sweep_is_approached_from_below_and_announced_plane_by_plane() -> None
 
 
 @pytest.mark.parametrize(
-    ("frame", "told"),
+    ("frame", "fault", "told"),
     [
-        (None, "came as NoneType"),
-        (np.ones((HEIGHT, WIDTH)), "came as float64"),
-        (np.ones((HEIGHT, WIDTH), np.int16), "came as int16"),
-        (np.ones((HEIGHT, WIDTH - 1), np.uint16), "5056 pixels instead of 64 x 80"),
-        (np.ones((WIDTH, HEIGHT), np.uint16), "shape .80, 64. instead of .64, 80."),
-        (np.zeros((HEIGHT, WIDTH), np.uint16), "all dark"),
-        (np.full((HEIGHT, WIDTH), 65535, np.uint16), "saturated"),
-        (np.full((HEIGHT, WIDTH), 7, np.uint8), "repeats the frame before it"),
+        (None, CameraFault, "came as NoneType"),
+        (np.ones((HEIGHT, WIDTH)), CameraFault, "came as float64"),
+        (np.ones((HEIGHT, WIDTH), np.int16), CameraFault, "came as int16"),
+        (np.ones((HEIGHT, WIDTH - 1), np.uint16), CameraFault, "5056 pixels instead of 64 x 80"),
+        (np.ones((WIDTH, HEIGHT), np.uint16), CameraFault, "shape .80, 64. instead of .64, 80."),
+        (np.ones((HEIGHT, WIDTH), np.uint8), CameraFault, "came as uint8, before it was 16 bit"),
+        (np.zeros((HEIGHT, WIDTH), np.uint16), FrameFault, "all dark"),
+        (np.full((HEIGHT, WIDTH), 65535, np.uint16), FrameFault, "saturated"),
+        (np.full((HEIGHT, WIDTH), 7, np.uint16), FrameFault, "repeats the frame before it"),
     ],
 )
-def test_frames_are_judged(frame: Any, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_are_judged(frame: Any, fault: type[FieldFault], told: str, monkeypatch: pytest.MonkeyPatch) -> None:
     equipment = Simple()
     scope = driven(equipment)
     monkeypatch.setattr(equipment, "snap", lambda: frame)
-    with pytest.raises(FrameFault, match=told):
+    with pytest.raises(fault, match=told):
         expose(scope, SWEEP)
+
+
+def test_what_was_read_back_of_each_polarization_is_returned() -> None:
+    equipment = Simple()
+    scope = driven(equipment)
+    into = np.zeros((2, 4, HEIGHT, WIDTH), np.uint16)
+    x_um, y_um = CENTRE
+    equipment.after_frame[2] = lambda: setattr(equipment, "xy", (x_um + 0.4, y_um - 0.3))
+    equipment.after_frame[6] = lambda: setattr(equipment, "exposes_ms", 20.1)
+    assert scope.expose_stack(Exposure(1, 1), SWEEP, into, lambda _frame: None) == (
+        StateReading("crossed", x_um + 0.4, y_um - 0.3, 0.5, 20.0),
+        StateReading("parallel", x_um + 0.4, y_um - 0.3, 0.5, 20.1),
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "value", "fault", "told"),
+    [
+        ("xy", (CENTRE[0] + 1000, CENTRE[1]), StageMoved, "1000.0 um off the field after parallel"),
+        ("z", 3.0, StageMoved, "stands at 3.00 um after parallel was exposed, not at 0.50 um"),
+        ("state", "crossed", PresetNotReached, "polarization parallel reads back crossed after its planes"),
+        ("exposes_ms", 200.0, CameraFault, "exposes 200 ms instead of the 20 ms"),
+        ("lit", False, LightFault, "lamp reads back closed"),
+        ("frame", (32, 80), CameraFault, "32 rows of 80 pixels instead of 64 of 80"),
+    ],
+)
+def test_what_changes_behind_a_sweep_is_a_fault_of_the_instrument(
+    changed: str, value: Any, fault: type[FieldFault], told: str
+) -> None:
+    equipment = Simple()
+    scope = driven(equipment)
+    # The last frame of the second polarization: what of it was announced already is void.
+    equipment.after_frame[8] = lambda: setattr(equipment, changed, value)
+    with pytest.raises(fault, match=told):
+        expose(scope, SWEEP)
+    assert fault.fault_of == "instrument"
+    scope.move(*CENTRE)
+    scope.light(True)
+    equipment.frame = (HEIGHT, WIDTH)
+    expose(scope, SWEEP)
+
+
+def test_an_exposure_that_the_camera_does_not_take_is_refused_before_the_night() -> None:
+    equipment = Simple()
+    equipment.stuck.add("exposure")
+    equipment.exposes_ms = 20.3
+    scope = DrivenMicroscope(instrument(backend="simple", frame_px=(HEIGHT, WIDTH)), slides(), equipment)
+    told = r"polarizations\.crossed\.exposure_ms is 20, but the camera exposes 20\.3 ms instead"
+    with pytest.raises(SettingRefused, match=told):
+        scope.prepare()
+    equipment.exposes_ms = 20.2
+    scope.prepare()
+
+
+def test_a_camera_that_somebody_else_uses_is_asked_for_before_anything_moves() -> None:
+    equipment = Simple()
+    scope = driven(equipment)
+    equipment.used = "the camera is running already; stop live"
+    equipment.told.clear()
+    with pytest.raises(InUse, match="stop live"):
+        expose(scope, SWEEP)
+    assert equipment.told == []
+
+
+def test_light_is_waited_for_and_read_back() -> None:
+    equipment = Simple()
+    scope = driven(equipment)
+    equipment.stuck.add("light")
+    scope.light(True)
+    with pytest.raises(LightFault, match="lamp reads back open"):
+        scope.light(False)
 
 
 @pytest.mark.parametrize(
@@ -182,8 +279,10 @@ def test_what_reads_back_otherwise_is_a_fault_at_its_deadline(stuck: str, act: A
     equipment = Simple()
     scope = driven(equipment)
     equipment.stuck.add(stuck)
+    equipment.told.clear()
     with pytest.raises(fault):
         act(scope)
+    assert (equipment.told[-1] == ("stop stages",)) is (stuck != "state")
 
 
 def test_light_that_reads_back_otherwise_is_a_fault_before_anything_moves() -> None:
@@ -191,7 +290,7 @@ def test_light_that_reads_back_otherwise_is_a_fault_before_anything_moves() -> N
     scope = driven(equipment)
     equipment.lit = False
     equipment.told.clear()
-    with pytest.raises(FrameFault, match="lamp reads back closed"):
+    with pytest.raises(LightFault, match="lamp reads back closed"):
         expose(scope, SWEEP)
     assert equipment.told == []
 
@@ -203,7 +302,8 @@ def test_each_step_of_making_safe_is_taken_whatever_becomes_of_the_others() -> N
     equipment.told.clear()
     equipment.in_the_way = {"stop": OSError("no"), "light": OSError("no")}
     assert not scope.make_safe()
-    assert equipment.told == [("stop",), ("light", False), ("z", -280.0)]
+    assert equipment.told == [("stop",), ("stop stages",), ("light", False), ("z", -280.0)]
+    assert scope.trouble == ("no", "no", "lamp is open or busy still; close it by hand")
     with pytest.raises(FieldFault, match="made safe"):
         scope.focus(0.0)
     equipment.in_the_way.clear()
@@ -273,7 +373,7 @@ class Timed(Simple):
 def test_numbers_of_a_timed_sequence_are_contiguous_or_it_is_a_fault() -> None:
     assert len(expose(driven(Timed([0, 1, 2, 3])), SWEEP)[1]) == 8
     equipment = Timed([0, 2, 3])
-    with pytest.raises(FrameFault, match="plane 1 of crossed arrived with ImageNumber 2"):
+    with pytest.raises(FrameFault, match="plane 1 of crossed arrived with the number 2"):
         expose(driven(equipment), SWEEP)
     assert equipment.told[-1] == ("stop",)
     with pytest.raises(FrameFault, match="1 frames more"):
@@ -294,3 +394,14 @@ def test_exposures_are_told_apart_by_what_is_exposed() -> None:
     expose(driven(Listening()), SWEEP, field=3)
     assert begun == [(Exposure(1, 3, 0), SWEEP)]
     assert staged == [(state, plane) for state in ("crossed", "parallel") for plane in range(4)]
+
+
+def test_a_sweep_says_who_steps_the_focus_drive() -> None:
+    timed = Timed([0, 1, 2, 3])
+    scope = driven(timed)
+    for by_sequence, sequences in ((None, 2), (False, 0), (True, 2)):
+        timed.told.clear()
+        expose(scope, replace(SWEEP, by_sequence=by_sequence))
+        assert [what for what, *_ in timed.told].count("sequence") == sequences
+    with pytest.raises(SettingRefused, match="cannot be stepped by the camera through 4 planes"):
+        expose(driven(Simple()), replace(SWEEP, by_sequence=True))

@@ -188,10 +188,10 @@ def test_photon_transfer_finds_a_shorter_exposure_where_the_usual_one_saturates(
 
 
 def test_light_that_gets_in_spoils_darkness() -> None:
-    with bench(sensor={"hot_pixels": 0}) as here:
+    with bench(sensor={"hot_pixels": 0}, lamp={"power": 0.02}) as here:
         routine = a_dark()
         shot = next(routine)
-        with pytest.raises(NotUsable, match=r"grows by \d+ DN/ms.*close the shutter"):  # noqa: PT012
+        with pytest.raises(NotUsable, match=r"grows by [\d.]+ DN/ms.*close the shutter"):  # noqa: PT012
             while True:
                 shot = routine.send(here.take(shot, shutter_open=True))
 
@@ -218,3 +218,16 @@ def test_too_few_fields_make_no_flat_field() -> None:
 def test_too_many_objects_for_so_few_fields_are_told() -> None:
     with bench(profile="trap", density=3.0) as here, pytest.raises(NotUsable, match=r"uncertain by|saturated"):
         here.carry_out(flat(PLACES[:4], 0.0, STATES, EXPOSURES_MS, 2))
+
+
+@pytest.mark.parametrize("level", [3000.0, 20_000.0])
+def test_a_camera_that_sees_light_is_not_dark_however_evenly_it_does(level: float) -> None:
+    random = np.random.default_rng(1)
+
+    def shine(stack: Any) -> None:
+        # Light that does not grow with the exposure: a camera in a mode of its own.
+        noise = random.normal(0.0, np.sqrt(DN_PER_ELECTRON * level) * 3, stack.shape)
+        stack[:] = np.clip(stack + level + noise, 0, 65535).astype(np.uint16)
+
+    with bench() as here, pytest.raises(NotUsable, match=r"without light the frames show .* light gets in"):
+        here.carry_out(a_dark(), shine)

@@ -52,8 +52,18 @@ def upside_down(shot: Shot) -> Shot:
 
 @pytest.mark.slow
 def test_a_drive_that_goes_the_other_way_is_told() -> None:
-    direction = found(2, upside_down, side=384)[0].values["direction"]
-    assert direction.value < -3 * direction.uncertainty
+    with pytest.raises(NotUsable, match="larger z takes the objective away from the sample"):
+        found(2, upside_down, side=384)
+
+
+def test_a_drive_that_goes_somewhere_is_not_usable_however_unsure_it_is() -> None:
+    random = np.random.default_rng(0)
+
+    def astray(shot: Shot) -> Shot:
+        return shot if shot.planes < 20 else replace(shot, first_z_um=shot.first_z_um + random.uniform(-1.9, 1.9))
+
+    with pytest.raises(NotUsable, match="the focus drive does not go where it says"):
+        found(1, astray, places=0, sweeps=4)
 
 
 UPPER = (CENTRE[0] + 500, CENTRE[1])

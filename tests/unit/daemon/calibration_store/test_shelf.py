@@ -21,7 +21,7 @@ from daemon.calibration_runs.picture import draw
 from daemon.calibration_runs.routines import ROUTINES
 from daemon.calibration_store.corrections import corrections_of, read
 from daemon.calibration_store.quantities import told
-from daemon.calibration_store.shelf import Shelf, choose, complain, require
+from daemon.calibration_store.shelf import UNPROVEN, Shelf, choose, complain, require
 from daemon.config.model import NightConfig
 from daemon.planning.check import Machine, check
 from daemon.system.errors import Refused
@@ -209,6 +209,23 @@ def test_checking_a_night_tells_or_refuses(shelf: Path, tmp_path: Path) -> None:
         put(shelf, a_record(routine, datetime.now(UTC).replace(microsecond=0)))
     report = check(night(tmp_path, {**frames, "calibration.missing": "refuse"}), None, ROOMY)
     assert not any("calibration" in note for note in report.notes)
+
+
+def test_a_z_sequence_wants_a_trigger_that_was_seen_to_be_true(shelf: Path, tmp_path: Path) -> None:
+    def notes(**changes: Any) -> list[str]:
+        keys = {"instrument.frame_px": list(FRAME_PX), "instrument.motion.z_sequence": True, **changes}
+        told = check(night(tmp_path, keys), None, ROOMY).notes
+        return [note for note in told if not note.startswith("no calibration of dark")]
+
+    assert notes() == [UNPROVEN]
+    now = datetime.now(UTC).replace(microsecond=0)
+    put(shelf, a_record("trigger", now, verdict="not usable"))
+    put(shelf, a_record("trigger", now, instrument="another"))
+    assert notes() == [UNPROVEN]
+    put(shelf, a_record("trigger", now))
+    assert notes() == []
+    (rounded,) = notes(**{"scan.step_um": 0.25})
+    assert "round the heights of a sequence to 0.1 um" in rounded
 
 
 def test_a_night_takes_its_corrections_from_the_records_it_names(shelf: Path, tmp_path: Path) -> None:

@@ -12,7 +12,19 @@ from numpy.testing import assert_array_equal
 from drivers.driving import DrivenMicroscope
 from drivers.emulated.core import open_emulated
 from drivers.emulated.mechanics import Mechanics
-from drivers.errors import DeviceTimeout, FrameFault, PresetNotReached, SettingRefused, StageStuck
+from drivers.errors import (
+    CameraFault,
+    DeviceTimeout,
+    FieldFault,
+    FrameFault,
+    HardwareLost,
+    InUse,
+    LightFault,
+    PresetNotReached,
+    SettingRefused,
+    StageMoved,
+    StageStuck,
+)
 from drivers.micromanager.core import release_headless_core
 from drivers.microscope import Exposure, Microscope, Sweep
 from drivers.open import open_microscope
@@ -115,6 +127,21 @@ def test_jitter_is_reproducible_and_of_the_size_that_is_set() -> None:
         ("stage_stuck", StageStuck, "Z stands"),
         ("stage_busy", DeviceTimeout, "Z was still busy"),
         ("preset_missed", PresetNotReached, "reads back"),
+        ("z_mute", FieldFault, "no answer at the serial port"),
+        ("polarizer_busy", DeviceTimeout, "Polarizer was still busy"),
+        ("shutter_closed", LightFault, "Shutter reads back closed"),
+        ("auto_shutter", LightFault, "Shutter reads back closed"),
+        ("exposure_clamped", CameraFault, "exposes 80 ms instead of the 20 ms"),
+        ("exposure_changed", CameraFault, "exposes 80 ms instead of the 20 ms"),
+        ("camera_off", FrameFault, "not connected"),
+        ("core_lost", HardwareLost, "no longer answers"),
+        ("joystick", StageMoved, "XY stands 250.0 um off the field after crossed"),
+        ("focus_knob", StageMoved, "Z stands at -3.50 um after crossed"),
+        ("preset_changed", PresetNotReached, "Polarizer-Label 'Parallel' instead of 'Crossed' after"),
+        ("preset_deleted", FieldFault, "does not exist"),
+        ("roi_changed", CameraFault, "region of interest was changed"),
+        ("pixel_type", CameraFault, "came as uint8"),
+        ("frame_turned", CameraFault, "turns its frames"),
     ],
 )
 def test_a_fault_is_told_and_the_next_attempt_succeeds(opened: Any, kind: str, error: Any, told: str) -> None:
@@ -122,8 +149,66 @@ def test_a_fault_is_told_and_the_next_attempt_succeeds(opened: Any, kind: str, e
     expose(scope, field=1)
     with pytest.raises(error, match=told):
         expose(scope, field=2)
+    scope.move(*CENTRE)
+    scope.light(True)
     expose(scope, field=2, attempt=1)
     scope.withdraw()
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("live_on", "stop live"),
+        ("camera_switched", "Micro-Manager's camera is 'Another camera'"),
+        ("focus_held", "continuous focus is on"),
+    ],
+)
+def test_what_hinders_is_told_at_the_next_stack(opened: Any, kind: str, told: str) -> None:
+    scope = opened(emulated(**fault(kind, fields=(2,), lasts_exposures=2)))
+    expose(scope, field=2)
+    with pytest.raises(InUse, match=told):
+        expose(scope, field=3)
+
+
+def test_a_shutter_that_is_stuck_for_a_time_opens_again(opened: Any) -> None:
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    scope = opened(emulated(**fault("shutter_closed", fields=(2,), lasts_s=30.0)), Clock(lambda: now[0], sleep))
+    expose(scope, field=1)
+    with pytest.raises(LightFault, match="closed"):
+        expose(scope, field=2)
+    now[0] += 20.0
+    with pytest.raises(LightFault, match="closed"):
+        scope.light(True)
+    now[0] += 10.0
+    scope.light(True)
+    expose(scope, field=2, attempt=1)
+    expose(scope, field=2)
+
+
+def test_a_fault_that_lasts_for_exposures_meets_so_many_of_whatever_field(opened: Any) -> None:
+    scope = opened(emulated(**fault("dropped_frame", fields=(2,), lasts_exposures=3)))
+    met = []
+    for field in (1, 2, 3, 3, 2, 4):
+        try:
+            expose(scope, field=field)
+        except FrameFault:
+            met.append(True)
+        else:
+            met.append(False)
+    assert met == [False, True, True, True, False, False]
+
+
+def test_a_stage_that_is_stuck_or_busy_is_told_at_the_next_move(opened: Any) -> None:
+    scope = opened(emulated(faults=({"kind": "xy_stuck", "fields": (2,)}, {"kind": "xy_busy", "fields": (3,)})))
+    for field, error, told in ((2, StageStuck, "XY stands"), (3, DeviceTimeout, "XY was still busy")):
+        expose(scope, field=field)
+        with pytest.raises(error, match=told):
+            scope.move(CENTRE[0] + 50 * field, CENTRE[1])
+        scope.move(*CENTRE)
 
 
 def test_a_camera_of_12_bits_is_told_and_full_at_4095(opened: Any) -> None:
@@ -139,7 +224,7 @@ def test_a_camera_of_12_bits_is_told_and_full_at_4095(opened: Any) -> None:
 def test_a_closed_shutter_is_a_fault_where_light_is_wanted(opened: Any) -> None:
     scope = opened(emulated())
     scope.light(False)
-    with pytest.raises(FrameFault, match="lamp, shutter"):
+    with pytest.raises(LightFault, match="lamp, shutter"):
         expose(scope)
 
 

@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,8 @@ from hypothesis import strategies as st
 from mm_test_adapters import device_adapter_path
 
 from drivers.errors import SettingRefused
-from drivers.micromanager.hardware_file import read_hardware_file
+from drivers.micromanager.core import headless_core
+from drivers.micromanager.hardware_file import check_hardware_file, read_hardware_file
 from tests.support.instruments import HARDWARE, instrument
 
 
@@ -76,3 +78,19 @@ def test_presets_come_back_as_they_were_written(tmp_path_factory: Any, settings:
     assert sum(len(found) for found in presets.values()) == len(settings)
     for group, preset, device, name, value in settings:
         assert (device, name, value) in presets[group, preset]
+
+
+def test_a_focus_drive_that_would_be_withdrawn_into_the_slide_is_refused(tmp_path: Path) -> None:
+    turned = tmp_path / "turned.cfg"
+    turned.write_text(HARDWARE.read_text().replace("FocusDirection,Z,1", "FocusDirection,Z,-1"))
+    with pytest.raises(SettingRefused, match=r"focus is 'Z', whose larger z leads away .*-1 in turned\.cfg"):
+        read_hardware_file(turned).check(instrument())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere Micro-Manager has a usual place")
+def test_on_linux_the_adapters_must_be_named(tmp_path: Path) -> None:
+    settings = instrument(backend="micromanager", emulation=None)
+    with pytest.raises(SettingRefused, match=r"instrument\.adapters is missing, and on Linux"):
+        check_hardware_file(settings)
+    with pytest.raises(SettingRefused, match=r"instrument\.adapters is missing"):
+        headless_core(settings)

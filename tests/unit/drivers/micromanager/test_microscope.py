@@ -8,15 +8,20 @@ from mm_test_adapters import device_adapter_path
 
 from drivers.driving import DrivenMicroscope
 from drivers.errors import (
+    CameraFault,
     DeviceTimeout,
     FieldFault,
     FrameFault,
+    InUse,
+    LightFault,
     OutsideWindow,
     PresetNotReached,
     SettingRefused,
+    StageMoved,
     StageStuck,
 )
-from drivers.micromanager.core import Core, headless_core, preset_devices, release_headless_core
+from drivers.micromanager import takeover
+from drivers.micromanager.core import Core, Setting, headless_core, preset_settings, release_headless_core
 from drivers.micromanager.devices import MicroManager
 from drivers.microscope import Exposure, Frame, Sweep
 from drivers.settings import Instrument
@@ -39,7 +44,8 @@ from tests.support.instruments import (
 def triggered(**changes: Any) -> Instrument:
     """SequenceTester: every frame holds the state of all devices, and the camera triggers the z stage."""
     settings = {"backend": "micromanager", "hardware": TRIGGERED, "adapters": device_adapter_path(), "emulation": None}
-    return instrument(**{**settings, "frame_px": (128, 128), **changes})
+    motion = {"withdrawn_z_um": -280, "z_sequence": True}
+    return instrument(**{**settings, "frame_px": (128, 128), "motion": motion, **changes})
 
 
 class Watched:
@@ -145,7 +151,12 @@ def test_a_sweep_is_approached_from_where_it_comes(
 def test_exposures_of_a_sweep_are_commanded_instead_of_those_of_the_settings(watched: Any) -> None:
     scope, core = watched(triggered())
     commanded: list[float] = []
-    core.set_exposure = commanded.append
+
+    def set_exposure(milliseconds: float) -> None:
+        commanded.append(milliseconds)
+        core.core.set_exposure(milliseconds)
+
+    core.set_exposure = set_exposure
     expose(scope, Sweep(0.0, 1.0, 2, ("crossed", "parallel"), (0, 1), exposures_ms=(3.5, 700.0)))
     expose(scope, Sweep(0.0, 1.0, 2, ("crossed", "parallel"), (0, 1)))
     assert commanded == [3.5, 700.0, 20, 20]
@@ -160,7 +171,7 @@ def test_light_that_is_not_as_the_sweep_wants_it_is_told_before_anything_moves(
     scope, core = watched(triggered())
     scope.light(on)
     core.z_commands.clear()
-    with pytest.raises(FrameFault, match=f"Shutter {told}.*check lamp, shutter"):
+    with pytest.raises(LightFault, match=f"Shutter {told}.*check lamp, shutter"):
         expose(scope, Sweep(0.0, 1.0, 3, ("crossed",), (0,), lit=not on))
     assert core.z_commands == []
 
@@ -185,7 +196,7 @@ def test_a_buffer_too_small_for_the_sweep_is_a_fault(watched: Any, tmp_path: Pat
 def test_a_gap_in_the_image_numbers_is_a_fault(watched: Any) -> None:
     scope, core = watched(triggered())
     core.lost_frames = 1
-    with pytest.raises(FrameFault, match="ImageNumber 1"):
+    with pytest.raises(FrameFault, match="with the number 1"):
         expose(scope)
     stack, _ = expose(scope)
     assert len(states_of(stack)) == 8
@@ -283,8 +294,55 @@ def test_z_is_always_approached_from_below(watched: Any) -> None:
 def test_a_frame_of_another_size_is_a_fault(watched: Any) -> None:
     scope, core = watched(instrument(backend="micromanager", adapters=device_adapter_path(), frame_px=(512, 512)))
     core.core.set_property("Camera", "Binning", "2")
-    with pytest.raises(FrameFault, match="65536 pixels"):
+    with pytest.raises(CameraFault, match="65536 pixels"):
         expose(scope)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "told"),
+    [
+        (lambda core: core.set_xy_position("XY", CENTRE[0], CENTRE[1] + 1000), StageMoved, "XY stands 1000.0 um off"),
+        (lambda core: core.set_position("Z", 7.0), StageMoved, r"Z stands at 7.00 um after crossed"),
+        (lambda core: core.set_exposure(150.0), CameraFault, "exposes 150 ms instead of the 20 ms"),
+        (
+            lambda core: core.set_property("Polarizer", "State", "1"),
+            PresetNotReached,
+            "Polarizer-State '1' instead of '0'",
+        ),
+        (lambda core: core.set_shutter_open("Shutter", False), LightFault, "Shutter reads back closed"),
+    ],
+    ids=["joystick", "focus knob", "exposure", "preset", "shutter"],
+)
+def test_what_an_operator_changes_meanwhile_is_told_and_the_next_attempt_is_as_commanded(
+    watched: Any, change: Any, error: type[FieldFault], told: str
+) -> None:
+    scope, core = watched(triggered(motion={"withdrawn_z_um": -280, "z_sequence": False}))
+    sweep = Sweep(-1.0, 0.5, 4, ("crossed",), (0,))
+    into = buffer_for(scope, sweep)
+
+    def meddle(frame: Frame) -> None:
+        if frame.z == 3:
+            change(core.core)
+
+    with pytest.raises(error, match=told):
+        scope.expose_stack(Exposure(1, 1), sweep, into, meddle)
+    scope.move(*CENTRE)
+    scope.light(True)
+    (reading,) = scope.expose_stack(Exposure(1, 1, 1), sweep, into, lambda _frame: None)
+    assert (reading.polarization, reading.exposure_ms) == ("crossed", 20.0)
+    assert (reading.x_um, reading.y_um, reading.z_um) == pytest.approx((*CENTRE, 0.5), abs=0.01)
+
+
+def test_a_live_window_and_an_automatic_shutter_are_told_and_put_right(watched: Any) -> None:
+    scope, core = watched(triggered())
+    core.core.start_continuous_sequence_acquisition(0.0)
+    with pytest.raises(InUse, match="stop live"):
+        expose(scope)
+    core.core.stop_sequence_acquisition()
+    core.core.set_auto_shutter(True)
+    scope.light(True)
+    assert not core.core.get_auto_shutter()
+    expose(scope)
 
 
 def test_make_safe_from_another_thread_ends_an_exposure(watched: Any) -> None:
@@ -318,6 +376,137 @@ def test_make_safe_from_another_thread_ends_an_exposure(watched: Any) -> None:
         scope.focus(0.0)
     scope.open_slide(1)
     scope.focus(0.0)
+
+
+@pytest.mark.parametrize(
+    ("direction", "told"),
+    [(-1, r"instrument\.devices\.focus is 'Z', whose larger z leads away from the sample"), (0, ""), (1, "")],
+)
+def test_the_direction_of_z_is_asked_before_anything_moves(tmp_path: Path, direction: int, told: str) -> None:
+    hardware = tmp_path / "turned.cfg"
+    hardware.write_text(HARDWARE.read_text().replace("FocusDirection,Z,1", f"FocusDirection,Z,{direction}"))
+    settings = {"backend": "micromanager", "adapters": device_adapter_path(), "frame_px": (512, 512)}
+    core = headless_core(instrument(hardware=hardware, **settings))
+    try:
+        core.set_position("Z", 5.0)
+        watched_core = Watched(core)
+        if told:
+            with pytest.raises(SettingRefused, match=told):
+                driven(instrument(hardware=hardware, **settings), watched_core)
+        else:
+            notes = driven(instrument(hardware=hardware, **settings), watched_core).identity.notes
+            assert [note for note in notes if "prove it" in note] == [*notes][: direction == 0]
+        assert watched_core.z_commands == []
+    finally:
+        release_headless_core()
+
+
+def test_what_an_operator_had_set_is_given_back_and_continuous_focus_is_switched_off() -> None:
+    settings = instrument(backend="micromanager", adapters=device_adapter_path(), frame_px=(512, 512))
+    core = headless_core(settings)
+    core.set_auto_shutter(True)
+    core.set_exposure(33.0)
+    core.set_property("Polarizer", "Label", "Parallel")
+    held: Any = Watched(core)
+    states = [True, False]
+    held.is_continuous_focus_enabled = lambda: states[0]
+    held.enable_continuous_focus = lambda _on: states.pop(0)
+    scope = DrivenMicroscope(settings, slides(), MicroManager(settings, cast(Core, held), lambda: None))
+    try:
+        assert "continuous focus was on" in scope.identity.notes[0]
+        ready(scope)
+        scope.polarize("crossed")
+        expose(scope, Sweep(0.0, 0.5, 2, ("crossed",), (0,)))
+        scope.close()
+        assert (core.get_auto_shutter(), core.get_exposure()) == (True, 33.0)
+        assert core.get_property("Polarizer", "Label") == "Parallel"
+        assert not core.get_shutter_open("Shutter")
+    finally:
+        release_headless_core()
+
+
+def test_a_live_window_is_not_taken_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(takeover, "IDLE_S", 0.1)
+    settings = instrument(backend="micromanager", adapters=device_adapter_path(), frame_px=(512, 512))
+    core: Any = headless_core(settings)
+    core.set_auto_shutter(True)
+    core.start_continuous_sequence_acquisition(0.0)
+    try:
+        with pytest.raises(SettingRefused, match="stop live"):
+            driven(settings, Watched(core))
+        assert core.get_auto_shutter()
+        core.stop_sequence_acquisition()
+    finally:
+        release_headless_core()
+
+
+def test_make_safe_takes_the_other_way_while_a_call_hangs() -> None:
+    settings = instrument(backend="micromanager", adapters=device_adapter_path(), frame_px=(512, 512))
+    core, freed = headless_core(settings), threading.Event()
+    main: Any = Watched(core)
+    scope = DrivenMicroscope(
+        settings, slides(), MicroManager(settings, cast(Core, main), release_headless_core, spare=core)
+    )
+    ready(scope)
+    hangs = threading.Event()
+
+    def hang(*_: Any) -> Any:
+        hangs.set()
+        freed.wait(END_S)
+        raise RuntimeError("ended")
+
+    def expose_until_ended() -> None:
+        with pytest.raises(FieldFault):
+            expose(scope)
+
+    # From now on nothing that is asked of the first socket comes back.
+    main.snap_image = main.get_position = main.set_shutter_open = main.is_sequence_running = hang
+    thread = threading.Thread(target=expose_until_ended)
+    thread.start()
+    assert hangs.wait(DEADLINE_S)
+    assert scope.make_safe()
+    assert core.get_position("Z") == pytest.approx(-280.0)
+    assert not core.get_shutter_open("Shutter")
+    freed.set()
+    thread.join(END_S)
+    scope.close()
+
+
+def test_presets_of_the_light_are_read_back_property_by_property(tmp_path: Path) -> None:
+    hardware = tmp_path / "lamp.cfg"
+    lamp = "ConfigGroup,Lamp,{0},Polarizer2,Label,{0}\n"
+    hardware.write_text(
+        HARDWARE.read_text().replace(
+            "Property,Core,Initialize,1", "Device,Polarizer2,DemoCamera,DStateDevice\nProperty,Core,Initialize,1"
+        )
+        + "Label,Polarizer2,0,Off\nLabel,Polarizer2,1,On\n"
+        + lamp.format("On")
+        + lamp.format("Off")
+    )
+    settings = instrument(
+        backend="micromanager",
+        adapters=device_adapter_path(),
+        frame_px=(512, 512),
+        hardware=hardware,
+        light_on=("Lamp", "On"),
+        light_off=("Lamp", "Off"),
+    )
+    core = Watched(headless_core(settings))
+    scope = driven(settings, core)
+    try:
+        ready(scope)
+        expose(scope, Sweep(0.0, 0.5, 2, ("crossed",), (0,)))
+        core.core.set_property("Polarizer2", "Label", "Off")
+        with pytest.raises(LightFault, match=r"Lamp/On \(Polarizer2-Label 'Off' instead of 'On'\) reads back closed"):
+            expose(scope, Sweep(0.0, 0.5, 2, ("crossed",), (0,)))
+        scope.light(True)
+        core.ignored.add("preset")
+        assert not scope.make_safe()
+        assert "Lamp/Off" in scope.trouble[-1]
+    finally:
+        core.ignored.clear()
+        scope.close()
+        release_headless_core()
 
 
 def test_make_safe_goes_on_when_a_device_fails(watched: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -379,6 +568,6 @@ def test_a_hardware_file_that_does_not_load_is_refused_with_its_line(tmp_path: P
         open_microscope(triggered(hardware=hardware), slides())
 
 
-def test_the_devices_of_a_preset_are_known(watched: Any) -> None:
+def test_the_settings_of_a_preset_are_known(watched: Any) -> None:
     _, core = watched(triggered())
-    assert preset_devices(core, "Polarization", "Crossed") == ("Polarizer",)
+    assert preset_settings(core, "Polarization", "Crossed") == (Setting("Polarizer", "State", "0"),)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from drivers.errors import FieldFault, OutsideWindow, SettingRefused
+from drivers.errors import ImageRefused, OutsideWindow, SettingRefused
 from drivers.microscope import Exposure, Sweep
 from drivers.open import open_microscope
 from drivers.recorded.recording import read_recording
@@ -55,7 +55,7 @@ def test_planes_come_in_order_field_after_field(tmp_path: Path) -> None:
         assert [(f.c, f.z) for f in frames] == [(c, z) for c in (0, 1) for z in range(5)]
     stack, _ = expose(scope, Sweep(-1.0, 0.5, 5, ("parallel", "crossed"), (1, 0)), field=1)
     assert_array_equal(stack, coded(1))
-    with pytest.raises(FieldFault, match="holds 2"):
+    with pytest.raises(ImageRefused, match="holds 2"):
         expose(scope, sweep(5), field=3)
 
 
