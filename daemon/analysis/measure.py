@@ -30,8 +30,6 @@ _log = logging.getLogger(__name__)
 
 FORMULAS = {"outline": RULE, "mass": FORMULA}
 """Names of the ways from a crop to its numbers, for provenance."""
-FULL_SCALES = tuple(2**bits - 1 for bits in (8, 10, 12, 14))
-"""Where the brightest pixel lies at one of these, the camera has so many bits, whatever its frames have."""
 PLACOLITHS = CALCITE = "coccolith"
 """The class whose length is that of an ellipse, and whose mass is that of calcite."""
 SMALLEST_PX = 12
@@ -42,6 +40,8 @@ OVERLAPPING_SHARE = 0.05
 _UNMEASURED = dict.fromkeys(MEASURED)
 TURNS_NOISES, TURNS_UM = 5.0, 0.02
 """What weighs so many deviations of the noise, and is so thick on average, turns polarized light."""
+FULL_SCALES = tuple(2**bits - 1 for bits in (8, 10, 12, 14))
+"""Where the brightest pixel lies at one of these, the camera has so many bits, whatever its frames have."""
 
 
 def measure_all(

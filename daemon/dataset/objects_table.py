@@ -118,14 +118,14 @@ def read_objects(database: sqlite3.Connection, slide: int) -> pa.Table:
 
 
 def completed(table: pa.Table) -> pa.Table:
-    """Give a table of objects the columns that its version had not: `counted`, and empty measurements."""
+    """Give a table of objects the columns that the version which wrote it did not have: `counted`, and empty ones."""
+    if _COUNTED.name not in table.column_names:
+        counted = pc.and_not(table["in_exclusive_tile"], table["below_threshold"])
+        table = table.append_column(_COUNTED.name, counted)
     for column in OBJECT_COLUMNS:
         if column.name not in table.column_names:
             table = table.append_column(column.name, pa.nulls(len(table), column.arrow))
-    if _COUNTED.name in table.column_names:
-        return table
-    counted = pc.and_not(table["in_exclusive_tile"], table["below_threshold"])
-    return table.append_column(_COUNTED.name, counted)
+    return table
 
 
 def write_objects_table(into: Path, database: sqlite3.Connection, slide: int) -> None:

@@ -24,6 +24,7 @@ from daemon.protocols.pipes import (
     Finish,
     FrameLanded,
     MadeSafe,
+    MeasureSharpness,
     MicroscopeReady,
     Prepare,
     StackBegins,
@@ -156,6 +157,30 @@ def test_a_stack_that_nothing_survives_is_kept_raw_and_the_others_are_not(tmp_pa
     assert [message.startswith(died) for message in restarts] == [True, True, False]
     endings = [line for line in log(tmp_path, "analysis") if line["level"] == "critical"]
     assert [line["exception"].splitlines()[0] for line in endings] == ["Traceback (most recent call last):"] * 2
+
+
+def blinded(connection: Connection) -> None:
+    """Die of every plane of a focus search."""
+    connection.send_bytes(encode(AnalysisReady(weights_sha256="")))
+    while not isinstance(request := decode(connection.recv_bytes()), Close):
+        if isinstance(request, MeasureSharpness):
+            os._exit(1)
+
+
+def test_planes_that_nothing_survives_end_a_focus_search_and_not_the_night(tmp_path: Path) -> None:
+    told: list[tuple[str, str]] = []
+
+    async def night() -> None:
+        table = ProcessTable(tmp_path)
+        link = AnalysisLink(lambda _: Child("analysis", table, blinded), lambda _, *event: told.append(event))
+        await link.start()
+        with pytest.raises(RequestFailed, match="died"):
+            await link.sharpness(0, 3)
+        await link.close()
+
+    asyncio.run(asyncio.wait_for(night(), DEADLINE_S))
+    assert [name for name, _ in told] == ["analysis restarted", "analysis restarted", "analysis failed"]
+    assert told[-1][1].endswith("the field is taken without a search")
 
 
 def on_gpu(connection: Connection, device: str | None, mark: Path) -> None:
