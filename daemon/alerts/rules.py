@@ -220,7 +220,7 @@ class _Look:
         self._remember(told=tuple(self._told))
         beat = self._own_beat()
         running = self._facts.lives and beat is not None and not beat.state.ended
-        well = running and self._new.stale_s < self._settings.hung_s and "paused" not in self._told
+        well = running and self._new.stale_s < self._settings.hung_s and "paused 0" not in self._told
         given_up = beat is not None and self._now - beat.utc > RESUME_H * 3600
         ended = bool(self._new.ended) and (self._new.ended != "crashed" or given_up)
         over = ended and not self._facts.lives and not self._facts.more

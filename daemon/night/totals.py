@@ -10,7 +10,7 @@ from daemon.records.attempts import supersedes
 from daemon.records.records import FieldSecured, FieldSkipped
 
 
-class _Counted(NamedTuple):
+class _FieldSums(NamedTuple):
     """What the attempt at a field that counts adds to the sums."""
 
     secured: bool
@@ -18,7 +18,7 @@ class _Counted(NamedTuple):
     objects: int = 0
 
     @classmethod
-    def of(cls, record: FieldSecured | FieldSkipped) -> _Counted:
+    def of(cls, record: FieldSecured | FieldSkipped) -> _FieldSums:
         if isinstance(record, FieldSkipped):
             return cls(False)
         return cls(True, not record.analysed, sum(row.counted for row in record.objects))
@@ -58,7 +58,7 @@ class NightTotals:
         self.secured = self.skipped = self.not_analysed = self.objects = self._written_bytes = 0
         self._clock = clock
         self._begun_s: float | None = None
-        self._counting: dict[tuple[int, int], _Counted] = {}
+        self._counting: dict[tuple[int, int], _FieldSums] = {}
         for record in before:
             self.add(record)
         # The pace is that of this process.
@@ -74,7 +74,7 @@ class NightTotals:
         """Add an attempt at a field; where there was one before, only one of them counts."""
         if isinstance(record, FieldSecured):
             self._written_bytes += sum(entry.size for entry in record.files)
-        place, counted = (record.slide, record.field), _Counted.of(record)
+        place, counted = (record.slide, record.field), _FieldSums.of(record)
         before = self._counting.get(place)
         if supersedes(counted.secured, None if before is None else before.secured):
             if before is not None:
@@ -82,7 +82,7 @@ class NightTotals:
             self._count(counted, 1)
             self._counting[place] = counted
 
-    def _count(self, one: _Counted, times: int) -> None:
+    def _count(self, one: _FieldSums, times: int) -> None:
         self.secured += times * one.secured
         self.skipped += times * (not one.secured)
         self.not_analysed += times * one.not_analysed
