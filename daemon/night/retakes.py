@@ -27,7 +27,7 @@ def retakes(journal: Journal, *after: Purpose) -> list[AttemptName]:
 
     Parameters
     ----------
-    after
+    *after
         what the last attempt at such a field was made for; any, if left out.
     """
 
