@@ -14,6 +14,7 @@ from drivers.driving import DrivenMicroscope
 from drivers.equipment import Equipment, Image
 from drivers.errors import (
     CameraFault,
+    DeviceFault,
     DeviceTimeout,
     FieldFault,
     FrameFault,
@@ -254,7 +255,7 @@ def test_light_is_waited_for_and_read_back() -> None:
 @pytest.mark.parametrize(
     ("raised", "fault"),
     [
-        (ValueError("code 17"), FieldFault),
+        (ValueError("code 17"), DeviceFault),
         (TimeoutError("no answer"), DeviceTimeout),
         (ConnectionResetError("gone"), HardwareLost),
     ],
