@@ -216,7 +216,6 @@ def test_what_changes_behind_a_sweep_is_a_fault_of_the_instrument(
         expose(scope, SWEEP)
     assert fault.fault_of == "instrument"
     scope.move(*CENTRE)
-    scope.light(True)
     equipment.frame = (HEIGHT, WIDTH)
     expose(scope, SWEEP)
 
@@ -294,6 +293,12 @@ def test_light_that_reads_back_otherwise_is_a_fault_before_anything_moves() -> N
     with pytest.raises(LightFault, match="lamp reads back closed"):
         expose(scope, SWEEP)
     assert equipment.told == []
+    # After a failed exposure the light is commanded again, and after one that went well it is not.
+    expose(scope, SWEEP)
+    assert equipment.told[0] == ("light", True)
+    equipment.told.clear()
+    expose(scope, SWEEP)
+    assert ("light", True) not in equipment.told
 
 
 def test_each_step_of_making_safe_is_taken_whatever_becomes_of_the_others() -> None:

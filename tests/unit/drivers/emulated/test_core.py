@@ -151,7 +151,6 @@ def test_a_fault_is_told_and_the_next_attempt_succeeds(opened: Any, kind: str, e
     with pytest.raises(error, match=told):
         expose(scope, field=2)
     scope.move(*CENTRE)
-    scope.light(True)
     expose(scope, field=2, attempt=1)
     scope.withdraw()
 
