@@ -94,6 +94,7 @@ class DrivenMicroscope:
         self._trouble: tuple[str, ...] = ()
         self._readings = Readings(instrument, equipment, self._identity, self._clock, self._refuse_halted)
         self._xy_um: tuple[float, float] | None = None
+        self._sure = True
 
     @property
     def identity(self) -> Identity:
@@ -177,7 +178,11 @@ class DrivenMicroscope:
         self._check_buffer(sweep, into)
         self._limits.check_sweep(sweep)
         self._refuse_halted()
+        sure, self._sure = self._sure, False
         self._readings.refuse_hindrance()
+        if not sure:
+            # Nothing that was remembered survives a failed exposure; all else is commanded each time.
+            self.light(sweep.lit)
         self._readings.light(sweep.lit)
         self._frames.begin(may_be_dark=not sweep.lit, may_be_full=sweep.exposures_ms is not None)
         with explaining("beginning a stack"):
@@ -197,6 +202,7 @@ class DrivenMicroscope:
             # Where a stage stands that was stepped by a trigger is its own affair, as long as it lies in the sweep.
             stands = (heights[0], heights[-1]) if timed else (heights[-1],)
             read.append(self._readings.after(state, exposure_ms, sweep.lit, self._xy_um, stands))
+        self._sure = True
         return tuple(read)
 
     def position(self) -> Position:

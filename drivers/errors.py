@@ -38,6 +38,10 @@ class FieldFault(DriverError):
     fault_of: ClassVar[FaultOf] = "instrument"
 
 
+class DeviceFault(FieldFault):
+    """A device, or Micro-Manager, said that it could not do as it was told."""
+
+
 class DeviceTimeout(FieldFault):
     """A device was still busy at its deadline."""
 
@@ -91,7 +95,7 @@ class NotSaid(ImageRefused):
 
 
 @contextmanager
-def explaining(doing: str, fault: type[FieldFault] = FieldFault) -> Iterator[None]:
+def explaining(doing: str, fault: type[FieldFault] = DeviceFault) -> Iterator[None]:
     """Turn what a back-end raises, which may carry only a text, into a `DriverError` that says what was being done."""
     try:
         yield

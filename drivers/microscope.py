@@ -169,8 +169,9 @@ class Microscope(Protocol):
     ) -> tuple[StateReading, ...]:
         """Expose a sweep straight into `into` (CZYX), announcing every plane as it lands.
 
-        The light must be on, or off, as the sweep says. `into` has as many planes as the sweep. After each
-        polarization everything that can be is read back, which is returned in the order of the sweep.
+        The light must be on, or off, as the sweep says; after an exposure that failed it is commanded anew. `into` has
+        as many planes as the sweep. After each polarization everything that can be is read back, which is returned in
+        the order of the sweep.
 
         Raises
         ------

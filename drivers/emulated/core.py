@@ -94,6 +94,7 @@ class EmulatedCore:
         emulation = instrument.emulation or Emulation()
         height, width = instrument.frame_px
         self._faults = Faults(emulation.faults, emulation.seed, clock.now)
+        self._true_core = core
         self._core = MeddledCore(core, instrument, self._faults)
         self._instrument = instrument
         self._emulation = emulation
@@ -287,7 +288,8 @@ class EmulatedCore:
             self._frame.fill((1 << self._emulation.sensor.bits) - 1)
             return
         exposure, state, plane = self._staged
-        xy, core = self._instrument.devices.xy_stage, self._core
+        # Light goes through the sample whatever the stage says of itself.
+        xy, core = self._instrument.devices.xy_stage, self._true_core
         x_um, y_um = self._mechanics.place_um(exposure, core.get_x_position(xy), core.get_y_position(xy))
         view = View(
             slide=exposure.slide,

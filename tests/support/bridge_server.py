@@ -11,6 +11,7 @@ import json
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -207,6 +208,11 @@ def serve(pipe: Connection, hardware: Path, version: str = VERSION) -> None:
 
     server = BridgeServer(core, open_port, version)
     pipe.send(open_port(server))
+    with suppress(EOFError):
+        _obey(pipe, server)
+
+
+def _obey(pipe: Connection, server: BridgeServer) -> None:
     while True:
         match pipe.recv():
             case "hang":

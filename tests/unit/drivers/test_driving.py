@@ -14,6 +14,7 @@ from drivers.driving import DrivenMicroscope
 from drivers.equipment import Equipment, Image
 from drivers.errors import (
     CameraFault,
+    DeviceFault,
     DeviceTimeout,
     FieldFault,
     FrameFault,
@@ -215,7 +216,6 @@ def test_what_changes_behind_a_sweep_is_a_fault_of_the_instrument(
         expose(scope, SWEEP)
     assert fault.fault_of == "instrument"
     scope.move(*CENTRE)
-    scope.light(True)
     equipment.frame = (HEIGHT, WIDTH)
     expose(scope, SWEEP)
 
@@ -254,7 +254,7 @@ def test_light_is_waited_for_and_read_back() -> None:
 @pytest.mark.parametrize(
     ("raised", "fault"),
     [
-        (ValueError("code 17"), FieldFault),
+        (ValueError("code 17"), DeviceFault),
         (TimeoutError("no answer"), DeviceTimeout),
         (ConnectionResetError("gone"), HardwareLost),
     ],
@@ -293,6 +293,12 @@ def test_light_that_reads_back_otherwise_is_a_fault_before_anything_moves() -> N
     with pytest.raises(LightFault, match="lamp reads back closed"):
         expose(scope, SWEEP)
     assert equipment.told == []
+    # After a failed exposure the light is commanded again, and after one that went well it is not.
+    expose(scope, SWEEP)
+    assert equipment.told[0] == ("light", True)
+    equipment.told.clear()
+    expose(scope, SWEEP)
+    assert ("light", True) not in equipment.told
 
 
 def test_each_step_of_making_safe_is_taken_whatever_becomes_of_the_others() -> None:

@@ -327,7 +327,6 @@ def test_what_an_operator_changes_meanwhile_is_told_and_the_next_attempt_is_as_c
     with pytest.raises(error, match=told):
         scope.expose_stack(Exposure(1, 1), sweep, into, meddle)
     scope.move(*CENTRE)
-    scope.light(True)
     (reading,) = scope.expose_stack(Exposure(1, 1, 1), sweep, into, lambda _frame: None)
     assert (reading.polarization, reading.exposure_ms) == ("crossed", 20.0)
     assert (reading.x_um, reading.y_um, reading.z_um) == pytest.approx((*CENTRE, 0.5), abs=0.01)
