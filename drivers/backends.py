@@ -238,6 +238,6 @@ def _check_recording(instrument: Instrument, planes: int, fields: int) -> None:
 BUILT_IN = {
     "micromanager": BackEnd(PROTOCOL_VERSION, _open_headless, check=_check_hardware_file),
     "bridge": BackEnd(PROTOCOL_VERSION, _open_bridge, check=_check_hardware_file),
-    "emulated": BackEnd(PROTOCOL_VERSION, _open_emulated, check=_check_hardware_file),
-    "replay": BackEnd(PROTOCOL_VERSION, _open_replay, check=_check_recording),
+    "emulated": BackEnd(PROTOCOL_VERSION, _open_emulated, check=_check_hardware_file, hardware=False),
+    "replay": BackEnd(PROTOCOL_VERSION, _open_replay, check=_check_recording, hardware=False),
 }

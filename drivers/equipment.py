@@ -193,9 +193,12 @@ class BackEnd:
     check
         raises `SettingRefused` for what cannot work, without touching hardware; gets the instrument, the planes of a
         sweep and the fields of a mini-slide.
+    hardware
+        whether it drives hardware, which only one program at a time may do; one that does not is its program's own.
     """
 
     protocol: int
     open: Callable[[Instrument, Sequence[MiniSlide], Any], Equipment]
     options: type[BaseModel] | None = None
     check: Callable[[Instrument, int, int], None] = _accept
+    hardware: bool = True

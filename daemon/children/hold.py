@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from daemon.system.logbook import Logbook
 from daemon.system.process_table import ProcessTable, end_stale
 from daemon.system.ring import Ring, Shape
 from daemon.system.signals import handling
+from drivers.backends import find_back_end
 from drivers.errors import HardwareLost
 
 _log = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ def sole_use(config: NightConfig, folder: Path, process: str) -> Iterator[None]:
     Refused
         Another program holds the instrument.
     """
-    with sole_on(config.instrument.name):
+    hardware = find_back_end(config.instrument.backend).hardware
+    with sole_on(config.instrument.name) if hardware else nullcontext():
         end_stale(folder)
         with Logbook(folder, process):
             crash_points.arm(folder)

@@ -29,6 +29,7 @@ from daemon.calibration_runs.run import calibrate
 from daemon.calibration_runs.shots import Shots
 from daemon.calibration_runs.shots import carry_out as carry_out_shots
 from daemon.calibration_store.shelf import UNPROVEN, Shelf, choose
+from daemon.children.hold import sole_use
 from daemon.children.links import MicroscopeLink
 from daemon.config.loading import freeze, load
 from daemon.config.model import NightConfig
@@ -404,8 +405,21 @@ def test_a_command_without_a_configuration_is_refused_in_a_sentence() -> None:
 
 def test_a_microscope_in_use_is_left_alone(tmp_path: Path) -> None:
     config = load(configuration(tmp_path))
-    with sole_on(config.instrument.name), pytest.raises(Refused, match="in use by another scan or calibration"):
-        calibrate(config, "dark", None, keep_frames=False, console=Console(file=io.StringIO()))
+    hardware = config.instrument.model_copy(update={"backend": "micromanager"})
+    config = config.model_copy(update={"instrument": hardware})
+    with (
+        sole_on(config.instrument.name),
+        pytest.raises(Refused, match="in use by another scan or calibration"),
+        sole_use(config, tmp_path, "calibrate"),
+    ):
+        pytest.fail("it was held")
+
+
+def test_emulated_microscopes_stand_side_by_side(tmp_path: Path) -> None:
+    config = load(configuration(tmp_path))
+    with sole_on(config.instrument.name):
+        done = calibrate(config, "dark", None, keep_frames=False, console=Console(file=io.StringIO()))
+    assert done == Exit.COMPLETE
 
 
 def test_the_records_file_is_plain_json(tmp_path: Path) -> None:
