@@ -18,6 +18,7 @@ from calibration.record import CalibrationRecord, KeptFile, RecordDamaged, decod
 from daemon.config.model import NightConfig
 from daemon.system.durable_files import make_folder, replacing, sha256_of
 from daemon.system.errors import Refused
+from drivers.settings import Instrument
 
 _NAME = re.compile(r"(?P<routine>[a-z][a-z-]*)-(?P<time>\d{8}T\d{6}Z)(?:-(?P<number>\d+))?", re.ASCII)
 RECORD, ARRAYS, PICTURE = ".json", ".npz", ".png"
@@ -225,11 +226,16 @@ def newest_of(folder: Path, instrument: str, frame_px: tuple[int, int], now: dat
     return tuple(newest[routine] for routine in sorted(newest))
 
 
-def trigger_is_proven(config: NightConfig, now: datetime | None = None) -> bool:
-    """Whether a valid calibration of the instrument says that the camera steps the focus drive truly."""
+def proven(config: NightConfig, now: datetime | None = None) -> tuple[Instrument, tuple[str, ...]]:
+    """Return the instrument as it may be driven, and what is to be said: no z sequence without a valid calibration."""
     instrument = config.instrument
+    if not instrument.motion.z_sequence:
+        return instrument, ()
     names = newest_of(config.calibration.folder, instrument.name, instrument.frame_px, now)
-    return any(name.startswith("trigger-") for name in names)
+    if any(name.startswith("trigger-") for name in names):
+        return instrument, ()
+    motion = instrument.motion.model_copy(update={"z_sequence": False})
+    return instrument.model_copy(update={"motion": motion}), (UNPROVEN,)
 
 
 def require(folder: Path, names: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from daemon.calibration_store.shelf import UNPROVEN, trigger_is_proven
+from daemon.calibration_store.shelf import proven
 from daemon.config.model import NightConfig
 from daemon.protocols.pipes import (
     AnyMessage,
@@ -42,7 +42,6 @@ from daemon.system.ring import Ring, Shape
 from drivers.errors import DriverError, FieldFault, HardwareLost
 from drivers.microscope import Exposure, Frame, Microscope
 from drivers.open import open_microscope
-from drivers.settings import Instrument
 from inference.stopwatch import Stopwatch
 
 SAFE_S = 4.0
@@ -75,7 +74,7 @@ def run_microscope(
     crash_points.arm(run)
     line = _SupervisorLink(connection)
     with Logbook(run, "microscope"):
-        instrument, notes = _proven(config)
+        instrument, notes = proven(config)
         try:
             microscope = open_microscope(instrument, config.scan.slides)
         except DriverError as error:
@@ -105,15 +104,6 @@ def run_microscope(
             microscope.close()
             released.set()
             ring.close()
-
-
-def _proven(config: NightConfig) -> tuple[Instrument, tuple[str, ...]]:
-    """Return the instrument without z sequences, unless a calibration says that they are true; what is to be said."""
-    instrument = config.instrument
-    if not instrument.motion.z_sequence or trigger_is_proven(config):
-        return instrument, ()
-    motion = instrument.motion.model_copy(update={"z_sequence": False})
-    return instrument.model_copy(update={"motion": motion}), (UNPROVEN,)
 
 
 def _listen(

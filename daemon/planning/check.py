@@ -11,7 +11,7 @@ from typing import get_args
 
 import psutil
 
-from daemon.calibration_store.shelf import UNPROVEN, choose, complain, trigger_is_proven
+from daemon.calibration_store.shelf import choose, complain, proven
 from daemon.config.model import CurveKeys, NightConfig, RoutineName
 from daemon.config.samples import SAMPLE, read_samples
 from daemon.planning.estimate import GB, CheckReport, crops_bytes, look_ahead, render, retained_share, stack_bytes
@@ -314,8 +314,7 @@ def _sequence_notes(config: NightConfig) -> Iterator[str]:
     """Return what is worth a look where the camera steps the focus drive."""
     if not config.instrument.motion.z_sequence:
         return
-    if not trigger_is_proven(config):
-        yield UNPROVEN
+    yield from proven(config)[1]
     steps = config.scan.step_um / ROUNDED_UM
     if abs(steps - round(steps)) > 1e-6:
         yield (

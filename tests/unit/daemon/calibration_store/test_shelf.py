@@ -21,7 +21,7 @@ from daemon.calibration_runs.picture import draw
 from daemon.calibration_runs.routines import ROUTINES
 from daemon.calibration_store.corrections import corrections_of, read
 from daemon.calibration_store.quantities import told
-from daemon.calibration_store.shelf import UNPROVEN, Shelf, choose, complain, require
+from daemon.calibration_store.shelf import UNPROVEN, Shelf, choose, complain, proven, require
 from daemon.config.model import NightConfig
 from daemon.planning.check import Machine, check
 from daemon.system.errors import Refused
@@ -224,6 +224,10 @@ def test_a_z_sequence_wants_a_trigger_that_was_seen_to_be_true(shelf: Path, tmp_
     assert notes() == [UNPROVEN]
     put(shelf, a_record("trigger", now))
     assert notes() == []
+    config = night(tmp_path, {"instrument.frame_px": list(FRAME_PX), "instrument.motion.z_sequence": True})
+    assert proven(config) == (config.instrument, ())
+    instrument, told = proven(config, now + timedelta(days=31))
+    assert (instrument.motion.z_sequence, told) == (False, (UNPROVEN,))
     (rounded,) = notes(**{"scan.step_um": 0.25})
     assert "round the heights of a sequence to 0.1 um" in rounded
 
