@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
-from daemon.counts.objects import objects_table
 from daemon.dataset.field_file import FieldFile, Pixels, read_field_file
+from daemon.dataset.measured_tables import objects_table
 from daemon.dataset.reader import Dataset
 from daemon.records.names import CATALOG, field_file
 from daemon.records.records import ObjectRow
@@ -132,6 +133,8 @@ class Nights:
         measured
             number of a measurement by `lamelle measure`, 0 for the night's own; the newest one if None.
 
+        Warns where a measurement does not cover all fields; those have the night's own numbers.
+
         Raises
         ------
         LamelleError
@@ -140,7 +143,10 @@ class Nights:
         tables = []
         for folder in self.folders.values():
             with Dataset.open(folder) as dataset:
-                tables.append(objects_table(dataset, measured)[0])
+                table, measurement = objects_table(dataset, measured)
+            if measurement.gap:
+                warnings.warn(f"{folder}: {measurement.gap}", stacklevel=2)
+            tables.append(table)
         table = pa.concat_tables(tables, promote_options="permissive")
         return table.filter(table["counted"]) if counted else table
 

@@ -15,11 +15,13 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from daemon.dataset.measured_tables import objects_table
 from daemon.dataset.reader import Dataset, DatasetTotals, SlideHeld
 from daemon.records.counting import ObjectCounts
 from daemon.records.events import EventName, ReasonCode
 from daemon.records.records import Event, FieldSecured, FieldSkipped
 from daemon.records.states import EndedBy
+from daemon.system.progress import ranges
 
 E = TypeVar("E", bound="Event | EventSummary")
 
@@ -91,10 +93,19 @@ class EventSummary(msgspec.Struct, frozen=True, kw_only=True):
     reason_code: ReasonCode | None
 
 
+class MeasuredSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the numbers of objects come from (`daemon.dataset.measured_tables.Measurement`), `gap` in words."""
+
+    number: int
+    uncovered: tuple[tuple[int, int], ...]
+    gap: str
+
+
 class DatasetSummary(DatasetTotals, frozen=True, kw_only=True):
     """All that `lamelle inspect` tells; `--json` prints it. `night` is None of a dataset that holds nothing yet."""
 
     night: str | None
+    measured: MeasuredSummary
     per_slide: tuple[SlideSummary, ...]
     skipped: tuple[SkippedSummary, ...]
     kept_raw: tuple[KeptRawSummary, ...]
@@ -115,6 +126,7 @@ def summarise(folder: Path) -> DatasetSummary:
         return DatasetSummary(
             **msgspec.structs.asdict(dataset.totals()),
             night=started.night if started else None,
+            measured=msgspec.convert(objects_table(dataset)[1], MeasuredSummary, from_attributes=True),
             per_slide=tuple(_slide(held, fields) for held in dataset.slides()),
             skipped=tuple(_skipped(field) for field in fields if isinstance(field, FieldSkipped)),
             kept_raw=tuple(msgspec.convert(field, KeptRawSummary, from_attributes=True) for field in kept_raw(fields)),
@@ -139,6 +151,8 @@ def render(summary: DatasetSummary) -> RenderableType:
         parts.append(_again_table(summary.again))
     if summary.events:
         parts.append(_events_table(summary.events))
+    if summary.measured.gap:
+        parts.append(Text(f"measured: {summary.measured.gap}", style="yellow"))
     parts.append(_verdict(summary))
     return Group(*parts)
 
@@ -246,17 +260,6 @@ def alike_events(events: Iterable[E]) -> list[list[E]]:
     for event in events:
         alike.setdefault((event.level, event.title, _NUMBER.sub("#", event.message)), []).append(event)
     return list(alike.values())
-
-
-def ranges(numbers: list[int]) -> str:
-    """Write ascending numbers as people do: `2, 5-9`."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def _reasons_table(title: str, fields: Iterable[SkippedSummary | KeptRawSummary]) -> Table:
