@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from daemon.dataset.objects_table import COUNTED, OBJECT_COLUMNS, object_values, write_objects_table
+from daemon.dataset.objects_table import COUNTED, OBJECT_COLUMNS, object_values, table_fault, write_objects_table
 from daemon.records.attempts import AttemptName, supersedes
 from daemon.records.names import CATALOG, attempt_of
 from daemon.records.records import (
@@ -228,6 +228,15 @@ class Catalog:
             _make_room(database, seq)
             database.execute("INSERT INTO records VALUES (?, ?, ?)", (seq, record.__struct_config__.tag, body))
             _store(database, seq, record)
+
+    def mend_tables(self) -> list[tuple[int, str]]:
+        """Write the table of a closed slide anew where it is missing, damaged or stale; returns slides and why."""
+        mended = []
+        for slide in self.planned():
+            if self.closed(slide) and (what := table_fault(self._folder, self._database, slide)):
+                write_objects_table(self._folder, self._database, slide)
+                mended.append((slide, what))
+        return mended
 
     @property
     def database(self) -> sqlite3.Connection:

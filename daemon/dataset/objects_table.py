@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import types
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -81,11 +82,16 @@ _PROVENANCE = (
     Column("weights_sha256", "night.weights_sha256", "TEXT", pa.string()),
 )
 _ALL = (*_PLACE, _COUNTED, *OBJECT_COLUMNS, *_PROVENANCE)
-_QUERY = (
-    f"SELECT {', '.join(column.source for column in _ALL)} "  # noqa: S608 - names of our own
-    "FROM objects JOIN fields USING (slide, field), night "
-    "WHERE objects.slide = ? ORDER BY objects.field, objects.number"
-)
+_TELLING = tuple(one for one in _ALL if one.name in ("field", "number", "class_name", "score", "mass_pg", "field_file"))
+"""Columns that tell whether a file is of the objects that the catalog holds now."""
+
+
+def _query(columns: Iterable[Column]) -> str:
+    return (
+        f"SELECT {', '.join(column.source for column in columns)} "  # noqa: S608 - names of our own
+        "FROM objects JOIN fields USING (slide, field), night "
+        "WHERE objects.slide = ? ORDER BY objects.field, objects.number"
+    )
 
 
 def object_values(row: ObjectRow) -> dict[str, Any]:
@@ -101,7 +107,7 @@ def object_values(row: ObjectRow) -> dict[str, Any]:
 
 def read_objects(database: sqlite3.Connection, slide: int) -> pa.Table:
     """Read a slide's objects, with the provenance of their field and the columns of their sample (`sample_*`)."""
-    rows = database.execute(_QUERY, (slide,)).fetchall()
+    rows = database.execute(_query(_ALL), (slide,)).fetchall()
     names, arrays = [], []
     for index, column in enumerate(_ALL):
         values = [row[index] for row in rows]
@@ -126,6 +132,22 @@ def completed(table: pa.Table) -> pa.Table:
         if column.name not in table.column_names:
             table = table.append_column(column.name, pa.nulls(len(table), column.arrow))
     return table
+
+
+def table_fault(of: Path, database: sqlite3.Connection, slide: int) -> str:
+    """Say what is wrong with the file of a closed slide beside the catalog's table; empty where nothing is."""
+    path = of / slide_folder(slide) / OBJECTS_TABLE
+    if not path.exists():
+        return "is missing"
+    try:
+        there = set(pq.read_schema(path).names)
+        columns = [column for column in _TELLING if column.name in there]
+        kept = pq.read_table(path, columns=[column.name for column in columns])
+    except (pa.ArrowException, OSError) as error:
+        return f"cannot be read ({error})"
+    query = _query(columns)
+    rows = list(map(tuple, zip(*(kept[column.name].to_pylist() for column in columns), strict=True)))
+    return "" if rows == database.execute(query, (slide,)).fetchall() else "is not what the catalog holds"
 
 
 def write_objects_table(into: Path, database: sqlite3.Connection, slide: int) -> None:

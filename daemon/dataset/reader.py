@@ -16,9 +16,10 @@ import pyarrow as pa
 from msgspec.structs import replace
 
 from daemon.dataset.catalog import FORMAT, in_memory
-from daemon.dataset.objects_table import read_objects
+from daemon.dataset.faults import DatasetFault, FaultKind, counted_by_records, miscounted
+from daemon.dataset.objects_table import COUNTED, read_objects, table_fault
 from daemon.records.counting import ObjectCounts
-from daemon.records.names import CATALOG, field_of
+from daemon.records.names import CATALOG, OBJECTS_TABLE, field_of, slide_folder
 from daemon.records.records import (
     AnyRecord,
     Event,
@@ -76,6 +77,10 @@ class DatasetTotals(msgspec.Struct, frozen=True, kw_only=True):
         closed), and listed files that are missing or have another size.
     duplicates
         fields recorded or skipped twice, and further files of a recorded field that no record lists.
+    contradictions
+        tables that do not say what the records do: the catalog's of objects, and the file of a closed mini-slide.
+    faults
+        all three by name.
     objects
         those that count.
     seen_again
@@ -83,7 +88,7 @@ class DatasetTotals(msgspec.Struct, frozen=True, kw_only=True):
     below_threshold
         those that score too little, which are kept too (`daemon.records.counting`).
     complete
-        whether the night is closed and nothing is missing or twice.
+        whether the night is closed and nothing is missing, twice or at odds.
     """
 
     slides: int
@@ -91,6 +96,8 @@ class DatasetTotals(msgspec.Struct, frozen=True, kw_only=True):
     not_analysed: int
     gaps: int
     duplicates: int
+    contradictions: int
+    faults: tuple[DatasetFault, ...]
     objects: int
     seen_again: int
     below_threshold: int
@@ -209,6 +216,10 @@ class Dataset:
         row = self._database.execute(query, (slide, field)).fetchone()
         return None if row is None else int(row[0])
 
+    def lists(self, name: str) -> bool:
+        """Whether a file of this name is to be there, of the attempt at a field that counts."""
+        return self._database.execute("SELECT 1 FROM files WHERE name = ?", (name,)).fetchone() is not None
+
     def objects(self, slide: int | None = None) -> pa.Table:
         """Give the objects of a slide, or of all, with their field's provenance and their sample's columns."""
         slides = [held.slide for held in self.slides()] if slide is None else [slide]
@@ -228,21 +239,35 @@ class Dataset:
         closed = self.closed()
         sizes = {name: path.stat().st_size for name, path in self._files_there().items()}
         listed = {file.name: file for file in self._listed(fields)}
-        gaps = self._missing_numbers() + self._passed_over(closed)
-        gaps += sum(sizes.get(name) != file.size for name, file in listed.items())
-        duplicates = self._repeated() + len(self._surplus(sizes.keys() - listed.keys(), recorded))
+        faults = (
+            *self._missing_numbers(),
+            *self._passed_over(closed),
+            *self._repeated(),
+            *self._damaged_files(listed, sizes, recorded),
+            *self.miscounted(),
+            *self._tables_at_odds(),
+        )
+        kinds = Counter(fault.kind for fault in faults)
         return DatasetTotals(
             slides=sum(held.recorded + held.skipped > 0 for held in slides),
             fields=FieldTotals(planned=planned, recorded=len(recorded), skipped=len(fields) - len(recorded)),
             not_analysed=sum(not field.analysed for field in recorded),
-            gaps=gaps,
-            duplicates=duplicates,
+            gaps=kinds[FaultKind.GAP],
+            duplicates=kinds[FaultKind.DUPLICATE],
+            contradictions=kinds[FaultKind.CONTRADICTION],
+            faults=faults,
             objects=objects.counted,
             seen_again=objects.seen_again,
             below_threshold=objects.below_threshold,
             bytes=ByteTotals(raw=raw, recorded=sum(sizes[name] for name in listed if name in sizes)),
-            complete=closed and gaps == 0 and duplicates == 0 and len(fields) == planned,
+            complete=closed and not faults and len(fields) == planned,
         )
+
+    def miscounted(self) -> list[DatasetFault]:
+        """Find where the table of objects, which reports and scripts read, does not count what the records do."""
+        query = f"SELECT slide, field, count(*) FROM objects WHERE {COUNTED} GROUP BY slide, field"  # noqa: S608
+        table = Counter({(slide, field): count for slide, field, count in self._database.execute(query)})
+        return miscounted(counted_by_records(record for _, record in self.records()), table)
 
     def verify(self) -> list[str]:
         """Read every file and compare its sha256 with its record's; returns the names of those that differ."""
@@ -259,27 +284,47 @@ class Dataset:
         paths = ((path.relative_to(self.folder).as_posix(), path) for path in self.folder.glob("slide-*/*"))
         return {name: path for name, path in paths if field_of(name) is not None and not name.endswith(PART_SUFFIX)}
 
-    def _missing_numbers(self) -> int:
-        count, last = self._database.execute("SELECT count(*), coalesce(max(seq), 0) FROM records").fetchone()
-        return int(last - count)
+    def _damaged_files(
+        self, listed: dict[str, FileEntry], sizes: dict[str, int], recorded: list[FieldSecured]
+    ) -> Iterator[DatasetFault]:
+        """Find listed files that are missing or changed, and further ones of a recorded field."""
+        for name, file in sorted(listed.items()):
+            if name not in sizes:
+                yield DatasetFault(kind=FaultKind.GAP, name=name, what="is missing")
+            elif sizes[name] != file.size:
+                yield DatasetFault(kind=FaultKind.GAP, name=name, what=f"has {sizes[name]} bytes, not {file.size}")
+        places = {(field.slide, field.field) for field in recorded}
+        for name in sorted(sizes.keys() - listed.keys()):
+            if field_of(name) in places:
+                yield DatasetFault(kind=FaultKind.DUPLICATE, name=name, what="is of a recorded field, but not listed")
 
-    def _passed_over(self, night_closed: bool) -> int:
-        """Count planned fields that are missing though a later one, the end of their slide or of the night is there."""
-        passed = 0
+    def _missing_numbers(self) -> Iterator[DatasetFault]:
+        numbers = [seq for (seq,) in self._database.execute("SELECT seq FROM records")]
+        for seq in sorted(set(range(1, max(numbers, default=0) + 1)) - set(numbers)):
+            yield DatasetFault(kind=FaultKind.GAP, name=f"record {seq}", what="is missing from the catalog")
+
+    def _passed_over(self, night_closed: bool) -> Iterator[DatasetFault]:
+        """Find planned fields that are missing though a later one, the end of their slide or of the night is there."""
         for held in self.slides():
             there = {field.field for field in self.fields(held.slide)}
             end = held.planned if held.closed or night_closed else max(there, default=0)
-            passed += len(set(range(1, end + 1)) - there)
-        return passed
+            for field in sorted(set(range(1, end + 1)) - there):
+                name = f"mini-slide {held.slide} field {field}"
+                yield DatasetFault(kind=FaultKind.GAP, name=name, what="was neither recorded nor skipped")
 
-    def _repeated(self) -> int:
+    def _repeated(self) -> Iterator[DatasetFault]:
         names = Counter((record.slide, record.field, record.attempt) for record in self.attempts())
-        return sum(count - 1 for count in names.values())
+        for (slide, field, attempt), count in names.items():
+            for _ in range(count - 1):
+                name = f"mini-slide {slide} field {field}"
+                yield DatasetFault(kind=FaultKind.DUPLICATE, name=name, what=f"attempt {attempt} has a second record")
 
-    @staticmethod
-    def _surplus(unlisted: set[str], recorded: list[FieldSecured]) -> set[str]:
-        places = {(field.slide, field.field) for field in recorded}
-        return {name for name in unlisted if field_of(name) in places}
+    def _tables_at_odds(self) -> Iterator[DatasetFault]:
+        for held in self.slides():
+            if held.closed and (what := table_fault(self.folder, self._database, held.slide)):
+                name = f"{slide_folder(held.slide)}/{OBJECTS_TABLE}"
+                remade = f"{what}; `lamelle scan --resume`, and the recorder's next start, make it anew"
+                yield DatasetFault(kind=FaultKind.CONTRADICTION, name=name, what=remade)
 
 
 def _field(body: bytes, later: bytes | None) -> FieldSecured | FieldSkipped:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from daemon.dataset.faults import DatasetFault
 from daemon.dataset.measured_tables import objects_table
 from daemon.dataset.reader import Dataset, DatasetTotals, SlideHeld
 from daemon.records.counting import ObjectCounts
@@ -26,6 +27,7 @@ from daemon.system.progress import ranges
 E = TypeVar("E", bound="Event | EventSummary")
 
 _REASONS_SHOWN = 20
+_FAULTS_SHOWN = 10
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
@@ -151,6 +153,8 @@ def render(summary: DatasetSummary) -> RenderableType:
         parts.append(_again_table(summary.again))
     if summary.events:
         parts.append(_events_table(summary.events))
+    if summary.faults:
+        parts.append(_faults_table(summary.faults))
     if summary.measured.gap:
         parts.append(Text(f"measured: {summary.measured.gap}", style="yellow"))
     parts.append(_verdict(summary))
@@ -276,6 +280,21 @@ def _reasons_table(title: str, fields: Iterable[SkippedSummary | KeptRawSummary]
     return table
 
 
+def _faults_table(faults: Sequence[DatasetFault]) -> Table:
+    table = Table(title="not as it should be", title_justify="left", box=SIMPLE_HEAD)
+    for name in ("", "where", "what"):
+        table.add_column(name, overflow="fold")
+    for fault in faults[:_FAULTS_SHOWN]:
+        table.add_row(fault.kind, escape(fault.name), escape(fault.what))
+    if len(faults) > _FAULTS_SHOWN:
+        table.add_row("", "", f"and {len(faults) - _FAULTS_SHOWN} more: see --json")
+    return table
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def _events_table(events: Iterable[EventSummary]) -> Table:
     """One row for all events that say the same but for numbers: how often, when last, where, what the last one says."""
     table = Table(title="events", title_justify="left", box=SIMPLE_HEAD)
@@ -306,10 +325,11 @@ def places(events: Iterable[Event | EventSummary], shown: int = 4) -> str:
 def _verdict(summary: DatasetSummary) -> Text:
     fields, volume = summary.fields, summary.bytes
     waiting = f"{summary.not_analysed} not analysed (lamelle analyse), " if summary.not_analysed else ""
+    odd = f", {_count(summary.contradictions, 'contradiction')}" if summary.contradictions else ""
     text = Text(
         f"{fields.recorded} of {fields.planned} fields recorded, {fields.skipped} skipped, {waiting}"
         f"{summary.objects} objects; {size(volume.raw)} of frames became {size(volume.recorded)}; "
-        f"{summary.gaps} gaps, {summary.duplicates} duplicates: "
+        f"{_count(summary.gaps, 'gap')}, {_count(summary.duplicates, 'duplicate')}{odd}: "
     )
     if summary.complete and summary.not_analysed:
         return text.append("complete, but with fields not analysed", style="bold yellow")

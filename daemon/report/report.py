@@ -104,8 +104,7 @@ def _run_of(folder: Path, dataset: Dataset) -> Path | None:
 
 
 def _faults(dataset: Dataset) -> int:
-    """Count gaps and duplicates of a dataset; a journal whose files are with the recorder has none to be told."""
+    """Count the faults of a dataset; a journal whose files are with the recorder has none to be told."""
     if not (dataset.folder / CATALOG).exists():
         return 0
-    totals = dataset.totals()
-    return totals.gaps + totals.duplicates
+    return len(dataset.totals().faults)

@@ -56,7 +56,7 @@ def verdict_of(dataset: Dataset, standing: RunFolderStanding | None, faults: int
     standing
         of its run folder, if that is at hand.
     faults
-        gaps and duplicates of the dataset.
+        how many things are not as they should be with the dataset.
 
     Raises
     ------

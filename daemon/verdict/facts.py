@@ -102,7 +102,7 @@ class NightFacts:
     unsafe
         what could not be made safe; empty where all is.
     dataset_faults
-        gaps and duplicates of its dataset.
+        how many things are not as they should be with its dataset.
     slide
         the mini-slide that is scanned, if any.
     levels
