@@ -135,12 +135,15 @@ class Nights:
         measured
             number of a measurement by `lamelle measure`, 0 for the night's own; the newest one if None.
 
-        Warns where a measurement does not cover all fields; those have the night's own numbers.
-
         Raises
         ------
         LamelleError
             A dataset cannot be read, or has no such measurement.
+
+        Warns
+        -----
+        UserWarning
+            A measurement does not cover all fields; those have the night's own numbers.
         """
         tables = []
         for folder in self.folders.values():
