@@ -99,8 +99,8 @@ class Nights:
     def samples(self) -> pa.Table:
         """Give a row for each mini-slide of each night, with the numbers of its morning report.
 
-        `objects` counts them, `low` and `high` bound the 95 % interval, `area_mm2` is what was searched. Columns of
-        the sample sheet begin with `sample_`.
+        `objects` counts them, `low` and `high` bound the 95 % interval, None where nothing was searched, `area_mm2` is
+        what was searched. Columns of the sample sheet begin with `sample_`.
 
         Raises
         ------

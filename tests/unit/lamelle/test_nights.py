@@ -151,3 +151,13 @@ def test_a_missing_file_is_told_as_extracting_tells_it(dataset: Path, tmp_path: 
         lamelle.open(copied).stack({"night": NIGHT, "slide": 1, "field": 2, "number": 1})
     with pytest.raises(lamelle.LamelleError, match="ask for a slide and field of `fields"):
         lamelle.open(copied).stack({"night": NIGHT, "slide": 1, "field": 3, "number": 1})
+
+
+def test_a_mini_slide_that_was_never_searched_bounds_nothing(tmp_path: Path) -> None:
+    make_dataset(tmp_path, slides=2, fields=0)
+    make_dataset(tmp_path / "searched", slides=1, fields=1, objects=0)
+    assert [(row["objects"], row["low"], row["high"]) for row in lamelle.open(tmp_path).samples().to_pylist()] == [
+        (0, None, None)
+    ] * 2
+    (searched,) = lamelle.open(tmp_path / "searched").samples().to_pylist()
+    assert (searched["objects"], searched["low"], round(searched["high"], 2)) == (0, 0.0, 3.69)
