@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from daemon.dataset.queries import query, read_columns
 from daemon.records.names import OBJECTS_TABLE, slide_folder
 from daemon.records.records import ObjectRow
 from daemon.system.durable_files import make_folder, replacing
@@ -107,7 +108,7 @@ def object_values(row: ObjectRow) -> dict[str, Any]:
 
 def read_objects(database: sqlite3.Connection, slide: int) -> pa.Table:
     """Read a slide's objects, with the provenance of their field and the columns of their sample (`sample_*`)."""
-    rows = database.execute(_query(_ALL), (slide,)).fetchall()
+    rows = list(query(database, _query(_ALL), (slide,)))
     names, arrays = [], []
     for index, column in enumerate(_ALL):
         values = [row[index] for row in rows]
@@ -115,8 +116,8 @@ def read_objects(database: sqlite3.Connection, slide: int) -> pa.Table:
             values = [None if value is None else bool(value) for value in values]
         names.append(column.name)
         arrays.append(pa.array(values, column.arrow))
-    given = database.execute("SELECT columns FROM samples WHERE slide = ?", (slide,)).fetchone()
-    sample = {} if given is None else msgspec.json.decode(given[0], type=dict[str, str])
+    given = next(query(database, "SELECT columns FROM samples WHERE slide = ?", (slide,)), None)
+    sample = {} if given is None else read_columns(database, slide, given[0])
     for name, value in sample.items():
         names.append(f"sample_{name}")
         arrays.append(pa.array([value] * len(rows), pa.string()))
@@ -145,9 +146,8 @@ def table_fault(of: Path, database: sqlite3.Connection, slide: int) -> str:
         kept = pq.read_table(path, columns=[column.name for column in columns])
     except (pa.ArrowException, OSError) as error:
         return f"cannot be read ({error})"
-    query = _query(columns)
     rows = list(map(tuple, zip(*(kept[column.name].to_pylist() for column in columns), strict=True)))
-    return "" if rows == database.execute(query, (slide,)).fetchall() else "is not what the catalog holds"
+    return "" if rows == list(query(database, _query(columns), (slide,))) else "is not what the catalog holds"
 
 
 def write_objects_table(into: Path, database: sqlite3.Connection, slide: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from daemon.dataset.catalog import FORMAT, in_memory
 from daemon.dataset.faults import DatasetFault, FaultKind, counted_by_records, miscounted
 from daemon.dataset.objects_table import COUNTED, read_objects, table_fault
+from daemon.dataset.queries import damaged, query, read_columns, read_record
 from daemon.records.counting import ObjectCounts
 from daemon.records.names import CATALOG, OBJECTS_TABLE, field_of, slide_folder
 from daemon.records.records import (
@@ -28,12 +29,12 @@ from daemon.records.records import (
     FieldSkipped,
     FileEntry,
     NightStarted,
-    decode,
 )
 from daemon.run_folder.folder import RunFolder
 from daemon.run_folder.journal import read_records
 from daemon.system.durable_files import PART_SUFFIX, sha256_of
 from daemon.system.durable_sqlite import connect
+from daemon.system.errors import JournalDamaged
 
 
 @dataclass(frozen=True)
@@ -136,9 +137,15 @@ class Dataset:
         ------
         Refused
             The run folder has no journal, or one of another version.
+        JournalDamaged
+            A record of it cannot be read.
         """
         folder = RunFolder(run)
-        return cls(folder.spool, in_memory(read_records(folder.journal)))
+        try:
+            return cls(folder.spool, in_memory(read_records(folder.journal)))
+        except (msgspec.DecodeError, sqlite3.IntegrityError) as error:
+            told = f"{folder.journal} holds a record that cannot be read ({error}); restore it from a copy"
+            raise JournalDamaged(told) from error
 
     def __enter__(self) -> Self:
         return self
@@ -165,8 +172,12 @@ class Dataset:
 
     def records(self) -> Iterator[tuple[int, AnyRecord]]:
         """Give every record with its number, in order."""
-        for seq, body in self._database.execute("SELECT seq, body FROM records ORDER BY seq"):
-            yield seq, decode(body)
+        slides: Collection[int] | None = None
+        for seq, body in query(self._database, "SELECT seq, body FROM records ORDER BY seq"):
+            record = read_record(self._database, seq, body, slides)
+            if isinstance(record, NightStarted):
+                slides = record.planned
+            yield seq, record
 
     def night(self) -> NightStarted | None:
         """Give the record the night began with; None for a dataset that holds nothing yet."""
@@ -179,32 +190,32 @@ class Dataset:
 
     def closed_utc(self) -> float | None:
         """Return when the night was complete, UTC seconds since 1970; None if it is not."""
-        row = self._database.execute("SELECT closed_utc FROM night").fetchone()
+        row = next(query(self._database, "SELECT closed_utc FROM night"), None)
         return None if row is None or row[0] is None else float(row[0])
 
     def slides(self) -> list[SlideHeld]:
         """List the mini-slides of the plan and what is held of each."""
-        rows = self._database.execute(
+        rows = query(
+            self._database,
             "SELECT slide, columns, planned, count(state) FILTER (WHERE state = 'recorded'),"
             " count(state) FILTER (WHERE state = 'skipped'), closed_utc IS NOT NULL"
-            " FROM samples LEFT JOIN fields USING (slide) GROUP BY slide ORDER BY slide"
+            " FROM samples LEFT JOIN fields USING (slide) GROUP BY slide ORDER BY slide",
         )
         return [
-            SlideHeld(
-                slide, msgspec.json.decode(columns, type=dict[str, str]), planned, recorded, skipped, bool(closed)
-            )
+            SlideHeld(slide, read_columns(self._database, slide, columns), planned, recorded, skipped, bool(closed))
             for slide, columns, planned, recorded, skipped, closed in rows
         ]
 
     def fields(self, slide: int | None = None) -> list[FieldSecured | FieldSkipped]:
         """List the fields recorded or skipped, by slide and number, with what was found in them later."""
-        rows = self._database.execute(
-            "SELECT body,"
+        rows = query(
+            self._database,
+            "SELECT slide, field, seq, body, analysed_seq,"
             " (SELECT body FROM records AS later WHERE later.seq = analysed_seq AND analysed_seq != fields.seq)"
             " FROM fields JOIN records USING (seq) WHERE slide = coalesce(?, slide) ORDER BY slide, field",
             (slide,),
         )
-        return [_field(body, later) for body, later in rows]
+        return [self._field(*row) for row in rows]
 
     def attempts(self) -> list[FieldSecured | FieldSkipped]:
         """List every attempt at a field, in the order in which they were made; `fields` has those that count."""
@@ -212,13 +223,13 @@ class Dataset:
 
     def attempt(self, slide: int, field: int) -> int | None:
         """Return which attempt at a field counts; None where there was none."""
-        query = "SELECT attempt FROM fields WHERE slide = ? AND field = ?"
-        row = self._database.execute(query, (slide, field)).fetchone()
+        statement = "SELECT attempt FROM fields WHERE slide = ? AND field = ?"
+        row = next(query(self._database, statement, (slide, field)), None)
         return None if row is None else int(row[0])
 
     def lists(self, name: str) -> bool:
         """Whether a file of this name is to be there, of the attempt at a field that counts."""
-        return self._database.execute("SELECT 1 FROM files WHERE name = ?", (name,)).fetchone() is not None
+        return any(query(self._database, "SELECT 1 FROM files WHERE name = ?", (name,)))
 
     def objects(self, slide: int | None = None) -> pa.Table:
         """Give the objects of a slide, or of all, with their field's provenance and their sample's columns."""
@@ -235,7 +246,7 @@ class Dataset:
         recorded = [field for field in fields if isinstance(field, FieldSecured)]
         planned = sum(held.planned for held in slides)
         objects = ObjectCounts.of(row for field in recorded for row in field.objects)
-        (raw,) = self._database.execute("SELECT coalesce(sum(raw_bytes), 0) FROM fields").fetchone()
+        ((raw,),) = query(self._database, "SELECT coalesce(sum(raw_bytes), 0) FROM fields")
         closed = self.closed()
         sizes = {name: path.stat().st_size for name, path in self._files_there().items()}
         listed = {file.name: file for file in self._listed(fields)}
@@ -265,8 +276,8 @@ class Dataset:
 
     def miscounted(self) -> list[DatasetFault]:
         """Find where the table of objects, which reports and scripts read, does not count what the records do."""
-        query = f"SELECT slide, field, count(*) FROM objects WHERE {COUNTED} GROUP BY slide, field"  # noqa: S608
-        table = Counter({(slide, field): count for slide, field, count in self._database.execute(query)})
+        statement = f"SELECT slide, field, count(*) FROM objects WHERE {COUNTED} GROUP BY slide, field"  # noqa: S608
+        table = Counter({(slide, field): count for slide, field, count in query(self._database, statement)})
         return miscounted(counted_by_records(record for _, record in self.records()), table)
 
     def verify(self) -> list[str]:
@@ -299,7 +310,7 @@ class Dataset:
                 yield DatasetFault(kind=FaultKind.DUPLICATE, name=name, what="is of a recorded field, but not listed")
 
     def _missing_numbers(self) -> Iterator[DatasetFault]:
-        numbers = [seq for (seq,) in self._database.execute("SELECT seq FROM records")]
+        numbers = [seq for (seq,) in query(self._database, "SELECT seq FROM records")]
         for seq in sorted(set(range(1, max(numbers, default=0) + 1)) - set(numbers)):
             yield DatasetFault(kind=FaultKind.GAP, name=f"record {seq}", what="is missing from the catalog")
 
@@ -326,13 +337,16 @@ class Dataset:
                 remade = f"{what}; `lamelle scan --resume`, and the recorder's next start, make it anew"
                 yield DatasetFault(kind=FaultKind.CONTRADICTION, name=name, what=remade)
 
-
-def _field(body: bytes, later: bytes | None) -> FieldSecured | FieldSkipped:
-    field = decode(body)
-    assert isinstance(field, FieldSecured | FieldSkipped)
-    found = None if later is None else decode(later)
-    if isinstance(found, FieldAnalysed) and isinstance(field, FieldSecured):
-        files = field.files + found.files
-        seen = replace(field, analysed=True, device=found.device, objects=found.objects, files=files)
-        return replace(seen, reason="", fault=None)
-    return field
+    def _field(
+        self, slide: int, number: int, seq: int, body: bytes, later_seq: int | None, later: bytes | None
+    ) -> FieldSecured | FieldSkipped:
+        field = read_record(self._database, seq, body)
+        if not isinstance(field, FieldSecured | FieldSkipped) or (field.slide, field.field) != (slide, number):
+            told = f"holds a record {seq} that is not of mini-slide {slide} field {number}, as its table says"
+            raise damaged(self._database, told)
+        found = None if later is None else read_record(self._database, later_seq or 0, later)
+        if isinstance(found, FieldAnalysed) and isinstance(field, FieldSecured):
+            files = field.files + found.files
+            seen = replace(field, analysed=True, device=found.device, objects=found.objects, files=files)
+            return replace(seen, reason="", fault=None)
+        return field
