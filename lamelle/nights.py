@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
-from daemon.counts.objects import objects_table
+from daemon.dataset.faults import DatasetFault
 from daemon.dataset.field_file import FieldFile, Pixels, read_field_file
+from daemon.dataset.measured_tables import objects_table
 from daemon.dataset.reader import Dataset
+from daemon.dataset.selection import missing
 from daemon.records.names import CATALOG, field_file
 from daemon.records.records import ObjectRow
 from daemon.run_folder.folder import RunFolder
@@ -96,8 +99,8 @@ class Nights:
     def samples(self) -> pa.Table:
         """Give a row for each mini-slide of each night, with the numbers of its morning report.
 
-        `objects` counts them, `low` and `high` bound the 95 % interval, `area_mm2` is what was searched. Columns of
-        the sample sheet begin with `sample_`.
+        `objects` counts them, `low` and `high` bound the 95 % interval, None where nothing was searched, `area_mm2` is
+        what was searched. Columns of the sample sheet begin with `sample_`.
 
         Raises
         ------
@@ -136,11 +139,21 @@ class Nights:
         ------
         LamelleError
             A dataset cannot be read, or has no such measurement.
+
+        Warns
+        -----
+        UserWarning
+            A measurement does not cover all fields; those have the night's own numbers.
         """
         tables = []
         for folder in self.folders.values():
             with Dataset.open(folder) as dataset:
-                tables.append(objects_table(dataset, measured)[0])
+                table, measurement = objects_table(dataset, measured)
+                faults = dataset.miscounted()
+            if measurement.gap:
+                warnings.warn(f"{folder}: {measurement.gap}", stacklevel=2)
+            _warn(folder, faults)
+            tables.append(table)
         table = pa.concat_tables(tables, promote_options="permissive")
         return table.filter(table["counted"]) if counted else table
 
@@ -185,16 +198,21 @@ class Nights:
 
         for folder in self.folders.values():
             with Dataset.open(folder) as dataset:
-                yield gather(dataset)[0]
+                numbers, faults = gather(dataset)[0], dataset.miscounted()
+            _warn(folder, faults)
+            yield numbers
 
     def _file(self, key: ObjectKey) -> FieldFile:
         night, slide, field = key["night"], int(key["slide"]), int(key["field"])
         if night not in self.folders:
             raise Refused(f"there is no night {night!r} here; there are: {', '.join(self.folders)}")
         with Dataset.open(self.folders[night]) as dataset:
-            attempt = dataset.attempt(slide, field) or 1
-        path = self.folders[night] / field_file(slide, field, attempt=attempt)
-        if not path.is_file():
+            name = field_file(slide, field, attempt=dataset.attempt(slide, field) or 1)
+            listed = dataset.lists(name)
+        path = self.folders[night] / name
+        if listed and not path.is_file():
+            raise missing(path)
+        if not listed:
             raise Refused(f"{path} does not exist; ask for a slide and field of `fields()` that were recorded")
         return read_field_file(path)
 
@@ -266,6 +284,11 @@ def _sample_row(numbers: NightNumbers, slide: SlideNumbers) -> dict[str, Any]:
         "objects_per_mm2": slide.total.per_mm2 and slide.total.per_mm2[0],
         **{f"sample_{name}": value for name, value in slide.columns.items()},
     }
+
+
+def _warn(folder: Path, faults: Iterable[DatasetFault]) -> None:
+    for fault in faults:
+        warnings.warn(f"{folder}, {fault.name}: {fault.what}", stacklevel=3)
 
 
 def _table(rows: Iterable[dict[str, Any]]) -> pa.Table:

@@ -12,7 +12,7 @@ from daemon.alerts.model import Facts
 from daemon.records.records import AnyRecord, decode
 from daemon.run_folder.heartbeat import Heartbeat, read_heartbeat
 from daemon.run_folder.journal import read_records
-from daemon.system.errors import Refused
+from daemon.system.errors import DamagedFile, Refused
 from daemon.system.process_table import Running, read_processes
 
 RECORDS_A_LOOK = 500
@@ -58,7 +58,7 @@ class Lookout:
     def _supervisor(self) -> Running | None:
         try:
             return read_processes(self._run).get("supervisor")
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, DamagedFile) as error:
             self._complain(f"the process table cannot be read: {error}")
             return None
 

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
-from daemon.dataset.measured_tables import measured_tables
-from daemon.dataset.objects_table import completed
+from daemon.dataset.measured_tables import Measurement, objects_table
 from daemon.dataset.reader import Dataset
-from daemon.system.errors import Refused
 
 Column = NDArray[Any]
 
@@ -38,13 +34,13 @@ class Objects:
         by the name they have in the catalog; numbers are float64 with NaN for what is missing.
     weights
         of whole objects, how many of their size lie there for each that was seen whole; 0 for cut ones.
-    measured
-        number of the table of `lamelle measure` they come from, 0 for those of the night itself.
+    measurement
+        where their measurements come from.
     """
 
     columns: dict[str, Column]
     weights: NDArray[np.float64]
-    measured: int
+    measurement: Measurement
 
     def __getitem__(self, name: str) -> Column:
         return self.columns[name]
@@ -54,7 +50,7 @@ class Objects:
 
     def of(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Objects:
         """Pick some."""
-        return Objects({name: c[chosen] for name, c in self.columns.items()}, self.weights[chosen], self.measured)
+        return Objects({name: c[chosen] for name, c in self.columns.items()}, self.weights[chosen], self.measurement)
 
     @property
     def clean(self) -> NDArray[np.bool_]:
@@ -75,29 +71,6 @@ class Objects:
         return [str(name) for name in found[np.lexsort((found, -counts))]]
 
 
-def objects_table(dataset: Dataset, measured: int | None = None) -> tuple[pa.Table, int]:
-    """Give the objects of a dataset, those too that do not count, and the number of their measurement.
-
-    Parameters
-    ----------
-    measured
-        number of a table of `lamelle measure`, 0 for the night's own; the newest one if left out.
-
-    Raises
-    ------
-    Refused
-        There is no such table.
-    """
-    tables = measured_tables(dataset.folder)
-    number = max(tables, default=0) if measured is None else measured
-    if number == 0:
-        return dataset.objects(), 0
-    if number not in tables:
-        there = ", ".join(map(str, tables)) or "none"
-        raise Refused(f"{dataset.folder} has no measurement {number}; there are: {there}, and 0, the night's own")
-    return pa.concat_tables(map(_read, tables[number]), promote_options="default"), number
-
-
 def load_objects(dataset: Dataset, measured: int | None = None) -> Objects:
     """Load the objects of a dataset that count.
 
@@ -110,11 +83,13 @@ def load_objects(dataset: Dataset, measured: int | None = None) -> Objects:
     ------
     Refused
         There is no such table.
+    DamagedFile
+        It cannot be read.
     """
-    table, number = objects_table(dataset, measured)
+    table, measurement = objects_table(dataset, measured)
     counted = table.filter(table["counted"])
     columns = {name: _column(counted[name]) for name in counted.column_names}
-    return Objects(columns, _weights(columns, _overlap(dataset)), number)
+    return Objects(columns, _weights(columns, _overlap(dataset)), measurement)
 
 
 def weighted_median(values: Column, weights: NDArray[np.float64]) -> float:
@@ -122,10 +97,6 @@ def weighted_median(values: Column, weights: NDArray[np.float64]) -> float:
     order = np.argsort(values)
     cumulated = np.cumsum(weights[order])
     return float(values[order][np.searchsorted(cumulated, cumulated[-1] / 2)])
-
-
-def _read(path: Path) -> pa.Table:
-    return completed(pq.read_table(path).replace_schema_metadata(None))
 
 
 def _column(column: pa.ChunkedArray) -> Column:

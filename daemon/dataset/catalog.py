@@ -9,7 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from daemon.dataset.objects_table import COUNTED, OBJECT_COLUMNS, object_values, write_objects_table
+from daemon.dataset.objects_table import COUNTED, OBJECT_COLUMNS, object_values, table_fault, write_objects_table
+from daemon.dataset.queries import query, read_record
 from daemon.records.attempts import AttemptName, supersedes
 from daemon.records.names import CATALOG, attempt_of
 from daemon.records.records import (
@@ -60,7 +61,7 @@ def _to_version_4(database: sqlite3.Connection) -> None:
             database.execute(f"ALTER TABLE {table} ADD COLUMN {name} TEXT")
     said = database.execute("SELECT seq, body FROM records WHERE kind IN ('event', 'skipped')").fetchall()
     for seq, body in said:
-        match decode(body):
+        match read_record(database, seq, body):
             case Event() as event:
                 _update(database, "events", seq, _event(event))
             case FieldSkipped() as skipped:
@@ -169,7 +170,7 @@ class Catalog:
     def started(self) -> NightStarted | None:
         """Give the record the dataset begins with; None until it is there."""
         body = self.body(1)
-        record = None if body is None else decode(body)
+        record = None if body is None else read_record(self._database, 1, body)
         return record if isinstance(record, NightStarted) else None
 
     def states(self) -> dict[tuple[int, int], str]:
@@ -189,7 +190,7 @@ class Catalog:
 
     def planned(self) -> dict[int, int]:
         """Fields planned on each slide."""
-        return dict(self._database.execute("SELECT slide, planned FROM samples"))
+        return dict(query(self._database, "SELECT slide, planned FROM samples"))
 
     def attempt_seq(self, slide: int, field: int, attempt: int) -> int | None:
         """Give the number of the record of an attempt at a field, or None."""
@@ -199,8 +200,8 @@ class Catalog:
 
     def ordered(self, slide: int, field: int, attempt: int) -> bool:
         """Whether a further attempt at a field was ordered."""
-        bodies = self._database.execute("SELECT body FROM records WHERE kind = 'attempts_ordered'")
-        orders = (decode(body) for (body,) in bodies)
+        rows = query(self._database, "SELECT seq, body FROM records WHERE kind = 'attempts_ordered'")
+        orders = (read_record(self._database, seq, body) for seq, body in rows)
         name = AttemptName(slide, field, attempt)
         return any(name in order.attempts for order in orders if isinstance(order, AttemptsOrdered))
 
@@ -228,6 +229,15 @@ class Catalog:
             _make_room(database, seq)
             database.execute("INSERT INTO records VALUES (?, ?, ?)", (seq, record.__struct_config__.tag, body))
             _store(database, seq, record)
+
+    def mend_tables(self) -> list[tuple[int, str]]:
+        """Write the table of a closed slide anew where it is missing, damaged or stale; returns slides and why."""
+        mended = []
+        for slide in self.planned():
+            if self.closed(slide) and (what := table_fault(self._folder, self._database, slide)):
+                write_objects_table(self._folder, self._database, slide)
+                mended.append((slide, what))
+        return mended
 
     @property
     def database(self) -> sqlite3.Connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import types
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from daemon.dataset.queries import query, read_columns
 from daemon.records.names import OBJECTS_TABLE, slide_folder
 from daemon.records.records import ObjectRow
 from daemon.system.durable_files import make_folder, replacing
@@ -81,11 +83,16 @@ _PROVENANCE = (
     Column("weights_sha256", "night.weights_sha256", "TEXT", pa.string()),
 )
 _ALL = (*_PLACE, _COUNTED, *OBJECT_COLUMNS, *_PROVENANCE)
-_QUERY = (
-    f"SELECT {', '.join(column.source for column in _ALL)} "  # noqa: S608 - names of our own
-    "FROM objects JOIN fields USING (slide, field), night "
-    "WHERE objects.slide = ? ORDER BY objects.field, objects.number"
-)
+_TELLING = tuple(one for one in _ALL if one.name in ("field", "number", "class_name", "score", "mass_pg", "field_file"))
+"""Columns that tell whether a file is of the objects that the catalog holds now."""
+
+
+def _query(columns: Iterable[Column]) -> str:
+    return (
+        f"SELECT {', '.join(column.source for column in columns)} "  # noqa: S608 - names of our own
+        "FROM objects JOIN fields USING (slide, field), night "
+        "WHERE objects.slide = ? ORDER BY objects.field, objects.number"
+    )
 
 
 def object_values(row: ObjectRow) -> dict[str, Any]:
@@ -101,7 +108,7 @@ def object_values(row: ObjectRow) -> dict[str, Any]:
 
 def read_objects(database: sqlite3.Connection, slide: int) -> pa.Table:
     """Read a slide's objects, with the provenance of their field and the columns of their sample (`sample_*`)."""
-    rows = database.execute(_QUERY, (slide,)).fetchall()
+    rows = list(query(database, _query(_ALL), (slide,)))
     names, arrays = [], []
     for index, column in enumerate(_ALL):
         values = [row[index] for row in rows]
@@ -109,8 +116,8 @@ def read_objects(database: sqlite3.Connection, slide: int) -> pa.Table:
             values = [None if value is None else bool(value) for value in values]
         names.append(column.name)
         arrays.append(pa.array(values, column.arrow))
-    given = database.execute("SELECT columns FROM samples WHERE slide = ?", (slide,)).fetchone()
-    sample = {} if given is None else msgspec.json.decode(given[0], type=dict[str, str])
+    given = next(query(database, "SELECT columns FROM samples WHERE slide = ?", (slide,)), None)
+    sample = {} if given is None else read_columns(database, slide, given[0])
     for name, value in sample.items():
         names.append(f"sample_{name}")
         arrays.append(pa.array([value] * len(rows), pa.string()))
@@ -126,6 +133,21 @@ def completed(table: pa.Table) -> pa.Table:
         if column.name not in table.column_names:
             table = table.append_column(column.name, pa.nulls(len(table), column.arrow))
     return table
+
+
+def table_fault(of: Path, database: sqlite3.Connection, slide: int) -> str:
+    """Say what is wrong with the file of a closed slide beside the catalog's table; empty where nothing is."""
+    path = of / slide_folder(slide) / OBJECTS_TABLE
+    if not path.exists():
+        return "is missing"
+    try:
+        there = set(pq.read_schema(path).names)
+        columns = [column for column in _TELLING if column.name in there]
+        kept = pq.read_table(path, columns=[column.name for column in columns])
+    except (pa.ArrowException, OSError) as error:
+        return f"cannot be read ({error})"
+    rows = list(map(tuple, zip(*(kept[column.name].to_pylist() for column in columns), strict=True)))
+    return "" if rows == list(query(database, _query(columns), (slide,))) else "is not what the catalog holds"
 
 
 def write_objects_table(into: Path, database: sqlite3.Connection, slide: int) -> None:

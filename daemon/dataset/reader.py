@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,11 @@ import pyarrow as pa
 from msgspec.structs import replace
 
 from daemon.dataset.catalog import FORMAT, in_memory
-from daemon.dataset.objects_table import read_objects
+from daemon.dataset.faults import DatasetFault, FaultKind, counted_by_records, miscounted
+from daemon.dataset.objects_table import COUNTED, read_objects, table_fault
+from daemon.dataset.queries import damaged, query, read_columns, read_record
 from daemon.records.counting import ObjectCounts
-from daemon.records.names import CATALOG, field_of
+from daemon.records.names import CATALOG, OBJECTS_TABLE, field_of, slide_folder
 from daemon.records.records import (
     AnyRecord,
     Event,
@@ -27,12 +29,12 @@ from daemon.records.records import (
     FieldSkipped,
     FileEntry,
     NightStarted,
-    decode,
 )
 from daemon.run_folder.folder import RunFolder
 from daemon.run_folder.journal import read_records
 from daemon.system.durable_files import PART_SUFFIX, sha256_of
 from daemon.system.durable_sqlite import connect
+from daemon.system.errors import JournalDamaged
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,10 @@ class DatasetTotals(msgspec.Struct, frozen=True, kw_only=True):
         closed), and listed files that are missing or have another size.
     duplicates
         fields recorded or skipped twice, and further files of a recorded field that no record lists.
+    contradictions
+        tables that do not say what the records do: the catalog's of objects, and the file of a closed mini-slide.
+    faults
+        all three by name.
     objects
         those that count.
     seen_again
@@ -83,7 +89,7 @@ class DatasetTotals(msgspec.Struct, frozen=True, kw_only=True):
     below_threshold
         those that score too little, which are kept too (`daemon.records.counting`).
     complete
-        whether the night is closed and nothing is missing or twice.
+        whether the night is closed and nothing is missing, twice or at odds.
     """
 
     slides: int
@@ -91,6 +97,8 @@ class DatasetTotals(msgspec.Struct, frozen=True, kw_only=True):
     not_analysed: int
     gaps: int
     duplicates: int
+    contradictions: int
+    faults: tuple[DatasetFault, ...]
     objects: int
     seen_again: int
     below_threshold: int
@@ -129,9 +137,15 @@ class Dataset:
         ------
         Refused
             The run folder has no journal, or one of another version.
+        JournalDamaged
+            A record of it cannot be read.
         """
         folder = RunFolder(run)
-        return cls(folder.spool, in_memory(read_records(folder.journal)))
+        try:
+            return cls(folder.spool, in_memory(read_records(folder.journal)))
+        except (msgspec.DecodeError, sqlite3.IntegrityError) as error:
+            told = f"{folder.journal} holds a record that cannot be read ({error}); restore it from a copy"
+            raise JournalDamaged(told) from error
 
     def __enter__(self) -> Self:
         return self
@@ -158,8 +172,12 @@ class Dataset:
 
     def records(self) -> Iterator[tuple[int, AnyRecord]]:
         """Give every record with its number, in order."""
-        for seq, body in self._database.execute("SELECT seq, body FROM records ORDER BY seq"):
-            yield seq, decode(body)
+        slides: Collection[int] | None = None
+        for seq, body in query(self._database, "SELECT seq, body FROM records ORDER BY seq"):
+            record = read_record(self._database, seq, body, slides)
+            if isinstance(record, NightStarted):
+                slides = record.planned
+            yield seq, record
 
     def night(self) -> NightStarted | None:
         """Give the record the night began with; None for a dataset that holds nothing yet."""
@@ -172,32 +190,32 @@ class Dataset:
 
     def closed_utc(self) -> float | None:
         """Return when the night was complete, UTC seconds since 1970; None if it is not."""
-        row = self._database.execute("SELECT closed_utc FROM night").fetchone()
+        row = next(query(self._database, "SELECT closed_utc FROM night"), None)
         return None if row is None or row[0] is None else float(row[0])
 
     def slides(self) -> list[SlideHeld]:
         """List the mini-slides of the plan and what is held of each."""
-        rows = self._database.execute(
+        rows = query(
+            self._database,
             "SELECT slide, columns, planned, count(state) FILTER (WHERE state = 'recorded'),"
             " count(state) FILTER (WHERE state = 'skipped'), closed_utc IS NOT NULL"
-            " FROM samples LEFT JOIN fields USING (slide) GROUP BY slide ORDER BY slide"
+            " FROM samples LEFT JOIN fields USING (slide) GROUP BY slide ORDER BY slide",
         )
         return [
-            SlideHeld(
-                slide, msgspec.json.decode(columns, type=dict[str, str]), planned, recorded, skipped, bool(closed)
-            )
+            SlideHeld(slide, read_columns(self._database, slide, columns), planned, recorded, skipped, bool(closed))
             for slide, columns, planned, recorded, skipped, closed in rows
         ]
 
     def fields(self, slide: int | None = None) -> list[FieldSecured | FieldSkipped]:
         """List the fields recorded or skipped, by slide and number, with what was found in them later."""
-        rows = self._database.execute(
-            "SELECT body,"
+        rows = query(
+            self._database,
+            "SELECT slide, field, seq, body, analysed_seq,"
             " (SELECT body FROM records AS later WHERE later.seq = analysed_seq AND analysed_seq != fields.seq)"
             " FROM fields JOIN records USING (seq) WHERE slide = coalesce(?, slide) ORDER BY slide, field",
             (slide,),
         )
-        return [_field(body, later) for body, later in rows]
+        return [self._field(*row) for row in rows]
 
     def attempts(self) -> list[FieldSecured | FieldSkipped]:
         """List every attempt at a field, in the order in which they were made; `fields` has those that count."""
@@ -205,9 +223,13 @@ class Dataset:
 
     def attempt(self, slide: int, field: int) -> int | None:
         """Return which attempt at a field counts; None where there was none."""
-        query = "SELECT attempt FROM fields WHERE slide = ? AND field = ?"
-        row = self._database.execute(query, (slide, field)).fetchone()
+        statement = "SELECT attempt FROM fields WHERE slide = ? AND field = ?"
+        row = next(query(self._database, statement, (slide, field)), None)
         return None if row is None else int(row[0])
+
+    def lists(self, name: str) -> bool:
+        """Whether a file of this name is to be there, of the attempt at a field that counts."""
+        return any(query(self._database, "SELECT 1 FROM files WHERE name = ?", (name,)))
 
     def objects(self, slide: int | None = None) -> pa.Table:
         """Give the objects of a slide, or of all, with their field's provenance and their sample's columns."""
@@ -224,25 +246,39 @@ class Dataset:
         recorded = [field for field in fields if isinstance(field, FieldSecured)]
         planned = sum(held.planned for held in slides)
         objects = ObjectCounts.of(row for field in recorded for row in field.objects)
-        (raw,) = self._database.execute("SELECT coalesce(sum(raw_bytes), 0) FROM fields").fetchone()
+        ((raw,),) = query(self._database, "SELECT coalesce(sum(raw_bytes), 0) FROM fields")
         closed = self.closed()
         sizes = {name: path.stat().st_size for name, path in self._files_there().items()}
         listed = {file.name: file for file in self._listed(fields)}
-        gaps = self._missing_numbers() + self._passed_over(closed)
-        gaps += sum(sizes.get(name) != file.size for name, file in listed.items())
-        duplicates = self._repeated() + len(self._surplus(sizes.keys() - listed.keys(), recorded))
+        faults = (
+            *self._missing_numbers(),
+            *self._passed_over(closed),
+            *self._repeated(),
+            *self._damaged_files(listed, sizes, recorded),
+            *self.miscounted(),
+            *self._tables_at_odds(),
+        )
+        kinds = Counter(fault.kind for fault in faults)
         return DatasetTotals(
             slides=sum(held.recorded + held.skipped > 0 for held in slides),
             fields=FieldTotals(planned=planned, recorded=len(recorded), skipped=len(fields) - len(recorded)),
             not_analysed=sum(not field.analysed for field in recorded),
-            gaps=gaps,
-            duplicates=duplicates,
+            gaps=kinds[FaultKind.GAP],
+            duplicates=kinds[FaultKind.DUPLICATE],
+            contradictions=kinds[FaultKind.CONTRADICTION],
+            faults=faults,
             objects=objects.counted,
             seen_again=objects.seen_again,
             below_threshold=objects.below_threshold,
             bytes=ByteTotals(raw=raw, recorded=sum(sizes[name] for name in listed if name in sizes)),
-            complete=closed and gaps == 0 and duplicates == 0 and len(fields) == planned,
+            complete=closed and not faults and len(fields) == planned,
         )
+
+    def miscounted(self) -> list[DatasetFault]:
+        """Find where the table of objects, which reports and scripts read, does not count what the records do."""
+        statement = f"SELECT slide, field, count(*) FROM objects WHERE {COUNTED} GROUP BY slide, field"  # noqa: S608
+        table = Counter({(slide, field): count for slide, field, count in query(self._database, statement)})
+        return miscounted(counted_by_records(record for _, record in self.records()), table)
 
     def verify(self) -> list[str]:
         """Read every file and compare its sha256 with its record's; returns the names of those that differ."""
@@ -259,35 +295,58 @@ class Dataset:
         paths = ((path.relative_to(self.folder).as_posix(), path) for path in self.folder.glob("slide-*/*"))
         return {name: path for name, path in paths if field_of(name) is not None and not name.endswith(PART_SUFFIX)}
 
-    def _missing_numbers(self) -> int:
-        count, last = self._database.execute("SELECT count(*), coalesce(max(seq), 0) FROM records").fetchone()
-        return int(last - count)
+    def _damaged_files(
+        self, listed: dict[str, FileEntry], sizes: dict[str, int], recorded: list[FieldSecured]
+    ) -> Iterator[DatasetFault]:
+        """Find listed files that are missing or changed, and further ones of a recorded field."""
+        for name, file in sorted(listed.items()):
+            if name not in sizes:
+                yield DatasetFault(kind=FaultKind.GAP, name=name, what="is missing")
+            elif sizes[name] != file.size:
+                yield DatasetFault(kind=FaultKind.GAP, name=name, what=f"has {sizes[name]} bytes, not {file.size}")
+        places = {(field.slide, field.field) for field in recorded}
+        for name in sorted(sizes.keys() - listed.keys()):
+            if field_of(name) in places:
+                yield DatasetFault(kind=FaultKind.DUPLICATE, name=name, what="is of a recorded field, but not listed")
 
-    def _passed_over(self, night_closed: bool) -> int:
-        """Count planned fields that are missing though a later one, the end of their slide or of the night is there."""
-        passed = 0
+    def _missing_numbers(self) -> Iterator[DatasetFault]:
+        numbers = [seq for (seq,) in query(self._database, "SELECT seq FROM records")]
+        for seq in sorted(set(range(1, max(numbers, default=0) + 1)) - set(numbers)):
+            yield DatasetFault(kind=FaultKind.GAP, name=f"record {seq}", what="is missing from the catalog")
+
+    def _passed_over(self, night_closed: bool) -> Iterator[DatasetFault]:
+        """Find planned fields that are missing though a later one, the end of their slide or of the night is there."""
         for held in self.slides():
             there = {field.field for field in self.fields(held.slide)}
             end = held.planned if held.closed or night_closed else max(there, default=0)
-            passed += len(set(range(1, end + 1)) - there)
-        return passed
+            for field in sorted(set(range(1, end + 1)) - there):
+                name = f"mini-slide {held.slide} field {field}"
+                yield DatasetFault(kind=FaultKind.GAP, name=name, what="was neither recorded nor skipped")
 
-    def _repeated(self) -> int:
+    def _repeated(self) -> Iterator[DatasetFault]:
         names = Counter((record.slide, record.field, record.attempt) for record in self.attempts())
-        return sum(count - 1 for count in names.values())
+        for (slide, field, attempt), count in names.items():
+            for _ in range(count - 1):
+                name = f"mini-slide {slide} field {field}"
+                yield DatasetFault(kind=FaultKind.DUPLICATE, name=name, what=f"attempt {attempt} has a second record")
 
-    @staticmethod
-    def _surplus(unlisted: set[str], recorded: list[FieldSecured]) -> set[str]:
-        places = {(field.slide, field.field) for field in recorded}
-        return {name for name in unlisted if field_of(name) in places}
+    def _tables_at_odds(self) -> Iterator[DatasetFault]:
+        for held in self.slides():
+            if held.closed and (what := table_fault(self.folder, self._database, held.slide)):
+                name = f"{slide_folder(held.slide)}/{OBJECTS_TABLE}"
+                remade = f"{what}; `lamelle scan --resume`, and the recorder's next start, make it anew"
+                yield DatasetFault(kind=FaultKind.CONTRADICTION, name=name, what=remade)
 
-
-def _field(body: bytes, later: bytes | None) -> FieldSecured | FieldSkipped:
-    field = decode(body)
-    assert isinstance(field, FieldSecured | FieldSkipped)
-    found = None if later is None else decode(later)
-    if isinstance(found, FieldAnalysed) and isinstance(field, FieldSecured):
-        files = field.files + found.files
-        seen = replace(field, analysed=True, device=found.device, objects=found.objects, files=files)
-        return replace(seen, reason="", fault=None)
-    return field
+    def _field(
+        self, slide: int, number: int, seq: int, body: bytes, later_seq: int | None, later: bytes | None
+    ) -> FieldSecured | FieldSkipped:
+        field = read_record(self._database, seq, body)
+        if not isinstance(field, FieldSecured | FieldSkipped) or (field.slide, field.field) != (slide, number):
+            told = f"holds a record {seq} that is not of mini-slide {slide} field {number}, as its table says"
+            raise damaged(self._database, told)
+        found = None if later is None else read_record(self._database, later_seq or 0, later)
+        if isinstance(found, FieldAnalysed) and isinstance(field, FieldSecured):
+            files = field.files + found.files
+            seen = replace(field, analysed=True, device=found.device, objects=found.objects, files=files)
+            return replace(seen, reason="", fault=None)
+        return field

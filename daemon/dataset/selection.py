@@ -108,13 +108,18 @@ def load(chosen: Sequence[Chosen]) -> Iterator[LoadedObject]:
     """
     for path, group in groupby(chosen, key=lambda one: one.path):
         if not path.exists():
-            raise DamagedFile(f"{path} is missing though the catalog lists it; fetch it again from the recorder")
+            raise missing(path)
         with read_field_file(path) as file:
             held = {(row.number, row.series, row.crop_box) for row in file.objects}
             for one in group:
                 if (one.row.number, one.row.series, one.row.crop_box) not in held:
                     raise DamagedFile(f"{path} does not hold object {one.row.number} as the catalog has it")
                 yield LoadedObject(one, file.provenance, file.crop(one.row), file.fused(one.row))
+
+
+def missing(path: Path) -> DamagedFile:
+    """Return the error of a file that the catalog lists and that is not there."""
+    return DamagedFile(f"{path} is missing though the catalog lists it; fetch it again from the recorder")
 
 
 def file_of(dataset: Dataset, field: FieldSecured) -> Path:

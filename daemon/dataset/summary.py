@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -15,15 +15,19 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from daemon.dataset.faults import DatasetFault
+from daemon.dataset.measured_tables import objects_table
 from daemon.dataset.reader import Dataset, DatasetTotals, SlideHeld
 from daemon.records.counting import ObjectCounts
 from daemon.records.events import EventName, ReasonCode
 from daemon.records.records import Event, FieldSecured, FieldSkipped
 from daemon.records.states import EndedBy
+from daemon.system.progress import ranges
 
 E = TypeVar("E", bound="Event | EventSummary")
 
 _REASONS_SHOWN = 20
+_FAULTS_SHOWN = 10
 _NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
@@ -91,10 +95,19 @@ class EventSummary(msgspec.Struct, frozen=True, kw_only=True):
     reason_code: ReasonCode | None
 
 
+class MeasuredSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the numbers of objects come from (`daemon.dataset.measured_tables.Measurement`), `gap` in words."""
+
+    number: int
+    uncovered: tuple[tuple[int, int], ...]
+    gap: str
+
+
 class DatasetSummary(DatasetTotals, frozen=True, kw_only=True):
     """All that `lamelle inspect` tells; `--json` prints it. `night` is None of a dataset that holds nothing yet."""
 
     night: str | None
+    measured: MeasuredSummary
     per_slide: tuple[SlideSummary, ...]
     skipped: tuple[SkippedSummary, ...]
     kept_raw: tuple[KeptRawSummary, ...]
@@ -115,6 +128,7 @@ def summarise(folder: Path) -> DatasetSummary:
         return DatasetSummary(
             **msgspec.structs.asdict(dataset.totals()),
             night=started.night if started else None,
+            measured=msgspec.convert(objects_table(dataset)[1], MeasuredSummary, from_attributes=True),
             per_slide=tuple(_slide(held, fields) for held in dataset.slides()),
             skipped=tuple(_skipped(field) for field in fields if isinstance(field, FieldSkipped)),
             kept_raw=tuple(msgspec.convert(field, KeptRawSummary, from_attributes=True) for field in kept_raw(fields)),
@@ -139,6 +153,10 @@ def render(summary: DatasetSummary) -> RenderableType:
         parts.append(_again_table(summary.again))
     if summary.events:
         parts.append(_events_table(summary.events))
+    if summary.faults:
+        parts.append(_faults_table(summary.faults))
+    if summary.measured.gap:
+        parts.append(Text(f"measured: {summary.measured.gap}", style="yellow"))
     parts.append(_verdict(summary))
     return Group(*parts)
 
@@ -248,17 +266,6 @@ def alike_events(events: Iterable[E]) -> list[list[E]]:
     return list(alike.values())
 
 
-def ranges(numbers: list[int]) -> str:
-    """Write ascending numbers as people do: `2, 5-9`."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
-    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
-
-
 def _reasons_table(title: str, fields: Iterable[SkippedSummary | KeptRawSummary]) -> Table:
     """One row for all fields of a slide that have the same reason."""
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
@@ -271,6 +278,21 @@ def _reasons_table(title: str, fields: Iterable[SkippedSummary | KeptRawSummary]
     if len(alike) > _REASONS_SHOWN:
         table.add_row("", "", "", f"and {len(alike) - _REASONS_SHOWN} more reasons: see --json")
     return table
+
+
+def _faults_table(faults: Sequence[DatasetFault]) -> Table:
+    table = Table(title="not as it should be", title_justify="left", box=SIMPLE_HEAD)
+    for name in ("", "where", "what"):
+        table.add_column(name, overflow="fold")
+    for fault in faults[:_FAULTS_SHOWN]:
+        table.add_row(fault.kind, escape(fault.name), escape(fault.what))
+    if len(faults) > _FAULTS_SHOWN:
+        table.add_row("", "", f"and {len(faults) - _FAULTS_SHOWN} more: see --json")
+    return table
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _events_table(events: Iterable[EventSummary]) -> Table:
@@ -303,10 +325,11 @@ def places(events: Iterable[Event | EventSummary], shown: int = 4) -> str:
 def _verdict(summary: DatasetSummary) -> Text:
     fields, volume = summary.fields, summary.bytes
     waiting = f"{summary.not_analysed} not analysed (lamelle analyse), " if summary.not_analysed else ""
+    odd = f", {_count(summary.contradictions, 'contradiction')}" if summary.contradictions else ""
     text = Text(
         f"{fields.recorded} of {fields.planned} fields recorded, {fields.skipped} skipped, {waiting}"
         f"{summary.objects} objects; {size(volume.raw)} of frames became {size(volume.recorded)}; "
-        f"{summary.gaps} gaps, {summary.duplicates} duplicates: "
+        f"{_count(summary.gaps, 'gap')}, {_count(summary.duplicates, 'duplicate')}{odd}: "
     )
     if summary.complete and summary.not_analysed:
         return text.append("complete, but with fields not analysed", style="bold yellow")

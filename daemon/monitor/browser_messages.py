@@ -124,7 +124,7 @@ def whole(view: NightView, link: Link, notes: tuple[EventNotice, ...], utc: floa
         link=link,
         about=view.about,
         state=None if view.state is None else _state(view.state),
-        verdict=view.verdict,
+        verdict=view.verdict if link.joined or link.ended else _not_heard(view, link),
         counters=view.counters,
         hardware=view.hardware,
         fields=fields,
@@ -136,6 +136,14 @@ def whole(view: NightView, link: Link, notes: tuple[EventNotice, ...], utc: floa
         notes=tuple(map(_event, notes)),
         lost=view.lost,
     )
+
+
+def _not_heard(view: NightView, link: Link) -> Verdict | None:
+    """Judge a night that is not heard any more: what was said of it last, and that nobody knows how it stands now."""
+    if view.verdict is None:
+        return None
+    needs = (f"Find out why the night is not heard: {link.trouble}.", *view.verdict.needs)
+    return Verdict(headline=view.verdict.headline, tone="bad", needs=needs, detail=" ".join(needs))
 
 
 def changes(view: NightView, body: AnyStreamMessage) -> list[bytes]:

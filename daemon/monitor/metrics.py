@@ -48,8 +48,8 @@ class _NightCollector(Collector):
             metrics = [
                 _gauge("lamelle_night_heard", "1 while the monitor hears the night, else 0", float(link.joined)),
                 *_night(view),
+                *(_now(view) if link.joined or link.ended else ()),
                 *_fields(view),
-                *([] if view.counters is None else _levels(view.counters)),
                 *_events(view),
             ]
         if link.heard_utc is not None:
@@ -74,6 +74,10 @@ def _night(view: NightView) -> Iterator[Metric]:
         told = {"night": about.night, "version": about.version, "weights_sha256": about.weights_sha256}
         yield InfoMetricFamily("lamelle_night", "The night that is watched", told)
         yield _gauge("lamelle_night_began_timestamp_seconds", "When it began, in seconds since 1970", about.began_utc)
+
+
+def _now(view: NightView) -> Iterator[Metric]:
+    """Give what holds only as long as the night is heard, or has ended."""
     if view.state is not None:
         states = {state.value: view.state.state is state for state in NightState}
         yield StateSetMetricFamily("lamelle_night_state", "What the night does now", states)
@@ -82,6 +86,8 @@ def _night(view: NightView) -> Iterator[Metric]:
         yield _gauge("lamelle_night_needs", text, len(view.verdict.needs))
     if view.hardware is not None and view.hardware.light is not None:
         yield _gauge("lamelle_light", "1 while the light is on, else 0", float(view.hardware.light))
+    if view.counters is not None:
+        yield from _levels(view.counters)
 
 
 def _fields(view: NightView) -> Iterator[Metric]:

@@ -85,6 +85,8 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console, redo: str
             ring = Ring.create(folder.path, config.ring_stacks, shape_of(config))
             held.callback(ring.close)
             display = held.enter_context(ProgressDisplay(console))
+            if resume:
+                _note_resumed(journal)
             return asyncio.run(Supervisor(config, folder.path, plan, journal, spool, ring, display).run())
         except KeyboardInterrupt:
             return Exit.INTERRUPTED
@@ -99,6 +101,16 @@ def _require_begun_so(started: NightStarted, config: Config, samples: dict[int, 
             "put the sheet back to resume that night, or give --run a new folder"
         )
     require(config.calibration.folder, started.calibrations)
+
+
+def _note_resumed(journal: Journal) -> None:
+    """Note that the night goes on, so that nobody takes its former ending for that of this process."""
+    who = myself()
+    message = f"{who} resumed the night; another process goes on with it"
+    now_utc, now_s = time.time(), time.monotonic()
+    journal.note(
+        Event(utc=now_utc, monotonic_s=now_s, level="info", name=EventName.NIGHT_RESUMED, message=message, who=who)
+    )
 
 
 def _order_attempts(journal: Journal, redo: str | None) -> None:

@@ -15,7 +15,7 @@ import msgspec
 from daemon.dataset.catalog import Catalog
 from daemon.protocols import delivery
 from daemon.recorder.incoming import Incoming, RecordingRefused
-from daemon.records.names import CATALOG, INCOMING, attempt_of, field_of
+from daemon.records.names import CATALOG, INCOMING, OBJECTS_TABLE, attempt_of, field_of, slide_folder
 from daemon.records.records import (
     AnyRecord,
     AttemptsOrdered,
@@ -69,6 +69,8 @@ class Reception:
         make_folder(into / INCOMING)
         self._into = into
         self._catalog = Catalog(into)
+        for slide, what in self._catalog.mend_tables():
+            _log.warning("%s/%s %s; it was made anew from the catalog", slide_folder(slide), OBJECTS_TABLE, what)
         self._session: _SenderSession | None = None
         self.violations = Refusals(_log)
 

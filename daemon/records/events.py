@@ -25,6 +25,7 @@ class EventName(StrEnum):
     INTERRUPTED = "interrupted"
     NIGHT_STOPPED = "night stopped"
     NOT_DELIVERED = "not delivered"
+    NIGHT_RESUMED = "night resumed"
     NOT_SAFE = "not safe"
     # Fields and mini-slides.
     FAULT = "fault"
@@ -61,7 +62,6 @@ class EventName(StrEnum):
     # Of a monitor that follows the night; never of a record.
     NIGHT_NOT_HEARD = "night not heard"
     NIGHT_HEARD_AGAIN = "night heard again"
-    NIGHT_RESUMED = "night resumed"
 
 
 EmitEvent = Callable[[str, EventName, str], None]

@@ -15,16 +15,21 @@ State = Literal["recorded", "not analysed", "skipped", "open"]
 
 @dataclass(frozen=True)
 class Count:
-    """A number of objects with its 95 % interval by Poisson, and the same three a mm2 where the area is known."""
+    """A number of objects with its 95 % interval by Poisson, and the same three a mm2 where the area is known.
+
+    Where nothing was searched, there is no interval.
+    """
 
     number: int
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     per_mm2: tuple[float, float, float] | None
 
     @classmethod
-    def of(cls, number: int, area_mm2: float | None) -> Count:
-        """Count so many objects on an area."""
+    def of(cls, number: int, area_mm2: float | None, *, searched: bool = True) -> Count:
+        """Count so many objects on an area; none says nothing where nothing was searched."""
+        if not searched:
+            return cls(number, None, None, None)
         low, high = interval(number)
         per_mm2 = (number / area_mm2, low / area_mm2, high / area_mm2) if area_mm2 else None
         return cls(number, low, high, per_mm2)

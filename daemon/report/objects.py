@@ -153,8 +153,11 @@ def _load(dataset: Dataset, chosen: Objects) -> Iterator[LoadedObject | str]:
         if isinstance(field, FieldSecured) and (field.slide, field.field) in places
     }
     for slide, at, number in zip(chosen["slide"], chosen["field"], chosen["number"], strict=True):
-        field = fields[int(slide), int(at)]
-        (row,) = (row for row in field.objects if row.number == number)
+        field = fields.get((int(slide), int(at)))
+        row = None if field is None else next((row for row in field.objects if row.number == number), None)
+        if field is None or row is None:
+            yield f"the record of mini-slide {slide} field {at} holds no object {number}"
+            continue
         try:
             one = Chosen(field.slide, field.field, field.sample, row, file_of(dataset, field))
             yield next(load([one]))

@@ -73,7 +73,7 @@ def report(folder: Path, into: Path | None, console: Console | None) -> Written:
             numbers=numbers,
             verdict=verdict_of(dataset, None if run is None else standing_of(run), _faults(dataset)),
             timing=time_night(numbers),
-            sources=sources_of(numbers, objects.measured),
+            sources=sources_of(numbers, objects.measurement),
             finest=best,
             doubtful=worst,
             night_charts=night_charts,
@@ -104,8 +104,7 @@ def _run_of(folder: Path, dataset: Dataset) -> Path | None:
 
 
 def _faults(dataset: Dataset) -> int:
-    """Count gaps and duplicates of a dataset; a journal whose files are with the recorder has none to be told."""
+    """Count the faults of a dataset; a journal whose files are with the recorder has none to be told."""
     if not (dataset.folder / CATALOG).exists():
         return 0
-    totals = dataset.totals()
-    return totals.gaps + totals.duplicates
+    return len(dataset.totals().faults)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import msgspec
 
 from daemon.dataset.reader import Dataset
 from daemon.protocols.watching import Verdict
-from daemon.records.records import AnyRecord, Event, NightClosed, SlideClosed
 from daemon.records.states import NightState
 from daemon.run_folder.folder import RunFolder
 from daemon.run_folder.heartbeat import read_heartbeat
@@ -56,7 +54,7 @@ def verdict_of(dataset: Dataset, standing: RunFolderStanding | None, faults: int
     standing
         of its run folder, if that is at hand.
     faults
-        gaps and duplicates of the dataset.
+        how many things are not as they should be with the dataset.
 
     Raises
     ------
@@ -67,7 +65,7 @@ def verdict_of(dataset: Dataset, standing: RunFolderStanding | None, faults: int
     if started is None:
         raise Refused(f"{dataset.folder} holds no night yet; its first record has not arrived, so wait for it")
     gatherer = FactsGatherer(started)
-    for record in _records(dataset):
+    for _, record in dataset.records():
         gatherer.add(record)
     if standing is None:
         return judge(gatherer.facts(None, "", alive=None, dataset_faults=faults))
@@ -76,10 +74,3 @@ def verdict_of(dataset: Dataset, standing: RunFolderStanding | None, faults: int
             standing.state, standing.reason, alive=standing.alive, unsafe=standing.unsafe, dataset_faults=faults
         )
     )
-
-
-def _records(dataset: Dataset) -> Iterator[AnyRecord]:
-    """Give all records but the first, each field as it stands now; fields of one mini-slide in memory at a time."""
-    for held in dataset.slides():
-        yield from dataset.fields(held.slide)
-    yield from (record for _, record in dataset.records() if isinstance(record, Event | SlideClosed | NightClosed))

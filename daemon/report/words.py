@@ -96,7 +96,7 @@ def samples(numbers: NightNumbers) -> Table:
             f"{slide.slide} \u00b7 {slide.sample}",
             f"{slide.recorded} of {slide.planned}",
             str(slide.skipped),
-            *(_counts(slide.total) if slide.recorded else (DASH, "", DASH, "")),
+            *_counts(slide.total),
             _range(slide.focus_um),
             _took(slide.seconds),
         )
@@ -224,6 +224,8 @@ def optional(value: float | None) -> str:
 
 
 def _counts(count: Count) -> tuple[str, str, str, str]:
+    if count.low is None or count.high is None:
+        return DASH, "", DASH, ""
     ranged = f"{count.low:.0f} {DASH} {count.high:.0f}"
     if count.per_mm2 is None:
         return str(count.number), ranged, DASH, ""

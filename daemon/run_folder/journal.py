@@ -176,8 +176,12 @@ class Journal:
         rows = self._database.execute(
             "SELECT body FROM records WHERE kind IN ('field', 'skipped') AND slide = ? ORDER BY seq", (slide,)
         )
-        records = (self._decode(body) for (body,) in rows)
-        return [record for record in records if isinstance(record, FieldSecured | FieldSkipped)]
+        records = [self._decode(body) for (body,) in rows]
+        attempts = [record for record in records if isinstance(record, FieldSecured | FieldSkipped)]
+        if stray := next((record for record in attempts if record.slide != slide), None):
+            told = f"a record of mini-slide {stray.slide} field {stray.field} among those of mini-slide {slide}"
+            raise JournalDamaged(f"{self.path} holds {told}; restore it from a copy")
+        return attempts
 
     def slide_fields(self, slide: int) -> list[FieldSecured | FieldSkipped]:
         """List what became of the fields of a slide so far, by field number: the attempts that count."""
@@ -258,7 +262,9 @@ class Journal:
         try:
             return decode(body)
         except msgspec.DecodeError as error:
-            raise JournalDamaged(f"{self.path} holds a record that cannot be read ({error})") from error
+            raise JournalDamaged(
+                f"{self.path} holds a record that cannot be read ({error}); restore it from a copy"
+            ) from error
 
 
 def read_records(path: Path, after: int = 0, limit: int = -1) -> list[tuple[int, bytes]]:

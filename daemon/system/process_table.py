@@ -11,6 +11,7 @@ import psutil
 
 from daemon.records.names import PROCESSES
 from daemon.system.durable_files import replacing
+from daemon.system.errors import DamagedFile
 
 START_TOLERANCE_S = 0.5
 
@@ -69,12 +70,23 @@ class ProcessTable:
 
 
 def read_processes(run: Path) -> dict[str, Running]:
-    """Roles of a run folder, empty when none was ever written."""
+    """Roles of a run folder, empty when none was ever written.
+
+    Raises
+    ------
+    DamagedFile
+        The table cannot be read.
+    """
     try:
         content = (run / PROCESSES).read_bytes()
     except FileNotFoundError:
         return {}
-    return msgspec.json.decode(content, type=dict[str, Running])
+    try:
+        return msgspec.json.decode(content, type=dict[str, Running])
+    except msgspec.DecodeError as error:
+        raise DamagedFile(
+            f"{run / PROCESSES} cannot be read ({error}); end what still runs of that folder, then delete the file"
+        ) from error
 
 
 def end_stale(run: Path, deadline_s: float = 10.0) -> list[str]:

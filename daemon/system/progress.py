@@ -228,3 +228,14 @@ def _figures(progress: NightProgress) -> str:
     if progress.state:
         parts.append(progress.state)
     return ", ".join(parts)
+
+
+def ranges(numbers: list[int]) -> str:
+    """Write ascending numbers as people do: `2, 5-9`."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)

@@ -13,6 +13,7 @@ from daemon.records.records import (
     AnyRecord,
     AttemptsOrdered,
     Event,
+    FieldAnalysed,
     FieldSecured,
     FieldSkipped,
     NightClosed,
@@ -102,7 +103,7 @@ class NightFacts:
     unsafe
         what could not be made safe; empty where all is.
     dataset_faults
-        gaps and duplicates of its dataset.
+        how many things are not as they should be with its dataset.
     slide
         the mini-slide that is scanned, if any.
     levels
@@ -169,7 +170,7 @@ class _Taken(NamedTuple):
 
 
 class FactsGatherer:
-    """Gathers what the records of a night say of it, in whichever order they come.
+    """Gathers what the records of a night say of it, in their order.
 
     Parameters
     ----------
@@ -186,16 +187,18 @@ class FactsGatherer:
         self._skipped: Counter[tuple[int, ReasonCode]] = Counter()
         self._sentences: dict[tuple[int, ReasonCode], str] = {}
         self._events: dict[tuple[EventName, int | None, str], Event] = {}
-        self._last: dict[EventName, Event] = {}
+        self._ending: Event | None = None
+        self._not_safe: Event | None = None
         self._closed = False
-        self._field_utc = 0.0
 
     def add(self, record: AnyRecord) -> None:
         """Take in a record."""
         match record:
             case FieldSecured() | FieldSkipped():
-                self._field_utc = max(self._field_utc, record.utc)
+                self._go_on()
                 self._take(record)
+            case FieldAnalysed():
+                self._analysed(record)
             case AttemptsOrdered():
                 self._closed = False
                 for position in {name.slide for name in record.attempts}:
@@ -219,12 +222,11 @@ class FactsGatherer:
         levels: Levels | None = None,
     ) -> NightFacts:
         """Give the facts so far; `state` and `unsafe` are those of the last events where nobody tells them."""
-        ending = self._standing(*(name for name, event in self._last.items() if event.ending is not None))
+        ending = self._ending
         if ending is not None and alive is not True and (state is None or not state.ended):
             state, reason = ending.ending, ending.message
         if unsafe is None:
-            told = self._standing(EventName.NOT_SAFE)
-            unsafe = "" if told is None else told.message
+            unsafe = "" if self._not_safe is None else self._not_safe.message
         return NightFacts(
             state=state,
             reason=reason,
@@ -255,6 +257,15 @@ class FactsGatherer:
             key = (record.slide, taken.code)
             self._sentences[key] = record.reason
 
+    def _analysed(self, record: FieldAnalysed) -> None:
+        """Count what was found later in a field that was kept raw."""
+        place = (record.slide, record.field)
+        before = self._taken[place]
+        found = before._replace(not_analysed=False, objects=sum(row.counted for row in record.objects))
+        self._count(before, -1)
+        self._count(found, 1)
+        self._taken[place] = found
+
     def _count(self, one: _Taken, times: int) -> None:
         slide = self._slides[one.slide]
         self._slides[one.slide] = replace(
@@ -272,14 +283,16 @@ class FactsGatherer:
             # Of a night with a thousand dim fields the last one of each mini-slide speaks for them.
             told = event.message if event.name is EventName.CALIBRATION else ""
             self._events[event.name, event.slide, told] = event
-        if event.ending is not None or event.name is EventName.NOT_SAFE:
-            self._last[event.name] = event
+        if event.name is EventName.NIGHT_RESUMED:
+            self._go_on()
+        elif event.name is EventName.NOT_SAFE:
+            self._not_safe = event
+        elif event.ending is not None:
+            self._ending = event
 
-    def _standing(self, *names: EventName) -> Event | None:
-        """Give the last of some events, if no field came after it."""
-        events = [self._last[name] for name in names if name in self._last]
-        last = max(events, key=lambda event: event.utc, default=None)
-        return None if last is None or last.utc < self._field_utc else last
+    def _go_on(self) -> None:
+        """Forget how the night ended before: it goes on. The order of records says so, as clocks may be set."""
+        self._ending = self._not_safe = None
 
 
 def facts_in_all(

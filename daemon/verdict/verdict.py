@@ -84,6 +84,8 @@ def _headline(facts: NightFacts) -> tuple[str, Tone]:
 
 
 def _complete(facts: NightFacts) -> tuple[str, Tone]:
+    if facts.dataset_faults:
+        return f"All fields are done, but the dataset is not whole: {progress(facts)}.", "bad"
     if not facts.recorded:
         return f"Complete, but nothing was recorded: all {facts.planned} fields were skipped.", "bad"
     parts = [f"{facts.recorded} of {_fields(facts.planned)} recorded"]
@@ -100,7 +102,8 @@ def _needs(facts: NightFacts) -> Iterator[str]:
     if facts.unsafe:
         yield f"See to the microscope at once: {facts.unsafe}."
     if facts.dataset_faults:
-        yield f"The dataset has {facts.dataset_faults} gaps or duplicates: `lamelle inspect` names what is missing."
+        faults = f"{facts.dataset_faults} fault{'' if facts.dataset_faults == 1 else 's'}"
+        yield f"The dataset has {faults}: `lamelle inspect DIR` names what is missing, twice or at odds."
     if facts.state is NightState.NOT_DELIVERED:
         yield f"Deliver the rest with --resume: {facts.reason or 'some records are not with the recorder'}."
     elif not facts.closed and not running and facts.state is not NightState.COMPLETE:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from daemon.dataset.field_file import read_field_file
 from daemon.dataset.reader import Dataset
 from daemon.records.names import field_file
 from daemon.report.gather import gather
+from daemon.report.verdict import verdict_of
 from tests.support.small_dataset import NIGHT, make_dataset
 
 
@@ -121,3 +124,40 @@ def test_an_object_that_is_not_there_is_told(dataset: Path) -> None:
 
 def test_the_version_is_a_version() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*", lamelle.__version__)
+
+
+def test_a_table_that_counts_otherwise_than_the_records_is_told(dataset: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "copied"
+    shutil.copytree(dataset, copied)
+    with closing(sqlite3.connect(copied / "catalog.sqlite")) as database:
+        database.execute("DELETE FROM objects WHERE slide = 1 AND field = 2 AND number = 1")
+        database.commit()
+    told = "mini-slide 1: the records count 4 objects, the catalog's table 3"
+    with pytest.warns(UserWarning, match=told):
+        lamelle.open(copied).samples()
+    with pytest.warns(UserWarning, match=told):
+        lamelle.open(copied).objects()
+    with Dataset.open(copied) as there:
+        verdict = verdict_of(there, None, len(there.totals().faults))
+    assert not verdict.headline.startswith("Complete")
+    assert verdict.needs[0].startswith("The dataset has 2 faults")
+
+
+def test_a_missing_file_is_told_as_extracting_tells_it(dataset: Path, tmp_path: Path) -> None:
+    copied = tmp_path / "copied"
+    shutil.copytree(dataset, copied)
+    (copied / field_file(1, 2)).unlink()
+    with pytest.raises(lamelle.LamelleError, match="is missing though the catalog lists it; fetch it again"):
+        lamelle.open(copied).stack({"night": NIGHT, "slide": 1, "field": 2, "number": 1})
+    with pytest.raises(lamelle.LamelleError, match="ask for a slide and field of `fields"):
+        lamelle.open(copied).stack({"night": NIGHT, "slide": 1, "field": 3, "number": 1})
+
+
+def test_a_mini_slide_that_was_never_searched_bounds_nothing(tmp_path: Path) -> None:
+    make_dataset(tmp_path, slides=2, fields=0)
+    make_dataset(tmp_path / "searched", slides=1, fields=1, objects=0)
+    assert [(row["objects"], row["low"], row["high"]) for row in lamelle.open(tmp_path).samples().to_pylist()] == [
+        (0, None, None)
+    ] * 2
+    (searched,) = lamelle.open(tmp_path / "searched").samples().to_pylist()
+    assert (searched["objects"], searched["low"], round(searched["high"], 2)) == (0, 0.0, 3.69)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -64,6 +65,8 @@ def test_a_whole_night_is_counted(tmp_path: Path) -> None:
             not_analysed=0,
             gaps=0,
             duplicates=0,
+            contradictions=0,
+            faults=(),
             objects=6,
             seen_again=0,
             below_threshold=0,
@@ -125,6 +128,52 @@ def test_what_is_missing_or_there_twice_is_found(
     with Dataset.open(tmp_path) as dataset:
         summary = dataset.totals()
         assert (summary.gaps, summary.duplicates, summary.complete) == (gaps, duplicates, False)
+
+
+@pytest.mark.parametrize(
+    ("damage", "name", "what"),
+    [
+        (lambda folder: (folder / field_file(1, 2)).unlink(), "slide-1/field-0002.ome.tif", "is missing"),
+        (lambda folder: (folder / field_file(1, 2)).write_bytes(b"short"), "slide-1/field-0002.ome.tif", "5 bytes"),
+        (_sql("DELETE FROM records WHERE kind = 'event'"), "record 6", "is missing from the catalog"),
+        (_sql("DELETE FROM fields WHERE slide = 2 AND field = 2"), "mini-slide 2 field 2", "neither recorded"),
+        (
+            _sql("DELETE FROM objects WHERE field = 3 AND number = 1"),
+            "mini-slide 1",
+            "6 objects, the catalog's table 5",
+        ),
+        (lambda folder: (folder / "slide-1" / "objects.parquet").unlink(), "slide-1/objects.parquet", "is missing"),
+        (lambda folder: _shorten(folder / "slide-1" / "objects.parquet"), "slide-1/objects.parquet", "cannot be read"),
+        (
+            lambda folder: shutil.copy(folder / "slide-2" / "objects.parquet", folder / "slide-1"),
+            "slide-1/objects.parquet",
+            "is not what the catalog holds",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, damage: Callable[[Path], None], name: str, what: str) -> None:
+    record(tmp_path, whole_night())
+    damage(tmp_path)
+    with Dataset.open(tmp_path) as dataset:
+        totals = dataset.totals()
+    assert [fault.what for fault in totals.faults if fault.name == name and what in fault.what], totals.faults
+    assert not totals.complete
+
+
+def _shorten(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-50])
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, _shorten])
+def test_a_recorder_that_starts_makes_damaged_tables_anew(tmp_path: Path, damage: Callable[[Path], None]) -> None:
+    record(tmp_path, whole_night())
+    path = tmp_path / "slide-1" / "objects.parquet"
+    before = pq.read_table(path)
+    damage(path)
+    Reception(tmp_path).close()
+    assert pq.read_table(path).equals(before)
+    with Dataset.open(tmp_path) as dataset:
+        assert dataset.totals().complete
 
 
 def test_a_bit_that_flipped_is_found_when_hashes_are_read(tmp_path: Path) -> None:

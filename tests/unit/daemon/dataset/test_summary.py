@@ -59,8 +59,18 @@ def test_what_is_missing_is_told(tmp_path: Path) -> None:
     summary = summarise(tmp_path)
     assert summary.gaps == 1
     assert not summary.complete
-    assert "1 gaps" in shown(tmp_path)
-    assert "not complete" in shown(tmp_path)
+    assert "1 gap, 0 duplicates: not complete" in shown(tmp_path)
+    assert [(fault.kind, fault.name) for fault in summary.faults] == [("gap", "slide-1/field-0001.ome.tif")]
+    assert "slide-1/field-0001.ome.tif" in shown(tmp_path)
+
+
+def test_of_many_that_are_missing_ten_are_shown_and_all_are_in_json(tmp_path: Path) -> None:
+    make_dataset(tmp_path, slides=2, fields=6, objects=1)
+    for path in tmp_path.glob("slide-*/field-*"):
+        path.unlink()
+    assert len(summarise(tmp_path).faults) == 12
+    assert shown(tmp_path).count(".ome.tif") == 10
+    assert "and 2 more: see --json" in shown(tmp_path)
 
 
 def test_a_folder_without_dataset_is_refused(tmp_path: Path) -> None:

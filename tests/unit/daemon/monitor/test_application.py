@@ -347,6 +347,31 @@ def test_a_lost_and_resumed_night_is_told() -> None:
             assert [note["title"] for note in told["notes"]] == ["night not heard", "night resumed"]
 
 
+def test_of_a_night_that_is_not_heard_nobody_says_that_it_needs_nothing() -> None:
+    places: list[str] = []
+
+    def where() -> str:
+        return places[-1] if places else nowhere()
+
+    with serving(where) as served:
+        with PlayedNight(1.7e9, 6) as night:
+            places.append(night.endpoint)
+            night.state(NightState.SCANNING)
+            night.play(3)
+            until_joined(served, night, 3)
+            assert "lamelle_night_needs" in ask(served, "/metrics")[1].decode()
+        until(lambda: not served.feed.watcher.joined, "the night is not missed")
+        metrics = ask(served, "/metrics")[1].decode()
+        with whole_stream(served) as stream:
+            verdict = next_event(stream, "whole")["verdict"]
+    assert "lamelle_night_heard 0.0" in metrics
+    assert "lamelle_fields_total" in metrics
+    assert not re.search("^lamelle_(night_needs|night_state|spool_bytes|light) ", metrics, re.MULTILINE)
+    assert verdict["tone"] == "bad"
+    assert verdict["needs"][0].startswith("Find out why the night is not heard: ")
+    assert verdict["detail"] == verdict["needs"][0]
+
+
 NO_ORDERS = [
     b"", b"{}", b"[" * 1500, b'{"name": "explode"}', b'{"name": "skip", "slide": 9}', b"\xff", b'"stop"',
     b'{"name": "stop", "x": 1}', b'{"name": "skip", "slide": "1"}',

@@ -134,8 +134,15 @@ def test_what_could_not_be_made_safe_comes_first() -> None:
     facts = replace(HALF, state=NightState.STOPPED, alive=False, unsafe="the shutter is open", dataset_faults=2)
     verdict = judge(facts)
     assert verdict.needs[0] == "See to the microscope at once: the shutter is open."
-    assert verdict.needs[1].startswith("The dataset has 2 gaps or duplicates")
+    assert verdict.needs[1].startswith("The dataset has 2 faults")
     assert verdict.tone == "bad"
+
+
+def test_a_closed_night_whose_dataset_is_not_whole_is_not_called_complete() -> None:
+    verdict = judge(replace(WHOLE, dataset_faults=1))
+    assert "omplete" not in verdict.headline
+    assert verdict.tone == "bad"
+    assert verdict.needs == ("The dataset has 1 fault: `lamelle inspect DIR` names what is missing, twice or at odds.",)
 
 
 def test_a_slide_on_which_nothing_was_found_is_named() -> None:

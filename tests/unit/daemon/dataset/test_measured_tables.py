@@ -1,0 +1,103 @@
+"""A measurement gives its numbers to the objects it holds, and hides no others."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+import lamelle
+from daemon.dataset.measured_tables import objects_table
+from daemon.dataset.reader import Dataset
+from daemon.dataset.summary import show, summarise
+from daemon.figures.plots import plot
+from daemon.report.gather import gather
+from daemon.report.sources import sources_of
+from daemon.system.errors import DamagedFile
+from tests.support.small_dataset import make_dataset
+
+Change = Callable[[pa.Table], pa.Table]
+
+
+def measure(folder: Path, slides: tuple[int, ...] = (1, 2), change: Change = lambda table: table) -> None:
+    """Put tables beside the night's own that say 7 um of every object."""
+    with Dataset.open(folder) as dataset:
+        for slide in slides:
+            table = dataset.objects(slide)
+            index = table.schema.get_field_index("length_um")
+            table = table.set_column(index, "length_um", pa.array([7.0] * len(table), pa.float64()))
+            pq.write_table(change(table), folder / f"slide-{slide}" / "measured-001.parquet")
+
+
+def field(number: int) -> Change:
+    return lambda table: table.filter(pc.equal(table["field"], number))
+
+
+def other_attempt(table: pa.Table) -> pa.Table:
+    """Say that field 2 was measured on another attempt."""
+    names = [name.replace("0002", "0002-attempt-2") for name in table["field_file"].to_pylist()]
+    return table.set_column(table.schema.get_field_index("field_file"), "field_file", pa.array(names))
+
+
+def other_box(table: pa.Table) -> pa.Table:
+    lefts = [x - (field == 2) for x, field in zip(table["box_x0"].to_pylist(), table["field"].to_pylist(), strict=True)]
+    return table.set_column(table.schema.get_field_index("box_x0"), "box_x0", pa.array(lefts))
+
+
+@pytest.mark.parametrize("change", [field(1), lambda table: table.slice(0, len(table) - 1), other_attempt, other_box])
+def test_fields_that_a_measurement_does_not_hold_keep_their_own_numbers(tmp_path: Path, change: Change) -> None:
+    make_dataset(tmp_path)
+    measure(tmp_path, change=change)
+    with Dataset.open(tmp_path) as dataset:
+        table, measurement = objects_table(dataset)
+        assert table.drop_columns("length_um").equals(dataset.objects().drop_columns("length_um"))
+        numbers, objects = gather(dataset)
+    assert (measurement.number, measurement.uncovered) == (1, ((1, 2), (2, 2)))
+    lengths = zip(table["field"].to_pylist(), table["length_um"].to_pylist(), strict=True)
+    assert set(lengths) == {(1, 7.0), (2, None)}
+    assert [slide.total.number for slide in numbers.slides] == [4, 4]
+    told = "does not cover 2 fields (mini-slide 1: 2; mini-slide 2: 2)"
+    assert told in dict(sources_of(numbers, objects.measurement).facts)["lengths and masses"]
+    with pytest.warns(UserWarning, match="does not cover 2 fields"):
+        assert lamelle.open(tmp_path).objects(counted=False).num_rows == 16
+    out = io.StringIO()
+    show(summarise(tmp_path), Console(file=out, width=400))
+    assert told in out.getvalue()
+
+
+def test_a_mini_slide_without_its_table_keeps_its_objects(tmp_path: Path) -> None:
+    make_dataset(tmp_path)
+    measure(tmp_path, slides=(2,))
+    summary = summarise(tmp_path)
+    assert summary.measured.uncovered == ((1, 1), (1, 2))
+    with pytest.warns(UserWarning, match=r"mini-slide 1: 1-2"):
+        assert lamelle.open(tmp_path).objects()["slide"].to_pylist() == [1] * 4 + [2] * 4
+    out = io.StringIO()
+    plot(tmp_path, tmp_path / "plots", None, Console(file=out, width=400))
+    assert "does not cover 2 fields (mini-slide 1: 1-2)" in out.getvalue()
+
+
+def test_a_measurement_of_everything_is_said_to_have_no_gap(tmp_path: Path) -> None:
+    make_dataset(tmp_path)
+    measure(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert set(lamelle.open(tmp_path).objects()["length_um"].to_pylist()) == {7.0}
+        assert set(lamelle.open(tmp_path).objects(measured=0)["length_um"].to_pylist()) == {None}
+    assert (summarise(tmp_path).measured.number, summarise(tmp_path).measured.gap) == (1, "")
+
+
+def test_a_damaged_measurement_is_named(tmp_path: Path) -> None:
+    make_dataset(tmp_path)
+    measure(tmp_path)
+    path = tmp_path / "slide-1" / "measured-001.parquet"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(DamagedFile, match=r"measured-001\.parquet cannot be read .*restore it from a copy"):
+        lamelle.open(tmp_path).objects()

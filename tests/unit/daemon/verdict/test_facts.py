@@ -1,0 +1,58 @@
+"""What the records of a night say of it, in their order, whatever the clocks say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from daemon.records.attempts import AttemptName, Purpose
+from daemon.records.events import EventName
+from daemon.records.records import AnyRecord, AttemptsOrdered, Event, FieldAnalysed
+from daemon.records.states import EndedBy, NightState
+from daemon.verdict.facts import FactsGatherer, NightFacts
+from daemon.verdict.verdict import judge
+from tests.support import small_night as night
+
+
+def facts(records: Iterable[AnyRecord], state: NightState | None = NightState.SCANNING) -> NightFacts:
+    gatherer = FactsGatherer(night.started())
+    for record in records:
+        gatherer.add(record)
+    return gatherer.facts(state, "", alive=False)
+
+
+def told(name: EventName, utc: float, by: EndedBy | None = None) -> Event:
+    return Event(utc=utc, monotonic_s=1.0, level="warning", name=name, message="the shutter is open", by=by)
+
+
+STOPPED = told(EventName.INTERRUPTED, 10.0, EndedBy.PERSON)
+FIELD = replace(night.secured(1, 1, ()), utc=5.0)
+
+
+def test_a_crash_after_a_resume_is_not_told_as_the_former_ending() -> None:
+    assert judge(facts([FIELD, STOPPED])).headline.startswith("Stopped by a person")
+    resumed = facts([FIELD, STOPPED, told(EventName.NOT_SAFE, 11.0), told(EventName.NIGHT_RESUMED, 4.0)])
+    assert judge(resumed).headline.startswith("Ended without a word")
+    assert resumed.unsafe == ""
+
+
+def test_the_order_of_records_counts_and_not_their_clocks() -> None:
+    assert facts([FIELD, replace(STOPPED, utc=1.0)]).state is NightState.INTERRUPTED
+    assert facts([STOPPED, FIELD]).state is NightState.SCANNING
+
+
+def test_what_was_found_later_counts_in_the_place_of_what_was_kept_raw() -> None:
+    raw = replace(FIELD, analysed=False, objects=())
+    later = FieldAnalysed(
+        utc=20.0, slide=1, field=1, device="cpu", versions={}, seconds={}, objects=FIELD.objects, files=()
+    )
+    assert (facts([raw]).not_analysed, facts([raw]).objects) == (1, 0)
+    assert (facts([raw, later]).not_analysed, facts([raw, later]).objects, facts([raw, later]).recorded) == (0, 2, 1)
+
+
+def test_a_night_that_was_opened_again_is_not_closed() -> None:
+    order = AttemptsOrdered(utc=30.0, purpose=Purpose.REDO, attempts=(AttemptName(1, 1, 2),))
+    closed = facts([FIELD, night.slide_closed(1, 3), night.night_closed(6)])
+    opened = facts([FIELD, night.slide_closed(1, 3), night.night_closed(6), order])
+    assert (closed.closed, opened.closed, opened.slides[0].closed) == (True, False, False)
