@@ -14,9 +14,10 @@ from drivers.errors import FrameFault
 OWN_COUNTER = "FrameNr"
 """End of the tag of a camera's own counter, as of PVCAM-FrameNr."""
 ELAPSED = "ElapsedTime-ms"
-LOST_SHARE = 0.75
-LEAST_MS = 5.0
+LOST_SHARE, LEAST_MS = 0.75, 5.0
 """A sequence that took so much longer than the shortest of its like, as a share of a frame's time, lost a frame."""
+TRUE_SHARE = 0.9
+"""Of the exposures of a sequence, what its times must add up to at least to be believed."""
 
 
 class FrameNumbers:
@@ -63,6 +64,9 @@ class FrameNumbers:
         alike = self._frames, self._exposure_ms
         shortest = self._shortest_ms[alike] = min(took_ms, self._shortest_ms.get(alike, took_ms))
         late_ms = took_ms - shortest
+        if shortest < TRUE_SHARE * self._exposure_ms * (self._frames - 1):
+            # The times are not those of exposures.
+            return
         if late_ms > max(LOST_SHARE * shortest / (self._frames - 1), LEAST_MS):
             raise FrameFault(
                 f"{self._frames} frames took {took_ms:.0f} ms, {late_ms:.0f} ms longer than before: one was lost on "

@@ -217,6 +217,7 @@ def _obey(pipe: Connection, server: BridgeServer) -> None:
         match pipe.recv():
             case "hang":
                 server.hanging.set()
+                pipe.send("hangs")
             case "go on":
                 server.hanging.clear()
                 server.freed.set()

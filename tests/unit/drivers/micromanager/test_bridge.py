@@ -1,6 +1,7 @@
 import gc
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,6 +90,8 @@ def test_sixteen_bit_frames_cross_the_bridge_and_errors_keep_their_text(server: 
     scope = open_microscope(far, slides())
     with pytest.raises(FieldFault, match="Position out of range"):
         scope.open_slide(1)
+    assert not scope.make_safe()
+    assert "Position out of range" in scope.trouble[0]
     scope.close()
 
 
@@ -129,20 +132,20 @@ def test_what_hangs_does_not_keep_the_hardware_from_being_made_safe() -> None:
     with running(HARDWARE) as (port, _, pipe):
         scope = ready(open_microscope(bridged(port, frame_px=(512, 512)), slides()))
         pipe.send("hang")
-        begun = threading.Event()
+        assert pipe.recv() == "hangs"
 
         def expose_all() -> None:
-            begun.set()
             with pytest.raises(FieldFault, match="made safe"):
                 expose(scope)
 
         thread = threading.Thread(target=expose_all)
         thread.start()
-        assert begun.wait(DEADLINE_S)
-        assert probe_hangs(port)
-        assert scope.make_safe()
-        pipe.send("go on")
-        thread.join(END_S)
+        try:
+            assert probe_hangs(port)
+            assert scope.make_safe()
+        finally:
+            pipe.send("go on")
+            thread.join(END_S)
         assert not thread.is_alive()
         at = scope.position()
         assert at.z_um == pytest.approx(-280, abs=0.2)
@@ -152,7 +155,11 @@ def test_what_hangs_does_not_keep_the_hardware_from_being_made_safe() -> None:
 
 def probe_hangs(port: int) -> bool:
     """Whether the first socket hangs, as it does once the exposure has been asked for."""
-    return any(probe(port, within_s=0.3).state == ServerState.HANGS for _ in range(20))
+    end = time.monotonic() + DEADLINE_S
+    while probe(port, within_s=0.3).state != ServerState.HANGS:
+        if time.monotonic() > end:
+            return False
+    return True
 
 
 def test_who_answers_at_the_port_is_told_apart() -> None:

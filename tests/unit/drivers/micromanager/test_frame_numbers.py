@@ -34,6 +34,9 @@ def test_a_sequence_that_takes_a_frame_longer_than_its_like_lost_one() -> None:
     with pytest.raises(FrameFault, match="4 frames took 80 ms, 20 ms longer than before"):
         numbers(counter, elapsed(0, 20, 60, 80))
     assert numbers(counter, elapsed(0, 20, 40, 60, 80)) == [0, 1, 2, 3, 4]
+    # Times in which nothing can have been exposed say nothing.
+    quick = FrameNumbers()
+    assert [numbers(quick, elapsed(0, 1, 2, last)) for last in (3, 90)] == [[0, 1, 2, 3]] * 2
 
 
 def test_tags_are_read_as_micromanager_writes_them() -> None:
