@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from msgspec.structs import replace
 
 from daemon.children.child import Child, Reply
+from daemon.children.rescue import make_safe_at_last
 from daemon.protocols.pipes import (
     Analysed,
     AnalysisReady,
@@ -45,6 +49,8 @@ OPEN_S = 30.0
 eight times as much to do as it has cores too: 14 s were seen there."""
 SAFE_S = 3.0
 """What making safe may take in a child that serves: a slow z drive, but no driver call that blocks it."""
+RESCUE_S = 600.0
+"""How long it is tried to make safe what was not safe at the end: Micro-Manager may be frozen, and come back."""
 ANALYSIS_S = 120.0
 DEATHS_KEPT_RAW, DEATHS_SKIPPED = 2, 4
 """A stack that the analysis died of so often is kept raw, and is skipped where it dies of that too."""
@@ -55,7 +61,7 @@ class MicroscopeLink:
 
     `spawn` makes the child; `command_s` is the deadline of a single command, `expose_s` of a whole sweep. A child that
     cannot be started now is a fault like any other, and what is asked next starts one again. After a fault nothing is
-    remembered of the light: it is switched anew.
+    remembered of the light: it is switched anew. `rescue_s` is how long hardware that is not safe in the end is tried.
 
     Attributes
     ----------
@@ -69,13 +75,23 @@ class MicroscopeLink:
         whether all was made safe when it was closed.
     """
 
-    def __init__(self, spawn: Callable[[], Child], command_s: float, expose_s: float, emit: EmitEvent) -> None:
+    def __init__(
+        self,
+        spawn: Callable[[], Child],
+        command_s: float,
+        expose_s: float,
+        emit: EmitEvent,
+        rescue_s: float = RESCUE_S,
+    ) -> None:
         self._spawn = spawn
         self._command_s = command_s
         self._expose_s = expose_s
         self._emit = emit
+        self._rescue_s = rescue_s
+        self._hurried = False
         self._child: Child | None = None
         self._serves = False
+        self._touched = False
         self._lost = False
         self._slide: int | None = None
         self._exposing = asyncio.Lock()
@@ -89,8 +105,15 @@ class MicroscopeLink:
         """Start the child, whose first act is to make the hardware safe, and prepare it for exposures."""
         self._child, self._serves = self._spawn(), False
         self.stands = "starting" if self.restarts == 0 else self.stands
-        ready = await self._child.ready(MicroscopeReady, START_S)
-        self._serves, self._lost, self.light_is_on = True, False, False
+        try:
+            ready = await self._child.ready(MicroscopeReady, START_S)
+        except RequestFailed as error:
+            if not self._touched and error.kind != HardwareLost.__name__:
+                # It was refused before anything moved, so nothing has to be made safe.
+                child, self._child = self._child, None
+                await child.end(CLOSE_S)
+            raise
+        self._serves, self._touched, self._lost, self.light_is_on = True, True, False, False
         await self._child.answer(self._child.ask(Prepare()), Done, START_S)
         for note in ready.notes if self.restarts == 0 else ():
             self._emit("info", EventName.MICROSCOPE_NOTED, note)
@@ -132,15 +155,15 @@ class MicroscopeLink:
     async def close(self) -> bool:
         """Make safe and end; whether it is safe. May be called again.
 
-        A child that cannot make safe is killed, and another one started which does nothing else. Whoever is cancelled
-        meanwhile has to wait for that.
+        A child that cannot make safe is killed, and another one started which does nothing else, again and again until
+        all is safe, for `rescue_s`. Whoever is cancelled meanwhile has to wait for the one that tries.
         """
         closing, cancelled = asyncio.create_task(self._close()), None
         while not closing.done():
             try:
                 await asyncio.wait({closing})
             except asyncio.CancelledError as error:
-                cancelled = error
+                cancelled, self._hurried = error, True
         self.safe = closing.result()
         if cancelled is not None:
             raise cancelled
@@ -152,16 +175,17 @@ class MicroscopeLink:
             self.stands, self.light_is_on = "safe and closed", False
             return True
         self.stands, self.light_is_on = "could not be made safe at once", None
-        another = self._spawn()
-        try:
-            await another.ready(MicroscopeReady, OPEN_S)
-        except (ChildLost, RequestFailed):
-            return False
-        finally:
-            with suppress(ChildLost):
-                another.send(Close())
-            await another.end(grace_s=CLOSE_S)
-        return True
+        within_s = self._rescue_s if self._touched else 0.0
+        not_safe = partial(self._emit, "error", EventName.NOT_SAFE)
+        safe = await make_safe_at_last(self._spawn, within_s, not_safe, self._rescue_clock)
+        self.stands = "safe and closed" if safe else "not safe"
+        if safe:
+            self._emit("info", EventName.MADE_SAFE, "the hardware is safe")
+        return safe
+
+    def _rescue_clock(self) -> float:
+        """Time, of which none is left once somebody wants an end."""
+        return math.inf if self._hurried else time.monotonic()
 
     async def _end(self, child: Child, grace_s: float) -> bool:
         """Make safe, and end the child; whether it said that all is safe. It may take `grace_s` to let go."""

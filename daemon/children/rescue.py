@@ -36,7 +36,7 @@ async def make_safe_at_last(
     within_s
         how long it is tried at most; the first attempt is made in any case.
     tell
-        told once in words what goes on, and once how it ended.
+        told in words what goes on, and that it ended without success.
     now
         where time comes from.
     sleep
@@ -46,8 +46,6 @@ async def make_safe_at_last(
     while True:
         why = await _attempt(spawn)
         if why is None:
-            if told:
-                tell("the hardware is safe")
             return True
         _log.error("not safe yet: %s", why)
         left_s = end - now()

@@ -27,6 +27,7 @@ class EventName(StrEnum):
     NOT_DELIVERED = "not delivered"
     NIGHT_RESUMED = "night resumed"
     NOT_SAFE = "not safe"
+    MADE_SAFE = "made safe"
     # Fields and mini-slides.
     FAULT = "fault"
     ANALYSIS_FAILED = "analysis failed"

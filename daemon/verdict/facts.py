@@ -287,6 +287,8 @@ class FactsGatherer:
             self._go_on()
         elif event.name is EventName.NOT_SAFE:
             self._not_safe = event
+        elif event.name is EventName.MADE_SAFE:
+            self._not_safe = None
         elif event.ending is not None:
             self._ending = event
 

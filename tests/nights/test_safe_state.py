@@ -49,7 +49,7 @@ def ring_of(config: NightConfig, run: Path) -> Iterator[Ring]:
 def microscope(config: NightConfig, run: Path, ring: tuple[str, int, Any]) -> MicroscopeLink:
     table = ProcessTable(run)
     spawn = lambda: Child("microscope", table, run_microscope, config, run, *ring)  # noqa: E731
-    return MicroscopeLink(spawn, DEADLINE_S, DEADLINE_S, lambda *_: None)
+    return MicroscopeLink(spawn, DEADLINE_S, DEADLINE_S, lambda *_: None, rescue_s=0.0)
 
 
 def stack_of(config: NightConfig) -> Expose:

@@ -30,6 +30,8 @@ def config(tmp_path: Path) -> NightConfig:
 def test_it_is_held_by_one_and_what_was_left_behind_is_ended(config: NightConfig, tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
+    hardware = config.instrument.model_copy(update={"backend": "micromanager"})
+    config = config.model_copy(update={"instrument": hardware})
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as stale:
         ProcessTable(here).register("microscope", stale.pid)
         with hold(config, here, "trial", "busy", SHAPE) as held:

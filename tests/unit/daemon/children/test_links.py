@@ -246,7 +246,7 @@ def closing(tmp_path: Path, targets: list[Callable[[Connection], None]]) -> tupl
 
     async def night() -> tuple[bool, float]:
         spawn = partial(Child, "microscope", ProcessTable(tmp_path))
-        link = MicroscopeLink(lambda: spawn(targets.pop(0)), 1.0, 1.0, lambda *_: None)
+        link = MicroscopeLink(lambda: spawn(targets.pop(0)), 1.0, 1.0, lambda *_: None, rescue_s=0.0)
         await link.start()
         begun = time.monotonic()
         safe = await link.close()

@@ -48,7 +48,6 @@ def test_it_is_tried_by_a_growing_pause_and_told_twice(
 
     assert asyncio.run(bounded()) is comes_safe
     assert slept == pauses
-    last = "the hardware is safe" if comes_safe else "the hardware is not safe (Micro-Manager hangs)"
-    assert len(told) == 2
     assert "Micro-Manager hangs" in told[0]
-    assert told[1].startswith(last)
+    last = [] if comes_safe else ["the hardware is not safe (Micro-Manager hangs)"]
+    assert [one.partition(";")[0] for one in told[1:]] == last
