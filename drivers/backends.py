@@ -49,7 +49,8 @@ def find_back_end(name: str) -> BackEnd:
     """
     if (entry := _entry_of(name)) is None:
         return BUILT_IN[name]
-    with _blaming(entry, "does not load"):
+    # Nothing of it passes while it is imported: an error of drivers would not name the package.
+    with blaming(name, "does not load", passing=()):
         back_end = entry.load()
     if not isinstance(back_end, BackEnd):
         raise SettingRefused(
@@ -82,7 +83,7 @@ def supplier_of(name: str) -> Supplier | None:
     entry = _entry_of(name)
     if entry is None or entry.dist is None:
         return None
-    with _blaming(entry, "cannot be read"):
+    with blaming(name, "cannot be read"):
         return Supplier(entry.dist.name, entry.dist.version, _fingerprint(entry.module))
 
 
@@ -95,7 +96,7 @@ def check_equipment(instrument: Instrument, planes: int, fields: int) -> None:
         It cannot be found, or says what does not fit.
     """
     back_end = find_back_end(instrument.backend)
-    with _blaming(_entry_of(instrument.backend), "cannot check the settings"):
+    with blaming(instrument.backend, "cannot check the settings"):
         back_end.check(instrument, planes, fields)
 
 
@@ -107,8 +108,8 @@ def open_equipment(instrument: Instrument, slides: Sequence[MiniSlide]) -> Equip
     SettingRefused
         The back-end cannot be found, or a setting does not fit the hardware.
     """
-    entry, back_end = _entry_of(instrument.backend), find_back_end(instrument.backend)
-    with _blaming(entry, "cannot open the hardware"):
+    back_end = find_back_end(instrument.backend)
+    with blaming(instrument.backend, "cannot open the hardware"):
         options = None if back_end.options is None else back_end.options.model_validate(instrument.options)
         equipment = back_end.open(instrument, slides, options)
     if not isinstance(equipment, Equipment):
@@ -151,20 +152,44 @@ def _title(entry: EntryPoint) -> str:
 
 
 @contextmanager
-def _blaming(entry: EntryPoint | None, what: str) -> Iterator[None]:
-    """Refuse in one sentence whatever a back-end of others raises, an exit while it is imported too."""
+def blaming(
+    backend: str, what: str, passing: tuple[type[BaseException], ...] = (DriverError, KeyboardInterrupt)
+) -> Iterator[None]:
+    """Refuse in one sentence whatever a back-end of others raises, an exit too.
+
+    Parameters
+    ----------
+    backend
+        its name in `instrument.backend`.
+    what
+        what it cannot do, or does not.
+    passing
+        what may be raised as it is.
+
+    Raises
+    ------
+    SettingRefused
+        It raised something else.
+    """
+    entry = _entry_of(backend)
     try:
         yield
-    except DriverError:
-        raise
-    except (Exception, SystemExit) as error:
-        if entry is None:
+    except BaseException as error:
+        if entry is None or isinstance(error, passing):
             raise
-        text = str(error).strip().partition("\n")[0]
-        told = f"{type(error).__name__}: {text}" if text else type(error).__name__
         raise SettingRefused(
-            f"instrument.backend is {entry.name!r}, which {_title(entry)} offers, but it {what} ({told}); {_REMEDY}"
+            f"instrument.backend is {entry.name!r}, which {_title(entry)} offers, but it {what} ({_told(error)}); "
+            f"{_REMEDY}"
         ) from error
+
+
+def _told(error: BaseException) -> str:
+    """Write an error on one line; that of others may not even be able to say what it is."""
+    try:
+        text = str(error).strip().partition("\n")[0]
+    except Exception:  # noqa: BLE001 - whatever it is, the name of the error is told
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _fingerprint(module: str) -> str:

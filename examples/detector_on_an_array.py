@@ -9,8 +9,12 @@ import pyarrow.compute as pc
 
 import lamelle
 
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
 nights = lamelle.open(sys.argv[1])
 objects = nights.objects()
+if not objects.num_rows:
+    sys.exit(f"{sys.argv[1]} holds no objects; name a night that has found some")
 sides_px = pc.min_element_wise(
     pc.subtract(objects["crop_box_x1"], objects["crop_box_x0"]),
     pc.subtract(objects["crop_box_y1"], objects["crop_box_y0"]),

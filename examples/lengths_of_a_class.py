@@ -7,8 +7,12 @@ import pyarrow.compute as pc
 
 import lamelle
 
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
 name = sys.argv[2] if len(sys.argv) > 2 else "coccolith"
 objects = lamelle.open(sys.argv[1]).objects()
+if not objects.num_rows:
+    sys.exit(f"{sys.argv[1]} holds no objects; name a night that has found some")
 whole = objects.filter(pc.and_(pc.equal(objects["class_name"], name), pc.invert(objects["touches_edge"])))
 lengths_um = whole["length_um"].drop_null().to_numpy()
 counts, edges = np.histogram(lengths_um, bins=np.arange(0, lengths_um.max(initial=0) + 0.5, 0.5))

@@ -6,6 +6,8 @@ import pyarrow.csv
 
 import lamelle
 
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
 samples = lamelle.open(sys.argv[1:]).samples()
 columns = ["night", "slide", "sample", "recorded", "skipped", "objects", "low", "high", "objects_per_mm2"]
 pyarrow.csv.write_csv(samples.select(columns), sys.stdout.buffer)

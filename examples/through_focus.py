@@ -8,9 +8,14 @@ from PIL import Image
 
 import lamelle
 
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
 into = Path(sys.argv[2] if len(sys.argv) > 2 else "through-focus.gif")
 nights = lamelle.open(sys.argv[1])
-best = nights.objects().sort_by([("score", "descending")]).slice(0, 1).to_pylist()[0]
+objects = nights.objects()
+if not objects.num_rows:
+    sys.exit(f"{sys.argv[1]} holds no objects; name a night that has found some")
+best = objects.sort_by([("score", "descending")]).slice(0, 1).to_pylist()[0]
 stack = nights.stack(best)
 channels = stack.pixels.astype(float)
 darkest, brightest = (np.percentile(channels, share, axis=(1, 2, 3), keepdims=True) for share in (0.1, 99.9))

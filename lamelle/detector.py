@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,8 @@ from inference.views.channels import Scale
 if TYPE_CHECKING:
     from inference.analyser import Analyser
 
-AXES = {2: "YX", 3: "ZYX", 4: "CZYX"}
+Axes = Literal["YX", "ZYX", "CYX", "CZYX"]
+LEAST_PIXEL_UM, MOST_PIXEL_UM = 0.005, 50.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +75,7 @@ class Detector:
     Raises
     ------
     LamelleError
-        The detector is not installed.
+        The detector is not installed, or a value is none of those that it may have.
     inference.errors.WeightsRefused
         The weights are missing, or of another architecture or other classes.
     """
@@ -90,17 +91,27 @@ class Detector:
         mode: Literal["fused", "planes"] = "fused",
         device: Literal["auto", "cpu", "cuda"] = "auto",
     ) -> None:
-        if not pixel_um > 0:
-            raise Refused(f"pixel_um is {pixel_um!r}; give the size of a pixel on the sample in um")
-        if not 0 <= threshold <= 1:
+        if not _is_number(pixel_um) or not LEAST_PIXEL_UM <= pixel_um <= MOST_PIXEL_UM:
+            raise Refused(
+                f"pixel_um is {pixel_um!r}; give the size of a pixel on the sample in um, "
+                f"from {LEAST_PIXEL_UM:g} to {MOST_PIXEL_UM:g}"
+            )
+        if not _is_number(threshold) or not 0 <= threshold <= 1:
             raise Refused(f"threshold is {threshold!r}; give a score between 0 and 1")
+        if not isinstance(weights, str | Path):
+            raise Refused(f"weights is {weights!r}; give a safetensors file, or 'slim'")
+        for name, value in (("architecture", architecture), ("mode", mode), ("device", device)):
+            allowed = get_args(DetectorSettings.model_fields[name].annotation)
+            if value not in allowed:
+                raise Refused(f"{name} is {value!r}; choose from {', '.join(allowed)}")
+        names = None if classes is None else _names("classes", classes)
         require("detector")
         from inference.analyser import Analyser
 
         settings = DetectorSettings(
             architecture=architecture,
             weights="slim" if weights == "slim" else Path(weights),
-            classes=tuple(classes or DetectorSettings().classes),
+            classes=names or DetectorSettings().classes,
             mode=mode,
             threshold=threshold,
             keep_above=threshold,
@@ -113,23 +124,30 @@ class Detector:
         self._analysers: dict[tuple[str, ...], Analyser] = {}
         self._first = Analyser(settings, CropSettings(margin_um=0), self._focus, pixel_um, (BRIGHT,))
 
-    def detect(self, array: NDArray[np.uint8] | NDArray[np.uint16], polarizations: Sequence[str] = ()) -> FoundOnArray:
+    def detect(
+        self,
+        array: NDArray[np.uint8] | NDArray[np.uint16],
+        polarizations: Sequence[str] = (),
+        axes: Axes | None = None,
+    ) -> FoundOnArray:
         """Find the objects on an image or in a focus stack.
 
         Parameters
         ----------
         array
-            YX, ZYX or CZYX, of 8 or 16 bit without sign.
+            YX, ZYX, CYX or CZYX, of 8 or 16 bit without sign.
         polarizations
             the states along C, `crossed` and `parallel`; a single one is taken to be parallel, that is bright field.
+        axes
+            what the axes of the array are; must be said of three, which may be `ZYX` or `CYX`.
 
         Raises
         ------
         LamelleError
-            The array is none of these, or its polarizations are not said.
+            The array is none of these, or its axes or polarizations are not said.
         """
-        stack = _stack(np.asarray(array))
-        states = _states(stack.shape[0], tuple(polarizations))
+        stack = _stack(np.asarray(array), axes)
+        states = _states(stack.shape[0], _names("polarizations", polarizations))
         binning = Scale.of(self._pixel_um, self._focus.sigma_um).binning
         if min(stack.shape[2:]) // binning < SMALLEST_VIEW_PX:
             least = SMALLEST_VIEW_PX * binning
@@ -148,14 +166,35 @@ class Detector:
         )
 
 
-def _stack(array: NDArray[np.generic]) -> NDArray[np.uint16]:
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
+def _names(what: str, given: object) -> tuple[str, ...]:
+    """Give a list of names; a single text would be taken for a list of letters."""
+    if isinstance(given, str) or not isinstance(given, Sequence) or not all(isinstance(one, str) for one in given):
+        raise Refused(f"{what} is {given!r}; give a list of names")
+    return tuple(given)
+
+
+def _stack(array: NDArray[np.generic], axes: Axes | None) -> NDArray[np.uint16]:
     """Give an array all of the axes CZYX."""
     if array.dtype not in (np.uint8, np.uint16):
         raise Refused(f"the array is {array.dtype}; give 8 or 16 bit without sign (uint8 or uint16)")
-    if array.ndim not in AXES or not array.size:
-        raise Refused(f"the array has the shape {array.shape}; give pixels with the axes YX, ZYX or CZYX")
-    missing = (1,) * (4 - array.ndim)
-    return array.astype(np.uint16, copy=False).reshape(missing + array.shape)
+    fitting = [one for one in get_args(Axes) if len(one) == array.ndim]
+    if not fitting or not array.size:
+        raise Refused(f"the array has the shape {array.shape}; give pixels with the axes YX, ZYX, CYX or CZYX")
+    if axes is None and len(fitting) > 1:
+        raise Refused(
+            f"the array has the shape {array.shape}; say its axes: axes={' or axes='.join(map(repr, fitting))}"
+        )
+    said = axes or fitting[0]
+    if said not in fitting:
+        raise Refused(
+            f"axes is {axes!r} for an array of the shape {array.shape}; give {' or '.join(map(repr, fitting))}"
+        )
+    sizes = dict(zip(said, array.shape, strict=True))
+    return array.astype(np.uint16, copy=False).reshape([sizes.get(axis, 1) for axis in "CZYX"])
 
 
 def _states(count: int, given: tuple[str, ...]) -> tuple[str, ...]:

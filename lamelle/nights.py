@@ -203,8 +203,8 @@ class Nights:
             yield numbers
 
     def _file(self, key: ObjectKey) -> FieldFile:
-        night, slide, field = key["night"], int(key["slide"]), int(key["field"])
-        if night not in self.folders:
+        night, slide, field = _part(key, "night"), _whole(key, "slide"), _whole(key, "field")
+        if not isinstance(night, str) or night not in self.folders:
             raise Refused(f"there is no night {night!r} here; there are: {', '.join(self.folders)}")
         with Dataset.open(self.folders[night]) as dataset:
             name = field_file(slide, field, attempt=dataset.attempt(slide, field) or 1)
@@ -232,7 +232,7 @@ def open_nights(place: str | Path | Iterable[str | Path]) -> Nights:
     """
     folders: dict[str, Path] = {}
     left_out: list[Path] = []
-    for one in [place] if isinstance(place, str | Path) else place:
+    for one in _places(place):
         found, others = _find(Path(one).expanduser())
         left_out += others
         for folder in found:
@@ -248,9 +248,23 @@ def open_nights(place: str | Path | Iterable[str | Path]) -> Nights:
     return Nights(folders, tuple(left_out))
 
 
+def _places(place: str | Path | Iterable[str | Path]) -> list[str | Path]:
+    places = [place] if isinstance(place, str | Path) or not isinstance(place, Iterable) else list(place)
+    for one in places:
+        if not isinstance(one, str | Path):
+            raise Refused(f"{one!r} is no folder; name a run folder or dataset, a pattern of them, or several of these")
+    return places
+
+
 def _find(place: Path) -> tuple[Sequence[Path], Sequence[Path]]:
     """Find the datasets that a place means, and what else a pattern fits."""
-    if place.exists():
+    try:
+        there = place.exists()
+    except OSError as error:
+        raise Refused(
+            f"{str(place)!r} cannot be looked for ({error.strerror}); name a run folder or dataset"
+        ) from error
+    if there:
         if not _is_dataset(place):
             raise Refused(f"{place} is not a dataset of lamelle, nor a run folder with one; it has no {CATALOG}")
         return [place], []
@@ -298,8 +312,29 @@ def _table(rows: Iterable[dict[str, Any]]) -> pa.Table:
     return pa.table({name: [row.get(name) for row in there] for name in names})
 
 
+def _part(key: ObjectKey, name: str) -> Any:
+    try:
+        return key[name]
+    except (KeyError, IndexError, TypeError) as error:
+        raise Refused(
+            f"an object is named by its night, slide, field and number, but {name!r} is missing; "
+            "give a row of `objects()`, or a dict with them"
+        ) from error
+
+
+def _whole(key: ObjectKey, name: str) -> int:
+    value = _part(key, name)
+    try:
+        whole = int(value)
+        if isinstance(value, str) or whole == value:
+            return whole
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise Refused(f"{name} is {value!r}; give a whole number, as a row of `objects()` has it")
+
+
 def _row(file: FieldFile, key: ObjectKey) -> ObjectRow:
-    number = int(key["number"])
+    number = _whole(key, "number")
     for row in file.objects:
         if row.number == number:
             return row

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from daemon.calibration_runs.routines import ROUTINES
 from daemon.calibration_store.quantities import told
@@ -25,7 +26,7 @@ def render(config: NightConfig, routine: str | None, now: datetime | None = None
     shelf = Shelf(config.calibration.folder)
     kept = [one for one in shelf.kept() if routine in (None, one.routine)]
     for one in kept:
-        table.add_row("*" if one.name in choice.names else "", *_cells(shelf.sound(one), now))
+        table.add_row("*" if one.name in choice.names else "", *map(Text, _cells(shelf.sound(one), now)))
     console = Console(file=io.StringIO(), width=width, force_terminal=False)
     if kept:
         console.print(table, markup=False)

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from daemon.config.loading import load
 from daemon.config.model import NightConfig
@@ -129,7 +130,7 @@ def report(config: NightConfig, dataset: Path) -> Table:
                 sum((judge(field, world, config) for field in fields), TruthTally()),
                 _seconds(fields),
             )
-            table.add_row(str(slide.position), fields[0].sample if fields else "", *judged.cells())
+            table.add_row(str(slide.position), Text(fields[0].sample if fields else ""), *judged.cells())
             whole += judged
     table.add_section()
     table.add_row("all", "", *whole.cells())

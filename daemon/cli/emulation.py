@@ -68,4 +68,4 @@ def emulate_gallery(
     given = {"medium_index": medium, "condenser_na": condenser_na}
     mounting = Emulation().mounting.model_copy(update={k: v for k, v in given.items() if v is not None})
     emulation = Emulation(mounting=mounting, collection=1 if collection is None else collection)
-    console.print(f"{draw_gallery(into, emulation, console)} pictures in {into}", highlight=False)
+    console.print(f"{draw_gallery(into, emulation, console)} pictures in {into}", markup=False, highlight=False)

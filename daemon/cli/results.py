@@ -83,7 +83,7 @@ def extract(
     if unknown := set(asked) - set(FORMATS):
         raise Refused(f"--format {unknown.pop()!r} is unknown; choose from {', '.join(FORMATS)}")
     count = write(folder, into, selection, [one for one in FORMATS if one in asked], limit, console)
-    console.print(f"{count} objects in {into}", highlight=False)
+    console.print(f"{count} objects in {into}", markup=False, highlight=False)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -114,7 +114,7 @@ def plot(
     from daemon.figures.plots import plot as draw
 
     pictures = draw(folder, into, measured, console)
-    console.print(f"{len(pictures)} pictures in {pictures[0].parent}", highlight=False, soft_wrap=True)
+    console.print(f"{len(pictures)} pictures in {pictures[0].parent}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -178,7 +178,7 @@ def propose(
     from daemon.exchange.annotations import propose as write
 
     proposed = write(folder, into, score)
-    console.print(f"{proposed.boxes} boxes on {proposed.pictures} pictures in {into}", highlight=False)
+    console.print(f"{proposed.boxes} boxes on {proposed.pictures} pictures in {into}", markup=False, highlight=False)
     if proposed.left_out:
         why = "not analysed yet, or neither of a single image nor with a raw stack"
         console.print(f"{proposed.left_out} fields left out: {why}", highlight=False)

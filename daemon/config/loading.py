@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from daemon.config.model import CurveKeys, NightConfig
 from daemon.system.errors import Refused
-from drivers.backends import find_back_end
+from drivers.backends import blaming, find_back_end
 from drivers.errors import SettingRefused
 
 DOCUMENTATION = "docs/configuration.md"
@@ -82,16 +82,25 @@ def _equipped(config: NightConfig, path: Path) -> NightConfig:
                 "takes none; remove it"
             )
         return config
+    content = {"instrument": {"options": instrument.options}}
+    try:
+        with blaming(instrument.backend, "cannot read its options", passing=(Refused, KeyboardInterrupt)):
+            options = _options(model, content, path)
+    except SettingRefused as error:
+        raise Refused(f"{path}: {error}") from error
+    return config.model_copy(update={"instrument": instrument.model_copy(update={"options": options})})
+
+
+def _options(model: type[BaseModel], content: dict[str, Any], path: Path) -> Any:
+    """Read a back-end's options by its model, paths absolute."""
     # Wrapped, so that complaints name the whole key.
     inner = create_model("Options", options=(model, ...))
     whole = create_model("OptionsOfInstrument", instrument=(inner, ...))
-    content = {"instrument": {"options": instrument.options}}
     try:
         settings = whole.model_validate(content)
     except ValidationError as error:
         raise Refused(f"{path}: {_sentence(error, content, whole)}") from error
-    options = _anchored(settings, path.parent.resolve()).model_dump(mode="json")["instrument"]["options"]
-    return config.model_copy(update={"instrument": instrument.model_copy(update={"options": options})})
+    return _anchored(settings, path.parent.resolve()).model_dump(mode="json")["instrument"]["options"]
 
 
 def freeze(config: NightConfig, versions: Mapping[str, str] | None = None) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from daemon.system.errors import Refused
 
 POSITION = "position"
 SAMPLE = "sample"
+_NO_LETTERS = ("Cc", "Zl", "Zp")
+"""Categories of Unicode: control characters, separators of lines and of paragraphs."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,11 @@ def _position(path: Path, line: int, text: str) -> int:
 def _check_row(path: Path, line: int, row: dict[str, str]) -> None:
     if not row[SAMPLE]:
         raise Refused(f"{path}, line {line}: {SAMPLE} is empty; name the sample that lies on this mini-slide")
+    if any(unicodedata.category(letter) in _NO_LETTERS for letter in row[SAMPLE]):
+        raise Refused(
+            f"{path}, line {line}: {SAMPLE} is {row[SAMPLE]!r}, which holds a line break or a control character; "
+            "write it on one line, without"
+        )
     for name, column in COUNTING.items():
         text = row.get(name, "")
         refusal = column.refusal(text) if text else None

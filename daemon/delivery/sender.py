@@ -117,6 +117,7 @@ class Sender(threading.Thread):
         self._ear.setblocking(False)
         self._status = SenderStatus()
         self._told: EventName | None = None
+        self._all_done = False
         self.error = ""
 
     @property
@@ -250,7 +251,8 @@ class Sender(threading.Thread):
                 return _AGAIN_S
             case RecorderAway():
                 self._status = replace(self._status, connected=False, away=reason)
-                self._say("warning", EventName.RECORDER_AWAY, reason)
+                if not self._all_done:  # a recorder that has everything may go, or write the report
+                    self._say("warning", EventName.RECORDER_AWAY, reason)
                 return 0.0
             case RecorderWaits():
                 self._status = replace(self._status, waiting=reason)
@@ -284,6 +286,7 @@ class Sender(threading.Thread):
         if acknowledged > self._status.acknowledged_seq and (self._status.refused or self._status.waiting):
             self._go_on()
         self._status = replace(self._status, acknowledged_seq=acknowledged, backlog_records=last - acknowledged)
+        self._all_done = acknowledged == last and journal.night_closed()
 
     def _go_on(self) -> None:
         self._told = None

@@ -28,8 +28,14 @@ COLOURS = ("#2f6fb0", "#d9822b", "#3a9a5c", "#b5527e", "#8a6fc1", "#7a7f87")
 BINS = 28
 DENSE = 5.0
 """Logarithmic axes that span less than twice this factor are numbered densely."""
+LETTERS_SHOWN = 32
 LEAST = 3
 """Of fewer objects no histogram is drawn."""
+
+
+def slide_title(slide: int, sample: str) -> str:
+    """Name a mini-slide above a panel; a name that is longer than the panel would leave no room for it."""
+    return f"slide {slide}  {sample if len(sample) <= LETTERS_SHOWN else sample[: LETTERS_SHOWN - 3] + '...'}"
 
 
 def histogram(

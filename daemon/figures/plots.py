@@ -16,7 +16,18 @@ from rich.console import Console
 
 from daemon.counts.objects import Objects, load_objects
 from daemon.dataset.reader import Dataset
-from daemon.figures.panels import COLOURS, STYLE, frames, histogram, log_edges, map_axis, plain_ticks, say, sizes
+from daemon.figures.panels import (
+    COLOURS,
+    STYLE,
+    frames,
+    histogram,
+    log_edges,
+    map_axis,
+    plain_ticks,
+    say,
+    sizes,
+    slide_title,
+)
 from daemon.figures.thickness import draw_thickness
 from daemon.records.records import FieldSecured
 from daemon.system.durable_files import make_folder, replacing
@@ -109,7 +120,7 @@ def _histograms(figure: Figure, objects: Objects, column: str, label: str, class
     axes = _panels(figure, len(slides), (5.2, 2.9))
     for axis, (slide, sample, own) in zip(axes, slides, strict=True):
         histogram(axis, own, column, label, classes, edges)
-        axis.set_title(f"slide {slide}  {sample}")
+        axis.set_title(slide_title(slide, sample))
     unit = "lengths" if column == "length_um" else "masses"
     figure.suptitle(f"{unit} of whole objects, weighted for those that are cut", x=0.01, ha="left", fontsize=12)
 
@@ -143,7 +154,7 @@ def _length_mass(figure: Figure, objects: Objects) -> None:
         axis.errorbar(own["length_um"], own["mass_pg"], own["calcite_equivalent_deviation_pg"], fmt="none",
                       ecolor=colour, alpha=0.35, elinewidth=0.8)  # fmt: skip
         axis.scatter(own["length_um"], own["mass_pg"], s=15, color=colour, alpha=0.8, linewidths=0,
-                     label=f"slide {slide}  {sample}: {len(own)}")  # fmt: skip
+                     label=f"{slide_title(slide, sample)}: {len(own)}")  # fmt: skip
     plain_ticks(axis)
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.legend(loc="lower right", fontsize=8)
@@ -160,7 +171,7 @@ def _focus(figure: Figure, fields: Fields, pixel_um: float | None) -> None:
         colours = _frames(axis, own, pixel_um, values)
         figure.colorbar(colours, ax=axis, shrink=0.85, label="focus (um)")
         spread = f", {min(heights):.1f} to {max(heights):.1f} um" if heights else ", blank"
-        axis.set_title(f"slide {slide}  {own[0].sample}{spread}", fontsize=10)
+        axis.set_title(f"{slide_title(slide, own[0].sample)}{spread}", fontsize=10)
         map_axis(axis)
     figure.suptitle("height of focus", x=0.01, ha="left", fontsize=12)
 
@@ -186,7 +197,7 @@ def _places(figure: Figure, objects: Objects, fields: Fields) -> None:
             colour = COLOURS[classes.index(name) % len(COLOURS)]
             axis.scatter(chosen["x_um"] / 1000, chosen["y_um"] / 1000, s=7, color=colour, linewidths=0,
                          label=f"{name} {len(chosen)}")  # fmt: skip
-        axis.set_title(f"slide {slide}  {sample}", fontsize=10)
+        axis.set_title(slide_title(slide, sample), fontsize=10)
         map_axis(axis)
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=3, fontsize=8, handletextpad=0.1)
     figure.suptitle("objects on each mini-slide", x=0.01, ha="left", fontsize=12)

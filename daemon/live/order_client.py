@@ -52,8 +52,8 @@ def give_order(
     ProtocolViolation
         What came back is no answer.
     """
-    if not who.isprintable() or not 1 <= len(who) <= 100:
-        raise Refused(f"--who is {who!r}; give a name of 1 to 100 letters that can be printed")
+    if not who.isprintable() or not who.strip() or len(who) > 100:
+        raise Refused(f"--who is {who!r}; give a name of 1 to 100 letters that can be printed, not of blanks alone")
     endpoint = where()
     check_endpoint(endpoint, keys, "client")
     order = Order(id=uuid.uuid4().hex, name=name, who=who, slide=slide)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from daemon.config.model import NightConfig
 from daemon.config.samples import SAMPLE
@@ -165,7 +166,7 @@ def render(report: CheckReport, width: int = 100) -> str:
     for column in table.columns[2:]:
         column.justify = "right"
     for slide in report.slides:
-        table.add_row(str(slide.position), slide.sample, *_cells(slide))
+        table.add_row(str(slide.position), Text(slide.sample), *_cells(slide))
     table.add_section()
     table.add_row("all", "", *_cells(report))
     out = io.StringIO()

@@ -63,8 +63,8 @@ def encode(message: Order | Answer) -> bytes:
 def decode_order(frame: bytes) -> Order:
     """Order of a frame; raises `ProtocolViolation`."""
     order = decode_frame(frame, PREFIX, _order)
-    if not (order.who.isprintable() and order.id.isprintable()):
-        raise ProtocolViolation(f"id {order.id!r} or who {order.who!r} of an order cannot be printed")
+    if not (order.who.isprintable() and order.who.strip() and order.id.isprintable()):
+        raise ProtocolViolation(f"id {order.id!r} or who {order.who!r} of an order is blank or cannot be printed")
     return order
 
 

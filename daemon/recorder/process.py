@@ -58,7 +58,7 @@ def record(listen: str, into: Path, keys: CurveKeys | None, console: Console) ->
     failed: list[BaseException] = []
 
     def serve() -> None:
-        told = lambda endpoint: console.print(f"recording at {endpoint}")  # noqa: E731
+        told = lambda endpoint: console.print(f"recording at {endpoint}", markup=False)  # noqa: E731
         try:
             run_recorder(listen, into, keys, told, stop, complete=morning.begin)
         except BaseException as error:  # noqa: BLE001 - raised again by the main thread

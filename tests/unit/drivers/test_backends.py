@@ -11,7 +11,7 @@ import pytest
 from daemon.config.loading import load
 from daemon.planning.check import check_instrument
 from daemon.system.errors import Refused
-from drivers.backends import BUILT_IN, find_back_end, open_equipment, supplier_of
+from drivers.backends import BUILT_IN, check_equipment, find_back_end, open_equipment, supplier_of
 from drivers.equipment import BackEnd
 from drivers.errors import SettingRefused
 from tests.support.instruments import instrument, slides
@@ -23,6 +23,9 @@ Path(__file__).with_name("imported").touch()
 from drivers.equipment import BackEnd
 BACK_END = BackEnd(protocol=1, open=lambda instrument, slides, options: object())
 """
+
+
+MUTE = "class Mute(Exception):\n    def __str__(self): raise ValueError('no')\n"
 
 
 @pytest.fixture
@@ -75,19 +78,68 @@ def test_the_hash_is_that_of_the_files_of_the_package(folder: Path) -> None:
         ("raise RuntimeError('no licence')", "RuntimeError: no licence"),
         ("import sys; sys.exit('no dongle')", "SystemExit: no dongle"),
         ("def", "SyntaxError: invalid syntax"),
+        ("raise KeyboardInterrupt", "does not load .KeyboardInterrupt"),
+        ("raise GeneratorExit('x')", "does not load .GeneratorExit: x"),
+        ("class Odd(BaseException): pass\nraise Odd('odd')", "does not load .Odd: odd"),
+        (MUTE + "raise Mute()", "does not load .Mute."),
+        ("from drivers.errors import StageStuck\nraise StageStuck('the stage\\nis stuck')", "StageStuck: the stage"),
         ("OTHER = 1", "AttributeError.*BACK_END"),
         ("from drivers.equipment import BackEnd; BACK_END = BackEnd(protocol=1)", "TypeError.*open"),
         ("BACK_END = 'here'", "is a str, no BackEnd"),
         (GOOD.replace("protocol=1", "protocol=2"), "made for version 2 .*this lamelle speaks version 1"),
         (GOOD.replace("protocol=1", "protocol=1, options=dict"), "no pydantic model"),
     ],
-    ids=["import", "raises", "exits", "syntax", "nothing there", "incomplete", "type", "protocol", "options"],
+    ids=[
+        "import",
+        "raises",
+        "exits",
+        "syntax",
+        "interrupt",
+        "generator",
+        "base",
+        "mute",
+        "driver",
+        "nothing there",
+        "incomplete",
+        "type",
+        "protocol",
+        "options",
+    ],
 )
 def test_one_that_does_not_fit_is_refused_in_a_sentence(folder: Path, text: str, told: str) -> None:
     offer(folder, text)
     with pytest.raises(SettingRefused, match=f"instrument.backend is 'others'.*lamelle-others 2.0.*{told}") as refused:
         find_back_end("others")
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("    def model_post_init(self, _): raise RuntimeError('zap')", "RuntimeError: zap"),
+        ("    def model_post_init(self, _): raise Mute()", "Mute"),
+        ("    def model_post_init(self, _): raise SystemExit(3)", "SystemExit: 3"),
+        ("    made: object = object()", "PydanticSerializationError"),
+    ],
+)
+def test_options_that_raise_anything_are_refused_in_a_sentence(
+    folder: Path, tmp_path: Path, model: str, told: str
+) -> None:
+    options = f"from pydantic import BaseModel\n{MUTE}class Options(BaseModel):\n    serial: str = 'x'\n{model}\n"
+    offer(folder, options + GOOD.replace("protocol=1", "protocol=1, options=Options"))
+    own = write_shown_configuration(tmp_path, backend="others", options={"serial": "P-1"})
+    with pytest.raises(
+        Refused, match=f"'others', which lamelle-others 2.0 offers, but it cannot read.*{told}"
+    ) as refused:
+        load(own, equip=True)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_check_that_cannot_say_what_is_wrong_is_named(folder: Path) -> None:
+    text = MUTE + "def check(*_): raise Mute()\n" + GOOD.replace("protocol=1", "protocol=1, check=check")
+    offer(folder, text)
+    with pytest.raises(SettingRefused, match=r"lamelle-others 2.0 offers, but it cannot check the settings .Mute."):
+        check_equipment(instrument(backend="others"), 3, 1)
 
 
 def test_names_that_are_offered_twice_or_never_or_are_taken_are_refused(folder: Path) -> None:

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -161,3 +162,27 @@ def test_a_mini_slide_that_was_never_searched_bounds_nothing(tmp_path: Path) -> 
     ] * 2
     (searched,) = lamelle.open(tmp_path / "searched").samples().to_pylist()
     assert (searched["objects"], searched["low"], round(searched["high"], 2)) == (0, 0.0, 3.69)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"number": 0.5}, "number is 0.5; give a whole number"),
+        ({"number": None}, "number is None; give a whole number"),
+        ({"field": float("nan")}, "field is nan; give a whole number"),
+        ({"slide": "abc"}, "slide is 'abc'; give a whole number"),
+        ({"night": None}, "there is no night None here"),
+    ],
+)
+def test_a_key_that_names_no_object_is_refused(dataset: Path, wrong: dict[str, object], said: str) -> None:
+    key = {"night": NIGHT, "slide": 1, "field": 2, "number": 1} | wrong
+    with pytest.raises(lamelle.LamelleError, match=re.escape(said)):
+        lamelle.open(dataset).stack(key)
+    with pytest.raises(lamelle.LamelleError, match="'number' is missing"):
+        lamelle.open(dataset).stack({"night": NIGHT, "slide": 1, "field": 2})
+
+
+@pytest.mark.parametrize("place", [3, None, b"runs", [1.5], "x" * 5000])
+def test_what_names_no_folder_is_refused(place: Any) -> None:
+    with pytest.raises(lamelle.LamelleError):
+        lamelle.open(place)

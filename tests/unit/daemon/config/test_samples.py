@@ -48,6 +48,8 @@ BROKEN = {
     "position of a word": ("position,sample\nfirst,a\n", ("line 2", "position is 'first'", "from 1 to 8")),
     "position with a point": ("position,sample\n1.0,a\n", ("line 2", "position is '1.0'", "whole number")),
     "position twice": ("position,sample\n1,a\n\n1,b\n", ("line 4", "position 1", "line 2", "one line")),
+    "sample on two lines": ('position,sample\n1,"a\nb"\n', ("line 3", "sample is 'a\\nb'", "on one line")),
+    "sample steers a terminal": ("position,sample\n1,a\x1b[2J\n", ("line 2", "control character", "on one line")),
     "sample empty": ("position,sample\n1,\n", ("line 2", "sample is empty", "name the sample")),
     "position not covered": ("position,sample\n1,a\n", ("position 2", "scan.slides", "add its line")),
     "too few cells": ("position,sample,core\n1,a\n", ("line 2", "2 cells", "3 columns", "quotation marks")),

@@ -107,6 +107,18 @@ def test_a_night_reaches_the_recorder_whole_and_leaves_the_spool_empty(tmp_path:
         assert working.told == []
 
 
+def test_a_recorder_that_has_all_of_a_closed_night_may_go(tmp_path: Path) -> None:
+    with desk(tmp_path, night.free_endpoint()) as working:
+        with night.recorder_thread(tmp_path / "dataset") as endpoint:
+            working.sender.redirect(endpoint)
+            working.secure_all()
+            working.drain()
+        working.told.clear()
+        night.until(lambda: working.sender.status().away is not None, "missing the recorder")
+        night.until(lambda: not working.sender.status().connected, "the end of the session")
+        assert working.told == []
+
+
 def test_a_recorder_that_comes_late_gets_everything(tmp_path: Path) -> None:
     endpoint = night.free_endpoint()
     with desk(tmp_path, endpoint) as working:

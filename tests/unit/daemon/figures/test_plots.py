@@ -54,6 +54,13 @@ def test_what_was_never_measured_is_drawn_as_such(tmp_path: Path) -> None:
     assert len(written) == len(PICTURES)
 
 
+def test_a_sample_with_a_long_name_leaves_room_for_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.support.small_dataset.sample_of", lambda slide: f"core-{slide}" * 50)
+    make_dataset(tmp_path, slides=2)
+    measure_again(tmp_path, quiet())
+    assert plot(tmp_path, None, None, quiet())  # a warning of matplotlib would be an error
+
+
 def test_the_newest_measurement_is_taken_unless_another_is_named(tmp_path: Path) -> None:
     make_dataset(tmp_path, slides=2)
     for _ in range(2):

@@ -128,6 +128,7 @@ HOSTILE = {
     "other name": [order_map(name="format")],
     "more keys": [order_map(path="../../etc")],
     "nobody": [order_map(who="")],
+    "blanks": [order_map(who="   ")],
     "no who": [order_map(who="left out")],
     "forged line": [order_map(who="anna\n23:00 night complete")],
     "terminal": [order_map(who="\x1b[2J")],
