@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -71,6 +72,8 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console, redo: str
             require_same(load(folder.configuration), config, run)
         elif folder.journal.exists() or folder.dataset.exists():
             raise Refused(f"--run {str(run)!r} holds another night; choose a new folder, or --resume to go on with it")
+        elif config.recorder.endpoint is None:
+            held.push(lambda kind, *_: _free(folder) if kind is not None and issubclass(kind, Refused) else None)
         held.enter_context(sole_use(config, folder.path, "supervisor"))
         try:
             make_specimens_of(config.instrument, console)
@@ -90,6 +93,19 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console, redo: str
             return asyncio.run(Supervisor(config, folder.path, plan, journal, spool, ring, display).run())
         except KeyboardInterrupt:
             return Exit.INTERRUPTED
+
+
+def _free(folder: RunFolder) -> None:
+    """Remove a night that was refused before anything was exposed: the corrected one may have the folder."""
+    if any(folder.dataset.glob("slide-*/*")):
+        return
+    with suppress(OSError):
+        for path in folder.path.glob(f"{folder.journal.name}*"):
+            path.unlink()
+        folder.configuration.unlink(missing_ok=True)
+        for inner in (folder.dataset, folder.spool):
+            if inner.exists():
+                shutil.rmtree(inner)
 
 
 def _require_begun_so(started: NightStarted, config: Config, samples: dict[int, dict[str, str]], run: Path) -> None:

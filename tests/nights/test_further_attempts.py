@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from daemon.dataset.reader import Dataset
 from daemon.dataset.summary import summarise
@@ -164,3 +165,18 @@ def test_a_redo_that_is_killed_is_gone_on_with(tmp_path: Path) -> None:
     summary = summarise(run)
     assert (summary.complete, summary.gaps, summary.duplicates) == (True, 0, 0)
     assert len(set(counted(run))) == 1
+
+
+def test_a_start_that_is_refused_is_told_alone_and_leaves_its_folder_free(tmp_path: Path) -> None:
+    config = write_configuration(tmp_path, slides=1, fields=1, frame_px=256)
+    good = config.read_text(encoding="utf-8")
+    settings = yaml.safe_load(good)
+    settings["instrument"]["devices"]["focus"] = "Z2"
+    config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    refused = lamelle("scan", config, "--run", tmp_path / "run")
+    assert refused.returncode == Exit.REFUSED
+    assert "Z2" in refused.stderr
+    assert "not safe" not in refused.stdout + refused.stderr
+    config.write_text(good, encoding="utf-8")
+    done = lamelle("scan", config, "--run", tmp_path / "run")
+    assert done.returncode == Exit.COMPLETE, done.stdout + done.stderr
