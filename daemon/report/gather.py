@@ -70,6 +70,7 @@ def gather(dataset: Dataset) -> tuple[NightNumbers, Objects]:
         events=events,
         skipped=tuple(tally.skipped),
         kept_raw=tuple(tally.kept_raw),
+        again=tuple(tally.again),
     )
     return numbers, objects
 
@@ -86,9 +87,12 @@ class _Sums:
         self.devices: set[str] = set()
         self.skipped: list[FieldSkipped] = []
         self.kept_raw: list[FieldSecured] = []
+        self.again: list[Field] = []
 
     def add(self, field: Field) -> None:
         self.last_utc = max(self.last_utc, field.utc)
+        if field.attempt > 1:
+            self.again.append(field)
         if isinstance(field, FieldSkipped):
             self.skipped.append(field)
             return

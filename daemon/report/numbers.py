@@ -99,7 +99,8 @@ class NightNumbers:
 
     `seen_again` are objects that lie in another field's tile and `below_threshold` those that score too little: both
     are kept and not counted. `frame_um` is width and height of a frame, `bytes_recorded` what its files should take.
-    `config` is None of an archive, or of a night of another version. `kept_raw` are fields that could not be analysed.
+    `config` is None of an archive, or of a night of another version. `kept_raw` are fields that could not be analysed,
+    `again` those of which a further attempt counts.
     """
 
     started: NightStarted
@@ -120,6 +121,7 @@ class NightNumbers:
     events: tuple[Event, ...]
     skipped: tuple[FieldSkipped, ...]
     kept_raw: tuple[FieldSecured, ...]
+    again: tuple[FieldSecured | FieldSkipped, ...]
 
     @property
     def planned(self) -> int:

@@ -97,7 +97,7 @@ def write_paper(into: Path, report: NightReport) -> None:
             _charts(paper, charts[slide.slide], columns=3)
     paper.heading("What happened")
     _table_or(paper, words.events(numbers), "Nothing to report.")
-    if numbers.skipped or numbers.kept_raw:
+    if numbers.skipped or numbers.kept_raw or numbers.again:
         paper.heading(words.SKIPPED)
         _table_or(paper, words.skipped(numbers), "")
     timing, needed = words.timing(report)

@@ -9,17 +9,18 @@ from datetime import datetime
 
 from daemon.dataset.summary import alike_events, alike_reasons, places
 from daemon.protocols.watching import Verdict
+from daemon.records.attempts import Purpose
 from daemon.report.charts import Chart, SlideCharts
 from daemon.report.numbers import ClassNumbers, Count, NightNumbers, SlideNumbers
 from daemon.report.objects import ObjectShown
 from daemon.report.sources import Sources
 from daemon.report.timing import NightTiming
-from daemon.system.progress import duration
+from daemon.system.progress import duration, ranges
 
 SAMPLES, REASONS, EVENTS = 200, 40, 60
 """Lines of samples, skipped fields and events at most; `lamelle inspect --json` has all."""
 DASH = "\u2013"
-SKIPPED = "Skipped fields, and those kept raw"
+SKIPPED = "Fields skipped, kept raw, or taken again"
 
 
 @dataclass(frozen=True)
@@ -144,11 +145,22 @@ def about_slide(slide: SlideNumbers) -> str:
 
 
 def skipped(numbers: NightNumbers) -> Table:
-    """Tabulate skipped fields and those kept raw, those of a mini-slide that were so for one reason in one row."""
+    """Tabulate fields skipped, kept raw or taken again, those of a mini-slide that were so alike in one row."""
     waiting = [(*row[:3], f"kept raw: {row[3]}") for row in alike_reasons(numbers.kept_raw)]
-    alike = [*waiting, *alike_reasons(numbers.skipped)]
+    alike = [*waiting, *alike_reasons(numbers.skipped), *_taken_again(numbers)]
     rows = [(reason, str(slide), fields, str(tries)) for slide, fields, tries, reason in alike[:REASONS]]
     return Table(("why", "mini-slide", "fields", "tries"), tuple(rows), more=_left(len(alike) - REASONS))
+
+
+def _taken_again(numbers: NightNumbers) -> list[tuple[int, str, int, str]]:
+    alike: dict[tuple[int, int, int, Purpose], list[int]] = {}
+    for one in numbers.again:
+        alike.setdefault((one.slide, one.attempt, one.attempts, one.purpose), []).append(one.field)
+    why = {Purpose.RETAKE: "taken again after a fault", Purpose.REDO: "taken again as ordered"}
+    return [
+        (slide, ranges(fields), tries, f"{why.get(purpose, 'taken again')}: attempt {attempt} counts")
+        for (slide, attempt, tries, purpose), fields in alike.items()
+    ]
 
 
 def events(numbers: NightNumbers) -> Table:

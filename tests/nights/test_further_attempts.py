@@ -112,6 +112,10 @@ def test_a_person_has_a_closed_night_taken_anew_and_old_attempts_stay(retaken: P
     assert orders[-1].who is not None
     assert {name for name in names if "field-0001" in name} <= {"slide-2/field-0001-attempt-2.ome.tif"}
     assert "fields taken again" in said
+    assert lamelle("report", run).returncode == 0
+    page = (run / "dataset" / "report.html").read_text(encoding="utf-8")
+    assert "taken again as ordered: attempt 2 counts" in page
+    assert "taken again after a fault: attempt 2 counts" in page
 
 
 @pytest.mark.parametrize(
