@@ -147,7 +147,7 @@ class Nights:
         """
         tables = []
         for folder in self.folders.values():
-            with Dataset.open(folder) as dataset:
+            with Dataset.open(folder) as dataset, dataset.unchanging():
                 table, measurement = objects_table(dataset, measured)
                 faults = dataset.miscounted()
             if measurement.gap:
@@ -197,7 +197,7 @@ class Nights:
         from daemon.report.gather import gather  # takes as long to import as all else here together
 
         for folder in self.folders.values():
-            with Dataset.open(folder) as dataset:
+            with Dataset.open(folder) as dataset, dataset.unchanging():
                 numbers, faults = gather(dataset)[0], dataset.miscounted()
             _warn(folder, faults)
             yield numbers

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from daemon.dataset.faults import miscounted
 from daemon.dataset.objects_table import COUNTED, OBJECT_COLUMNS, object_values, table_fault, write_objects_table
 from daemon.dataset.queries import query, read_record
 from daemon.records.attempts import AttemptName, supersedes
@@ -25,7 +26,8 @@ from daemon.records.records import (
     SlideClosed,
     decode,
 )
-from daemon.system.durable_sqlite import Format, connect, create, transaction
+from daemon.system.durable_sqlite import Database, Format, connect, create, transaction
+from daemon.system.durable_sqlite import in_memory as empty_in_memory
 
 _OBJECT_COLUMNS = ", ".join(f"{column.name} {column.sql}" for column in OBJECT_COLUMNS)
 
@@ -54,7 +56,7 @@ _ATTEMPTS = """
 """Every attempt at a field; `fields`, `objects` hold the one that counts."""
 
 
-def _to_version_4(database: sqlite3.Connection) -> None:
+def _to_version_4(database: Database) -> None:
     """Give events and skipped fields their codes: what their records say is projected anew."""
     for table, names in _ADDED_BY_4.items():
         for name in names:
@@ -231,16 +233,20 @@ class Catalog:
             _store(database, seq, record)
 
     def mend_tables(self) -> list[tuple[int, str]]:
-        """Write the table of a closed slide anew where it is missing, damaged or stale; returns slides and why."""
-        mended = []
-        for slide in self.planned():
-            if self.closed(slide) and (what := table_fault(self._folder, self._database, slide)):
-                write_objects_table(self._folder, self._database, slide)
-                mended.append((slide, what))
-        return mended
+        """Write the table of a closed slide anew where it is missing, damaged or stale; returns slides and why.
+
+        A catalog that contradicts its own records writes none: what is there may be right.
+        """
+        closed = filter(self.closed, self.planned())
+        faulty = [(slide, what) for slide in closed if (what := table_fault(self._folder, self._database, slide))]
+        if not faulty or miscounted(self._database):
+            return []
+        for slide, _ in faulty:
+            write_objects_table(self._folder, self._database, slide)
+        return faulty
 
     @property
-    def database(self) -> sqlite3.Connection:
+    def database(self) -> Database:
         """The connection, for reading."""
         return self._database
 
@@ -249,9 +255,9 @@ class Catalog:
         self._database.close()
 
 
-def in_memory(records: Iterable[tuple[int, bytes]]) -> sqlite3.Connection:
-    """Make a catalog in memory of numbered records, such as those of a journal whose recorder is elsewhere."""
-    database = sqlite3.connect(":memory:", isolation_level=None)
+def in_memory(path: Path, records: Iterable[tuple[int, bytes]]) -> Database:
+    """Make a catalog in memory of the numbered records of a file, such as a journal whose recorder is elsewhere."""
+    database = empty_in_memory(path)
     database.executescript(FORMAT.schema)
     with transaction(database):
         for seq, body in records:

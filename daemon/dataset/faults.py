@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable
 from enum import StrEnum
 
 import msgspec
 
+from daemon.dataset.objects_table import COUNTED, JOINED
+from daemon.dataset.queries import query, read_record
 from daemon.records.attempts import supersedes
 from daemon.records.records import AnyRecord, FieldAnalysed, FieldSecured, FieldSkipped
+from daemon.system.durable_sqlite import Database
 
 
 class FaultKind(StrEnum):
@@ -28,24 +31,12 @@ class DatasetFault(msgspec.Struct, frozen=True, kw_only=True):
     what: str
 
 
-def counted_by_records(records: Iterator[AnyRecord]) -> Counter[tuple[int, int]]:
-    """Count the objects of each field, by slide and number, as the records say: of the attempts that count."""
-    counted: Counter[tuple[int, int]] = Counter()
-    complete: dict[tuple[int, int], bool] = {}
-    for record in records:
-        if not isinstance(record, FieldSecured | FieldSkipped | FieldAnalysed):
-            continue
-        place = (record.slide, record.field)
-        if isinstance(record, FieldAnalysed):
-            counted[place] = sum(row.counted for row in record.objects)
-        elif supersedes(isinstance(record, FieldSecured), complete.get(place)):
-            complete[place] = isinstance(record, FieldSecured)
-            counted[place] = sum(row.counted for row in record.objects) if isinstance(record, FieldSecured) else 0
-    return counted
-
-
-def miscounted(records: Counter[tuple[int, int]], table: Counter[tuple[int, int]]) -> list[DatasetFault]:
+def miscounted(database: Database) -> list[DatasetFault]:
     """Name the mini-slides of which the table of objects and the records count differently, field by field."""
+    statement = f"SELECT slide, field, count(*) {JOINED} WHERE {COUNTED} GROUP BY slide, field"
+    table = Counter({(slide, field): count for slide, field, count in query(database, statement)})
+    rows = query(database, "SELECT seq, body FROM records ORDER BY seq")
+    records = _counted(read_record(database, seq, body) for seq, body in rows)
     fields: dict[int, int] = {}
     for slide, field in sorted(records.keys() | table.keys()):
         if records[slide, field] != table[slide, field]:
@@ -59,6 +50,22 @@ def miscounted(records: Counter[tuple[int, int]], table: Counter[tuple[int, int]
         )
         for slide, count in fields.items()
     ]
+
+
+def _counted(records: Iterable[AnyRecord]) -> Counter[tuple[int, int]]:
+    """Count the objects of each field, by slide and number, as the records say: of the attempts that count."""
+    counted: Counter[tuple[int, int]] = Counter()
+    complete: dict[tuple[int, int], bool] = {}
+    for record in records:
+        if not isinstance(record, FieldSecured | FieldSkipped | FieldAnalysed):
+            continue
+        place = (record.slide, record.field)
+        if isinstance(record, FieldAnalysed):
+            counted[place] = sum(row.counted for row in record.objects)
+        elif supersedes(isinstance(record, FieldSecured), complete.get(place)):
+            complete[place] = isinstance(record, FieldSecured)
+            counted[place] = sum(row.counted for row in record.objects) if isinstance(record, FieldSecured) else 0
+    return counted
 
 
 def _of(counted: Counter[tuple[int, int]], slide: int) -> int:

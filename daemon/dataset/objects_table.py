@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import types
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from daemon.dataset.queries import query, read_columns
 from daemon.records.names import OBJECTS_TABLE, slide_folder
 from daemon.records.records import ObjectRow
 from daemon.system.durable_files import make_folder, replacing
+from daemon.system.durable_sqlite import Database
 
 _CORNERS = ("x0", "y0", "x1", "y1")
 _TYPES: dict[type, tuple[str, pa.DataType]] = {
@@ -55,6 +55,8 @@ def _columns() -> tuple[Column, ...]:
 OBJECT_COLUMNS = _columns()
 COUNTED = "objects.in_exclusive_tile AND NOT objects.below_threshold"
 """`ObjectRow.counted` in the words of the catalog."""
+JOINED = "FROM objects JOIN fields USING (slide, field), night"
+"""Where objects are read from, with what belongs to them."""
 _COUNTED = Column("counted", COUNTED, "INTEGER NOT NULL", pa.bool_())
 
 _PLACE = (
@@ -89,8 +91,8 @@ _TELLING = tuple(one for one in _ALL if one.name in ("field", "number", "class_n
 
 def _query(columns: Iterable[Column]) -> str:
     return (
-        f"SELECT {', '.join(column.source for column in columns)} "  # noqa: S608 - names of our own
-        "FROM objects JOIN fields USING (slide, field), night "
+        f"SELECT {', '.join(column.source for column in columns)} "
+        f"{JOINED} "
         "WHERE objects.slide = ? ORDER BY objects.field, objects.number"
     )
 
@@ -106,7 +108,7 @@ def object_values(row: ObjectRow) -> dict[str, Any]:
     return values
 
 
-def read_objects(database: sqlite3.Connection, slide: int) -> pa.Table:
+def read_objects(database: Database, slide: int) -> pa.Table:
     """Read a slide's objects, with the provenance of their field and the columns of their sample (`sample_*`)."""
     rows = list(query(database, _query(_ALL), (slide,)))
     names, arrays = [], []
@@ -135,7 +137,7 @@ def completed(table: pa.Table) -> pa.Table:
     return table
 
 
-def table_fault(of: Path, database: sqlite3.Connection, slide: int) -> str:
+def table_fault(of: Path, database: Database, slide: int) -> str:
     """Say what is wrong with the file of a closed slide beside the catalog's table; empty where nothing is."""
     path = of / slide_folder(slide) / OBJECTS_TABLE
     if not path.exists():
@@ -150,7 +152,7 @@ def table_fault(of: Path, database: sqlite3.Connection, slide: int) -> str:
     return "" if rows == list(query(database, _query(columns), (slide,))) else "is not what the catalog holds"
 
 
-def write_objects_table(into: Path, database: sqlite3.Connection, slide: int) -> None:
+def write_objects_table(into: Path, database: Database, slide: int) -> None:
     """Write `slide-N/objects.parquet`, whole or not at all."""
     folder = into / slide_folder(slide)
     make_folder(folder)

@@ -17,13 +17,14 @@ from daemon.records.records import (
     SlideClosed,
     decode,
 )
+from daemon.system.durable_sqlite import Database
 from daemon.system.errors import DamagedFile
 
 _DAMAGE = frozenset({sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 """What SQLite says of a table that is missing or of pages that are none; that it is busy or full is no damage."""
 
 
-def query(database: sqlite3.Connection, statement: str, parameters: tuple[object, ...] = ()) -> Iterator[Any]:
+def query(database: Database, statement: str, parameters: tuple[object, ...] = ()) -> Iterator[Any]:
     """Give the rows of a statement that reads.
 
     Raises
@@ -41,9 +42,7 @@ def query(database: sqlite3.Connection, statement: str, parameters: tuple[object
         raise damaged(database, f"cannot be read ({error})") from error
 
 
-def read_record(
-    database: sqlite3.Connection, seq: int, body: bytes, slides: Collection[int] | None = None
-) -> AnyRecord:
+def read_record(database: Database, seq: int, body: bytes, slides: Collection[int] | None = None) -> AnyRecord:
     """Decode a record.
 
     Parameters
@@ -75,7 +74,7 @@ def _slides_of(record: AnyRecord) -> set[int]:
     return set()
 
 
-def read_columns(database: sqlite3.Connection, slide: int, text: str) -> dict[str, str]:
+def read_columns(database: Database, slide: int, text: str) -> dict[str, str]:
     """Decode the columns of a mini-slide's sample.
 
     Raises
@@ -89,7 +88,6 @@ def read_columns(database: sqlite3.Connection, slide: int, text: str) -> dict[st
         raise damaged(database, f"holds columns of mini-slide {slide} that cannot be read ({error})") from error
 
 
-def damaged(database: sqlite3.Connection, what: str) -> DamagedFile:
+def damaged(database: Database, what: str) -> DamagedFile:
     """Return the error of a catalog that is not what it should be."""
-    file = next((name for _, place, name in database.execute("PRAGMA database_list") if place == "main"), "")
-    return DamagedFile(f"{file or 'the catalog'} {what}; restore it from a copy")
+    return DamagedFile(f"{database.path} {what}; restore it from a copy")

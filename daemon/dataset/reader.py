@@ -16,8 +16,8 @@ import pyarrow as pa
 from msgspec.structs import replace
 
 from daemon.dataset.catalog import FORMAT, in_memory
-from daemon.dataset.faults import DatasetFault, FaultKind, counted_by_records, miscounted
-from daemon.dataset.objects_table import COUNTED, read_objects, table_fault
+from daemon.dataset.faults import DatasetFault, FaultKind, miscounted
+from daemon.dataset.objects_table import read_objects, table_fault
 from daemon.dataset.queries import damaged, query, read_columns, read_record
 from daemon.records.counting import ObjectCounts
 from daemon.records.names import CATALOG, OBJECTS_TABLE, field_of, slide_folder
@@ -33,7 +33,7 @@ from daemon.records.records import (
 from daemon.run_folder.folder import RunFolder
 from daemon.run_folder.journal import read_records
 from daemon.system.durable_files import PART_SUFFIX, sha256_of
-from daemon.system.durable_sqlite import connect
+from daemon.system.durable_sqlite import Database, connect
 from daemon.system.errors import JournalDamaged
 
 
@@ -109,7 +109,7 @@ class DatasetTotals(msgspec.Struct, frozen=True, kw_only=True):
 class Dataset:
     """Reads a dataset, also while its recorder writes it. Use as a context manager or close it."""
 
-    def __init__(self, folder: Path, database: sqlite3.Connection) -> None:
+    def __init__(self, folder: Path, database: Database) -> None:
         self.folder = folder
         self._database = database
 
@@ -142,7 +142,7 @@ class Dataset:
         """
         folder = RunFolder(run)
         try:
-            return cls(folder.spool, in_memory(read_records(folder.journal)))
+            return cls(folder.spool, in_memory(folder.journal, read_records(folder.journal)))
         except (msgspec.DecodeError, sqlite3.IntegrityError) as error:
             told = f"{folder.journal} holds a record that cannot be read ({error}); restore it from a copy"
             raise JournalDamaged(told) from error
@@ -159,7 +159,10 @@ class Dataset:
 
     @contextmanager
     def unchanging(self) -> Iterator[None]:
-        """Make everything that is read inside belong to one moment, while the recorder goes on."""
+        """Make everything that is read inside belong to one moment, while the recorder goes on; may be nested."""
+        if self._database.in_transaction:
+            yield
+            return
         self._database.execute("BEGIN")
         try:
             yield
@@ -253,6 +256,7 @@ class Dataset:
         faults = (
             *self._missing_numbers(),
             *self._passed_over(closed),
+            *self._beyond_plan(),
             *self._repeated(),
             *self._damaged_files(listed, sizes, recorded),
             *self.miscounted(),
@@ -276,9 +280,8 @@ class Dataset:
 
     def miscounted(self) -> list[DatasetFault]:
         """Find where the table of objects, which reports and scripts read, does not count what the records do."""
-        statement = f"SELECT slide, field, count(*) FROM objects WHERE {COUNTED} GROUP BY slide, field"  # noqa: S608
-        table = Counter({(slide, field): count for slide, field, count in query(self._database, statement)})
-        return miscounted(counted_by_records(record for _, record in self.records()), table)
+        with self.unchanging():
+            return miscounted(self._database)
 
     def verify(self) -> list[str]:
         """Read every file and compare its sha256 with its record's; returns the names of those that differ."""
@@ -322,6 +325,13 @@ class Dataset:
             for field in sorted(set(range(1, end + 1)) - there):
                 name = f"mini-slide {held.slide} field {field}"
                 yield DatasetFault(kind=FaultKind.GAP, name=name, what="was neither recorded nor skipped")
+
+    def _beyond_plan(self) -> Iterator[DatasetFault]:
+        for held in self.slides():
+            done = held.recorded + held.skipped
+            if done > held.planned:
+                what = f"{done} fields were recorded or skipped, {held.planned} planned: restore it from a copy"
+                yield DatasetFault(kind=FaultKind.CONTRADICTION, name=f"mini-slide {held.slide}", what=what)
 
     def _repeated(self) -> Iterator[DatasetFault]:
         names = Counter((record.slide, record.field, record.attempt) for record in self.attempts())

@@ -123,7 +123,7 @@ def summarise(folder: Path) -> DatasetSummary:
     Refused
         There is no dataset, or it is of another version.
     """
-    with Dataset.open(folder) as dataset:
+    with Dataset.open(folder) as dataset, dataset.unchanging():
         started, fields = dataset.night(), dataset.fields()
         return DatasetSummary(
             **msgspec.structs.asdict(dataset.totals()),

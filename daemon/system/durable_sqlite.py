@@ -15,6 +15,12 @@ from daemon.system.errors import Refused
 BUSY_S = 30.0
 
 
+class Database(sqlite3.Connection):
+    """A connection that knows which file it reads, a copy of it in memory too."""
+
+    path: Path | None = None
+
+
 @dataclass(frozen=True)
 class Format:
     """What a database file says of itself: the SQLite application id and user version, and its tables.
@@ -26,7 +32,7 @@ class Format:
     application: int
     version: int
     schema: str
-    upgrades: Mapping[int, str | Callable[[sqlite3.Connection], None]] = field(default_factory=dict)
+    upgrades: Mapping[int, str | Callable[[Database], None]] = field(default_factory=dict)
 
 
 def create(path: Path, form: Format, fill: Callable[[sqlite3.Connection], None] | None = None) -> None:
@@ -60,7 +66,7 @@ def create(path: Path, form: Format, fill: Callable[[sqlite3.Connection], None] 
     sync_folder(path.parent)
 
 
-def connect(path: Path, form: Format, *, read_only: bool = False) -> sqlite3.Connection:
+def connect(path: Path, form: Format, *, read_only: bool = False) -> Database:
     """Open a database of the given format; commits are durable (WAL, synchronous=FULL). One connection a thread.
 
     One of an older version that can be upgraded is upgraded in place; where it is only read, a copy in memory is.
@@ -80,7 +86,8 @@ def connect(path: Path, form: Format, *, read_only: bool = False) -> sqlite3.Con
             raise Refused(f"{path} was not closed properly; copy its folder to a place that can be written to")
         mode = "immutable=1"
     uri = f"{path.resolve().as_uri()}?{mode}"
-    database = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None)
+    database = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, factory=Database)
+    database.path = path
     try:
         found = (_pragma(database, "application_id"), _pragma(database, "user_version"))
         if found[0] != form.application:
@@ -111,15 +118,22 @@ def connect(path: Path, form: Format, *, read_only: bool = False) -> sqlite3.Con
     return database
 
 
-def _copied(database: sqlite3.Connection) -> sqlite3.Connection:
+def in_memory(path: Path | None) -> Database:
+    """Open an empty database in memory, for what lies in the file `path`."""
+    database = sqlite3.connect(":memory:", isolation_level=None, factory=Database)
+    database.path = path
+    return database
+
+
+def _copied(database: Database) -> Database:
     """Copy a database into memory, and close it."""
-    copy = sqlite3.connect(":memory:", isolation_level=None)
+    copy = in_memory(database.path)
     with closing(database):
         database.backup(copy)
     return copy
 
 
-def _upgrade(database: sqlite3.Connection, form: Format, found: int) -> None:
+def _upgrade(database: Database, form: Format, found: int) -> None:
     with transaction(database):
         for version in range(found, form.version):
             upgrade = form.upgrades[version]

@@ -142,6 +142,11 @@ def test_what_is_missing_or_there_twice_is_found(
             "mini-slide 1",
             "6 objects, the catalog's table 5",
         ),
+        (
+            _sql("UPDATE samples SET planned = 1 WHERE slide = 1"),
+            "mini-slide 1",
+            "3 fields were recorded or skipped, 1",
+        ),
         (lambda folder: (folder / "slide-1" / "objects.parquet").unlink(), "slide-1/objects.parquet", "is missing"),
         (lambda folder: _shorten(folder / "slide-1" / "objects.parquet"), "slide-1/objects.parquet", "cannot be read"),
         (
@@ -174,6 +179,14 @@ def test_a_recorder_that_starts_makes_damaged_tables_anew(tmp_path: Path, damage
     assert pq.read_table(path).equals(before)
     with Dataset.open(tmp_path) as dataset:
         assert dataset.totals().complete
+
+
+def test_a_catalog_that_contradicts_its_records_overwrites_no_table(tmp_path: Path) -> None:
+    record(tmp_path, whole_night())
+    _sql("DELETE FROM objects WHERE field = 1")(tmp_path)
+    before = (tmp_path / "slide-1" / "objects.parquet").read_bytes()
+    Reception(tmp_path).close()
+    assert (tmp_path / "slide-1" / "objects.parquet").read_bytes() == before
 
 
 def test_a_bit_that_flipped_is_found_when_hashes_are_read(tmp_path: Path) -> None:
