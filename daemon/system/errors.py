@@ -56,7 +56,10 @@ class DamagedFile(LamelleError):
 
 def last_line(error: BaseException) -> str:
     """Write an error as the last line of its traceback has it, its message on one line of at most 300 characters."""
-    message = " ".join(str(error).split())
+    try:
+        message = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - an error of others that cannot say what it is
+        message = ""
     if len(message) > _LINE:
         message = f"{message[:_LINE]} ..."
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
