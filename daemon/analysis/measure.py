@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from calibration.corrections import Corrections
 from calibration.objects.mass import FORMULA, Weighed, WeighedObject, weigh, weigh_fused
-from calibration.objects.shape import Shape, shape_of
+from calibration.objects.shape import Measure, Shape, Taxon, shape_of
 from calibration.objects.thickness import Floats, Heights, Optics, mended
 from daemon.dataset.field_file import FieldProvenance
 from daemon.records.records import MEASURED, ObjectRow
@@ -25,8 +25,6 @@ Pixels = NDArray[np.uint16]
 
 FORMULAS = {"outline": RULE, "mass": FORMULA}
 """Names of the ways from a crop to its numbers, for provenance."""
-PLACOLITHS = CALCITE = "coccolith"
-"""The class whose length is that of an ellipse, and whose mass is that of calcite."""
 SMALLEST_PX = 12
 """Crops with a shorter side are not measured: the filters would see little but their border."""
 DEFOCUSED_UM = 0.2
@@ -126,10 +124,15 @@ class Measurer:
         if self._bright is not None:
             bright = state_focus(crop[self._bright], box, self._scale, step_um, dark=False)
             bright_light = self._light(row, crop, self._bright, bright.display.plane)
-        outline = find_outline(dark_light, bright_light, box, self._pixel_um, self._corrections.shift_px)
+        taxon = Taxon.of(row.class_name)
+        outline = find_outline(
+            dark_light, bright_light, box, self._pixel_um, self._corrections.shift_px, convex=taxon is Taxon.DIATOM
+        )
         if outline is None:
             return Looked(dark, bright)
-        shape = shape_of(outline.points, self._pixel_um, placolith=row.class_name == PLACOLITHS)
+        shape = shape_of(outline.points, self._pixel_um, taxon)
+        if shape is None:
+            return Looked(dark, bright)
         if self._dark is None or self._bright is None or dark is None:
             return Looked(dark, bright, outline, shape)
         heights = Heights.at(dark.reference.plane, crop.shape[1], step_um)
@@ -177,7 +180,7 @@ class Measurer:
             calcite_equivalent_pg=weighed.equivalent_pg,
             calcite_equivalent_deviation_pg=weighed.deviation_pg,
             calcite_equivalent_fused_pg=seen.fused_pg,
-            mass_pg=weighed.equivalent_pg if row.class_name == CALCITE and not defocused else None,
+            mass_pg=weighed.equivalent_pg if row.class_name == Taxon.COCCOLITH and not defocused else None,
             leakage=weighed.leakage,
             background_disturbed=weighed.disturbed,
             saturated=weighed.saturated,
@@ -206,7 +209,7 @@ def _overlaps(box: Box, others: NDArray[np.int64]) -> bool:
 
 def _aligned(shape: Shape) -> float:
     """Share of an object's crystals that point one way: of an elliptic ring of radial ones how flat it is, else all."""
-    if shape.length_by != "ellipse":
+    if shape.length_by is not Measure.DISTAL_SHIELD:
         return 1.0
     return (shape.length_um - shape.width_um) / (shape.length_um + shape.width_um)
 

@@ -41,6 +41,17 @@ _MEASURED_OF_3 = {"REAL": _MEASURED_BY_NUMBER, "TEXT": _MEASURED_BY_NAME, "INTEG
 
 _ADDED_BY_4 = {"fields": ("reason_code", "who", "fault"), "events": ("who", "by", "fault", "reason_code")}
 """Columns that version 4 added, of text."""
+_ADDED_BY_5 = {
+    "REAL": ("feret_um", "arc_length_um"), "INTEGER": ("outline_doubtful", "usable_for_size", "usable_for_mass"),
+}  # fmt: skip
+"""Columns of objects that version 5 added, by their type."""
+
+
+def _with_columns(added: Mapping[str, tuple[str, ...]]) -> str:
+    """Give objects columns, named by their type."""
+    return ";".join(
+        f"ALTER TABLE objects ADD COLUMN {name} {kind}" for kind, names in added.items() for name in names
+    )
 
 
 def _to_version_4(database: sqlite3.Connection) -> None:
@@ -60,7 +71,7 @@ def _to_version_4(database: sqlite3.Connection) -> None:
 FORMAT = Format(
     name="dataset",
     application=0x4C4D4C43,
-    version=4,
+    version=5,
     schema=f"""
         CREATE TABLE records (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, body BLOB NOT NULL) STRICT;
         CREATE TABLE night (
@@ -104,10 +115,9 @@ FORMAT = Format(
             ALTER TABLE fields ADD COLUMN sources TEXT;
             UPDATE fields SET analysed_seq = seq, sources = '[]' WHERE state = 'recorded'
         """,
-        2: ";".join(
-            f"ALTER TABLE objects ADD COLUMN {name} {kind}" for kind, names in _MEASURED_OF_3.items() for name in names
-        ),
+        2: _with_columns(_MEASURED_OF_3),
         3: _to_version_4,
+        4: _with_columns(_ADDED_BY_5),
     },
 )
 
