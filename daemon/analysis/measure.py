@@ -30,6 +30,10 @@ SMALLEST_PX = 12
 DEFOCUSED_UM = 0.2
 """Farther from the nearest plane a mass is not told."""
 OVERLAPPING_SHARE = 0.05
+NEAR_EDGE_UM = 0.75
+"""A detection's box errs by so much: what lies nearer to the frame's edge may be cut."""
+FORBID_MASS = ("cut", "overlapping", "outline_doubtful", "background_disturbed", "defocused", "saturated", "folded")
+"""Flags of an object whose mass is not to be used; its size is not where it is cut or its outline doubtful."""
 TURNS_NOISES, TURNS_UM = 5.0, 0.02
 """What weighs so many deviations of the noise, and is so thick on average, turns polarized light."""
 
@@ -111,7 +115,15 @@ class Measurer:
         row = replace(row, **dict.fromkeys(MEASURED) | {"cut": row.touches_edge, "overlapping": overlapping})
         if min(crop.shape[2:]) < SMALLEST_PX:
             return row
-        return self._told(row, self.look(row, crop, fused))
+        told = self._told(row, self.look(row, crop, fused))
+        if told.length_um is None:
+            return told
+        forbidden = any(getattr(told, flag) for flag in FORBID_MASS)
+        return replace(
+            told,
+            usable_for_size=not (told.cut or told.outline_doubtful),
+            usable_for_mass=told.mass_pg is not None and not forbidden,
+        )
 
     def look(self, row: ObjectRow, crop: Pixels, fused: Pixels) -> Looked:
         """Find the planes of an object, outline it in them, and weigh it."""
@@ -169,7 +181,13 @@ class Measurer:
         if seen.outline is None or seen.shape is None:
             return told
         outline_by = self._name(seen.outline.dark)
-        told = replace(told, outline_by=outline_by, outline_clipped=seen.outline.clipped, **asdict(seen.shape))
+        told = replace(
+            told,
+            outline_by=outline_by,
+            outline_clipped=seen.outline.clipped,
+            outline_doubtful=seen.outline.doubtful or self._near_edge(row.box),
+            **asdict(seen.shape),
+        )
         if weighed is None:
             return told
         return replace(
@@ -186,6 +204,10 @@ class Measurer:
             saturated=weighed.saturated,
             folded=weighed.folded,
         )
+
+    def _near_edge(self, box: Box) -> bool:
+        height, width = self._provenance.shape_czyx[2:]
+        return min(box[0], box[1], width - box[2], height - box[3]) < NEAR_EDGE_UM / self._pixel_um
 
     def _name(self, dark: bool) -> str | None:
         channel = self._dark if dark else self._bright

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,7 @@ import yaml
 from numpy.typing import NDArray
 
 from daemon.dataset.measured_tables import measured_tables
-from daemon.dataset.objects_table import with_counted
+from daemon.dataset.objects_table import completed
 from daemon.dataset.reader import Dataset
 from daemon.system.errors import Refused
 
@@ -23,7 +23,7 @@ Column = NDArray[Any]
 DISTURBED = (
     "overlapping", "outline_clipped", "background_disturbed", "defocused", "saturated", "folded",
 )  # fmt: skip
-"""Flags of a measurement that speak against it."""
+"""Flags of a measurement that speak against it, where it does not tell itself what it may be used for."""
 FAR_PX = 20
 """So far from the middle of its frame an object tells the size of a pixel."""
 
@@ -56,11 +56,15 @@ class Objects:
         """Pick some."""
         return Objects({name: c[chosen] for name, c in self.columns.items()}, self.weights[chosen], self.measured)
 
-    @property
-    def clean(self) -> NDArray[np.bool_]:
-        """Which are whole, and were measured with nothing that disturbs them."""
-        flagged = [np.array([bool(flag) for flag in self[name]], np.bool_) for name in DISTURBED]
-        return np.asarray((self.weights > 0) & ~np.logical_or.reduce(flagged))
+    def usable(self, use: Literal["size", "mass"]) -> NDArray[np.bool_]:
+        """Which are whole, and measured so that their size, or their mass, may be used.
+
+        What was measured before that was told must have no flag.
+        """
+        flagged = np.logical_or.reduce([np.array([bool(flag) for flag in self[name]], np.bool_) for name in DISTURBED])
+        told = self[f"usable_for_{use}"]
+        usable = [not bad if one is None else bool(one) for one, bad in zip(told, flagged, strict=True)]
+        return np.asarray((self.weights > 0) & np.array(usable, np.bool_))
 
     @property
     def pixel_um(self) -> float | None:
@@ -125,7 +129,7 @@ def weighted_median(values: Column, weights: NDArray[np.float64]) -> float:
 
 
 def _read(path: Path) -> pa.Table:
-    return with_counted(pq.read_table(path).replace_schema_metadata(None))
+    return completed(pq.read_table(path).replace_schema_metadata(None))
 
 
 def _column(column: pa.ChunkedArray) -> Column:

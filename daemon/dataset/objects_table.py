@@ -116,12 +116,15 @@ def read_objects(database: sqlite3.Connection, slide: int) -> pa.Table:
     return pa.Table.from_arrays(arrays, names=names)
 
 
-def with_counted(table: pa.Table) -> pa.Table:
-    """Give a table of objects its column `counted` where it was written by a version that had none."""
-    if _COUNTED.name in table.column_names:
-        return table
-    counted = pc.and_not(table["in_exclusive_tile"], table["below_threshold"])
-    return table.append_column(_COUNTED.name, counted)
+def completed(table: pa.Table) -> pa.Table:
+    """Give a table of objects the columns that the version which wrote it did not have: `counted`, and empty ones."""
+    if _COUNTED.name not in table.column_names:
+        counted = pc.and_not(table["in_exclusive_tile"], table["below_threshold"])
+        table = table.append_column(_COUNTED.name, counted)
+    for column in OBJECT_COLUMNS:
+        if column.name not in table.column_names:
+            table = table.append_column(column.name, pa.nulls(len(table), column.arrow))
+    return table
 
 
 def write_objects_table(into: Path, database: sqlite3.Connection, slide: int) -> None:

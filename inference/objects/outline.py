@@ -29,7 +29,7 @@ RIMS_TRIED = 2
 LEAST_STRENGTH = 0.4
 """An edge counts so much on average along what is an outline at all; the best line through noise reaches 0.3."""
 LEAST_WIDTH_UM = 0.8
-"""Mean width below which a convex body is but a line along its own rim."""
+"""Mean width below which an outline is but a line along its object's rim."""
 SEEN = 0.4
 """An edge is seen where it counts so much, of at most 1."""
 FITS, SEEN_SHARE, SURE_STRENGTH, FULL = 0.7, 0.95, 0.78, 0.88
@@ -168,7 +168,7 @@ def _by_crest(bright: Floats, search: Search, *, convex: bool) -> _Line | None:
     gradient = Gradient(bright, search)
     contour = search.contour(gradient.edges(search), BRIGHT_THREAD_UM)
     best = None if contour is None else _on_crest(gradient, contour, search, convex=convex)
-    if not convex or (best is not None and best.worth >= GOOD_ENOUGH):
+    if best is not None and (not convex or best.worth >= GOOD_ENOUGH):
         return best
     around = (_on_crest(gradient, rim.points, search, convex=True) for rim in rims(gradient, search)[:RIMS_TRIED])
     return max((line for line in (best, *around) if line is not None), key=lambda line: line.worth, default=None)
@@ -181,10 +181,11 @@ def _on_crest(gradient: Gradient, contour: Points, search: Search, *, convex: bo
     points = closed.simple(search.within(moved), search.shape)
     if points is None:
         return None
-    seen = gradient.seen(points, closed.turned(points, 1) - closed.turned(points, -1))
-    line = _Line(points, search.fit(points), float((seen > SEEN).mean()), float(seen.mean()))
-    if not convex:
-        return line
-    if line.strength < LEAST_STRENGTH or closed.mean_width(points) < LEAST_WIDTH_UM / px:
+    if closed.mean_width(points) < LEAST_WIDTH_UM / px:
         return None
-    return line._replace(solidity=closed.solidity(points))
+    if not convex:
+        return _Line(points, search.fit(points))
+    seen = gradient.seen(points, closed.turned(points, 1) - closed.turned(points, -1))
+    if float(seen.mean()) < LEAST_STRENGTH:
+        return None
+    return _Line(points, search.fit(points), float((seen > SEEN).mean()), float(seen.mean()), closed.solidity(points))

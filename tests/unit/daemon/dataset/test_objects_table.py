@@ -1,4 +1,4 @@
-"""The column that says which objects count, also of tables that were written before there was one."""
+"""Columns of objects that came later, as the one that says which of them count, of tables that were written before."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from msgspec.structs import replace
 
 from daemon.counts.objects import load_objects
-from daemon.dataset.objects_table import with_counted
+from daemon.dataset.objects_table import completed
 from daemon.dataset.reader import Dataset
 from daemon.records.counting import ObjectCounts
 from daemon.records.names import OBJECTS_TABLE
@@ -23,15 +23,16 @@ def test_the_column_says_what_the_rows_say(tmp_path: Path) -> None:
     assert table["counted"].to_pylist() == [row.counted for field in fields for row in field.objects]
     # Of five objects of a field the third is below the threshold, and the fourth another field's.
     assert ObjectCounts.of(row for field in fields for row in field.objects) == ObjectCounts(6, 2, 2)
-    assert with_counted(table) is table
+    assert completed(table) is table
 
 
 def test_tables_that_lack_the_column_are_read(tmp_path: Path) -> None:
     make_dataset(tmp_path, slides=2, fields=2, objects=5)
     for slide in (1, 2):
         table = pq.read_table(tmp_path / f"slide-{slide}" / OBJECTS_TABLE)
-        older = table.drop_columns(["counted"])
-        assert with_counted(older)["counted"] == table["counted"]
+        older = table.drop_columns(["counted", "feret_um", "usable_for_size"])
+        assert completed(older)["counted"] == table["counted"]
+        assert completed(older)["usable_for_size"].null_count == len(table)
         pq.write_table(older, tmp_path / f"slide-{slide}" / "measured-001.parquet")
     with Dataset.open(tmp_path) as dataset:
         measured, of_the_night = load_objects(dataset, 1), load_objects(dataset, 0)

@@ -176,24 +176,27 @@ def coded(folder: Path) -> list[list[tuple[object, ...]]]:
         return [database.execute(f"SELECT {columns} ORDER BY seq").fetchall() for columns in asked]
 
 
+ADDED_BY_5 = ("feret_um", "arc_length_um", "outline_doubtful", "usable_for_size", "usable_for_mass")
+
+
 def older(folder: Path, version: int) -> None:
-    """Make of a dataset one of version 1, 2 or 3."""
+    """Make of a dataset one of a version before."""
     with closing(sqlite3.connect(folder / "catalog.sqlite")) as database:
-        for table, columns in (
+        for column in ADDED_BY_5 if version > 2 else MEASURED:
+            database.execute(f"ALTER TABLE objects DROP COLUMN {column}")
+        for table, columns in () if version == 4 else (
             ("fields", ("reason_code", "who", "fault")),
             ("events", ("who", "by", "fault", "reason_code")),
         ):
             for column in columns:
                 database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-        for column in MEASURED if version < 3 else ():
-            database.execute(f"ALTER TABLE objects DROP COLUMN {column}")
         for column in ("device", "analysed_seq", "sources") if version == 1 else ():
             database.execute(f"ALTER TABLE fields DROP COLUMN {column}")
         database.execute(f"PRAGMA user_version = {version}")
         database.commit()
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 @pytest.mark.parametrize("written", [False, True])
 def test_a_dataset_of_a_version_before_can_be_read_and_gone_on_with(
     tmp_path: Path, written: bool, version: int
@@ -211,7 +214,7 @@ def test_a_dataset_of_a_version_before_can_be_read_and_gone_on_with(
         assert (dataset.totals(), dataset.fields(), dataset.objects()) == (totals, fields, objects)
     with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as database:
         assert not written or coded(tmp_path) == codes
-        assert database.execute("PRAGMA user_version").fetchone() == (4 if written else version,)
+        assert database.execute("PRAGMA user_version").fetchone() == (5 if written else version,)
 
 
 def test_every_number_of_an_object_has_a_column() -> None:
