@@ -32,6 +32,8 @@ DEFOCUSED_UM = 0.2
 OVERLAPPING_SHARE = 0.05
 NEAR_EDGE_UM = 0.75
 """A detection's box errs by so much: what lies nearer to the frame's edge may be cut."""
+SURE_SCORE, STRENGTH_OVERLAPPED = 0.7, 0.8
+"""Score of a valve, and strength of its outline where others lie over it, below which that is doubtful."""
 FORBID_MASS = ("cut", "overlapping", "outline_doubtful", "background_disturbed", "defocused", "saturated", "folded")
 """Flags of an object whose mass is not to be used; its size is not where it is cut or its outline doubtful."""
 TURNS_NOISES, TURNS_UM = 5.0, 0.02
@@ -185,7 +187,7 @@ class Measurer:
             told,
             outline_by=outline_by,
             outline_clipped=seen.outline.clipped,
-            outline_doubtful=seen.outline.doubtful or self._near_edge(row.box),
+            outline_doubtful=seen.outline.doubtful or self._near_edge(row.box) or _unsure(row, seen.outline),
             **asdict(seen.shape),
         )
         if weighed is None:
@@ -227,6 +229,12 @@ def _overlaps(box: Box, others: NDArray[np.int64]) -> bool:
     shares = np.maximum(across, 0) * np.maximum(down, 0) / ((box[2] - box[0]) * (box[3] - box[1]))
     itself = (others == np.array(box)).all(axis=1)
     return bool((shares[~itself] > OVERLAPPING_SHARE).any())
+
+
+def _unsure(row: ObjectRow, outline: Outline) -> bool:
+    """Whether the outline of a valve may be another's: the detector is not sure of it, or others lie over a weak edge."""
+    weak = row.overlapping and outline.strength < STRENGTH_OVERLAPPED
+    return Taxon.of(row.class_name) is Taxon.DIATOM and bool(weak or row.score < SURE_SCORE)
 
 
 def _aligned(shape: Shape) -> float:

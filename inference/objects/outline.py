@@ -34,6 +34,8 @@ SEEN = 0.4
 """An edge is seen where it counts so much, of at most 1."""
 FITS, SEEN_SHARE, SURE_STRENGTH, FULL = 0.7, 0.95, 0.78, 0.88
 """Fit, share seen, mean strength and solidity (of a convex body) below which an outline is doubtful."""
+CLIPPED_FITS = 0.9
+"""Fit of a convex body below which it is if it runs along the border of what was searched, too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +55,8 @@ class Outline:
     doubtful
         it does not fit the detection's box, or no edge is seen along a part of it, or its form is not one that the
         object can have: its size is not to be used.
+    strength
+        how surely an edge is seen along it, on average, from 0 to 1; of one in the dark field 1.
     """
 
     points: Points
@@ -60,6 +64,7 @@ class Outline:
     dark: bool
     clipped: bool
     doubtful: bool
+    strength: float
 
 
 class _Line(NamedTuple):
@@ -135,7 +140,9 @@ def find_outline(
     if search.is_empty:
         return None
     lines = {True: None if dark is None else _by_level(dark, search), False: None}
-    lines[False] = None if bright is None else _by_crest(bright, search, convex=convex)
+    lines[False] = None if bright is None else _by_crest(
+        bright, search, convex=convex, alone=lines[True] is None
+    )
     shown = {is_dark: line for is_dark, line in lines.items() if line is not None}
     if not shown:
         return None
@@ -148,8 +155,9 @@ def find_outline(
     if not inside.any():
         return None
     clipped = search.clips(line.points)
-    doubtful = line.doubtful or (clipped and not convex) or (convex and is_dark)
-    return Outline(points, inside, is_dark, clipped, doubtful)
+    beyond = clipped and (not convex or line.fit < CLIPPED_FITS)
+    doubtful = line.doubtful or beyond or (convex and is_dark)
+    return Outline(points, inside, is_dark, clipped, doubtful, line.strength)
 
 
 def _by_level(dark: Floats, search: Search) -> _Line | None:
@@ -163,12 +171,12 @@ def _by_level(dark: Floats, search: Search) -> _Line | None:
     return None if points is None else _Line(points, search.fit(points))
 
 
-def _by_crest(bright: Floats, search: Search, *, convex: bool) -> _Line | None:
+def _by_crest(bright: Floats, search: Search, *, convex: bool, alone: bool) -> _Line | None:
     """Outline of what has an edge in a bright field: a contour of all edges, or what is better of closed rims."""
     gradient = Gradient(bright, search)
     contour = search.contour(gradient.edges(search), BRIGHT_THREAD_UM)
     best = None if contour is None else _on_crest(gradient, contour, search, convex=convex)
-    if best is not None and (not convex or best.worth >= GOOD_ENOUGH):
+    if (best is not None and best.worth >= GOOD_ENOUGH) or not (convex or (alone and best is None)):
         return best
     around = (_on_crest(gradient, rim.points, search, convex=True) for rim in rims(gradient, search)[:RIMS_TRIED])
     return max((line for line in (best, *around) if line is not None), key=lambda line: line.worth, default=None)
