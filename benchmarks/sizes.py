@@ -9,8 +9,8 @@ true outline; of diatoms without bristles and horns thinner than 0.7 um, of sili
 objects that are unbroken, not buried, wholly in the frame; untouched those too that nothing overlaps. A gross error is
 one of more than 25 %.
 
-Stacks are kept in DIR, if given, and used again. `--json` keeps the figures; `--before` prints those of an older version beside them. A version that does not say what a
-size may be used for offers the sizes of objects without a flag.
+Stacks are kept in DIR, if given, and used again. `--json` keeps the figures; `--before` prints those of an older version
+beside them. A version that does not say what a size may be used for offers the sizes of objects without a flag.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from daemon.config.loading import load
 from daemon.config.model import NightConfig
 from daemon.counts.objects import DISTURBED
 from daemon.dataset.field_file import FieldProvenance
-from daemon.emulation.export import export, override
+from daemon.emulation.export import override
 from daemon.records.records import ObjectRow
 from inference.analyser import Analyser
 
@@ -66,6 +66,7 @@ class Line(msgspec.Struct, frozen=True):
     usable: int
     gross_length: int
     gross_width: int
+    gross: int
     others_gross: int
     whole: int
     whole_usable: float
@@ -94,7 +95,9 @@ def sized(config: NightConfig, folder: Path, fields: int) -> Iterator[Sized]:
         for row, true in zip(rows, matched(objects, truth), strict=True):
             if true is not None:
                 x0, y0, x1, y1 = row.box
-                yield Sized(row, sized_truth(true, instrument.pixel_um), np.hypot(x1 - x0, y1 - y0) * instrument.pixel_um)
+                yield Sized(
+                    row, sized_truth(true, instrument.pixel_um), np.hypot(x1 - x0, y1 - y0) * instrument.pixel_um
+                )
 
 
 def sized_truth(true: Truth, pixel_um: float) -> Truth:
@@ -135,6 +138,10 @@ def wrong(one: Sized, measure: str) -> bool:
     return value is None or abs(value / one.true[measure] - 1) > GROSS
 
 
+def _any_wrong(one: Sized) -> bool:
+    return wrong(one, "length_um") or wrong(one, "width_um")
+
+
 def line_of(name: str, own: Sequence[Sized]) -> Line:
     """Sum up a class."""
     used = [one for one in own if offered(one.row)]
@@ -152,7 +159,8 @@ def line_of(name: str, own: Sequence[Sized]) -> Line:
         usable=len(used),
         gross_length=sum(wrong(one, "length_um") for one in used),
         gross_width=sum(wrong(one, "width_um") for one in used),
-        others_gross=sum(wrong(one, "length_um") or wrong(one, "width_um") for one in rest),
+        gross=sum(map(_any_wrong, used)),
+        others_gross=sum(map(_any_wrong, rest)),
         whole=len(whole),
         whole_usable=float(np.mean([offered(one.row) for one in whole])) if whole else np.nan,
         untouched=len(untouched),
@@ -160,7 +168,7 @@ def line_of(name: str, own: Sequence[Sized]) -> Line:
         mean=np.nan if nothing else float(told.mean() / lengths.mean() - 1),
         percentile_90=np.nan if nothing else float(np.percentile(told, 90) / np.percentile(lengths, 90) - 1),
         median_um=np.nan if nothing else float(np.median(error)),
-        beyond_diagonal=sum(_feret(one.row) > one.diagonal_um for one in own),
+        beyond_diagonal=sum(bool(_feret(one.row) > one.diagonal_um) for one in own),
     )
 
 
@@ -177,7 +185,7 @@ def show(line: Line, version: str) -> None:
     """Print one row."""
     print(
         f"{line.name:<17}{version:<7}{line.objects:>5}{line.usable:>7}{line.gross_length:>5}{line.gross_width:>4}"
-        f"{(line.gross_length + line.gross_width) / max(line.usable, 1):>7.1%}{line.others_gross:>6}"
+        f"{line.gross / max(line.usable, 1):>7.1%}{line.others_gross:>6}"
         f"{line.whole:>6}{line.whole_usable:>6.0%}{line.untouched:>6}{line.untouched_usable:>6.0%}"
         f"{line.mean:>+8.1%}{line.percentile_90:>+8.1%}{line.median_um:>8.3f}{line.beyond_diagonal:>6}"
     )

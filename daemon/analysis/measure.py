@@ -232,7 +232,7 @@ def _overlaps(box: Box, others: NDArray[np.int64]) -> bool:
 
 
 def _unsure(row: ObjectRow, outline: Outline) -> bool:
-    """Whether the outline of a valve may be another's: the detector is not sure of it, or others lie over a weak edge."""
+    """Whether the outline of a valve may be another's: it was found unsurely, or others lie over a weak edge."""
     weak = row.overlapping and outline.strength < STRENGTH_OVERLAPPED
     return Taxon.of(row.class_name) is Taxon.DIATOM and bool(weak or row.score < SURE_SCORE)
 

@@ -49,9 +49,7 @@ _ADDED_BY_5 = {
 
 def _with_columns(added: Mapping[str, tuple[str, ...]]) -> str:
     """Give objects columns, named by their type."""
-    return ";".join(
-        f"ALTER TABLE objects ADD COLUMN {name} {kind}" for kind, names in added.items() for name in names
-    )
+    return ";".join(f"ALTER TABLE objects ADD COLUMN {name} {kind}" for kind, names in added.items() for name in names)
 
 
 def _to_version_4(database: sqlite3.Connection) -> None:

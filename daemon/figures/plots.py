@@ -117,9 +117,7 @@ def _length_mass(figure: Figure, objects: Objects) -> None:
     figure.set_size_inches(8.6, 6.2)
     axis = figure.add_subplot()
     measured = (objects["mass_pg"] > 0) & (objects["length_um"] > 0) & (objects.weights > 0)
-    chosen, others = (
-        objects.of(measured & there) for there in (objects.usable("mass"), ~objects.usable("mass"))
-    )
+    chosen, others = (objects.of(measured & there) for there in (objects.usable("mass"), ~objects.usable("mass")))
     axis.set_title("mass and length of coccoliths")
     axis.set_xlabel("length (um)")
     axis.set_ylabel("mass (pg)")

@@ -30,7 +30,7 @@ def contours_of(image: Mask | NDArray[np.uint8]) -> list[Points]:
     found: Sequence[NDArray[np.int32]] = cv2.findContours(  # type: ignore[assignment]
         image.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
     )[0]
-    return [one[:, 0] + 0.5 for one in found if len(one) >= LEAST_POINTS]
+    return [one[:, 0].astype(np.float64) + 0.5 for one in found if len(one) >= LEAST_POINTS]
 
 
 def even(contour: Points, deviation: float) -> Points:
@@ -40,7 +40,7 @@ def even(contour: Points, deviation: float) -> Points:
 
 
 def evenly(contour: Points, count: int) -> Points:
-    """Some points at even distances along a contour."""
+    """Take some points at even distances along a contour."""
     closed = np.vstack([contour, contour[:1]])
     way = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(closed, axis=0).T))])
     at = np.arange(count) * way[-1] / count
@@ -87,15 +87,16 @@ def outward(contour: Points, deviation: float) -> Points:
 
 
 def sampled(image: Floats, points: NDArray[np.floating]) -> Floats:
-    """Sample an image at points (..., 2), between its pixels; beyond its border as at it."""
-    at = (points - 0.5).astype(np.float32).reshape(len(points), -1, 2)
-    seen = cv2.remap(image, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(seen, np.float32).reshape(points.shape[:-1])
+    """Sample an image (h, w) or (h, w, C) at points (..., 2), between its pixels; beyond its border as at it."""
+    at = points.astype(np.float32).reshape(len(points), -1, 2) - np.float32(0.5)
+    seen = cv2.remap(image, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+    return np.asarray(seen, np.float32).reshape(*points.shape[:-1], *image.shape[2:])
 
 
-def across(contour: Points, normal: Points, away: NDArray[np.float64]) -> NDArray[np.float64]:
+def across(contour: Points, normal: Points, away: NDArray[np.float64]) -> Floats:
     """Points across a contour, (N, S, 2), at distances `away` outward."""
-    return np.asarray(contour[:, None] + away[:, None] * normal[:, None])
+    at, step, out = (one.astype(np.float32) for one in (contour, normal, away))
+    return np.asarray(at[:, None] + out[:, None] * step[:, None])
 
 
 def moved(contour: Points, normal: Points, shift: NDArray[np.float64], found: Mask, deviation: float) -> Points:
@@ -140,10 +141,20 @@ def simple(contour: Points, shape: tuple[int, ...]) -> Points | None:
     return even(max(parts, key=lambda one: abs(signed_area(one))), 1.0) if parts else None
 
 
+def _may_loop(way: Points) -> bool:
+    """Whether a contour of some steps (N, 2) turns by half a circle or more within a loop's points anywhere."""
+    after = turned(way, 1)
+    turn = np.abs(np.arctan2(way[:, 0] * after[:, 1] - way[:, 1] * after[:, 0], (way * after).sum(axis=1)))
+    total = np.cumsum(np.concatenate([turn, turn[:LOOP_POINTS]]))
+    return bool((total[LOOP_POINTS:] - total[:-LOOP_POINTS]).max(initial=0.0) >= math.pi)
+
+
 def _without_loops(contour: Points) -> Points:
     """Cut off loops of at most `LOOP_POINTS` points."""
     count = len(contour)
     start, way = contour, turned(contour, 1) - contour
+    if not _may_loop(way):
+        return contour
     kept = np.ones(count, np.bool_)
     for apart in range(2, min(LOOP_POINTS, count // 2)):
         other, other_way = turned(start, apart), turned(way, apart)

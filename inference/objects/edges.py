@@ -90,8 +90,8 @@ class Gradient:
 
     Attributes
     ----------
-    x, y
-        its parts, (h, w).
+    parts
+        along x and y, (h, w, 2).
     strength
         its magnitude, (h, w).
     """
@@ -100,9 +100,9 @@ class Gradient:
         smooth, noise = _smooth(light, search)
         # Noise smoothed by a Gaussian has a derivative of its deviation over sqrt(2) sigma.
         over = math.sqrt(2) * _sigma_px(search) / noise
-        self.x = np.asarray(cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=over / 8), np.float32)
-        self.y = np.asarray(cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=over / 8), np.float32)
-        self.strength = np.asarray(cv2.magnitude(self.x, self.y), np.float32)
+        x, y = (cv2.Sobel(smooth, cv2.CV_32F, *way, scale=over / 8) for way in ((1, 0), (0, 1)))
+        self.parts: Floats = np.asarray(cv2.merge((x, y)), np.float32)
+        self.strength: Floats = np.asarray(cv2.magnitude(x, y), np.float32)
 
     def edges(self, search: Search) -> Mask:
         """Where it stands out from the noise and from stronger edges nearby."""
@@ -115,8 +115,8 @@ class Gradient:
         One much stronger than others counts no more than they do: it may be a neighbour's.
         """
         length = np.maximum(np.hypot(along[..., 0], along[..., 1]), 1e-9)
-        x, y = (closed.sampled(part, points) for part in (self.x, self.y))
-        crossing = np.abs(y * along[..., 0] - x * along[..., 1]) / length
+        parts = closed.sampled(self.parts, points)
+        crossing = np.abs(parts[..., 1] * along[..., 0] - parts[..., 0] * along[..., 1]) / length
         return np.asarray(crossing / (crossing + HALF_SEEN), np.float32)
 
 
@@ -148,10 +148,8 @@ def to_crest(gradient: Gradient, contour: Points, pixel_um: float) -> Points:
     normal = closed.outward(contour, EVENING_UM / pixel_um)
     away = _ways(OUTWARD_UM / pixel_um, -INWARD_UM / pixel_um)
     step = away[0] - away[1]
-    there = closed.across(contour, normal, away)
-    seen = np.abs(
-        normal[:, :1] * closed.sampled(gradient.x, there) + normal[:, 1:] * closed.sampled(gradient.y, there)
-    )
+    parts = closed.sampled(gradient.parts, closed.across(contour, normal, away))
+    seen = np.abs(np.einsum("nsk,nk->ns", parts, normal.astype(np.float32)))
     inner = seen[:, 1:-1]
     crest = (inner >= seen[:, :-2]) & (inner > seen[:, 2:]) & (inner >= CREST_SHARE * seen.max(axis=1, keepdims=True))
     at, rows = crest.argmax(axis=1) + 1, np.arange(len(contour))

@@ -93,17 +93,12 @@ class _Line(NamedTuple):
     @property
     def worth(self) -> float:
         """How well it shows an edge and fits the box, and how full it is."""
-        return self.strength * self.fit**FIT_POWER * self.solidity**2
+        return float(self.strength * self.fit**FIT_POWER * self.solidity**2)
 
     @property
     def doubtful(self) -> bool:
         """Whether it may not be the object's own."""
-        return (
-            self.fit < FITS
-            or self.seen < SEEN_SHARE
-            or self.strength < SURE_STRENGTH
-            or self.solidity < FULL
-        )
+        return self.fit < FITS or self.seen < SEEN_SHARE or self.strength < SURE_STRENGTH or self.solidity < FULL
 
 
 def find_outline(
@@ -140,17 +135,16 @@ def find_outline(
     if search.is_empty:
         return None
     lines = {True: None if dark is None else _by_level(dark, search), False: None}
-    lines[False] = None if bright is None else _by_crest(
-        bright, search, convex=convex, alone=lines[True] is None
-    )
+    lines[False] = None if bright is None else _by_crest(bright, search, convex=convex, alone=lines[True] is None)
     shown = {is_dark: line for is_dark, line in lines.items() if line is not None}
     if not shown:
         return None
-    is_dark = True in shown and not (
-        False in shown and (convex or shown[False].fit > shown[True].fit + PREFERENCE)
-    )
+    is_dark = True in shown and not (False in shown and (convex or shown[False].fit > shown[True].fit + PREFERENCE))
     line = shown[is_dark]
-    points = line.points - np.array(dark_shift_px) if is_dark else line.points
+    around = closed.simple(line.points, search.shape)
+    if around is None:
+        return None
+    points = around - np.array(dark_shift_px) if is_dark else around
     inside = closed.inside(points, search.shape)
     if not inside.any():
         return None
@@ -167,8 +161,8 @@ def _by_level(dark: Floats, search: Search) -> _Line | None:
     if contour is None:
         return None
     even = closed.even(contour, EVENING_UM / search.pixel_um)
-    points = closed.simple(search.within(to_level(image, even, search.pixel_um)), search.shape)
-    return None if points is None else _Line(points, search.fit(points))
+    points = search.within(to_level(image, even, search.pixel_um))
+    return _Line(points, search.fit(points))
 
 
 def _by_crest(bright: Floats, search: Search, *, convex: bool, alone: bool) -> _Line | None:
@@ -185,10 +179,7 @@ def _by_crest(bright: Floats, search: Search, *, convex: bool, alone: bool) -> _
 def _on_crest(gradient: Gradient, contour: Points, search: Search, *, convex: bool) -> _Line | None:
     """Move a contour to the crest of the gradient; None where that is no outline at all."""
     px = search.pixel_um
-    moved = to_crest(gradient, closed.even(contour, EVENING_UM / px), px)
-    points = closed.simple(search.within(moved), search.shape)
-    if points is None:
-        return None
+    points = search.within(to_crest(gradient, closed.even(contour, EVENING_UM / px), px))
     if closed.mean_width(points) < LEAST_WIDTH_UM / px:
         return None
     if not convex:

@@ -1,9 +1,9 @@
 """The closed line that fits a box and along which an edge is seen best, where gaps and what crosses it are many.
 
-A convex body that fills its box is nearly one of a family of curves: superellipses from the widest to a thin diagonal one,
-leaning either way. Around each of them the best closed path is searched, from inside outward, by dynamic programming
-(A. Amini, T. Weymouth and R. Jain 1990, IEEE Trans. Pattern Anal. Mach. Intell. 12, 855): coarsely around all, finely
-around the best.
+A convex body that fills its box is nearly one of a family of curves: superellipses from the widest to a thin diagonal
+one, leaning either way. Around each of them the best closed path is searched by dynamic programming (A. Amini, T.
+Weymouth and R. Jain 1990, IEEE Trans. Pattern Anal. Mach. Intell. 12, 855): coarsely around all, finely around the
+best.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def rims(gradient: Gradient, search: Search) -> list[Rim]:
 
 def worth(rim: Rim, search: Search) -> float:
     """How well a line shows an edge and fits the box."""
-    return float(rim.seen.mean()) * search.fit(rim.points) ** FIT_POWER
+    return float(rim.seen.mean() * search.fit(rim.points) ** FIT_POWER)
 
 
 def _family(box: Box, pixel_um: float) -> list[_Curve]:
@@ -106,8 +106,8 @@ def _paths(gradient: Gradient, grids: NDArray[np.float64]) -> list[Rim]:
     along = np.roll(grids, -1, axis=1) - np.roll(grids, 1, axis=1)
     curves, count, deep, _ = grids.shape
     flat = (curves * count, deep, 2)
-    seen = gradient.seen(grids.reshape(flat), along.reshape(flat)).reshape(grids.shape[:3])
-    seen = (seen + np.roll(seen, 1, axis=1) + np.roll(seen, -1, axis=1)) / 3
+    seen: Floats = gradient.seen(grids.reshape(flat), along.reshape(flat)).reshape(grids.shape[:3])
+    seen = np.asarray((seen + np.roll(seen, 1, axis=1) + np.roll(seen, -1, axis=1)) / 3, np.float32)
     path = _best_paths(seen)
     curve, point = np.arange(curves)[:, None], np.arange(count)
     return [Rim(*one) for one in zip(grids[curve, point, path], seen[curve, point, path], strict=True)]
@@ -134,7 +134,8 @@ def _near(points: Points, search: Search) -> NDArray[np.float64]:
     count, deep = FINE
     line = closed.evenly(closed.even(points, EVENING_UM / search.pixel_um), count)
     reach = max(NEAR_UM / search.pixel_um, NEAR_SHARE * float(np.ptp(points, axis=0).max()))
-    return closed.across(line, closed.outward(line, 1.0), np.linspace(-reach, reach, deep))
+    away = np.linspace(-reach, reach, deep)
+    return np.asarray(closed.across(line, closed.outward(line, 1.0), away), np.float64)
 
 
 def _grid(curve: _Curve, search: Search, size: tuple[int, int]) -> NDArray[np.float64]:
@@ -159,7 +160,7 @@ def _grid(curve: _Curve, search: Search, size: tuple[int, int]) -> NDArray[np.fl
 
 
 def _best_paths(seen: Floats) -> NDArray[np.intp]:
-    """Best closed paths (K, N) through what is seen (K, N, S), each a step at most farther in or out from point to point.
+    """Best closed paths (K, N) through what is seen (K, N, S), a step in or out at most from point to point.
 
     Each runs around twice; the middle of its way, whose ends have met, is taken.
     """

@@ -50,4 +50,4 @@ def crop_index(sharpness: Floats, crop_box: Box, binning: int, own_plane: float)
     ordinal = cv2.medianBlur(index.astype(np.uint8), MEDIAN) if planes <= BYTES else index
     row = (np.arange(y0, y1) // scale - top).clip(0, ordinal.shape[0] - 1)
     column = (np.arange(x0, x1) // scale - left).clip(0, ordinal.shape[1] - 1)
-    return ordinal[row[:, None], column].astype(np.intp)
+    return np.asarray(ordinal[row[:, None], column], np.intp)

@@ -80,8 +80,8 @@ def check_outline(mask: NDArray[np.bool_], pixel_um: float, convex: bool) -> Non
     dark = (50 + 900.0 * mask + noise / 4).astype(np.float32)
     height, width = mask.shape
     box = (min(3, width - 2), min(3, height - 2), max(width - 3, 4), max(height - 3, 4))
-    for given in ((dark, bright), (None, bright), (dark, None)):
-        outline = find_outline(*given, box, pixel_um, convex=convex)
+    for by_dark, by_bright in ((dark, bright), (None, bright), (dark, None)):
+        outline = find_outline(by_dark, by_bright, box, pixel_um, convex=convex)
         if outline is None:
             continue
         reach = round(BEYOND_BOX_UM / pixel_um) + 1e-6

@@ -184,9 +184,13 @@ def older(folder: Path, version: int) -> None:
     with closing(sqlite3.connect(folder / "catalog.sqlite")) as database:
         for column in ADDED_BY_5 if version > 2 else MEASURED:
             database.execute(f"ALTER TABLE objects DROP COLUMN {column}")
-        for table, columns in () if version == 4 else (
-            ("fields", ("reason_code", "who", "fault")),
-            ("events", ("who", "by", "fault", "reason_code")),
+        for table, columns in (
+            ()
+            if version == 4
+            else (
+                ("fields", ("reason_code", "who", "fault")),
+                ("events", ("who", "by", "fault", "reason_code")),
+            )
         ):
             for column in columns:
                 database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
