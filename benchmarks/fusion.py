@@ -3,8 +3,8 @@
 python -m benchmarks.fusion [--profile NAME] [--collection C] [--seed S] [--fields N]
 
 Fields of 1024 x 1024 px, 2 x 9 planes 0.5 um apart. For each detected object and state: PSNR of its fused crop against
-the truth, a mean of 16 exposures (peak: the range of the truth in the crop), median and mean of all; the gradient beyond
-the truth's where the plane index jumps, over all of the truth's gradient (0 is no seam; the guided filter has no index);
+the truth, a mean of 16 exposures (peak: the range of the truth in the crop), median and mean; the gradient beyond the
+truth's where the plane index jumps, over all of the truth's gradient (0 is no seam; the guided filter has no index);
 milliseconds a field. `best` is the best plane alone; `mean` has an index that is a mean weighted by sharpness, as crops
 were fused before; `guided` mixes planes by weights that a guided filter evens out (S. Li, X. Kang and J. Hu 2013, IEEE
 Trans. Image Process. 22, 2864); `now` is what crops are made of.

@@ -9,8 +9,8 @@ true outline; of diatoms without bristles and horns thinner than 0.7 um, of sili
 objects that are unbroken, not buried, wholly in the frame; untouched those too that nothing overlaps. A gross error is
 one of more than 25 %.
 
-Stacks are kept in DIR, if given, and used again. `--json` keeps the figures; `--before` prints those of an older version
-beside them. A version that does not say what a size may be used for offers the sizes of objects without a flag.
+Stacks are kept in DIR, if given, and used again. `--json` keeps the figures; `--before` prints those of an older
+version beside them. A version that does not say what a size may be used for offers the sizes of objects without a flag.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Sized(NamedTuple):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """Figures of one class; shares and relative errors as fractions, NaN where there is nothing to tell of."""
+    """Figures of one class; shares and relative errors as fractions, None where there is nothing to tell of."""
 
     name: str
     objects: int
@@ -69,12 +69,12 @@ class Line(msgspec.Struct, frozen=True):
     gross: int
     others_gross: int
     whole: int
-    whole_usable: float
+    whole_usable: float | None
     untouched: int
-    untouched_usable: float
-    mean: float
-    percentile_90: float
-    median_um: float
+    untouched_usable: float | None
+    mean: float | None
+    percentile_90: float | None
+    median_um: float | None
     beyond_diagonal: int
 
 
@@ -162,12 +162,12 @@ def line_of(name: str, own: Sequence[Sized]) -> Line:
         gross=sum(map(_any_wrong, used)),
         others_gross=sum(map(_any_wrong, rest)),
         whole=len(whole),
-        whole_usable=float(np.mean([offered(one.row) for one in whole])) if whole else np.nan,
+        whole_usable=float(np.mean([offered(one.row) for one in whole])) if whole else None,
         untouched=len(untouched),
-        untouched_usable=len(there) / len(untouched) if untouched else np.nan,
-        mean=np.nan if nothing else float(told.mean() / lengths.mean() - 1),
-        percentile_90=np.nan if nothing else float(np.percentile(told, 90) / np.percentile(lengths, 90) - 1),
-        median_um=np.nan if nothing else float(np.median(error)),
+        untouched_usable=len(there) / len(untouched) if untouched else None,
+        mean=None if nothing else float(told.mean() / lengths.mean() - 1),
+        percentile_90=None if nothing else float(np.percentile(told, 90) / np.percentile(lengths, 90) - 1),
+        median_um=None if nothing else float(np.median(error)),
         beyond_diagonal=sum(bool(_feret(one.row) > one.diagonal_um) for one in own),
     )
 
@@ -183,11 +183,16 @@ def _feret(row: ObjectRow) -> float:
 
 def show(line: Line, version: str) -> None:
     """Print one row."""
+
+    def told(value: float | None, form: str, width: int) -> str:
+        return f"{'-' if value is None else format(value, form):>{width}}"
+
     print(
         f"{line.name:<17}{version:<7}{line.objects:>5}{line.usable:>7}{line.gross_length:>5}{line.gross_width:>4}"
-        f"{line.gross / max(line.usable, 1):>7.1%}{line.others_gross:>6}"
-        f"{line.whole:>6}{line.whole_usable:>6.0%}{line.untouched:>6}{line.untouched_usable:>6.0%}"
-        f"{line.mean:>+8.1%}{line.percentile_90:>+8.1%}{line.median_um:>8.3f}{line.beyond_diagonal:>6}"
+        f"{line.gross / max(line.usable, 1):>7.1%}{line.others_gross:>6}{line.whole:>6}"
+        f"{told(line.whole_usable, '.0%', 6)}{line.untouched:>6}{told(line.untouched_usable, '.0%', 6)}"
+        f"{told(line.mean, '+.1%', 8)}{told(line.percentile_90, '+.1%', 8)}{told(line.median_um, '.3f', 8)}"
+        f"{line.beyond_diagonal:>6}"
     )
 
 

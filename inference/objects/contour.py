@@ -21,6 +21,8 @@ MEDIAN_REACH = 2
 """Points on either side over which a single wrong shift is left out."""
 LOOP_POINTS = 24
 """So many points a loop of a contour has at most that is cut off; what crosses itself farther on is drawn anew."""
+ALL_PAIRS = 400
+"""Points up to which all pairs of sides are tried."""
 ODD_SHARE = 0.01
 """Share of a contour's area that may be counted otherwise than once."""
 
@@ -132,13 +134,32 @@ def simple(contour: Points, shape: tuple[int, ...]) -> Points | None:
     """
     contour = _without_loops(contour)
     filled = inside(contour, shape)
-    area = float(filled.sum())
-    if area == 0:
+    if not filled.any():
         return None
-    if abs(abs(signed_area(contour)) - area) <= max(ODD_SHARE * area, 0.25 * len(contour)):
+    if _is_simple(contour, float(filled.sum())):
         return contour
-    parts = contours_of(filled)
-    return even(max(parts, key=lambda one: abs(signed_area(one))), 1.0) if parts else None
+    part = max(contours_of(filled), key=lambda one: abs(signed_area(one)), default=None)
+    if part is None:
+        return None
+    smooth = even(part, 1.0)
+    if _is_simple(smooth, abs(signed_area(part))):
+        return smooth
+    hull = np.asarray(cv2.convexHull(part.astype(np.float32))[:, 0], np.float64)
+    return hull if len(hull) > 2 else None
+
+
+def _is_simple(contour: Points, area: float) -> bool:
+    """Whether a contour does not cross itself: tried with all pairs of sides, of long ones by the area it counts."""
+    if len(contour) > ALL_PAIRS:
+        return abs(abs(signed_area(contour)) - area) <= max(ODD_SHARE * area, 0.25 * len(contour))
+    x, y = contour.T
+    right, down = turned(x, 1) - x, turned(y, 1) - y
+    east, south = x[None] - x[:, None], y[None] - y[:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        cross = right[:, None] * down - down[:, None] * right
+        here = (east * down - south * right) / cross
+        there = (east * down[:, None] - south * right[:, None]) / cross
+    return not ((here > 0) & (here < 1) & (there > 0) & (there < 1)).any()
 
 
 def _may_loop(way: Points) -> bool:
