@@ -168,7 +168,7 @@ def line_of(name: str, own: Sequence[Sized]) -> Line:
         mean=None if nothing else float(told.mean() / lengths.mean() - 1),
         percentile_90=None if nothing else float(np.percentile(told, 90) / np.percentile(lengths, 90) - 1),
         median_um=None if nothing else float(np.median(error)),
-        beyond_diagonal=sum(bool(_feret(one.row) > one.diagonal_um) for one in own),
+        beyond_diagonal=sum(bool(_feret(one.row) > one.diagonal_um) for one in used),
     )
 
 
