@@ -21,10 +21,8 @@ MEDIAN_REACH = 2
 """Points on either side over which a single wrong shift is left out."""
 LOOP_POINTS = 24
 """So many points a loop of a contour has at most that is cut off; what crosses itself farther on is drawn anew."""
-ALL_PAIRS = 400
-"""Points up to which all pairs of sides are tried."""
-ODD_SHARE = 0.01
-"""Share of a contour's area that may be counted otherwise than once."""
+ENDS = 1e-9
+"""Share of a side at its ends where another one meets it rather than crosses it."""
 
 
 def contours_of(image: Mask | NDArray[np.uint8]) -> list[Points]:
@@ -136,30 +134,42 @@ def simple(contour: Points, shape: tuple[int, ...]) -> Points | None:
     filled = inside(contour, shape)
     if not filled.any():
         return None
-    if _is_simple(contour, float(filled.sum())):
+    if not crosses_itself(contour):
         return contour
     part = max(contours_of(filled), key=lambda one: abs(signed_area(one)), default=None)
     if part is None:
         return None
     smooth = even(part, 1.0)
-    if _is_simple(smooth, abs(signed_area(part))):
+    if not crosses_itself(smooth):
         return smooth
     hull = np.asarray(cv2.convexHull(part.astype(np.float32))[:, 0], np.float64)
     return hull if len(hull) > 2 else None
 
 
-def _is_simple(contour: Points, area: float) -> bool:
-    """Whether a contour does not cross itself: tried with all pairs of sides, of long ones by the area it counts."""
-    if len(contour) > ALL_PAIRS:
-        return abs(abs(signed_area(contour)) - area) <= max(ODD_SHARE * area, 0.25 * len(contour))
-    x, y = contour.T
-    right, down = turned(x, 1) - x, turned(y, 1) - y
-    east, south = x[None] - x[:, None], y[None] - y[:, None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        cross = right[:, None] * down - down[:, None] * right
-        here = (east * down - south * right) / cross
-        there = (east * down[:, None] - south * right[:, None]) / cross
-    return not ((here > 0) & (here < 1) & (there > 0) & (there < 1)).any()
+def crosses_itself(contour: Points) -> bool:
+    """Whether any two sides of a polygon cross: those are tried that overlap along its longer axis."""
+    after = turned(contour, 1)
+    axis = int(np.ptp(contour, axis=0).argmax())
+    low, high = np.minimum(contour, after)[:, axis], np.maximum(contour, after)[:, axis]
+    order = np.argsort(low)
+    low, high, start = low[order], high[order], contour[order]
+    way = (after - contour)[order]
+    for apart in range(1, len(order)):
+        near = np.flatnonzero(low[apart:] <= high[:-apart])
+        if not near.size:
+            return False
+        one, other = way[near], way[near + apart]
+        between = start[near + apart] - start[near]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            cross = _cross(one, other)
+            here, there = _cross(between, other) / cross, _cross(between, one) / cross
+        if ((here > ENDS) & (here < 1 - ENDS) & (there > ENDS) & (there < 1 - ENDS)).any():
+            return True
+    return False
+
+
+def _cross(one: Points, other: Points) -> NDArray[np.float64]:
+    return np.asarray(one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0])
 
 
 def _may_loop(way: Points) -> bool:

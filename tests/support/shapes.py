@@ -88,11 +88,11 @@ def check_outline(mask: NDArray[np.bool_], pixel_um: float, convex: bool) -> Non
         low, high = outline.points.min(axis=0), outline.points.max(axis=0)
         assert (low >= (box[0] - reach, box[1] - reach)).all()
         assert (high <= (box[2] + reach, box[3] + reach)).all()
-        assert not crosses_itself(outline.points)
+        assert not any_sides_cross(outline.points)
         assert outline.inside.any()
 
 
-def crosses_itself(points: NDArray[np.float64]) -> bool:
+def any_sides_cross(points: NDArray[np.float64]) -> bool:
     """Whether any two sides of a polygon that do not follow each other cross."""
     way = np.roll(points, -1, axis=0) - points
     between = points[None] - points[:, None]

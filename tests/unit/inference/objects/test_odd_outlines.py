@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference.objects.contour import even, inside, outward, signed_area, simple
-from tests.support.shapes import check_outline, label_images, polygons
+from inference.objects.contour import crosses_itself, even, inside, outward, signed_area, simple
+from tests.support.shapes import any_sides_cross, check_outline, label_images, polygons
 
 
 @settings(max_examples=60)
@@ -21,3 +21,9 @@ def test_any_contour_is_evened_out_and_made_simple(points: np.ndarray, deviation
     assert np.isfinite(outward(line, deviation)).all()
     found = simple(line, (300, 300))
     assert found is None or (inside(found, (300, 300)).any() and np.isfinite(signed_area(found)))
+
+
+@settings(max_examples=150)
+@given(points=polygons())
+def test_crossings_are_those_of_all_pairs_of_sides(points: np.ndarray) -> None:
+    assert crosses_itself(points) == any_sides_cross(points)
