@@ -46,7 +46,7 @@ TAKEN_UP = 4
 """Curves that are searched finely."""
 
 
-class Rim(NamedTuple):
+class ClosedLine(NamedTuple):
     """A closed line.
 
     Attributes
@@ -61,7 +61,7 @@ class Rim(NamedTuple):
     seen: Floats
 
 
-class _Curve(NamedTuple):
+class _Superellipse(NamedTuple):
     """A superellipse around the centre of a box: half axes in px, exponent, and its lean from x towards y."""
 
     long: float
@@ -70,22 +70,22 @@ class _Curve(NamedTuple):
     lean: float
 
 
-def rims(gradient: Gradient, search: Search) -> list[Rim]:
+def rims(gradient: Gradient, search: Search) -> list[ClosedLine]:
     """Search closed lines that fill a box; those that fit the box and show an edge come first."""
     curves = list(_family(search.box, search.pixel_um))
     coarse = _paths(gradient, np.stack([_grid(curve, search, COARSE) for curve in curves]))
     best = sorted(range(len(curves)), key=lambda number: -worth(coarse[number], search))[:TAKEN_UP]
     near = [_near(_with_ends(coarse[number].points, curves[number], gradient, search), search) for number in best]
-    fine = [Rim(search.within(one.points), one.seen) for one in _paths(gradient, np.stack(near))]
+    fine = [ClosedLine(search.within(one.points), one.seen) for one in _paths(gradient, np.stack(near))]
     return sorted(fine, key=lambda one: -worth(one, search))
 
 
-def worth(rim: Rim, search: Search) -> float:
+def worth(rim: ClosedLine, search: Search) -> float:
     """How well a line shows an edge and fits the box."""
     return float(rim.seen.mean() * search.fit(rim.points) ** FIT_POWER)
 
 
-def _family(box: Box, pixel_um: float) -> list[_Curve]:
+def _family(box: Box, pixel_um: float) -> list[_Superellipse]:
     """Curves that fill a box, from the widest to a thin diagonal one."""
     width, height = (box[2] - box[0]) / 2, (box[3] - box[1]) / 2
     widest = short = min(width, height)
@@ -96,12 +96,12 @@ def _family(box: Box, pixel_um: float) -> list[_Curve]:
         even = long**2 - short**2
         lean = 0.5 * math.acos(min(max((width**2 - height**2) / even, -1.0), 1.0)) if even > 0 else 0.0
         leans = (lean,) if short == widest else (lean, -lean)
-        curves += [_Curve(long, short, exponent, one) for one in leans for exponent in EXPONENTS]
+        curves += [_Superellipse(long, short, exponent, one) for one in leans for exponent in EXPONENTS]
         short /= NARROWER
     return curves
 
 
-def _paths(gradient: Gradient, grids: NDArray[np.float64]) -> list[Rim]:
+def _paths(gradient: Gradient, grids: NDArray[np.float64]) -> list[ClosedLine]:
     """Best closed paths through grids (K, N, S, 2) along curves and across them."""
     along = np.roll(grids, -1, axis=1) - np.roll(grids, 1, axis=1)
     curves, count, deep, _ = grids.shape
@@ -110,10 +110,10 @@ def _paths(gradient: Gradient, grids: NDArray[np.float64]) -> list[Rim]:
     seen = np.asarray((seen + np.roll(seen, 1, axis=1) + np.roll(seen, -1, axis=1)) / 3, np.float32)
     path = _best_paths(seen)
     curve, point = np.arange(curves)[:, None], np.arange(count)
-    return [Rim(*one) for one in zip(grids[curve, point, path], seen[curve, point, path], strict=True)]
+    return [ClosedLine(*one) for one in zip(grids[curve, point, path], seen[curve, point, path], strict=True)]
 
 
-def _with_ends(points: Points, curve: _Curve, gradient: Gradient, search: Search) -> Points:
+def _with_ends(points: Points, curve: _Superellipse, gradient: Gradient, search: Search) -> Points:
     """Move the ends of a line along its axis to where edges are seen best."""
     if curve.long < LONG * curve.short:
         return points
@@ -138,7 +138,7 @@ def _near(points: Points, search: Search) -> NDArray[np.float64]:
     return np.asarray(closed.across(line, closed.outward(line, 1.0), away), np.float64)
 
 
-def _grid(curve: _Curve, search: Search, size: tuple[int, int]) -> NDArray[np.float64]:
+def _grid(curve: _Superellipse, search: Search, size: tuple[int, int]) -> NDArray[np.float64]:
     """Points (N, S, 2) in the middle of a box: along a curve, evenly apart, and across it, from inside outward."""
     (count, deep), (x0, y0, x1, y1), pixel_um = size, search.box, search.pixel_um
     turn = np.linspace(0, 2 * np.pi, 4 * count, endpoint=False)
