@@ -73,6 +73,12 @@ def mean_width(contour: Points) -> float:
     return 2 * abs(signed_area(contour)) / max(length, 1e-9)
 
 
+def longest(contour: Points) -> float:
+    """Greatest distance of two points."""
+    hull = cv2.convexHull(contour.astype(np.float32))[:, 0]
+    return float(np.hypot(*(hull[:, None] - hull).transpose(2, 0, 1)).max())
+
+
 def solidity(contour: Points) -> float:
     """Area of a polygon over that of its convex hull."""
     hull = cv2.contourArea(cv2.convexHull(contour.astype(np.float32)))

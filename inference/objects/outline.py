@@ -144,6 +144,8 @@ def find_outline(
     around = closed.simple(line.points, search.shape)
     if around is None:
         return None
+    if convex and closed.longest(around) > search.diagonal:
+        around = search.in_box(around)
     points = around - np.array(dark_shift_px) if is_dark else around
     inside = closed.inside(points, search.shape)
     if not inside.any():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -73,6 +74,16 @@ class Search:
     def within(self, points: Points) -> Points:
         """Points moved into what is searched."""
         x0, y0, x1, y1 = self.grown
+        return np.asarray(points.clip((x0, y0), (x1, y1)))
+
+    @property
+    def diagonal(self) -> float:
+        """Length of the box from corner to corner: nothing in it is longer."""
+        return math.hypot(self.box[2] - self.box[0], self.box[3] - self.box[1])
+
+    def in_box(self, points: Points) -> Points:
+        """Points moved into the box."""
+        x0, y0, x1, y1 = self.box
         return np.asarray(points.clip((x0, y0), (x1, y1)))
 
     def clips(self, points: Points) -> bool:
