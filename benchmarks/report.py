@@ -71,7 +71,7 @@ def rows_of(rng: np.random.Generator, count: int, planned: PlannedField, frame_p
                 y_um=planned.y_um + 0.059 * (y0 - height / 2), z_um=1.0, best_plane=4.2, best_plane_at_edge=False,
                 touches_edge=False, in_exclusive_tile=bool(rng.random() < 0.93), focus_plane=4.2, focus_z_um=1.0,
                 display_plane=4.2, sharpness=float(rng.lognormal(1, 0.4)), length_um=length, width_um=0.8 * length,
-                length_by="ellipse", mass_pg=mass, calcite_equivalent_pg=mass, cut=False,
+                length_by="distal_shield", mass_pg=mass, calcite_equivalent_pg=mass, cut=False,
                 calcite_equivalent_deviation_pg=None if mass is None else 0.08 * mass, outline_clipped=False,
                 overlapping=bool(rng.random() < 0.1), background_disturbed=False, defocused=False, saturated=False,
                 folded=False,

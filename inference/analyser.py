@@ -24,6 +24,7 @@ from inference.views import sharpness as focusing
 from inference.views.channels import ENERGY_BINNING, Floats, Planes, Scale
 from inference.views.device_planes import DevicePlanes
 from inference.views.fixed_pattern import FixedPattern
+from inference.views.fusing import crop_index
 
 Stack = NDArray[np.uint16]
 _log = logging.getLogger(__name__)
@@ -183,11 +184,8 @@ class Analyser:
         with watch.time("detection"):
             found = self._detect(torch.as_tensor(seen.views))
         with watch.time("crops"):
-            whole = (n // self._scale.binning * self._scale.binning for n in stack.shape[2:])
-            index = channels.plane_index(seen.sharpest, *whole)
-            index = np.pad(index, [(0, n - m) for n, m in zip(stack.shape[2:], index.shape, strict=True)], mode="edge")
             objects = tuple(
-                self._fenced(stack, seen.sharpness, index, found.boxes[k], int(found.labels[k]), float(found.scores[k]))
+                self._fenced(stack, seen.sharpness, found.boxes[k], int(found.labels[k]), float(found.scores[k]))
                 for k in range(len(found))
             )
             overview = _overview(seen.fused)
@@ -203,14 +201,13 @@ class Analyser:
         self,
         stack: Stack,
         sharpness: Floats,
-        index: NDArray[np.intp],
         found: NDArray[np.float32],
         label: int,
         score: float,
     ) -> FoundObject:
         """Cut out an object; where that raises an error it is cut out all the same, and not looked at."""
         try:
-            return self._object(stack, sharpness, index, found, label, score)
+            return self._object(stack, sharpness, found, label, score)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and the field stands
             _log.exception("an object cannot be looked at")
             fault = f"{type(error).__name__}: {error}"
@@ -237,7 +234,6 @@ class Analyser:
         self,
         stack: Stack,
         sharpness: Floats,
-        index: NDArray[np.intp],
         found: NDArray[np.float32],
         label: int,
         score: float,
@@ -248,8 +244,8 @@ class Analyser:
         curve = focusing.box_sharpness(sharpness, box, self._scale.binning * ENERGY_BINNING)
         plane, at_edge = focusing.best_plane(curve)
         crop = cropping.crop(stack, crop_box)
-        x0, y0, x1, y1 = crop_box
-        fused = channels.gather(crop, index[y0:y1, x0:x1]).astype(np.uint16, copy=False)
+        index = crop_index(sharpness, crop_box, self._scale.binning, plane)
+        fused = channels.gather(crop, index).astype(np.uint16, copy=False)
         return FoundObject(
             box=box,
             crop_box=crop_box,

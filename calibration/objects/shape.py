@@ -1,4 +1,4 @@
-"""Shape of an object in um, from the points of its outline.
+"""Shape of an object in um, from the points of its outline, and its size by the measure of its taxon.
 
 An outline is (N, 2) x, y in px, once around. Moments, areas and tangents are those of the polygon itself, so nothing is
 rounded to whole pixels. docs/measurement.md says which length is told of which object.
@@ -8,21 +8,62 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from enum import StrEnum
 
 import cv2
 import numpy as np
 
 from calibration.objects.moments import Points, moments_of
-
-LengthBy = Literal["ellipse", "feret", "skeleton"]
+from calibration.objects.rings import without_spines
 
 ELLIPTIC = 0.994
 """Area over that of the ellipse of equal second moments, from which on an outline counts as an ellipse."""
+ROUND = 0.95
+"""Minor over major axis from which on a valve is centric."""
 HOLLOW = 0.7
 """Area over that of the convex hull, below which an outline may be curved or a chain."""
 LONGER = 1.15
-"""Length along the skeleton over the greatest Feret diameter, beyond which the skeleton counts."""
+"""Length along the skeleton over the greatest Feret diameter, beyond which it is told."""
+LEAST_AREA_PX = 1.0
+"""What encloses less has no shape."""
+
+
+class Taxon(StrEnum):
+    """What an object is, as far as its measure depends on it."""
+
+    COCCOLITH = "coccolith"
+    DIATOM = "diatom"
+    SILICOFLAGELLATE = "silicoflagellate"
+    OTHER = "other"
+
+    @classmethod
+    def of(cls, class_name: str) -> Taxon:
+        """Give the taxon that a class of the detector names; any other class is `OTHER`."""
+        return next((taxon for taxon in cls if taxon == class_name), cls.OTHER)
+
+
+class Measure(StrEnum):
+    """What `length_um` and `width_um` are.
+
+    Attributes
+    ----------
+    DISTAL_SHIELD
+        axes of the ellipse of equal second moments.
+    DIAMETER
+        of the circle of equal area, both of them.
+    APICAL_AXIS
+        greatest Feret diameter; the transapical axis is the least one.
+    BASAL_RING
+        greatest and least Feret diameter without spines.
+    FERET
+        greatest and least Feret diameter.
+    """
+
+    DISTAL_SHIELD = "distal_shield"
+    DIAMETER = "diameter"
+    APICAL_AXIS = "apical_axis"
+    BASAL_RING = "basal_ring"
+    FERET = "feret"
 
 
 @dataclass(frozen=True)
@@ -32,12 +73,18 @@ class Shape:
     Attributes
     ----------
     length_um
-        by the definition that `length_by` names.
+        by the measure that `length_by` names.
     width_um
-        by the same definition.
-    perimeter_um
-        of the polygon.
+        by the same measure.
+    length_by
+        the measure.
+    feret_um
+        greatest Feret diameter, of whatever it is.
+    arc_length_um
+        along the middle of what is curved, or a chain; None of all else.
     area_um2
+        of the polygon.
+    perimeter_um
         of the polygon.
     equivalent_diameter_um
         of the circle of equal area.
@@ -51,7 +98,9 @@ class Shape:
 
     length_um: float
     width_um: float
-    length_by: LengthBy
+    length_by: Measure
+    feret_um: float
+    arc_length_um: float | None
     area_um2: float
     perimeter_um: float
     equivalent_diameter_um: float
@@ -60,37 +109,55 @@ class Shape:
     orientation_deg: float
 
 
-def shape_of(outline: Points, pixel_um: float, *, placolith: bool) -> Shape:
-    """Measure an outline.
+def shape_of(outline: Points, pixel_um: float, taxon: Taxon) -> Shape | None:
+    """Measure an outline; None where it encloses less than a pixel.
 
     Parameters
     ----------
     outline
-        (N, 2) x, y in px, at least three that are not on a line.
-    placolith
-        whether it is of a coccolith, whose length is that of its ellipse, if it is one.
+        (N, 2) x, y in px. One that crosses itself is measured, too, as well as that is possible.
+    pixel_um
+        size of a pixel on the sample.
+    taxon
+        what it is an outline of.
     """
-    moments = moments_of(outline)
-    area_um2 = moments.area * pixel_um**2
+    if len(outline) < 3:
+        return None
     around = cv2.convexHull(outline.astype(np.float32))
+    hull_area = cv2.contourArea(around)
+    moments = moments_of(outline)
+    if hull_area < LEAST_AREA_PX or moments is None or moments.area < LEAST_AREA_PX:
+        return None
     hull = np.asarray(around, np.float64)[:, 0]
     longest, least = feret_diameters(hull)
     perimeter = float(np.hypot(*(np.roll(outline, -1, axis=0) - outline).T).sum())
     major, minor = moments.axes
-    solidity = moments.area / cv2.contourArea(around)
-    length, width, by = longest, least, "feret"
-    if placolith:
-        if moments.area >= ELLIPTIC * math.pi / 4 * major * minor:
-            length, width, by = major, minor, "ellipse"
-    elif solidity < HOLLOW and (along := _skeleton_length(outline)) > LONGER * longest:
-        length, width, by = along, moments.area / along, "skeleton"
+    solidity = min(moments.area / hull_area, 1.0)
+    diameter = math.sqrt(4 * moments.area / math.pi)
+    elliptic = moments.area >= ELLIPTIC * math.pi / 4 * major * minor
+    length, width, by, arc = longest, least, Measure.FERET, None
+    match taxon:
+        case Taxon.COCCOLITH if elliptic:
+            length, width, by = major, minor, Measure.DISTAL_SHIELD
+        case Taxon.DIATOM if elliptic and minor >= ROUND * major:
+            length, width, by = diameter, diameter, Measure.DIAMETER
+        case Taxon.DIATOM:
+            by = Measure.APICAL_AXIS
+        case Taxon.SILICOFLAGELLATE if (ring := without_spines(outline)) is not None:
+            length, width = feret_diameters(ring)
+            by = Measure.BASAL_RING
+    if taxon in (Taxon.DIATOM, Taxon.OTHER) and solidity < HOLLOW:
+        along = _skeleton_length(outline)
+        arc = along if along > LONGER * longest else None
     return Shape(
         length_um=length * pixel_um,
         width_um=width * pixel_um,
-        length_by=by,  # type: ignore[arg-type]
-        area_um2=area_um2,
+        length_by=by,
+        feret_um=longest * pixel_um,
+        arc_length_um=None if arc is None else arc * pixel_um,
+        area_um2=moments.area * pixel_um**2,
         perimeter_um=perimeter * pixel_um,
-        equivalent_diameter_um=math.sqrt(4 * area_um2 / math.pi),
+        equivalent_diameter_um=diameter * pixel_um,
         circularity=4 * math.pi * moments.area / perimeter**2,
         solidity=solidity,
         orientation_deg=math.degrees(moments.orientation) % 180,

@@ -16,6 +16,8 @@ from calibration.objects.moments import Points, moments_of
 
 SKELETON_WIDTH_PX = 8.0
 """Mean width to which an outline is scaled before it is thinned, at most."""
+GREATEST_PX = 1024
+"""Side to which an outline is scaled before it is thinned, at most."""
 FINER = 3
 EVENING_STEPS = 4.0
 """Standard deviation, in steps from pixel to pixel, over which the way along a skeleton is evened out."""
@@ -26,9 +28,12 @@ def skeleton_length(outline: Points) -> float:
 
     What is wide is thinned at a smaller scale, so that it takes no longer and its skeleton has fewer spurs.
     """
-    area = moments_of(outline).area
+    moments = moments_of(outline)
+    if moments is None:
+        return 0.0
     perimeter = float(np.hypot(*(np.roll(outline, -1, axis=0) - outline).T).sum())
-    scale = min(1.0, SKELETON_WIDTH_PX * perimeter / (2 * area))
+    longest = float(np.ptp(outline, axis=0).max())
+    scale = min(1.0, SKELETON_WIDTH_PX * perimeter / (2 * moments.area), GREATEST_PX / longest)
     points = (outline - outline.min(axis=0)) * scale + 2
     width, height = (np.ceil(points.max(axis=0)).astype(int) + 4).tolist()
     # Filling takes in the border, so it is done on a finer grid, of which the pixels' centres are taken.

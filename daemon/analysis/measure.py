@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from calibration.corrections import Corrections
 from calibration.objects.mass import FORMULA, Weighed, WeighedObject, weigh, weigh_fused
-from calibration.objects.shape import Shape, shape_of
+from calibration.objects.shape import Measure, Shape, Taxon, shape_of
 from calibration.objects.thickness import Floats, Heights, Optics, mended
 from daemon.dataset.field_file import FieldProvenance
 from daemon.records.records import MEASURED, ObjectRow
@@ -30,14 +31,18 @@ _log = logging.getLogger(__name__)
 
 FORMULAS = {"outline": RULE, "mass": FORMULA}
 """Names of the ways from a crop to its numbers, for provenance."""
-PLACOLITHS = CALCITE = "coccolith"
-"""The class whose length is that of an ellipse, and whose mass is that of calcite."""
 SMALLEST_PX = 12
 """Crops with a shorter side are not measured: the filters would see little but their border."""
 DEFOCUSED_UM = 0.2
 """Farther from the nearest plane a mass is not told."""
 OVERLAPPING_SHARE = 0.05
 _UNMEASURED = dict.fromkeys(MEASURED)
+NEAR_EDGE_UM = 0.75
+"""A detection's box errs by so much: what lies nearer to the frame's edge may be cut."""
+SURE_SCORE, STRENGTH_OVERLAPPED = 0.7, 0.8
+"""Score of a valve, and strength of its outline where others lie over it, below which that is doubtful."""
+FORBID_MASS = ("cut", "overlapping", "outline_doubtful", "background_disturbed", "defocused", "saturated", "folded")
+"""Flags of an object whose mass is not to be used; its size is not where it is cut or its outline doubtful."""
 TURNS_NOISES, TURNS_UM = 5.0, 0.02
 """What weighs so many deviations of the noise, and is so thick on average, turns polarized light."""
 FULL_SCALES = tuple(2**bits - 1 for bits in (8, 10, 12, 14))
@@ -138,7 +143,15 @@ class Measurer:
         row = replace(row, **_UNMEASURED | {"cut": row.touches_edge, "overlapping": overlapping})
         if min(crop.shape[2:]) < SMALLEST_PX:
             return row
-        return self._told(row, self.look(row, crop, fused))
+        told = self._told(row, self.look(row, crop, fused))
+        if told.length_um is None:
+            return told
+        forbidden = any(getattr(told, flag) for flag in FORBID_MASS)
+        return replace(
+            told,
+            usable_for_size=not (told.cut or told.outline_doubtful),
+            usable_for_mass=told.mass_pg is not None and not forbidden,
+        )
 
     def look(self, row: ObjectRow, crop: Pixels, fused: Pixels) -> Looked:
         """Find the planes of an object, outline it in them, and weigh it."""
@@ -151,10 +164,15 @@ class Measurer:
         if self._bright is not None:
             bright = state_focus(crop[self._bright], box, self._scale, step_um, dark=False)
             bright_light = self._light(row, crop, self._bright, bright.display.plane)
-        outline = find_outline(dark_light, bright_light, box, self._pixel_um, self._corrections.shift_px)
+        taxon = Taxon.of(row.class_name)
+        outline = find_outline(
+            dark_light, bright_light, box, self._pixel_um, self._corrections.shift_px, convex=taxon is Taxon.DIATOM
+        )
         if outline is None:
             return Looked(dark, bright)
-        shape = shape_of(outline.points, self._pixel_um, placolith=row.class_name == PLACOLITHS)
+        shape = shape_of(outline.points, self._pixel_um, taxon)
+        if shape is None:
+            return Looked(dark, bright)
         if self._dark is None or self._bright is None or dark is None:
             return Looked(dark, bright, outline, shape)
         heights = Heights.at(dark.reference.plane, crop.shape[1], step_um)
@@ -193,7 +211,16 @@ class Measurer:
         if seen.outline is None or seen.shape is None:
             return told
         outline_by = self._name(seen.outline.dark)
-        told = replace(told, outline_by=outline_by, outline_clipped=seen.outline.clipped, **asdict(seen.shape))
+        told = replace(
+            told,
+            outline_by=outline_by,
+            outline_clipped=seen.outline.clipped,
+            outline_doubtful=seen.outline.doubtful
+            or _unsure(row, seen.outline)
+            or self._near_edge(row.box)
+            or self._outgrows(row.box, seen.shape),
+            **asdict(seen.shape),
+        )
         if weighed is None:
             return told
         return replace(
@@ -204,12 +231,20 @@ class Measurer:
             calcite_equivalent_pg=weighed.equivalent_pg,
             calcite_equivalent_deviation_pg=weighed.deviation_pg,
             calcite_equivalent_fused_pg=seen.fused_pg,
-            mass_pg=weighed.equivalent_pg if row.class_name == CALCITE and not defocused else None,
+            mass_pg=weighed.equivalent_pg if row.class_name == Taxon.COCCOLITH and not defocused else None,
             leakage=weighed.leakage,
             background_disturbed=weighed.disturbed,
             saturated=weighed.saturated,
             folded=weighed.folded,
         )
+
+    def _near_edge(self, box: Box) -> bool:
+        height, width = self._provenance.shape_czyx[2:]
+        return min(box[0], box[1], width - box[2], height - box[3]) < NEAR_EDGE_UM / self._pixel_um
+
+    def _outgrows(self, box: Box, shape: Shape) -> bool:
+        """Whether a shape is longer than its box is from corner to corner."""
+        return shape.feret_um > math.hypot(box[2] - box[0], box[3] - box[1]) * self._pixel_um
 
     def _name(self, dark: bool) -> str | None:
         channel = self._dark if dark else self._bright
@@ -231,9 +266,15 @@ def _overlaps(box: Box, others: NDArray[np.int64]) -> bool:
     return bool((shares[~itself] > OVERLAPPING_SHARE).any())
 
 
+def _unsure(row: ObjectRow, outline: Outline) -> bool:
+    """Whether the outline of a valve may be another's: it was found unsurely, or others lie over a weak edge."""
+    weak = row.overlapping and outline.strength < STRENGTH_OVERLAPPED
+    return Taxon.of(row.class_name) is Taxon.DIATOM and bool(weak or row.score < SURE_SCORE)
+
+
 def _aligned(shape: Shape) -> float:
     """Share of an object's crystals that point one way: of an elliptic ring of radial ones how flat it is, else all."""
-    if shape.length_by != "ellipse":
+    if shape.length_by is not Measure.DISTAL_SHIELD:
         return 1.0
     return (shape.length_um - shape.width_um) / (shape.length_um + shape.width_um)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ Column = NDArray[Any]
 DISTURBED = (
     "overlapping", "outline_clipped", "background_disturbed", "defocused", "saturated", "folded", "fault",
 )  # fmt: skip
-"""What speaks against a measurement where it is there."""
+"""What speaks against a measurement that does not tell itself what it may be used for."""
 FAR_PX = 20
 """So far from the middle of its frame an object tells the size of a pixel."""
 
@@ -52,11 +52,15 @@ class Objects:
         """Pick some."""
         return Objects({name: c[chosen] for name, c in self.columns.items()}, self.weights[chosen], self.measurement)
 
-    @property
-    def clean(self) -> NDArray[np.bool_]:
-        """Which are whole, and were measured with nothing that disturbs them."""
-        flagged = [np.array([bool(flag) for flag in self[name]], np.bool_) for name in DISTURBED]
-        return np.asarray((self.weights > 0) & ~np.logical_or.reduce(flagged))
+    def usable(self, use: Literal["size", "mass"]) -> NDArray[np.bool_]:
+        """Which are whole, and measured so that their size, or their mass, may be used.
+
+        What was measured before that was told must have no flag.
+        """
+        flagged = np.logical_or.reduce([np.array([bool(flag) for flag in self[name]], np.bool_) for name in DISTURBED])
+        told = self[f"usable_for_{use}"]
+        usable = [not bad if one is None else bool(one) for one, bad in zip(told, flagged, strict=True)]
+        return np.asarray((self.weights > 0) & np.array(usable, np.bool_))
 
     @property
     def pixel_um(self) -> float | None:

@@ -46,6 +46,17 @@ _MEASURED_OF_3 = {"REAL": _MEASURED_BY_NUMBER, "TEXT": _MEASURED_BY_NAME, "INTEG
 
 _ADDED_BY_4 = {"fields": ("reason_code", "who", "fault"), "events": ("who", "by", "fault", "reason_code")}
 """Columns that version 4 added, of text."""
+_ADDED_BY_5 = {
+    "TEXT": ("fault",), "REAL": ("feret_um", "arc_length_um"),
+    "INTEGER": ("outline_doubtful", "usable_for_size", "usable_for_mass"),
+}  # fmt: skip
+"""Columns of objects that version 5 added, by their type."""
+
+
+def _with_columns(added: Mapping[str, tuple[str, ...]]) -> str:
+    """Give objects columns, named by their type."""
+    return ";".join(f"ALTER TABLE objects ADD COLUMN {name} {kind}" for kind, names in added.items() for name in names)
+
 
 _ATTEMPTS = """
     CREATE TABLE attempts (
@@ -118,13 +129,11 @@ FORMAT = Format(
             ALTER TABLE fields ADD COLUMN sources TEXT;
             UPDATE fields SET analysed_seq = seq, sources = '[]' WHERE state = 'recorded'
         """,
-        2: ";".join(
-            f"ALTER TABLE objects ADD COLUMN {name} {kind}" for kind, names in _MEASURED_OF_3.items() for name in names
-        ),
+        2: _with_columns(_MEASURED_OF_3),
         3: _to_version_4,
         4: ";".join(
             (
-                "ALTER TABLE objects ADD COLUMN fault TEXT",
+                _with_columns(_ADDED_BY_5),
                 "ALTER TABLE fields ADD COLUMN attempt INTEGER NOT NULL DEFAULT 1",
                 "ALTER TABLE files ADD COLUMN attempt INTEGER NOT NULL DEFAULT 1",
                 _ATTEMPTS,

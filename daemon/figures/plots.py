@@ -130,7 +130,7 @@ def _length_mass(figure: Figure, objects: Objects) -> None:
     figure.set_size_inches(8.6, 6.2)
     axis = figure.add_subplot()
     measured = (objects["mass_pg"] > 0) & (objects["length_um"] > 0) & (objects.weights > 0)
-    chosen, others = objects.of(measured & objects.clean), objects.of(measured & ~objects.clean)
+    chosen, others = (objects.of(measured & there) for there in (objects.usable("mass"), ~objects.usable("mass")))
     axis.set_title("mass and length of coccoliths")
     axis.set_xlabel("length (um)")
     axis.set_ylabel("mass (pg)")
@@ -148,7 +148,7 @@ def _length_mass(figure: Figure, objects: Objects) -> None:
         axis.annotate(name, (low * 1.02, 2.71 * factor * (low * 1.02) ** 3), fontsize=8, color="#7a7f87", va="center",
                       bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})  # fmt: skip
     axis.scatter(others["length_um"], others["mass_pg"], s=9, color="#c4c8cd", linewidths=0,
-                 label=f"overlapped, disturbed, folded: {len(others)}")  # fmt: skip
+                 label=f"not usable for mass: {len(others)}")  # fmt: skip
     for place, (slide, sample, own) in enumerate(_slides(chosen)):
         colour = COLOURS[place % len(COLOURS)]
         axis.errorbar(own["length_um"], own["mass_pg"], own["calcite_equivalent_deviation_pg"], fmt="none",

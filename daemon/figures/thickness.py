@@ -88,6 +88,8 @@ def _scale_bar(axis: Axes, left: float, bottom: float, reach: float) -> None:
 
 
 def _is_disturbed(row: ObjectRow) -> bool:
+    if row.usable_for_mass is not None:
+        return not row.usable_for_mass
     return row.touches_edge or any(getattr(row, name) for name in DISTURBED)
 
 

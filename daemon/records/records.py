@@ -74,6 +74,8 @@ class ObjectRow(msgspec.Struct, frozen=True, kw_only=True):
     length_um: float | None = None
     width_um: float | None = None
     length_by: str | None = None
+    feret_um: float | None = None
+    arc_length_um: float | None = None
     area_um2: float | None = None
     perimeter_um: float | None = None
     equivalent_diameter_um: float | None = None
@@ -91,11 +93,14 @@ class ObjectRow(msgspec.Struct, frozen=True, kw_only=True):
     cut: bool | None = None
     overlapping: bool | None = None
     outline_clipped: bool | None = None
+    outline_doubtful: bool | None = None
     background_disturbed: bool | None = None
     defocused: bool | None = None
     saturated: bool | None = None
     folded: bool | None = None
     fault: str | None = None
+    usable_for_size: bool | None = None
+    usable_for_mass: bool | None = None
 
     @property
     def counted(self) -> bool:

@@ -1,7 +1,7 @@
 """The finest and the most doubtful objects of a night: by what rule they are chosen, and their pictures.
 
-Finest: whole objects at a score of `SURE` or more that no flag speaks against and that are in focus inside the stack,
-the sharpest first (without measurements, those of the highest score). Where there are none, whole objects as they are.
+Finest: whole objects at a score of `SURE` or more whose size may be used and that are in focus inside the stack, the
+sharpest first (without measurements, those of the highest score). Where there are none, whole objects as they are.
 
 Most doubtful: those with the greatest doubt, which is the sum of 1 for each flag, of what the score lacks to 1, and of
 the relative standard deviation of the mass, at most 1. Below `DOUBTFUL` none is shown.
@@ -36,6 +36,7 @@ WORDS = {
     "best_plane_at_edge": "sharpest at the end of the stack",
     "overlapping": "another lies over it",
     "outline_clipped": "outline clipped",
+    "outline_doubtful": "outline doubtful",
     "background_disturbed": "others around it",
     "defocused": "out of focus",
     "saturated": "camera was saturated",
@@ -71,7 +72,7 @@ class ObjectShown:
 
 def finest(objects: Objects) -> Objects:
     """Choose the finest."""
-    good = objects.clean & ~_true(objects["best_plane_at_edge"])
+    good = objects.usable("size") & ~_true(objects["defocused"]) & ~_true(objects["best_plane_at_edge"])
     candidates = objects.of(good if good.any() else objects.weights > 0)
     sure = candidates["score"] >= SURE
     candidates = candidates.of(sure) if sure.any() else candidates

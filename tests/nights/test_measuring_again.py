@@ -81,7 +81,7 @@ def test_placoliths_are_as_long_and_as_heavy_as_they_are(seen: Seen) -> None:
     assert np.median(np.abs(np.array(lengths) - 1)) < 0.03
     assert np.median(np.abs(np.array(masses) - 1)) < 0.06
     for row, plane, _ in placoliths:
-        assert row.length_by == "ellipse"
+        assert row.length_by == "distal_shield"
         assert row.focus_by == row.outline_by == "crossed"
         assert row.focus_plane == pytest.approx(plane, abs=0.3 / STEP_UM)
         assert row.focus_z_um == pytest.approx(-1.8 + STEP_UM * (row.focus_plane or 0))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from skimage.draw import polygon2mask
 from skimage.measure import regionprops
 
-from calibration.objects.shape import Shape, feret_diameters, shape_of
+from calibration.objects.shape import Measure, Shape, Taxon, feret_diameters, shape_of
 from calibration.objects.skeleton import skeleton_length
 
 PIXEL_UM = 0.059
@@ -37,14 +37,16 @@ def arc(radius: float, width: float, opening: float) -> np.ndarray:
     return np.concatenate([there, np.stack([inner * np.cos(turn[::-1]), inner * np.sin(turn[::-1])], axis=1)])
 
 
-def measured(points: np.ndarray, *, placolith: bool = False) -> Shape:
-    return shape_of(points, PIXEL_UM, placolith=placolith)
+def measured(points: np.ndarray, taxon: Taxon = Taxon.OTHER) -> Shape:
+    shape = shape_of(points, PIXEL_UM, taxon)
+    assert shape is not None
+    return shape
 
 
 @given(length=st.floats(20, 150), aspect=st.floats(0.3, 0.98), angle=angles, x=places, y=places)
 def test_a_placolith_is_as_long_as_its_ellipse(length: float, aspect: float, angle: float, x: float, y: float) -> None:
-    shape = measured(placed(ellipse(length, length * aspect), angle, x, y), placolith=True)
-    assert shape.length_by == "ellipse"
+    shape = measured(placed(ellipse(length, length * aspect), angle, x, y), Taxon.COCCOLITH)
+    assert shape.length_by == Measure.DISTAL_SHIELD
     assert shape.length_um == pytest.approx(length * PIXEL_UM, rel=1e-3)
     assert shape.width_um == pytest.approx(length * aspect * PIXEL_UM, rel=1e-3)
     area = math.pi / 4 * length**2 * aspect * PIXEL_UM**2
@@ -57,8 +59,8 @@ def test_a_placolith_is_as_long_as_its_ellipse(length: float, aspect: float, ang
 
 @given(length=st.floats(20, 300), width=st.floats(5, 18), angle=angles, x=places, y=places)
 def test_the_feret_diameters_of_a_rod(length: float, width: float, angle: float, x: float, y: float) -> None:
-    shape = measured(placed(rod(length, width), angle, x, y), placolith=True)
-    assert shape.length_by == "feret"
+    shape = measured(placed(rod(length, width), angle, x, y), Taxon.COCCOLITH)
+    assert shape.length_by == Measure.FERET
     assert shape.length_um == pytest.approx(math.hypot(length, width) * PIXEL_UM, rel=1e-4)
     assert shape.width_um == pytest.approx(width * PIXEL_UM, rel=1e-3)
     assert shape.perimeter_um == pytest.approx(2 * (length + width) * PIXEL_UM, rel=1e-4)
@@ -70,22 +72,22 @@ def test_what_is_curved_is_as_long_as_its_middle_line(
     radius: float, width: float, opening: float, angle: float, x: float, y: float
 ) -> None:
     shape = measured(placed(arc(radius, width, opening), angle, x, y))
-    assert shape.length_by == "skeleton"
+    assert shape.length_by == Measure.FERET
+    assert shape.arc_length_um is not None
     # A skeleton runs into a corner of a square end, which is longer by (sqrt 2 - 1) / 2 of the width at either end.
     tolerance_px = (math.sqrt(2) - 1) * width + 0.02 * radius * opening
-    assert shape.length_um == pytest.approx(radius * opening * PIXEL_UM, abs=tolerance_px * PIXEL_UM)
-    # The width is the area over the length, so it errs by as much as that may.
-    assert shape.width_um == pytest.approx(width * PIXEL_UM, rel=tolerance_px / (radius * opening))
+    assert shape.arc_length_um == pytest.approx(radius * opening * PIXEL_UM, abs=tolerance_px * PIXEL_UM)
+    assert shape.length_um == shape.feret_um <= (2 * radius + 2 * width) * PIXEL_UM
 
 
 def test_a_straight_rod_has_no_use_for_its_skeleton() -> None:
-    assert measured(placed(rod(200, 14), 0.4, 0.2, 0.7)).length_by == "feret"
+    assert measured(placed(rod(200, 14), 0.4, 0.2, 0.7)).arc_length_um is None
     assert skeleton_length(placed(rod(200, 14), 0.4, 0.2, 0.7)) == pytest.approx(200, rel=0.03)
 
 
 def test_a_circle_is_round_and_a_plate_is_no_ellipse() -> None:
     assert measured(ellipse(60, 60)).circularity == pytest.approx(1, abs=1e-3)
-    assert measured(placed(rod(90, 45), 1.0, 0, 0), placolith=True).length_by == "feret"
+    assert measured(placed(rod(90, 45), 1.0, 0, 0), Taxon.COCCOLITH).length_by == Measure.FERET
 
 
 def test_moments_are_those_of_scikit_image_on_a_fine_raster() -> None:
@@ -103,3 +105,21 @@ def test_moments_are_those_of_scikit_image_on_a_fine_raster() -> None:
 def test_tangents_of_a_triangle() -> None:
     longest, least = feret_diameters(np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 3.0]]))
     assert (longest, least) == pytest.approx((5.0, 2.4))
+
+
+def test_a_valve_has_a_diameter_or_an_apical_axis() -> None:
+    centric, pennate = measured(ellipse(200, 196), Taxon.DIATOM), measured(ellipse(200, 40), Taxon.DIATOM)
+    assert (centric.length_by, pennate.length_by) == (Measure.DIAMETER, Measure.APICAL_AXIS)
+    assert centric.length_um == centric.width_um == pytest.approx(math.sqrt(200 * 196) * PIXEL_UM, rel=1e-3)
+    assert (pennate.length_um, pennate.width_um) == pytest.approx((200 * PIXEL_UM, 40 * PIXEL_UM), rel=2e-3)
+
+
+def test_a_basal_ring_is_measured_without_its_spines() -> None:
+    turn = np.linspace(0, 2 * np.pi, 720, endpoint=False)
+    spines = np.abs((turn + np.pi / 4) % (np.pi / 2) - np.pi / 4) < 0.04
+    radius = np.where(spines, 130.0, 60.0)
+    star = np.stack([radius * np.cos(turn), radius * np.sin(turn)], axis=1)
+    shape = measured(placed(star, 0.3, 0.2, 0.4), Taxon.SILICOFLAGELLATE)
+    assert shape.length_by == Measure.BASAL_RING
+    assert shape.feret_um == pytest.approx(260 * PIXEL_UM, rel=0.01)
+    assert (shape.length_um, shape.width_um) == pytest.approx((120 * PIXEL_UM, 120 * PIXEL_UM), rel=0.06)

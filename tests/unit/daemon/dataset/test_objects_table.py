@@ -1,4 +1,4 @@
-"""The column that says which objects count, also of tables that were written before there was one."""
+"""Columns of objects that came later, as the one that says which of them count, of tables that were written before."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ def test_tables_that_lack_columns_are_read(tmp_path: Path) -> None:
     make_dataset(tmp_path, slides=2, fields=2, objects=5)
     for slide in (1, 2):
         table = pq.read_table(tmp_path / f"slide-{slide}" / OBJECTS_TABLE)
-        older = table.drop_columns(["counted", "fault"])
+        older = table.drop_columns(["counted", "fault", "feret_um", "usable_for_size"])
         assert completed(older)["counted"] == table["counted"]
         assert completed(older)["fault"] == table["fault"]
+        assert completed(older)["usable_for_size"].null_count == len(table)
         pq.write_table(older, tmp_path / f"slide-{slide}" / "measured-001.parquet")
     with Dataset.open(tmp_path) as dataset:
         measured, of_the_night = load_objects(dataset, 1), load_objects(dataset, 0)

@@ -238,6 +238,9 @@ def coded(folder: Path) -> list[list[tuple[object, ...]]]:
         return [database.execute(f"SELECT {columns} ORDER BY seq").fetchall() for columns in asked]
 
 
+ADDED_BY_5 = ("fault", "feret_um", "arc_length_um", "outline_doubtful", "usable_for_size", "usable_for_mass")
+
+
 def older(folder: Path, version: int) -> None:
     """Make of a dataset one of version 1, 2, 3 or 4."""
     with closing(sqlite3.connect(folder / "catalog.sqlite")) as database:
@@ -248,7 +251,7 @@ def older(folder: Path, version: int) -> None:
         for table in ("fields", "files"):
             database.execute(f"ALTER TABLE {table} DROP COLUMN attempt")
         database.execute("DROP TABLE attempts")
-        for column in MEASURED if version < 3 else ("fault",):
+        for column in MEASURED if version < 3 else ADDED_BY_5:
             database.execute(f"ALTER TABLE objects DROP COLUMN {column}")
         for column in ("device", "analysed_seq", "sources") if version == 1 else ():
             database.execute(f"ALTER TABLE fields DROP COLUMN {column}")

@@ -335,7 +335,7 @@ def test_the_finest_are_whole_and_sure_and_the_doubtful_are_not(reported: tuple[
         _, objects = gather(dataset)
     fine, doubt = finest(objects), doubtful(objects)
     assert 0 < len(fine) <= SHOWN
-    assert fine.clean.all()
+    assert fine.usable("size").all()
     assert not fine["best_plane_at_edge"].any()
     assert (fine["score"] >= 0.9).all()
     assert set(fine["slide"].tolist()) == {1, 2}

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from inference.objects.outline import Outline, find_outline, noise_of
+from inference.objects.edges import noise_of
+from inference.objects.outline import Outline, find_outline
 
 PIXEL_UM, BLUR_PX, SIDE, FINE = 0.059, 0.082 / 0.059, 120, 4
 Floats = NDArray[np.float32]

@@ -1,0 +1,28 @@
+"""No polygon and no label image, however odd, raises where it is measured."""
+
+import numpy as np
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from calibration.objects.shape import Taxon
+from calibration.objects.skeleton import skeleton_length
+from tests.support.shapes import check_shape, check_weighed, label_images, polygons
+
+
+@settings(max_examples=200)
+@given(points=polygons(), taxon=st.sampled_from(Taxon))
+@example(points=np.array([[0.0, 0.0], [10.0, 10.0], [10.0, 0.0], [0.0, 10.0]]), taxon=Taxon.OTHER)
+def test_any_polygon_has_a_possible_shape_or_none(points: np.ndarray, taxon: Taxon) -> None:
+    check_shape(points, taxon)
+
+
+@settings(max_examples=60)
+@given(points=polygons())
+def test_any_polygon_has_a_skeleton_or_none(points: np.ndarray) -> None:
+    assert 0 <= skeleton_length(points) < 1e5
+
+
+@settings(max_examples=60)
+@given(mask=label_images())
+def test_any_label_image_has_surroundings(mask: np.ndarray) -> None:
+    check_weighed(mask)
