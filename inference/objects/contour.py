@@ -145,11 +145,11 @@ def simple(contour: Points, shape: tuple[int, ...]) -> Points | None:
     part = max(contours_of(filled), key=lambda one: abs(signed_area(one)), default=None)
     if part is None:
         return None
-    smooth = even(part, 1.0)
-    if not crosses_itself(smooth):
-        return smooth
-    hull = np.asarray(cv2.convexHull(part.astype(np.float32))[:, 0], np.float64)
-    return hull if len(hull) > 2 else None
+    drawn = even(part, 1.0)
+    if crosses_itself(drawn):
+        drawn = np.asarray(cv2.convexHull(part.astype(np.float32))[:, 0], np.float64)
+    # A part that is a pixel thin encloses none once it is drawn through its pixels' centres.
+    return drawn if len(drawn) > 2 and inside(drawn, shape).any() else None
 
 
 def crosses_itself(contour: Points) -> bool:

@@ -1,7 +1,7 @@
 """No picture, however odd and however coarse its pixels, raises; an outline is simple, and inside box and margin."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from inference.objects.contour import crosses_itself, even, inside, outward, signed_area, simple
@@ -16,6 +16,10 @@ def test_any_label_image_is_outlined_or_not(mask: np.ndarray, pixel_um: float, c
 
 @settings(max_examples=150)
 @given(points=polygons(), deviation=st.floats(0.001, 4))
+@example(
+    points=np.array([[100.5, 90], [104, 90], [101, 90], [102.16120922, 93.36588394], [101.70197311, 84.24645435]]),
+    deviation=1.0,
+)
 def test_any_contour_is_evened_out_and_made_simple(points: np.ndarray, deviation: float) -> None:
     line = even(points, deviation)
     assert np.isfinite(outward(line, deviation)).all()
