@@ -15,7 +15,7 @@ test: $(VENV)/.installed
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 
-# Neither nights, nor a browser, nor what computes for long: two minutes.
+# Neither nights, nor a browser, nor what computes for long: three minutes.
 quick: $(VENV)/.installed
 	$(BIN)/pytest -m "not night and not slow and not browser and not long"
 
