@@ -13,7 +13,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from daemon.children.child import Child, Reply
-from daemon.children.rescue import make_safe_at_last
+from daemon.children.rescue import OPEN_S, make_safe_at_last
 from daemon.protocols.pipes import (
     Analysed,
     AnalysisReady,
@@ -44,9 +44,6 @@ START_S = 120.0
 ANALYSIS_START_S = 300.0
 """Once for each weights and size of frames the model is exported then, and an engine built."""
 CLOSE_S = 5.0
-OPEN_S = 30.0
-"""A microscope child that was started to make safe has loaded the hardware by then, and has done it, on a computer with
-eight times as much to do as it has cores too: 14 s were seen there."""
 SAFE_S = 3.0
 """What making safe may take in a child that serves: a slow z drive, but no driver call that blocks it."""
 RESCUE_S = 600.0

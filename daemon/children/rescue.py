@@ -14,7 +14,8 @@ from daemon.system.errors import ChildLost, RequestFailed
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 60.0
 OPEN_S = 30.0
-"""A microscope child has loaded the hardware and made it safe by then, on a busy computer too."""
+"""A microscope child that was started to make safe has loaded the hardware by then, and has done it, on a computer with
+eight times as much to do as it has cores too: 14 s were seen there."""
 END_S = 5.0
 
 _log = logging.getLogger(__name__)

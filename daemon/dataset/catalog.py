@@ -165,8 +165,9 @@ class Catalog:
 
     def received(self) -> int:
         """Give the number of the night's last record; what was found after the night was closed follows it."""
-        query = "SELECT coalesce(max(seq), 0) FROM records WHERE kind != 'analysed'"
-        return int(self._database.execute(query).fetchone()[0])
+        query = "SELECT seq FROM records WHERE kind != 'analysed' ORDER BY seq DESC LIMIT 1"
+        row = self._database.execute(query).fetchone()
+        return 0 if row is None else int(row[0])
 
     def body(self, seq: int) -> bytes | None:
         """Give the bytes of a record, or None."""

@@ -158,9 +158,11 @@ class Night:
         slides = sorted(self._config.scan.slides, key=lambda slide: slide.position)
         closed = self._journal.closed_slides()
         for settings in slides:
+            if settings.position in closed:
+                continue
             slide = self._take_up(settings)
             # A mini-slide whose further attempts were interrupted is closed once they are made.
-            if slide.wanted or (settings.position not in closed and not self._journal.due(settings.position)):
+            if slide.wanted or not self._journal.due(settings.position):
                 await self._pause.until_free(self._steering.keeps)
                 await self._scan_slide(slide)
         if names := retakes(self._journal, Purpose.PLAN):

@@ -175,13 +175,14 @@ class InstrumentPatience:
     def _tell(self, outage: _Outage, fault: RequestFailed, when: str) -> None:
         """Tell a fault once, and that it lasts every hour."""
         lasted_s = self._clock.now() - outage.began_s
-        if str(fault) == outage.told and lasted_s < outage.tell_again_s:
+        if fault.kind == outage.told and lasted_s < outage.tell_again_s:
             return
         level, what = "warning", f"{'exposing' if outage.planned else 'commanding'} again{when}"
         if lasted_s >= outage.tell_again_s:
             level, what = "error", f"that has lasted {duration(lasted_s)}; the night goes on once it is put right"
             outage.tell_again_s = lasted_s + TELL_S
-        outage.told = str(fault) if outage.stands_still else ""
+        # The sentence of a fault may have another number each time.
+        outage.told = fault.kind if outage.stands_still else ""
         self._emit(level, EventName.FAULT, f"{fault}; {what}", outage.planned, fault=fault.kind)
 
     def _tell_skipped(self, outage: _Outage, fault: RequestFailed) -> None:

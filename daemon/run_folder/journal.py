@@ -50,6 +50,8 @@ _FORMAT = Format(
 )
 
 
+CLOSED, ORDERED = "night closed", "attempts ordered"
+"""With what the words of records begin that close the night, and open it again."""
 NOTED_EVENTS = 1000
 """Events that wait in memory while the disk is full; then the oldest are dropped, and only the log has them."""
 
@@ -226,10 +228,12 @@ class Journal:
 
     def night_closed(self) -> bool:
         """Whether the night is complete, and no further attempts were ordered since."""
-        rows = self._database.execute(
-            "SELECT kind FROM records WHERE kind IN ('night_closed', 'attempts_ordered') ORDER BY seq DESC LIMIT 1"
-        )
-        return bool(rows.fetchone() == ("night_closed",))
+        return self._last(CLOSED) > self._last(ORDERED)
+
+    def _last(self, words: str) -> int:
+        """Give the number of the last record whose words begin so, by their index: it is asked for each record."""
+        query = "SELECT coalesce(max(seq), 0) FROM records WHERE once >= ? AND once < ?"
+        return int(self._database.execute(query, (words, words + "~")).fetchone()[0])
 
     def events(self) -> list[Event]:
         """Everything a person should know, in order."""
@@ -286,7 +290,10 @@ def read_records(path: Path, after: int = 0, limit: int = -1) -> list[tuple[int,
 
 def _insert(database: sqlite3.Connection, record: AnyRecord) -> None:
     slide, field, once = _place(record)
-    if isinstance(record, SlideClosed | NightClosed):
+    if isinstance(record, AttemptsOrdered):
+        (last,) = database.execute("SELECT max(seq) FROM records").fetchone()
+        once = f"{ORDERED} after record {last}"
+    elif isinstance(record, SlideClosed | NightClosed):
         # Each may be closed again once there were further attempts.
         fields = "kind IN ('field', 'skipped') AND slide = coalesce(?, slide)"
         query = f"SELECT coalesce(max(seq), 1) FROM records WHERE {fields}"  # noqa: S608 - words of our own
@@ -313,8 +320,8 @@ def _place(record: AnyRecord) -> tuple[int | None, int | None, str | None]:
         case NightStarted():
             return None, None, "night started"
         case NightClosed():
-            return None, None, "night closed"
+            return None, None, CLOSED
         case AttemptsOrdered():
-            return None, None, None
+            return None, None, ORDERED
         case Event():
             return record.slide, record.field, None
