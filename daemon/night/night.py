@@ -84,11 +84,11 @@ class _SlideUnderWay:
         """
         up_to = math.inf if self.again else planned.field - LAG
         known: list[Known] = []
-        for planned in self.fields:
-            if planned.field in self.searches:
-                known.append((planned, self.searches[planned.field]))
-            if planned.field <= up_to and planned.field in self.results:
-                known.append((planned, self.results[planned.field]))
+        for one in self.fields:
+            if one.field in self.searches:
+                known.append((one, self.searches[one.field]))
+            if one.field <= up_to and one.field in self.results:
+                known.append((one, self.results[one.field]))
         return known
 
     def seen(self, up_to: int) -> list[Known]:
@@ -283,8 +283,12 @@ class Night:
             # A search is coarser than what the stacks said: after a mere withdrawal it only overrules them where its
             # focus would lie outside the stack.
             if found is not None and (unsure or abs((found.z_um or z_um) - z_um) > follower.half_stack_um):
-                slide.searches[planned.field] = found
-                z_um = follower.z_for(planned, slide.known_for(planned), start_z)
+                if slide.again:
+                    # Further attempts do not depend on one another: a night that is killed in between goes on alike.
+                    z_um = z_um if found.z_um is None else found.z_um
+                else:
+                    slide.searches[planned.field] = found
+                    z_um = follower.z_for(planned, slide.known_for(planned), start_z)
         slide.fresh = False
         return z_um
 
@@ -335,7 +339,7 @@ class Night:
             exposed_monotonic_s=exposed.monotonic_s,
             read_back=exposed.read_back,
             seconds={**exposed.seconds, **analysed.record.seconds},
-            search=slide.searches.get(planned.field),
+            search=None if slide.again else slide.searches.get(planned.field),
         )
         await self._append_when_there_is_room(record)
         crash_points.reach("journalled")
@@ -384,7 +388,7 @@ class Night:
             sample=planned.sample,
             reason=why.sentence,
             attempts=taken.attempts,
-            search=slide.searches.get(planned.field),
+            search=None if slide.again else slide.searches.get(planned.field),
             reason_code=why.code,
             who=why.who,
             fault=why.fault,
