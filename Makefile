@@ -15,7 +15,7 @@ test: $(VENV)/.installed
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 
-# Neither nights, nor a browser, nor what computes for long: three minutes.
+# Neither nights, nor a browser, nor what computes for long: two minutes on two quiet cores.
 quick: $(VENV)/.installed
 	$(BIN)/pytest -m "not night and not slow and not browser and not long"
 

@@ -79,6 +79,7 @@ def test_most_of_the_truth_is_found_on_a_seed_and_slide_never_trained_on(fields:
     assert np.median(errors) < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["fused", "planes"])
 def test_the_same_stack_gives_the_same_bytes(small: NDArray[np.uint16], mode: str) -> None:
     detector = analyser(mode)

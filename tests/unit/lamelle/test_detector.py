@@ -18,6 +18,7 @@ def detector() -> lamelle.Detector:
     return lamelle.Detector(pixel_um=0.059, device="cpu")
 
 
+@pytest.mark.slow
 def test_an_array_shows_what_a_night_would_find(detector: lamelle.Detector) -> None:
     pixels, _ = stack(night(512, 5), 1, 0.0)
     found = detector.detect(pixels, ("crossed", "parallel"))

@@ -53,6 +53,7 @@ def test_two_shifts_one_after_the_other_add_up(one: tuple[float, float], two: tu
     assert whole.y_px == pytest.approx(sum(part.y_px for part in parts), abs=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.3, 1.0])
 def test_the_stated_uncertainty_is_that_of_the_errors(noise: float) -> None:
     pulls = []

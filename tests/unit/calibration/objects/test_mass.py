@@ -78,6 +78,7 @@ def test_the_disc_of_the_literature_weighs_what_it_should() -> None:
     ) == pytest.approx(9.58, rel=SHARPNESS_LEFT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leakage", [0.0, 0.001, 0.01])
 @pytest.mark.parametrize("thickness_um", [0.08, 0.3])
 def test_leakage_makes_no_mass_and_scatter_is_what_was_told(leakage: float, thickness_um: float) -> None:

@@ -78,6 +78,7 @@ def test_a_flat_field_is_found_on_a_blank_slide_and_among_objects(profile: str) 
     assert outcome.values["exposure_crossed"].value > 10 * outcome.values["exposure_parallel"].value
 
 
+@pytest.mark.slow
 def test_what_a_calibrated_empty_field_shows_is_even_light(tmp_path: Any) -> None:
     with bench(profile="blank") as here:
         darkness, evened = here.carry_out(a_dark()), here.carry_out(a_flat())

@@ -153,6 +153,7 @@ def found_on(settings: Instrument, pitch_um: float) -> Outcome:
         return rig.carry_out(micrometer(area_of(settings, low_um=-14, high_um=14), "parallel", pitch_um))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pitch", "line", "angle"), [(4.0, 1.0, 24.7), (4.0, 2.8, -88.0), (2.0, 0.8, 65.4), (5.0, 2.5, 3.0)]
 )

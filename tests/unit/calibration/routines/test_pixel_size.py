@@ -139,6 +139,7 @@ def test_without_errors_the_stage_is_found_exactly(parts: Any, backlash: tuple[f
     assert found.repeatability_um < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scatter", "error"), [(0.1, 0.05), (0.0, 0.2), (0.3, 0.01)])
 def test_the_stated_uncertainties_are_those_of_the_errors(scatter: float, error: float) -> None:
     matrix, backlash = matrix_of(3, 0.2, False, 17, 16.9), (1.0, 0.5)
@@ -186,6 +187,7 @@ def drawn(angle_deg: float, pitch_um: float, width_um: float, pixel_um: float, b
     return (light + 200 * np.random.default_rng(1).standard_normal(light.shape)).astype(np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("angle", "pitch", "width", "bright"),
     [(1.3, 5, 1.2, False), (-88, 5, 1.2, False), (30, 5, 1.0, False), (-45.5, 5, 2.2, True), (0, 2, 1.0, False)],

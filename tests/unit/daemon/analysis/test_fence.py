@@ -93,6 +93,7 @@ def corrections(draw: st.DrawFn, shape: tuple[int, ...]) -> Corrections:
     return dataclasses.replace(assumed, offset_dn=offset_dn, flat=flat, records=("nonsense",))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(stacks(), st.sampled_from([0.03, 0.059, 0.118, 0.5, 2.0, 20.0]), st.data())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -44,6 +45,7 @@ def found(crop: NDArray[np.uint16]) -> FoundObject:
     )
 
 
+@pytest.mark.slow
 def test_views_are_small_and_show_the_sharpest_plane() -> None:
     stack = field(1500, 2100)
     fused, crossed, parallel = map(opened, draw_views(stack, analysis(3.2)))

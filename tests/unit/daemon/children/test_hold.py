@@ -47,6 +47,7 @@ def test_it_is_held_by_one_and_what_was_left_behind_is_ended(config: NightConfig
         SharedMemory(ring_name(here))
 
 
+@pytest.mark.slow
 def test_the_microscope_is_made_safe_whatever_its_user_does(config: NightConfig, tmp_path: Path) -> None:
     async def use(held: Held) -> None:
         async with held.microscope(lambda *_: None) as (microscope, _):

@@ -131,6 +131,7 @@ def fragile(connection: Connection, run: Path) -> None:
             connection.send_bytes(encode(replace(answer, record=record)))
 
 
+@pytest.mark.slow
 def test_a_stack_that_nothing_survives_is_kept_raw_and_the_others_are_not(tmp_path: Path) -> None:
     told: list[tuple[str, str]] = []
 
@@ -167,6 +168,7 @@ def blinded(connection: Connection) -> None:
             os._exit(1)
 
 
+@pytest.mark.slow
 def test_planes_that_nothing_survives_end_a_focus_search_and_not_the_night(tmp_path: Path) -> None:
     told: list[tuple[str, str]] = []
 
@@ -196,6 +198,7 @@ def on_gpu(connection: Connection, device: str | None, mark: Path) -> None:
             connection.send_bytes(encode(analysed(request.slot, 0)))
 
 
+@pytest.mark.slow
 def test_a_night_that_lost_its_gpu_goes_on_without_a_detector(tmp_path: Path) -> None:
     told: list[tuple[str, str]] = []
     asked: list[str | None] = []

@@ -72,6 +72,7 @@ def test_fields_that_a_measurement_does_not_hold_keep_their_own_numbers(tmp_path
     assert told in out.getvalue()
 
 
+@pytest.mark.slow
 def test_a_mini_slide_without_its_table_keeps_its_objects(tmp_path: Path) -> None:
     make_dataset(tmp_path)
     measure(tmp_path, slides=(2,))

@@ -149,6 +149,7 @@ def test_a_suspended_recorder_is_told_and_delivery_goes_on_by_itself(tmp_path: P
         assert recorder.stop() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", ["mid chunk", "file without catalog", "acknowledgement lost"])
 @pytest.mark.parametrize("occurrence", [1, 3])
 def test_a_recorder_killed_at_a_named_point_loses_nothing(
@@ -214,6 +215,7 @@ def _recorded_more(folder: Path, fields: int) -> bool:
     return _recorded(folder) > fields
 
 
+@pytest.mark.slow
 def test_killing_either_side_at_any_moment_loses_nothing(tmp_path: Path) -> None:
     chance = random.Random(5)
     endpoint = night.free_endpoint()

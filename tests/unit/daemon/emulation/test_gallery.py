@@ -21,6 +21,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return into
 
 
+@pytest.mark.slow
 def test_there_is_a_picture_of_each_kind_and_one_of_all(drawn: Path) -> None:
     assert sorted(path.name for path in drawn.iterdir()) == ["all.png", "coccosphere.png", "emiliania.png"]
 

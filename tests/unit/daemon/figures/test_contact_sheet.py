@@ -18,6 +18,7 @@ from daemon.system.errors import DamagedFile, Refused
 from tests.support.small_dataset import make_dataset, ring
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [1, 2, 3])
 def test_a_sheet_shows_whole_found_objects(tmp_path: Path, channels: int) -> None:
     make_dataset(tmp_path / "dataset", slides=2, fields=2, objects=4, channels=channels)

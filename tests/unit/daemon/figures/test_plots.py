@@ -47,6 +47,7 @@ def test_every_picture_of_a_night_shows_something(undisturbed: tuple[Path, Diges
         assert dataset.totals().complete
 
 
+@pytest.mark.slow
 def test_what_was_never_measured_is_drawn_as_such(tmp_path: Path) -> None:
     make_dataset(tmp_path / "dataset", slides=3)
     written = plot(tmp_path / "dataset", tmp_path / "pictures", None, quiet())
@@ -54,6 +55,7 @@ def test_what_was_never_measured_is_drawn_as_such(tmp_path: Path) -> None:
     assert len(written) == len(PICTURES)
 
 
+@pytest.mark.slow
 def test_a_sample_with_a_long_name_leaves_room_for_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.support.small_dataset.sample_of", lambda slide: f"core-{slide}" * 50)
     make_dataset(tmp_path, slides=2)

@@ -94,6 +94,7 @@ def scan(config: NightConfig, specimen: Specimen, kind: str, fields: int = 200) 
     return errors, len(searched)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["grid", "random"])
 @pytest.mark.parametrize(
     "specimen",
@@ -112,6 +113,7 @@ def test_focus_follows_a_slide_that_tilts_and_drifts(config: NightConfig, specim
     assert searches <= (1 if kind == "grid" else 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["grid", "random"])
 @pytest.mark.parametrize("seed", [1, 2])
 def test_focus_stays_inside_the_stack_when_the_slide_jumps(config: NightConfig, seed: int, kind: str) -> None:

@@ -200,6 +200,7 @@ def test_the_time_of_a_night_is_accounted_for(reported: tuple[Path, Parsed, Path
     assert "Where the time went" in page.texts
 
 
+@pytest.mark.slow
 def test_hostile_names_are_only_shown(tmp_path: Path) -> None:
     config = configured(tmp_path, {"detector.classes": [EVIL, "coccolith"]})
     started = replace(
@@ -228,6 +229,7 @@ def test_an_empty_night_and_blank_slides_are_reported(tmp_path: Path) -> None:
     assert "Not complete: 0 of 6 fields are done." in page.text
 
 
+@pytest.mark.slow
 def test_a_night_that_was_never_measured_or_has_one_polarization_is_reported(tmp_path: Path) -> None:
     make_dataset(tmp_path / "dataset", slides=3, channels=1)
     page, _ = made(tmp_path, tmp_path)
@@ -238,6 +240,7 @@ def test_a_night_that_was_never_measured_or_has_one_polarization_is_reported(tmp
     assert page.text.count("the stage [xy] did not arrive") > 3
 
 
+@pytest.mark.slow
 def test_an_interrupted_night_is_read_from_its_journal_while_it_is_held(tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()

@@ -88,6 +88,7 @@ def test_a_night_of_before_that_the_system_ended_says_so(place: Place, tmp_path:
     assert keeps.startswith(f"{ANNA} keeps the night paused")
 
 
+@pytest.mark.slow
 def test_a_night_of_before_is_reported(tmp_path: Path) -> None:
     run, _ = copy_of("complete", tmp_path)
     page = report(run, None, Console(quiet=True)).page.read_text("utf-8")

@@ -203,6 +203,7 @@ class Kept:
         assert len(history.judged) == len(self.checkpoints) + 1
 
 
+@pytest.mark.slow
 def test_training_stops_when_nothing_gets_better_and_keeps_the_best(exported: Path) -> None:
     verdicts = iter([0.2, 0.5, 0.4, 0.3, 0.9])
     settings = TrainingSettings(steps=5, batch=1, crop_px=128, threads=1, judgements=5, patience=2)

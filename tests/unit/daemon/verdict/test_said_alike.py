@@ -85,6 +85,7 @@ async def tell_while_heard(reporter: Reporter, watcher: Follower, tell: Tell) ->
     beating.cancel()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tell", "headline", "needs"),
     [

@@ -128,6 +128,7 @@ def test_the_buffer_is_as_large_as_the_settings_say(server: int) -> None:
     scope.close()
 
 
+@pytest.mark.slow
 def test_what_hangs_does_not_keep_the_hardware_from_being_made_safe() -> None:
     with running(HARDWARE) as (port, _, pipe):
         scope = ready(open_microscope(bridged(port, frame_px=(512, 512)), slides()))

@@ -45,6 +45,7 @@ def test_clusters_keep_the_mean_and_spread_the_numbers() -> None:
     assert counts.var(ddof=1) / counts.mean() > 3
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(-(2**63), 2**63 - 1),

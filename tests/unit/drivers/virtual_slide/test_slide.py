@@ -136,6 +136,7 @@ def test_a_frame_is_written_in_place_into_a_stack(slide: VirtualSlide) -> None:
 # ---- truth against pixels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("class_name", "polarization"), [("coccolith", "crossed"), ("shard", "crossed"), ("diatom", "parallel")]
 )
@@ -164,6 +165,7 @@ def test_boxes_hold_what_is_seen_and_no_more(sparse: VirtualSlide, class_name: s
     assert checked >= 3
 
 
+@pytest.mark.slow
 def test_crossed_lies_beside_parallel_by_the_shift_between_the_states() -> None:
     """A grain that is dark in parallel and bright in crossed shows where each state puts it."""
     moved = []
@@ -195,6 +197,7 @@ def test_pixels_and_boxes_move_with_the_stage(slide: VirtualSlide) -> None:
             assert np.subtract(other.box, one.box) == pytest.approx([-columns, -rows, -columns, -rows], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_fraction_of_a_pixel_moves_each_object_by_that_fraction(sparse: VirtualSlide) -> None:
     still = quiet(make(profile="blank"), X, Y, "crossed", 0.0)
     moved = []
@@ -221,6 +224,7 @@ def test_overlapping_fields_agree_on_what_both_hold() -> None:
     assert shared[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("class_name", "polarization"), [("coccolith", "crossed"), ("diatom", "parallel")])
 def test_contrast_to_noise_is_what_the_pixels_show(sparse: VirtualSlide, class_name: str, polarization: str) -> None:
     """Root mean square of what an object changes inside its outline, over the noise of a pixel, best of all planes."""
@@ -277,6 +281,7 @@ def test_a_coccolith_is_sharpest_at_its_own_height(sparse: VirtualSlide) -> None
 # ---- what lies on it
 
 
+@pytest.mark.slow
 def test_profiles_show_what_they_name() -> None:
     for profile, numbers in PROFILES.items():
         slide = make(profile=profile, density=0.5)

@@ -84,6 +84,7 @@ def test_what_has_not_to_be_found_is_neither_missed_nor_false() -> None:
     assert figures.ap50 == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_the_table_is_that_of_pycocotools_called_directly() -> None:
     """Digit for digit, on boxes scattered about random truth."""
     random = np.random.default_rng(5)

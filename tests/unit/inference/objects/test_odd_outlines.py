@@ -1,6 +1,7 @@
 """No picture, however odd and however coarse its pixels, raises; an outline is simple, and inside box and margin."""
 
 import numpy as np
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -8,12 +9,14 @@ from inference.objects.contour import crosses_itself, even, inside, outward, sig
 from tests.support.shapes import any_sides_cross, check_outline, label_images, polygons
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(mask=label_images(), pixel_um=st.sampled_from([0.03, 0.059, 0.12, 0.5, 2.0, 20.0]), convex=st.booleans())
 def test_any_label_image_is_outlined_or_not(mask: np.ndarray, pixel_um: float, convex: bool) -> None:
     check_outline(mask, pixel_um, convex)
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(points=polygons(), deviation=st.floats(0.001, 4))
 @example(

@@ -104,6 +104,7 @@ def test_fp16_finds_what_torch_finds(slim: Trained, slim_model: OnnxModel) -> No
     assert not np.array_equal(found.scores[:10], reference.expected.scores[:10]), "it ran in fp32"
 
 
+@pytest.mark.slow
 def test_an_engine_is_built_without_a_graphics_card_and_kept(
     slim: Trained, slim_model: OnnxModel, slim_engine: Engine, kept_in: Path
 ) -> None:
@@ -118,6 +119,7 @@ def test_an_engine_is_built_without_a_graphics_card_and_kept(
     assert list(kept_engines(kept_in)) == [(slim_engine, True)]
 
 
+@pytest.mark.slow
 def test_an_engine_that_somebody_changed_is_built_again(
     slim_model: OnnxModel, slim_engine: Engine, kept_in: Path
 ) -> None:

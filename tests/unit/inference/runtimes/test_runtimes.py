@@ -82,6 +82,7 @@ def test_onnxruntime_finds_what_torch_finds(slim: Trained, model: OnnxModel, vie
         assert one.planes.tolist() == other.planes.tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 2])
 def test_no_detection_of_the_shipped_weights_is_lost_or_moved(slim: Trained, batch: int) -> None:
     parities, _, _ = judge(slim, Form((512, 512), batch, winograd=batch == 1), 1, None)
@@ -200,6 +201,7 @@ def test_a_network_that_looked_first_can_be_exported_later(views: Tensor) -> Non
     assert not any(tensor.is_inference() for tensor in trained.network.parameters())
 
 
+@pytest.mark.slow
 def test_a_night_whose_model_is_kept_does_not_wait_for_torchvision(model: OnnxModel) -> None:
     height, width = SIZE
     code = (
@@ -211,6 +213,7 @@ def test_a_night_whose_model_is_kept_does_not_wait_for_torchvision(model: OnnxMo
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_the_computer_is_not_told_of_to_anyone(tmp_path: Path) -> None:
     places = {name: str(tmp_path) for name in ("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA")}
     code = "import inference.runtimes.runtimes, onnxruntime; onnxruntime.get_device()"

@@ -68,6 +68,7 @@ def test_contrast_is_a_number_whatever_lies_in_the_other_planes(curve: list[floa
     assert 1 <= sharpness.contrast_of(np.array(curve, np.float32)) <= sharpness.MOST_CONTRAST
 
 
+@pytest.mark.slow
 def test_an_objects_best_plane_is_near_the_truth() -> None:
     config = emulated_stacks.night(seed=31)
     errors = []

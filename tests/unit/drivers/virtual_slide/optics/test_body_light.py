@@ -50,6 +50,7 @@ def middle(image: NDArray[np.generic], half: int = 5) -> float:
 # ---- a single retarder
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(azimuth=st.floats(0, np.pi), thickness=st.floats(0.05, 2.5))
 def test_a_uniform_retarder_flips_sin2_and_keeps_cos2_whatever_its_azimuth(azimuth: float, thickness: float) -> None:

@@ -25,6 +25,7 @@ from tests.support.deadlines import END_S
 KIND = "emiliania"
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_the_light_of_the_specimen(tmp_path: Path) -> None:
     specimen = collect(KINDS[KIND], 4, 2)
     drawer = Cabinet(4, Mount(), tmp_path).drawer(KIND, 2)
