@@ -268,12 +268,16 @@ class Catalog:
 def in_memory(path: Path, records: Iterable[tuple[int, bytes]]) -> Database:
     """Make a catalog in memory of the numbered records of a file, such as a journal whose recorder is elsewhere."""
     database = empty_in_memory(path)
-    database.executescript(FORMAT.schema)
-    with transaction(database):
-        for seq, body in records:
-            record = decode(body)
-            database.execute("INSERT INTO records VALUES (?, ?, ?)", (seq, record.__struct_config__.tag, body))
-            _store(database, seq, record)
+    try:
+        database.executescript(FORMAT.schema)
+        with transaction(database):
+            for seq, body in records:
+                record = decode(body)
+                database.execute("INSERT INTO records VALUES (?, ?, ?)", (seq, record.__struct_config__.tag, body))
+                _store(database, seq, record)
+    except BaseException:
+        database.close()
+        raise
     return database
 
 

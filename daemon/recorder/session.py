@@ -69,8 +69,12 @@ class Reception:
         make_folder(into / INCOMING)
         self._into = into
         self._catalog = Catalog(into)
-        for slide, what in self._catalog.mend_tables():
-            _log.warning("%s/%s %s; it was made anew from the catalog", slide_folder(slide), OBJECTS_TABLE, what)
+        try:
+            for slide, what in self._catalog.mend_tables():
+                _log.warning("%s/%s %s; it was made anew from the catalog", slide_folder(slide), OBJECTS_TABLE, what)
+        except BaseException:
+            self._catalog.close()
+            raise
         self._session: _SenderSession | None = None
         self.violations = Refusals(_log)
 

@@ -128,8 +128,12 @@ def in_memory(path: Path | None) -> Database:
 def _copied(database: Database) -> Database:
     """Copy a database into memory, and close it."""
     copy = in_memory(database.path)
-    with closing(database):
-        database.backup(copy)
+    try:
+        with closing(database):
+            database.backup(copy)
+    except BaseException:
+        copy.close()
+        raise
     return copy
 
 
