@@ -50,7 +50,7 @@ def found_on(seed: int, state: str, stops: int) -> Outcome:
     return outcome
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_pixel_is_found_in_parallel_light_too() -> None:
     outcome = found_on(2, "parallel", stops=10)
     assert outcome.values["pixel"].uncertainty < 2e-3 * truth()["pixel"]

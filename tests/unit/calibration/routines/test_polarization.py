@@ -47,7 +47,9 @@ def found(profile: str, strong: bool, /) -> tuple[Instrument, Outcome]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("profile", "strong"), [("easy", False), ("coccolith", True)])
+@pytest.mark.parametrize(
+    ("profile", "strong"), [pytest.param("easy", False, marks=pytest.mark.long), ("coccolith", True)]
+)
 def test_leakage_shift_and_ratio_are_found(profile: str, strong: bool) -> None:
     chosen, outcome = found(profile, strong)
     truth = true_leakage(chosen)
@@ -81,7 +83,7 @@ def test_thickness_follows_from_the_wavelength() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stirred_px", [(1.4, -0.8), (-6.0, 5.0)])
+@pytest.mark.parametrize("stirred_px", [(1.4, -0.8), pytest.param((-6.0, 5.0), marks=pytest.mark.long)])
 def test_a_stage_that_stirs_between_the_exposures_leaves_the_shift_alone(stirred_px: tuple[float, float]) -> None:
     def stir(shot: Shot) -> Shot:
         if shot.exposures_ms != (10 * MS[0],):

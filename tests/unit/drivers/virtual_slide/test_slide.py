@@ -103,7 +103,7 @@ def test_pixels_do_not_depend_on_the_process() -> None:
     assert done.stdout.split() == list(digests(make((256, 320)), SOME_VIEWS[::-3]).values())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_pixels_do_not_depend_on_what_the_processor_can(tmp_path: Path) -> None:
     """A processor with fewer instructions makes the same specimens and the same frames: another machine's pixels."""
     code = "from tests.support.virtual_views import *\nprint(*digests(make((256, 320)), SOME_VIEWS[:4]).values())"
