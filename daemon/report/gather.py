@@ -14,7 +14,7 @@ from daemon.config.model import NightConfig as Config
 from daemon.config.samples import SAMPLE
 from daemon.counts.objects import Objects, load_objects, weighted_median
 from daemon.dataset.reader import Dataset, SlideHeld
-from daemon.dataset.summary import kept_raw
+from daemon.dataset.summary import kept_raw, taken_again
 from daemon.planning.plan import frame_of, make_plan
 from daemon.records.counting import ObjectCounts
 from daemon.records.fields import PlannedField
@@ -70,7 +70,7 @@ def gather(dataset: Dataset) -> tuple[NightNumbers, Objects]:
         events=events,
         skipped=tuple(tally.skipped),
         kept_raw=tuple(tally.kept_raw),
-        again=tuple(tally.again),
+        again=tuple(taken_again(dataset)),
     )
     return numbers, objects
 
@@ -87,12 +87,9 @@ class _Sums:
         self.devices: set[str] = set()
         self.skipped: list[FieldSkipped] = []
         self.kept_raw: list[FieldSecured] = []
-        self.again: list[Field] = []
 
     def add(self, field: Field) -> None:
         self.last_utc = max(self.last_utc, field.utc)
-        if field.attempt > 1:
-            self.again.append(field)
         if isinstance(field, FieldSkipped):
             self.skipped.append(field)
             return

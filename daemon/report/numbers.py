@@ -8,6 +8,7 @@ from typing import Literal
 
 from calibration.counting.poisson import interval
 from daemon.config.model import NightConfig as Config
+from daemon.dataset.summary import AttemptSummary
 from daemon.records.records import Event, FieldSecured, FieldSkipped, NightStarted
 
 State = Literal["recorded", "not analysed", "skipped", "open"]
@@ -100,7 +101,7 @@ class NightNumbers:
     `seen_again` are objects that lie in another field's tile and `below_threshold` those that score too little: both
     are kept and not counted. `frame_um` is width and height of a frame, `bytes_recorded` what its files should take.
     `config` is None of an archive, or of a night of another version. `kept_raw` are fields that could not be analysed,
-    `again` those of which a further attempt counts.
+    `again` are further attempts at fields.
     """
 
     started: NightStarted
@@ -121,7 +122,7 @@ class NightNumbers:
     events: tuple[Event, ...]
     skipped: tuple[FieldSkipped, ...]
     kept_raw: tuple[FieldSecured, ...]
-    again: tuple[FieldSecured | FieldSkipped, ...]
+    again: tuple[AttemptSummary, ...]
 
     @property
     def planned(self) -> int:

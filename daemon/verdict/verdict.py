@@ -41,9 +41,11 @@ def judge(facts: NightFacts) -> Verdict:
 
 
 def progress(facts: NightFacts) -> str:
-    """Say how many of the planned fields are done."""
+    """Say how many of the planned fields are done, and while fields are taken again, how many of them."""
     skipped = f", {facts.left_out} of them skipped" if facts.left_out else ""
-    return f"{facts.recorded + facts.left_out} of {facts.planned} fields are done{skipped}"
+    going_on = facts.again_made < facts.again_ordered
+    again = f"; {facts.again_made} of {facts.again_ordered} are taken again" if going_on else ""
+    return f"{facts.recorded + facts.left_out} of {facts.planned} fields are done{skipped}{again}"
 
 
 def _headline(facts: NightFacts) -> tuple[str, Tone]:
@@ -71,7 +73,8 @@ def _headline(facts: NightFacts) -> tuple[str, Tone]:
         case NightState.PAUSED:
             return f"Paused: {facts.reason}. {done}.", "warning"
         case NightState.DELIVERING:
-            return f"All fields are exposed; the rest goes to the recorder: {done}.", "running"
+            exposed = "All fields are exposed; the rest goes" if facts.closed else "What is recorded goes"
+            return f"{exposed} to the recorder: {done}.", "running"
         case NightState.SCANNING:
             return f"Scanning{_where(facts)}: {done}.", "running"
         case NightState.STARTING:
