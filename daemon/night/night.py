@@ -308,7 +308,7 @@ class Night:
         self._analysis.begin(slot)
         try:
             before = slide.exposed.get(planned.field, 0)
-            request = Expose(planned=planned, attempt=before + tries, sweep=sweep, slot=slot)
+            request = Expose(planned=planned, exposed=before + tries, sweep=sweep, slot=slot)
             return await self._microscope.expose(request)
         except RequestFailed:
             self._analysis.drop(slot)

@@ -34,10 +34,10 @@ class OpenSlide(PipeMessage, frozen=True, kw_only=True):
 
 
 class Expose(PipeMessage, frozen=True, kw_only=True):
-    """Move to a field and expose a sweep into a slot of the ring."""
+    """Move to a field, which was `exposed` so often before, and expose a sweep into a slot of the ring."""
 
     planned: PlannedField
-    attempt: int
+    exposed: int
     sweep: Sweep
     slot: int
 
