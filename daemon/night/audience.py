@@ -57,6 +57,11 @@ class Audience:
         about = about_night(config, plan, started)
         self._broadcast = Broadcaster(config.watch, about, control, before=map(self._done, before))
 
+    @property
+    def snapshot_endpoint(self) -> str:
+        """Where a watcher asks how the night stands."""
+        return self._broadcast.snapshot_endpoint
+
     def start(self) -> None:
         """Let watchers in."""
         self._broadcast.start()

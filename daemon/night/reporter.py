@@ -88,6 +88,11 @@ class Reporter:
         before = (record for slide in config.scan.slides for record in journal.slide_fields(slide.position))
         self._audience = Audience(config, run, plan, started, display, control, before)
 
+    @property
+    def snapshot_endpoint(self) -> str:
+        """Where a watcher asks how the night stands."""
+        return self._audience.snapshot_endpoint
+
     def start(self) -> None:
         """Let watchers in."""
         self._audience.start()
