@@ -61,9 +61,7 @@ FIELDS = 3
 SLIDES = (1, 2)
 QUICK = Pace(beat_s=0.05, lost_s=0.5, retry_s=0.02)
 Fate = tuple[Literal["found", "raw", "skipped"], int]
-FATES = st.one_of(
-    st.tuples(st.just("found"), st.integers(0, 3)), st.sampled_from([("skipped", 0), ("skipped", 0), ("raw", 0)])
-)
+FATES = st.one_of(st.tuples(st.just("found"), st.integers(0, 3)), st.sampled_from([("skipped", 0), ("raw", 0)]))
 REDOS = st.sampled_from(["slide 2", "skipped", "slide 1 field 1", "slide 1 fields 2-3; slide 2 field 1", "slide 1"])
 
 
@@ -112,10 +110,12 @@ class AttemptsInAnyOrder(RuleBasedStateMachine):
         while left and (planned := self._next()) is not None:
             self._take(planned, left.pop(0))
 
-    @rule()
-    def go_on_to_the_end(self) -> None:
+    @rule(first=FATES)
+    def go_on_to_the_end(self, first: Fate = ("found", 2)) -> None:
+        fate = first
         while (planned := self._next()) is not None:
-            self._take(planned, ("found", 2))
+            self._take(planned, fate)
+            fate = ("found", 2)
         assert self._journal.night_closed()
 
     @rule(redo=st.none() | REDOS)
@@ -145,13 +145,17 @@ class AttemptsInAnyOrder(RuleBasedStateMachine):
         self._check_dataset()
 
     @precondition(lambda self: self._listens and self._journal.night_closed() and self._waits())
-    @rule()
-    def analyse_what_was_kept_raw(self) -> None:
-        """As `lamelle analyse` does, between two nights: the recorder does not listen meanwhile."""
+    @rule(redo=st.booleans())
+    def analyse_what_was_kept_raw(self, redo: bool) -> None:
+        """As `lamelle analyse` does, between two nights: the recorder does not listen meanwhile.
+
+        Then one of these fields may be taken again.
+        """
         self._drain()
         self._recorder.close()
+        waiting = self._waits()
         with closing(Catalog(self._dataset)) as catalog:
-            for (slide, field), made in self._waits():
+            for (slide, field), made in waiting:
                 made.raw, made.objects = False, 2
                 name = field_file(slide, field, attempt=made.attempt)
                 body = small_night.contents(slide, field, 300, salt=made.attempt)
@@ -174,6 +178,9 @@ class AttemptsInAnyOrder(RuleBasedStateMachine):
         self._endpoint = self._recorder.enter_context(small_night.recorder_thread(self._dataset))
         self._sender.redirect(self._endpoint)
         self._check_dataset()
+        if redo:
+            (slide, field), _ = waiting[0]
+            self.kill_and_resume(f"slide {slide} field {field}")
 
     # What the night would do -----------------------------------------------------------------------------------------
 
