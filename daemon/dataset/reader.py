@@ -34,7 +34,7 @@ from daemon.run_folder.folder import RunFolder
 from daemon.run_folder.journal import read_records
 from daemon.system.durable_files import PART_SUFFIX, sha256_of
 from daemon.system.durable_sqlite import Database, connect
-from daemon.system.errors import JournalDamaged
+from daemon.system.errors import JournalDamaged, Refused
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,8 @@ class Dataset:
         inner = RunFolder(folder).dataset
         if not (folder / CATALOG).exists() and (inner / CATALOG).exists():
             folder = inner
+        if not (folder / CATALOG).exists():
+            raise Refused(f"{folder} holds no dataset of a night; name a dataset, or the run folder it lies in")
         return cls(folder, connect(folder / CATALOG, FORMAT, read_only=True))
 
     @classmethod

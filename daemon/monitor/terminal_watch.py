@@ -37,7 +37,7 @@ def watch(where: Callable[[], str], keys: CurveKeys | None, console: Console, *,
 
     def news(body: AnyStreamMessage | None) -> None:
         if not once and not console.is_terminal:
-            lines.print_news(body)
+            lines.print_news(body, watcher)
         changed.set()
 
     watcher = Follower(where, keys, news)
@@ -90,8 +90,10 @@ class _LinePrinter:
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def print_news(self, body: AnyStreamMessage | None) -> None:
+    def print_news(self, body: AnyStreamMessage | None, watcher: Follower) -> None:
         match body:
+            case None if not watcher.joined:
+                self._print(time.time(), f"the night is not heard: {watcher.trouble}")
             case State(state=state, reason=reason):
                 self._print(time.time(), f"{state}: {reason}" if reason else state)
             case EventNotice(utc=utc, message=message):

@@ -272,6 +272,7 @@ class Night:
                 planned=planned,
                 first_z_um=taken.first_z_um,
                 exposed_utc=exposed.utc,
+                read_back=exposed.read_back,
                 keep_raw=keeps_raw(self._config.retention, planned),
             )
         )

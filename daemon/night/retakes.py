@@ -45,8 +45,8 @@ def order_at_start(journal: Journal, redo: str | None, who: str) -> AttemptsOrde
     Parameters
     ----------
     redo
-        what a person wants taken again (`ordered`); without it, what faults kept from being recorded, once everything
-        was taken.
+        what a person wants taken again (`ordered`); without it, of a night that was closed, what faults kept from being
+        recorded.
     who
         orders it.
 
@@ -57,8 +57,8 @@ def order_at_start(journal: Journal, redo: str | None, who: str) -> AttemptsOrde
     """
     if redo is not None:
         return AttemptsOrdered(utc=time.time(), purpose=Purpose.REDO, attempts=tuple(ordered(journal, redo)), who=who)
-    everything = len(journal.done()) == sum(journal.started().planned.values())
-    attempts = tuple(retakes(journal)) if everything else ()
+    # One that was not closed goes on as it would have gone on.
+    attempts = tuple(retakes(journal)) if journal.night_closed() else ()
     return AttemptsOrdered(utc=time.time(), purpose=Purpose.RETAKE, attempts=attempts) if attempts else None
 
 

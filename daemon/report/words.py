@@ -157,7 +157,7 @@ def _taken_again(numbers: NightNumbers) -> list[tuple[int, str, int, str]]:
     told = []
     for fields, one in alike_attempts(numbers.again):
         failed = f" was skipped ({one.reason})" if one.reason else ""
-        counts = " counts" if one.counts == one.attempt else f"{failed}, attempt {one.counts} counts"
+        counts = " counts" if one.counts == one.attempt else f"{failed}; attempt {one.counts} counts"
         told.append(
             (one.slide, fields, one.exposures, f"{why.get(one.purpose, 'taken again')}: attempt {one.attempt}{counts}")
         )

@@ -19,7 +19,7 @@ from daemon.dataset.summary import summarise
 from daemon.recorder.session import Reception
 from daemon.report.report import report
 from daemon.run_folder.journal import Journal
-from daemon.system.errors import DamagedFile, JournalDamaged, LamelleError
+from daemon.system.errors import DamagedFile, JournalDamaged, LamelleError, Refused
 from daemon.system.process_table import read_processes
 from tests.support import small_night as night
 from tests.support.small_dataset import make_dataset
@@ -100,6 +100,12 @@ def test_a_damaged_journal_is_named_with_its_remedy(
     if change({}) != {"slide": 7}:
         with pytest.raises(JournalDamaged, match="restore it from a copy"):
             Dataset.of_journal(tmp_path)
+
+
+def test_a_folder_without_a_dataset_says_so(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(Refused, match=r"holds no dataset of a night; name a dataset, or the run folder"):
+            Dataset.open(folder)
 
 
 def test_a_process_table_that_is_cut_off_is_named(tmp_path: Path) -> None:
