@@ -91,13 +91,15 @@ class _LinePrinter:
         self._console = console
 
     def print_news(self, body: AnyStreamMessage | None, watcher: Follower) -> None:
-        match body:
-            case None if not watcher.joined:
-                self._print(time.time(), f"the night is not heard: {watcher.trouble}")
+        if body is None and not watcher.joined:
+            self._print(time.time(), f"the night is not heard: {watcher.trouble}")
+            return
+        # Whoever has just joined is told what the night does.
+        match body or watcher.view.state:
             case State(state=state, reason=reason):
                 self._print(time.time(), f"{state}: {reason}" if reason else state)
-            case EventNotice(utc=utc, message=message):
-                self._print(utc, f"{body.title}: {message}")
+            case EventNotice(utc=utc, message=message) as told:
+                self._print(utc, f"{told.title}: {message}")
 
     def _print(self, utc: float, line: str) -> None:
         self._console.print(f"{clock(utc)} {printable(line)}", markup=False, highlight=False, soft_wrap=True)
