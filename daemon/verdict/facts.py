@@ -32,9 +32,21 @@ NEED_A_PERSON = frozenset(
         EventName.LAMP_DIM,
         EventName.DETECTOR_LOST,
         EventName.CALIBRATION,
+        EventName.NOT_KEPT_AWAKE,
+        EventName.NOT_WATCHED,
+        EventName.RECORDER_AWAY,
+        EventName.RECORDER_WAITS,
+        EventName.DELIVERY_REFUSED,
+        EventName.DELIVERY_WAITS,
     }
 )
 """Events that somebody has to see to, unless they are mere information."""
+OF_DELIVERY = frozenset(
+    {EventName.RECORDER_AWAY, EventName.RECORDER_WAITS, EventName.DELIVERY_REFUSED, EventName.DELIVERY_WAITS}
+)
+"""Those of them that nobody has to see to any more once delivery goes on."""
+OF_PROCESS = frozenset({EventName.NOT_KEPT_AWAKE, EventName.NOT_WATCHED})
+"""Those that matter as long as the process runs that told them."""
 
 
 @dataclass(frozen=True)
@@ -298,13 +310,19 @@ class FactsGatherer:
             told = event.message if event.name is EventName.CALIBRATION else ""
             self._events[event.name, event.slide, told] = event
         if event.name is EventName.NIGHT_RESUMED:
+            self._forget(OF_DELIVERY | OF_PROCESS)
             self._go_on()
+        elif event.name is EventName.DELIVERY_GOES_ON:
+            self._forget(OF_DELIVERY)
         elif event.name is EventName.NOT_SAFE:
             self._not_safe = event
         elif event.name is EventName.MADE_SAFE:
             self._not_safe = None
         elif event.ending is not None:
             self._ending = event
+
+    def _forget(self, names: frozenset[EventName]) -> None:
+        self._events = {key: event for key, event in self._events.items() if event.name not in names}
 
     def _go_on(self) -> None:
         """Forget how the night ended before: it goes on. The order of records says so, as clocks may be set."""
