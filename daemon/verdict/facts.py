@@ -246,6 +246,9 @@ class FactsGatherer:
         ending = self._ending
         if ending is not None and alive is not True and (state is None or not state.ended):
             state, reason = ending.ending, ending.message
+        if state is NightState.COMPLETE and self._again.made < self._again.ordered:
+            # Said before further attempts were ordered; whoever was to make them has not said anything yet.
+            state, reason = None, ""
         if unsafe is None:
             unsafe = "" if self._not_safe is None else self._not_safe.message
         return NightFacts(

@@ -73,6 +73,8 @@ def test_further_attempts_are_told_while_they_last_and_one_of_them_counts() -> N
     half = facts([FIELD, order, again])
     assert (half.recorded, half.objects, half.again_made, half.again_ordered) == (1, 1, 1, 2)
     assert progress(half).endswith("; 1 of 2 are taken again")
+    # What was said before the order is not so any more.
+    assert judge(facts([FIELD, order], NightState.COMPLETE)).headline.startswith("Ended without a word")
     whole = facts([FIELD, order, again, replace(night.skipped(1, 2), attempt=2)])
     assert "taken again" not in progress(whole)
     # What was found later in the attempt before does not count beside it.
