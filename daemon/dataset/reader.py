@@ -28,6 +28,7 @@ from daemon.records.records import (
     FieldSecured,
     FieldSkipped,
     FileEntry,
+    NightClosed,
     NightStarted,
 )
 from daemon.run_folder.folder import RunFolder
@@ -234,6 +235,32 @@ class Dataset:
             " ORDER BY seq",
         )
         return [self._field(*row) for row in rows]
+
+    def superseded(self, slide: int) -> list[FieldSecured | FieldSkipped]:
+        """List the attempts at fields of a slide that do not count, in the order in which they were made."""
+        rows = query(
+            self._database,
+            "SELECT slide, field, seq, body, NULL, NULL FROM attempts JOIN records USING (seq)"
+            " WHERE slide = ? AND seq NOT IN (SELECT seq FROM fields) ORDER BY seq",
+            (slide,),
+        )
+        return [self._field(*row) for row in rows]
+
+    def rests(self) -> list[tuple[float, float]]:
+        """Say from when to when the night was closed before it was opened again, UTC seconds since 1970."""
+        rows = query(
+            self._database,
+            "SELECT seq, body FROM records WHERE kind IN ('night_closed', 'attempts_ordered') ORDER BY seq",
+        )
+        rests, closed_utc = [], None
+        for seq, body in rows:
+            record = read_record(self._database, seq, body)
+            if isinstance(record, NightClosed):
+                closed_utc = record.utc
+            elif closed_utc is not None:
+                rests.append((closed_utc, max(closed_utc, record.utc)))
+                closed_utc = None
+        return rests
 
     def attempt(self, slide: int, field: int) -> int | None:
         """Return which attempt at a field counts; None where there was none."""
