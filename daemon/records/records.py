@@ -295,6 +295,17 @@ AnyRecord = (
     NightStarted | FieldSecured | FieldAnalysed | FieldSkipped | AttemptsOrdered | Event | SlideClosed | NightClosed
 )
 
+
+def slides_of(record: AnyRecord) -> set[int]:
+    """Mini-slides of the plan that a record speaks of."""
+    match record:
+        case FieldSecured() | FieldSkipped() | FieldAnalysed() | SlideClosed():
+            return {record.slide}
+        case AttemptsOrdered():
+            return {name.slide for name in record.attempts}
+    return set()
+
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(AnyRecord)
 _NAMES = frozenset(EventName)

@@ -25,6 +25,7 @@ from daemon.records.records import (
     SlideClosed,
     decode,
     encode,
+    slides_of,
 )
 from daemon.system.durable_sqlite import Format, connect, create, transaction
 from daemon.system.errors import JournalDamaged
@@ -177,7 +178,11 @@ class Journal:
     def records(self) -> Iterator[AnyRecord]:
         """Give every record, in order."""
         for (body,) in self._database.execute("SELECT body FROM records ORDER BY seq"):
-            yield self._decode(body)
+            record = self._decode(body)
+            if stray := slides_of(record) - self._planned.keys():
+                told = f"a record of mini-slide {min(stray)}, which the night does not plan"
+                raise JournalDamaged(f"{self.path} holds {told}; restore it from a copy")
+            yield record
 
     def attempts(self, slide: int, field: int | None = None) -> list[FieldSecured | FieldSkipped]:
         """List what became of all attempts at fields of a slide, or at one of them, in their order."""
