@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.support.attempts_in_any_order import AttemptsInAnyOrder
+
+pytestmark = pytest.mark.slow
 
 TestAttempts = AttemptsInAnyOrder.TestCase
 TestAttempts.settings = settings(
