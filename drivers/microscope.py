@@ -19,11 +19,29 @@ Stack = NDArray[np.uint16]
 
 @dataclass(frozen=True)
 class Exposure:
-    """Which exposure is commanded: the names a log line needs, and all that emulated chance depends on."""
+    """Which exposure is commanded: the names a log line needs, and all that emulated chance depends on.
+
+    Attributes
+    ----------
+    slide
+        position of the mini-slide.
+    field
+        number on it.
+    exposed
+        how often the field was exposed before.
+    attempt
+        which attempt at the field it is part of, from 1: a field may be taken again.
+    """
 
     slide: int
     field: int
-    attempt: int = 0
+    exposed: int = 0
+    attempt: int = 1
+
+    @property
+    def names(self) -> tuple[int, ...]:
+        """What emulated chance goes by: a further attempt meets another one."""
+        return (self.slide, self.field) if self.attempt == 1 else (self.slide, self.field, self.attempt)
 
 
 @dataclass(frozen=True)

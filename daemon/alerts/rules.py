@@ -16,8 +16,6 @@ from daemon.records.events import EventName, ReasonCode
 from daemon.records.records import Event, FieldSecured, FieldSkipped, SlideClosed
 from daemon.records.states import EndedBy, NightState
 from daemon.run_folder.heartbeat import Heartbeat
-from daemon.verdict.facts import facts_in_all
-from daemon.verdict.verdict import judge
 
 LOOK_S = 1.0
 """How often the watcher looks."""
@@ -184,7 +182,7 @@ class _Look:
         """Return why the disk is nearly full: too little is left, or it will not last as long as it is needed."""
         if free < self._settings.disk_gb * GB:
             return f"Only {free / GB:.1f} GB are free on the night's disk"
-        left = beat.planned - beat.secured - beat.skipped
+        left = beat.planned - beat.secured - beat.skipped + beat.again_ordered - beat.again_made
         if not self._facts.recorded_here or not self._new.fields or not beat.seconds_left or left <= 0:
             return None
         needed = self._new.field_bytes / self._new.fields * left
@@ -202,18 +200,14 @@ class _Look:
         if beat is None or self._new.ended or not beat.state.ended:
             return
         self._remember(ended=beat.state)
-        facts = facts_in_all(
-            beat.state,
-            beat.reason,
-            alive=False,
-            planned=beat.planned,
-            recorded=beat.secured,
-            skipped=beat.skipped,
-            not_analysed=beat.not_analysed,
-            objects=beat.objects,
+        verdict = beat.verdict
+        reason = f", {beat.reason}" if beat.reason else ""
+        told = (
+            f"The night ended: {beat.state}{reason}."
+            if verdict is None
+            else " ".join((verdict.headline, *verdict.needs))
         )
-        verdict = judge(facts)
-        self._raise(_kind_of_end(beat), " ".join((verdict.headline, *verdict.needs)))
+        self._raise(_kind_of_end(beat), told)
 
     def verdict(self) -> AlertVerdict:
         """Give what follows from this look."""
@@ -287,7 +281,10 @@ class _Look:
         return bool(self._new.ended) or (beat is not None and beat.state.ended)
 
     def _standing(self, beat: Heartbeat | None) -> str:
-        return "" if beat is None else f", {beat.state} at {beat.secured + beat.skipped} of {beat.planned} fields"
+        if beat is None:
+            return ""
+        again = f", {beat.again_made} of {beat.again_ordered} taken again" if beat.again_ordered else ""
+        return f", {beat.state} at {beat.secured + beat.skipped} of {beat.planned} fields{again}"
 
     def _remember(self, **changes: Any) -> None:
         self._new = msgspec.structs.replace(self._new, **changes)

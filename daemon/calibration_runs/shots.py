@@ -153,7 +153,7 @@ class Shots:
         try:
             return await persist(
                 lambda attempt: self._microscope.expose(
-                    Expose(planned=planned, attempt=attempt, sweep=sweep, slot=0), within_s
+                    Expose(planned=planned, exposed=attempt, sweep=sweep, slot=0), within_s
                 ),
                 self._config.retry.attempts,
                 report_fault,

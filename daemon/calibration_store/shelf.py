@@ -196,7 +196,7 @@ def complain(choice: Choice, config: NightConfig) -> Iterator[tuple[str, str]]:
     missing = [complaint.routine for complaint in choice.complaints if complaint.fault == "missing"]
     if missing:
         assumed = f"no calibration of {', '.join(missing)} in {settings.folder}, so assumed values are used"
-        yield "info", f"{assumed}; `lamelle calibrate` makes them"
+        yield "warning", f"{assumed}; `lamelle calibrate` makes them"
     yield from (("warning", complaint.message) for complaint in choice.complaints if complaint.fault != "missing")
     yield from _differing_pixel(choice, config)
 

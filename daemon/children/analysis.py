@@ -270,6 +270,8 @@ class _Desk:
     def _provenance(self, request: Finish, focus: FocusResult | None) -> FieldProvenance:
         config, started = self._config, self._started
         presets = config.instrument.polarizations
+        exposures_ms = {state: presets[state].exposure_ms for state in config.scan.polarizations}
+        exposures_ms |= {one.polarization: one.exposure_ms for one in request.read_back}
         return FieldProvenance(
             night=started.night,
             slide=request.planned.slide,
@@ -281,7 +283,7 @@ class _Desk:
             step_um=config.scan.step_um,
             pixel_um=config.instrument.pixel_um,
             polarizations=config.scan.polarizations,
-            exposures_ms=tuple(presets[state].exposure_ms for state in config.scan.polarizations),
+            exposures_ms=tuple(exposures_ms.values()),
             shape_czyx=self._ring.shape,
             exposed_utc=request.exposed_utc,
             focus=focus,

@@ -177,7 +177,8 @@ def _expose(request: Expose, microscope: Microscope, ring: Ring, line: _Supervis
         line.send(FrameLanded(slot=request.slot, c=frame.c, z=frame.z))
         crash_points.reach("frame announced")
 
-    what = {"slide": planned.slide, "field": planned.field, "attempt": request.attempt, "frames": planes}
+    exposure = Exposure(planned.slide, planned.field, request.exposed, planned.attempt)
+    what = {**asdict(exposure), "frames": planes}
     _log.info("exposing", extra=what)
     watch = Stopwatch()
     with watch.time("move"):
@@ -185,7 +186,6 @@ def _expose(request: Expose, microscope: Microscope, ring: Ring, line: _Supervis
     at = microscope.position()
     utc, monotonic_s = time.time(), time.monotonic()
     with watch.time("expose"):
-        exposure = Exposure(planned.slide, planned.field, request.attempt)
         readings = microscope.expose_stack(exposure, sweep, stack, announce)
     return Exposed(
         utc=utc,

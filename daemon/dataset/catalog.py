@@ -10,7 +10,14 @@ from pathlib import Path
 import msgspec
 
 from daemon.dataset.faults import miscounted
-from daemon.dataset.objects_table import COUNTED, OBJECT_COLUMNS, object_values, table_fault, write_objects_table
+from daemon.dataset.objects_table import (
+    COUNTED,
+    OBJECT_COLUMNS,
+    object_values,
+    remove_objects_table,
+    table_fault,
+    write_objects_table,
+)
 from daemon.dataset.queries import query, read_record
 from daemon.records.attempts import AttemptName, supersedes
 from daemon.records.names import CATALOG, attempt_of
@@ -227,7 +234,9 @@ class Catalog:
         return self._database.execute("SELECT 1 FROM night WHERE closed_utc IS NOT NULL").fetchone() is not None
 
     def commit(self, seq: int, body: bytes) -> None:
-        """Store record `seq` and what it says, durably; the table of a slide that is closed is written before.
+        """Store record `seq` and what it says, durably.
+
+        The table of a slide that is closed is written before, that of one that is opened again removed.
 
         Raises
         ------
@@ -237,6 +246,9 @@ class Catalog:
         record = decode(body)
         if isinstance(record, SlideClosed):
             write_objects_table(self._folder, self._database, record.slide)
+        elif isinstance(record, AttemptsOrdered):
+            for slide in {name.slide for name in record.attempts}:
+                remove_objects_table(self._folder, slide)
         with transaction(self._database) as database:
             _make_room(database, seq)
             database.execute("INSERT INTO records VALUES (?, ?, ?)", (seq, record.__struct_config__.tag, body))
@@ -403,8 +415,8 @@ def _make_room(database: sqlite3.Connection, seq: int) -> None:
 def _store_analysed(database: sqlite3.Connection, seq: int, record: FieldAnalysed) -> None:
     changed = database.execute(
         "UPDATE fields SET analysed_seq = ?, device = ?, reason = NULL, fault = NULL"
-        " WHERE slide = ? AND field = ? AND state = 'recorded' AND analysed_seq IS NULL",
-        (seq, record.device, record.slide, record.field),
+        " WHERE slide = ? AND field = ? AND attempt = ? AND state = 'recorded' AND analysed_seq IS NULL",
+        (seq, record.device, record.slide, record.field, record.attempt),
     )
     if changed.rowcount != 1:
         raise sqlite3.IntegrityError(f"slide {record.slide} field {record.field} is not waiting to be analysed")

@@ -55,15 +55,17 @@ def miscounted(database: Database) -> list[DatasetFault]:
 def _counted(records: Iterable[AnyRecord]) -> Counter[tuple[int, int]]:
     """Count the objects of each field, by slide and number, as the records say: of the attempts that count."""
     counted: Counter[tuple[int, int]] = Counter()
-    complete: dict[tuple[int, int], bool] = {}
+    counting: dict[tuple[int, int], FieldSecured | FieldSkipped] = {}
     for record in records:
         if not isinstance(record, FieldSecured | FieldSkipped | FieldAnalysed):
             continue
         place = (record.slide, record.field)
+        before = counting.get(place)
         if isinstance(record, FieldAnalysed):
-            counted[place] = sum(row.counted for row in record.objects)
-        elif supersedes(isinstance(record, FieldSecured), complete.get(place)):
-            complete[place] = isinstance(record, FieldSecured)
+            if before is not None and before.attempt == record.attempt:
+                counted[place] = sum(row.counted for row in record.objects)
+        elif supersedes(isinstance(record, FieldSecured), None if before is None else isinstance(before, FieldSecured)):
+            counting[place] = record
             counted[place] = sum(row.counted for row in record.objects) if isinstance(record, FieldSecured) else 0
     return counted
 

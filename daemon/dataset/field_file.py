@@ -39,9 +39,10 @@ class FieldProvenance(msgspec.Struct, frozen=True, kw_only=True):
     """Where a field's pixels come from.
 
     `x_um`, `y_um` is the stage position of the frame's centre, `first_z_um` that of the first plane. `polarizations`
-    and `exposures_ms` run along C. `shape_czyx` is the stack the objects were cut from. `tile_um` is the field's
-    exclusive tile in stage coordinates (None: all of the frame), `sources` the files that the stack was read from
-    (none: a camera). `attempt` says which attempt at the field this is.
+    and `exposures_ms` run along C; the latter are as the instrument read them back, where it does. `shape_czyx` is the
+    stack the objects were cut from. `tile_um` is the field's exclusive tile in stage coordinates (None: all of the
+    frame), `sources` the files that the stack was read from (none: a camera). `attempt` says which attempt at the field
+    this is.
     """
 
     night: str

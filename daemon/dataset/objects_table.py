@@ -158,3 +158,8 @@ def write_objects_table(into: Path, database: Database, slide: int) -> None:
     make_folder(folder)
     with replacing(folder / OBJECTS_TABLE) as stream:
         pq.write_table(read_objects(database, slide), stream)
+
+
+def remove_objects_table(of: Path, slide: int) -> None:
+    """Remove `slide-N/objects.parquet`: what an open slide holds is told by the catalog alone."""
+    (of / slide_folder(slide) / OBJECTS_TABLE).unlink(missing_ok=True)

@@ -8,15 +8,7 @@ from typing import Any
 
 import msgspec
 
-from daemon.records.records import (
-    AnyRecord,
-    AttemptsOrdered,
-    FieldAnalysed,
-    FieldSecured,
-    FieldSkipped,
-    SlideClosed,
-    decode,
-)
+from daemon.records.records import AnyRecord, decode, slides_of
 from daemon.system.durable_sqlite import Database
 from daemon.system.errors import DamagedFile
 
@@ -59,19 +51,10 @@ def read_record(database: Database, seq: int, body: bytes, slides: Collection[in
         record = decode(body)
     except msgspec.DecodeError as error:
         raise damaged(database, f"holds a record {seq} that cannot be read ({error})") from error
-    stray = set() if slides is None else _slides_of(record) - set(slides)
+    stray = set() if slides is None else slides_of(record) - set(slides)
     if stray:
         raise damaged(database, f"holds a record {seq} of mini-slide {min(stray)}, which the night does not plan")
     return record
-
-
-def _slides_of(record: AnyRecord) -> set[int]:
-    match record:
-        case FieldSecured() | FieldSkipped() | FieldAnalysed() | SlideClosed():
-            return {record.slide}
-        case AttemptsOrdered():
-            return {name.slide for name in record.attempts}
-    return set()
 
 
 def read_columns(database: Database, slide: int, text: str) -> dict[str, str]:

@@ -28,13 +28,14 @@ from daemon.records.records import (
     FieldSecured,
     FieldSkipped,
     FileEntry,
+    NightClosed,
     NightStarted,
 )
 from daemon.run_folder.folder import RunFolder
 from daemon.run_folder.journal import read_records
 from daemon.system.durable_files import PART_SUFFIX, sha256_of
 from daemon.system.durable_sqlite import Database, connect
-from daemon.system.errors import JournalDamaged
+from daemon.system.errors import JournalDamaged, Refused
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,8 @@ class Dataset:
         inner = RunFolder(folder).dataset
         if not (folder / CATALOG).exists() and (inner / CATALOG).exists():
             folder = inner
+        if not (folder / CATALOG).exists():
+            raise Refused(f"{folder} holds no dataset of a night; name a dataset, or the run folder it lies in")
         return cls(folder, connect(folder / CATALOG, FORMAT, read_only=True))
 
     @classmethod
@@ -224,6 +227,41 @@ class Dataset:
         """List every attempt at a field, in the order in which they were made; `fields` has those that count."""
         return [record for _, record in self.records() if isinstance(record, FieldSecured | FieldSkipped)]
 
+    def further_attempts(self) -> list[FieldSecured | FieldSkipped]:
+        """List the attempts at fields that were taken again, in the order in which they were made."""
+        rows = query(
+            self._database,
+            "SELECT slide, field, seq, body, NULL, NULL FROM attempts JOIN records USING (seq) WHERE attempt > 1"
+            " ORDER BY seq",
+        )
+        return [self._field(*row) for row in rows]
+
+    def superseded(self, slide: int) -> list[FieldSecured | FieldSkipped]:
+        """List the attempts at fields of a slide that do not count, in the order in which they were made."""
+        rows = query(
+            self._database,
+            "SELECT slide, field, seq, body, NULL, NULL FROM attempts JOIN records USING (seq)"
+            " WHERE slide = ? AND seq NOT IN (SELECT seq FROM fields) ORDER BY seq",
+            (slide,),
+        )
+        return [self._field(*row) for row in rows]
+
+    def rests(self) -> list[tuple[float, float]]:
+        """Say from when to when the night was closed before it was opened again, UTC seconds since 1970."""
+        rows = query(
+            self._database,
+            "SELECT seq, body FROM records WHERE kind IN ('night_closed', 'attempts_ordered') ORDER BY seq",
+        )
+        rests, closed_utc = [], None
+        for seq, body in rows:
+            record = read_record(self._database, seq, body)
+            if isinstance(record, NightClosed):
+                closed_utc = record.utc
+            elif closed_utc is not None:
+                rests.append((closed_utc, max(closed_utc, record.utc)))
+                closed_utc = None
+        return rests
+
     def attempt(self, slide: int, field: int) -> int | None:
         """Return which attempt at a field counts; None where there was none."""
         statement = "SELECT attempt FROM fields WHERE slide = ? AND field = ?"
@@ -252,7 +290,7 @@ class Dataset:
         ((raw,),) = query(self._database, "SELECT coalesce(sum(raw_bytes), 0) FROM fields")
         closed = self.closed()
         sizes = {name: path.stat().st_size for name, path in self._files_there().items()}
-        listed = {file.name: file for file in self._listed(fields)}
+        listed = {file.name: file for file in self._listed()}
         faults = (
             *self._missing_numbers(),
             *self._passed_over(closed),
@@ -286,13 +324,14 @@ class Dataset:
     def verify(self) -> list[str]:
         """Read every file and compare its sha256 with its record's; returns the names of those that differ."""
         there = self._files_there()
-        listed = self._listed(self.fields())
-        return [file.name for file in listed if file.name not in there or sha256_of(there[file.name]) != file.sha256]
+        return [
+            file.name for file in self._listed() if file.name not in there or sha256_of(there[file.name]) != file.sha256
+        ]
 
-    def _listed(self, fields: list[FieldSecured | FieldSkipped]) -> list[FileEntry]:
-        """List the files of fields, with what was found in them later, and those of earlier attempts."""
-        records = {(one.slide, one.field, one.attempt): one for one in (*self.attempts(), *fields)}
-        return [file for one in records.values() if isinstance(one, FieldSecured) for file in one.files]
+    def _listed(self) -> list[FileEntry]:
+        """List the files of all attempts at fields, with those of what was found in them later."""
+        records = (record for _, record in self.records())
+        return [file for one in records if isinstance(one, FieldSecured | FieldAnalysed) for file in one.files]
 
     def _files_there(self) -> dict[str, Path]:
         paths = ((path.relative_to(self.folder).as_posix(), path) for path in self.folder.glob("slide-*/*"))

@@ -18,6 +18,7 @@ from rich.text import Text
 from daemon.dataset.faults import DatasetFault
 from daemon.dataset.measured_tables import objects_table
 from daemon.dataset.reader import Dataset, DatasetTotals, SlideHeld
+from daemon.records.attempts import Purpose
 from daemon.records.counting import ObjectCounts
 from daemon.records.events import EventName, ReasonCode
 from daemon.records.records import Event, FieldSecured, FieldSkipped
@@ -69,14 +70,19 @@ class KeptRawSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AttemptSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A further attempt at a field: what for, what became of it, and which attempt at the field counts."""
+    """A further attempt at a field: what for, what became of it, and which attempt at the field counts.
+
+    `reason` says why one was skipped, and is empty of one that was recorded; `exposures` how often it was exposed.
+    """
 
     slide: int
     field: int
     attempt: int
-    purpose: str
+    purpose: Purpose
     state: str
+    reason: str
     counts: int
+    exposures: int
 
 
 class EventSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,7 +138,7 @@ def summarise(folder: Path) -> DatasetSummary:
             per_slide=tuple(_slide(held, fields) for held in dataset.slides()),
             skipped=tuple(_skipped(field) for field in fields if isinstance(field, FieldSkipped)),
             kept_raw=tuple(msgspec.convert(field, KeptRawSummary, from_attributes=True) for field in kept_raw(fields)),
-            again=tuple(_again(dataset.attempts(), fields)),
+            again=tuple(taken_again(dataset)),
             events=tuple(msgspec.convert(event, EventSummary, from_attributes=True) for event in dataset.events()),
         )
 
@@ -187,20 +193,20 @@ def _slide(held: SlideHeld, fields: Iterable[FieldSecured | FieldSkipped]) -> Sl
     )
 
 
-def _again(
-    attempts: Iterable[FieldSecured | FieldSkipped], fields: Iterable[FieldSecured | FieldSkipped]
-) -> Iterator[AttemptSummary]:
-    counting = {(field.slide, field.field): field.attempt for field in fields}
-    for one in attempts:
-        if one.attempt > 1:
-            yield AttemptSummary(
-                slide=one.slide,
-                field=one.field,
-                attempt=one.attempt,
-                purpose=one.purpose,
-                state="recorded" if isinstance(one, FieldSecured) else "skipped",
-                counts=counting[one.slide, one.field],
-            )
+def taken_again(dataset: Dataset) -> Iterator[AttemptSummary]:
+    """Give the further attempts at fields, in the order in which they were made."""
+    for one in dataset.further_attempts():
+        skipped = isinstance(one, FieldSkipped)
+        yield AttemptSummary(
+            slide=one.slide,
+            field=one.field,
+            attempt=one.attempt,
+            purpose=one.purpose,
+            state="skipped" if skipped else "recorded",
+            reason=one.reason if skipped else "",
+            counts=dataset.attempt(one.slide, one.field) or one.attempt,
+            exposures=one.attempts,
+        )
 
 
 def _again_table(again: Iterable[AttemptSummary]) -> Table:
@@ -210,13 +216,19 @@ def _again_table(again: Iterable[AttemptSummary]) -> Table:
         table.add_column(name, justify="right")
     for name in ("purpose", "", "counts"):
         table.add_column(name)
-    alike: dict[tuple[int, int, str, str, bool], list[int]] = {}
-    for one in again:
-        key = (one.slide, one.attempt, one.purpose, one.state, one.counts == one.attempt)
-        alike.setdefault(key, []).append(one.field)
-    for (slide, attempt, purpose, state, counts), numbers in alike.items():
-        table.add_row(str(slide), ranges(numbers), str(attempt), purpose, state, "yes" if counts else "no")
+    table.add_column("reason", overflow="fold")
+    for numbers, one in alike_attempts(again):
+        counts = "yes" if one.counts == one.attempt else f"no, attempt {one.counts}"
+        table.add_row(str(one.slide), numbers, str(one.attempt), one.purpose, one.state, counts, escape(one.reason))
     return table
+
+
+def alike_attempts(again: Iterable[AttemptSummary]) -> list[tuple[str, AttemptSummary]]:
+    """Take together the fields of a slide of which all of this is the same: fields such as `2, 5-9`, and the first."""
+    alike: dict[AttemptSummary, list[AttemptSummary]] = {}
+    for one in again:
+        alike.setdefault(msgspec.structs.replace(one, field=0), []).append(one)
+    return [(ranges(sorted(one.field for one in same)), same[0]) for same in alike.values()]
 
 
 def _skipped(field: FieldSkipped) -> SkippedSummary:

@@ -44,6 +44,7 @@ class SenderStatus:
     `refused` is what a person must put right; `waiting` is what the recorder or this computer cannot do at present,
     such as a full disk. Both are tried again by themselves and end with the next acknowledgement. `away` says that no
     recorder answers, until one does. `unfit` says that the recorder is of a version that this one cannot deliver to.
+    `whole` says that the recorder has all of a night that is closed.
     """
 
     connected: bool = False
@@ -54,6 +55,7 @@ class SenderStatus:
     waiting: str | None = None
     away: str | None = None
     unfit: str | None = None
+    whole: bool = False
 
 
 class Sender(threading.Thread):
@@ -117,7 +119,6 @@ class Sender(threading.Thread):
         self._ear.setblocking(False)
         self._status = SenderStatus()
         self._told: EventName | None = None
-        self._all_done = False
         self.error = ""
 
     @property
@@ -251,7 +252,7 @@ class Sender(threading.Thread):
                 return _AGAIN_S
             case RecorderAway():
                 self._status = replace(self._status, connected=False, away=reason)
-                if not self._all_done:  # a recorder that has everything may go, or write the report
+                if not self._status.whole:  # a recorder that has everything may go, or write the report
                     self._say("warning", EventName.RECORDER_AWAY, reason)
                 return 0.0
             case RecorderWaits():
@@ -285,8 +286,10 @@ class Sender(threading.Thread):
         acknowledged, last = journal.acknowledged(), journal.last_seq()
         if acknowledged > self._status.acknowledged_seq and (self._status.refused or self._status.waiting):
             self._go_on()
-        self._status = replace(self._status, acknowledged_seq=acknowledged, backlog_records=last - acknowledged)
-        self._all_done = acknowledged == last and journal.night_closed()
+        whole = acknowledged == last and journal.night_closed()
+        self._status = replace(
+            self._status, acknowledged_seq=acknowledged, backlog_records=last - acknowledged, whole=whole
+        )
 
     def _go_on(self) -> None:
         self._told = None

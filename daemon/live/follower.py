@@ -16,6 +16,7 @@ from itertools import islice
 import zmq
 
 from daemon.config.model import CurveKeys
+from daemon.live.summaries import of_other_fields
 from daemon.live.tallies import Tallies
 from daemon.protocols.sockets import check_endpoint, secure, seen_from_here
 from daemon.protocols.watching import (
@@ -160,7 +161,7 @@ class NightView:
             self.overviews[body.slide] = (body, images)
             self.latest = body.slide
         else:
-            self.specimens.append((body, images))
+            self.specimens = deque((*of_other_fields(self.specimens, body), (body, images)))
             while sum(len(one.specimens) for one, _ in islice(self.specimens, 1, None)) >= SPECIMENS_KEPT:
                 self.specimens.popleft()
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from daemon.config.model import Watch
+from daemon.live.summaries import of_other_fields
 from daemon.live.tallies import Tallies
 from daemon.protocols.router import MESSAGES_A_TURN, Bounds, Router, sender_and_frame
 from daemon.protocols.watching import (
@@ -61,7 +62,7 @@ class _LateJoinerMemory:
     overviews: dict[int, tuple[Overview, tuple[bytes, ...]]] = field(default_factory=dict)
     specimens: deque[tuple[Specimens, tuple[bytes, ...]]] = field(default_factory=lambda: deque(maxlen=SPECIMENS_KEPT))
     events: deque[EventNotice] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
-    fields: list[msgspec.Raw] = field(default_factory=list)
+    fields: dict[tuple[int, int], msgspec.Raw] = field(default_factory=dict)
     tallies: Tallies = field(default_factory=Tallies)
 
     def keep(self, body: AnyStreamMessage, blobs: tuple[bytes, ...]) -> None:
@@ -69,9 +70,9 @@ class _LateJoinerMemory:
             case Overview():
                 self.overviews[body.slide] = (body, blobs)
             case Specimens():
-                self.specimens.append((body, blobs))
+                self.specimens = deque((*of_other_fields(self.specimens, body), (body, blobs)), SPECIMENS_KEPT)
             case FieldDone():
-                self.fields.append(encode_field(body))
+                self.fields[body.slide, body.field] = encode_field(body)
                 self.tallies.add(body)
             case Counters():
                 self.counters = body
@@ -207,7 +208,7 @@ class Broadcaster:
                     violations=self.violations,
                 )
                 images = [image for _, images in (*shown, *memory.specimens) for image in images]
-                self._answer = [encode(snapshot), encode_fields(memory.fields), *images]
+                self._answer = [encode(snapshot), encode_fields(list(memory.fields.values())), *images]
             return self._answer
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -45,8 +45,20 @@ def about_night(config: NightConfig, plan: Sequence[PlannedField], started: Nigh
     )
 
 
-def field_done(record: FieldSecured | FieldSkipped, planned: PlannedField) -> FieldDone:
-    """Return in short what became of a field."""
+def field_done(
+    record: FieldSecured | FieldSkipped, planned: PlannedField, before: FieldSecured | FieldSkipped | None = None
+) -> FieldDone:
+    """Return in short what became of a field.
+
+    Parameters
+    ----------
+    record
+        the attempt at it that counts.
+    planned
+        where it lies.
+    before
+        the attempt that counted before, if it was told.
+    """
     if isinstance(record, FieldSkipped):
         return FieldDone(
             slide=record.slide,
@@ -56,8 +68,9 @@ def field_done(record: FieldSecured | FieldSkipped, planned: PlannedField) -> Fi
             y_um=planned.y_um,
             reason=record.reason,
             reason_code=record.reason_code,
+            attempt=record.attempt,
         )
-    finds = tuple(msgspec.convert(row, Find, from_attributes=True) for row in record.objects if row.counted)
+    finds = _finds(record)
     return FieldDone(
         slide=record.slide,
         field=record.field,
@@ -69,7 +82,15 @@ def field_done(record: FieldSecured | FieldSkipped, planned: PlannedField) -> Fi
         seconds=sum(record.seconds.get(name, 0.0) for name in EXPOSING),
         backgrounds_dn=record.backgrounds_dn,
         finds=finds,
+        attempt=record.attempt,
+        instead_of=_finds(before),
     )
+
+
+def _finds(record: FieldSecured | FieldSkipped | None) -> tuple[Find, ...]:
+    if not isinstance(record, FieldSecured):
+        return ()
+    return tuple(msgspec.convert(row, Find, from_attributes=True) for row in record.objects if row.counted)
 
 
 def notice_of(event: Event) -> EventNotice:
@@ -87,6 +108,7 @@ def overview_of(record: FieldSecured, frame_px: tuple[int, int], views: tuple[st
         frame_px=frame_px,
         views=views,
         objects=objects,
+        attempt=record.attempt,
     )
 
 
@@ -100,4 +122,12 @@ def specimens_of(record: FieldSecured, strips: Sequence[Strip]) -> Specimens:
         planes=record.shape_czyx[1],
         step_um=record.step_um,
         specimens=tuple(strip.specimen for strip in strips),
+        attempt=record.attempt,
     )
+
+
+def of_other_fields(
+    shown: Iterable[tuple[Specimens, tuple[bytes, ...]]], body: Specimens
+) -> list[tuple[Specimens, tuple[bytes, ...]]]:
+    """Leave out the specimens that an earlier attempt at the field of `body` gave."""
+    return [one for one in shown if (one[0].slide, one[0].field) != (body.slide, body.field)]

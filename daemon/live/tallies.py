@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from daemon.protocols.watching import FieldDone, Tally
+from daemon.protocols.watching import FieldDone, Find, Tally
 
 BINS = 40
 LENGTHS_UM = (0.5, 200.0)
@@ -43,21 +43,26 @@ class Tallies:
             counts.lengths, counts.masses = list(tally.lengths), list(tally.masses)
 
     def add(self, done: FieldDone) -> None:
-        """Count the objects of a field."""
-        for find in done.finds:
-            counts = self._of(done.slide, find.class_name)
-            counts.objects += 1
-            if find.length_um is not None:
-                counts.lengths[_bin(find.length_um, LENGTHS_UM)] += 1
-            if find.mass_pg is not None:
-                counts.masses[_bin(find.mass_pg, MASSES_PG)] += 1
+        """Count the objects of a field, instead of those that it had before it was taken again."""
+        for finds, times in ((done.instead_of, -1), (done.finds, 1)):
+            for find in finds:
+                self._count(done.slide, find, times)
 
     def rows(self) -> tuple[Tally, ...]:
         """Give what was counted, by mini-slide and class."""
         return tuple(
             Tally(slide=slide, class_name=name, objects=of.objects, lengths=tuple(of.lengths), masses=tuple(of.masses))
             for (slide, name), of in sorted(self._counts.items())
+            if of.objects
         )
+
+    def _count(self, slide: int, find: Find, times: int) -> None:
+        counts = self._of(slide, find.class_name)
+        counts.objects += times
+        if find.length_um is not None:
+            counts.lengths[_bin(find.length_um, LENGTHS_UM)] += times
+        if find.mass_pg is not None:
+            counts.masses[_bin(find.mass_pg, MASSES_PG)] += times
 
     def _of(self, slide: int, class_name: str) -> _Counts:
         return self._counts.setdefault((slide, class_name), _Counts())

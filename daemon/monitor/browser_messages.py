@@ -155,7 +155,7 @@ def changes(view: NightView, body: AnyStreamMessage) -> list[bytes]:
             return [frame("specimens", body)]
         case FieldDone():
             told = frame("field", {"slide": body.slide, "row": _row(body)})
-            return [told, frame("counts", counts_of(view, body.slide))] if body.finds else [told]
+            return [told, frame("counts", counts_of(view, body.slide))] if body.finds or body.instead_of else [told]
         case Counters():
             return [frame("counters", body)]
         case Hardware():

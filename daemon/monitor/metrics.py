@@ -96,8 +96,8 @@ def _fields(view: NightView) -> Iterator[Metric]:
         return
     where = ["slide", "sample"]
     planned = GaugeMetricFamily("lamelle_fields_planned", "Fields that the plan holds", labels=where)
-    done = CounterMetricFamily("lamelle_fields", "Fields that are done", labels=[*where, "outcome"])
-    objects = CounterMetricFamily("lamelle_objects", "Counted objects", labels=[*where, "class"])
+    done = GaugeMetricFamily("lamelle_fields", "Fields that are done", labels=[*where, "outcome"])
+    objects = GaugeMetricFamily("lamelle_objects", "Counted objects", labels=[*where, "class"])
     focus = GaugeMetricFamily("lamelle_focus_um", "Focus of the last field, um of the stage", labels=where)
     seconds = GaugeMetricFamily("lamelle_field_seconds", "Time of the microscope for the last field", labels=where)
     light = GaugeMetricFamily(
@@ -128,6 +128,11 @@ def _fields(view: NightView) -> Iterator[Metric]:
 
 def _levels(counters: Counters) -> Iterator[Metric]:
     yield _gauge("lamelle_fields_per_second", "Pace of the night", counters.fields_per_s)
+    text = "Attempts at fields that were made, also such as do not count"
+    yield _counter("lamelle_attempts", text, counters.attempts)
+    text = "Fields that are to be taken again, or were since they were last ordered"
+    yield _gauge("lamelle_again_ordered", text, counters.again_ordered)
+    yield _gauge("lamelle_again_made", "Those of them that are taken again", counters.again_made)
     if counters.seconds_left is not None:
         yield _gauge("lamelle_left_seconds", "Time left at this pace", counters.seconds_left)
     yield _gauge("lamelle_spool_bytes", "Bytes that wait for the recorder", counters.spool_bytes)

@@ -96,8 +96,11 @@ def _overall(counters: Counters) -> Text:
     parts = [f"{done}/{counters.planned} fields"]
     if counters.skipped:
         parts.append(f"{counters.skipped} skipped")
+    if counters.again_ordered:
+        parts.append(f"{counters.again_made}/{counters.again_ordered} taken again")
     parts.append(f"{counters.fields_per_s:.2f} a second")
-    if counters.seconds_left is not None and done < counters.planned:
+    left = counters.planned - done + counters.again_ordered - counters.again_made
+    if counters.seconds_left is not None and left > 0:
         parts.append(f"{duration(counters.seconds_left)} left")
     return _bar(done, counters.skipped, counters.planned, _WIDE_BAR).append(f"  {', '.join(parts)}")
 

@@ -37,7 +37,7 @@ def watch(where: Callable[[], str], keys: CurveKeys | None, console: Console, *,
 
     def news(body: AnyStreamMessage | None) -> None:
         if not once and not console.is_terminal:
-            lines.print_news(body)
+            lines.print_news(body, watcher)
         changed.set()
 
     watcher = Follower(where, keys, news)
@@ -90,12 +90,16 @@ class _LinePrinter:
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def print_news(self, body: AnyStreamMessage | None) -> None:
-        match body:
+    def print_news(self, body: AnyStreamMessage | None, watcher: Follower) -> None:
+        if body is None and not watcher.joined:
+            self._print(time.time(), f"the night is not heard: {watcher.trouble}")
+            return
+        # Whoever has just joined is told what the night does.
+        match body or watcher.view.state:
             case State(state=state, reason=reason):
                 self._print(time.time(), f"{state}: {reason}" if reason else state)
-            case EventNotice(utc=utc, message=message):
-                self._print(utc, f"{body.title}: {message}")
+            case EventNotice(utc=utc, message=message) as told:
+                self._print(utc, f"{told.title}: {message}")
 
     def _print(self, utc: float, line: str) -> None:
         self._console.print(f"{clock(utc)} {printable(line)}", markup=False, highlight=False, soft_wrap=True)

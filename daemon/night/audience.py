@@ -57,6 +57,11 @@ class Audience:
         about = about_night(config, plan, started)
         self._broadcast = Broadcaster(config.watch, about, control, before=map(self._done, before))
 
+    @property
+    def snapshot_endpoint(self) -> str:
+        """Where a watcher asks how the night stands."""
+        return self._broadcast.snapshot_endpoint
+
     def start(self) -> None:
         """Let watchers in."""
         self._broadcast.start()
@@ -100,9 +105,11 @@ class Audience:
         """Publish an event."""
         self._broadcast.publish(told)
 
-    def publish_field(self, record: FieldSecured | FieldSkipped) -> None:
-        """Publish what became of a field."""
-        self._broadcast.publish(self._done(record))
+    def publish_field(
+        self, record: FieldSecured | FieldSkipped, before: FieldSecured | FieldSkipped | None = None
+    ) -> None:
+        """Publish what became of a field: the attempt that counts, and the one that counted before."""
+        self._broadcast.publish(self._done(record, before))
 
     def publish_pictures(self, record: FieldSecured, analysed: Analysed) -> None:
         """Show a field, and some of its objects, to those who watch; nothing of one that could not be analysed."""
@@ -114,8 +121,10 @@ class Audience:
             pictures = (strip.jpeg for strip in analysed.strips)
             self._broadcast.publish(specimens_of(record, analysed.strips), *pictures)
 
-    def _done(self, record: FieldSecured | FieldSkipped) -> FieldDone:
-        return field_done(record, self._plan[record.slide, record.field])
+    def _done(
+        self, record: FieldSecured | FieldSkipped, before: FieldSecured | FieldSkipped | None = None
+    ) -> FieldDone:
+        return field_done(record, self._plan[record.slide, record.field], before)
 
     def _write_heartbeat(self, status: NightStatus) -> None:
         try:

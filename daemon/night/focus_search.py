@@ -76,7 +76,7 @@ class FocusSearch:
             self._reporter.emit("warning", EventName.FAULT, f"{error}; {what}", planned, fault=error.kind)
 
         await persist(
-            lambda attempt: self._microscope.expose(Expose(planned=planned, attempt=attempt, sweep=sweep, slot=slot)),
+            lambda attempt: self._microscope.expose(Expose(planned=planned, exposed=attempt, sweep=sweep, slot=slot)),
             self._config.retry.attempts,
             report_fault,
         )

@@ -116,9 +116,11 @@ class Handover:
         if self._sender is None:
             return "not started"
         whose = "the night's own recorder" if self._settings.endpoint is None else self._sender.endpoint
-        if not self._sender.status().connected:
-            return f"not connected to {whose}: {self.explain()}"
         status = self._sender.status()
+        if status.whole:
+            return f"{whose} has all of the night"
+        if not status.connected:
+            return f"not connected to {whose}: {self.explain()}"
         trouble = status.refused or status.waiting
         return f"connected to {whose}" if trouble is None else f"connected to {whose}, but {trouble}"
 

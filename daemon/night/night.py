@@ -27,7 +27,7 @@ from daemon.night.reporter import Reporter
 from daemon.night.retakes import further_attempts, retakes
 from daemon.planning.estimate import crops_bytes, retained_share, stack_bytes
 from daemon.protocols.pipes import Analysed, Expose, Exposed, Finish
-from daemon.records.attempts import Purpose
+from daemon.records.attempts import AttemptName, Purpose
 from daemon.records.events import EventName, ReasonCode, SkipReason, fault_in_words
 from daemon.records.faults import overexposed, unmeasured
 from daemon.records.fields import PlannedField
@@ -220,8 +220,13 @@ class Night:
     def _take_up_again(self, settings: MiniSlide, due: Sequence[PlannedField]) -> _SlideUnderWay:
         """Begin further attempts at fields of a mini-slide; where focus is, the attempts of the plan say."""
         slide = self._take_up(settings)
-        slide.wanted, slide.given_up, slide.again = due, None, True
-        for record in self._journal.attempts(settings.position):
+        slide.wanted, slide.again = due, True
+        made = self._journal.attempts(settings.position)
+        _, order = self._journal.due(settings.position)[-1]
+        names = set(order.attempts)
+        # Whoever skipped the mini-slide while these were made wants none of them; whoever ordered some later does.
+        slide.given_up = left_by_order(one for one in made if AttemptName(one.slide, one.field, one.attempt) in names)
+        for record in made:
             slide.exposed[record.field] = slide.exposed.get(record.field, 0) + record.attempts
         return slide
 
@@ -267,6 +272,7 @@ class Night:
                 planned=planned,
                 first_z_um=taken.first_z_um,
                 exposed_utc=exposed.utc,
+                read_back=exposed.read_back,
                 keep_raw=keeps_raw(self._config.retention, planned),
             )
         )
@@ -303,7 +309,7 @@ class Night:
         self._analysis.begin(slot)
         try:
             before = slide.exposed.get(planned.field, 0)
-            request = Expose(planned=planned, attempt=before + tries, sweep=sweep, slot=slot)
+            request = Expose(planned=planned, exposed=before + tries, sweep=sweep, slot=slot)
             return await self._microscope.expose(request)
         except RequestFailed:
             self._analysis.drop(slot)

@@ -125,7 +125,7 @@ class InstrumentPatience:
                     pause_s = self._pause_before_next(outage, fault)
                     if not outage.stands_still and self._clock.now() + pause_s > outage.began_s + LIT_S:
                         outage.stands_still = True
-                        await standing_still.enter_async_context(self._pause.lasting(outage.sentence))
+                        await standing_still.enter_async_context(self._pause.lasting(lambda: self._why(outage)))
                     await self._wait(outage, pause_s, unwanted)
                 else:
                     self._skipped_for = None
@@ -172,6 +172,11 @@ class InstrumentPatience:
         until_s = self._clock.now() + pause_s
         await self._pause.wait(lambda: not unwanted() and (self._clock.now() < until_s or self._held() is not None))
 
+    def _why(self, outage: _Outage) -> str:
+        """Say why the night stands still: also that a person keeps it so, as nothing is tried then."""
+        held = self._held()
+        return outage.fault if held is None else f"{outage.fault}; and {held}"
+
     def _tell(self, outage: _Outage, fault: RequestFailed, when: str) -> None:
         """Tell a fault once, and that it lasts every hour."""
         lasted_s = self._clock.now() - outage.began_s
@@ -209,7 +214,3 @@ class _Outage:
         """Take in that another try failed."""
         self.tries += 1
         self.fault = str(fault)
-
-    def sentence(self) -> str:
-        """Why the night stands still."""
-        return self.fault

@@ -23,7 +23,7 @@ from daemon.protocols.pipes import Analysed
 from daemon.protocols.watching import Hardware
 from daemon.records.events import EventName, ReasonCode
 from daemon.records.fields import PlannedField
-from daemon.records.records import AnyRecord, Event, FieldSecured, FieldSkipped, SlideClosed
+from daemon.records.records import AnyRecord, AttemptsOrdered, Event, FieldSecured, FieldSkipped, SlideClosed
 from daemon.records.states import EndedBy, NightState
 from daemon.run_folder.journal import Journal
 from daemon.run_folder.spool import Spool
@@ -73,11 +73,10 @@ class Reporter:
         self._spool = spool
         started = journal.started()
         self._samples = {position: columns[SAMPLE] for position, columns in started.samples.items()}
-        before = [record for slide in config.scan.slides for record in journal.slide_fields(slide.position)]
-        self.totals = NightTotals(len(plan), before)
+        self.totals = NightTotals(len(plan))
         self._facts = FactsGatherer(started)
-        for record in (*before, *journal.events()):
-            self._facts.add(record)
+        for record in journal.records():
+            self._take_in(record)
         self._slide: int | None = None
         self._state = (NightState.STARTING, "")
         self.delivery: Handover | None = None
@@ -86,7 +85,13 @@ class Reporter:
         self.unsafe = ""
         self._room = _measure(spool)
         self._status = self._update()
+        before = (record for slide in config.scan.slides for record in journal.slide_fields(slide.position))
         self._audience = Audience(config, run, plan, started, display, control, before)
+
+    @property
+    def snapshot_endpoint(self) -> str:
+        """Where a watcher asks how the night stands."""
+        return self._audience.snapshot_endpoint
 
     def start(self) -> None:
         """Let watchers in."""
@@ -105,8 +110,11 @@ class Reporter:
 
     def append(self, record: AnyRecord) -> None:
         """Journal a record and publish it; raises `sqlite3.OperationalError` where the journal cannot be written."""
+        before = None
+        if isinstance(record, FieldSecured | FieldSkipped) and record.attempt > 1:
+            before = next(iter(self._journal.slide_fields(record.slide, record.field)), None)
         self._journal.append(record)
-        self._recorded(record)
+        self._recorded(record, before)
 
     def emit(
         self,
@@ -160,8 +168,7 @@ class Reporter:
         self._audience.change(self._look())
 
     def show_field(self, record: FieldSecured, analysed: Analysed) -> None:
-        """Show a field that was secured."""
-        self._audience.publish_field(record)
+        """Show the pictures of a field that was secured."""
         self._audience.publish_pictures(record, analysed)
         self._audience.show(self._update())
 
@@ -169,16 +176,22 @@ class Reporter:
         """Return why the spool does not grow emptier."""
         return "" if self.delivery is None else self.delivery.explain()
 
-    def _recorded(self, record: AnyRecord) -> None:
+    def _take_in(self, record: AnyRecord) -> bool:
+        """Add a record to what is known of the night; whether it is an attempt at a field that counts now."""
         self._facts.add(record)
+        if isinstance(record, AttemptsOrdered):
+            self.totals.order(record)
+        return isinstance(record, FieldSecured | FieldSkipped) and self.totals.add(record)
+
+    def _recorded(self, record: AnyRecord, before: FieldSecured | FieldSkipped | None = None) -> None:
+        """Tell of a record; of an attempt at a field also which one counted before."""
+        counts = self._take_in(record)
         match record:
             case FieldSecured() | FieldSkipped():
-                self.totals.add(record)
                 self._slide = record.slide
-                self._update()
-                if isinstance(record, FieldSkipped):
-                    self._audience.publish_field(record)
-                    self._audience.show(self._status)
+                if counts:
+                    self._audience.publish_field(record, before)
+                self._audience.show(self._update())
             case SlideClosed():
                 _log.info("mini-slide %d closed: %d fields, %d skipped", record.slide, record.recorded, record.skipped)
             case Event(level=level, message=message):
@@ -225,6 +238,9 @@ class Reporter:
             skipped=totals.skipped,
             not_analysed=totals.not_analysed,
             objects=totals.objects,
+            again_ordered=totals.again.ordered,
+            again_made=totals.again.made,
+            attempts=totals.attempts,
             fields_per_s=fields_per_s,
             seconds_left=seconds_left,
             spool_bytes=used_bytes,

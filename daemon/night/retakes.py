@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from daemon.records.attempts import AttemptName, Purpose
 from daemon.records.events import ReasonCode
 from daemon.records.fields import PlannedField
-from daemon.records.records import FieldSecured, FieldSkipped
+from daemon.records.records import AttemptsOrdered, FieldSecured, FieldSkipped
 from daemon.run_folder.journal import Journal
 from daemon.system.errors import Refused
 
@@ -36,6 +37,29 @@ def retakes(journal: Journal, *after: Purpose) -> list[AttemptName]:
         return skipped and (not after or last.purpose in after)
 
     return _next_attempts(journal, wanted)
+
+
+def order_at_start(journal: Journal, redo: str | None, who: str) -> AttemptsOrdered | None:
+    """Give the order that a night is gone on with; None where there is nothing to order.
+
+    Parameters
+    ----------
+    redo
+        what a person wants taken again (`ordered`); without it, of a night that was closed, what faults kept from being
+        recorded.
+    who
+        orders it.
+
+    Raises
+    ------
+    Refused
+        As `ordered` does.
+    """
+    if redo is not None:
+        return AttemptsOrdered(utc=time.time(), purpose=Purpose.REDO, attempts=tuple(ordered(journal, redo)), who=who)
+    # One that was not closed goes on as it would have gone on.
+    attempts = tuple(retakes(journal)) if journal.night_closed() else ()
+    return AttemptsOrdered(utc=time.time(), purpose=Purpose.RETAKE, attempts=attempts) if attempts else None
 
 
 def ordered(journal: Journal, text: str) -> list[AttemptName]:

@@ -18,7 +18,7 @@ from daemon.config.loading import freeze, load, require_same
 from daemon.config.model import NightConfig as Config
 from daemon.config.samples import read_samples
 from daemon.live.order_client import myself
-from daemon.night.retakes import ordered, retakes
+from daemon.night.retakes import order_at_start
 from daemon.night.supervisor import Supervisor
 from daemon.planning.check import check
 from daemon.planning.estimate import shape_of
@@ -26,9 +26,8 @@ from daemon.planning.installation import extras_for
 from daemon.planning.plan import make_plan
 from daemon.planning.software import require_same_back_end, software_of
 from daemon.planning.specimens import make_specimens_of
-from daemon.records.attempts import Purpose
 from daemon.records.events import EventName
-from daemon.records.records import AttemptsOrdered, Event, NightStarted
+from daemon.records.records import Event, NightStarted
 from daemon.run_folder.folder import RunFolder
 from daemon.run_folder.journal import Journal
 from daemon.run_folder.spool import Spool
@@ -81,7 +80,8 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console, redo: str
             held.callback(journal.close)
             if resume:
                 _require_begun_so(journal.started(), config, samples, run)
-                _order_attempts(journal, redo)
+                if (order := order_at_start(journal, redo, myself())) is not None:
+                    journal.append(order)
             spool = Spool(folder.spool, config.recorder.spool_mb * 1_000_000)
             for name in spool.sweep(journal):
                 _log.info("removed %s, which no record mentions", name)
@@ -127,15 +127,6 @@ def _note_resumed(journal: Journal) -> None:
     journal.note(
         Event(utc=now_utc, monotonic_s=now_s, level="info", name=EventName.NIGHT_RESUMED, message=message, who=who)
     )
-
-
-def _order_attempts(journal: Journal, redo: str | None) -> None:
-    """Order what a person wants taken again, and where all was taken once what faults kept from being recorded."""
-    if redo is not None:
-        attempts = tuple(ordered(journal, redo))
-        journal.append(AttemptsOrdered(utc=time.time(), purpose=Purpose.REDO, attempts=attempts, who=myself()))
-    elif len(journal.done()) == sum(journal.started().planned.values()) and (attempts := tuple(retakes(journal))):
-        journal.append(AttemptsOrdered(utc=time.time(), purpose=Purpose.RETAKE, attempts=attempts))
 
 
 def _begin(folder: RunFolder, config: Config, samples: dict[int, dict[str, str]]) -> Journal:

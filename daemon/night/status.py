@@ -27,6 +27,12 @@ class NightStatus:
         what lies on it; empty before the first.
     objects
         counted ones.
+    again_ordered
+        further attempts at fields that were ordered.
+    again_made
+        those of them that are made.
+    attempts
+        attempts at fields so far, also such as do not count.
     not_analysed
         fields of which only the raw stack is kept.
     fields_per_s
@@ -56,6 +62,9 @@ class NightStatus:
     skipped: int
     not_analysed: int
     objects: int
+    again_ordered: int
+    again_made: int
+    attempts: int
     fields_per_s: float
     seconds_left: float | None
     spool_bytes: int
@@ -82,6 +91,8 @@ def progress_of(status: NightStatus) -> NightProgress:
         seconds_left=status.seconds_left,
         slide=status.slide,
         sample=status.sample,
+        again_ordered=status.again_ordered,
+        again_made=status.again_made,
         state="" if state is NightState.SCANNING else f"{state}: {reason}" if reason else state,
     )
 
@@ -100,11 +111,14 @@ def heartbeat_of(status: NightStatus, utc: float, monotonic_s: float, pid: int) 
         slide=status.slide,
         objects=status.objects,
         not_analysed=status.not_analysed,
+        again_ordered=status.again_ordered,
+        again_made=status.again_made,
         seconds_left=status.seconds_left,
         spool_bytes=status.spool_bytes,
         spool_limit_bytes=status.spool_limit_bytes,
         disk_free_bytes=status.disk_free_bytes,
         unsafe=status.unsafe,
+        verdict=status.verdict,
     )
 
 
@@ -126,6 +140,9 @@ def counters_of(status: NightStatus) -> Counters:
         ring_stacks=status.ring_stacks,
         disk_free_bytes=status.disk_free_bytes,
         disk_hours=status.disk_hours,
+        again_ordered=status.again_ordered,
+        again_made=status.again_made,
+        attempts=status.attempts,
     )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
-from daemon.records.attempts import supersedes
-from daemon.records.records import FieldSecured, FieldSkipped
+from daemon.records.attempts import AttemptName, FurtherAttempts, supersedes
+from daemon.records.records import AttemptsOrdered, FieldSecured, FieldSkipped
 
 
 class _FieldSums(NamedTuple):
@@ -31,8 +31,6 @@ class NightTotals:
     ----------
     planned
         fields of the whole night.
-    before
-        what became of fields before this process began.
     clock
         monotonic seconds.
 
@@ -46,41 +44,46 @@ class NightTotals:
         secured fields of which only the raw stack is kept.
     objects
         counted ones.
+    attempts
+        attempts at fields so far, also those that do not count.
+    again
+        further attempts that were ordered, and those of them that are made.
     """
 
-    def __init__(
-        self,
-        planned: int,
-        before: Iterable[FieldSecured | FieldSkipped],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, planned: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.planned = planned
-        self.secured = self.skipped = self.not_analysed = self.objects = self._written_bytes = 0
+        self.secured = self.skipped = self.not_analysed = self.objects = self.attempts = 0
+        self.again = FurtherAttempts()
         self._clock = clock
         self._begun_s: float | None = None
+        self._before = self._written_bytes = 0
         self._counting: dict[tuple[int, int], _FieldSums] = {}
-        for record in before:
-            self.add(record)
-        # The pace is that of this process.
-        self._before, self._written_bytes = self.secured + self.skipped, 0
-        self._written_bytes = 0
 
     def begin(self) -> None:
-        """Measure the pace from now on; only the first call counts."""
+        """Measure the pace from now on: it is that of this process; only the first call counts."""
         if self._begun_s is None:
             self._begun_s = self._clock()
+            self._before, self._written_bytes = self.attempts, 0
 
-    def add(self, record: FieldSecured | FieldSkipped) -> None:
-        """Add an attempt at a field; where there was one before, only one of them counts."""
+    def order(self, order: AttemptsOrdered) -> None:
+        """Take in that fields are to be taken again."""
+        self.again.order(order.attempts)
+
+    def add(self, record: FieldSecured | FieldSkipped) -> bool:
+        """Add an attempt at a field; whether it counts now, instead of the one before if there was one."""
+        self.attempts += 1
+        self.again.make(AttemptName(record.slide, record.field, record.attempt))
         if isinstance(record, FieldSecured):
             self._written_bytes += sum(entry.size for entry in record.files)
         place, counted = (record.slide, record.field), _FieldSums.of(record)
         before = self._counting.get(place)
-        if supersedes(counted.secured, None if before is None else before.secured):
-            if before is not None:
-                self._count(before, -1)
-            self._count(counted, 1)
-            self._counting[place] = counted
+        if not supersedes(counted.secured, None if before is None else before.secured):
+            return False
+        if before is not None:
+            self._count(before, -1)
+        self._count(counted, 1)
+        self._counting[place] = counted
+        return True
 
     def _count(self, one: _FieldSums, times: int) -> None:
         self.secured += times * one.secured
@@ -89,12 +92,13 @@ class NightTotals:
         self.objects += times * one.objects
 
     def pace(self) -> tuple[float, float | None]:
-        """Give fields a second since this process began, and the seconds left at that rate."""
-        done = self.secured + self.skipped - self._before
-        if self._begun_s is None or done == 0:
+        """Give attempts at fields a second since this process began, and the seconds left at that rate."""
+        made = self.attempts - self._before
+        if self._begun_s is None or made == 0:
             return 0.0, None
-        rate = done / (self._clock() - self._begun_s)
-        return rate, (self.planned - self._before - done) / rate
+        rate = made / (self._clock() - self._begun_s)
+        left = self.planned - self.secured - self.skipped + self.again.ordered - self.again.made
+        return rate, left / rate
 
     def disk_hours(self, free_bytes: int) -> float | None:
         """Give the hours that a disk lasts if the night goes on writing as it did since this process began."""

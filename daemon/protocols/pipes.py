@@ -34,10 +34,10 @@ class OpenSlide(PipeMessage, frozen=True, kw_only=True):
 
 
 class Expose(PipeMessage, frozen=True, kw_only=True):
-    """Move to a field and expose a sweep into a slot of the ring."""
+    """Move to a field, which was `exposed` so often before, and expose a sweep into a slot of the ring."""
 
     planned: PlannedField
-    attempt: int
+    exposed: int
     sweep: Sweep
     slot: int
 
@@ -139,13 +139,15 @@ class StackBegins(PipeMessage, frozen=True, kw_only=True):
 class Finish(PipeMessage, frozen=True, kw_only=True):
     """All planes have landed: analyse, write the field's files into the spool, and answer.
 
-    With a `fault`, what went wrong with this stack before, do not analyse it: keep it raw.
+    `read_back` is what the instrument read of each polarization. With a `fault`, what went wrong with this stack
+    before, do not analyse it: keep it raw.
     """
 
     slot: int
     planned: PlannedField
     first_z_um: float
     exposed_utc: float
+    read_back: tuple[ReadBack, ...] = ()
     keep_raw: bool
     fault: StackFault | None = None
 

@@ -38,7 +38,7 @@ class ShownObject(msgspec.Struct, frozen=True, kw_only=True):
 class Overview(StreamMessage, frozen=True, kw_only=True, tag="overview"):
     """A field was secured. One blob a view: a JPEG; `frame_px` (height, width) is what boxes refer to.
 
-    `views` names them: `fused`, then the polarizations in their sharpest planes.
+    `views` names them: `fused`, then the polarizations in their sharpest planes. `attempt` is that at the field.
     """
 
     slide: int
@@ -47,6 +47,7 @@ class Overview(StreamMessage, frozen=True, kw_only=True, tag="overview"):
     frame_px: tuple[int, int]
     views: tuple[str, ...]
     objects: tuple[ShownObject, ...]
+    attempt: int = 1
 
 
 class ShownSpecimen(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +66,8 @@ class ShownSpecimen(msgspec.Struct, frozen=True, kw_only=True):
 class Specimens(StreamMessage, frozen=True, kw_only=True, tag="specimens"):
     """Some objects of a field that was secured. One blob an object: a JPEG, its planes from left to right.
 
-    It has a row of them for each of `polarizations`, from top to bottom. `tile_um` is how wide a picture is.
+    It has a row of them for each of `polarizations`, from top to bottom. `tile_um` is how wide a picture is. They
+    take the place of those of an earlier `attempt` at the field.
     """
 
     slide: int
@@ -75,6 +77,7 @@ class Specimens(StreamMessage, frozen=True, kw_only=True, tag="specimens"):
     planes: int
     step_um: float
     specimens: tuple[ShownSpecimen, ...]
+    attempt: int = 1
 
 
 class Find(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -89,7 +92,9 @@ class FieldDone(StreamMessage, frozen=True, kw_only=True, tag="field"):
     """A field was secured, or skipped: then `reason` says why to people, and `reason_code` to programs.
 
     `seconds` is how long the microscope took for it; `backgrounds_dn` are in the order of the polarizations.
-    `finds` are its counted objects, `objects` of them; a snapshot leaves `finds` out, its tallies hold them.
+    `finds` are its counted objects, `objects` of them. A field that was taken again is told again, if the new `attempt`
+    counts: then `instead_of` are the objects that were counted there before, and are not any more. A snapshot leaves
+    both out, its tallies hold them.
     """
 
     slide: int
@@ -104,6 +109,8 @@ class FieldDone(StreamMessage, frozen=True, kw_only=True, tag="field"):
     reason: str | None = None
     reason_code: ReasonCode | None = None
     finds: tuple[Find, ...] = ()
+    attempt: int = 1
+    instead_of: tuple[Find, ...] = ()
 
 
 class Counters(StreamMessage, frozen=True, kw_only=True, tag="counters"):
@@ -111,6 +118,7 @@ class Counters(StreamMessage, frozen=True, kw_only=True, tag="counters"):
 
     `backlog` records are not yet at the recorder. `disk_hours` is how long the run folder's disk lasts at the pace so
     far, None where nothing was written yet. `ring_used` of `ring_stacks` stacks are being exposed or analysed.
+    `again_made` of `again_ordered` fields are taken again; `attempts` at fields were made, also such as do not count.
     """
 
     planned: int
@@ -128,6 +136,9 @@ class Counters(StreamMessage, frozen=True, kw_only=True, tag="counters"):
     ring_stacks: int
     disk_free_bytes: int
     disk_hours: float | None
+    again_ordered: int = 0
+    again_made: int = 0
+    attempts: int = 0
 
 
 class Hardware(StreamMessage, frozen=True, kw_only=True, tag="hardware"):
@@ -297,7 +308,7 @@ def decode_snapshot(frame: bytes) -> Snapshot:
 
 def encode_field(done: FieldDone) -> msgspec.Raw:
     """Encode a field as it stands in the second frame of a snapshot."""
-    return msgspec.Raw(_encoder.encode(msgspec.structs.replace(done, finds=())))
+    return msgspec.Raw(_encoder.encode(msgspec.structs.replace(done, finds=(), instead_of=())))
 
 
 def encode_fields(fields: Sequence[msgspec.Raw]) -> bytes:

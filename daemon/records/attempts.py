@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 import msgspec
@@ -36,3 +37,33 @@ def supersedes(complete: bool, before: bool | None) -> bool:
         whether the attempt is that counted so far; None where there was none.
     """
     return complete or not before
+
+
+class FurtherAttempts:
+    """How many of the further attempts that were ordered are made; an order that comes once all are made begins anew.
+
+    Attributes
+    ----------
+    ordered
+        attempts that were ordered.
+    made
+        those of them that are made, whatever became of them.
+    """
+
+    def __init__(self) -> None:
+        self.ordered = self.made = 0
+        self._due: set[AttemptName] = set()
+
+    def order(self, names: Iterable[AttemptName]) -> None:
+        """Take in an order."""
+        if not self._due:
+            self.ordered = self.made = 0
+        added = set(names) - self._due
+        self._due |= added
+        self.ordered += len(added)
+
+    def make(self, name: AttemptName) -> None:
+        """Take in an attempt; one that was not ordered is of the plan."""
+        if name in self._due:
+            self._due.remove(name)
+            self.made += 1

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from daemon.records import earlier
 from daemon.records.attempts import AttemptName, Purpose
 from daemon.records.events import EventName, ReasonCode, title_of
+from daemon.records.names import attempt_of
 from daemon.records.states import EndedBy, NightState
 
 
@@ -154,8 +155,7 @@ class FieldSecured(Record, frozen=True, kw_only=True, tag="field"):
     fields, `fault` is the kind of the error, and nothing is known of focus and backgrounds. `sources` are the files of
     an archive that the stack was read from; none for a stack that a camera exposed. `attempts` says how often its stack
     was exposed until it was complete; `attempt` which attempt at the field this is (`daemon.records.attempts`).
-    been looked for yet, and the raw stack is kept. `sources` are the files of an archive that the stack was read from;
-    none for a stack that a camera exposed. `read_back` is in the order in which the polarizations were exposed.
+    `read_back` is in the order in which the polarizations were exposed.
     """
 
     slide: int
@@ -199,6 +199,11 @@ class FieldAnalysed(Record, frozen=True, kw_only=True, tag="analysed"):
     seconds: dict[str, float]
     objects: tuple[ObjectRow, ...]
     files: tuple[FileEntry, ...]
+
+    @property
+    def attempt(self) -> int:
+        """Attempt at the field whose stack was analysed; its files are named after it."""
+        return max((attempt_of(file.name) for file in self.files), default=1)
 
 
 class FieldSkipped(Record, frozen=True, kw_only=True, tag="skipped"):
@@ -289,6 +294,17 @@ class NightClosed(Record, frozen=True, kw_only=True, tag="night_closed"):
 AnyRecord = (
     NightStarted | FieldSecured | FieldAnalysed | FieldSkipped | AttemptsOrdered | Event | SlideClosed | NightClosed
 )
+
+
+def slides_of(record: AnyRecord) -> set[int]:
+    """Mini-slides of the plan that a record speaks of."""
+    match record:
+        case FieldSecured() | FieldSkipped() | FieldAnalysed() | SlideClosed():
+            return {record.slide}
+        case AttemptsOrdered():
+            return {name.slide for name in record.attempts}
+    return set()
+
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(AnyRecord)

@@ -14,12 +14,12 @@ from daemon.config.model import NightConfig as Config
 from daemon.config.samples import SAMPLE
 from daemon.counts.objects import Objects, load_objects, weighted_median
 from daemon.dataset.reader import Dataset, SlideHeld
-from daemon.dataset.summary import kept_raw
+from daemon.dataset.summary import kept_raw, taken_again
 from daemon.planning.plan import frame_of, make_plan
 from daemon.records.counting import ObjectCounts
 from daemon.records.fields import PlannedField
 from daemon.records.records import FieldSecured, FieldSkipped, NightStarted
-from daemon.report.numbers import ClassNumbers, Count, FieldNumbers, NightNumbers, SlideNumbers
+from daemon.report.numbers import ClassNumbers, Count, FieldNumbers, NightNumbers, SlideNumbers, awake_s
 from daemon.system.errors import Refused
 
 Field = FieldSecured | FieldSkipped
@@ -42,7 +42,10 @@ def gather(dataset: Dataset) -> tuple[NightNumbers, Objects]:
     objects = load_objects(dataset)
     plan = _plan(config, started)
     tally = _Sums()
-    slides = tuple(_slide(dataset.fields(held.slide), held, plan, config, objects, tally) for held in dataset.slides())
+    rests = tuple(dataset.rests())
+    slides = tuple(
+        _slide(dataset.fields(held.slide), held, plan, config, objects, tally, rests) for held in dataset.slides()
+    )
     events = tuple(dataset.events())
     closed_utc = dataset.closed_utc()
     areas = [slide.area_mm2 for slide in slides]
@@ -70,7 +73,9 @@ def gather(dataset: Dataset) -> tuple[NightNumbers, Objects]:
         events=events,
         skipped=tuple(tally.skipped),
         kept_raw=tuple(tally.kept_raw),
-        again=tuple(tally.again),
+        again=tuple(taken_again(dataset)),
+        superseded=tuple(_field(one, 0, plan) for held in dataset.slides() for one in dataset.superseded(held.slide)),
+        rests=rests,
     )
     return numbers, objects
 
@@ -87,12 +92,9 @@ class _Sums:
         self.devices: set[str] = set()
         self.skipped: list[FieldSkipped] = []
         self.kept_raw: list[FieldSecured] = []
-        self.again: list[Field] = []
 
     def add(self, field: Field) -> None:
         self.last_utc = max(self.last_utc, field.utc)
-        if field.attempt > 1:
-            self.again.append(field)
         if isinstance(field, FieldSkipped):
             self.skipped.append(field)
             return
@@ -112,6 +114,7 @@ def _slide(
     config: Config | None,
     objects: Objects,
     tally: _Sums,
+    rests: Sequence[tuple[float, float]],
 ) -> SlideNumbers:
     own = objects.of(objects["slide"] == held.slide)
     found = Counter(own["field"].tolist())
@@ -140,7 +143,7 @@ def _slide(
         kinds=_kinds(own, _classes(config, objects), area),
         area_mm2=area,
         focus_um=(min(heights), max(heights)) if heights else None,
-        seconds=_seconds(done),
+        seconds=_seconds(done, rests),
         fields=(*done, *left),
     )
 
@@ -168,11 +171,15 @@ def _field(field: Field, objects: int, plan: Mapping[tuple[int, int], PlannedFie
     )
 
 
-def _seconds(fields: Sequence[FieldNumbers]) -> float | None:
+def _seconds(fields: Sequence[FieldNumbers], rests: Sequence[tuple[float, float]]) -> float | None:
     spans = [
-        (one.exposed_utc, one.expose_s) for one in fields if one.exposed_utc is not None and one.expose_s is not None
+        (one.exposed_utc, one.exposed_utc + one.expose_s)
+        for one in fields
+        if one.exposed_utc is not None and one.expose_s is not None
     ]
-    return max(0.0, spans[-1][0] + spans[-1][1] - spans[0][0]) if spans else None
+    if not spans:
+        return None
+    return max(0.0, awake_s(min(begin for begin, _ in spans), max(end for _, end in spans), rests))
 
 
 def _plan(config: Config | None, started: NightStarted) -> dict[tuple[int, int], PlannedField]:

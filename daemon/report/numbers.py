@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from calibration.counting.poisson import interval
 from daemon.config.model import NightConfig as Config
+from daemon.dataset.summary import AttemptSummary
 from daemon.records.records import Event, FieldSecured, FieldSkipped, NightStarted
 
 State = Literal["recorded", "not analysed", "skipped", "open"]
@@ -100,7 +102,8 @@ class NightNumbers:
     `seen_again` are objects that lie in another field's tile and `below_threshold` those that score too little: both
     are kept and not counted. `frame_um` is width and height of a frame, `bytes_recorded` what its files should take.
     `config` is None of an archive, or of a night of another version. `kept_raw` are fields that could not be analysed,
-    `again` those of which a further attempt counts.
+    `again` are further attempts at fields, `superseded` such as do not count. `rests` are the times, from and until,
+    at which the night was closed before fields of it were taken again.
     """
 
     started: NightStarted
@@ -121,7 +124,9 @@ class NightNumbers:
     events: tuple[Event, ...]
     skipped: tuple[FieldSkipped, ...]
     kept_raw: tuple[FieldSecured, ...]
-    again: tuple[FieldSecured | FieldSkipped, ...]
+    again: tuple[AttemptSummary, ...]
+    superseded: tuple[FieldNumbers, ...] = ()
+    rests: tuple[tuple[float, float], ...] = ()
 
     @property
     def planned(self) -> int:
@@ -140,10 +145,16 @@ class NightNumbers:
 
     @property
     def seconds(self) -> float:
-        """From the start to the last record."""
-        return max(0.0, self.ended_utc - self.started.utc)
+        """From the start to the last record, but for the times at which the night was closed."""
+        return max(0.0, awake_s(self.started.utc, self.ended_utc, self.rests))
 
     @property
     def fields(self) -> list[FieldNumbers]:
         """Every field, slide by slide."""
         return [field for slide in self.slides for field in slide.fields]
+
+
+def awake_s(begin_utc: float, end_utc: float, rests: Iterable[tuple[float, float]]) -> float:
+    """Return how long a night took from a moment to a later one, without its rests."""
+    rested = (min(end_utc, until) - max(begin_utc, since) for since, until in rests)
+    return end_utc - begin_utc - sum(max(0.0, one) for one in rested)

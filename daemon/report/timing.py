@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from daemon.planning.estimate import field_seconds, search_seconds
 from daemon.records.events import EventName
 from daemon.records.records import Event
-from daemon.report.numbers import FieldNumbers, NightNumbers
+from daemon.report.numbers import FieldNumbers, NightNumbers, awake_s
 
 SLOWEST, TOLD_S = 5, 1.0
 """Fields that are named, of those before which most time was lost, and how much that is at least."""
@@ -24,7 +24,7 @@ STARTING, EXPOSING, MOVING, SEARCHING = "start of the hardware", "exposures", "m
 CHANGING, STANDING, REPEATING, WAITING, CLOSING = (
     "changes of mini-slide, with their first search",
     "pauses and interruptions",
-    "fields exposed again, or skipped",
+    "fields exposed or taken again, or skipped",
     "waiting between fields",
     "last analysis and delivery",
 )
@@ -68,29 +68,32 @@ class NightTiming:
 
 def time_night(numbers: NightNumbers) -> NightTiming | None:
     """Return where the time of a night went; None of an archive, which no microscope exposed."""
-    exposed = sorted(
-        (field for field in numbers.fields if field.exposed_utc is not None and field.expose_s is not None),
-        key=lambda field: field.exposed_utc or 0.0,
-    )
+    exposed = _exposed(numbers.fields)
     if not exposed:
         return None
     found: dict[str, list[float]] = {}
     steps, lost = [], []
     end_utc, slide = numbers.started.utc, 0
     skips = [field.utc for field in numbers.fields if field.state == "skipped"]
-    for field in exposed:
+    superseded = {id(field) for field in numbers.superseded}
+    for field in _exposed((*numbers.fields, *numbers.superseded)):
         begin_utc = (field.exposed_utc or 0.0) - (field.move_s or 0.0)
-        gap = max(0.0, begin_utc - end_utc)
+        gap = max(0.0, awake_s(end_utc, begin_utc, numbers.rests))
+        if any(end_utc <= since and until <= begin_utc for since, until in numbers.rests):
+            slide = 0  # the night was begun anew
         what = _what(field, slide, (end_utc, begin_utc), numbers.events, skips)
         found.setdefault(what, []).append(gap)
-        found.setdefault(MOVING, []).append(field.move_s or 0.0)
-        found.setdefault(EXPOSING, []).append(field.expose_s or 0.0)
+        if id(field) in superseded:
+            found.setdefault(REPEATING, []).append((field.move_s or 0.0) + (field.expose_s or 0.0))
+        else:
+            found.setdefault(MOVING, []).append(field.move_s or 0.0)
+            found.setdefault(EXPOSING, []).append(field.expose_s or 0.0)
         if what not in (STARTING, CHANGING) and gap > TOLD_S:
             lost.append(Slow(field.slide, field.field, gap, what))
         if slide == field.slide:
             steps.append(gap + (field.move_s or 0.0) + (field.expose_s or 0.0))
         end_utc, slide = begin_utc + (field.move_s or 0.0) + (field.expose_s or 0.0), field.slide
-    found[CLOSING] = [max(0.0, numbers.ended_utc - end_utc)]
+    found[CLOSING] = [max(0.0, awake_s(end_utc, numbers.ended_utc, numbers.rests))]
     spans = [Span(what, sum(took), len(took)) for what, took in found.items() if sum(took) > 0]
     config = numbers.config
     field_s = None if config is None else field_seconds(config) or None
@@ -105,6 +108,14 @@ def time_night(numbers: NightNumbers) -> NightTiming | None:
         spans=tuple(sorted(spans, key=lambda span: -span.seconds)),
         slowest=tuple(sorted(lost, key=lambda one: -one.seconds)[:SLOWEST]),
     )
+
+
+def _exposed(fields: Iterable[FieldNumbers]) -> list[FieldNumbers]:
+    return sorted((one for one in fields if one.exposed_utc is not None and one.expose_s is not None), key=_when)
+
+
+def _when(field: FieldNumbers) -> float:
+    return field.exposed_utc or 0.0
 
 
 def _what(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,20 +13,23 @@ from daemon.protocols.watching import Verdict
 from daemon.records.states import NightState
 from daemon.run_folder.folder import RunFolder
 from daemon.run_folder.heartbeat import read_heartbeat
-from daemon.system.errors import Refused
+from daemon.system.errors import DamagedFile, Refused
 from daemon.system.process_table import read_processes
 from daemon.verdict.facts import FactsGatherer
 from daemon.verdict.verdict import judge
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class RunFolderStanding:
     """What a run folder says of its night beside the records: whether its process lives, its last state, and why.
 
-    `state` is None of a night that has not said anything yet; `unsafe` is what could not be made safe.
+    `alive` is None where its table of processes cannot be read, `state` of a night that has not said anything yet;
+    `unsafe` is what could not be made safe.
     """
 
-    alive: bool
+    alive: bool | None
     state: NightState | None
     reason: str
     unsafe: str | None = None
@@ -35,13 +39,19 @@ def standing_of(run: Path) -> RunFolderStanding | None:
     """Ask a run folder how its night stands; None where the folder is none."""
     if not RunFolder(run).journal.exists():
         return None
-    supervisor = read_processes(run).get("supervisor")
-    alive = supervisor is not None and supervisor.find() is not None
+    alive: bool | None = None
+    try:
+        supervisor = read_processes(run).get("supervisor")
+        alive = supervisor is not None and supervisor.find() is not None
+    except DamagedFile as error:
+        _log.warning("whether the night still runs cannot be told: %s", error)
     try:
         heartbeat = read_heartbeat(run)
     except (OSError, msgspec.DecodeError):  # a night that has not said anything yet
         return RunFolderStanding(alive, None, "")
-    return RunFolderStanding(alive, heartbeat.state, heartbeat.reason, heartbeat.unsafe or None)
+    # What was said last may be long ago, where nobody knows whether the one who said it lives.
+    said = (heartbeat.state, heartbeat.reason) if alive is not None or heartbeat.state.ended else (None, "")
+    return RunFolderStanding(alive, said[0], said[1], heartbeat.unsafe or None)
 
 
 def verdict_of(dataset: Dataset, standing: RunFolderStanding | None, faults: int) -> Verdict:

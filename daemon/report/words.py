@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from daemon.dataset.summary import alike_events, alike_reasons, places
+from daemon.dataset.summary import alike_attempts, alike_events, alike_reasons, places
 from daemon.protocols.watching import Verdict
 from daemon.records.attempts import Purpose
 from daemon.report.charts import Chart, SlideCharts
@@ -15,7 +15,7 @@ from daemon.report.numbers import ClassNumbers, Count, NightNumbers, SlideNumber
 from daemon.report.objects import ObjectShown
 from daemon.report.sources import Sources
 from daemon.report.timing import NightTiming
-from daemon.system.progress import duration, ranges
+from daemon.system.progress import duration
 
 SAMPLES, REASONS, EVENTS = 200, 40, 60
 """Lines of samples, skipped fields and events at most; `lamelle inspect --json` has all."""
@@ -153,14 +153,15 @@ def skipped(numbers: NightNumbers) -> Table:
 
 
 def _taken_again(numbers: NightNumbers) -> list[tuple[int, str, int, str]]:
-    alike: dict[tuple[int, int, int, Purpose], list[int]] = {}
-    for one in numbers.again:
-        alike.setdefault((one.slide, one.attempt, one.attempts, one.purpose), []).append(one.field)
     why = {Purpose.RETAKE: "taken again after a fault", Purpose.REDO: "taken again as ordered"}
-    return [
-        (slide, ranges(fields), tries, f"{why.get(purpose, 'taken again')}: attempt {attempt} counts")
-        for (slide, attempt, tries, purpose), fields in alike.items()
-    ]
+    told = []
+    for fields, one in alike_attempts(numbers.again):
+        failed = f" was skipped ({one.reason})" if one.reason else ""
+        counts = " counts" if one.counts == one.attempt else f"{failed}; attempt {one.counts} counts"
+        told.append(
+            (one.slide, fields, one.exposures, f"{why.get(one.purpose, 'taken again')}: attempt {one.attempt}{counts}")
+        )
+    return told
 
 
 def events(numbers: NightNumbers) -> Table:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from daemon.protocols.watching import Verdict
 from daemon.records.states import NightState
 from daemon.run_folder.folder import RunFolder
 from daemon.system.durable_files import replacing
@@ -15,7 +16,8 @@ from daemon.system.durable_files import replacing
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     """The night a moment ago.
 
-    `unsafe` tells what could not be made safe, and is empty where all is.
+    `unsafe` tells what could not be made safe, and is empty where all is. `again_made` of `again_ordered` fields are
+    taken again. `verdict` is how the night stands, in words; None of an earlier version.
     """
 
     utc: float
@@ -34,6 +36,9 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     spool_limit_bytes: int = 0
     disk_free_bytes: int | None = None
     unsafe: str = ""
+    again_ordered: int = 0
+    again_made: int = 0
+    verdict: Verdict | None = None
 
 
 def write_heartbeat(run: Path, heartbeat: Heartbeat) -> None:

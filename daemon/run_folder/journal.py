@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Literal
@@ -24,6 +25,7 @@ from daemon.records.records import (
     SlideClosed,
     decode,
     encode,
+    slides_of,
 )
 from daemon.system.durable_sqlite import Format, connect, create, transaction
 from daemon.system.errors import JournalDamaged
@@ -173,10 +175,21 @@ class Journal:
         # Of a field with several attempts a complete one comes last.
         return {(slide, field): kind for slide, field, kind in rows}
 
-    def attempts(self, slide: int) -> list[FieldSecured | FieldSkipped]:
-        """List what became of all attempts at fields of a slide, in their order."""
+    def records(self) -> Iterator[AnyRecord]:
+        """Give every record, in order."""
+        for (body,) in self._database.execute("SELECT body FROM records ORDER BY seq"):
+            record = self._decode(body)
+            if stray := slides_of(record) - self._planned.keys():
+                told = f"a record of mini-slide {min(stray)}, which the night does not plan"
+                raise JournalDamaged(f"{self.path} holds {told}; restore it from a copy")
+            yield record
+
+    def attempts(self, slide: int, field: int | None = None) -> list[FieldSecured | FieldSkipped]:
+        """List what became of all attempts at fields of a slide, or at one of them, in their order."""
         rows = self._database.execute(
-            "SELECT body FROM records WHERE kind IN ('field', 'skipped') AND slide = ? ORDER BY seq", (slide,)
+            "SELECT body FROM records WHERE kind IN ('field', 'skipped') AND slide = ? AND field = coalesce(?, field)"
+            " ORDER BY seq",
+            (slide, field),
         )
         records = [self._decode(body) for (body,) in rows]
         attempts = [record for record in records if isinstance(record, FieldSecured | FieldSkipped)]
@@ -185,15 +198,15 @@ class Journal:
             raise JournalDamaged(f"{self.path} holds {told}; restore it from a copy")
         return attempts
 
-    def slide_fields(self, slide: int) -> list[FieldSecured | FieldSkipped]:
-        """List what became of the fields of a slide so far, by field number: the attempts that count."""
+    def slide_fields(self, slide: int, field: int | None = None) -> list[FieldSecured | FieldSkipped]:
+        """List what became of the fields of a slide, or of one, so far, by field number: the attempts that count."""
         counting: dict[int, FieldSecured | FieldSkipped] = {}
-        for record in self.attempts(slide):
+        for record in self.attempts(slide, field):
             before = counting.get(record.field)
             complete = isinstance(record, FieldSecured)
             if supersedes(complete, None if before is None else isinstance(before, FieldSecured)):
                 counting[record.field] = record
-        return [counting[field] for field in sorted(counting)]
+        return [counting[number] for number in sorted(counting)]
 
     def orders(self) -> list[AttemptsOrdered]:
         """List the orders for further attempts."""

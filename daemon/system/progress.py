@@ -25,7 +25,10 @@ PATIENCE_S = 2.0
 
 @dataclass(frozen=True)
 class NightProgress:
-    """How far the night is. `seconds_left` is None while nobody can tell; `state` is empty while all is well."""
+    """How far the night is: fields of the plan, and `again_made` of `again_ordered` that are taken again.
+
+    `seconds_left` is None while nobody can tell; `state` is empty while all is well.
+    """
 
     planned: int
     secured: int
@@ -36,6 +39,8 @@ class NightProgress:
     slide: int | None
     sample: str = ""
     state: str = ""
+    again_ordered: int = 0
+    again_made: int = 0
 
 
 class ProgressDisplay:
@@ -75,10 +80,11 @@ class ProgressDisplay:
     def show(self, progress: NightProgress) -> None:
         """Show how far the night is now; cheap, may be called several times a second."""
         self._latest = progress
-        done = progress.secured + progress.skipped
+        done = progress.secured + progress.skipped + progress.again_made
         if self._live is not None:
             where = escape(_where(progress))
-            self._live.update(self._task, description=where, completed=done, total=progress.planned, progress=progress)
+            total = progress.planned + progress.again_ordered
+            self._live.update(self._task, description=where, completed=done, total=total, progress=progress)
             return
         now = time.monotonic()
         changed = self._printed is None or self._printed[1:] != (progress.state, progress.slide)
@@ -222,6 +228,8 @@ def _figures(progress: NightProgress) -> str:
     parts = [f"{progress.secured + progress.skipped}/{progress.planned} fields"]
     if progress.skipped:
         parts.append(f"{progress.skipped} skipped")
+    if progress.again_ordered:
+        parts.append(f"{progress.again_made}/{progress.again_ordered} taken again")
     parts += [f"{progress.objects} objects", f"{progress.fields_per_s:.2f} fields/s"]
     if progress.seconds_left is not None:
         parts.append(f"{duration(progress.seconds_left)} left")

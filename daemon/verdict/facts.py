@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from daemon.config.samples import SAMPLE
-from daemon.records.attempts import supersedes
+from daemon.records.attempts import AttemptName, FurtherAttempts, supersedes
 from daemon.records.events import EventName, ReasonCode
 from daemon.records.records import (
     AnyRecord,
@@ -32,9 +32,21 @@ NEED_A_PERSON = frozenset(
         EventName.LAMP_DIM,
         EventName.DETECTOR_LOST,
         EventName.CALIBRATION,
+        EventName.NOT_KEPT_AWAKE,
+        EventName.NOT_WATCHED,
+        EventName.RECORDER_AWAY,
+        EventName.RECORDER_WAITS,
+        EventName.DELIVERY_REFUSED,
+        EventName.DELIVERY_WAITS,
     }
 )
 """Events that somebody has to see to, unless they are mere information."""
+OF_DELIVERY = frozenset(
+    {EventName.RECORDER_AWAY, EventName.RECORDER_WAITS, EventName.DELIVERY_REFUSED, EventName.DELIVERY_WAITS}
+)
+"""Those of them that nobody has to see to any more once delivery goes on."""
+OF_PROCESS = frozenset({EventName.NOT_KEPT_AWAKE, EventName.NOT_WATCHED})
+"""Those that matter as long as the process runs that told them."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +120,10 @@ class NightFacts:
         the mini-slide that is scanned, if any.
     levels
         what may fill up, of a night that runs.
+    again_ordered
+        further attempts at fields that were ordered.
+    again_made
+        those of them that are made.
     """
 
     state: NightState | None
@@ -121,6 +137,8 @@ class NightFacts:
     dataset_faults: int = 0
     slide: int | None = None
     levels: Levels | None = None
+    again_ordered: int = 0
+    again_made: int = 0
 
     @property
     def planned(self) -> int:
@@ -158,6 +176,7 @@ class _Taken(NamedTuple):
 
     slide: int
     recorded: bool
+    attempt: int
     not_analysed: bool = False
     objects: int = 0
     code: ReasonCode = ReasonCode.FAULT
@@ -165,8 +184,8 @@ class _Taken(NamedTuple):
     @classmethod
     def of(cls, record: FieldSecured | FieldSkipped) -> _Taken:
         if isinstance(record, FieldSkipped):
-            return cls(record.slide, False, code=record.reason_code or ReasonCode.FAULT)
-        return cls(record.slide, True, not record.analysed, sum(row.counted for row in record.objects))
+            return cls(record.slide, False, record.attempt, code=record.reason_code or ReasonCode.FAULT)
+        return cls(record.slide, True, record.attempt, not record.analysed, sum(row.counted for row in record.objects))
 
 
 class FactsGatherer:
@@ -190,6 +209,7 @@ class FactsGatherer:
         self._ending: Event | None = None
         self._not_safe: Event | None = None
         self._closed = False
+        self._again = FurtherAttempts()
 
     def add(self, record: AnyRecord) -> None:
         """Take in a record."""
@@ -201,6 +221,7 @@ class FactsGatherer:
                 self._analysed(record)
             case AttemptsOrdered():
                 self._closed = False
+                self._again.order(record.attempts)
                 for position in {name.slide for name in record.attempts}:
                     self._slides[position] = replace(self._slides[position], closed=False)
             case SlideClosed():
@@ -225,6 +246,9 @@ class FactsGatherer:
         ending = self._ending
         if ending is not None and alive is not True and (state is None or not state.ended):
             state, reason = ending.ending, ending.message
+        if state is NightState.COMPLETE and self._again.made < self._again.ordered:
+            # Said before further attempts were ordered; whoever was to make them has not said anything yet.
+            state, reason = None, ""
         if unsafe is None:
             unsafe = "" if self._not_safe is None else self._not_safe.message
         return NightFacts(
@@ -241,10 +265,13 @@ class FactsGatherer:
             dataset_faults=dataset_faults,
             slide=slide,
             levels=levels,
+            again_ordered=self._again.ordered,
+            again_made=self._again.made,
         )
 
     def _take(self, record: FieldSecured | FieldSkipped) -> None:
         """Count an attempt at a field instead of the one before, where it is to be."""
+        self._again.make(AttemptName(record.slide, record.field, record.attempt))
         place, taken = (record.slide, record.field), _Taken.of(record)
         before = self._taken.get(place)
         if not supersedes(taken.recorded, None if before is None else before.recorded):
@@ -258,9 +285,11 @@ class FactsGatherer:
             self._sentences[key] = record.reason
 
     def _analysed(self, record: FieldAnalysed) -> None:
-        """Count what was found later in a field that was kept raw."""
+        """Count what was found later in a field that was kept raw, unless another attempt at it counts by now."""
         place = (record.slide, record.field)
         before = self._taken[place]
+        if before.attempt != record.attempt:
+            return
         found = before._replace(not_analysed=False, objects=sum(row.counted for row in record.objects))
         self._count(before, -1)
         self._count(found, 1)
@@ -284,7 +313,10 @@ class FactsGatherer:
             told = event.message if event.name is EventName.CALIBRATION else ""
             self._events[event.name, event.slide, told] = event
         if event.name is EventName.NIGHT_RESUMED:
+            self._forget(OF_DELIVERY | OF_PROCESS)
             self._go_on()
+        elif event.name is EventName.DELIVERY_GOES_ON:
+            self._forget(OF_DELIVERY)
         elif event.name is EventName.NOT_SAFE:
             self._not_safe = event
         elif event.name is EventName.MADE_SAFE:
@@ -292,22 +324,9 @@ class FactsGatherer:
         elif event.ending is not None:
             self._ending = event
 
+    def _forget(self, names: frozenset[EventName]) -> None:
+        self._events = {key: event for key, event in self._events.items() if event.name not in names}
+
     def _go_on(self) -> None:
         """Forget how the night ended before: it goes on. The order of records says so, as clocks may be set."""
         self._ending = self._not_safe = None
-
-
-def facts_in_all(
-    state: NightState,
-    reason: str,
-    *,
-    alive: bool,
-    planned: int,
-    recorded: int,
-    skipped: int,
-    not_analysed: int = 0,
-    objects: int = 0,
-) -> NightFacts:
-    """Give the facts of a night of which the sums alone are known."""
-    everything = SlideFacts(0, "", planned, recorded, skipped, not_analysed, objects)
-    return NightFacts(state, reason, alive, closed=recorded + skipped >= planned, slides=(everything,))

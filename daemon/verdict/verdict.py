@@ -10,7 +10,7 @@ from daemon.records.events import EventName, ReasonCode
 from daemon.records.records import Event
 from daemon.records.states import NightState
 from daemon.system.progress import duration
-from daemon.verdict.facts import Levels, NightFacts, SkippedFields, SlideFacts
+from daemon.verdict.facts import OF_PROCESS, Levels, NightFacts, SkippedFields, SlideFacts
 
 RESUME = "Go on with it: `lamelle scan CONFIG --run DIR --resume`, once what stopped it is put right."
 NEARLY = 0.85
@@ -25,6 +25,12 @@ ACTIONS = {
     EventName.OIL_LOST: "Look at immersion oil and lamp",
     EventName.LAMP_DIM: "Look at the lamp",
     EventName.DETECTOR_LOST: "Look at the graphics card",
+    EventName.RECORDER_AWAY: "Look at the recorder",
+    EventName.RECORDER_WAITS: "Look at the recorder",
+    EventName.DELIVERY_REFUSED: "Look at the recorder, which refuses the night",
+    EventName.DELIVERY_WAITS: "Look at this computer, which cannot deliver",
+    EventName.NOT_KEPT_AWAKE: "See that the computer does not go to sleep",
+    EventName.NOT_WATCHED: "Watch the night yourself, as nobody sends alerts",
 }
 """What to do after an event."""
 
@@ -41,9 +47,11 @@ def judge(facts: NightFacts) -> Verdict:
 
 
 def progress(facts: NightFacts) -> str:
-    """Say how many of the planned fields are done."""
+    """Say how many of the planned fields are done, and while fields are taken again, how many of them."""
     skipped = f", {facts.left_out} of them skipped" if facts.left_out else ""
-    return f"{facts.recorded + facts.left_out} of {facts.planned} fields are done{skipped}"
+    going_on = facts.again_made < facts.again_ordered
+    again = f"; {facts.again_made} of {facts.again_ordered} are taken again" if going_on else ""
+    return f"{facts.recorded + facts.left_out} of {facts.planned} fields are done{skipped}{again}"
 
 
 def _headline(facts: NightFacts) -> tuple[str, Tone]:
@@ -71,7 +79,8 @@ def _headline(facts: NightFacts) -> tuple[str, Tone]:
         case NightState.PAUSED:
             return f"Paused: {facts.reason}. {done}.", "warning"
         case NightState.DELIVERING:
-            return f"All fields are exposed; the rest goes to the recorder: {done}.", "running"
+            exposed = "All fields are exposed; the rest goes" if facts.closed else "What is recorded goes"
+            return f"{exposed} to the recorder: {done}.", "running"
         case NightState.SCANNING:
             return f"Scanning{_where(facts)}: {done}.", "running"
         case NightState.STARTING:
@@ -108,6 +117,8 @@ def _needs(facts: NightFacts) -> Iterator[str]:
         yield f"Deliver the rest with --resume: {facts.reason or 'some records are not with the recorder'}."
     elif not facts.closed and not running and facts.state is not NightState.COMPLETE:
         yield RESUME
+    if facts.state is NightState.PAUSED and running:
+        yield f"See to what keeps the night: {facts.reason}."
     if not running and facts.planned and not facts.recorded:
         yield f"Find out why nothing was recorded: 0 of {_fields(facts.planned)}."
     yield from (_after_faults(slide, list(same)) for slide, same in groupby(_faulty(facts), lambda one: one.slide))
@@ -119,7 +130,9 @@ def _needs(facts: NightFacts) -> Iterator[str]:
         if slide.closed and slide.recorded > slide.not_analysed and not slide.objects:
             yield f"Look at {_slide(slide)}: nothing was found in {_fields(slide.recorded)}."
     yield from _calibrations([event for event in facts.events if event.name is EventName.CALIBRATION])
-    yield from _actions([event for event in facts.events if event.name in ACTIONS])
+    yield from _actions(
+        [event for event in facts.events if event.name in ACTIONS and (running or event.name not in OF_PROCESS)]
+    )
 
 
 def _faulty(facts: NightFacts) -> list[SkippedFields]:

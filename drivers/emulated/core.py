@@ -299,6 +299,7 @@ class EmulatedCore:
             x_um=x_um,
             y_um=y_um,
             z_um=self._mechanics.focal_plane_um(exposure, state, plane),
+            attempt=exposure.attempt,
         )
         if self._faults.strikes("oil_lost"):
             self._oil = False

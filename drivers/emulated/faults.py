@@ -90,7 +90,7 @@ class Faults:
             return False
         if fault.fields is not None and exposure.field not in fault.fields:
             return False
-        if fault.attempts is not None and exposure.attempt >= fault.attempts:
+        if fault.attempts is not None and exposure.exposed >= fault.attempts:
             return False
-        where = chance(self._seed, "fault", number, exposure.slide, exposure.field, exposure.attempt)
+        where = chance(self._seed, "fault", number, exposure.slide, exposure.field, exposure.exposed)
         return where < fault.probability

@@ -77,7 +77,7 @@ class Mechanics:
     def focal_plane_um(self, exposure: Exposure, state: str, plane: int) -> float:
         """Return the true height of the focal plane, in um."""
         emulation = self._emulation
-        where = chance(emulation.seed, "jitter", exposure.slide, exposure.field, state, plane)
+        where = chance(emulation.seed, "jitter", *exposure.names, state, plane)
         jitter = emulation.jitter_um * _NORMAL.inv_cdf(where)
         return (
             emulation.misalignment.z_scale * self._objective_um - emulation.drift_um_per_field * exposure.field + jitter
@@ -86,7 +86,7 @@ class Mechanics:
     def _chance_of_arrival(self, exposure: Exposure, axis: str) -> float:
         """Chance of the move that brought the stage here, which is named for the first exposure after it."""
         self._arrival = self._arrival or exposure
-        return chance(self._emulation.seed, "arrival", self._arrival.slide, self._arrival.field, axis)
+        return chance(self._emulation.seed, "arrival", *self._arrival.names, axis)
 
 
 def sample_place(misalignment: Misalignment, centre_um: Place, stage_um: Place) -> Place:

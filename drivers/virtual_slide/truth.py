@@ -14,7 +14,8 @@ Box = tuple[float, float, float, float]
 class View:
     """One frame's place: everything its pixels depend on, noise included.
 
-    `z_um` is where the focal plane truly is (commanded z plus backlash, jitter and drift), in stage units.
+    `z_um` is where the focal plane truly is (commanded z plus backlash, jitter and drift), in stage units. `attempt` is
+    that at the field: the same specimens are seen with other noise.
     """
 
     slide: int
@@ -24,6 +25,13 @@ class View:
     x_um: float
     y_um: float
     z_um: float
+    attempt: int = 1
+
+    @property
+    def names(self) -> tuple[int | str, ...]:
+        """What the chance of a frame goes by."""
+        frame = (self.slide, self.field, self.polarization, self.plane)
+        return frame if self.attempt == 1 else (*frame, self.attempt)
 
 
 @dataclass(frozen=True, eq=False)

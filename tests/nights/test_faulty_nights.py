@@ -91,9 +91,9 @@ def table(run: Path) -> str:
 
 
 def exposures(run: Path) -> Counter[tuple[int, int, int]]:
-    """How often the stack of a slide, field and attempt was exposed, from the microscope's log; searches left out."""
+    """How often each stack was exposed: slide, field, and how often that was exposed before; searches left out."""
     fields = [line["fields"] for line in log(run, "microscope") if line["message"] == "exposing"]
-    return Counter((one["slide"], one["field"], one["attempt"]) for one in fields if one["frames"] == 18)
+    return Counter((one["slide"], one["field"], one["exposed"]) for one in fields if one["frames"] == 18)
 
 
 def test_a_night_whose_faults_are_overcome_is_complete(retried: Ran) -> None:

@@ -15,6 +15,9 @@ from daemon.dataset.reader import Dataset
 from daemon.dataset.summary import summarise
 from daemon.records.attempts import Purpose
 from daemon.records.records import AttemptsOrdered, FieldSecured, NightClosed, SlideClosed
+from daemon.report.gather import gather
+from daemon.report.verdict import standing_of, verdict_of
+from daemon.run_folder.heartbeat import read_heartbeat
 from daemon.system.errors import Exit
 from tests.support.emulated_night import lamelle, living, write_configuration
 
@@ -27,7 +30,25 @@ def scan(folder: Path, *more: str, crash: str | None = None, **parts: Any) -> tu
     config = write_configuration(folder, **settings) if not more else next(folder.glob("*.yaml"))
     done = lamelle("scan", config, "--run", folder / "run", *more, crash=crash)
     assert crash is not None or not living(folder / "run")
+    if done.returncode in (Exit.COMPLETE, Exit.SKIPPED):
+        said_alike(folder / "run", done.stdout)
     return done.returncode, done.stdout + done.stderr
+
+
+def said_alike(run: Path, said: str) -> None:
+    """See that screen, heartbeat, dataset and report say the same of a night that has ended, its needs included."""
+    beat = read_heartbeat(run)
+    with Dataset.open(run) as dataset:
+        held, verdict = dataset.totals(), verdict_of(dataset, standing_of(run), 0)
+        numbers, _ = gather(dataset)
+    assert beat.verdict == verdict
+    assert (beat.secured, beat.skipped, beat.objects) == (held.fields.recorded, held.fields.skipped, held.objects)
+    assert (numbers.recorded, len(numbers.skipped), numbers.total.number) == (beat.secured, beat.skipped, beat.objects)
+    assert bool(beat.skipped) == any(need.startswith("Look at what kept ") for need in verdict.needs)
+    assert f"{beat.objects} objects" in said
+    assert beat.again_made == beat.again_ordered
+    if beat.again_ordered:
+        assert f"{beat.again_made}/{beat.again_ordered} taken again" in said
 
 
 def made(run: Path) -> list[tuple[int, int, int, str, bool]]:

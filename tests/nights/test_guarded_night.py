@@ -220,7 +220,7 @@ def test_a_night_that_a_fault_stops_is_told_with_its_reason(target: Target, tmp_
         write_heartbeat(run, msgspec.structs.replace(heartbeat, state=NightState.STOPPED, reason="the stage is stuck"))
     assert lamelle("guard", run).returncode == 0
     assert target.kinds == ["stopped"]
-    assert "Stopped by a fault: the stage is stuck. 2 of 6 fields are done." in target.alerts[0][1]
+    assert "The night ended: stopped, the stage is stuck." in target.alerts[0][1]
 
 
 def test_alerts_that_cannot_be_sent_are_sent_by_a_later_watcher(target: Target, tmp_path: Path) -> None:

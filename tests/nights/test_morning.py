@@ -109,7 +109,7 @@ def test_a_night_that_wants_no_report_or_is_gone_gets_none(tmp_path: Path) -> No
     assert morning.wait(lambda: False) == Reported()
     morning, processes = begun(tmp_path / "nowhere")
     assert processes == []
-    assert "does not exist" in morning.wait(lambda: False).problem
+    assert "holds no dataset" in morning.wait(lambda: False).problem
 
 
 def test_whoever_waits_may_stop_waiting(tmp_path: Path) -> None:

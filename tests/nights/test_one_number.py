@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 
@@ -35,8 +36,9 @@ from daemon.monitor.terminal import Hearing, draw
 from daemon.night.reporter import Reporter
 from daemon.planning.plan import make_plan
 from daemon.protocols.pipes import Analysed
+from daemon.records.attempts import AttemptName, Purpose
 from daemon.records.counting import ObjectCounts
-from daemon.records.records import FieldSecured, NightStarted
+from daemon.records.records import AnyRecord, AttemptsOrdered, FieldSecured, NightStarted
 from daemon.records.states import NightState
 from daemon.report.gather import gather
 from daemon.report.words import counted, facts
@@ -48,7 +50,7 @@ from daemon.system.process_table import ProcessTable, Running
 from daemon.system.progress import ProgressDisplay
 from tests.support.a_monitor import serving
 from tests.support.emulated_night import SAID, Digest, lamelle
-from tests.support.small_night import until
+from tests.support.small_night import skipped, until
 
 
 @dataclass(frozen=True)
@@ -132,21 +134,46 @@ def test_the_demo(recorded: Recorded) -> None:
     assert numbers(r"all +6 +\d+ +(\d+)", out.getvalue()) == [recorded.objects.seen_again]
 
 
-async def play(reporter: Reporter, fields: Sequence[FieldSecured], watcher: Follower) -> None:
-    """Tell a night's last fields to a watcher that has joined, and that the night is complete."""
+async def play(reporter: Reporter, records: Sequence[AnyRecord], watcher: Follower) -> None:
+    """Tell a night's last records to a watcher that has joined, and that the night is complete."""
     beating = asyncio.create_task(reporter.beat(lambda: None))
     await asyncio.to_thread(until, lambda: watcher.joined, "the monitor hears the night")
-    for field in fields:
-        reporter.append(field)
-        reporter.show_field(field, Analysed(slot=0, record=field, views=(b"",) * 3))
+    for record in records:
+        reporter.append(record)
+        if isinstance(record, FieldSecured):
+            reporter.show_field(record, Analysed(slot=0, record=record, views=(b"",) * 3))
     reporter.state(NightState.COMPLETE)
     await asyncio.to_thread(until, lambda: watcher.ended, "the monitor hears that it is complete")
     beating.cancel()
 
 
+def taken_again(fields: Sequence[FieldSecured]) -> tuple[list[AnyRecord], int]:
+    """Take the first and the last field again, of which less is found, and the second, which is skipped then.
+
+    Returns
+    -------
+    tuple
+        The records, with one order more than is made; and how many objects fewer are counted.
+    """
+    first, second, last = fields[0], fields[1], fields[-1]
+    names = [AttemptName(one.slide, one.field, 2) for one in (first, second, last, fields[2])]
+    again: list[AnyRecord] = [AttemptsOrdered(utc=1.0, purpose=Purpose.REDO, attempts=tuple(names))]
+    fewer = 0
+    for one in (first, last):
+        found = tuple(row for row in one.objects if not row.counted)
+        fewer += len(one.objects) - len(found)
+        again.append(replace(one, attempt=2, purpose=Purpose.REDO, files=(), objects=found))
+    failed = skipped(second.slide, second.field)
+    return [*again, replace(failed, attempt=2, purpose=Purpose.REDO)], fewer
+
+
 def test_those_who_watch(recorded: Recorded, tmp_path: Path) -> None:
-    """Half of the night was journalled before its process began, the other half is told as it comes."""
+    """Half of the night was journalled before its process began, the other half is told as it comes.
+
+    Then fields of both halves are taken again: at most one attempt at each counts, the last complete one.
+    """
     half = len(recorded.fields) // 2
+    again, fewer = taken_again(recorded.fields)
     plan, out = make_plan(recorded.config, recorded.started.samples), io.StringIO()
     with (
         closing(Journal.create(tmp_path / "journal.sqlite", recorded.started)) as journal,
@@ -161,7 +188,7 @@ def test_those_who_watch(recorded: Recorded, tmp_path: Path) -> None:
         try:
             with serving(find_endpoint(str(tmp_path))) as served:
                 watcher = served.feed.watcher
-                asyncio.run(play(reporter, recorded.fields[half:], watcher))
+                asyncio.run(play(reporter, [*recorded.fields[half:], *again], watcher))
                 with urlopen(f"{served.address}/metrics") as answer:
                     metrics = answer.read().decode()
                 with urlopen(f"{served.address}/stream") as stream:
@@ -171,14 +198,29 @@ def test_those_who_watch(recorded: Recorded, tmp_path: Path) -> None:
                     lines = draw(watcher.view, Hearing(True, "", None), time.time(), 100, 40).plain
         finally:
             reporter.close()
-    wanted = recorded.objects.counted
+    with Dataset.of_journal(tmp_path) as dataset:
+        (found, _), held = gather(dataset), dataset.totals()
+    wanted = recorded.objects.counted - fewer
+    assert fewer > 0
     families = {family.name: family for family in text_string_to_metric_families(metrics)}
     assert sum(one.value for one in families["lamelle_objects"].samples) == wanted
+    done = {
+        one.labels["outcome"]: one.value for one in families["lamelle_fields"].samples if one.labels["slide"] == "1"
+    }
+    assert done == {"secured": len(recorded.fields) // 2, "skipped": 0}
+    assert families["lamelle_attempts"].samples[0].value == len(recorded.fields) + 3
+    made = [families[f"lamelle_again_{what}"].samples[0].value for what in ("made", "ordered")]
+    assert made == [page["counters"]["again_made"], page["counters"]["again_ordered"]] == [3, 4]
     assert page["counters"]["objects"] == sum(one["objects"] for one in page["counts"]) == wanted
     assert sum(row[2] for rows in page["fields"].values() for row in rows) == wanted
+    assert all(row[6] is None for rows in page["fields"].values() for row in rows)
     last = max(recorded.fields, key=lambda field: (field.slide, field.field))
     shown = next(one["objects"] for one in page["overviews"] if one["slide"] == last.slide)
-    assert sum(one["counted"] for one in shown) == ObjectCounts.of(last.objects).counted
+    assert sum(one["counted"] for one in shown) == 0 < ObjectCounts.of(last.objects).counted
     assert sum(numbers(r"(\d+) \([\d-]+\) objects", lines)) == wanted
     assert numbers(r"(\d+) objects", out.getvalue())[-1] == wanted
-    assert read_heartbeat(tmp_path).objects == wanted
+    assert re.findall(r"\d+/\d+ taken again", out.getvalue())[-1] == "3/4 taken again"
+    assert "3/4 taken again" in lines
+    beat = read_heartbeat(tmp_path)
+    assert (beat.objects, beat.again_made, beat.again_ordered) == (wanted, 3, 4)
+    assert (found.total.number, held.objects) == (wanted, wanted)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import tifffile
 
+from daemon.dataset.field_file import read_field_file
 from daemon.dataset.reader import Dataset
 from daemon.records.names import field_file
 from daemon.records.records import FieldSecured
@@ -55,6 +56,10 @@ def test_a_package_from_the_page_scans_a_mini_slide(tmp_path: Path, monkeypatch:
         fields = [one for one in dataset.fields() if isinstance(one, FieldSecured)]
     assert [field.field for field in fields] == [1, 2]
     for field in fields:
+        # What was read is what is recorded.
+        assert [round(one.exposure_ms, 6) for one in field.read_back] == [2.01, 2.01]
+        with read_field_file(run / "dataset" / field_file(field.slide, field.field)) as file:
+            assert [round(exposure_ms, 6) for exposure_ms in file.provenance.exposures_ms] == [2.01, 2.01]
         stack = tifffile.imread(run / "dataset" / field_file(field.slide, field.field, "raw"))
         assert stack.shape == (2, 9, 512, 512)
         for c, state in enumerate(field.polarizations):

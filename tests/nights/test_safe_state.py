@@ -56,7 +56,7 @@ def stack_of(config: NightConfig) -> Expose:
     scan = config.scan
     planned = make_plan(config, read_samples(scan.samples, [1]))[0]
     sweep = Sweep(-2.0, scan.step_um, scan.planes, scan.polarizations, tuple(range(len(scan.polarizations))))
-    return Expose(planned=planned, attempt=0, sweep=sweep, slot=0)
+    return Expose(planned=planned, exposed=0, sweep=sweep, slot=0)
 
 
 async def begin(link: MicroscopeLink, config: NightConfig, run: Path) -> asyncio.Task[Any]:

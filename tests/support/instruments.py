@@ -68,9 +68,11 @@ def buffer_for(scope: Microscope, sweep: Sweep) -> Stack:
     return np.zeros((len(sweep.channels), sweep.planes, height, width), np.uint16)
 
 
-def expose(scope: Microscope, sweep: Sweep = SWEEP, field: int = 1, attempt: int = 0) -> tuple[Stack, list[Frame]]:
+def expose(
+    scope: Microscope, sweep: Sweep = SWEEP, field: int = 1, exposed: int = 0, attempt: int = 1
+) -> tuple[Stack, list[Frame]]:
     into, frames = buffer_for(scope, sweep), list[Frame]()
-    scope.expose_stack(Exposure(1, field, attempt), sweep, into, frames.append)
+    scope.expose_stack(Exposure(1, field, exposed, attempt), sweep, into, frames.append)
     return into, frames
 
 

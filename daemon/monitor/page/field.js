@@ -60,7 +60,7 @@ function redraw() {
   byId("field-body").hidden = told === null;
   if (told === null) return;
   const at = Math.max(0, told.views.indexOf(view));
-  show(`/picture/field/${told.slide}/${told.field}/${at}`);
+  show(`/picture/field/${told.slide}/${told.field}/${at}?attempt=${told.attempt}`);
   image.alt = `Field ${told.field} of mini-slide ${told.slide}, ${VIEWS[told.views[at]] ?? told.views[at]} view`;
   stage.style.aspectRatio = `${told.frame_px[1]} / ${told.frame_px[0]}`;
   drawBoxes(told);

@@ -4,7 +4,8 @@ import { classColour } from "./colours.js";
 import { byId, choice, make, remember, remembered, setText } from "./dom.js";
 import { figure, short } from "./words.js";
 
-const keyOf = (one) => `${one.slide}/${one.field}/${one.number}`;
+// A field that is taken again has other objects and pictures; none of an earlier attempt may come from a cache.
+const keyOf = (one) => `${one.slide}/${one.field}/${one.number}?attempt=${one.attempt}`;
 const pathOf = (one) => `/picture/object/${keyOf(one)}`;
 const bestOf = (one) => Math.min(Math.max(Math.round(one.best_plane), 0), one.planes - 1);
 

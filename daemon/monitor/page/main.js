@@ -42,7 +42,6 @@ function touch(...keys) {
   });
 }
 
-const keyOf = (one) => `${one.slide}/${one.field}/${one.number}`;
 // The specimens of a field one by one, each with what they have in common.
 const singly = ({ specimens, ...field }) => specimens.map((one) => ({ ...field, ...one }));
 const nameOf = (one) => `${one.utc} ${one.title} ${one.message}`;
@@ -85,7 +84,8 @@ const takers = {
     touch("overviews");
   },
   specimens(told) {
-    night.specimens = addAll(night.specimens, singly(told), keyOf, SPECIMENS_KEPT);
+    const others = night.specimens.filter((one) => one.slide !== told.slide || one.field !== told.field);
+    night.specimens = [...others, ...singly(told)].slice(-SPECIMENS_KEPT);
     touch("specimens");
   },
   told(told) {

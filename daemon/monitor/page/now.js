@@ -59,22 +59,26 @@ function progress(counters) {
 
 function facts(night, utc) {
   const { counters } = night;
+  const again = counters ? counters.again_ordered - counters.again_made : 0;
+  const left = counters ? counters.planned - counters.secured - counters.skipped + again : 0;
   const ended = night.link?.ended;
   const told = counters
     ? [
         ["Objects", number(counted(night)), "counted so far"],
         ["Pace", `${figure(counters.fields_per_s * 60, 1)}`, "fields a minute"],
-        ["Left", ended ? "–" : duration(counters.seconds_left), plural(counters.planned - counters.secured - counters.skipped, "field")],
+        ["Left", ended ? "–" : duration(counters.seconds_left), plural(left, "field")],
         ["End", ended || counters.seconds_left === null ? "–" : moment(utc + counters.seconds_left, utc), "at this pace"],
         ["Skipped", number(counters.skipped), counters.skipped === 1 ? "field" : "fields"],
+        ...(counters.again_ordered ? [["Again", number(counters.again_made), `of ${plural(counters.again_ordered, "field")} taken again`]] : []),
         ["Disk", ended || counters.disk_hours === null ? "–" : duration(counters.disk_hours * 3600), "until it is full"],
       ]
     : [];
   const list = byId("facts");
   if (list.children.length !== told.length) {
-    list.replaceChildren(...told.map(([name]) => make("div", {}, make("dt", {}, name), make("dd"), make("dd", { class: "dim" }))));
+    list.replaceChildren(...told.map(() => make("div", {}, make("dt"), make("dd"), make("dd", { class: "dim" }))));
   }
-  told.forEach(([, value, words], at) => {
+  told.forEach(([name, value, words], at) => {
+    setText(list.children[at].children[0], name);
     setText(list.children[at].children[1], value);
     setText(list.children[at].children[2], words);
   });

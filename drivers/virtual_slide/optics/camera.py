@@ -112,6 +112,6 @@ class Camera:
         return float(np.sqrt(shot + still + (READ_NOISE_DN**2 + COLUMN_DN**2) * self._scale**2 + 1 / 12))
 
     def _shift(self, view: View) -> tuple[int, int]:
-        key = f"{self._seed}/{view.slide}/{view.field}/{view.polarization}/{view.plane}"
+        key = "/".join(map(str, (self._seed, *view.names)))
         digest = hashlib.blake2b(key.encode(), digest_size=2).digest()
         return digest[0], digest[1]

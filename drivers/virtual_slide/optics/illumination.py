@@ -81,7 +81,7 @@ class Illumination:
             share * math.cos(2 * math.pi * (view.field / period + chance(self._seed, "drift", view.slide, period)))
             for period, share in DRIFT_FIELDS
         )
-        frame = chance(self._seed, "flicker", view.slide, view.field, view.polarization, view.plane)
+        frame = chance(self._seed, "flicker", *view.names)
         drifted = (1 + self._settings.drift * sum(waves)) * (1 + self._settings.flicker * _NORMAL.inv_cdf(frame))
         return self._settings.power * drifted
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from daemon.alerts.model import Alert, AlertMemory, AlertVerdict, Facts
 from daemon.alerts.rules import RESUME_H, decide
 from daemon.config.model import AlertKind, Alerts
+from daemon.protocols.watching import Verdict
 from daemon.records.events import EventName, ReasonCode
 from daemon.records.records import AnyRecord, Event, FieldSecured, FileEntry, FocusResult
 from daemon.records.states import NightState
@@ -20,6 +21,8 @@ from daemon.system.process_table import Running
 from tests.support.small_night import object_row, secured, skipped, slide_closed
 
 NOW = 1_700_000_000.0
+NEEDS = ("Look at mini-slide 2.", "Calibrate.")
+SAID = Verdict(headline="All is well.", tone="warning", needs=NEEDS, detail=" ".join(NEEDS))
 GB = 10**9
 EVERYTHING = Alerts(tell=get_args(AlertKind), hung_s=60, paused_s=600, empty_fields=4, unfocused_fields=3)
 FIRST, SECOND = Running(100, 1.0), Running(200, 2.0)
@@ -119,9 +122,9 @@ def test_a_healthy_night_tells_its_end_alone() -> None:
     assert night.look(slide_closed(1, 49)) == []
     night.change(state=NightState.DELIVERING)
     assert night.look(times=300) == []
-    night.change(state=NightState.COMPLETE, secured=100, objects=321)
+    night.change(state=NightState.COMPLETE, secured=100, verdict=SAID)
     assert night.look() == ["finished"]
-    assert "100 of 100 fields recorded, 321 objects" in night.told[0].text
+    assert SAID.headline in night.told[0].text
     night.lives = False
     assert night.look(times=5) == []
     assert night.over
@@ -298,18 +301,15 @@ def test_mini_slides_are_told_where_that_is_wanted() -> None:
 @pytest.mark.parametrize(
     ("change", "kind", "said"),
     [
-        ({"state": NightState.COMPLETE}, "finished", "Complete: "),
-        ({"state": NightState.COMPLETE, "skipped": 4}, "finished with skips", "4 skipped"),
-        ({"state": NightState.COMPLETE, "not_analysed": 2}, "finished with skips", "2 not analysed yet"),
-        ({"state": NightState.STOPPED, "reason": "Z stuck"}, "stopped", "Stopped by a fault: Z stuck."),
-        ({"state": NightState.REFUSED, "reason": "no camera"}, "stopped", "Could not begin: no camera."),
-        (
-            {"state": NightState.NOT_DELIVERED, "reason": "3 records wait"},
-            "stopped",
-            "Deliver the rest with --resume: 3 records wait.",
-        ),
-        ({"state": NightState.INTERRUPTED}, "interrupted", "Stopped by a person: "),
-        ({"state": NightState.TERMINATED}, "interrupted", "Ended by the system: "),
+        ({"state": NightState.COMPLETE}, "finished", "The night ended: complete."),
+        ({"state": NightState.COMPLETE, "verdict": SAID}, "finished", "All is well. Look at mini-slide 2. Calibrate."),
+        ({"state": NightState.COMPLETE, "skipped": 4}, "finished with skips", ""),
+        ({"state": NightState.COMPLETE, "not_analysed": 2}, "finished with skips", ""),
+        ({"state": NightState.STOPPED, "reason": "Z stuck"}, "stopped", "The night ended: stopped, Z stuck."),
+        ({"state": NightState.REFUSED}, "stopped", ""),
+        ({"state": NightState.NOT_DELIVERED}, "stopped", ""),
+        ({"state": NightState.INTERRUPTED}, "interrupted", ""),
+        ({"state": NightState.TERMINATED}, "interrupted", ""),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -19,7 +19,7 @@ from daemon.dataset.summary import summarise
 from daemon.recorder.session import Reception
 from daemon.report.report import report
 from daemon.run_folder.journal import Journal
-from daemon.system.errors import DamagedFile, JournalDamaged, LamelleError
+from daemon.system.errors import DamagedFile, JournalDamaged, LamelleError, Refused
 from daemon.system.process_table import read_processes
 from tests.support import small_night as night
 from tests.support.small_dataset import make_dataset
@@ -92,14 +92,20 @@ def test_a_damaged_journal_is_named_with_its_remedy(
         journal.append(night.secured(1, 1, ()))
     with closing(sqlite3.connect(tmp_path / "journal.sqlite", isolation_level=None)) as database:
         record_of("field", change)(database)
-    with (
-        closing(Journal.open(tmp_path / "journal.sqlite")) as journal,
-        pytest.raises(JournalDamaged, match=r"journal\.sqlite holds .*; restore it from a copy$"),
-    ):
-        journal.slide_fields(1)
+    with closing(Journal.open(tmp_path / "journal.sqlite")) as journal:
+        reads: list[Callable[[], object]] = [lambda: journal.slide_fields(1), lambda: list(journal.records())]
+        for read in reads:
+            with pytest.raises(JournalDamaged, match=r"journal\.sqlite holds .*; restore it from a copy$"):
+                read()
     if change({}) != {"slide": 7}:
         with pytest.raises(JournalDamaged, match="restore it from a copy"):
             Dataset.of_journal(tmp_path)
+
+
+def test_a_folder_without_a_dataset_says_so(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(Refused, match=r"holds no dataset of a night; name a dataset, or the run folder"):
+            Dataset.open(folder)
 
 
 def test_a_process_table_that_is_cut_off_is_named(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_the_dataset_is_found_in_its_run_folder_and_missed_elsewhere(tmp_path: P
     record(tmp_path / "dataset", whole_night())
     with Dataset.open(tmp_path) as dataset:
         assert dataset.folder == tmp_path / "dataset"
-    with pytest.raises(Refused, match="does not exist"):
+    with pytest.raises(Refused, match="holds no dataset"):
         Dataset.open(tmp_path / "nowhere")
 
 

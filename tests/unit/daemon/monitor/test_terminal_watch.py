@@ -121,12 +121,17 @@ def test_a_night_is_shown_once_and_followed_to_its_end(folder: Path) -> None:
         Console(file=io.StringIO(), width=80),
         threading.Event(),
     )
+    refused = iter(["no night runs here"])
+
+    def where() -> str:
+        if (why := next(refused, None)) is not None:
+            raise Refused(why)
+        return find_endpoint(str(folder))()
+
     with night((done(1, 1, find()),)) as broadcaster:
         at(folder, broadcaster)
         going = threading.Thread(target=go_on, args=(broadcaster, ended))
-        following = threading.Thread(
-            target=watch, args=(find_endpoint(str(folder)), None, followed), kwargs={"once": False}
-        )
+        following = threading.Thread(target=watch, args=(where, None, followed), kwargs={"once": False})
         going.start()
         following.start()
         try:
@@ -144,6 +149,7 @@ def test_a_night_is_shown_once_and_followed_to_its_end(folder: Path) -> None:
             going.join()
     assert "1 (0-6) objects" in shown.file.getvalue()  # type: ignore[attr-defined]
     told = followed.file.getvalue()  # type: ignore[attr-defined]
+    assert "the night is not heard: no night runs here" in told
     assert "stage stuck: it waits" in told
     assert "complete" in told
 

@@ -96,6 +96,15 @@ def test_a_recorder_that_dies_is_told_and_followed_by_another(tmp_path: Path) ->
             await until(lambda: "recorder restarted" in told.names)
             journal.append(night.event("while nobody records"))
             assert await handing.drain(DEADLINE_S, lambda _reason: None) == 0
+            assert handing.sentence() == "connected to the night's own recorder"
+            # One that has all may go, as it does once it has written the report, and nobody misses it.
+            told.names.clear()
+            journal.append(*night.closing_records())
+            assert await handing.drain(DEADLINE_S, lambda _reason: None) == 0
+            await handing.report(0.1)
+            assert read_processes(tmp_path)["recorder"].find() is None
+            assert handing.sentence() == "the night's own recorder has all of the night"
+            assert told.names == []
 
     asyncio.run(scene())
     with Dataset.open(tmp_path / "dataset") as dataset:

@@ -23,22 +23,26 @@ from daemon.cli.app import app
 from daemon.config.loading import freeze
 from daemon.dataset.catalog import Catalog
 from daemon.dataset.reader import Dataset
+from daemon.records.attempts import AttemptName, Purpose
 from daemon.records.events import EventName
-from daemon.records.records import AnyRecord, Event, FieldSecured, NightClosed, encode
+from daemon.records.records import AnyRecord, AttemptsOrdered, Event, FieldSecured, NightClosed, encode
 from daemon.records.states import NightState
 from daemon.report.gather import gather
 from daemon.report.objects import SHOWN, doubtful, finest
 from daemon.report.report import report
-from daemon.report.timing import CHANGING, STANDING, WAITING, time_night
+from daemon.report.timing import CHANGING, REPEATING, STANDING, STARTING, WAITING, time_night
 from daemon.report.verdict import RunFolderStanding, verdict_of
 from daemon.run_folder.journal import Journal
 from daemon.system.errors import Refused
+from daemon.verdict.verdict import ACTIONS
 from tests.support import small_night as night
 from tests.support.configuration_files import night as configured
 from tests.support.emulated_night import Digest
 from tests.support.small_dataset import make_dataset
 
 EVIL = '<script>alert(1)</script>"><img src=x onerror=alert(1)> $\\frac{$ 中文'
+
+DAY_S = 86_400.0
 
 
 class Parsed(HTMLParser):
@@ -131,7 +135,9 @@ def test_a_page_stands_on_its_own(reported: tuple[Path, Parsed, Path]) -> None:
     assert {"h1", "table", "svg", "img"} <= set(page.tags)
     assert "script" not in page.tags
     assert any(text.startswith("Complete: 6 of 6 fields recorded, ") for text in page.texts)
-    assert "Nothing needs you." in page.texts
+    # It was not calibrated, which needs somebody; nothing else does.
+    assert any(text.startswith("Calibrate: no calibration of dark, ") for text in page.texts)
+    assert not any(text.startswith(tuple(ACTIONS.values())) for text in page.texts)
     assert pages_of(paper) >= 3
     html = (run / "dataset" / "report.html").read_text(encoding="utf-8")
     identities = re.findall(r'\bid="([^"]+)"', html)
@@ -331,6 +337,20 @@ def test_time_goes_to_what_it_was_lost_to(tmp_path: Path) -> None:
     assert spans[WAITING] == pytest.approx(0.5)
     assert sum(spans.values()) == pytest.approx(50)
     assert [(slow.slide, slow.field) for slow in timing.slowest] == [(1, 3)]
+
+    # Days later one field is taken again: the days are nobody's, and what does not count any more took its time.
+    again = replace(field(1, 2, 3 * DAY_S + 5.5), attempt=2, purpose=Purpose.REDO)
+    order = AttemptsOrdered(utc=begin + 3 * DAY_S, purpose=Purpose.REDO, attempts=(AttemptName(1, 2, 2),))
+    records += [order, again, NightClosed(utc=begin + 3 * DAY_S + 10, recorded=4, skipped=0)]
+    with Dataset.open(catalogued(tmp_path / "again", records)) as dataset:
+        numbers, _ = gather(dataset)
+    timing = time_night(numbers)
+    assert timing is not None
+    spans = {span.what: span.seconds for span in timing.spans}
+    assert sum(spans.values()) == pytest.approx(60) == pytest.approx(numbers.seconds)
+    assert spans[REPEATING] == pytest.approx(1.5)
+    assert spans[STARTING] == pytest.approx(10 + 8.5 + 5)
+    assert [slide.seconds for slide in numbers.slides] == [pytest.approx(50 - 10.5 + 6.5), pytest.approx(1.0)]
 
 
 def test_the_finest_are_whole_and_sure_and_the_doubtful_are_not(reported: tuple[Path, Parsed, Path]) -> None:

@@ -8,10 +8,10 @@ from msgspec.structs import replace
 
 from daemon.records.attempts import AttemptName, Purpose
 from daemon.records.events import EventName
-from daemon.records.records import AnyRecord, AttemptsOrdered, Event, FieldAnalysed
+from daemon.records.records import AnyRecord, AttemptsOrdered, Event, FieldAnalysed, FileEntry
 from daemon.records.states import EndedBy, NightState
 from daemon.verdict.facts import FactsGatherer, NightFacts
-from daemon.verdict.verdict import judge
+from daemon.verdict.verdict import judge, progress
 from tests.support import small_night as night
 
 
@@ -56,3 +56,30 @@ def test_a_night_that_was_opened_again_is_not_closed() -> None:
     closed = facts([FIELD, night.slide_closed(1, 3), night.night_closed(6)])
     opened = facts([FIELD, night.slide_closed(1, 3), night.night_closed(6), order])
     assert (closed.closed, opened.closed, opened.slides[0].closed) == (True, False, False)
+
+
+def test_what_keeps_delivery_is_a_need_until_it_goes_on() -> None:
+    away, goes_on = told(EventName.RECORDER_AWAY, 1.0), told(EventName.DELIVERY_GOES_ON, 2.0)
+    asleep, resumed = told(EventName.NOT_KEPT_AWAKE, 1.0), told(EventName.NIGHT_RESUMED, 3.0)
+    assert [event.name for event in facts([away, asleep]).events] == [away.name, asleep.name]
+    assert [event.name for event in facts([away, asleep, goes_on]).events] == [asleep.name]
+    # The process that told it is gone.
+    assert facts([away, asleep, resumed]).events == ()
+
+
+def test_further_attempts_are_told_while_they_last_and_one_of_them_counts() -> None:
+    order = AttemptsOrdered(utc=30.0, purpose=Purpose.REDO, attempts=(AttemptName(1, 1, 2), AttemptName(1, 2, 2)))
+    again = replace(FIELD, attempt=2, objects=FIELD.objects[:1])
+    half = facts([FIELD, order, again])
+    assert (half.recorded, half.objects, half.again_made, half.again_ordered) == (1, 1, 1, 2)
+    assert progress(half).endswith("; 1 of 2 are taken again")
+    # What was said before the order is not so any more.
+    assert judge(facts([FIELD, order], NightState.COMPLETE)).headline.startswith("Ended without a word")
+    whole = facts([FIELD, order, again, replace(night.skipped(1, 2), attempt=2)])
+    assert "taken again" not in progress(whole)
+    # What was found later in the attempt before does not count beside it.
+    name = FileEntry(name="slide-1/field-0001.ome.tif", size=1, sha256="")
+    later = FieldAnalysed(
+        utc=20.0, slide=1, field=1, device="cpu", versions={}, seconds={}, objects=FIELD.objects, files=(name,)
+    )
+    assert facts([replace(FIELD, analysed=False, objects=()), order, again, later]).objects == 1

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
 from daemon.alerts.model import AlertMemory, Facts
@@ -25,9 +26,10 @@ from daemon.live.follower import Follower
 from daemon.monitor.terminal import Hearing, draw
 from daemon.night.reporter import Reporter
 from daemon.planning.plan import make_plan
+from daemon.records.attempts import AttemptName, Purpose
 from daemon.records.events import EventName
 from daemon.records.fields import PlannedField
-from daemon.records.records import NightClosed, NightStarted, SlideClosed
+from daemon.records.records import AttemptsOrdered, NightClosed, NightStarted, SlideClosed
 from daemon.records.states import NightState
 from daemon.report.report import report
 from daemon.report.verdict import standing_of, verdict_of
@@ -69,6 +71,14 @@ def stopped_by_the_system(reporter: Reporter) -> None:
     reporter.state(NightState.TERMINATED)
 
 
+def stopped_while_taken_again(reporter: Reporter) -> None:
+    oil_lost_and_skipped(reporter)
+    names = (AttemptName(1, 1, 2), AttemptName(2, 3, 2))
+    reporter.append(AttemptsOrdered(utc=1.0, purpose=Purpose.REDO, attempts=names, who="anna"))
+    reporter.append(replace(small_night.secured(1, 1, ()), attempt=2, objects=()))
+    reporter.state(NightState.INTERRUPTED)
+
+
 def complete(reporter: Reporter, recorded: int, skipped: int) -> None:
     for slide in (1, 2):
         reporter.append(SlideClosed(utc=time.time(), slide=slide, sample="s", recorded=recorded, skipped=skipped))
@@ -98,6 +108,11 @@ async def tell_while_heard(reporter: Reporter, watcher: Follower, tell: Tell) ->
             nothing_recorded,
             "Complete, but nothing was recorded: all 6 fields were skipped.",
             ["Find out why nothing was recorded", "Look at what kept 3 fields", "Look at what kept 3 fields"],
+        ),
+        (
+            stopped_while_taken_again,
+            "Stopped by a person: 6 of 6 fields are done, 1 of them skipped; 1 of 2 are taken again.",
+            ["Go on with it", "Look at what kept 1 field of mini-slide 2", "Look at immersion oil and lamp"],
         ),
         (stopped_by_the_system, "Ended by the system: 1 of 6 fields are done.", ["Go on with it"]),
     ],
@@ -148,6 +163,6 @@ def test_everyone_says_the_same(tell: Tell, headline: str, needs: list[str], tmp
     assert page["detail"] == verdict.detail == " ".join(verdict.needs)
     assert all(sentence in lines for sentence in (verdict.headline, *verdict.needs))
     assert answered == verdict.headline
-    assert alert.text.startswith(verdict.headline)
+    assert alert.text == " ".join((verdict.headline, *verdict.needs))
     assert all(sentence.replace("'", "&#39;") in written for sentence in (verdict.headline, *verdict.needs))
     assert "Nothing needs you" not in written

@@ -47,7 +47,7 @@ def test_a_night_that_went_well_needs_nobody() -> None:
         (NightState.STARTING, True, "Starting.", "running"),
         (NightState.SCANNING, True, "Scanning: 5 of 6 fields are done, 1 of them skipped.", "running"),
         (NightState.PAUSED, True, "Paused: the disk is full. 5 of 6 fields are done, 1 of them skipped.", "warning"),
-        (NightState.DELIVERING, True, "All fields are exposed", "running"),
+        (NightState.DELIVERING, True, "What is recorded goes to the recorder: ", "running"),
         (
             NightState.STOPPED,
             False,

@@ -84,6 +84,13 @@ def test_a_stack_holds_the_virtual_slide_at_every_z_and_polarization(opened: Any
         slide.render(View(1, 1, frame.z, polarization, at.x_um, at.y_um, z_um), 20.0, expected)
         assert_array_equal(stack[frame.c, frame.z], expected)
     assert [(f.c, f.z) for f in frames] == [(c, z) for c in (0, 1) for z in range(4)]
+    again, _ = expose(scope, attempt=2)
+    slide.render(View(1, 1, 0, "crossed", at.x_um, at.y_um, -1.0, attempt=2), 20.0, expected)
+    assert_array_equal(again[0, 0], expected)
+    # The same specimens with other noise: neighbours together hardly differ.
+    one, other = stack[1, 0].astype(float), again[1, 0].astype(float)
+    assert np.mean(one != other) > 0.5
+    assert abs(one.mean() - other.mean()) < 0.01 * one.mean()
 
 
 def test_a_field_looks_the_same_after_a_restart_and_other_fields() -> None:
@@ -151,7 +158,7 @@ def test_a_fault_is_told_and_the_next_attempt_succeeds(opened: Any, kind: str, e
     with pytest.raises(error, match=told):
         expose(scope, field=2)
     scope.move(*CENTRE)
-    expose(scope, field=2, attempt=1)
+    expose(scope, field=2, exposed=1)
     scope.withdraw()
 
 
@@ -185,7 +192,7 @@ def test_a_shutter_that_is_stuck_for_a_time_opens_again(opened: Any) -> None:
         scope.light(True)
     now[0] += 10.0
     scope.light(True)
-    expose(scope, field=2, attempt=1)
+    expose(scope, field=2, exposed=1)
     expose(scope, field=2)
 
 
