@@ -143,9 +143,12 @@ def table_fault(of: Path, database: Database, slide: int) -> str:
     if not path.exists():
         return "is missing"
     try:
-        there = set(pq.read_schema(path).names)
-        columns = [column for column in _TELLING if column.name in there]
-        kept = pq.read_table(path, columns=[column.name for column in columns])
+        # A file that is held would keep Windows from replacing it; `read_table` lets go of it some time later.
+        with path.open("rb") as stream:
+            file = pq.ParquetFile(stream)
+            there = set(file.schema_arrow.names)
+            columns = [column for column in _TELLING if column.name in there]
+            kept = file.read(columns=[column.name for column in columns])
     except (pa.ArrowException, OSError) as error:
         return f"cannot be read ({error})"
     rows = list(map(tuple, zip(*(kept[column.name].to_pylist() for column in columns), strict=True)))
