@@ -15,7 +15,8 @@ import msgspec
 import pyarrow as pa
 from msgspec.structs import replace
 
-from daemon.dataset.catalog import FORMAT, in_memory
+from daemon.dataset.catalog import in_memory
+from daemon.dataset.catalog_format import FORMAT
 from daemon.dataset.faults import DatasetFault, FaultKind, miscounted
 from daemon.dataset.objects_table import read_objects, table_fault
 from daemon.dataset.queries import damaged, query, read_columns, read_record
