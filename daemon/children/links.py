@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -58,7 +58,8 @@ class MicroscopeLink:
 
     `spawn` makes the child; `command_s` is the deadline of a single command, `expose_s` of a whole sweep. A child that
     cannot be started now is a fault like any other, and what is asked next starts one again. After a fault nothing is
-    remembered of the light: it is switched anew. `rescue_s` is how long hardware that is not safe in the end is tried.
+    remembered of the light: it is switched anew. `rescue_s` is how long hardware that is not safe in the end is tried;
+    `now` and `sleep` say how that time passes.
 
     Attributes
     ----------
@@ -79,8 +80,12 @@ class MicroscopeLink:
         expose_s: float,
         emit: EmitEvent,
         rescue_s: float = RESCUE_S,
+        now: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._spawn = spawn
+        self._now = now
+        self._sleep = sleep
         self._command_s = command_s
         self._expose_s = expose_s
         self._emit = emit
@@ -174,7 +179,7 @@ class MicroscopeLink:
         self.stands, self.light_is_on = "could not be made safe at once", None
         within_s = self._rescue_s if self._touched else 0.0
         not_safe = partial(self._emit, "error", EventName.NOT_SAFE)
-        safe = await make_safe_at_last(self._spawn, within_s, not_safe, self._rescue_clock)
+        safe = await make_safe_at_last(self._spawn, within_s, not_safe, self._rescue_clock, self._sleep)
         self.stands = "safe and closed" if safe else "not safe"
         if safe:
             self._emit("info", EventName.MADE_SAFE, "the hardware is safe")
@@ -182,7 +187,7 @@ class MicroscopeLink:
 
     def _rescue_clock(self) -> float:
         """Time, of which none is left once somebody wants an end."""
-        return math.inf if self._hurried else time.monotonic()
+        return math.inf if self._hurried else self._now()
 
     async def _end(self, child: Child, grace_s: float) -> bool:
         """Make safe, and end the child; whether it said that all is safe. It may take `grace_s` to let go."""

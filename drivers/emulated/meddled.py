@@ -63,10 +63,12 @@ class MeddledCore:
                 return preset_settings(self._core, preset.group, preset.preset)
         return ()
 
-    def turn_knob(self) -> None:
+    def turn_knob(self) -> bool:
         """Move the focus drive by hand once the last plane is exposed; before, it would be sent to the next one."""
-        if self._faults.meets("focus_knob"):
+        turned = self._faults.meets("focus_knob")
+        if turned:
             self._core.set_position(self._devices.focus, self._core.get_position(self._devices.focus) - KNOB_UM)
+        return turned
 
     def set_xy_position(self, label: str, x_um: float, y_um: float) -> None:
         """Send the XY stage to a position, unless it is stuck."""
