@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks.faults.clock import SimulatedTime, TimeIsUp
 from benchmarks.faults.world import Shot, World
+from daemon.calibration_store.shelf import proven
 from daemon.children.analysis import AnalysisDesk
 from daemon.children.child import understood
 from daemon.children.microscope import SAFE_S, carry_out, introduce, open_safe
@@ -59,7 +60,8 @@ class MicroscopeHere:
         self._took = took
         self._microscope: Microscope | None = None
         self._asked: dict[asyncio.Future[AnyMessage], AnyMessage] = {}
-        self._safe = False
+        self._safe = self._hangs = False
+        self._notes: tuple[str, ...] = ()
 
     async def ready(self, kind: type[Reply], deadline_s: float) -> Reply:
         """Open the hardware, and make it safe."""
@@ -67,11 +69,16 @@ class MicroscopeHere:
         if isinstance(opened, Failed):
             return understood("microscope", opened, kind)
         self._microscope = opened
-        return understood("microscope", introduce(opened, ()), kind)
+        return understood("microscope", introduce(opened, self._notes), kind)
 
     def _open(self) -> Microscope:
-        scan = self._config.scan
-        return DrivenMicroscope(self._config.instrument, scan.slides, self._world.open(), self._time.of_drivers())
+        instrument, self._notes = proven(self._config)
+        equipment = self._world.open()
+        try:
+            return DrivenMicroscope(instrument, self._config.scan.slides, equipment, self._time.of_drivers())
+        except BaseException:
+            equipment.close()
+            raise
 
     def _make_safe(self, microscope: Microscope) -> bool:
         with suppress(ChildLost):
@@ -107,8 +114,10 @@ class MicroscopeHere:
         self._time.deadline = self._time.now() + deadline_s
         try:
             return act()
-        except TimeIsUp:
-            raise ChildLost(f"the microscope process did not answer within {deadline_s:g} s") from None
+        except TimeIsUp as end:
+            self._hangs = True
+            told = str(end) or f"the microscope process did not answer within {deadline_s:g} s"
+            raise ChildLost(told) from None
         finally:
             self._time.deadline = math.inf
 
@@ -118,7 +127,7 @@ class MicroscopeHere:
 
     async def end(self, grace_s: float = 0.0) -> None:
         """Let go of the hardware, or be killed without doing so."""
-        if grace_s > 0 and self._microscope is not None:
+        if grace_s > 0 and self._microscope is not None and not self._hangs:
             self._microscope.close()
         self._microscope = None
 
@@ -176,4 +185,3 @@ class AnalysisHere:
 
 def _crcs(frames: Iterable[np.ndarray[tuple[int, ...], np.dtype[np.uint16]]]) -> list[int]:
     return [zlib.crc32(frame.tobytes()) for frame in frames]
-

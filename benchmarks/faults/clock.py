@@ -33,7 +33,7 @@ class SimulatedTime:
     """
 
     def __init__(self, seconds: c_double | None = None) -> None:
-        self._seconds = seconds or c_double(0.0)
+        self._seconds = c_double(0.0) if seconds is None else seconds
         self.deadline = math.inf
 
     def now(self) -> float:

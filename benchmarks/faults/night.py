@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import time as wall
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +16,9 @@ from rich.console import Console
 
 from benchmarks.faults.children import AnalysisHere, MicroscopeHere, Took
 from benchmarks.faults.clock import SimulatedNightClock, SimulatedTime
-from benchmarks.faults.world import Shot, World
+from benchmarks.faults.tampering import WAYS
+from benchmarks.faults.wire import WorldBehindTheWire
+from benchmarks.faults.world import Shot, Trouble, World, WorldHere
 from calibration.corrections import Corrections
 from daemon.calibration_store.corrections import corrections_of
 from daemon.children.analysis import AnalysisDesk
@@ -46,6 +47,7 @@ from daemon.system.ring import Ring
 from inference.analyser import Analyser
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+HARDWARE = Path(__file__).with_name("instrument.cfg")
 FIELDS, SLIDES, PLANES = 4, 2, 5
 FRAME_PX = (128, 192)
 HALF_UM = 0.5
@@ -70,6 +72,10 @@ class Outcome:
         how long it stood still, one number for each time.
     told
         level, name and message of each event.
+    safe
+        whether the night says that the hardware is safe in the end.
+    given_back
+        whether what an operator had set before is set again.
     strange
         what should not be: frames that are not as recorded, light that is on for nothing, false words.
     """
@@ -84,23 +90,45 @@ class Outcome:
     paused_s: list[float] = field(default_factory=list)
     told: list[tuple[float, str, EventName, str]] = field(default_factory=list)
     safe: bool = True
+    given_back: bool = True
     strange: list[str] = field(default_factory=list)
 
     def messages(self, name: EventName) -> list[str]:
-        """What was told under a name."""
+        """Give what was told under a name."""
         return [message for _, _, named, message in self.told if named is name]
 
 
-def configuration(folder: Path, **parts: Any) -> NightConfig:
+def configuration(folder: Path, parts: Mapping[str, Any]) -> NightConfig:
     """Configure a short night of two mini-slides with small frames, everything else as it is shipped."""
     content = yaml.safe_load((CONFIGS / "emulated.yaml").read_text(encoding="utf-8"))
-    instrument, scan = content["instrument"], content["scan"]
-    instrument |= {"hardware": CONFIGS / "emulated.cfg", "frame_px": FRAME_PX, "name": f"emulated {folder}"}
-    instrument["emulation"] = {"seed": 11, "profile": "coccolith"}
-    scan |= {"samples": CONFIGS / "samples.csv", "fields": FIELDS, "planes": PLANES, "slides": scan["slides"][:SLIDES]}
-    for name, values in parts.items():
-        content[name] = {**content.get(name, {}), **values}
+    slides = content["scan"]["slides"][:SLIDES]
+    _put(
+        content,
+        {
+            "instrument": {
+                "hardware": HARDWARE,
+                "frame_px": FRAME_PX,
+                "name": "emulated faults",
+                "emulation": {"seed": 11, "profile": "coccolith"},
+                "polarizations": {"parallel": {"exposure_ms": 15}},
+                "devices": {"lamp": "Lamp"},
+                "light_on": ["Light", "On"],
+                "light_off": ["Light", "Off"],
+            },
+            "scan": {"samples": CONFIGS / "samples.csv", "fields": FIELDS, "planes": PLANES, "slides": slides},
+            "calibration": {"folder": folder / "calibrations"},
+        },
+    )
+    _put(content, parts)
     return NightConfig.model_validate(content)
+
+
+def _put(content: dict[str, Any], parts: Mapping[str, Any]) -> None:
+    for name, value in parts.items():
+        if isinstance(value, Mapping) and isinstance(content.get(name), dict):
+            _put(content[name], value)
+        else:
+            content[name] = value
 
 
 class _Told(Reporter):
@@ -123,8 +151,8 @@ class SimulatedNight:
 
     Parameters
     ----------
-    make_world
-        makes the instrument, out of the configuration.
+    world
+        the instrument.
     time
         how it passes.
     """
@@ -149,6 +177,7 @@ class SimulatedNight:
             versions={"lamelle": ""},
             weights_sha256="",
         )
+        self._before = self._world.standing()
         journal = Journal.create(folder.journal, started)
         ring = Ring.create(folder.path, config.ring_stacks, shape_of(config))
         try:
@@ -213,6 +242,7 @@ class SimulatedNight:
             outcome.hours = time.now() / 3600
             outcome.safe = await microscope.close()
             await analysis.close()
+            reporter.close()
 
     def _look(self) -> None:
         """See that it is dark where the night says that it stands still."""
@@ -242,10 +272,13 @@ class SimulatedNight:
             elif named is EventName.RESUMED and begun is not None:
                 outcome.paused_s.append(at_s - begun)
                 begun = None
+        if outcome.refused:
+            return
         stands, motion = world.standing(), self._config.instrument.motion
         safe = not stands.shutter_open and stands.z_um <= motion.withdrawn_z_um + motion.z_tolerance_um
         if outcome.safe and not safe:
             outcome.strange.append(f"said to be safe, but stands so: {stands}")
+        outcome.given_back = stands.found == self._before.found
         if not outcome.safe and not outcome.messages(EventName.NOT_SAFE):
             outcome.strange.append("not safe, and nobody is told")
 
@@ -281,19 +314,19 @@ class SimulatedNight:
             return
 
 
-@contextmanager
-def night_folder() -> Iterator[Path]:
-    """Make a run folder for a moment."""
+def spend(trouble: Trouble, over_the_wire: bool, parts: Mapping[str, Any]) -> Outcome:
+    """Run one night with a fault; `parts` are those of the configuration that are otherwise."""
     with TemporaryDirectory(prefix="lamelle-fault-") as folder:
-        yield Path(folder)
-
-
-def spend(make_world: Callable[[NightConfig, SimulatedTime], World], **parts: Any) -> Outcome:
-    """Run one night on an instrument; `parts` are those of the configuration that are otherwise."""
-    with night_folder() as folder:
-        config, time = configuration(folder, **parts), SimulatedTime()
-        world = make_world(config, time)
+        config = configuration(Path(folder), parts)
+        instrument, slides = config.instrument, config.scan.slides
+        world: WorldHere | WorldBehindTheWire
+        if over_the_wire:
+            world = WorldBehindTheWire(instrument, slides, trouble)
+            time = world.time
+        else:
+            time = SimulatedTime()
+            world = WorldHere(instrument, slides, trouble, WAYS.get(trouble.tampering or "", {}), time)
         try:
-            return SimulatedNight(config, folder, world, time).run()
+            return SimulatedNight(config, Path(folder), world, time).run()
         finally:
             world.close()

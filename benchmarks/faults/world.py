@@ -1,7 +1,7 @@
 """The instrument that a night is tried with: a real core on demo devices, the faults, and a witness below them all.
 
-From the driver down: calls that a fault answers otherwise (`TamperedCore`), the emulated microscope with its own faults,
-the witness, the core. What the witness saw is what truly happened.
+From the driver down: calls that a fault answers otherwise (`TamperedCore`), the emulated microscope with its own
+faults, the witness, the core. What the witness saw is what truly happened.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ Answering = Callable[..., Any]
 Tampering = Mapping[str, Answering]
 """Which methods of a core are answered otherwise."""
 FOR_GOOD_S = 1e9
+OPERATORS_MS = 33.0
+"""Exposure that somebody had set before the night, with the automatic shutter on."""
 
 
 class Place(NamedTuple):
@@ -90,6 +92,11 @@ class Standing:
     auto_shutter: bool
     exposure_ms: float
     preset: str
+
+    @property
+    def found(self) -> tuple[bool, float, str]:
+        """What an operator had set, and finds again."""
+        return self.auto_shutter, self.exposure_ms, self.preset
 
 
 class World(Protocol):
@@ -271,6 +278,8 @@ class WorldHere:
         self.witness = Witness(headless_core(emulated), emulated)
         core = EmulatedCore(cast(Core, self.witness), emulated, slides, passing.of_drivers())
         self.witness.emulated = core
+        core.set_auto_shutter(True)
+        core.set_exposure(OPERATORS_MS)
         self.core = TamperedCore(core, self.witness, trouble, tampering, passing.now)
 
     def open(self) -> MicroManager:

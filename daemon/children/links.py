@@ -95,6 +95,7 @@ class MicroscopeLink:
         self._serves = False
         self._touched = False
         self._lost = False
+        self._lost_for, self._tells_lost = "", True
         self._slide: int | None = None
         self._exposing = asyncio.Lock()
         self.restarts = 0
@@ -140,6 +141,7 @@ class MicroscopeLink:
         async with self._exposing:
             await self._switch(request.sweep.lit)
             exposed = await self._ask(request, Exposed, within_s or self._expose_s)
+        self._lost_for, self._tells_lost = "", True
         sweep = request.sweep
         self.reached_um = exposed.x_um, exposed.y_um, sweep.first_z_um + (sweep.planes - 1) * sweep.step_um
         return exposed
@@ -222,12 +224,18 @@ class MicroscopeLink:
             raise RequestFailed(error.kind, str(error), again=True, fault_of="instrument") from error
 
     async def _replace(self, error: LamelleError) -> None:
-        """Start another child, whose first act is to make safe; a fault where that cannot be done now."""
+        """Start another child, whose first act is to make safe; a fault where that cannot be done now.
+
+        What is lost again for the same reason before anything was exposed is told once.
+        """
         assert self._child is not None
-        self._emit("warning", EventName.MICROSCOPE_LOST, str(error))
+        self._tells_lost, self._lost_for = str(error) != self._lost_for, str(error)
+        if self._tells_lost:
+            self._emit("warning", EventName.MICROSCOPE_LOST, str(error))
         child, self._child, self._lost, self.light_is_on = self._child, None, True, None
         self.stands = f"starts again: {error}"
-        await self._end(child, grace_s=0.0)
+        # What does not hang gives an operator back what was set before.
+        await self._end(child, CLOSE_S)
         await self._start_again()
 
     async def _start_again(self) -> None:
@@ -245,7 +253,8 @@ class MicroscopeLink:
             kind = error.kind if isinstance(error, RequestFailed) else "ChildLost"
             told = f"the microscope cannot be started again: {error}"
             raise RequestFailed(kind, told, again=True, fault_of="instrument") from error
-        self._emit("info", EventName.MICROSCOPE_RESTARTED, "the hardware was made safe, and the night goes on")
+        if self._tells_lost:
+            self._emit("info", EventName.MICROSCOPE_RESTARTED, "the hardware was made safe, and the night goes on")
 
 
 @dataclass

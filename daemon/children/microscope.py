@@ -178,9 +178,7 @@ def carry_out(
     return Done()
 
 
-def _expose(
-    request: Expose, microscope: Microscope, ring: Ring, send: Callable[[AnyMessage], None]
-) -> Exposed:
+def _expose(request: Expose, microscope: Microscope, ring: Ring, send: Callable[[AnyMessage], None]) -> Exposed:
     stack = ring.stack(request.slot)[:, : request.sweep.planes]
     sweep, planned = request.sweep, request.planned
     planes = len(sweep.polarizations) * sweep.planes

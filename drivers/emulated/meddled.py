@@ -107,6 +107,9 @@ class MeddledCore:
 
     def set_shutter_open(self, label: str, is_open: bool) -> None:
         """Open or close a shutter, unless it is stuck."""
+        if label != self._devices.shutter:
+            self._core.set_shutter_open(label, is_open)
+            return
         self._shutter_held = self._faults.holds("shutter_busy")
         if not self._faults.lasts("shutter_closed" if is_open else "shutter_open"):
             self._core.set_shutter_open(label, is_open)
