@@ -1,4 +1,4 @@
-"""docs/faults.md: what becomes of a night with each fault, as the nights of the list went."""
+"""The page docs/faults.md: what becomes of a night with each fault, as the nights of the list went."""
 
 from __future__ import annotations
 
