@@ -60,7 +60,7 @@ class Fault:
         return Trouble(place, lasts_s, self.kind, self.way, always=not self.lasts)
 
 
-OF_LIGHT = "told by how dark the fields are"
+OF_LIGHT = "its fields are recorded as they are, dark or blurred; that is told, but the night does not wait"
 FAULTS = (
     Fault("a shutter is closed by hand", "shutter", "shutter_closed", rows=("F1", "F2")),
     Fault("a shutter jams open", "shutter", "shutter_open", rows=("F16",)),
