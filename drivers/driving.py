@@ -22,6 +22,7 @@ from drivers.errors import (
     SettingRefused,
     StageStuck,
     explaining,
+    told_um,
 )
 from drivers.frames import FrameCheck
 from drivers.limits import Limits
@@ -135,6 +136,7 @@ class DrivenMicroscope:
 
         def off_by() -> float:
             at_x, at_y = equipment.xy_um()
+            told_um(equipment.xy_name, at_x, at_y)
             return max(abs(at_x - x_um), abs(at_y - y_um))
 
         stage = _Stage(equipment.xy_name, equipment.xy_busy, self._motion.xy_tolerance_um, self._deadlines.move_s)
@@ -381,7 +383,7 @@ class DrivenMicroscope:
 
     def _arrive_at_z(self, z_um: float) -> None:
         def off_by() -> float:
-            return abs(float(equipment.z_um()) - z_um)
+            return abs(self._z_um() - z_um)
 
         equipment = self._equipment
         stage = _Stage(equipment.z_name, equipment.z_busy, self._motion.z_tolerance_um, self._deadlines.focus_s)
@@ -411,7 +413,9 @@ class DrivenMicroscope:
 
     def _z_um(self) -> float:
         with explaining(f"position of {self._equipment.z_name}"):
-            return float(self._equipment.z_um())
+            z_um = float(self._equipment.z_um())
+        told_um(self._equipment.z_name, z_um)
+        return z_um
 
     def _is_withdrawn(self) -> bool:
         return self._z_um() <= self._motion.withdrawn_z_um + self._motion.z_tolerance_um

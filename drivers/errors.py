@@ -10,6 +10,7 @@ until it is in order.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Literal
@@ -92,6 +93,14 @@ class ImageRefused(DriverError):
 
 class NotSaid(ImageRefused):
     """An image that does not say how large its pixels are or how far apart its planes, when nobody else does either."""
+
+
+def told_um(name: str, *where_um: float) -> None:
+    """Refuse what is no place: it compares with nothing, so that no tolerance would find it off."""
+    if not all(map(math.isfinite, where_um)):
+        raise DeviceFault(
+            f"{name} says that it stands at {', '.join(f'{at:g}' for at in where_um)} um; check the device"
+        )
 
 
 @contextmanager

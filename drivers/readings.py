@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from drivers.equipment import Equipment
-from drivers.errors import CameraFault, DeviceTimeout, InUse, LightFault, PresetNotReached, StageMoved, explaining
+from drivers.errors import (
+    CameraFault,
+    DeviceTimeout,
+    InUse,
+    LightFault,
+    PresetNotReached,
+    StageMoved,
+    explaining,
+    told_um,
+)
 from drivers.microscope import Identity, StateReading
 from drivers.settings import Instrument
 from drivers.waiting import Clock
@@ -147,6 +156,8 @@ class Readings:
             )
         with explaining("position"):
             (x_um, y_um), z_um = equipment.xy_um(), float(equipment.z_um())
+        told_um(equipment.xy_name, x_um, y_um)
+        told_um(equipment.z_name, z_um)
         if xy_um is not None and (off := max(abs(x_um - xy_um[0]), abs(y_um - xy_um[1]))) > motion.xy_tolerance_um:
             raise StageMoved(
                 f"{equipment.xy_name} stands {off:.1f} um off the field after {state} was exposed; "

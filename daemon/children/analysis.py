@@ -89,7 +89,7 @@ def run_analysis(
             connection.send_bytes(encode(Failed(kind=type(error).__name__, message=str(error), again=False)))
             return
         spool = Spool(RunFolder(run).spool, config.recorder.spool_mb * 1_000_000)
-        desk = _Desk(analyser, ring, spool, config, started, corrections)
+        desk = AnalysisDesk(analyser, ring, spool, config, started, corrections)
         detector = analyser.detector
         ready = AnalysisReady(
             weights_sha256=analyser.weights_sha256,
@@ -139,7 +139,7 @@ def _yield_to_the_microscope() -> None:
     process.nice(getattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS", 10))
 
 
-class _Desk:
+class AnalysisDesk:
     """Does what is asked, one stack at a time.
 
     What a stack raises ends its analysis and nothing more: it is kept raw. Only errors of a GPU, which may stay in its

@@ -101,14 +101,7 @@ class Child:
         done, _ = await asyncio.wait({future}, timeout=deadline_s)
         if not done:
             raise ChildLost(f"the {self.role} process did not answer within {deadline_s:g} s")
-        message = future.result()
-        if isinstance(message, Failed):
-            raise RequestFailed(message.kind, message.message, again=message.again, fault_of=message.fault_of)
-        if not isinstance(message, kind):
-            raise ChildLost(
-                f"the {self.role} process answered {type(message).__name__} where something else was expected"
-            )
-        return message
+        return understood(self.role, future.result(), kind)
 
     @property
     def lost(self) -> ChildLost | None:
@@ -156,6 +149,15 @@ class Child:
         self._answers.clear()
         if not self._safe.done():
             self._safe.set_result(False)
+
+
+def understood(role: str, message: AnyMessage, kind: type[Reply]) -> Reply:
+    """Take an answer for what it is; raises as `Child.answer` does."""
+    if isinstance(message, Failed):
+        raise RequestFailed(message.kind, message.message, again=message.again, fault_of=message.fault_of)
+    if not isinstance(message, kind):
+        raise ChildLost(f"the {role} process answered {type(message).__name__} where something else was expected")
+    return message
 
 
 def _main(target: Callable[..., None], connection: Connection, *arguments: Any) -> None:

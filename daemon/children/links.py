@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -58,7 +58,8 @@ class MicroscopeLink:
 
     `spawn` makes the child; `command_s` is the deadline of a single command, `expose_s` of a whole sweep. A child that
     cannot be started now is a fault like any other, and what is asked next starts one again. After a fault nothing is
-    remembered of the light: it is switched anew. `rescue_s` is how long hardware that is not safe in the end is tried.
+    remembered of the light: it is switched anew. `rescue_s` is how long hardware that is not safe in the end is tried;
+    `now` and `sleep` say how that time passes.
 
     Attributes
     ----------
@@ -79,8 +80,12 @@ class MicroscopeLink:
         expose_s: float,
         emit: EmitEvent,
         rescue_s: float = RESCUE_S,
+        now: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._spawn = spawn
+        self._now = now
+        self._sleep = sleep
         self._command_s = command_s
         self._expose_s = expose_s
         self._emit = emit
@@ -90,6 +95,7 @@ class MicroscopeLink:
         self._serves = False
         self._touched = False
         self._lost = False
+        self._lost_for, self._tells_lost = "", True
         self._slide: int | None = None
         self._exposing = asyncio.Lock()
         self.restarts = 0
@@ -135,6 +141,7 @@ class MicroscopeLink:
         async with self._exposing:
             await self._switch(request.sweep.lit)
             exposed = await self._ask(request, Exposed, within_s or self._expose_s)
+        self._lost_for, self._tells_lost = "", True
         sweep = request.sweep
         self.reached_um = exposed.x_um, exposed.y_um, sweep.first_z_um + (sweep.planes - 1) * sweep.step_um
         return exposed
@@ -174,7 +181,7 @@ class MicroscopeLink:
         self.stands, self.light_is_on = "could not be made safe at once", None
         within_s = self._rescue_s if self._touched else 0.0
         not_safe = partial(self._emit, "error", EventName.NOT_SAFE)
-        safe = await make_safe_at_last(self._spawn, within_s, not_safe, self._rescue_clock)
+        safe = await make_safe_at_last(self._spawn, within_s, not_safe, self._rescue_clock, self._sleep)
         self.stands = "safe and closed" if safe else "not safe"
         if safe:
             self._emit("info", EventName.MADE_SAFE, "the hardware is safe")
@@ -182,7 +189,7 @@ class MicroscopeLink:
 
     def _rescue_clock(self) -> float:
         """Time, of which none is left once somebody wants an end."""
-        return math.inf if self._hurried else time.monotonic()
+        return math.inf if self._hurried else self._now()
 
     async def _end(self, child: Child, grace_s: float) -> bool:
         """Make safe, and end the child; whether it said that all is safe. It may take `grace_s` to let go."""
@@ -217,12 +224,18 @@ class MicroscopeLink:
             raise RequestFailed(error.kind, str(error), again=True, fault_of="instrument") from error
 
     async def _replace(self, error: LamelleError) -> None:
-        """Start another child, whose first act is to make safe; a fault where that cannot be done now."""
+        """Start another child, whose first act is to make safe; a fault where that cannot be done now.
+
+        What is lost again for the same reason before anything was exposed is told once.
+        """
         assert self._child is not None
-        self._emit("warning", EventName.MICROSCOPE_LOST, str(error))
+        self._tells_lost, self._lost_for = str(error) != self._lost_for, str(error)
+        if self._tells_lost:
+            self._emit("warning", EventName.MICROSCOPE_LOST, str(error))
         child, self._child, self._lost, self.light_is_on = self._child, None, True, None
         self.stands = f"starts again: {error}"
-        await self._end(child, grace_s=0.0)
+        # What does not hang gives an operator back what was set before.
+        await self._end(child, CLOSE_S)
         await self._start_again()
 
     async def _start_again(self) -> None:
@@ -240,7 +253,8 @@ class MicroscopeLink:
             kind = error.kind if isinstance(error, RequestFailed) else "ChildLost"
             told = f"the microscope cannot be started again: {error}"
             raise RequestFailed(kind, told, again=True, fault_of="instrument") from error
-        self._emit("info", EventName.MICROSCOPE_RESTARTED, "the hardware was made safe, and the night goes on")
+        if self._tells_lost:
+            self._emit("info", EventName.MICROSCOPE_RESTARTED, "the hardware was made safe, and the night goes on")
 
 
 @dataclass

@@ -11,6 +11,7 @@ import os
 import queue
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from multiprocessing.connection import Connection
@@ -75,35 +76,45 @@ def run_microscope(
     line = _SupervisorLink(connection)
     with Logbook(run, "microscope"):
         instrument, notes = proven(config)
-        try:
-            microscope = open_microscope(instrument, config.scan.slides)
-        except DriverError as error:
-            _log.error("cannot be opened: %s", error)
-            line.send(Failed(kind=type(error).__name__, message=str(error), again=False))
-            return
-        if not _made_safe(microscope):
-            why = "; ".join(microscope.trouble) or f"it did not end within {SAFE_S:g} s"
-            told = f"the hardware cannot be made safe ({why}): check shutter, lamp and objective"
-            line.send(Failed(kind=HardwareLost.__name__, message=told, again=False))
+        microscope = open_safe(lambda: open_microscope(instrument, config.scan.slides), _made_safe)
+        if isinstance(microscope, Failed):
+            line.send(microscope)
             return
         ring = Ring.attach(ring_name, slots, shape)
         released = threading.Event()
         requests: queue.SimpleQueue[AnyMessage] = queue.SimpleQueue()
         threading.Thread(target=_listen, args=(line, microscope, requests, released), daemon=True).start()
-        identity = microscope.identity
-        notes = (*identity.notes, *notes)
-        for note in notes:
-            _log.warning("%s", note)
-        line.send(
-            MicroscopeReady(backend=identity.backend, camera=identity.camera, versions=identity.versions, notes=notes)
-        )
+        line.send(introduce(microscope, notes))
         try:
             while not isinstance(request := requests.get(), Close):
-                line.send(_answer(request, microscope, ring, line))
+                line.send(carry_out(request, microscope, ring, line.send))
         finally:
             microscope.close()
             released.set()
             ring.close()
+
+
+def open_safe(opening: Callable[[], Microscope], made_safe: Callable[[Microscope], bool]) -> Microscope | Failed:
+    """Open the hardware and make it safe; why that could not be done."""
+    try:
+        microscope = opening()
+    except DriverError as error:
+        _log.error("cannot be opened: %s", error)
+        return Failed(kind=type(error).__name__, message=str(error), again=False)
+    if made_safe(microscope):
+        return microscope
+    why = "; ".join(microscope.trouble) or f"it did not end within {SAFE_S:g} s"
+    told = f"the hardware cannot be made safe ({why}): check shutter, lamp and objective"
+    return Failed(kind=HardwareLost.__name__, message=told, again=False)
+
+
+def introduce(microscope: Microscope, notes: tuple[str, ...]) -> MicroscopeReady:
+    """Say which microscope it is, and what a person should know of it: its own notes, and others."""
+    identity = microscope.identity
+    notes = (*identity.notes, *notes)
+    for note in notes:
+        _log.warning("%s", note)
+    return MicroscopeReady(backend=identity.backend, camera=identity.camera, versions=identity.versions, notes=notes)
 
 
 def _listen(
@@ -139,13 +150,16 @@ def _made_safe(microscope: Microscope) -> bool:
     return outcome == [True]
 
 
-def _answer(request: AnyMessage, microscope: Microscope, ring: Ring, line: _SupervisorLink) -> AnyMessage:
+def carry_out(
+    request: AnyMessage, microscope: Microscope, ring: Ring, send: Callable[[AnyMessage], None]
+) -> AnyMessage:
+    """Do what is asked, and return the answer; what is to be told meanwhile goes to `send`."""
     try:
         match request:
             case Prepare():
                 microscope.prepare()
             case Expose():
-                return _expose(request, microscope, ring, line)
+                return _expose(request, microscope, ring, send)
             case OpenSlide(slide=slide):
                 microscope.open_slide(slide)
             case SwitchLight(on=on):
@@ -164,7 +178,7 @@ def _answer(request: AnyMessage, microscope: Microscope, ring: Ring, line: _Supe
     return Done()
 
 
-def _expose(request: Expose, microscope: Microscope, ring: Ring, line: _SupervisorLink) -> Exposed:
+def _expose(request: Expose, microscope: Microscope, ring: Ring, send: Callable[[AnyMessage], None]) -> Exposed:
     stack = ring.stack(request.slot)[:, : request.sweep.planes]
     sweep, planned = request.sweep, request.planned
     planes = len(sweep.polarizations) * sweep.planes
@@ -174,7 +188,7 @@ def _expose(request: Expose, microscope: Microscope, ring: Ring, line: _Supervis
         landed[frame.c].append(frame.monotonic_s)
         if sum(map(len, landed.values())) == planes // 2:
             crash_points.reach("mid exposure")
-        line.send(FrameLanded(slot=request.slot, c=frame.c, z=frame.z))
+        send(FrameLanded(slot=request.slot, c=frame.c, z=frame.z))
         crash_points.reach("frame announced")
 
     exposure = Exposure(planned.slide, planned.field, request.exposed, planned.attempt)

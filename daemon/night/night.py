@@ -136,6 +136,7 @@ class Night:
         self._slot_freed = asyncio.Event()
         self._largest_field_bytes = crops_bytes(config) + (stack_bytes(config) if retained_share(config) else 0)
         self._left_slides = 0
+        self._told_lit = ""
         self._clock = clock = clock or NightClock()
         self._pause = Pause(self._darken, reporter.state, reporter.emit, lambda: steering.stopping, clock)
         self._patience = InstrumentPatience(
@@ -450,8 +451,11 @@ class Night:
             await self._microscope.light(False)
         except RequestFailed as fault:
             told = f"the light could not be switched off: {fault}"
-            self._reporter.emit("error", EventName.NOT_SAFE, told, fault=fault.kind)
+            if told != self._told_lit:
+                self._reporter.emit("error", EventName.NOT_SAFE, told, fault=fault.kind)
+            self._told_lit = told
             return False
+        self._told_lit = ""
         return True
 
     async def _withdraw(self) -> None:

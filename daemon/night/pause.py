@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from daemon.night.clock import NightClock
 from daemon.records.events import EmitEvent, EventName
 from daemon.records.states import NightState
+from daemon.system.errors import RequestFailed
 
 POLL_S = 0.5
 DARKEN_AGAIN_S = 30.0
@@ -79,6 +80,7 @@ class Pause:
     async def lasting(self, reason: Callable[[], str]) -> AsyncIterator[None]:
         """Stand still meanwhile, whatever is done; `reason` says why."""
         self._waiting.append(reason)
+        goes_on = ""
         try:
             if self._waiting == [reason]:
                 self._tell_state()
@@ -87,15 +89,22 @@ class Pause:
                 told = f"{reason()}; the light {light}, and the night goes on once that ends"
                 self._emit("warning", EventName.PAUSED, told)
             yield
+            goes_on = "what kept the night has gone"
+        except RequestFailed:
+            goes_on = "the field is skipped, and the night goes on"
+            raise
         finally:
             self._waiting.remove(reason)
-        if not self._waiting:
-            self._darken_again_s = None
-            self._state(NightState.SCANNING, "")
-            self._emit("info", EventName.RESUMED, "what kept the night has gone")
+            if goes_on and not self._waiting:
+                self._darken_again_s = None
+                self._state(NightState.SCANNING, "")
+                self._emit("info", EventName.RESUMED, goes_on)
 
     async def wait(self, lasts: Callable[[], bool]) -> None:
         """Wait within `lasting`, the light off; raises `Interrupt` as `until_free` does."""
+        if self._darken_again_s is None:
+            # What was tried meanwhile may have switched it on.
+            await self._try_darkening()
         while lasts():
             self._tell_state()
             if self._darken_again_s is not None and self._clock.now() >= self._darken_again_s:

@@ -207,7 +207,8 @@ class EmulatedCore:
             self._clock.sleep(left_s)
         elif not self._instant:
             self._owed_s -= left_s
-        self._core.turn_knob()
+        if self._core.turn_knob():
+            self._mechanics.drive(self._true_core.get_position(self._instrument.devices.focus))
         return self._delivered()
 
     def _delivered(self) -> NDArray[Any]:
@@ -220,8 +221,20 @@ class EmulatedCore:
 
     def get_image_height(self) -> int:
         """Rows of a frame."""
+        if self._faults.meets("frame_turned"):
+            return int(self._core.get_image_width())
         rows = int(self._core.get_image_height())
         return rows // 2 if self._faults.meets("roi_changed") else rows
+
+    def get_image_width(self) -> int:
+        """Columns of a frame."""
+        turned = self._faults.meets("frame_turned")
+        return int(self._core.get_image_height() if turned else self._core.get_image_width())
+
+    @property
+    def objective_um(self) -> float:
+        """Height at which the objective truly is."""
+        return self._mechanics.objective_um
 
     # Stepped by the camera -------------------------------------------------------------------------------------------
 

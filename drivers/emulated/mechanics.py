@@ -41,6 +41,11 @@ class Mechanics:
     The z drive has a play of `backlash_um`: going up it pushes the objective at once, going down only once the play
     is used up. Each field lies `drift_um_per_field` higher than the last, and no plane is hit better than `jitter_um`
     (standard deviation). The drives of x and y have a play of their own. No play is known when the program begins.
+
+    Attributes
+    ----------
+    objective_um
+        height at which the objective truly is.
     """
 
     def __init__(self, emulation: Emulation, slides: Sequence[MiniSlide], at_um: Place, z_um: float) -> None:
@@ -49,11 +54,11 @@ class Mechanics:
         self._table_um = at_um
         self._sent_um = at_um
         self._arrival: Exposure | None = None
-        self._objective_um = z_um
+        self.objective_um = z_um
 
     def drive(self, z_um: float) -> None:
         """Take in that the z stage has gone to `z_um`."""
-        self._objective_um = _dragged(self._objective_um, z_um, self._emulation.backlash_um)
+        self.objective_um = _dragged(self.objective_um, z_um, self._emulation.backlash_um)
 
     def drive_xy(self, x_um: float, y_um: float) -> None:
         """Take in that the XY stage has gone to a position; it does not move when it is sent to where it was sent."""
@@ -80,7 +85,7 @@ class Mechanics:
         where = chance(emulation.seed, "jitter", *exposure.names, state, plane)
         jitter = emulation.jitter_um * _NORMAL.inv_cdf(where)
         return (
-            emulation.misalignment.z_scale * self._objective_um - emulation.drift_um_per_field * exposure.field + jitter
+            emulation.misalignment.z_scale * self.objective_um - emulation.drift_um_per_field * exposure.field + jitter
         )
 
     def _chance_of_arrival(self, exposure: Exposure, axis: str) -> float:

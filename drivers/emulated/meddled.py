@@ -63,10 +63,12 @@ class MeddledCore:
                 return preset_settings(self._core, preset.group, preset.preset)
         return ()
 
-    def turn_knob(self) -> None:
+    def turn_knob(self) -> bool:
         """Move the focus drive by hand once the last plane is exposed; before, it would be sent to the next one."""
-        if self._faults.meets("focus_knob"):
+        turned = self._faults.meets("focus_knob")
+        if turned:
             self._core.set_position(self._devices.focus, self._core.get_position(self._devices.focus) - KNOB_UM)
+        return turned
 
     def set_xy_position(self, label: str, x_um: float, y_um: float) -> None:
         """Send the XY stage to a position, unless it is stuck."""
@@ -99,12 +101,16 @@ class MeddledCore:
 
     def set_config(self, group: str, preset: str) -> None:
         """Switch to a preset, unless somebody deleted it."""
-        if self._faults.meets("preset_deleted"):
+        of_polarization = group in {one.group for one in self._instrument.polarizations.values()}
+        if of_polarization and self._faults.meets("preset_deleted"):
             raise ValueError(f'Preset "{preset}" of group "{group}" does not exist')
         self._core.set_config(group, preset)
 
     def set_shutter_open(self, label: str, is_open: bool) -> None:
         """Open or close a shutter, unless it is stuck."""
+        if label != self._devices.shutter:
+            self._core.set_shutter_open(label, is_open)
+            return
         self._shutter_held = self._faults.holds("shutter_busy")
         if not self._faults.lasts("shutter_closed" if is_open else "shutter_open"):
             self._core.set_shutter_open(label, is_open)

@@ -203,7 +203,7 @@ def serve(pipe: Connection, hardware: Path, version: str = VERSION) -> None:
     def open_port(server: BridgeServer) -> int:
         socket = context.socket(zmq.REP)
         port = int(socket.bind_to_random_port("tcp://127.0.0.1"))
-        threading.Thread(target=_answer, args=(socket, server), daemon=True).start()
+        threading.Thread(target=answer_at, args=(socket, server), daemon=True).start()
         return port
 
     server = BridgeServer(core, open_port, version)
@@ -226,7 +226,8 @@ def _obey(pipe: Connection, server: BridgeServer) -> None:
                 pipe.send(asked)
 
 
-def _answer(socket: zmq.Socket[bytes], server: BridgeServer) -> None:
+def answer_at(socket: zmq.Socket[bytes], server: BridgeServer) -> None:
+    """Answer at a socket, for ever."""
     while True:
         request, *_ = socket.recv_multipart()
         socket.send_multipart(server.answer(json.loads(request.decode("iso-8859-1"))))

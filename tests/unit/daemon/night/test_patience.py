@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,14 +24,16 @@ FIELD = PlannedField(1, 1, "sample", 0.0, 0.0, (0.0, 0.0, 1.0, 1.0))
 class FastClock(NightClock):
     """Its hours pass as soon as somebody waits for them."""
 
-    def __init__(self) -> None:
+    def __init__(self, look: Callable[[], None] = lambda: None) -> None:
         self.seconds = 0.0
+        self._look = look
 
     def now(self) -> float:
         return self.seconds
 
     async def sleep(self, seconds: float) -> None:
         self.seconds += seconds
+        self._look()
         await asyncio.sleep(0)
 
 
@@ -38,7 +41,9 @@ class Scene:
     """An instrument that is out of order for a while, and what the night does meanwhile."""
 
     def __init__(self, **retry: Any) -> None:
-        self.clock = FastClock()
+        self.clock = FastClock(self._look)
+        self.lit = False
+        self.lit_for_nothing_s: list[float] = []
         self.dark = self.withdrawn = 0
         self.states: list[NightState] = []
         self.events: list[tuple[float, str, EventName]] = []
@@ -60,8 +65,13 @@ class Scene:
         if self.states[-1:] != [state]:
             self.states.append(state)
 
+    def _look(self) -> None:
+        if self.lit and self.states[-1:] == [NightState.PAUSED]:
+            self.lit_for_nothing_s.append(self.clock.now())
+
     async def _darken(self) -> bool:
-        self.dark += 1
+        self.dark += self.lit
+        self.lit = False
         return True
 
     async def _withdraw(self) -> None:
@@ -76,6 +86,7 @@ class Scene:
             assert number == tries
             tries += 1
             self.tries.append(self.clock.now())
+            self.lit = True
             if self.clock.now() < until_s:
                 raise RequestFailed(kind, "it failed", again=again, fault_of=fault_of)
 
@@ -108,7 +119,8 @@ def test_a_field_that_stays_bad_is_skipped_and_the_next_one_waited_for(fault_of:
     with pytest.raises(RequestFailed):
         scene.field(3600, fault_of)
     assert 30 < scene.clock.now() < 35
-    assert scene.events[-1][1:] == ("error", EventName.FAULT)
+    assert [event[1:] for event in scene.events[-2:]] == [("error", EventName.FAULT), ("info", EventName.RESUMED)]
+    assert scene.states[-1] is NightState.SCANNING
     scene.field(7200, fault_of)
     assert scene.clock.now() > 7200
     # What is well again is forgotten: the next fault of that kind is of its place.
@@ -130,7 +142,10 @@ def test_an_instrument_out_of_order_is_waited_for_in_the_dark_by_a_growing_pause
     assert pauses_s == sorted(pauses_s)
     assert pauses_s[0] == 0.5
     assert set(pauses_s[8:]) == {60.0}
-    assert (scene.dark, scene.withdrawn) == (1, 1)
+    assert scene.withdrawn == 1
+    # Each try switches the light on, and none leaves it on while the next one is waited for.
+    assert scene.dark == len([at for at in scene.tries if at >= LIT_S - 1]) - 1
+    assert not scene.lit_for_nothing_s
     assert scene.states == [NightState.PAUSED, NightState.SCANNING]
     assert len(scene.titles(EventName.PAUSED)) == len(scene.titles(EventName.RESUMED)) == 1
     errors = [at for at, level in scene.titles(EventName.FAULT) if level == "error"]
