@@ -186,7 +186,8 @@ class DrivenMicroscope:
             # Nothing that was remembered survives a failed exposure; all else is commanded each time.
             self.light(sweep.lit)
         self._readings.light(sweep.lit)
-        self._frames.begin(may_be_dark=not sweep.lit, may_be_full=sweep.exposures_ms is not None)
+        given = sweep.exposures_ms is not None
+        self._frames.begin(may_be_dark=not sweep.lit, may_be_full=given, compared=sweep.lit and not given)
         with explaining("beginning a stack"):
             self._equipment.begin(exposure, sweep)
         timed = self._is_timed(sweep)
@@ -204,6 +205,7 @@ class DrivenMicroscope:
             # Where a stage stands that was stepped by a trigger is its own affair, as long as it lies in the sweep.
             stands = (heights[0], heights[-1]) if timed else (heights[-1],)
             read.append(self._readings.after(state, exposure_ms, sweep.lit, self._xy_um, stands))
+        self._frames.end()
         self._sure = True
         return tuple(read)
 
@@ -248,18 +250,17 @@ class DrivenMicroscope:
 
     def _expose_planes(self, one: _Pass, into: Stack, announce: Callable[[Frame], None]) -> None:
         """Plane by plane: z, then a single frame, which is stored while z moves on."""
-        heights = one.heights_um
+        state, heights = one.state, one.heights_um
         for plane, z_um in enumerate(heights):
             self._arrive_at_z(z_um)
-            name = f"plane {plane} of {one.state}"
-            with explaining(f"exposing {name}", FrameFault):
+            with explaining(f"exposing plane {plane} of {state}", FrameFault):
                 image = self._equipment.snap()
             landed_s = self._clock.now()
             if plane + 1 < len(heights):
-                self._stage(one.state, plane + 1)
+                self._stage(state, plane + 1)
                 if heights[plane + 1] != z_um:
                     self._send_z(heights[plane + 1])
-            self._land(image, into, name, Frame(one.channel, plane, plane, z_um, landed_s), announce)
+            self._land(state, image, into, Frame(one.channel, plane, plane, z_um, landed_s), announce)
 
     def _expose_sequence(self, one: _Pass, into: Stack, announce: Callable[[Frame], None]) -> None:
         """Triggered: the camera steps the stage through a sequence that is loaded beforehand."""
@@ -282,7 +283,7 @@ class DrivenMicroscope:
                             f"{name} arrived with the number {number}, so frames were lost on the way; "
                             "check the camera's link, enlarge instrument.buffer_mb, or slow the camera"
                         )
-                    self._land(image, into, name, Frame(one.channel, plane, number, z_um, self._clock.now()), announce)
+                    self._land(state, image, into, Frame(one.channel, plane, number, z_um, self._clock.now()), announce)
                 self._refuse_surplus(state)
         except BaseException:
             attempt(self._equipment.stop)
@@ -326,8 +327,8 @@ class DrivenMicroscope:
         if surplus:
             raise FrameFault(f"the camera delivered {surplus} frames more than the sweep of {state} has planes")
 
-    def _land(self, image: Any, into: Stack, name: str, frame: Frame, announce: Callable[[Frame], None]) -> None:
-        self._frames.take(image, into[frame.c, frame.z], name)
+    def _land(self, state: str, image: Any, into: Stack, frame: Frame, announce: Callable[[Frame], None]) -> None:
+        self._frames.take(image, into[frame.c, frame.z], state, frame.z)
         announce(frame)
 
     def _is_timed(self, sweep: Sweep) -> bool:

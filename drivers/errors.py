@@ -65,6 +65,12 @@ class LightFault(FieldFault):
     """Lamp or shutter read back otherwise than commanded."""
 
 
+class NoLight(FieldFault):
+    """Nearly all light has gone, and no device says so; a place that is covered all over looks the same."""
+
+    fault_of: ClassVar[FaultOf] = "place"
+
+
 class CameraFault(FieldFault):
     """The camera is not as the night set it up: its exposure, its region of interest, its mode."""
 

@@ -67,7 +67,7 @@ FAULTS = (
     Fault("a shutter stays busy", "shutter", "shutter_busy", rows=("F16",)),
     Fault("the shutter does not answer", "shutter", way="shutter mute"),
     Fault("the automatic shutter is ticked", "shutter", "auto_shutter", rows=("F1", "F2")),
-    Fault("the lamp goes off, and does not say so", "lamp", "lamp_off", unseen=OF_LIGHT),
+    Fault("the lamp goes off, and does not say so", "lamp", "lamp_off"),
     Fault("the lamp is dim", "lamp", "lamp_dim", unseen=OF_LIGHT),
     Fault("the lamp goes out, and says so", "lamp", way="lamp out"),
     Fault("the lamp does not answer", "lamp", way="lamp mute"),

@@ -57,9 +57,8 @@ class MicroscopeLink:
     """The microscope as the night sees it: a child that is started anew when it dies or hangs.
 
     `spawn` makes the child; `command_s` is the deadline of a single command, `expose_s` of a whole sweep. A child that
-    cannot be started now is a fault like any other, and what is asked next starts one again. After a fault nothing is
-    remembered of the light: it is switched anew. `rescue_s` is how long hardware that is not safe in the end is tried;
-    `now` and `sleep` say how that time passes.
+    cannot be started now is a fault like any other, and what is asked next starts one again. `rescue_s` is how long
+    hardware that is not safe in the end is tried; `now` and `sleep` say how that time passes.
 
     Attributes
     ----------
@@ -201,6 +200,7 @@ class MicroscopeLink:
 
     async def _switch(self, on: bool) -> None:
         if on != self.light_is_on:
+            self.light_is_on = None
             await self._command(SwitchLight(on=on))
             self.light_is_on = on
 
@@ -217,7 +217,6 @@ class MicroscopeLink:
             await self._replace(error)
             raise RequestFailed("ChildLost", str(error), again=True, fault_of="instrument") from error
         except RequestFailed as error:
-            self.light_is_on = None
             if error.kind != HardwareLost.__name__:
                 raise
             await self._replace(error)

@@ -17,8 +17,6 @@ BLURRED = 0.5
 
 In emulated nights the median of three fields without oil came to 0.26; a lamp at 0.4 of its power changed a field's
 contrast by less than a fifth."""
-NO_LIGHT = 0.1
-"""Share of the background of earlier fields that neither a bubble nor lost oil falls below; they leave 0.4."""
 MEMORY = 25
 """Fields that are compared with, so that a lamp may age."""
 
@@ -53,8 +51,6 @@ class Dimming:
         self._dim_contrasts.append(contrast)
         in_a_row = len(self._dim_contrasts)
         seen = f"the background is {100 * background / usual:.0f} % of that of the fields before"
-        if background < NO_LIGHT * usual and in_a_row == 1:
-            return EventName.LAMP_DIM, f"{seen}, which no bubble does: check lamp, shutter and light path"
         if in_a_row < STAYS:
             return EventName.DIM_FIELD, f"{seen}: a bubble? do not count its area"
         if in_a_row > STAYS:

@@ -21,6 +21,7 @@ from drivers.errors import (
     HardwareLost,
     InUse,
     LightFault,
+    NoLight,
     OutsideWindow,
     PresetNotReached,
     SettingRefused,
@@ -179,6 +180,29 @@ def test_frames_are_judged(frame: Any, fault: type[FieldFault], told: str, monke
     monkeypatch.setattr(equipment, "snap", lambda: frame)
     with pytest.raises(fault, match=told):
         expose(scope, SWEEP)
+
+
+def test_light_that_goes_without_a_word_is_seen_in_the_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    equipment = Simple()
+    scope, light = driven(equipment), {"crossed": 40, "parallel": 9000}
+
+    def snap() -> Image:
+        equipment.frames += 1
+        return np.full((HEIGHT, WIDTH), 100 + light[equipment.state] + equipment.frames % 2, np.uint16)
+
+    monkeypatch.setattr(equipment, "snap", snap)
+    expose(scope)
+    # Neither lost oil nor a bubble takes so much, and between crossed polarizers little more than the offset is left.
+    light.update(crossed=10, parallel=3000)
+    expose(scope)
+    light.update(crossed=0, parallel=0)
+    for _ in range(2):
+        with pytest.raises(NoLight, match=r"plane 0 of parallel shows 10. DN, where the sweep before showed 310"):
+            expose(scope)
+    # Whoever gives exposures, or wants no light, judges that himself.
+    expose(scope, replace(SWEEP, exposures_ms=(1.0, 1.0)))
+    light.update(crossed=40, parallel=9000)
+    expose(scope)
 
 
 def test_what_was_read_back_of_each_polarization_is_returned() -> None:
