@@ -11,6 +11,7 @@ until it is in order.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar, Literal
@@ -109,6 +110,15 @@ def told_um(name: str, *where_um: float) -> None:
         )
 
 
+_JAVA_CLASS = re.compile(r"^(?:[\w$]+\.)+[\w$]*(?:Exception|Error): ")
+
+
+def said_by(error: BaseException) -> str:
+    """Write what an exception says on one line; one of Java names its class before, and where it was thrown after."""
+    text = str(error).strip().partition("\n")[0].strip()
+    return _JAVA_CLASS.sub("", text) or type(error).__name__
+
+
 @contextmanager
 def explaining(doing: str, fault: type[FieldFault] = DeviceFault) -> Iterator[None]:
     """Turn what a back-end raises, which may carry only a text, into a `DriverError` that says what was being done."""
@@ -117,7 +127,7 @@ def explaining(doing: str, fault: type[FieldFault] = DeviceFault) -> Iterator[No
     except DriverError:
         raise
     except Exception as error:
-        text = str(error).strip().partition("\n")[0] or type(error).__name__
+        text = said_by(error)
         if isinstance(error, TimeoutError) or "timed out" in text:
             raise DeviceTimeout(f"{doing}: {text}; check the device and its cable") from error
         if isinstance(error, ConnectionError) or "Bridge has been closed" in text:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 
 from drivers.equipment import Equipment
-from drivers.errors import LightFault, StageStuck
+from drivers.errors import LightFault, StageStuck, said_by
 from drivers.settings import Instrument
 from drivers.waiting import Clock
 
@@ -22,7 +22,7 @@ def attempt(*steps: Callable[[], None]) -> tuple[str, ...]:
             step()
         except Exception as error:
             log.exception("making safe: a step failed, going on to the next")
-            wrong.append(str(error).strip().partition("\n")[0] or type(error).__name__)
+            wrong.append(said_by(error))
     return tuple(wrong)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, cast
 
-from drivers.errors import SettingRefused
+from drivers.errors import SettingRefused, said_by
 from drivers.micromanager.handshake import ANSWER_S, probe, refuse_unless_it_answers
 from drivers.settings import Instrument
 
@@ -198,7 +198,7 @@ def headless_core(instrument: Instrument) -> Core:
         )
     except (OSError, RuntimeError, ValueError) as error:
         raise SettingRefused(
-            f"instrument.hardware {str(instrument.hardware)!r} does not load ({error}); correct the file, "
+            f"instrument.hardware {str(instrument.hardware)!r} does not load ({said_by(error)}); correct the file, "
             "or check that the devices are switched on and not in use by another program"
         ) from error
     return cast(Core, mmpycorex.Core())
@@ -250,7 +250,8 @@ def bridge_core(instrument: Instrument, *, beside: bool = False) -> Core:
         return cast(Core, mmpycorex.Core(port=port, new_socket=beside, timeout=round(ANSWER_S * 1e3)))
     except Exception as error:
         raise SettingRefused(
-            f"instrument.bridge_port is {port}, whose server answers but gives no core ({error}); restart Micro-Manager"
+            f"instrument.bridge_port is {port}, whose server answers but gives no core ({said_by(error)}); restart "
+            "Micro-Manager"
         ) from error
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import zmq
 
-from drivers.errors import SettingRefused
+from drivers.errors import SettingRefused, said_by
 from drivers.settings import Instrument
 
 HERE = "127.0.0.1"
@@ -157,8 +157,8 @@ def check_running(instrument: Instrument) -> None:
             _CoreAsked(wire).check(instrument)
     except (TimeoutError, ValueError, KeyError) as error:
         raise SettingRefused(
-            f"instrument.bridge_port is {port}, whose server did not say what devices it has ({error}); see to "
-            "Micro-Manager"
+            f"instrument.bridge_port is {port}, whose server did not say what devices it has ({said_by(error)}); "
+            "see to Micro-Manager"
         ) from error
 
 

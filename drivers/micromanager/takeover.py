@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 from functools import partial
 
-from drivers.errors import SettingRefused
+from drivers.errors import SettingRefused, said_by
 from drivers.micromanager.core import Core
 from drivers.micromanager.presets import Preset
 from drivers.safety import attempt
@@ -85,5 +85,6 @@ def _enlarge_buffer(core: Core, megabytes: int) -> None:
         core.set_circular_buffer_memory_footprint(megabytes)
     except Exception as error:
         raise SettingRefused(
-            f"instrument.buffer_mb is {megabytes}, which Micro-Manager cannot reserve ({error}); make it smaller"
+            f"instrument.buffer_mb is {megabytes}, which Micro-Manager cannot reserve ({said_by(error)}); make it "
+            "smaller"
         ) from error
