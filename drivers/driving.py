@@ -15,14 +15,11 @@ import numpy as np
 from drivers.equipment import Equipment
 from drivers.errors import (
     CameraFault,
-    DeviceTimeout,
     DriverError,
     FieldFault,
     FrameFault,
     SettingRefused,
-    StageStuck,
     explaining,
-    told_um,
 )
 from drivers.frames import FrameCheck
 from drivers.limits import Limits
@@ -30,6 +27,7 @@ from drivers.microscope import Exposure, Frame, Identity, Position, Stack, State
 from drivers.readings import Readings
 from drivers.safety import Safety, attempt
 from drivers.settings import Instrument, MiniSlide
+from drivers.stages import Stages
 from drivers.waiting import Clock
 
 COMMAND_S = 1.0
@@ -44,16 +42,6 @@ class _Pass:
     channel: int
     exposure_ms: float
     heights_um: list[float]
-
-
-@dataclass(frozen=True)
-class _Stage:
-    """A stage that is waited for."""
-
-    name: str
-    busy: Callable[[], bool]
-    tolerance_um: float
-    deadline_s: float
 
 
 class DrivenMicroscope:
@@ -93,6 +81,7 @@ class DrivenMicroscope:
         self._frames = FrameCheck(self._identity, equipment.recorded)
         self._safety = Safety(instrument, equipment.beside(), self._clock)
         self._trouble: tuple[str, ...] = ()
+        self._stages = Stages(instrument, equipment, self._limits, self._clock, self._send, self._refuse_halted)
         self._readings = Readings(instrument, equipment, self._identity, self._clock, self._refuse_halted)
         self._xy_um: tuple[float, float] | None = None
         self._sure = True
@@ -129,23 +118,14 @@ class DrivenMicroscope:
 
     def move(self, x_um: float, y_um: float) -> None:
         """Move the sample so that the stage position is the centre of the frame."""
-        equipment, target = self._equipment, f"{x_um:.1f}, {y_um:.1f} um"
-        self._limits.check_xy(x_um, y_um, self._is_withdrawn())
+        self._limits.check_xy(x_um, y_um, self._stages.is_withdrawn())
         self._xy_um = x_um, y_um
-        self._send(f"{equipment.xy_name} to {target}", lambda: equipment.move_xy(x_um, y_um))
-
-        def off_by() -> float:
-            at_x, at_y = equipment.xy_um()
-            told_um(equipment.xy_name, at_x, at_y)
-            return max(abs(at_x - x_um), abs(at_y - y_um))
-
-        stage = _Stage(equipment.xy_name, equipment.xy_busy, self._motion.xy_tolerance_um, self._deadlines.move_s)
-        self._arrive(stage, target, off_by)
+        self._stages.move(x_um, y_um)
 
     def focus(self, z_um: float) -> None:
         """Bring the objective to `z_um`, arriving from below."""
         self._limits.check_z(z_um)
-        self._approach(z_um)
+        self._stages.approach(z_um)
 
     def polarize(self, state: str) -> None:
         """Switch to a named polarization state and set its exposure."""
@@ -200,7 +180,7 @@ class DrivenMicroscope:
             self._stage(state, 0)
             self._switch(state)
             self._set_exposure(exposure_ms)
-            self._approach_sweep(sweep)
+            self._stages.approach_sweep(sweep)
             expose(_Pass(state, channel, exposure_ms, heights), into, announce)
             # Where a stage stands that was stepped by a trigger is its own affair, as long as it lies in the sweep.
             stands = (heights[0], heights[-1]) if timed else (heights[-1],)
@@ -216,7 +196,7 @@ class DrivenMicroscope:
 
     def withdraw(self) -> None:
         """Move the objective to its withdrawn height."""
-        self._go_to(self._motion.withdrawn_z_um)
+        self._stages.go_to(self._motion.withdrawn_z_um)
 
     def make_safe(self) -> bool:
         """Stop sequences, close the shutter, switch the lamp off, withdraw the objective; whether all of it was done.
@@ -252,14 +232,14 @@ class DrivenMicroscope:
         """Plane by plane: z, then a single frame, which is stored while z moves on."""
         state, heights = one.state, one.heights_um
         for plane, z_um in enumerate(heights):
-            self._arrive_at_z(z_um)
+            self._stages.arrive_at_z(z_um)
             with explaining(f"exposing plane {plane} of {state}", FrameFault):
                 image = self._equipment.snap()
             landed_s = self._clock.now()
             if plane + 1 < len(heights):
                 self._stage(state, plane + 1)
                 if heights[plane + 1] != z_um:
-                    self._send_z(heights[plane + 1])
+                    self._stages.send_z(heights[plane + 1])
             self._land(state, image, into, Frame(one.channel, plane, plane, z_um, landed_s), announce)
 
     def _expose_sequence(self, one: _Pass, into: Stack, announce: Callable[[Frame], None]) -> None:
@@ -357,69 +337,9 @@ class DrivenMicroscope:
                 f"{wanted} uint16; size it by the sweep and the camera"
             )
 
-    # Moving ----------------------------------------------------------------------------------------------------------
-
-    def _approach(self, z_um: float) -> None:
-        below = self._limits.below_z(z_um)
-        if self._z_um() > below:
-            self._go_to(below)
-        self._go_to(z_um)
-
-    def _approach_sweep(self, sweep: Sweep) -> None:
-        """Arrive at the first plane in the direction in which the sweep goes on."""
-        if sweep.step_um >= 0:
-            self._approach(sweep.first_z_um)
-            return
-        above = self._limits.approach_z(sweep)
-        if self._z_um() < above:
-            self._go_to(above)
-        self._go_to(sweep.first_z_um)
-
-    def _go_to(self, z_um: float) -> None:
-        self._send_z(z_um)
-        self._arrive_at_z(z_um)
-
-    def _send_z(self, z_um: float) -> None:
-        self._send(f"{self._equipment.z_name} to {z_um:.2f} um", lambda: self._equipment.move_z(z_um))
-
-    def _arrive_at_z(self, z_um: float) -> None:
-        def off_by() -> float:
-            return abs(self._z_um() - z_um)
-
-        equipment = self._equipment
-        stage = _Stage(equipment.z_name, equipment.z_busy, self._motion.z_tolerance_um, self._deadlines.focus_s)
-        self._arrive(stage, f"{z_um:.2f} um", off_by)
-
-    def _arrive(self, stage: _Stage, target: str, off_by: Callable[[], float]) -> None:
-        """Wait until a stage is idle and reads back where it was sent: some say they are idle before they set off."""
-
-        def arrived() -> bool:
-            self._refuse_halted()
-            return not stage.busy() and off_by() <= stage.tolerance_um
-
-        with explaining(f"{stage.name} to {target}"):
-            if self._clock.wait(arrived, stage.deadline_s):
-                return
-            busy = stage.busy()
-            attempt(self._equipment.stop_stages)
-            if busy:
-                raise DeviceTimeout(
-                    f"{stage.name} was still busy {stage.deadline_s:g} s after it was sent to {target}; check it"
-                )
-            raise StageStuck(f"{stage.name} stands {off_by():.2f} um off the {target} it was sent to; check the stage")
-
     def _stage(self, state: str, plane: int) -> None:
         with explaining(f"plane {plane} of {state}"):
             self._equipment.stage(state, plane)
-
-    def _z_um(self) -> float:
-        with explaining(f"position of {self._equipment.z_name}"):
-            z_um = float(self._equipment.z_um())
-        told_um(self._equipment.z_name, z_um)
-        return z_um
-
-    def _is_withdrawn(self) -> bool:
-        return self._z_um() <= self._motion.withdrawn_z_um + self._motion.z_tolerance_um
 
     def _send(self, doing: str, command: Callable[[], None]) -> None:
         """Send a command unless the microscope is halted; none can slip past `make_safe`."""

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from ctypes import c_double
 
-from daemon.night.clock import NightClock
+from daemon.night.pause import NightClock
 from drivers.waiting import Clock
 
 STEP_S = 0.01

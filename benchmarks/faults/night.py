@@ -22,8 +22,9 @@ from benchmarks.faults.world import Shot, Trouble, World, WorldHere
 from calibration.corrections import Corrections
 from daemon.calibration_store.corrections import corrections_of
 from daemon.children.analysis import AnalysisDesk
+from daemon.children.analysis_link import AnalysisLink
 from daemon.children.child import Child
-from daemon.children.links import AnalysisLink, MicroscopeLink
+from daemon.children.microscope_link import MicroscopeLink
 from daemon.config.model import NightConfig
 from daemon.config.samples import read_samples
 from daemon.live.steering import Steering

@@ -20,7 +20,7 @@ from daemon.calibration_runs.shots import Shots, carry_out
 from daemon.calibration_store.quantities import numbers_of
 from daemon.calibration_store.shelf import Shelf
 from daemon.children.hold import Held, hold
-from daemon.children.links import MicroscopeLink
+from daemon.children.microscope_link import MicroscopeLink
 from daemon.config.loading import freeze
 from daemon.config.model import NightConfig
 from daemon.planning.check import Machine, check_calibration, check_instrument, check_shared_memory

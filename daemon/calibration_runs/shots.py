@@ -14,7 +14,7 @@ import tifffile
 
 from calibration.record import TakenShot
 from calibration.steps import NotUsable, Outcome, Routine, Shot, ShotResult, Stack
-from daemon.children.links import MicroscopeLink
+from daemon.children.microscope_link import MicroscopeLink
 from daemon.config.model import NightConfig
 from daemon.planning.estimate import timing_of
 from daemon.protocols.pipes import Expose, Exposed

@@ -19,6 +19,8 @@ from daemon.system.process_table import ProcessTable
 Reply = TypeVar("Reply")
 END_S = 5.0
 """How long a killed process may take to be gone."""
+CLOSE_S = 5.0
+"""How long one that was told to end may take to let go of what it holds."""
 
 
 class Child:

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.children.child import Child
-from daemon.children.links import MicroscopeLink
 from daemon.children.microscope import run_microscope
+from daemon.children.microscope_link import MicroscopeLink
 from daemon.config.model import NightConfig
 from daemon.protocols.pipes import FrameLanded, MicroscopeReady
 from daemon.records.events import EmitEvent

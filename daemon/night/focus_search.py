@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from daemon.children.links import AnalysisLink, MicroscopeLink
+from daemon.children.analysis_link import AnalysisLink
+from daemon.children.microscope_link import MicroscopeLink
 from daemon.config.model import NightConfig
 from daemon.night.reporter import Reporter
 from daemon.planning.focus_bounds import search_for

@@ -9,22 +9,21 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from daemon.children.links import AnalysisLink, MicroscopeLink
+from daemon.children.analysis_link import AnalysisLink
+from daemon.children.microscope_link import MicroscopeLink
 from daemon.config.model import NightConfig as Config
 from daemon.config.model import Retention
 from daemon.live.steering import Steering, left_by_order
-from daemon.night.brightness import Dimming
-from daemon.night.clock import NightClock
-from daemon.night.focus_following import FocusFollower, Known
+from daemon.night.focus_following import FocusFollower
 from daemon.night.focus_search import FocusSearch
 from daemon.night.patience import InstrumentPatience
-from daemon.night.pause import Interrupt, Pause
+from daemon.night.pause import Interrupt, NightClock, Pause
 from daemon.night.reporter import Reporter
 from daemon.night.retakes import further_attempts, retakes
+from daemon.night.under_way import LAG, FieldUnderWay, SlideUnderWay, already_set
 from daemon.planning.estimate import crops_bytes, retained_share, stack_bytes
 from daemon.protocols.pipes import Analysed, Expose, Exposed, Finish
 from daemon.records.attempts import AttemptName, Purpose
@@ -36,7 +35,6 @@ from daemon.records.records import (
     AttemptsOrdered,
     FieldSecured,
     FieldSkipped,
-    FocusResult,
     NightClosed,
     SlideClosed,
 )
@@ -47,65 +45,8 @@ from daemon.system.errors import NightStopped, RequestFailed
 from drivers.microscope import Sweep
 from drivers.settings import MiniSlide
 
-LAG = 2
-"""The z of field n uses focus results of fields up to n - LAG."""
 SPOOL_RETRY_S = 5.0
 """How long the night stands still after the spool refused a field for another reason than want of room."""
-
-
-@dataclass
-class _SlideUnderWay:
-    """What the night knows of the mini-slide it is on.
-
-    `wanted` are those of its `fields` that are to be taken, `again` whether they were before; `exposed` says how often.
-    """
-
-    settings: MiniSlide
-    fields: Sequence[PlannedField]
-    wanted: Sequence[PlannedField]
-    follower: FocusFollower
-    again: bool = False
-    exposed: dict[int, int] = field(default_factory=dict)
-    searches: dict[int, FocusResult] = field(default_factory=dict)
-    results: dict[int, FocusResult] = field(default_factory=dict)
-    settled: dict[int, asyncio.Event] = field(default_factory=dict)
-    fresh: bool = True
-    dimming: Dimming = field(default_factory=Dimming)
-    skipped_in_a_row: int = 0
-    given_up: SkipReason | None = None
-    faults: set[str] = field(default_factory=set)
-    overexposed: bool = False
-    last: asyncio.Event = field(default_factory=lambda: _already())
-
-    def known_for(self, planned: PlannedField) -> list[Known]:
-        """Return what says where a field is in focus: searches so far and results of fields well before it, in order.
-
-        A further attempt is made after the plan, and goes by all that came of that.
-        """
-        up_to = math.inf if self.again else planned.field - LAG
-        known: list[Known] = []
-        for one in self.fields:
-            if one.field in self.searches:
-                known.append((one, self.searches[one.field]))
-            if one.field <= up_to and one.field in self.results:
-                known.append((one, self.results[one.field]))
-        return known
-
-    def seen(self, up_to: int) -> list[Known]:
-        """Return results of fields up to `up_to`, searches left out."""
-        return [(f, self.results[f.field]) for f in self.fields if f.field <= up_to and f.field in self.results]
-
-
-@dataclass
-class _FieldUnderWay:
-    """One field on its way; it is `settled` once it is journalled, and never before the one that comes before it."""
-
-    planned: PlannedField
-    before: asyncio.Event
-    settled: asyncio.Event = field(default_factory=asyncio.Event)
-    slot: int = -1
-    first_z_um: float = math.nan
-    attempts: int = 0
 
 
 class Night:
@@ -142,7 +83,7 @@ class Night:
         self._patience = InstrumentPatience(
             config.retry, self._pause, reporter.emit, self._withdraw, steering.keeps, clock
         )
-        self._slide_under_way: _SlideUnderWay | None = None
+        self._slide_under_way: SlideUnderWay | None = None
 
     async def run(self) -> None:
         """Scan every mini-slide whose fields the journal does not hold yet, then take again what was ordered anew.
@@ -181,7 +122,7 @@ class Night:
 
     # One mini-slide --------------------------------------------------------------------------------------------------
 
-    async def _scan_slide(self, slide: _SlideUnderWay) -> None:
+    async def _scan_slide(self, slide: SlideUnderWay) -> None:
         self._slide_under_way, settings = slide, slide.settings
         self._steering.slide = settings.position
         self._reporter.begin_slide(settings.position)
@@ -201,13 +142,13 @@ class Night:
         await self._append_when_there_is_room(closed)
         await self._patience.command(self._microscope.withdraw)
 
-    def _take_up(self, settings: MiniSlide) -> _SlideUnderWay:
+    def _take_up(self, settings: MiniSlide) -> SlideUnderWay:
         """Begin a mini-slide, or go on where the journal ends."""
         fields = [planned for planned in self._plan if planned.slide == settings.position]
         before = [one for one in self._journal.attempts(settings.position) if one.attempt == 1]
         held = {record.field for record in before}
         wanted = [planned for planned in fields if planned.field not in held]
-        slide = _SlideUnderWay(settings, fields, wanted, FocusFollower.of(self._config, settings))
+        slide = SlideUnderWay(settings, fields, wanted, FocusFollower.of(self._config, settings))
         slide.given_up = left_by_order(before)
         for record in before:
             if record.search is not None:
@@ -215,10 +156,10 @@ class Night:
             if isinstance(record, FieldSecured) and not record.reason:
                 slide.results[record.field] = record.focus
                 slide.dimming.add(record.backgrounds_dn, record.focus.contrast)
-            slide.settled[record.field] = _already()
+            slide.settled[record.field] = already_set()
         return slide
 
-    def _take_up_again(self, settings: MiniSlide, due: Sequence[PlannedField]) -> _SlideUnderWay:
+    def _take_up_again(self, settings: MiniSlide, due: Sequence[PlannedField]) -> SlideUnderWay:
         """Begin further attempts at fields of a mini-slide; where focus is, the attempts of the plan say."""
         slide = self._take_up(settings)
         slide.wanted, slide.again = due, True
@@ -233,7 +174,7 @@ class Night:
 
     # One field -------------------------------------------------------------------------------------------------------
 
-    async def _take_field(self, slide: _SlideUnderWay, planned: PlannedField, behind: asyncio.TaskGroup) -> None:
+    async def _take_field(self, slide: SlideUnderWay, planned: PlannedField, behind: asyncio.TaskGroup) -> None:
         """Take one field; what comes after its exposure goes on while the stage moves on."""
         if self._steering.stopping:
             await slide.last.wait()
@@ -243,7 +184,7 @@ class Night:
             self._leave_if_blank(slide, planned)
         await self._stand_still(slide)
         slide.given_up = slide.given_up or self._steering.leaves(planned.slide)
-        taken = _FieldUnderWay(planned, slide.last)
+        taken = FieldUnderWay(planned, slide.last)
         before, slide.last = slide.last, taken.settled
         if not slide.again:
             slide.settled[planned.field] = taken.settled
@@ -279,7 +220,7 @@ class Night:
         )
         behind.create_task(self._secure(slide, taken, exposed))
 
-    async def _find_z(self, slide: _SlideUnderWay, planned: PlannedField, slot: int) -> float:
+    async def _find_z(self, slide: SlideUnderWay, planned: PlannedField, slot: int) -> float:
         """Predict z of the stack's middle; search it where prediction is too unsure, verify it after a withdrawal."""
         follower, start_z = slide.follower, slide.settings.z_um
         known = slide.known_for(planned)
@@ -299,7 +240,7 @@ class Night:
         slide.fresh = False
         return z_um
 
-    async def _expose(self, slide: _SlideUnderWay, taken: _FieldUnderWay, tries: int) -> Exposed:
+    async def _expose(self, slide: SlideUnderWay, taken: FieldUnderWay, tries: int) -> Exposed:
         """Expose the field's stack, its focus found before."""
         planned, slot = taken.planned, taken.slot
         if slide.fresh or math.isnan(taken.first_z_um):
@@ -324,7 +265,7 @@ class Night:
 
     # While the stage moves on ----------------------------------------------------------------------------------------
 
-    async def _secure(self, slide: _SlideUnderWay, taken: _FieldUnderWay, exposed: Exposed) -> None:
+    async def _secure(self, slide: SlideUnderWay, taken: FieldUnderWay, exposed: Exposed) -> None:
         """Analyse the stack, and once all earlier fields are settled mark it secured."""
         planned = taken.planned
         try:
@@ -369,7 +310,7 @@ class Night:
         if (dim := slide.dimming.add(record.backgrounds_dn, record.focus.contrast)) is not None:
             self._reporter.emit("warning", *dim, planned)
 
-    async def _analyse(self, taken: _FieldUnderWay) -> Analysed:
+    async def _analyse(self, taken: FieldUnderWay) -> Analysed:
         while True:
             try:
                 return await self._analysis.result(taken.slot)
@@ -384,7 +325,7 @@ class Night:
                     lambda: self._crowded(1) or (reason if time.monotonic() < until_s else None)  # noqa: B023 - awaited
                 )
 
-    async def _skip(self, slide: _SlideUnderWay, taken: _FieldUnderWay, why: SkipReason) -> None:
+    async def _skip(self, slide: SlideUnderWay, taken: FieldUnderWay, why: SkipReason) -> None:
         """Mark a field skipped once all earlier ones are settled."""
         await taken.before.wait()
         planned = taken.planned
@@ -407,19 +348,19 @@ class Night:
 
     # When to wait, and when to give up -------------------------------------------------------------------------------
 
-    async def _results_up_to(self, slide: _SlideUnderWay, number: int) -> None:
+    async def _results_up_to(self, slide: SlideUnderWay, number: int) -> None:
         for planned in slide.fields:
             if planned.field <= number:
                 await slide.settled[planned.field].wait()
 
-    def _leave_if_blank(self, slide: _SlideUnderWay, planned: PlannedField) -> None:
+    def _leave_if_blank(self, slide: SlideUnderWay, planned: PlannedField) -> None:
         if slide.given_up is None and slide.follower.leaves_slide(slide.seen(planned.field - LAG)):
             count = self._config.focus.blank_fields_leave_slide
             seen = f"{count} fields in a row without focus"
             slide.given_up = SkipReason(ReasonCode.NO_FOCUS, f"slide left: {seen}")
             self._emit_left(slide.given_up, "warning", seen, planned)
 
-    def _count_skip(self, slide: _SlideUnderWay, planned: PlannedField) -> None:
+    def _count_skip(self, slide: SlideUnderWay, planned: PlannedField) -> None:
         slide.skipped_in_a_row += 1
         retry = self._config.retry
         if slide.given_up is None and slide.skipped_in_a_row >= retry.skipped_fields_leave_slide:
@@ -434,7 +375,7 @@ class Night:
         message = f"{seen} on mini-slide {planned.slide}"
         self._reporter.emit(level, EventName.SLIDE_LEFT, message, planned, reason_code=why.code)
 
-    async def _stand_still(self, slide: _SlideUnderWay) -> None:
+    async def _stand_still(self, slide: SlideUnderWay) -> None:
         """Wait while a person wants it or the spool needs it, and while anything else of the night waits."""
 
         def kept() -> str | None:
@@ -526,9 +467,3 @@ def keeps_raw(retention: Retention, planned: PlannedField) -> bool:
             return int.from_bytes(hashlib.sha256(text).digest()[:8]) / 2**64 < retention.share
         case "none":
             return False
-
-
-def _already() -> asyncio.Event:
-    event = asyncio.Event()
-    event.set()
-    return event

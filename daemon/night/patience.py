@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from daemon.config.model import Retry
-from daemon.night.clock import NightClock
-from daemon.night.pause import Pause
+from daemon.night.pause import NightClock, Pause
 from daemon.records.events import EventName, fault_in_words
 from daemon.records.fields import PlannedField
 from daemon.system.errors import NightStopped, RequestFailed

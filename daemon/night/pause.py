@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from daemon.night.clock import NightClock
 from daemon.records.events import EmitEvent, EventName
 from daemon.records.states import NightState
 from daemon.system.errors import RequestFailed
@@ -16,6 +17,18 @@ DARKEN_AGAIN_S = 30.0
 
 Blocked = Callable[[], str | None]
 """Why something cannot go on at present; None once it can. Asked again and again, so it may also try."""
+
+
+class NightClock:
+    """The computer's clock; another one lets hours be tried in seconds."""
+
+    def now(self) -> float:
+        """Seconds, monotonic."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Let others go on for some seconds."""
+        await asyncio.sleep(seconds)
 
 
 class Interrupt(Exception):

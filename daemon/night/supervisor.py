@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from daemon.children.analysis import run_analysis
+from daemon.children.analysis_link import AnalysisLink
 from daemon.children.child import Child
 from daemon.children.hold import link_microscope, refusing_at_start
-from daemon.children.links import AnalysisLink, MicroscopeLink
+from daemon.children.microscope_link import MicroscopeLink
 from daemon.config.model import NightConfig as Config
 from daemon.live.order_server import Controller
 from daemon.live.steering import Steering

@@ -30,7 +30,7 @@ from daemon.calibration_runs.shots import Shots
 from daemon.calibration_runs.shots import carry_out as carry_out_shots
 from daemon.calibration_store.shelf import UNPROVEN, Shelf, choose, proven
 from daemon.children.hold import sole_use
-from daemon.children.links import MicroscopeLink
+from daemon.children.microscope_link import MicroscopeLink
 from daemon.config.loading import freeze, load
 from daemon.config.model import NightConfig
 from daemon.dataset.reader import Dataset

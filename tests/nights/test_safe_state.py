@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from daemon.children.child import Child
-from daemon.children.links import MicroscopeLink
 from daemon.children.microscope import run_microscope
+from daemon.children.microscope_link import MicroscopeLink
 from daemon.config.loading import load
 from daemon.config.model import NightConfig
 from daemon.config.samples import read_samples

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from daemon.children.child import Child
-from daemon.children.links import CLOSE_S, AnalysisLink, MicroscopeLink
+from daemon.children.analysis_link import AnalysisLink
+from daemon.children.child import CLOSE_S, Child
+from daemon.children.microscope_link import MicroscopeLink
 from daemon.protocols.pipes import (
     Analysed,
     AnalysisReady,

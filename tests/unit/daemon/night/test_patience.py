@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from daemon.config.model import Retry
-from daemon.night.clock import NightClock
 from daemon.night.patience import LIT_S, InstrumentPatience
-from daemon.night.pause import Interrupt, Pause
+from daemon.night.pause import Interrupt, NightClock, Pause
 from daemon.records.events import EventName
 from daemon.records.fields import PlannedField
 from daemon.records.states import NightState

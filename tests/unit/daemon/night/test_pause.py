@@ -6,8 +6,7 @@ import asyncio
 
 import pytest
 
-from daemon.night.clock import NightClock
-from daemon.night.pause import Interrupt, Pause
+from daemon.night.pause import Interrupt, NightClock, Pause
 from daemon.records.events import EventName
 from daemon.records.states import NightState
 from tests.support.deadlines import DEADLINE_S
