@@ -7,7 +7,8 @@ Fields of all profiles, 2048 x 2048 px, 2 x 9 planes 0.5 um apart as a night has
 weights, measured without a calibration and matched to the truth by their boxes. True sizes are Feret diameters of the
 true outline; of diatoms without bristles and horns thinner than 0.7 um, of silicoflagellates without spines. Whole are
 objects that are unbroken, not buried, wholly in the frame; untouched those too that nothing overlaps. A gross error is
-one of more than 25 %.
+one of more than 25 %. Means and the 90th percentile are lengths offered of untouched ones beside the true ones of all
+untouched, and (`all`) the mean of those offered of whole ones, overlapped or not, beside that of all of them.
 
 Stacks are kept in DIR, if given, and used again. `--json` keeps the figures; `--before` prints those of an older
 version beside them. A version that does not say what a size may be used for offers the sizes of objects without a flag.
@@ -76,6 +77,7 @@ class Line(msgspec.Struct, frozen=True):
     percentile_90: float | None
     median_um: float | None
     beyond_diagonal: int
+    whole_mean: float | None = None
 
 
 def sized(config: NightConfig, folder: Path, fields: int) -> Iterator[Sized]:
@@ -152,7 +154,8 @@ def line_of(name: str, own: Sequence[Sized]) -> Line:
     lengths = np.array([one.true["length_um"] for one in untouched])
     told = np.array([one.row.length_um for one in there], float)
     error = np.abs(told - [one.true["length_um"] for one in there])
-    nothing = not there
+    nothing, kept = not there, [one.row.length_um for one in whole if offered(one.row)]
+    whole_length = float(np.mean([one.true["length_um"] for one in whole] or [np.nan]))
     return Line(
         name=name,
         objects=len(own),
@@ -169,6 +172,7 @@ def line_of(name: str, own: Sequence[Sized]) -> Line:
         percentile_90=None if nothing else float(np.percentile(told, 90) / np.percentile(lengths, 90) - 1),
         median_um=None if nothing else float(np.median(error)),
         beyond_diagonal=sum(bool(_feret(one.row) > one.diagonal_um) for one in used),
+        whole_mean=float(np.mean(np.array(kept, float))) / whole_length - 1 if kept else None,
     )
 
 
@@ -192,7 +196,7 @@ def show(line: Line, version: str) -> None:
         f"{line.gross / max(line.usable, 1):>7.1%}{line.others_gross:>6}{line.whole:>6}"
         f"{told(line.whole_usable, '.0%', 6)}{line.untouched:>6}{told(line.untouched_usable, '.0%', 6)}"
         f"{told(line.mean, '+.1%', 8)}{told(line.percentile_90, '+.1%', 8)}{told(line.median_um, '.3f', 8)}"
-        f"{line.beyond_diagonal:>6}"
+        f"{line.beyond_diagonal:>6}{told(line.whole_mean, '+.1%', 8)}"
     )
 
 
@@ -223,7 +227,7 @@ def main() -> None:
     lines = [line_of(name, [one for one in everything if one.row.class_name == name]) for name in names]
     before = msgspec.json.decode(given.before.read_bytes(), type=list[Line]) if given.before else []
     print(f"{'':<24}{'all':>5}{'usable':>7}{'L':>5}{'W':>4}{'gross':>7}{'rest':>6}{'whole':>6}{'us.':>6}{'free':>6}"
-          f"{'us.':>6}{'mean':>8}{'p90':>8}{'|L| um':>8}{'diag':>6}")  # fmt: skip
+          f"{'us.':>6}{'mean':>8}{'p90':>8}{'|L| um':>8}{'diag':>6}{'all':>8}")  # fmt: skip
     for line in lines:
         for other in (one for one in before if one.name == line.name):
             show(other, "before")

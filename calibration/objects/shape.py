@@ -123,10 +123,12 @@ def shape_of(outline: Points, pixel_um: float, taxon: Taxon) -> Shape | None:
     """
     if len(outline) < 3:
         return None
+    moments = moments_of(outline)
+    if moments is None or moments.area < LEAST_AREA_PX:
+        return None
     around = cv2.convexHull(outline.astype(np.float32))
     hull_area = cv2.contourArea(around)
-    moments = moments_of(outline)
-    if hull_area < LEAST_AREA_PX or moments is None or moments.area < LEAST_AREA_PX:
+    if hull_area < LEAST_AREA_PX:
         return None
     hull = np.asarray(around, np.float64)[:, 0]
     longest, least = feret_diameters(hull)

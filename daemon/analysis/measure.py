@@ -39,8 +39,8 @@ OVERLAPPING_SHARE = 0.05
 _UNMEASURED = dict.fromkeys(MEASURED)
 NEAR_EDGE_UM = 0.75
 """A detection's box errs by so much: what lies nearer to the frame's edge may be cut."""
-SURE_SCORE, STRENGTH_OVERLAPPED = 0.7, 0.8
-"""Score of a valve, and strength of its outline where others lie over it, below which that is doubtful."""
+SURE_OVERLAPPED = 0.7
+"""The outline of a valve that others lie over is doubtful where its weakest part is seen less surely."""
 FORBID_MASS = ("cut", "overlapping", "outline_doubtful", "background_disturbed", "defocused", "saturated", "folded")
 """Flags of an object whose mass is not to be used; its size is not where it is cut or its outline doubtful."""
 TURNS_NOISES, TURNS_UM = 5.0, 0.02
@@ -210,13 +210,13 @@ class Measurer:
         )
         if seen.outline is None or seen.shape is None:
             return told
-        outline_by = self._name(seen.outline.dark)
+        outline_by, taxon = self._name(seen.outline.dark), Taxon.of(row.class_name)
         told = replace(
             told,
             outline_by=outline_by,
             outline_clipped=seen.outline.clipped,
             outline_doubtful=seen.outline.doubtful
-            or _unsure(row, seen.outline)
+            or (row.overlapping and taxon is Taxon.DIATOM and seen.outline.weakest < SURE_OVERLAPPED)
             or self._near_edge(row.box)
             or self._outgrows(row.box, seen.shape),
             **asdict(seen.shape),
@@ -264,12 +264,6 @@ def _overlaps(box: Box, others: NDArray[np.int64]) -> bool:
     shares = np.maximum(across, 0) * np.maximum(down, 0) / ((box[2] - box[0]) * (box[3] - box[1]))
     itself = (others == np.array(box)).all(axis=1)
     return bool((shares[~itself] > OVERLAPPING_SHARE).any())
-
-
-def _unsure(row: ObjectRow, outline: Outline) -> bool:
-    """Whether the outline of a valve may be another's: it was found unsurely, or others lie over a weak edge."""
-    weak = row.overlapping and outline.strength < STRENGTH_OVERLAPPED
-    return Taxon.of(row.class_name) is Taxon.DIATOM and bool(weak or row.score < SURE_SCORE)
 
 
 def _aligned(shape: Shape) -> float:

@@ -112,12 +112,17 @@ class Gradient:
     def seen(self, points: NDArray[np.floating], along: NDArray[np.floating]) -> Floats:
         """How surely an edge runs through points (..., 2) in a direction (..., 2), from 0 to 1.
 
-        One much stronger than others counts no more than they do: it may be a neighbour's.
+        Negative where it is brighter on the other side. One much stronger than others counts no more than they do: it
+        may be a neighbour's.
         """
         length = np.maximum(np.hypot(along[..., 0], along[..., 1]), 1e-9)
         parts = closed.sampled(self.parts, points)
-        crossing = np.abs(parts[..., 1] * along[..., 0] - parts[..., 0] * along[..., 1]) / length
-        return np.asarray(crossing / (crossing + HALF_SEEN), np.float32)
+        crossing = (parts[..., 1] * along[..., 0] - parts[..., 0] * along[..., 1]) / length
+        return _sureness(crossing)
+
+
+def _sureness(gradient: NDArray[np.floating]) -> Floats:
+    return np.asarray(gradient / (np.abs(gradient) + HALF_SEEN), np.float32)
 
 
 def to_level(image: Floats, contour: Points, pixel_um: float) -> Points:
@@ -143,13 +148,23 @@ def to_level(image: Floats, contour: Points, pixel_um: float) -> Points:
     return closed.moved(contour, normal, *chosen, EVENING_UM / pixel_um)
 
 
-def to_crest(gradient: Gradient, contour: Points, pixel_um: float) -> Points:
-    """Move each point along its normal to the first crest of the gradient along that, from outside in."""
+def to_crest(gradient: Gradient, contour: Points, pixel_um: float, *, one_sided: bool = False) -> Points:
+    """Move each point along its normal to the first crest of the gradient along that, from outside in.
+
+    Parameters
+    ----------
+    one_sided
+        whether only what is brighter on the same side as most of the contour is an edge.
+    """
     normal = closed.outward(contour, EVENING_UM / pixel_um)
     away = _ways(OUTWARD_UM / pixel_um, -INWARD_UM / pixel_um)
     step = away[0] - away[1]
     parts = closed.sampled(gradient.parts, closed.across(contour, normal, away))
-    seen = np.abs(np.einsum("nsk,nk->ns", parts, normal.astype(np.float32)))
+    seen = np.asarray(np.einsum("nsk,nk->ns", parts, normal.astype(np.float32)), np.float32)
+    if one_sided:
+        seen = np.maximum(seen * math.copysign(1.0, float(_sureness(seen[:, np.abs(away).argmin()]).mean())), 0)
+    else:
+        seen = np.abs(seen)
     inner = seen[:, 1:-1]
     crest = (inner >= seen[:, :-2]) & (inner > seen[:, 2:]) & (inner >= CREST_SHARE * seen.max(axis=1, keepdims=True))
     at, rows = crest.argmax(axis=1) + 1, np.arange(len(contour))

@@ -5,6 +5,7 @@ Points are x, y in px of the images, where pixel n reaches from n to n + 1.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,25 +18,26 @@ from inference.objects.objects import Box
 from inference.objects.rim import FIT_POWER, rims
 from inference.objects.search import Search
 
-RULE = "end of the dark field, steepest bright one or best closed rim, 3"
+RULE = "end of the dark field, steepest bright one or best closed rim, 4"
 """Names the rule; another one gets another number."""
-DARK_THREAD_UM, BRIGHT_THREAD_UM = 0.7, 0.3
-"""What is thinner and hangs on the filled outline is cut off; light beside light makes a bridge in the dark field."""
+DARK_THREAD_UM, BRIGHT_THREADS_UM, VALVE_THREADS_UM = 0.7, (0.3,), (0.7, 1.3)
+"""What is thinner and hangs on the filled outline is cut off: light beside light makes a bridge in the dark field, and
+bristles and horns, as they are seen, are no part of a valve; of two threads the better outline counts."""
 PREFERENCE = 0.02
 """A bright outline must fit the detection's box by so much better than a dark one to be taken instead."""
-GOOD_ENOUGH = 0.82
+GOOD_ENOUGH = 0.8
 """Worth of a contour, of at most 1, from which on no other way is tried."""
 RIMS_TRIED = 2
 LEAST_STRENGTH = 0.4
 """An edge counts so much on average along what is an outline at all; the best line through noise reaches 0.3."""
 LEAST_WIDTH_UM = 0.8
 """Mean width below which an outline is but a line along its object's rim."""
-SEEN = 0.4
-"""An edge is seen where it counts so much, of at most 1."""
-FITS, SEEN_SHARE, SURE_STRENGTH, FULL = 0.7, 0.95, 0.78, 0.88
-"""Fit, share seen, mean strength and solidity (of a convex body) below which an outline is doubtful."""
-CLIPPED_FITS = 0.9
-"""Fit of a convex body below which it is if it runs along the border of what was searched, too."""
+WEAKEST_SHARE = 0.12
+"""Standard deviation, as a share of an outline, over which its weakest part is looked for."""
+FITS, VALVE_FITS = 0.7, 0.6
+"""Fit below which an outline is doubtful; a valve's box holds its horns, too."""
+SURE, FULL = 0.6, 0.96
+"""Weakest part and solidity of a convex body below which its outline is doubtful."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,8 +57,8 @@ class Outline:
     doubtful
         it does not fit the detection's box, or no edge is seen along a part of it, or its form is not one that the
         object can have: its size is not to be used.
-    strength
-        how surely an edge is seen along it, on average, from 0 to 1; of one in the dark field 1.
+    weakest
+        how surely an edge is seen along the part of it where it is seen least, at most 1; of one in the dark field 1.
     """
 
     points: Points
@@ -64,7 +66,7 @@ class Outline:
     dark: bool
     clipped: bool
     doubtful: bool
-    strength: float
+    weakest: float
 
 
 class _Line(NamedTuple):
@@ -76,29 +78,24 @@ class _Line(NamedTuple):
         (N, 2) x, y.
     fit
         intersection over union of the box around it with the detection's.
-    seen
-        share of it along which an edge is seen.
     strength
-        how surely an edge is seen along it, on average, from 0 to 1.
+        how surely an edge, brighter on the same side all around, is seen along it on average, from 0 to 1.
+    weakest
+        the same of the part where it is seen least.
     solidity
         area over that of its convex hull.
     """
 
     points: Points
     fit: float
-    seen: float = 1.0
     strength: float = 1.0
+    weakest: float = 1.0
     solidity: float = 1.0
 
     @property
     def worth(self) -> float:
         """How well it shows an edge and fits the box, and how full it is."""
-        return float(self.strength * self.fit**FIT_POWER * self.solidity**2)
-
-    @property
-    def doubtful(self) -> bool:
-        """Whether it may not be the object's own."""
-        return self.fit < FITS or self.seen < SEEN_SHARE or self.strength < SURE_STRENGTH or self.solidity < FULL
+        return float((self.strength + self.weakest) / 2 * self.fit**FIT_POWER * self.solidity**2)
 
 
 def find_outline(
@@ -151,9 +148,9 @@ def find_outline(
     if not inside.any():
         return None
     clipped = search.clips(line.points)
-    beyond = clipped and (not convex or line.fit < CLIPPED_FITS)
-    doubtful = line.doubtful or beyond or (convex and is_dark)
-    return Outline(points, inside, is_dark, clipped, doubtful, line.strength)
+    unfit = line.fit < VALVE_FITS or is_dark if convex else line.fit < FITS or clipped
+    doubtful = unfit or line.weakest < SURE or line.solidity < FULL
+    return Outline(points, inside, is_dark, clipped, doubtful, line.weakest)
 
 
 def _by_level(dark: Floats, search: Search) -> _Line | None:
@@ -170,23 +167,34 @@ def _by_level(dark: Floats, search: Search) -> _Line | None:
 def _by_crest(bright: Floats, search: Search, *, convex: bool, alone: bool) -> _Line | None:
     """Outline of what has an edge in a bright field: a contour of all edges, or what is better of closed rims."""
     gradient = Gradient(bright, search)
-    contour = search.contour(gradient.edges(search), BRIGHT_THREAD_UM)
-    best = None if contour is None else _on_crest(gradient, contour, search, convex=convex)
-    if (best is not None and best.worth >= GOOD_ENOUGH) or not (convex or (alone and best is None)):
-        return best
-    around = (_on_crest(gradient, rim.points, search, convex=True) for rim in rims(gradient, search)[:RIMS_TRIED])
-    return max((line for line in (best, *around) if line is not None), key=lambda line: line.worth, default=None)
+    edges, best = gradient.edges(search), None
+    for thread_um in VALVE_THREADS_UM if convex else BRIGHT_THREADS_UM:
+        contour = search.contour(edges, thread_um)
+        best = _better(best, None if contour is None else _on_crest(gradient, contour, search, convex=convex))
+        if best is not None and best.worth >= GOOD_ENOUGH:
+            return best
+    if convex or (alone and best is None):
+        for rim in rims(gradient, search)[:RIMS_TRIED]:
+            best = _better(best, _on_crest(gradient, rim.points, search, convex=True))
+    return best
+
+
+def _better(one: _Line | None, other: _Line | None) -> _Line | None:
+    return max((line for line in (one, other) if line is not None), key=lambda line: line.worth, default=None)
 
 
 def _on_crest(gradient: Gradient, contour: Points, search: Search, *, convex: bool) -> _Line | None:
     """Move a contour to the crest of the gradient; None where that is no outline at all."""
     px = search.pixel_um
-    points = search.within(to_crest(gradient, closed.even(contour, EVENING_UM / px), px))
+    points = search.within(to_crest(gradient, closed.even(contour, EVENING_UM / px), px, one_sided=convex))
     if closed.mean_width(points) < LEAST_WIDTH_UM / px:
         return None
     if not convex:
         return _Line(points, search.fit(points))
     seen = gradient.seen(points, closed.turned(points, 1) - closed.turned(points, -1))
-    if float(seen.mean()) < LEAST_STRENGTH:
+    seen *= math.copysign(1.0, float(seen.mean()))
+    strength = float(np.maximum(seen, 0).mean())
+    if strength < LEAST_STRENGTH:
         return None
-    return _Line(points, search.fit(points), float((seen > SEEN).mean()), float(seen.mean()), closed.solidity(points))
+    weakest = float(closed.around(seen, WEAKEST_SHARE * len(seen)).min())
+    return _Line(points, search.fit(points), strength, weakest, closed.solidity(points))

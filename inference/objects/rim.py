@@ -73,7 +73,7 @@ class _Superellipse(NamedTuple):
 def rims(gradient: Gradient, search: Search) -> list[ClosedLine]:
     """Search closed lines that fill a box; those that fit the box and show an edge come first."""
     curves = list(_family(search.box, search.pixel_um))
-    coarse = _paths(gradient, np.stack([_grid(curve, search, COARSE) for curve in curves]))
+    coarse = _paths(gradient, _grids(curves, search, COARSE))
     best = sorted(range(len(curves)), key=lambda number: -worth(coarse[number], search))[:TAKEN_UP]
     near = [_near(_with_ends(coarse[number].points, curves[number], gradient, search), search) for number in best]
     fine = [ClosedLine(search.within(one.points), one.seen) for one in _paths(gradient, np.stack(near))]
@@ -108,9 +108,9 @@ def _paths(gradient: Gradient, grids: NDArray[np.float64]) -> list[ClosedLine]:
     flat = (curves * count, deep, 2)
     seen: Floats = gradient.seen(grids.reshape(flat), along.reshape(flat)).reshape(grids.shape[:3])
     seen = np.asarray((seen + np.roll(seen, 1, axis=1) + np.roll(seen, -1, axis=1)) / 3, np.float32)
-    path = _best_paths(seen)
-    curve, point = np.arange(curves)[:, None], np.arange(count)
-    return [ClosedLine(*one) for one in zip(grids[curve, point, path], seen[curve, point, path], strict=True)]
+    path, told = _best_paths(seen)
+    points = grids[np.arange(curves)[:, None], np.arange(count), path]
+    return [ClosedLine(*one) for one in zip(points, told, strict=True)]
 
 
 def _with_ends(points: Points, curve: _Superellipse, gradient: Gradient, search: Search) -> Points:
@@ -124,7 +124,7 @@ def _with_ends(points: Points, curve: _Superellipse, gradient: Gradient, search:
         moved = points + (ENDS[:, None] * np.maximum(along, 0))[..., None] * side
         ways = np.roll(moved, -1, axis=1) - np.roll(moved, 1, axis=1)
         length = np.hypot(ways[..., 0], ways[..., 1])
-        seen = (gradient.seen(moved, ways) * length).sum(axis=1) / length.sum(axis=1)
+        seen = (np.abs(gradient.seen(moved, ways)) * length).sum(axis=1) / length.sum(axis=1)
         points = moved[int(seen.argmax())]
     return points
 
@@ -138,45 +138,49 @@ def _near(points: Points, search: Search) -> NDArray[np.float64]:
     return np.asarray(closed.across(line, closed.outward(line, 1.0), away), np.float64)
 
 
-def _grid(curve: _Superellipse, search: Search, size: tuple[int, int]) -> NDArray[np.float64]:
-    """Points (N, S, 2) in the middle of a box: along a curve, evenly apart, and across it, from inside outward."""
+def _grids(curves: list[_Superellipse], search: Search, size: tuple[int, int]) -> NDArray[np.float64]:
+    """Points (K, N, S, 2) in the middle of a box: along curves, evenly apart, and across them, from inside outward."""
     (count, deep), (x0, y0, x1, y1), pixel_um = size, search.box, search.pixel_um
-    turn = np.linspace(0, 2 * np.pi, 4 * count, endpoint=False)
-    power = 2 / curve.exponent
-    u = curve.long * np.sign(np.cos(turn)) * np.abs(np.cos(turn)) ** power
-    v = curve.short * np.sign(np.sin(turn)) * np.abs(np.sin(turn)) ** power
-    c, s = math.cos(curve.lean), math.sin(curve.lean)
+    long, short, exponent, lean = (part[:, None] for part in np.array(curves).T)
+    turn, c, s = np.linspace(0, 2 * np.pi, 4 * count, endpoint=False), np.cos(lean), np.sin(lean)
+    u = long * np.sign(np.cos(turn)) * np.abs(np.cos(turn)) ** (2 / exponent)
+    v = short * np.sign(np.sin(turn)) * np.abs(np.sin(turn)) ** (2 / exponent)
     # A superellipse reaches beyond the box by a little where it leans.
-    reach = max(
-        float(np.abs(c * u - s * v).max()) / ((x1 - x0) / 2),
-        float(np.abs(s * u + c * v).max()) / ((y1 - y0) / 2),
+    reach = np.maximum(
+        np.abs(c * u - s * v).max(axis=1) / ((x1 - x0) / 2), np.abs(s * u + c * v).max(axis=1) / ((y1 - y0) / 2)
     )
-    u, v = u / reach, v / reach
-    u, v = (one[:, None] for one in closed.evenly(np.stack([u, v], axis=1), count).T)
+    even = [closed.evenly(one, count) for one in np.stack([u, v], axis=-1) / reach[:, None, None]]
+    u, v = np.moveaxis(np.stack(even), -1, 0)[..., None]
     away = np.linspace(-1, 1, deep)
-    u = u * (1 + away * max(END_SHARE, END_UM / pixel_um / curve.long))
-    v = v * (1 + away * max(FLANK_SHARE, min(FLANK_UM / pixel_um / curve.short, 0.4)))
+    u = u * (1 + away * np.maximum(END_SHARE, END_UM / pixel_um / long)[..., None])
+    v = v * (1 + away * np.maximum(FLANK_SHARE, np.minimum(FLANK_UM / pixel_um / short, 0.4))[..., None])
+    c, s = c[..., None], s[..., None]
     return np.stack([c * u - s * v + (x0 + x1) / 2, s * u + c * v + (y0 + y1) / 2], axis=-1)
 
 
-def _best_paths(seen: Floats) -> NDArray[np.intp]:
-    """Best closed paths (K, N) through what is seen (K, N, S), a step in or out at most from point to point.
+def _best_paths(seen: Floats) -> tuple[NDArray[np.intp], Floats]:
+    """Best closed paths (K, N) through what is seen (K, N, S), and what is seen along them.
 
-    Each runs around twice; the middle of its way, whose ends have met, is taken.
+    Along a path the same side is brighter, whichever shows it better; from point to point it goes a step in or out at
+    most. Each runs around twice; the middle of its way, whose ends have met, is taken.
     """
     curves, count, deep = seen.shape
-    value = np.zeros((curves, deep), np.float32)
-    came = np.zeros((2 * count, curves, deep), np.int8)
-    ways = np.full((3, curves, deep), -np.inf, np.float32)
+    sided = np.ascontiguousarray(np.maximum(np.concatenate([seen, -seen]), 0).swapaxes(0, 1))
+    value = np.zeros((2 * curves, deep), np.float32)
+    came = np.zeros((2 * count, 2 * curves, deep), np.int8)
+    inner, outer = np.full((2, 2 * curves, deep), -np.inf, np.float32)
     for number in range(2 * count):
-        ways[0], ways[1, :, 1:], ways[2, :, :-1] = value, value[:, :-1] - STEEPNESS, value[:, 1:] - STEEPNESS
-        came[number] = ways.argmax(axis=0)
-        value = ways.max(axis=0) + seen[:, number % count]
-    step, curve = np.array([0, -1, 1]), np.arange(curves)
+        inner[:, 1:], outer[:, :-1] = value[:, :-1] - STEEPNESS, value[:, 1:] - STEEPNESS
+        stepped = np.maximum(inner, outer)
+        came[number] = np.where(stepped > value, np.where(inner >= outer, -1, 1), 0)
+        value = np.maximum(value, stepped) + sided[number % count]
+    curve = np.arange(curves)
+    curve = curve + curves * value.max(axis=1).reshape(2, curves).argmax(axis=0)
     path = np.zeros((2 * count, curves), np.intp)
-    at = value.argmax(axis=1)
+    at = value[curve].argmax(axis=1)
     for number in range(2 * count - 1, -1, -1):
         path[number] = at
-        at = at + step[came[number, curve, at]]
+        at = at + came[number, curve, at]
     middle = path[count // 2 : count // 2 + count]
-    return np.asarray(np.roll(middle, count // 2, axis=0).T)
+    path = np.asarray(np.roll(middle, count // 2, axis=0).T)
+    return path, np.asarray(sided[np.arange(count), curve[:, None], path])

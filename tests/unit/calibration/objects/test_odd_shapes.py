@@ -12,6 +12,7 @@ from tests.support.shapes import check_shape, check_weighed, label_images, polyg
 @settings(max_examples=200)
 @given(points=polygons(), taxon=st.sampled_from(Taxon))
 @example(points=np.array([[0.0, 0.0], [10.0, 10.0], [10.0, 0.0], [0.0, 10.0]]), taxon=Taxon.OTHER)
+@example(points=np.array([[0.0, 0.0], [0.0, 0.0], [0.0, -0.0]]), taxon=Taxon.COCCOLITH)
 def test_any_polygon_has_a_possible_shape_or_none(points: np.ndarray, taxon: Taxon) -> None:
     check_shape(points, taxon)
 

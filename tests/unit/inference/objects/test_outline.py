@@ -107,6 +107,50 @@ def test_a_neighbour_is_left_out_and_a_cut_object_told() -> None:
     assert part.clipped
 
 
+def valve(rim: NDArray[np.float64], beside: NDArray[np.float64] | float = 0.0) -> Floats:
+    """A bright field in which a valve's rim, and what lies beside it, is dark."""
+    return exposed(30000 * (1 - 0.3 * seen(np.clip(rim + beside, 0, 1) * 1.0)), 11)
+
+
+def ring(share: NDArray[np.float64], width: float = 0.16) -> NDArray[np.float64]:
+    return np.asarray((share <= 1) * (share > 1 - width) * 1.0)
+
+
+def test_the_outer_edge_of_a_wide_rim_counts_on_all_sides() -> None:
+    share = distance((36.0, 24.0), (60.0, 60.0), 0.4)
+    x0, y0, x1, y1 = box_of(share)
+    # The inner edge of the rim on one side fits this box better than the outer one.
+    outline = find_outline(None, valve(ring(share, 0.25)), (x0 + 5, y0 + 4, x1, y1), PIXEL_UM, convex=True)
+    assert axes_of(outline) == pytest.approx((72, 48), abs=2)
+
+
+def test_horns_are_no_part_of_a_valve() -> None:
+    share = distance((34.0, 17.0), (60.0, 72.0), 0.0)
+    y, x = (np.mgrid[: SIDE * FINE, : SIDE * FINE] + 0.5) / FINE
+    horns = (np.minimum(abs(x - 45), abs(x - 75)) < 3.5) & (y > 38) & (y < 60)
+    outline = find_outline(None, valve(ring(share), horns * 1.0), (26, 38, 94, 89), PIXEL_UM, convex=True)
+    assert axes_of(outline) == pytest.approx((68, 34), abs=2)
+    assert outline is not None
+    assert not outline.doubtful
+
+
+@pytest.mark.parametrize(("seen_share", "doubtful"), [(1.0, False), (0.6, True)])
+def test_a_valve_whose_rim_is_not_seen_all_around_is_doubtful(seen_share: float, doubtful: bool) -> None:
+    share = distance((36.0, 24.0), (60.0, 60.0), 0.0)
+    y, x = (np.mgrid[: SIDE * FINE, : SIDE * FINE] + 0.5) / FINE
+    turn = np.arctan2(y - 60, x - 60) / (2 * np.pi) % 1
+    outline = find_outline(None, valve(ring(share) * (turn < seen_share)), box_of(share), PIXEL_UM, convex=True)
+    assert outline is not None
+    assert outline.doubtful == doubtful
+
+
+def test_two_valves_in_one_box_are_doubtful() -> None:
+    one, other = (distance((30.0, 12.0), (60.0, y), 0.0) for y in (44.0, 76.0))
+    outline = find_outline(None, valve(ring(one), ring(other)), (30, 32, 90, 88), PIXEL_UM, convex=True)
+    assert outline is not None
+    assert outline.doubtful
+
+
 def test_an_outline_of_a_shifted_dark_image_is_told_in_px_of_the_bright_one() -> None:
     share = distance((30.0, 25.0), (60.0, 60.0), 0.3)
     dark, bright = placolith(share)
