@@ -16,6 +16,10 @@ NO_LIGHT = 0.1
 """Share of the light of the sweep before, in the same polarization, that neither a bubble nor lost oil falls below.
 
 They leave 0.4 in emulated nights. Between crossed polarizers the camera's offset alone is more."""
+ALIKE, FAINT = 1.05, 0.02
+"""Light of `parallel` over that of `crossed`, and share of the camera's range, that an offset alone reaches.
+
+Whatever lies on the sample and however unlike the exposures, parallel polarizers pass more."""
 
 
 class FrameCheck:
@@ -26,7 +30,7 @@ class FrameCheck:
     nearly black, but never free of offset and noise. What is dark or full on purpose repeats the frame before it.
 
     A lamp that fails need not say so: then nearly all of the light that the last complete sweep showed in the same
-    polarization has gone.
+    polarization has gone, or, where none came before, parallel polarizers show no more than crossed ones.
     """
 
     def __init__(self, identity: Identity, recorded: bool = False) -> None:
@@ -57,9 +61,22 @@ class FrameCheck:
         self._seen = {}
 
     def end(self) -> None:
-        """Keep what light the stack showed: all of it was exposed as it was to be."""
-        if self._compared:
-            self._usual |= self._seen
+        """Keep what light the stack showed: all of it was exposed as it was to be.
+
+        Raises
+        ------
+        NoLight
+            It showed none.
+        """
+        if not self._compared or self._recorded:
+            return
+        crossed, parallel = self._seen.get("crossed"), self._seen.get("parallel")
+        if crossed is not None and parallel is not None and parallel < min(ALIKE * crossed, FAINT * self._full):
+            raise NoLight(
+                f"parallel polarizers show {parallel:.0f} DN and crossed ones {crossed:.0f}, of {self._full}, as "
+                "without light; check lamp, shutter and light path"
+            )
+        self._usual |= self._seen
 
     def take(self, image: Any, into: NDArray[np.uint16], state: str, plane: int) -> None:
         """Take in the next frame.

@@ -28,6 +28,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of where the faults begin")
     parser.add_argument("--at-a-time", type=int, default=2, help="nights that run side by side")
     options = parser.parse_args()
+    if options.only is not None and options.write is not None:
+        parser.error("a page is written of all faults; leave --only out")
     faults = [fault for fault in FAULTS if options.only is None or fault.name in options.only]
     cases: list[tuple[str, Case]] = []
     for fault in faults:

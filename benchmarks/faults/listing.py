@@ -132,7 +132,12 @@ FAULTS = (
     Fault("all cables are pulled", "cable", way="all cables out"),
     Fault("the oil is lost", "sample", "oil_lost", unseen=OF_LIGHT),
     Fault("a bubble lies in the oil", "sample", "bubble", unseen=OF_LIGHT),
-    Fault("nothing lies on the mini-slide", "sample", "blank", unseen="nothing to be in focus is no fault"),
+    Fault(
+        "nothing lies on the mini-slide",
+        "sample",
+        "blank",
+        unseen="nothing to be in focus is no fault; after ten such fields the rest of a mini-slide is left",
+    ),
     Fault("larger z leads away from the sample", "focus drive", way="direction -1", rows=("F11",), lasts=False),
     Fault("z's direction is not known", "focus drive", way="direction 0", rows=("F11",), lasts=False),
     Fault("continuous focus cannot be switched off", "focus drive", way="focus held", rows=("F12",), lasts=False),

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from daemon.dataset.catalog_format import FORMAT
-from daemon.dataset.catalog_rows import make_room, store
+from daemon.dataset.catalog_rows import make_room, opened_again, store
 from daemon.dataset.faults import miscounted
 from daemon.dataset.objects_table import COUNTED, remove_objects_table, table_fault, write_objects_table
 from daemon.dataset.queries import query, read_record
@@ -113,9 +113,8 @@ class Catalog:
         record = decode(body)
         if isinstance(record, SlideClosed):
             write_objects_table(self._folder, self._database, record.slide)
-        elif isinstance(record, AttemptsOrdered):
-            for slide in {name.slide for name in record.attempts}:
-                remove_objects_table(self._folder, slide)
+        for slide in opened_again(record):
+            remove_objects_table(self._folder, slide)
         with transaction(self._database) as database:
             make_room(database, seq)
             database.execute("INSERT INTO records VALUES (?, ?, ?)", (seq, record.__struct_config__.tag, body))

@@ -25,6 +25,8 @@ from daemon.records.records import (
 
 def store(database: sqlite3.Connection, seq: int, record: AnyRecord) -> None:
     """Store what a record says, within a transaction."""
+    for slide in opened_again(record):
+        database.execute("UPDATE samples SET closed_utc = NULL WHERE slide = ?", (slide,))
     match record:
         case NightStarted():
             _store_night(database, record)
@@ -34,8 +36,6 @@ def store(database: sqlite3.Connection, seq: int, record: AnyRecord) -> None:
             _store_skipped(database, seq, record)
         case AttemptsOrdered():
             database.execute("UPDATE night SET closed_utc = NULL")
-            for slide in {name.slide for name in record.attempts}:
-                database.execute("UPDATE samples SET closed_utc = NULL WHERE slide = ?", (slide,))
         case FieldAnalysed():
             _store_analysed(database, seq, record)
         case Event():
@@ -44,6 +44,16 @@ def store(database: sqlite3.Connection, seq: int, record: AnyRecord) -> None:
             database.execute("UPDATE samples SET closed_utc = ? WHERE slide = ?", (record.utc, record.slide))
         case NightClosed():
             database.execute("UPDATE night SET closed_utc = ?", (record.utc,))
+
+
+def opened_again(record: AnyRecord) -> set[int]:
+    """Name the mini-slides that a record opens again, if they were closed: by further attempts, ordered or made."""
+    match record:
+        case AttemptsOrdered():
+            return {name.slide for name in record.attempts}
+        case FieldSecured() | FieldSkipped() if record.attempt > 1:
+            return {record.slide}
+    return set()
 
 
 def skipped_columns(record: FieldSkipped) -> dict[str, object]:

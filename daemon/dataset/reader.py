@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -276,7 +277,9 @@ class Dataset:
     def objects(self, slide: int | None = None) -> pa.Table:
         """Give the objects of a slide, or of all, with their field's provenance and their sample's columns."""
         slides = [held.slide for held in self.slides()] if slide is None else [slide]
-        return pa.concat_tables([read_objects(self._database, each) for each in slides], promote_options="default")
+        # Before the first record there is no slide: the table of any has the columns, and no row.
+        tables = [read_objects(self._database, each) for each in slides or [1]]
+        return pa.concat_tables(tables, promote_options="default")
 
     def events(self) -> list[Event]:
         """List everything a person should know of the night, in order."""
@@ -288,7 +291,7 @@ class Dataset:
         recorded = [field for field in fields if isinstance(field, FieldSecured)]
         planned = sum(held.planned for held in slides)
         objects = ObjectCounts.of(row for field in recorded for row in field.objects)
-        ((raw,),) = query(self._database, "SELECT coalesce(sum(raw_bytes), 0) FROM fields")
+        raw = sum(2 * math.prod(one.shape_czyx) for one in self.attempts() if isinstance(one, FieldSecured))
         closed = self.closed()
         sizes = {name: path.stat().st_size for name, path in self._files_there().items()}
         listed = {file.name: file for file in self._listed()}

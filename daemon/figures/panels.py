@@ -54,7 +54,8 @@ def histogram(
     """
     bottom = np.zeros(len(edges) - 1)
     for name in classes:
-        chosen = objects.of((objects["class_name"] == name) & (objects[column] > 0) & (objects.weights > 0))
+        usable = objects.usable("mass" if column == "mass_pg" else "size")
+        chosen = objects.of((objects["class_name"] == name) & (objects[column] > 0) & usable)
         if not len(chosen):
             continue
         height, _ = np.histogram(chosen[column], edges, weights=chosen.weights)

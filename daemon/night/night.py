@@ -134,12 +134,14 @@ class Night:
         except ExceptionGroup as group:
             raise group.exceptions[0] from group
         self._steering.slide = self._slide_under_way = None
-        recorded, skipped = self._counts(settings.position)
-        sample = slide.fields[0].sample
-        closed = SlideClosed(
-            utc=time.time(), slide=settings.position, sample=sample, recorded=recorded, skipped=skipped
-        )
-        await self._append_when_there_is_room(closed)
+        # Where attempts were ordered before the plan was carried out, they are made first.
+        if not self._journal.due(settings.position):
+            recorded, skipped = self._counts(settings.position)
+            sample = slide.fields[0].sample
+            closed = SlideClosed(
+                utc=time.time(), slide=settings.position, sample=sample, recorded=recorded, skipped=skipped
+            )
+            await self._append_when_there_is_room(closed)
         await self._patience.command(self._microscope.withdraw)
 
     def _take_up(self, settings: MiniSlide) -> SlideUnderWay:

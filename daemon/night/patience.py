@@ -21,6 +21,8 @@ from daemon.system.progress import duration
 
 FIRST_PAUSE_S = 0.5
 """Each pause is twice as long as the one before."""
+MOST_DOUBLINGS = 64
+"""More of them than any pause is long, fewer than a number of seconds holds."""
 LIT_S = 2.0
 """So long after the first fault the light may stay on for nothing."""
 WITHDRAW_S = 60.0
@@ -118,7 +120,9 @@ class InstrumentPatience:
                     answer = await act(outage.tries)
                 except RequestFailed as fault:
                     outage.meet(fault)
-                    if not fault.again or unwanted():
+                    if unwanted():
+                        raise
+                    if not fault.again:
                         self._tell_skipped(outage, fault)
                         raise
                     pause_s = self._pause_before_next(outage, fault)
@@ -144,7 +148,7 @@ class InstrumentPatience:
         if fault.fault_of == "frame" and outage.tries < self._retry.attempts:
             self._tell(outage, fault, "")
             return 0.0
-        pause_s = min(FIRST_PAUSE_S * 2.0**outage.pauses, self._retry.longest_pause_s)
+        pause_s = min(FIRST_PAUSE_S * 2.0 ** min(outage.pauses, MOST_DOUBLINGS), self._retry.longest_pause_s)
         outage.pauses += 1
         may_skip = outage.planned is not None and fault.fault_of != "instrument" and fault.kind != self._skipped_for
         if may_skip and lasted_s + pause_s > self._retry.field_patience_s:

@@ -17,8 +17,8 @@ from daemon.system.errors import Refused
 BY_FAULT = (ReasonCode.FAULT, ReasonCode.FAULTS_IN_A_ROW, ReasonCode.ANALYSIS_FAILED)
 """Why fields are skipped that may be had another time."""
 SKIPPED = "skipped"
-_ITEM = re.compile(r"(?:mini-)?slide\s+(\d+)(?:\s+fields?\s+([\d\s,-]+))?", re.IGNORECASE)
-_RANGE = re.compile(r"(\d+)(?:\s*-\s*(\d+))?")
+_ITEM = re.compile(r"(?:mini-)?slide\s+(\d{1,9})(?:\s+fields?\s+(\S.*))?", re.IGNORECASE)
+_RANGE = re.compile(r"(\d{1,9})(?:\s*-\s*(\d{1,9}))?")
 
 Attempt = FieldSecured | FieldSkipped
 
@@ -76,14 +76,7 @@ def ordered(journal: Journal, text: str) -> list[AttemptName]:
         if item.lower() == SKIPPED:
             skipped = True
             continue
-        match = _ITEM.fullmatch(item)
-        if match is None:
-            raise Refused(
-                f"--redo {text!r} is not understood at {item!r}; write skipped, or slide 5, or slide 5 fields 3-9, 12, "
-                "several with ; between them"
-            )
-        slide, numbers = int(match[1]), match[2]
-        places |= {(slide, number) for number in (_numbers(numbers) if numbers else _fields_of(journal, slide))}
+        places |= _places(journal, text, item)
 
     def wanted(counting: Attempt, _last: Attempt) -> bool:
         return (counting.slide, counting.field) in places or (skipped and isinstance(counting, FieldSkipped))
@@ -122,12 +115,28 @@ def _next_attempts(journal: Journal, wanted: Callable[[Attempt, Attempt], bool])
     return names
 
 
-def _numbers(text: str) -> list[int]:
-    numbers: list[int] = []
-    for first, last in _RANGE.findall(text):
-        numbers += range(int(first), int(last or first) + 1)
-    return numbers
-
-
-def _fields_of(journal: Journal, slide: int) -> list[int]:
-    return [one.field for one in journal.slide_fields(slide)]
+def _places(journal: Journal, text: str, item: str) -> set[tuple[int, int]]:
+    """Name the fields, mini-slide and number, that one item of a selection stands for."""
+    match = _ITEM.fullmatch(item)
+    ranges = match and [_RANGE.fullmatch(part.strip()) for part in (match[2] or "1").split(",")]
+    if match is None or ranges is None or not all(ranges):
+        raise Refused(
+            f"--redo {text!r} is not understood at {item!r}; write skipped, or slide 5, or slide 5 fields 3-9, 12, "
+            "several with ; between them"
+        )
+    slide = int(match[1])
+    planned = journal.started().planned.get(slide, 0)
+    if not planned:
+        raise Refused(f"--redo {text!r} names mini-slide {slide}, which the night does not have; leave it out")
+    if match[2] is None:
+        return {(slide, one.field) for one in journal.slide_fields(slide)}
+    places: set[tuple[int, int]] = set()
+    for found in filter(None, ranges):
+        first, last = int(found[1]), int(found[2] or found[1])
+        if not 1 <= first <= last <= planned:
+            raise Refused(
+                f"--redo {text!r} names fields {found[0]}, but those of mini-slide {slide} run from 1 to {planned}; "
+                "give the lower one first"
+            )
+        places |= {(slide, number) for number in range(first, last + 1)}
+    return places

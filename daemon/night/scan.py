@@ -27,6 +27,7 @@ from daemon.planning.plan import make_plan
 from daemon.planning.software import require_same_back_end, software_of
 from daemon.planning.specimens import make_specimens_of
 from daemon.records.events import EventName
+from daemon.records.names import CATALOG
 from daemon.records.records import Event, NightStarted
 from daemon.run_folder.folder import RunFolder
 from daemon.run_folder.journal import Journal
@@ -80,6 +81,7 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console, redo: str
             held.callback(journal.close)
             if resume:
                 _require_begun_so(journal.started(), config, samples, run)
+                _require_what_was_recorded(journal, folder, config)
                 if (order := order_at_start(journal, redo, myself())) is not None:
                     journal.append(order)
             spool = Spool(folder.spool, config.recorder.spool_mb * 1_000_000)
@@ -93,6 +95,15 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console, redo: str
             return asyncio.run(Supervisor(config, folder.path, plan, journal, spool, ring, display).run())
         except KeyboardInterrupt:
             return Exit.INTERRUPTED
+
+
+def _require_what_was_recorded(journal: Journal, folder: RunFolder, config: Config) -> None:
+    """Refuse to expose where what this computer recorded of the night is gone: its recorder could not go on with it."""
+    acknowledged = journal.acknowledged()
+    if config.recorder.endpoint is None and acknowledged and not (folder.dataset / CATALOG).exists():
+        raise Refused(
+            f"{folder.dataset} is gone, where {acknowledged} records of this night were; put it back where it was"
+        )
 
 
 def _free(folder: RunFolder) -> None:

@@ -242,7 +242,9 @@ class Reception:
         if record.attempt > 1 and not self._catalog.ordered(*name):
             told = f"attempt {record.attempt} at {place} was not ordered"
             raise RecordingRefused("record", told, retry=False)
-        if not 1 <= record.field <= self._catalog.planned().get(record.slide, 0) or self._catalog.closed(record.slide):
+        # An ordered attempt opens its slide again.
+        closed = record.attempt == 1 and self._catalog.closed(record.slide)
+        if not 1 <= record.field <= self._catalog.planned().get(record.slide, 0) or closed:
             raise RecordingRefused("record", f"{place} is not planned, or the slide is closed already", retry=False)
         if isinstance(record, FieldSecured):
             for file in record.files:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from daemon.config.loading import thaw
 from daemon.config.model import NightConfig as Config
@@ -204,11 +204,11 @@ def _kinds(objects: Objects, classes: Sequence[str], area_mm2: float | None) -> 
     for name in classes:
         own = objects.of(objects["class_name"] == name)
         count = Count.of(len(own), area_mm2)
-        kinds.append(ClassNumbers(name, count, _median(own, own["length_um"]), _median(own, own["mass_pg"])))
+        kinds.append(ClassNumbers(name, count, _median(own, "length_um", "size"), _median(own, "mass_pg", "mass")))
     return tuple(kinds)
 
 
-def _median(objects: Objects, values: NDArray[np.float64]) -> float | None:
-    values = values.astype(np.float64)
-    there = np.isfinite(values) & (objects.weights > 0)
+def _median(objects: Objects, column: str, use: Literal["size", "mass"]) -> float | None:
+    values = objects[column].astype(np.float64)
+    there = np.isfinite(values) & objects.usable(use)
     return weighted_median(values[there], objects.weights[there]) if there.any() else None

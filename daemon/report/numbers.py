@@ -39,7 +39,7 @@ class Count:
 
 @dataclass(frozen=True)
 class ClassNumbers:
-    """The objects of one class; medians are of whole ones, weighted for those that are cut, None where none was."""
+    """The objects of one class; medians are of usable ones, weighted for those that are cut, None where none is."""
 
     name: str
     count: Count

@@ -142,8 +142,8 @@ def test_a_person_has_a_closed_night_taken_anew_and_old_attempts_stay(retaken: P
 @pytest.mark.parametrize(
     ("redo", "told"),
     [
-        ("slide 9", "names no field that was taken"),
-        ("slide 1 field 99", "slide 1 field 99, which was not taken yet"),
+        ("slide 9; slide 1", "names mini-slide 9, which the night does not have"),
+        ("slide 1 field 99", "names fields 99, but those of mini-slide 1 run from 1 to"),
         ("everything", "is not understood at 'everything'"),
         ("skipped", "names no field that was taken"),
     ],
@@ -190,6 +190,22 @@ def test_a_redo_that_is_killed_is_gone_on_with(tmp_path: Path) -> None:
     summary = summarise(run)
     assert (summary.complete, summary.gaps, summary.duplicates) == (True, 0, 0)
     assert len(set(counted(run))) == 1
+
+
+def test_what_is_redone_before_its_mini_slide_was_closed_is_delivered_too(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    status, _ = scan(tmp_path, slides=1, fields=3, crash="journalled|2|supervisor")
+    assert status not in (Exit.COMPLETE, Exit.SKIPPED)
+    status, said = scan(tmp_path, "--redo", "slide 1 field 1")
+    assert status == Exit.COMPLETE, said
+    assert [(field, attempt) for _, field, attempt, _, _ in made(run)] == [(1, 1), (2, 1), (3, 1), (1, 2)]
+    summary = summarise(run)
+    assert (summary.complete, summary.gaps, summary.duplicates) == (True, 0, 0)
+    assert len(set(counted(run))) == 1
+    (run / "dataset").rename(tmp_path / "elsewhere")
+    status, said = scan(tmp_path, "--redo", "slide 1 field 1")
+    assert (status, (run / "dataset").exists()) == (Exit.REFUSED, False)
+    assert "dataset is gone, where" in " ".join(said.split())
 
 
 def test_a_start_that_is_refused_is_told_alone_and_leaves_its_folder_free(tmp_path: Path) -> None:

@@ -152,6 +152,11 @@ def test_an_instrument_out_of_order_is_waited_for_in_the_dark_by_a_growing_pause
     assert len(scene.titles(EventName.FAULT)) < 12
 
 
+def test_a_patience_of_days_waits_days() -> None:
+    scene = Scene(light_cycles=10_000, instrument_patience_h=72)
+    assert scene.field(70 * 3600.0) > 4000
+
+
 @pytest.mark.parametrize(("retry", "tries"), [({"instrument_patience_h": 2}, 130), ({"light_cycles": 20}, 25)])
 def test_patience_comes_to_its_end(retry: dict[str, Any], tries: int) -> None:
     scene = Scene(**retry)
