@@ -65,7 +65,9 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console, redo: str
     plan = make_plan(config, samples)
     with ExitStack() as held:
         if resume and not folder.journal.exists():
-            raise Refused(f"--run {str(run)!r} holds no night to go on with; leave --resume and --redo out to begin one")
+            raise Refused(
+                f"--run {str(run)!r} holds no night to go on with; leave --resume and --redo out to begin one"
+            )
         make_folder(folder.path)
         held.enter_context(sole(folder.lock, f"--run {str(run)!r} is in use by another scan"))
         if resume:

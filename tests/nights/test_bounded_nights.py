@@ -145,6 +145,7 @@ def assert_whole(run: Path, dataset: Path, undisturbed: tuple[Path, Digest]) -> 
     assert not living(run)
 
 
+@pytest.mark.long
 def test_a_suspended_recorder_pauses_the_night_in_the_dark_until_it_is_back(
     undisturbed: tuple[Path, Digest], tmp_path: Path
 ) -> None:

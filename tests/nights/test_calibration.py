@@ -204,7 +204,9 @@ LEAKAGE = LEAKING.empty(CROSSED) / LEAKING.empty(PARALLEL)
 @pytest.mark.parametrize(
     ("routine", "expected"),
     [
-        ("pixel-size", {"pixel": (0.059 * 1.004, 0.06e-3), "rotation": (0.8, 0.05)}),
+        pytest.param(
+            "pixel-size", {"pixel": (0.059 * 1.004, 0.06e-3), "rotation": (0.8, 0.05)}, marks=pytest.mark.long
+        ),
         ("z", {"backlash": (0.6, 0.1)}),
         ("polarization", {"leakage": (LEAKAGE, max(0.1 * LEAKAGE, 5e-5))}),
     ],

@@ -157,7 +157,7 @@ def test_what_cannot_be_redone_is_refused_in_one_sentence(retaken: Path, redo: s
 def test_what_fails_again_stays_skipped_until_somebody_resumes(tmp_path: Path) -> None:
     run = tmp_path / "run"
     faults = [{"kind": "dropped_frame", "slide": 1, "fields": [2], "attempts": 3}]
-    status, said = scan(tmp_path, slides=1, emulation={"faults": faults})
+    status, said = scan(tmp_path, slides=1, fields=2, emulation={"faults": faults})
     assert status == Exit.SKIPPED, said
     assert [(field, attempt, good) for _, field, attempt, _, good in made(run) if field == 2] == [
         (2, 1, False),

@@ -56,6 +56,7 @@ def test_what_cannot_be_looked_at_is_told(
         detector.detect(array, states)
 
 
+@pytest.mark.slow
 def test_three_axes_are_what_they_are_said_to_be(detector: lamelle.Detector) -> None:
     pixels, _ = stack(night(512, 5), 1, 0.0)
     states = ("crossed", "parallel")

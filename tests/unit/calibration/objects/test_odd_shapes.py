@@ -1,6 +1,7 @@
 """No polygon and no label image, however odd, raises where it is measured."""
 
 import numpy as np
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -9,6 +10,7 @@ from calibration.objects.skeleton import skeleton_length
 from tests.support.shapes import check_shape, check_weighed, label_images, polygons
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(points=polygons(), taxon=st.sampled_from(Taxon))
 @example(points=np.array([[0.0, 0.0], [10.0, 10.0], [10.0, 0.0], [0.0, 10.0]]), taxon=Taxon.OTHER)

@@ -61,6 +61,7 @@ def test_a_blank_slide_is_told() -> None:
         rig.carry_out(focus_map(area_of(chosen, low_um=-5, high_um=5), "crossed", side=3))
 
 
+@pytest.mark.slow
 def test_a_slide_that_is_blank_but_for_its_middle_is_told() -> None:
     chosen = settings_of(3, "coccolith")
 

@@ -152,6 +152,7 @@ def test_an_instrument_out_of_order_is_waited_for_in_the_dark_by_a_growing_pause
     assert len(scene.titles(EventName.FAULT)) < 12
 
 
+@pytest.mark.slow
 def test_a_patience_of_days_waits_days() -> None:
     scene = Scene(light_cycles=10_000, instrument_patience_h=72)
     assert scene.field(70 * 3600.0) > 4000

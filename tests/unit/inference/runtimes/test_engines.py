@@ -130,7 +130,7 @@ def test_an_engine_that_somebody_changed_is_built_again(
     assert again.path.stat().st_size > 6_000_000
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_large_network_becomes_an_engine_too(exported_models: Path, tmp_path: Path) -> None:
     model = onnx_model(resnet50(), LARGE, exported_models)
     assert inspect(model)["views"] == (onnx.TensorProto.FLOAT, [1, 3, 128, 160])
