@@ -18,8 +18,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import numpy as np
-
 from benchmarks.faults.clock import SimulatedTime
 from benchmarks.faults.night import configuration
 from benchmarks.faults.tampering import WAYS
@@ -31,10 +29,10 @@ from drivers.driving import DrivenMicroscope
 from drivers.errors import FieldFault, FrameFault, SettingRefused
 from drivers.micromanager.core import bridge_core, headless_core
 from drivers.micromanager.handshake import ServerState, check_running, probe
-from drivers.microscope import Exposure, Microscope, Sweep
 from drivers.settings import Instrument
 from tests.support.calibration_bench import bench
-from tests.support.instruments import CENTRE
+from tests.support.instruments import CENTRE, ready
+from tests.support.instruments import expose as expose_stack
 
 WITHIN_S = 0.5
 NOTHING = Trouble(Place(1, 1), None)
@@ -129,31 +127,17 @@ def _no_hardware_file() -> str:
     return _refused(lambda: headless_core(_instrument(backend="micromanager", hardware=Path("gone.cfg"))))
 
 
-def _ready(scope: Microscope) -> Microscope:
-    scope.prepare()
-    scope.open_slide(1)
-    scope.move(*CENTRE)
-    scope.light(True)
-    return scope
-
-
-def _expose(scope: Microscope) -> None:
-    identity = scope.identity
-    into = np.zeros((2, 4, identity.frame_height_px, identity.frame_width_px), np.uint16)
-    scope.expose_stack(Exposure(1, 1), Sweep(-1.0, 0.5, 4, ("crossed", "parallel"), (0, 1)), into, lambda _: None)
-
-
 def _hang_over_the_bridge() -> str:
     """Expose in a thread that hangs, and make safe from another."""
     with TemporaryDirectory() as folder:
         config = configuration(Path(folder), {})
     world = WorldBehindTheWire(config.instrument, config.scan.slides, NOTHING)
-    scope = _ready(DrivenMicroscope(config.instrument, config.scan.slides, world.open(), world.time.of_drivers()))
+    scope = ready(DrivenMicroscope(config.instrument, config.scan.slides, world.open(), world.time.of_drivers()))
     ended: list[str] = []
 
     def expose() -> None:
         try:
-            _expose(scope)
+            expose_stack(scope)
         except FieldFault as error:
             ended.append(str(error))
 
@@ -180,8 +164,8 @@ def _counter_jumps() -> str:
     trouble = Trouble(Place(1, 1), FOR_GOOD_S, tampering="camera counts")
     world = WorldHere(config.instrument, config.scan.slides, trouble, WAYS["camera counts"], time)
     try:
-        scope = _ready(DrivenMicroscope(config.instrument, config.scan.slides, world.open(), time.of_drivers()))
-        _expose(scope)
+        scope = ready(DrivenMicroscope(config.instrument, config.scan.slides, world.open(), time.of_drivers()))
+        expose_stack(scope)
     except FrameFault as error:
         return f"taken again: *{error}*"
     finally:

@@ -7,22 +7,21 @@ import re
 import threading
 import time as wall
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from ctypes import c_double
+from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any, cast
 
 import pyjavaz
-import zmq
 
 from benchmarks.faults.clock import SimulatedTime
 from benchmarks.faults.tampering import WAYS
 from benchmarks.faults.world import Shot, Standing, ToldMicroManager, Trouble, WorldHere
-from drivers.micromanager.core import BridgeDialect, bridge_core, close_bridge_core
-from drivers.micromanager.devices import MicroManager
+from drivers.micromanager.devices import MicroManager, open_bridge
 from drivers.microscope import Exposure
 from drivers.settings import Instrument, MiniSlide
-from tests.support.bridge_server import BridgeServer, answer_at
+from tests.support.bridge_server import begin_serving
 
 START_S, END_S = 60.0, 5.0
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -47,21 +46,8 @@ class WorldBehindTheWire:
         self._instrument = instrument.model_copy(update={"backend": "bridge", "bridge_port": self.port})
 
     def open(self) -> MicroManager:
-        """Connect to it, as `drivers.micromanager.devices.open_bridge` does."""
-        instrument, connections = self._instrument, ExitStack()
-        core = bridge_core(instrument)
-        connections.callback(close_bridge_core, core)
-        spare = bridge_core(instrument, beside=True)
-        connections.callback(close_bridge_core, spare)
-        dialect = BridgeDialect(self.port)
-        connections.callback(dialect.close)
-        try:
-            return ToldMicroManager(
-                instrument, core, connections.close, self._stage, self._prepare, dialect=dialect, spare=spare
-            )
-        except BaseException:
-            connections.close()
-            raise
+        """Connect to it, as a night does."""
+        return open_bridge(self._instrument, partial(ToldMicroManager, tell=self._stage, prepare=self._prepare))
 
     def _stage(self, exposure: Exposure, state: str, plane: int) -> None:
         self._ask("stage", exposure, state, plane)
@@ -118,16 +104,8 @@ def _serve(
     pipe: Connection, seconds: c_double, instrument: Instrument, slides: Sequence[MiniSlide], trouble: Trouble
 ) -> None:
     world = WorldHere(instrument, slides, trouble, WAYS.get(trouble.tampering or "", {}), SimulatedTime(seconds))
-    context = zmq.Context()
-
-    def open_port(server: BridgeServer) -> int:
-        socket = context.socket(zmq.REP)
-        port = int(socket.bind_to_random_port("tcp://127.0.0.1"))
-        threading.Thread(target=answer_at, args=(socket, server), daemon=True).start()
-        return port
-
-    server = BridgeServer(_JavaNames(world.core), open_port)
-    pipe.send(open_port(server))
+    server, port = begin_serving(_JavaNames(world.core))
+    pipe.send(port)
 
     answers: dict[str, Callable[..., Any]] = {
         "stage": world.core.stage,

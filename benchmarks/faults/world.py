@@ -240,11 +240,11 @@ class ToldMicroManager(MicroManager):
         instrument: Instrument,
         core: Core,
         release: Callable[[], None],
+        *connection: Any,
         tell: Callable[[Exposure, str, int], None],
         prepare: Callable[[], None],
-        **connection: Any,
     ) -> None:
-        super().__init__(instrument, core, release, **connection)
+        super().__init__(instrument, core, release, *connection)
         self._tell = tell
         self._prepare = prepare
         self._exposure = Exposure(0, 0)
@@ -285,7 +285,7 @@ class WorldHere:
     def open(self) -> MicroManager:
         """Connect to it."""
         core = self.core
-        return ToldMicroManager(self._instrument, cast(Core, core), lambda: None, core.stage, core.prepare)
+        return ToldMicroManager(self._instrument, cast(Core, core), lambda: None, tell=core.stage, prepare=core.prepare)
 
     def shots(self) -> list[Shot]:
         """Every frame since the last time that somebody asked."""

@@ -291,7 +291,8 @@ class Dataset:
         recorded = [field for field in fields if isinstance(field, FieldSecured)]
         planned = sum(held.planned for held in slides)
         objects = ObjectCounts.of(row for field in recorded for row in field.objects)
-        raw = sum(2 * math.prod(one.shape_czyx) for one in self.attempts() if isinstance(one, FieldSecured))
+        every = (*recorded, *(one for held in slides for one in self.superseded(held.slide)))
+        raw = sum(2 * math.prod(one.shape_czyx) for one in every if isinstance(one, FieldSecured))
         closed = self.closed()
         sizes = {name: path.stat().st_size for name, path in self._files_there().items()}
         listed = {file.name: file for file in self._listed()}

@@ -41,7 +41,7 @@ def slide_title(slide: int, sample: str) -> str:
 def histogram(
     axis: Axes, objects: Objects, column: str, label: str, classes: Sequence[str], edges: NDArray[np.float64]
 ) -> None:
-    """Draw sizes of whole objects, weighted for those that were cut, the classes on top of each other.
+    """Draw sizes of usable objects, weighted for those that were cut, the classes on top of each other.
 
     Parameters
     ----------
@@ -54,8 +54,7 @@ def histogram(
     """
     bottom = np.zeros(len(edges) - 1)
     for name in classes:
-        usable = objects.usable("mass" if column == "mass_pg" else "size")
-        chosen = objects.of((objects["class_name"] == name) & (objects[column] > 0) & usable)
+        chosen = objects.of((objects["class_name"] == name) & _of_use(objects, column))
         if not len(chosen):
             continue
         height, _ = np.histogram(chosen[column], edges, weights=chosen.weights)
@@ -85,9 +84,13 @@ def log_edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def sizes(objects: Objects, column: str, classes: Sequence[str]) -> NDArray[np.float64]:
-    """Give the sizes of whole objects of some classes."""
-    there = np.isfinite(objects[column]) & (objects[column] > 0) & (objects.weights > 0)
-    return np.asarray(objects[column][there & np.isin(objects["class_name"], classes)])
+    """Give the sizes, of some classes, that a histogram shows."""
+    return np.asarray(objects[column][_of_use(objects, column) & np.isin(objects["class_name"], classes)])
+
+
+def _of_use(objects: Objects, column: str) -> NDArray[np.bool_]:
+    """Which objects are whole, and measured so that what a column says may be used."""
+    return np.asarray((objects[column] > 0) & objects.usable("mass" if column == "mass_pg" else "size"))
 
 
 def plain_ticks(axis: Axes) -> None:

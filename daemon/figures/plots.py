@@ -114,7 +114,7 @@ def _slides(objects: Objects) -> list[tuple[int, str, Objects]]:
 
 
 def _histograms(figure: Figure, objects: Objects, column: str, label: str, classes: Sequence[str]) -> None:
-    """Sizes of whole objects a slide, weighted for those that were cut."""
+    """Sizes of usable objects a slide, weighted for those that were cut."""
     slides = _slides(objects)
     edges = log_edges(sizes(objects, column, classes))
     axes = _panels(figure, len(slides), (5.2, 2.9))
@@ -122,7 +122,7 @@ def _histograms(figure: Figure, objects: Objects, column: str, label: str, class
         histogram(axis, own, column, label, classes, edges)
         axis.set_title(slide_title(slide, sample))
     unit = "lengths" if column == "length_um" else "masses"
-    figure.suptitle(f"{unit} of whole objects, weighted for those that are cut", x=0.01, ha="left", fontsize=12)
+    figure.suptitle(f"{unit} of usable objects, weighted for those that are cut", x=0.01, ha="left", fontsize=12)
 
 
 def _length_mass(figure: Figure, objects: Objects) -> None:

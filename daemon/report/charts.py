@@ -97,7 +97,7 @@ def draw_slides(numbers: NightNumbers, objects: Objects) -> Iterator[SlideCharts
             charts.append(_map(numbers, slide, "objects", "objects per field", found, "viridis"))
             charts.append(_map(numbers, slide, "focus", "focus (\u00b5m)", heights, "cividis"))
         if len(own):
-            about = f"lengths of whole objects on mini-slide {slide.slide}"
+            about = f"lengths of usable objects on mini-slide {slide.slide}"
             classes = own.names("class_name")
             ordered = [name for name in numbers.classes if name in classes]
             draw = partial(
@@ -112,12 +112,12 @@ def draw_night(numbers: NightNumbers, objects: Objects) -> Iterator[Chart]:
     if len(objects):
         classes = [name for name in numbers.classes if name in objects.names("class_name")]
         lengths = log_edges(sizes(objects, "length_um", classes))
-        about = "lengths of whole objects, all mini-slides, weighted for those that are cut"
+        about = "lengths of usable objects, all mini-slides, weighted for those that are cut"
         label = "length (\u00b5m)"
         yield _chart("lengths", about, lambda axis: histogram(axis, objects, "length_um", label, classes, lengths))
     if (masses := sizes(objects, "mass_pg", MASSES_OF)).size:
         edges = log_edges(masses)
-        about = "masses of whole coccoliths in focus, all mini-slides"
+        about = "masses of usable coccoliths, all mini-slides"
         yield _chart("masses", about, lambda axis: histogram(axis, objects, "mass_pg", "mass (pg)", MASSES_OF, edges))
     fields = [field for field in numbers.fields if field.exposed_utc is not None]
     if not fields:

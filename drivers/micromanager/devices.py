@@ -281,8 +281,8 @@ def open_headless(instrument: Instrument) -> MicroManager:
         return MicroManager(instrument, core, connections.close)
 
 
-def open_bridge(instrument: Instrument) -> MicroManager:
-    """Connect to a running Micro-Manager; see `open_headless`."""
+def open_bridge(instrument: Instrument, made: Callable[..., MicroManager] | None = None) -> MicroManager:
+    """Connect to a running Micro-Manager; see `open_headless`. `made` makes the devices, if they are special ones."""
     with _closing_if_refused() as connections:
         core = bridge_core(instrument)
         connections.callback(close_bridge_core, core)
@@ -291,7 +291,7 @@ def open_bridge(instrument: Instrument) -> MicroManager:
         connections.callback(close_bridge_core, spare)
         dialect = BridgeDialect(instrument.bridge_port)
         connections.callback(dialect.close)
-        return MicroManager(instrument, core, connections.close, dialect, spare)
+        return (made or MicroManager)(instrument, core, connections.close, dialect, spare)
 
 
 @contextmanager

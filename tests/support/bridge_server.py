@@ -189,6 +189,20 @@ class BridgeServer:
         }
 
 
+def begin_serving(core: Any, version: str = VERSION) -> tuple[BridgeServer, int]:
+    """Answer for a core in threads of this process; the first server, and the port that it is at."""
+    context = zmq.Context()
+
+    def open_port(server: BridgeServer) -> int:
+        socket = context.socket(zmq.REP)
+        port = int(socket.bind_to_random_port("tcp://127.0.0.1"))
+        threading.Thread(target=_answer, args=(socket, server), daemon=True).start()
+        return port
+
+    server = BridgeServer(core, open_port, version)
+    return server, open_port(server)
+
+
 def serve(pipe: Connection, hardware: Path, version: str = VERSION) -> None:
     """Load a hardware file, tell the port through `pipe`, and answer until the process is ended.
 
@@ -198,16 +212,8 @@ def serve(pipe: Connection, hardware: Path, version: str = VERSION) -> None:
     from drivers.micromanager.core import headless_core
 
     core = headless_core(instrument(backend="micromanager", hardware=hardware, adapters=device_adapter_path()))
-    context = zmq.Context()
-
-    def open_port(server: BridgeServer) -> int:
-        socket = context.socket(zmq.REP)
-        port = int(socket.bind_to_random_port("tcp://127.0.0.1"))
-        threading.Thread(target=answer_at, args=(socket, server), daemon=True).start()
-        return port
-
-    server = BridgeServer(core, open_port, version)
-    pipe.send(open_port(server))
+    server, port = begin_serving(core, version)
+    pipe.send(port)
     with suppress(EOFError):
         _obey(pipe, server)
 
@@ -226,7 +232,7 @@ def _obey(pipe: Connection, server: BridgeServer) -> None:
                 pipe.send(asked)
 
 
-def answer_at(socket: zmq.Socket[bytes], server: BridgeServer) -> None:
+def _answer(socket: zmq.Socket[bytes], server: BridgeServer) -> None:
     """Answer at a socket, for ever."""
     while True:
         request, *_ = socket.recv_multipart()
