@@ -13,6 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 from rich.console import Console
 from zmq.utils.garbage import GarbageCollectorThread
@@ -68,13 +69,20 @@ def _nothing_left_behind() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Digest]:
-    """The run folder of a night that nothing befell, and what it recorded; beside the folder lies what it printed."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    run = folder / "run"
-    done = lamelle("scan", write_configuration(folder), "--run", run)
-    assert done.returncode == 0, done.stderr
-    (folder / SAID).write_text(done.stdout, encoding="utf-8")
-    assert not living(run)
+    """The run folder of a night that nothing befell, and what it recorded; beside the folder lies what it printed.
+
+    All workers look at the same one, so whoever changes anything takes a copy.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "undisturbed"
+    run, said = folder / "run", folder / SAID
+    with FileLock(folder.with_suffix(".lock")):
+        if not said.exists():
+            folder.mkdir()
+            done = lamelle("scan", write_configuration(folder), "--run", run)
+            assert done.returncode == 0, done.stderr
+            assert not living(run)
+            said.write_text(done.stdout, encoding="utf-8")
     return run, digest(run)
 
 
