@@ -15,6 +15,7 @@ import platform
 import sys
 import tempfile
 import time
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,13 +24,15 @@ import msgspec
 import numpy as np
 import psutil
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from benchmarks.parity import trained_of, views_of
 from inference.network.trained import Trained
 from inference.network.weights_file import find_weights
 from inference.runtimes.onnx_model import Form, onnx_model
-from inference.runtimes.runtimes import OnnxRuntime, Runtime, TorchRuntime
+from inference.runtimes.onnx_runtime import OnnxRuntime
+from inference.runtimes.runtimes import Runtime
+from inference.runtimes.torch_runtime import TorchRuntime
 from inference.settings import Architecture
 
 SIZES = (512, 1024, 2048)
@@ -56,18 +59,17 @@ class Graph:
         self.name = runtime.name
         self._runtime = runtime
 
-    def detect(self, views: Tensor) -> Any:
+    def detect(self, views: NDArray[np.float32]) -> Any:
         """Run it."""
         return self._runtime.run(views)
 
 
 def runtime(name: str, one: Trained, size: int, threads: int) -> Runtime | Graph:
     """Open a runtime on the CPU."""
-    cpu = torch.device("cpu")
-    exact = TorchRuntime(one, cpu)
+    exact = partial(TorchRuntime, one, "cpu")
     if name == "torch":
-        return exact
-    return Graph(OnnxRuntime(onnx_model(one, Form((size, size), winograd=True)), exact, threads, cpu))
+        return exact()
+    return Graph(OnnxRuntime(onnx_model(one, Form((size, size), winograd=True)), exact, threads, "cpu"))
 
 
 def most_mb() -> float:
@@ -82,7 +84,7 @@ def most_mb() -> float:
 def alone(architecture: Architecture, image: Path, name: str, threads: int, answer: Any) -> None:
     """Run one runtime in this process, and tell the memory it took at most beyond that of its imports."""
     torch.set_num_threads(threads)
-    view = torch.from_numpy(np.load(image))
+    view = np.load(image)
     before = most_mb()
     one = runtime(name, trained_of(architecture), view.shape[2], threads)
     for _ in range(3):
@@ -90,10 +92,10 @@ def alone(architecture: Architecture, image: Path, name: str, threads: int, answ
     answer.send(most_mb() - before)
 
 
-def peak_mb(architecture: Architecture, image: Tensor, name: str, threads: int, folder: Path) -> float:
+def peak_mb(architecture: Architecture, image: NDArray[np.float32], name: str, threads: int, folder: Path) -> float:
     """Memory of a process that does nothing else."""
     path = folder / "view.npy"
-    np.save(path, image.numpy())
+    np.save(path, image)
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=alone, args=(architecture, path, name, threads, theirs))

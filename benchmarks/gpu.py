@@ -34,6 +34,7 @@ from inference.analyser import Analyser
 from inference.annotations.stacks import find_stacks
 from inference.errors import RuntimeRefused
 from inference.network import network
+from inference.network.device import DeviceName
 from inference.runtimes.choice import RuntimeName, open_runtime
 from inference.runtimes.onnx_model import Form
 from inference.settings import Architecture, CropSettings, DetectorSettings, FocusSettings
@@ -61,7 +62,7 @@ class Measured(msgspec.Struct):
     training: dict[str, object] = {}
 
 
-def seconds(work: Callable[[], object], rounds: int, device: torch.device) -> list[float]:
+def seconds(work: Callable[[], object], rounds: int, device: DeviceName) -> list[float]:
     """Time some work to its end, after one round that is not counted."""
     taken = []
     for _ in range(rounds + 1):
@@ -73,9 +74,9 @@ def seconds(work: Callable[[], object], rounds: int, device: torch.device) -> li
     return taken[1:]
 
 
-def settle(device: torch.device) -> None:
+def settle(device: DeviceName) -> None:
     """Wait until the device has done what it was told."""
-    if device.type == "cuda":
+    if device == "cuda":
         torch.cuda.synchronize(device)
 
 
@@ -84,7 +85,7 @@ def p50_p95(taken: Sequence[float]) -> tuple[float, float]:
     return float(np.median(taken)), float(np.quantile(taken, 0.95))
 
 
-def limits(side: int, rounds: int, device: torch.device) -> dict[str, float]:
+def limits(side: int, rounds: int, device: DeviceName) -> dict[str, float]:
     """Arithmetic in operations a second, copies in bytes a second."""
     found = {}
     for name, kind in (("fp32", torch.float32), ("fp16", torch.float16)):
@@ -93,20 +94,21 @@ def limits(side: int, rounds: int, device: torch.device) -> dict[str, float]:
     some = torch.zeros(side * side, device=device)
     other = torch.empty_like(some)
     found["memory"] = 2 * some.nbytes / p50_p95(seconds(partial(other.copy_, some), rounds, device))[0]
-    host = torch.zeros(side * side, pin_memory=device.type == "cuda")
+    host = torch.zeros(side * side, pin_memory=device == "cuda")
     found["upload"] = host.nbytes / np.median(seconds(lambda: other.copy_(host), rounds, device))
     return {name: float(value) for name, value in found.items()}
 
 
 def time_runtimes(
-    architecture: Architecture, size: int, rounds: int, device: torch.device, peak: dict[str, float]
+    architecture: Architecture, size: int, rounds: int, device: DeviceName, peak: dict[str, float]
 ) -> list[dict[str, object]]:
     """Time each runtime on one view that lies on the device; those that refuse say why."""
     trained = trained_of(architecture)
     view = views_of(trained, Form((size, size)))
-    there = view.to(device)
+    there = torch.from_numpy(view).to(device)
+    given = view if device == "cpu" else there
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        trained.network([view[0]])
+        trained.network([torch.from_numpy(view[0])])
     operations = counter.get_total_flops()
     rows: list[dict[str, object]] = []
     for name in NAMES:
@@ -116,27 +118,27 @@ def time_runtimes(
             rows.append({"network": architecture, "runtime": name, "refused": str(error)})
             continue
         precision = "fp16" if "fp16" in runtime.name else "fp32"
-        p50, p95 = p50_p95(seconds(lambda runtime=runtime: runtime.detect(there), rounds, device))  # type: ignore[misc]
+        p50, p95 = p50_p95(seconds(lambda runtime=runtime: runtime.detect(given), rounds, device))  # type: ignore[misc]
         share = operations / p50 / peak[precision]
         rows.append({"network": architecture, "runtime": runtime.name, "p50_s": p50, "p95_s": p95, "share": share})
     eager = network.load(trained.weights, architecture, trained.classes) if architecture == "slim" else trained.network
-    eager, half = eager.to(device), device.type == "cuda"
-    with torch.inference_mode(), torch.autocast(device.type, torch.float16 if half else torch.bfloat16):
+    eager, half = eager.to(device), device == "cuda"
+    with torch.inference_mode(), torch.autocast(device, torch.float16 if half else torch.bfloat16):
         taken = seconds(lambda: eager([there[0]]), rounds, device)
     p50, p95 = p50_p95(taken)
     share = operations / p50 / peak["fp16"]
-    name16 = f"torch on {device.type}, autocast"
+    name16 = f"torch on {device}, autocast"
     return [*rows, {"network": architecture, "runtime": name16, "p50_s": p50, "p95_s": p95, "share": share}]
 
 
-def time_stacks(size: int, planes: int, rounds: int, device: torch.device) -> list[dict[str, object]]:
+def time_stacks(size: int, planes: int, rounds: int, device: DeviceName) -> list[dict[str, object]]:
     """Time whole stacks from host memory to crops, in both modes."""
     sample = views_of(trained_of("slim"), Form((size, size)))[0]
-    frame = np.clip(20_000 * (1 + 0.1 * sample[0].numpy()), 0, 65_535).astype(np.uint16)
+    frame = np.clip(20_000 * (1 + 0.1 * sample[0]), 0, 65_535).astype(np.uint16)
     stack = np.stack([np.stack([np.roll(frame, z, axis=0) for z in range(planes)])] * len(POLARIZATIONS))
     rows: list[dict[str, object]] = []
     for mode in ("fused", "planes"):
-        settings = DetectorSettings(mode=mode, device="cuda" if device.type == "cuda" else "cpu")
+        settings = DetectorSettings(mode=mode, device=device)
         analyser = Analyser(settings, CropSettings(), FocusSettings(), PIXEL_UM, POLARIZATIONS)
         landing, behind, found = [], [], 0
         for _ in range(rounds + 1):
@@ -162,7 +164,7 @@ def time_stacks(size: int, planes: int, rounds: int, device: torch.device) -> li
     return rows
 
 
-def train_for(minutes: float, fields: int, device: torch.device, folder: Path) -> dict[str, object]:
+def train_for(minutes: float, fields: int, device: DeviceName, folder: Path) -> dict[str, object]:
     """Train the large network for so long, and judge it."""
     config = load(CONFIG)
     data = folder / "fields"
@@ -178,8 +180,8 @@ def train_for(minutes: float, fields: int, device: torch.device, folder: Path) -
     settings = TrainingSettings(
         architecture="resnet50",
         classes=config.detector.classes,
-        steps=TRIAL_STEPS[device.type],
-        batch=BATCH[device.type],
+        steps=TRIAL_STEPS[device],
+        batch=BATCH[device],
         judgements=1,
     )
     train.train(annotated, folder / "trial.safetensors", settings, FocusSettings(), "", watch)
@@ -210,7 +212,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.device == "cuda" and not torch.cuda.is_available():
         parser.error("no CUDA device answers; see that it runs at all with --device cpu --size 256 --minutes 0.1")
-    device = torch.device(given.device)
+    device: DeviceName = given.device
     name = torch.cuda.get_device_name(device) if given.device == "cuda" else "CPU"
     result = Measured(name, {one: version(one) for one in ("torch", "torchvision", "onnxruntime")})
     print(name, ", ".join(f"{one} {number}" for one, number in result.versions.items()))

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from inference.network import network
 from inference.network.detected import Precision
@@ -27,8 +27,9 @@ from inference.network.trained import Trained
 from inference.network.weights_file import Weights
 from inference.objects.merging import Detections, overlaps
 from inference.runtimes.onnx_model import Form, onnx_model
+from inference.runtimes.onnx_runtime import OnnxRuntime
 from inference.runtimes.reference import Reference
-from inference.runtimes.runtimes import OnnxRuntime, TorchRuntime
+from inference.runtimes.torch_runtime import TorchRuntime
 from inference.settings import DetectorSettings
 
 CASES = (
@@ -78,14 +79,15 @@ def compare(expected: Detections, found: Detections) -> Parity:
     return Parity(len(expected), len(found), len(boxes) - 1, max(boxes), max(scores), max(left))
 
 
-def views_of(trained: Trained, form: Form) -> Tensor:
+def views_of(trained: Trained, form: Form) -> NDArray[np.float32]:
     """Different views of the shipped sample, tiled: as it is, and mirrored.
 
     With a little noise: of tiles that are all the same, which score the same, any may be taken.
     """
     (view,) = Reference.of(trained.network, form.size).views
-    views = torch.stack([view.flip(2) if k % 2 else view for k in range(form.batch)])
-    return views + NOISE * torch.randn(views.shape, generator=torch.Generator().manual_seed(1))
+    views = np.stack([view[:, :, ::-1] if k % 2 else view for k in range(form.batch)])
+    noise: NDArray[np.float32] = torch.randn(views.shape, generator=torch.Generator().manual_seed(1)).numpy()
+    return views + np.float32(NOISE) * noise
 
 
 def trained_of(architecture: str, resnet50: Path | None = None, classes: Sequence[str] = ()) -> Trained:
@@ -104,10 +106,9 @@ def trained_of(architecture: str, resnet50: Path | None = None, classes: Sequenc
 
 def judge(trained: Trained, form: Form, threads: int, kept_in: Path | None) -> tuple[list[Parity], float, float]:
     """Compare on every view; with seconds an image of torch, and of onnxruntime."""
-    cpu = torch.device("cpu")
     views = views_of(trained, form)
-    exact = TorchRuntime(trained, cpu)
-    runtime = OnnxRuntime(onnx_model(trained, form, kept_in), exact, threads, cpu)
+    exact = TorchRuntime(trained, "cpu")
+    runtime = OnnxRuntime(onnx_model(trained, form, kept_in), lambda: exact, threads, "cpu")
     seconds = []
     for one in (exact, runtime):
         one.detect(views)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from benchmarks.worlds import CONFIG, WORLDS, stacks_of, tell
@@ -20,7 +21,9 @@ from inference.detector import ViewDetector
 from inference.evaluation.figures import LOWEST_SCORE, StackFindings, compare
 from inference.network.detected import Precision
 from inference.runtimes.onnx_model import Form, onnx_model
-from inference.runtimes.runtimes import OnnxRuntime, Runtime, TorchRuntime
+from inference.runtimes.onnx_runtime import OnnxRuntime
+from inference.runtimes.runtimes import Runtime
+from inference.runtimes.torch_runtime import TorchRuntime
 from inference.settings import CropSettings, DetectorSettings, FocusSettings
 
 SEED = 9101
@@ -36,7 +39,7 @@ class Exported(ViewDetector):
 
     def _open(self, size: tuple[int, int]) -> Runtime:
         model = onnx_model(self._trained, Form(size, 1, self._precision), self._kept_in)
-        exact = TorchRuntime(self._trained, self.device)
+        exact = partial(TorchRuntime, self._trained, self.device)
         return OnnxRuntime(model, exact, self._settings.threads, self.device)
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import copy
 import logging
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from inference.detector import ViewDetector
 from inference.network.weights_file import find_weights
@@ -21,10 +19,12 @@ from inference.settings import CropSettings, DetectorSettings, FocusSettings
 from inference.stopwatch import Stopwatch
 from inference.views import channels
 from inference.views import sharpness as focusing
-from inference.views.channels import ENERGY_BINNING, Floats, Planes, Scale
-from inference.views.device_planes import DevicePlanes
+from inference.views.channels import ENERGY_BINNING, Floats, Planes, Scale, ViewArray
 from inference.views.fixed_pattern import FixedPattern
 from inference.views.fusing import crop_index
+
+if TYPE_CHECKING:
+    from inference.views.device_planes import DevicePlanes
 
 Stack = NDArray[np.uint16]
 _log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class Analyser:
     """Finds the objects in a stack and cuts them out.
 
     One session is open at a time: sessions share their buffers. The same stack gives the same result. Sets the number
-    of threads of torch and OpenCV for the whole process.
+    of threads of OpenCV, and of torch where that computes, for the whole process.
 
     Parameters
     ----------
@@ -105,7 +105,6 @@ class Analyser:
         detects: bool = True,
         pattern: FixedPattern | None = None,
     ) -> None:
-        torch.set_num_threads(detector.threads)
         cv2.setNumThreads(detector.threads)
         self._settings = detector
         self._crops = crops
@@ -134,9 +133,7 @@ class Analyser:
     @property
     def device(self) -> Literal["cpu", "cuda", "none"]:
         """What the network runs on; none where there is no network."""
-        if self.detector is None:
-            return "none"
-        return "cpu" if self.detector.device.type == "cpu" else "cuda"
+        return "none" if self.detector is None else self.detector.device
 
     def sharpness(self, frame: NDArray[np.uint16]) -> float:
         """Laplacian-of-Gaussian energy of one frame (H, W) of the first state, to compare planes of one field."""
@@ -171,8 +168,11 @@ class Analyser:
             raise ValueError(
                 f"the fixed pattern {pattern.gains.shape} is not of frames of {count} x {height} x {width}"
             )
-        if self.detector is None or self.detector.device.type == "cpu":
+        if self.detector is None or self.detector.device == "cpu":
             return Planes(count, planes, height, width, self._scale, self._pattern)
+        # With it comes torch, of which nights on a processor may do without.
+        from inference.views.device_planes import DevicePlanes
+
         return DevicePlanes(count, planes, height, width, self._scale, self.detector.device, self._pattern)
 
     def finish(self, stack: Stack, planes: Planes | DevicePlanes, watch: Stopwatch) -> StackAnalysis:
@@ -182,7 +182,7 @@ class Analyser:
             seen = planes.look(self._polarizations, every_plane=every_plane)
             stack_focus = focusing.stack_focus(seen.sharpness, self._focus.blank_contrast)
         with watch.time("detection"):
-            found = self._detect(torch.as_tensor(seen.views))
+            found = self._detect(seen.views)
         with watch.time("crops"):
             objects = tuple(
                 self._fenced(stack, seen.sharpness, found.boxes[k], int(found.labels[k]), float(found.scores[k]))
@@ -191,7 +191,7 @@ class Analyser:
             overview = _overview(seen.fused)
         return StackAnalysis(objects, stack_focus, planes.backgrounds_dn(), overview, watch.seconds)
 
-    def _detect(self, views: Tensor) -> Detections:
+    def _detect(self, views: ViewArray) -> Detections:
         if self.detector is None:
             return NOTHING
         found = self.detector.detect(views)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from inference.network.device import pick_device
+from inference.network.device import DeviceName, pick_device
 from inference.network.trained import Trained
 from inference.objects.merging import Detections, merge
 from inference.runtimes.choice import fastest_first, open_runtime
 from inference.runtimes.runtimes import Runtime
 from inference.settings import DetectorSettings
+from inference.views.channels import ViewArray
 
 PLANES_SUPPORT = 2
 
@@ -40,7 +39,7 @@ class ViewDetector:
     def __init__(self, settings: DetectorSettings) -> None:
         self._settings = settings
         self._device = pick_device(settings.device)
-        self._trained = Trained.of(settings)
+        self._trained = Trained.of(settings, settings.threads)
         self._runtimes: dict[tuple[int, int], Runtime] = {}
         self.refusals: tuple[str, ...] = ()
 
@@ -55,12 +54,12 @@ class ViewDetector:
         return tuple(f"{runtime.name}, {h} x {w} px" for (h, w), runtime in self._runtimes.items())
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> DeviceName:
         """What the network runs on."""
         return self._device
 
-    def detect(self, views: Tensor) -> Detections:
-        """Objects in views (N, 3, h, w), float32, of one field, boxes in px of the views, merged, best first.
+    def detect(self, views: ViewArray) -> Detections:
+        """Objects in views of one field, boxes in px of the views, merged, best first.
 
         `planes` counts views.
 

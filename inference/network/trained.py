@@ -1,6 +1,6 @@
 """Weights in memory, and the network that they are of. It is built when it is first asked for.
 
-A night whose model is exported already may never ask: torchvision takes two seconds and 170 MB to be imported.
+A night whose model is exported already may never ask: torch and torchvision take seconds and 400 MB to be imported.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
-
-import safetensors.torch
 
 from inference.network.weights_file import Weights, check_weights, find_weights
 from inference.settings import Architecture, DetectorSettings
@@ -35,8 +33,13 @@ class Trained:
     build: Callable[[], FasterRCNN]
 
     @classmethod
-    def of(cls, settings: DetectorSettings) -> Trained:
+    def of(cls, settings: DetectorSettings, threads: int | None = None) -> Trained:
         """Read what settings name; the file is not needed any more.
+
+        Parameters
+        ----------
+        threads
+            how many torch computes with in this process once the network is built; its own choice if None.
 
         Raises
         ------
@@ -47,12 +50,17 @@ class Trained:
         weights = find_weights(settings.weights)
         architecture, classes = settings.architecture, settings.classes
         header = check_weights(weights.path, architecture, classes)
-        state = safetensors.torch.load(weights.path.read_bytes())
+        content = weights.path.read_bytes()
 
         def build() -> FasterRCNN:
+            import safetensors.torch
+            import torch
+
             from inference.network.network import of_state
 
-            return of_state(state, header, architecture, classes, weights.path)
+            if threads is not None:
+                torch.set_num_threads(threads)
+            return of_state(safetensors.torch.load(content), header, architecture, classes, weights.path)
 
         return cls(weights, architecture, classes, build)
 

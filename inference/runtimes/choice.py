@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
-import torch
-
 from inference.errors import InferenceError, RuntimeRefused
+from inference.network.device import DeviceName
 from inference.network.trained import Trained
-from inference.runtimes.engine_runtime import EngineRuntime
-from inference.runtimes.engines import engine, library
 from inference.runtimes.onnx_model import Form, onnx_model
 from inference.runtimes.reference import Reference
-from inference.runtimes.runtimes import OnnxRuntime, Runtime, TorchRuntime, check_runtime, provider_for
+from inference.runtimes.runtimes import Runtime, check_runtime
 
 RuntimeName = Literal["tensorrt", "onnxruntime", "torch"]
 
 
-def fastest_first(device: torch.device) -> tuple[RuntimeName, ...]:
+def fastest_first(device: DeviceName) -> tuple[RuntimeName, ...]:
     """Runtimes for a device, in the order in which they are tried."""
-    return ("onnxruntime", "torch") if device.type == "cpu" else ("tensorrt", "onnxruntime", "torch")
+    return ("onnxruntime", "torch") if device == "cpu" else ("tensorrt", "onnxruntime", "torch")
 
 
 def open_runtime(
     trained: Trained,
     size: tuple[int, int],
     names: Sequence[RuntimeName],
-    device: torch.device,
+    device: DeviceName,
     threads: int,
     kept_in: Path | None = None,
 ) -> tuple[Runtime, tuple[str, ...]]:
@@ -58,14 +56,12 @@ def open_runtime(
 
 
 def _tried(
-    name: RuntimeName, trained: Trained, size: tuple[int, int], device: torch.device, threads: int, kept_in: Path | None
+    name: RuntimeName, trained: Trained, size: tuple[int, int], device: DeviceName, threads: int, kept_in: Path | None
 ) -> Runtime:
     try:
-        # Torch itself on the processor is what the others are measured by.
-        if name == "torch" and device.type == "cpu":
-            return TorchRuntime(trained, device)
         runtime, reference = _open(name, trained, size, device, threads, kept_in)
-        check_runtime(runtime, reference)
+        if reference is not None:
+            check_runtime(runtime, reference)
     except InferenceError:
         raise
     except Exception as error:
@@ -75,19 +71,37 @@ def _tried(
 
 
 def _open(
-    name: RuntimeName, trained: Trained, size: tuple[int, int], device: torch.device, threads: int, kept_in: Path | None
-) -> tuple[Runtime, Reference]:
-    exact = TorchRuntime(trained, device)
+    name: RuntimeName, trained: Trained, size: tuple[int, int], device: DeviceName, threads: int, kept_in: Path | None
+) -> tuple[Runtime, Reference | None]:
+    """Open a runtime, and give what it must find; none where it is what the others are measured by.
+
+    Each is imported when it is its turn, and its library with it: torch takes a second and 200 MB.
+    """
+
+    @cache
+    def exact() -> Runtime:
+        from inference.runtimes.torch_runtime import TorchRuntime
+
+        return TorchRuntime(trained, device)
+
+    if device == "cuda":
+        # A graphics card shall have room for it before the night, not only when it is first asked.
+        exact()
     match name:
         case "tensorrt":
+            from inference.runtimes.engine_runtime import EngineRuntime
+            from inference.runtimes.engines import engine, library
+
             # What is not installed is found out before half a minute goes into a model for it.
             library()
             model = onnx_model(trained, Form(size, precision="fp16"), kept_in)
             return EngineRuntime(engine(model, kept_in), exact), model.reference()
         case "onnxruntime":
+            from inference.runtimes.onnx_runtime import OnnxRuntime, provider_for
+
             provider_for(device)
             # In fp32, so that weights which fp16 is too coarse for have somewhere to go.
-            model = onnx_model(trained, Form(size, winograd=device.type == "cpu"), kept_in)
+            model = onnx_model(trained, Form(size, winograd=device == "cpu"), kept_in)
             return OnnxRuntime(model, exact, threads, device), model.reference()
         case "torch":
-            return exact, Reference.of(trained.network, size)
+            return exact(), Reference.of(trained.network, size) if device == "cuda" else None

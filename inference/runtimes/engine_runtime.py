@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from inference.errors import RuntimeRefused
 from inference.network.detected import Detected
 from inference.runtimes.engines import Engine, library, load
 from inference.runtimes.runtimes import GraphRuntime, Runtime
+from inference.views.channels import ViewArray
 
 
 class EngineRuntime(GraphRuntime):
@@ -24,7 +24,7 @@ class EngineRuntime(GraphRuntime):
         The engine cannot be loaded here, or is not of this detector.
     """
 
-    def __init__(self, engine: Engine, exact: Runtime) -> None:
+    def __init__(self, engine: Engine, exact: Callable[[], Runtime]) -> None:
         card = engine.card
         super().__init__(f"{card.library} {card.version} in {card.precision}", card.batch, exact)
         self._engine = load(engine.path)
@@ -41,7 +41,7 @@ class EngineRuntime(GraphRuntime):
                     f"{str(engine.path)!r} has no {name!r}; build it again with 'lamelle engine build'"
                 )
 
-    def run(self, views: Tensor) -> Sequence[NDArray[Any]]:
+    def run(self, views: ViewArray) -> Sequence[NDArray[Any]]:
         """Give the outputs of the graph, as in `detected.Detected`, for views (batch, 3, h, w).
 
         Raises
@@ -49,7 +49,8 @@ class EngineRuntime(GraphRuntime):
         RuntimeRefused
             The engine could not be executed.
         """
-        source = views if views.is_cuda else self._host["views"].copy_(views)
+        given = torch.as_tensor(views)
+        source = given if given.is_cuda else self._host["views"].copy_(given)
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
             self._device["views"].copy_(source, non_blocking=True)

@@ -13,20 +13,21 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from inference.errors import RuntimeRefused
-from inference.network.detected import Detected, Precision
 from inference.network.trained import Trained
 from inference.runtimes.cache import cabinet, keep
 from inference.runtimes.reference import Reference
+
+if TYPE_CHECKING:
+    from inference.network.detected import Precision
 
 MODEL, REFERENCE = "model.onnx", "reference.safetensors"
 OPSET = 20
 EXPORTERS = "torch", "torchvision", "onnx", "onnxscript"
 _MADE_BY = tuple(f"inference.network.{name}" for name in ("static_graph", "detected", "folding", "winograd"))
-"""Modules that decide what a graph is like; looked up, not imported, as torchvision takes seconds."""
+"""Modules that decide what a graph is like; looked up, not imported, as torch and torchvision take seconds."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,9 @@ def onnx_model(trained: Trained, form: Form, kept_in: Path | None = None) -> Onn
 
     try:
         keep(folder, make)
-    except (OSError, torch.onnx.OnnxExporterError) as error:
+    except OSError as error:
         raise RuntimeRefused(
-            f"the detector's model cannot be made or kept in {str(root)!r} ({error}); make the folder writable, with "
+            f"the detector's model cannot be kept in {str(root)!r} ({error}); make the folder writable, with "
             "500 MB free"
         ) from error
     return OnnxModel(folder / MODEL, form, trained.weights.sha256)
@@ -139,19 +140,28 @@ def _source(module: str) -> str:
 
 
 def _export(trained: Trained, form: Form, described: dict[str, str], path: Path) -> None:
+    # Where a model is kept nothing of torch is imported.
+    import torch
+
+    from inference.network.detected import Detected
     from inference.network.static_graph import StaticDetector
 
     detector = StaticDetector(trained.network, form.size, form.batch, form.precision, winograd=form.winograd)
-    with torch.no_grad():
-        program = torch.onnx.export(
-            detector.eval(),
-            (torch.zeros(form.batch, 3, *form.size),),
-            input_names=["views"],
-            output_names=list(Detected._fields),
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
+    try:
+        with torch.no_grad():
+            program = torch.onnx.export(
+                detector.eval(),
+                (torch.zeros(form.batch, 3, *form.size),),
+                input_names=["views"],
+                output_names=list(Detected._fields),
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        raise RuntimeRefused(
+            f"the detector's model cannot be exported ({error}); set detector.runtime to 'torch'"
+        ) from error
     assert program is not None
     program.model.metadata_props.update(described)
     program.save(path, external_data=False)

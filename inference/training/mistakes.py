@@ -11,6 +11,7 @@ from torchvision.models.detection import FasterRCNN
 from torchvision.ops import box_iou
 
 from inference.annotations.stacks import Views
+from inference.network.device import DeviceName
 
 LOWEST_SCORE = 0.2
 LARGEST_OVERLAP = 0.3
@@ -18,7 +19,7 @@ LARGEST_OVERLAP = 0.3
 
 
 def find_mistakes(
-    network: FasterRCNN, device: torch.device, fields: Sequence[Views], report: Callable[[int, int], None]
+    network: FasterRCNN, device: DeviceName, fields: Sequence[Views], report: Callable[[int, int], None]
 ) -> list[tuple[Views, NDArray[np.float32]]]:
     """Boxes x0, y0, x1, y1, in px of the views, of what a network wrongly finds in fused views, each with its field.
 

@@ -22,7 +22,7 @@ from torchvision.models.detection import FasterRCNN
 from inference.annotations.stacks import NOT_JUDGED, AnnotatedStack, Views, prepare
 from inference.errors import AnnotationError
 from inference.network import network
-from inference.network.device import pick_device
+from inference.network.device import DeviceName, pick_device
 from inference.network.weights_file import find_weights
 from inference.settings import Architecture, FocusSettings
 from inference.training.checkpoint import History, restore, to_bytes
@@ -219,7 +219,7 @@ def train(
             for group in optimiser.param_groups:
                 group["lr"] = rate_at(history.step, settings)
             on_device = [{name: values.to(device) for name, values in target.items()} for target in targets]
-            with torch.autocast(device.type, torch.bfloat16, enabled=_has_bfloat16(device)):
+            with torch.autocast(device, torch.bfloat16, enabled=_has_bfloat16(device)):
                 losses = model([image.to(device) for image in images], on_device)
             loss = torch.stack(list(losses.values())).sum()
             optimiser.zero_grad(set_to_none=True)
@@ -243,11 +243,11 @@ def train(
     return history
 
 
-def _has_bfloat16(device: torch.device) -> bool:
+def _has_bfloat16(device: DeviceName) -> bool:
     """Whether mixed precision pays: 16 bit with the range of 32, which needs no scaling of losses."""
-    if device.type == "cuda":
+    if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):  # older torch does not tell
+    if not hasattr(torch.cpu, "get_capabilities"):  # older torch does not tell
         return False
     can = torch.cpu.get_capabilities()
     return bool(can.get("avx512_bf16") or can.get("amx_bf16"))

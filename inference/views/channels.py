@@ -9,7 +9,7 @@ was not exposed leaves its channel empty.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Floats = NDArray[np.float32]
+ViewArray: TypeAlias = "Floats | Tensor"
+"""Float32 (N, 3, h, w), for the network to look at: arrays on the processor, tensors on a graphics card."""
 
 NETWORK_PIXEL_UM = 0.118
 CROSSED = "crossed"
@@ -86,13 +88,13 @@ class StackViews(NamedTuple):
     fused
         view of the whole stack (3, h, w).
     views
-        what the detector is to look at (N, 3, h, w), float32; on a device where the stack was looked at there.
+        what the detector is to look at (N, 3, h, w); on a device where the stack was looked at there.
     """
 
     sharpness: Floats
     sharpest: Floats
     fused: Floats
-    views: NDArray[np.float32] | Tensor
+    views: ViewArray
 
 
 class Planes:

@@ -54,7 +54,7 @@ class DevicePlanes:
     width
         of the stacks, CZYX.
     device
-        a CUDA device; any other works too, only not faster.
+        "cuda"; any other that torch knows works too, only not faster.
     pattern
         to be taken off every frame, where it is known.
     """
@@ -66,14 +66,14 @@ class DevicePlanes:
         height: int,
         width: int,
         scale: Scale,
-        device: torch.device,
+        device: str,
         pattern: BinnedPattern | None = None,
     ) -> None:
         self.scale, self._device = scale, device
         self.shape = channels, planes, height, width
         size = height // scale.binning, width // scale.binning
         coarse = size[0] // ENERGY_BINNING, size[1] // ENERGY_BINNING
-        on_gpu = device.type == "cuda"
+        on_gpu = device == "cuda"
         self._roots = torch.zeros(channels, planes, *size, device=device)
         self._energies = torch.zeros(channels, planes, *coarse, device=device)
         # Torch knows unsigned 16 bit by name only; the bits are the same.

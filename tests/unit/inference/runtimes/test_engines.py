@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,11 @@ from inference.runtimes.choice import RuntimeName, open_runtime
 from inference.runtimes.engine_runtime import EngineRuntime
 from inference.runtimes.engines import AHEAD_OF_TIME, Engine, build, engine, kept_engines, load
 from inference.runtimes.onnx_model import Form, OnnxModel, onnx_model
-from inference.runtimes.runtimes import OnnxRuntime, TorchRuntime, check_runtime
+from inference.runtimes.onnx_runtime import OnnxRuntime
+from inference.runtimes.runtimes import check_runtime
+from inference.runtimes.torch_runtime import TorchRuntime
 from inference.settings import DetectorSettings
 
-CPU = torch.device("cpu")
 SLIM = Form((160, 192), precision="fp16")
 LARGE = Form((128, 160), precision="fp16")
 
@@ -97,7 +99,7 @@ def test_a_model_says_what_it_was_made_of(slim: Trained, slim_model: OnnxModel) 
 
 def test_fp16_finds_what_torch_finds(slim: Trained, slim_model: OnnxModel) -> None:
     reference = slim_model.reference()
-    runtime = OnnxRuntime(slim_model, TorchRuntime(slim, CPU), 1, CPU)
+    runtime = OnnxRuntime(slim_model, partial(TorchRuntime, slim, "cpu"), 1, "cpu")
     check_runtime(runtime, reference)
     (found,) = runtime.detect(reference.views)
     assert (found.scores > 0.1).sum() == (reference.expected.scores > 0.1).sum() > 5
@@ -146,7 +148,7 @@ def test_where_an_engine_cannot_run_the_next_runtime_is_taken(
     in_fp32 = onnx_model(slim, Form(SLIM.size, winograd=True)).path.parent
     shutil.copytree(in_fp32, kept_in / "detectors" / in_fp32.name)
     names: tuple[RuntimeName, ...] = ("tensorrt", "onnxruntime", "torch")
-    runtime, refusals = open_runtime(slim, SLIM.size, names, CPU, 1, kept_in)
+    runtime, refusals = open_runtime(slim, SLIM.size, names, "cpu", 1, kept_in)
     assert runtime.name == "onnxruntime on cpu"
     (refusal,) = refusals
     assert "cannot load" in refusal
@@ -159,7 +161,7 @@ def test_a_file_that_is_no_engine_is_refused(slim: Trained, slim_engine: Engine,
     with pytest.raises(RuntimeRefused, match=r"cannot load .*lamelle engine build"):
         load(tmp_path / "engine.plan")
     with pytest.raises(RuntimeRefused, match="cannot load"):
-        EngineRuntime(Engine(tmp_path / "engine.plan", slim_engine.card), TorchRuntime(slim, CPU))
+        EngineRuntime(Engine(tmp_path / "engine.plan", slim_engine.card), partial(TorchRuntime, slim, "cpu"))
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:

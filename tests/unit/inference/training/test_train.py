@@ -90,7 +90,7 @@ def test_mistakes_are_what_is_found_where_nothing_is_annotated(tmp_path: Path) -
     images = np.load(tmp_path / "view.npy", mmap_mode="r")
     labels = np.array([[1] * (len(sure) - 2) + [NOT_JUDGED, 0]] * 2)
     annotated = Views(images, 1, sure, labels)
-    mistakes = find_mistakes(model, torch.device("cpu"), [annotated], lambda *_: None)
+    mistakes = find_mistakes(model, "cpu", [annotated], lambda *_: None)
     assert all(field is annotated for field, _ in mistakes)
     boxes = [box.tolist() for _, box in mistakes]
     assert sure[-1].tolist() in boxes

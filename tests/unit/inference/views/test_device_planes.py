@@ -10,13 +10,11 @@ from inference.views.channels import Planes, Scale
 from inference.views.device_planes import DevicePlanes
 from tests.support import emulated_stacks
 
-CPU = torch.device("cpu")
-
 
 def both(stack: np.ndarray, scale: Scale) -> tuple[Planes, DevicePlanes]:
     count, depth, height, width = stack.shape
     planes = Planes(count, depth, height, width, scale)
-    device = DevicePlanes(count, depth, height, width, scale, CPU)
+    device = DevicePlanes(count, depth, height, width, scale, "cpu")
     for c, z in np.ndindex(stack.shape[:2]):
         planes.add(stack[c, z], c, z)
         device.add(stack[c, z], c, z)

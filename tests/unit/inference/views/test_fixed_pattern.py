@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -48,7 +47,7 @@ def test_a_spoilt_stack_looks_like_the_clean_one(binning: int, height: int, widt
     expected = landed(Planes(*size), clean).look(STATES, every_plane=True)
     for planes in (
         Planes(*size, pattern.binned(binning)),
-        DevicePlanes(*size, torch.device("cpu"), pattern.binned(binning)),
+        DevicePlanes(*size, "cpu", pattern.binned(binning)),
     ):
         seen = landed(planes, spoilt(clean, pattern)).look(STATES, every_plane=True)
         np.testing.assert_allclose(np.asarray(seen.views)[:, :2], np.asarray(expected.views)[:, :2], atol=0.02)
