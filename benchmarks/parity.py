@@ -87,7 +87,8 @@ def views_of(trained: Trained, form: Form) -> NDArray[np.float32]:
     (view,) = Reference.of(trained.network, form.size).views
     views = np.stack([view[:, :, ::-1] if k % 2 else view for k in range(form.batch)])
     noise: NDArray[np.float32] = torch.randn(views.shape, generator=torch.Generator().manual_seed(1)).numpy()
-    return views + np.float32(NOISE) * noise
+    seen: NDArray[np.float32] = views + np.float32(NOISE) * noise
+    return seen
 
 
 def trained_of(architecture: str, resnet50: Path | None = None, classes: Sequence[str] = ()) -> Trained:

@@ -1,4 +1,4 @@
-"""The analysis child: it alone imports torch. From a stack in the ring to a field's files in the spool."""
+"""The analysis child: it alone runs the detector. From a stack in the ring to a field's files in the spool."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _open_analyser(
 
     The stack is of no field, which may be what the analysis died of before.
     """
-    # The supervisor imports this module and must not load torch.
+    # The supervisor imports this module and must load neither onnxruntime nor torch.
     from inference.analyser import Analyser
     from inference.network.device import cuda_answers
 

@@ -31,6 +31,7 @@ from inference.runtimes.reference import SAMPLE
 from inference.runtimes.runtimes import check_runtime
 from inference.runtimes.torch_runtime import TorchRuntime
 from inference.settings import DetectorSettings
+from inference.views.channels import ViewArray
 
 SIZE = (160, 192)
 
@@ -131,7 +132,7 @@ class Asked:
         self._runtime = runtime
         self.views = 0
 
-    def detect(self, views: NDArray[np.float32]) -> list[Detections]:
+    def detect(self, views: ViewArray) -> list[Detections]:
         self.views += len(views)
         return self._runtime.detect(views)
 
@@ -210,13 +211,15 @@ def test_a_network_that_looked_first_can_be_exported_later(views: NDArray[np.flo
 
 @pytest.mark.slow
 def test_a_night_whose_model_is_kept_does_not_wait_for_torch(model: OnnxModel) -> None:
-    """Nor takes the memory for it, on a processor: a whole stack, with objects, as in the analysis child."""
+    """Nor takes the memory for it, where there is no graphics card: a whole stack, as in the analysis child."""
     height, width = SIZE
     code = (
         "import sys, numpy as np\n"
         "from inference.analyser import Analyser\n"
+        "from inference.network import device\n"
         "from inference.settings import CropSettings, DetectorSettings, FocusSettings\n"
-        "settings = DetectorSettings(device='cpu', keep_above=0.0), CropSettings(), FocusSettings()\n"
+        "device.DRIVER = 'of-no-graphics-card'\n"
+        "settings = DetectorSettings(keep_above=0.0), CropSettings(), FocusSettings()\n"
         "analyser = Analyser(*settings, 0.118, ('crossed', 'parallel'))\n"
         f"stack = np.random.default_rng(1).integers(0, 9999, (2, 3, {height}, {width})).astype(np.uint16)\n"
         "assert analyser.analyse(stack).objects and analyser.detector.runtimes[0].startswith('onnxruntime on cpu')\n"
