@@ -1,4 +1,4 @@
-"""A worker: from stacks on disk to fields' files in a dataset. It alone runs the detector; several work side by side."""
+"""A worker: from stacks on disk to fields' files in a dataset. It runs the detector; several work side by side."""
 
 from __future__ import annotations
 
