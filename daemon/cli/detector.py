@@ -30,6 +30,9 @@ AnnotatedData = Annotated[
     list[Path], typer.Argument(metavar="DATA...", help="folders, zips or files of annotations, COCO or CVAT for images")
 ]
 OneClass = Annotated[bool, typer.Option("--one-class", help="take every label as the only class")]
+OnlyAnnotated = Annotated[
+    bool, typer.Option("--only-annotated", help="leave out pictures without a box, instead of taking them for empty")
+]
 WeightsFile = Annotated[
     str, typer.Argument(metavar="[WEIGHTS]", help="weights (safetensors), or slim for the shipped ones")
 ]
@@ -104,6 +107,7 @@ def train(
     architecture: Annotated[Literal["slim", "resnet50"], typer.Option(help="network")] = "slim",
     classes: Classes = None,
     one_class: OneClass = False,
+    only_annotated: OnlyAnnotated = False,
     steps: Annotated[int, typer.Option(min=1, help="steps of the optimiser")] = 3000,
     batch: Annotated[int, typer.Option(min=1, help="crops per step")] = 2,
     crop_px: Annotated[int, typer.Option(min=64, help="side of the training crops, px of the views")] = 448,
@@ -115,13 +119,18 @@ def train(
         int | None, typer.Option(min=1, help="threads of the processor; one per core if left out")
     ] = None,
     start: Annotated[
-        str | None, typer.Option(help="weights to go on from; 'coco', or a .pth file, for those of torchvision")
+        str | None,
+        typer.Option(
+            help="weights to go on from, for these or other classes; 'slim' for the shipped ones; 'coco', or a .pth "
+            "file, for those of torchvision"
+        ),
     ] = None,
     fit_anchors: Annotated[
         bool, typer.Option("--fit-anchors", help="fit the network's anchor boxes to the annotated ones")
     ] = False,
     judge_by: Annotated[
-        list[Path] | None, typer.Option(help="annotations to judge by, instead of slides held out; may be repeated")
+        list[Path] | None,
+        typer.Option(help="annotations to judge by, instead of a subset named so or slides held out; may be repeated"),
     ] = None,
 ) -> None:
     """Train a detector on annotated stacks or images; the same command goes on after an interruption."""
@@ -142,11 +151,11 @@ def train(
         seed=seed,
         threads=threads or os.cpu_count() or 1,
         fit_anchors=fit_anchors,
-        start="coco" if start == "coco" else None if start is None else Path(start),
+        start=_start(start),
     )
     command = shlex.join(["lamelle", *sys.argv[1:]])
-    annotated = _annotated(data, settings.classes, one_class)
-    judges = _annotated(judge_by, settings.classes, one_class) if judge_by else None
+    annotated = _annotated(data, settings.classes, one_class, only_annotated)
+    judges = _annotated(judge_by, settings.classes, one_class, only_annotated) if judge_by else None
     with StageDisplay(console) as display:
         learn(annotated, into, settings, FocusSettings(), command, display.show, judges, display.print_line)
 
@@ -158,6 +167,7 @@ def evaluate(
     architecture: Annotated[Literal["slim", "resnet50"], typer.Option(help="network")] = "slim",
     classes: Classes = None,
     one_class: OneClass = False,
+    only_annotated: OnlyAnnotated = False,
     mode: Annotated[Literal["fused", "planes"], typer.Option(help="what the detector looks at")] = "fused",
     page: Annotated[Path | None, typer.Option(help="HTML file to write, with pictures of the worst mistakes")] = None,
     only_unseen: Annotated[
@@ -174,7 +184,7 @@ def evaluate(
 
     known = tuple(classes or DetectorSettings().classes)
     detector = DetectorSettings(architecture=architecture, weights=weights or "slim", classes=known, mode=mode)
-    annotated, focus = _annotated(data, known, one_class), FocusSettings()
+    annotated, focus = _annotated(data, known, one_class, only_annotated), FocusSettings()
     with StageDisplay(Console(stderr=True)) as display:
         stacks = unseen(annotated, find_weights(detector.weights).path, display.show, only=only_unseen)
         judgement = judge(stacks, detector, focus, display.show, one_class)
@@ -240,11 +250,21 @@ def _detector(
     return DetectorSettings(architecture=architecture, weights=named, classes=known)
 
 
-def _annotated(data: Sequence[Path], classes: Sequence[str], one_class: bool) -> AnnotatedStacks:
+def _start(named: str | None) -> Path | Literal["coco"] | None:
+    from inference.network.weights_file import find_weights
+
+    if named is None:
+        return None
+    if named == "coco":
+        return "coco"
+    return find_weights("slim").path if named == "slim" else Path(named)
+
+
+def _annotated(data: Sequence[Path], classes: Sequence[str], one_class: bool, only_annotated: bool) -> AnnotatedStacks:
     """Read annotations; tell what in them could not be taken as it stands."""
     from inference.annotations.stacks import find_stacks
 
-    annotated = find_stacks(data, classes, one_class)
+    annotated = find_stacks(data, classes, one_class, only_annotated)
     told = Console(stderr=True)
     for problem in annotated.problems[:PROBLEMS_TOLD]:
         told.print(problem, markup=False, highlight=False, soft_wrap=True)

@@ -17,7 +17,7 @@ from inference.annotations import splits
 from inference.annotations.stacks import Annotated, AnnotatedStack
 from inference.errors import AnnotationError
 from inference.evaluation.figures import DetectorFigures, Evaluation, StackFindings, compare, find, of_one_class
-from inference.network.weights_file import find_weights
+from inference.network.weights_file import classes_of, find_weights
 from inference.settings import DetectorSettings, FocusSettings
 from inference.training.checkpoint import History
 from inference.training.train import Progress, Report, TrainingSettings
@@ -32,7 +32,13 @@ class AnnotationOrigin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrainingCard(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a weights file; lies beside it as JSON, and as Markdown for people."""
+    """What is known of a weights file; lies beside it as JSON, and as Markdown for people.
+
+    Attributes
+    ----------
+    problems
+        what was not taken as it stands, and what was decided without being asked, a sentence each.
+    """
 
     weights: str
     sha256: str
@@ -55,6 +61,7 @@ class TrainingCard(msgspec.Struct, frozen=True, kw_only=True):
     figures: tuple[DetectorFigures, ...]
 
 
+PROBLEMS_SHOWN = 20
 JUDGED_ON = 48
 """Of what is held out, so many stacks judge the weights while they are trained, spread evenly."""
 
@@ -71,21 +78,27 @@ def train(
 ) -> TrainingCard:
     """Train on annotated stacks; write the weights to `into`; its card, the split and a page with curves beside it.
 
-    What judges gives the card's figures: `judged_by`, or whole slides that are held out. `command` is kept in the card
-    as given. `tell` is given a line after every judgement on the way.
+    What judges gives the card's figures: `judged_by`, or what the subsets of the data name so, or whole slides that are
+    held out. `command` is kept in the card as given. `print_line` is given what was decided, and a line after every
+    judgement on the way.
 
     Raises
     ------
     AnnotationError
         There are no usable annotations, or only those of one slide, or something would both train and judge.
+    WeightsRefused
+        The weights to start from are none of a detector.
     """
     start = time.monotonic()
-    judges = () if judged_by is None else judged_by.stacks
-    known = splits.members([*annotated.stacks, *judges], Progress.reporter("looking for copies", report))
-    if judged_by is None:
-        learning, judging, split = splits.draw(annotated.stacks, known, settings.held_out, settings.seed)
-    else:
-        learning, judging, split = splits.given(annotated.stacks, judged_by.stacks, known)
+    others = _other_classes(settings)
+    (learning, judging, split), decided = _split(annotated, judged_by, settings, report)
+    if others:
+        decided.append(
+            f"the weights to start from are for {', '.join(others)}: all but their last layer is kept, that begins anew"
+        )
+    if print_line is not None:
+        for line in decided:
+            print_line(line)
     make_folder(into.parent)
     with replacing(splits.split_file(into)) as stream:
         stream.write(msgspec.json.format(msgspec.json.encode(split), indent=1) + b"\n")
@@ -100,7 +113,7 @@ def train(
             return evaluate(judge_by, detector, focus, report).evaluation.figures.ap50
 
     sources = annotated.sources + (() if judged_by is None else judged_by.sources)
-    problems = annotated.problems + (() if judged_by is None else judged_by.problems)
+    problems = annotated.problems + (() if judged_by is None else judged_by.problems) + tuple(decided)
     history = fit(learning, settings, focus, report, judge_some, keeper, keeper.kept())
     card = TrainingCard(
         weights=into.name,
@@ -127,6 +140,32 @@ def train(
     write_training_page(into, history, settings, split, going_on=False)
     keeper.finish()
     return card
+
+
+def _split(
+    annotated: Annotated, judged_by: Annotated | None, settings: TrainingSettings, report: Report
+) -> tuple[splits.Parts, list[str]]:
+    """Say what learns and what judges; and what in that a person may not expect, a sentence each."""
+    looking = Progress.reporter("looking for copies", report)
+    if judged_by is not None:
+        known = splits.members([*annotated.stacks, *judged_by.stacks], looking)
+        return splits.given(annotated.stacks, judged_by.stacks, known), []
+    named = splits.as_named(annotated.stacks)
+    if named is None:
+        known = splits.members(annotated.stacks, looking)
+        return splits.draw(annotated.stacks, known, settings.held_out, settings.seed), []
+    parts = splits.given(named.learning, named.judging, splits.members([*named.learning, *named.judging], looking))
+    kept = f"; {len(named.kept)} of a test do neither" if named.kept else ""
+    return parts, [
+        f"{len(parts.learning)} pictures train and {len(parts.judging)} judge, as the subsets of the data are named{kept}"
+    ]
+
+
+def _other_classes(settings: TrainingSettings) -> tuple[str, ...]:
+    """Classes of the weights to start from, where they are not those to be learnt."""
+    start = settings.goes_on()
+    known = settings.classes if start is None else classes_of(find_weights(start).path, settings.classes)
+    return () if known == settings.classes else known
 
 
 class _DiskKeeper:
@@ -264,6 +303,7 @@ def _sources(stacks: Sequence[AnnotatedStack]) -> tuple[str, ...]:
 
 
 def _markdown(card: TrainingCard) -> str:
+    more = len(card.problems) - PROBLEMS_SHOWN
     versions = ", ".join(f"{name} {number}" for name, number in card.versions.items())
     lines = [
         f"# {card.weights}",
@@ -274,11 +314,9 @@ def _markdown(card: TrainingCard) -> str:
         "",
         f"Started from {card.started_from or 'fresh weights'}.",
         "",
-        *(
-            [f"{len(card.problems)} annotations could not be taken as they stood; the JSON beside this lists them.", ""]
-            if card.problems
-            else []
-        ),
+        *(f"- {problem}" for problem in card.problems[:PROBLEMS_SHOWN]),
+        *([f"- and {more} more like these, in the JSON beside this"] if more > 0 else []),
+        *([""] if card.problems else []),
         f"Trained on {', '.join(card.trained_on)}; judged on {', '.join(card.held_out)}, never seen in training.",
         "",
         "| mode | fields | objects | AP@0.50 | AP@0.75 | AP | precision | recall | best plane, median error |",

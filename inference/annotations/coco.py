@@ -1,22 +1,22 @@
-"""Annotated images and stacks in COCO's JSON.
+"""Annotated images and stacks, as COCO has them and lamelle writes them.
 
-Ids may start at 0 or 1, and a root category without annotations of its own, as Roboflow writes it, is left out. A stack
-is an image with a `stack` map beside COCO's keys; each annotation's `attributes` say more of its object.
+A stack is an image with a `stack` map beside COCO's keys; each annotation's `attributes` say more of its object.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Iterable
 
 import msgspec
 
+from inference.annotations.outlines import Box
 from inference.errors import AnnotationError
 
 NOT_VALIDATED = "_NV"
 """Ends the label of what a detector proposes and nobody has looked at yet."""
 Attribute = bool | float | str
-Box = tuple[float, float, float, float]
-"""x, y, width, height in px."""
 ROUNDING_PX = 1.0
 """Boxes stand out of their image by so much where programs count pixels from their corners or their centres."""
 
@@ -42,21 +42,34 @@ class StackInfo(msgspec.Struct, frozen=True, kw_only=True):
     junk: int = 0
 
 
-class AnnotatedImage(msgspec.Struct, frozen=True, kw_only=True):
-    """An image or a stack; `file_name` is relative to the annotation file."""
+class AnnotatedImage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An image or a stack; `file_name` is relative to the folder of its annotations, or of its subset there.
+
+    Attributes
+    ----------
+    subset
+        what people sorted it into, such as `Train`; empty where nothing says.
+    """
 
     id: int
     file_name: str
     width: int
     height: int
     stack: StackInfo | None = None
+    subset: str = ""
+
+    @property
+    def place(self) -> str:
+        """Name among all pictures of its annotations."""
+        return f"{self.subset}/{self.file_name}" if self.subset else self.file_name
 
     @property
     def source(self) -> str:
         """What must not be split between training and evaluation: the slide, or the image before its augmentation."""
         if self.stack is not None:
             return f"seed {self.stack.seed} slide {self.stack.slide}"
-        return self.file_name.split(".rf.")[0]
+        # Copies of one image that were sorted into several subsets are of one source still.
+        return self.file_name.split(".rf.")[0] if ".rf." in self.file_name else self.place
 
 
 Polygons = tuple[tuple[float, ...], ...]
@@ -107,50 +120,6 @@ class LoadedAnnotations(msgspec.Struct, frozen=True, kw_only=True):
     problems: tuple[str, ...] = ()
 
 
-def read(json: bytes, name: str) -> LoadedAnnotations:
-    """Read COCO's JSON; boxes are clipped to their image, and those without area left out, as `problems` tells.
-
-    Parameters
-    ----------
-    name
-        of the file, for messages.
-
-    Raises
-    ------
-    AnnotationError
-        It is not COCO, holds no image, or an annotation names an image or category that it does not hold.
-    """
-    try:
-        dataset = msgspec.json.decode(json, type=AnnotationFile)
-    except msgspec.DecodeError as error:
-        raise AnnotationError(f"annotations {name!r} are not COCO ({error}); export them again") from error
-    if not dataset.images:
-        raise AnnotationError(f"annotations {name!r} hold no image; export them again")
-    images = {image.id: image for image in dataset.images}
-    categories = {category.id for category in dataset.categories}
-    for a in dataset.annotations:
-        if a.image_id not in images or a.category_id not in categories:
-            raise AnnotationError(
-                f"annotation {a.id} in {name!r} names image {a.image_id} and category {a.category_id}, "
-                "of which one is missing; export the file again"
-            )
-    used = {a.category_id for a in dataset.annotations}
-    parents = {category.supercategory for category in dataset.categories}
-    kept, problems = [], []
-    for a in dataset.annotations:
-        picture = images[a.image_id]
-        box, problem = fit(a.bbox, picture)
-        if problem:
-            problems.append(f"{name}: annotation {a.id} of {picture.file_name!r} {problem}")
-        if box is not None:
-            kept.append(msgspec.structs.replace(a, bbox=box))
-    categories_used = tuple(c for c in dataset.categories if c.id in used or c.name not in parents)
-    return LoadedAnnotations(
-        dataset=AnnotationFile(images=dataset.images, annotations=tuple(kept), categories=categories_used),
-        problems=tuple(problems),
-    )
-
-
 def fit(box: Box, picture: AnnotatedImage) -> tuple[Box | None, str]:
     """Clip a box x, y, width, height to its picture; None if nothing is left, and what was wrong, empty if nothing."""
     x, y, width, height = box
@@ -162,6 +131,22 @@ def fit(box: Box, picture: AnnotatedImage) -> tuple[Box | None, str]:
     if max(x0 - x, y0 - y, x + width - x1, y + height - y1) > ROUNDING_PX:
         return (x0, y0, x1 - x0, y1 - y0), f"lies in part outside ({_rounded(box)}); cut at the edge"
     return box, ""
+
+
+def refuse_same_names(pictures: Iterable[AnnotatedImage], name: str) -> None:
+    """Refuse two pictures of one name.
+
+    Raises
+    ------
+    AnnotationError
+        With that name.
+    """
+    [(place, times)] = Counter(picture.place for picture in pictures).most_common(1) or [("", 0)]
+    if times > 1:
+        raise AnnotationError(
+            f"{name!r} names the picture {place!r} {times} times, and nothing says which is which; give each a name "
+            "of its own, or keep the exports in files of their own"
+        )
 
 
 def set_aside_unvalidated(dataset: AnnotationFile) -> tuple[AnnotationFile, int]:

@@ -8,27 +8,39 @@ given beforehand. Read is what has a place and a label: who drew it, and whose t
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
-from xml.etree.ElementTree import Element, ParseError, SubElement, XMLParser, fromstring, indent, tostring
+from xml.etree.ElementTree import Element, SubElement, XMLParser, fromstring, indent, tostring
 
 from inference.annotations.coco import (
     AnnotatedImage,
     Annotation,
     AnnotationFile,
     Attribute,
-    Box,
     Category,
     LoadedAnnotations,
     fit,
+    refuse_same_names,
 )
+from inference.annotations.foreign import OddValue, finite, refuse_entities, relative_name, shown, size_px
+from inference.annotations.outlines import Box, around_ellipse, around_points, around_runs, around_turned
 from inference.errors import AnnotationError
 
 IGNORED = "is_crowd"
 """Attribute of what neither has to be found nor is false when found."""
 OCCLUDED = "touching"
 """Attribute that CVAT shows as occluded."""
+PLURALS = {
+    "polygon": "polygons",
+    "polyline": "lines",
+    "points": "sets of points",
+    "ellipse": "ellipses",
+    "mask": "masks",
+    "cuboid": "cuboids",
+    "skeleton": "skeletons",
+    "tag": "tags of whole images",
+}
+CORNERS_OF_A_CUBOID = ("tl1", "bl1", "tr1", "br1", "tl2", "bl2", "tr2", "br2")
 
 
 def to_xml(dataset: AnnotationFile, source: str) -> bytes:
@@ -56,6 +68,8 @@ def to_xml(dataset: AnnotationFile, source: str) -> bytes:
     for number, picture in enumerate(dataset.images):
         size = {"width": str(picture.width), "height": str(picture.height)}
         image = SubElement(root, "image", {"id": str(number), "name": picture.file_name, **size})
+        if picture.subset:
+            image.set("subset", picture.subset)
         for annotation in by_image[picture.id]:
             _box(image, names[annotation.category_id], annotation, source)
     indent(root)
@@ -103,8 +117,9 @@ def _text(parent: Element, name: str, text: str) -> Element:
 def read(xml: bytes, name: str) -> LoadedAnnotations:
     """Read an export of a task, a job or a project.
 
-    A box that was turned is taken by the box around it. Boxes are clipped to their image; those without area, and other
-    shapes than boxes, are left out, as `problems` tells.
+    What bounds an area is taken by the box around it: turned boxes, polygons, closed lines, ellipses, masks. Boxes are
+    clipped to their image. Those without area, what bounds none, and any shape or image that cannot be understood, are
+    left out, as `problems` tells.
 
     Parameters
     ----------
@@ -114,38 +129,83 @@ def read(xml: bytes, name: str) -> LoadedAnnotations:
     Raises
     ------
     AnnotationError
-        It is not such an export, or holds no image.
+        It is not such an export, holds no image that can be used, two of one name in one subset, declares entities, or
+        an image's name leads out of its folder.
     """
-    try:
-        root = fromstring(xml, XMLParser())  # noqa: S314 - expat limits what entities grow to, and loads none from elsewhere
-        pictures = [_picture(element, number) for number, element in enumerate(root.iter("image"), start=1)]
-    except (ParseError, KeyError, ValueError) as error:
-        raise AnnotationError(f"{name!r} is not an export of CVAT for images 1.1 ({error}); export it again") from error
-    if not pictures:
-        raise AnnotationError(f"{name!r} holds no image; export the task again as 'CVAT for images 1.1'")
-    problems: list[str] = []
-    annotations: list[Annotation] = []
-    numbers = {label: k for k, label in enumerate(_labels(root), start=1)}
-    for picture, element in zip(pictures, root.iter("image"), strict=True):
-        for place, shape in enumerate(element):
-            where = f"{name}: {shape.tag} {place + 1} of {picture.file_name!r}"
+    refuse_entities(xml, name)
+    root = fromstring(xml, XMLParser())  # noqa: S314 - it declares no entities
+    return _Reading(name).read(root)
+
+
+class _Reading:
+    """One export as it is read; gathers what could not be taken as it stands."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._problems: list[str] = []
+        self._around, self._without_area = Counter[str](), Counter[str]()
+        self._annotations: list[Annotation] = []
+
+    def read(self, root: Element) -> LoadedAnnotations:
+        """Read it."""
+        numbers = {label: k for k, label in enumerate(_labels(root), start=1)}
+        pictures: list[AnnotatedImage] = []
+        for place, element in enumerate(root.iter("image"), start=1):
             try:
-                box, problem = (None, "is not a box; left out") if shape.tag != "box" else fit(_around(shape), picture)
-            except (KeyError, ValueError) as error:
-                raise AnnotationError(f"{where} cannot be read ({error}); export it again") from error
-            if problem and shape.tag != "tag":
-                problems.append(f"{where} {problem}")
-            if box is not None:
-                category = numbers.setdefault(shape.attrib["label"], len(numbers) + 1)
-                annotations.append(_annotation(shape, box, picture, category, len(annotations) + 1))
-    categories = tuple(Category(id=number, name=label) for label, number in numbers.items())
-    dataset = AnnotationFile(images=tuple(pictures), annotations=tuple(annotations), categories=categories)
-    return LoadedAnnotations(dataset=dataset, problems=tuple(problems))
+                picture = self._picture(element, len(pictures) + 1)
+            except OddValue as odd:
+                self._problems.append(f"{self._name}: image {place} {odd}; left out")
+                continue
+            pictures.append(picture)
+            for number_there, shape in enumerate(element, start=1):
+                self._read_shape(shape, number_there, picture, numbers)
+        if not pictures:
+            raise AnnotationError(
+                f"{self._name!r} holds no image that can be used; export the task again as 'CVAT for images 1.1'"
+            )
+        refuse_same_names(pictures, self._name)
+        if self._around:
+            self._problems.append(f"{self._name}: {_counts(self._around)} are taken by the box around them")
+        if self._without_area:
+            self._problems.append(f"{self._name}: {_counts(self._without_area)} bound no area; left out")
+        categories = tuple(Category(id=number, name=label) for label, number in numbers.items())
+        dataset = AnnotationFile(images=tuple(pictures), annotations=tuple(self._annotations), categories=categories)
+        return LoadedAnnotations(dataset=dataset, problems=tuple(self._problems))
 
+    def _picture(self, element: Element, number: int) -> AnnotatedImage:
+        file_name = relative_name(element.get("name"), self._name)
+        width, height = size_px(element.get("width")), size_px(element.get("height"))
+        if width is None or height is None:
+            raise OddValue(f"({file_name}) has no size ({element.get('width')} x {element.get('height')})")
+        subset = element.get("subset", "")
+        return AnnotatedImage(
+            id=number,
+            file_name=file_name,
+            subset=relative_name(subset, self._name) if subset else "",
+            width=width,
+            height=height,
+        )
 
-def _picture(element: Element, number: int) -> AnnotatedImage:
-    given = element.attrib
-    return AnnotatedImage(id=number, file_name=given["name"], width=int(given["width"]), height=int(given["height"]))
+    def _read_shape(self, shape: Element, place: int, picture: AnnotatedImage, numbers: dict[str, int]) -> None:
+        where = f"{self._name}: {shape.tag} {place} of {picture.place!r}"
+        try:
+            drawn = _around(shape)
+            if drawn is None:
+                self._without_area[shape.tag] += 1
+                return
+            if not (label := shape.get("label", "")):
+                raise OddValue("has no label")
+        except OddValue as odd:
+            self._problems.append(f"{where} {odd}; left out")
+            return
+        box, problem = fit(drawn, picture)
+        if problem:
+            self._problems.append(f"{where} {problem}")
+        if box is not None:
+            if shape.tag != "box":
+                self._around[shape.tag] += 1
+            category = numbers.setdefault(label, len(numbers) + 1)
+            self._annotations.append(_annotation(shape, box, picture, category, len(self._annotations) + 1))
 
 
 def _labels(root: Element) -> Iterator[str]:
@@ -153,22 +213,72 @@ def _labels(root: Element) -> Iterator[str]:
     yield from dict.fromkeys(label.findtext("name", "") for label in root.iter("label"))
 
 
-def _around(shape: Element) -> Box:
-    """Box around a box, which may be turned: by degrees, clockwise, about its centre."""
-    x0, y0, x1, y1 = (float(shape.attrib[corner]) for corner in ("xtl", "ytl", "xbr", "ybr"))
-    turn = math.radians(float(shape.get("rotation", "0")))
-    width = abs((x1 - x0) * math.cos(turn)) + abs((y1 - y0) * math.sin(turn))
-    height = abs((x1 - x0) * math.sin(turn)) + abs((y1 - y0) * math.cos(turn))
-    if not turn:
-        width, height = x1 - x0, y1 - y0
-    return (x0 + x1 - width) / 2, (y0 + y1 - height) / 2, width, height
+def _counts(of: Counter[str]) -> str:
+    *others, last = (f"{number} {PLURALS.get(tag, f'<{tag}>')}" for tag, number in of.items())
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def _around(shape: Element) -> Box | None:
+    """Box around a shape; None of what bounds no area."""
+    if shape.tag == "box":
+        x0, y0, x1, y1 = (_number(shape, corner) for corner in ("xtl", "ytl", "xbr", "ybr"))
+        if not (degrees := _degrees(shape)):
+            return x0, y0, x1 - x0, y1 - y0
+        return around_turned(((x0 + x1) / 2, (y0 + y1) / 2), abs(x1 - x0), abs(y1 - y0), degrees)
+    if shape.tag == "ellipse":
+        cx, cy, rx, ry = (_number(shape, name) for name in ("cx", "cy", "rx", "ry"))
+        return around_ellipse((cx, cy), rx, ry, _degrees(shape))
+    if shape.tag == "cuboid":
+        corners = [f"{axis}{corner}" for axis in "xy" for corner in CORNERS_OF_A_CUBOID]
+        values = [_number(shape, corner) for corner in corners]
+        return around_points(values[: len(CORNERS_OF_A_CUBOID)], values[len(CORNERS_OF_A_CUBOID) :])
+    if shape.tag == "mask":
+        return _around_mask(shape)
+    if shape.tag in ("polygon", "polyline"):
+        points = _points(shape)
+        closed = shape.tag == "polygon" or points[0] == points[-1]
+        return around_points([x for x, _ in points], [y for _, y in points]) if closed and len(points) > 2 else None
+    return None
+
+
+def _around_mask(shape: Element) -> Box:
+    left, top, width, height = (_number(shape, name) for name in ("left", "top", "width", "height"))
+    try:
+        runs = [int(run) for run in shape.get("rle", "").split(",")]
+        box = around_runs(runs, int(width), int(height))
+    except ValueError as error:
+        raise OddValue(f"has a mask that cannot be understood ({shown(str(error))})") from error
+    if box is None:
+        raise OddValue("has no area")
+    return box[0] + left, box[1] + top, box[2], box[3]
+
+
+def _points(shape: Element) -> list[tuple[float, float]]:
+    written = shape.get("points", "")
+    pairs = [tuple(finite(value) for value in point.split(",")) for point in written.split(";")]
+    points = [(pair[0], pair[1]) for pair in pairs if len(pair) == 2]
+    known = [(x, y) for x, y in points if x is not None and y is not None]
+    if len(known) < len(pairs):
+        raise OddValue(f"has points that are not pairs of numbers ({shown(written)})")
+    return known
+
+
+def _number(shape: Element, attribute: str) -> float:
+    found = finite(shape.get(attribute))
+    if found is None:
+        raise OddValue(f"has no number {attribute} ({shown(shape.get(attribute))})")
+    return found
+
+
+def _degrees(shape: Element) -> float:
+    return _number(shape, "rotation") if shape.get("rotation") else 0.0
 
 
 def _annotation(shape: Element, box: Box, picture: AnnotatedImage, category: int, number: int) -> Annotation:
     attributes: dict[str, Attribute] = {}
     for attribute in shape.iter("attribute"):
         text = attribute.text or ""
-        attributes[attribute.attrib["name"]] = text == "true" if text in ("true", "false") else text
+        attributes[attribute.get("name", "")] = text == "true" if text in ("true", "false") else text
     ignored = attributes.pop(IGNORED, False) is True
     return Annotation(
         id=number,

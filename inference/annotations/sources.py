@@ -3,89 +3,245 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 import zipfile
+import zlib
+from collections import defaultdict
 from collections.abc import Iterator
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import NamedTuple
 
-from inference.annotations import coco as coco
-from inference.annotations import cvat
+import msgspec
+
+from inference.annotations import coco_reading, cvat
 from inference.annotations.coco import AnnotatedImage, LoadedAnnotations
+from inference.annotations.foreign import OddValue, relative_name
 from inference.errors import AnnotationError
 
-FILES = (
-    "coco.json",
-    "_annotations.coco.json",
-    "annotations/instances_default.json",
-    "annotations.xml",
-)
-"""Looked for in a folder or a zip, in this order: COCO as lamelle, Roboflow and CVAT name it, then CVAT's own."""
+ALONE = ("coco.json", "_annotations.coco.json", "annotations.xml")
+"""COCO as lamelle and Roboflow name it, and CVAT's own."""
+FOLDER, OF_SUBSET = "annotations", "instances_"
+"""COCO's own layout: `annotations/instances_SUBSET.json`, pictures in folders beside `annotations`."""
+NO_SUBSET = "default"
+"""What CVAT calls the subset of what is in none."""
 PICTURES = "images"
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+"""Tried where a name has none of them: CVAT names the frames of a video without."""
+LARGEST_FILE = 1 << 28
+"""Bytes of a file of annotations."""
+NOT_LOOKED_AT = ("__MACOSX",)
 
 
 class AnnotationSource(NamedTuple):
-    """A file of annotations, and where its pictures lie.
+    """A file of annotations, and its pictures.
 
     Attributes
     ----------
     name
-        of the folder, the zip or the file, without a path.
+        of the folder, the zip or the file, without a path; with the subset's where there are several.
     sha256
         of the file of annotations.
+    pictures
+        each with where it lies, or should lie if it is missing.
     """
 
     name: str
     sha256: str
     loaded: LoadedAnnotations
-    root: Traversable
-
-    def path(self, picture: AnnotatedImage) -> Traversable:
-        """Where a picture lies; where it should lie if it is missing."""
-        return next((place for place in self._places(picture) if place.is_file()), self.root / picture.file_name)
-
-    def _places(self, picture: AnnotatedImage) -> Iterator[Traversable]:
-        yield self.root / picture.file_name
-        pictures = self.root / PICTURES
-        if pictures.is_dir():
-            yield pictures / picture.file_name
-            yield from (subset / picture.file_name for subset in pictures.iterdir() if subset.is_dir())
+    pictures: tuple[tuple[Traversable, AnnotatedImage], ...]
 
 
-def open_source(path: Path) -> AnnotationSource:
-    """Read the annotations of a folder, a zip or a file.
+def open_sources(path: Path) -> tuple[AnnotationSource, ...]:
+    """Read the annotations of a folder, a zip or a file; several where its pictures are sorted into subsets.
 
     Raises
     ------
     AnnotationError
-        Nothing is there, or no annotations, or they cannot be read.
+        Nothing is there, or no annotations, or they cannot be read, or a picture's name may mean one of several files.
     """
-    if path.is_dir():
-        return _read(path.name, path, _find(path, path))
-    if path.suffix.lower() in (".xml", ".json"):
-        return _read(path.name, path.parent, path)
+    files = list(_files(path))
+    sources = tuple(_read(path.name, *file, several=len(files) > 1) for file in files)
+    known: dict[str, str] = {}
+    for source in sources:
+        for place, _ in source.pictures:
+            if (other := known.setdefault(str(place), source.name)) is not source.name:
+                raise AnnotationError(
+                    f"{str(place)!r} is annotated in {other!r} and in {source.name!r}; name the file that counts"
+                )
+    return sources
+
+
+def read_content(path: Traversable, largest: int) -> bytes:
+    """Read a file that a person or a zip names, no more of it than it may hold.
+
+    Raises
+    ------
+    AnnotationError
+        It cannot be read, or is larger.
+    """
     try:
-        root = zipfile.Path(path)
+        with path.open("rb") as stream:
+            content: bytes = stream.read(largest + 1)
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        raise AnnotationError(f"{str(path)!r} cannot be read ({error}); name a file that can") from error
+    if len(content) > largest:
+        raise AnnotationError(
+            f"{str(path)!r} holds more than the {largest / 1e6:.0f} MB that such a file can need; export it again"
+        )
+    return content
+
+
+class _File(NamedTuple):
+    """A file of annotations, the folder that its pictures' names are relative to, and the subset it is of."""
+
+    file: Traversable
+    root: Traversable
+    subset: str = ""
+
+
+def _files(path: Path) -> Iterator[_File]:
+    if path.is_dir():
+        yield from _found(path, path)
+    elif path.suffix.lower() in (".xml", ".json"):
+        in_cocos_layout = path.name.startswith(OF_SUBSET) and path.parent.name == FOLDER
+        yield _of_subset(path, path.parent.parent) if in_cocos_layout else _File(path, path.parent)
+    else:
+        yield from _found(_open_zip(path), path)
+
+
+def _found(root: Traversable, path: Path) -> list[_File]:
+    found = _in_folder(root)
+    folders = [one for one in _entries(root) if one.is_dir() and one.name not in (FOLDER, PICTURES, *NOT_LOOKED_AT)]
+    if not found:
+        # A folder a subset, as Roboflow has them.
+        found = [
+            file._replace(subset="/".join(filter(None, (folder.name, file.subset))))
+            for folder in folders
+            for file in _in_folder(folder)
+        ]
+        if len({file.root.name for file in found}) == 1:
+            found = [file._replace(subset=file.subset.partition("/")[2]) for file in found]
+    if not found:
+        alone = [one for one in _entries(root) if one.name.lower().endswith((".json", ".xml"))]
+        found = [_File(alone[0], root)] if len(alone) == 1 else []
+    if not found:
+        raise AnnotationError(
+            f"{str(path)!r} holds no {', '.join(ALONE)} or {FOLDER}/{OF_SUBSET}*.json, nor does a folder in it; "
+            "export annotations into it, or name their file"
+        )
+    return found
+
+
+def _in_folder(root: Traversable) -> list[_File]:
+    """Find files of annotations right in a folder; those of one program, as another's there are the same once more."""
+    for name in ALONE:
+        if (file := root.joinpath(name)).is_file():
+            return [_File(file, root)]
+    beside = root.joinpath(FOLDER)
+    entries = _entries(beside) if beside.is_dir() else []
+    return [_of_subset(one, root) for one in entries if one.name.startswith(OF_SUBSET) and one.name.endswith(".json")]
+
+
+def _of_subset(file: Traversable, root: Traversable) -> _File:
+    subset = file.name.removeprefix(OF_SUBSET).removesuffix(".json")
+    return _File(file, root, "" if subset == NO_SUBSET else subset)
+
+
+def _entries(folder: Traversable) -> list[Traversable]:
+    return sorted((one for one in folder.iterdir() if not one.name.startswith(".")), key=lambda one: one.name)
+
+
+def _open_zip(path: Path) -> Traversable:
+    try:
+        archive = zipfile.ZipFile(path)
     except FileNotFoundError as error:
         raise AnnotationError(f"annotations {str(path)!r} do not exist; name a folder, a zip or a file") from error
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
         raise AnnotationError(
             f"annotations {str(path)!r} cannot be read ({error}); name a folder, a zip, an XML or a JSON file"
         ) from error
-    return _read(path.name, root, _find(root, path))
+    known: set[str] = set()
+    for entry in archive.infolist():
+        try:
+            name = relative_name(entry.filename, str(path))
+        except OddValue as odd:
+            raise AnnotationError(f"{str(path)!r} has an entry that {odd}; pack it again") from odd
+        if name in known and not entry.is_dir():
+            raise AnnotationError(f"{str(path)!r} holds {name!r} twice, and nothing says which counts; pack it again")
+        known.add(name)
+        # Some programs of Windows write its own slashes.
+        entry.filename = name + "/" * entry.is_dir()
+        archive.NameToInfo[entry.filename] = entry
+    return zipfile.Path(archive)
 
 
-def _find(root: Traversable, path: Path) -> Traversable:
-    for name in FILES:
-        if (found := root.joinpath(*name.split("/"))).is_file():
-            return found
-    raise AnnotationError(f"{str(path)!r} holds no {', '.join(FILES[:-1])} or {FILES[-1]}; export annotations into it")
+def _read(name: str, file: Traversable, root: Traversable, subset: str, *, several: bool) -> AnnotationSource:
+    content = read_content(file, LARGEST_FILE)
+    read = cvat.read if file.name.lower().endswith(".xml") else coco_reading.read
+    loaded = read(content, str(file))
+    finder = _Finder(root)
+    inner = subset.rpartition("/")[2] if root.joinpath(FOLDER).is_dir() else ""
+    pictures = []
+    for picture in loaded.dataset.images:
+        place = finder.find(picture.file_name, picture.subset or inner)
+        parts = dict.fromkeys(part for part in (subset, picture.subset) if part)
+        pictures.append((place, msgspec.structs.replace(picture, subset="/".join(parts))))
+    full = f"{name}/{subset}" if several and subset else name
+    return AnnotationSource(full, hashlib.sha256(content).hexdigest(), loaded, tuple(pictures))
 
 
-def _read(name: str, root: Traversable, file: Traversable) -> AnnotationSource:
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise AnnotationError(f"annotations {str(file)!r} cannot be read ({error}); name a file that exists") from error
-    read = cvat.read if file.name.endswith(".xml") else coco.read
-    return AnnotationSource(name, hashlib.sha256(content).hexdigest(), read(content, str(file)), root)
+class _Finder:
+    """Finds pictures by the names that annotations give them."""
+
+    def __init__(self, root: Traversable) -> None:
+        self._root = root
+        self._pictures = root.joinpath(PICTURES)
+        folders = _entries(self._pictures) if self._pictures.is_dir() else []
+        self._subsets = [folder for folder in folders if folder.is_dir()]
+        self._known: dict[str, dict[str, list[Traversable]]] = {}
+
+    def find(self, name: str, subset: str) -> Traversable:
+        """Where a picture lies; where it should lie if it is missing.
+
+        Raises
+        ------
+        AnnotationError
+            It may be one of several files.
+        """
+        of_subset = [folder for folder in self._of_subset(subset) if folder.is_dir()]
+        folders = of_subset or [self._root, self._pictures, *(self._subsets if not subset else ())]
+        found = list({str(place): place for folder in folders for place in self._in(folder, name)}.values())
+        if len(found) > 1:
+            raise AnnotationError(
+                f"the picture {name!r} may be {' or '.join(repr(str(place)) for place in found[:3])}, and nothing says "
+                "which; name its subset in the annotations, or take the others away"
+            )
+        return found[0] if found else folders[0].joinpath(*name.split("/"))
+
+    def _of_subset(self, subset: str) -> Iterator[Traversable]:
+        if subset:
+            yield self._pictures.joinpath(*subset.split("/"))
+            yield self._root.joinpath(*subset.split("/"))
+
+    def _in(self, folder: Traversable, name: str) -> list[Traversable]:
+        """Find a picture by its very name, or else by one that differs as file systems let names differ."""
+        *above, last = name.split("/")
+        exact = folder.joinpath(*above, last)
+        if exact.is_file():
+            return [exact]
+        parent = folder.joinpath(*above) if above else folder
+        if (key := str(parent)) not in self._known:
+            entries: defaultdict[str, list[Traversable]] = defaultdict(list)
+            for one in _entries(parent) if parent.is_dir() else ():
+                entries[_alike(one.name)].append(one)
+            self._known[key] = dict(entries)
+        alike = [_alike(last)]
+        if not alike[0].endswith(SUFFIXES):
+            alike += [alike[0] + suffix for suffix in SUFFIXES]
+        return [one for way in alike for one in self._known[key].get(way, ()) if one.is_file()]
+
+
+def _alike(name: str) -> str:
+    """Spell a name as all that mean the same file on some system spell it: letters composed, case left aside."""
+    return unicodedata.normalize("NFC", name).casefold()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from inference.annotations.stacks import AnnotatedStack, read_stack
 from inference.errors import AnnotationError
 
 SUFFIX = ".split.json"
+LEARNING, JUDGING, KEPT = "train", "valid", "test"
+"""What a subset is for, by the words that CVAT, Roboflow and COCO name theirs by."""
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +60,7 @@ def members(stacks: Sequence[AnnotatedStack], report: Callable[[int, int], None]
         pixels = read_stack(one)
         digest = hashlib.sha256(repr(pixels.shape).encode())
         digest.update(np.ascontiguousarray(pixels).data)
-        found.append(Member(file_name=one.picture.file_name, source=one.picture.source, sha256=digest.hexdigest()))
+        found.append(Member(file_name=one.picture.place, source=one.picture.source, sha256=digest.hexdigest()))
         report(number, len(stacks))
     return found
 
@@ -87,6 +90,40 @@ def draw(stacks: Sequence[AnnotatedStack], known: Sequence[Member], held_out: fl
     judging = {source for k in chosen for source in groups[k]}
     sides = [one.source in judging for one in known]
     return _parts(stacks, known, sides, seed)
+
+
+class Named(NamedTuple):
+    """What the subsets of a data set say is for learning, for judging, and for neither."""
+
+    learning: list[AnnotatedStack]
+    judging: list[AnnotatedStack]
+    kept: list[AnnotatedStack]
+
+
+def as_named(stacks: Sequence[AnnotatedStack]) -> Named | None:
+    """Sort pictures as the names of their subsets say; None where these do not name both what learns and what judges.
+
+    Pictures of subsets whose names say nothing learn.
+    """
+    sides: defaultdict[str, list[AnnotatedStack]] = defaultdict(list)
+    for stack in stacks:
+        sides[role(stack.picture.subset)].append(stack)
+    if not sides[LEARNING] or not sides[JUDGING]:
+        return None
+    return Named([*sides[LEARNING], *sides[""]], sides[JUDGING], sides[KEPT])
+
+
+def role(subset: str) -> str:
+    """Say what a subset is for: `train`, `valid` or `test`; empty where its name does not say."""
+    for part in subset.casefold().split("/"):
+        word = re.split(r"[^a-z]", part, maxsplit=1)[0]
+        if word in ("train", "training"):
+            return LEARNING
+        if word in ("val", "valid", "validation"):
+            return JUDGING
+        if word in ("test", "testing"):
+            return KEPT
+    return ""
 
 
 def given(

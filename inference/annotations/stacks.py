@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
@@ -14,7 +16,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from inference.annotations.coco import AnnotatedImage, Annotation, set_aside_unvalidated
-from inference.annotations.sources import open_source
+from inference.annotations.sources import open_sources, read_content
 from inference.errors import AnnotationError
 from inference.settings import FocusSettings
 from inference.views import channels
@@ -25,6 +27,8 @@ NOT_JUDGED = -1
 IMAGE_PIXEL_UM = channels.NETWORK_PIXEL_UM
 """Assumed of annotated images that are no stacks and name no scale."""
 
+PIXEL_BYTES, PICTURE_BYTES = 64, 1 << 24
+"""A file of a picture is no larger than so many bytes a pixel, and so many besides."""
 SMALLEST_PX, LARGEST_PX = 8, 8192
 """Side of a picture: below there is nothing to find, above no memory to find it in."""
 
@@ -89,13 +93,17 @@ class Annotated(NamedTuple):
     sources: tuple[tuple[str, str], ...]
 
 
-def find_stacks(data: Sequence[Path], classes: Sequence[str], one_class: bool = False) -> Annotated:
+def find_stacks(
+    data: Sequence[Path], classes: Sequence[str], one_class: bool = False, only_annotated: bool = False
+) -> Annotated:
     """Read every picture of some folders, zips or files of annotations.
 
     Parameters
     ----------
     one_class
         take all labels as the only class of `classes`.
+    only_annotated
+        leave out pictures without a box, instead of taking them for empty.
 
     Raises
     ------
@@ -104,23 +112,34 @@ def find_stacks(data: Sequence[Path], classes: Sequence[str], one_class: bool = 
     """
     stacks: list[AnnotatedStack] = []
     problems: list[str] = []
-    sources = [open_source(place) for place in data]
-    for place, source in zip(data, sources, strict=True):
+    sources = [(place, source) for place in data for source in open_sources(place)]
+    for place, source in sources:
         dataset, unvalidated = set_aside_unvalidated(source.loaded.dataset)
         names = {category.id: classes[0] if one_class else category.name for category in dataset.categories}
-        unknown = set(names.values()) - set(classes)
+        # Labels that a project has and nobody drew here are no classes of these annotations.
+        unknown = {names[a.category_id] for a in dataset.annotations} - set(classes)
         if unknown:
             raise AnnotationError(
                 f"{str(place)!r} annotates the class {min(unknown)!r}, which is not among {', '.join(classes)}; "
                 "add it to the classes, or take all as one"
             )
-        stacks += [AnnotatedStack(source.path(p), p, dataset.of(p), names) for p in dataset.images]
+        of_picture: defaultdict[int, list[Annotation]] = defaultdict(list)
+        for annotation in dataset.annotations:
+            of_picture[annotation.image_id].append(annotation)
+        found = [AnnotatedStack(path, p, tuple(of_picture[p.id]), names) for path, p in source.pictures]
         problems += source.loaded.problems
         if unvalidated:
             problems.append(
                 f"{source.name}: {unvalidated} boxes are not validated; nothing is learnt or judged by them"
             )
-    return Annotated(stacks, tuple(problems), tuple((source.name, source.sha256) for source in sources))
+        empty = sum(not stack.annotations for stack in found)
+        if empty:
+            problems.append(
+                f"{source.name}: {empty} of {len(found)} pictures have no box and are "
+                + ("left out" if only_annotated else "taken as empty; --only-annotated leaves them out")
+            )
+        stacks += [stack for stack in found if stack.annotations or not only_annotated]
+    return Annotated(stacks, tuple(problems), tuple((source.name, source.sha256) for _, source in sources))
 
 
 def read_stack(annotated: AnnotatedStack) -> NDArray[np.uint16]:
@@ -141,7 +160,9 @@ def read_stack(annotated: AnnotatedStack) -> NDArray[np.uint16]:
         )
     shape: tuple[int, ...] = (1, 1, picture.height, picture.width)
     if info is None:
-        coded = np.frombuffer(annotated.path.read_bytes(), np.uint8)
+        content = read_content(annotated.path, PICTURE_BYTES + PIXEL_BYTES * picture.width * picture.height)
+        _refuse_pages(content, annotated.path)
+        coded = np.frombuffer(content, np.uint8)
         image = cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH) if coded.size else None
         if image is None:
             raise AnnotationError(f"{str(annotated.path)!r} is not an image; name PNG, JPEG or TIFF files")
@@ -158,6 +179,20 @@ def read_stack(annotated: AnnotatedStack) -> NDArray[np.uint16]:
     if pixels.dtype not in (np.uint8, np.uint16):
         raise AnnotationError(f"{str(annotated.path)!r} holds {pixels.dtype} pixels; give 8 or 16 bit without sign")
     return np.asarray(pixels.reshape(shape), np.uint16)
+
+
+def _refuse_pages(content: bytes, path: Traversable) -> None:
+    """Refuse a file of several pictures: which of them is annotated, nothing says."""
+    try:
+        with tifffile.TiffFile(io.BytesIO(content)) as file:
+            pages = sum(not page.aspage().is_reduced for page in file.pages)
+    except tifffile.TiffFileError:
+        return
+    if pages > 1:
+        raise AnnotationError(
+            f"{str(path)!r} has {pages} pages, the annotations know one; annotate single pictures, or say in the "
+            "annotations what stack it is"
+        )
 
 
 def prepare(

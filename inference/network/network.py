@@ -148,6 +148,14 @@ def of_state(
     return network.eval()
 
 
+def with_new_head(known: FasterRCNN, architecture: Architecture, classes: Sequence[str]) -> FasterRCNN:
+    """Network with the weights and anchors of one for other classes, all but its last layer, which is fresh."""
+    begun = build(architecture, classes, Anchors.of(known.rpn.anchor_generator))
+    kept = {name: tensor for name, tensor in known.state_dict().items() if not name.startswith(PREDICTOR)}
+    begun.load_state_dict(kept, strict=False)
+    return begun
+
+
 def from_coco(
     architecture: Architecture, classes: Sequence[str], file: Path | None = None, anchors: Anchors | None = None
 ) -> FasterRCNN:

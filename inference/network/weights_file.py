@@ -68,18 +68,7 @@ def check_weights(path: Path, architecture: str, classes: Sequence[str]) -> dict
     WeightsRefused
         With both values and the remedy.
     """
-    try:
-        with safetensors.safe_open(path, framework="np") as archive:
-            metadata: dict[str, str] = archive.metadata() or {}
-            if CLASS_LAYER not in archive.keys():  # noqa: SIM118 - an archive is no mapping
-                raise WeightsRefused(
-                    f"detector.weights {str(path)!r} holds no {CLASS_LAYER}; name a detector's weights"
-                )
-            trained = archive.get_slice(CLASS_LAYER).get_shape()[0] - 1
-    except (OSError, safetensors.SafetensorError) as error:
-        raise WeightsRefused(
-            f"detector.weights {str(path)!r} is not a safetensors file ({error}); name a detector's weights"
-        ) from error
+    metadata, trained = _header(path)
     if DIGEST in metadata:
         with path.open("rb") as stream:
             if digest_tensors(stream) != metadata[DIGEST]:
@@ -91,7 +80,7 @@ def check_weights(path: Path, architecture: str, classes: Sequence[str]) -> dict
         raise WeightsRefused(
             f"detector.weights {str(path)!r} holds values that are not numbers, in {name}; train them again"
         )
-    named = tuple(json.loads(metadata.get("classes", "[]")))
+    named = _named(metadata)
     if trained != len(classes) or (named and named != tuple(classes)):
         found = ", ".join(named) if named else "unnamed ones"
         raise WeightsRefused(
@@ -104,6 +93,45 @@ def check_weights(path: Path, architecture: str, classes: Sequence[str]) -> dict
             f"{metadata['architecture']!r}; set detector.architecture to it or name other weights"
         )
     return metadata
+
+
+def classes_of(path: Path, assumed: Sequence[str]) -> tuple[str, ...]:
+    """Name the classes that some weights were trained for.
+
+    Parameters
+    ----------
+    assumed
+        names for weights whose file gives none, where they are for as many; else they have numbers.
+
+    Raises
+    ------
+    WeightsRefused
+        It holds no weights of a detector.
+    """
+    metadata, trained = _header(path)
+    numbers = map(str, range(1, trained + 1))
+    return _named(metadata) or tuple(assumed if len(assumed) == trained else numbers)
+
+
+def _header(path: Path) -> tuple[dict[str, str], int]:
+    """Read what a file says of itself, and for how many classes its last layer is."""
+    try:
+        with safetensors.safe_open(path, framework="np") as archive:
+            metadata: dict[str, str] = archive.metadata() or {}
+            if CLASS_LAYER not in archive.keys():  # noqa: SIM118 - an archive is no mapping
+                raise WeightsRefused(
+                    f"detector.weights {str(path)!r} holds no {CLASS_LAYER}; name a detector's weights"
+                )
+            trained = archive.get_slice(CLASS_LAYER).get_shape()[0] - 1
+    except (OSError, safetensors.SafetensorError) as error:
+        raise WeightsRefused(
+            f"detector.weights {str(path)!r} is not a safetensors file ({error}); name a detector's weights"
+        ) from error
+    return metadata, trained
+
+
+def _named(metadata: dict[str, str]) -> tuple[str, ...]:
+    return tuple(json.loads(metadata.get("classes", "[]")))
 
 
 def _without_numbers(path: Path) -> str | None:

@@ -23,7 +23,7 @@ from inference.annotations.stacks import NOT_JUDGED, AnnotatedStack, Views, prep
 from inference.errors import AnnotationError
 from inference.network import network
 from inference.network.device import DeviceName, pick_device
-from inference.network.weights_file import find_weights
+from inference.network.weights_file import classes_of, find_weights
 from inference.settings import Architecture, FocusSettings
 from inference.training.checkpoint import History, restore, to_bytes
 from inference.training.mistakes import find_mistakes
@@ -78,8 +78,8 @@ class TrainingSettings:
     fit_anchors
         fit the boxes of reference to those annotated; weights to go on from keep their own.
     start
-        weights to go on from, instead of fresh ones: a detector's safetensors, or what torchvision publishes for COCO,
-        as `coco` or as a .pth file.
+        weights to go on from, instead of fresh ones: a detector's safetensors, of which all but the last layer is kept
+        where it is for other classes; or what torchvision publishes for COCO, as `coco` or as a .pth file.
     """
 
     architecture: Architecture = "slim"
@@ -100,7 +100,7 @@ class TrainingSettings:
     start: Path | Literal["coco"] | None = None
 
     def goes_on(self) -> Path | None:
-        """Weights of a detector for the same classes that this training begins with, if there are any."""
+        """Weights of a detector that this training begins with, if there are any."""
         return self.start if isinstance(self.start, Path) and self.start.suffix not in network.PUBLISHED else None
 
     def judged_at(self) -> frozenset[int]:
@@ -187,7 +187,7 @@ def train(
     AnnotationError
         A stack cannot be read, or nothing is annotated.
     WeightsRefused
-        The weights to start from are of another architecture or other classes, the checkpoint is of another training.
+        The weights to start from are of another architecture, the checkpoint is of another training.
     """
     if not any(item.annotations for item in items):
         raise AnnotationError("nothing is annotated; training needs at least one object")
@@ -209,7 +209,7 @@ def train(
         fields = prepare(items, settings.classes, focus, settings.depth_um, Path(cache), preparing)
         places: list[Place] = []
         if (known := settings.goes_on()) is not None:
-            start = network.load(find_weights(known), settings.architecture, settings.classes).to(device)
+            start = _known(known, settings).to(device)
             places = find_mistakes(start, device, fields, Progress.reporter("mistakes", report))
         show_progress = Progress.reporter("training", report, history.step)
         for images, targets in batches(fields, places, settings, history.step):
@@ -282,7 +282,9 @@ def _identity(items: Sequence[AnnotatedStack], settings: TrainingSettings) -> st
 
 def _network(settings: TrainingSettings, items: Sequence[AnnotatedStack], focus: FocusSettings) -> FasterRCNN:
     if (known := settings.goes_on()) is not None:
-        return network.load(find_weights(known), settings.architecture, settings.classes)
+        start = _known(known, settings)
+        same = classes_of(known, settings.classes) == settings.classes
+        return start if same else network.with_new_head(start, settings.architecture, settings.classes)
     anchors = None
     if settings.fit_anchors:
         sides = [
@@ -295,6 +297,11 @@ def _network(settings: TrainingSettings, items: Sequence[AnnotatedStack], focus:
         return network.build(settings.architecture, settings.classes, anchors)
     file = find_weights(settings.start).path if isinstance(settings.start, Path) else None
     return network.from_coco(settings.architecture, settings.classes, file, anchors)
+
+
+def _known(weights: Path, settings: TrainingSettings) -> FasterRCNN:
+    """Network of some weights, for the classes that they were trained for."""
+    return network.load(find_weights(weights), settings.architecture, classes_of(weights, settings.classes))
 
 
 def batches(

@@ -1,0 +1,251 @@
+"""Reads COCO's JSON, by whatever program it was written.
+
+Programs differ in what they take for a number, an id, a flag or a name, and in the keys that they leave out. What is
+clear is read; what is not is left out by its name, and the rest of the file is kept.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from inference.annotations.coco import (
+    AnnotatedImage,
+    Annotation,
+    AnnotationFile,
+    Attribute,
+    Category,
+    LoadedAnnotations,
+    Polygons,
+    RunLengths,
+    StackInfo,
+    fit,
+    refuse_same_names,
+)
+from inference.annotations.foreign import (
+    LARGEST_ID,
+    OddValue,
+    as_numbers,
+    finite,
+    flag,
+    identifier,
+    parse_json,
+    relative_name,
+    shown,
+    size_px,
+)
+from inference.annotations.outlines import Box, around_points, around_runs, unpack_runs
+from inference.errors import AnnotationError
+
+Id = int | str
+Known = TypeVar("Known")
+
+
+def read(json: bytes, name: str) -> LoadedAnnotations:
+    """Read COCO's JSON, by whatever program it was written.
+
+    Boxes are clipped to their picture. One without area, and any annotation, picture or category that cannot be
+    understood, is left out, as `problems` tells; an annotation without a box is taken by the box around its outline.
+
+    Parameters
+    ----------
+    name
+        of the file, for messages.
+
+    Raises
+    ------
+    AnnotationError
+        It is not COCO, holds no picture that can be used, two pictures have one id or one name, two categories one id,
+        or a picture's name leads out of its folder.
+    """
+    content, problems = parse_json(json, name)
+    if not isinstance(content, dict) or not all(
+        isinstance(content.get(key), list) for key in ("images", "annotations")
+    ):
+        raise AnnotationError(
+            f"annotations {name!r} are not COCO (without a list of images and one of annotations); export them again"
+        )
+    return _Reading(name, list(problems)).read(content)
+
+
+class _Reading:
+    """One file as it is read; gathers what could not be taken as it stands."""
+
+    def __init__(self, name: str, problems: list[str]) -> None:
+        self._name, self._problems = name, problems
+        self._around = 0
+
+    def read(self, content: dict[str, Any]) -> LoadedAnnotations:
+        """Read it."""
+        pictures = self._pictures(content["images"])
+        if not pictures:
+            raise AnnotationError(f"annotations {self._name!r} hold no image that can be used; export them again")
+        categories = self._categories(content.get("categories"))
+        found = [
+            (key, annotation)
+            for place, entry in enumerate(content["annotations"], start=1)
+            if (annotation := self._annotation(entry, place, pictures, categories)) is not None
+            for key in [identifier(entry["id"]) if "id" in entry else None]
+        ]
+        if self._around:
+            self._problems.append(
+                f"{self._name}: {self._around} annotations have no box and are taken by the box around their outline"
+            )
+        # Ids that are no numbers, or not one each, say nothing that is worth keeping.
+        own = [key for key, _ in found if isinstance(key, int) and abs(key) <= LARGEST_ID]
+        numbers = own if len(set(own)) == len(found) else range(1, len(found) + 1)
+        annotations = tuple(msgspec.structs.replace(a, id=n) for n, (_, a) in zip(numbers, found, strict=True))
+        used = {a.category_id for a in annotations}
+        # A root that only holds the others, as Roboflow writes it.
+        parents = {category.supercategory for category in categories.values()}
+        kept = tuple(c for c in categories.values() if c.id in used or c.name not in parents)
+        dataset = AnnotationFile(images=tuple(pictures.values()), annotations=annotations, categories=kept)
+        return LoadedAnnotations(dataset=dataset, problems=tuple(self._problems))
+
+    def _pictures(self, entries: list[Any]) -> dict[Id, AnnotatedImage]:
+        named: dict[Id, object] = {}
+        found: dict[Id, AnnotatedImage] = {}
+        for place, entry in enumerate(entries, start=1):
+            try:
+                if not isinstance(entry, dict) or (key := identifier(entry.get("id"))) is None:
+                    raise OddValue(f"has no id ({shown(entry)})")
+                if key in named:
+                    raise AnnotationError(
+                        f"{self._name!r} is two files in one: image id {key} stands twice ({named[key]} and "
+                        f"{entry.get('file_name')}); keep such exports in files of their own"
+                    )
+                named[key] = entry.get("file_name")
+                found[key] = self._picture(entry)
+            except OddValue as odd:
+                self._problems.append(f"{self._name}: image {place} {odd}; left out")
+        refuse_same_names(found.values(), self._name)
+        numbers = as_numbers(found)
+        return {key: msgspec.structs.replace(picture, id=numbers[key]) for key, picture in found.items()}
+
+    def _picture(self, entry: dict[str, Any]) -> AnnotatedImage:
+        file_name = relative_name(entry.get("file_name"), self._name)
+        width, height = size_px(entry.get("width")), size_px(entry.get("height"))
+        if width is None or height is None:
+            raise OddValue(f"({file_name}) has no size ({shown(entry.get('width'))} x {shown(entry.get('height'))})")
+        try:
+            stack = msgspec.convert(entry.get("stack"), StackInfo | None)
+        except msgspec.ValidationError as error:
+            raise OddValue(f"({file_name}) has a 'stack' that cannot be understood ({error})") from error
+        subset = entry.get("subset")
+        return AnnotatedImage(
+            id=0,
+            file_name=file_name,
+            subset=relative_name(subset, self._name) if subset and isinstance(subset, str) else "",
+            width=width,
+            height=height,
+            stack=stack,
+        )
+
+    def _categories(self, entries: object) -> dict[Id, Category]:
+        found: dict[Id, Category] = {}
+        for place, entry in enumerate(entries if isinstance(entries, list) else [], start=1):
+            given = entry if isinstance(entry, dict) else {}
+            key, label, above = identifier(given.get("id")), given.get("name"), given.get("supercategory")
+            if key is None or not isinstance(label, str | int) or not str(label).strip():
+                self._problems.append(f"{self._name}: category {place} has no id or no name; left out")
+                continue
+            if key in found and found[key].name != str(label):
+                raise AnnotationError(
+                    f"{self._name!r} is two files in one: category id {key} stands twice ({found[key].name} and "
+                    f"{label}); keep such exports in files of their own"
+                )
+            found[key] = Category(id=0, name=str(label), supercategory=above if isinstance(above, str) else "")
+        numbers = as_numbers(found)
+        return {key: msgspec.structs.replace(category, id=numbers[key]) for key, category in found.items()}
+
+    def _annotation(
+        self, entry: Any, place: int, pictures: dict[Id, AnnotatedImage], categories: dict[Id, Category]
+    ) -> Annotation | None:
+        given: dict[str, Any] = entry if isinstance(entry, dict) else {}
+        key = identifier(given.get("id"))
+        told = f"{self._name}: annotation {f'number {place}' if key is None else key}"
+        try:
+            picture = _among(pictures, given.get("image_id"), "image")
+            told += f" of {picture.file_name!r}"
+            category = _among(categories, given.get("category_id"), "category")
+            drawn = given.get("bbox") not in (None, [])
+            box, problem = fit(_box(given["bbox"]) if drawn else _around(given.get("segmentation")), picture)
+            attributes = _attributes(given.get("attributes"))
+            if picture.stack is not None and finite(attributes.get("plane")) is None:
+                raise OddValue("is in a stack but names no plane")
+        except OddValue as odd:
+            self._problems.append(f"{told} {odd}; left out")
+            return None
+        if problem:
+            self._problems.append(f"{told} {problem}")
+        if box is None:
+            return None
+        self._around += not drawn
+        area = finite(given.get("area"))
+        return Annotation(
+            id=0,
+            image_id=picture.id,
+            category_id=category.id,
+            bbox=box,
+            area=box[2] * box[3] if area is None or area < 0 else area,
+            iscrowd=int(flag(given.get("iscrowd")) or flag(given.get("ignore"))),
+            segmentation=_outline(given.get("segmentation", ())),
+            attributes=attributes,
+        )
+
+
+def _among(known: dict[Id, Known], value: object, what: str) -> Known:
+    key = identifier(value)
+    if key is None or key not in known:
+        raise OddValue(f"names the {what} {shown(value)}, which is not there")
+    return known[key]
+
+
+def _box(bbox: object) -> Box:
+    values = [finite(value) for value in bbox] if isinstance(bbox, list) else []
+    x, y, width, height = values if len(values) == 4 else (None,) * 4
+    if x is None or y is None or width is None or height is None:
+        raise OddValue(f"has a box that is not four numbers ({shown(bbox)})")
+    return x, y, width, height
+
+
+def _around(outline: object) -> Box:
+    """Box around polygons or a mask, as COCO has them."""
+    try:
+        if isinstance(outline, dict):
+            rows, columns = outline["size"]
+            counts = outline["counts"]
+            runs = unpack_runs(counts) if isinstance(counts, str) else [int(count) for count in counts]
+            # COCO's masks run down the columns.
+            box = around_runs(runs, int(rows), int(columns))
+            if box is not None:
+                return box[1], box[0], box[3], box[2]
+        elif isinstance(outline, list) and outline:
+            parts = outline if isinstance(outline[0], list) else [outline]
+            values = [[finite(value) for value in part] for part in parts if len(part) >= 6]
+            xs, ys = ([v for part in values for v in part[axis::2]] for axis in (0, 1))
+            known_xs, known_ys = ([v for v in vs if v is not None] for vs in (xs, ys))
+            if xs and len(known_xs) == len(known_ys) == len(xs) == len(ys):
+                return around_points(known_xs, known_ys)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise OddValue(f"has no box, and an outline that cannot be understood ({shown(error)})") from error
+    raise OddValue("has neither a box nor an outline around an area")
+
+
+def _outline(given: object) -> Polygons | RunLengths | None:
+    try:
+        return msgspec.convert(given, Polygons | RunLengths | None)
+    except msgspec.ValidationError:
+        return ()
+
+
+def _attributes(given: object) -> dict[str, Attribute]:
+    attributes = given if isinstance(given, dict) else {}
+    kept: dict[str, Attribute] = {}
+    for name, value in attributes.items():
+        if isinstance(value, bool | str):
+            kept[name] = value
+        elif (found := finite(value)) is not None:
+            kept[name] = found
+    return kept
