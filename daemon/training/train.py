@@ -153,12 +153,14 @@ def _split(
     named = splits.as_named(annotated.stacks)
     if named is None:
         known = splits.members(annotated.stacks, looking)
-        return splits.draw(annotated.stacks, known, settings.held_out, settings.seed), []
+        subsets = sorted({stack.picture.subset for stack in annotated.stacks} - {""})
+        together = f"what judges is drawn from the subsets {', '.join(subsets)} together, as none is named for it"
+        drawn = splits.draw(annotated.stacks, known, settings.held_out, settings.seed)
+        return drawn, [together] if len(subsets) > 1 else []
     parts = splits.given(named.learning, named.judging, splits.members([*named.learning, *named.judging], looking))
     kept = f"; {len(named.kept)} of a test do neither" if named.kept else ""
-    return parts, [
-        f"{len(parts.learning)} pictures train and {len(parts.judging)} judge, as the subsets of the data are named{kept}"
-    ]
+    sides = f"{len(parts.learning)} pictures train and {len(parts.judging)} judge"
+    return parts, [f"{sides}, as the subsets of the data are named{kept}"]
 
 
 def _other_classes(settings: TrainingSettings) -> tuple[str, ...]:

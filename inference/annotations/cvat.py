@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from xml.etree.ElementTree import Element, SubElement, XMLParser, fromstring, indent, tostring
+from xml.etree.ElementTree import Element, ParseError, SubElement, XMLParser, fromstring, indent, tostring
 
 from inference.annotations.coco import (
     AnnotatedImage,
@@ -30,15 +30,15 @@ IGNORED = "is_crowd"
 """Attribute of what neither has to be found nor is false when found."""
 OCCLUDED = "touching"
 """Attribute that CVAT shows as occluded."""
-PLURALS = {
-    "polygon": "polygons",
-    "polyline": "lines",
-    "points": "sets of points",
-    "ellipse": "ellipses",
-    "mask": "masks",
-    "cuboid": "cuboids",
-    "skeleton": "skeletons",
-    "tag": "tags of whole images",
+ONE_AND_MORE = {
+    "polygon": ("polygon", "polygons"),
+    "polyline": ("line", "lines"),
+    "points": ("set of points", "sets of points"),
+    "ellipse": ("ellipse", "ellipses"),
+    "mask": ("mask", "masks"),
+    "cuboid": ("cuboid", "cuboids"),
+    "skeleton": ("skeleton", "skeletons"),
+    "tag": ("tag of a whole image", "tags of whole images"),
 }
 CORNERS_OF_A_CUBOID = ("tl1", "bl1", "tr1", "br1", "tl2", "bl2", "tr2", "br2")
 
@@ -133,7 +133,10 @@ def read(xml: bytes, name: str) -> LoadedAnnotations:
         an image's name leads out of its folder.
     """
     refuse_entities(xml, name)
-    root = fromstring(xml, XMLParser())  # noqa: S314 - it declares no entities
+    try:
+        root = fromstring(xml, XMLParser())  # noqa: S314 - it declares no entities
+    except ParseError as error:
+        raise AnnotationError(f"{name!r} is not an export of CVAT for images 1.1 ({error}); export it again") from error
     return _Reading(name).read(root)
 
 
@@ -165,9 +168,9 @@ class _Reading:
             )
         refuse_same_names(pictures, self._name)
         if self._around:
-            self._problems.append(f"{self._name}: {_counts(self._around)} are taken by the box around them")
+            self._problems.append(f"{self._name}: {_counts(self._around)} taken by the box around each")
         if self._without_area:
-            self._problems.append(f"{self._name}: {_counts(self._without_area)} bound no area; left out")
+            self._problems.append(f"{self._name}: {_counts(self._without_area)} without an area; left out")
         categories = tuple(Category(id=number, name=label) for label, number in numbers.items())
         dataset = AnnotationFile(images=tuple(pictures), annotations=tuple(self._annotations), categories=categories)
         return LoadedAnnotations(dataset=dataset, problems=tuple(self._problems))
@@ -214,7 +217,8 @@ def _labels(root: Element) -> Iterator[str]:
 
 
 def _counts(of: Counter[str]) -> str:
-    *others, last = (f"{number} {PLURALS.get(tag, f'<{tag}>')}" for tag, number in of.items())
+    named = ((number, ONE_AND_MORE.get(tag, (f"<{tag}>",) * 2)) for tag, number in of.items())
+    *others, last = (f"{number} {one if number == 1 else more}" for number, (one, more) in named)
     return f"{', '.join(others)} and {last}" if others else last
 
 

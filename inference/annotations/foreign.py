@@ -16,6 +16,8 @@ from inference.errors import AnnotationError
 WHOLE = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.0+)?")
 """A text that is a whole number, and not one with leading zeros, which would be another id."""
 LARGEST_ID = 2**63 - 1
+LONGEST_NAME = 255
+"""Bytes that a file system takes."""
 SHOWN = 60
 """Characters of a value that are shown in a message."""
 Key = TypeVar("Key", bound=Hashable)
@@ -60,7 +62,7 @@ def refuse_entities(xml: bytes, name: str) -> None:
     parser.EntityDeclHandler = refuse
     try:
         parser.Parse(xml, True)
-    except expat.ExpatError as error:
+    except (expat.ExpatError, LookupError, ValueError) as error:
         raise AnnotationError(f"{name!r} is not an export of CVAT for images 1.1 ({error}); export it again") from error
 
 
@@ -117,9 +119,9 @@ def relative_name(name: object, file: str) -> str:
     """
     if not isinstance(name, str) or not name.strip():
         raise OddValue(f"has no file's name ({shown(name)})")
-    if "\0" in name or not _is_unicode(name):
-        raise OddValue(f"has a name that no file can have ({shown(name)})")
     parts = name.replace("\\", "/").split("/")
+    if "\0" in name or not _is_unicode(name) or max(map(len, map(str.encode, parts))) > LONGEST_NAME:
+        raise OddValue(f"has a name that no file can have ({shown(name)})")
     windows = PureWindowsPath(name)
     if windows.drive or windows.root or ".." in parts:
         raise AnnotationError(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 Box = tuple[float, float, float, float]
 """x, y, width, height in px."""
+LONGEST_RUN_BITS = 60
 
 
 def around_points(xs: Sequence[float], ys: Sequence[float]) -> Box:
@@ -73,8 +74,10 @@ def unpack_runs(text: str) -> list[int]:
             raise ValueError(f"{character!r} in the runs of a mask")
         value |= (bits & 31) << shift
         shift += 5
-        if bits & 32:
+        if bits & 32 and shift < LONGEST_RUN_BITS:
             continue
+        if bits & 32:
+            raise ValueError("a run of a mask that is longer than any picture")
         if bits & 16:
             value -= 1 << shift
         runs.append(value + (runs[-2] if len(runs) > 2 else 0))

@@ -63,12 +63,13 @@ def open_sources(path: Path) -> tuple[AnnotationSource, ...]:
     files = list(_files(path))
     sources = tuple(_read(path.name, *file, several=len(files) > 1) for file in files)
     known: dict[str, str] = {}
-    for source in sources:
-        for place, _ in source.pictures:
-            if (other := known.setdefault(str(place), source.name)) is not source.name:
-                raise AnnotationError(
-                    f"{str(place)!r} is annotated in {other!r} and in {source.name!r}; name the file that counts"
-                )
+    for place, picture in (pair for source in sources for pair in source.pictures):
+        if str(place) in known:
+            raise AnnotationError(
+                f"{str(place)!r} is annotated twice, as {known[str(place)]!r} and as {picture.place!r}; give each "
+                "picture a file of its own, or name the file of annotations that counts"
+            )
+        known[str(place)] = picture.place
     return sources
 
 
@@ -111,8 +112,10 @@ def _files(path: Path) -> Iterator[_File]:
 
 
 def _found(root: Traversable, path: Path) -> list[_File]:
-    found = _in_folder(root)
-    folders = [one for one in _entries(root) if one.is_dir() and one.name not in (FOLDER, PICTURES, *NOT_LOOKED_AT)]
+    found, folders = _in_folder(root), _folders(root)
+    while not found and len(folders) == 1 and not _exports(root):
+        root = folders[0]
+        found, folders = _in_folder(root), _folders(root)
     if not found:
         # A folder a subset, as Roboflow has them.
         found = [
@@ -120,11 +123,9 @@ def _found(root: Traversable, path: Path) -> list[_File]:
             for folder in folders
             for file in _in_folder(folder)
         ]
-        if len({file.root.name for file in found}) == 1:
-            found = [file._replace(subset=file.subset.partition("/")[2]) for file in found]
     if not found:
-        alone = [one for one in _entries(root) if one.name.lower().endswith((".json", ".xml"))]
-        found = [_File(alone[0], root)] if len(alone) == 1 else []
+        exports = _exports(root)
+        found = [_File(exports[0], root)] if len(exports) == 1 else []
     if not found:
         raise AnnotationError(
             f"{str(path)!r} holds no {', '.join(ALONE)} or {FOLDER}/{OF_SUBSET}*.json, nor does a folder in it; "
@@ -141,6 +142,16 @@ def _in_folder(root: Traversable) -> list[_File]:
     beside = root.joinpath(FOLDER)
     entries = _entries(beside) if beside.is_dir() else []
     return [_of_subset(one, root) for one in entries if one.name.startswith(OF_SUBSET) and one.name.endswith(".json")]
+
+
+def _folders(root: Traversable) -> list[Traversable]:
+    """Folders that may hold annotations."""
+    return [one for one in _entries(root) if one.is_dir() and one.name not in (FOLDER, PICTURES, *NOT_LOOKED_AT)]
+
+
+def _exports(root: Traversable) -> list[Traversable]:
+    """Files that may be annotations, whatever their names are."""
+    return [one for one in _entries(root) if one.name.lower().endswith((".json", ".xml"))]
 
 
 def _of_subset(file: Traversable, root: Traversable) -> _File:
@@ -185,7 +196,7 @@ def _read(name: str, file: Traversable, root: Traversable, subset: str, *, sever
     pictures = []
     for picture in loaded.dataset.images:
         place = finder.find(picture.file_name, picture.subset or inner)
-        parts = dict.fromkeys(part for part in (subset, picture.subset) if part)
+        parts = dict.fromkeys(part for part in (subset, picture.subset) if part not in ("", NO_SUBSET))
         pictures.append((place, msgspec.structs.replace(picture, subset="/".join(parts))))
     full = f"{name}/{subset}" if several and subset else name
     return AnnotationSource(full, hashlib.sha256(content).hexdigest(), loaded, tuple(pictures))

@@ -16,7 +16,8 @@ from drivers.virtual_slide import visibility
 from drivers.virtual_slide.profiles import PROFILES
 from drivers.virtual_slide.slide import VirtualSlide
 from drivers.virtual_slide.truth import TrueObject
-from inference.annotations.coco import Annotation, AnnotationFile, read
+from inference.annotations.coco import Annotation, AnnotationFile
+from inference.annotations.coco_reading import read
 from tests.support import emulated_stacks
 from tests.support.places import SHARED_DATA
 

@@ -12,7 +12,7 @@ from daemon.system.durable_files import sha256_of
 from daemon.system.errors import Refused
 from daemon.training import train as learn
 from drivers.virtual_slide.specimens.collection import KINDS
-from inference.annotations.coco import read
+from inference.annotations.coco_reading import read
 from inference.annotations.splits import read_split
 from inference.annotations.stacks import find_stacks, read_stack
 from inference.errors import AnnotationError, WeightsRefused
@@ -184,6 +184,40 @@ def test_training_from_weights_shows_their_mistakes_and_keeps_their_normalisatio
     changed = {name for name in before if (before[name] != after[name]).any()}
     assert not [name for name in changed if "running" in name]
     assert [name for name in changed if name.endswith("weight")]
+
+
+@pytest.mark.slow
+def test_subsets_say_what_trains_and_weights_for_other_classes_begin_it_and_both_is_told(
+    exported: Path, tmp_path: Path
+) -> None:
+    start, into, told = find_weights("slim").path, tmp_path / "w.safetensors", list[str]()
+    settings = TrainingSettings(
+        classes=("fossil",), steps=1, batch=1, crop_px=128, threads=1, judgements=1, rate=1e-6, start=start
+    )
+    data = find_stacks([exported], ("fossil",), one_class=True)
+    stacks = [
+        replace(stack, picture=msgspec.structs.replace(stack.picture, subset=subset))
+        for stack, subset in zip(data.stacks, ("train", "Test", "Validation", "Validation"), strict=True)
+    ]
+    annotated = data._replace(stacks=stacks)
+    card = learn.train(annotated, into, settings, FocusSettings(), "", lambda _: None, print_line=told.append)
+    sentences = (
+        "1 pictures train and 2 judge, as the subsets of the data are named; 1 of a test do neither",
+        "the weights to start from are for coccolith, diatom, silicoflagellate, radiolarian, spicule: all but their "
+        "last layer is kept, that begins anew",
+    )
+    assert tuple(told[:2]) == card.problems == sentences
+    assert all(sentence in into.with_suffix(".md").read_text("utf-8") for sentence in sentences)
+    assert (card.trained_on, card.held_out) == (("seed 77 slide 2",), ("seed 77 slide 5",))
+    split = read_split(into)
+    assert split is not None
+    assert [one.file_name for one in split.trained] == [stacks[0].picture.place]
+    before, after = safetensors.numpy.load_file(start), safetensors.numpy.load_file(into)
+    for name, tensor in before.items():
+        if name.startswith("roi_heads.box_predictor."):
+            assert after[name].shape[0] == tensor.shape[0] // 6 * 2
+        else:
+            np.testing.assert_allclose(after[name], tensor, atol=1e-2, err_msg=name)
 
 
 class Kept:

@@ -10,12 +10,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
 from inference.annotations import cvat
 from inference.annotations.coco import AnnotatedImage, Annotation, AnnotationFile, Category, LoadedAnnotations, to_json
-from inference.annotations.sources import open_source
+from inference.annotations.sources import open_sources
 from inference.annotations.stacks import find_stacks, read_stack
 from inference.errors import AnnotationError
 from tests.support.places import SHARED_DATA
@@ -74,8 +75,17 @@ def test_one_image_with_one_label_that_no_meta_names_is_read() -> None:
         (box(10, 5, 10, 9), None, "has no area"),
         (box(10, 5, 60, 9), (10, 5, 30, 4), "lies in part outside"),
         (box(50, 5, 60, 9), None, "lies outside"),
-        ('<polygon label="diatom" points="1,2;3,4;6,5"/>', None, "is not a box"),
-        ('<mask label="diatom" rle="1,2" left="0" top="0" width="1" height="2"/>', None, "is not a box"),
+        (box(1, 2, 3, 4, label=""), None, "has no label"),
+        (box(float("nan"), 2, 3, 4), None, "has no number xtl ('nan')"),
+        ('<box label="diatom" xtl="1"/>', None, "has no number ytl (None)"),
+        (box(1, 2, 3, 4).replace('xbr="3"', 'xbr="three"'), None, "has no number xbr ('three')"),
+        (box(1, 2, 3, 4, more='rotation="half"'), None, "has no number rotation"),
+        ('<polygon label="diatom" points="1,2;3;6,5"/>', None, "not pairs of numbers"),
+        ('<polygon label="diatom"/>', None, "not pairs of numbers"),
+        ('<polygon label="diatom" points="50,2;53,2;53,5"/>', None, "lies outside"),
+        ('<ellipse label="diatom" cx="1" cy="1" rx="3"/>', None, "has no number ry"),
+        ('<mask label="diatom" rle="1,2" left="0" top="0" width="1" height="2"/>', None, "mask that cannot"),
+        ('<mask label="diatom" rle="2" left="0" top="0" width="1" height="2"/>', None, "has no area"),
     ],
 )
 def test_shapes_that_cannot_be_taken_are_told_by_file_and_place(
@@ -87,6 +97,38 @@ def test_shapes_that_cannot_be_taken_are_told_by_file_and_place(
     assert problem.startswith("task_3.xml: ")
     assert "2 of 'a.png'" in problem
     assert said in problem
+
+
+def test_what_bounds_an_area_is_taken_by_its_box_and_what_bounds_none_is_told() -> None:
+    front = {"xtl1": 5, "ytl1": 6, "xbl1": 5, "ybl1": 9, "xtr1": 8, "ytr1": 6, "xbr1": 8, "ybr1": 9}
+    back = {"xtl2": 7, "ytl2": 5, "xbl2": 7, "ybl2": 8, "xtr2": 10, "ytr2": 5, "xbr2": 10, "ybr2": 8}
+    corners = [f'{corner}="{at}"' for corner, at in (front | back).items()]
+    shapes = [
+        ('<polygon label="diatom" occluded="1" points="1,2;3,4;6,5"/>', (1, 2, 5, 3)),
+        ('<polygon label="diatom" points="1.5,2;3,4.25;6,5;2,9"/>', (1.5, 2, 4.5, 7)),
+        ('<polyline label="diatom" points="1,2;3,4;6,5;1,2"/>', (1, 2, 5, 3)),
+        ('<ellipse label="diatom" cx="20" cy="15" rx="8" ry="2"/>', (12, 13, 16, 4)),
+        ('<ellipse label="diatom" cx="20" cy="15" rx="8" ry="2" rotation="90.0"/>', (18, 7, 4, 16)),
+        # Of 3 x 4 pixels the middle one of the second row and the first two of the third.
+        ('<mask label="diatom" rle="4, 1, 1, 2, 4" left="10" top="20" width="3" height="4"/>', (10, 21, 2, 2)),
+        (f'<cuboid label="diatom" {" ".join(corners)}/>', (5, 5, 5, 4)),
+    ]
+    none = [
+        '<polyline label="diatom" points="1,2;3,4;6,5"/>',
+        '<points label="diatom" points="1,2"/>',
+        '<skeleton label="diatom"><points label="tip" points="1,2"/></skeleton>',
+        '<tag label="diatom" source="manual"/>',
+    ]
+    xml = export(image("".join([shape for shape, _ in shapes] + none)) + image(none[1], "b.png"))
+    loaded = cvat.read(xml, "a.xml")
+    for annotation, (_, expected) in zip(loaded.dataset.annotations, shapes, strict=True):
+        assert annotation.bbox == pytest.approx(expected)
+        assert annotation.area == pytest.approx(expected[2] * expected[3])
+    assert loaded.dataset.annotations[0].attributes["touching"] is True
+    assert loaded.problems == (
+        "a.xml: 2 polygons, 1 line, 2 ellipses, 1 mask and 1 cuboid taken by the box around each",
+        "a.xml: 1 line, 2 sets of points, 1 skeleton and 1 tag of a whole image without an area; left out",
+    )
 
 
 @given(st.floats(-360, 360), st.floats(1, 6), st.floats(1, 6))
@@ -116,10 +158,15 @@ def test_attributes_come_back_as_they_were_written() -> None:
     ("xml", "said"),
     [
         (b"no xml", "is not an export of CVAT"),
+        (export("").replace(b"?>", b" encoding='none'?>", 1), "is not an export of CVAT"),
+        (export("&nbsp;"), "is not an export of CVAT"),
         (export(""), "holds no image"),
-        (export('<image id="0" name="a.png" width="40"/>'), "is not an export of CVAT"),
-        (export(image('<box label="diatom" xtl="1"/>')), "box 1 of 'a.png' cannot be read"),
-        (export(image(box(1, 2, 11, 22).replace('"1"', '"one"', 1).replace('xtl="1"', 'xtl="one"'))), "cannot be read"),
+        (export('<track id="0" label="diatom"><box frame="0"/></track>'), "export the task again as 'CVAT for images"),
+        (export('<image id="0" name="a.png" width="40"/>'), "holds no image"),
+        (export(image() + image()), "names the picture 'a.png' 2 times"),
+        (export(image() + image(name="x/../../a.png")), r"names 'x/\.\./\.\./a\.png', which leads out"),
+        (export(image() + image(name="C:\\a.png")), "leads out of its folder"),
+        (export(image().replace(" id=", ' subset="../.." id=')), r"names '\.\./\.\.', which leads out"),
     ],
 )
 def test_what_is_no_export_is_refused_in_one_sentence(xml: bytes, said: str) -> None:
@@ -128,20 +175,40 @@ def test_what_is_no_export_is_refused_in_one_sentence(xml: bytes, said: str) -> 
     assert "\n" not in str(refusal.value)
 
 
-def test_entities_that_grow_without_end_are_refused() -> None:
-    grow = "".join(f'<!ENTITY e{k} "{f"&e{k - 1};" * 10}">' for k in range(1, 12))
-    bomb = f'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY e0 "ha">{grow}]><annotations>&e11;</annotations>'
-    with pytest.raises(AnnotationError, match="is not an export"):
-        cvat.read(bomb.encode(), "annotations.xml")
+def test_an_image_that_cannot_be_is_left_out_with_its_shapes() -> None:
+    odd = image(box(1, 2, 11, 22), "b.png").replace('width="40"', 'width="many"')
+    loaded = cvat.read(export(odd + image(box(1, 2, 11, 22))), "a.xml")
+    assert [(p.file_name, len(loaded.dataset.of(p))) for p in loaded.dataset.images] == [("a.png", 1)]
+    assert loaded.problems == ("a.xml: image 1 (b.png) has no size (many x 30); left out",)
+
+
+GROWING = "".join(f'<!ENTITY e{k} "{f"&e{k - 1};" * 10}">' for k in range(1, 12))
+
+
+@pytest.mark.parametrize(
+    ("declared", "named"),
+    [
+        (f'<!ENTITY e0 "ha">{GROWING}', "e0"),
+        ('<!ENTITY secret SYSTEM "file:///etc/passwd">', "secret"),
+        ('<!ENTITY % more SYSTEM "http://localhost:9/more.dtd">%more;', "more"),
+    ],
+)
+def test_entities_are_refused_by_name(declared: str, named: str) -> None:
+    xml = f'<?xml version="1.0"?><!DOCTYPE a [{declared}]><annotations>{image("&" + named + ";")}</annotations>'
+    with pytest.raises(AnnotationError, match=f"declares the XML entity '{named}'"):
+        cvat.read(xml.encode(), "annotations.xml")
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason=f"{DATA} is not there")
 def test_a_published_export_is_read() -> None:
-    source = open_source(DATA / "train.xml")
+    (source,) = open_sources(DATA / "train.xml")
     (only,) = source.loaded.dataset.annotations
     assert only.bbox == (0, 2, 4, 2)
     assert only.attributes == {"touching": True, "a1": True, "a2": "v3", "a3": "0003", "a4": "2.4"}
-    assert len(source.loaded.problems) == 3
+    assert [problem.partition("train.xml: ")[2] for problem in source.loaded.problems] == [
+        "polygon 1 of 'img1.jpg' has no label; left out",
+        "1 line and 1 set of points without an area; left out",
+    ]
     stacks = find_stacks([DATA / "train.xml"], ("cell",), one_class=True).stacks
     assert [read_stack(stack).shape for stack in stacks] == [(1, 1, 8, 8), (1, 1, 10, 10)]
 
@@ -150,21 +217,213 @@ def picture(value: int, dtype: type = np.uint8) -> bytes:
     return bytes(cv2.imencode(".png", np.full((30, 40), value, dtype))[1].tobytes())
 
 
-@pytest.mark.parametrize("packed", [False, True])
+Files = dict[str, bytes]
+
+
+def place(tmp_path: Path, files: Files, packed: bool = False) -> Path:
+    """Put files into a folder or a zip."""
+    if packed:
+        with zipfile.ZipFile(tmp_path / "task.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+        return tmp_path / "task.zip"
+    for name, content in files.items():
+        path = tmp_path / "task" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return tmp_path / "task"
+
+
+def seen(data: Path, **options: bool) -> dict[str, int]:
+    """Grey value of every picture by its place."""
+    found = find_stacks([data], ("diatom", "coccolith"), **options).stacks
+    return {one.picture.place: int(read_stack(one).max()) for one in found}
+
+
+def coco(*names: str, **more: object) -> bytes:
+    images = [{"id": k, "file_name": name, "width": 40, "height": 30} for k, name in enumerate(names)]
+    annotations = [
+        {"id": k, "image_id": k, "category_id": 1, "bbox": [1, 2, 10, 20], "area": 200} for k in range(len(names))
+    ]
+    categories = [{"id": 1, "name": "diatom"}]
+    return json.dumps({"images": images, "annotations": annotations, "categories": categories} | more).encode()
+
+
+both = pytest.mark.parametrize("packed", [False, True])
+
+
+@both
 @pytest.mark.parametrize("below", ["", "images/", "images/Train/"])
 def test_pictures_are_found_in_folders_and_zips_where_cvat_puts_them(tmp_path: Path, packed: bool, below: str) -> None:
     files = {"annotations.xml": export(image(box(1, 2, 11, 22))), f"{below}a.png": picture(40_000, np.uint16)}
-    if packed:
-        with zipfile.ZipFile(tmp_path / "task.zip", "w") as archive:
-            for name, content in files.items():
-                archive.writestr(name, content)
-    else:
-        for name, content in files.items():
-            path = tmp_path / "task" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-    (stack,) = find_stacks([tmp_path / ("task.zip" if packed else "task")], ("diatom", "coccolith")).stacks
-    assert (read_stack(stack) == 40_000).all()
+    assert seen(place(tmp_path, files, packed)) == {"a.png": 40_000}
+
+
+@both
+@pytest.mark.parametrize("below", ["images/", ""])
+def test_the_subset_of_an_image_says_in_which_folder_it_lies(tmp_path: Path, packed: bool, below: str) -> None:
+    subsets = {"Train": 10, "Validation": 20, "default": 30}
+    images = "".join(image(box(1, 2, 11, 22)).replace(" id=", f' subset="{name}" id=') for name in subsets)
+    files = {f"{below}{name}/a.png": picture(value) for name, value in subsets.items()}
+    data = place(tmp_path, {"annotations.xml": export(images), **files}, packed)
+    assert seen(data) == {"Train/a.png": 10, "Validation/a.png": 20, "a.png": 30}
+
+
+@both
+def test_a_name_that_may_mean_two_files_is_refused(tmp_path: Path, packed: bool) -> None:
+    files = {"images/Train/a.png": picture(10), "images/Test/a.png": picture(20)}
+    data = place(tmp_path, {"annotations.xml": export(image(box(1, 2, 11, 22))), **files}, packed)
+    with pytest.raises(AnnotationError, match=r"'a\.png' may be .*Test.* or .*Train.*, and nothing says which"):
+        open_sources(data)
+
+
+def test_two_pictures_that_can_only_be_one_file_are_refused(tmp_path: Path) -> None:
+    images = "".join(image().replace(" id=", f' subset="{name}" id=') for name in ("Train", "Test"))
+    data = place(tmp_path, {"annotations.xml": export(images), "images/a.png": picture(1)})
+    with pytest.raises(AnnotationError, match=r"is annotated twice, as 'Train/a\.png' and as 'Test/a\.png'"):
+        open_sources(data)
+
+
+@both
+@pytest.mark.parametrize("below", ["images/train/", "images/", "train/", ""])
+def test_cocos_own_layout_is_read_as_a_whole_and_by_subset(tmp_path: Path, packed: bool, below: str) -> None:
+    files = {
+        "annotations/instances_train.json": coco("a.png"),
+        "annotations/instances_val.json": coco("b.png"),
+        "annotations/captions_val.json": b"{}",
+        f"{below}a.png": picture(10),
+        f"{below.replace('train', 'val')}b.png": picture(20),
+    }
+    data = place(tmp_path, files, packed)
+    assert seen(data) == {"train/a.png": 10, "val/b.png": 20}
+    assert [source.name for source in open_sources(data)] == [f"{data.name}/train", f"{data.name}/val"]
+    if not packed:
+        assert seen(data / "annotations" / "instances_val.json") == {"val/b.png": 20}
+
+
+@both
+def test_subsets_in_folders_of_their_own_are_read_as_roboflow_lays_them_out(tmp_path: Path, packed: bool) -> None:
+    files = {"README.roboflow.txt": b"", "__MACOSX/train/_annotations.coco.json": b"no json"}
+    for value, name in enumerate(("train", "valid", "test"), start=1):
+        files |= {f"{name}/_annotations.coco.json": coco("a.png"), f"{name}/a.png": picture(value)}
+    assert seen(place(tmp_path, files, packed)) == {"test/a.png": 3, "train/a.png": 1, "valid/a.png": 2}
+
+
+@both
+@pytest.mark.parametrize("name", ["task 3/annotations.xml", "task 3/export.xml", "export.xml"])
+def test_a_folder_around_an_export_and_a_name_of_ones_own_do_not_matter(
+    tmp_path: Path, packed: bool, name: str
+) -> None:
+    beside = name.rpartition("/")[0] + "/images/a.png"
+    files = {name: export(image(box(1, 2, 11, 22))), beside.lstrip("/"): picture(7), "__MACOSX/x": b""}
+    data = place(tmp_path, files, packed)
+    assert seen(data) == {"a.png": 7}
+
+
+@both
+def test_of_several_files_of_unknown_names_none_is_taken(tmp_path: Path, packed: bool) -> None:
+    data = place(tmp_path, {"one.xml": export(image()), "other.json": coco("a.png"), "sub/x.txt": b""}, packed)
+    with pytest.raises(AnnotationError, match=r"holds no coco\.json, .* or name their file"):
+        open_sources(data)
+
+
+@both
+@pytest.mark.parametrize(
+    ("written", "named"),
+    [
+        ("frame_000001.PNG", "frame_000001"),
+        ("Zu\u0308rich.png", "Z\u00fcrich.png"),
+        ("A.PNG", "a.png"),
+        ("sub/a.png", "sub\\a.png"),
+    ],
+)
+def test_names_differ_as_systems_let_them_differ(tmp_path: Path, packed: bool, written: str, named: str) -> None:
+    files = {"annotations.xml": export(image(box(1, 2, 11, 22), named)), f"images/{written}": picture(7)}
+    assert list(seen(place(tmp_path, files, packed)).values()) == [7]
+
+
+def test_frames_of_one_name_in_two_formats_are_refused(tmp_path: Path) -> None:
+    files = {f"images/frame_000001{suffix}": picture(7) for suffix in (".png", ".jpg")}
+    data = place(tmp_path, {"annotations.xml": export(image(name="frame_000001")), **files})
+    with pytest.raises(AnnotationError, match="'frame_000001' may be"):
+        open_sources(data)
+
+
+def test_pictures_without_a_box_are_told_and_left_out_where_that_is_asked_for(tmp_path: Path) -> None:
+    images = "".join(image(box(1, 2, 11, 22) if k < 2 else "", f"{k}.png", k) for k in range(5))
+    data = place(tmp_path, {"annotations.xml": export(images), **{f"images/{k}.png": picture(k) for k in range(5)}})
+    found = find_stacks([data], ("diatom",))
+    assert len(found.stacks) == 5
+    assert found.problems == (
+        "task: 3 of 5 pictures have no box and are taken as empty; --only-annotated leaves them out",
+    )
+    found = find_stacks([data], ("diatom",), only_annotated=True)
+    assert [one.picture.file_name for one in found.stacks] == ["0.png", "1.png"]
+    assert found.problems == ("task: 3 of 5 pictures have no box and are left out",)
+
+
+def test_labels_that_nobody_used_are_no_classes(tmp_path: Path) -> None:
+    categories = [{"id": 1, "name": "diatom"}, {"id": 2, "name": "junk"}, {"id": 3, "name": "unsure_NV"}]
+    for name, content in (
+        ("annotations.xml", export(image(box(1, 2, 11, 22)))),
+        ("coco.json", coco("a.png", categories=categories)),
+    ):
+        data = place(tmp_path / name, {name: content})
+        assert len(find_stacks([data], ("diatom",)).stacks) == 1
+        with pytest.raises(AnnotationError, match="annotates the class 'diatom', which is not among junk"):
+            find_stacks([data], ("junk",))
+
+
+@pytest.mark.parametrize("name", ["../a.png", "/tmp/a.png", "images/../../a.png", "..\\a.png", "C:\\a.png"])
+def test_a_zip_whose_entries_lead_out_of_it_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    data = place(tmp_path, {"annotations.xml": export(image()), name: b""}, packed=True)
+    with pytest.raises(AnnotationError, match="leads out of its folder") as refusal:
+        open_sources(data)
+    assert repr(name) in str(refusal.value)
+
+
+def test_a_zip_of_windows_with_its_own_slashes_is_read(tmp_path: Path) -> None:
+    files = {"annotations.xml": export(image(box(1, 2, 11, 22))), "images\\a.png": picture(7)}
+    assert seen(place(tmp_path, files, packed=True)) == {"a.png": 7}
+
+
+def test_a_zip_that_holds_a_name_twice_is_refused(tmp_path: Path) -> None:
+    data = place(tmp_path, {"annotations.xml": export(image()), "images\\a.png": b"", "images/a.png": b""}, packed=True)
+    with pytest.raises(AnnotationError, match=r"holds 'images/a\.png' twice"):
+        open_sources(data)
+
+
+def test_what_a_zip_unpacks_to_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bomb = place(tmp_path, {"annotations.xml": export(image(box(1, 2, 11, 22))), "images/a.png": bytes(64 << 20)}, True)
+    (stack,) = find_stacks([bomb], ("diatom",)).stacks
+    with pytest.raises(AnnotationError, match=r"images/a\.png' holds more than the 17 MB"):
+        read_stack(stack)
+    monkeypatch.setattr("inference.annotations.sources.LARGEST_FILE", 100)
+    with pytest.raises(AnnotationError, match=r"annotations\.xml' holds more than"):
+        open_sources(bomb)
+
+
+def test_a_damaged_entry_of_a_zip_is_refused_by_name(tmp_path: Path) -> None:
+    data = place(tmp_path, {"annotations.xml": export(image(box(1, 2, 11, 22))), "images/a.png": picture(7)}, True)
+    content = bytearray(data.read_bytes())
+    at = content.index(b"images/a.png") + len("images/a.png")
+    content[at : at + 8] = b"\xff" * 8
+    data.write_bytes(content)
+    (stack,) = find_stacks([data], ("diatom",)).stacks
+    with pytest.raises(AnnotationError, match=r"images/a\.png' cannot be read"):
+        read_stack(stack)
+
+
+def test_a_picture_of_several_pages_is_refused_where_the_annotations_know_one(tmp_path: Path) -> None:
+    data = place(tmp_path, {"coco.json": coco("a.tif")})
+    planes = np.zeros((9, 30, 40), np.uint8)
+    tifffile.imwrite(data / "a.tif", planes, imagej=True)
+    with pytest.raises(AnnotationError, match=r"a\.tif' has 9 pages, the annotations know one"):
+        seen(data)
+    with tifffile.TiffWriter(data / "a.tif") as file:
+        file.write(planes[0] + 5, subifds=1)
+        file.write(planes[0, ::2, ::2], subfiletype=1)
+    assert seen(data) == {"a.tif": 5}
 
 
 def test_coco_as_cvat_names_it_is_found(tmp_path: Path) -> None:
@@ -172,7 +431,9 @@ def test_coco_as_cvat_names_it_is_found(tmp_path: Path) -> None:
     dataset = AnnotationFile(images=(image,), annotations=(), categories=(Category(id=1, name="x"),))
     (tmp_path / "annotations").mkdir()
     (tmp_path / "annotations" / "instances_default.json").write_bytes(to_json(dataset))
-    assert open_source(tmp_path).loaded.dataset == dataset
+    (source,) = open_sources(tmp_path)
+    assert source.loaded.dataset == dataset
+    assert source.pictures == ((tmp_path / "a.png", image),)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +443,7 @@ def test_places_without_annotations_are_refused(tmp_path: Path, name: str, conte
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(AnnotationError, match=r"does not exist|do not exist|cannot be read"):
-        open_source(tmp_path / name)
+        open_sources(tmp_path / name)
 
 
 def test_boxes_that_nobody_validated_neither_train_nor_judge(tmp_path: Path) -> None:

@@ -84,6 +84,40 @@ def test_a_copy_in_another_format_is_a_copy(tmp_path: Path) -> None:
     assert left == [other]
 
 
+@pytest.mark.parametrize(
+    ("subset", "for_what"),
+    [
+        ("train", "train"), ("Train", "train"), ("train2017", "train"), ("my task/Training_3", "train"),
+        ("valid", "valid"), ("val", "valid"), ("val2017", "valid"), ("Validation", "valid"),
+        ("test", "test"), ("test-dev2017", "test"),
+        ("", ""), ("trainees", ""), ("valley", ""), ("default", ""), ("2017", ""),
+    ],
+)  # fmt: skip
+def test_a_subset_is_for_what_its_name_says(subset: str, for_what: str) -> None:
+    assert splits.role(subset) == for_what
+
+
+def test_pictures_are_sorted_as_their_subsets_say_and_not_by_one_side_alone() -> None:
+    def of(*subsets: str) -> list[AnnotatedStack]:
+        pictures = [AnnotatedImage(id=1, file_name="a.png", width=20, height=16, subset=name) for name in subsets]
+        return [AnnotatedStack(Path("a.png"), one, (), {}) for one in pictures]
+
+    stacks = of("Train", "Validation", "Test", "", "Batch 3", "train")
+    named = splits.as_named(stacks)
+    assert named is not None
+    assert [[stacks.index(one) for one in side] for side in named] == [[0, 5, 3, 4], [1], [2]]
+    assert splits.as_named(of("train", "test", "")) is None
+    assert splits.as_named(of("valid", "test")) is None
+
+
+def test_a_picture_of_one_name_in_two_subsets_is_of_two_sources_but_not_a_copy_of_one_image() -> None:
+    def source(subset: str, name: str) -> str:
+        return AnnotatedImage(id=1, file_name=name, width=1, height=1, subset=subset).source
+
+    assert source("train", "frame_000001.png") != source("valid", "frame_000001.png")
+    assert source("train", "cell_png.rf.0a.jpg") == source("valid", "cell_png.rf.1b.jpg")
+
+
 def test_a_damaged_split_is_refused_and_none_is_none(tmp_path: Path) -> None:
     weights = tmp_path / "w.safetensors"
     assert splits.read_split(weights) is None

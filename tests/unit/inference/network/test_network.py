@@ -1,13 +1,14 @@
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from torchvision.models.detection import FasterRCNN, fasterrcnn_resnet50_fpn
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from inference.errors import WeightsRefused
 from inference.network import network
-from inference.network.weights_file import Weights, check_weights, find_weights
+from inference.network.weights_file import Weights, check_weights, classes_of, find_weights
 from inference.settings import DetectorSettings
 
 CLASSES = ("coccolith", "diatom")
@@ -65,6 +66,24 @@ def test_weights_come_back_as_written(tmp_path: Path, slim: FasterRCNN) -> None:
 def test_weights_of_other_classes_are_refused(tmp_path: Path, slim: FasterRCNN, classes: tuple[str, ...]) -> None:
     with pytest.raises(WeightsRefused, match=r"detector\.classes has .*coccolith, diatom.*set detector\.classes"):
         network.load(written(tmp_path, slim), "slim", classes)
+
+
+def test_a_new_head_is_on_all_that_was_learnt_before(slim: FasterRCNN) -> None:
+    begun = network.with_new_head(slim, "slim", ("fossil",))
+    assert begun.rpn.anchor_generator.sizes == slim.rpn.anchor_generator.sizes
+    known, state = slim.state_dict(), begun.state_dict()
+    new = {name for name, tensor in state.items() if not torch.equal(tensor, known[name])}
+    assert new == {name for name in state if name.startswith("roi_heads.box_predictor.")}
+    assert state["roi_heads.box_predictor.cls_score.weight"].shape[0] == 2
+
+
+def test_classes_are_those_of_the_file_or_the_assumed_ones_or_numbers(tmp_path: Path, slim: FasterRCNN) -> None:
+    weights = written(tmp_path, slim)
+    assert classes_of(weights.path, ("a", "b")) == CLASSES
+    path = tmp_path / "unnamed.safetensors"
+    safetensors.torch.save_file(slim.state_dict(), path)
+    assert classes_of(path, ("a", "b")) == ("a", "b")
+    assert classes_of(path, ("a",)) == ("1", "2")
 
 
 def test_weights_of_another_architecture_are_refused(tmp_path: Path, slim: FasterRCNN) -> None:

@@ -1,0 +1,269 @@
+"""COCO as other programs write it: around boxes that are known, any mix of their oddities."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pycocotools import mask
+
+from inference.annotations.coco import AnnotationFile
+from inference.annotations.coco_reading import read
+from inference.errors import AnnotationError
+
+WIDTH, HEIGHT = 64, 48
+Oddity = Callable[[dict[str, Any]], object]
+
+HARMLESS: dict[str, Oddity] = {
+    "no area": lambda a: a.pop("area"),
+    "no outline": lambda a: a.pop("segmentation"),
+    "no crowd": lambda a: a.pop("iscrowd"),
+    "null everywhere": lambda a: a.update(area=None, segmentation=None, iscrowd=None, attributes=None),
+    "false": lambda a: a.update(iscrowd=False),
+    "0.0": lambda a: a.update(iscrowd=0.0),
+    "text": lambda a: a.update(bbox=[str(value) for value in a["bbox"]], area=str(a["area"])),
+    "float ids": lambda a: a.update(image_id=float(a["image_id"]), category_id=float(a["category_id"])),
+    "text ids": lambda a: a.update(image_id=str(a["image_id"]), category_id=f" {a['category_id']}.0"),
+    "an id of text": lambda a: a.update(id=f"shape-{a['id']}"),
+    "area is no number": lambda a: a.update(area=float("nan")),
+    "an outline that is none": lambda a: a.update(segmentation={"counts": {}, "size": "large"}),
+    "keys of its own": lambda a: a.update(score=[1, {"x": None}], attributes={"a": None, "b": [1], "c": 7, "d": "e"}),
+    "polygon and no box": lambda a: a.update(bbox=None, segmentation=[polygon(a["bbox"])]),
+    "a flat polygon and an empty box": lambda a: a.update(bbox=[], segmentation=polygon(a["bbox"])),
+    "mask and no box": lambda a: a.update(segmentation=runs(a.pop("bbox"))),
+    "packed mask and no box": lambda a: a.update(segmentation=packed(a.pop("bbox"))),
+}
+ODD: dict[str, Oddity] = {
+    "three numbers": lambda a: a.update(bbox=a["bbox"][:3]),
+    "no number": lambda a: a.update(bbox=[float("nan"), *a["bbox"][1:]]),
+    "without end": lambda a: a.update(bbox=[float("inf"), *a["bbox"][1:]]),
+    "beyond floats": lambda a: a.update(bbox=[10**400, *a["bbox"][1:]]),
+    "a word": lambda a: a.update(bbox="somewhere"),
+    "null in a box": lambda a: a.update(bbox=[None, *a["bbox"][1:]]),
+    "no area": lambda a: a.update(bbox=[*a["bbox"][:3], 0]),
+    "no category": lambda a: a.update(category_id=None),
+    "another category": lambda a: a.update(category_id=77),
+    "no picture": lambda a: a.pop("image_id"),
+    "another picture": lambda a: a.update(image_id="77"),
+    "neither box nor outline": lambda a: a.update(bbox=None, segmentation=[]),
+    "an outline of two points": lambda a: a.update(bbox=None, segmentation=[[1, 2, 3, 4]]),
+    "too many pixels": lambda a: a.update(bbox=None, segmentation={"size": [2, 2], "counts": [1, 9]}),
+    "torn runs": lambda a: a.update(bbox=None, segmentation={"size": [2, 2], "counts": "o"}),
+    "runs without end": lambda a: a.update(bbox=None, segmentation={"size": [2, 2], "counts": "o" * 1000}),
+}
+ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32")
+
+
+def polygon(box: list[int]) -> list[int]:
+    x, y, w, h = box
+    return [x, y, x + w, y, x + w, y + h, x, y + h]
+
+
+def pixels(box: list[int]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    x, y, w, h = box
+    drawn = np.zeros((HEIGHT, WIDTH), np.uint8, order="F")
+    drawn[y : y + h, x : x + w] = 1
+    return drawn
+
+
+def packed(box: list[int]) -> dict[str, Any]:
+    encoded = mask.encode(pixels(box))
+    return {"size": encoded["size"], "counts": encoded["counts"].decode()}
+
+
+def runs(box: list[int]) -> dict[str, Any]:
+    flat = pixels(box).ravel(order="F")
+    edges = np.flatnonzero(np.diff(flat, prepend=0, append=flat[-1])).tolist()
+    ends = [0, *edges, len(flat)]
+    return {"size": [HEIGHT, WIDTH], "counts": [end - start for start, end in pairwise(ends)]}
+
+
+boxes = st.tuples(st.integers(0, 50), st.integers(0, 30), st.integers(2, 14), st.integers(2, 18)).map(list)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    known=st.lists(st.tuples(st.integers(0, 2), boxes), min_size=1, max_size=6),
+    first=st.sampled_from([0, 1]),
+    encoding=st.sampled_from(ENCODINGS),
+    data=st.data(),
+)
+def test_all_boxes_that_are_right_are_read_and_all_others_named(
+    known: list[tuple[int, list[int]]], first: int, encoding: str, data: st.DataObject
+) -> None:
+    names = [f"bild-ü/{k}.png" for k in range(3)]
+    written = [name.replace("/", "\\") if data.draw(st.booleans()) else f"./{name}" for name in names]
+    size = data.draw(st.sampled_from([(WIDTH, HEIGHT), (float(WIDTH), str(HEIGHT))]))
+    images = [
+        {"id": data.draw(st.sampled_from([first + k, float(first + k), str(first + k)])), "file_name": name,
+         "width": size[0], "height": size[1], "license": None, "extra": {"a": [1]}}
+        for k, name in enumerate(written)
+    ]  # fmt: skip
+    above = data.draw(st.sampled_from([None, "none", 3, ""]))
+    categories = [{"id": first, "name": "fossil", "supercategory": above}, {"id": first + 1, "name": "junk"}]
+    annotations: list[dict[str, Any]] = []
+    wrong: list[str] = []
+    for k, (image, box) in enumerate(known):
+        entry = {
+            "id": 100 + k, "image_id": first + image, "category_id": first, "bbox": box, "area": box[2] * box[3],
+            "iscrowd": 0, "segmentation": [], "attributes": {},
+        }  # fmt: skip
+        odd = data.draw(st.sampled_from([None, None, *ODD]))
+        if odd is None:
+            HARMLESS[data.draw(st.sampled_from([*HARMLESS]))](entry)
+        else:
+            ODD[odd](entry)
+            wrong.append(f"annotation {100 + k} ")
+        annotations.append(entry)
+    content = {"info": None, "images": images, "annotations": annotations, "categories": categories}
+    loaded = read(json.dumps(content, ensure_ascii=False).encode(encoding), "coco.json")
+    dataset = loaded.dataset
+    assert [picture.file_name for picture in dataset.images] == names
+    read_back = [
+        (names.index(picture.file_name), list(a.bbox), a.area, a.iscrowd)
+        for picture in dataset.images
+        for a in dataset.of(picture)
+    ]
+    right = [one for one, entry in zip(known, annotations, strict=True) if not any(
+        f"annotation {entry['id']} " == name for name in wrong)]  # fmt: skip
+    assert read_back == [(image, box, box[2] * box[3], 0) for image, box in sorted(right, key=lambda one: one[0])]
+    told = [problem for problem in loaded.problems if "left out" in problem]
+    assert len(told) == len(wrong)
+    for problem, name in zip(told, wrong, strict=True):
+        assert f": {name}" in problem
+    assert len({a.id for a in dataset.annotations}) == len(dataset.annotations)
+
+
+def coco(*images: dict[str, Any], **more: Any) -> bytes:
+    usual = {"images": images, "annotations": [], "categories": [{"id": 1, "name": "fossil"}]}
+    return json.dumps(usual | more).encode()
+
+
+def image(number: object, name: object, **more: object) -> dict[str, Any]:
+    return {"id": number, "file_name": name, "width": WIDTH, "height": HEIGHT} | more
+
+
+def box(number: object, image_id: object, **more: object) -> dict[str, Any]:
+    return {"id": number, "image_id": image_id, "category_id": 1, "bbox": [1, 2, 3, 4]} | more
+
+
+@pytest.mark.parametrize("other", [1, 1.0, "1", True])
+def test_two_pictures_of_one_id_are_refused_with_both_names(other: object) -> None:
+    with pytest.raises(AnnotationError, match=r"image id 1 stands twice \(a\.png and b\.png\)"):
+        read(coco(image(1, "a.png"), image(other, "b.png")), "coco.json")
+
+
+@pytest.mark.parametrize("other", ["images/a.png", "images\\a.png", "./images//a.png"])
+def test_two_pictures_of_one_name_are_refused(other: str) -> None:
+    with pytest.raises(AnnotationError, match=r"names the picture 'images/a\.png' 2 times"):
+        read(coco(image(1, "images/a.png"), image(2, other)), "coco.json")
+
+
+def test_two_categories_of_one_id_are_refused_unless_they_are_one() -> None:
+    fossil, junk = {"id": 1, "name": "fossil"}, {"id": "1", "name": "junk"}
+    assert read(coco(image(1, "a.png"), categories=[fossil, fossil]), "c").dataset.categories[0].name == "fossil"
+    with pytest.raises(AnnotationError, match=r"category id 1 stands twice \(fossil and junk\)"):
+        read(coco(image(1, "a.png"), categories=[fossil, junk]), "coco.json")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "/etc/passwd",
+        "../a.png",
+        "images/../../a.png",
+        "images\\..\\..\\a.png",
+        "C:\\a.png",
+        "c:a.png",
+        "\\\\nas\\a.png",
+    ],
+)
+def test_names_that_lead_out_of_their_folder_are_refused_by_name(name: str) -> None:
+    with pytest.raises(AnnotationError, match=re.escape(repr(name))):
+        read(coco(image(1, "a.png"), image(2, name)), "coco.json")
+
+
+@pytest.mark.parametrize("name", [None, "", 7, "a\0.png", "\ud800.png", "a" * 300, ".", ["a.png"]])
+def test_a_picture_that_cannot_be_is_left_out_with_what_is_in_it(name: object) -> None:
+    content = coco(image(1, "a.png"), image(2, name), annotations=[box(1, 1), box(2, 2)])
+    loaded = read(content, "coco.json")
+    assert [picture.file_name for picture in loaded.dataset.images] == ["a.png"]
+    assert len(loaded.dataset.annotations) == 1
+    assert [problem.partition(" of ")[0].split(" names")[0].split(" has")[0] for problem in loaded.problems] == [
+        "coco.json: image 2",
+        "coco.json: annotation 2",
+    ]
+
+
+def test_ids_of_text_are_numbered_and_those_of_annotations_that_are_not_one_each() -> None:
+    content = coco(
+        image("left", "a.png"), image("right", "b.png"),
+        annotations=[box(5, "right"), box(5, "left"), box(None, "left")],
+    )  # fmt: skip
+    dataset = read(content, "coco.json").dataset
+    names: dict[int, str] = {picture.id: picture.file_name for picture in dataset.images}
+    assert [names[a.image_id] for a in dataset.annotations] == ["b.png", "a.png", "a.png"]
+    assert [a.id for a in dataset.annotations] == [1, 2, 3]
+
+
+def test_what_is_ignored_and_what_is_a_crowd_neither_has_to_be_found_nor_is_false() -> None:
+    flags: list[dict[str, object]] = [{"iscrowd": flag} for flag in (1, True, 1.0, "1", "false")]
+    flags += [{"ignore": flag} for flag in (1, "true", 0, None)]
+    content = coco(image(1, "a.png"), annotations=[box(k, 1, **flag) for k, flag in enumerate(flags)])
+    assert [a.iscrowd for a in read(content, "coco.json").dataset.annotations] == [1, 1, 1, 1, 0, 1, 1, 0, 0]
+
+
+def test_boxes_around_outlines_are_counted_and_not_told_one_by_one() -> None:
+    outlines = [box(k, 1, bbox=None, segmentation=[polygon([1, 2, 3, 4])]) for k in range(30)]
+    loaded = read(coco(image(1, "a.png"), annotations=outlines), "coco.json")
+    assert loaded.problems == ("coco.json: 30 annotations have no box and are taken by the box around their outline",)
+
+
+def test_json_in_the_code_page_of_windows_is_read_and_told() -> None:
+    content = json.dumps({"images": [image(1, "Schädel.png")], "annotations": []}, ensure_ascii=False)
+    loaded = read(content.encode("cp1252"), "coco.json")
+    assert loaded.dataset.images[0].file_name == "Schädel.png"
+    assert loaded.problems == ("coco.json: is not in UTF-8; read as of Windows (cp1252)",)
+
+
+def test_in_a_stack_an_object_has_a_plane() -> None:
+    stack = {
+        "slide": 1, "field": 1, "seed": 1, "planes": 3, "step_um": 1.0, "pixel_um": 1.0, "polarizations": ["parallel"],
+    }  # fmt: skip
+    annotations = [box(1, 1, attributes={"plane": 2}), box(2, 1), box(3, 1, attributes={"plane": "top"})]
+    loaded = read(coco(image(1, "a.tif", stack=stack), annotations=annotations), "coco.json")
+    assert [a.id for a in loaded.dataset.annotations] == [1]
+    assert [problem.rpartition(" of ")[0] for problem in loaded.problems] == [
+        "coco.json: annotation 2",
+        "coco.json: annotation 3",
+    ]
+    odd = read(coco(image(1, "a.tif", stack=stack), image(2, "b.tif", stack={"slide": "?"})), "coco.json")
+    assert [picture.file_name for picture in odd.dataset.images] == ["a.tif"]
+    assert "'stack' that cannot be understood" in odd.problems[0]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=3) | st.integers(),
+                    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(
+                        ["id", "file_name", "bbox", "image_id", "size", "counts", "segmentation"]), inner, max_size=4),
+                    max_leaves=6))  # fmt: skip
+def test_whatever_stands_in_an_entry_the_others_are_read(odd: object) -> None:
+    content = {
+        "images": [image(1, "a.png"), image(2, "b.png", stack=None, subset=odd)],
+        "annotations": [box(1, 1), odd, box(3, 1, segmentation=odd, attributes=odd, area=odd, id=odd)],
+        "categories": [{"id": 1, "name": "fossil"}, {"id": 2, "name": odd}],
+    }
+    try:
+        dataset: AnnotationFile = read(json.dumps(content).encode(), "coco.json").dataset
+    except AnnotationError as refusal:
+        assert "leads out of its folder" in str(refusal)  # noqa: PT017 - a subset of that name
+        return
+    assert [picture.file_name for picture in dataset.images][:1] == ["a.png"]
+    assert len(dataset.annotations) == 2
