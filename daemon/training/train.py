@@ -159,8 +159,8 @@ def _split(
         return drawn, [together] if len(subsets) > 1 else []
     parts = splits.given(named.learning, named.judging, splits.members([*named.learning, *named.judging], looking))
     kept = f"; {len(named.kept)} of a test do neither" if named.kept else ""
-    sides = f"{len(parts.learning)} pictures train and {len(parts.judging)} judge"
-    return parts, [f"{sides}, as the subsets of the data are named{kept}"]
+    sides = f"of the pictures {len(parts.learning)} train and {len(parts.judging)} judge"
+    return parts, [f"{sides}, as their subsets are named{kept}"]
 
 
 def _other_classes(settings: TrainingSettings) -> tuple[str, ...]:

@@ -66,10 +66,10 @@ def read(json: bytes, name: str) -> LoadedAnnotations:
         raise AnnotationError(
             f"annotations {name!r} are not COCO (without a list of images and one of annotations); export them again"
         )
-    return _Reading(name, list(problems)).read(content)
+    return _CocoFile(name, list(problems)).read(content)
 
 
-class _Reading:
+class _CocoFile:
     """One file as it is read; gathers what could not be taken as it stands."""
 
     def __init__(self, name: str, problems: list[str]) -> None:

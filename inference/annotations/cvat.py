@@ -137,10 +137,10 @@ def read(xml: bytes, name: str) -> LoadedAnnotations:
         root = fromstring(xml, XMLParser())  # noqa: S314 - it declares no entities
     except ParseError as error:
         raise AnnotationError(f"{name!r} is not an export of CVAT for images 1.1 ({error}); export it again") from error
-    return _Reading(name).read(root)
+    return _CvatFile(name).read(root)
 
 
-class _Reading:
+class _CvatFile:
     """One export as it is read; gathers what could not be taken as it stands."""
 
     def __init__(self, name: str) -> None:

@@ -208,9 +208,13 @@ class _Finder:
     def __init__(self, root: Traversable) -> None:
         self._root = root
         self._pictures = root.joinpath(PICTURES)
-        folders = _entries(self._pictures) if self._pictures.is_dir() else []
-        self._subsets = [folder for folder in folders if folder.is_dir()]
         self._known: dict[str, dict[str, list[Traversable]]] = {}
+        folders = _entries(self._pictures) if self._pictures.is_dir() else []
+        self._with: defaultdict[str, list[Traversable]] = defaultdict(list)
+        """Folders of subsets, by what lies in them."""
+        for folder in folders:
+            for spelling in self._inside(folder) if folder.is_dir() else ():
+                self._with[spelling].append(folder)
 
     def find(self, name: str, subset: str) -> Traversable:
         """Where a picture lies; where it should lie if it is missing.
@@ -220,8 +224,15 @@ class _Finder:
         AnnotationError
             It may be one of several files.
         """
-        of_subset = [folder for folder in self._of_subset(subset) if folder.is_dir()]
-        folders = of_subset or [self._root, self._pictures, *(self._subsets if not subset else ())]
+        at_large = [self._root, self._pictures]
+        if not subset:
+            folders = at_large + [one for way in _spellings(name.partition("/")[0]) for one in self._with.get(way, ())]
+        else:
+            parts = subset.split("/")
+            folders = [above.joinpath(*parts) for above in (self._pictures, self._root)]
+            folders = [folder for folder in folders if folder.is_dir()]
+            # A name may say its subset once more.
+            folders = folders + at_large if not folders or set(parts) & set(name.split("/")[:-1]) else folders
         found = list({str(place): place for folder in folders for place in self._in(folder, name)}.values())
         if len(found) > 1:
             raise AnnotationError(
@@ -230,29 +241,31 @@ class _Finder:
             )
         return found[0] if found else folders[0].joinpath(*name.split("/"))
 
-    def _of_subset(self, subset: str) -> Iterator[Traversable]:
-        if subset:
-            yield self._pictures.joinpath(*subset.split("/"))
-            yield self._root.joinpath(*subset.split("/"))
-
     def _in(self, folder: Traversable, name: str) -> list[Traversable]:
         """Find a picture by its very name, or else by one that differs as file systems let names differ."""
         *above, last = name.split("/")
         exact = folder.joinpath(*above, last)
         if exact.is_file():
             return [exact]
-        parent = folder.joinpath(*above) if above else folder
-        if (key := str(parent)) not in self._known:
+        inside = self._inside(folder.joinpath(*above) if above else folder)
+        return [one for way in _spellings(last) for one in inside.get(way, ()) if one.is_file()]
+
+    def _inside(self, folder: Traversable) -> dict[str, list[Traversable]]:
+        """List what lies in a folder, by what is the same for all spellings of a name."""
+        if str(folder) not in self._known:
             entries: defaultdict[str, list[Traversable]] = defaultdict(list)
-            for one in _entries(parent) if parent.is_dir() else ():
+            for one in _entries(folder) if folder.is_dir() else ():
                 entries[_alike(one.name)].append(one)
-            self._known[key] = dict(entries)
-        alike = [_alike(last)]
-        if not alike[0].endswith(SUFFIXES):
-            alike += [alike[0] + suffix for suffix in SUFFIXES]
-        return [one for way in alike for one in self._known[key].get(way, ()) if one.is_file()]
+            self._known[str(folder)] = dict(entries)
+        return self._known[str(folder)]
+
+
+def _spellings(name: str) -> list[str]:
+    """Give what a file may be called that annotations call by a name."""
+    alike = _alike(name)
+    return [alike] if alike.endswith(SUFFIXES) else [alike, *(alike + suffix for suffix in SUFFIXES)]
 
 
 def _alike(name: str) -> str:
-    """Spell a name as all that mean the same file on some system spell it: letters composed, case left aside."""
+    """Spell a name as all that mean the same file on some system are spelt: letters composed, case left aside."""
     return unicodedata.normalize("NFC", name).casefold()

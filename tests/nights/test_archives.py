@@ -48,8 +48,7 @@ from daemon.reprocessing.detect import detect
 from daemon.system import crash_points
 from daemon.system.errors import Exit, Refused
 from inference.analyser import Analyser
-from inference.annotations import coco as coco
-from inference.annotations import cvat
+from inference.annotations import coco_reading, cvat
 from inference.annotations.stacks import find_stacks, read_stack
 from inference.network.weights_file import find_weights
 from inference.settings import DetectorSettings
@@ -215,7 +214,7 @@ def test_what_was_found_is_proposed_to_a_person_and_read_back_as_not_validated(r
         fields = [field for field in dataset.fields() if isinstance(field, FieldSecured)]
     expected = {field.sources[0].name: sorted(row.box for row in field.objects if row.score >= 0.3) for field in fields}
     assert sum(map(len, expected.values())) > 5
-    for name, module in (("boxes.xml", cvat), ("boxes.json", coco)):
+    for name, module in (("boxes.xml", cvat), ("boxes.json", coco_reading)):
         proposed = propose(ran.into, tmp_path / name, 0.3)
         assert proposed == (len(fields), sum(map(len, expected.values())), 0)
         found = module.read((tmp_path / name).read_bytes(), name).dataset

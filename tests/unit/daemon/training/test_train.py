@@ -201,10 +201,10 @@ def test_subsets_say_what_trains_and_weights_for_other_classes_begin_it_and_both
     ]
     annotated = data._replace(stacks=stacks)
     card = learn.train(annotated, into, settings, FocusSettings(), "", lambda _: None, print_line=told.append)
+    others = ", ".join(CLASSES)
     sentences = (
-        "1 pictures train and 2 judge, as the subsets of the data are named; 1 of a test do neither",
-        "the weights to start from are for coccolith, diatom, silicoflagellate, radiolarian, spicule: all but their "
-        "last layer is kept, that begins anew",
+        "of the pictures 1 train and 2 judge, as their subsets are named; 1 of a test do neither",
+        f"the weights to start from are for {others}: all but their last layer is kept, that begins anew",
     )
     assert tuple(told[:2]) == card.problems == sentences
     assert all(sentence in into.with_suffix(".md").read_text("utf-8") for sentence in sentences)

@@ -301,6 +301,20 @@ def test_cocos_own_layout_is_read_as_a_whole_and_by_subset(tmp_path: Path, packe
         assert seen(data / "annotations" / "instances_val.json") == {"val/b.png": 20}
 
 
+def test_a_name_may_say_its_subset_once_more(tmp_path: Path) -> None:
+    files = {"annotations/instances_train.json": coco("images/train/a.png"), "images/train/a.png": picture(7)}
+    assert list(seen(place(tmp_path, files)).values()) == [7]
+    files = {"annotations/instances_train.json": coco("train/a.png"), "images/train/a.png": picture(7)}
+    assert list(seen(place(tmp_path / "other", files)).values()) == [7]
+
+
+def test_a_picture_that_is_missing_from_its_subset_is_not_taken_from_elsewhere(tmp_path: Path) -> None:
+    files = {"annotations/instances_train.json": coco("a.png"), "images/train/b.png": picture(1), "a.png": picture(2)}
+    (stack,) = find_stacks([place(tmp_path, files)], ("diatom",)).stacks
+    with pytest.raises(AnnotationError, match=r"train/a\.png' is annotated but does not exist"):
+        read_stack(stack)
+
+
 @both
 def test_subsets_in_folders_of_their_own_are_read_as_roboflow_lays_them_out(tmp_path: Path, packed: bool) -> None:
     files = {"README.roboflow.txt": b"", "__MACOSX/train/_annotations.coco.json": b"no json"}
