@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -185,9 +186,13 @@ def _refuse_pages(content: bytes, path: Traversable) -> None:
     """Refuse a file of several pictures: which of them is annotated, nothing says."""
     try:
         with tifffile.TiffFile(io.BytesIO(content)) as file:
-            pages = sum(not page.aspage().is_reduced for page in file.pages)
+            # Series know planes that have no page of their own, and pages of pyramids that are none.
+            shapes = [zip(series.axes, series.shape, strict=True) for series in file.series]
+            pages = sum(math.prod(length for axis, length in shape if axis not in "YXS") for shape in shapes)
     except tifffile.TiffFileError:
-        return
+        return  # it is none, and another reader's
+    except Exception as error:  # tifffile raises of every kind where a file is damaged
+        raise AnnotationError(f"{str(path)!r} is a damaged TIFF ({error!r}); save it again") from error
     if pages > 1:
         raise AnnotationError(
             f"{str(path)!r} has {pages} pages, the annotations know one; annotate single pictures, or say in the "

@@ -431,9 +431,28 @@ def test_a_damaged_entry_of_a_zip_is_refused_by_name(tmp_path: Path) -> None:
 def test_a_picture_of_several_pages_is_refused_where_the_annotations_know_one(tmp_path: Path) -> None:
     data = place(tmp_path, {"coco.json": coco("a.tif")})
     planes = np.zeros((9, 30, 40), np.uint8)
-    tifffile.imwrite(data / "a.tif", planes, imagej=True)
-    with pytest.raises(AnnotationError, match=r"a\.tif' has 9 pages, the annotations know one"):
+    with tifffile.TiffWriter(data / "several.tif", ome=True) as file:
+        for plane in planes:
+            file.write(plane)
+    # As ImageJ writes what is large: one page, and planes behind it that only its description knows.
+    text = "ImageJ=1.54f\nimages=9\nslices=9\n"
+    tifffile.imwrite(data / "one_page.tif", planes[0], description=text, metadata=None)
+    with (data / "one_page.tif").open("ab") as stream:
+        stream.write(bytes(planes[1:].nbytes))
+    tifffile.imwrite(data / "imagej.tif", planes, imagej=True)
+    tifffile.imwrite(data / "plain.tif", planes, photometric="minisblack")
+    for name in ("several.tif", "one_page.tif", "imagej.tif", "plain.tif"):
+        (data / name).replace(data / "a.tif")
+        with pytest.raises(AnnotationError, match=r"a\.tif' has 9 pages, the annotations know one"):
+            seen(data)
+    content = bytearray((data / "a.tif").read_bytes())
+    content[content.index(b'"shape": [9, ') + 11] = 0xFF
+    (data / "a.tif").write_bytes(content)
+    with pytest.raises(AnnotationError, match=r"a\.tif' is a damaged TIFF"):
         seen(data)
+    for colours, planar in ((planes[:3], "separate"), (np.moveaxis(planes[:3], 0, -1), "contig")):
+        tifffile.imwrite(data / "a.tif", colours + 5, photometric="rgb", planarconfig=planar)
+        assert seen(data) == {"a.tif": 5}
     with tifffile.TiffWriter(data / "a.tif") as file:
         file.write(planes[0] + 5, subifds=1)
         file.write(planes[0, ::2, ::2], subfiletype=1)
