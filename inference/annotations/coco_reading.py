@@ -83,10 +83,9 @@ class _CocoFile:
             raise AnnotationError(f"annotations {self._name!r} hold no image that can be used; export them again")
         categories = self._categories(content.get("categories"))
         found = [
-            (key, annotation)
+            one
             for place, entry in enumerate(content["annotations"], start=1)
-            if (annotation := self._annotation(entry, place, pictures, categories)) is not None
-            for key in [identifier(entry["id"]) if "id" in entry else None]
+            if (one := self._annotation(entry, place, pictures, categories)) is not None
         ]
         if self._around:
             self._problems.append(
@@ -161,7 +160,8 @@ class _CocoFile:
 
     def _annotation(
         self, entry: Any, place: int, pictures: dict[Id, AnnotatedImage], categories: dict[Id, Category]
-    ) -> Annotation | None:
+    ) -> tuple[Id | None, Annotation] | None:
+        """Read an annotation, and the id that it has in its file."""
         given: dict[str, Any] = entry if isinstance(entry, dict) else {}
         key = identifier(given.get("id"))
         told = f"{self._name}: annotation {f'number {place}' if key is None else key}"
@@ -183,7 +183,7 @@ class _CocoFile:
             return None
         self._around += not drawn
         area = finite(given.get("area"))
-        return Annotation(
+        annotation = Annotation(
             id=0,
             image_id=picture.id,
             category_id=category.id,
@@ -193,6 +193,7 @@ class _CocoFile:
             segmentation=_outline(given.get("segmentation", ())),
             attributes=attributes,
         )
+        return key, annotation
 
 
 def _among(known: dict[Id, Known], value: object, what: str) -> Known:

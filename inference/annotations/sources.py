@@ -105,8 +105,9 @@ def _files(path: Path) -> Iterator[_File]:
     if path.is_dir():
         yield from _found(path, path)
     elif path.suffix.lower() in (".xml", ".json"):
-        in_cocos_layout = path.name.startswith(OF_SUBSET) and path.parent.name == FOLDER
-        yield _of_subset(path, path.parent.parent) if in_cocos_layout else _File(path, path.parent)
+        beside = path.absolute().parent
+        in_cocos_layout = path.name.startswith(OF_SUBSET) and beside.name == FOLDER
+        yield _of_subset(path, beside.parent) if in_cocos_layout else _File(path, path.parent)
     else:
         yield from _found(_open_zip(path), path)
 
@@ -160,7 +161,10 @@ def _of_subset(file: Traversable, root: Traversable) -> _File:
 
 
 def _entries(folder: Traversable) -> list[Traversable]:
-    return sorted((one for one in folder.iterdir() if not one.name.startswith(".")), key=lambda one: one.name)
+    try:
+        return sorted((one for one in folder.iterdir() if not one.name.startswith(".")), key=lambda one: one.name)
+    except OSError as error:
+        raise AnnotationError(f"{str(folder)!r} cannot be looked into ({error}); allow it, or move it away") from error
 
 
 def _open_zip(path: Path) -> Traversable:
@@ -178,11 +182,12 @@ def _open_zip(path: Path) -> Traversable:
             name = relative_name(entry.filename, str(path))
         except OddValue as odd:
             raise AnnotationError(f"{str(path)!r} has an entry that {odd}; pack it again") from odd
-        if name in known and not entry.is_dir():
+        folder = entry.filename.endswith(("/", "\\"))
+        if name in known and not folder:
             raise AnnotationError(f"{str(path)!r} holds {name!r} twice, and nothing says which counts; pack it again")
         known.add(name)
         # Some programs of Windows write its own slashes.
-        entry.filename = name + "/" * entry.is_dir()
+        entry.filename = name + "/" * folder
         archive.NameToInfo[entry.filename] = entry
     return zipfile.Path(archive)
 

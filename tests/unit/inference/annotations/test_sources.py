@@ -286,7 +286,9 @@ def test_two_pictures_that_can_only_be_one_file_are_refused(tmp_path: Path) -> N
 
 @both
 @pytest.mark.parametrize("below", ["images/train/", "images/", "train/", ""])
-def test_cocos_own_layout_is_read_as_a_whole_and_by_subset(tmp_path: Path, packed: bool, below: str) -> None:
+def test_cocos_own_layout_is_read_as_a_whole_and_by_subset(
+    tmp_path: Path, packed: bool, below: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     files = {
         "annotations/instances_train.json": coco("a.png"),
         "annotations/instances_val.json": coco("b.png"),
@@ -299,6 +301,8 @@ def test_cocos_own_layout_is_read_as_a_whole_and_by_subset(tmp_path: Path, packe
     assert [source.name for source in open_sources(data)] == [f"{data.name}/train", f"{data.name}/val"]
     if not packed:
         assert seen(data / "annotations" / "instances_val.json") == {"val/b.png": 20}
+        monkeypatch.chdir(data / "annotations")
+        assert seen(Path("instances_val.json")) == {"val/b.png": 20}
 
 
 def test_a_name_may_say_its_subset_once_more(tmp_path: Path) -> None:
@@ -397,7 +401,7 @@ def test_a_zip_whose_entries_lead_out_of_it_is_refused_by_name(tmp_path: Path, n
 
 
 def test_a_zip_of_windows_with_its_own_slashes_is_read(tmp_path: Path) -> None:
-    files = {"annotations.xml": export(image(box(1, 2, 11, 22))), "images\\a.png": picture(7)}
+    files = {"annotations.xml": export(image(box(1, 2, 11, 22))), "images\\": b"", "images\\a.png": picture(7)}
     assert seen(place(tmp_path, files, packed=True)) == {"a.png": 7}
 
 
