@@ -18,7 +18,7 @@ from inference.objects.objects import Box
 from inference.objects.rim import FIT_POWER, rims
 from inference.objects.search import Search
 
-RULE = "end of the dark field, steepest bright one or best closed rim, 4"
+RULE = "end of the dark field, steepest bright one or best closed rim, 5"
 """Names the rule; another one gets another number."""
 DARK_THREAD_UM, BRIGHT_THREADS_UM, VALVE_THREADS_UM = 0.7, (0.3,), (0.7, 1.3)
 """What is thinner and hangs on the filled outline is cut off: light beside light makes a bridge in the dark field, and
@@ -38,6 +38,9 @@ FITS, VALVE_FITS = 0.7, 0.6
 """Fit below which an outline is doubtful; a valve's box holds its horns, too."""
 SURE, FULL = 0.6, 0.96
 """Weakest part and solidity of a convex body below which its outline is doubtful."""
+BESIDE_UM, WIDER, SEEN_TOO = 0.35, 1.25, 0.65
+"""Another line, from so far outside an outline, that makes a body so much wider, and the weakest part from which on it
+may be the body's end as well: both edges of a broad rim are seen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +87,8 @@ class _Line(NamedTuple):
         the same of the part where it is seen least.
     solidity
         area over that of its convex hull.
+    rivalled
+        whether a line outside of it may be the end of the body as well.
     """
 
     points: Points
@@ -91,6 +96,7 @@ class _Line(NamedTuple):
     strength: float = 1.0
     weakest: float = 1.0
     solidity: float = 1.0
+    rivalled: bool = False
 
     @property
     def worth(self) -> float:
@@ -149,7 +155,7 @@ def find_outline(
         return None
     clipped = search.clips(line.points)
     unfit = line.fit < VALVE_FITS or is_dark if convex else line.fit < FITS or clipped
-    doubtful = unfit or line.weakest < SURE or line.solidity < FULL
+    doubtful = unfit or line.weakest < SURE or line.solidity < FULL or line.rivalled
     return Outline(points, inside, is_dark, clipped, doubtful, line.weakest)
 
 
@@ -165,8 +171,16 @@ def _by_level(dark: Floats, search: Search) -> _Line | None:
 
 
 def _by_crest(bright: Floats, search: Search, *, convex: bool, alone: bool) -> _Line | None:
-    """Outline of what has an edge in a bright field: a contour of all edges, or what is better of closed rims."""
+    """Outline of what has an edge in a bright field."""
     gradient = Gradient(bright, search)
+    line = _best_line(gradient, search, convex=convex, alone=alone)
+    if line is None or not convex:
+        return line
+    return line._replace(rivalled=_is_rivalled(line, gradient, search))
+
+
+def _best_line(gradient: Gradient, search: Search, *, convex: bool, alone: bool) -> _Line | None:
+    """Give a contour of all edges, or what is better of closed rims."""
     edges, best = gradient.edges(search), None
     for thread_um in VALVE_THREADS_UM if convex else BRIGHT_THREADS_UM:
         contour = search.contour(edges, thread_um)
@@ -177,6 +191,15 @@ def _by_crest(bright: Floats, search: Search, *, convex: bool, alone: bool) -> _
         for rim in rims(gradient, search)[:RIMS_TRIED]:
             best = _better(best, _on_crest(gradient, rim.points, search, convex=True))
     return best
+
+
+def _is_rivalled(line: _Line, gradient: Gradient, search: Search) -> bool:
+    """Whether another line beside one, outside, is seen all along and makes its body much wider."""
+    out = BESIDE_UM / search.pixel_um * closed.outward(line.points, EVENING_UM / search.pixel_um)
+    other = _on_crest(gradient, search.within(line.points + out), search, convex=True)
+    if other is None or other.weakest < SEEN_TOO:
+        return False
+    return closed.mean_width(other.points) > WIDER * closed.mean_width(line.points)
 
 
 def _better(one: _Line | None, other: _Line | None) -> _Line | None:
