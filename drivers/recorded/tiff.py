@@ -1,113 +1,38 @@
-"""Images as laboratories keep them, read as focus stacks: PNG, JPEG, TIFF, ImageJ's TIFF, OME-TIFF."""
+"""TIFF as laboratories keep it: plain, of ImageJ, OME-TIFF."""
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
+from functools import partial
 from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from drivers.errors import ImageRefused
+from drivers.recorded.held import MAX_STACK_BYTES, SQUARENESS, Header, HeldStack, Source, explaining
 
-TIFF_SUFFIXES = (".tif", ".tiff")
-SUFFIXES = (".png", ".jpg", ".jpeg", *TIFF_SUFFIXES)
-MAX_STACK_BYTES = 4 << 30
-SQUARENESS = 0.01
-"""By so much the two sides of a pixel may differ."""
+SUFFIXES = (".tif", ".tiff")
 _PAGES = "IQ"
 """What tifffile calls the pages of a file that does not say what they are: planes, here."""
 _UM = {"µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6}
 
 
-@dataclass(frozen=True)
-class Header:
-    """What an image says of itself. Lengths in um; None, or no names, where it says nothing.
-
-    `position_um` is x and y of the frame's centre and z of the first plane, 0 where unknown.
-    """
-
-    shape_czyx: tuple[int, int, int, int]
-    pixel_um: float | None = None
-    step_um: float | None = None
-    channels: tuple[str, ...] = ()
-    position_um: tuple[float, float, float] = (0.0, 0.0, 0.0)
-
-
-def read_header(source: Path | io.BytesIO, suffix: str) -> Header:
-    """Read what an image says of itself, not its pixels.
+@contextmanager
+def opened(source: Source) -> Iterator[Sequence[HeldStack]]:
+    """Open a TIFF.
 
     Raises
     ------
     ImageRefused
-        It is no image, or none that is a stack of grey or colour planes of 8 or 16 bit.
+        It is damaged, or holds no stack.
     """
-    if suffix.lower() in TIFF_SUFFIXES:
-        with _open_tiff(source) as tiff:
-            return _tiff_header(tiff)
-    with _open_picture(source) as picture:
-        return Header((1, 1, picture.height, picture.width))
-
-
-def read_pixels(content: bytes, suffix: str) -> NDArray[np.uint16]:
-    """Decode the bytes of an image that has a header: uint16 CZYX, colours made grey.
-
-    Raises
-    ------
-    ImageRefused
-        They are damaged.
-    """
-    if suffix.lower() in TIFF_SUFFIXES:
-        with _open_tiff(io.BytesIO(content)) as tiff:
-            return _tiff_pixels(tiff)
-    with _open_picture(io.BytesIO(content)) as picture, _explaining("it is damaged"):
-        picture.load()  # tells of what is missing, where OpenCV makes something up
-    import cv2
-
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH)
-    if image is None or image.dtype not in (np.uint8, np.uint16):
-        raise ImageRefused("it is not a grey or colour image of 8 or 16 bit; convert it to one")
-    return image.astype(np.uint16)[None, None]
-
-
-@contextmanager
-def _explaining(what: str) -> Iterator[None]:
-    """On bytes that are no whole image the libraries raise whatever comes."""
-    try:
-        yield
-    except (ImageRefused, FileNotFoundError, PermissionError, IsADirectoryError):
-        raise
-    except Exception as error:
-        raise ImageRefused(f"{what} ({str(error) or type(error).__name__})") from error
-
-
-@contextmanager
-def _open_tiff(source: Path | io.BytesIO) -> Iterator[tifffile.TiffFile]:
-    with _explaining("it is damaged, or not a TIFF file"), tifffile.TiffFile(source) as tiff:
-        yield tiff
-
-
-@contextmanager
-def _open_picture(source: Path | io.BytesIO) -> Iterator[Image.Image]:
-    # Pillow warns of large images, and refuses larger ones; how large they may be is decided elsewhere.
-    with warnings.catch_warnings(), _explaining("it is damaged"):
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        try:
-            picture = Image.open(source)
-        except Image.DecompressionBombError as error:
-            raise ImageRefused("it has more pixels than can be analysed at once; cut it into tiles") from error
-        except UnidentifiedImageError as error:
-            raise ImageRefused("it is not an image, or of a kind that is not known; save it as PNG or TIFF") from error
-        with picture:
-            yield picture
+    with explaining("it is damaged, or not a TIFF file"), tifffile.TiffFile(source) as tiff:
+        yield [HeldStack(_tiff_header(tiff), partial(_tiff_pixels, tiff))]
 
 
 def _tiff_header(tiff: tifffile.TiffFile) -> Header:
@@ -115,11 +40,12 @@ def _tiff_header(tiff: tifffile.TiffFile) -> Header:
     shape = sizes["C"], sizes["Z"], sizes["Y"], sizes["X"]
     if math.prod(shape) * 2 > MAX_STACK_BYTES:
         raise ImageRefused(f"it is a stack of {' x '.join(map(str, shape))} px (CZYX), more than 4 GB; split it")
+    bits = 8 * tiff.series[0].dtype.itemsize
     if tiff.is_ome and tiff.ome_metadata:
-        return _of_ome(tiff.ome_metadata, shape)
+        return replace(_of_ome(tiff.ome_metadata, shape), bits=bits)
     if tiff.is_imagej:
-        return _of_imagej(tiff, shape)
-    return Header(shape)
+        return replace(_of_imagej(tiff, shape), bits=bits)
+    return Header(shape, bits=bits)
 
 
 def _tiff_sizes(tiff: tifffile.TiffFile) -> dict[str, int]:
@@ -131,21 +57,25 @@ def _tiff_sizes(tiff: tifffile.TiffFile) -> dict[str, int]:
         raise ImageRefused(f"its pixels are {series.dtype}; save it with 8 or 16 bit a pixel, without sign")
     if any(page is None for page in series):
         raise ImageRefused("it is one of several files of one OME-TIFF stack; save the stack as a single file")
-    axes = _named(series.axes)
-    sizes = dict.fromkeys("CZYXS", 1) | dict(zip(axes, series.shape, strict=True))
+    axes, shape = _named(series)
+    sizes = dict.fromkeys("CZYXS", 1) | dict(zip(axes, shape, strict=True))
     if sizes.keys() != set("CZYXS") or len(set(axes)) < len(axes):
         raise ImageRefused(f"it has the axes {series.axes}, of which only C, Z, Y and X make a stack; split it")
     return sizes
 
 
-def _named(axes: str) -> str:
-    return "".join("Z" if axis in _PAGES and "Z" not in axes else axis for axis in axes)
+def _named(series: tifffile.TiffPageSeries) -> tuple[str, tuple[int, ...]]:
+    """Give axes and sizes, pages that nobody named as planes, without other axes of length 1."""
+    named = ["Z" if axis in _PAGES and "Z" not in series.axes else axis for axis in series.axes]
+    kept = [(axis, size) for axis, size in zip(named, series.shape, strict=True) if axis in "CZYXS" or size > 1]
+    return "".join(axis for axis, _ in kept), tuple(size for _, size in kept)
 
 
 def _tiff_pixels(tiff: tifffile.TiffFile) -> NDArray[np.uint16]:
     sizes = _tiff_sizes(tiff)
-    axes = _named(tiff.series[0].axes)
-    pixels = tiff.series[0].asarray().transpose([axes.index(axis) for axis in "CZYXS" if axis in axes])
+    axes, shape = _named(tiff.series[0])
+    pixels = tiff.series[0].asarray().reshape(shape)
+    pixels = pixels.transpose([axes.index(axis) for axis in "CZYXS" if axis in axes])
     pixels = pixels.reshape([sizes[axis] for axis in "CZYXS"])
     if sizes["S"] < 3:  # grey, perhaps with transparency
         return np.ascontiguousarray(pixels[..., 0], np.uint16)
