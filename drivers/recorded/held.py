@@ -16,8 +16,10 @@ from drivers.errors import ImageRefused
 Source = Path | io.BytesIO
 """A file or a folder, or the bytes of a file that lies in an archive such as a zip."""
 MAX_STACK_BYTES = 4 << 30
-SQUARENESS = 0.01
-"""By so much the two sides of a pixel may differ."""
+ADDED_BY = 'add it with: pip install "lamelle[formats]"'
+"""How the packages are installed that only some formats need."""
+SAID = 200
+"""So many characters of what a library says are passed on."""
 
 
 @dataclass(frozen=True)
@@ -94,5 +96,12 @@ def explaining(what: str) -> Iterator[None]:
         yield
     except (ImageRefused, FileNotFoundError, PermissionError, IsADirectoryError):
         raise
+    except ModuleNotFoundError as error:
+        raise ImageRefused(f"{error.name} is not installed, which this format needs; {ADDED_BY}") from error
+    except MemoryError as error:
+        raise ImageRefused("it is too large for the memory of this computer; split it") from error
     except Exception as error:
-        raise ImageRefused(f"{what} ({str(error) or type(error).__name__})") from error
+        said = " ".join(str(error).split())[:SAID] or type(error).__name__
+        if "imagecodecs" in said:
+            raise ImageRefused(f"imagecodecs is not installed, which its compression needs; {ADDED_BY}") from error
+        raise ImageRefused(f"{what} ({said})") from error

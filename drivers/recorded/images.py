@@ -7,15 +7,17 @@ what its pixels are come from one opening of it. Each format is a module with a 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 from drivers.errors import ImageRefused
-from drivers.recorded import pictures, tiff
+from drivers.recorded import micromanager_images, ndtiff, pictures, tiff
 from drivers.recorded.held import HeldStack, Source
 
 SUFFIXES = (*pictures.SUFFIXES, *tiff.SUFFIXES)
 TIFF_BEGINS = b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"
+Format = Callable[[Source], AbstractContextManager[Sequence[HeldStack]]]
 
 
 @contextmanager
@@ -29,7 +31,7 @@ def opened(source: Source) -> Iterator[Sequence[HeldStack]]:
     OSError
         It cannot be read just now.
     """
-    with (tiff.opened if _first_bytes(source) in TIFF_BEGINS else pictures.opened)(source) as stacks:
+    with _format(source)(source) as stacks:
         yield stacks
 
 
@@ -50,6 +52,28 @@ def opened_one(source: Source, name: str = "") -> Iterator[HeldStack]:
             names = ", ".join(stack.name for stack in stacks)
             raise ImageRefused(f"it holds {len(stacks)} images ({names}); say which")
         yield found[0]
+
+
+def holds_stacks(folder: Path) -> bool:
+    """Whether a folder is a recording as a whole: NDTiff, single images of Micro-Manager, OME-Zarr."""
+    return _of_folder(folder) is not None
+
+
+def _of_folder(folder: Path) -> Format | None:
+    if ndtiff.folder_of(folder) is not None:
+        return ndtiff.opened
+    if micromanager_images.is_of(folder):
+        return micromanager_images.opened
+    return None
+
+
+def _format(source: Source) -> Format:
+    if isinstance(source, Path) and source.is_dir():
+        found = _of_folder(source)
+        if found is None:
+            raise ImageRefused("it is a folder that is no image as a whole; name a file in it")
+        return found
+    return tiff.opened if _first_bytes(source) in TIFF_BEGINS else pictures.opened
 
 
 def _first_bytes(source: Source) -> bytes:

@@ -1,25 +1,38 @@
-"""TIFF as laboratories keep it: plain, of ImageJ, OME-TIFF."""
+"""TIFF as laboratories keep it: plain, of ImageJ, of Micro-Manager, OME-TIFF and others."""
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from xml.etree import ElementTree
+from pathlib import Path
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
 from drivers.errors import ImageRefused
-from drivers.recorded.held import MAX_STACK_BYTES, SQUARENESS, Header, HeldStack, Source, explaining
+from drivers.recorded import lengths, micromanager_stacks, ndtiff, ome_tiff
+from drivers.recorded.gathered import Plane, gathered, unlike
+from drivers.recorded.held import Header, HeldStack, Source, explaining
+from drivers.recorded.tiff_pages import MAX_PAGES, Chain, Frames, decoded, frames, torn
 
-SUFFIXES = (".tif", ".tiff")
+SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk")
+PLANES_TOLD = "its pages are taken as planes"
+_RESOLUTION_TOLD = "its pixel is taken from its resolution"
+_UNITS_UM = {2: 25_400.0, 3: 10_000.0}
+"""Inch and centimetre, the units of a resolution."""
+MAX_RESOLUTION_UM = 20.0
+"""A plain resolution above it is one of screens and printers."""
+_OTHERS = ("lsm", "stk", "fluoview", "scanimage", "sis", "nih", "shaped", "svs", "scn", "ndpi", "bif", "eer", "avs")
+_IMAGEJ_AXES = {"c": "channels", "z": "slices", "t": "frames"}
 _PAGES = "IQ"
-"""What tifffile calls the pages of a file that does not say what they are: planes, here."""
-_UM = {"µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4, "m": 1e6}
+"""What tifffile calls the axes that nobody named."""
+
+Read = Callable[[], NDArray[np.uint16]]
 
 
 @contextmanager
@@ -31,101 +44,205 @@ def opened(source: Source) -> Iterator[Sequence[HeldStack]]:
     ImageRefused
         It is damaged, or holds no stack.
     """
-    with explaining("it is damaged, or not a TIFF file"), tifffile.TiffFile(source) as tiff:
-        yield [HeldStack(_tiff_header(tiff), partial(_tiff_pixels, tiff))]
+    dataset = ndtiff.dataset_of(source) if isinstance(source, Path) else None
+    if dataset is not None:
+        with ndtiff.opened(dataset) as stacks:
+            yield [stack for stack in stacks if stack.files and stack.files[0] == source]
+        return
+    with _quiet(), explaining("it is damaged, or not a TIFF file"), tifffile.TiffFile(source) as tiff:
+        yield _stacks(tiff, source if isinstance(source, Path) else None)
 
 
-def _tiff_header(tiff: tifffile.TiffFile) -> Header:
-    sizes = _tiff_sizes(tiff)
-    shape = sizes["C"], sizes["Z"], sizes["Y"], sizes["X"]
-    if math.prod(shape) * 2 > MAX_STACK_BYTES:
-        raise ImageRefused(f"it is a stack of {' x '.join(map(str, shape))} px (CZYX), more than 4 GB; split it")
-    bits = 8 * tiff.series[0].dtype.itemsize
-    if tiff.is_ome and tiff.ome_metadata:
-        return replace(_of_ome(tiff.ome_metadata, shape), bits=bits)
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what tifffile writes of files off the screen; what matters of it is found out here."""
+    logger = logging.getLogger("tifffile")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _stacks(tiff: tifffile.TiffFile, path: Path | None) -> list[HeldStack]:
+    chain = Chain.of(tiff)
+    if not chain.offsets:
+        raise ImageRefused(chain.fault or "it holds no image; write it again")
+    if ndtiff.is_of(tiff):
+        return ndtiff.of_pages(tiff, chain)
+    if micromanager_stacks.is_of(tiff):
+        return micromanager_stacks.stacks(tiff, chain, path)
+    if tiff.is_ome:
+        return ome_tiff.stacks(tiff, chain, path)
     if tiff.is_imagej:
-        return replace(_of_imagej(tiff, shape), bits=bits)
-    return Header(shape, bits=bits)
+        return list(_of_imagej(tiff, chain))
+    if any(getattr(tiff, f"is_{kind}") for kind in _OTHERS):
+        return _of_series(tiff, chain)
+    return _plain(tiff, chain)
 
 
-def _tiff_sizes(tiff: tifffile.TiffFile) -> dict[str, int]:
-    """Size of each of the axes C, Z, Y, X and S (samples of a colour); 1 for those that are missing."""
-    if len(tiff.series) != 1:
-        raise ImageRefused(f"it holds {len(tiff.series)} images; save each in a file of its own")
-    series = tiff.series[0]
-    if series.dtype not in (np.uint8, np.uint16):
-        raise ImageRefused(f"its pixels are {series.dtype}; save it with 8 or 16 bit a pixel, without sign")
-    if any(page is None for page in series):
-        raise ImageRefused("it is one of several files of one OME-TIFF stack; save the stack as a single file")
-    axes, shape = _named(series)
-    sizes = dict.fromkeys("CZYXS", 1) | dict(zip(axes, shape, strict=True))
-    if sizes.keys() != set("CZYXS") or len(set(axes)) < len(axes):
-        raise ImageRefused(f"it has the axes {series.axes}, of which only C, Z, Y and X make a stack; split it")
-    return sizes
+def _plain(tiff: tifffile.TiffFile, chain: Chain) -> list[HeldStack]:
+    """Take pages that are alike as planes of a stack, those of each kind as one; smaller copies are left out."""
+    kinds: dict[int, list[tifffile.TiffPage]] = {}
+    every = [chain.page(tiff, nth) for nth in range(len(chain.offsets))]
+    whole = [page for page in every if not page.is_reduced]
+    for page in whole or every:
+        kinds.setdefault(page.hash, []).append(page)
+    stacks = []
+    for name, pages in zip(unlike([""] * len(kinds)), kinds.values(), strict=True):
+        taken = frames(pages[0])
+        planes = [Plane("", nth, decoded(page, taken), fault=torn(page, page.index)) for nth, page in enumerate(pages)]
+        said = replace(taken.header, pixel_um=_resolution_um(pages[0]))
+        said = replace(said, told=(*said.told, *_told(said, len(pages))))
+        stacks.append(gathered(planes, said, name=name, fault=chain.fault))
+    return stacks
 
 
-def _named(series: tifffile.TiffPageSeries) -> tuple[str, tuple[int, ...]]:
-    """Give axes and sizes, pages that nobody named as planes, without other axes of length 1."""
-    named = ["Z" if axis in _PAGES and "Z" not in series.axes else axis for axis in series.axes]
-    kept = [(axis, size) for axis, size in zip(named, series.shape, strict=True) if axis in "CZYXS" or size > 1]
-    return "".join(axis for axis, _ in kept), tuple(size for _, size in kept)
+def _told(said: Header, pages: int) -> Iterator[str]:
+    if pages > 1:
+        yield PLANES_TOLD
+    if said.pixel_um is not None:
+        yield _RESOLUTION_TOLD
 
 
-def _tiff_pixels(tiff: tifffile.TiffFile) -> NDArray[np.uint16]:
-    sizes = _tiff_sizes(tiff)
-    axes, shape = _named(tiff.series[0])
-    pixels = tiff.series[0].asarray().reshape(shape)
-    pixels = pixels.transpose([axes.index(axis) for axis in "CZYXS" if axis in axes])
-    pixels = pixels.reshape([sizes[axis] for axis in "CZYXS"])
-    if sizes["S"] < 3:  # grey, perhaps with transparency
-        return np.ascontiguousarray(pixels[..., 0], np.uint16)
-    import cv2
-
-    grey = np.empty(pixels.shape[:4], np.uint16)
-    for c, z in np.ndindex(grey.shape[:2]):
-        grey[c, z] = cv2.cvtColor(np.ascontiguousarray(pixels[c, z, :, :, :3]), cv2.COLOR_RGB2GRAY)
-    return grey
+def _resolution_um(page: tifffile.TiffPage) -> float | None:
+    unit = page.tags.get("ResolutionUnit")
+    factor = _UNITS_UM.get(2 if unit is None else int(unit.value))
+    x_um, y_um = (None if factor is None or not per else factor / per for per in _per_unit(page))
+    return lengths.square(x_um, y_um) if x_um is not None and x_um < MAX_RESOLUTION_UM else None
 
 
-def _of_ome(text: str, shape: tuple[int, int, int, int]) -> Header:
-    pixels = ElementTree.fromstring(text).find(".//{*}Pixels")  # noqa: S314 - expat bounds entity expansion since 2.4.1
-    if pixels is None:
-        return Header(shape)
-    names = tuple(channel.get("Name", "") for channel in pixels.iterfind("{*}Channel"))
-    plane = pixels.find("{*}Plane")
-    x, y, z = (0.0 if plane is None else _um(plane, f"Position{axis}") or 0.0 for axis in "XYZ")
-    return Header(
-        shape,
-        pixel_um=_square(_um(pixels, "PhysicalSizeX"), _um(pixels, "PhysicalSizeY")),
-        step_um=_um(pixels, "PhysicalSizeZ"),
-        channels=names if len(names) == shape[0] and all(names) else (),
-        position_um=(x, y, z),
+def _per_unit(page: tifffile.TiffPage) -> tuple[float | None, float | None]:
+    """Give pixels per unit of length, along x and y."""
+    x, y = (page.tags.get(name) for name in ("XResolution", "YResolution"))
+    return tuple(  # type: ignore[return-value]
+        tag.value[0] / tag.value[1] if tag is not None and all(tag.value) else None for tag in (x, y)
     )
 
 
-def _um(element: ElementTree.Element, key: str) -> float | None:
-    """Length of an attribute; None where it is missing, or has a unit that is no length."""
-    value, factor = element.get(key), _UM.get(element.get(f"{key}Unit", "µm"))
-    return None if value is None or factor is None else float(value) * factor
-
-
-def _square(x_um: float | None, y_um: float | None) -> float | None:
-    if x_um is None or y_um is None or min(x_um, y_um) <= 0 or not math.isfinite(x_um + y_um):
-        return None
-    if abs(x_um - y_um) > SQUARENESS * x_um:
-        raise ImageRefused(f"its pixels are {x_um:g} x {y_um:g} um; resample it to square ones")
-    return x_um
-
-
-def _of_imagej(tiff: tifffile.TiffFile, shape: tuple[int, int, int, int]) -> Header:
+def _of_imagej(tiff: tifffile.TiffFile, chain: Chain) -> Iterator[HeldStack]:
+    """Read what ImageJ wrote: a stack a point in time; beyond 4 GB all frames lie behind the one page."""
     said = tiff.imagej_metadata or {}
-    factor = _UM.get(str(said.get("unit", "")).replace("\\u00B5", "µ"))
+    first = chain.page(tiff, 0)
+    taken = frames(first)
+    sizes = {axis: max(int(said.get(key, 1)), 1) for axis, key in _IMAGEJ_AXES.items()}
+    if "S" in first.axes and sizes["c"] == first.samplesperpixel:
+        sizes["c"] = 1  # the colours of each pixel
+    told: tuple[str, ...] = ()
+    images, fault = int(said.get("images", 1)), chain.fault
+    if math.prod(sizes.values()) == 1:
+        sizes["z"] = max(images, len(chain.offsets))
+        told = (PLANES_TOLD,) if images < sizes["z"] else ()
+    count = math.prod(sizes.values())
+    if count > MAX_PAGES:
+        raise ImageRefused(f"it says that it holds {count} images; write it again")
+    if images not in (1, count):
+        fault = fault or f"it says {images} images, and {count} by its channels, planes and times; write it again"
+    reads = _of_pages(tiff, chain, taken) if len(chain.offsets) > 1 or count == 1 else _behind(taken, count)
+    if len(reads) != count:
+        fault = fault or f"it says {count} images and holds {len(reads)}; copy it again"
+    names = _labels(said, sizes["c"])
+    order = str(said.get("order", "czt")).lower()
+    order = order if sorted(order) == sorted(sizes) else "czt"
+    planes: list[list[Plane]] = [[] for _ in range(sizes["t"])]
+    for nth, (read, torn_off) in enumerate(reads[:count]):
+        rest, at = nth, {}
+        for axis in order:
+            rest, at[axis] = divmod(rest, sizes[axis])
+        planes[at["t"]].append(Plane(names[at["c"]], at["z"], read, fault=torn_off))
+    header = _imagej_lengths(taken.header, said, first)
+    header = replace(header, told=(*header.told, *told))
+    for name, of_time in zip(unlike([f"time {t}" for t in range(sizes["t"])]), planes, strict=True):
+        yield gathered(of_time, header, channels=names, slices=sizes["z"], name=name, fault=fault)
+
+
+def _of_pages(tiff: tifffile.TiffFile, chain: Chain, taken: Frames) -> list[tuple[Read, str]]:
+    pages = [chain.page(tiff, nth) for nth in range(len(chain.offsets))]
+    return [(decoded(page, taken), torn(page, page.index)) for page in pages]
+
+
+def _behind(taken: Frames, count: int) -> list[tuple[Read, str]]:
+    """Find frames that have no page of their own but lie behind the first."""
+    begin, size = taken.page.dataoffsets[0], taken.page.parent.filehandle.size
+    if taken.page.compression != 1:
+        return [(decoded(taken.page, taken), torn(taken.page, 0))]
+    return [
+        (
+            partial(taken.read_at, begin + nth * taken.frame_bytes),
+            "" if begin + (nth + 1) * taken.frame_bytes <= size else f"it is cut off at plane {nth + 1}; copy it again",
+        )
+        for nth in range(min(count, MAX_PAGES))
+    ]
+
+
+def _labels(said: dict[str, object], channels: int) -> list[str]:
+    """Names of the channels: those that the labels of the first planes begin or end with, where they differ."""
+    labels = said.get("Labels")
+    if channels > 1 and isinstance(labels, list) and len(labels) >= channels:
+        names = [str(label).split(";")[-1].strip() for label in labels[:channels]]
+        if len(set(names)) == channels and all(names):
+            return names
+    return [str(nth) if channels > 1 else "" for nth in range(channels)]
+
+
+def _imagej_lengths(frame: Header, said: dict[str, object], page: tifffile.TiffPage) -> Header:
+    factor = lengths.of_unit(said.get("unit", ""))
     if factor is None:
-        return Header(shape)
-    tags = tiff.pages.first.tags
-    sides = [tags[name].value if name in tags else (0, 1) for name in ("XResolution", "YResolution")]
-    x_um, y_um = (factor * below / above if above else None for above, below in sides)
-    step_um = said.get("spacing")
-    return Header(
-        shape, pixel_um=_square(x_um, y_um), step_um=None if step_um is None else abs(float(step_um)) * factor
-    )
+        return frame
+    x_um, y_um = (None if not per else factor / per for per in _per_unit(page))
+    of_y = lengths.of_unit(said.get("yunit", said.get("unit", "")))
+    if y_um is not None and of_y is not None:
+        y_um *= of_y / factor
+    spacing = lengths.number(said.get("spacing"))
+    of_z = lengths.of_unit(said.get("zunit", said.get("unit", ""))) or factor
+    step_um = None if spacing is None else abs(spacing) * of_z or None
+    told = ("its planes run downward",) if spacing is not None and spacing < 0 else ()
+    return replace(frame, pixel_um=lengths.square(x_um, y_um), step_um=step_um, told=(*frame.told, *told))
+
+
+def _of_series(tiff: tifffile.TiffFile, chain: Chain) -> list[HeldStack]:
+    """Take the series that tifffile finds in files of other programs, and in its own."""
+    stacks: list[HeldStack] = []
+    series = [one for one in tiff.series if not one.keyframe.is_reduced]
+    for name, one in zip(unlike([one.name for one in series]), series, strict=True):
+        taken = frames(one.keyframe)
+        depth = len(one.keyframe.shape)
+        if one.shape[-depth:] != one.keyframe.shape:
+            raise ImageRefused(f"its axes are {one.axes}; save it as OME-TIFF")
+        sizes = dict(zip(one.axes[:-depth], one.shape[:-depth], strict=True))
+        unnamed = [axis for axis, size in sizes.items() if axis in _PAGES and size > 1]
+        if len(sizes) != len(one.shape) - depth or len(unnamed) > 1 or (unnamed and "Z" in sizes):
+            raise ImageRefused(f"its axes are {one.axes}, not all of them named; save it as OME-TIFF or from ImageJ")
+        said = replace(taken.header, pixel_um=_resolution_um(one.keyframe))
+        told = [PLANES_TOLD] * len(unnamed) + [_RESOLUTION_TOLD] * (said.pixel_um is not None)
+        stacks += _split(one, sizes, taken, replace(said, told=(*said.told, *told)), name, chain.fault)
+    if not stacks:
+        raise ImageRefused("it holds no image; save it as OME-TIFF")
+    return stacks
+
+
+def _split(
+    series: tifffile.TiffPageSeries, sizes: dict[str, int], taken: Frames, said: Header, name: str, fault: str
+) -> Iterator[HeldStack]:
+    """Give a stack of each place along the axes that are neither channels nor planes."""
+    count = math.prod(sizes.values())
+    found: dict[str, list[Plane]] = {}
+    reads = _frames_of(series, count, taken)
+    if len(reads) < count:
+        fault = fault or f"it says {count} pages and holds {len(reads)}; complete it"
+    split = [axis for axis, size in sizes.items() if axis not in ("C", "Z", *_PAGES) and size > 1]
+    for (read, torn_off), place in zip(reads, np.ndindex(*sizes.values()), strict=False):
+        at = dict(zip(sizes, place, strict=True))
+        z = max((at[axis] for axis in ("Z", *_PAGES) if axis in at), default=0)
+        of = " ".join((name, *(f"{axis} {at[axis]}" for axis in split))).strip()
+        channel = str(at["C"]) if sizes.get("C", 1) > 1 else ""
+        found.setdefault(of, []).append(Plane(channel, z, read, fault=torn_off))
+    for of, planes in found.items():
+        yield gathered(planes, said, name=of, fault=fault)
+
+
+def _frames_of(series: tifffile.TiffPageSeries, count: int, taken: Frames) -> list[tuple[Read, str]]:
+    if len(series.pages) != count and series.dataoffset is not None:
+        return _behind(taken, count)
+    return [(partial(taken.read, page), torn(page, nth)) for nth, page in enumerate(series.pages) if page is not None]

@@ -1,0 +1,189 @@
+"""Image stack files of Micro-Manager 1.4 and 2.0: many planes a file, of one position or of several."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from drivers.errors import ImageRefused
+from drivers.recorded import micromanager
+from drivers.recorded.gathered import Plane, gathered, unlike
+from drivers.recorded.held import HeldStack
+from drivers.recorded.micromanager import Place, Said
+from drivers.recorded.tiff_pages import Chain, Frames, frames, torn
+
+_INDEX, _INDEX_MAP, _SUMMARY = 54773648, 3453623, 2355492
+_TAG = "MicroManagerMetadata"
+_CONTINUED = re.compile(r"^(?P<first>.*_MMStack.*?)(?:_\d+)?(?P<suffix>(?:\.ome)?\.tif)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A plane of a stack file: where it belongs, and the file and number of its page."""
+
+    place: Place
+    member: _Member
+    page: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Member:
+    """One of the files into which a recording was split, none: what was opened is not a file."""
+
+    path: Path | None
+    tiff: tifffile.TiffFile
+    chain: Chain
+
+
+def is_of(tiff: tifffile.TiffFile) -> bool:
+    """Whether Micro-Manager wrote it, and says so."""
+    handle = tiff.filehandle
+    handle.seek(8)
+    begins = handle.read(4)
+    return len(begins) == 4 and not tiff.is_bigtiff and _integer(tiff, begins) == _INDEX and bool(_summary(tiff))
+
+
+def stacks(tiff: tifffile.TiffFile, chain: Chain, path: Path | None) -> list[HeldStack]:
+    """Give the stacks whose first plane lies in this file."""
+    summary = _summary(tiff)
+    own = _Member(path, tiff, chain)
+    names = micromanager.channels_of(summary)
+    entries = _entries(own, names)
+    channels = micromanager.count_of(summary, "Channels")
+    names = names or [str(nth) if channels > 1 else "" for nth in range(channels)]
+    sizes = len(names), micromanager.count_of(summary, "Slices")
+    found: dict[tuple[int, int], list[_Entry]] = {}
+    with ExitStack() as others:
+        for entry in [*entries, *(e for other in _others(path, others) for e in _entries(other, names))]:
+            found.setdefault((entry.place.position, entry.place.time), []).append(entry)
+        mine = {
+            key: of_key
+            for key, of_key in found.items()
+            if min(of_key, key=lambda one: (one.place.slice, one.place.channel)).member is own
+        }
+        several_times = len({time for _, time in mine}) > 1
+        called = []
+        for (position, time), of_key in mine.items():
+            name = micromanager.position_name(summary, _metadata(of_key[0]), position)
+            called.append(f"{name} time {time}" if several_times else name)
+        return [
+            _stack(of_key, own, summary, names, sizes[1], name)
+            for of_key, name in zip(mine.values(), unlike(called), strict=True)
+        ]
+
+
+def _stack(entries: list[_Entry], own: _Member, summary: Said, names: list[str], slices: int, name: str) -> HeldStack:
+    first = min((entry for entry in entries if entry.member is own), key=lambda one: one.page)
+    taken = frames(own.chain.page(own.tiff, first.page))
+    planes = []
+    for entry in entries:
+        page = entry.member.chain.page(entry.member.tiff, entry.page)
+        of = f" of {entry.member.path.name}" if entry.member is not own and entry.member.path else ""
+        channel = entry.place.channel
+        planes.append(
+            Plane(
+                names[channel] if channel < len(names) else str(channel),
+                entry.place.slice,
+                partial(taken.read, page) if entry.member is own else partial(_of_other, entry.member.path, entry.page),
+                micromanager.stands(_metadata(entry)),
+                entry.member.path,
+                torn(page, entry.page, of) or entry.member.chain.fault,
+            )
+        )
+    said = micromanager.header(taken.header, summary, _metadata(first))
+    return gathered(planes, said, channels=names, slices=slices, name=name, fault=own.chain.fault)
+
+
+def _summary(tiff: tifffile.TiffFile) -> Said:
+    handle = tiff.filehandle
+    handle.seek(32)
+    header = handle.read(8)
+    if len(header) < 8 or _integer(tiff, header[:4]) != _SUMMARY:
+        return {}
+    length = _integer(tiff, header[4:])
+    if length > min(handle.size, micromanager.MAX_JSON_BYTES):
+        return {}
+    return micromanager.said(handle.read(length))
+
+
+def _integer(tiff: tifffile.TiffFile, four: bytes) -> int:
+    (value,) = struct.unpack(tiff.byteorder + "I", four)
+    return int(value)
+
+
+def _entries(member: _Member, names: list[str]) -> list[_Entry]:
+    """Say where each page belongs: as the index at the end of the file says, or, where none is, the pages."""
+    tiff, chain = member.tiff, member.chain
+    pages = {offset: nth for nth, offset in enumerate(chain.offsets)}
+    entries = []
+    for row in _index(tiff):
+        channel, plane, time, position, offset = (int(one) for one in row)
+        if offset in pages:
+            entries.append(_Entry(Place(channel, plane, time, position), member, pages[offset]))
+    if entries:
+        return entries
+    for nth in range(len(chain.offsets)):
+        place = micromanager.place(_metadata_of(chain.page(tiff, nth)), names)
+        if place is None:
+            raise ImageRefused("its pages do not say where they belong; save it as OME-TIFF with Micro-Manager")
+        entries.append(_Entry(place, member, nth))
+    return entries
+
+
+def _index(tiff: tifffile.TiffFile) -> NDArray[np.uint32]:
+    handle = tiff.filehandle
+    none = np.empty((0, 5), np.uint32)
+    handle.seek(12)
+    offset = _integer(tiff, handle.read(4))
+    if not 8 < offset < handle.size - 8:
+        return none
+    handle.seek(offset)
+    header, count = _integer(tiff, handle.read(4)), _integer(tiff, handle.read(4))
+    if header != _INDEX_MAP or offset + 8 + 20 * count > handle.size:
+        return none
+    return np.frombuffer(handle.read(20 * count), tiff.byteorder + "u4").reshape(-1, 5)
+
+
+def _metadata(entry: _Entry) -> Said:
+    return _metadata_of(entry.member.chain.page(entry.member.tiff, entry.page))
+
+
+def _metadata_of(page: tifffile.TiffPage) -> Said:
+    tag = page.tags.get(_TAG)
+    return tag.value if tag is not None and isinstance(tag.value, dict) else {}
+
+
+def _others(path: Path | None, opened: ExitStack) -> Iterator[_Member]:
+    """Open the files beside this one in which the recording goes on, or began."""
+    named = _CONTINUED.match(path.name) if path is not None else None
+    if named is None or path is None:
+        return
+    for first in {named["first"], path.name[: -len(named["suffix"])]}:
+        for nth in range(10_000):
+            other = path.with_name(f"{first}{f'_{nth}' if nth else ''}{named['suffix']}")
+            if not other.is_file():
+                if nth:
+                    break
+                continue
+            if other != path:
+                tiff = opened.enter_context(tifffile.TiffFile(other))
+                if is_of(tiff):
+                    yield _Member(other, tiff, Chain.of(tiff))
+
+
+def _of_other(path: Path | None, nth: int) -> NDArray[np.uint16]:
+    if path is None:
+        raise ImageRefused("a page is missing; complete it")
+    with tifffile.TiffFile(path) as tiff:
+        page = Chain.of(tiff).page(tiff, nth)
+        taken: Frames = frames(page)
+        return taken.read(page)

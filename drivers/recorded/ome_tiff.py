@@ -1,0 +1,252 @@
+"""OME-TIFF: which page of which file is which plane, as its XML says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from xml.etree import ElementTree
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from drivers.errors import ImageRefused
+from drivers.recorded import lengths
+from drivers.recorded.gathered import Plane, gathered, unlike
+from drivers.recorded.held import Header, HeldStack, explaining
+from drivers.recorded.tiff_pages import Chain, Frames, decoded, frames, torn
+
+MAX_XML_BYTES = 256 << 20
+MAX_PLANES = 1_000_000
+Element = ElementTree.Element
+At = tuple[int, int, int]
+"""C, Z and T."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """A page, from 0, of a file; no file: of this one."""
+
+    page: int
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class _Set:
+    """The file that was opened, with those that belong to it; none does where it has no path."""
+
+    tiff: tifffile.TiffFile
+    chain: Chain
+    path: Path | None
+
+    def found(self, where: Where, taken: Frames) -> tuple[Path | None, str, Callable[[], NDArray[np.uint16]]]:
+        """Give the file of a plane, what is wrong with it, and what reads it."""
+        if where.file:
+            file = None if self.path is None else inside(self.path.parent, where.file)
+            there = file is not None and file.is_file()
+            fault = "" if there else f"{where.file} belongs to it and is missing; lay it beside it"
+            return file, fault, partial(_of_other, file, where.page)
+        if where.page >= len(self.chain.offsets):
+            fault = f"it holds {len(self.chain.offsets)} pages where its XML says more: it is cut off; copy it again"
+            return self.path, fault, partial(_of_other, None, where.page)
+        page = self.chain.page(self.tiff, where.page)
+        return self.path, torn(page, where.page), decoded(page, taken)
+
+
+def stacks(tiff: tifffile.TiffFile, chain: Chain, path: Path | None) -> list[HeldStack]:
+    """Give the stacks of an OME-TIFF whose first plane lies in it."""
+    set_ = _Set(tiff, chain, path)
+    own, images = _images(tiff.pages.first.description, path)
+    names = unlike([image.get("Name", "") for image in images])
+    found: list[HeldStack] = []
+    for name, image in zip(names, images, strict=True):
+        found += _of_image(set_, own, name, image)
+    return found
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Find a file that another one of a set names.
+
+    Raises
+    ------
+    ImageRefused
+        It does not lie in the same folder or below it.
+    """
+    parts = PureWindowsPath(name)
+    if parts.is_absolute() or parts.drive or parts.root or ".." in parts.parts or PurePosixPath(name).is_absolute():
+        raise ImageRefused(f"it names {name!r}, which lies outside its folder; lay its files beside each other")
+    return folder.joinpath(*parts.parts)
+
+
+def parsed(content: str | bytes) -> Element:
+    """Parse XML of a file.
+
+    Raises
+    ------
+    ImageRefused
+        It is too long, declares entities, or is damaged.
+    """
+    if len(content) > MAX_XML_BYTES:
+        raise ImageRefused(f"its XML has {len(content) >> 20} MB, more than can be read; split it")
+    if ("<!DOCTYPE" in content) if isinstance(content, str) else (b"<!DOCTYPE" in content.replace(b"\0", b"")):
+        raise ImageRefused("its XML declares entities, as no microscope writes them; it is not read")
+    with explaining("its XML is damaged"):
+        return ElementTree.fromstring(content)  # noqa: S314 - entities are refused above
+
+
+def _images(content: str | bytes, path: Path | None) -> tuple[str, list[Element]]:
+    """Give the identifier of the file, and what is said of the images of its set."""
+    root = parsed(content)
+    own = root.get("UUID", "")
+    only = root.find("{*}BinaryOnly")
+    if only is not None:
+        name = only.get("MetadataFile", "")
+        if path is None:
+            raise ImageRefused(f"{name!r} says what it holds; it is one file of a set: unpack the set")
+        described = inside(path.parent, name)
+        if not described.is_file():
+            raise ImageRefused(f"{name!r} says what it holds, and is missing; lay it beside it")
+        with described.open("rb") as stream:
+            begins = stream.read(2)
+        if begins in (b"II", b"MM"):
+            with tifffile.TiffFile(described) as other:
+                content = other.pages.first.description
+        else:
+            content = described.read_bytes()
+        root = parsed(content)
+        if root.find("{*}BinaryOnly") is not None:
+            raise ImageRefused(f"{name!r} should say what it holds, and does not; write it again")
+    images = [image for image in root.iterfind("{*}Image") if image.find("{*}Pixels") is not None]
+    if not images:
+        raise ImageRefused("its XML names no image; write it again")
+    return own, images
+
+
+def _of_image(set_: _Set, own: str, name: str, image: Element) -> Iterator[HeldStack]:
+    pixels = image.find("{*}Pixels")
+    assert pixels is not None
+    sizes = {axis: int(pixels.get(f"Size{axis}", "1")) for axis in "CZTYX"}
+    if min(sizes.values()) < 1 or sizes["C"] * sizes["Z"] * sizes["T"] > MAX_PLANES:
+        raise ImageRefused("its XML says sizes that no image has; write it again")
+    channels = pixels.findall("{*}Channel")
+    samples = max((int(channel.get("SamplesPerPixel", "1")) for channel in channels), default=1)
+    sizes["C"] = max(sizes["C"] // max(samples, 1), 1)
+    order = [channel.get("Name") or "" for channel in channels][: sizes["C"]]
+    if len(set(order)) < sizes["C"] or not all(order):
+        order = [str(nth) if sizes["C"] > 1 else "" for nth in range(sizes["C"])]
+    where = _planes_of(pixels, sizes, samples, own, set_)
+    for t in range(sizes["T"]):
+        of_t = {at: one for at, one in where.items() if at[2] == t}
+        # What lies nowhere is told by every file that could hold it.
+        if of_t and of_t[min(of_t)].file:
+            continue
+        if of_t or t == 0:
+            called = " ".join(filter(None, (name, f"time {t}" if sizes["T"] > 1 else "")))
+            yield _stack(set_, called, order, sizes, of_t, pixels)
+
+
+def _stack(
+    set_: _Set, name: str, order: list[str], sizes: Mapping[str, int], where: Mapping[At, Where], pixels: Element
+) -> HeldStack:
+    """Gather the planes of one point in time."""
+    own = [one.page for one in where.values() if not one.file and one.page < len(set_.chain.offsets)]
+    taken = frames(set_.chain.page(set_.tiff, min(own, default=0)))
+    height, width = taken.page.shape[1:] if taken.page.axes == "SYX" else taken.page.shape[:2]
+    fault = set_.chain.fault
+    if (height, width) != (sizes["Y"], sizes["X"]):
+        said_px = f"{sizes['X']} x {sizes['Y']}"
+        fault = fault or f"its pages are {width} x {height} px where its XML says {said_px}; write it again"
+    stage = {_at(plane): plane for plane in pixels.iterfind("{*}Plane")}
+    samples = int(pixels.get("SizeC", "1")) // len(order)
+    planes = []
+    for (c, z, t), one in where.items():
+        file, missing, read = set_.found(one, taken)
+        planes.append(Plane(order[c], z, read, _stands(stage.get((c * samples, z, t))), file, missing))
+    said = _said(pixels, taken.header)
+    return gathered(planes, said, channels=order, slices=sizes["Z"], name=name, fault=fault)
+
+
+@lru_cache(maxsize=4)
+def _chain(file: Path, changed_ns: int) -> Chain:  # noqa: ARG001 - a file that was changed is read anew
+    with tifffile.TiffFile(file) as tiff:
+        return Chain.of(tiff)
+
+
+def _of_other(file: Path | None, page: int) -> NDArray[np.uint16]:
+    if file is None:
+        raise ImageRefused("a page is missing; complete it")
+    chain = _chain(file, file.stat().st_mtime_ns)
+    with tifffile.TiffFile(file) as tiff:
+        if page >= len(chain.offsets):
+            raise ImageRefused(f"{file.name} belongs to it and holds {len(chain.offsets)} pages of {page + 1}")
+        found = chain.page(tiff, page)
+        fault = torn(found, page, f" of {file.name}")
+        if fault:
+            raise ImageRefused(fault)
+        return frames(found).read(found)
+
+
+def _planes_of(pixels: Element, sizes: Mapping[str, int], samples: int, own: str, set_: _Set) -> dict[At, Where]:
+    """Say where each plane lies, by C, Z and T."""
+    order = [axis for axis in pixels.get("DimensionOrder", "XYCZT")[2:] if axis in "CZT"]
+    order += [axis for axis in "CZT" if axis not in order]
+    total = sizes["C"] * sizes["Z"] * sizes["T"]
+    where: dict[At, Where] = {}
+    listed = pixels.findall("{*}TiffData")
+    for data in listed:
+        uuid = data.find("{*}UUID")
+        file = "" if uuid is None else (uuid.get("FileName") or "")
+        if (
+            uuid is None
+            or (own and (uuid.text or "").strip() == own)
+            or (set_.path is not None and file == set_.path.name)
+        ):
+            file = ""
+        first = {axis: _integer(data, f"First{axis}") for axis in "CZT"}
+        first["C"] //= samples
+        whole = data.get("IFD") is None and data.get("PlaneCount") is None
+        count = (total if file else len(set_.chain.offsets)) if whole else int(data.get("PlaneCount", "1"))
+        begin = 0
+        for axis in reversed(order):
+            begin = begin * sizes[axis] + first[axis]
+        for nth in range(min(count, total - begin)):
+            rest, at = begin + nth, {}
+            for axis in order:
+                rest, at[axis] = divmod(rest, sizes[axis])
+            where[at["C"], at["Z"], at["T"]] = Where(_integer(data, "IFD") + nth, file)
+    return where
+
+
+def _integer(element: Element, key: str) -> int:
+    value = int(element.get(key, "0"))
+    if value < 0:
+        raise ImageRefused(f"its XML says {key} {value}; write it again")
+    return value
+
+
+def _said(pixels: Element, frame: Header) -> Header:
+    bits = lengths.positive(pixels.get("SignificantBits"))
+    return replace(
+        frame,
+        pixel_um=lengths.square(_um(pixels, "PhysicalSizeX"), _um(pixels, "PhysicalSizeY")),
+        step_um=_um(pixels, "PhysicalSizeZ") or None,
+        bits=frame.bits if bits is None or frame.bits is None else min(int(bits), frame.bits),
+    )
+
+
+def _at(plane: Element) -> At:
+    return _integer(plane, "TheC"), _integer(plane, "TheZ"), _integer(plane, "TheT")
+
+
+def _stands(plane: Element | None) -> tuple[float | None, float | None, float | None]:
+    if plane is None:
+        return None, None, None
+    return _um(plane, "PositionX"), _um(plane, "PositionY"), _um(plane, "PositionZ")
+
+
+def _um(element: Element, key: str) -> float | None:
+    """Length of an attribute; None where it is missing, or has a unit that is no length."""
+    value, factor = lengths.number(element.get(key)), lengths.of_unit(element.get(f"{key}Unit", "µm"))
+    return None if value is None or factor is None else value * factor
