@@ -13,6 +13,7 @@ from drivers.recorded.held import Header, explaining
 
 Said = Mapping[str, Any]
 MAX_JSON_BYTES = 64 << 20
+UNENDED = "its recording was not ended"
 MAX_COUNT = 1_000_000
 
 

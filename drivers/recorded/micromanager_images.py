@@ -24,7 +24,6 @@ from drivers.recorded.tiff_pages import Chain, frames, torn
 
 METADATA = "metadata.txt"
 _IMAGE_KEYS = "FrameKey-", "Metadata-"
-UNENDED = "its recording was not ended"
 
 
 def is_of(folder: Path) -> bool:
@@ -114,7 +113,7 @@ def _read(file: Path) -> NDArray[np.uint16]:
 def _said(content: bytes) -> tuple[Mapping[str, Any], tuple[str, ...]]:
     """Parse metadata; those of a recording that was not ended lack their last brackets."""
     text = content.decode("utf-8-sig", "replace").rstrip().rstrip(",")
-    for ending, told in (("", ()), ("}", (UNENDED,)), ("}}", (UNENDED,))):
+    for ending, told in (("", ()), ("}", (micromanager.UNENDED,)), ("}}", (micromanager.UNENDED,))):
         try:
             json.loads(text + ending)
         except ValueError:

@@ -6,7 +6,7 @@ import re
 import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from drivers.recorded import micromanager
 from drivers.recorded.gathered import Plane, gathered, unlike
 from drivers.recorded.held import HeldStack
 from drivers.recorded.micromanager import Place, Said
-from drivers.recorded.tiff_pages import Chain, Frames, frames, torn
+from drivers.recorded.tiff_pages import Chain, frames, page_at, torn
 
 _INDEX, _INDEX_MAP, _SUMMARY = 54773648, 3453623, 2355492
 _TAG = "MicroManagerMetadata"
@@ -28,11 +28,16 @@ _CONTINUED = re.compile(r"^(?P<first>.*_MMStack.*?)(?:_\d+)?(?P<suffix>(?:\.ome)
 
 @dataclass(frozen=True)
 class _Entry:
-    """A plane of a stack file: where it belongs, and the file and number of its page."""
+    """A plane of a stack file: where it belongs, and the file and place of its page."""
 
     place: Place
     member: _Member
-    page: int
+    offset: int
+    nth: int
+
+    def page(self) -> tifffile.TiffPage:
+        """Read what the page says of itself."""
+        return page_at(self.member.tiff, self.offset, self.nth)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,25 +87,29 @@ def stacks(tiff: tifffile.TiffFile, chain: Chain, path: Path | None) -> list[Hel
 
 
 def _stack(entries: list[_Entry], own: _Member, summary: Said, names: list[str], slices: int, name: str) -> HeldStack:
-    first = min((entry for entry in entries if entry.member is own), key=lambda one: one.page)
-    taken = frames(own.chain.page(own.tiff, first.page))
+    first = min((entry for entry in entries if entry.member is own), key=lambda one: one.offset)
+    taken = frames(first.page())
     planes = []
     for entry in entries:
-        page = entry.member.chain.page(entry.member.tiff, entry.page)
+        page = entry.page()
         of = f" of {entry.member.path.name}" if entry.member is not own and entry.member.path else ""
         channel = entry.place.channel
         planes.append(
             Plane(
                 names[channel] if channel < len(names) else str(channel),
                 entry.place.slice,
-                partial(taken.read, page) if entry.member is own else partial(_of_other, entry.member.path, entry.page),
+                partial(taken.read, page) if not of else partial(_of_other, entry.member.path, entry.offset),
                 micromanager.stands(_metadata(entry)),
                 entry.member.path,
-                torn(page, entry.page, of) or entry.member.chain.fault,
+                torn(page, entry.nth, of),
             )
         )
     said = micromanager.header(taken.header, summary, _metadata(first))
-    return gathered(planes, said, channels=names, slices=slices, name=name, fault=own.chain.fault)
+    # A file that was not ended may hold whole stacks; where nothing says how many planes they have, none is known to be.
+    unended = own.chain.fault
+    if unended and names and slices:
+        said, unended = replace(said, told=(*said.told, micromanager.UNENDED)), ""
+    return gathered(planes, said, channels=names, slices=slices, name=name, fault=unended)
 
 
 def _summary(tiff: tifffile.TiffFile) -> Said:
@@ -123,19 +132,17 @@ def _integer(tiff: tifffile.TiffFile, four: bytes) -> int:
 def _entries(member: _Member, names: list[str]) -> list[_Entry]:
     """Say where each page belongs: as the index at the end of the file says, or, where none is, the pages."""
     tiff, chain = member.tiff, member.chain
-    pages = {offset: nth for nth, offset in enumerate(chain.offsets)}
-    entries = []
-    for row in _index(tiff):
-        channel, plane, time, position, offset = (int(one) for one in row)
-        if offset in pages:
-            entries.append(_Entry(Place(channel, plane, time, position), member, pages[offset]))
+    rows = enumerate([int(one) for one in row] for row in _index(tiff))
+    entries = [_Entry(Place(*row[:4]), member, row[4], nth) for nth, row in rows]
     if entries:
         return entries
     for nth in range(len(chain.offsets)):
         place = micromanager.place(_metadata_of(chain.page(tiff, nth)), names)
+        if place is None and nth == len(chain.offsets) - 1 and chain.fault:
+            break  # written when the recording stopped; it is missing
         if place is None:
             raise ImageRefused("its pages do not say where they belong; save it as OME-TIFF with Micro-Manager")
-        entries.append(_Entry(place, member, nth))
+        entries.append(_Entry(place, member, chain.offsets[nth], nth))
     return entries
 
 
@@ -154,7 +161,7 @@ def _index(tiff: tifffile.TiffFile) -> NDArray[np.uint32]:
 
 
 def _metadata(entry: _Entry) -> Said:
-    return _metadata_of(entry.member.chain.page(entry.member.tiff, entry.page))
+    return _metadata_of(entry.page())
 
 
 def _metadata_of(page: tifffile.TiffPage) -> Said:
@@ -180,10 +187,9 @@ def _others(path: Path | None, opened: ExitStack) -> Iterator[_Member]:
                     yield _Member(other, tiff, Chain.of(tiff))
 
 
-def _of_other(path: Path | None, nth: int) -> NDArray[np.uint16]:
+def _of_other(path: Path | None, offset: int) -> NDArray[np.uint16]:
     if path is None:
         raise ImageRefused("a page is missing; complete it")
     with tifffile.TiffFile(path) as tiff:
-        page = Chain.of(tiff).page(tiff, nth)
-        taken: Frames = frames(page)
-        return taken.read(page)
+        page = page_at(tiff, offset, 0)
+        return frames(page).read(page)

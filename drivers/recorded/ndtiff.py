@@ -25,7 +25,6 @@ from drivers.recorded.tiff_pages import Chain, frames, torn
 INDEX = "NDTiff.index"
 FULL = "Full resolution"
 """Folder of the frames where smaller copies of them are kept beside it."""
-UNENDED = "its recording was not ended"
 MAX_INDEX_BYTES = 256 << 20
 Axes = Mapping[str, int | str | float]
 _MAGIC, _SUMMARY = 483729, 2355492
@@ -205,7 +204,7 @@ def _read_index(path: Path) -> tuple[list[Entry], list[str]]:
             for _ in range(2):
                 (length,) = struct.unpack_from("<I", content, at)
                 if not length and not texts:
-                    return entries, [UNENDED]
+                    return entries, [micromanager.UNENDED]
                 if at + 4 + length > len(content):
                     raise ImageRefused(f"its {INDEX} ends within an entry: it is cut off; copy it again")
                 texts.append(content[at + 4 : at + 4 + length].decode("utf-8"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -42,16 +42,17 @@ def opened(source: Source) -> Iterator[Sequence[HeldStack]]:
         yield [_jpeg_xl(_content(source))]
         return
     # Pillow warns of large images, and refuses larger ones; how large they may be is decided elsewhere.
-    with warnings.catch_warnings(), explaining("it is damaged"):
+    with warnings.catch_warnings(), ExitStack() as closed:
         warnings.simplefilter("ignore")
-        try:
-            picture = Image.open(source, formats=_FORMATS)
-        except Image.DecompressionBombError as error:
-            raise ImageRefused("it has more pixels than can be analysed at once; cut it into tiles") from error
-        except UnidentifiedImageError as error:
-            raise ImageRefused("it is not an image, or of a kind that is not known; save it as PNG or TIFF") from error
-        with picture:
-            yield [_stack(source, picture)]
+        with explaining("it is damaged"):
+            try:
+                picture = closed.enter_context(Image.open(source, formats=_FORMATS))
+            except Image.DecompressionBombError as error:
+                raise ImageRefused("it has more pixels than can be analysed at once; cut it into tiles") from error
+            except UnidentifiedImageError as error:
+                raise ImageRefused("it is no image of a kind that is known; save it as PNG or TIFF") from error
+            stacks = [_stack(source, picture)]
+        yield stacks
 
 
 def _stack(source: Source, picture: Image.Image) -> HeldStack:

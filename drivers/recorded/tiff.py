@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ _UNITS_UM = {2: 25_400.0, 3: 10_000.0}
 """Inch and centimetre, the units of a resolution."""
 MAX_RESOLUTION_UM = 20.0
 """A plain resolution above it is one of screens and printers."""
+_XML_BEGINS = 1000
 _OTHERS = ("lsm", "stk", "fluoview", "scanimage", "sis", "nih", "shaped", "svs", "scn", "ndpi", "bif", "eer", "avs")
 _IMAGEJ_AXES = {"c": "channels", "z": "slices", "t": "frames"}
 _PAGES = "IQ"
@@ -49,8 +50,11 @@ def opened(source: Source) -> Iterator[Sequence[HeldStack]]:
         with ndtiff.opened(dataset) as stacks:
             yield [stack for stack in stacks if stack.files and stack.files[0] == source]
         return
-    with _quiet(), explaining("it is damaged, or not a TIFF file"), tifffile.TiffFile(source) as tiff:
-        yield _stacks(tiff, source if isinstance(source, Path) else None)
+    with _quiet(), ExitStack() as closed:
+        with explaining("it is damaged, or not a TIFF file"):
+            tiff = closed.enter_context(tifffile.TiffFile(source))
+            stacks = _stacks(tiff, source if isinstance(source, Path) else None)
+        yield stacks
 
 
 @contextmanager
@@ -73,7 +77,7 @@ def _stacks(tiff: tifffile.TiffFile, path: Path | None) -> list[HeldStack]:
         return ndtiff.of_pages(tiff, chain)
     if micromanager_stacks.is_of(tiff):
         return micromanager_stacks.stacks(tiff, chain, path)
-    if tiff.is_ome:
+    if tiff.is_ome or "<OME" in tiff.pages.first.description[:_XML_BEGINS]:
         return ome_tiff.stacks(tiff, chain, path)
     if tiff.is_imagej:
         return list(_of_imagej(tiff, chain))

@@ -23,6 +23,7 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _TELLS_RGB = {6, 7, 34892}
 """Compressions with colours of their own, which are decoded to red, green and blue."""
 _ORIENTATION = 274
+_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,15 @@ class Chain:
 
     def page(self, tiff: tifffile.TiffFile, nth: int) -> tifffile.TiffPage:
         """Read what the nth page, from 0, says of itself."""
-        if nth == 0:
-            return tiff.pages.first
-        tiff.filehandle.seek(self.offsets[nth])
-        return tifffile.TiffPage(tiff, nth)
+        return page_at(tiff, self.offsets[nth], nth)
+
+
+def page_at(tiff: tifffile.TiffFile, offset: int, nth: int) -> tifffile.TiffPage:
+    """Read what a page says of itself, which is to be called the nth, from 0."""
+    if tiff.pages.first.offset == offset:
+        return tiff.pages.first
+    tiff.filehandle.seek(offset)
+    return tifffile.TiffPage(tiff, nth)
 
 
 def _followed(tiff: tifffile.TiffFile) -> Iterator[tuple[int, str]]:
@@ -69,10 +75,20 @@ def _followed(tiff: tifffile.TiffFile) -> Iterator[tuple[int, str]]:
         if not entries or after + size > handle.size:
             yield at, cut_off
             return
+        handle.seek(at + struct.calcsize(count))
+        tags = struct.iter_unpack(order + ("HHII" if size == 4 else "HHQQ"), handle.read(entries * entry))
+        if any(_beyond(kind, values, where, size, handle.size) for _, kind, values, where in tags):
+            yield at, f"what is said of page {nth + 1} lies behind its end: the file is cut off; copy it again"
+            return
         yield at, ""
-        handle.seek(after)
         (at,) = struct.unpack(order + link, handle.read(size))
         nth += 1
+
+
+def _beyond(kind: int, count: int, where: int, inline: int, end: int) -> bool:
+    """Whether the values of a tag, which stand elsewhere unless there are few, lie behind the end of the file."""
+    length = count * _TYPE_BYTES.get(kind, 0)
+    return length > inline and where + length > end
 
 
 def torn(page: tifffile.TiffPage | tifffile.TiffFrame, nth: int, of: str = "") -> str:
