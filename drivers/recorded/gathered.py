@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -109,6 +109,23 @@ def unlike(names: Sequence[str]) -> list[str]:
     return [
         name if name and names.count(name) == 1 else f"{name or 'image'} {nth}" for nth, name in enumerate(names, 1)
     ]
+
+
+def told_apart(places: Sequence[Mapping[str, object]]) -> list[str]:
+    """Name places along axes by those axes alone along which they differ; a name is a name without its axis."""
+    values: dict[str, set[object]] = {}
+    for place in places:
+        for axis, at in place.items():
+            values.setdefault(axis, set()).add(at)
+    differing = [axis for axis, ats in values.items() if len(ats) > 1]
+    return [
+        " ".join(_at(axis, place[axis]) for axis in differing if axis in place) or ("image" if len(places) > 1 else "")
+        for place in places
+    ]
+
+
+def _at(axis: str, at: object) -> str:
+    return at if isinstance(at, str) and axis == "position" else f"{axis} {at}"
 
 
 def _load(planes: Sequence[Plane], shape: tuple[int, int, int, int]) -> Pixels:

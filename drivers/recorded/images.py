@@ -12,10 +12,11 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from drivers.errors import ImageRefused
-from drivers.recorded import micromanager_images, ndtiff, pictures, tiff
+from drivers.recorded import micromanager_images, ndtiff, ome_zarr, pictures, tiff, vendors
 from drivers.recorded.held import HeldStack, Source
 
-SUFFIXES = (*pictures.SUFFIXES, *tiff.SUFFIXES)
+SUFFIXES = (*pictures.SUFFIXES, *tiff.SUFFIXES, *vendors.SUFFIXES)
+FIRST_BYTES = 16
 TIFF_BEGINS = b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"
 Format = Callable[[Source], AbstractContextManager[Sequence[HeldStack]]]
 
@@ -64,6 +65,8 @@ def _of_folder(folder: Path) -> Format | None:
         return ndtiff.opened
     if micromanager_images.is_of(folder):
         return micromanager_images.opened
+    if ome_zarr.is_of(folder):
+        return ome_zarr.opened
     return None
 
 
@@ -73,11 +76,14 @@ def _format(source: Source) -> Format:
         if found is None:
             raise ImageRefused("it is a folder that is no image as a whole; name a file in it")
         return found
-    return tiff.opened if _first_bytes(source) in TIFF_BEGINS else pictures.opened
+    begins = _first_bytes(source)
+    if begins[:4] in TIFF_BEGINS:
+        return tiff.opened
+    return vendors.format_of(begins) or pictures.opened
 
 
 def _first_bytes(source: Source) -> bytes:
     if isinstance(source, io.BytesIO):
-        return source.getvalue()[:4]
+        return source.getvalue()[:FIRST_BYTES]
     with source.open("rb") as stream:
-        return stream.read(4)
+        return stream.read(FIRST_BYTES)

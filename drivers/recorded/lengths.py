@@ -56,7 +56,7 @@ def square(x_um: float | None, y_um: float | None) -> float | None:
         return None
     if abs(x_um - y_um) > SQUARENESS * x_um:
         raise ImageRefused(f"its pixels are {x_um:g} x {y_um:g} um; resample it to square ones")
-    return x_um
+    return float(f"{x_um:.9g}")  # as a resolution, 1 / 0.059 comes back as 0.059000000000000004
 
 
 def step(heights_um: Sequence[float]) -> tuple[float | None, Iterable[str]]:

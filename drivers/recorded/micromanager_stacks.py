@@ -91,21 +91,14 @@ def _stack(entries: list[_Entry], own: _Member, summary: Said, names: list[str],
     taken = frames(first.page())
     planes = []
     for entry in entries:
-        page = entry.page()
-        of = f" of {entry.member.path.name}" if entry.member is not own and entry.member.path else ""
-        channel = entry.place.channel
-        planes.append(
-            Plane(
-                names[channel] if channel < len(names) else str(channel),
-                entry.place.slice,
-                partial(taken.read, page) if not of else partial(_of_other, entry.member.path, entry.offset),
-                micromanager.stands(_metadata(entry)),
-                entry.member.path,
-                torn(page, entry.nth, of),
-            )
-        )
+        page, path, channel = entry.page(), entry.member.path, entry.place.channel
+        of = f" of {path.name}" if entry.member is not own and path else ""
+        read = partial(_of_other, path, entry.offset) if of else partial(taken.read, page)
+        named = names[channel] if channel < len(names) else str(channel)
+        stands, fault = micromanager.stands(_metadata_of(page)), torn(page, entry.nth, of)
+        planes.append(Plane(named, entry.place.slice, read, stands, path, fault))
     said = micromanager.header(taken.header, summary, _metadata(first))
-    # A file that was not ended may hold whole stacks; where nothing says how many planes they have, none is known to be.
+    # A file that was not ended may hold whole stacks; none is known to be where nothing says how many planes it has.
     unended = own.chain.fault
     if unended and names and slices:
         said, unended = replace(said, told=(*said.told, micromanager.UNENDED)), ""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from drivers.errors import ImageRefused
 from drivers.recorded import lengths, micromanager, pixels
-from drivers.recorded.gathered import Plane, gathered, unlike
+from drivers.recorded.gathered import Plane, gathered, told_apart, unlike
 from drivers.recorded.held import Header, HeldStack, Source, explaining
 from drivers.recorded.micromanager import Said
 from drivers.recorded.ome_tiff import inside
@@ -113,8 +113,7 @@ def _stacks(found: Sequence[_Found], summary: Said, told: Sequence[str]) -> Iter
     for one in latest.values():
         key = tuple((axis, at) for axis, at in one[0].items() if axis not in (*_Z, *_CHANNELS))
         groups.setdefault(tuple(sorted(key, key=lambda pair: pair[0])), []).append(one)
-    every = {axis: len({dict(key).get(axis) for key in groups}) for key in groups for axis, _ in key}
-    names = unlike([_name(key, every) for key in groups])
+    names = unlike(told_apart([dict(key) for key in groups]))
     most = max(_sizes(group) for group in groups.values())
     order, numbers = _channels(found, summary)
     for nth, (name, group) in enumerate(zip(names, groups.values(), strict=True), 1):
@@ -143,11 +142,6 @@ def _stacks(found: Sequence[_Found], summary: Said, told: Sequence[str]) -> Iter
 def _sizes(group: Sequence[_Found]) -> tuple[int, int]:
     """Count the channels and the planes of a stack."""
     return len({_at(one[0], _CHANNELS, "") for one in group}), len({_at(one[0], _Z) for one in group})
-
-
-def _name(key: tuple[tuple[str, int | str | float], ...], every: Mapping[str, int]) -> str:
-    differing = [(axis, at) for axis, at in key if every[axis] > 1]
-    return " ".join(str(at) if isinstance(at, str) and axis == "position" else f"{axis} {at}" for axis, at in differing)
 
 
 def _channels(found: Sequence[_Found], summary: Said) -> tuple[list[str], list[int]]:

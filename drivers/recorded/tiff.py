@@ -18,7 +18,7 @@ from drivers.errors import ImageRefused
 from drivers.recorded import lengths, micromanager_stacks, ndtiff, ome_tiff
 from drivers.recorded.gathered import Plane, gathered, unlike
 from drivers.recorded.held import Header, HeldStack, Source, explaining
-from drivers.recorded.tiff_pages import MAX_PAGES, Chain, Frames, decoded, frames, torn
+from drivers.recorded.tiff_pages import MAX_PAGES, Chain, Frames, decoded, frames, plane_samples, torn
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk")
 PLANES_TOLD = "its pages are taken as planes"
@@ -210,15 +210,18 @@ def _of_series(tiff: tifffile.TiffFile, chain: Chain) -> list[HeldStack]:
     stacks: list[HeldStack] = []
     series = [one for one in tiff.series if not one.keyframe.is_reduced]
     for name, one in zip(unlike([one.name for one in series]), series, strict=True):
-        taken = frames(one.keyframe)
-        depth = len(one.keyframe.shape)
-        if one.shape[-depth:] != one.keyframe.shape:
+        kind = one.keyframe.axes
+        # Where an axis is named, samples that lie apart are no colours: so tifffile writes stacks of few planes.
+        apart = kind == "SYX" and len(one.shape) > 2 and one.axes[-3] not in ("S", *_PAGES)
+        taken = plane_samples(one.keyframe) if apart else [frames(one.keyframe)]
+        depth = 2 if apart else len(one.keyframe.shape)
+        if one.shape[-depth:] != one.keyframe.shape[-depth:]:
             raise ImageRefused(f"its axes are {one.axes}; save it as OME-TIFF")
         sizes = dict(zip(one.axes[:-depth], one.shape[:-depth], strict=True))
         unnamed = [axis for axis, size in sizes.items() if axis in _PAGES and size > 1]
         if len(sizes) != len(one.shape) - depth or len(unnamed) > 1 or (unnamed and "Z" in sizes):
             raise ImageRefused(f"its axes are {one.axes}, not all of them named; save it as OME-TIFF or from ImageJ")
-        said = replace(taken.header, pixel_um=_resolution_um(one.keyframe))
+        said = replace(taken[0].header, pixel_um=_resolution_um(one.keyframe))
         told = [PLANES_TOLD] * len(unnamed) + [_RESOLUTION_TOLD] * (said.pixel_um is not None)
         stacks += _split(one, sizes, taken, replace(said, told=(*said.told, *told)), name, chain.fault)
     if not stacks:
@@ -227,7 +230,7 @@ def _of_series(tiff: tifffile.TiffFile, chain: Chain) -> list[HeldStack]:
 
 
 def _split(
-    series: tifffile.TiffPageSeries, sizes: dict[str, int], taken: Frames, said: Header, name: str, fault: str
+    series: tifffile.TiffPageSeries, sizes: dict[str, int], taken: list[Frames], said: Header, name: str, fault: str
 ) -> Iterator[HeldStack]:
     """Give a stack of each place along the axes that are neither channels nor planes."""
     count = math.prod(sizes.values())
@@ -246,7 +249,12 @@ def _split(
         yield gathered(planes, said, name=of, fault=fault)
 
 
-def _frames_of(series: tifffile.TiffPageSeries, count: int, taken: Frames) -> list[tuple[Read, str]]:
-    if len(series.pages) != count and series.dataoffset is not None:
-        return _behind(taken, count)
-    return [(partial(taken.read, page), torn(page, nth)) for nth, page in enumerate(series.pages) if page is not None]
+def _frames_of(series: tifffile.TiffPageSeries, count: int, taken: list[Frames]) -> list[tuple[Read, str]]:
+    """Find the frames of a series, each sample of a page as one where those are taken apart."""
+    pages = count // len(taken)
+    if len(series.pages) == pages or series.dataoffset is None:
+        found = [(page, torn(page, nth)) for nth, page in enumerate(series.pages) if page is not None]
+        return [(partial(one.read, page), torn_off) for page, torn_off in found for one in taken]
+    if len(taken) > 1:
+        raise ImageRefused(f"its axes are {series.axes}; save it as OME-TIFF")
+    return _behind(taken[0], count)

@@ -175,8 +175,14 @@ def frames(page: tifffile.TiffPage) -> Frames:
     elif (photometric == _RGB or (photometric == _YCBCR and page.compression in _TELLS_RGB)) and samples >= 3:
         if dtype not in (np.uint8, np.uint16):
             raise ImageRefused(f"its colours are {dtype}; save it with 8 or 16 bit a pixel, without sign")
+        if axes == "SYX" and (dtype == np.uint16 or 0 in page.extrasamples):
+            # So tifffile writes stacks of three or four planes whose axes nobody named.
+            raise ImageRefused(
+                f"its {samples} samples a pixel lie apart, so they may be planes or colours; save planes with their "
+                "axes named (OME-TIFF or ImageJ), and colours pixel by pixel"
+            )
         convert = partial(_grey, axes == "SYX")
-        told.append(pixels.COLOURS)
+        told += [pixels.COLOURS] + ["its transparency is left out"] * (samples > 3)
     elif photometric == _BLACK_IS_ZERO:
         raise ImageRefused(
             f"it has {samples} samples a pixel that are not said to be colours; save each as a channel of its own"
@@ -194,6 +200,14 @@ def frames(page: tifffile.TiffPage) -> Frames:
     return Frames(page, header, lambda image: pixels.upright(pixels.exact(convert(image)), orientation))
 
 
+def plane_samples(page: tifffile.TiffPage) -> list[Frames]:
+    """Take each sample of a pixel as a plane of its own, as tifffile writes stacks of three or four planes."""
+    dtype = page.dtype or np.dtype(bool)
+    height, width = page.shape[1:]
+    header = Header((1, 1, height, width), bits=min(page.bitspersample, 16), told=pixels.told_of(dtype))
+    return [Frames(page, header, partial(_sample, nth)) for nth in range(page.shape[0])]
+
+
 def decoded(page: tifffile.TiffPage, taken: Frames) -> Callable[[], NDArray[np.uint16]]:
     """Give what decodes a page."""
 
@@ -206,6 +220,10 @@ def decoded(page: tifffile.TiffPage, taken: Frames) -> Callable[[], NDArray[np.u
 
 def _transparent(page: tifffile.TiffPage) -> bool:
     return page.samplesperpixel == 2 and len(page.extrasamples) == 1 and int(page.extrasamples[0]) in (1, 2)
+
+
+def _sample(nth: int, image: NDArray[Any]) -> NDArray[np.uint16]:
+    return pixels.exact(image[nth])
 
 
 def _as_it_is(image: NDArray[Any]) -> NDArray[Any]:
