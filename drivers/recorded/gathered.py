@@ -19,7 +19,7 @@ Pixels = NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
-class Plane:
+class HeldPlane:
     """One plane, and where it belongs in its stack.
 
     Attributes
@@ -43,7 +43,7 @@ class Plane:
 
 
 def gathered(
-    planes: Sequence[Plane],
+    planes: Sequence[HeldPlane],
     said: Header,
     *,
     channels: Sequence[str] = (),
@@ -66,7 +66,7 @@ def gathered(
     """
     order = list(dict.fromkeys((*channels, *(plane.channel for plane in planes))))
     heights = sorted({plane.z for plane in planes})
-    placed: dict[tuple[str, float], Plane] = {}
+    placed: dict[tuple[str, float], HeldPlane] = {}
     twice = [plane for plane in planes if placed.setdefault((plane.channel, plane.z), plane) is not plane]
     missing = [(channel, z) for channel in order for z in heights if (channel, z) not in placed]
     shape = (len(order), max(slices, len(heights)), *said.shape_czyx[2:])
@@ -128,7 +128,7 @@ def _at(axis: str, at: object) -> str:
     return at if isinstance(at, str) and axis == "position" else f"{axis} {at}"
 
 
-def _load(planes: Sequence[Plane], shape: tuple[int, int, int, int]) -> Pixels:
+def _load(planes: Sequence[HeldPlane], shape: tuple[int, int, int, int]) -> Pixels:
     pixels = np.empty(shape, np.uint16)
     for plane, target in zip(planes, pixels.reshape(-1, *shape[2:]), strict=True):
         read = plane.read()

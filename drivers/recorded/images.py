@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from drivers.errors import ImageRefused
-from drivers.recorded import micromanager_images, ndtiff, ome_zarr, pictures, tiff, vendors
+from drivers.recorded.formats import micromanager_images, ndtiff, ome_zarr, pictures, tiff, vendors
 from drivers.recorded.held import HeldStack, Source
 
 SUFFIXES = (*pictures.SUFFIXES, *tiff.SUFFIXES, *vendors.SUFFIXES)

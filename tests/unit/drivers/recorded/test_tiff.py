@@ -21,7 +21,10 @@ from drivers.recorded.held import Header
 from drivers.recorded.images import opened, opened_one
 from tests.support.micromanager_files import write_stacks
 
-OME = '<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="{}">{}</OME>'
+OME = (
+    '<?xml version="1.0" encoding="UTF-8"?>'
+    '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="{}">{}</OME>'
+)
 
 
 def stack(*shape: int, seed: int = 0, dtype: Any = np.uint16) -> NDArray[Any]:
@@ -146,7 +149,8 @@ def test_a_stack_of_which_pages_are_missing_is_never_a_smaller_one(tmp_path: Pat
             said = "ImageJ=1.54f\nimages=9\nslices=9\n" if not nth else None
             writer.write(plane, contiguous=False, metadata=None, description=said)
     with tifffile.TiffFile(path) as tiff:
-        link = tiff.pages[6].offset + 2 + 12 * len(tiff.pages[6].tags)
+        page = tiff.pages[6].aspage()
+        link = page.offset + 2 + 12 * len(page.tags)
     content = bytearray(path.read_bytes())
     struct.pack_into("<I", content, link, 0)  # says that no page follows
     path.write_bytes(content)
@@ -155,7 +159,7 @@ def test_a_stack_of_which_pages_are_missing_is_never_a_smaller_one(tmp_path: Pat
 
 
 def ome_set(folder: Path, *, companion: bool, other: str = "b.ome.tif") -> tuple[NDArray[Any], list[Path]]:
-    """Two positions of two states of three planes, a state a file; what they hold stands in the first or beside them."""
+    """Two positions of two states of three planes, a state a file; the first, or a companion, says what they hold."""
     truth = stack(2, 2, 3, 16, 20)
     names = [["a.ome.tif", other], ["c.ome.tif", "d.ome.tif"]]
     images = ""
@@ -167,15 +171,16 @@ def ome_set(folder: Path, *, companion: bool, other: str = "b.ome.tif") -> tuple
             for z in range(3)
         )
         images += (
-            f'<Image ID="Image:{position}" Name="Pos{position}"><Pixels ID="Pixels:{position}" DimensionOrder="XYZCT" '
-            f'Type="uint16" SizeX="20" SizeY="16" SizeZ="3" SizeC="2" SizeT="1" PhysicalSizeX="0.1" PhysicalSizeY="0.1">'
+            f'<Image ID="Image:{position}" Name="Pos{position}"><Pixels ID="Pixels:{position}" '
+            'DimensionOrder="XYZCT" Type="uint16" SizeX="20" SizeY="16" SizeZ="3" SizeC="2" SizeT="1" '
+            'PhysicalSizeX="0.1" PhysicalSizeY="0.1">'
             f'<Channel Name="LR"/><Channel Name="LL"/>{data}</Pixels></Image>'
         )
     only = f'<BinaryOnly MetadataFile="{"night.companion.ome" if companion else "a.ome.tif"}" UUID="urn:uuid:00"/>'
     folder.mkdir(exist_ok=True)
     if companion:
         (folder / "night.companion.ome").write_text(OME.format("urn:uuid:x", images), "utf-8")
-    paths = []
+    paths: list[Path] = []
     for position in range(2):
         for c in range(2):
             path = folder / Path(names[position][c]).name
@@ -269,11 +274,13 @@ def test_no_bytes_at_all_are_a_traceback(data: st.DataObject, caplog: pytest.Log
         at = data.draw(st.one_of(st.integers(0, 400), st.integers(0, len(content) - 1))) % len(content)
         content[at] = data.draw(st.integers(0, 255))
     content = content[: data.draw(st.one_of(st.just(len(content)), st.integers(0, len(content))))]
+    told = ""
     try:
         with caplog.at_level(logging.WARNING), opened(io.BytesIO(content)) as stacks:
             for one in stacks:
                 assert one.read().shape == one.header.shape_czyx
     except ImageRefused as error:
-        assert 10 < len(str(error)) < 400
-        assert "\n" not in str(error)
+        told = str(error)
+    assert len(told) < 400
+    assert "\n" not in told
     assert not caplog.records

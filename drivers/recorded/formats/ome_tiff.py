@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from drivers.errors import ImageRefused
 from drivers.recorded import lengths
-from drivers.recorded.gathered import Plane, gathered, unlike
+from drivers.recorded.formats.tiff_pages import Chain, Frames, decoded, frames, torn
+from drivers.recorded.gathered import HeldPlane, gathered, unlike
 from drivers.recorded.held import Header, HeldStack, explaining
-from drivers.recorded.tiff_pages import Chain, Frames, decoded, frames, torn
 
 MAX_XML_BYTES = 256 << 20
 MAX_PLANES = 1_000_000
@@ -163,7 +163,7 @@ def _stack(
     planes = []
     for (c, z, t), one in where.items():
         file, missing, read = set_.found(one, taken)
-        planes.append(Plane(order[c], z, read, _stands(stage.get((c * samples, z, t))), file, missing))
+        planes.append(HeldPlane(order[c], z, read, _stands(stage.get((c * samples, z, t))), file, missing))
     said = _said(pixels, taken.header)
     return gathered(planes, said, channels=order, slices=sizes["Z"], name=name, fault=fault)
 

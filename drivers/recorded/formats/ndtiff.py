@@ -15,12 +15,13 @@ import tifffile
 from numpy.typing import NDArray
 
 from drivers.errors import ImageRefused
-from drivers.recorded import lengths, micromanager, pixels
-from drivers.recorded.gathered import Plane, gathered, told_apart, unlike
+from drivers.recorded import lengths, pixels
+from drivers.recorded.formats import micromanager
+from drivers.recorded.formats.micromanager import Said
+from drivers.recorded.formats.ome_tiff import inside
+from drivers.recorded.formats.tiff_pages import Chain, frames, torn
+from drivers.recorded.gathered import HeldPlane, gathered, told_apart, unlike
 from drivers.recorded.held import Header, HeldStack, Source, explaining
-from drivers.recorded.micromanager import Said
-from drivers.recorded.ome_tiff import inside
-from drivers.recorded.tiff_pages import Chain, frames, torn
 
 INDEX = "NDTiff.index"
 FULL = "Full resolution"
@@ -34,7 +35,7 @@ _KINDS = {0: (1, 8, 1), 1: (2, 16, 1), 2: (1, 8, 3), 3: (2, 10, 1), 4: (2, 12, 1
 
 
 @dataclass(frozen=True)
-class Entry:
+class IndexedPlane:
     """A plane, as the index says."""
 
     axes: Axes
@@ -118,7 +119,7 @@ def _stacks(found: Sequence[_Found], summary: Said, told: Sequence[str]) -> Iter
     order, numbers = _channels(found, summary)
     for nth, (name, group) in enumerate(zip(names, groups.values(), strict=True), 1):
         planes = [
-            Plane(
+            HeldPlane(
                 _channel(axes, order, numbers), lengths.number(_at(axes, _Z)) or 0.0, read, _stands(said), file, fault
             )
             for axes, _, said, read, fault, file in group
@@ -187,10 +188,10 @@ def _axes(said: Mapping[object, object]) -> Axes:
     return axes
 
 
-def _read_index(path: Path) -> tuple[list[Entry], list[str]]:
+def _read_index(path: Path) -> tuple[list[IndexedPlane], list[str]]:
     if path.stat().st_size > MAX_INDEX_BYTES:
         raise ImageRefused(f"its {INDEX} has more than 256 MB; split it")
-    entries: list[Entry] = []
+    entries: list[IndexedPlane] = []
     content, at = path.read_bytes(), 0
     with explaining(f"its {INDEX} is damaged"):
         while at < len(content):
@@ -207,8 +208,11 @@ def _read_index(path: Path) -> tuple[list[Entry], list[str]]:
                 raise ImageRefused(f"its {INDEX} ends within an entry: it is cut off; copy it again")
             offset, width, height, kind, compression, metadata, length, _ = struct.unpack_from("<8I", content, at)
             at += 32
+            axes = _axes(json.loads(texts[0]))
             entries.append(
-                Entry(_axes(json.loads(texts[0])), texts[1], offset, width, height, kind, compression, metadata, length)
+                IndexedPlane(
+                    _axes(json.loads(texts[0])), texts[1], offset, width, height, kind, compression, metadata, length
+                )
             )
     if not entries:
         raise ImageRefused(f"its {INDEX} names no plane; copy it again")
@@ -216,7 +220,7 @@ def _read_index(path: Path) -> tuple[list[Entry], list[str]]:
 
 
 def _plane(
-    entry: Entry, file: Path, size: int | None
+    entry: IndexedPlane, file: Path, size: int | None
 ) -> tuple[Header, Said, partial[NDArray[np.uint16]], str, Path | None]:
     if entry.kind not in _KINDS or entry.compression:
         raise ImageRefused(f"its planes are of type {entry.kind}, compression {entry.compression}, which is not known")
@@ -239,7 +243,7 @@ def _plane(
     return header, said, partial(_read, entry, file), fault, file
 
 
-def _read(entry: Entry, file: Path) -> NDArray[np.uint16]:
+def _read(entry: IndexedPlane, file: Path) -> NDArray[np.uint16]:
     sample_bytes, _, samples = _KINDS[entry.kind]
     count = entry.width * entry.height * samples
     with file.open("rb") as stream:

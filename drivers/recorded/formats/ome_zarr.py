@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from drivers.errors import ImageRefused
 from drivers.recorded import lengths, pixels
-from drivers.recorded.gathered import Plane, gathered, unlike
+from drivers.recorded.formats.micromanager import said
+from drivers.recorded.formats.ome_tiff import inside
+from drivers.recorded.gathered import HeldPlane, gathered, unlike
 from drivers.recorded.held import MAX_STACK_BYTES, Header, HeldStack, Source, explaining
-from drivers.recorded.micromanager import said
-from drivers.recorded.ome_tiff import inside
 
 if TYPE_CHECKING:
     import zarr
@@ -123,7 +123,7 @@ def _of_image(folder: Path, name: str) -> Iterator[HeldStack]:
             missing, pieces = missing + gone, pieces + of_plane
             height = begin.get("z", 0.0) + z * (scale.get("z") or 0.0)
             stands = begin.get("x", 0.0), begin.get("y", 0.0), height
-            planes.append(Plane(labels[c], z, partial(_read, array, where), stands, folder))
+            planes.append(HeldPlane(labels[c], z, partial(_read, array, where), stands, folder))
         # Zarr takes what is not there for black.
         fault = f"{missing} of its {pieces} pieces are missing; copy it again, or write its black pieces, too"
         called = " ".join(filter(None, (name, *several)))

@@ -15,11 +15,11 @@ import tifffile
 from numpy.typing import NDArray
 
 from drivers.errors import ImageRefused
-from drivers.recorded import micromanager
-from drivers.recorded.gathered import Plane, gathered, unlike
+from drivers.recorded.formats import micromanager
+from drivers.recorded.formats.micromanager import Place, Said
+from drivers.recorded.formats.tiff_pages import Chain, frames, page_at, torn
+from drivers.recorded.gathered import HeldPlane, gathered, unlike
 from drivers.recorded.held import HeldStack
-from drivers.recorded.micromanager import Place, Said
-from drivers.recorded.tiff_pages import Chain, frames, page_at, torn
 
 _INDEX, _INDEX_MAP, _SUMMARY = 54773648, 3453623, 2355492
 _TAG = "MicroManagerMetadata"
@@ -27,11 +27,11 @@ _CONTINUED = re.compile(r"^(?P<first>.*_MMStack.*?)(?:_\d+)?(?P<suffix>(?:\.ome)
 
 
 @dataclass(frozen=True)
-class _Entry:
+class _StackPage:
     """A plane of a stack file: where it belongs, and the file and place of its page."""
 
     place: Place
-    member: _Member
+    member: _Part
     offset: int
     nth: int
 
@@ -41,7 +41,7 @@ class _Entry:
 
 
 @dataclass(frozen=True, eq=False)
-class _Member:
+class _Part:
     """One of the files into which a recording was split, none: what was opened is not a file."""
 
     path: Path | None
@@ -60,13 +60,13 @@ def is_of(tiff: tifffile.TiffFile) -> bool:
 def stacks(tiff: tifffile.TiffFile, chain: Chain, path: Path | None) -> list[HeldStack]:
     """Give the stacks whose first plane lies in this file."""
     summary = _summary(tiff)
-    own = _Member(path, tiff, chain)
+    own = _Part(path, tiff, chain)
     names = micromanager.channels_of(summary)
     entries = _entries(own, names)
     channels = micromanager.count_of(summary, "Channels")
     names = names or [str(nth) if channels > 1 else "" for nth in range(channels)]
     sizes = len(names), micromanager.count_of(summary, "Slices")
-    found: dict[tuple[int, int], list[_Entry]] = {}
+    found: dict[tuple[int, int], list[_StackPage]] = {}
     with ExitStack() as others:
         for entry in [*entries, *(e for other in _others(path, others) for e in _entries(other, names))]:
             found.setdefault((entry.place.position, entry.place.time), []).append(entry)
@@ -86,7 +86,7 @@ def stacks(tiff: tifffile.TiffFile, chain: Chain, path: Path | None) -> list[Hel
         ]
 
 
-def _stack(entries: list[_Entry], own: _Member, summary: Said, names: list[str], slices: int, name: str) -> HeldStack:
+def _stack(entries: list[_StackPage], own: _Part, summary: Said, names: list[str], slices: int, name: str) -> HeldStack:
     first = min((entry for entry in entries if entry.member is own), key=lambda one: one.offset)
     taken = frames(first.page())
     planes = []
@@ -96,7 +96,7 @@ def _stack(entries: list[_Entry], own: _Member, summary: Said, names: list[str],
         read = partial(_of_other, path, entry.offset) if of else partial(taken.read, page)
         named = names[channel] if channel < len(names) else str(channel)
         stands, fault = micromanager.stands(_metadata_of(page)), torn(page, entry.nth, of)
-        planes.append(Plane(named, entry.place.slice, read, stands, path, fault))
+        planes.append(HeldPlane(named, entry.place.slice, read, stands, path, fault))
     said = micromanager.header(taken.header, summary, _metadata(first))
     # A file that was not ended may hold whole stacks; none is known to be where nothing says how many planes it has.
     unended = own.chain.fault
@@ -122,11 +122,11 @@ def _integer(tiff: tifffile.TiffFile, four: bytes) -> int:
     return int(value)
 
 
-def _entries(member: _Member, names: list[str]) -> list[_Entry]:
+def _entries(member: _Part, names: list[str]) -> list[_StackPage]:
     """Say where each page belongs: as the index at the end of the file says, or, where none is, the pages."""
     tiff, chain = member.tiff, member.chain
     rows = enumerate([int(one) for one in row] for row in _index(tiff))
-    entries = [_Entry(Place(*row[:4]), member, row[4], nth) for nth, row in rows]
+    entries = [_StackPage(Place(*row[:4]), member, row[4], nth) for nth, row in rows]
     if entries:
         return entries
     for nth in range(len(chain.offsets)):
@@ -135,7 +135,7 @@ def _entries(member: _Member, names: list[str]) -> list[_Entry]:
             break  # written when the recording stopped; it is missing
         if place is None:
             raise ImageRefused("its pages do not say where they belong; save it as OME-TIFF with Micro-Manager")
-        entries.append(_Entry(place, member, chain.offsets[nth], nth))
+        entries.append(_StackPage(place, member, chain.offsets[nth], nth))
     return entries
 
 
@@ -153,7 +153,7 @@ def _index(tiff: tifffile.TiffFile) -> NDArray[np.uint32]:
     return np.frombuffer(handle.read(20 * count), tiff.byteorder + "u4").reshape(-1, 5)
 
 
-def _metadata(entry: _Entry) -> Said:
+def _metadata(entry: _StackPage) -> Said:
     return _metadata_of(entry.page())
 
 
@@ -162,7 +162,7 @@ def _metadata_of(page: tifffile.TiffPage) -> Said:
     return tag.value if tag is not None and isinstance(tag.value, dict) else {}
 
 
-def _others(path: Path | None, opened: ExitStack) -> Iterator[_Member]:
+def _others(path: Path | None, opened: ExitStack) -> Iterator[_Part]:
     """Open the files beside this one in which the recording goes on, or began."""
     named = _CONTINUED.match(path.name) if path is not None else None
     if named is None or path is None:
@@ -177,7 +177,7 @@ def _others(path: Path | None, opened: ExitStack) -> Iterator[_Member]:
             if other != path:
                 tiff = opened.enter_context(tifffile.TiffFile(other))
                 if is_of(tiff):
-                    yield _Member(other, tiff, Chain.of(tiff))
+                    yield _Part(other, tiff, Chain.of(tiff))
 
 
 def _of_other(path: Path | None, offset: int) -> NDArray[np.uint16]:

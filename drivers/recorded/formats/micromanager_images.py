@@ -15,12 +15,12 @@ import tifffile
 from numpy.typing import NDArray
 
 from drivers.errors import ImageRefused
-from drivers.recorded import micromanager
-from drivers.recorded.gathered import Plane, gathered, unlike
+from drivers.recorded.formats import micromanager
+from drivers.recorded.formats.micromanager import Place, Said
+from drivers.recorded.formats.ome_tiff import inside
+from drivers.recorded.formats.tiff_pages import Chain, frames, torn
+from drivers.recorded.gathered import HeldPlane, gathered, unlike
 from drivers.recorded.held import HeldStack, Source, explaining
-from drivers.recorded.micromanager import Place, Said
-from drivers.recorded.ome_tiff import inside
-from drivers.recorded.tiff_pages import Chain, frames, torn
 
 METADATA = "metadata.txt"
 _IMAGE_KEYS = "FrameKey-", "Metadata-"
@@ -90,7 +90,7 @@ def _stack(
         channel = order[place.channel] if place.channel < len(order) else str(plane.get("Channel") or place.channel)
         fault = "" if file.is_file() else f"{file.name} belongs to it and is missing; lay it beside it"
         stood = micromanager.stands(plane)
-        planes.append(Plane(channel, place.slice, partial(_read, file), stood, file, fault))
+        planes.append(HeldPlane(channel, place.slice, partial(_read, file), stood, file, fault))
     with explaining(f"{there.name} is damaged"), tifffile.TiffFile(there) as tiff:
         frame = frames(tiff.pages.first).header
     said = micromanager.header(frame, summary, found[0][1])

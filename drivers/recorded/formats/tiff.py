@@ -15,10 +15,11 @@ import tifffile
 from numpy.typing import NDArray
 
 from drivers.errors import ImageRefused
-from drivers.recorded import lengths, micromanager_stacks, ndtiff, ome_tiff
-from drivers.recorded.gathered import Plane, gathered, unlike
+from drivers.recorded import lengths
+from drivers.recorded.formats import micromanager_stacks, ndtiff, ome_tiff
+from drivers.recorded.formats.tiff_pages import MAX_PAGES, Chain, Frames, decoded, frames, plane_samples, torn
+from drivers.recorded.gathered import HeldPlane, gathered, unlike
 from drivers.recorded.held import Header, HeldStack, Source, explaining
-from drivers.recorded.tiff_pages import MAX_PAGES, Chain, Frames, decoded, frames, plane_samples, torn
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk")
 PLANES_TOLD = "its pages are taken as planes"
@@ -96,7 +97,9 @@ def _plain(tiff: tifffile.TiffFile, chain: Chain) -> list[HeldStack]:
     stacks = []
     for name, pages in zip(unlike([""] * len(kinds)), kinds.values(), strict=True):
         taken = frames(pages[0])
-        planes = [Plane("", nth, decoded(page, taken), fault=torn(page, page.index)) for nth, page in enumerate(pages)]
+        planes = [
+            HeldPlane("", nth, decoded(page, taken), fault=torn(page, page.index)) for nth, page in enumerate(pages)
+        ]
         said = replace(taken.header, pixel_um=_resolution_um(pages[0]))
         said = replace(said, told=(*said.told, *_told(said, len(pages))))
         stacks.append(gathered(planes, said, name=name, fault=chain.fault))
@@ -149,12 +152,12 @@ def _of_imagej(tiff: tifffile.TiffFile, chain: Chain) -> Iterator[HeldStack]:
     names = _labels(said, sizes["c"])
     order = str(said.get("order", "czt")).lower()
     order = order if sorted(order) == sorted(sizes) else "czt"
-    planes: list[list[Plane]] = [[] for _ in range(sizes["t"])]
+    planes: list[list[HeldPlane]] = [[] for _ in range(sizes["t"])]
     for nth, (read, torn_off) in enumerate(reads[:count]):
         rest, at = nth, {}
         for axis in order:
             rest, at[axis] = divmod(rest, sizes[axis])
-        planes[at["t"]].append(Plane(names[at["c"]], at["z"], read, fault=torn_off))
+        planes[at["t"]].append(HeldPlane(names[at["c"]], at["z"], read, fault=torn_off))
     header = _imagej_lengths(taken.header, said, first)
     header = replace(header, told=(*header.told, *told))
     for name, of_time in zip(unlike([f"time {t}" for t in range(sizes["t"])]), planes, strict=True):
@@ -234,7 +237,7 @@ def _split(
 ) -> Iterator[HeldStack]:
     """Give a stack of each place along the axes that are neither channels nor planes."""
     count = math.prod(sizes.values())
-    found: dict[str, list[Plane]] = {}
+    found: dict[str, list[HeldPlane]] = {}
     reads = _frames_of(series, count, taken)
     if len(reads) < count:
         fault = fault or f"it says {count} pages and holds {len(reads)}; complete it"
@@ -244,7 +247,7 @@ def _split(
         z = max((at[axis] for axis in ("Z", *_PAGES) if axis in at), default=0)
         of = " ".join((name, *(f"{axis} {at[axis]}" for axis in split))).strip()
         channel = str(at["C"]) if sizes.get("C", 1) > 1 else ""
-        found.setdefault(of, []).append(Plane(channel, z, read, fault=torn_off))
+        found.setdefault(of, []).append(HeldPlane(channel, z, read, fault=torn_off))
     for of, planes in found.items():
         yield gathered(planes, said, name=of, fault=fault)
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from drivers.errors import ImageRefused
 from drivers.recorded import lengths, pixels
-from drivers.recorded.gathered import Plane, gathered, told_apart, unlike
+from drivers.recorded.formats.ome_tiff import parsed
+from drivers.recorded.gathered import HeldPlane, gathered, told_apart, unlike
 from drivers.recorded.held import Header, HeldStack, Source, explaining
-from drivers.recorded.ome_tiff import parsed
 
 SUFFIXES = (".nd2", ".czi", ".lif")
 _METRE_UM = 1e6
@@ -68,13 +68,13 @@ def _of_nd2(file: Any) -> Iterator[HeldStack]:
         told=tuple(told),
     )
     there = _nd2_frames(file)
-    found: dict[frozenset[tuple[str, int]], list[Plane]] = {}
+    found: dict[frozenset[tuple[str, int]], list[HeldPlane]] = {}
     for nth, at in enumerate(file.loop_indices):
         place = frozenset((_ND2_AXES.get(axis, axis), where) for axis, where in at.items() if axis != "Z")
         missing = "" if nth in there else f"frame {nth + 1} is missing: it was not recorded to its end"
         for c, channel in enumerate(names):
             read = partial(_nd2_frame, file, nth, c if count > 1 else None)
-            found.setdefault(place, []).append(Plane(channel, at.get("Z", 0), read, fault=missing))
+            found.setdefault(place, []).append(HeldPlane(channel, at.get("Z", 0), read, fault=missing))
     called = unlike(told_apart([dict(sorted(place)) for place in found]))
     for name, planes in zip(called, found.values(), strict=True):
         yield gathered(planes, frame, channels=names, slices=sizes.get("Z", 1), name=name)
@@ -144,7 +144,7 @@ def _of_lif(image: Any, name: str) -> Iterator[HeldStack]:
         at = dict(zip(others, place, strict=True))
         several = [f"{'time' if axis == 'T' else axis} {where}" for axis, where in at.items() if sizes[axis] > 1]
         planes = [
-            Plane(channels[c], z, partial(_lif_frame, image, at | {"C": c, "Z": z}))
+            HeldPlane(channels[c], z, partial(_lif_frame, image, at | {"C": c, "Z": z}))
             for c, z in itertools.product(range(count), range(sizes.get("Z", 1)))
         ]
         yield gathered(planes, frame, channels=channels, name=" ".join(filter(None, (name, *several))))
@@ -210,7 +210,7 @@ def _of_czi(file: Any) -> Iterator[HeldStack]:
             told=(*pixels.told_of(dtype), *([pixels.COLOURS] if colours else [])),
         )
         planes = [
-            Plane(names[c] if c < len(names) else str(c), z, partial(_czi_plane, entry)) for c, z, entry in entries
+            HeldPlane(names[c] if c < len(names) else str(c), z, partial(_czi_plane, entry)) for c, z, entry in entries
         ]
         slices = int(lengths.positive(said.get("SizeZ")) or 0)
         yield gathered(planes, frame, channels=names, slices=slices, name=name)
