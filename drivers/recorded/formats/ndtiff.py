@@ -209,11 +209,7 @@ def _read_index(path: Path) -> tuple[list[IndexedPlane], list[str]]:
             offset, width, height, kind, compression, metadata, length, _ = struct.unpack_from("<8I", content, at)
             at += 32
             axes = _axes(json.loads(texts[0]))
-            entries.append(
-                IndexedPlane(
-                    _axes(json.loads(texts[0])), texts[1], offset, width, height, kind, compression, metadata, length
-                )
-            )
+            entries.append(IndexedPlane(axes, texts[1], offset, width, height, kind, compression, metadata, length))
     if not entries:
         raise ImageRefused(f"its {INDEX} names no plane; copy it again")
     return entries, []

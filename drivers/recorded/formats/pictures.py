@@ -80,7 +80,7 @@ def _stack(source: Source, picture: Image.Image) -> HeldStack:
     height, width = pixels.upright_shape(picture.height, picture.width, orientation)
     shape = (1, 1, height, width)
     header = Header(shape, bits=max(bits, 8), told=tuple(told))
-    return HeldStack(header, partial(_pixels, source, picture, orientation), fault=too_large(shape))
+    return HeldStack(header, partial(_pixels, source, picture, orientation, bits), fault=too_large(shape))
 
 
 def _bits(content: bytes, picture: Image.Image) -> int:
@@ -96,19 +96,28 @@ def _bits(content: bytes, picture: Image.Image) -> int:
     return 8
 
 
-def _pixels(source: Source, picture: Image.Image, orientation: int) -> NDArray[np.uint16]:
+def _pixels(source: Source, picture: Image.Image, orientation: int, bits: int) -> NDArray[np.uint16]:
     picture.load()  # tells of what is missing, where OpenCV makes something up
+    if bits > 8:
+        image = _of_opencv(_content(source), picture.mode in _COLOURED)
+    elif picture.mode in _COLOURED:
+        image = pixels.grey(np.asarray(picture.convert("RGB")))
+    else:
+        image = np.asarray(picture.getchannel(0))
+    return pixels.upright(pixels.exact(image), orientation)[None, None]
+
+
+def _of_opencv(content: bytes, coloured: bool) -> NDArray[Any]:
+    """Decode what Pillow would cut down to 8 bit."""
     import cv2
 
-    content = np.frombuffer(_content(source), np.uint8)
-    # Colours are converted here, and not by each decoder in its own way.
-    kept = cv2.IMREAD_UNCHANGED if picture.mode in (*_GREY, *_GREY_16) else cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
-    image = cv2.imdecode(content, kept | cv2.IMREAD_IGNORE_ORIENTATION)
+    kept = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH if coloured else cv2.IMREAD_UNCHANGED
+    image: NDArray[Any] | None = cv2.imdecode(np.frombuffer(content, np.uint8), kept | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None or image.dtype not in (np.uint8, np.uint16):
         raise ImageRefused("it is not a grey or colour image of 8 or 16 bit; convert it to one")
     if image.ndim == 3:
         image = pixels.grey(image[..., ::-1]) if image.shape[2] == 3 else image[..., 0]
-    return pixels.upright(pixels.exact(image), orientation)[None, None]
+    return image
 
 
 def _jpeg_xl(content: bytes) -> HeldStack:
