@@ -6,13 +6,14 @@ what its pixels are come from one opening of it. Each format is a module with a 
 
 from __future__ import annotations
 
+import codecs
 import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from drivers.errors import ImageRefused
-from drivers.recorded.formats import micromanager_images, ndtiff, ome_zarr, pictures, tiff, vendors
+from drivers.recorded.formats import micromanager_images, ndtiff, ome_tiff, ome_zarr, pictures, tiff, vendors
 from drivers.recorded.held import HeldStack, Source
 
 SUFFIXES = (*pictures.SUFFIXES, *tiff.SUFFIXES, *vendors.SUFFIXES)
@@ -79,6 +80,8 @@ def _format(source: Source) -> Format:
     begins = _first_bytes(source)
     if begins[:4] in TIFF_BEGINS:
         return tiff.opened
+    if begins.removeprefix(codecs.BOM_UTF8).startswith((b"<?xml", b"<OME")):
+        return ome_tiff.opened_companion
     return vendors.format_of(begins) or pictures.opened
 
 

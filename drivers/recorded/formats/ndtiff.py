@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import tifffile
@@ -79,7 +80,9 @@ def opened(source: Source) -> Iterator[Sequence[HeldStack]]:
     files = {name: inside(folder, name) for name in {entry.file for entry in entries}}
     sizes = {name: file.stat().st_size for name, file in files.items() if file.is_file()}
     summary = next((_summary(files[name]) for name in sorted(sizes)), {})
-    planes = [(entry.axes, *_plane(entry, files[entry.file], sizes.get(entry.file))) for entry in entries]
+    with ExitStack() as closed:
+        streams = {name: closed.enter_context(files[name].open("rb")) for name in sizes}
+        planes = [(one.axes, *_plane(one, files[one.file], streams.get(one.file), sizes)) for one in entries]
     yield list(_stacks(planes, summary, told))
 
 
@@ -216,10 +219,11 @@ def _read_index(path: Path) -> tuple[list[IndexedPlane], list[str]]:
 
 
 def _plane(
-    entry: IndexedPlane, file: Path, size: int | None
+    entry: IndexedPlane, file: Path, stream: BinaryIO | None, sizes: Mapping[str, int]
 ) -> tuple[Header, Said, partial[NDArray[np.uint16]], str, Path | None]:
     if entry.kind not in _KINDS or entry.compression:
         raise ImageRefused(f"its planes are of type {entry.kind}, compression {entry.compression}, which is not known")
+    size = sizes.get(entry.file)
     sample_bytes, bits, samples = _KINDS[entry.kind]
     end = entry.offset + entry.width * entry.height * sample_bytes * samples
     fault = ""
@@ -230,10 +234,9 @@ def _plane(
     if not entry.width or not entry.height:
         fault = "it has planes without pixels; record it again"
     said: Said = {}
-    if size is not None and entry.metadata_offset + entry.metadata_bytes <= size and entry.metadata_bytes:
-        with file.open("rb") as stream:
-            stream.seek(entry.metadata_offset)
-            said = micromanager.said(stream.read(entry.metadata_bytes))
+    if size is not None and stream is not None and 0 < entry.metadata_bytes <= size - entry.metadata_offset:
+        stream.seek(entry.metadata_offset)
+        said = micromanager.said(stream.read(entry.metadata_bytes))
     told = (pixels.COLOURS,) if samples > 1 else ()
     header = Header((1, 1, entry.height, entry.width), bits=bits, told=told)
     return header, said, partial(_read, entry, file), fault, file

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -16,7 +18,7 @@ from drivers.errors import ImageRefused
 from drivers.recorded import lengths
 from drivers.recorded.formats.tiff_pages import Chain, Frames, decoded, frames, torn
 from drivers.recorded.gathered import HeldPlane, gathered, unlike
-from drivers.recorded.held import Header, HeldStack, explaining
+from drivers.recorded.held import Header, HeldStack, Source, explaining
 
 MAX_XML_BYTES = 256 << 20
 MAX_PLANES = 1_000_000
@@ -35,11 +37,19 @@ class Where:
 
 @dataclass(frozen=True)
 class _Set:
-    """The file that was opened, with those that belong to it; none does where it has no path."""
+    """The file that was opened, and how it is called; others belong to it unless it is `alone` or has no path."""
 
     tiff: tifffile.TiffFile
     chain: Chain
     path: Path | None
+    uuid: str
+    alone: bool
+
+    def is_own(self, uuid: Element | None) -> bool:
+        """Whether planes with this identifier lie in the file that was opened."""
+        if uuid is None or self.alone or (self.uuid and (uuid.text or "").strip() == self.uuid):
+            return True
+        return self.path is not None and uuid.get("FileName") == self.path.name
 
     def found(self, where: Where, taken: Frames) -> tuple[Path | None, str, Callable[[], NDArray[np.uint16]]]:
         """Give the file of a plane, what is wrong with it, and what reads it."""
@@ -57,12 +67,18 @@ class _Set:
 
 def stacks(tiff: tifffile.TiffFile, chain: Chain, path: Path | None) -> list[HeldStack]:
     """Give the stacks of an OME-TIFF whose first plane lies in it."""
-    set_ = _Set(tiff, chain, path)
-    own, images = _images(tiff.pages.first.description, path)
+    root = parsed(tiff.pages.first.description)
+    described = _described(root, path)
+    images = [image for image in described.iterfind("{*}Image") if image.find("{*}Pixels") is not None]
+    if not images:
+        raise ImageRefused("its XML names no image; write it again")
+    named = {uuid.get("FileName") for image in images for uuid in image.iterfind("{*}Pixels/{*}TiffData/{*}UUID")}
+    # A single file that says what it holds itself may have been renamed.
+    set_ = _Set(tiff, chain, path, root.get("UUID", ""), alone=len(named) == 1 and described is root)
     names = unlike([image.get("Name", "") for image in images])
     found: list[HeldStack] = []
     for name, image in zip(names, images, strict=True):
-        found += _of_image(set_, own, name, image)
+        found += _of_image(set_, name, image)
     return found
 
 
@@ -96,35 +112,45 @@ def parsed(content: str | bytes) -> Element:
         return ElementTree.fromstring(content)  # noqa: S314 - entities are refused above
 
 
-def _images(content: str | bytes, path: Path | None) -> tuple[str, list[Element]]:
-    """Give the identifier of the file, and what is said of the images of its set."""
-    root = parsed(content)
-    own = root.get("UUID", "")
+def _described(root: Element, path: Path | None) -> Element:
+    """Give what is said of the images of a set, which may stand in another file."""
     only = root.find("{*}BinaryOnly")
-    if only is not None:
-        name = only.get("MetadataFile", "")
-        if path is None:
-            raise ImageRefused(f"{name!r} says what it holds; it is one file of a set: unpack the set")
-        described = inside(path.parent, name)
-        if not described.is_file():
-            raise ImageRefused(f"{name!r} says what it holds, and is missing; lay it beside it")
-        with described.open("rb") as stream:
-            begins = stream.read(2)
-        if begins in (b"II", b"MM"):
-            with tifffile.TiffFile(described) as other:
-                content = other.pages.first.description
-        else:
-            content = described.read_bytes()
-        root = parsed(content)
-        if root.find("{*}BinaryOnly") is not None:
-            raise ImageRefused(f"{name!r} should say what it holds, and does not; write it again")
-    images = [image for image in root.iterfind("{*}Image") if image.find("{*}Pixels") is not None]
-    if not images:
-        raise ImageRefused("its XML names no image; write it again")
-    return own, images
+    if only is None:
+        return root
+    name = only.get("MetadataFile", "")
+    if path is None:
+        raise ImageRefused(f"{name!r} says what it holds; it is one file of a set: unpack the set")
+    other = inside(path.parent, name)
+    if not other.is_file():
+        raise ImageRefused(f"{name!r} says what it holds, and is missing; lay it beside it")
+    with other.open("rb") as stream:
+        begins = stream.read(2)
+    if begins in (b"II", b"MM"):
+        with tifffile.TiffFile(other) as tiff:
+            found = parsed(tiff.pages.first.description)
+    else:
+        found = parsed(other.read_bytes())
+    if found.find("{*}BinaryOnly") is not None:
+        raise ImageRefused(f"{name!r} should say what it holds, and does not; write it again")
+    return found
 
 
-def _of_image(set_: _Set, own: str, name: str, image: Element) -> Iterator[HeldStack]:
+@contextmanager
+def opened_companion(source: Source) -> Iterator[Sequence[HeldStack]]:
+    """Open a file that says what a set of OME-TIFF files holds: those give the stacks, so it gives none.
+
+    Raises
+    ------
+    ImageRefused
+        It is XML of another kind.
+    """
+    root = parsed(source.getvalue() if isinstance(source, io.BytesIO) else source.read_bytes())
+    if root.tag.rpartition("}")[2] != "OME":
+        raise ImageRefused("it is no image of a kind that is known; save it as PNG or TIFF")
+    yield []
+
+
+def _of_image(set_: _Set, name: str, image: Element) -> Iterator[HeldStack]:
     pixels = image.find("{*}Pixels")
     assert pixels is not None
     sizes = {axis: int(pixels.get(f"Size{axis}", "1")) for axis in "CZTYX"}
@@ -136,7 +162,7 @@ def _of_image(set_: _Set, own: str, name: str, image: Element) -> Iterator[HeldS
     order = [channel.get("Name") or "" for channel in channels][: sizes["C"]]
     if len(set(order)) < sizes["C"] or not all(order):
         order = [str(nth) if sizes["C"] > 1 else "" for nth in range(sizes["C"])]
-    where = _planes_of(pixels, sizes, samples, own, set_)
+    where = _planes_of(pixels, sizes, samples, set_)
     for t in range(sizes["T"]):
         of_t = {at: one for at, one in where.items() if at[2] == t}
         # What lies nowhere is told by every file that could hold it.
@@ -188,7 +214,7 @@ def _of_other(file: Path | None, page: int) -> NDArray[np.uint16]:
         return frames(found).read(found)
 
 
-def _planes_of(pixels: Element, sizes: Mapping[str, int], samples: int, own: str, set_: _Set) -> dict[At, Where]:
+def _planes_of(pixels: Element, sizes: Mapping[str, int], samples: int, set_: _Set) -> dict[At, Where]:
     """Say where each plane lies, by C, Z and T."""
     order = [axis for axis in pixels.get("DimensionOrder", "XYCZT")[2:] if axis in "CZT"]
     order += [axis for axis in "CZT" if axis not in order]
@@ -197,13 +223,7 @@ def _planes_of(pixels: Element, sizes: Mapping[str, int], samples: int, own: str
     listed = pixels.findall("{*}TiffData")
     for data in listed:
         uuid = data.find("{*}UUID")
-        file = "" if uuid is None else (uuid.get("FileName") or "")
-        if (
-            uuid is None
-            or (own and (uuid.text or "").strip() == own)
-            or (set_.path is not None and file == set_.path.name)
-        ):
-            file = ""
+        file = "" if uuid is None or set_.is_own(uuid) else uuid.get("FileName") or ""
         first = {axis: _integer(data, f"First{axis}") for axis in "CZT"}
         first["C"] //= samples
         whole = data.get("IFD") is None and data.get("PlaneCount") is None

@@ -99,6 +99,8 @@ def torn(page: tifffile.TiffPage | tifffile.TiffFrame, nth: int, of: str = "") -
         return f"page {nth + 1}{of} has no pixels; write it again"
     if any(offset + count > size for offset, count in zip(offsets, counts, strict=True)):
         return f"page {nth + 1}{of} lies behind its end: the file is cut off; copy it again"
+    if isinstance(page, tifffile.TiffPage) and len(offsets) < math.prod(page.chunked):
+        return f"page {nth + 1}{of} has {len(offsets)} of its {math.prod(page.chunked)} pieces; write it again"
     if isinstance(page, tifffile.TiffPage) and page.compression == 1 and not page.is_subsampled:
         bits = math.prod(page.shape) * page.bitspersample
         if sum(counts) < bits // 8:
