@@ -57,7 +57,13 @@ def opened_one(source: Source, name: str = "") -> Iterator[HeldStack]:
 
 
 def holds_stacks(folder: Path) -> bool:
-    """Whether a folder is a recording as a whole: NDTiff, single images of Micro-Manager, OME-Zarr."""
+    """Whether a folder is a recording as a whole: NDTiff, single images of Micro-Manager, OME-Zarr.
+
+    Raises
+    ------
+    OSError
+        It cannot be read just now.
+    """
     return _of_folder(folder) is not None
 
 

@@ -29,9 +29,12 @@ Said = Mapping[str, Any]
 
 def is_of(folder: Path) -> bool:
     """Whether a folder is an image, a series of images or a plate of OME-Zarr."""
-    return any((folder / name).is_file() for name in (_OLD, _NEW)) and bool(
-        {"multiscales", "plate", "bioformats2raw.layout"} & _attributes(folder).keys()
-    )
+    if not any((folder / name).is_file() for name in (_OLD, _NEW)):
+        return False
+    try:
+        return bool({"multiscales", "plate", "bioformats2raw.layout"} & _attributes(folder).keys())
+    except ImageRefused:
+        return True  # opening it tells what is wrong with it
 
 
 @contextmanager
