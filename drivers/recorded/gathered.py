@@ -16,6 +16,7 @@ from drivers.recorded import lengths
 from drivers.recorded.held import MAX_STACK_BYTES, Header, HeldStack
 
 Pixels = NDArray[np.uint16]
+MAX_PLANES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,11 @@ def gathered(
     heights = sorted({plane.z for plane in planes})
     placed: dict[tuple[str, float], HeldPlane] = {}
     twice = [plane for plane in planes if placed.setdefault((plane.channel, plane.z), plane) is not plane]
-    missing = [(channel, z) for channel in order for z in heights if (channel, z) not in placed]
+    missing = next(((channel, z) for channel in order for z in heights if (channel, z) not in placed), None)
     shape = (len(order), max(slices, len(heights)), *said.shape_czyx[2:])
     expected = shape[0] * shape[1]
     if not fault and len(placed) < expected:
-        first = f", the first is {_place(*missing[0])}" if missing else ""
+        first = f", the first is {_place(*missing)}" if missing else ""
         fault = f"{expected - len(placed)} of its {expected} planes are missing{first}; complete it"
     if not fault and twice:
         fault = f"it has {_place(twice[0].channel, twice[0].z)} more than once; leave one of them"
@@ -91,8 +92,20 @@ def gathered(
         told=(*said.told, *told),
     )
     files = tuple(dict.fromkeys(plane.file for plane in planes if plane.file is not None))
-    in_order = [placed[channel, z] for channel in order for z in heights if (channel, z) in placed]
+    in_order = [] if fault else [placed[channel, z] for channel in order for z in heights]
     return HeldStack(header, partial(_load, in_order, shape), name, fault, files)
+
+
+def check_count(planes: int) -> None:
+    """Refuse to look for more planes than any recording has.
+
+    Raises
+    ------
+    ImageRefused
+        There are so many.
+    """
+    if planes > MAX_PLANES:
+        raise ImageRefused(f"it says that it has {planes} planes; write it again")
 
 
 def too_large(shape_czyx: Sequence[int]) -> str:

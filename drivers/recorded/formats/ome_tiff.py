@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from drivers.errors import ImageRefused
 from drivers.recorded import lengths
 from drivers.recorded.formats.tiff_pages import Chain, Frames, decoded, frames, torn
-from drivers.recorded.gathered import HeldPlane, gathered, unlike
+from drivers.recorded.gathered import HeldPlane, check_count, gathered, unlike
 from drivers.recorded.held import Header, HeldStack, Source, explaining
 
 MAX_XML_BYTES = 256 << 20
-MAX_PLANES = 1_000_000
 Element = ElementTree.Element
 At = tuple[int, int, int]
 """C, Z and T."""
@@ -154,8 +153,9 @@ def _of_image(set_: _Set, name: str, image: Element) -> Iterator[HeldStack]:
     pixels = image.find("{*}Pixels")
     assert pixels is not None
     sizes = {axis: int(pixels.get(f"Size{axis}", "1")) for axis in "CZTYX"}
-    if min(sizes.values()) < 1 or sizes["C"] * sizes["Z"] * sizes["T"] > MAX_PLANES:
+    if min(sizes.values()) < 1:
         raise ImageRefused("its XML says sizes that no image has; write it again")
+    check_count(sizes["C"] * sizes["Z"] * sizes["T"])
     channels = pixels.findall("{*}Channel")
     samples = max((int(channel.get("SamplesPerPixel", "1")) for channel in channels), default=1)
     sizes["C"] = max(sizes["C"] // max(samples, 1), 1)

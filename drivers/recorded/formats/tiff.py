@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from drivers.errors import ImageRefused
 from drivers.recorded import lengths
 from drivers.recorded.formats import micromanager_stacks, ndtiff, ome_tiff
-from drivers.recorded.formats.tiff_pages import MAX_PAGES, Chain, Frames, decoded, frames, plane_samples, torn
-from drivers.recorded.gathered import HeldPlane, gathered, unlike
+from drivers.recorded.formats.tiff_pages import Chain, Frames, decoded, frames, plane_samples, torn
+from drivers.recorded.gathered import HeldPlane, check_count, gathered, unlike
 from drivers.recorded.held import Header, HeldStack, Source, explaining
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk")
@@ -142,8 +142,7 @@ def _of_imagej(tiff: tifffile.TiffFile, chain: Chain) -> Iterator[HeldStack]:
         sizes["z"] = max(images, len(chain.offsets))
         told = (PLANES_TOLD,) if images < sizes["z"] else ()
     count = math.prod(sizes.values())
-    if count > MAX_PAGES:
-        raise ImageRefused(f"it says that it holds {count} images; write it again")
+    check_count(count)
     if images not in (1, count):
         fault = fault or f"it says {images} images, and {count} by its channels, planes and times; write it again"
     reads = _of_pages(tiff, chain, taken) if len(chain.offsets) > 1 or count == 1 else _behind(taken, count)
@@ -179,7 +178,7 @@ def _behind(taken: Frames, count: int) -> list[tuple[Read, str]]:
             partial(taken.read_at, begin + nth * taken.frame_bytes),
             "" if begin + (nth + 1) * taken.frame_bytes <= size else f"it is cut off at plane {nth + 1}; copy it again",
         )
-        for nth in range(min(count, MAX_PAGES))
+        for nth in range(count)
     ]
 
 
@@ -237,6 +236,7 @@ def _split(
 ) -> Iterator[HeldStack]:
     """Give a stack of each place along the axes that are neither channels nor planes."""
     count = math.prod(sizes.values())
+    check_count(count)
     found: dict[str, list[HeldPlane]] = {}
     reads = _frames_of(series, count, taken)
     if len(reads) < count:

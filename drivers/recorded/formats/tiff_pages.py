@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from drivers.errors import ImageRefused
 from drivers.recorded import pixels
+from drivers.recorded.gathered import MAX_PLANES
 from drivers.recorded.held import Header, explaining
 
-MAX_PAGES = 1_000_000
 _LINKS = {b"II*\0": ("<", 4), b"MM\0*": (">", 4), b"II+\0": ("<", 8), b"MM\0+": (">", 8)}
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _TELLS_RGB = {6, 7, 34892}
@@ -64,7 +64,7 @@ def _followed(tiff: tifffile.TiffFile) -> Iterator[tuple[int, str]]:
     handle.seek(size)
     (at,) = struct.unpack(order + link, handle.read(size))
     nth = 0
-    while at and nth < MAX_PAGES:
+    while at and nth < MAX_PLANES:
         cut_off = f"it is cut off behind page {nth}; copy it again"
         if at + struct.calcsize(count) > handle.size:
             yield at, cut_off

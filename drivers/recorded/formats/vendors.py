@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from drivers.errors import ImageRefused
 from drivers.recorded import lengths, pixels
 from drivers.recorded.formats.ome_tiff import parsed
-from drivers.recorded.gathered import HeldPlane, gathered, told_apart, unlike
+from drivers.recorded.gathered import HeldPlane, check_count, gathered, told_apart, unlike
 from drivers.recorded.held import Header, HeldStack, Source, explaining
 
 SUFFIXES = (".nd2", ".czi", ".lif")
@@ -67,6 +67,7 @@ def _of_nd2(file: Any) -> Iterator[HeldStack]:
         bits=min(said.bitsPerComponentSignificant, 16),
         told=tuple(told),
     )
+    check_count(math.prod(size for axis, size in sizes.items() if axis not in "CYXS"))
     there = _nd2_frames(file)
     found: dict[frozenset[tuple[str, int]], list[HeldPlane]] = {}
     for nth, at in enumerate(file.loop_indices):
@@ -139,6 +140,7 @@ def _of_lif(image: Any, name: str) -> Iterator[HeldStack]:
     )
     count = sizes.get("C", 1)
     channels = [str(nth) if count > 1 else "" for nth in range(count)]
+    check_count(math.prod(size for axis, size in sizes.items() if axis not in "YXS"))
     others = [axis for axis in sizes if axis not in ("C", "Z", "Y", "X", "S")]
     for place in itertools.product(*(range(sizes[axis]) for axis in others)):
         at = dict(zip(others, place, strict=True))
