@@ -119,8 +119,10 @@ def _stacks(found: Sequence[_Found], summary: Said, told: Sequence[str]) -> Iter
         groups.setdefault(tuple(sorted(key, key=lambda pair: pair[0])), []).append(one)
     names = unlike(told_apart([dict(key) for key in groups]))
     most = max(_sizes(group) for group in groups.values())
+    # Where all but the last are alike, that was cut short; in recordings of one choice after the other, they differ.
+    alike = {_sizes(group) for group in list(groups.values())[:-1]} == {most}
     order, numbers = _channels(found, summary)
-    for nth, (name, group) in enumerate(zip(names, groups.values(), strict=True), 1):
+    for name, group in zip(names, groups.values(), strict=True):
         planes = [
             HeldPlane(
                 _channel(axes, order, numbers), lengths.number(_at(axes, _Z)) or 0.0, read, _stands(said), file, fault
@@ -134,7 +136,7 @@ def _stacks(found: Sequence[_Found], summary: Said, told: Sequence[str]) -> Iter
             less = (
                 f"it has {sizes[0]} channels of {sizes[1]} planes where others of its set have {most[0]} of {most[1]}"
             )
-            if nth == len(groups):
+            if alike:
                 fault = f"{less}: its recording was cut short; record it again"
             else:
                 more.append(less)

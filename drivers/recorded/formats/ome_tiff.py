@@ -20,10 +20,12 @@ from drivers.recorded.formats.tiff_pages import Chain, Frames, decoded, frames, 
 from drivers.recorded.gathered import HeldPlane, check_count, gathered, unlike
 from drivers.recorded.held import Header, HeldStack, Source, explaining
 
-MAX_XML_BYTES = 256 << 20
+MAX_XML_BYTES = 64 << 20
 Element = ElementTree.Element
 At = tuple[int, int, int]
 """C, Z and T."""
+Stands = tuple[float | None, float | None, float | None]
+"""X, y and z of the stage in um."""
 
 
 @dataclass(frozen=True)
@@ -162,19 +164,27 @@ def _of_image(set_: _Set, name: str, image: Element) -> Iterator[HeldStack]:
     order = [channel.get("Name") or "" for channel in channels][: sizes["C"]]
     if len(set(order)) < sizes["C"] or not all(order):
         order = [str(nth) if sizes["C"] > 1 else "" for nth in range(sizes["C"])]
-    where = _planes_of(pixels, sizes, samples, set_)
-    for t in range(sizes["T"]):
-        of_t = {at: one for at, one in where.items() if at[2] == t}
-        # What lies nowhere is told by every file that could hold it.
-        if of_t and of_t[min(of_t)].file:
+    stage = {_at(plane): plane for plane in pixels.iterfind("{*}Plane")}
+    of_times: dict[int, dict[At, Where]] = {}
+    for at, one in _planes_of(pixels, sizes, samples, set_).items():
+        of_times.setdefault(at[2], {})[at] = one
+    # What lies nowhere is told by every file that could hold it.
+    for t, where in sorted(of_times.items()) or [(0, {})]:
+        if where and where[min(where)].file:
             continue
-        if of_t or t == 0:
-            called = " ".join(filter(None, (name, f"time {t}" if sizes["T"] > 1 else "")))
-            yield _stack(set_, called, order, sizes, of_t, pixels)
+        called = " ".join(filter(None, (name, f"time {t}" if sizes["T"] > 1 else "")))
+        stands = {at: _stands(stage.get((at[0] * samples, *at[1:]))) for at in where}
+        yield _stack(set_, called, order, sizes, where, stands, pixels)
 
 
 def _stack(
-    set_: _Set, name: str, order: list[str], sizes: Mapping[str, int], where: Mapping[At, Where], pixels: Element
+    set_: _Set,
+    name: str,
+    order: list[str],
+    sizes: Mapping[str, int],
+    where: Mapping[At, Where],
+    stands: Mapping[At, Stands],
+    pixels: Element,
 ) -> HeldStack:
     """Gather the planes of one point in time."""
     own = [one.page for one in where.values() if not one.file and one.page < len(set_.chain.offsets)]
@@ -184,12 +194,10 @@ def _stack(
     if (height, width) != (sizes["Y"], sizes["X"]):
         said_px = f"{sizes['X']} x {sizes['Y']}"
         fault = fault or f"its pages are {width} x {height} px where its XML says {said_px}; write it again"
-    stage = {_at(plane): plane for plane in pixels.iterfind("{*}Plane")}
-    samples = int(pixels.get("SizeC", "1")) // len(order)
     planes = []
-    for (c, z, t), one in where.items():
+    for at, one in where.items():
         file, missing, read = set_.found(one, taken)
-        planes.append(HeldPlane(order[c], z, read, _stands(stage.get((c * samples, z, t))), file, missing))
+        planes.append(HeldPlane(order[at[0]], at[1], read, stands[at], file, missing))
     said = _said(pixels, taken.header)
     return gathered(planes, said, channels=order, slices=sizes["Z"], name=name, fault=fault)
 
@@ -260,7 +268,7 @@ def _at(plane: Element) -> At:
     return _integer(plane, "TheC"), _integer(plane, "TheZ"), _integer(plane, "TheT")
 
 
-def _stands(plane: Element | None) -> tuple[float | None, float | None, float | None]:
+def _stands(plane: Element | None) -> Stands:
     if plane is None:
         return None, None, None
     return _um(plane, "PositionX"), _um(plane, "PositionY"), _um(plane, "PositionZ")
