@@ -16,8 +16,9 @@ from drivers.errors import ImageRefused
 Source = Path | io.BytesIO
 """A file or a folder, or the bytes of a file that lies in an archive such as a zip."""
 MAX_STACK_BYTES = 4 << 30
+ADDED = ("czifile", "imagecodecs", "liffile", "nd2", "zarr")
 ADDED_BY = 'add it with: pip install "lamelle[formats]"'
-"""How the packages are installed that only some formats need."""
+"""The packages that only some images need, and how they are installed."""
 SAID = 200
 """So many characters of what a library says are passed on."""
 
@@ -97,11 +98,13 @@ def explaining(what: str) -> Iterator[None]:
     except (ImageRefused, FileNotFoundError, PermissionError, IsADirectoryError):
         raise
     except ModuleNotFoundError as error:
-        raise ImageRefused(f"{error.name} is not installed, which this format needs; {ADDED_BY}") from error
+        # tifffile asks the newest Python for what imagecodecs has for all.
+        lacks = error.name if error.name in ADDED else "imagecodecs"
+        raise ImageRefused(f"{lacks} is not installed, which this image needs; {ADDED_BY}") from error
     except MemoryError as error:
         raise ImageRefused("it is too large for the memory of this computer; split it") from error
     except Exception as error:
         said = " ".join(str(error).split())[:SAID] or type(error).__name__
         if "imagecodecs" in said:
-            raise ImageRefused(f"imagecodecs is not installed, which its compression needs; {ADDED_BY}") from error
+            raise ImageRefused(f"imagecodecs is not installed, which this image needs; {ADDED_BY}") from error
         raise ImageRefused(f"{what} ({said})") from error

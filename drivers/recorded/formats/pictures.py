@@ -23,6 +23,7 @@ _FORMATS = "PNG", "JPEG", "BMP", "DIB", "JPEG2000"
 _GREY, _GREY_16 = ("L", "LA", "La"), ("I;16", "I;16B", "I;16L", "I;16N", "I")
 _COLOURED = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX")
 _TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")
+_HEADER_BYTES = 1 << 16
 _PNG_BITS = 24
 _JPEG_2000_SIZE, _JPEG_2000_BITS = b"\xff\x4f\xff\x51", 42
 """Where the files say how many bits a sample has."""
@@ -38,7 +39,7 @@ def opened(source: Source) -> Iterator[Sequence[HeldStack]]:
     ImageRefused
         It is no picture, or too large.
     """
-    if _begins(source).startswith(_JPEG_XL):
+    if _begins(source, len(_JPEG_XL[1])).startswith(_JPEG_XL):
         yield [_jpeg_xl(_content(source))]
         return
     # Pillow warns of large images, and refuses larger ones; how large they may be is decided elsewhere.
@@ -63,7 +64,7 @@ def _stack(source: Source, picture: Image.Image) -> HeldStack:
     if mode not in (*_GREY, *_GREY_16, *_COLOURED):
         kind = "black and white alone" if mode == "1" else mode
         raise ImageRefused(f"its pixels are {kind}; save it as grey or RGB of 8 or 16 bit")
-    bits = _bits(_content(source), picture)
+    bits = _bits(_begins(source, _HEADER_BYTES), picture)
     if bits < 8 and mode not in ("P", "PA"):
         raise ImageRefused(f"its pixels have {bits} bit; save it with 8 or 16 bit a pixel")
     orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
@@ -83,13 +84,13 @@ def _stack(source: Source, picture: Image.Image) -> HeldStack:
     return HeldStack(header, partial(_pixels, source, picture, orientation, bits), fault=too_large(shape))
 
 
-def _bits(content: bytes, picture: Image.Image) -> int:
+def _bits(begins: bytes, picture: Image.Image) -> int:
     """Bits of a sample, which Pillow does not tell."""
     if picture.format == "PNG":
-        return content[_PNG_BITS]
+        return begins[_PNG_BITS]
     if picture.format == "JPEG2000":
-        size = content.find(_JPEG_2000_SIZE)
-        bits = content[size + _JPEG_2000_BITS] if 0 <= size < len(content) - _JPEG_2000_BITS else 0
+        size = begins.find(_JPEG_2000_SIZE)
+        bits = begins[size + _JPEG_2000_BITS] if 0 <= size < len(begins) - _JPEG_2000_BITS else 0
         if bits & 0x80:
             raise ImageRefused("its pixels have a sign; save it with 8 or 16 bit a pixel, without sign")
         return bits + 1
@@ -168,11 +169,11 @@ def _jpeg_xl_size(content: bytes) -> tuple[int, int]:
     return height, height * over // under if ratio else size(small)
 
 
-def _begins(source: Source) -> bytes:
+def _begins(source: Source, count: int) -> bytes:
     if isinstance(source, io.BytesIO):
-        return source.getvalue()[:12]
+        return source.getvalue()[:count]
     with source.open("rb") as stream:
-        return stream.read(12)
+        return stream.read(count)
 
 
 def _content(source: Source) -> bytes:

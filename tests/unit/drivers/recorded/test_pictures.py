@@ -16,7 +16,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from daemon.system.extras import EXTRAS
 from drivers.errors import ImageRefused
+from drivers.recorded.held import ADDED
 from drivers.recorded.images import opened, opened_one
 from drivers.recorded.pixels import ORIENTED
 
@@ -124,11 +126,9 @@ def test_what_cannot_be_read_as_it_is_is_told(content: bytes, sentence: str) -> 
 def test_what_is_not_installed_is_told_with_the_command_that_adds_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from daemon.system.extras import EXTRAS
-
     starts = {"imagecodecs": b"\xff\x0a" + bytes(20), "nd2": b"\xda\xce\xbe\x0a", "liffile": b"p\0\0\0*"}
     starts["czifile"] = b"ZISRAWFILE"
-    assert starts.keys() <= set(EXTRAS["formats"])
+    assert {*starts, "zarr"} == set(ADDED) == set(EXTRAS["formats"])
     for package, begins in starts.items():
         monkeypatch.setitem(sys.modules, package, None)
         path = tmp_path / package
