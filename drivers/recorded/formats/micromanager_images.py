@@ -23,13 +23,14 @@ from drivers.recorded.gathered import HeldPlane, gathered, unlike
 from drivers.recorded.held import HeldStack, Source, explaining
 
 METADATA = "metadata.txt"
+_IMAGES = "img_*.tif"
 _IMAGE_KEYS = "FrameKey-", "Metadata-"
 
 
 def is_of(folder: Path) -> bool:
     """Whether Micro-Manager wrote images into a folder."""
     path = folder / METADATA
-    if not path.is_file():
+    if not path.is_file() or next(folder.glob(_IMAGES), None) is None:
         return False
     with path.open("rb") as stream:
         return b'"Summary"' in stream.read(1 << 16)
@@ -67,6 +68,10 @@ def opened(source: Source) -> Iterator[Sequence[HeldStack]]:
     for (position, time), planes in found.items():
         name = micromanager.position_name(summary, planes[0][1], position)
         names.append(f"{name} time {time}" if several else name)
+    named_files = {file for planes in found.values() for _, _, file in planes}
+    strangers = sum(file not in named_files for file in source.glob(_IMAGES))
+    if strangers:
+        told = (*told, f"{strangers} of its images do not stand in {METADATA}")
     slices = micromanager.count_of(summary, "Slices")
     yield [
         _stack(planes, summary, order, slices, name, told)
@@ -111,14 +116,15 @@ def _read(file: Path) -> NDArray[np.uint16]:
 
 
 def _said(content: bytes) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """Parse metadata; those of a recording that was not ended lack their last brackets."""
-    text = content.decode("utf-8-sig", "replace").rstrip().rstrip(",")
-    for ending, told in (("", ()), ("}", (micromanager.UNENDED,)), ("}}", (micromanager.UNENDED,))):
+    """Parse metadata; those of a recording that was not ended lack their last brackets, or end within an entry."""
+    text = content.decode("utf-8-sig", "replace").rstrip()
+    unended = (micromanager.UNENDED,)
+    for tried, told in ((text, ()), (text.rstrip(",") + "}", unended), (text[: text.rfind("}") + 1] + "}", unended)):
         try:
-            json.loads(text + ending)
+            json.loads(tried)
         except ValueError:
             continue
-        return micromanager.said(text + ending), told
+        return micromanager.said(tried), told
     raise ImageRefused(f"its {METADATA} is damaged or cut off; copy it again")
 
 

@@ -178,6 +178,11 @@ def test_folders_of_single_images_are_stacks(tmp_path: Path, version: int, ended
             assert (header.channels, header.pixel_um, header.step_um, header.bits) == (("LR", "LL"), 0.059, 0.5, 12)
             assert header.told == (() if ended else ("its recording was not ended",))
             assert len(held.files) == 6
+    text = (folders[1] / "metadata.txt").read_text("utf-8")
+    (folders[1] / "metadata.txt").write_text(text[: text.rindex("ZPositionUm")], "utf-8")
+    with opened_one(folders[1]) as held:
+        unended = "its recording was not ended", "1 of its images do not stand in metadata.txt"
+        assert (held.header.told, held.fault[:30]) == (unended, "1 of its 6 planes are missing,")
     gone = sorted(folders[0].glob("*.tif"))[2]
     gone.unlink()
     with opened_one(folders[0]) as held, pytest.raises(ImageRefused, match=f"{gone.name} belongs to it and is missing"):
