@@ -81,7 +81,7 @@ def gathered(
     ordered = [placed[order[0], z] for z in heights if (order[0], z) in placed] if order else []
     rising = [plane.at_um[2] for plane in ordered if plane.at_um[2] is not None]
     step_um, told = lengths.step(rising) if len(rising) == len(ordered) else (None, ())
-    names = tuple(order) if all(order) and not all(one.isdecimal() for one in order) else ()
+    names = () if any(one in ("", *map(_unnamed, range(len(order)))) for one in order) else tuple(order)
     x, y, z = ordered[0].at_um if ordered else (None, None, None)
     header = replace(
         said,
@@ -113,6 +113,17 @@ def too_large(shape_czyx: Sequence[int]) -> str:
     if math.prod(shape_czyx) * 2 <= MAX_STACK_BYTES:
         return ""
     return f"it is a stack of {' x '.join(map(str, shape_czyx))} px (CZYX), more than 4 GB; split it"
+
+
+def channel_names(said: Sequence[str], count: int) -> list[str]:
+    """Give the names of channels where each has one of its own, else numbers that are not taken for names."""
+    if len(said) >= count and len(set(said[:count])) == count and all(said[:count]):
+        return list(said[:count])
+    return [_unnamed(nth) for nth in range(count)] if count > 1 else [""]
+
+
+def _unnamed(nth: int) -> str:
+    return f"channel {nth}"
 
 
 def unlike(names: Sequence[str]) -> list[str]:

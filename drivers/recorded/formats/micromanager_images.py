@@ -19,7 +19,7 @@ from drivers.recorded.formats import micromanager
 from drivers.recorded.formats.micromanager import Place, Said
 from drivers.recorded.formats.ome_tiff import inside
 from drivers.recorded.formats.tiff_pages import Chain, frames, torn
-from drivers.recorded.gathered import HeldPlane, gathered, unlike
+from drivers.recorded.gathered import HeldPlane, channel_names, gathered, unlike
 from drivers.recorded.held import HeldStack, Source, explaining
 
 METADATA = "metadata.txt"
@@ -48,9 +48,8 @@ def opened(source: Source) -> Iterator[Sequence[HeldStack]]:
     assert isinstance(source, Path)
     said, told = _said((source / METADATA).read_bytes())
     summary = said.get("Summary", {})
-    channels = micromanager.channels_of(summary)
-    count = micromanager.count_of(summary, "Channels")
-    order = channels or [str(nth) if count > 1 else "" for nth in range(count)]
+    names = micromanager.channels_of(summary)
+    order = channel_names(names, micromanager.count_of(summary, "Channels") or len(names))
     found: dict[tuple[int, int], list[tuple[Place, Said, Path]]] = {}
     for key, plane in said.items():
         if not key.startswith(_IMAGE_KEYS) or not isinstance(plane, dict):
@@ -64,10 +63,10 @@ def opened(source: Source) -> Iterator[Sequence[HeldStack]]:
     if not found:
         raise ImageRefused(f"its {METADATA} names no image; record it again")
     several = len({time for _, time in found}) > 1
-    names = []
+    called = []
     for (position, time), planes in found.items():
         name = micromanager.position_name(summary, planes[0][1], position)
-        names.append(f"{name} time {time}" if several else name)
+        called.append(f"{name} time {time}" if several else name)
     named_files = {file for planes in found.values() for _, _, file in planes}
     strangers = sum(file not in named_files for file in source.glob(_IMAGES))
     if strangers:
@@ -75,7 +74,7 @@ def opened(source: Source) -> Iterator[Sequence[HeldStack]]:
     slices = micromanager.count_of(summary, "Slices")
     yield [
         _stack(planes, summary, order, slices, name, told)
-        for planes, name in zip(found.values(), unlike(names), strict=True)
+        for planes, name in zip(found.values(), unlike(called), strict=True)
     ]
 
 
@@ -92,7 +91,11 @@ def _stack(
         raise ImageRefused(f"none of the images that its {METADATA} names is there; copy the whole folder")
     planes = []
     for place, plane, file in found:
-        channel = order[place.channel] if place.channel < len(order) else str(plane.get("Channel") or place.channel)
+        channel = (
+            order[place.channel]
+            if place.channel < len(order)
+            else str(plane.get("Channel") or f"channel {place.channel}")
+        )
         fault = "" if file.is_file() else f"{file.name} belongs to it and is missing; lay it beside it"
         stood = micromanager.stands(plane)
         planes.append(HeldPlane(channel, place.slice, partial(_read, file), stood, file, fault))

@@ -18,7 +18,7 @@ from drivers.errors import ImageRefused
 from drivers.recorded.formats import micromanager
 from drivers.recorded.formats.micromanager import Place, Said
 from drivers.recorded.formats.tiff_pages import Chain, frames, page_at, torn
-from drivers.recorded.gathered import HeldPlane, gathered, unlike
+from drivers.recorded.gathered import HeldPlane, channel_names, gathered, unlike
 from drivers.recorded.held import HeldStack
 
 _INDEX, _INDEX_MAP, _SUMMARY = 54773648, 3453623, 2355492
@@ -63,8 +63,7 @@ def stacks(tiff: tifffile.TiffFile, chain: Chain, path: Path | None) -> list[Hel
     own = _Part(path, tiff, chain)
     names = micromanager.channels_of(summary)
     entries = _entries(own, names)
-    channels = micromanager.count_of(summary, "Channels")
-    names = names or [str(nth) if channels > 1 else "" for nth in range(channels)]
+    names = channel_names(names, micromanager.count_of(summary, "Channels") or len(names))
     sizes = len(names), micromanager.count_of(summary, "Slices")
     found: dict[tuple[int, int], list[_StackPage]] = {}
     with ExitStack() as others:
@@ -94,7 +93,7 @@ def _stack(entries: list[_StackPage], own: _Part, summary: Said, names: list[str
         page, path, channel = entry.page(), entry.member.path, entry.place.channel
         of = f" of {path.name}" if entry.member is not own and path else ""
         read = partial(_of_other, path, entry.offset) if of else partial(taken.read, page)
-        named = names[channel] if channel < len(names) else str(channel)
+        named = names[channel] if channel < len(names) else f"channel {channel}"
         stands, fault = micromanager.stands(_metadata_of(page)), torn(page, entry.nth, of)
         planes.append(HeldPlane(named, entry.place.slice, read, stands, path, fault))
     said = micromanager.header(taken.header, summary, _metadata(first))

@@ -161,7 +161,7 @@ def _channels(found: Sequence[_Found], summary: Said) -> tuple[list[str], list[i
     said = {int(_at(one[0], _CHANNELS)): str(one[2]["Channel"]) for one in found if one[2].get("Channel")}
     if len(said) == len(numbers) == len(set(said.values())):
         return [said[number] for number in numbers], numbers
-    return [names[number] if 0 <= number < len(names) else str(number) for number in numbers], numbers
+    return [names[number] if 0 <= number < len(names) else f"channel {number}" for number in numbers], numbers
 
 
 def _channel(axes: Axes, order: Sequence[str], numbers: Sequence[int]) -> str:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from drivers.errors import ImageRefused
 from drivers.recorded import lengths
 from drivers.recorded.formats.tiff_pages import Chain, Frames, decoded, frames, torn
-from drivers.recorded.gathered import HeldPlane, check_count, gathered, unlike
+from drivers.recorded.gathered import HeldPlane, channel_names, check_count, gathered, unlike
 from drivers.recorded.held import Header, HeldStack, Source, explaining
 
 MAX_XML_BYTES = 64 << 20
@@ -161,9 +161,7 @@ def _of_image(set_: _Set, name: str, image: Element) -> Iterator[HeldStack]:
     channels = pixels.findall("{*}Channel")
     samples = max((int(channel.get("SamplesPerPixel", "1")) for channel in channels), default=1)
     sizes["C"] = max(sizes["C"] // max(samples, 1), 1)
-    order = [channel.get("Name") or "" for channel in channels][: sizes["C"]]
-    if len(set(order)) < sizes["C"] or not all(order):
-        order = [str(nth) if sizes["C"] > 1 else "" for nth in range(sizes["C"])]
+    order = channel_names([channel.get("Name") or "" for channel in channels], sizes["C"])
     stage = {_at(plane): plane for plane in pixels.iterfind("{*}Plane")}
     of_times: dict[int, dict[At, Where]] = {}
     for at, one in _planes_of(pixels, sizes, samples, set_).items():
@@ -259,7 +257,7 @@ def _said(pixels: Element, frame: Header) -> Header:
     return replace(
         frame,
         pixel_um=lengths.square(_um(pixels, "PhysicalSizeX"), _um(pixels, "PhysicalSizeY")),
-        step_um=_um(pixels, "PhysicalSizeZ") or None,
+        step_um=abs(_um(pixels, "PhysicalSizeZ") or 0) or None,
         bits=frame.bits if bits is None or frame.bits is None else min(int(bits), frame.bits),
     )
 

@@ -17,7 +17,7 @@ from drivers.errors import ImageRefused
 from drivers.recorded import lengths, pixels
 from drivers.recorded.formats.micromanager import said
 from drivers.recorded.formats.ome_tiff import inside
-from drivers.recorded.gathered import HeldPlane, check_count, gathered, unlike
+from drivers.recorded.gathered import HeldPlane, channel_names, check_count, gathered, unlike
 from drivers.recorded.held import MAX_STACK_BYTES, Header, HeldStack, Source, explaining
 
 if TYPE_CHECKING:
@@ -112,8 +112,7 @@ def _of_image(folder: Path, name: str) -> Iterator[HeldStack]:
     )
     labels = [str(one.get("label") or "") for one in attributes.get("omero", {}).get("channels", ())]
     count = sizes.get("c", 1)
-    if len(set(labels)) != count or not all(labels):
-        labels = [str(nth) if count > 1 else "" for nth in range(count)]
+    labels = channel_names(labels, count)
     check_count(math.prod(array.shape[:-2]))
     others = [axis for axis in axes[:-2] if axis not in ("c", "z")]
     for place in itertools.product(*(range(sizes[axis]) for axis in others)):

@@ -18,7 +18,7 @@ from drivers.errors import ImageRefused
 from drivers.recorded import lengths
 from drivers.recorded.formats import micromanager_stacks, ndtiff, ome_tiff
 from drivers.recorded.formats.tiff_pages import Chain, Frames, decoded, frames, plane_samples, torn
-from drivers.recorded.gathered import HeldPlane, check_count, gathered, unlike
+from drivers.recorded.gathered import HeldPlane, channel_names, check_count, gathered, unlike
 from drivers.recorded.held import Header, HeldStack, Source, explaining
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk")
@@ -183,13 +183,11 @@ def _behind(taken: Frames, count: int) -> list[tuple[Read, str]]:
 
 
 def _labels(said: dict[str, object], channels: int) -> list[str]:
-    """Names of the channels: those that the labels of the first planes begin or end with, where they differ."""
+    """Names of the channels: the labels of planes, where those of a channel all have the same."""
     labels = said.get("Labels")
-    if channels > 1 and isinstance(labels, list) and len(labels) >= channels:
-        names = [str(label).split(";")[-1].strip() for label in labels[:channels]]
-        if len(set(names)) == channels and all(names):
-            return names
-    return [str(nth) if channels > 1 else "" for nth in range(channels)]
+    every = [str(label).strip() for label in labels] if isinstance(labels, list) else []
+    repeated = all(label == every[nth % channels] for nth, label in enumerate(every))
+    return channel_names(every[:channels] if repeated else (), channels)
 
 
 def _imagej_lengths(frame: Header, said: dict[str, object], page: tifffile.TiffPage) -> Header:
@@ -241,12 +239,13 @@ def _split(
     reads = _frames_of(series, count, taken)
     if len(reads) < count:
         fault = fault or f"it says {count} pages and holds {len(reads)}; complete it"
+    names = channel_names((), sizes.get("C", 1))
     split = [axis for axis, size in sizes.items() if axis not in ("C", "Z", *_PAGES) and size > 1]
     for (read, torn_off), place in zip(reads, np.ndindex(*sizes.values()), strict=False):
         at = dict(zip(sizes, place, strict=True))
         z = max((at[axis] for axis in ("Z", *_PAGES) if axis in at), default=0)
         of = " ".join((name, *(f"{axis} {at[axis]}" for axis in split))).strip()
-        channel = str(at["C"]) if sizes.get("C", 1) > 1 else ""
+        channel = names[at.get("C", 0)]
         found.setdefault(of, []).append(HeldPlane(channel, z, read, fault=torn_off))
     for of, planes in found.items():
         yield gathered(planes, said, name=of, fault=fault)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from drivers.errors import ImageRefused
 from drivers.recorded import lengths, pixels
 from drivers.recorded.formats.ome_tiff import parsed
-from drivers.recorded.gathered import HeldPlane, check_count, gathered, told_apart, unlike
+from drivers.recorded.gathered import HeldPlane, channel_names, check_count, gathered, told_apart, unlike
 from drivers.recorded.held import Header, HeldStack, Source, explaining
 
 SUFFIXES = (".nd2", ".czi", ".lif")
@@ -53,7 +53,7 @@ def _of_nd2(file: Any) -> Iterator[HeldStack]:
     sizes, said = dict(file.sizes), file.attributes
     names = [str(channel.channel.name) for channel in file.metadata.channels or ()]
     count = sizes.get("C", 1)
-    names = names if len(set(names)) == count else [str(nth) if count > 1 else "" for nth in range(count)]
+    names = channel_names(names, count)
     x_um, y_um, z_um = file.voxel_size()
     dtype = np.dtype(file.dtype)
     told = [*pixels.told_of(dtype), *([pixels.COLOURS] if file.is_rgb else [])]
@@ -139,7 +139,7 @@ def _of_lif(image: Any, name: str) -> Iterator[HeldStack]:
         told=tuple(told),
     )
     count = sizes.get("C", 1)
-    channels = [str(nth) if count > 1 else "" for nth in range(count)]
+    channels = channel_names((), count)
     check_count(math.prod(size for axis, size in sizes.items() if axis not in "YXS"))
     others = [axis for axis in sizes if axis not in ("C", "Z", "Y", "X", "S")]
     for place in itertools.product(*(range(sizes[axis]) for axis in others)):
@@ -197,7 +197,7 @@ def _of_czi(file: Any) -> Iterator[HeldStack]:
     if not found:
         raise ImageRefused("it holds no image; copy it again")
     count = int(lengths.positive(said.get("SizeC")) or 1)
-    names = names if len(set(names)) == count and all(names) else [str(c) if count > 1 else "" for c in range(count)]
+    names = channel_names(names, count)
     called = unlike(told_apart([dict(sorted(place)) for place in found]))
     for name, entries in zip(called, found.values(), strict=True):
         first = entries[0][2]
@@ -212,7 +212,8 @@ def _of_czi(file: Any) -> Iterator[HeldStack]:
             told=(*pixels.told_of(dtype), *([pixels.COLOURS] if colours else [])),
         )
         planes = [
-            HeldPlane(names[c] if c < len(names) else str(c), z, partial(_czi_plane, entry)) for c, z, entry in entries
+            HeldPlane(names[c] if c < len(names) else f"channel {c}", z, partial(_czi_plane, entry))
+            for c, z, entry in entries
         ]
         slices = int(lengths.positive(said.get("SizeZ")) or 0)
         yield gathered(planes, frame, channels=names, slices=slices, name=name)

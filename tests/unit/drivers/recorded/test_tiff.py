@@ -75,6 +75,18 @@ def test_points_in_time_and_images_are_stacks_with_names(tmp_path: Path) -> None
         header(path)
 
 
+def test_channels_have_the_names_that_are_theirs(tmp_path: Path) -> None:
+    """Numbers too, as wavelengths are; but labels that differ from plane to plane are no names of channels."""
+    path = tmp_path / "a.ome.tif"
+    names = ["405", "488"]
+    tifffile.imwrite(path, stack(2, 3, 16, 20), metadata={"axes": "CZYX", "Channel": {"Name": names}})
+    assert header(path).channels == ("405", "488")
+    path = tmp_path / "b.tif"
+    for labels, expected in ((names * 3, ("405", "488")), ([f"c{n % 2} z{n // 2}" for n in range(6)], ())):
+        tifffile.imwrite(path, stack(3, 2, 16, 20), imagej=True, metadata={"axes": "ZCYX", "Labels": labels})
+        assert header(path).channels == expected
+
+
 def test_heights_say_their_direction_and_their_steps(tmp_path: Path) -> None:
     for name, heights, told in (
         ("up", [-0.5, 0.0, 0.5], ()),
