@@ -144,12 +144,15 @@ def _of_lif(image: Any, name: str) -> Iterator[HeldStack]:
     others = [axis for axis in sizes if axis not in ("C", "Z", "Y", "X", "S")]
     for place in itertools.product(*(range(sizes[axis]) for axis in others)):
         at = dict(zip(others, place, strict=True))
-        several = [f"{'time' if axis == 'T' else axis} {where}" for axis, where in at.items() if sizes[axis] > 1]
+        several = [f"{_LIF_AXES.get(axis, axis)} {where}" for axis, where in at.items() if sizes[axis] > 1]
         planes = [
             HeldPlane(channels[c], z, partial(_lif_frame, image, at | {"C": c, "Z": z}))
             for c, z in itertools.product(range(count), range(sizes.get("Z", 1)))
         ]
         yield gathered(planes, frame, channels=channels, name=" ".join(filter(None, (name, *several))))
+
+
+_LIF_AXES = {"T": "time", "M": "tile", "λ": "emission", "Λ": "excitation"}
 
 
 def _nothing() -> NDArray[np.uint16]:
