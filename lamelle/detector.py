@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from daemon.reprocessing.archive_stacks import SMALLEST_VIEW_PX
 from daemon.system.errors import Refused
 from daemon.system.extras import require
-from drivers.recorded.plane_files import BRIGHT, STATES
+from drivers.recorded.file_names import BRIGHT, STATES
 from inference.settings import CropSettings, DetectorSettings, FocusSettings
 from inference.views.channels import Scale
 

@@ -31,8 +31,9 @@ class PlannedField:
 class ArchiveField(msgspec.Struct, frozen=True, kw_only=True):
     """One stack of an archive: a file, or plane files with polarization as the outer loop.
 
-    `names` are below the archive's root (posix). `states` are the polarizations of plane files along C, empty for a
-    file that says itself what it holds. `fault` says why the stack cannot be read, where that is known already.
+    `names` are below the archive's root (posix), `stack` says which one is meant of a file that holds several. `states`
+    are the polarizations of plane files along C, empty for a file that says itself what it holds. `fault` says why the
+    stack cannot be read, where that is known already.
     """
 
     slide: int
@@ -41,3 +42,4 @@ class ArchiveField(msgspec.Struct, frozen=True, kw_only=True):
     names: tuple[str, ...]
     states: tuple[str, ...] = ()
     fault: str = ""
+    stack: str = ""

@@ -17,8 +17,8 @@ from pydantic import Field
 from daemon.config.samples import SAMPLE
 from daemon.records.fields import ArchiveField
 from daemon.system.errors import Refused
-from drivers.recorded.plane_files import NamePattern, Polarizations, StackFiles, group
-from drivers.recorded.stack_files import SUFFIXES
+from drivers.recorded.file_names import NamePattern, Polarizations, StackFiles, group
+from drivers.recorded.images import SUFFIXES
 from drivers.settings import Positive, Settings
 from inference.settings import CropSettings, DetectorSettings, FocusSettings
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,8 +14,9 @@ from numpy.typing import NDArray
 from daemon.records.fields import ArchiveField
 from daemon.reprocessing.archive import ArchiveSettings
 from drivers.errors import ImageRefused, NotSaid
-from drivers.recorded.plane_files import Polarizations
-from drivers.recorded.stack_files import Header, read_header, read_pixels
+from drivers.recorded.file_names import Polarizations
+from drivers.recorded.held import Header
+from drivers.recorded.images import opened_one
 from inference.views.channels import Scale
 
 SMALLEST_VIEW_PX = 32
@@ -58,17 +60,16 @@ def read_field(root: Path, field: ArchiveField, settings: ArchiveSettings, hashe
     """
     if field.fault:
         raise ImageRefused(field.fault)
-    contents = []
+    headers, pixels = [], []
     for name in field.names:
-        content = _content(root / name)
-        hashes[name] = hashlib.sha256(content).hexdigest()
-        contents.append((content, Path(name).suffix))
-    headers = [read_header(io.BytesIO(content), suffix) for content, suffix in contents]
+        with _unchanged(root / name) as digest, opened_one(root / name, field.stack) as held:
+            headers.append(held.header)
+            pixels.append(held.read())
+        hashes[name] = digest
     described = describe(field, headers, settings)
-    planes = [read_pixels(content, suffix) for content, suffix in contents]
-    pixels = planes[0] if len(planes) == 1 else np.stack([plane[0, 0] for plane in planes])
+    stack = pixels[0] if len(pixels) == 1 else np.stack([plane[0, 0] for plane in pixels])
     written_utc = (root / field.names[0]).stat().st_mtime
-    return ReadStack(pixels.reshape(described.shape_czyx), described, written_utc)
+    return ReadStack(stack.reshape(described.shape_czyx), described, written_utc)
 
 
 def probe(root: Path, field: ArchiveField, settings: ArchiveSettings) -> Described:
@@ -80,7 +81,8 @@ def probe(root: Path, field: ArchiveField, settings: ArchiveSettings) -> Describ
         That cannot be read, or does not say what is needed.
     """
     try:
-        header = read_header(root / field.names[0], Path(field.names[0]).suffix)
+        with opened_one(root / field.names[0], field.stack) as held:
+            header = held.header
     except OSError as error:
         raise ImageRefused(f"it cannot be read ({error.strerror})") from error
     return describe(field, [header] * len(field.names), settings)
@@ -128,10 +130,18 @@ def _check_size(described: Described, sigma_um: float) -> None:
         raise ImageRefused(f"{told}, more than can be analysed at once; cut it into tiles")
 
 
-def _content(path: Path) -> bytes:
+@contextmanager
+def _unchanged(path: Path) -> Iterator[str]:
+    """Give the sha256 of a file that is then read, and refuse one that was changed meanwhile."""
     try:
-        return path.read_bytes()
+        before = path.stat()
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        yield digest
+        after = path.stat()
     except GONE as error:
         if not path.parent.is_dir():
             raise
         raise ImageRefused(f"it was listed, but cannot be read any more ({error.strerror})") from error
+    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        raise ImageRefused("it was changed while it was read; read it again once it is whole")

@@ -10,6 +10,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "microscope": ("mmpycorex", "mm_test_adapters", "pymmcore", "pyjavaz"),
     "detector": ("torch", "torchvision", "onnx", "onnxruntime", "onnxscript", "pycocotools", "imagecodecs"),
     "pandas": ("pandas",),
+    "formats": ("zarr", "nd2", "czifile", "liffile", "imagecodecs"),
 }
 """The packages that an extra of lamelle brings, by the names they are imported by."""
 

@@ -1,4 +1,4 @@
 """Stacks that lie in files: one reader of stacks and planes, and a microscope that replays them.
 
-Face: `plane_files`, `replay`, `stack_files`.
+Face: `file_names`, `held`, `images`, `replay`.
 """

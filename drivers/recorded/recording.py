@@ -7,19 +7,16 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import tifffile
-from numpy.typing import NDArray
 
 from drivers.errors import ImageRefused, SettingRefused
 from drivers.microscope import Stack
+from drivers.recorded.held import Header
+from drivers.recorded.images import opened_one
 from drivers.settings import Instrument, Replay
 
 ANY_SLIDE = ""
-UNNAMED_PLANE_AXES = "IQ"
-"""What tifffile calls the pages of a TIFF that does not name its axes."""
 
 Planes = Mapping[tuple[int, int], Path]
 
@@ -101,11 +98,16 @@ def read_recording(replay: Replay) -> Recording:
         )
     fields = _group(replay, paths)
     first = next(iter(fields.values()))[0]
-    stack = _open(first) if isinstance(first, Path) else _assemble(first)
-    if stack.dtype not in (np.uint8, np.uint16):
-        raise SettingRefused(f"the frames recorded in {replay.folder} are {stack.dtype}; replay takes 8 or 16 bit grey")
-    shape = (stack.shape[0], stack.shape[1], stack.shape[2], stack.shape[3])
-    return Recording(replay.folder, fields, shape, stack.dtype.itemsize * 8)
+    header = _header(first if isinstance(first, Path) else first[0, 0])
+    states, planes = (
+        header.shape_czyx[:2] if isinstance(first, Path) else (max(at[i] for at in first) + 1 for i in (0, 1))
+    )
+    return Recording(replay.folder, fields, (states, planes, *header.shape_czyx[2:]), header.bits or 16)
+
+
+def _header(path: Path) -> Header:
+    with opened_one(path) as held:
+        return held.header
 
 
 def _group(replay: Replay, paths: list[Path]) -> dict[str, tuple[Path | Planes, ...]]:
@@ -173,28 +175,17 @@ def _read(source: Path | Planes, shape: tuple[int, int, int, int]) -> Stack:
     stack = _open(source) if isinstance(source, Path) else _assemble(source)
     if stack.shape != shape:
         raise ImageRefused(f"its shape is {stack.shape} where the others have {shape}; move it away")
-    return stack.astype(np.uint16, copy=False)
+    return stack
 
 
-def _open(path: Path) -> NDArray[Any]:
+def _open(path: Path) -> Stack:
     """Read a stack file, axes CZYX."""
-    with tifffile.TiffFile(path) as file:
-        series = file.series[0]
-        pixels, axes = series.asarray(), series.axes
-    for unnamed in UNNAMED_PLANE_AXES:
-        if "Z" not in axes:
-            axes = axes.replace(unnamed, "Z")
-    keep = [i for i, (axis, size) in enumerate(zip(axes, pixels.shape, strict=True)) if axis in "CZYX" or size > 1]
-    pixels, axes = pixels.reshape([pixels.shape[i] for i in keep]), "".join(axes[i] for i in keep)
-    if set(axes) - set("CZYX") or not {"Y", "X"} <= set(axes):
-        raise SettingRefused(f"{path} has the axes {axes}; replay takes stacks of C, Z, Y, X")
-    order = [axis for axis in "CZYX" if axis in axes]
-    pixels = pixels.transpose([axes.index(axis) for axis in order])
-    return np.expand_dims(pixels, [i for i, axis in enumerate("CZYX") if axis not in order])
+    with opened_one(path) as held:
+        return held.read()
 
 
-def _assemble(planes: Planes) -> NDArray[Any]:
+def _assemble(planes: Planes) -> Stack:
     """Read a field's plane files, axes CZYX."""
     states, heights = (max(place[i] for place in planes) + 1 for i in (0, 1))
-    frames = {place: tifffile.imread(path) for place, path in planes.items()}
+    frames = {place: _open(path)[0, 0] for place, path in planes.items()}
     return np.stack([np.stack([frames[c, z] for z in range(heights)]) for c in range(states)])

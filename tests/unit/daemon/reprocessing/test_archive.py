@@ -200,7 +200,6 @@ def test_single_images_become_grey_stacks_of_one_plane(tmp_path: Path, suffix: s
             {},
             "2 polarizations, named '', ''; say what each",
         ),
-        ((4, 70, 80), {"imagej": True, "metadata": {"axes": "TYX"}}, {}, "the axes TYX"),
         ((70, 20), {}, {}, "20 x 70 px of 0.1 um, too small"),
     ],
 )

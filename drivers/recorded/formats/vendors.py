@@ -1,0 +1,256 @@
+"""ND2 of Nikon, CZI of Zeiss, LIF of Leica, through the libraries that are made for them."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import math
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.errors import ImageRefused
+from drivers.recorded import lengths, pixels
+from drivers.recorded.formats.ome_tiff import parsed
+from drivers.recorded.gathered import HeldPlane, channel_names, check_count, gathered, told_apart, unlike
+from drivers.recorded.held import Header, HeldStack, Source, explaining
+
+SUFFIXES = (".nd2", ".czi", ".lif")
+_METRE_UM = 1e6
+_ZSTD, _ZSTD_WITH_HEADER = 5, 6
+
+
+def format_of(begins: bytes) -> Callable[[Source], AbstractContextManager[Sequence[HeldStack]]] | None:
+    """Find what opens a file that begins with these bytes; None where it is of none of them."""
+    if begins.startswith(b"\xda\xce\xbe\x0a"):
+        return opened_nd2
+    if begins.startswith(b"ZISRAWFILE"):
+        return opened_czi
+    if begins.startswith(b"\x70\0\0\0"):
+        return opened_lif
+    return None
+
+
+@contextmanager
+def opened_nd2(source: Source) -> Iterator[Sequence[HeldStack]]:
+    """Open an ND2: a stack for each position and point in time."""
+    with explaining("it is damaged, or no ND2"):
+        import nd2
+
+        file = nd2.ND2File(_path(source))
+    with file:
+        with explaining("it is damaged, or no ND2"):
+            stacks = list(_of_nd2(file))
+        yield stacks
+
+
+def _of_nd2(file: Any) -> Iterator[HeldStack]:
+    sizes, said = dict(file.sizes), file.attributes
+    names = [str(channel.channel.name) for channel in file.metadata.channels or ()]
+    count = sizes.get("C", 1)
+    names = channel_names(names, count)
+    x_um, y_um, z_um = file.voxel_size()
+    dtype = np.dtype(file.dtype)
+    told = [*pixels.told_of(dtype), *([pixels.COLOURS] if file.is_rgb else [])]
+    loops = [loop for loop in file.experiment if loop.type == "ZStackLoop"]
+    if loops and not loops[0].parameters.bottomToTop:
+        told.append("its planes run downward")
+    frame = Header(
+        (1, 1, sizes["Y"], sizes["X"]),
+        pixel_um=lengths.square(x_um, y_um),
+        step_um=abs(z_um) if z_um and "Z" in sizes else None,
+        bits=min(said.bitsPerComponentSignificant, 16),
+        told=tuple(told),
+    )
+    check_count(math.prod(size for axis, size in sizes.items() if axis not in "CYXS"))
+    there = _nd2_frames(file)
+    found: dict[frozenset[tuple[str, int]], list[HeldPlane]] = {}
+    for nth, at in enumerate(file.loop_indices):
+        place = frozenset((_ND2_AXES.get(axis, axis), where) for axis, where in at.items() if axis != "Z")
+        missing = "" if nth in there else f"frame {nth + 1} is missing: it was not recorded to its end"
+        for c, channel in enumerate(names):
+            read = partial(_nd2_frame, file, nth, c if count > 1 else None)
+            found.setdefault(place, []).append(HeldPlane(channel, at.get("Z", 0), read, fault=missing))
+    called = unlike(told_apart([dict(sorted(place)) for place in found]))
+    for name, planes in zip(called, found.values(), strict=True):
+        yield gathered(planes, frame, channels=names, slices=sizes.get("Z", 1), name=name)
+
+
+def _nd2_frames(file: Any) -> Container[int]:
+    """Numbers of the frames that are there: for others nd2 gives black ones, and says so only inside itself."""
+    offsets = getattr(file._rdr, "_frame_offsets", None)
+    return range(file.attributes.sequenceCount) if offsets is None else offsets
+
+
+_ND2_AXES = {"P": "position", "T": "time"}
+
+
+def _nd2_frame(file: Any, nth: int, c: int | None) -> NDArray[np.uint16]:
+    frame = np.asarray(file.read_frame(nth))
+    if c is not None:
+        frame = frame[c]
+    if frame.ndim == 3:
+        frame = pixels.grey(frame)
+    return pixels.exact(frame)
+
+
+@contextmanager
+def opened_lif(source: Source) -> Iterator[Sequence[HeldStack]]:
+    """Open a LIF: a stack for each of its images, and for each point in time."""
+    with explaining("it is damaged, or no LIF"):
+        import liffile
+
+        file = liffile.LifFile(source)
+    with file:
+        with explaining("it is damaged, or no LIF"):
+            images = list(file.images)
+            names = unlike([str(image.path) for image in images])
+            stacks = [stack for name, image in zip(names, images, strict=True) for stack in _of_lif(image, name)]
+        yield stacks
+
+
+def _of_lif(image: Any, name: str) -> Iterator[HeldStack]:
+    sizes: Mapping[str, int] = dict(image.sizes)
+    dtype = np.dtype(image.dtype)
+    colours = image.dims[-1] == "S"
+    if tuple(image.dims[-3:-1] if colours else image.dims[-2:]) != ("Y", "X"):
+        axes = ", ".join(image.dims)
+        yield HeldStack(Header((1, 1, 1, 1)), _nothing, name, f"its axes are {axes}; y and x must be the last")
+        return
+    step, extent = {}, image.coords
+    for axis in ("X", "Y", "Z"):
+        places = [float(one) * _METRE_UM for one in extent.get(axis, ())]
+        step[axis] = (places[-1] - places[0]) / (len(places) - 1) if len(places) > 1 else None
+    resolutions = [one.get("Resolution") for one in image.xml_element.iter("ChannelDescription")]
+    bits = [int(one) for one in resolutions if one and one.isdecimal()]
+    told = [*pixels.told_of(dtype), *([pixels.COLOURS] if colours else [])]
+    if step["Z"] and step["Z"] < 0:
+        told.append("its planes run downward")
+    frame = Header(
+        (1, 1, sizes["Y"], sizes["X"]),
+        pixel_um=lengths.square(step["X"], step["Y"]),
+        step_um=abs(step["Z"]) if step["Z"] else None,
+        bits=min(max(bits, default=16), pixels.bits_of(dtype)),
+        told=tuple(told),
+    )
+    count = sizes.get("C", 1)
+    channels = channel_names((), count)
+    check_count(math.prod(size for axis, size in sizes.items() if axis not in "YXS"))
+    others = [axis for axis in sizes if axis not in ("C", "Z", "Y", "X", "S")]
+    for place in itertools.product(*(range(sizes[axis]) for axis in others)):
+        at = dict(zip(others, place, strict=True))
+        several = [f"{_LIF_AXES.get(axis, axis)} {where}" for axis, where in at.items() if sizes[axis] > 1]
+        planes = [
+            HeldPlane(channels[c], z, partial(_lif_frame, image, at | {"C": c, "Z": z}))
+            for c, z in itertools.product(range(count), range(sizes.get("Z", 1)))
+        ]
+        yield gathered(planes, frame, channels=channels, name=" ".join(filter(None, (name, *several))))
+
+
+_LIF_AXES = {"T": "time", "M": "tile", "λ": "emission", "Λ": "excitation"}
+
+
+def _nothing() -> NDArray[np.uint16]:
+    return np.zeros((1, 1, 1, 1), np.uint16)
+
+
+def _lif_frame(image: Any, at: Mapping[str, int]) -> NDArray[np.uint16]:
+    frame = np.asarray(image.frame(**{axis: where for axis, where in at.items() if axis in image.sizes}))
+    return pixels.exact(pixels.grey(frame) if frame.ndim == 3 else frame)
+
+
+@contextmanager
+def opened_czi(source: Source) -> Iterator[Sequence[HeldStack]]:
+    """Open a CZI: a stack for each scene, tile and point in time."""
+    with explaining("it is damaged, or no CZI"):
+        import czifile
+
+        file = czifile.CziFile(source if isinstance(source, io.BytesIO) else str(source))
+    with file:
+        with explaining("it is damaged, or no CZI"):
+            stacks = list(_of_czi(file))
+        yield stacks
+
+
+def _of_czi(file: Any) -> Iterator[HeldStack]:
+    root = parsed(file.metadata())
+    image = root.find(".//Information/Image")
+    said = {} if image is None else {child.tag: child.text or "" for child in image}
+    names = [one.get("Name") or "" for one in root.iterfind(".//Information/Image/Dimensions/Channels/Channel")]
+    metres = {
+        one.get("Id"): lengths.number(one.findtext("Value")) for one in root.iterfind(".//Scaling/Items/Distance")
+    }
+    x_um, y_um, z_um = (None if not metres.get(axis) else metres[axis] * _METRE_UM for axis in "XYZ")  # type: ignore[operator]
+    bits = lengths.positive(said.get("ComponentBitCount"))
+    found: dict[frozenset[tuple[str, int]], list[tuple[int, int, Any]]] = {}
+    for entry in file.filtered_subblock_directory:
+        at = {one.dimension: one for one in entry.dimension_entries}
+        if any(one.size != one.stored_size for one in at.values()):
+            continue  # a smaller copy
+        if any(one.size > 1 for axis, one in at.items() if axis not in "XY0"):
+            raise ImageRefused("its pieces hold several planes; save it as OME-TIFF")
+        place = frozenset((_CZI_AXES.get(axis, axis), one.start) for axis, one in at.items() if axis not in "CZXY0")
+        c, z = (at[axis].start if axis in at else 0 for axis in "CZ")
+        found.setdefault(place, []).append((c, z, entry))
+    if not found:
+        raise ImageRefused("it holds no image; copy it again")
+    count = int(lengths.positive(said.get("SizeC")) or 1)
+    names = channel_names(names, count)
+    called = unlike(told_apart([dict(sorted(place)) for place in found]))
+    for name, entries in zip(called, found.values(), strict=True):
+        first = entries[0][2]
+        dtype = np.dtype(first.dtype).base
+        height, width = (next(one.size for one in first.dimension_entries if one.dimension == axis) for axis in "YX")
+        colours = first.shape[first.axes.index("0")] > 1 if "0" in first.axes else False
+        frame = Header(
+            (1, 1, height, width),
+            pixel_um=lengths.square(x_um, y_um),
+            step_um=z_um,
+            bits=min(int(bits or 16), pixels.bits_of(dtype)),
+            told=(*pixels.told_of(dtype), *([pixels.COLOURS] if colours else [])),
+        )
+        planes = [
+            HeldPlane(names[c] if c < len(names) else f"channel {c}", z, partial(_czi_plane, entry))
+            for c, z, entry in entries
+        ]
+        slices = int(lengths.positive(said.get("SizeZ")) or 0)
+        yield gathered(planes, frame, channels=names, slices=slices, name=name)
+
+
+_CZI_AXES = {"S": "scene", "T": "time", "M": "tile", "V": "view", "H": "phase", "B": "block", "R": "rotation"}
+
+
+def _czi_plane(entry: Any) -> NDArray[np.uint16]:
+    segment, axes = entry.data_segment(), entry.axes
+    if entry.compression in (_ZSTD, _ZSTD_WITH_HEADER):
+        dtype = np.dtype(entry.dtype).base
+        content = _unpacked(bytes(segment.data(raw=True)), entry.compression, math.prod(entry.shape) * dtype.itemsize)
+        data = np.frombuffer(content, dtype).reshape(entry.shape)
+        data = data[..., ::-1] if data.shape[-1] == 3 else data  # blue comes first
+    else:
+        data = np.asarray(segment.data(resize=False))
+    data = data.reshape([size for axis, size in zip(axes, data.shape, strict=True) if axis in "YX0"])
+    if data.ndim == 3:
+        data = pixels.grey(data) if data.shape[-1] > 1 else data[..., 0]
+    return pixels.exact(data)
+
+
+def _unpacked(content: bytes, compression: int, length: int) -> bytes:
+    """Decode what the library does not: Zstandard, perhaps with the high bytes of the pixels behind the low ones."""
+    import imagecodecs
+
+    header = content[0] if compression == _ZSTD_WITH_HEADER else 0
+    apart = header == 3 and content[1] == 1 and bool(content[2] & 1)
+    decoded = bytes(imagecodecs.zstd_decode(content[header:], out=length))
+    return np.frombuffer(decoded, np.uint8).reshape(2, -1).T.tobytes() if apart else decoded
+
+
+def _path(source: Source) -> Path:
+    if isinstance(source, Path):
+        return source
+    raise ImageRefused("it cannot be read out of an archive; unpack it")

@@ -1,0 +1,110 @@
+"""What a file or a folder of images holds: stacks, what is said of each, and their pixels."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from drivers.errors import ImageRefused
+
+Source = Path | io.BytesIO
+"""A file or a folder, or the bytes of a file that lies in an archive such as a zip."""
+MAX_STACK_BYTES = 4 << 30
+ADDED = ("czifile", "imagecodecs", "liffile", "nd2", "zarr")
+ADDED_BY = 'add it with: pip install "lamelle[formats]"'
+"""The packages that only some images need, and how they are installed."""
+SAID = 200
+"""So many characters of what a library says are passed on."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an image says of itself. Lengths in um; None, or no names, where it says nothing.
+
+    Attributes
+    ----------
+    channels
+        names of the states along C.
+    position_um
+        x and y of the frame's centre and z of the first plane, 0 where unknown.
+    bits
+        that a pixel of the camera has, where it says so.
+    told
+        what a person should know of how it was read, a clause each: turned upright, colours made grey.
+    """
+
+    shape_czyx: tuple[int, int, int, int]
+    pixel_um: float | None = None
+    step_um: float | None = None
+    channels: tuple[str, ...] = ()
+    position_um: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    bits: int | None = None
+    told: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class HeldStack:
+    """A stack that an opened file or folder holds.
+
+    Attributes
+    ----------
+    load
+        decodes its pixels, uint16 CZYX, while the file is open.
+    name
+        of the position, series or scene; empty where there is only one.
+    fault
+        why it is not whole; empty where it is.
+    files
+        that it lies in, where these are others than the one that was opened.
+    """
+
+    header: Header
+    load: Callable[[], NDArray[np.uint16]]
+    name: str = ""
+    fault: str = ""
+    files: tuple[Path, ...] = ()
+
+    def read(self) -> NDArray[np.uint16]:
+        """Decode its pixels, uint16 CZYX.
+
+        Raises
+        ------
+        ImageRefused
+            It is not whole, damaged, or not what is said of it.
+        """
+        if self.fault:
+            raise ImageRefused(self.fault)
+        with explaining("it is damaged"):
+            pixels = self.load()
+        if pixels.shape != self.header.shape_czyx or pixels.dtype != np.uint16:
+            raise ImageRefused(
+                f"its pixels are {pixels.shape} {pixels.dtype}, where it says {self.header.shape_czyx} (CZYX); "
+                "it is damaged: write it again"
+            )
+        return pixels
+
+
+@contextmanager
+def explaining(what: str) -> Iterator[None]:
+    """On bytes that are no whole image the libraries raise whatever comes."""
+    try:
+        yield
+    except (ImageRefused, FileNotFoundError, PermissionError, IsADirectoryError):
+        raise
+    except ModuleNotFoundError as error:
+        # tifffile asks the newest Python for what imagecodecs has for all.
+        lacks = error.name if error.name in ADDED else "imagecodecs"
+        raise ImageRefused(f"{lacks} is not installed, which this image needs; {ADDED_BY}") from error
+    except MemoryError as error:
+        raise ImageRefused("it is too large for the memory of this computer; split it") from error
+    except Exception as error:
+        said = " ".join(str(error).split())[:SAID] or type(error).__name__
+        if "imagecodecs" in said:
+            raise ImageRefused(f"imagecodecs is not installed, which this image needs; {ADDED_BY}") from error
+        raise ImageRefused(f"{what} ({said})") from error

@@ -1,0 +1,235 @@
+"""Recordings of Micro-Manager and pycro-manager: files and folders in which planes say where they belong."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import struct
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+
+from drivers.errors import ImageRefused
+from drivers.recorded.held import HeldStack
+from drivers.recorded.images import holds_stacks, opened, opened_one
+from tests.support.micromanager_files import write_images, write_stacks
+from tests.support.ndtiff_files import Place, write_ndtiff
+
+
+def stack(*shape: int, seed: int = 0) -> NDArray[np.uint16]:
+    return np.random.default_rng(seed).integers(0, 4096, shape).astype(np.uint16)
+
+
+def recorded(folder: Path, planes: Mapping[Place, NDArray[Any]]) -> Path:
+    """Write an NDTiff dataset whose planes lie the lower the higher their number."""
+    heights = {at: {"PixelSizeUm": 0.1, "ZPositionUm": 10 - 0.3 * int(dict(at).get("z", 0))} for at in planes}
+    return write_ndtiff(folder, planes, heights)
+
+
+def told(stacks: list[HeldStack]) -> list[str]:
+    """What is wrong with each stack."""
+    faults = []
+    for one in stacks:
+        try:
+            one.read()
+            faults.append("")
+        except ImageRefused as error:
+            faults.append(str(error))
+    return faults
+
+
+def test_planes_of_ndtiff_are_put_in_order_by_their_axes(tmp_path: Path) -> None:
+    """Recorded from the focus outwards, time before position, an axis that nobody knows."""
+    truth = stack(2, 2, 2, 3, 16, 20)
+    planes: dict[Place, NDArray[Any]] = {
+        (("time", t), ("position", f"Pos{p}"), ("angle", 5), ("channel", ("LR", "LL")[c]), ("z", z)): truth[
+            p, t, c, z + 1
+        ]
+        for t in range(2)
+        for z in (0, 1, -1)
+        for p in range(2)
+        for c in range(2)
+    }
+    folder = recorded(tmp_path, planes)
+    assert holds_stacks(folder)
+    for source in (folder, next(folder.glob("*.tif"))):
+        with opened(source) as stacks:
+            assert sorted(one.name for one in stacks) == [f"Pos{p} time {t}" for p in range(2) for t in range(2)]
+            for one in stacks:
+                t, p = int(one.name.partition("time ")[2][0]), int(one.name.partition("Pos")[2][0])
+                np.testing.assert_array_equal(one.read(), truth[p, t])
+                assert (one.header.channels, one.header.pixel_um) == (("LR", "LL"), 0.1)
+                assert one.header.step_um == pytest.approx(0.3)
+                assert one.header.told == ("its planes run downward, from 10.3 to 9.7 um",)
+
+
+def test_bits_and_colours_of_ndtiff(tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (16, 20, 3)).astype(np.uint8)
+    folder = recorded(tmp_path / "colours", {(("time", 0),): colours.reshape(16, 60)})
+    index = bytearray((folder / "NDTiff.index").read_bytes())
+    struct.pack_into("<III", index, len(index) - 28, 20, 16, 2)  # width, height, three colours of 8 bit
+    (folder / "NDTiff.index").write_bytes(index)
+    with opened_one(folder) as held:
+        assert np.abs(held.read()[0, 0] - colours @ np.array([0.299, 0.587, 0.114])).max() < 1
+        assert (held.header.bits, held.header.told) == (8, ("its colours are made grey",))
+    folder = recorded(tmp_path / "bits", {(("time", 0),): stack(16, 20)})
+    index = bytearray((folder / "NDTiff.index").read_bytes())
+    struct.pack_into("<I", index, len(index) - 20, 4)  # 12 bit
+    (folder / "NDTiff.index").write_bytes(index)
+    with opened_one(folder) as held:
+        np.testing.assert_array_equal(held.read()[0, 0], stack(16, 20))
+        assert held.header.bits == 12
+
+
+def test_ndtiff_is_whole_or_told(tmp_path: Path) -> None:
+    planes: dict[Place, NDArray[Any]] = {
+        (("position", p), ("channel", c), ("z", z)): stack(16, 20)
+        for p in range(3)
+        for z in range(4)
+        for c in ("LR", "LL")
+    }
+    folder = recorded(tmp_path / "whole", planes)
+    with opened(folder) as stacks:
+        assert told(list(stacks)) == ["", "", ""]
+    for places, fault in (
+        (list(planes)[:-1], "1 of its 8 planes are missing, the first is plane 3 of LL; complete it"),
+        (list(planes)[:-2], "it has 2 channels of 3 planes where others of its set have 2 of 4: its recording was cut"),
+    ):
+        with opened(recorded(tmp_path / fault[:3], {at: planes[at] for at in places})) as stacks:
+            assert [one.startswith(fault) for one in told(list(stacks))] == [False, False, True]
+    index, file = folder / "NDTiff.index", next(folder.glob("*.tif"))
+    content, pixels = index.read_bytes(), file.read_bytes()
+    file.write_bytes(pixels[: len(pixels) // 2])
+    with opened(folder) as stacks:
+        assert [bool(one) for one in told(list(stacks))] == [False, True, True]
+        assert told(list(stacks))[2] == "night_NDTiffStack.tif is cut off; copy it again"
+    file.unlink()
+    with opened(folder) as stacks:
+        assert set(told(list(stacks))) == {"night_NDTiffStack.tif belongs to it and is missing; lay it beside it"}
+    index.write_bytes(content[:-10])
+    with pytest.raises(ImageRefused, match=r"its NDTiff\.index ends within an entry: it is cut off"), opened(folder):
+        pass
+    index.unlink()
+    file.write_bytes(pixels)
+    for source in (file, io.BytesIO(pixels)):
+        with pytest.raises(ImageRefused, match=r"its NDTiff\.index is missing"), opened(source):
+            pass
+
+
+@pytest.mark.parametrize("name", ["../night_NDTiffStack.tif", "/etc/passwd", "C:/night_NDTiffStack.tif"])
+def test_an_index_does_not_reach_out_of_its_folder(tmp_path: Path, name: str) -> None:
+    folder = recorded(tmp_path, {(("z", 0),): stack(16, 20)})
+    content = (folder / "NDTiff.index").read_bytes()
+    (length,) = struct.unpack_from("<I", content)
+    rest = content[4 + length + 4 + len("night_NDTiffStack.tif") :]
+    changed = content[: 4 + length] + struct.pack("<I", len(name)) + name.encode() + rest
+    (folder / "NDTiff.index").write_bytes(changed)
+    with pytest.raises(ImageRefused, match="which lies outside its folder"), opened(folder):
+        pass
+
+
+POSITIONS = {f"Pos{nth}": stack(2, 3, 16, 20, seed=nth) for nth in range(2)}
+
+
+@pytest.mark.parametrize("planes_a_file", [100, 5])
+@pytest.mark.parametrize("ended", [True, False])
+@pytest.mark.parametrize("one_file", [True, False])
+def test_positions_of_stack_files_are_stacks(tmp_path: Path, one_file: bool, ended: bool, planes_a_file: int) -> None:
+    paths = write_stacks(tmp_path, POSITIONS, one_file=one_file, ended=ended, planes_a_file=planes_a_file)
+    read = []
+    for path in paths:
+        with opened(path) as stacks:
+            for one in stacks:
+                read.append(one.read())
+                header = one.header
+                assert (header.channels, header.pixel_um, header.step_um) == (("LR", "LL"), 0.059, 0.5)
+                assert (header.bits, header.position_um[1:]) == (12, (7.0, -1.0))
+                assert header.told == (() if ended else ("its recording was not ended",))
+                assert one.name in ({"Pos0", "Pos1"} if len(stacks) > 1 else {""})
+    np.testing.assert_array_equal(read, list(POSITIONS.values()))
+
+
+def test_a_stack_file_without_all_of_its_planes_is_told(tmp_path: Path) -> None:
+    for path in write_stacks(tmp_path / "cut", POSITIONS, planes_kept=4):
+        with opened_one(path) as held, pytest.raises(ImageRefused, match="2 of its 6 planes are missing"):
+            held.read()
+    paths = write_stacks(tmp_path / "gone", POSITIONS, one_file=True, planes_a_file=5)
+    paths[1].unlink()
+    with opened_one(paths[0]) as held, pytest.raises(ImageRefused, match="1 of its 6 planes are missing"):
+        held.read()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("ended", [True, False])
+def test_folders_of_single_images_are_stacks(tmp_path: Path, version: int, ended: bool) -> None:
+    folders = write_images(tmp_path, POSITIONS, version=version, ended=ended)
+    for folder, truth in zip(folders, POSITIONS.values(), strict=True):
+        assert holds_stacks(folder)
+        with opened_one(folder) as held:
+            np.testing.assert_array_equal(held.read(), truth)
+            header = held.header
+            assert (header.channels, header.pixel_um, header.step_um, header.bits) == (("LR", "LL"), 0.059, 0.5, 12)
+            assert header.told == (() if ended else ("its recording was not ended",))
+            assert len(held.files) == 6
+    text = (folders[1] / "metadata.txt").read_text("utf-8")
+    (folders[1] / "metadata.txt").write_text(text[: text.rindex("ZPositionUm")], "utf-8")
+    with opened_one(folders[1]) as held:
+        unended = "its recording was not ended", "1 of its images do not stand in metadata.txt"
+        assert (held.header.told, held.fault[:30]) == (unended, "1 of its 6 planes are missing,")
+    gone = sorted(folders[0].glob("*.tif"))[2]
+    gone.unlink()
+    with opened_one(folders[0]) as held, pytest.raises(ImageRefused, match=f"{gone.name} belongs to it and is missing"):
+        held.read()
+    tifffile.imwrite(gone, stack(16, 19))
+    with opened_one(folders[0]) as held, pytest.raises(ImageRefused, match="is 19 x 16 px where others are 20 x 16"):
+        held.read()
+    (folders[1] / "metadata.txt").write_text('{"Summary": [', "utf-8")
+    with pytest.raises(ImageRefused, match=r"its metadata\.txt is damaged or cut off"), opened(folders[1]):
+        pass
+
+
+def test_no_index_and_no_metadata_at_all_are_a_traceback(tmp_path: Path) -> None:
+    drawn = random.Random(3)
+    indexed = recorded(tmp_path / "a", {(("z", z), ("channel", "LR")): stack(8, 9) for z in range(2)}) / "NDTiff.index"
+    listed = write_images(tmp_path / "b", {"Pos0": stack(1, 2, 8, 9)}, version=2, channels=("LR",))[0] / "metadata.txt"
+    for path, _ in [(indexed, 0), (listed, 0)] * 60:
+        valid = path.read_bytes()
+        content = bytearray(valid)
+        for _ in range(drawn.randint(1, 3)):
+            content[drawn.randrange(len(content))] = drawn.randrange(256)
+        path.write_bytes(content[: drawn.choice([len(content), drawn.randrange(len(content))])])
+        try:
+            if holds_stacks(path.parent):
+                with opened(path.parent) as stacks:
+                    for fault in told(list(stacks)):
+                        assert len(fault) < 400
+        except ImageRefused as error:
+            refused = str(error)
+            assert "\n" not in refused
+        path.write_bytes(valid)
+
+
+def test_what_lies_in_metadata_of_any_kind_is_no_traceback(tmp_path: Path) -> None:
+    folder = write_images(tmp_path, {"Pos0": stack(1, 1, 8, 9)}, version=1, channels=("LR",))[0]
+    said = json.loads((folder / "metadata.txt").read_text("utf-8"))
+    every: tuple[Any, ...] = (None, -1, "x", [], {}, 1e300)
+    for odd in every:
+        for key in ("SliceIndex", "FileName", "PixelSizeUm", "BitDepth", "PositionName"):
+            plane = said["FrameKey-0-0-0"] | {key: odd}
+            text = json.dumps(said | {"FrameKey-0-0-0": plane})
+            (folder / "metadata.txt").write_text(text, "utf-8")
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                try:
+                    with opened(folder) as stacks:
+                        told(list(stacks))
+                except ImageRefused as error:
+                    refused = str(error)
+                    assert refused
