@@ -6,7 +6,7 @@ All of this stands around the equipment, whoever wrote it: what lies outside is 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -212,6 +212,12 @@ class DrivenMicroscope:
         finally:
             if held:
                 self._commanding.release()
+
+    @property
+    def sources(self) -> Mapping[str, str]:
+        """Files that the last stack was read from, by name, and the sha256 of each; none where a camera exposed it."""
+        with explaining("asking for files"):
+            return self._equipment.sources()
 
     @property
     def trouble(self) -> tuple[str, ...]:

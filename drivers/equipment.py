@@ -108,6 +108,10 @@ class Equipment(ABC):
     def stage(self, state: str, plane: int) -> None:  # noqa: B027
         """Take in which plane is exposed next, before anything is switched or moved for it."""
 
+    def sources(self) -> Mapping[str, str]:
+        """Files that the last stack was read from, by name, and the sha256 of each; none where a camera exposed it."""
+        return {}
+
     def xy_busy(self) -> bool:
         """Whether the XY stage still moves."""
         return False

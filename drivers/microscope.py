@@ -6,7 +6,7 @@ The centre of the frame lies at the stage position; column and row grow with sta
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -215,6 +215,10 @@ class Microscope(Protocol):
         Never raises: it goes on to the next device and tells in the log what failed. Whatever another thread is
         commanding ends in a `FieldFault`, and so does every command that moves or lights until `open_slide`.
         """
+
+    @property
+    def sources(self) -> Mapping[str, str]:
+        """Files that the last stack was read from, by name, and the sha256 of each; none where a camera exposed it."""
 
     @property
     def trouble(self) -> tuple[str, ...]:

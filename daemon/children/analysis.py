@@ -295,4 +295,6 @@ class AnalysisDesk:
             sample_columns=started.samples[request.planned.slide],
             tile_um=request.planned.tile_um,
             attempt=request.planned.attempt,
+            sources=request.sources,
+            bits=request.bits,
         )

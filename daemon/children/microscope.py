@@ -36,7 +36,7 @@ from daemon.protocols.pipes import (
     decode,
     encode,
 )
-from daemon.records.records import ReadBack
+from daemon.records.records import ReadBack, SourceFile
 from daemon.system import crash_points
 from daemon.system.logbook import Logbook
 from daemon.system.ring import Ring, Shape
@@ -209,4 +209,6 @@ def _expose(request: Expose, microscope: Microscope, ring: Ring, send: Callable[
         read_s=tuple(tuple(landed[channel]) for channel in sweep.channels),
         seconds=watch.seconds,
         read_back=tuple(ReadBack(**asdict(reading)) for reading in readings),
+        sources=tuple(SourceFile(name=name, sha256=sha256) for name, sha256 in microscope.sources.items()),
+        bits=microscope.identity.bit_depth,
     )

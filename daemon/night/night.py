@@ -217,6 +217,8 @@ class Night:
                 first_z_um=taken.first_z_um,
                 exposed_utc=exposed.utc,
                 read_back=exposed.read_back,
+                sources=exposed.sources,
+                bits=exposed.bits,
                 keep_raw=keeps_raw(self._config.retention, planned),
             )
         )

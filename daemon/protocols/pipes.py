@@ -8,7 +8,7 @@ import msgspec
 
 from daemon.protocols.watching import ShownSpecimen
 from daemon.records.fields import ArchiveField, PlannedField
-from daemon.records.records import FieldAnalysed, FieldSecured, FieldSkipped, ReadBack
+from daemon.records.records import FieldAnalysed, FieldSecured, FieldSkipped, ReadBack, SourceFile
 from drivers.errors import FaultOf
 from drivers.microscope import Sweep
 
@@ -85,7 +85,7 @@ class Exposed(PipeMessage, frozen=True, kw_only=True):
 
     `x_um` and `y_um` are where the XY stage reads back that it stands before the first plane, `read_s` the monotonic
     times at which frames were read and `read_back` what was read back afterwards, of each polarization in the order of
-    the sweep.
+    the sweep. `sources` are the files of a recording that was replayed, `bits` those of a pixel of the camera.
     """
 
     utc: float
@@ -95,6 +95,8 @@ class Exposed(PipeMessage, frozen=True, kw_only=True):
     read_s: tuple[tuple[float, ...], ...]
     seconds: dict[str, float]
     read_back: tuple[ReadBack, ...] = ()
+    sources: tuple[SourceFile, ...] = ()
+    bits: int | None = None
 
 
 class Done(PipeMessage, frozen=True, kw_only=True):
@@ -139,7 +141,7 @@ class StackBegins(PipeMessage, frozen=True, kw_only=True):
 class Finish(PipeMessage, frozen=True, kw_only=True):
     """All planes have landed: analyse, write the field's files into the spool, and answer.
 
-    `read_back` is what the instrument read of each polarization. With a `fault`, what went wrong with this stack
+    `read_back`, `sources` and `bits` are those of `Exposed`. With a `fault`, what went wrong with this stack
     before, do not analyse it: keep it raw.
     """
 
@@ -148,6 +150,8 @@ class Finish(PipeMessage, frozen=True, kw_only=True):
     first_z_um: float
     exposed_utc: float
     read_back: tuple[ReadBack, ...] = ()
+    sources: tuple[SourceFile, ...] = ()
+    bits: int | None = None
     keep_raw: bool
     fault: StackFault | None = None
 

@@ -158,7 +158,7 @@ class _Bench:
             # What a GPU raises may stay in its driver until the process ends.
             if self._detectors.on_gpu and isinstance(error, RuntimeError):
                 raise
-            _log.exception("%s cannot be analysed", planned.names[0])
+            _log.exception("%s cannot be analysed", planned.title)
             why = f"it cannot be analysed: {last_line(error)}"
             reason = SkipReason(ReasonCode.ANALYSIS_FAILED, why, fault=type(error).__name__)
             return FieldCut(record=skipped(planned, reason, hashes))
@@ -190,8 +190,9 @@ class _Bench:
             versions=started.versions,
             sample_columns=started.samples[planned.slide],
             sources=sources_of(hashes),
+            bits=described.bits,
         )
-        return self._cut(stack.pixels, provenance, watch)
+        return replace(self._cut(stack.pixels, provenance, watch), told=described.told)
 
     def _cut_kept(self, planned: ArchiveField, hashes: dict[str, str]) -> FieldSecured:
         watch, started = Stopwatch(), self._work.started

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from drivers.errors import ImageRefused
 from drivers.recorded import pictures, tiff
@@ -16,6 +17,11 @@ from drivers.recorded.held import HeldStack, Source
 
 SUFFIXES = (*pictures.SUFFIXES, *tiff.SUFFIXES)
 TIFF_BEGINS = b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"
+
+
+def is_dataset_folder(folder: Path) -> bool:  # noqa: ARG001 - no format is a folder yet
+    """Whether a folder is a data set in itself, which is opened as a whole and not looked into."""
+    return False
 
 
 @contextmanager

@@ -51,9 +51,7 @@ def test_a_night_replays_what_another_kept(tmp_path: Path) -> None:
         "emulation": None,
         "replay": {
             "folder": str(tmp_path / "taken" / "dataset"),
-            "layout": "stacks",
-            "pattern": "*/field-*-raw.ome.tif",
-            "field_pattern": r"slide-(?P<slide>\d)/field-(?P<field>\d+)-raw",
+            "planes": "slide-{slide}/field-{field}-raw.ome.tif",
         },
     }
     again = tmp_path / "again.yaml"

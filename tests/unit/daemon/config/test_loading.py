@@ -117,7 +117,7 @@ def test_a_missing_file_and_one_that_is_not_utf8_are_refused(tmp_path: Path) -> 
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     changes = {
         "instrument.hardware": "a.cfg",
-        "instrument.replay": {"folder": "../stacks", "layout": "stacks"},
+        "instrument.replay": {"folder": "../stacks"},
         "detector.weights": "w.safetensors",
         "recorder.keys": {"public": "keys/p", "secret": str(tmp_path / "elsewhere" / "s")},
         "scan.samples": "s.csv",

@@ -17,7 +17,7 @@ from drivers.settings import Instrument, Replay
 from tests.support.instruments import expose, instrument, ready, slides
 
 HEIGHT, WIDTH = 64, 80
-PLANE_PATTERN = r"field(?P<field>\d+)-c(?P<c>\w)-z(?P<z>\d+)"
+PLANE_PATTERN = "field{field}-c{polarization}-z{z}.tif"
 ONE = {"parallel": {"group": "Polarization", "preset": "Parallel", "exposure_ms": 20}}
 
 
@@ -37,7 +37,7 @@ def write_planes(folder: Path, fields: int, states: int = 2, planes: int = 5) ->
 
 
 def replaying(folder: Path, **changes: Any) -> Instrument:
-    replay = {"folder": folder, "layout": "planes", "field_pattern": PLANE_PATTERN, **changes.pop("replay", {})}
+    replay = {"folder": folder, "planes": PLANE_PATTERN, **changes.pop("replay", {})}
     values = {"backend": "replay", "frame_px": (HEIGHT, WIDTH), "emulation": None, "hardware": None, "replay": replay}
     return instrument(**{**values, **changes})
 
@@ -84,7 +84,7 @@ def test_stacks_are_read_whatever_the_order_of_their_axes(tmp_path: Path, axes: 
         pixels = pixels[0] if axes == "ZYX" else pixels[None] if axes.startswith("T") else pixels
         tifffile.imwrite(tmp_path / f"{field}.ome.tif", pixels, metadata={"axes": axes}, ome=True)
     changes = {"polarizations": ONE} if states == 1 else {}
-    replay = {"layout": "stacks", "field_pattern": None, "pattern": "*.ome.tif"}
+    replay = {"planes": "{field}.ome.tif"}
     scope = ready(open_microscope(replaying(tmp_path, replay=replay, **changes), slides()))
     names = ("parallel",) if states == 1 else ("crossed", "parallel")
     stack, _ = expose(scope, sweep(5, names), field=2)
@@ -93,7 +93,7 @@ def test_stacks_are_read_whatever_the_order_of_their_axes(tmp_path: Path, axes: 
 
 def test_a_plain_multipage_tiff_is_a_stack_of_planes(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", coded(1, 1)[0], photometric="minisblack")
-    replay = {"layout": "stacks", "field_pattern": None}
+    replay = {"planes": None}
     scope = ready(open_microscope(replaying(tmp_path, replay=replay, polarizations=ONE), slides()))
     stack, _ = expose(scope, sweep(5, ("parallel",)))
     assert_array_equal(stack, coded(1, 1))
@@ -102,22 +102,20 @@ def test_a_plain_multipage_tiff_is_a_stack_of_planes(tmp_path: Path) -> None:
 def test_a_slide_group_gives_each_mini_slide_its_own_fields(tmp_path: Path) -> None:
     for slide in (1, 2):
         tifffile.imwrite(tmp_path / f"s{slide}-f1.tif", coded(slide, 1)[0], photometric="minisblack")
-    replay = Replay(folder=tmp_path, layout="stacks", field_pattern=r"s(?P<slide>\d)-f(?P<field>\d)")
-    recording = read_recording(replay)
-    assert_array_equal(recording.read(2, 1), coded(2, 1))
-    assert_array_equal(recording.read(1, 1), coded(1, 1))
+    recording = read_recording(Replay(folder=tmp_path, planes="s{slide}-f{field}.tif"), ("parallel",))
+    assert_array_equal(recording.read(2, 1).pixels, coded(2, 1))
+    assert_array_equal(recording.read(1, 1).pixels, coded(1, 1))
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
         ({"frame_px": (64, 64)}, r"instrument\.frame_px is \[64, 64\].*\[64, 80\]"),
-        ({"polarizations": ONE}, r"instrument\.polarizations names 1 states.*hold 2"),
-        ({"replay": {"pattern": "*.png"}}, r"instrument\.replay\.pattern '\*\.png'"),
-        ({"replay": {"field_pattern": None}}, r"instrument\.replay\.field_pattern is missing"),
-        ({"replay": {"field_pattern": "(oops"}}, "not a regular expression"),
-        ({"replay": {"field_pattern": r"other(?P<z>\d)"}}, "does not match"),
-        ({"replay": {"field_pattern": r"c(?P<c>\w)-z(?P<z>\d+)"}}, "are both plane"),
+        ({"polarizations": ONE}, r"it has 2 channels, named 'a', 'b'; say which"),
+        ({"replay": {"planes": "{field}.png"}}, r"no file that fits instrument\.replay\.planes '\{field\}\.png'"),
+        ({"replay": {"planes": "*.tif"}}, r"instrument\.replay\.planes '\*\.tif' must hold"),
+        ({"replay": {"planes": "*c{polarization}-z{z}.tif"}}, "plane 7 of crossed is there twice"),
+        ({"replay": {"polarizations": ["crossed=LR"]}}, r"such as instrument\.replay\.polarizations: \[crossed=a"),
         ({"replay": None}, r"instrument\.replay is missing"),
     ],
 )
@@ -134,15 +132,15 @@ def test_a_missing_plane_and_too_much_asked_are_refused(tmp_path: Path) -> None:
     write_planes(tmp_path, fields=2)
     configured = replaying(tmp_path)
     assert configured.replay is not None
-    recording = read_recording(configured.replay)
+    recording = read_recording(configured.replay, ("crossed", "parallel"))
     recording.check(configured, planes=5, fields=2)
     with pytest.raises(SettingRefused, match=r"scan\.planes is 6"):
         recording.check(configured, planes=6)
     with pytest.raises(SettingRefused, match=r"scan\.fields is 3"):
         recording.check(configured, fields=3)
     (tmp_path / "field2-ca-z9.tif").unlink()
-    with pytest.raises(SettingRefused, match="field 2 has 9 files"):
-        read_recording(configured.replay)
+    with pytest.raises(SettingRefused, match=r"'field2-ca-z7.tif' of .*: plane 9 of crossed is missing"):
+        read_recording(configured.replay, ("crossed", "parallel"))
 
 
 def test_limits_hold_in_replay_too(tmp_path: Path) -> None:
@@ -165,5 +163,5 @@ def test_planes_are_sorted_by_number(tmp_path_factory: Any, order: list[int]) ->
     folder = tmp_path_factory.mktemp("planes")
     for z in order:
         tifffile.imwrite(folder / f"plane-{z}.tif", np.full((64, 64), z, np.uint16))
-    recording = read_recording(Replay(folder=folder, layout="planes", field_pattern=r"plane-(?P<z>\d+)"))
-    assert recording.read(1, 1)[0, :, 0, 0].tolist() == list(range(12))
+    recording = read_recording(Replay(folder=folder, planes="plane-{z}.tif"), ("parallel",))
+    assert recording.read(1, 1).pixels[0, :, 0, 0].tolist() == list(range(12))
