@@ -285,10 +285,10 @@ class Event(Record, frozen=True, kw_only=True, tag="event"):
         return None
 
 
-def message_with(message: str, names: tuple[str, ...]) -> str:
+def message_with(message: str, names: tuple[str, ...], shown: int = NAMES_TOLD) -> str:
     """Write a message and the first of the files that it is about."""
-    more = f" and {len(names) - NAMES_TOLD} more" if len(names) > NAMES_TOLD else ""
-    return f"{message}: {', '.join(names[:NAMES_TOLD])}{more}" if names else message
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return f"{message}: {', '.join(names[:shown])}{more}" if names else message
 
 
 class SlideClosed(Record, frozen=True, kw_only=True, tag="slide_closed"):

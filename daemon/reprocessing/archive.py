@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
@@ -21,8 +21,8 @@ from daemon.system.progress import CountDisplay
 from drivers.recorded.file_names import NamePattern, Polarizations, StackFiles, natural
 from drivers.recorded.held import Header
 from drivers.recorded.images import SUFFIXES
-from drivers.recorded.listing import list_images, printable
-from drivers.recorded.stacks import FoundStack, find_stacks, first_header
+from drivers.recorded.listing import DOCUMENTS, SIDECARS, list_images, printable
+from drivers.recorded.stacks import FoundStack, find_stacks, first_header, headers_of
 from drivers.settings import Positive, Settings
 from inference.settings import CropSettings, DetectorSettings, FocusSettings
 
@@ -101,20 +101,27 @@ class Archive:
         ImageRefused
             It cannot be read.
         """
+        return first_header(self.root, self._found(field))
+
+    def all_headers(self, field: ArchiveField) -> list[Header]:
+        """Return what each file of a field says that is opened for its pixels; see `header`."""
+        return headers_of(self.root, self._found(field))
+
+    def _found(self, field: ArchiveField) -> FoundStack:
         files = StackFiles("", "", "", field.names, field.states, field.fault)
-        return first_header(self.root, FoundStack(files, field.stack, self.headers.get((field.slide, field.field))))
+        return FoundStack(files, field.stack, self.headers.get((field.slide, field.field)))
 
     def counts(self) -> str:
         """Say how much lies there, and that it adds up: what is in fields, left out, or beside."""
         of_fields = {name for field in self.fields for name in field.names}
         fields = f"{len(self.fields)} field{'' if len(self.fields) == 1 else 's'}"
         parts = [f"{len(of_fields)} make {fields}", f"{len(self.left_out)} left out"]
-        parts += [f"{count} {kind}" for kind, count in sorted(self.beside.items())]
+        parts += [f"{kind} {count}" for kind, count in sorted(self.beside.items())]
         total = len(of_fields) + len(self.left_out) + sum(self.beside.values())
         return f"{total} files or data sets there: {', '.join(parts)}"
 
 
-def find_archive(places: Sequence[Path], settings: ArchiveSettings, but_not: Path | None, console: Console) -> Archive:
+def find_archive(places: Sequence[Path], settings: ArchiveSettings, but_not: Path, console: Console) -> Archive:
     """List the images of some folders (those inside them too) and files, and find the stacks in them.
 
     Parameters
@@ -129,6 +136,14 @@ def find_archive(places: Sequence[Path], settings: ArchiveSettings, but_not: Pat
     Refused
         A place does not exist or is no image, there are no images, or none that fit the pattern of plane files.
     """
+    archive = look_through(places, settings, but_not, console)
+    if not archive.fields:
+        raise Refused(_nothing(archive, settings))
+    return archive
+
+
+def look_through(places: Sequence[Path], settings: ArchiveSettings, but_not: Path | None, console: Console) -> Archive:
+    """Do the same where perhaps nothing can be read, which is no error here; see `find_archive`."""
     places = [place.resolve() for place in places]
     root = _root(places)
     pattern = None if settings.planes is None else NamePattern(settings.planes)
@@ -138,8 +153,6 @@ def find_archive(places: Sequence[Path], settings: ArchiveSettings, but_not: Pat
     with CountDisplay("files opened", console) as counter:
         found = find_stacks(root, listing.sizes, pattern, polarizations, show=counter.show)
     left_out = {**listing.left_out, **found.left_out}
-    if not found.stacks:
-        raise Refused(_nothing(root, listing.sizes, left_out, settings))
     found.stacks.sort(key=lambda one: (natural(one.files.folder), natural(one.files.slide), natural(one.files.field)))
     fields: list[ArchiveField] = []
     samples: dict[int, dict[str, str]] = {}
@@ -154,7 +167,7 @@ def find_archive(places: Sequence[Path], settings: ArchiveSettings, but_not: Pat
             fields.append(_field(slide, number, sample, one))
             if one.header is not None:
                 headers[slide, number] = one.header
-    if len(samples) > MOST_SAMPLES or max(field.field for field in fields) > MOST_FIELDS:
+    if len(samples) > MOST_SAMPLES or max((field.field for field in fields), default=0) > MOST_FIELDS:
         raise Refused(f"{str(root)!r} holds {len(fields)} stacks in {len(samples)} folders; name some of its folders")
     folders = _folders(fields, places_of, listing.sizes)
     beside = dict(listing.beside)
@@ -175,13 +188,15 @@ def _field(slide: int, number: int, sample: str, one: FoundStack) -> ArchiveFiel
     )
 
 
-def _nothing(root: Path, sizes: Collection[str], left_out: Mapping[str, str], settings: ArchiveSettings) -> str:
+def _nothing(archive: Archive, settings: ArchiveSettings) -> str:
     """Say why there is not one stack."""
-    if sizes and settings.planes is not None:
-        return f"--planes {settings.planes!r} matches no file, such as {next(iter(sizes))!r}; correct it"
-    told = "".join(f"; {name!r} is left out: {why}" for name, why in islice(left_out.items(), TOLD))
-    more = f"; and {len(left_out) - TOLD} more" if len(left_out) > TOLD else ""
-    return f"{str(root)!r} holds no images; name folders or files of {', '.join(SUFFIXES)}{told}{more}"
+    told = "".join(f"; {name!r} is left out: {why}" for name, why in islice(archive.left_out.items(), TOLD))
+    more = f"; and {len(archive.left_out) - TOLD} more" if len(archive.left_out) > TOLD else ""
+    if archive.beside and not archive.left_out:
+        told = f"; {', '.join(f'{count} {kind}' for kind, count in archive.beside.items())} lie there"
+    if settings.planes is not None and archive.left_out:
+        return f"--planes {settings.planes!r} matches no file, such as {next(iter(archive.left_out))!r}; correct it"
+    return f"{str(archive.root)!r} holds no images; name folders or files of {', '.join(SUFFIXES)}{told}{more}"
 
 
 def _root(places: Sequence[Path]) -> Path:
@@ -194,7 +209,7 @@ def _root(places: Sequence[Path]) -> Path:
             raise Refused(what) from error
         except OSError as error:
             raise Refused(f"{str(place)!r} cannot be read ({error.strerror}); see to its rights") from error
-        if place.is_file() and place.suffix.lower() not in SUFFIXES:
+        if place.is_file() and place.suffix.lower() in SIDECARS | DOCUMENTS:
             raise Refused(f"{str(place)!r} is not an image; name folders or files of {', '.join(SUFFIXES)}")
     try:
         return Path(os.path.commonpath([place if place.is_dir() else place.parent for place in places]))

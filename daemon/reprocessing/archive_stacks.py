@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from daemon.reprocessing.archive import Archive, ArchiveSettings
 from drivers.errors import ImageRefused, NotSaid
 from drivers.recorded.file_names import Channels, Polarizations
 from drivers.recorded.held import Header
-from drivers.recorded.stacks import channels_of, joined, read_files, shape_of_planes
+from drivers.recorded.stacks import Shape, channels_of, joined, read_files, shape_of_planes
 from inference.views.channels import Scale
 
 SMALLEST_VIEW_PX = 32
@@ -104,20 +105,57 @@ def describe(field: ArchiveField, headers: list[Header], settings: ArchiveSettin
     """
     first = headers[0]
     channels = _channels(field, first, settings)
-    shape = shape_of_planes(field.names, field.states, headers) if field.states else first.shape_czyx
-    shape = len(channels.states), *shape[1:]
-    pixel_um = first.pixel_um or settings.pixel_um
-    if pixel_um is None:
-        raise NotSaid("it does not say how large its pixels are; give --pixel-um")
-    step_um = first.step_um or settings.step_um
-    if step_um is None and shape[1] > 1:
-        raise NotSaid(f"it does not say how far apart its {shape[1]} planes are; give --step-um")
+    shape = len(channels.states), *shape_of(field, headers)[1:]
+    pixel_um = _pixel_um(first, settings)
+    step_um = _step_um(first, shape[1], settings)
     left_out = tuple(f"channel {name!r} is left out, as it is no polarization" for name in channels.left_out)
     told = tuple(dict.fromkeys((*field.told, *(clause for header in headers for clause in header.told), *left_out)))
     at = first.position_um
-    described = Described(shape, pixel_um, step_um or 1.0, channels.states, at, first.bits, told)
+    described = Described(shape, pixel_um, step_um, channels.states, at, first.bits, told)
     _check_size(described, settings.focus.sigma_um)
     return described
+
+
+def not_said(field: ArchiveField, headers: list[Header], settings: ArchiveSettings) -> list[str]:
+    """List what neither the files of a stack say nor the settings, a sentence each with the option that says it."""
+    first, planes = headers[0], shape_of(field, headers)[1]
+    asked: list[Callable[[], object]] = [
+        lambda: _pixel_um(first, settings),
+        lambda: _step_um(first, planes, settings),
+        lambda: _channels(field, first, settings),
+    ]
+    sentences = []
+    for ask in asked:
+        try:
+            ask()
+        except ImageRefused as error:
+            sentences.append(str(error))
+    return sentences
+
+
+def shape_of(field: ArchiveField, headers: list[Header]) -> Shape:
+    """Shape (CZYX) of what the files of a stack hold, all channels.
+
+    Raises
+    ------
+    ImageRefused
+        Plane files are not alike.
+    """
+    return shape_of_planes(field.names, field.states, headers) if field.states else headers[0].shape_czyx
+
+
+def _pixel_um(first: Header, settings: ArchiveSettings) -> float:
+    pixel_um = first.pixel_um or settings.pixel_um
+    if pixel_um is None:
+        raise NotSaid("it does not say how large its pixels are; give --pixel-um")
+    return pixel_um
+
+
+def _step_um(first: Header, planes: int, settings: ArchiveSettings) -> float:
+    step_um = first.step_um or settings.step_um
+    if step_um is None and planes > 1:
+        raise NotSaid(f"it does not say how far apart its {planes} planes are; give --step-um")
+    return step_um or 1.0
 
 
 def _channels(field: ArchiveField, first: Header, settings: ArchiveSettings) -> Channels:

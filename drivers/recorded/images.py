@@ -19,8 +19,8 @@ SUFFIXES = (*pictures.SUFFIXES, *tiff.SUFFIXES)
 TIFF_BEGINS = b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"
 
 
-def is_dataset_folder(folder: Path) -> bool:  # noqa: ARG001 - no format is a folder yet
-    """Whether a folder is a data set in itself, which is opened as a whole and not looked into."""
+def holds_stacks(folder: Path) -> bool:  # noqa: ARG001 - no format is a folder yet
+    """Whether a folder is a recording as a whole, which is opened as such and not looked into."""
     return False
 
 

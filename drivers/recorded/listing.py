@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from drivers.recorded.file_names import natural
-from drivers.recorded.images import SUFFIXES, TIFF_BEGINS, is_dataset_folder
+from drivers.recorded.images import SUFFIXES, TIFF_BEGINS, holds_stacks
 
 THUMBNAILS = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 SIDECARS = frozenset({".txt", ".xml", ".json", ".csv", ".tsv", ".log", ".yaml", ".yml", ".md", ".ini"})
@@ -110,7 +110,7 @@ class _Walk:
             name = self._name(here)
             if name and not self._named_well(name):
                 continue
-            if is_dataset_folder(here):
+            if holds_stacks(here):
                 self._take(name or ".", 0)
                 continue
             inside: list[tuple[Path, Path]] = []
@@ -171,7 +171,7 @@ class _Walk:
             self.listing.beside["thumbnails"] += 1
         elif suffix in SIDECARS:
             self.listing.beside["sidecars"] += 1
-        elif suffix in DOCUMENTS:
+        elif suffix in DOCUMENTS or (not suffix and _is_text(path)):
             self.listing.beside["documents"] += 1
         elif suffix not in SUFFIXES:
             self._leave_out(path, _why_not(path, suffix))
@@ -219,6 +219,16 @@ def _leads_elsewhere(entry: os.DirEntry[str]) -> bool:
         return True
     attributes: int = getattr(entry.stat(follow_symlinks=False), "st_reparse_tag", 0)
     return attributes == getattr(stat, "IO_REPARSE_TAG_MOUNT_POINT", -1)
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a file begins as text does; LICENSE and README have no suffix."""
+    try:
+        with path.open("rb") as stream:
+            first = stream.read(512)
+        return b"\0" not in first and first.isascii() and bool(first)
+    except OSError:
+        return False
 
 
 def _why_not(path: Path, suffix: str) -> str:

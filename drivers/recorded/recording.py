@@ -11,7 +11,6 @@ from drivers.errors import ImageRefused, SettingRefused
 from drivers.microscope import Stack
 from drivers.recorded.file_names import Channels, NamePattern, Polarizations, natural
 from drivers.recorded.held import Header
-from drivers.recorded.images import opened_one
 from drivers.recorded.listing import list_images
 from drivers.recorded.stacks import (
     FoundStack,
@@ -19,9 +18,9 @@ from drivers.recorded.stacks import (
     channels_of,
     find_stacks,
     first_header,
+    headers_of,
     joined,
     read_files,
-    readable,
     shape_of_planes,
 )
 from drivers.settings import Instrument, Replay
@@ -96,7 +95,7 @@ class Recording:
         others: list[str] = []
         for one in self._every():
             try:
-                shape = _shape(one, list(self._headers(one)), self.polarizations)
+                shape = _shape(one, headers_of(self.folder, one), self.polarizations)
             except (ImageRefused, OSError) as error:
                 raise SettingRefused(f"{_title(one)} of {self.folder}: {error}; complete it or move it away") from error
             if shape != self.shape_czyx:
@@ -138,14 +137,6 @@ class Recording:
 
     def _every(self) -> Iterator[FoundStack]:
         return (one for of_slide in self.fields.values() for one in of_slide)
-
-    def _headers(self, one: FoundStack) -> Iterator[Header]:
-        if not one.files.states:
-            yield first_header(self.folder, one)
-            return
-        for name in one.files.names:
-            with readable(self.folder / name), opened_one(self.folder / name) as held:
-                yield held.header
 
 
 def read_recording(replay: Replay, states: Sequence[str]) -> Recording:

@@ -166,6 +166,30 @@ def first_header(root: Path, stack: FoundStack) -> Header:
         return held.header
 
 
+def headers_of(root: Path, stack: FoundStack) -> list[Header]:
+    """Return what each file of a stack says that is opened for its pixels.
+
+    Parameters
+    ----------
+    root
+        folder that the names are below.
+    stack
+        where it lies.
+
+    Raises
+    ------
+    ImageRefused
+        One cannot be read.
+    """
+    if not stack.files.states or stack.files.fault:
+        return [first_header(root, stack)]
+    headers = []
+    for name in stack.files.names:
+        with readable(root / name), opened_one(root / name, stack.name) as held:
+            headers.append(held.header)
+    return headers
+
+
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
     """Refuse a file that cannot be read; where its whole folder is gone, that is another fault."""
