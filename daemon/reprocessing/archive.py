@@ -9,9 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field
 from rich.console import Console
 
 from daemon.config.samples import SAMPLE
@@ -47,7 +45,7 @@ class ArchiveSettings(Settings):
     focus: FocusSettings = FocusSettings()
     pixel_um: Positive | None = None
     step_um: Positive | None = None
-    planes: Annotated[str, Field(min_length=1)] | None = None
+    planes: str | None = None
     polarizations: tuple[str, ...] = ()
 
 
@@ -74,8 +72,8 @@ class Archive:
         why what lies there is in no field, by name.
     beside
         how many files of each kind no image is expected in.
-    members
-        how many files only go on with stacks that begin in others.
+    listed
+        how many files, and folders that are recordings as a whole, are in fields.
     folders
         summarises each folder.
     """
@@ -86,7 +84,7 @@ class Archive:
     headers: dict[tuple[int, int], Header]
     left_out: dict[str, str]
     beside: dict[str, int]
-    members: int
+    listed: int
     folders: dict[str, FolderSummary]
 
     def planned(self) -> dict[int, int]:
@@ -113,12 +111,11 @@ class Archive:
 
     def counts(self) -> str:
         """Say how much lies there, and that it adds up: what is in fields, left out, or beside."""
-        of_fields = {name for field in self.fields for name in field.names}
         fields = f"{len(self.fields)} field{'' if len(self.fields) == 1 else 's'}"
-        parts = [f"{len(of_fields)} make {fields}", f"{len(self.left_out)} left out"]
+        parts = [f"{self.listed} make {fields}", f"{len(self.left_out)} left out"]
         parts += [f"{kind} {count}" for kind, count in sorted(self.beside.items())]
-        total = len(of_fields) + len(self.left_out) + sum(self.beside.values())
-        return f"{total} files or data sets there: {', '.join(parts)}"
+        total = self.listed + len(self.left_out) + sum(self.beside.values())
+        return f"{total} files or recordings there: {', '.join(parts)}"
 
 
 def find_archive(places: Sequence[Path], settings: ArchiveSettings, but_not: Path, console: Console) -> Archive:
@@ -170,8 +167,8 @@ def look_through(places: Sequence[Path], settings: ArchiveSettings, but_not: Pat
     if len(samples) > MOST_SAMPLES or max((field.field for field in fields), default=0) > MOST_FIELDS:
         raise Refused(f"{str(root)!r} holds {len(fields)} stacks in {len(samples)} folders; name some of its folders")
     folders = _folders(fields, places_of, listing.sizes)
-    beside = dict(listing.beside)
-    return Archive(root, tuple(fields), samples, headers, left_out, beside, len(found.members), folders)
+    listed = len({name for field in fields for name in field.names} & listing.sizes.keys())
+    return Archive(root, tuple(fields), samples, headers, left_out, dict(listing.beside), listed, folders)
 
 
 def _field(slide: int, number: int, sample: str, one: FoundStack) -> ArchiveField:

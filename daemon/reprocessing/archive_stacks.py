@@ -69,7 +69,11 @@ def read_field(root: Path, field: ArchiveField, settings: ArchiveSettings, hashe
     """
     if field.fault:
         raise ImageRefused(field.fault)
-    headers, pixels = read_files(root, field.names, field.stack, field.states, hashes)
+
+    def accept(header: Header) -> None:
+        describe(field, [header] * len(field.names), settings)
+
+    headers, pixels = read_files(root, field.names, field.stack, field.states, hashes, accept)
     described = describe(field, headers, settings)
     stack = joined(pixels, _channels(field, headers[0], settings), described.shape_czyx)
     return ReadStack(stack, described, (root / field.names[0]).stat().st_mtime)

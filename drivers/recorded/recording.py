@@ -125,15 +125,21 @@ class Recording:
         sources: dict[str, str] = {}
         try:
             files = one.files
-            headers, pixels = read_files(self.folder, files.names, one.name, files.states, sources)
+            headers, pixels = read_files(self.folder, files.names, one.name, files.states, sources, self._accept(one))
             shape = _shape(one, headers, self.polarizations)
-            if shape != self.shape_czyx:
-                raise ImageRefused(f"its shape is {_sizes(shape)} where the others have {_sizes(self.shape_czyx)}")
             channels = channels_of(headers[0], files.states, self.polarizations)
             return ReadField(joined(pixels, _in_order(channels, self.polarizations.states), shape), sources)
         except (OSError, ImageRefused) as error:
             why = f"field {field} of mini-slide {slide} cannot be read: {_title(one)}: {error}"
             raise ImageRefused(why) from error
+
+    def _accept(self, one: FoundStack) -> Callable[[Header], None]:
+        def accept(header: Header) -> None:
+            shape = _shape(one, [header] * len(one.files.names), self.polarizations)
+            if shape != self.shape_czyx:
+                raise ImageRefused(f"its shape is {_sizes(shape)} where the others have {_sizes(self.shape_czyx)}")
+
+        return accept
 
     def _every(self) -> Iterator[FoundStack]:
         return (one for of_slide in self.fields.values() for one in of_slide)

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.errors import ImageRefused
-from drivers.recorded.file_names import Channels, NamePattern, Polarizations, StackFiles, group
+from drivers.recorded.file_names import Channels, NamePattern, Polarizations, StackFiles, group, natural
 from drivers.recorded.held import Header
-from drivers.recorded.images import opened, opened_one
+from drivers.recorded.images import SUFFIXES, opened, opened_one
+from drivers.recorded.listing import printable
 
 Shape = tuple[int, int, int, int]
 GONE = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
@@ -49,14 +50,11 @@ class FoundStacks:
     stacks
         in the order of the files.
     left_out
-        why files are in no stack, by their names.
-    members
-        files that hold a part of stacks which begin in other files.
+        why files are in no stack, by their names; those that go on with a stack which begins in another file are in it.
     """
 
     stacks: list[FoundStack] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
-    members: list[str] = field(default_factory=list)
 
 
 def find_stacks(
@@ -109,14 +107,22 @@ def find_stacks(
             named.update(stack.files.names[1:])
         if not held:
             empty.append(place.names[0])
+        found.left_out |= _not_of(root, place.names[0], held)
         if show is not None:
             show(count, len(places))
-    for name in empty:
-        if name in named:
-            found.members.append(name)
-        else:
-            found.left_out[name] = "it holds no stack of its own, and no other file there says that it belongs to it"
+    nothing = "it holds no stack of its own, and no other file there says that it belongs to it"
+    found.left_out |= dict.fromkeys((name for name in empty if name not in named), nothing)
     return found
+
+
+def _not_of(root: Path, name: str, held: Sequence[FoundStack]) -> dict[str, str]:
+    """Find the images in the folder of a recording that it does not name."""
+    files = {other for stack in held for other in stack.files.names[1:]}
+    if not files or not (root / name).is_dir():
+        return {}
+    beside = [path for path in sorted((root / name).iterdir()) if path.suffix.lower() in SUFFIXES]
+    names = {printable(path.relative_to(root).as_posix()) for path in beside} - files
+    return dict.fromkeys(sorted(names, key=natural), "it lies in the folder of a recording that does not name it")
 
 
 def _held(root: Path, place: StackFiles) -> Iterator[FoundStack]:
@@ -202,7 +208,12 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def read_files(
-    root: Path, names: Sequence[str], name: str, states: Sequence[str], hashes: dict[str, str]
+    root: Path,
+    names: Sequence[str],
+    name: str,
+    states: Sequence[str],
+    hashes: dict[str, str],
+    accept: Callable[[Header], object],
 ) -> tuple[list[Header], list[NDArray[np.uint16]]]:
     """Read the files of a stack: header and pixels of each that is opened.
 
@@ -218,6 +229,8 @@ def read_files(
         those of plane files along C; none where the first file is opened, and holds the stack or begins it.
     hashes
         takes in the sha256 of each file, before it is read.
+    accept
+        refuses what its pixels need not be decoded for.
 
     Raises
     ------
@@ -237,6 +250,7 @@ def read_files(
                 inside = {place: path} | {other: root / other for other in (() if states else names[1:])}
             for each, file in inside.items():
                 hashes[each] = unchanged.enter_context(_unchanged(file))
+            accept(held.header)
             headers.append(held.header)
             pixels.append(held.read())
     return headers, pixels

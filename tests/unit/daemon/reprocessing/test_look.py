@@ -60,7 +60,7 @@ def test_every_plane_of_a_stack_is_looked_at(tmp_path: Path) -> None:
     assert "'f2_z1.tif' is 1 x 1 x 70 x 79 px" in cut.fault
     assert "its planes are 0, 2, 3: some are missing" in holed.fault
     assert list(found.left_out) == ["overview.tif"]
-    assert found.counts.startswith("10 files or data sets there: 9 make 3 fields, 1 left out")
+    assert found.counts.startswith("10 files or recordings there: 9 make 3 fields, 1 left out")
 
 
 def test_it_is_printed_for_people_and_for_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
