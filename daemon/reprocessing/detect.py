@@ -86,7 +86,10 @@ def _events(archive: Archive) -> list[Event]:
 
 def _probed(archive: Archive, settings: ArchiveSettings) -> Described | None:
     """Refuse an archive that does not say what is needed; return the stack that most are like, where it pays."""
-    asked = archive.fields[:: -(-len(archive.fields) // PROBES)]
+    whole = [field for field in archive.fields if not field.fault]
+    if not whole:
+        return None
+    asked = whole[:: -(-len(whole) // PROBES)]
     known: list[Described] = []
     refusals: list[str] = []
     for field in asked:
@@ -100,7 +103,7 @@ def _probed(archive: Archive, settings: ArchiveSettings) -> Described | None:
         raise Refused(f"none of the {len(asked)} images can be analysed; {refusals[0]}")
     alike = Counter(one.view_px(settings.focus.sigma_um) for one in known)
     size, count = alike.most_common(1)[0]
-    if len(archive.fields) < WORTH_EXPORTING or 2 * count < len(asked):
+    if len(whole) < WORTH_EXPORTING or 2 * count < len(asked):
         return None
     return next(one for one in known if one.view_px(settings.focus.sigma_um) == size)
 

@@ -31,7 +31,7 @@ class Listing:
     root
         that all names are below.
     sizes
-        of each image in bytes, by its name (posix), in the order of people; of a folder that is a recording as a whole 0.
+        of each image in bytes, by its name (posix), in the order of people; 0 of a folder that is one recording.
     left_out
         why, by name, what else lies there is not read; names are printable.
     beside

@@ -16,6 +16,7 @@ from daemon.reprocessing.archive import ArchiveSettings, find_archive
 from daemon.reprocessing.archive_stacks import ReadStack, read_field
 from daemon.system.errors import Refused
 from drivers.errors import ImageRefused, SettingRefused
+from tests.support.rights import closed, for_everybody
 
 QUIET = Console(quiet=True)
 CROSSED_FIRST = ("crossed=LR", "parallel=LL")
@@ -228,3 +229,47 @@ def test_an_image_that_has_gone_is_told_but_an_archive_that_has_gone_is_a_fault(
     (tmp_path / "core").rename(tmp_path / "moved")
     with pytest.raises(FileNotFoundError):
         read_field(archive.root, archive.fields[1], settings, {})
+
+
+def test_two_of_three_channels_are_taken_where_they_are_named_and_the_third_is_told(tmp_path: Path) -> None:
+    pixels = coded(3)
+    named = {"axes": "CZYX", "Channel": {"Name": ["LL", "DAPI", "LR"]}}
+    write(tmp_path / "a.ome.tif", pixels, metadata=named, ome=True)
+    stack = read(tmp_path, pixel_um=0.1, step_um=1, polarizations=CROSSED_FIRST)
+    np.testing.assert_array_equal(stack.pixels, pixels[[0, 2]])
+    assert stack.described.polarizations == ("parallel", "crossed")
+    assert "channel 'DAPI' is left out, as it is no polarization" in stack.described.told
+
+
+def test_stacks_of_one_state_a_file_are_joined(tmp_path: Path) -> None:
+    pixels = coded(2, 4)
+    for c, word in enumerate(("LR", "LL")):
+        write(tmp_path / f"f1_{word}.tif", pixels[c])
+    given = {"planes": "{field}_{polarization}.tif", "polarizations": CROSSED_FIRST, "pixel_um": 0.1, "step_um": 0.3}
+    stack = read(tmp_path, **given)
+    np.testing.assert_array_equal(stack.pixels, pixels)
+    write(tmp_path / "f1_LL.tif", pixels[1, :3])
+    with pytest.raises(ImageRefused, match=r"'f1_LL.tif' is 1 x 3 x 70 x 80 px"):
+        read(tmp_path, **given)
+
+
+def test_samples_of_a_folder_are_told_apart_by_name(tmp_path: Path) -> None:
+    for slide in (2, 10):
+        for z in (-1, 0):
+            write(tmp_path / "core" / f"s{slide}_f1_z{z}.tif", coded(1, 1)[0, 0])
+    archive = find_archive([tmp_path], ArchiveSettings(planes="s{slide}_{field}_z{z}.tif"), tmp_path / "into", QUIET)
+    assert [(field.slide, field.field, field.sample) for field in archive.fields] == [
+        (1, 1, "core/2"),
+        (2, 1, "core/10"),
+    ]
+    assert archive.fields[0].names == ("core/s2_f1_z-1.tif", "core/s2_f1_z0.tif")
+    assert archive.samples[2] == {"sample": "core/10", "folder": "core"}
+
+
+def test_a_file_that_cannot_be_read_is_a_field_that_says_so() -> None:
+    with for_everybody() as root:
+        write(root / "core" / "a.tif", coded()[0, 0])
+        write(root / "core" / "b.tif", coded()[0, 0])
+        with closed(root / "core" / "b.tif"):
+            archive = find_archive([root], ArchiveSettings(), root / "into", QUIET)
+    assert [field.fault for field in archive.fields] == ["", "it cannot be read (Permission denied)"]

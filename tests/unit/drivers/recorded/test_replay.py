@@ -1,3 +1,4 @@
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,13 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
+from PIL import Image
 
 from drivers.errors import ImageRefused, OutsideWindow, SettingRefused
 from drivers.microscope import Exposure, Sweep
 from drivers.open import open_microscope
 from drivers.recorded.recording import read_recording
+from drivers.recorded.replay import check_recording
 from drivers.settings import Instrument, Replay
 from tests.support.instruments import expose, instrument, ready, slides
 
@@ -165,3 +168,53 @@ def test_planes_are_sorted_by_number(tmp_path_factory: Any, order: list[int]) ->
         tifffile.imwrite(folder / f"plane-{z}.tif", np.full((64, 64), z, np.uint16))
     recording = read_recording(Replay(folder=folder, planes="plane-{z}.tif"), ("parallel",))
     assert recording.read(1, 1).pixels[0, :, 0, 0].tolist() == list(range(12))
+
+
+def test_pictures_can_be_replayed_and_their_files_are_told(tmp_path: Path) -> None:
+    for z in range(-2, 3):
+        Image.fromarray(np.full((HEIGHT, WIDTH), 100 + z, np.uint8)).save(tmp_path / f"f1_z{z}.png")
+    scope = ready(
+        open_microscope(replaying(tmp_path, replay={"planes": "{field}_z{z}.png"}, polarizations=ONE), slides())
+    )
+    assert scope.sources == {}
+    stack, _ = expose(scope, sweep(5, ("parallel",)))
+    assert stack[0, :, 0, 0].tolist() == [98, 99, 100, 101, 102]
+    first = hashlib.sha256((tmp_path / "f1_z-2.png").read_bytes()).hexdigest()
+    assert next(iter(scope.sources.items())) == ("f1_z-2.png", first)
+    assert len(scope.sources) == 5
+
+
+def test_every_file_is_looked_at_before_the_night(tmp_path: Path) -> None:
+    write_planes(tmp_path, fields=3)
+    configured = replaying(tmp_path)
+    check_recording(configured, planes=5, fields=3)
+    tifffile.imwrite(tmp_path / "field3-cb-z9.tif", np.zeros((HEIGHT, WIDTH - 1), np.uint16))
+    with pytest.raises(
+        SettingRefused, match=r"'field3-ca-z7.tif' .*its plane 'field3-cb-z9.tif' is 1 x 1 x 64 x 79 px"
+    ):
+        check_recording(configured, planes=5, fields=3)
+    for path in tmp_path.glob("field3-*-z11.tif"):
+        path.unlink()
+    tifffile.imwrite(tmp_path / "field3-cb-z9.tif", coded(3)[1, 2])
+    with pytest.raises(SettingRefused, match=r"'field1-ca-z7.tif' is 2 x 5 x 64 x 80 .*'field3-ca-z7.tif' is 2 x 4 x"):
+        check_recording(configured, planes=4, fields=3)
+
+
+def test_channels_are_told_apart_by_their_names_and_else_by_their_order(tmp_path: Path) -> None:
+    pixels = coded(1)
+    named = {"axes": "CZYX", "Channel": {"Name": ["LL", "LR"]}}
+    tifffile.imwrite(tmp_path / "a.ome.tif", pixels[::-1], metadata=named, ome=True)
+    replay = Replay(folder=tmp_path, polarizations=("parallel=LL", "crossed=LR"))
+    assert_array_equal(read_recording(replay, ("crossed", "parallel")).read(1, 1).pixels, pixels)
+    unsaid = Replay(folder=tmp_path)
+    assert_array_equal(read_recording(unsaid, ("crossed", "parallel")).read(1, 1).pixels, pixels[::-1])
+
+
+def test_what_lies_beside_a_recording_is_noted(tmp_path: Path) -> None:
+    write_planes(tmp_path, fields=1)
+    (tmp_path / "film.mp4").write_bytes(b"\0")
+    tifffile.imwrite(tmp_path / "overview.tif", np.zeros((8, 8), np.uint16))
+    assert open_microscope(replaying(tmp_path), slides()).identity.notes == (
+        "left out of the recording: film.mp4: its suffix '.mp4' is none that is read",
+        f"left out of the recording: overview.tif: its name does not fit instrument.replay.planes {PLANE_PATTERN!r}",
+    )
