@@ -184,7 +184,7 @@ def read_recording(replay: Replay, states: Sequence[str]) -> Recording:
         shape = _shape(first, [header] * len(first.files.names), polarizations)
     except ImageRefused as error:
         raise SettingRefused(f"{_title(first)} of {folder}: {error}") from error
-    notes = (*_notes(left_out), *first.files.told, *header.told)
+    notes = (*_notes(left_out), *first.files.told, *header.told, *_by_order(header, polarizations))
     ordered = {slide: tuple(of_slide) for slide, of_slide in sorted(fields.items())}
     return Recording(folder, ordered, polarizations, shape, header.bits or 16, notes)
 
@@ -212,6 +212,15 @@ def _title(one: FoundStack) -> str:
 
 def _sizes(shape: Shape) -> str:
     return " x ".join(map(str, shape))
+
+
+def _by_order(header: Header, polarizations: Polarizations) -> Iterator[str]:
+    """Say where channels have names of their own, which do not tell what they are."""
+    words = {word.lower() for word in polarizations.words}
+    if any(header.channels) and not words & {name.lower() for name in header.channels}:
+        names = ", ".join(map(repr, header.channels))
+        states = ", ".join(polarizations.states)
+        yield f"the channels {names} are taken as {states}, by their order; {polarizations.key} can say what they are"
 
 
 def _notes(left_out: Mapping[str, str]) -> Iterator[str]:

@@ -206,8 +206,12 @@ def test_channels_are_told_apart_by_their_names_and_else_by_their_order(tmp_path
     tifffile.imwrite(tmp_path / "a.ome.tif", pixels[::-1], metadata=named, ome=True)
     replay = Replay(folder=tmp_path, polarizations=("parallel=LL", "crossed=LR"))
     assert_array_equal(read_recording(replay, ("crossed", "parallel")).read(1, 1).pixels, pixels)
-    unsaid = Replay(folder=tmp_path)
-    assert_array_equal(read_recording(unsaid, ("crossed", "parallel")).read(1, 1).pixels, pixels[::-1])
+    unsaid = read_recording(Replay(folder=tmp_path), ("crossed", "parallel"))
+    assert_array_equal(unsaid.read(1, 1).pixels, pixels[::-1])
+    assert unsaid.notes == (
+        "the channels 'LL', 'LR' are taken as crossed, parallel, by their order; instrument.replay.polarizations can say "
+        "what they are",
+    )
 
 
 def test_what_lies_beside_a_recording_is_noted(tmp_path: Path) -> None:
