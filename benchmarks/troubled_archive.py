@@ -1,4 +1,4 @@
-"""A large archive of small images with everything in it that goes wrong in archives: is all of it accounted for?
+"""A large archive of small images with all that goes wrong in archives, every file of which is to be accounted for.
 
 python -m benchmarks.troubled_archive [--images 10000] [--workers 2] [--kills 1] [--into DIR]
 
@@ -77,7 +77,7 @@ def turned(seed: int) -> bytes:
     return encoded(eight(seed), "jpeg", exif=exif)
 
 
-READ = {
+READ: dict[str, Callable[[int], bytes]] = {
     "usual.tif": lambda n: encoded(grey(n), "tif"),
     "usual.png": lambda n: encoded(eight(n), "png"),
     "usual.jpg": lambda n: encoded(eight(n), "jpeg"),
@@ -88,7 +88,7 @@ READ = {
     "stack.tif": lambda n: encoded(np.stack([grey(n)] * 3), "tif"),
     "decomposed e\u0301 and\u00a0odd spaces.tif": lambda n: encoded(grey(n), "tif"),
 }
-SKIPPED = {
+SKIPPED: dict[str, Callable[[int], bytes]] = {
     "cut.tif": lambda n: encoded(grey(n), "tif")[:4000],
     "cut.png": lambda n: encoded(eight(n), "png")[:900],
     "cut.jpg": lambda n: encoded(eight(n), "jpeg")[:500],
@@ -99,7 +99,7 @@ SKIPPED = {
     "too small.tif": lambda n: encoded(grey(n)[:8, :8], "tif"),
     "three without names.tif": lambda n: encoded(np.stack([grey(n)] * 3), "tif", imagej=True, metadata={"axes": "CYX"}),
 }
-LEFT_OUT = {
+LEFT_OUT: dict[str, Callable[[int], bytes]] = {
     "film.mp4": lambda _: b"\0\0\0\x18ftypmp42",
     "no suffix": lambda n: encoded(eight(n), "png"),
     "raw.dat": lambda n: grey(n).tobytes(),
@@ -298,10 +298,7 @@ def main() -> None:
         wrong = 0
         for what, found, right in compared(into, written):
             wrong += found != right
-            print(
-                f"{'ok   ' if found == right else 'WRONG'} {what}: {found}"
-                + ("" if found == right else f", not {right}")
-            )
+            print(f"ok    {what}: {found}" if found == right else f"WRONG {what}: {found}, not {right}")
         for path in root.rglob("*"):
             if path.name == "closed":
                 path.chmod(0o700)
