@@ -150,7 +150,7 @@ def write(root: Path, outside: Path, images: int) -> Written:
         folder = root / f"core {number // 1000}" / f"sample {number // 100 % 10}"
         folder.mkdir(parents=True, exist_ok=True)
         names = list(READ)
-        name = names[number % len(names)] if number % 100 < len(names) else "usual.tif"
+        name = names[number % 100] if number % 100 < len(names) else "usual.tif"
         (folder / f"{number} {name}").write_bytes(READ[name](number))
         written.read += 1
         if number % 1000 == 0:
