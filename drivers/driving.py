@@ -6,7 +6,7 @@ All of this stands around the equipment, whoever wrote it: what lies outside is 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from drivers.errors import (
 )
 from drivers.frames import FrameCheck
 from drivers.limits import Limits
-from drivers.microscope import Exposure, Frame, Identity, Position, Stack, StateReading, Sweep
+from drivers.microscope import Exposure, Frame, Identity, Position, ReplayedFile, Stack, StateReading, Sweep
 from drivers.readings import Readings
 from drivers.safety import Safety, attempt
 from drivers.settings import Instrument, MiniSlide
@@ -214,8 +214,8 @@ class DrivenMicroscope:
                 self._commanding.release()
 
     @property
-    def sources(self) -> Mapping[str, str]:
-        """Files that the last stack was read from, by name, and the sha256 of each; none where a camera exposed it."""
+    def sources(self) -> tuple[ReplayedFile, ...]:
+        """Files that the last stack was read from; none where a camera exposed it."""
         with explaining("asking for files"):
             return self._equipment.sources()
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from drivers.microscope import Exposure, Identity, Sweep
+from drivers.microscope import Exposure, Identity, ReplayedFile, Sweep
 from drivers.settings import Instrument, MiniSlide
 
 PROTOCOL_VERSION = 1
@@ -108,9 +108,9 @@ class Equipment(ABC):
     def stage(self, state: str, plane: int) -> None:  # noqa: B027
         """Take in which plane is exposed next, before anything is switched or moved for it."""
 
-    def sources(self) -> Mapping[str, str]:
-        """Files that the last stack was read from, by name, and the sha256 of each; none where a camera exposed it."""
-        return {}
+    def sources(self) -> tuple[ReplayedFile, ...]:
+        """Files that the last stack was read from; none where a camera exposed it."""
+        return ()
 
     def xy_busy(self) -> bool:
         """Whether the XY stage still moves."""

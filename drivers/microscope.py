@@ -6,7 +6,7 @@ The centre of the frame lies at the stage position; column and row grow with sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -117,6 +117,15 @@ class StateReading:
 
 
 @dataclass(frozen=True)
+class ReplayedFile:
+    """A file that a stack was read from: its name below the recording, and which stack of it, if it holds several."""
+
+    name: str
+    sha256: str
+    stack: str = ""
+
+
+@dataclass(frozen=True)
 class Identity:
     """What the instrument says of itself, kept with the night.
 
@@ -217,8 +226,8 @@ class Microscope(Protocol):
         """
 
     @property
-    def sources(self) -> Mapping[str, str]:
-        """Files that the last stack was read from, by name, and the sha256 of each; none where a camera exposed it."""
+    def sources(self) -> tuple[ReplayedFile, ...]:
+        """Files that the last stack was read from; none where a camera exposed it."""
 
     @property
     def trouble(self) -> tuple[str, ...]:

@@ -209,6 +209,6 @@ def _expose(request: Expose, microscope: Microscope, ring: Ring, send: Callable[
         read_s=tuple(tuple(landed[channel]) for channel in sweep.channels),
         seconds=watch.seconds,
         read_back=tuple(ReadBack(**asdict(reading)) for reading in readings),
-        sources=tuple(SourceFile(name=name, sha256=sha256) for name, sha256 in microscope.sources.items()),
+        sources=tuple(SourceFile(**asdict(file)) for file in microscope.sources),
         bits=microscope.identity.bit_depth,
     )

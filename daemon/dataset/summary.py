@@ -254,7 +254,7 @@ def _skipped(field: FieldSkipped) -> SkippedSummary:
         who=field.who,
         fault=field.fault,
         attempts=field.attempts,
-        sources=tuple(source.name for source in field.sources),
+        sources=tuple(source.title for source in field.sources),
     )
 
 

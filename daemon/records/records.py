@@ -34,14 +34,20 @@ class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
 
 
-class SourceFile(msgspec.Struct, frozen=True, kw_only=True):
+class SourceFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A file that pixels were read from: its path below the folder it was given by (posix), and the sha256 (hex).
 
-    The sha256 is empty where the file could not be read to its end.
+    The sha256 is empty where the file could not be read to its end. `stack` says which one was read of several in it.
     """
 
     name: str
     sha256: str
+    stack: str = ""
+
+    @property
+    def title(self) -> str:
+        """What people read: the name, and which stack of the file is meant."""
+        return f"{self.name}: {self.stack}" if self.stack else self.name
 
 
 class ObjectRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -189,7 +189,7 @@ class _Bench:
             weights_sha256=started.weights_sha256,
             versions=started.versions,
             sample_columns=started.samples[planned.slide],
-            sources=sources_of(hashes),
+            sources=sources_of(hashes, planned.stack),
             bits=described.bits,
         )
         return replace(self._cut(stack.pixels, provenance, watch), told=described.told)
@@ -206,7 +206,7 @@ class _Bench:
             configuration_sha256=self._configuration_sha256,
             weights_sha256=started.weights_sha256,
             versions=started.versions,
-            sources=sources_of(hashes),
+            sources=sources_of(hashes, planned.stack),
         )
         return self._cut(pixels, provenance, watch)
 
@@ -258,15 +258,15 @@ def skipped(planned: ArchiveField, why: SkipReason, hashes: dict[str, str]) -> F
         sample=planned.sample,
         reason=why.sentence,
         attempts=1,
-        sources=sources_of(hashes),
+        sources=sources_of(hashes, planned.stack),
         reason_code=why.code,
         fault=why.fault,
     )
 
 
-def sources_of(hashes: dict[str, str]) -> tuple[SourceFile, ...]:
-    """Files by their names and hashes, as records have them."""
-    return tuple(SourceFile(name=name, sha256=sha256) for name, sha256 in hashes.items())
+def sources_of(hashes: dict[str, str], stack: str) -> tuple[SourceFile, ...]:
+    """Files of a stack by their names and hashes, as records have them."""
+    return tuple(SourceFile(name=name, sha256=sha256, stack=stack) for name, sha256 in hashes.items())
 
 
 def versions_now() -> dict[str, str]:

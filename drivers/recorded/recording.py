@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from drivers.errors import ImageRefused, SettingRefused
-from drivers.microscope import Stack
+from drivers.microscope import ReplayedFile, Stack
 from drivers.recorded.file_names import Channels, NamePattern, Polarizations, natural
 from drivers.recorded.held import Header
 from drivers.recorded.listing import list_images
@@ -31,10 +31,10 @@ TOLD = 3
 
 
 class ReadField(NamedTuple):
-    """A recorded stack, axes CZYX, and the sha256 of each of its files by name."""
+    """A recorded stack, axes CZYX, and its files."""
 
     pixels: Stack
-    sources: dict[str, str]
+    sources: tuple[ReplayedFile, ...]
 
 
 @dataclass(frozen=True)
@@ -122,12 +122,13 @@ class Recording:
                 "ask for fewer scan.fields"
             )
         one = of_slide[field - 1]
-        sources: dict[str, str] = {}
+        hashes: dict[str, str] = {}
         try:
             files = one.files
-            headers, pixels = read_files(self.folder, files.names, one.name, files.states, sources, self._accept(one))
+            headers, pixels = read_files(self.folder, files.names, one.name, files.states, hashes, self._accept(one))
             shape = _shape(one, headers, self.polarizations)
             channels = channels_of(headers[0], files.states, self.polarizations)
+            sources = tuple(ReplayedFile(name, sha256, one.name) for name, sha256 in hashes.items())
             return ReadField(joined(pixels, _in_order(channels, self.polarizations.states), shape), sources)
         except (OSError, ImageRefused) as error:
             why = f"field {field} of mini-slide {slide} cannot be read: {_title(one)}: {error}"

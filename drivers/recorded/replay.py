@@ -9,7 +9,7 @@ import numpy as np
 from drivers.equipment import Equipment, Image
 from drivers.errors import SettingRefused
 from drivers.micromanager.core import versions
-from drivers.microscope import Exposure, Identity, Stack, Sweep
+from drivers.microscope import Exposure, Identity, ReplayedFile, Stack, Sweep
 from drivers.recorded.recording import Recording, read_recording
 from drivers.settings import Instrument, MiniSlide, Replay
 
@@ -72,7 +72,7 @@ class Replayed(Equipment):
         )
         self._read: tuple[int, int] | None = None
         self._stack: Stack = np.empty((0, 0, 0, 0), np.uint16)
-        self._files: dict[str, str] = {}
+        self._files: tuple[ReplayedFile, ...] = ()
         self._sources: list[int] = []
         self._shown = 0, 0
 
@@ -81,8 +81,8 @@ class Replayed(Equipment):
         """What the recording says of itself."""
         return self._identity
 
-    def sources(self) -> dict[str, str]:
-        """Files of the stack that is shown, by name, and their sha256."""
+    def sources(self) -> tuple[ReplayedFile, ...]:
+        """Files of the stack that is shown."""
         return self._files
 
     def move_xy(self, x_um: float, y_um: float) -> None:

@@ -12,7 +12,7 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 
 from drivers.errors import ImageRefused, OutsideWindow, SettingRefused
-from drivers.microscope import Exposure, Sweep
+from drivers.microscope import Exposure, ReplayedFile, Sweep
 from drivers.open import open_microscope
 from drivers.recorded.recording import read_recording
 from drivers.recorded.replay import check_recording
@@ -176,11 +176,11 @@ def test_pictures_can_be_replayed_and_their_files_are_told(tmp_path: Path) -> No
     scope = ready(
         open_microscope(replaying(tmp_path, replay={"planes": "{field}_z{z}.png"}, polarizations=ONE), slides())
     )
-    assert scope.sources == {}
+    assert len(scope.sources) == 0
     stack, _ = expose(scope, sweep(5, ("parallel",)))
     assert stack[0, :, 0, 0].tolist() == [98, 99, 100, 101, 102]
     first = hashlib.sha256((tmp_path / "f1_z-2.png").read_bytes()).hexdigest()
-    assert next(iter(scope.sources.items())) == ("f1_z-2.png", first)
+    assert scope.sources[0] == ReplayedFile("f1_z-2.png", first)
     assert len(scope.sources) == 5
 
 
