@@ -176,7 +176,8 @@ def test_pictures_can_be_replayed_and_their_files_are_told(tmp_path: Path) -> No
     scope = ready(
         open_microscope(replaying(tmp_path, replay={"planes": "{field}_z{z}.png"}, polarizations=ONE), slides())
     )
-    assert len(scope.sources) == 0
+    before = scope.sources
+    assert before == ()
     stack, _ = expose(scope, sweep(5, ("parallel",)))
     assert stack[0, :, 0, 0].tolist() == [98, 99, 100, 101, 102]
     first = hashlib.sha256((tmp_path / "f1_z-2.png").read_bytes()).hexdigest()
