@@ -148,7 +148,10 @@ def look_through(places: Sequence[Path], settings: ArchiveSettings, but_not: Pat
     with CountDisplay("files listed", console) as counter:
         listing = list_images(root, places, None if but_not is None else but_not.resolve(), counter.show)
     with CountDisplay("files opened", console) as counter:
-        found = find_stacks(root, listing.sizes, pattern, polarizations, show=counter.show)
+        try:
+            found = find_stacks(root, listing.sizes, pattern, polarizations, show=counter.show)
+        except OSError as error:
+            raise Refused(f"{str(root)!r} cannot be read just now ({error}); say the same again once it can") from error
     left_out = {**listing.left_out, **found.left_out}
     found.stacks.sort(key=lambda one: (natural(one.files.folder), natural(one.files.slide), natural(one.files.field)))
     fields: list[ArchiveField] = []

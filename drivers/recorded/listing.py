@@ -14,7 +14,7 @@ from drivers.recorded.file_names import natural
 from drivers.recorded.images import SUFFIXES, TIFF_BEGINS, holds_stacks
 
 THUMBNAILS = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
-SIDECARS = frozenset({".txt", ".xml", ".json", ".csv", ".tsv", ".log", ".yaml", ".yml", ".md", ".ini"})
+SIDECARS = frozenset({".txt", ".xml", ".json", ".csv", ".tsv", ".log", ".yaml", ".yml", ".md", ".ini", ".ome"})
 """Suffixes of what is said about images, and holds none."""
 DOCUMENTS = frozenset(
     {".pdf", ".doc", ".docx", ".xls", ".xlsx", ".odt", ".ods", ".ppt", ".pptx", ".html", ".htm", ".rtf"}
@@ -167,16 +167,13 @@ class _Walk:
             return
         if not stat.S_ISREG(known.st_mode):
             self._leave_out(path, "it is neither a file nor a folder")
-        elif name.lower() in THUMBNAILS:
-            self.listing.beside["thumbnails"] += 1
-        elif suffix in SIDECARS:
-            self.listing.beside["sidecars"] += 1
-        elif suffix in DOCUMENTS or (not suffix and _is_text(path)):
-            self.listing.beside["documents"] += 1
-        elif suffix not in SUFFIXES:
+        elif suffix in SUFFIXES:
+            if self._is_new(path, real):
+                self._take(self._name(path), known.st_size)
+        elif kind := _kind_beside(path, suffix):
+            self.listing.beside[kind] += 1
+        else:
             self._leave_out(path, _why_not(path, suffix))
-        elif self._is_new(path, real):
-            self._take(self._name(path), known.st_size)
 
     def _take(self, name: str, size: int) -> None:
         self.listing.sizes[name] = size
@@ -219,6 +216,15 @@ def _leads_elsewhere(entry: os.DirEntry[str]) -> bool:
         return True
     attributes: int = getattr(entry.stat(follow_symlinks=False), "st_reparse_tag", 0)
     return attributes == getattr(stat, "IO_REPARSE_TAG_MOUNT_POINT", -1)
+
+
+def _kind_beside(path: Path, suffix: str) -> str:
+    """Name the kind of a file that no image is expected in; empty where one may be."""
+    if path.name.lower() in THUMBNAILS:
+        return "thumbnails"
+    if suffix in SIDECARS:
+        return "sidecars"
+    return "documents" if suffix in DOCUMENTS or (not suffix and _is_text(path)) else ""
 
 
 def _is_text(path: Path) -> bool:

@@ -137,16 +137,19 @@ def _held(root: Path, place: StackFiles) -> Iterator[FoundStack]:
                 yield FoundStack(files, one.name, one.header)
     except ImageRefused as error:
         yield FoundStack(replace(place, fault=str(error)))
-    except OSError as error:
+    except GONE as error:
         if not path.parent.is_dir():
             raise
-        yield FoundStack(replace(place, fault=f"it cannot be read ({error.strerror or error})"))
+        yield FoundStack(replace(place, fault=f"it cannot be read ({error.strerror})"))
 
 
-def _below(root: Path, beside: Path, other: Path) -> str:
-    """Name a further file of a stack below the root; a link may have led to the folder that it lies in."""
-    path = other if other.is_relative_to(root) else beside.parent / other.name
-    return path.relative_to(root).as_posix()
+def _below(root: Path, source: Path, other: Path) -> str:
+    """Name a further file of a stack below the root; a link may have led to where it lies."""
+    if not other.is_relative_to(root):
+        here = source if source.is_dir() else source.parent
+        real = here.resolve()
+        other = here / (other.relative_to(real) if other.is_relative_to(real) else other.name)
+    return other.relative_to(root).as_posix()
 
 
 def first_header(root: Path, stack: FoundStack) -> Header:
@@ -244,8 +247,9 @@ def read_files(
         path = root / place
         with readable(path), opened_one(path, name) as held, ExitStack() as unchanged:
             if path.is_dir():
-                hashes.pop(place, None)
-                inside = {file.relative_to(root).as_posix(): file for file in held.files}
+                inside = {_below(root, path, file): file for file in held.files}
+                if inside:
+                    hashes.pop(place, None)
             else:
                 inside = {place: path} | {other: root / other for other in (() if states else names[1:])}
             for each, file in inside.items():
