@@ -110,7 +110,12 @@ class _Walk:
             name = self._name(here)
             if name and not self._named_well(name):
                 continue
-            if holds_stacks(here):
+            try:
+                whole = holds_stacks(here)
+            except OSError as error:
+                self._leave_out(here, f"the folder cannot be read ({error.strerror})")
+                continue
+            if whole:
                 self._take(name or ".", 0)
                 continue
             inside: list[tuple[Path, Path]] = []
