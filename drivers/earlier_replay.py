@@ -26,9 +26,9 @@ def in_one_language(given: dict[str, Any]) -> dict[str, Any]:
     planes = ""
     if expression is not None:
         planes = _translated(str(expression), glob)
-    elif given.get("layout") == "stacks" and not set("?[") & set(glob):
+    elif given.get("layout") == "stacks":
         planes = "{field}".join(glob.rsplit("*", 1))
-    if not {"{field}", "{z}"} & set(re.findall(r"\{\w+\}", planes)):
+    if set("?[") & set(glob) or not {"{field}", "{z}"} & set(re.findall(r"\{\w+\}", planes)):
         raise ValueError(
             f"{', '.join(key for key in KEYS if key in given)} are keys of version 0.2; write planes instead, the "
             "names of the files with {slide}, {field}, {z} and {polarization} for what differs and * for anything, "
@@ -46,7 +46,9 @@ def _translated(expression: str, glob: str) -> str:
     if re.search(r"[\\()\[\]{}|?+^$]", re.sub("|".join(map(re.escape, _PLACES.values())), "", text)):
         return ""
     before = "" if begins or text.startswith("{slide}") else "*"
-    # What stands for a field goes on to the suffix, which the glob names.
+    # What stands for a field goes on to the suffix, which the glob names; what else that asks for must stand there.
     _, dot, suffix = glob.rpartition("*")[2].partition(".")
+    if not all(word in text for word in re.split(r"[*/]+", glob.removesuffix(dot + suffix))):
+        return ""
     after = "" if ends else ("" if text.endswith(("{field}", "*")) else "*") + dot + suffix
     return before + text + after

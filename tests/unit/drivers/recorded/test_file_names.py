@@ -133,6 +133,11 @@ def test_configurations_of_version_0_2_are_read_as_what_they_mean(earlier: dict[
 
 
 def test_what_names_cannot_say_is_refused_with_what_to_write() -> None:
-    for earlier in ({"layout": "planes"}, {"layout": "planes", "field_pattern": r"(?P<z>\d+)(a|b)"}):
+    for earlier in (
+        {"layout": "planes"},
+        {"layout": "planes", "field_pattern": r"(?P<z>\d+)(a|b)"},
+        {"layout": "planes", "pattern": "*_LL*.tif", "field_pattern": r"z(?P<z>\d+)"},
+        {"layout": "stacks", "pattern": "field-?.tif"},
+    ):
         with pytest.raises(ValueError, match=r"are keys of version 0\.2; write planes instead"):
             in_one_language(earlier)
