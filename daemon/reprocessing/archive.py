@@ -169,7 +169,7 @@ def look_through(places: Sequence[Path], settings: ArchiveSettings, but_not: Pat
                 headers[slide, number] = one.header
     if len(samples) > MOST_SAMPLES or max((field.field for field in fields), default=0) > MOST_FIELDS:
         raise Refused(f"{str(root)!r} holds {len(fields)} stacks in {len(samples)} folders; name some of its folders")
-    folders = _folders(fields, places_of, listing.sizes)
+    folders = _folders(root, fields, places_of, listing.sizes)
     listed = len({name for field in fields for name in field.names} & listing.sizes.keys())
     return Archive(root, tuple(fields), samples, headers, left_out, dict(listing.beside), listed, folders)
 
@@ -218,12 +218,18 @@ def _root(places: Sequence[Path]) -> Path:
 
 
 def _folders(
-    fields: Sequence[ArchiveField], places: Mapping[int, str], sizes: Mapping[str, int]
+    root: Path, fields: Sequence[ArchiveField], places: Mapping[int, str], sizes: Mapping[str, int]
 ) -> dict[str, FolderSummary]:
     digests = {slide: hashlib.sha256() for slide in places}
     counts = Counter(field.slide for field in fields)
     for field in fields:
         for name in field.names:
-            digests[field.slide].update(f"{name}\0{sizes.get(name, 0)}\0".encode())
+            size = sizes.get(name) or _size(root / name)
+            digests[field.slide].update(f"{name}\0{size}\0".encode())
         digests[field.slide].update(field.stack.encode())
     return {place or ".": FolderSummary(counts[slide], digests[slide].hexdigest()) for slide, place in places.items()}
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file in a folder that is a recording as a whole; 0 of the folder itself, and of what is missing."""
+    return path.stat().st_size if path.is_file() else 0

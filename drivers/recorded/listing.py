@@ -194,7 +194,7 @@ class _Walk:
         name = self._name(path) or "."
         before = self._seen.setdefault(real, name)
         if before is not name and before != name:
-            self._leave_out(path, f"it is {before!r} once more, by a link")
+            self._leave_out(path, "a link leads to it, and it is read already")
         return before is name
 
     def _named_well(self, name: str) -> bool:

@@ -26,6 +26,7 @@ from drivers.recorded.stacks import (
 from drivers.settings import Instrument, Replay
 
 ANY_SLIDE = ""
+SLIDES = tuple(map(str, range(1, 9)))
 TOLD = 3
 """So many names stand in a sentence."""
 
@@ -177,8 +178,7 @@ def read_recording(replay: Replay, states: Sequence[str]) -> Recording:
             raise SettingRefused(f"{_title(one)} of {folder}: {one.files.fault}; complete it or move it away")
     fields: dict[str, list[FoundStack]] = {}
     for one in sorted(found.stacks, key=lambda one: (natural(one.files.folder), natural(one.files.field))):
-        slide = one.files.slide
-        fields.setdefault(str(int(slide)) if slide.isdecimal() else slide, []).append(one)
+        fields.setdefault(_slide(one, folder), []).append(one)
     first = next(iter(fields.values()))[0]
     try:
         header = first_header(folder, first)
@@ -188,6 +188,18 @@ def read_recording(replay: Replay, states: Sequence[str]) -> Recording:
     notes = (*_notes(left_out), *first.files.told, *header.told, *_by_order(header, polarizations))
     ordered = {slide: tuple(of_slide) for slide, of_slide in sorted(fields.items())}
     return Recording(folder, ordered, polarizations, shape, header.bits or 16, notes)
+
+
+def _slide(one: FoundStack, folder: Path) -> str:
+    """Position of the mini-slide that a stack is of, `ANY_SLIDE` where its name does not say."""
+    named = one.files.slide
+    position = str(int(named)) if named.isdecimal() else named
+    if position not in (ANY_SLIDE, *SLIDES):
+        raise SettingRefused(
+            f"{_title(one)} of {folder} is of slide {named!r} by instrument.replay.planes; {{slide}} stands for the "
+            f"position of a mini-slide, {SLIDES[0]} to {SLIDES[-1]}"
+        )
+    return position
 
 
 def _place_in(states: Sequence[str]) -> Callable[[str], int]:

@@ -223,3 +223,17 @@ def test_what_lies_beside_a_recording_is_noted(tmp_path: Path) -> None:
         "left out of the recording: film.mp4: its suffix '.mp4' is none that is read",
         f"left out of the recording: overview.tif: its name does not fit instrument.replay.planes {PLANE_PATTERN!r}",
     )
+
+
+def test_the_slide_of_a_name_is_a_position_on_the_holder(tmp_path: Path) -> None:
+    for slide in ("01", "2"):
+        tifffile.imwrite(tmp_path / f"s{slide}.tif", coded(int(slide), 1)[0], photometric="minisblack")
+        (tmp_path / f"s{slide}").mkdir()
+        (tmp_path / f"s{slide}.tif").rename(tmp_path / f"s{slide}" / "f1.tif")
+    replay = Replay(folder=tmp_path, planes="s{slide}/{field}.tif")
+    recording = read_recording(replay, ("parallel",))
+    assert_array_equal(recording.read(1, 1).pixels, coded(1, 1))
+    assert_array_equal(recording.read(2, 1).pixels, coded(2, 1))
+    (tmp_path / "s2").rename(tmp_path / "s9")
+    with pytest.raises(SettingRefused, match=r"'s9/f1.tif' .* is of slide '9' .* 1 to 8"):
+        read_recording(replay, ("parallel",))
