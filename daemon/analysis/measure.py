@@ -45,7 +45,6 @@ FORBID_MASS = ("cut", "overlapping", "outline_doubtful", "background_disturbed",
 """Flags of an object whose mass is not to be used; its size is not where it is cut or its outline doubtful."""
 TURNS_NOISES, TURNS_UM = 5.0, 0.02
 """What weighs so many deviations of the noise, and is so thick on average, turns polarized light."""
-SIXTEEN_BITS = 16
 FULL_SCALES = tuple(2**bits - 1 for bits in (8, 10, 12, 14))
 """Where the brightest pixel lies at one of these, the camera has so many bits, whatever its frames have."""
 
@@ -66,7 +65,8 @@ def measure_all(
     """
     boxes = np.array([row.box for row, _, _ in objects if not row.below_threshold]).reshape(-1, 4)
     brightest = max((int(crop.max()) for _, crop, _ in objects), default=0)
-    corrections = dataclasses.replace(corrections, full_dn=_full_dn(corrections.full_dn, provenance.bits, brightest))
+    if brightest in FULL_SCALES and brightest < corrections.full_dn:
+        corrections = dataclasses.replace(corrections, full_dn=brightest)
     measurer = Measurer(provenance, corrections)
 
     def measured(row: ObjectRow, crop: Pixels, fused: Pixels) -> ObjectRow:
@@ -81,16 +81,6 @@ def measure_all(
             return replace(row, **_UNMEASURED | {"fault": last_line(error)})
 
     return tuple(measured(*one) for one in objects)
-
-
-def _full_dn(calibrated: int, bits: int | None, brightest: int) -> int:
-    """DN at which the camera is saturated: nowhere above what was calibrated, or can be said with its bits.
-
-    A file of 16 bits does not say how many the camera has.
-    """
-    if bits is not None and bits < SIXTEEN_BITS:
-        return min(calibrated, (1 << bits) - 1)
-    return min(calibrated, brightest) if brightest in FULL_SCALES else calibrated
 
 
 @dataclass(frozen=True, eq=False)

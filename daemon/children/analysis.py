@@ -296,5 +296,4 @@ class AnalysisDesk:
             tile_um=request.planned.tile_um,
             attempt=request.planned.attempt,
             sources=request.sources,
-            bits=request.bits,
         )

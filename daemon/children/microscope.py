@@ -210,5 +210,4 @@ def _expose(request: Expose, microscope: Microscope, ring: Ring, send: Callable[
         seconds=watch.seconds,
         read_back=tuple(ReadBack(**asdict(reading)) for reading in readings),
         sources=tuple(SourceFile(**asdict(file)) for file in microscope.sources),
-        bits=microscope.identity.bit_depth,
     )

@@ -218,7 +218,6 @@ class Night:
                 exposed_utc=exposed.utc,
                 read_back=exposed.read_back,
                 sources=exposed.sources,
-                bits=exposed.bits,
                 keep_raw=keeps_raw(self._config.retention, planned),
             )
         )

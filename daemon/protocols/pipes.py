@@ -85,7 +85,7 @@ class Exposed(PipeMessage, frozen=True, kw_only=True):
 
     `x_um` and `y_um` are where the XY stage reads back that it stands before the first plane, `read_s` the monotonic
     times at which frames were read and `read_back` what was read back afterwards, of each polarization in the order of
-    the sweep. `sources` are the files of a recording that was replayed, `bits` those of a pixel of the camera.
+    the sweep. `sources` are the files of a recording that was replayed.
     """
 
     utc: float
@@ -96,7 +96,6 @@ class Exposed(PipeMessage, frozen=True, kw_only=True):
     seconds: dict[str, float]
     read_back: tuple[ReadBack, ...] = ()
     sources: tuple[SourceFile, ...] = ()
-    bits: int | None = None
 
 
 class Done(PipeMessage, frozen=True, kw_only=True):
@@ -141,7 +140,7 @@ class StackBegins(PipeMessage, frozen=True, kw_only=True):
 class Finish(PipeMessage, frozen=True, kw_only=True):
     """All planes have landed: analyse, write the field's files into the spool, and answer.
 
-    `read_back`, `sources` and `bits` are those of `Exposed`. With a `fault`, what went wrong with this stack
+    `read_back` and `sources` are those of `Exposed`. With a `fault`, what went wrong with this stack
     before, do not analyse it: keep it raw.
     """
 
@@ -151,7 +150,6 @@ class Finish(PipeMessage, frozen=True, kw_only=True):
     exposed_utc: float
     read_back: tuple[ReadBack, ...] = ()
     sources: tuple[SourceFile, ...] = ()
-    bits: int | None = None
     keep_raw: bool
     fault: StackFault | None = None
 

@@ -187,21 +187,9 @@ def test_a_camera_of_fewer_bits_than_its_frames_is_known_to_be_full(bits: int) -
     assert overexposed(usual) == ""
 
 
-def test_a_camera_is_full_where_the_bits_that_it_says_are() -> None:
-    even = coccoliths() / coccoliths()[1].max()
-    eleven = np.minimum(1.5 * 2047 * even, 2047).astype(np.uint16)
-    assert {row.saturated for row in rows_of(eleven)} == {False}  # nobody could know
-    assert {row.saturated for row in rows_of(eleven, bits=11)} == {True}
-    # The brightest pixel is that of a full camera of 10 bits, which this one is not.
-    by_chance = np.minimum(1.5 * 1023 * even, 1023).astype(np.uint16)
-    assert {row.saturated for row in rows_of(by_chance, bits=16)} == {True}
-    assert {row.saturated for row in rows_of(by_chance, bits=12)} == {False}
-
-
-def rows_of(stack: Stack, bits: int | None = None) -> tuple[ObjectRow, ...]:
+def rows_of(stack: Stack) -> tuple[ObjectRow, ...]:
     """Measure the objects that were found in the coccoliths, in a stack with other light."""
     provenance, assumed = provenance_of(stack, BOTH), Corrections.assumed((256, 256), (1.0, 1.0))
-    provenance = replace(provenance, bits=bits)
     crops = []
     for row, found in zip(object_rows(analysed().objects, provenance, assumed), analysed().objects, strict=True):
         x0, y0, x1, y1 = row.crop_box
