@@ -195,8 +195,8 @@ class BackEnd:
     options
         model of `instrument.options`; None where there are none.
     check
-        raises `SettingRefused` for what cannot work, without touching hardware; gets the instrument, the planes of a
-        sweep and the fields of a mini-slide.
+        raises `SettingRefused` for what cannot work, without touching hardware, and may return what a person should
+        know, a sentence each; gets the instrument, the planes of a sweep and the fields of a mini-slide.
     hardware
         whether it drives hardware, which only one program at a time may do; one that does not is its program's own.
     """
@@ -204,5 +204,5 @@ class BackEnd:
     protocol: int
     open: Callable[[Instrument, Sequence[MiniSlide], Any], Equipment]
     options: type[BaseModel] | None = None
-    check: Callable[[Instrument, int, int], None] = _accept
+    check: Callable[[Instrument, int, int], Sequence[str] | None] = _accept
     hardware: bool = True

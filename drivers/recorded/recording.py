@@ -85,6 +85,13 @@ class Recording:
         if fields is not None and fields > fewest:
             raise SettingRefused(f"scan.fields is {fields}, but {self.folder} holds {fewest} recorded; ask for no more")
 
+    def passed_over(self, fields: int) -> Iterator[str]:
+        """Say which recorded fields a scan of so many of each mini-slide does not come to."""
+        for slide, of_slide in self.fields.items():
+            if len(of_slide) > fields:
+                where = f" of mini-slide {slide}" if slide else ""
+                yield f"{self.folder} holds {len(of_slide)} fields{where}; scan.fields takes the first {fields}"
+
     def look(self) -> None:
         """Look into every file of every field, and refuse what is not like the first field.
 

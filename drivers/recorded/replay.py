@@ -27,8 +27,8 @@ def open_replay(instrument: Instrument, slides: Sequence[MiniSlide]) -> Replayed
     return Replayed(instrument, slides, recording)
 
 
-def check_recording(instrument: Instrument, planes: int, fields: int) -> None:
-    """Refuse what the recording cannot serve.
+def check_recording(instrument: Instrument, planes: int, fields: int) -> tuple[str, ...]:
+    """Refuse what the recording cannot serve; return what a person should know of it.
 
     Raises
     ------
@@ -43,6 +43,7 @@ def check_recording(instrument: Instrument, planes: int, fields: int) -> None:
     recording = read_recording(settings, tuple(instrument.polarizations))
     recording.check(instrument, planes, fields)
     recording.look()
+    return (*recording.notes, *recording.passed_over(fields))
 
 
 def _settings(instrument: Instrument) -> Replay:

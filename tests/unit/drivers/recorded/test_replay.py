@@ -188,7 +188,9 @@ def test_pictures_can_be_replayed_and_their_files_are_told(tmp_path: Path) -> No
 def test_every_file_is_looked_at_before_the_night(tmp_path: Path) -> None:
     write_planes(tmp_path, fields=3)
     configured = replaying(tmp_path)
-    check_recording(configured, planes=5, fields=3)
+    assert check_recording(configured, planes=5, fields=3) == ()
+    (told,) = check_recording(configured, planes=5, fields=2)
+    assert told.endswith("holds 3 fields; scan.fields takes the first 2")
     tifffile.imwrite(tmp_path / "field3-cb-z9.tif", np.zeros((HEIGHT, WIDTH - 1), np.uint16))
     with pytest.raises(
         SettingRefused, match=r"'field3-ca-z7.tif' .*its plane 'field3-cb-z9.tif' is 1 x 1 x 64 x 79 px"
