@@ -87,8 +87,8 @@ def supplier_of(name: str) -> Supplier | None:
         return Supplier(entry.dist.name, entry.dist.version, _fingerprint(entry.module))
 
 
-def check_equipment(instrument: Instrument, planes: int, fields: int) -> None:
-    """Let the back-end refuse what cannot work, without touching hardware.
+def check_equipment(instrument: Instrument, planes: int, fields: int) -> Sequence[str]:
+    """Let the back-end refuse what cannot work, without touching hardware; return what a person should know.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def check_equipment(instrument: Instrument, planes: int, fields: int) -> None:
     """
     back_end = find_back_end(instrument.backend)
     with blaming(instrument.backend, "cannot check the settings"):
-        back_end.check(instrument, planes, fields)
+        return back_end.check(instrument, planes, fields) or ()
 
 
 def open_equipment(instrument: Instrument, slides: Sequence[MiniSlide]) -> Equipment:
@@ -254,10 +254,10 @@ def _check_hardware_file(instrument: Instrument, _planes: int, _fields: int) -> 
     check_hardware_file(instrument)
 
 
-def _check_recording(instrument: Instrument, planes: int, fields: int) -> None:
+def _check_recording(instrument: Instrument, planes: int, fields: int) -> Sequence[str]:
     from drivers.recorded.replay import check_recording
 
-    check_recording(instrument, planes, fields)
+    return check_recording(instrument, planes, fields)
 
 
 BUILT_IN = {

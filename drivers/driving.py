@@ -23,7 +23,7 @@ from drivers.errors import (
 )
 from drivers.frames import FrameCheck
 from drivers.limits import Limits
-from drivers.microscope import Exposure, Frame, Identity, Position, Stack, StateReading, Sweep
+from drivers.microscope import Exposure, Frame, Identity, Position, ReplayedFile, Stack, StateReading, Sweep
 from drivers.readings import Readings
 from drivers.safety import Safety, attempt
 from drivers.settings import Instrument, MiniSlide
@@ -212,6 +212,12 @@ class DrivenMicroscope:
         finally:
             if held:
                 self._commanding.release()
+
+    @property
+    def sources(self) -> tuple[ReplayedFile, ...]:
+        """Files that the last stack was read from; none where a camera exposed it."""
+        with explaining("asking for files"):
+            return self._equipment.sources()
 
     @property
     def trouble(self) -> tuple[str, ...]:

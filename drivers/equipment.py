@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from drivers.microscope import Exposure, Identity, Sweep
+from drivers.microscope import Exposure, Identity, ReplayedFile, Sweep
 from drivers.settings import Instrument, MiniSlide
 
 PROTOCOL_VERSION = 1
@@ -108,6 +108,10 @@ class Equipment(ABC):
     def stage(self, state: str, plane: int) -> None:  # noqa: B027
         """Take in which plane is exposed next, before anything is switched or moved for it."""
 
+    def sources(self) -> tuple[ReplayedFile, ...]:
+        """Files that the last stack was read from; none where a camera exposed it."""
+        return ()
+
     def xy_busy(self) -> bool:
         """Whether the XY stage still moves."""
         return False
@@ -191,8 +195,8 @@ class BackEnd:
     options
         model of `instrument.options`; None where there are none.
     check
-        raises `SettingRefused` for what cannot work, without touching hardware; gets the instrument, the planes of a
-        sweep and the fields of a mini-slide.
+        raises `SettingRefused` for what cannot work, without touching hardware, and may return what a person should
+        know, a sentence each; gets the instrument, the planes of a sweep and the fields of a mini-slide.
     hardware
         whether it drives hardware, which only one program at a time may do; one that does not is its program's own.
     """
@@ -200,5 +204,5 @@ class BackEnd:
     protocol: int
     open: Callable[[Instrument, Sequence[MiniSlide], Any], Equipment]
     options: type[BaseModel] | None = None
-    check: Callable[[Instrument, int, int], None] = _accept
+    check: Callable[[Instrument, int, int], Sequence[str] | None] = _accept
     hardware: bool = True

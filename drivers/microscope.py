@@ -117,6 +117,15 @@ class StateReading:
 
 
 @dataclass(frozen=True)
+class ReplayedFile:
+    """A file that a stack was read from: its name below the recording, and which stack of it, if it holds several."""
+
+    name: str
+    sha256: str
+    stack: str = ""
+
+
+@dataclass(frozen=True)
 class Identity:
     """What the instrument says of itself, kept with the night.
 
@@ -215,6 +224,10 @@ class Microscope(Protocol):
         Never raises: it goes on to the next device and tells in the log what failed. Whatever another thread is
         commanding ends in a `FieldFault`, and so does every command that moves or lights until `open_slide`.
         """
+
+    @property
+    def sources(self) -> tuple[ReplayedFile, ...]:
+        """Files that the last stack was read from; none where a camera exposed it."""
 
     @property
     def trouble(self) -> tuple[str, ...]:

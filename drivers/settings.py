@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from drivers.earlier_replay import in_one_language
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -280,16 +282,21 @@ class Emulation(Settings):
 class Replay(Settings):
     """Recorded stacks that take the camera's place.
 
-    `pattern` is a glob below `folder`. With `layout: stacks` each file is one field's OME-TIFF stack; with
-    `layout: planes` each file is one plane, and `field_pattern`, a regular expression over the file's relative path
-    with the named groups `field`, `z` and, for two polarizations, `c`, says where it belongs; a missing group is 0.
-    A group `slide` (1 to 8) gives each mini-slide fields of its own; without it all replay the same.
+    `planes` says how the files below `folder` are named, as `lamelle detect --planes` does: `{field}`, `{z}` and
+    `{polarization}` stand for what differs, `{slide}` (1 to 8) gives each mini-slide fields of its own; without it all
+    replay the same, and without `planes` every image there is a stack, or several. `polarizations` are the words that
+    names have for the states, such as `crossed=LR`, where these are not the states themselves.
     """
 
     folder: Path
-    layout: Literal["stacks", "planes"]
-    pattern: str = "*.tif"
-    field_pattern: str | None = None
+    planes: Annotated[str, Field(min_length=1)] | None = None
+    polarizations: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, given: Any) -> Any:
+        """Read the keys of version 0.2 as what they mean today."""
+        return in_one_language(given) if isinstance(given, dict) else given
 
 
 class MiniSlide(Settings):

@@ -42,6 +42,21 @@ ViewSize = Annotated[
 ]
 ViewBatch = Annotated[int, typer.Option("--batch", min=1, max=64, help="how many views at once")]
 
+PixelSize = Annotated[
+    float | None, typer.Option("--pixel-um", min=1e-3, max=1e3, help="size of a pixel in um, where files do not say")
+]
+StepSize = Annotated[
+    float | None,
+    typer.Option("--step-um", min=1e-3, max=1e3, help="distance between planes in um, where files do not say"),
+]
+FileNames = Annotated[
+    str | None, typer.Option("--planes", help="names of plane files, such as '{field}_z{z}_{polarization}.tif'")
+]
+States = Annotated[
+    list[str] | None,
+    typer.Option("--polarization", help="states along C: crossed, or crossed=LR where names say LR; may be repeated"),
+]
+
 
 @app.command(rich_help_panel=PANEL)
 def detect(
@@ -53,19 +68,10 @@ def detect(
     mode: Annotated[Literal["fused", "planes"], typer.Option(help="what the detector looks at")] = "fused",
     threshold: Annotated[float | None, typer.Option(min=0, max=1, help="lowest score that counts as found")] = None,
     runtime: Annotated[Literal["auto", "onnxruntime", "torch"], typer.Option(help="what runs the network")] = "auto",
-    pixel_um: Annotated[
-        float | None, typer.Option(min=1e-3, max=1e3, help="size of a pixel in um, where files do not say")
-    ] = None,
-    step_um: Annotated[
-        float | None, typer.Option(min=1e-3, max=1e3, help="distance between planes in um, where files do not say")
-    ] = None,
-    planes: Annotated[
-        str | None, typer.Option(help="names of plane files, such as '{field}_z{z}_{polarization}.tif'")
-    ] = None,
-    polarization: Annotated[
-        list[str] | None,
-        typer.Option(help="states along C: crossed, or crossed=LR where names say LR; may be repeated"),
-    ] = None,
+    pixel_um: PixelSize = None,
+    step_um: StepSize = None,
+    planes: FileNames = None,
+    polarization: States = None,
     workers: Workers = None,
 ) -> None:
     """Find and cut out what is in an archive of images: the detector of a night without the night.
@@ -97,6 +103,30 @@ def detect(
     with interruptible():
         status = run_detect(images, into, settings, workers, console)
         show(summarise(into), console)
+    raise typer.Exit(status)
+
+
+@app.command(rich_help_panel=PANEL)
+def look(
+    places: Annotated[list[Path], typer.Argument(metavar="FILE|FOLDER...", help="folders of images, or images")],
+    pixel_um: PixelSize = None,
+    step_um: StepSize = None,
+    planes: FileNames = None,
+    polarization: States = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Show what the reader of images sees, before anything is run: axes, pixel, step, states, bits, what is left out.
+
+    Exit status: 0 everything can be read, 2 refused, 3 something is left out or damaged.
+    """
+    from daemon.reprocessing.archive import ArchiveSettings
+    from daemon.reprocessing.look import look as run_look
+
+    settings = ArchiveSettings(
+        pixel_um=pixel_um, step_um=step_um, planes=planes, polarizations=tuple(polarization or ())
+    )
+    with interruptible():
+        status = run_look(places, settings, console, as_json=as_json)
     raise typer.Exit(status)
 
 

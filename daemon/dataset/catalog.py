@@ -13,7 +13,7 @@ from daemon.dataset.objects_table import COUNTED, remove_objects_table, table_fa
 from daemon.dataset.queries import query, read_record
 from daemon.records.attempts import AttemptName
 from daemon.records.names import CATALOG
-from daemon.records.records import AttemptsOrdered, NightStarted, SlideClosed, decode
+from daemon.records.records import AttemptsOrdered, Event, NightStarted, SlideClosed, decode
 from daemon.system.durable_sqlite import Database, connect, create, transaction
 from daemon.system.durable_sqlite import in_memory as empty_in_memory
 
@@ -63,6 +63,12 @@ class Catalog:
         """Say what became of the fields: (slide, field) to "recorded" or "skipped"."""
         rows = self._database.execute("SELECT slide, field, state FROM fields")
         return {(slide, field): state for slide, field, state in rows}
+
+    def events(self) -> list[Event]:
+        """List what a person should know."""
+        rows = query(self._database, "SELECT seq, body FROM records WHERE kind = 'event' ORDER BY seq")
+        records = (read_record(self._database, seq, body) for seq, body in rows)
+        return [record for record in records if isinstance(record, Event)]
 
     def counted(self) -> int:
         """Return how many objects count."""

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import msgspec
-
-from daemon.dataset.catalog_rows import skipped_columns, update_row
+from daemon.dataset.catalog_rows import event_columns, skipped_columns, update_row
 from daemon.dataset.objects_table import OBJECT_COLUMNS
 from daemon.dataset.queries import read_record
 from daemon.records.records import Event, FieldSkipped
@@ -59,7 +57,7 @@ def _to_version_4(database: Database) -> None:
     for seq, body in said:
         match read_record(database, seq, body):
             case Event() as event:
-                update_row(database, "events", seq, msgspec.structs.asdict(event))
+                update_row(database, "events", seq, event_columns(event))
             case FieldSkipped() as skipped:
                 update_row(database, "fields", seq, skipped_columns(skipped))
 

@@ -39,7 +39,7 @@ def store(database: sqlite3.Connection, seq: int, record: AnyRecord) -> None:
         case FieldAnalysed():
             _store_analysed(database, seq, record)
         case Event():
-            _insert(database, "events", {"seq": seq} | msgspec.structs.asdict(record))
+            _insert(database, "events", {"seq": seq} | event_columns(record))
         case SlideClosed():
             database.execute("UPDATE samples SET closed_utc = ? WHERE slide = ?", (record.utc, record.slide))
         case NightClosed():
@@ -67,6 +67,11 @@ def skipped_columns(record: FieldSkipped) -> dict[str, object]:
         "fault": record.fault,
         "sources": _json(record.sources),
     }
+
+
+def event_columns(record: Event) -> dict[str, object]:
+    """Give the columns of an event; the names of files that it is about stand in its record alone."""
+    return {name: value for name, value in msgspec.structs.asdict(record).items() if name != "names"}
 
 
 def _store_night(database: sqlite3.Connection, record: NightStarted) -> None:

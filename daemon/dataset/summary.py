@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -21,7 +22,7 @@ from daemon.dataset.reader import Dataset, DatasetTotals, SlideHeld
 from daemon.records.attempts import Purpose
 from daemon.records.counting import ObjectCounts
 from daemon.records.events import EventName, ReasonCode
-from daemon.records.records import Event, FieldSecured, FieldSkipped
+from daemon.records.records import Event, FieldSecured, FieldSkipped, message_with
 from daemon.records.states import EndedBy
 from daemon.system.progress import ranges
 
@@ -99,6 +100,12 @@ class EventSummary(msgspec.Struct, frozen=True, kw_only=True):
     by: EndedBy | None
     fault: str | None
     reason_code: ReasonCode | None
+    names: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The message, and the first of the files that it is about."""
+        return message_with(self.message, self.names)
 
 
 class MeasuredSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +117,10 @@ class MeasuredSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DatasetSummary(DatasetTotals, frozen=True, kw_only=True):
-    """All that `lamelle inspect` tells; `--json` prints it. `night` is None of a dataset that holds nothing yet."""
+    """All that `lamelle inspect` tells; `--json` prints it. `night` is None of a dataset that holds nothing yet.
+
+    `told` says how many fields were read from files in a way that a person should know of.
+    """
 
     night: str | None
     measured: MeasuredSummary
@@ -119,6 +129,7 @@ class DatasetSummary(DatasetTotals, frozen=True, kw_only=True):
     kept_raw: tuple[KeptRawSummary, ...]
     again: tuple[AttemptSummary, ...]
     events: tuple[EventSummary, ...]
+    told: dict[str, int]
 
 
 def summarise(folder: Path) -> DatasetSummary:
@@ -140,6 +151,7 @@ def summarise(folder: Path) -> DatasetSummary:
             kept_raw=tuple(msgspec.convert(field, KeptRawSummary, from_attributes=True) for field in kept_raw(fields)),
             again=tuple(taken_again(dataset)),
             events=tuple(msgspec.convert(event, EventSummary, from_attributes=True) for event in dataset.events()),
+            told=dict(Counter(told for one in fields if isinstance(one, FieldSecured) for told in one.told)),
         )
 
 
@@ -157,6 +169,8 @@ def render(summary: DatasetSummary) -> RenderableType:
         parts.append(_reasons_table("fields kept raw, not analysed (lamelle analyse)", summary.kept_raw))
     if summary.again:
         parts.append(_again_table(summary.again))
+    if summary.told:
+        parts.append(_told_table(summary.told))
     if summary.events:
         parts.append(_events_table(summary.events))
     if summary.faults:
@@ -240,7 +254,7 @@ def _skipped(field: FieldSkipped) -> SkippedSummary:
         who=field.who,
         fault=field.fault,
         attempts=field.attempts,
-        sources=tuple(source.name for source in field.sources),
+        sources=tuple(source.title for source in field.sources),
     )
 
 
@@ -272,9 +286,10 @@ def alike_reasons(
 
 def alike_events(events: Iterable[E]) -> list[list[E]]:
     """Take together the events that say the same but for numbers, in the order in which they first came."""
-    alike: dict[tuple[str, str, str], list[E]] = {}
+    alike: dict[tuple[str, str, str, tuple[str, ...]], list[E]] = {}
     for event in events:
-        alike.setdefault((event.level, event.title, _NUMBER.sub("#", event.message)), []).append(event)
+        message = event.message if event.names else _NUMBER.sub("#", event.message)
+        alike.setdefault((event.level, event.title, message, event.names), []).append(event)
     return list(alike.values())
 
 
@@ -289,6 +304,15 @@ def _reasons_table(title: str, fields: Iterable[SkippedSummary | KeptRawSummary]
         table.add_row(str(slide), numbers, str(attempts), escape(reason))
     if len(alike) > _REASONS_SHOWN:
         table.add_row("", "", "", f"and {len(alike) - _REASONS_SHOWN} more reasons: see --json")
+    return table
+
+
+def _told_table(told: Mapping[str, int]) -> Table:
+    table = Table(title="how files were read", title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("fields", justify="right")
+    table.add_column("", overflow="fold")
+    for clause, count in told.items():
+        table.add_row(str(count), escape(clause))
     return table
 
 
@@ -318,7 +342,7 @@ def _events_table(events: Iterable[EventSummary]) -> Table:
     for same in alike_events(events):
         last = same[-1]
         when = datetime.fromtimestamp(last.utc, UTC).strftime("%H:%M:%S")
-        told = Text.assemble((last.title, "bold"), ": ", last.message)
+        told = Text.assemble((last.title, "bold"), ": ", last.sentence)
         table.add_row(str(len(same)), when, escape(last.level), places(same), told)
     return table
 

@@ -100,7 +100,8 @@ def _picture(recorded: Recorded, field: FieldSecured, number: int) -> AnnotatedI
     """Name what a person would annotate: the raw stack, or the image that the field was read from."""
     channels, planes, height, width = field.shape_czyx
     names = [f.name for f in field.files if f.name == field_file(field.slide, field.field, "raw", field.attempt)]
-    names += [source.name for source in field.sources] if len(field.sources) == 1 else []
+    # A stack of a file that holds several is no picture that a name stands for.
+    names += [source.name for source in field.sources if not source.stack] if len(field.sources) == 1 else []
     if not field.analysed or not names:
         return None
     stack = None

@@ -216,7 +216,9 @@ class Night:
                 planned=planned,
                 first_z_um=taken.first_z_um,
                 exposed_utc=exposed.utc,
+                bits=exposed.bits,
                 read_back=exposed.read_back,
+                sources=exposed.sources,
                 keep_raw=keeps_raw(self._config.retention, planned),
             )
         )

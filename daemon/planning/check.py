@@ -81,7 +81,7 @@ def check(config: NightConfig, run: Path | None, machine: Machine | None = None,
         The configuration contradicts itself, the hardware file, the weights, or what this computer has room for.
     """
     machine = machine or Machine()
-    check_instrument(config)
+    of_the_instrument = check_instrument(config)
     samples = read_samples(config.scan.samples, [slide.position for slide in config.scan.slides])
     plan = make_plan(config, samples)
     _check_travel(config, plan)
@@ -91,18 +91,18 @@ def check(config: NightConfig, run: Path | None, machine: Machine | None = None,
     _check_bounds(config)
     check_calibration(config)
     calibrations = [] if begun else [told for _level, told in complain(choose(config), config)]
-    notes = [*_notes(samples), *_sequence_notes(config), *calibrations]
+    notes = [*_notes(samples), *of_the_instrument, *_sequence_notes(config), *calibrations]
     report = look_ahead(config, plan, samples, notes)
     _check_room(config, run, report, machine)
     return report
 
 
-def check_instrument(config: NightConfig) -> None:
-    """Refuse what of an instrument and its mini-slides cannot work, whatever is done with them."""
+def check_instrument(config: NightConfig) -> Sequence[str]:
+    """Refuse what of an instrument and its mini-slides cannot work, whatever is done with them; say what to know."""
     _check_words(config)
     _check_heights(config)
     _check_slides(config.scan.slides)
-    _check_hardware(config)
+    return _check_hardware(config)
 
 
 def check_shared_memory(key: str, value: object, needed: int, machine: Machine, left: Path | None = None) -> None:
@@ -210,10 +210,10 @@ def _check_travel(config: NightConfig, plan: Sequence[PlannedField]) -> None:
                 )
 
 
-def _check_hardware(config: NightConfig) -> None:
+def _check_hardware(config: NightConfig) -> Sequence[str]:
     """Refuse what the back-end knows not to work: a hardware file or a recording that does not fit."""
     try:
-        check_equipment(config.instrument, config.scan.planes, config.scan.fields)
+        return check_equipment(config.instrument, config.scan.planes, config.scan.fields)
     except DriverRefused as error:
         raise Refused(str(error)) from error
 

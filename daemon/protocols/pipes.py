@@ -8,7 +8,7 @@ import msgspec
 
 from daemon.protocols.watching import ShownSpecimen
 from daemon.records.fields import ArchiveField, PlannedField
-from daemon.records.records import FieldAnalysed, FieldSecured, FieldSkipped, ReadBack
+from daemon.records.records import FieldAnalysed, FieldSecured, FieldSkipped, ReadBack, SourceFile
 from drivers.errors import FaultOf
 from drivers.microscope import Sweep
 
@@ -60,10 +60,14 @@ class Close(PipeMessage, frozen=True, kw_only=True):
 
 
 class MicroscopeReady(PipeMessage, frozen=True, kw_only=True):
-    """The hardware is loaded, checked and safe; `notes` are what a person should know of it, a sentence each."""
+    """The hardware is loaded, checked and safe; `notes` are what a person should know of it, a sentence each.
+
+    `bits` are those of the camera.
+    """
 
     backend: str
     camera: str
+    bits: int
     versions: dict[str, str]
     notes: tuple[str, ...] = ()
 
@@ -85,7 +89,7 @@ class Exposed(PipeMessage, frozen=True, kw_only=True):
 
     `x_um` and `y_um` are where the XY stage reads back that it stands before the first plane, `read_s` the monotonic
     times at which frames were read and `read_back` what was read back afterwards, of each polarization in the order of
-    the sweep.
+    the sweep. `bits` are those of the camera, `sources` the files of a recording that was replayed.
     """
 
     utc: float
@@ -94,7 +98,9 @@ class Exposed(PipeMessage, frozen=True, kw_only=True):
     y_um: float
     read_s: tuple[tuple[float, ...], ...]
     seconds: dict[str, float]
+    bits: int
     read_back: tuple[ReadBack, ...] = ()
+    sources: tuple[SourceFile, ...] = ()
 
 
 class Done(PipeMessage, frozen=True, kw_only=True):
@@ -139,15 +145,17 @@ class StackBegins(PipeMessage, frozen=True, kw_only=True):
 class Finish(PipeMessage, frozen=True, kw_only=True):
     """All planes have landed: analyse, write the field's files into the spool, and answer.
 
-    `read_back` is what the instrument read of each polarization. With a `fault`, what went wrong with this stack
-    before, do not analyse it: keep it raw.
+    `read_back` is what the instrument read of each polarization, `bits` those of the camera, `sources` the files of a
+    recording that was replayed. With a `fault`, what went wrong with this stack before, do not analyse it: keep it raw.
     """
 
     slot: int
     planned: PlannedField
     first_z_um: float
     exposed_utc: float
+    bits: int
     read_back: tuple[ReadBack, ...] = ()
+    sources: tuple[SourceFile, ...] = ()
     keep_raw: bool
     fault: StackFault | None = None
 

@@ -52,6 +52,9 @@ class EventName(StrEnum):
     CALIBRATION = "calibration"
     NOT_KEPT_AWAKE = "not kept awake"
     NOT_WATCHED = "not watched"
+    # What lies in an archive.
+    LISTED = "listed"
+    LEFT_OUT = "left out"
     # Delivery.
     RECORDER_AWAY = "recorder away"
     RECORDER_WAITS = "recorder waits"

@@ -29,11 +29,11 @@ class PlannedField:
 
 
 class ArchiveField(msgspec.Struct, frozen=True, kw_only=True):
-    """One stack of an archive: a file, or plane files with polarization as the outer loop.
+    """One stack of an archive: a file and those that go on with it, or plane files with polarization as the outer loop.
 
     `names` are below the archive's root (posix), `stack` says which one is meant of a file that holds several. `states`
     are the polarizations of plane files along C, empty for a file that says itself what it holds. `fault` says why the
-    stack cannot be read, where that is known already.
+    stack cannot be read, where that is known already, `told` what a person should know of its files, a clause each.
     """
 
     slide: int
@@ -43,3 +43,9 @@ class ArchiveField(msgspec.Struct, frozen=True, kw_only=True):
     states: tuple[str, ...] = ()
     fault: str = ""
     stack: str = ""
+    told: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """What people read: the name of its first file, and which stack of that is meant."""
+        return f"{self.names[0]}: {self.stack}" if self.stack else self.names[0]

@@ -17,6 +17,8 @@ from daemon.records.events import EventName, ReasonCode, title_of
 from daemon.records.names import attempt_of
 from daemon.records.states import EndedBy, NightState
 
+NAMES_TOLD = 20
+
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
     """Base of all records."""
@@ -32,14 +34,20 @@ class FileEntry(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
 
 
-class SourceFile(msgspec.Struct, frozen=True, kw_only=True):
+class SourceFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A file that pixels were read from: its path below the folder it was given by (posix), and the sha256 (hex).
 
-    The sha256 is empty where the file could not be read to its end.
+    The sha256 is empty where the file could not be read to its end. `stack` says which one was read of several in it.
     """
 
     name: str
     sha256: str
+    stack: str = ""
+
+    @property
+    def title(self) -> str:
+        """What people read: the name, and which stack of the file is meant."""
+        return f"{self.name}: {self.stack}" if self.stack else self.name
 
 
 class ObjectRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,9 +161,10 @@ class FieldSecured(Record, frozen=True, kw_only=True, tag="field"):
     intensity of each polarization, along C. `device` is what the detector ran on. Where `analysed` is false nothing has
     been looked for yet, and the raw stack is kept; where it could not be analysed `reason` says why, as of skipped
     fields, `fault` is the kind of the error, and nothing is known of focus and backgrounds. `sources` are the files of
-    an archive that the stack was read from; none for a stack that a camera exposed. `attempts` says how often its stack
-    was exposed until it was complete; `attempt` which attempt at the field this is (`daemon.records.attempts`).
-    `read_back` is in the order in which the polarizations were exposed.
+    an archive or a recording that the stack was read from, `told` what a person should know of how, a clause each; none
+    for a stack that a camera exposed. `attempts` says how often its stack was exposed until it was complete; `attempt`
+    which attempt at the field this is (`daemon.records.attempts`). `read_back` is in the order in which the
+    polarizations were exposed.
     """
 
     slide: int
@@ -184,6 +193,7 @@ class FieldSecured(Record, frozen=True, kw_only=True, tag="field"):
     attempt: int = 1
     purpose: Purpose = Purpose.PLAN
     read_back: tuple[ReadBack, ...] = ()
+    told: tuple[str, ...] = ()
 
 
 class FieldAnalysed(Record, frozen=True, kw_only=True, tag="analysed"):
@@ -243,7 +253,7 @@ class Event(Record, frozen=True, kw_only=True, tag="event"):
 
     `message` is a sentence for people; programs go by `name` and what follows. `who` gave an order; `by` is who ended
     the night, of events that end it; `fault` is the kind of a fault, the name of its error, such as `StageStuck`;
-    `reason_code` says why a mini-slide was left.
+    `reason_code` says why a mini-slide was left. `names` are those of the files that it is about, all of them.
     """
 
     level: str
@@ -256,11 +266,17 @@ class Event(Record, frozen=True, kw_only=True, tag="event"):
     by: EndedBy | None = None
     fault: str | None = None
     reason_code: ReasonCode | None = None
+    names: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
         """What people read before the message: the name, or of a fault its kind."""
         return title_of(self.name, self.fault)
+
+    @property
+    def sentence(self) -> str:
+        """The message, and the first of the files that it is about."""
+        return message_with(self.message, self.names)
 
     @property
     def ending(self) -> NightState | None:
@@ -273,6 +289,12 @@ class Event(Record, frozen=True, kw_only=True, tag="event"):
             case EventName.INTERRUPTED:
                 return NightState.TERMINATED if self.by is EndedBy.SYSTEM else NightState.INTERRUPTED
         return None
+
+
+def message_with(message: str, names: tuple[str, ...], shown: int = NAMES_TOLD) -> str:
+    """Write a message and the first of the files that it is about."""
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return f"{message}: {', '.join(names[:shown])}{more}" if names else message
 
 
 class SlideClosed(Record, frozen=True, kw_only=True, tag="slide_closed"):

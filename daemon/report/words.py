@@ -173,7 +173,7 @@ def events(numbers: NightNumbers) -> Table:
         first, last = when(same[0].utc, form), when(same[-1].utc, form)
         time = first if first == last else f"{first} {DASH} {last}"
         time += f", {len(same)} times" if len(same) > 1 else ""
-        rows.append((time, same[-1].level, f"{same[-1].title}: {same[-1].message}", places(same)))
+        rows.append((time, same[-1].level, f"{same[-1].title}: {same[-1].sentence}", places(same)))
     return Table(("when", "", "what happened, and what was done", "where"), tuple(rows), 4, _left(len(alike) - EVENTS))
 
 

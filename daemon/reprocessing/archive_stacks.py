@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,27 +10,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.records.fields import ArchiveField
-from daemon.reprocessing.archive import ArchiveSettings
+from daemon.reprocessing.archive import Archive, ArchiveSettings
 from drivers.errors import ImageRefused, NotSaid
-from drivers.recorded.file_names import Polarizations
+from drivers.recorded.file_names import Channels, Polarizations
 from drivers.recorded.held import Header
-from drivers.recorded.images import opened_one
+from drivers.recorded.stacks import Shape, channels_of, joined, read_files, shape_of_planes
 from inference.views.channels import Scale
 
 SMALLEST_VIEW_PX = 32
 LARGEST_VIEW_PX = 4096 * 4096
 """Bounds of what the network looks at: nothing is found in less, and more takes gigabytes of memory."""
-GONE = (FileNotFoundError, PermissionError, IsADirectoryError)
 
 
 class Described(NamedTuple):
-    """What a stack's pixels mean; `step_um` is 1 where there is only one plane."""
+    """What a stack's pixels mean.
+
+    Attributes
+    ----------
+    step_um
+        distance of its planes; 1 where there is only one.
+    bits
+        that a pixel of the camera has; None where nobody says.
+    told
+        what a person should know of how it is read, a clause each.
+    """
 
     shape_czyx: tuple[int, int, int, int]
     pixel_um: float
     step_um: float
     polarizations: tuple[str, ...]
     position_um: tuple[float, float, float]
+    bits: int | None = None
+    told: tuple[str, ...] = ()
 
     def view_px(self, sigma_um: float) -> tuple[int, int]:
         """Height and width of what the network looks at."""
@@ -60,19 +69,17 @@ def read_field(root: Path, field: ArchiveField, settings: ArchiveSettings, hashe
     """
     if field.fault:
         raise ImageRefused(field.fault)
-    headers, pixels = [], []
-    for name in field.names:
-        with _unchanged(root / name) as digest, opened_one(root / name, field.stack) as held:
-            headers.append(held.header)
-            pixels.append(held.read())
-        hashes[name] = digest
+
+    def accept(header: Header) -> None:
+        describe(field, [header] * len(field.names), settings)
+
+    headers, pixels = read_files(root, field.names, field.stack, field.states, hashes, accept)
     described = describe(field, headers, settings)
-    stack = pixels[0] if len(pixels) == 1 else np.stack([plane[0, 0] for plane in pixels])
-    written_utc = (root / field.names[0]).stat().st_mtime
-    return ReadStack(stack.reshape(described.shape_czyx), described, written_utc)
+    stack = joined(pixels, _channels(field, headers[0], settings), described.shape_czyx)
+    return ReadStack(stack, described, (root / field.names[0]).stat().st_mtime)
 
 
-def probe(root: Path, field: ArchiveField, settings: ArchiveSettings) -> Described:
+def probe(archive: Archive, field: ArchiveField, settings: ArchiveSettings) -> Described:
     """Describe a stack by what its first file says.
 
     Raises
@@ -81,8 +88,7 @@ def probe(root: Path, field: ArchiveField, settings: ArchiveSettings) -> Describ
         That cannot be read, or does not say what is needed.
     """
     try:
-        with opened_one(root / field.names[0], field.stack) as held:
-            header = held.header
+        header = archive.header(field)
     except OSError as error:
         raise ImageRefused(f"it cannot be read ({error.strerror})") from error
     return describe(field, [header] * len(field.names), settings)
@@ -91,34 +97,73 @@ def probe(root: Path, field: ArchiveField, settings: ArchiveSettings) -> Describ
 def describe(field: ArchiveField, headers: list[Header], settings: ArchiveSettings) -> Described:
     """Return what a stack's pixels mean, from what its files say and else the settings.
 
+    Parameters
+    ----------
+    headers
+        of its plane files, or of the file that holds it.
+
     Raises
     ------
     ImageRefused
         They do not say enough, or the stack cannot be analysed.
     """
     first = headers[0]
-    shape = first.shape_czyx
-    if field.states:
-        shape = _shape_of_planes(field, headers)
-    pixel_um = first.pixel_um or settings.pixel_um
-    if pixel_um is None:
-        raise NotSaid("it does not say how large its pixels are; give --pixel-um")
-    step_um = first.step_um or settings.step_um
-    if step_um is None and shape[1] > 1:
-        raise NotSaid(f"it does not say how far apart its {shape[1]} planes are; give --step-um")
-    channels = first.channels or ("",) * shape[0]
-    states = field.states or Polarizations.of(settings.polarizations).among(channels, in_order=True)
-    described = Described(shape, pixel_um, step_um or 1.0, states, first.position_um)
+    channels = _channels(field, first, settings)
+    shape = len(channels.states), *shape_of(field, headers)[1:]
+    pixel_um = _pixel_um(first, settings)
+    step_um = _step_um(first, shape[1], settings)
+    left_out = tuple(f"channel {name!r} is left out, as it is no polarization" for name in channels.left_out)
+    told = tuple(dict.fromkeys((*field.told, *(clause for header in headers for clause in header.told), *left_out)))
+    at = first.position_um
+    described = Described(shape, pixel_um, step_um, channels.states, at, first.bits, told)
     _check_size(described, settings.focus.sigma_um)
     return described
 
 
-def _shape_of_planes(field: ArchiveField, headers: list[Header]) -> tuple[int, int, int, int]:
-    for name, header in zip(field.names, headers, strict=True):
-        if header.shape_czyx != (1, 1, *headers[0].shape_czyx[2:]):
-            size = " x ".join(map(str, header.shape_czyx))
-            raise ImageRefused(f"its plane {name!r} is {size} px (CZYX), not a single plane as large as the first one")
-    return len(field.states), len(field.names) // len(field.states), *headers[0].shape_czyx[2:]
+def not_said(field: ArchiveField, headers: list[Header], settings: ArchiveSettings) -> list[str]:
+    """List what neither the files of a stack say nor the settings, a sentence each with the option that says it."""
+    first, planes = headers[0], shape_of(field, headers)[1]
+    asked: list[Callable[[], object]] = [
+        lambda: _pixel_um(first, settings),
+        lambda: _step_um(first, planes, settings),
+        lambda: _channels(field, first, settings),
+    ]
+    sentences = []
+    for ask in asked:
+        try:
+            ask()
+        except ImageRefused as error:
+            sentences.append(str(error))
+    return sentences
+
+
+def shape_of(field: ArchiveField, headers: list[Header]) -> Shape:
+    """Shape (CZYX) of what the files of a stack hold, all channels.
+
+    Raises
+    ------
+    ImageRefused
+        Plane files are not alike.
+    """
+    return shape_of_planes(field.names, field.states, headers) if field.states else headers[0].shape_czyx
+
+
+def _pixel_um(first: Header, settings: ArchiveSettings) -> float:
+    pixel_um = first.pixel_um or settings.pixel_um
+    if pixel_um is None:
+        raise NotSaid("it does not say how large its pixels are; give --pixel-um")
+    return pixel_um
+
+
+def _step_um(first: Header, planes: int, settings: ArchiveSettings) -> float:
+    step_um = first.step_um or settings.step_um
+    if step_um is None and planes > 1:
+        raise NotSaid(f"it does not say how far apart its {planes} planes are; give --step-um")
+    return step_um or 1.0
+
+
+def _channels(field: ArchiveField, first: Header, settings: ArchiveSettings) -> Channels:
+    return channels_of(first, field.states, Polarizations.of(settings.polarizations))
 
 
 def _check_size(described: Described, sigma_um: float) -> None:
@@ -128,20 +173,3 @@ def _check_size(described: Described, sigma_um: float) -> None:
         raise ImageRefused(f"{told}, too small to find anything in")
     if height * width > LARGEST_VIEW_PX:
         raise ImageRefused(f"{told}, more than can be analysed at once; cut it into tiles")
-
-
-@contextmanager
-def _unchanged(path: Path) -> Iterator[str]:
-    """Give the sha256 of a file that is then read, and refuse one that was changed meanwhile."""
-    try:
-        before = path.stat()
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        yield digest
-        after = path.stat()
-    except GONE as error:
-        if not path.parent.is_dir():
-            raise
-        raise ImageRefused(f"it was listed, but cannot be read any more ({error.strerror})") from error
-    if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-        raise ImageRefused("it was changed while it was read; read it again once it is whole")

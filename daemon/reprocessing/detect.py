@@ -17,7 +17,8 @@ import yaml
 from rich.console import Console
 
 from daemon.protocols.pipes import CutField
-from daemon.records.records import NightStarted
+from daemon.records.events import EventName
+from daemon.records.records import Event, NightStarted
 from daemon.reprocessing.archive import NOT_THE_RESULT, Archive, ArchiveSettings, find_archive
 from daemon.reprocessing.archive_stacks import Described, probe
 from daemon.reprocessing.fill import fill
@@ -52,12 +53,9 @@ def detect(
     WeightsRefused
         The weights do not fit the settings.
     """
-    archive = find_archive(places, settings, into)
+    archive = find_archive(places, settings, into, console)
     weights = prove_weights(settings.detector)
     usual = _probed(archive, settings)
-    if archive.strangers:
-        told = f"{archive.strangers} images fit --planes {settings.planes!r} nowhere and are left out"
-        console.print(told, markup=False, highlight=False, soft_wrap=True)
     configuration = _configuration(archive, settings)
     started = NightStarted(
         utc=time.time(),
@@ -70,26 +68,42 @@ def detect(
     )
     requests = [CutField(planned=planned, kind="image") for planned in archive.fields]
     work = Work(into.resolve(), archive.root, started, settings, started.versions, usual)
-    return fill(work, requests, workers, console)
+    return fill(work, requests, workers, console, _events(archive))
+
+
+def _events(archive: Archive) -> list[Event]:
+    """Tell what lies there: how much, and by name and reason what is not read."""
+    whys: dict[str, list[str]] = {}
+    for name, why in archive.left_out.items():
+        whys.setdefault(why, []).append(name)
+    told: list[tuple[str, EventName, str, tuple[str, ...]]] = [("info", EventName.LISTED, archive.counts(), ())]
+    told += [("warning", EventName.LEFT_OUT, why, tuple(names)) for why, names in whys.items()]
+    return [
+        Event(utc=time.time(), level=level, name=name, message=message, monotonic_s=time.monotonic(), names=names)
+        for level, name, message, names in told
+    ]
 
 
 def _probed(archive: Archive, settings: ArchiveSettings) -> Described | None:
     """Refuse an archive that does not say what is needed; return the stack that most are like, where it pays."""
-    asked = archive.fields[:: -(-len(archive.fields) // PROBES)]
+    whole = [field for field in archive.fields if not field.fault]
+    if not whole:
+        return None
+    asked = whole[:: -(-len(whole) // PROBES)]
     known: list[Described] = []
     refusals: list[str] = []
     for field in asked:
         try:
-            known.append(probe(archive.root, field, settings))
+            known.append(probe(archive, field, settings))
         except ImageRefused as error:
-            refusals.append(f"{field.names[0]!r}: {error}")
+            refusals.append(f"{field.title!r}: {error}")
             if isinstance(error, NotSaid):
                 raise Refused(refusals[-1]) from error
     if not known:
         raise Refused(f"none of the {len(asked)} images can be analysed; {refusals[0]}")
     alike = Counter(one.view_px(settings.focus.sigma_um) for one in known)
     size, count = alike.most_common(1)[0]
-    if len(archive.fields) < WORTH_EXPORTING or 2 * count < len(asked):
+    if len(whole) < WORTH_EXPORTING or 2 * count < len(asked):
         return None
     return next(one for one in known if one.view_px(settings.focus.sigma_um) == size)
 

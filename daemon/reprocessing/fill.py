@@ -26,10 +26,19 @@ from daemon.config.samples import SAMPLE
 from daemon.dataset.catalog import Catalog
 from daemon.dataset.only_writer import only_recorder_of
 from daemon.protocols.pipes import CutField
-from daemon.records.events import ReasonCode, SkipReason
+from daemon.records.events import EventName, ReasonCode, SkipReason
 from daemon.records.faults import unmeasured
 from daemon.records.names import CATALOG
-from daemon.records.records import AnyRecord, FieldSecured, FieldSkipped, NightClosed, NightStarted, SlideClosed, encode
+from daemon.records.records import (
+    AnyRecord,
+    Event,
+    FieldSecured,
+    FieldSkipped,
+    NightClosed,
+    NightStarted,
+    SlideClosed,
+    encode,
+)
 from daemon.reprocessing.archive import ArchiveSettings
 from daemon.reprocessing.pool import working
 from daemon.reprocessing.worker import Work, skipped
@@ -42,13 +51,21 @@ from daemon.system.process_table import end_stale
 from daemon.system.progress import NightProgress, ProgressDisplay
 
 
-def fill(work: Work, requests: Sequence[CutField], workers: int | None, console: Console) -> Exit:
+def fill(
+    work: Work,
+    requests: Sequence[CutField],
+    workers: int | None,
+    console: Console,
+    events: Sequence[Event] = (),
+) -> Exit:
     """Fill a dataset that begins with `work.started` with one field for each request, or go on with that.
 
     Parameters
     ----------
     workers
         processes side by side; one for each core if None.
+    events
+        what is told first, of what lies where the fields come from; what is left out there is no complete dataset.
 
     Raises
     ------
@@ -65,7 +82,11 @@ def fill(work: Work, requests: Sequence[CutField], workers: int | None, console:
         end_stale(into)  # workers whose parent was killed end by themselves, but not at once
         crash_points.arm(into)
         with Logbook(into, "detect"), ProgressDisplay(console) as display:
-            return conclude(_Filling(catalog, work, requests, count, display).run(), display.print_line)
+            filling = _Filling(catalog, work, requests, count, display)
+            filling.tell(events)
+            status = conclude(filling.run(), display.print_line)
+    left_out = any(event.name is EventName.LEFT_OUT for event in events)
+    return Exit.SKIPPED if status is Exit.COMPLETE and left_out else status
 
 
 def conclude(running: Coroutine[Any, Any, Exit], print_line: Callable[[str], None]) -> Exit:
@@ -133,6 +154,17 @@ class _Filling:
         self._objects = catalog.counted()
         self._began = time.monotonic()
 
+    def tell(self, events: Sequence[Event]) -> None:
+        """Commit what was not told before, and print it if it is a warning."""
+        if self._catalog.night_closed():
+            return
+        before = {(event.name, event.message, event.names) for event in self._catalog.events()}
+        for event in events:
+            if (event.name, event.message, event.names) not in before:
+                self._append(event)
+                if event.level != "info":
+                    self._display.print_line(f"{event.title}: {event.sentence}")
+
     async def run(self) -> Exit:
         """Commit what is missing, in order, and close slides and dataset."""
         for slide in self._work.started.planned:
@@ -163,7 +195,7 @@ class _Filling:
             self._objects += sum(row.counted for row in answer.objects)
         else:
             self._kinds["skipped"][answer.slide] += 1
-            self._display.print_line(f"{request.planned.names[0]} is skipped: {answer.reason}")
+            self._display.print_line(f"{request.planned.title} is skipped: {answer.reason}")
         self._close_if_whole(answer.slide)
         self._show(answer.slide, answer.sample)
 

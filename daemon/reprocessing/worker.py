@@ -158,7 +158,7 @@ class _Bench:
             # What a GPU raises may stay in its driver until the process ends.
             if self._detectors.on_gpu and isinstance(error, RuntimeError):
                 raise
-            _log.exception("%s cannot be analysed", planned.names[0])
+            _log.exception("%s cannot be analysed", planned.title)
             why = f"it cannot be analysed: {last_line(error)}"
             reason = SkipReason(ReasonCode.ANALYSIS_FAILED, why, fault=type(error).__name__)
             return FieldCut(record=skipped(planned, reason, hashes))
@@ -189,9 +189,10 @@ class _Bench:
             weights_sha256=started.weights_sha256,
             versions=started.versions,
             sample_columns=started.samples[planned.slide],
-            sources=sources_of(hashes),
+            sources=sources_of(hashes, planned.stack),
+            bits=described.bits,
         )
-        return self._cut(stack.pixels, provenance, watch)
+        return replace(self._cut(stack.pixels, provenance, watch), told=described.told)
 
     def _cut_kept(self, planned: ArchiveField, hashes: dict[str, str]) -> FieldSecured:
         watch, started = Stopwatch(), self._work.started
@@ -205,7 +206,7 @@ class _Bench:
             configuration_sha256=self._configuration_sha256,
             weights_sha256=started.weights_sha256,
             versions=started.versions,
-            sources=sources_of(hashes),
+            sources=sources_of(hashes, planned.stack),
         )
         return self._cut(pixels, provenance, watch)
 
@@ -257,15 +258,15 @@ def skipped(planned: ArchiveField, why: SkipReason, hashes: dict[str, str]) -> F
         sample=planned.sample,
         reason=why.sentence,
         attempts=1,
-        sources=sources_of(hashes),
+        sources=sources_of(hashes, planned.stack),
         reason_code=why.code,
         fault=why.fault,
     )
 
 
-def sources_of(hashes: dict[str, str]) -> tuple[SourceFile, ...]:
-    """Files by their names and hashes, as records have them."""
-    return tuple(SourceFile(name=name, sha256=sha256) for name, sha256 in hashes.items())
+def sources_of(hashes: dict[str, str], stack: str) -> tuple[SourceFile, ...]:
+    """Files of a stack by their names and hashes, as records have them."""
+    return tuple(SourceFile(name=name, sha256=sha256, stack=stack) for name, sha256 in hashes.items())
 
 
 def versions_now() -> dict[str, str]:

@@ -160,14 +160,15 @@ class CountDisplay(_LiveLine):
         self._patience_s = patience_s
         self._began = time.monotonic()
 
-    def show(self, done: int, total: int) -> None:
-        """Show that so many of so many are done; cheap."""
+    def show(self, done: int, total: int | None = None) -> None:
+        """Show that so many are done, of so many if that is known; cheap."""
         took = time.monotonic() - self._began
         if done and took > self._patience_s:
             rate = done / took
-            self._print(
-                f"{self._what}: {done}/{total}, {rate:.1f}/s, {duration((total - done) / rate)} left", done, total
-            )
+            counts, left = f"{done}", ""
+            if total is not None:
+                counts, left = f"{done}/{total}", f", {duration((total - done) / rate)} left"
+            self._print(f"{self._what}: {counts}, {rate:.1f}/s{left}", done, total)
 
 
 class StageDisplay(_LiveLine):

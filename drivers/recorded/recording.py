@@ -1,24 +1,41 @@
-"""Recorded stacks on disk: one OME-TIFF a field, or one file a plane."""
+"""Recorded fields on disk: stacks, or plane files, by the names of their files."""
 
 from __future__ import annotations
 
-import re
-from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
+from typing import NamedTuple
 
 from drivers.errors import ImageRefused, SettingRefused
-from drivers.microscope import Stack
+from drivers.microscope import ReplayedFile, Stack
+from drivers.recorded.file_names import Channels, NamePattern, Polarizations, natural
 from drivers.recorded.held import Header
-from drivers.recorded.images import opened_one
+from drivers.recorded.listing import list_images
+from drivers.recorded.stacks import (
+    FoundStack,
+    Shape,
+    channels_of,
+    find_stacks,
+    first_header,
+    headers_of,
+    joined,
+    read_files,
+    shape_of_planes,
+)
 from drivers.settings import Instrument, Replay
 
 ANY_SLIDE = ""
+SLIDES = tuple(map(str, range(1, 9)))
+TOLD = 3
+"""So many names stand in a sentence."""
 
-Planes = Mapping[tuple[int, int], Path]
+
+class ReadField(NamedTuple):
+    """A recorded stack, axes CZYX, and its files."""
+
+    pixels: Stack
+    sources: tuple[ReplayedFile, ...]
 
 
 @dataclass(frozen=True)
@@ -28,17 +45,23 @@ class Recording:
     Attributes
     ----------
     fields
-        of each slide (`ANY_SLIDE` where the files do not name one): a stack's file, or a field's planes by (c, z).
+        of each slide; of `ANY_SLIDE` where the files do not name one.
+    polarizations
+        what names have for the states.
     shape_czyx
-        of every stack.
+        of the first stack, and of every one that is read.
     bit_depth
         of every frame.
+    notes
+        what a person should know of it, a sentence each.
     """
 
     folder: Path
-    fields: Mapping[str, tuple[Path | Planes, ...]]
-    shape_czyx: tuple[int, int, int, int]
+    fields: Mapping[str, tuple[FoundStack, ...]]
+    polarizations: Polarizations
+    shape_czyx: Shape
     bit_depth: int
+    notes: tuple[str, ...] = ()
 
     def check(self, instrument: Instrument, planes: int | None = None, fields: int | None = None) -> None:
         """Refuse an instrument, and planes and fields of a scan, that the recording cannot serve."""
@@ -62,8 +85,38 @@ class Recording:
         if fields is not None and fields > fewest:
             raise SettingRefused(f"scan.fields is {fields}, but {self.folder} holds {fewest} recorded; ask for no more")
 
-    def read(self, slide: int, field: int) -> Stack:
-        """Read the stack of a mini-slide's nth field (from 1), axes CZYX.
+    def passed_over(self, fields: int) -> Iterator[str]:
+        """Say which recorded fields a scan of so many of each mini-slide does not come to."""
+        for slide, of_slide in self.fields.items():
+            if len(of_slide) > fields:
+                where = f" of mini-slide {slide}" if slide else ""
+                yield f"{self.folder} holds {len(of_slide)} fields{where}; scan.fields takes the first {fields}"
+
+    def look(self) -> None:
+        """Look into every file of every field, and refuse what is not like the first field.
+
+        Raises
+        ------
+        SettingRefused
+            It says which cannot be read, and which are of another shape.
+        """
+        others: list[str] = []
+        for one in self._every():
+            try:
+                shape = _shape(one, headers_of(self.folder, one), self.polarizations)
+            except (ImageRefused, OSError) as error:
+                raise SettingRefused(f"{_title(one)} of {self.folder}: {error}; complete it or move it away") from error
+            if shape != self.shape_czyx:
+                others.append(f"{_title(one)} is {_sizes(shape)}")
+        if others:
+            more = f", and {len(others) - TOLD} more" if len(others) > TOLD else ""
+            raise SettingRefused(
+                f"the stacks recorded in {self.folder} are not of one shape: {_title(next(self._every()))} is "
+                f"{_sizes(self.shape_czyx)} (CZYX), but {', '.join(others[:TOLD])}{more}; move away what is not alike"
+            )
+
+    def read(self, slide: int, field: int) -> ReadField:
+        """Read the stack of a mini-slide's nth field (from 1).
 
         Raises
         ------
@@ -76,116 +129,125 @@ class Recording:
                 f"field {field} of mini-slide {slide} was not recorded: {self.folder} holds {len(of_slide)}; "
                 "ask for fewer scan.fields"
             )
+        one = of_slide[field - 1]
+        hashes: dict[str, str] = {}
         try:
-            stack = _read(of_slide[field - 1], self.shape_czyx)
-        except (OSError, ValueError, SettingRefused) as error:
-            raise ImageRefused(f"field {field} of mini-slide {slide} cannot be read: {error}") from error
-        return stack
+            files = one.files
+            headers, pixels = read_files(self.folder, files.names, one.name, files.states, hashes, self._accept(one))
+            shape = _shape(one, headers, self.polarizations)
+            channels = channels_of(headers[0], files.states, self.polarizations)
+            sources = tuple(ReplayedFile(name, sha256, one.name) for name, sha256 in hashes.items())
+            return ReadField(joined(pixels, _in_order(channels, self.polarizations.states), shape), sources)
+        except (OSError, ImageRefused) as error:
+            why = f"field {field} of mini-slide {slide} cannot be read: {_title(one)}: {error}"
+            raise ImageRefused(why) from error
+
+    def _accept(self, one: FoundStack) -> Callable[[Header], None]:
+        def accept(header: Header) -> None:
+            shape = _shape(one, [header] * len(one.files.names), self.polarizations)
+            if shape != self.shape_czyx:
+                raise ImageRefused(f"its shape is {_sizes(shape)} where the others have {_sizes(self.shape_czyx)}")
+
+        return accept
+
+    def _every(self) -> Iterator[FoundStack]:
+        return (one for of_slide in self.fields.values() for one in of_slide)
 
 
-def read_recording(replay: Replay) -> Recording:
+def read_recording(replay: Replay, states: Sequence[str]) -> Recording:
     """Find the recorded fields and look into the first.
+
+    Parameters
+    ----------
+    replay
+        where they lie, and how they are named.
+    states
+        polarizations of the instrument, in the order in which unnamed ones were recorded.
 
     Raises
     ------
-    Refused
-        There are none, or they do not make stacks of one shape.
+    SettingRefused
+        There are none, or one is not whole.
     """
-    paths = sorted((p for p in replay.folder.glob(replay.pattern) if p.is_file()), key=lambda p: _natural(str(p)))
-    if not paths:
-        raise SettingRefused(
-            f"instrument.replay.pattern {replay.pattern!r} finds no file below {replay.folder}; correct either"
-        )
-    fields = _group(replay, paths)
+    key = "instrument.replay.polarizations"
+    polarizations = Polarizations.of(sorted(replay.polarizations or states, key=_place_in(states)), states, key)
+    pattern = None if replay.planes is None else NamePattern(replay.planes, "instrument.replay.planes")
+    folder = replay.folder.resolve()
+    listing = list_images(folder, [folder], None)
+    found = find_stacks(folder, listing.sizes, pattern, polarizations, in_order=True)
+    left_out = listing.left_out | found.left_out
+    if not found.stacks:
+        such = f", such as {next(iter(listing.sizes))!r}" if listing.sizes else ""
+        told = "holds no image" if pattern is None else f"holds no file that fits {pattern.told}{such}"
+        raise SettingRefused(f"instrument.replay.folder {str(replay.folder)!r} {told}; correct either")
+    for one in found.stacks:
+        if one.files.fault:
+            raise SettingRefused(f"{_title(one)} of {folder}: {one.files.fault}; complete it or move it away")
+    fields: dict[str, list[FoundStack]] = {}
+    for one in sorted(found.stacks, key=lambda one: (natural(one.files.folder), natural(one.files.field))):
+        fields.setdefault(_slide(one, folder), []).append(one)
     first = next(iter(fields.values()))[0]
-    header = _header(first if isinstance(first, Path) else first[0, 0])
-    states, planes = (
-        header.shape_czyx[:2] if isinstance(first, Path) else (max(at[i] for at in first) + 1 for i in (0, 1))
-    )
-    return Recording(replay.folder, fields, (states, planes, *header.shape_czyx[2:]), header.bits or 16)
-
-
-def _header(path: Path) -> Header:
-    with opened_one(path) as held:
-        return held.header
-
-
-def _group(replay: Replay, paths: list[Path]) -> dict[str, tuple[Path | Planes, ...]]:
-    """Sort files into slides, fields and, for `layout: planes`, polarizations and planes."""
-    found: dict[str, dict[str, dict[tuple[str, str], Path]]] = defaultdict(lambda: defaultdict(dict))
-    for path in paths:
-        name = path.relative_to(replay.folder).as_posix()
-        groups = _groups(replay, name)
-        field = groups.get("field") or (name if replay.layout == "stacks" else "0")
-        planes = found[groups.get("slide") or ANY_SLIDE][field]
-        place = (groups.get("c") or "0", groups.get("z") or "0")
-        if place in planes:
-            raise SettingRefused(
-                f"{name} and {planes[place].name} are both plane {place[1]} of polarization {place[0]} of field "
-                f"{field}; name what tells them apart in instrument.replay.field_pattern"
-            )
-        planes[place] = path
-    return {
-        slide: tuple(
-            next(iter(fields[key].values())) if replay.layout == "stacks" else _number(key, fields[key])
-            for key in sorted(fields, key=_natural)
-        )
-        for slide, fields in found.items()
-    }
-
-
-def _groups(replay: Replay, name: str) -> dict[str, str | None]:
-    if replay.field_pattern is None:
-        if replay.layout == "planes":
-            raise SettingRefused(
-                "instrument.replay.field_pattern is missing; with layout planes it says where a file belongs"
-            )
-        return {}
     try:
-        match = re.search(replay.field_pattern, name)
-    except re.error as error:
+        header = first_header(folder, first)
+        shape = _shape(first, [header] * len(first.files.names), polarizations)
+    except ImageRefused as error:
+        raise SettingRefused(f"{_title(first)} of {folder}: {error}") from error
+    notes = (*_notes(left_out), *first.files.told, *header.told, *_by_order(header, polarizations))
+    ordered = {slide: tuple(of_slide) for slide, of_slide in sorted(fields.items())}
+    return Recording(folder, ordered, polarizations, shape, header.bits or 16, notes)
+
+
+def _slide(one: FoundStack, folder: Path) -> str:
+    """Position of the mini-slide that a stack is of, `ANY_SLIDE` where its name does not say."""
+    named = one.files.slide
+    position = str(int(named)) if named.isdecimal() else named
+    if position not in (ANY_SLIDE, *SLIDES):
         raise SettingRefused(
-            f"instrument.replay.field_pattern is not a regular expression ({error}); correct it"
-        ) from error
-    if match is None:
-        raise SettingRefused(
-            f"instrument.replay.field_pattern {replay.field_pattern!r} does not match {name!r}; "
-            "correct it, or narrow instrument.replay.pattern"
+            f"{_title(one)} of {folder} is of slide {named!r} by instrument.replay.planes; {{slide}} stands for the "
+            f"position of a mini-slide, {SLIDES[0]} to {SLIDES[-1]}"
         )
-    return match.groupdict()
+    return position
 
 
-def _number(field: str, files: dict[tuple[str, str], Path]) -> Planes:
-    """Count polarizations and planes from 0 in their natural order."""
-    states = sorted({c for c, _ in files}, key=_natural)
-    heights = sorted({z for _, z in files}, key=_natural)
-    if len(files) != len(states) * len(heights):
-        raise SettingRefused(
-            f"field {field} has {len(files)} files for {len(states)} polarizations of {len(heights)} planes; "
-            "complete it or move it away"
-        )
-    return {(states.index(c), heights.index(z)): path for (c, z), path in files.items()}
+def _place_in(states: Sequence[str]) -> Callable[[str], int]:
+    """Order of what stands for states, unknown ones last."""
+    return lambda given: next((n for n, state in enumerate(states) if state == given.partition("=")[0]), len(states))
 
 
-def _natural(text: str) -> list[str | int]:
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", text)]
+def _in_order(channels: Channels, states: Sequence[str]) -> Channels:
+    pairs = sorted(zip(channels.states, channels.places, strict=True), key=lambda pair: states.index(pair[0]))
+    return Channels(tuple(state for state, _ in pairs), tuple(place for _, place in pairs), channels.left_out)
 
 
-def _read(source: Path | Planes, shape: tuple[int, int, int, int]) -> Stack:
-    stack = _open(source) if isinstance(source, Path) else _assemble(source)
-    if stack.shape != shape:
-        raise ImageRefused(f"its shape is {stack.shape} where the others have {shape}; move it away")
-    return stack
+def _shape(one: FoundStack, headers: Sequence[Header], polarizations: Polarizations) -> Shape:
+    if one.files.states:
+        return shape_of_planes(one.files.names, one.files.states, headers)
+    return len(channels_of(headers[0], (), polarizations).states), *headers[0].shape_czyx[1:]
 
 
-def _open(path: Path) -> Stack:
-    """Read a stack file, axes CZYX."""
-    with opened_one(path) as held:
-        return held.read()
+def _title(one: FoundStack) -> str:
+    name = f"{one.files.names[0]!r}" + (f", {one.name}" if one.name else "")
+    return f"the stack of {name}" if one.files.states else name
 
 
-def _assemble(planes: Planes) -> Stack:
-    """Read a field's plane files, axes CZYX."""
-    states, heights = (max(place[i] for place in planes) + 1 for i in (0, 1))
-    frames = {place: _open(path)[0, 0] for place, path in planes.items()}
-    return np.stack([np.stack([frames[c, z] for z in range(heights)]) for c in range(states)])
+def _sizes(shape: Shape) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _by_order(header: Header, polarizations: Polarizations) -> Iterator[str]:
+    """Say where channels have names of their own, which do not tell what they are."""
+    words = {word.lower() for word in polarizations.words}
+    if any(header.channels) and not words & {name.lower() for name in header.channels}:
+        names = ", ".join(map(repr, header.channels))
+        states = ", ".join(polarizations.states)
+        yield f"the channels {names} are taken as {states}, by their order; {polarizations.key} can say what they are"
+
+
+def _notes(left_out: Mapping[str, str]) -> Iterator[str]:
+    """Say what lies beside the recording and is not read."""
+    whys: dict[str, list[str]] = {}
+    for name, why in left_out.items():
+        whys.setdefault(why, []).append(name)
+    for why, names in whys.items():
+        more = f" and {len(names) - TOLD} more" if len(names) > TOLD else ""
+        yield f"left out of the recording: {', '.join(names[:TOLD])}{more}: {why}"

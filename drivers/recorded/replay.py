@@ -9,7 +9,7 @@ import numpy as np
 from drivers.equipment import Equipment, Image
 from drivers.errors import SettingRefused
 from drivers.micromanager.core import versions
-from drivers.microscope import Exposure, Identity, Stack, Sweep
+from drivers.microscope import Exposure, Identity, ReplayedFile, Stack, Sweep
 from drivers.recorded.recording import Recording, read_recording
 from drivers.settings import Instrument, MiniSlide, Replay
 
@@ -22,13 +22,13 @@ def open_replay(instrument: Instrument, slides: Sequence[MiniSlide]) -> Replayed
     SettingRefused
         There is none, or its frames are not those of the settings.
     """
-    recording = read_recording(_settings(instrument))
+    recording = read_recording(_settings(instrument), tuple(instrument.polarizations))
     recording.check(instrument)
     return Replayed(instrument, slides, recording)
 
 
-def check_recording(instrument: Instrument, planes: int, fields: int) -> None:
-    """Refuse what the recording cannot serve.
+def check_recording(instrument: Instrument, planes: int, fields: int) -> tuple[str, ...]:
+    """Refuse what the recording cannot serve; return what a person should know of it.
 
     Raises
     ------
@@ -40,7 +40,10 @@ def check_recording(instrument: Instrument, planes: int, fields: int) -> None:
         raise SettingRefused(
             f"instrument.replay.folder is {str(settings.folder)!r}, which is not a folder; correct the path"
         )
-    read_recording(settings).check(instrument, planes, fields)
+    recording = read_recording(settings, tuple(instrument.polarizations))
+    recording.check(instrument, planes, fields)
+    recording.look()
+    return (*recording.notes, *recording.passed_over(fields))
 
 
 def _settings(instrument: Instrument) -> Replay:
@@ -65,9 +68,12 @@ class Replayed(Equipment):
         self._states = tuple(instrument.polarizations)
         self._xy_um = slides[0].centre_um
         self._z_um = instrument.motion.withdrawn_z_um
-        self._identity = Identity("replay", str(recording.folder), height, width, recording.bit_depth, versions())
+        self._identity = Identity(
+            "replay", str(recording.folder), height, width, recording.bit_depth, versions(), recording.notes
+        )
         self._read: tuple[int, int] | None = None
         self._stack: Stack = np.empty((0, 0, 0, 0), np.uint16)
+        self._files: tuple[ReplayedFile, ...] = ()
         self._sources: list[int] = []
         self._shown = 0, 0
 
@@ -75,6 +81,10 @@ class Replayed(Equipment):
     def identity(self) -> Identity:
         """What the recording says of itself."""
         return self._identity
+
+    def sources(self) -> tuple[ReplayedFile, ...]:
+        """Files of the stack that is shown."""
+        return self._files
 
     def move_xy(self, x_um: float, y_um: float) -> None:
         """Take note of a stage position."""
@@ -110,7 +120,7 @@ class Replayed(Equipment):
             )
         key = (exposure.slide, exposure.field)
         if key != self._read:
-            self._stack = self._recording.read(*key)
+            self._stack, self._files = self._recording.read(*key)
             self._read = key
         self._sources = np.rint(np.linspace(0, self._stack.shape[1] - 1, sweep.planes)).astype(int).tolist()
 

@@ -57,9 +57,7 @@ def write_night(folder: Path, fields: int, pixel_um: float) -> Path:
         "pixel_um": pixel_um,
         "replay": {
             "folder": str(folder / "stacks"),
-            "layout": "stacks",
-            "pattern": "field-*.tif",
-            "field_pattern": r"field-(?P<field>\d+)",
+            "planes": "field-{field}.tif",
         },
     }
     config["scan"] |= {"fields": fields, "planes": len(BLURS_PX), "step_um": STEP_UM}

@@ -31,6 +31,7 @@ from daemon.dataset.summary import summarise
 from daemon.exchange.annotations import propose
 from daemon.exchange.objects import extract
 from daemon.figures.contact_sheet import draw_sheet
+from daemon.records.events import EventName
 from daemon.records.names import PROCESSES, field_file
 from daemon.records.records import (
     AnyRecord,
@@ -70,6 +71,8 @@ BAD = {
     "words.png": "it is not an image",
 }
 
+LEFT_OUT = ("core 2/film.mp4", "core 10/film.mp4", "core 10/scan.psd")
+
 
 class Ran(NamedTuple):
     images: Path
@@ -88,6 +91,9 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     for name, way in STACKS.items():
         write_stack(images / "core 2" / name, pixels[:, :, ::way])
     write_bad(images / "core 10", pixels[1, 2])
+    for name in LEFT_OUT:
+        (images / name).write_bytes(b"\0")
+    (images / "core 2" / "metadata.txt").write_text("said of images", encoding="utf-8")
     out = io.StringIO()
     status = detect([images], folder / "into", SETTINGS, 2, Console(file=out, width=200))
     return Ran(images, folder / "into", pixels, status, out.getvalue())
@@ -164,6 +170,11 @@ def test_bad_images_are_told_and_the_rest_is_found(ran: Ran) -> None:
     assert (summary.gaps, summary.duplicates) == (0, 0)
     reasons = {Path(row.sources[0]).name: row.reason for row in summary.skipped}
     assert reasons.keys() == BAD.keys()
+    told = {name: event.message for event in summary.events for name in event.names}
+    assert told == {name: f"its suffix {name[-4:]!r} is none that is read" for name in LEFT_OUT}
+    assert "left out: its suffix '.mp4' is none that is read: core 2/film.mp4, core 10/film.mp4" in ran.output
+    counts = "14 files or recordings there: 10 make 10 fields, 3 left out, sidecars 1"
+    assert [event.message for event in summary.events if event.name is EventName.LISTED] == [counts]
     for name, sentence in BAD.items():
         assert sentence in reasons[name]
         assert f"core 10/{name} is skipped: {reasons[name]}" in ran.output

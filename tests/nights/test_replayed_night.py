@@ -51,16 +51,22 @@ def test_a_night_replays_what_another_kept(tmp_path: Path) -> None:
         "emulation": None,
         "replay": {
             "folder": str(tmp_path / "taken" / "dataset"),
-            "layout": "stacks",
-            "pattern": "*/field-*-raw.ome.tif",
-            "field_pattern": r"slide-(?P<slide>\d)/field-(?P<field>\d+)-raw",
+            "planes": "slide-{slide}/field-{field}-raw.ome.tif",
         },
     }
     again = tmp_path / "again.yaml"
     again.write_text(yaml.safe_dump(config), encoding="utf-8")
     done = lamelle("scan", again, "--run", tmp_path / "again")
     assert done.returncode == Exit.COMPLETE, done.stderr
+    with Dataset.open(tmp_path / "taken") as kept, Dataset.open(tmp_path / "again") as replayed:
+        raw = {file.name: file.sha256 for one in secured(kept) for file in one.files if "-raw" in file.name}
+        assert {file.name: file.sha256 for one in secured(replayed) for file in one.sources} == raw
+        assert not any(one.sources for one in secured(kept))
     first, second = digest(tmp_path / "taken"), digest(tmp_path / "again")
     assert [(objects, pixels) for _, objects, pixels in first.values()] == [
         (objects, pixels) for _, objects, pixels in second.values()
     ]
+
+
+def secured(dataset: Dataset) -> list[FieldSecured]:
+    return [one for one in dataset.fields() if isinstance(one, FieldSecured)]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from daemon.config.loading import differences, freeze, keys_of, load, require_same
+from daemon.config.loading import differences, freeze, keys_of, load, require_same, thaw
 from daemon.config.model import NightConfig
 from daemon.config.samples import COUNTING
 from daemon.system.errors import Refused
@@ -117,7 +117,7 @@ def test_a_missing_file_and_one_that_is_not_utf8_are_refused(tmp_path: Path) -> 
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     changes = {
         "instrument.hardware": "a.cfg",
-        "instrument.replay": {"folder": "../stacks", "layout": "stacks"},
+        "instrument.replay": {"folder": "../stacks"},
         "detector.weights": "w.safetensors",
         "recorder.keys": {"public": "keys/p", "secret": str(tmp_path / "elsewhere" / "s")},
         "scan.samples": "s.csv",
@@ -132,6 +132,22 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     assert config.recorder.keys.public == tmp_path / "keys" / "p"
     assert config.recorder.keys.secret == tmp_path / "elsewhere" / "s"
     assert config.scan.samples == tmp_path / "s.csv"
+
+
+def test_replays_of_version_0_2_load_and_what_they_froze_thaws(tmp_path: Path) -> None:
+    earlier = {"folder": "x", "layout": "planes", "pattern": "*.tif", "field_pattern": r"plane-(?P<z>\d+)\.tif$"}
+    config = night(tmp_path, {"instrument.replay": earlier})
+    assert config.instrument.replay is not None
+    assert config.instrument.replay.planes == "*plane-{z}.tif"
+    frozen = freeze(config).replace("    planes: '*plane-{z}.tif'\n    polarizations: []\n", "    layout: stacks\n")
+    assert "layout: stacks" in frozen
+    thawed = thaw(frozen)
+    assert thawed is not None
+    assert thawed.instrument.replay is not None
+    assert thawed.instrument.replay.planes == "{field}.tif"
+    told = r"instrument\.replay is .*, but layout, field_pattern are keys of version 0\.2; write planes instead"
+    with pytest.raises(Refused, match=told):
+        night(tmp_path, {"instrument.replay": {"folder": "x", "layout": "planes", "field_pattern": "(a|b)"}})
 
 
 def test_the_shipped_weights_are_a_name_not_a_path(tmp_path: Path) -> None:

@@ -154,13 +154,13 @@ BAD = [
     Bad("replay of nothing", {"instrument.backend": "replay"}, ("instrument.replay is missing", "name the recording")),
     Bad(
         "replay of no folder",
-        {"instrument.backend": "replay", "instrument.replay": {"folder": "nowhere", "layout": "stacks"}},
+        {"instrument.backend": "replay", "instrument.replay": {"folder": "nowhere"}},
         ("instrument.replay.folder", "nowhere", "correct the path"),
     ),
     Bad(
         "replay of an empty folder",
-        {"instrument.backend": "replay", "instrument.replay": {"folder": ".", "layout": "stacks"}},
-        ("instrument.replay.pattern '*.tif'", "finds no file", "correct"),
+        {"instrument.backend": "replay", "instrument.replay": {"folder": "."}},
+        ("instrument.replay.folder", "holds no image", "correct"),
     ),
     Bad("no sheet", {"scan.samples": "none.csv"}, ("none.csv", "scan.samples")),
     Bad(
@@ -306,7 +306,7 @@ def test_a_replay_is_checked_against_what_was_recorded(tmp_path: Path) -> None:
     changes = {
         "instrument.backend": "replay",
         "instrument.hardware": None,
-        "instrument.replay": {"folder": ".", "layout": "stacks"},
+        "instrument.replay": {"folder": "."},
         "instrument.frame_px": [64, 80],
         "scan.planes": 5,
         "scan.fields": 2,

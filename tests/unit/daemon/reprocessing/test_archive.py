@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
+from rich.console import Console
 
 from daemon.reprocessing.archive import ArchiveSettings, find_archive
 from daemon.reprocessing.archive_stacks import ReadStack, read_field
 from daemon.system.errors import Refused
 from drivers.errors import ImageRefused, SettingRefused
+from tests.support.rights import closed, for_everybody
 
+QUIET = Console(quiet=True)
 CROSSED_FIRST = ("crossed=LR", "parallel=LL")
 
 
@@ -28,7 +31,7 @@ def coded(channels: int = 2, planes: int = 3, height: int = 70, width: int = 80)
 def read(folder: Path, **settings: object) -> ReadStack:
     """The only stack of an archive."""
     given = ArchiveSettings.model_validate(settings)
-    archive = find_archive([folder], given, folder / "into")
+    archive = find_archive([folder], given, folder / "into", QUIET)
     (field,) = archive.fields
     return read_field(archive.root, field, given, {})
 
@@ -48,7 +51,7 @@ def touch(root: Path, *names: str) -> None:
 def test_folders_are_samples_and_images_fields_in_the_order_of_people(tmp_path: Path) -> None:
     touch(tmp_path, "core 10/a.png", "core 2/b10.tif", "core 2/B9.JPG", "core 2/.hidden.png", "core 2/notes.txt")
     touch(tmp_path, "top.jpeg", "core 2/deep/x.tiff", "found/slide-1/field-0001.ome.tif", ".trash/y.png")
-    archive = find_archive([tmp_path], ArchiveSettings(), tmp_path / "found")
+    archive = find_archive([tmp_path], ArchiveSettings(), tmp_path / "found", QUIET)
     assert [(field.slide, field.field, field.names[0]) for field in archive.fields] == [
         (1, 1, "top.jpeg"),
         (2, 1, "core 2/B9.JPG"),
@@ -60,7 +63,9 @@ def test_folders_are_samples_and_images_fields_in_the_order_of_people(tmp_path: 
         tmp_path.name, "core 2", "core 2/deep", "core 10",
     ]  # fmt: skip
     assert archive.planned() == {1: 1, 2: 2, 3: 1, 4: 1}
-    few = find_archive([tmp_path / "core 10", tmp_path / "core 2" / "b10.tif"], ArchiveSettings(), tmp_path / "found")
+    few = find_archive(
+        [tmp_path / "core 10", tmp_path / "core 2" / "b10.tif"], ArchiveSettings(), tmp_path / "found", QUIET
+    )
     assert [(field.sample, field.names[0]) for field in few.fields] == [
         ("core 2", "core 2/b10.tif"),
         ("core 10", "core 10/a.png"),
@@ -74,10 +79,10 @@ def test_folders_are_samples_and_images_fields_in_the_order_of_people(tmp_path: 
         ("nowhere", {}, "does not exist"),
         ("notes.txt", {}, "is not an image"),
         ("empty", {}, "holds no images"),
-        (".", {"planes": "z{z}.tif"}, "must hold {field}"),
-        (".", {"planes": "{field}_{depth}.tif"}, "must hold {field}"),
+        (".", {"planes": "{polarization}.tif"}, "must hold {field} or {z}"),
+        (".", {"planes": "{field}_{depth}.tif"}, "may hold {slide}, {field}, {z}, {polarization} and"),
         (".", {"planes": "{field}_z{z}.tif"}, "matches no file, such as 'a-1.tif'"),
-        (".", {"planes": "a-{field}.{polarization}"}, "say what each is"),
+        (".", {"planes": "a-{field}.{polarization}"}, "such as --polarization crossed=tif"),
         (".", {"polarizations": ("dark",)}, "'dark' must be one of"),
     ],
 )
@@ -87,7 +92,7 @@ def test_an_archive_that_cannot_be_read_is_refused(
     touch(tmp_path, "a-1.tif", "notes.txt")
     (tmp_path / "empty").mkdir()
     with pytest.raises((Refused, SettingRefused), match=sentence):
-        find_archive([tmp_path / place], ArchiveSettings.model_validate(settings), tmp_path / "into")
+        find_archive([tmp_path / place], ArchiveSettings.model_validate(settings), tmp_path / "into", QUIET)
 
 
 def test_plane_files_become_stacks(tmp_path: Path) -> None:
@@ -99,21 +104,22 @@ def test_plane_files_become_stacks(tmp_path: Path) -> None:
     settings = ArchiveSettings(
         planes="field{field}_z{z}_{polarization}.tif", polarizations=CROSSED_FIRST, pixel_um=0.1, step_um=0.3
     )
-    archive = find_archive([tmp_path], settings, tmp_path / "into")
-    assert archive.strangers == 1
+    archive = find_archive([tmp_path], settings, tmp_path / "into", QUIET)
+    assert list(archive.left_out) == ["core/overview.png"]
+    assert "does not fit --planes" in archive.left_out["core/overview.png"]
     hashes: dict[str, str] = {}
     stack = read_field(archive.root, archive.fields[0], settings, hashes)
     np.testing.assert_array_equal(stack.pixels, pixels)
     assert stack.described.polarizations == ("crossed", "parallel")
     assert len(hashes) == 22
     turned = settings.model_copy(update={"polarizations": CROSSED_FIRST[::-1]})
-    archive = find_archive([tmp_path], turned, tmp_path / "into")
+    archive = find_archive([tmp_path], turned, tmp_path / "into", QUIET)
     np.testing.assert_array_equal(read_field(archive.root, archive.fields[0], turned, {}).pixels, pixels[::-1])
 
 
 def test_plane_files_may_lie_in_a_folder_a_field(tmp_path: Path) -> None:
     touch(tmp_path, *(f"core/site {n}/plane{z:02}.tif" for n in (9, 10) for z in (1, 2)))
-    archive = find_archive([tmp_path], ArchiveSettings(planes="site {field}/plane{z}.tif"), tmp_path / "into")
+    archive = find_archive([tmp_path], ArchiveSettings(planes="site {field}/plane{z}.tif"), tmp_path / "into", QUIET)
     assert [(field.sample, field.names) for field in archive.fields] == [
         ("core", ("core/site 9/plane01.tif", "core/site 9/plane02.tif")),
         ("core", ("core/site 10/plane01.tif", "core/site 10/plane02.tif")),
@@ -132,7 +138,7 @@ def test_plane_files_may_lie_in_a_folder_a_field(tmp_path: Path) -> None:
 def test_stacks_with_missing_planes_are_told(tmp_path: Path, names: list[str], fault: str) -> None:
     touch(tmp_path, *(f"{name}.tif" for name in names))
     settings = ArchiveSettings(planes="{field}_{z}_{polarization}.tif", pixel_um=0.1, step_um=1)
-    archive = find_archive([tmp_path], settings, tmp_path / "into")
+    archive = find_archive([tmp_path], settings, tmp_path / "into", QUIET)
     with pytest.raises(ImageRefused, match=fault):
         read_field(archive.root, archive.fields[0], settings, {})
 
@@ -198,7 +204,7 @@ def test_single_images_become_grey_stacks_of_one_plane(tmp_path: Path, suffix: s
             (2, 70, 80),
             {"imagej": True, "metadata": {"axes": "CYX"}},
             {},
-            "2 polarizations, named '', ''; say what each",
+            "2 channels, without names; .* such as --polarization crossed=1 --polarization parallel=2",
         ),
         ((70, 20), {}, {}, "20 x 70 px of 0.1 um, too small"),
     ],
@@ -211,21 +217,58 @@ def test_what_a_file_does_not_say_is_not_guessed(
         read(tmp_path, **{"pixel_um": 0.1, "step_um": 1.0, **settings})
 
 
-def test_a_file_of_several_images_is_no_stack(tmp_path: Path) -> None:
-    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as writer:
-        for _ in range(2):
-            writer.write(np.zeros((70, 80), np.uint16), photometric="minisblack", metadata={"axes": "YX"})
-    with pytest.raises(ImageRefused, match="it holds 2 images"):
-        read(tmp_path, pixel_um=0.1)
-
-
 def test_an_image_that_has_gone_is_told_but_an_archive_that_has_gone_is_a_fault(tmp_path: Path) -> None:
     settings = ArchiveSettings(pixel_um=0.1)
-    touch(tmp_path, "core/a.png", "core/b.png")
-    archive = find_archive([tmp_path], settings, tmp_path / "into")
-    (tmp_path / "core" / "a.png").unlink()
+    write(tmp_path / "core" / "a.tif", coded()[0, 0])
+    write(tmp_path / "core" / "b.tif", coded()[0, 0])
+    archive = find_archive([tmp_path], settings, tmp_path / "into", QUIET)
+    (tmp_path / "core" / "a.tif").unlink()
     with pytest.raises(ImageRefused, match="cannot be read any more"):
         read_field(archive.root, archive.fields[0], settings, {})
     (tmp_path / "core").rename(tmp_path / "moved")
     with pytest.raises(FileNotFoundError):
         read_field(archive.root, archive.fields[1], settings, {})
+
+
+def test_two_of_three_channels_are_taken_where_they_are_named_and_the_third_is_told(tmp_path: Path) -> None:
+    pixels = coded(3)
+    named = {"axes": "CZYX", "Channel": {"Name": ["LL", "DAPI", "LR"]}}
+    write(tmp_path / "a.ome.tif", pixels, metadata=named, ome=True)
+    stack = read(tmp_path, pixel_um=0.1, step_um=1, polarizations=CROSSED_FIRST)
+    np.testing.assert_array_equal(stack.pixels, pixels[[0, 2]])
+    assert stack.described.polarizations == ("parallel", "crossed")
+    assert "channel 'DAPI' is left out, as it is no polarization" in stack.described.told
+
+
+def test_stacks_of_one_state_a_file_are_joined(tmp_path: Path) -> None:
+    pixels = coded(2, 4)
+    for c, word in enumerate(("LR", "LL")):
+        write(tmp_path / f"f1_{word}.tif", pixels[c])
+    given = {"planes": "{field}_{polarization}.tif", "polarizations": CROSSED_FIRST, "pixel_um": 0.1, "step_um": 0.3}
+    stack = read(tmp_path, **given)
+    np.testing.assert_array_equal(stack.pixels, pixels)
+    write(tmp_path / "f1_LL.tif", pixels[1, :3])
+    with pytest.raises(ImageRefused, match=r"'f1_LL.tif' is 1 x 3 x 70 x 80 px"):
+        read(tmp_path, **given)
+
+
+def test_samples_of_a_folder_are_told_apart_by_name(tmp_path: Path) -> None:
+    for slide in (2, 10):
+        for z in (-1, 0):
+            write(tmp_path / "core" / f"s{slide}_f1_z{z}.tif", coded(1, 1)[0, 0])
+    archive = find_archive([tmp_path], ArchiveSettings(planes="s{slide}_{field}_z{z}.tif"), tmp_path / "into", QUIET)
+    assert [(field.slide, field.field, field.sample) for field in archive.fields] == [
+        (1, 1, "core/2"),
+        (2, 1, "core/10"),
+    ]
+    assert archive.fields[0].names == ("core/s2_f1_z-1.tif", "core/s2_f1_z0.tif")
+    assert archive.samples[2] == {"sample": "core/10", "folder": "core"}
+
+
+def test_a_file_that_cannot_be_read_is_a_field_that_says_so() -> None:
+    with for_everybody() as root:
+        write(root / "core" / "a.tif", coded()[0, 0])
+        write(root / "core" / "b.tif", coded()[0, 0])
+        with closed(root / "core" / "b.tif"):
+            archive = find_archive([root], ArchiveSettings(), root / "into", QUIET)
+    assert [field.fault for field in archive.fields] == ["", "it cannot be read (Permission denied)"]

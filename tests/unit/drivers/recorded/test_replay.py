@@ -1,3 +1,4 @@
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,16 +9,18 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
+from PIL import Image
 
 from drivers.errors import ImageRefused, OutsideWindow, SettingRefused
-from drivers.microscope import Exposure, Sweep
+from drivers.microscope import Exposure, ReplayedFile, Sweep
 from drivers.open import open_microscope
 from drivers.recorded.recording import read_recording
+from drivers.recorded.replay import check_recording
 from drivers.settings import Instrument, Replay
 from tests.support.instruments import expose, instrument, ready, slides
 
 HEIGHT, WIDTH = 64, 80
-PLANE_PATTERN = r"field(?P<field>\d+)-c(?P<c>\w)-z(?P<z>\d+)"
+PLANE_PATTERN = "field{field}-c{polarization}-z{z}.tif"
 ONE = {"parallel": {"group": "Polarization", "preset": "Parallel", "exposure_ms": 20}}
 
 
@@ -37,7 +40,7 @@ def write_planes(folder: Path, fields: int, states: int = 2, planes: int = 5) ->
 
 
 def replaying(folder: Path, **changes: Any) -> Instrument:
-    replay = {"folder": folder, "layout": "planes", "field_pattern": PLANE_PATTERN, **changes.pop("replay", {})}
+    replay = {"folder": folder, "planes": PLANE_PATTERN, **changes.pop("replay", {})}
     values = {"backend": "replay", "frame_px": (HEIGHT, WIDTH), "emulation": None, "hardware": None, "replay": replay}
     return instrument(**{**values, **changes})
 
@@ -84,7 +87,7 @@ def test_stacks_are_read_whatever_the_order_of_their_axes(tmp_path: Path, axes: 
         pixels = pixels[0] if axes == "ZYX" else pixels[None] if axes.startswith("T") else pixels
         tifffile.imwrite(tmp_path / f"{field}.ome.tif", pixels, metadata={"axes": axes}, ome=True)
     changes = {"polarizations": ONE} if states == 1 else {}
-    replay = {"layout": "stacks", "field_pattern": None, "pattern": "*.ome.tif"}
+    replay = {"planes": "{field}.ome.tif"}
     scope = ready(open_microscope(replaying(tmp_path, replay=replay, **changes), slides()))
     names = ("parallel",) if states == 1 else ("crossed", "parallel")
     stack, _ = expose(scope, sweep(5, names), field=2)
@@ -93,7 +96,7 @@ def test_stacks_are_read_whatever_the_order_of_their_axes(tmp_path: Path, axes: 
 
 def test_a_plain_multipage_tiff_is_a_stack_of_planes(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", coded(1, 1)[0], photometric="minisblack")
-    replay = {"layout": "stacks", "field_pattern": None}
+    replay = {"planes": None}
     scope = ready(open_microscope(replaying(tmp_path, replay=replay, polarizations=ONE), slides()))
     stack, _ = expose(scope, sweep(5, ("parallel",)))
     assert_array_equal(stack, coded(1, 1))
@@ -102,22 +105,20 @@ def test_a_plain_multipage_tiff_is_a_stack_of_planes(tmp_path: Path) -> None:
 def test_a_slide_group_gives_each_mini_slide_its_own_fields(tmp_path: Path) -> None:
     for slide in (1, 2):
         tifffile.imwrite(tmp_path / f"s{slide}-f1.tif", coded(slide, 1)[0], photometric="minisblack")
-    replay = Replay(folder=tmp_path, layout="stacks", field_pattern=r"s(?P<slide>\d)-f(?P<field>\d)")
-    recording = read_recording(replay)
-    assert_array_equal(recording.read(2, 1), coded(2, 1))
-    assert_array_equal(recording.read(1, 1), coded(1, 1))
+    recording = read_recording(Replay(folder=tmp_path, planes="s{slide}-f{field}.tif"), ("parallel",))
+    assert_array_equal(recording.read(2, 1).pixels, coded(2, 1))
+    assert_array_equal(recording.read(1, 1).pixels, coded(1, 1))
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
         ({"frame_px": (64, 64)}, r"instrument\.frame_px is \[64, 64\].*\[64, 80\]"),
-        ({"polarizations": ONE}, r"instrument\.polarizations names 1 states.*hold 2"),
-        ({"replay": {"pattern": "*.png"}}, r"instrument\.replay\.pattern '\*\.png'"),
-        ({"replay": {"field_pattern": None}}, r"instrument\.replay\.field_pattern is missing"),
-        ({"replay": {"field_pattern": "(oops"}}, "not a regular expression"),
-        ({"replay": {"field_pattern": r"other(?P<z>\d)"}}, "does not match"),
-        ({"replay": {"field_pattern": r"c(?P<c>\w)-z(?P<z>\d+)"}}, "are both plane"),
+        ({"polarizations": ONE}, r"it has 2 channels, named 'a', 'b'; say which"),
+        ({"replay": {"planes": "{field}.png"}}, r"no file that fits instrument\.replay\.planes '\{field\}\.png'"),
+        ({"replay": {"planes": "*.tif"}}, r"instrument\.replay\.planes '\*\.tif' must hold"),
+        ({"replay": {"planes": "*c{polarization}-z{z}.tif"}}, "plane 7 of crossed is there twice"),
+        ({"replay": {"polarizations": ["crossed=LR"]}}, r"such as instrument\.replay\.polarizations: \[crossed=a"),
         ({"replay": None}, r"instrument\.replay is missing"),
     ],
 )
@@ -134,15 +135,15 @@ def test_a_missing_plane_and_too_much_asked_are_refused(tmp_path: Path) -> None:
     write_planes(tmp_path, fields=2)
     configured = replaying(tmp_path)
     assert configured.replay is not None
-    recording = read_recording(configured.replay)
+    recording = read_recording(configured.replay, ("crossed", "parallel"))
     recording.check(configured, planes=5, fields=2)
     with pytest.raises(SettingRefused, match=r"scan\.planes is 6"):
         recording.check(configured, planes=6)
     with pytest.raises(SettingRefused, match=r"scan\.fields is 3"):
         recording.check(configured, fields=3)
     (tmp_path / "field2-ca-z9.tif").unlink()
-    with pytest.raises(SettingRefused, match="field 2 has 9 files"):
-        read_recording(configured.replay)
+    with pytest.raises(SettingRefused, match=r"'field2-ca-z7.tif' of .*: plane 9 of crossed is missing"):
+        read_recording(configured.replay, ("crossed", "parallel"))
 
 
 def test_limits_hold_in_replay_too(tmp_path: Path) -> None:
@@ -165,5 +166,76 @@ def test_planes_are_sorted_by_number(tmp_path_factory: Any, order: list[int]) ->
     folder = tmp_path_factory.mktemp("planes")
     for z in order:
         tifffile.imwrite(folder / f"plane-{z}.tif", np.full((64, 64), z, np.uint16))
-    recording = read_recording(Replay(folder=folder, layout="planes", field_pattern=r"plane-(?P<z>\d+)"))
-    assert recording.read(1, 1)[0, :, 0, 0].tolist() == list(range(12))
+    recording = read_recording(Replay(folder=folder, planes="plane-{z}.tif"), ("parallel",))
+    assert recording.read(1, 1).pixels[0, :, 0, 0].tolist() == list(range(12))
+
+
+def test_pictures_can_be_replayed_and_their_files_are_told(tmp_path: Path) -> None:
+    for z in range(-2, 3):
+        Image.fromarray(np.full((HEIGHT, WIDTH), 100 + z, np.uint8)).save(tmp_path / f"f1_z{z}.png")
+    scope = ready(
+        open_microscope(replaying(tmp_path, replay={"planes": "{field}_z{z}.png"}, polarizations=ONE), slides())
+    )
+    before = scope.sources
+    assert before == ()
+    stack, _ = expose(scope, sweep(5, ("parallel",)))
+    assert stack[0, :, 0, 0].tolist() == [98, 99, 100, 101, 102]
+    first = hashlib.sha256((tmp_path / "f1_z-2.png").read_bytes()).hexdigest()
+    assert scope.sources[0] == ReplayedFile("f1_z-2.png", first)
+    assert len(scope.sources) == 5
+
+
+def test_every_file_is_looked_at_before_the_night(tmp_path: Path) -> None:
+    write_planes(tmp_path, fields=3)
+    configured = replaying(tmp_path)
+    assert check_recording(configured, planes=5, fields=3) == ()
+    (told,) = check_recording(configured, planes=5, fields=2)
+    assert told.endswith("holds 3 fields; scan.fields takes the first 2")
+    tifffile.imwrite(tmp_path / "field3-cb-z9.tif", np.zeros((HEIGHT, WIDTH - 1), np.uint16))
+    with pytest.raises(
+        SettingRefused, match=r"'field3-ca-z7.tif' .*its plane 'field3-cb-z9.tif' is 1 x 1 x 64 x 79 px"
+    ):
+        check_recording(configured, planes=5, fields=3)
+    for path in tmp_path.glob("field3-*-z11.tif"):
+        path.unlink()
+    tifffile.imwrite(tmp_path / "field3-cb-z9.tif", coded(3)[1, 2])
+    with pytest.raises(SettingRefused, match=r"'field1-ca-z7.tif' is 2 x 5 x 64 x 80 .*'field3-ca-z7.tif' is 2 x 4 x"):
+        check_recording(configured, planes=4, fields=3)
+
+
+def test_channels_are_told_apart_by_their_names_and_else_by_their_order(tmp_path: Path) -> None:
+    pixels = coded(1)
+    named = {"axes": "CZYX", "Channel": {"Name": ["LL", "LR"]}}
+    tifffile.imwrite(tmp_path / "a.ome.tif", pixels[::-1], metadata=named, ome=True)
+    replay = Replay(folder=tmp_path, polarizations=("parallel=LL", "crossed=LR"))
+    assert_array_equal(read_recording(replay, ("crossed", "parallel")).read(1, 1).pixels, pixels)
+    unsaid = read_recording(Replay(folder=tmp_path), ("crossed", "parallel"))
+    assert_array_equal(unsaid.read(1, 1).pixels, pixels[::-1])
+    (note,) = unsaid.notes
+    assert note.startswith(
+        "the channels 'LL', 'LR' are taken as crossed, parallel, by their order; instrument.replay.pol"
+    )
+
+
+def test_what_lies_beside_a_recording_is_noted(tmp_path: Path) -> None:
+    write_planes(tmp_path, fields=1)
+    (tmp_path / "film.mp4").write_bytes(b"\0")
+    tifffile.imwrite(tmp_path / "overview.tif", np.zeros((8, 8), np.uint16))
+    assert open_microscope(replaying(tmp_path), slides()).identity.notes == (
+        "left out of the recording: film.mp4: its suffix '.mp4' is none that is read",
+        f"left out of the recording: overview.tif: its name does not fit instrument.replay.planes {PLANE_PATTERN!r}",
+    )
+
+
+def test_the_slide_of_a_name_is_a_position_on_the_holder(tmp_path: Path) -> None:
+    for slide in ("01", "2"):
+        tifffile.imwrite(tmp_path / f"s{slide}.tif", coded(int(slide), 1)[0], photometric="minisblack")
+        (tmp_path / f"s{slide}").mkdir()
+        (tmp_path / f"s{slide}.tif").rename(tmp_path / f"s{slide}" / "f1.tif")
+    replay = Replay(folder=tmp_path, planes="s{slide}/{field}.tif")
+    recording = read_recording(replay, ("parallel",))
+    assert_array_equal(recording.read(1, 1).pixels, coded(1, 1))
+    assert_array_equal(recording.read(2, 1).pixels, coded(2, 1))
+    (tmp_path / "s2").rename(tmp_path / "s9")
+    with pytest.raises(SettingRefused, match=r"'s9/f1.tif' .* is of slide '9' .* 1 to 8"):
+        read_recording(replay, ("parallel",))
