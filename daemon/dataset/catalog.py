@@ -13,8 +13,8 @@ from daemon.dataset.objects_table import COUNTED, remove_objects_table, table_fa
 from daemon.dataset.queries import query, read_record
 from daemon.records.attempts import AttemptName
 from daemon.records.names import CATALOG
-from daemon.records.records import AttemptsOrdered, NightStarted, SlideClosed, decode
-from daemon.system.durable_sqlite import Database, connect, create, transaction
+from daemon.records.records import AttemptsOrdered, NightClosed, NightStarted, SlideClosed, decode
+from daemon.system.durable_sqlite import Database, connect, create, keep_log, settle, transaction
 from daemon.system.durable_sqlite import in_memory as empty_in_memory
 
 
@@ -103,7 +103,8 @@ class Catalog:
     def commit(self, seq: int, body: bytes) -> None:
         """Store record `seq` and what it says, durably.
 
-        The table of a slide that is closed is written before, that of one that is opened again removed.
+        The table of a slide that is closed is written before, that of one that is opened again removed. Once the night
+        is closed the catalog does without a write-ahead log: it can be copied, and read where nothing can be written.
 
         Raises
         ------
@@ -119,6 +120,10 @@ class Catalog:
             make_room(database, seq)
             database.execute("INSERT INTO records VALUES (?, ?, ?)", (seq, record.__struct_config__.tag, body))
             store(database, seq, record)
+        if isinstance(record, NightClosed):
+            settle(self._database)
+        elif isinstance(record, AttemptsOrdered):
+            keep_log(self._database)
 
     def mend_tables(self) -> list[tuple[int, str]]:
         """Write the table of a closed slide anew where it is missing, damaged or stale; returns slides and why.
@@ -139,7 +144,8 @@ class Catalog:
         return self._database
 
     def close(self) -> None:
-        """Let go of the file; may be called again."""
+        """Let go of the file, without a write-ahead log where nobody else reads it; may be called again."""
+        settle(self._database)
         self._database.close()
 
 

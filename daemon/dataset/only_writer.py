@@ -19,12 +19,14 @@ def only_recorder_of(into: Path) -> Iterator[None]:
     Raises
     ------
     Refused
-        Another process holds it.
+        Another process holds it, or nothing can be written there.
     """
     with closing(sqlite3.connect(into / LOCK, timeout=0, isolation_level=None)) as lock:
         try:
             lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:
-            reason = f"{into} is in use by another recorder, or by a command that writes there ({error})"
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise Refused(f"{into} cannot be written to ({error}); copy it to where it may be written") from error
+            reason = f"{into} is in use by another recorder, or by a command that writes there"
             raise Refused(f"{reason}; stop it or choose another folder") from error
         yield

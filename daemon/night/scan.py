@@ -81,6 +81,7 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console, redo: str
             make_specimens_of(config.instrument, console)
             journal = Journal.open(folder.journal) if resume else _begin(folder, config, samples)
             held.callback(journal.close)
+            held.callback(journal.settle)
             if resume:
                 _require_begun_so(journal.started(), config, samples, run)
                 _require_what_was_recorded(journal, folder, config)
