@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from daemon.system.errors import Refused
@@ -21,8 +21,9 @@ def only_recorder_of(into: Path) -> Iterator[None]:
     Refused
         Another process holds it, or nothing can be written there.
     """
-    with closing(sqlite3.connect(into / LOCK, timeout=0, isolation_level=None)) as lock:
+    with ExitStack() as held:
         try:
+            lock = held.enter_context(closing(sqlite3.connect(into / LOCK, timeout=0, isolation_level=None)))
             lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:

@@ -135,7 +135,7 @@ def _require_begun_so(started: NightStarted, config: Config, samples: dict[int, 
 
 
 def _as_read(samples: dict[int, dict[str, str]]) -> dict[int, dict[str, str]]:
-    """Write a sheet as it is read now; before version 0.2 letters and spaces of names were left as they stood."""
+    """Write a sheet as it is read now; before version 0.3 letters and spaces of names were left as they stood."""
     return {slide: {plain(name): plain(value) for name, value in row.items()} for slide, row in samples.items()}
 
 

@@ -22,7 +22,8 @@ SETTLE_S = 2.0
 _REMEDIES = {
     sqlite3.SQLITE_FULL: "make room",
     sqlite3.SQLITE_BUSY: "wait until nobody else uses it",
-    sqlite3.SQLITE_READONLY: "write where that is allowed",
+    sqlite3.SQLITE_READONLY: "copy its folder to where it may be written",
+    sqlite3.SQLITE_CANTOPEN: "copy its folder to where it may be written",
 }
 
 _log = logging.getLogger(__name__)
@@ -127,12 +128,13 @@ def keep_log(database: Database) -> bool:
     return bool(database.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",))
 
 
-def settle(database: Database) -> None:
+def settle(database: Database, patience_s: float = SETTLE_S) -> None:
     """Take in the write-ahead log and do without one, so that the file alone is everything, on read-only media too.
 
-    Where somebody else has the database open, or the disk has no room, it stays as it is; so does one that is closed.
+    Where somebody else has the database open for longer than `patience_s`, or the disk has no room, it stays as it is;
+    so does one that is closed.
     """
-    until = time.monotonic() + SETTLE_S
+    until = time.monotonic() + patience_s
     while True:
         try:
             database.execute("PRAGMA journal_mode = DELETE")
