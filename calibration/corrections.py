@@ -12,6 +12,11 @@ Image = NDArray[np.float32]
 Box = tuple[int, int, int, int]
 
 
+def full_scale(bits: int) -> int:
+    """DN beyond which a camera of so many bits has none."""
+    return (1 << bits) - 1
+
+
 @dataclass(frozen=True)
 class Corrections:
     """From DN of the camera to light on the sample.
@@ -84,7 +89,7 @@ class Corrections:
             leakage_deviation=0.0,
             dn_per_electron=1.0,
             read_noise_dn=0.0,
-            full_dn=65535,
+            full_dn=full_scale(16),
         )
 
     @cached_property

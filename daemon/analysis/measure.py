@@ -12,7 +12,7 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from calibration.corrections import Corrections
+from calibration.corrections import Corrections, full_scale
 from calibration.objects.mass import FORMULA, Weighed, WeighedObject, weigh, weigh_fused
 from calibration.objects.shape import Measure, Shape, Taxon, shape_of
 from calibration.objects.thickness import Floats, Heights, Optics, mended
@@ -45,8 +45,10 @@ FORBID_MASS = ("cut", "overlapping", "outline_doubtful", "background_disturbed",
 """Flags of an object whose mass is not to be used; its size is not where it is cut or its outline doubtful."""
 TURNS_NOISES, TURNS_UM = 5.0, 0.02
 """What weighs so many deviations of the noise, and is so thick on average, turns polarized light."""
-FULL_SCALES = tuple(2**bits - 1 for bits in (8, 10, 12, 14))
-"""Where the brightest pixel lies at one of these, the camera has so many bits, whatever its frames have."""
+FULL_SCALES = frozenset(
+    full for bits in (8, 10, 12, 14) for full in (full_scale(bits), full_scale(bits) << (16 - bits))
+)
+"""Where the brightest pixel lies at one of these, the camera has so many bits, be they the lower or the upper ones."""
 
 
 def measure_all(
@@ -65,8 +67,7 @@ def measure_all(
     """
     boxes = np.array([row.box for row, _, _ in objects if not row.below_threshold]).reshape(-1, 4)
     brightest = max((int(crop.max()) for _, crop, _ in objects), default=0)
-    if brightest in FULL_SCALES and brightest < corrections.full_dn:
-        corrections = dataclasses.replace(corrections, full_dn=brightest)
+    corrections = dataclasses.replace(corrections, full_dn=_full_dn(corrections.full_dn, provenance.bits, brightest))
     measurer = Measurer(provenance, corrections)
 
     def measured(row: ObjectRow, crop: Pixels, fused: Pixels) -> ObjectRow:
@@ -81,6 +82,12 @@ def measure_all(
             return replace(row, **_UNMEASURED | {"fault": last_line(error)})
 
     return tuple(measured(*one) for one in objects)
+
+
+def _full_dn(known_dn: int, bits: int | None, brightest: int) -> int:
+    """DN at which a camera is saturated: as calibrated, as its bits say unless it went beyond, or as pixels show."""
+    told_dn = known_dn if bits is None or brightest > full_scale(bits) else full_scale(bits)
+    return min({known_dn, told_dn} | (FULL_SCALES & {brightest}))
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from calibration.corrections import full_scale
 from calibration.routines.dark import dark
 from calibration.routines.flat import flat
 from calibration.routines.focus_map import focus_map
@@ -32,7 +33,6 @@ DARK_PLANES, DARK_SHOTS = 16, 4
 FLAT_PLANES, FLAT_SIDE = 4, 5
 """Frames of a field, and fields along each side of a square."""
 CAMERA_PLANES = 8
-SIXTEEN_BITS = 65535
 LAMP_PLANES, LAMP_DURATION_S, LAMP_EVERY_S = 8, 600.0, 10.0
 DEFOCUS_UM = 20.0
 """How far below the expected focus the light itself is looked at, so that objects blur away."""
@@ -47,7 +47,7 @@ class Procedure:
     about
         what it finds, in a line.
     make
-        begins it, for an instrument and one of its mini-slides.
+        begins it, for an instrument, one of its mini-slides, and the DN at which its camera is saturated.
     planes
         the most that one of its shots exposes in one polarization, beside a search of focus.
     deadline_s
@@ -57,36 +57,36 @@ class Procedure:
     """
 
     about: str
-    make: Callable[[NightConfig, MiniSlide], Routine]
+    make: Callable[[NightConfig, MiniSlide, int], Routine]
     planes: int
     deadline_s: float
     valid_days: float
 
 
-def _dark(config: NightConfig, slide: MiniSlide) -> Routine:
+def _dark(config: NightConfig, slide: MiniSlide, full_dn: int) -> Routine:
     state = max(config.scan.polarizations, key=lambda name: config.instrument.polarizations[name].exposure_ms)
     exposure_ms = config.instrument.polarizations[state].exposure_ms
     place = *slide.centre_um, slide.z_um
-    return dark(*place, state, exposure_ms, DARK_PLANES, DARK_SHOTS, _full_dn(config))
+    return dark(*place, state, exposure_ms, DARK_PLANES, DARK_SHOTS, full_dn)
 
 
-def _flat(config: NightConfig, slide: MiniSlide) -> Routine:
+def _flat(config: NightConfig, slide: MiniSlide, _full_dn: int) -> Routine:
     states = config.scan.polarizations
     exposures_ms = [config.instrument.polarizations[state].exposure_ms for state in states]
     return flat(_spread(config, slide, FLAT_SIDE), _out_of_focus(slide), states, exposures_ms, FLAT_PLANES)
 
 
-def _camera(config: NightConfig, slide: MiniSlide) -> Routine:
+def _camera(config: NightConfig, slide: MiniSlide, _full_dn: int) -> Routine:
     return photon_transfer(*slide.centre_um, _out_of_focus(slide), *_bright(config), CAMERA_PLANES)
 
 
-def _illumination(config: NightConfig, slide: MiniSlide) -> Routine:
+def _illumination(config: NightConfig, slide: MiniSlide, _full_dn: int) -> Routine:
     at = (*slide.centre_um, _out_of_focus(slide), *_bright(config))
     return illumination(*at, LAMP_PLANES, duration_s=LAMP_DURATION_S, every_s=LAMP_EVERY_S)
 
 
-def _pixel_size(config: NightConfig, slide: MiniSlide) -> Routine:
-    area, full_dn = _area(config, slide), _full_dn(config)
+def _pixel_size(config: NightConfig, slide: MiniSlide, full_dn: int) -> Routine:
+    area = _area(config, slide)
     try:
         return (yield from pixel_size(area, _bright(config)[0], full_dn=full_dn))
     except NotUsable:
@@ -96,36 +96,36 @@ def _pixel_size(config: NightConfig, slide: MiniSlide) -> Routine:
     return (yield from pixel_size(area, CROSSED, full_dn=full_dn))
 
 
-def _micrometer(config: NightConfig, slide: MiniSlide) -> Routine:
+def _micrometer(config: NightConfig, slide: MiniSlide, full_dn: int) -> Routine:
     targets = config.calibration.targets
     if targets.micrometer_um is None:
         raise Refused("calibration.targets.micrometer_um is missing; give the distance of the micrometer's lines in um")
     known = targets.micrometer_um, targets.micrometer_deviation_um
-    return micrometer(_area(config, slide), _bright(config)[0], *known, full_dn=_full_dn(config))
+    return micrometer(_area(config, slide), _bright(config)[0], *known, full_dn=full_dn)
 
 
-def _z(config: NightConfig, slide: MiniSlide) -> Routine:
-    return stage_z(_area(config, slide), _both(config), full_dn=_full_dn(config))
+def _z(config: NightConfig, slide: MiniSlide, full_dn: int) -> Routine:
+    return stage_z(_area(config, slide), _both(config), full_dn=full_dn)
 
 
-def _trigger(config: NightConfig, slide: MiniSlide) -> Routine:
+def _trigger(config: NightConfig, slide: MiniSlide, full_dn: int) -> Routine:
     states, scan = config.scan.polarizations, config.scan
     state = CROSSED if CROSSED in states else states[0]
-    return trigger(_area(config, slide), state, scan.planes, scan.step_um, full_dn=_full_dn(config))
+    return trigger(_area(config, slide), state, scan.planes, scan.step_um, full_dn=full_dn)
 
 
-def _focus(config: NightConfig, slide: MiniSlide) -> Routine:
+def _focus(config: NightConfig, slide: MiniSlide, _full_dn: int) -> Routine:
     states = config.scan.polarizations
     return focus_map(_area(config, slide), CROSSED if CROSSED in states else states[0])
 
 
-def _polarization(config: NightConfig, slide: MiniSlide) -> Routine:
+def _polarization(config: NightConfig, slide: MiniSlide, full_dn: int) -> Routine:
     states = _both(config)
     exposures_ms = _exposures_ms(config, states)
-    return polarization(_area(config, slide), states, exposures_ms, _light(config), full_dn=_full_dn(config))
+    return polarization(_area(config, slide), states, exposures_ms, _light(config), full_dn=full_dn)
 
 
-def _retarder(config: NightConfig, slide: MiniSlide) -> Routine:
+def _retarder(config: NightConfig, slide: MiniSlide, full_dn: int) -> Routine:
     targets, states = config.calibration.targets, _both(config)
     if targets.retarder_nm is None:
         raise Refused("calibration.targets.retarder_nm is missing; give the retardation of the plate in nm")
@@ -138,7 +138,7 @@ def _retarder(config: NightConfig, slide: MiniSlide) -> Routine:
     )
     exposures_ms, known = _exposures_ms(config, states), (targets.retarder_nm, targets.retarder_deviation_nm)
     place = *slide.centre_um, slide.z_um
-    return retarder(*place, states, exposures_ms, _light(config), found, *known, full_dn=_full_dn(config))
+    return retarder(*place, states, exposures_ms, _light(config), found, *known, full_dn=full_dn)
 
 
 def _area(config: NightConfig, slide: MiniSlide) -> Area:
@@ -172,12 +172,6 @@ def _light(config: NightConfig) -> Band:
     return Band(settings.wavelength_nm / 1000, settings.wavelength_deviation_nm / 1000)
 
 
-def _full_dn(config: NightConfig) -> int:
-    """DN at which the camera is saturated: as calibrated, or else that of 16 bits."""
-    kept = choose(config).records.get("camera")
-    return SIXTEEN_BITS if kept is None or kept.record is None else int(kept.record.values["saturation"].value)
-
-
 def _bright(config: NightConfig) -> tuple[str, float]:
     """Polarization of the brightest light, by name or else the last, and its exposure."""
     states = config.scan.polarizations
@@ -201,6 +195,12 @@ def _spread(config: NightConfig, slide: MiniSlide, side: int) -> list[tuple[floa
     x_um, y_um = slide.centre_um
     # Back and forth, as the stage goes best.
     return [(x_um + x, y_um + y) for number, y in enumerate(rows[1]) for x in rows[0][:: -1 if number % 2 else 1]]
+
+
+def saturation_dn(config: NightConfig, bits: int) -> int:
+    """DN at which a camera of so many bits is saturated, as calibrated where it is."""
+    kept = choose(config).records.get("camera")
+    return full_scale(bits) if kept is None or kept.record is None else int(kept.record.values["saturation"].value)
 
 
 ROUTINES: dict[str, Procedure] = {

@@ -15,7 +15,7 @@ from rich.console import Console
 from calibration.record import CalibrationRecord
 from calibration.steps import NotUsable, Outcome, Quantity
 from daemon.calibration_runs.picture import draw
-from daemon.calibration_runs.routines import ROUTINES, Procedure
+from daemon.calibration_runs.routines import ROUTINES, Procedure, saturation_dn
 from daemon.calibration_runs.shots import Shots, carry_out
 from daemon.calibration_store.quantities import numbers_of
 from daemon.calibration_store.shelf import Shelf
@@ -109,7 +109,7 @@ class _Trial:
         emit = lambda _level, name, message: self.display.print_line(f"{name}: {message}")  # noqa: E731
         try:
             async with self.held.microscope(emit) as (microscope, self.ready):
-                outcome = await self._measure(microscope)
+                outcome = await self._measure(microscope, self.ready.bits)
             self.outcome = outcome
         except asyncio.CancelledError:
             self.reason = INTERRUPTED
@@ -118,11 +118,12 @@ class _Trial:
         except (NotUsable, ChildLost, RequestFailed, NightStopped) as error:
             self.reason = str(error)
 
-    async def _measure(self, microscope: MicroscopeLink) -> Outcome:
+    async def _measure(self, microscope: MicroscopeLink, bits: int) -> Outcome:
         self.shots = Shots(self.config, self.slide, microscope, self.held.ring, self.keep, self.display.print_line)
+        routine = self.procedure.make(self.config, self.slide, saturation_dn(self.config, bits))
         async with asyncio.timeout(self.procedure.deadline_s):
             await microscope.open_slide(self.slide.position)
-            outcome = await carry_out(self.procedure.make(self.config, self.slide), self.shots, self.display.show)
+            outcome = await carry_out(routine, self.shots, self.display.show)
         numbers = [number for group in (outcome.values, outcome.residuals) for number in group.items()]
         for name, quantity in numbers:
             if not (math.isfinite(quantity.value) and math.isfinite(quantity.uncertainty)):

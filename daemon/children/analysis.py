@@ -295,4 +295,5 @@ class AnalysisDesk:
             sample_columns=started.samples[request.planned.slide],
             tile_um=request.planned.tile_um,
             attempt=request.planned.attempt,
+            bits=request.bits,
         )

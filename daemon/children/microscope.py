@@ -114,7 +114,13 @@ def introduce(microscope: Microscope, notes: tuple[str, ...]) -> MicroscopeReady
     notes = (*identity.notes, *notes)
     for note in notes:
         _log.warning("%s", note)
-    return MicroscopeReady(backend=identity.backend, camera=identity.camera, versions=identity.versions, notes=notes)
+    return MicroscopeReady(
+        backend=identity.backend,
+        camera=identity.camera,
+        bits=identity.bit_depth,
+        versions=identity.versions,
+        notes=notes,
+    )
 
 
 def _listen(
@@ -208,5 +214,6 @@ def _expose(request: Expose, microscope: Microscope, ring: Ring, send: Callable[
         y_um=at.y_um,
         read_s=tuple(tuple(landed[channel]) for channel in sweep.channels),
         seconds=watch.seconds,
+        bits=microscope.identity.bit_depth,
         read_back=tuple(ReadBack(**asdict(reading)) for reading in readings),
     )

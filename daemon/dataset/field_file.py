@@ -42,7 +42,7 @@ class FieldProvenance(msgspec.Struct, frozen=True, kw_only=True):
     and `exposures_ms` run along C; the latter are as the instrument read them back, where it does. `shape_czyx` is the
     stack the objects were cut from. `tile_um` is the field's exclusive tile in stage coordinates (None: all of the
     frame), `sources` the files that the stack was read from (none: a camera). `attempt` says which attempt at the field
-    this is.
+    this is, `bits` how many the camera has (None: not known).
     """
 
     night: str
@@ -68,6 +68,7 @@ class FieldProvenance(msgspec.Struct, frozen=True, kw_only=True):
     tile_um: tuple[float, float, float, float] | None = None
     sources: tuple[SourceFile, ...] = ()
     attempt: int = 1
+    bits: int | None = None
 
     def file_name(self, part: str = "") -> str:
         """Name of the field's file in a dataset (posix), or of another `part`, such as "raw"."""

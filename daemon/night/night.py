@@ -216,6 +216,7 @@ class Night:
                 planned=planned,
                 first_z_um=taken.first_z_um,
                 exposed_utc=exposed.utc,
+                bits=exposed.bits,
                 read_back=exposed.read_back,
                 keep_raw=keeps_raw(self._config.retention, planned),
             )

@@ -60,10 +60,14 @@ class Close(PipeMessage, frozen=True, kw_only=True):
 
 
 class MicroscopeReady(PipeMessage, frozen=True, kw_only=True):
-    """The hardware is loaded, checked and safe; `notes` are what a person should know of it, a sentence each."""
+    """The hardware is loaded, checked and safe; `notes` are what a person should know of it, a sentence each.
+
+    `bits` are those of the camera.
+    """
 
     backend: str
     camera: str
+    bits: int
     versions: dict[str, str]
     notes: tuple[str, ...] = ()
 
@@ -85,7 +89,7 @@ class Exposed(PipeMessage, frozen=True, kw_only=True):
 
     `x_um` and `y_um` are where the XY stage reads back that it stands before the first plane, `read_s` the monotonic
     times at which frames were read and `read_back` what was read back afterwards, of each polarization in the order of
-    the sweep.
+    the sweep. `bits` are those of the camera.
     """
 
     utc: float
@@ -94,6 +98,7 @@ class Exposed(PipeMessage, frozen=True, kw_only=True):
     y_um: float
     read_s: tuple[tuple[float, ...], ...]
     seconds: dict[str, float]
+    bits: int
     read_back: tuple[ReadBack, ...] = ()
 
 
@@ -139,14 +144,15 @@ class StackBegins(PipeMessage, frozen=True, kw_only=True):
 class Finish(PipeMessage, frozen=True, kw_only=True):
     """All planes have landed: analyse, write the field's files into the spool, and answer.
 
-    `read_back` is what the instrument read of each polarization. With a `fault`, what went wrong with this stack
-    before, do not analyse it: keep it raw.
+    `read_back` is what the instrument read of each polarization, `bits` those of the camera. With a `fault`, what went
+    wrong with this stack before, do not analyse it: keep it raw.
     """
 
     slot: int
     planned: PlannedField
     first_z_um: float
     exposed_utc: float
+    bits: int
     read_back: tuple[ReadBack, ...] = ()
     keep_raw: bool
     fault: StackFault | None = None

@@ -95,7 +95,10 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[NightConf
     def register(
         make: Callable[[NightConfig, MiniSlide], Routine], deadline_s: float = 30.0, name: str = "trial"
     ) -> str:
-        monkeypatch.setitem(ROUTINES, name, Procedure("of a test", make, 4, deadline_s, 1.0))
+        def begin(config: NightConfig, slide: MiniSlide, _full_dn: int) -> Routine:
+            return make(config, slide)
+
+        monkeypatch.setitem(ROUTINES, name, Procedure("of a test", begin, 4, deadline_s, 1.0))
         return name
 
     return register
@@ -174,13 +177,23 @@ def test_a_night_names_its_calibrations_and_keeps_to_them(tmp_path: Path) -> Non
     [
         ("flat", {"lamp": {"power": 0}}, "check lamp, shutter"),
         ("flat", {"lamp": {"power": 5}}, "is saturated at 65535 DN"),
+        ("polarization", {"sensor": {"bits": 12}, "lamp": {"power": 5}}, "saturated at 4095 DN"),
         ("steps", {"faults": [{"kind": "stage_stuck", "fields": [1], "attempts": None}]}, "shot 1 .*Z stands"),
         ("dark", {"faults": [{"kind": "hang", "fields": [2], "attempts": None}]}, "shot 2 .*did not answer within"),
         ("dark", {"faults": [{"kind": "die", "fields": [2], "attempts": None}]}, "shot 2 .*died"),
         ("flat", {"faults": [{"kind": "preset_missed", "fields": [1], "attempts": None}]}, "shot 1 .*reads back"),
         ("flat", {"faults": [{"kind": "saturated_frame", "fields": [2], "attempts": None}]}, "saturated at 65535 DN"),
     ],
-    ids=["lamp off", "saturated", "stage stuck", "hang", "died", "polarizer stuck", "camera full"],
+    ids=[
+        "lamp off",
+        "saturated",
+        "12 bits",
+        "stage stuck",
+        "hang",
+        "died",
+        "polarizer stuck",
+        "camera full",
+    ],
 )
 def test_what_befalls_a_calibration_leaves_the_hardware_safe_and_nothing_valid(
     registered: Any, routine: str, emulation: dict[str, Any], told: str, tmp_path: Path

@@ -176,20 +176,29 @@ def test_masses_of_a_single_plane_are_given_and_nobody_says_how_far_from_focus_i
     assert all(row.mass_pg == row.calcite_equivalent_pg for row in weighed)
 
 
-@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
-def test_a_camera_of_fewer_bits_than_its_frames_is_known_to_be_full(bits: int) -> None:
-    full = 2**bits - 1
+@pytest.mark.parametrize(
+    ("full", "told"),
+    [
+        *((2**bits - 1, None) for bits in (8, 10, 12, 14, 16)),
+        # Bits that lie above, bits that only the file or the camera tells, and bits that are told wrongly.
+        *(((2**bits - 1) << (16 - bits), None) for bits in (8, 10, 12, 14)),
+        (2**11 - 1, 11),
+        (2**16 - 1, 12),
+        (2**12 - 1, 16),
+    ],
+)
+def test_a_camera_of_fewer_bits_than_its_frames_is_known_to_be_full(full: int, told: int | None) -> None:
     even = coccoliths() / coccoliths()[1].max() * full
-    usual, bright = (rows_of(np.minimum(share * even, full).astype(np.uint16)) for share in (0.9, 1.5))
+    usual, bright = (rows_of(np.minimum(share * even, full).astype(np.uint16), told) for share in (0.9, 1.5))
     assert {row.saturated for row in bright} == {True}
     assert {row.saturated for row in usual} == {False}
     assert f"saturated at {len(bright)} of {len(bright)} objects" in overexposed(bright)
     assert overexposed(usual) == ""
 
 
-def rows_of(stack: Stack) -> tuple[ObjectRow, ...]:
+def rows_of(stack: Stack, bits: int | None) -> tuple[ObjectRow, ...]:
     """Measure the objects that were found in the coccoliths, in a stack with other light."""
-    provenance, assumed = provenance_of(stack, BOTH), Corrections.assumed((256, 256), (1.0, 1.0))
+    provenance, assumed = replace(provenance_of(stack, BOTH), bits=bits), Corrections.assumed((256, 256), (1.0, 1.0))
     crops = []
     for row, found in zip(object_rows(analysed().objects, provenance, assumed), analysed().objects, strict=True):
         x0, y0, x1, y1 = row.crop_box

@@ -70,7 +70,7 @@ def analysed(slot: int, landed: int) -> Analysed:
 
 
 def finish(slot: int) -> Finish:
-    return Finish(slot=slot, planned=FIELD, first_z_um=0.0, exposed_utc=0.0, keep_raw=False)
+    return Finish(slot=slot, planned=FIELD, first_z_um=0.0, exposed_utc=0.0, bits=16, keep_raw=False)
 
 
 def test_what_lands_while_a_new_analysis_starts_is_told_once_and_in_order(tmp_path: Path) -> None:
@@ -227,14 +227,14 @@ def test_a_night_that_lost_its_gpu_goes_on_without_a_detector(tmp_path: Path) ->
 
 def stubborn(connection: Connection) -> None:
     """A process in which nothing moves any more."""
-    connection.send_bytes(encode(MicroscopeReady(backend="", camera="", versions={})))
+    connection.send_bytes(encode(MicroscopeReady(backend="", camera="", bits=16, versions={})))
     connection.recv_bytes()
     connection.send_bytes(encode(Done()))
     time.sleep(DEADLINE_S)
 
 
 def obedient(connection: Connection) -> None:
-    connection.send_bytes(encode(MicroscopeReady(backend="", camera="", versions={})))
+    connection.send_bytes(encode(MicroscopeReady(backend="", camera="", bits=16, versions={})))
     while not isinstance(request := decode(connection.recv_bytes()), Close):
         assert isinstance(request, Prepare)
         connection.send_bytes(encode(Done()))

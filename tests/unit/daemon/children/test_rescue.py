@@ -17,7 +17,7 @@ from tests.support.deadlines import DEADLINE_S
 
 
 def safe(connection: Connection) -> None:
-    connection.send_bytes(encode(MicroscopeReady(backend="", camera="", versions={})))
+    connection.send_bytes(encode(MicroscopeReady(backend="", camera="", bits=16, versions={})))
     assert isinstance(decode(connection.recv_bytes()), Close)
     connection.send_bytes(encode(MadeSafe()))
 
