@@ -139,6 +139,6 @@ def _with(table: pa.Table, rows: dict[tuple[int, int], ObjectRow]) -> pa.Table:
     ordered = [rows[place] for place in places]
     for name in MEASURED:
         index = table.schema.get_field_index(name)
-        values = pa.array([getattr(row, name) for row in ordered], table.schema.field(name).type)
-        table = table.set_column(index, name, values)
+        field = table.schema.field(name)
+        table = table.set_column(index, field, pa.array([getattr(row, name) for row in ordered], field.type))
     return table
