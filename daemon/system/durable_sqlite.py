@@ -7,7 +7,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ SETTLE_S = 2.0
 """How long a database waits for those who happen to read it before it is left with its write-ahead log."""
 
 
+_LOOK = "SELECT 1 FROM sqlite_master"
 _REMEDIES = {
     sqlite3.SQLITE_FULL: "make room",
     sqlite3.SQLITE_BUSY: "wait until nobody else uses it",
@@ -171,9 +172,13 @@ def _open_to_read(path: Path) -> Database:
     Refused
         What was committed last is in a log beside it, which cannot be taken in there.
     """
+    if path.with_name(path.name + "-journal").exists():
+        # The log was given up just when process or computer ended; SQLite takes that back where it may write.
+        with suppress(sqlite3.OperationalError), closing(_open(path, "mode=rw")) as writer:
+            writer.execute(_LOOK).fetchone()
     database = _open(path, "mode=ro")
     try:
-        database.execute("SELECT 1 FROM sqlite_master").fetchone()
+        database.execute(_LOOK).fetchone()
         return database
     except sqlite3.OperationalError as error:
         code = error.sqlite_errorcode & 0xFF
