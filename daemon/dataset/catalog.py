@@ -26,7 +26,14 @@ class Catalog:
         path = folder / CATALOG
         if not path.exists():
             create(path, FORMAT)
-        self._database = connect(path, FORMAT)
+        # A night that is closed is mostly opened to find that there is nothing to do: that leaves every byte as it was.
+        self._database = connect(path, FORMAT, log=False)
+        try:
+            if not self.night_closed():
+                keep_log(self._database)
+        except BaseException:
+            self._database.close()
+            raise
 
     def night(self) -> str | None:
         """Name the night the dataset is bound to; None until its first record."""
@@ -112,6 +119,7 @@ class Catalog:
             The record contradicts what is there, such as a field that is held already.
         """
         record = decode(body)
+        keep_log(self._database)
         if isinstance(record, SlideClosed):
             write_objects_table(self._folder, self._database, record.slide)
         for slide in opened_again(record):
@@ -122,8 +130,6 @@ class Catalog:
             store(database, seq, record)
         if isinstance(record, NightClosed):
             settle(self._database)
-        elif isinstance(record, AttemptsOrdered):
-            keep_log(self._database)
 
     def mend_tables(self) -> list[tuple[int, str]]:
         """Write the table of a closed slide anew where it is missing, damaged or stale; returns slides and why.

@@ -73,18 +73,23 @@ def create(path: Path, form: Format, fill: Callable[[sqlite3.Connection], None] 
             fill(database)
     with part.open("r+b") as stream:
         os.fsync(stream.fileno())
-    # A write-ahead log left by a deleted database of this name would be replayed into the new one.
-    for suffix in ("-wal", "-shm"):
+    # A log left by a deleted database of this name would be replayed into the new one.
+    for suffix in ("-wal", "-shm", "-journal"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     sync_folder(path.parent)
     part.replace(path)
     sync_folder(path.parent)
 
 
-def connect(path: Path, form: Format, *, read_only: bool = False) -> Database:
-    """Open a database of the given format; commits are durable (WAL, synchronous=FULL). One connection a thread.
+def connect(path: Path, form: Format, *, read_only: bool = False, log: bool = True) -> Database:
+    """Open a database of the given format; commits are durable (synchronous=FULL). One connection a thread.
 
     One of an older version that can be upgraded is upgraded in place; where it is only read, a copy in memory is.
+
+    Parameters
+    ----------
+    log
+        whether commits go into a write-ahead log from now on; else they do as they did.
 
     Raises
     ------
@@ -93,6 +98,8 @@ def connect(path: Path, form: Format, *, read_only: bool = False) -> Database:
     """
     if not path.is_file():
         raise Refused(f"{path} does not exist; name a folder that holds a lamelle {form.name}")
+    if not read_only and not os.access(path, os.W_OK):
+        raise Refused(f"{path} cannot be written; copy its folder to where it may be written")
     database = _open_to_read(path) if read_only else _open(path, "mode=rw")
     try:
         found = (_pragma(database, "application_id"), _pragma(database, "user_version"))
@@ -104,8 +111,8 @@ def connect(path: Path, form: Format, *, read_only: bool = False) -> Database:
                 "open it with the version of lamelle that wrote it"
             )
         if not read_only:
-            if not keep_log(database):
-                raise Refused(f"{path} lies on a file system that cannot keep a write-ahead log; use a local disk")
+            if log:
+                keep_log(database)
             database.execute("PRAGMA synchronous = FULL")
             database.execute("PRAGMA foreign_keys = ON")
             # A process killed within a commit leaves a log that can be read and was never synced: sync it before anyone
@@ -124,9 +131,16 @@ def connect(path: Path, form: Format, *, read_only: bool = False) -> Database:
     return database
 
 
-def keep_log(database: Database) -> bool:
-    """Let commits go into a write-ahead log, beside which others can read; whether the file system allows one."""
-    return bool(database.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",))
+def keep_log(database: Database) -> None:
+    """Let commits go into a write-ahead log, beside which others can read.
+
+    Raises
+    ------
+    Refused
+        The file system allows none.
+    """
+    if database.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
+        raise Refused(f"{database.path} lies on a file system that cannot keep a write-ahead log; use a local disk")
 
 
 def settle(database: Database, patience_s: float = SETTLE_S) -> None:

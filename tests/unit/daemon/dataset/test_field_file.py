@@ -245,7 +245,8 @@ def test_other_programs_learn_when_how_long_and_with_how_many_bits_it_was_expose
             write_field_file(stream, provenance, objects_of(2, 3, [(8, 9)]))
         with tifffile.TiffFile(path) as tiff:
             told[name] = ElementTree.fromstring(tiff.ome_metadata or "")
-        assert read_field_file(path).provenance == provenance
+        with read_field_file(path) as file:
+            assert file.provenance == provenance
     stack, fused = told["night"].iter(f"{OME}Image")
     assert [one.findtext(f"{OME}AcquisitionDate") for one in (stack, fused)] == ["2023-11-14T22:13:20.250"] * 2
     planes = [(plane.get("ExposureTime"), plane.get("ExposureTimeUnit")) for plane in stack.iter(f"{OME}Plane")]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.system.durable_sqlite import Format, connect, create, keep_log, settle
+from daemon.system.durable_sqlite import Format, connect, create, settle
 from daemon.system.errors import Refused
 from tests.support.small_disk import remount, small_disk
 
@@ -50,8 +50,10 @@ def test_a_settled_database_is_one_file_which_plain_sqlite_reads_and_leaves_alon
     with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as plain:
         assert plain.execute("SELECT count(*) FROM numbers").fetchone() == (2,)
         assert files(path.parent) == [NAME]
+    before = path.read_bytes()
+    connect(path, NUMBERS, log=False).close()
+    assert path.read_bytes() == before
     with closing(connect(path, NUMBERS)) as database:
-        assert keep_log(database)
         database.execute("INSERT INTO numbers VALUES (3)")
         assert numbers(path) == [1, 2, 3]
 
