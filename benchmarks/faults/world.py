@@ -17,6 +17,7 @@ from benchmarks.faults.clock import SimulatedTime
 from drivers.emulated.core import EmulatedCore
 from drivers.micromanager.core import Core, headless_core, release_headless_core
 from drivers.micromanager.devices import MicroManager
+from drivers.micromanager.presets import stands
 from drivers.microscope import Exposure, Sweep
 from drivers.settings import ChanceFault, FaultKind, Instrument, MiniSlide
 
@@ -174,7 +175,7 @@ class Witness:
 
     def _state(self) -> str:
         for state, preset in self._presets.items():
-            if self._core.get_current_config(preset.group) == preset.preset:
+            if stands(self._core, preset.group, preset.preset):
                 return state
         return ""
 

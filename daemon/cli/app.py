@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -10,7 +12,7 @@ import typer
 from rich.console import Console
 
 from daemon.cli import alerts, detector, emulation, live, night, results
-from daemon.system.errors import LamelleError
+from daemon.system.errors import LamelleError, Refused
 from daemon.system.extras import explained
 from drivers.errors import DriverError
 from inference.errors import InferenceError
@@ -43,8 +45,16 @@ for part in (night, live, alerts, results, detector, emulation):
     app.add_typer(part.app)
 
 
+_PLACES = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR}
+"""Errors that are of a place that a person named, not of the program."""
+
+
 def main() -> None:
-    """Run the command line; bad input, and a part that is not installed, end with one sentence and exit status 2."""
+    """Run the command line; what a person can mend, such as bad input, ends with one sentence and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        # What a console cannot show, say a Greek letter in the name of a sample, must not end a night.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     told: Exception
     try:
         app()
@@ -56,5 +66,9 @@ def main() -> None:
         if missing is None:
             raise
         told = missing
+    except OSError as error:
+        if error.errno not in _PLACES or error.filename is None:
+            raise
+        told = Refused(f"{error.filename} cannot be used ({error.strerror}); name another place, or make it usable")
     Console(stderr=True).print(f"lamelle: {told}", markup=False, highlight=False, soft_wrap=True)
     sys.exit(2)

@@ -124,14 +124,22 @@ def measure(
         Path | None,
         typer.Option(help="folder whose newest valid calibrations count; those that the night names if left out"),
     ] = None,
+    into: Annotated[
+        Path | None, typer.Option(help="folder for the tables; beside the old ones, where they are found, if left out")
+    ] = None,
 ) -> None:
     """Measure the objects of a recorded night again, from their crops, into new tables beside the old ones."""
     from daemon.reprocessing.measure import measure_again
 
     with interruptible():
-        again = measure_again(folder, console, calibrations)
+        again = measure_again(folder, console, calibrations, into)
     told = f"{again.objects} objects, {again.rows} rows with those that do not count"
-    console.print(f"{told}, in slide-*/measured-{again.number:03d}.parquet", highlight=False, soft_wrap=True)
+    console.print(
+        f"{told}, in {again.folder}/slide-*/measured-{again.number:03d}.parquet",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @app.command(rich_help_panel=PANEL)

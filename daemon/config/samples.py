@@ -1,8 +1,9 @@
 """The sample sheet: which sample lies on which mini-slide, and what is known of it.
 
-A CSV file (UTF-8, with or without BOM; commas or semicolons) whose first row names the columns. `position` and `sample`
-are mandatory, the columns of `COUNTING` are numbers, any further column is carried as it stands. One sample may lie on
-several mini-slides: replicates are usual, and every record names the mini-slide beside the sample.
+A CSV file (UTF-8, UTF-16 or Windows-1252; commas, semicolons or tabs) whose first row names the columns. `position` and
+`sample` are mandatory, the columns of `COUNTING` are numbers and handed on with a decimal point, any further column is
+carried as it stands. One sample may lie on several mini-slides: replicates are usual, and every record names the
+mini-slide beside the sample. Names are read so that what looks the same is the same.
 """
 
 from __future__ import annotations
@@ -10,17 +11,23 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.system.errors import Refused
+from drivers.texts import EncodingUnknown, OutsideText, decode, plain
 
 POSITION = "position"
 SAMPLE = "sample"
 _NO_LETTERS = ("Cc", "Zl", "Zp")
 """Categories of Unicode: control characters, separators of lines and of paragraphs."""
+_BETWEEN_THOUSANDS = re.compile(r"(?<=\d)[\s'\u2019](?=\d{3}(?!\d))")
+_WITH_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
+_EITHER = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
+"""1,234 is 1.234 to one and 1234 to another, unless the sheet separates cells by semicolons."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,8 @@ class CountingColumn:
         try:
             value = float(text)
         except ValueError:
-            return "it must be a number with a decimal point"
+            either = ", which may be meant in two ways" if _EITHER.fullmatch(text) else ""
+            return f"it must be a number with a decimal point{either}"
         if not math.isfinite(value):
             return "it must be finite"
         if self.above is not None and value <= self.above:
@@ -64,7 +72,7 @@ def read_samples(path: Path, positions: Collection[int]) -> dict[int, dict[str, 
     Refused
         The sheet cannot be read or is broken; the sentence names file, line, column, value and remedy.
     """
-    header, rows = _rows(path)
+    header, rows, delimiter = _rows(path)
     samples: dict[int, dict[str, str]] = {}
     lines: dict[int, int] = {}
     for line, cells in rows:
@@ -75,7 +83,8 @@ def read_samples(path: Path, positions: Collection[int]) -> dict[int, dict[str, 
                 f"{path}, line {line}: {POSITION} {position} is already given in line {lines[position]}; "
                 "give every mini-slide one line"
             )
-        _check_row(path, line, row)
+        _check_row(path, line, row, delimiter == ";")
+        row[SAMPLE] = plain(row[SAMPLE])
         lines[position] = line
         samples[position] = row
     missing = sorted(set(positions) - samples.keys())
@@ -87,23 +96,23 @@ def read_samples(path: Path, positions: Collection[int]) -> dict[int, dict[str, 
     return {position: samples[position] for position in sorted(positions)}
 
 
-def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Names of the columns, and the cells of every line that is not empty, with its number in the file."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise Refused(
-            f"the sample sheet {path} cannot be read ({error.strerror}); correct scan.samples or the file"
-        ) from error
-    except UnicodeDecodeError as error:
-        line = 1 + bytes(error.object[: error.start]).count(b"\n")
-        raise Refused(
-            f"{path}, line {line}: byte 0x{error.object[error.start]:02x} is not UTF-8; save the sheet as CSV UTF-8"
-        ) from error
+def doubt_of(path: Path) -> str:
+    """Say what had to be guessed about a sheet's letters; empty where nothing was.
+
+    Raises
+    ------
+    Refused
+        The sheet cannot be read.
+    """
+    return _read(path).doubt
+
+
+def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]], str]:
+    """Names of the columns, the cells of every line that is not empty with its number, and what separates cells."""
+    text = _read(path).text
     first = text.partition("\n")[0]
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=";" if ";" in first and "," not in first else ",", strict=True
-    )
+    delimiter = next((one for one in ",;\t" if one in first), ",")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except csv.Error as error:
@@ -111,7 +120,8 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     lines = [(line, cells) for line, cells in lines if any(cells)]
     if len(lines) < 2:
         raise Refused(f"{path} holds no sample; give a first line '{POSITION},{SAMPLE}' and one line a mini-slide")
-    (line, header), *rows = lines
+    (line, named), *rows = lines
+    header = [plain(name) for name in named]
     _check_header(path, line, header)
     for line, cells in rows:
         if len(cells) != len(header):
@@ -119,7 +129,18 @@ def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
                 f"{path}, line {line}: {len(cells)} cells are in a row of {len(header)} columns; "
                 "put text that holds a separator in quotation marks"
             )
-    return header, rows
+    return header, rows, delimiter
+
+
+def _read(path: Path) -> OutsideText:
+    try:
+        return decode(path.read_bytes())
+    except OSError as error:
+        raise Refused(
+            f"the sample sheet {path} cannot be read ({error.strerror}); correct scan.samples or the file"
+        ) from error
+    except EncodingUnknown as error:
+        raise Refused(f"{path}, {error}; save the sheet as CSV UTF-8") from error
 
 
 def _check_header(path: Path, line: int, header: list[str]) -> None:
@@ -141,8 +162,8 @@ def _position(path: Path, line: int, text: str) -> int:
     return int(text)
 
 
-def _check_row(path: Path, line: int, row: dict[str, str]) -> None:
-    if not row[SAMPLE]:
+def _check_row(path: Path, line: int, row: dict[str, str], comma_is_decimal: bool) -> None:
+    if not plain(row[SAMPLE]):
         raise Refused(f"{path}, line {line}: {SAMPLE} is empty; name the sample that lies on this mini-slide")
     if any(unicodedata.category(letter) in _NO_LETTERS for letter in row[SAMPLE]):
         raise Refused(
@@ -151,6 +172,16 @@ def _check_row(path: Path, line: int, row: dict[str, str]) -> None:
         )
     for name, column in COUNTING.items():
         text = row.get(name, "")
-        refusal = column.refusal(text) if text else None
-        if refusal:
+        if not text:
+            continue
+        row[name] = _with_point(text, comma_is_decimal)
+        if refusal := column.refusal(row[name]):
             raise Refused(f"{path}, line {line}: {name} is {text!r}, but {refusal}; correct it or leave it empty")
+
+
+def _with_point(text: str, comma_is_decimal: bool) -> str:
+    """Write a number with a decimal point and nothing between its thousands; what may be two numbers stays as it is."""
+    bare = _BETWEEN_THOUSANDS.sub("", text)
+    if _WITH_COMMA.fullmatch(bare) and (comma_is_decimal or not _EITHER.fullmatch(bare)):
+        return bare.replace(",", ".")
+    return bare

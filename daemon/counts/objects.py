@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -106,6 +105,8 @@ def weighted_median(values: Column, weights: NDArray[np.float64]) -> float:
 def _column(column: pa.ChunkedArray) -> Column:
     if pa.types.is_floating(column.type):
         return np.array(column.cast(pa.float64()).to_pylist(), np.float64)
+    if pa.types.is_nested(column.type):
+        return np.array([*column.to_pylist(), None], object)[:-1]  # of lists of one length alone it would make a matrix
     return np.array(column.to_pylist())
 
 
@@ -119,8 +120,7 @@ def _overlap(dataset: Dataset) -> float:
 
 def _frames(columns: dict[str, Column]) -> NDArray[np.float64]:
     """Width and height in px of the frame of each object, (N, 2)."""
-    shapes = [json.loads(text) for text in columns["field_shape_czyx"]]
-    return np.array([(x, y) for _, _, y, x in shapes], float).reshape(-1, 2)
+    return np.array([(x, y) for _, _, y, x in columns["field_shape_czyx"]], float).reshape(-1, 2)
 
 
 def _weights(columns: dict[str, Column], overlap: float) -> NDArray[np.float64]:

@@ -13,8 +13,8 @@ from daemon.dataset.objects_table import COUNTED, remove_objects_table, table_fa
 from daemon.dataset.queries import query, read_record
 from daemon.records.attempts import AttemptName
 from daemon.records.names import CATALOG
-from daemon.records.records import AttemptsOrdered, Event, NightStarted, SlideClosed, decode
-from daemon.system.durable_sqlite import Database, connect, create, transaction
+from daemon.records.records import AttemptsOrdered, Event, NightClosed, NightStarted, SlideClosed, decode
+from daemon.system.durable_sqlite import Database, connect, create, keep_log, settle, transaction
 from daemon.system.durable_sqlite import in_memory as empty_in_memory
 
 
@@ -26,7 +26,14 @@ class Catalog:
         path = folder / CATALOG
         if not path.exists():
             create(path, FORMAT)
-        self._database = connect(path, FORMAT)
+        # A night that is closed is mostly opened to find that there is nothing to do: that leaves every byte as it was.
+        self._database = connect(path, FORMAT, log=False)
+        try:
+            if not self.night_closed():
+                keep_log(self._database)
+        except BaseException:
+            self._database.close()
+            raise
 
     def night(self) -> str | None:
         """Name the night the dataset is bound to; None until its first record."""
@@ -109,7 +116,8 @@ class Catalog:
     def commit(self, seq: int, body: bytes) -> None:
         """Store record `seq` and what it says, durably.
 
-        The table of a slide that is closed is written before, that of one that is opened again removed.
+        The table of a slide that is closed is written before, that of one that is opened again removed. Once the night
+        is closed the catalog does without a write-ahead log: it can be copied, and read where nothing can be written.
 
         Raises
         ------
@@ -117,6 +125,7 @@ class Catalog:
             The record contradicts what is there, such as a field that is held already.
         """
         record = decode(body)
+        keep_log(self._database)
         if isinstance(record, SlideClosed):
             write_objects_table(self._folder, self._database, record.slide)
         for slide in opened_again(record):
@@ -125,6 +134,8 @@ class Catalog:
             make_room(database, seq)
             database.execute("INSERT INTO records VALUES (?, ?, ?)", (seq, record.__struct_config__.tag, body))
             store(database, seq, record)
+        if isinstance(record, NightClosed):
+            settle(self._database)
 
     def mend_tables(self) -> list[tuple[int, str]]:
         """Write the table of a closed slide anew where it is missing, damaged or stale; returns slides and why.
@@ -145,7 +156,8 @@ class Catalog:
         return self._database
 
     def close(self) -> None:
-        """Let go of the file; may be called again."""
+        """Let go of the file, without a write-ahead log where nobody else reads it; may be called again."""
+        settle(self._database)
         self._database.close()
 
 

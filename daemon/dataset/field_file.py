@@ -13,6 +13,7 @@ import re
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -262,7 +263,13 @@ def _heading(provenance: FieldProvenance, rows: tuple[ObjectRow, ...]) -> dict[s
 
 
 def _image_metadata(provenance: FieldProvenance, name: str) -> dict[str, Any]:
-    return {
+    known: dict[str, Any] = {}
+    if provenance.bits is not None:
+        known["SignificantBits"] = provenance.bits
+    if not provenance.sources:  # of an archive only the time is known at which a file was written
+        exposed = datetime.fromtimestamp(provenance.exposed_utc, UTC)
+        known["AcquisitionDate"] = exposed.isoformat(timespec="milliseconds").removesuffix("+00:00")
+    return known | {
         "Name": _NOT_XML.sub("?", name),
         "PhysicalSizeX": provenance.pixel_um,
         "PhysicalSizeY": provenance.pixel_um,
@@ -279,10 +286,14 @@ def _stack_metadata(
     y_um = provenance.y_um + ((box[1] + box[3]) / 2 - height / 2) * provenance.pixel_um
     z_um = [round(provenance.first_z_um + plane * provenance.step_um, 6) for plane in range(planes)]
     count = channels * planes
+    exposures_s = [exposure_ms / 1e3 for exposure_ms in provenance.exposures_ms for _ in range(planes)]
+    told = len(exposures_s) == count
+    exposed = {"ExposureTime": exposures_s, "ExposureTimeUnit": ["s"] * count} if told else {}
     return _image_metadata(provenance, name) | {
         "axes": "CZYX",
         "PhysicalSizeZ": provenance.step_um,
-        "Plane": {
+        "Plane": exposed
+        | {
             "PositionX": [round(x_um, 6)] * count,
             "PositionXUnit": ["µm"] * count,
             "PositionY": [round(y_um, 6)] * count,

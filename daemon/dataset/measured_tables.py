@@ -141,8 +141,8 @@ def _laid_over(own: pa.Table, measured: pa.Table) -> tuple[pa.Table, tuple[tuple
     covered = pa.array([place[:2] not in missed for place in places], pa.bool_())
     for name in MEASURED:
         index = own.schema.get_field_index(name)
-        kind = own.schema.field(name).type
-        own = own.set_column(index, name, pc.if_else(covered, aligned[name].cast(kind), own[name]))
+        field = own.schema.field(name)
+        own = own.set_column(index, field, pc.if_else(covered, aligned[name].cast(field.type), own[name]))
     return own, tuple(sorted(missed))
 
 

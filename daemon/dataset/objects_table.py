@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -28,6 +28,15 @@ _TYPES: dict[type, tuple[str, pa.DataType]] = {
 }
 
 
+_UTC = pa.timestamp("us", "+00:00")  # a zone by name would need a data base of them, which Windows has not
+_SOURCE = pa.struct({"name": pa.string(), "sha256": pa.string(), "stack": pa.string()})
+METADATA = b"lamelle.objects"
+"""Key of a table's metadata: JSON that tells its version. Version 1, which has none, held times as seconds and lists as
+JSON."""
+VERSION = 2
+_UNITS = frozenset({"um", "um2", "um3", "pg", "deg"})
+
+
 @dataclass(frozen=True)
 class Column:
     """A column: its name, where a query of the catalog finds it, and its type here and there."""
@@ -36,6 +45,29 @@ class Column:
     source: str
     sql: str
     arrow: pa.DataType
+
+    @property
+    def field(self) -> pa.Field:
+        """Column of a table, whose metadata tell the unit where it has one."""
+        unit = self.name.rpartition("_")[2]
+        if self.name.startswith(("box_", "crop_box_")):
+            unit = "px"
+        return pa.field(self.name, self.arrow, metadata={"unit": unit} if unit in _UNITS | {"px"} else None)
+
+    def values(self, rows: Sequence[tuple[Any, ...]], index: int) -> pa.Array:
+        """Make the column of what the catalog holds of it at a place of each row."""
+        values = [row[index] for row in rows]
+        kind = self.arrow
+        decode: Callable[[Any], object] | None = None
+        if pa.types.is_boolean(kind):
+            decode = bool
+        elif pa.types.is_timestamp(kind):
+            decode = lambda seconds: round(seconds * 1e6)  # noqa: E731
+        elif pa.types.is_list(kind):
+            decode = msgspec.json.decode
+        if decode is not None:
+            values = [None if value is None else decode(value) for value in values]
+        return pa.array(values, kind)
 
 
 def _columns() -> tuple[Column, ...]:
@@ -76,12 +108,12 @@ _PROVENANCE = (
     Column("field_y_um", "fields.y_um", "REAL", pa.float64()),
     Column("field_first_z_um", "fields.first_z_um", "REAL", pa.float64()),
     Column("field_step_um", "fields.step_um", "REAL", pa.float64()),
-    Column("field_polarizations", "fields.polarizations", "TEXT", pa.string()),
-    Column("field_shape_czyx", "fields.shape_czyx", "TEXT", pa.string()),
-    Column("field_exposed_utc", "fields.exposed_utc", "REAL", pa.float64()),
+    Column("field_polarizations", "fields.polarizations", "TEXT", pa.list_(pa.string())),
+    Column("field_shape_czyx", "fields.shape_czyx", "TEXT", pa.list_(pa.int64())),
+    Column("field_exposed_utc", "fields.exposed_utc", "REAL", _UTC),
     Column("field_focus_z_um", "fields.focus_z_um", "REAL", pa.float64()),
     Column("field_file", _FIRST_FILE, "TEXT", pa.string()),
-    Column("field_sources", "fields.sources", "TEXT", pa.string()),
+    Column("field_sources", "fields.sources", "TEXT", pa.list_(_SOURCE)),
     Column("weights_sha256", "night.weights_sha256", "TEXT", pa.string()),
 )
 _ALL = (*_PLACE, _COUNTED, *OBJECT_COLUMNS, *_PROVENANCE)
@@ -111,19 +143,15 @@ def object_values(row: ObjectRow) -> dict[str, Any]:
 def read_objects(database: Database, slide: int) -> pa.Table:
     """Read a slide's objects, with the provenance of their field and the columns of their sample (`sample_*`)."""
     rows = list(query(database, _query(_ALL), (slide,)))
-    names, arrays = [], []
-    for index, column in enumerate(_ALL):
-        values = [row[index] for row in rows]
-        if pa.types.is_boolean(column.arrow):
-            values = [None if value is None else bool(value) for value in values]
-        names.append(column.name)
-        arrays.append(pa.array(values, column.arrow))
+    fields = [column.field for column in _ALL]
+    arrays = [column.values(rows, index) for index, column in enumerate(_ALL)]
     given = next(query(database, "SELECT columns FROM samples WHERE slide = ?", (slide,)), None)
     sample = {} if given is None else read_columns(database, slide, given[0])
     for name, value in sample.items():
-        names.append(f"sample_{name}")
+        fields.append(pa.field(f"sample_{name}", pa.string()))
         arrays.append(pa.array([value] * len(rows), pa.string()))
-    return pa.Table.from_arrays(arrays, names=names)
+    told = {METADATA: msgspec.json.encode({"version": VERSION})}
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=told))
 
 
 def completed(table: pa.Table) -> pa.Table:

@@ -12,11 +12,12 @@ from daemon.dataset.reader import Dataset
 from daemon.records.names import field_file
 from daemon.records.records import FieldSecured, ObjectRow
 from daemon.system.errors import DamagedFile
+from drivers.texts import plain
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which objects: all of the values given, None for any.
+    """Which objects: all of the values given, None for any; samples by what their names look like.
 
     Objects of another field's tile (the same object was cut there too) and those below the detector's threshold are
     left out unless asked for.
@@ -32,7 +33,7 @@ class Selection:
     def holds_field(self, field: FieldSecured) -> bool:
         """Whether a field's slide and sample are meant."""
         return (self.slides is None or field.slide in self.slides) and (
-            self.samples is None or field.sample in self.samples
+            self.samples is None or plain(field.sample) in map(plain, self.samples)
         )
 
     def holds(self, row: ObjectRow) -> bool:

@@ -22,7 +22,7 @@ from daemon.dataset.field_file import write_field_file
 from daemon.dataset.reader import Dataset
 from daemon.dataset.selection import Chosen, LoadedObject, Selection, choose, load, spread
 from daemon.figures.pixels import Contrast, contrasts
-from daemon.system.durable_files import make_folder, replacing
+from daemon.system.durable_files import make_folder, refusing, replacing
 from daemon.system.errors import Refused
 from daemon.system.progress import follow
 
@@ -61,7 +61,7 @@ def extract(
     Raises
     ------
     Refused
-        There is no dataset, or `into` lies inside it or is a file.
+        There is no dataset, or `into` lies inside it, is a file or cannot be written.
     DamagedFile
         A file of the dataset is missing or damaged.
     """
@@ -76,13 +76,14 @@ def extract(
     contrast = _contrast(chosen) if {"png", "gif"} & set(formats) else []
     for one in follow(load(chosen), len(chosen), "extract", console or Console(quiet=True)):
         path = into / f"slide-{one.chosen.slide}_{safe_name(one.chosen.sample)}" / _stem(one.chosen)
-        make_folder(path.parent)
-        if "tiff" in formats:
-            _write_tiff(path, one)
-        if "png" in formats:
-            _write_png(path, one, contrast)
-        if "gif" in formats:
-            _write_gif(path, one, contrast)
+        with refusing(path.parent):
+            make_folder(path.parent)
+            if "tiff" in formats:
+                _write_tiff(path, one)
+            if "png" in formats:
+                _write_png(path, one, contrast)
+            if "gif" in formats:
+                _write_gif(path, one, contrast)
     return len(chosen)
 
 

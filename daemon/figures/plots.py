@@ -30,7 +30,7 @@ from daemon.figures.panels import (
 )
 from daemon.figures.thickness import draw_thickness
 from daemon.records.records import FieldSecured
-from daemon.system.durable_files import make_folder, replacing
+from daemon.system.durable_files import make_folder, refusing, replacing
 from daemon.system.errors import Refused
 from daemon.system.progress import follow
 
@@ -57,7 +57,7 @@ def plot(folder: Path, into: Path | None, measured: int | None, console: Console
     Raises
     ------
     Refused
-        There is no dataset, no such table, or no object.
+        There is no dataset, no such table, or no object, or the pictures cannot be written.
     DamagedFile
         A field's file is missing or damaged.
     """
@@ -80,14 +80,15 @@ def plot(folder: Path, into: Path | None, measured: int | None, console: Console
             "thickness": lambda figure: draw_thickness(figure, dataset),
         }
         target = into or dataset.folder / "plots"
-        make_folder(target)
+        with refusing(target):
+            make_folder(target)
         written = []
         for name, draw in follow(list(pictures.items()), len(pictures), "plots", console):
             with rc_context(STYLE):
                 figure = Figure(layout="constrained")
                 draw(figure)
                 path = target / f"{name}.png"
-                with replacing(path) as stream:
+                with refusing(path), replacing(path) as stream:
                     figure.savefig(stream, format="png", metadata={"Software": "lamelle"})
             written.append(path)
     return written

@@ -38,6 +38,7 @@ from daemon.system.extras import require as require_extras
 from daemon.system.locks import sole
 from daemon.system.progress import ProgressDisplay
 from daemon.system.ring import Ring
+from drivers.texts import plain
 from inference.network.weights_file import find_weights
 
 _log = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console, redo: str
             make_specimens_of(config.instrument, console)
             journal = Journal.open(folder.journal) if resume else _begin(folder, config, samples)
             held.callback(journal.close)
+            held.callback(journal.settle)
             if resume:
                 _require_begun_so(journal.started(), config, samples, run)
                 _require_what_was_recorded(journal, folder, config)
@@ -124,12 +126,17 @@ def _free(folder: RunFolder) -> None:
 def _require_begun_so(started: NightStarted, config: Config, samples: dict[int, dict[str, str]], run: Path) -> None:
     """Refuse to resume a night with another back-end, samples or calibrations than those it was begun with."""
     require_same_back_end(started.versions, software_of(config), str(run))
-    if started.samples != samples:
+    if _as_read(started.samples) != _as_read(samples):
         raise Refused(
             f"scan.samples {str(config.scan.samples)!r} has changed since the night began; "
             "put the sheet back to resume that night, or give --run a new folder"
         )
     require(config.calibration.folder, started.calibrations)
+
+
+def _as_read(samples: dict[int, dict[str, str]]) -> dict[int, dict[str, str]]:
+    """Write a sheet as it is read now; before version 0.3 letters and spaces of names were left as they stood."""
+    return {slide: {plain(name): plain(value) for name, value in row.items()} for slide, row in samples.items()}
 
 
 def _note_resumed(journal: Journal) -> None:

@@ -13,7 +13,7 @@ import psutil
 
 from daemon.calibration_store.shelf import choose, complain, proven
 from daemon.config.model import CurveKeys, NightConfig, RoutineName
-from daemon.config.samples import SAMPLE, read_samples
+from daemon.config.samples import SAMPLE, doubt_of, read_samples
 from daemon.planning.estimate import GB, CheckReport, crops_bytes, look_ahead, render, retained_share, stack_bytes
 from daemon.planning.focus_bounds import CLEARANCE_UM
 from daemon.planning.plan import make_plan
@@ -23,6 +23,7 @@ from daemon.system.errors import Refused
 from daemon.system.ring import ring_name
 from drivers.backends import check_equipment
 from drivers.errors import SettingRefused as DriverRefused
+from drivers.micromanager.hardware_text import text_of
 from drivers.settings import MiniSlide
 from inference.errors import WeightsRefused
 from inference.network.weights_proof import prove_weights
@@ -33,6 +34,8 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where Linux keeps shared memory
 MB = 1_000_000
 BUFFERED = ("micromanager", "bridge", "emulated")
 """Back-ends whose frames wait in Micro-Manager's circular buffer."""
+LOADING = ("micromanager", "emulated")
+"""Back-ends that load a hardware file."""
 ROUNDED_UM = 0.1
 """What the heights of a z sequence are rounded to by some stages."""
 RESERVE_BYTES = 100 * MB
@@ -91,7 +94,7 @@ def check(config: NightConfig, run: Path | None, machine: Machine | None = None,
     _check_bounds(config)
     check_calibration(config)
     calibrations = [] if begun else [told for _level, told in complain(choose(config), config)]
-    notes = [*_notes(samples), *of_the_instrument, *_sequence_notes(config), *calibrations]
+    notes = [*_guesses(config), *_notes(samples), *of_the_instrument, *_sequence_notes(config), *calibrations]
     report = look_ahead(config, plan, samples, notes)
     _check_room(config, run, report, machine)
     return report
@@ -298,6 +301,15 @@ def _check_room(config: NightConfig, run: Path | None, report: CheckReport, mach
             f"scan.fields is {config.scan.fields}, a plan of {needed / GB:.2f} GB, but the disk of {run} has only "
             f"{room / GB:.2f} GB for it; name another --run folder, or keep less (retention.raw, scan.fields)"
         )
+
+
+def _guesses(config: NightConfig) -> Iterator[str]:
+    """Return what had to be guessed about the letters of files of other programs."""
+    if doubt := doubt_of(config.scan.samples):
+        yield f"{config.scan.samples.name}, {doubt}"
+    hardware = config.instrument.hardware
+    if hardware is not None and config.instrument.backend in LOADING and (doubt := text_of(hardware).doubt):
+        yield f"{hardware.name}, {doubt}"
 
 
 def _notes(samples: dict[int, dict[str, str]]) -> Iterator[str]:

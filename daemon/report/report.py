@@ -19,6 +19,7 @@ from daemon.report.timing import time_night
 from daemon.report.verdict import standing_of, verdict_of
 from daemon.report.words import NightReport
 from daemon.run_folder.folder import RunFolder
+from daemon.system.durable_files import refusing
 from daemon.system.errors import Refused
 from daemon.system.progress import CountDisplay
 
@@ -81,13 +82,10 @@ def report(folder: Path, into: Path | None, console: Console | None) -> Written:
         )
         page = into or (dataset.folder if (dataset.folder / CATALOG).exists() else folder) / REPORT
         written = Written(page.with_suffix(PAGE), page.with_suffix(PAPER))
-        try:
+        with refusing(written.page):
             write_page(written.page, contents)
             counter.show(5, STEPS)
             write_paper(written.paper, contents)
-        except OSError as error:
-            told = f"the report {written.page} cannot be written ({error.strerror}); name another place with --into"
-            raise Refused(told) from error
     return written
 
 

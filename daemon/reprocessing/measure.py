@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import msgspec
 import pyarrow as pa
@@ -30,21 +31,22 @@ from daemon.records.counting import ObjectCounts
 from daemon.records.names import slide_folder
 from daemon.records.records import MEASURED, ObjectRow
 from daemon.reprocessing.worker import versions_now
-from daemon.system.durable_files import make_folder, replacing
+from daemon.system.durable_files import make_folder, refusing, replacing
 from daemon.system.errors import Refused
 from daemon.system.progress import follow
 
 
 @dataclass(frozen=True)
 class Again:
-    """What was measured: the number of the tables, how many rows they have, and how many of these count."""
+    """What was measured: where the tables lie, their number, how many rows they have, and how many of these count."""
 
+    folder: Path
     number: int
     rows: int
     objects: int
 
 
-def measure_again(folder: Path, console: Console, calibrations: Path | None = None) -> Again:
+def measure_again(folder: Path, console: Console, calibrations: Path | None = None, into: Path | None = None) -> Again:
     """Measure every object of a dataset, or of the one in a run folder, into new tables.
 
     Parameters
@@ -53,11 +55,13 @@ def measure_again(folder: Path, console: Console, calibrations: Path | None = No
         where to tell how far it is.
     calibrations
         folder whose newest valid records count; if left out, the records that the night names.
+    into
+        folder for the tables, each in that of its slide; beside the catalog if left out, where they are found.
 
     Raises
     ------
     Refused
-        There is no dataset, or nothing in it.
+        There is no dataset, or nothing in it, or the tables cannot be written.
     DamagedFile
         A field's file is missing or damaged; the slides before it are measured.
     """
@@ -66,7 +70,11 @@ def measure_again(folder: Path, console: Console, calibrations: Path | None = No
         if not chosen:
             raise Refused(f"{dataset.folder} holds no objects; measure a night that has found some")
         corrections = _corrections(dataset, calibrations)
-        number = 1 + max(measured_tables(dataset.folder), default=0)
+        target = into or dataset.folder
+        with refusing(target):
+            make_folder(target)
+            TemporaryFile(dir=target).close()  # before anything is measured
+        number = 1 + max((*measured_tables(dataset.folder), *measured_tables(target)), default=0)
         everything = follow(load(chosen), len(chosen), "objects", console)
         for slide, loaded in groupby(everything, key=lambda one: one.chosen.slide):
             rows, records = _measure(loaded, corrections)
@@ -79,11 +87,12 @@ def measure_again(folder: Path, console: Console, calibrations: Path | None = No
                 calibrations=records,
             )
             metadata = {**(table.schema.metadata or {}), METADATA: msgspec.json.encode(made)}
-            path = dataset.folder / slide_folder(slide) / f"measured-{number:03d}.parquet"
-            make_folder(path.parent)
-            with replacing(path) as stream:
-                pq.write_table(table.replace_schema_metadata(metadata), stream)
-    return Again(number, len(chosen), ObjectCounts.of(one.row for one in chosen).counted)
+            path = target / slide_folder(slide) / f"measured-{number:03d}.parquet"
+            with refusing(path):
+                make_folder(path.parent)
+                with replacing(path) as stream:
+                    pq.write_table(table.replace_schema_metadata(metadata), stream)
+    return Again(target, number, len(chosen), ObjectCounts.of(one.row for one in chosen).counted)
 
 
 def _corrections(dataset: Dataset, calibrations: Path | None) -> Callable[[FieldProvenance], Corrections]:
@@ -130,6 +139,6 @@ def _with(table: pa.Table, rows: dict[tuple[int, int], ObjectRow]) -> pa.Table:
     ordered = [rows[place] for place in places]
     for name in MEASURED:
         index = table.schema.get_field_index(name)
-        values = pa.array([getattr(row, name) for row in ordered], table.schema.field(name).type)
-        table = table.set_column(index, name, values)
+        field = table.schema.field(name)
+        table = table.set_column(index, field, pa.array([getattr(row, name) for row in ordered], field.type))
     return table

@@ -27,7 +27,7 @@ from daemon.records.records import (
     encode,
     slides_of,
 )
-from daemon.system.durable_sqlite import Format, connect, create, transaction
+from daemon.system.durable_sqlite import Database, Format, connect, create, settle, transaction
 from daemon.system.errors import JournalDamaged
 
 _FORMAT = Format(
@@ -64,7 +64,7 @@ class Journal:
     A journal belongs to the thread that opened it; other threads open their own.
     """
 
-    def __init__(self, path: Path, database: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, database: Database) -> None:
         self.path = path
         self._database = database
         self._planned: dict[int, int] = {}
@@ -270,6 +270,10 @@ class Journal:
     def acknowledged(self) -> int:
         """Give the number of the last record that the recorder holds; 0 for none."""
         return int(self._database.execute("SELECT acknowledged FROM delivery").fetchone()[0])
+
+    def settle(self) -> None:
+        """Do without a write-ahead log, once no process of the night has the journal open any more."""
+        settle(self._database)
 
     def close(self) -> None:
         """Let go of the file; may be called again."""

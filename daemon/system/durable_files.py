@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from daemon.system.errors import Refused
+
 PART_SUFFIX = ".part"
+NAME_ANOTHER = "name another place with --into"
 
 
 def sync_folder(folder: Path) -> None:
@@ -53,6 +56,21 @@ def make_folder(folder: Path) -> None:
         sync_folder(f.parent)
     if not missing:  # made, perhaps, by a process that was killed before it synced
         sync_folder(folder.parent)
+
+
+@contextmanager
+def refusing(place: Path, remedy: str = NAME_ANOTHER) -> Iterator[None]:
+    """Refuse, in one sentence with a remedy, where what a person asked for cannot be written.
+
+    Raises
+    ------
+    Refused
+        `place` is read only, full, or not where files can be.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise Refused(f"{place} cannot be written ({error.strerror}); {remedy}") from error
 
 
 def sha256_of(path: Path) -> str:

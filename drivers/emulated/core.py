@@ -17,6 +17,8 @@ from drivers.emulated.meddled import MeddledCore
 from drivers.errors import SettingRefused
 from drivers.micromanager.core import Core, headless_core, preset_settings, release_headless_core
 from drivers.micromanager.devices import MicroManager
+from drivers.micromanager.hardware_file import as_spelled
+from drivers.micromanager.presets import stands
 from drivers.microscope import Exposure, Sweep
 from drivers.settings import Emulation, Instrument, MiniSlide
 from drivers.virtual_slide.optics.immersion import Immersion
@@ -70,6 +72,7 @@ def open_emulated(instrument: Instrument, slides: Sequence[MiniSlide], clock: Cl
     """
     core = headless_core(instrument)
     try:
+        instrument = as_spelled(instrument)
         return Emulated(instrument, EmulatedCore(core, instrument, slides, clock or Clock()))
     except BaseException:
         release_headless_core()
@@ -168,7 +171,7 @@ class EmulatedCore:
 
     def set_config(self, group: str, preset: str) -> None:
         """Switch to a preset, unless it does not arrive."""
-        if self._core.get_current_config(group) == preset:
+        if stands(self._core, group, preset):
             return
         if not self._faults.strikes("preset_missed", first_plane=0):
             self._core.set_config(group, preset)
@@ -330,7 +333,7 @@ class EmulatedCore:
     def _polarization(self) -> str:
         """Return the state that the polarizer truly has."""
         for state, preset in self._instrument.polarizations.items():
-            if self._core.get_current_config(preset.group) == preset.preset:
+            if stands(self._core, preset.group, preset.preset):
                 return state
         raise RuntimeError("the polarizer stands between its states")
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from drivers.emulated.faults import Faults
 from drivers.micromanager.core import Core, preset_settings
+from drivers.micromanager.presets import stands
 from drivers.settings import FaultKind, Instrument
 
 JOYSTICK_UM = 250.0
@@ -59,7 +60,7 @@ class MeddledCore:
     def _other_preset(self) -> tuple[tuple[str, str, str], ...]:
         """Return what another polarization than the present one sets."""
         for preset in self._instrument.polarizations.values():
-            if preset.preset != self._core.get_current_config(preset.group):
+            if not stands(self._core, preset.group, preset.preset):
                 return preset_settings(self._core, preset.group, preset.preset)
         return ()
 

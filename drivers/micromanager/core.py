@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol, cast
 
 from drivers.errors import SettingRefused, said_by
 from drivers.micromanager.handshake import ANSWER_S, probe, refuse_unless_it_answers
+from drivers.micromanager.hardware_text import loadable
 from drivers.settings import Instrument
 
 PACKAGES = ("mmpycorex", "pymmcore", "pyjavaz")
@@ -54,7 +55,6 @@ class Core(Protocol):
     def is_config_defined(self, group: str, preset: str) -> bool: ...  # noqa: D102
     def get_config_data(self, group: str, preset: str) -> Any: ...  # noqa: D102
     def set_config(self, group: str, preset: str) -> None: ...  # noqa: D102
-    def get_current_config(self, group: str) -> str: ...  # noqa: D102
     def set_camera_device(self, label: str) -> None: ...  # noqa: D102
     def get_camera_device(self) -> str: ...  # noqa: D102
     def get_number_of_camera_channels(self) -> int: ...  # noqa: D102
@@ -193,9 +193,10 @@ def headless_core(instrument: Instrument) -> Core:
             f"instrument.adapters is {str(folder)!r}, which is not a folder; name the folder of the device adapters"
         )
     try:
-        mmpycorex.create_core_instance(
-            str(folder), str(instrument.hardware.resolve()), python_backend=True, buffer_size_mb=instrument.buffer_mb
-        )
+        with loadable(instrument.hardware) as hardware:
+            mmpycorex.create_core_instance(
+                str(folder), str(hardware), python_backend=True, buffer_size_mb=instrument.buffer_mb
+            )
     except (OSError, RuntimeError, ValueError) as error:
         raise SettingRefused(
             f"instrument.hardware {str(instrument.hardware)!r} does not load ({said_by(error)}); correct the file, "

@@ -23,6 +23,7 @@ from drivers.micromanager.core import (
     release_headless_core,
 )
 from drivers.micromanager.frame_numbers import FrameNumbers
+from drivers.micromanager.hardware_file import as_spelled
 from drivers.micromanager.takeover import Takeover
 from drivers.micromanager.verification import (
     identify,
@@ -278,7 +279,7 @@ def open_headless(instrument: Instrument) -> MicroManager:
     with _closing_if_refused() as connections:
         core = headless_core(instrument)
         connections.callback(release_headless_core)
-        return MicroManager(instrument, core, connections.close)
+        return MicroManager(as_spelled(instrument), core, connections.close)
 
 
 def open_bridge(instrument: Instrument, made: Callable[..., MicroManager] | None = None) -> MicroManager:

@@ -11,7 +11,9 @@ from pathlib import Path
 from drivers.errors import SettingRefused
 from drivers.micromanager.core import AWAY, Setting
 from drivers.micromanager.handshake import check_running
+from drivers.micromanager.hardware_text import text_of
 from drivers.settings import Instrument
+from drivers.texts import plain
 
 CORE = "Core"
 
@@ -60,13 +62,40 @@ class HardwareFile:
             if preset is not None:
                 self._check_preset(f"instrument.{key}", *preset)
 
+    def spelled(self, instrument: Instrument) -> Instrument:
+        """Return the instrument with its presets named letter by letter as here, where a core looks for them."""
+        states = instrument.polarizations.items()
+        named = {state: self._find(one.group, one.preset) or (one.group, one.preset) for state, one in states}
+        return instrument.model_copy(
+            update={
+                "polarizations": {
+                    state: one.model_copy(update=dict(zip(("group", "preset"), named[state], strict=True)))
+                    for state, one in states
+                },
+                **{
+                    key: self._find(*preset) or preset
+                    for key, preset in (("light_on", instrument.light_on), ("light_off", instrument.light_off))
+                    if preset is not None
+                },
+            }
+        )
+
+    def _find(self, group: str, preset: str) -> tuple[str, str] | None:
+        """Find a preset by its name, or by one that reads the same."""
+        if (group, preset) in self.presets:
+            return group, preset
+        wanted = plain(group), plain(preset)
+        found = [names for names in self.presets if tuple(map(plain, names)) == wanted]
+        return found[0] if len(found) == 1 else None
+
     def _check_preset(self, key: str, group: str, preset: str) -> None:
-        if (group, preset) not in self.presets:
+        names = self._find(group, preset)
+        if names is None:
             defined = ", ".join(sorted("/".join(names) for names in self.presets)) or "none"
             raise SettingRefused(
                 f"{key} is {group}/{preset}, a preset that {self.path.name} does not define; it defines {defined}"
             )
-        for device, name, value in self.presets[group, preset]:
+        for device, name, value in self.presets[names]:
             if device != CORE and device not in self.devices:
                 raise SettingRefused(
                     f"{key} is {group}/{preset}, which sets the device {device!r} that {self.path.name} does not "
@@ -88,12 +117,7 @@ def read_hardware_file(path: Path) -> HardwareFile:
     Refused
         It is missing or a line of it cannot be understood.
     """
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise SettingRefused(
-            f"instrument.hardware {str(path)!r} cannot be read ({error.strerror}); name a Micro-Manager hardware file"
-        ) from error
+    lines = text_of(path).text.splitlines()
     devices: dict[str, tuple[str, str]] = {}
     labels: dict[str, set[str]] = defaultdict(set)
     presets: dict[tuple[str, str], list[Setting]] = defaultdict(list)
@@ -123,6 +147,11 @@ def read_hardware_file(path: Path) -> HardwareFile:
         {names: tuple(settings) for names, settings in presets.items()},
         directions,
     )
+
+
+def as_spelled(instrument: Instrument) -> Instrument:
+    """Return an instrument whose presets are named letter by letter as in its hardware file, which a core goes by."""
+    return instrument if instrument.hardware is None else read_hardware_file(instrument.hardware).spelled(instrument)
 
 
 def check_hardware_file(instrument: Instrument) -> None:

@@ -60,6 +60,11 @@ class Preset:
             yield setting, str(core.get_property(setting.device, setting.name))
 
 
+def stands(core: Core, group: str, preset: str) -> bool:
+    """Whether a core's devices stand as a preset says, numbers compared as numbers."""
+    return Preset(core, group, preset).difference(core) is None
+
+
 def alike(wanted: str, read: str, tolerance: float) -> bool:
     """Whether a property reads back as it was set: whole numbers and strings exactly, other numbers within a share."""
     if wanted == read:

@@ -1,10 +1,41 @@
-from importlib.metadata import version
+"""The command line as a whole: its version, and consoles that cannot show every letter."""
 
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
 from typer.testing import CliRunner
 
 from daemon.cli.app import app
+from tests.support.configuration_files import write
+from tests.support.deadlines import END_S
+from tests.support.places import ROOT
 
 
 def test_the_version_is_told_without_a_command() -> None:
     done = CliRunner().invoke(app, ["--version"])
     assert (done.exit_code, done.output) == (0, f"lamelle {version('lamelle')}\n")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "cp437"])
+def test_what_a_console_cannot_show_is_replaced(encoding: str, tmp_path: Path) -> None:
+    sheet = tmp_path / "samples.csv"
+    sheet.write_text("position,sample\n1,δ18O β 有孔虫\n", encoding="utf-8")
+    slide = {"position": 1, "centre_um": [15000, 20000], "size_um": [10000, 10000], "z_um": 0,
+             "z_window_um": {"low": -60, "high": 60}}  # fmt: skip
+    config = write(tmp_path, {"scan.samples": str(sheet), "scan.slides": [slide]})
+    done = subprocess.run(
+        [sys.executable, "-m", "daemon", "check", str(config)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=False,
+        timeout=END_S,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    shown = done.stdout.decode(encoding)
+    assert "18O" in shown
+    assert "???" in shown

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
 
-from daemon.config.samples import COUNTING, read_samples
+from daemon.config.samples import COUNTING, doubt_of, read_samples
 from daemon.system.errors import Refused
 
 GOOD = "position,sample,settling_area_mm2,core\n1,MD-01,5026.5,MD04-2843\n2,MD-02,,MD04-2843\n3,MD-01,5026.5,\n"
@@ -23,9 +24,23 @@ def sheet(folder: Path, content: str | bytes) -> Path:
         b"\xef\xbb\xbf" + GOOD.encode(),
         GOOD.replace(",", ";").encode(),
         GOOD.replace("\n", "\r\n").encode(),
+        GOOD.replace(",", "\t").encode("utf-16"),
+        GOOD.replace(",", ";").replace("5026.5", "5026,5").encode(),
+        GOOD.replace("5026.5", '"5026,5"').encode(),
+        GOOD.replace(",", ";").replace("5026.5", "5\u202f026,5").replace("MD-01", "MD-01\u00a0").encode(),
         GOOD.replace("1,MD-01", ' 1 , "MD-01" '.replace('"', "")).encode() + b",,,\n\n",
     ],
-    ids=["plain", "bom", "semicolons", "windows lines", "spaces and empty lines"],
+    ids=[
+        "plain",
+        "bom",
+        "semicolons",
+        "windows lines",
+        "Excel's Unicode",
+        "decimal commas",
+        "commas in quotation marks",
+        "odd spaces",
+        "spaces and empty lines",
+    ],
 )
 def test_a_sheet_is_read_with_all_its_columns(content: bytes, tmp_path: Path) -> None:
     assert read_samples(sheet(tmp_path, content), [3, 1]) == {
@@ -56,9 +71,9 @@ BROKEN = {
     "quotation never closed": ('position,sample\n1,"a\n2,b\n', ("line", "correct the quotation marks")),
     "no rows": ("position,sample\n", ("no sample", "one line a mini-slide")),
     "nothing": ("", ("no sample", "position,sample")),
-    "decimal comma": (
-        'position,sample,settling_area_mm2\n1,a,"5026,5"\n',
-        ("line 2", "settling_area_mm2 is '5026,5'", "decimal point", "correct it"),
+    "decimal comma or thousands": (
+        'position,sample,settling_area_mm2\n1,a,"5,026"\n',
+        ("line 2", "settling_area_mm2 is '5,026'", "decimal point", "two ways", "correct it"),
     ),
     "negative mass": (
         "position,sample,sediment_mass_mg\n1,a,-3\n",
@@ -81,9 +96,30 @@ def test_a_broken_sheet_is_refused_in_one_sentence(content: str, told: tuple[str
         assert part in sentence
 
 
-def test_a_sheet_in_another_encoding_is_refused_with_its_line(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match=r"line 2: byte 0xe5 is not UTF-8; save"):
-        read_samples(sheet(tmp_path, "position,sample\n1,Målsjö\n".encode("latin-1")), [1])
+def test_a_sheet_of_windows_is_read_and_the_guess_is_told(tmp_path: Path) -> None:
+    path = sheet(tmp_path, "position,sample\n1,Målsjö œ 3\n".encode("cp1252"))
+    assert read_samples(path, [1]) == {1: {"sample": "Målsjö œ 3"}}
+    assert doubt_of(path).startswith("line 2 is not UTF-8 and was read as Windows-1252: '1,Målsjö œ 3'")
+
+
+def test_a_sheet_whose_encoding_cannot_be_told_is_refused_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=r"samples\.csv, line 3: bytes from 0xe5 .*; save the sheet as CSV UTF-8"):
+        read_samples(sheet(tmp_path, "position,sample\n1,å\n".encode() + "2,å\n".encode("latin-1")), [1])
+
+
+def test_one_sample_spelt_in_two_ways_is_one_sample(tmp_path: Path) -> None:
+    names = unicodedata.normalize("NFD", "Målsjö 3"), "Målsjö\u00a03"
+    path = sheet(tmp_path, f"position,sample\n1,{names[0]}\n2,{names[1]}\n")
+    assert {row["sample"] for row in read_samples(path, [1, 2]).values()} == {"Målsjö 3"}
+
+
+@pytest.mark.parametrize(
+    ("cell", "number"),
+    [("2,345", "2.345"), ("1 234,5", "1234.5"), ("1'234.5", "1234.5"), ("12345", "12345"), ("1,5e3", "1.5e3")],
+)
+def test_numbers_of_a_sheet_with_semicolons_have_decimal_commas(cell: str, number: str, tmp_path: Path) -> None:
+    path = sheet(tmp_path, f"position;sample;sediment_mass_mg\n1;a;{cell}\n")
+    assert read_samples(path, [1])[1]["sediment_mass_mg"] == number
 
 
 def test_a_sheet_that_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from daemon.dataset.field_file import NAMESPACE, FieldProvenance, read_field_file, write_field_file, write_raw_stack
-from daemon.records.records import FocusResult, ObjectRow
+from daemon.records.records import FocusResult, ObjectRow, SourceFile
 from daemon.system.errors import DamagedFile
 from tests.support.places import ROOT
 
@@ -232,3 +232,25 @@ def test_the_documented_program_reads_it(
         "1 coccolith 0.90 (1, 5, 31, 32) (1, 31, 32)",
         "2 coccolith 0.90 (1, 5, 1, 4) (1, 1, 4)",
     ]
+
+
+def test_other_programs_learn_when_how_long_and_with_how_many_bits_it_was_exposed(tmp_path: Path) -> None:
+    shape = 2, 3, 40, 50
+    exposed = provenance_of(shape, exposed_utc=1.7e9 + 0.25, exposures_ms=(20.0, 1.5), bits=12)
+    archived = provenance_of(shape, exposures_ms=(), sources=(SourceFile(name="a.tif", sha256="0" * 64),))
+    told = {}
+    for name, provenance in (("night", exposed), ("archive", archived)):
+        path = tmp_path / f"{name}.ome.tif"
+        with path.open("w+b") as stream:
+            write_field_file(stream, provenance, objects_of(2, 3, [(8, 9)]))
+        with tifffile.TiffFile(path) as tiff:
+            told[name] = ElementTree.fromstring(tiff.ome_metadata or "")
+        with read_field_file(path) as file:
+            assert file.provenance == provenance
+    stack, fused = told["night"].iter(f"{OME}Image")
+    assert [one.findtext(f"{OME}AcquisitionDate") for one in (stack, fused)] == ["2023-11-14T22:13:20.250"] * 2
+    planes = [(plane.get("ExposureTime"), plane.get("ExposureTimeUnit")) for plane in stack.iter(f"{OME}Plane")]
+    assert planes == [("0.02", "s")] * 3 + [("0.0015", "s")] * 3
+    assert {pixels.get("SignificantBits") for pixels in told["night"].iter(f"{OME}Pixels")} == {"12"}
+    assert told["archive"].find(f".//{OME}AcquisitionDate") is None
+    assert not any({"ExposureTime", "SignificantBits"} & set(one.keys()) for one in told["archive"].iter())

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from msgspec.structs import replace
 
 from daemon.counts.objects import load_objects
-from daemon.dataset.objects_table import completed
+from daemon.dataset.measured_tables import objects_table
+from daemon.dataset.objects_table import METADATA, completed
 from daemon.dataset.reader import Dataset
 from daemon.records.counting import ObjectCounts
 from daemon.records.names import OBJECTS_TABLE
@@ -46,3 +50,36 @@ def test_each_object_is_in_one_number_only(tmp_path: Path) -> None:
     (row, *_) = make_dataset(tmp_path, slides=1, fields=1, objects=1)[0].objects
     neither = replace(row, below_threshold=True, in_exclusive_tile=False)
     assert ObjectCounts.of([neither]) + ObjectCounts.of([row]) == ObjectCounts(1, 0, 1)
+
+
+def test_a_table_tells_units_times_and_lists_as_what_they_are(tmp_path: Path) -> None:
+    (field,) = make_dataset(tmp_path, slides=1, fields=1, objects=2)
+    table = pq.read_table(tmp_path / "slide-1" / OBJECTS_TABLE)
+    units = {one.name: (one.metadata or {}).get(b"unit", b"").decode() for one in table.schema}
+    expected = {"box_x0": "px", "length_um": "um", "area_um2": "um2", "volume_um3": "um3", "mass_pg": "pg"}
+    assert {name: units[name] for name in expected} == expected
+    assert (units["orientation_deg"], units["field_step_um"], units["score"]) == ("deg", "um", "")
+    row = table.to_pylist()[0]
+    assert row["field_exposed_utc"] == datetime.fromtimestamp(field.exposed_utc, UTC)
+    assert row["field_shape_czyx"] == list(field.shape_czyx)
+    assert row["field_polarizations"] == list(field.polarizations)
+    assert row["field_sources"] == []
+    assert json.loads(table.schema.metadata[METADATA]) == {"version": 2}
+
+
+def test_a_table_of_the_first_version_is_read(tmp_path: Path) -> None:
+    make_dataset(tmp_path, slides=1, fields=1, objects=2)
+    path = tmp_path / "slide-1" / OBJECTS_TABLE
+    table = pq.read_table(path)
+    for name in ("field_shape_czyx", "field_polarizations", "field_sources"):
+        texts = pa.array([json.dumps(value) for value in table[name].to_pylist()])
+        table = table.set_column(table.schema.get_field_index(name), name, texts)
+    seconds = pa.array([value.timestamp() for value in table["field_exposed_utc"].to_pylist()])
+    table = table.set_column(table.schema.get_field_index("field_exposed_utc"), "field_exposed_utc", seconds)
+    for name in (OBJECTS_TABLE, "measured-001.parquet"):
+        pq.write_table(table.replace_schema_metadata(None), path.with_name(name))
+    with Dataset.open(tmp_path) as dataset:
+        assert dataset.totals().faults == ()
+        again, own = objects_table(dataset, 1), objects_table(dataset, 0)
+    assert again[0].equals(own[0])
+    assert again[1].gap == ""

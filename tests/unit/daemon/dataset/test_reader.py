@@ -16,8 +16,9 @@ from daemon.dataset.objects_table import OBJECT_COLUMNS, object_values
 from daemon.dataset.reader import ByteTotals, Dataset, DatasetTotals, FieldTotals, SlideHeld
 from daemon.protocols import delivery
 from daemon.recorder.session import Reception
+from daemon.records.attempts import AttemptName, Purpose
 from daemon.records.names import field_file
-from daemon.records.records import MEASURED, AnyRecord, FieldSecured, encode
+from daemon.records.records import MEASURED, AnyRecord, AttemptsOrdered, FieldSecured, encode
 from daemon.system.errors import Refused
 from tests.support import small_night as night
 from tests.support.small_disk import remount, small_disk
@@ -220,6 +221,21 @@ def test_the_table_of_a_closed_slide_carries_object_field_and_sample(tmp_path: P
     with Dataset.open(tmp_path) as dataset:
         assert dataset.objects(1) == table
         assert dataset.objects().num_rows == 6
+
+
+def test_a_closed_night_is_one_file_until_it_is_opened_again(tmp_path: Path) -> None:
+    def logs() -> list[str]:
+        return sorted(file.name for file in tmp_path.glob("catalog.sqlite-*"))
+
+    record(tmp_path, whole_night()[:-1])
+    assert logs() == []
+    with closing(Catalog(tmp_path)) as catalog:
+        catalog.commit(catalog.last_seq() + 1, encode(night.night_closed(5, 1)))
+        assert logs() == []
+        again = AttemptsOrdered(utc=0.0, who="anna", purpose=Purpose.REDO, attempts=(AttemptName(1, 1, 2),))
+        catalog.commit(catalog.last_seq() + 1, encode(again))
+        assert logs() == ["catalog.sqlite-shm", "catalog.sqlite-wal"]
+    assert logs() == []
 
 
 def test_a_dataset_on_read_only_media_can_be_read(tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
 import sys
+import unicodedata
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mm_test_adapters import device_adapter_path
 
+from drivers.emulated.core import open_emulated
 from drivers.errors import SettingRefused
 from drivers.micromanager.core import headless_core
 from drivers.micromanager.hardware_file import check_hardware_file, read_hardware_file
-from tests.support.instruments import HARDWARE, instrument
+from drivers.microscope import Exposure
+from drivers.settings import Instrument
+from tests.support.instruments import HARDWARE, SWEEP, instrument, slides
 
 
 def test_the_shipped_hardware_file_is_understood() -> None:
@@ -94,3 +99,63 @@ def test_on_linux_the_adapters_must_be_named(tmp_path: Path) -> None:
         check_hardware_file(settings)
     with pytest.raises(SettingRefused, match=r"instrument\.adapters is missing"):
         headless_core(settings)
+
+
+FRENCH = (
+    HARDWARE.read_text("utf-8")
+    .replace("Polarizer,0,Crossed", "Polarizer,0,Croisé")
+    .replace("Crossed,Polarizer,Label,Crossed", "Croisé,Polarizer,Label,Croisé")
+)
+
+
+def french(name: str, path: Path, backend: str = "emulated") -> Instrument:
+    states = {
+        "crossed": {"group": "Polarization", "preset": name, "exposure_ms": 20},
+        "parallel": {"group": "Polarization", "preset": "Parallel", "exposure_ms": 20},
+    }
+    return instrument(hardware=path, polarizations=states, backend=backend)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name"),
+    [
+        ("utf-8", "Croisé"),
+        ("utf-8-sig", "Croisé"),
+        ("utf-16", "Croisé"),
+        ("cp1252", "Croisé"),
+        ("cp1252", unicodedata.normalize("NFD", "Croisé")),
+        ("utf-8", "Croisé\u00a0"),
+    ],
+)
+def test_a_hardware_file_of_any_encoding_is_checked_and_loaded(encoding: str, name: str, tmp_path: Path) -> None:
+    path = tmp_path / "french.cfg"
+    path.write_bytes(FRENCH.encode(encoding))
+    settings = french(name, path)
+    read_hardware_file(path).check(settings)
+    with closing(open_emulated(settings, slides())) as equipment:
+        equipment.polarize("crossed")
+        assert equipment.polarization() == "crossed"
+
+
+def test_a_number_of_a_preset_may_read_back_with_more_digits(tmp_path: Path) -> None:
+    path = tmp_path / "retarder.cfg"
+    lines = HARDWARE.read_text("utf-8").replace("Polarizer,DemoCamera,DStateDevice", "Polarizer,DemoCamera,D-DA")
+    kept = [line for line in lines.splitlines() if not line.startswith(("Label,Polarizer", "ConfigGroup,Polarization"))]
+    voltages = {"Crossed": "1.5", "Parallel": "2.25"}
+    presets = [f"ConfigGroup,Polarization,{name},Polarizer,Voltage,{volts}" for name, volts in voltages.items()]
+    path.write_text("\n".join((*kept, *presets, "")), "utf-8")
+    with closing(open_emulated(instrument(hardware=path), slides())) as equipment:
+        for state in ("crossed", "parallel"):
+            equipment.light(True)
+            equipment.polarize(state)
+            assert equipment.polarization() == state
+            equipment.begin(Exposure(1, 1, 0), SWEEP)
+            equipment.stage(state, 0)
+            assert equipment.snap().shape == (192, 256)
+
+
+def test_a_hardware_file_whose_encoding_cannot_be_told_is_refused_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "mixed.cfg"
+    path.write_bytes("# é\n".encode() + "# é\n".encode("cp1252"))
+    with pytest.raises(SettingRefused, match=r"mixed\.cfg' cannot be read, line 2: bytes from 0xe9.*save it as UTF-8"):
+        read_hardware_file(path)
