@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -65,6 +66,7 @@ def test_what_would_write_there_names_the_option_for_another_place(dataset: Path
 def test_a_place_that_cannot_be_written_ends_a_command_with_one_sentence(
     dataset: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("sys.excepthook", sys.excepthook)  # typer leaves one of its own there
     monkeypatch.setattr("sys.argv", ["lamelle", "inspect", str(dataset), "--sheet", str(dataset / "sheet.png")])
     with pytest.raises(SystemExit) as ended:
         app.main()
