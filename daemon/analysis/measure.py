@@ -39,7 +39,7 @@ OVERLAPPING_SHARE = 0.05
 _UNMEASURED = dict.fromkeys(MEASURED)
 NEAR_EDGE_UM = 0.75
 """A detection's box errs by so much: what lies nearer to the frame's edge may be cut."""
-SURE_OVERLAPPED = 0.7
+SURE_OVERLAPPED = 0.8
 """The outline of a valve that others lie over is doubtful where its weakest part is seen less surely."""
 FORBID_MASS = ("cut", "overlapping", "outline_doubtful", "background_disturbed", "defocused", "saturated", "folded")
 """Flags of an object whose mass is not to be used; its size is not where it is cut or its outline doubtful."""

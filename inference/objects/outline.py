@@ -36,8 +36,11 @@ WEAKEST_SHARE = 0.12
 """Standard deviation, as a share of an outline, over which its weakest part is looked for."""
 FITS, VALVE_FITS = 0.7, 0.6
 """Fit below which an outline is doubtful; a valve's box holds its horns, too."""
-SURE, FULL = 0.6, 0.96
-"""Weakest part and solidity of a convex body below which its outline is doubtful."""
+SURE = 0.6
+"""Weakest part of a convex body's outline below which it is doubtful."""
+HOLLOW, BENT = 0.04, 0.01
+"""What the convex hull of a convex body's outline has beyond it, at most: a share of the hull, or, as slim bodies may
+be bent, of the square of its length."""
 BESIDE_UM, WIDER, SEEN_TOO = 0.35, 1.25, 0.65
 """Another line, from so far outside an outline, that makes a body so much wider, and the weakest part from which on it
 may be the body's end as well: both edges of a broad rim are seen."""
@@ -87,6 +90,8 @@ class _Line(NamedTuple):
         the same of the part where it is seen least.
     solidity
         area over that of its convex hull.
+    hollow
+        whether its hull has more beyond it than that of a convex body, which may be bent.
     rivalled
         whether a line outside of it may be the end of the body as well.
     """
@@ -96,6 +101,7 @@ class _Line(NamedTuple):
     strength: float = 1.0
     weakest: float = 1.0
     solidity: float = 1.0
+    hollow: bool = False
     rivalled: bool = False
 
     @property
@@ -155,7 +161,7 @@ def find_outline(
         return None
     clipped = search.clips(line.points)
     unfit = line.fit < VALVE_FITS or is_dark if convex else line.fit < FITS or clipped
-    doubtful = unfit or line.weakest < SURE or line.solidity < FULL or line.rivalled
+    doubtful = unfit or line.weakest < SURE or line.hollow or line.rivalled
     return Outline(points, inside, is_dark, clipped, doubtful, line.weakest)
 
 
@@ -220,4 +226,7 @@ def _on_crest(gradient: Gradient, contour: Points, search: Search, *, convex: bo
     if strength < LEAST_STRENGTH:
         return None
     weakest = float(closed.around(seen, WEAKEST_SHARE * len(seen)).min())
-    return _Line(points, search.fit(points), strength, weakest, closed.solidity(points))
+    solidity = closed.solidity(points)
+    beyond = (1 / max(solidity, 1e-9) - 1) * abs(closed.signed_area(points))
+    hollow = 1 - solidity > HOLLOW and beyond > BENT * closed.longest(points) ** 2
+    return _Line(points, search.fit(points), strength, weakest, solidity, hollow)
