@@ -170,7 +170,8 @@ def test_the_thickness_of_calcite_weighs_what_the_objects_weigh(config: NightCon
 
 def test_thickness_lies_where_the_outlines_are(exported: Path, dataset: AnnotationFile) -> None:
     for picture in dataset.images:
-        thickness = tifffile.imread(exported / picture.file_name.replace(".ome.tif", ".thickness.tif"))
+        assert picture.stack is not None
+        thickness = tifffile.imread(exported / picture.stack.file_name.replace(".ome.tif", ".thickness.tif"))
         assert thickness.shape == (SIDE_PX, SIDE_PX)
         assert thickness.dtype == np.float32
         for a in dataset.of(picture):
