@@ -106,6 +106,7 @@ def export(
     for slide, field in follow(places, len(places), "fields", console):
         picture, objects, plane_of = exporter.field(into, slide, field, number=len(images) + 1)
         images.append(picture)
+        stack = None if picture.stack is None else picture.stack.file_name
         for seen in visible(objects, frame_px, true_pixel_um(config.instrument)):
             plane, display_plane = plane_of(seen.true.z_um), plane_of(seen.true.display_z_um)
             number = None
@@ -114,8 +115,8 @@ def export(
                 category = names.index(seen.true.class_name) + 1
                 annotations.append(_annotation(number, picture.id, category, seen, (plane, display_plane)))
             place = {
-                "image": picture.file_name, "slide": slide, "field": field, "annotation": number,
-                "to_be_found": seen.to_be_found, "plane": plane, "display_plane": display_plane,
+                "image": picture.file_name, "stack": stack, "slide": slide, "field": field,
+                "annotation": number, "to_be_found": seen.to_be_found, "plane": plane, "display_plane": display_plane,
             }  # fmt: skip
             rows.append(truth_table.row(seen.true, place))
     categories = tuple(Category(id=k, name=name) for k, name in enumerate(names, start=1))

@@ -14,7 +14,9 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from daemon.cli.app import app
 from daemon.exchange.annotations import LABELS_FILE, propose
 from daemon.exchange.kept_stacks import find_known_stacks
 from daemon.records.records import FieldSecured
@@ -113,6 +115,18 @@ def test_judged_by_what_comes_back_from_cvat_a_detector_is_as_good_as_by_lamelle
         np.testing.assert_array_equal(read_stack(one), read_stack(other))
         # What the proposal said of planes went through CVAT.
         assert [a.plane for a in one.annotations] == [a.plane for a in other.annotations] != []
+
+
+def test_the_commands_propose_and_evaluate_know_the_stacks(night: Night, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["propose", str(night.folder), "--into", str(tmp_path / "boxes.xml")])
+    assert done.exit_code == 0, done.output
+    assert "boxes on 2 pictures in" in done.stdout
+    assert len(list((tmp_path / "images").rglob("*.jpg"))) == 2
+    back = returned(tmp_path, {"annotations.xml": night.xml.replace(b"slide-1/", b"holiday/")})
+    done = CliRunner().invoke(app, ["evaluate", str(back), "--stacks", str(night.folder)])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["fields"] == 1
+    assert "is of no stack of --stacks; left out" in done.stderr
 
 
 def as_coco(night: Night, place: str, rename: Callable[[str], str]) -> dict[str, bytes]:
