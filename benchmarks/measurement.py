@@ -148,8 +148,8 @@ def fields_of(config: NightConfig, folder: Path, fields: int) -> Iterator[tuple[
     if not table.exists():
         export(config, folder, SLIDES, fields)
     rows = pq.read_table(table).to_pylist()
-    for image in sorted({row["image"] for row in rows}):
-        yield tifffile.imread(folder / image), [row for row in rows if row["image"] == image]
+    for stack in sorted({row["stack"] for row in rows}):
+        yield tifffile.imread(folder / stack), [row for row in rows if row["stack"] == stack]
 
 
 def matched(objects: Sequence[FoundObject], truth: Sequence[Truth]) -> list[Truth | None]:

@@ -22,6 +22,7 @@ from inference.views import sharpness as focusing
 from inference.views.channels import ENERGY_BINNING, Floats, Planes, Scale, ViewArray
 from inference.views.fixed_pattern import FixedPattern
 from inference.views.fusing import crop_index
+from inference.views.overview import overview
 
 if TYPE_CHECKING:
     from inference.views.device_planes import DevicePlanes
@@ -188,8 +189,8 @@ class Analyser:
                 self._fenced(stack, seen.sharpness, found.boxes[k], int(found.labels[k]), float(found.scores[k]))
                 for k in range(len(found))
             )
-            overview = _overview(seen.fused)
-        return StackAnalysis(objects, stack_focus, planes.backgrounds_dn(), overview, watch.seconds)
+            picture = overview(seen.fused)
+        return StackAnalysis(objects, stack_focus, planes.backgrounds_dn(), picture, watch.seconds)
 
     def _detect(self, views: ViewArray) -> Detections:
         if self.detector is None:
@@ -259,10 +260,3 @@ class Analyser:
             crop=crop,
             fused=fused,
         )
-
-
-def _overview(view: Floats) -> NDArray[np.uint8]:
-    """Bright field in grey, the crossed state in warm colour on top, at the network's scale."""
-    grey, light = 140 + 60 * view[0], 110 * np.maximum(view[1], 0)
-    colours = np.stack([grey + light, grey + 0.7 * light, grey], axis=-1)
-    return np.asarray(np.clip(colours, 0, 255), np.uint8)

@@ -33,6 +33,14 @@ OneClass = Annotated[bool, typer.Option("--one-class", help="take every label as
 OnlyAnnotated = Annotated[
     bool, typer.Option("--only-annotated", help="leave out pictures without a box, instead of taking them for empty")
 ]
+Stacks = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--stacks",
+        help="night that kept raw stacks, or export of the virtual slide, of which the annotated pictures are views; "
+        "may be repeated",
+    ),
+]
 WeightsFile = Annotated[
     str, typer.Argument(metavar="[WEIGHTS]", help="weights (safetensors), or slim for the shipped ones")
 ]
@@ -138,6 +146,7 @@ def train(
     classes: Classes = None,
     one_class: OneClass = False,
     only_annotated: OnlyAnnotated = False,
+    stacks: Stacks = None,
     steps: Annotated[int, typer.Option(min=1, help="steps of the optimiser")] = 3000,
     batch: Annotated[int, typer.Option(min=1, help="crops per step")] = 2,
     crop_px: Annotated[int, typer.Option(min=64, help="side of the training crops, px of the views")] = 448,
@@ -184,8 +193,8 @@ def train(
         start=_start(start),
     )
     command = shlex.join(["lamelle", *sys.argv[1:]])
-    annotated = _annotated(data, settings.classes, one_class, only_annotated)
-    judges = _annotated(judge_by, settings.classes, one_class, only_annotated) if judge_by else None
+    annotated = _annotated(data, settings.classes, one_class, only_annotated, stacks)
+    judges = _annotated(judge_by, settings.classes, one_class, only_annotated, stacks) if judge_by else None
     with StageDisplay(console) as display:
         learn(annotated, into, settings, FocusSettings(), command, display.show, judges, display.print_line)
 
@@ -198,6 +207,7 @@ def evaluate(
     classes: Classes = None,
     one_class: OneClass = False,
     only_annotated: OnlyAnnotated = False,
+    stacks: Stacks = None,
     mode: Annotated[Literal["fused", "planes"], typer.Option(help="what the detector looks at")] = "fused",
     page: Annotated[Path | None, typer.Option(help="HTML file to write, with pictures of the worst mistakes")] = None,
     only_unseen: Annotated[
@@ -214,10 +224,10 @@ def evaluate(
 
     known = tuple(classes or DetectorSettings().classes)
     detector = DetectorSettings(architecture=architecture, weights=weights or "slim", classes=known, mode=mode)
-    annotated, focus = _annotated(data, known, one_class, only_annotated), FocusSettings()
+    annotated, focus = _annotated(data, known, one_class, only_annotated, stacks), FocusSettings()
     with StageDisplay(Console(stderr=True)) as display:
-        stacks = unseen(annotated, find_weights(detector.weights).path, display.show, only=only_unseen)
-        judgement = judge(stacks, detector, focus, display.show, one_class)
+        judging = unseen(annotated, find_weights(detector.weights).path, display.show, only=only_unseen)
+        judgement = judge(judging, detector, focus, display.show, one_class)
     if page is not None:
         write_page(page, judgement, detector, focus, annotated.problems)
     console.print_json(msgspec.json.encode(judgement.evaluation.figures).decode())
@@ -290,11 +300,18 @@ def _start(named: str | None) -> Path | Literal["coco"] | None:
     return find_weights("slim").path if named == "slim" else Path(named)
 
 
-def _annotated(data: Sequence[Path], classes: Sequence[str], one_class: bool, only_annotated: bool) -> AnnotatedStacks:
+def _annotated(
+    data: Sequence[Path],
+    classes: Sequence[str],
+    one_class: bool,
+    only_annotated: bool,
+    stacks: Sequence[Path] | None,
+) -> AnnotatedStacks:
     """Read annotations; tell what in them could not be taken as it stands."""
+    from daemon.exchange.kept_stacks import find_known_stacks
     from inference.annotations.stacks import find_stacks
 
-    annotated = find_stacks(data, classes, one_class, only_annotated)
+    annotated = find_stacks(data, classes, one_class, only_annotated, find_known_stacks(stacks or ()))
     told = Console(stderr=True)
     for problem in annotated.problems[:PROBLEMS_TOLD]:
         told.print(problem, markup=False, highlight=False, soft_wrap=True)

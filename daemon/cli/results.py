@@ -179,14 +179,28 @@ def analyse(
 @app.command(rich_help_panel=PANEL)
 def propose(
     folder: Folder,
-    into: Annotated[Path, typer.Option(help="annotations to write: .xml for CVAT, .json for COCO")],
+    into: Annotated[
+        Path, typer.Option(help="annotations to write: .zip for CVAT with its pictures, .xml for CVAT, .json for COCO")
+    ],
     score: Annotated[float, typer.Option(min=0, max=1, help="lowest score")] = 0.5,
+    images: Annotated[
+        Path | None, typer.Option(help="folder of the archive that was looked through, to draw pictures of its stacks")
+    ] = None,
 ) -> None:
-    """Write what a detector found as annotations that nobody has validated, for a person to correct."""
+    """Write what a detector found as annotations that nobody has validated, for a person to correct.
+
+    Pictures of raw stacks are drawn beside them, in images/.
+    """
     from daemon.exchange.annotations import propose as write
 
-    proposed = write(folder, into, score)
+    proposed = write(folder, into, score, images, console)
     console.print(f"{proposed.boxes} boxes on {proposed.pictures} pictures in {into}", markup=False, highlight=False)
+    if proposed.drawn and into.suffix != ".zip":
+        where = into.parent / "images"
+        console.print(f"{proposed.drawn} pictures drawn in {where}", markup=False, highlight=False)
+    if proposed.stacks:
+        why = "CVAT cannot show them; name the archive's folder with --images, and pictures of them are drawn"
+        console.print(f"{proposed.stacks} of these are stacks of an archive: {why}", highlight=False)
     if proposed.left_out:
         why = "not analysed yet, or neither of a single image nor with a raw stack"
         console.print(f"{proposed.left_out} fields left out: {why}", highlight=False)

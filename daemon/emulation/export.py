@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from rich.console import Console
 
 from daemon.config.model import NightConfig
 from daemon.emulation import truth_table
+from daemon.figures.field_picture import draw_field, view_name
 from daemon.planning.specimens import make_specimens
+from daemon.records.names import field_file
 from daemon.system.durable_files import make_folder, replacing
 from daemon.system.errors import Refused
 from daemon.system.progress import follow
@@ -26,9 +29,12 @@ from drivers.virtual_slide.truth import TrueObject, View
 from drivers.virtual_slide.visibility import Visible, visible
 from inference.annotations import cvat
 from inference.annotations.coco import AnnotatedImage, Annotation, AnnotationFile, Category, StackInfo, to_json
+from inference.annotations.sources import CVAT_FILE, PICTURES
 
 COCO_FILE = "coco.json"
-CVAT_FILE = "annotations.xml"
+COCO_LAYOUT = "annotations/instances_default.json"
+"""The same, where programs that read COCO look for it."""
+STACKS = "stacks"
 SOURCE = "emulated"
 ABOVE_SURFACE_UM = 0.5
 FOCUS_ERROR_UM = 0.6
@@ -67,10 +73,11 @@ def export(
 ) -> None:
     """Write annotated fields at random places of each slide, one OME-TIFF stack (CZYX) each, and what is true of them.
 
-    `coco.json` and `annotations.xml` (CVAT) annotate what is not junk and of a class of the detector; what has not to
-    be found is `iscrowd`. `truth.parquet` and `truth.csv` hold every object, junk included. The stack's centre lies
-    0.5 um above the slide's surface, give or take up to 0.6 um; `plane` is where the reference plane of an object
-    truly lies, fractional, `display_plane` where it is shown best.
+    Stacks lie in `stacks`, their fused views, which other programs can show, in `images`. `coco.json` and
+    `annotations.xml` (CVAT) annotate what is not junk and of a class of the detector; what has not to be found is
+    `iscrowd`. `truth.parquet` and `truth.csv` hold every object, junk included. The stack's centre lies 0.5 um above
+    the slide's surface, give or take up to 0.6 um; `plane` is where the reference plane of an object truly lies,
+    fractional, `display_plane` where it is shown best.
 
     Parameters
     ----------
@@ -99,6 +106,7 @@ def export(
     for slide, field in follow(places, len(places), "fields", console):
         picture, objects, plane_of = exporter.field(into, slide, field, number=len(images) + 1)
         images.append(picture)
+        stack = None if picture.stack is None else picture.stack.file_name
         for seen in visible(objects, frame_px, true_pixel_um(config.instrument)):
             plane, display_plane = plane_of(seen.true.z_um), plane_of(seen.true.display_z_um)
             number = None
@@ -107,8 +115,8 @@ def export(
                 category = names.index(seen.true.class_name) + 1
                 annotations.append(_annotation(number, picture.id, category, seen, (plane, display_plane)))
             place = {
-                "image": picture.file_name, "slide": slide, "field": field, "annotation": number,
-                "to_be_found": seen.to_be_found, "plane": plane, "display_plane": display_plane,
+                "image": picture.file_name, "stack": stack, "slide": slide, "field": field,
+                "annotation": number, "to_be_found": seen.to_be_found, "plane": plane, "display_plane": display_plane,
             }  # fmt: skip
             rows.append(truth_table.row(seen.true, place))
     categories = tuple(Category(id=k, name=name) for k, name in enumerate(names, start=1))
@@ -116,8 +124,10 @@ def export(
     truth_table.write(into, rows, emulation.model_dump_json())
     with replacing(into / CVAT_FILE) as stream:
         stream.write(cvat.to_xml(dataset, SOURCE))
-    with replacing(into / COCO_FILE) as stream:
-        stream.write(to_json(dataset))
+    make_folder((into / COCO_LAYOUT).parent)
+    for name in (COCO_LAYOUT, COCO_FILE):
+        with replacing(into / name) as stream:
+            stream.write(to_json(dataset))
 
 
 class _Exporter:
@@ -126,6 +136,7 @@ class _Exporter:
     def __init__(self, config: NightConfig, emulation: Emulation, thickness: bool) -> None:
         self._thickness = thickness
         self._instrument, self._scan, self._seed = config.instrument, config.scan, emulation.seed
+        self._world = zlib.crc32(emulation.model_dump_json().encode())
         self._margin_um = config.scan.pattern.margin_um
         self._pixel_um = true_pixel_um(self._instrument)
         self._virtual = virtual_slide(self._instrument, config.scan.slides)
@@ -152,10 +163,14 @@ class _Exporter:
             for z in range(self._scan.planes):
                 view = View(slide, field, z, state, x, y, first + z * step)
                 self._virtual.render(view, exposure_ms, self._stack[c, z])
-        name = f"slide-{slide}/field-{field:04}.ome.tif"
-        self._write(into / name)
+        name = field_file(slide, field)
+        stack, shown = f"{STACKS}/{name}", view_name(name, self._world)
+        self._write(into / stack)
+        make_folder((into / PICTURES / shown).parent)
+        with replacing(into / PICTURES / shown) as stream:
+            stream.write(draw_field(self._stack, self._scan.polarizations, self._pixel_um))
         if self._thickness:
-            with replacing(into / name.replace(".ome.tif", ".thickness.tif")) as stream:
+            with replacing(into / stack.replace(".ome.tif", ".thickness.tif")) as stream:
                 tifffile.imwrite(stream, self._virtual.thickness_um(slide, x, y), compression="zlib")
         truth = self._virtual.truth(slide, x, y)
         height, width = self._instrument.frame_px
@@ -168,8 +183,9 @@ class _Exporter:
             pixel_um=self._pixel_um,
             polarizations=self._scan.polarizations,
             junk=sum(o.junk for o in truth),
+            file_name=stack,
         )
-        picture = AnnotatedImage(id=number, file_name=name, width=width, height=height, stack=info)
+        picture = AnnotatedImage(id=number, file_name=shown, width=width, height=height, stack=info)
         return picture, truth, lambda z_um: (z_um - first) / step
 
     def _write(self, path: Path) -> None:

@@ -21,8 +21,8 @@ _CORNERS, _ENDS = ("x0", "y0", "x1", "y1"), ("low", "high")
 _POINTS = pa.list_(pa.list_(pa.float32()))
 _PLAIN = {str: pa.string(), int: pa.int64(), bool: pa.bool_(), float: pa.float64()}
 _PLACE = {
-    "image": pa.string(), "slide": pa.int64(), "field": pa.int64(), "annotation": pa.int64(),
-    "to_be_found": pa.bool_(), "plane": pa.float64(), "display_plane": pa.float64(),
+    "image": pa.string(), "stack": pa.string(), "slide": pa.int64(), "field": pa.int64(),
+    "annotation": pa.int64(), "to_be_found": pa.bool_(), "plane": pa.float64(), "display_plane": pa.float64(),
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
 """To and from other programs: single objects as pictures and stacks, findings as annotations.
 
-Face: `annotations`, `objects`.
+Face: `annotations`, `kept_stacks`, `objects`.
 """

@@ -1,4 +1,4 @@
 """What people say is in images: CVAT and COCO, read whole, and split for training and judging.
 
-Face: `coco`, `cvat`, `splits`, `stacks`.
+Face: `coco`, `cvat`, `known_stacks`, `sources`, `splits`, `stacks`.
 """

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from inference.annotations.foreign import finite
 from inference.annotations.outlines import Box
 from inference.errors import AnnotationError
 
@@ -30,7 +31,14 @@ class Category(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StackInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What a stack is: where it was taken, its axes CZYX, its scale, and how much in it is known to be junk."""
+    """What a stack is: where it was taken, its axes CZYX, its scale, and how much in it is known to be junk.
+
+    Attributes
+    ----------
+    file_name
+        of the stack, relative to the folder of its annotations, where the picture that is annotated is a view of it;
+        empty where the picture is the stack.
+    """
 
     slide: int
     field: int
@@ -40,6 +48,7 @@ class StackInfo(msgspec.Struct, frozen=True, kw_only=True):
     pixel_um: float
     polarizations: tuple[str, ...]
     junk: int = 0
+    file_name: str = ""
 
 
 class AnnotatedImage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -94,6 +103,11 @@ class Annotation(msgspec.Struct, frozen=True, kw_only=True):
     iscrowd: int = 0
     segmentation: Polygons | RunLengths | None = ()
     attributes: dict[str, Attribute] = {}
+
+    @property
+    def plane(self) -> float | None:
+        """Where in its stack the object lies, fractional, if anybody said it."""
+        return finite(self.attributes.get("plane"))
 
 
 class AnnotationFile(msgspec.Struct, frozen=True, kw_only=True):

@@ -129,6 +129,8 @@ class _CocoFile:
             raise OddValue(f"({file_name}) has no size ({shown(entry.get('width'))} x {shown(entry.get('height'))})")
         try:
             stack = msgspec.convert(entry.get("stack"), StackInfo | None)
+            if stack is not None and stack.file_name:
+                stack = msgspec.structs.replace(stack, file_name=relative_name(stack.file_name, self._name))
         except msgspec.ValidationError as error:
             raise OddValue(f"({file_name}) has a 'stack' that cannot be understood ({error})") from error
         subset = entry.get("subset")
@@ -172,8 +174,6 @@ class _CocoFile:
             drawn = given.get("bbox") not in (None, [])
             box, problem = fit(_box(given["bbox"]) if drawn else _around(given.get("segmentation")), picture)
             attributes = _attributes(given.get("attributes"))
-            if picture.stack is not None and finite(attributes.get("plane")) is None:
-                raise OddValue("is in a stack but names no plane")
         except OddValue as odd:
             self._problems.append(f"{told} {odd}; left out")
             return None

@@ -12,7 +12,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from xml.etree.ElementTree import Element, ParseError, SubElement, XMLParser, fromstring, indent, tostring
 
+import msgspec
+
 from inference.annotations.coco import (
+    NOT_VALIDATED,
     AnnotatedImage,
     Annotation,
     AnnotationFile,
@@ -76,16 +79,42 @@ def to_xml(dataset: AnnotationFile, source: str) -> bytes:
     return bytes(tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
 
 
+def to_labels(dataset: AnnotationFile) -> bytes:
+    """JSON that CVAT makes labels of, with all their attributes: without these it would drop what boxes say.
+
+    Classes that nobody has validated have a second label each, for those who have.
+    """
+    labels = [
+        {"name": name, "type": "rectangle", "attributes": [_declared(*one) for one in attributes.items()]}
+        for category in dataset.categories
+        for attributes in [_attributes_of(category, dataset.annotations)]
+        for name in dict.fromkeys((category.name, category.name.removesuffix(NOT_VALIDATED)))
+    ]
+    return msgspec.json.format(msgspec.json.encode(labels), indent=1)
+
+
+def _declared(name: str, value: Attribute) -> dict[str, object]:
+    checkbox = isinstance(value, bool)
+    default = "false" if checkbox else ""
+    kind = "checkbox" if checkbox else "text"
+    return {"name": name, "mutable": False, "input_type": kind, "default_value": default, "values": [default]}
+
+
+def _attributes_of(category: Category, annotations: tuple[Annotation, ...]) -> dict[str, Attribute]:
+    """Attributes that objects of a class have, with a value of each."""
+    attributes: dict[str, Attribute] = {IGNORED: False}
+    for annotation in annotations:
+        if annotation.category_id == category.id:
+            attributes |= annotation.attributes
+    return attributes
+
+
 def _label(labels: Element, category: Category, annotations: tuple[Annotation, ...]) -> None:
     label = SubElement(labels, "label")
     _text(label, "name", category.name)
     _text(label, "type", "rectangle")
     described = SubElement(label, "attributes")
-    attributes: dict[str, Attribute] = {IGNORED: False}
-    for annotation in annotations:
-        if annotation.category_id == category.id:
-            attributes |= annotation.attributes
-    for name, value in attributes.items():
+    for name, value in _attributes_of(category, annotations).items():
         checkbox = isinstance(value, bool)
         attribute = SubElement(described, "attribute")
         _text(attribute, "name", name)

@@ -19,7 +19,8 @@ from inference.annotations.coco import AnnotatedImage, LoadedAnnotations
 from inference.annotations.foreign import OddValue, relative_name
 from inference.errors import AnnotationError
 
-ALONE = ("coco.json", "_annotations.coco.json", "annotations.xml")
+CVAT_FILE = "annotations.xml"
+ALONE = ("coco.json", "_annotations.coco.json", CVAT_FILE)
 """COCO as lamelle and Roboflow name it, and CVAT's own."""
 FOLDER, OF_SUBSET = "annotations", "instances_"
 """COCO's own layout: `annotations/instances_SUBSET.json`, pictures in folders beside `annotations`."""
@@ -64,6 +65,8 @@ def open_sources(path: Path) -> tuple[AnnotationSource, ...]:
     sources = tuple(_read(path.name, *file, several=len(files) > 1) for file in files)
     known: dict[str, str] = {}
     for place, picture in (pair for source in sources for pair in source.pictures):
+        if not place.is_file():
+            continue
         if str(place) in known:
             raise AnnotationError(
                 f"{str(place)!r} is annotated twice, as {known[str(place)]!r} and as {picture.place!r}; give each "
@@ -200,7 +203,10 @@ def _read(name: str, file: Traversable, root: Traversable, subset: str, *, sever
     inner = subset.rpartition("/")[2] if root.joinpath(FOLDER).is_dir() else ""
     pictures = []
     for picture in loaded.dataset.images:
-        place = finder.find(picture.file_name, picture.subset or inner)
+        if picture.stack is not None and picture.stack.file_name:
+            place = finder.find(picture.stack.file_name, "")
+        else:
+            place = finder.find(picture.file_name, picture.subset or inner)
         parts = dict.fromkeys(part for part in (subset, picture.subset) if part not in ("", NO_SUBSET))
         pictures.append((place, msgspec.structs.replace(picture, subset="/".join(parts))))
     full = f"{name}/{subset}" if several and subset else name
@@ -260,17 +266,17 @@ class _Finder:
         if str(folder) not in self._known:
             entries: defaultdict[str, list[Traversable]] = defaultdict(list)
             for one in _entries(folder) if folder.is_dir() else ():
-                entries[_alike(one.name)].append(one)
+                entries[alike(one.name)].append(one)
             self._known[str(folder)] = dict(entries)
         return self._known[str(folder)]
 
 
 def _spellings(name: str) -> list[str]:
     """Give what a file may be called that annotations call by a name."""
-    alike = _alike(name)
-    return [alike] if alike.endswith(SUFFIXES) else [alike, *(alike + suffix for suffix in SUFFIXES)]
+    spelt = alike(name)
+    return [spelt] if spelt.endswith(SUFFIXES) else [spelt, *(spelt + suffix for suffix in SUFFIXES)]
 
 
-def _alike(name: str) -> str:
+def alike(name: str) -> str:
     """Spell a name as all that mean the same file on some system are spelt: letters composed, case left aside."""
     return unicodedata.normalize("NFC", name).casefold()

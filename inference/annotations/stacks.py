@@ -17,11 +17,14 @@ import tifffile
 from numpy.typing import NDArray
 
 from inference.annotations.coco import AnnotatedImage, Annotation, set_aside_unvalidated
+from inference.annotations.known_stacks import KnownStack, StacksByName, views_of_stacks
+from inference.annotations.outlines import Box
 from inference.annotations.sources import open_sources, read_content
 from inference.errors import AnnotationError
 from inference.settings import FocusSettings
 from inference.views import channels
-from inference.views.channels import Planes, Scale
+from inference.views.channels import ENERGY_BINNING, Floats, Planes, Scale
+from inference.views.sharpness import best_plane, box_sharpness
 
 NOT_JUDGED = -1
 """Label of what may be found or not: no class is learnt from it, and not that it is background."""
@@ -95,7 +98,11 @@ class Annotated(NamedTuple):
 
 
 def find_stacks(
-    data: Sequence[Path], classes: Sequence[str], one_class: bool = False, only_annotated: bool = False
+    data: Sequence[Path],
+    classes: Sequence[str],
+    one_class: bool = False,
+    only_annotated: bool = False,
+    stacks: Sequence[KnownStack] = (),
 ) -> Annotated:
     """Read every picture of some folders, zips or files of annotations.
 
@@ -105,15 +112,19 @@ def find_stacks(
         take all labels as the only class of `classes`.
     only_annotated
         leave out pictures without a box, instead of taking them for empty.
+    stacks
+        what the pictures are views of; without any, pictures are taken for themselves.
 
     Raises
     ------
     AnnotationError
-        A place has no annotations, they cannot be read, or they name a class that is not asked for.
+        A place has no annotations, they cannot be read, they name a class that is not asked for, or which stack a
+        picture is of cannot be told.
     """
-    stacks: list[AnnotatedStack] = []
+    annotated: list[AnnotatedStack] = []
     problems: list[str] = []
-    sources = [(place, source) for place in data for source in open_sources(place)]
+    by_name = StacksByName(stacks)
+    sources = [(place, by_name.map(source) if stacks else source) for place in data for source in open_sources(place)]
     for place, source in sources:
         dataset, unvalidated = set_aside_unvalidated(source.loaded.dataset)
         names = {category.id: classes[0] if one_class else category.name for category in dataset.categories}
@@ -139,8 +150,14 @@ def find_stacks(
                 f"{source.name}: {empty} of {len(found)} pictures have no box and are "
                 + ("left out" if only_annotated else "taken as empty; --only-annotated leaves them out")
             )
-        stacks += [stack for stack in found if stack.annotations or not only_annotated]
-    return Annotated(stacks, tuple(problems), tuple((source.name, source.sha256) for _, source in sources))
+        if views := views_of_stacks(dataset.images):
+            problems.append(
+                f"{source.name}: {views} pictures are named as views of stacks, and taken for single pictures; "
+                "--stacks leads to the stacks"
+            )
+        annotated += [stack for stack in found if stack.annotations or not only_annotated]
+    problems += by_name.left()
+    return Annotated(annotated, tuple(problems), tuple((source.name, source.sha256) for _, source in sources))
 
 
 def read_stack(annotated: AnnotatedStack) -> NDArray[np.uint16]:
@@ -153,7 +170,8 @@ def read_stack(annotated: AnnotatedStack) -> NDArray[np.uint16]:
     """
     info, picture = annotated.picture.stack, annotated.picture
     if not annotated.path.is_file():
-        raise AnnotationError(f"{str(annotated.path)!r} is annotated but does not exist; export it again")
+        remedy = "export it again" if info is None else "name the folder that it lies in (--stacks, --images)"
+        raise AnnotationError(f"{str(annotated.path)!r} is annotated but does not exist; {remedy}")
     if min(picture.height, picture.width) < SMALLEST_PX or max(picture.height, picture.width) > LARGEST_PX:
         raise AnnotationError(
             f"{str(annotated.path)!r} has {picture.width} x {picture.height} px; give pictures of {SMALLEST_PX} to "
@@ -170,8 +188,11 @@ def read_stack(annotated: AnnotatedStack) -> NDArray[np.uint16]:
         pixels: NDArray[np.generic] = image
         expected: tuple[int, ...] = shape[2:]
     else:
-        with annotated.path.open("rb") as stream:
-            pixels = tifffile.imread(stream)
+        try:
+            with annotated.path.open("rb") as stream:
+                pixels = tifffile.imread(stream)
+        except Exception as error:  # tifffile raises of every kind where a file is damaged
+            raise AnnotationError(f"{str(annotated.path)!r} is no whole TIFF stack ({error}); restore it") from error
         shape = (len(info.polarizations), info.planes, picture.height, picture.width)
         expected = tuple(n for n in shape if n > 1)
         pixels = pixels.squeeze()
@@ -212,8 +233,9 @@ def prepare(
 
     Of a stack all planes are fused, and every second one, as of a coarser stack. An object is to be found in a plane no
     further than `depth_um` from its own, may be found up to twice as far, and is in a fused view what it is in the best
-    plane that is fused there. Of what is annotated though its own plane lies beyond the stack, the last plane counts
-    as its own: so much of it can be seen there.
+    plane that is fused there. Where nobody said its plane, its own is the one in which its box is sharpest. Of what is
+    annotated though its own plane lies beyond the stack, the last plane counts as its own: so much of it can be seen
+    there.
     """
     fields = []
     for number, annotated in enumerate(items):
@@ -221,11 +243,14 @@ def prepare(
         path = cache / f"{number}.npy"
         stack = read_stack(annotated)
         fusions = _fusions(stack.shape[1], number)
-        np.save(path, _views(stack, annotated.polarizations, scale, fusions))
+        planes = Planes.of(stack, scale)
+        sharpness = planes.sharpness()
+        np.save(path, _views(planes, sharpness, annotated.polarizations, fusions))
         images = np.load(path, mmap_mode="r")
         boxes = np.array([a.bbox for a in annotated.annotations], np.float32).reshape(-1, 4) / np.float32(scale.binning)
         boxes[:, 2:] += boxes[:, :2]
-        labels = _labels(annotated, classes, [*fusions, *([z] for z in range(stack.shape[1]))], depth_um)
+        own = own_planes(annotated.annotations, sharpness, scale)
+        labels = _labels(annotated, classes, [*fusions, *([z] for z in range(stack.shape[1]))], own, depth_um)
         fields.append(Views(images, len(fusions), boxes, labels))
         report(number + 1, len(items))
     return fields
@@ -236,24 +261,40 @@ def _fusions(planes: int, number: int) -> list[list[int]]:
     return [list(range(planes))] + ([list(range(number % 2, planes, 2))] if planes > 1 else [])
 
 
+def own_planes(annotations: Sequence[Annotation], sharpness: Floats, scale: Scale) -> list[float]:
+    """Give the plane of each object, fractional: as it was said, else that in which its box is sharpest.
+
+    Parameters
+    ----------
+    sharpness
+        of every plane, as `Planes` gives it at this scale.
+    """
+    return [_sharpest(one.bbox, sharpness, scale) if one.plane is None else one.plane for one in annotations]
+
+
+def _sharpest(bbox: Box, sharpness: Floats, scale: Scale) -> float:
+    x, y, width, height = bbox
+    box = math.floor(x), math.floor(y), math.ceil(x + width), math.ceil(y + height)
+    return best_plane(box_sharpness(sharpness, box, scale.binning * ENERGY_BINNING))[0]
+
+
 def _views(
-    stack: NDArray[np.uint16], polarizations: tuple[str, ...], scale: Scale, fusions: Sequence[Sequence[int]]
+    planes: Planes, sharpness: Floats, polarizations: tuple[str, ...], fusions: Sequence[Sequence[int]]
 ) -> NDArray[np.float16]:
-    count, depth, height, width = stack.shape
-    planes = Planes(count, depth, height, width, scale)
-    for c, z in np.ndindex(stack.shape[:2]):
-        planes.add(stack[c, z], c, z)
-    sharpness = planes.sharpness()
     views = []
     for fused in fusions:
         sharpest = channels.sharpest_plane(sharpness[fused])
         views.append(channels.fused_input(planes.roots[:, fused], sharpness[fused], sharpest, polarizations))
-    views += [channels.plane_input(planes.roots, sharpness, z, polarizations) for z in range(depth)]
+    views += [channels.plane_input(planes.roots, sharpness, z, polarizations) for z in range(len(sharpness))]
     return np.stack(views).astype(np.float16)
 
 
 def _labels(
-    annotated: AnnotatedStack, classes: Sequence[str], planes_of_view: Sequence[Sequence[int]], depth_um: float
+    annotated: AnnotatedStack,
+    classes: Sequence[str],
+    planes_of_view: Sequence[Sequence[int]],
+    own_planes: Sequence[float],
+    depth_um: float,
 ) -> NDArray[np.int64]:
     known = annotated.annotations
     classed = [1 + classes.index(annotated.class_names[a.category_id]) for a in known]
@@ -261,7 +302,7 @@ def _labels(
     info = annotated.picture.stack
     if info is None:
         return np.tile(label, (len(planes_of_view), 1))
-    true = np.clip([float(a.attributes["plane"]) for a in known], 0, info.planes - 1)
+    true = np.clip(own_planes, 0, info.planes - 1)
     away = [np.abs(np.array(planes)[:, None] - true).min(axis=0) for planes in planes_of_view]
     away_um = np.array(away) * info.step_um
     return np.where(away_um <= depth_um, label, np.where(away_um <= 2 * depth_um, NOT_JUDGED, 0)).astype(np.int64)

@@ -155,9 +155,9 @@ def compare(items: Sequence[AnnotatedStack], found: Sequence[StackFindings], det
     real = {key: a for key, (_, a) in truth.items() if not a.iscrowd}
     touching = {key for key, a in real.items() if a.attributes.get("touching", False)}
     errors = [
-        abs(found[one.field].objects[one.place].best_plane - float(real[key].attributes["plane"]))
+        abs(found[one.field].objects[one.place].best_plane - plane)
         for key, one in pairs.items()
-        if "plane" in real[key].attributes
+        if (plane := real[key].plane) is not None
     ]
     precision = evaluated.eval["precision"][:, :, :, 0, -1]
     per_class = {name: _mean(precision[0, :, k]) for k, name in enumerate(detector.classes)}

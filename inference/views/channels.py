@@ -117,6 +117,15 @@ class Planes:
         """Shape (C, Z, h, w), binned."""
         self._energies: Floats = np.zeros((channels, planes, *(n // ENERGY_BINNING for n in size)), np.float32)
 
+    @classmethod
+    def of(cls, stack: NDArray[np.uint16], scale: Scale) -> Planes:
+        """Take in a whole stack, CZYX."""
+        count, depth, height, width = stack.shape
+        planes = cls(count, depth, height, width, scale)
+        for c, z in np.ndindex(count, depth):
+            planes.add(stack[c, z], c, z)
+        return planes
+
     def add(self, frame: NDArray[np.uint16], c: int, z: int) -> None:
         """Take in one plane (H, W)."""
         self.roots[c, z] = binned_root(frame, self.scale, self._pattern, c)

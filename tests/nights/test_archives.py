@@ -8,6 +8,7 @@ import shutil
 import signal
 import struct
 import sys
+import zipfile
 import zlib
 from contextlib import closing
 from pathlib import Path
@@ -29,6 +30,7 @@ from daemon.dataset.reader import Dataset, FieldTotals
 from daemon.dataset.selection import Selection
 from daemon.dataset.summary import summarise
 from daemon.exchange.annotations import propose
+from daemon.exchange.kept_stacks import find_known_stacks
 from daemon.exchange.objects import extract
 from daemon.figures.contact_sheet import draw_sheet
 from daemon.records.events import EventName
@@ -51,6 +53,7 @@ from daemon.system.errors import Exit, Refused
 from inference.analyser import Analyser
 from inference.annotations import coco_reading, cvat
 from inference.annotations.stacks import find_stacks, read_stack
+from inference.errors import AnnotationError
 from inference.network.weights_file import find_weights
 from inference.settings import DetectorSettings
 from tests.support import emulated_stacks
@@ -227,7 +230,7 @@ def test_what_was_found_is_proposed_to_a_person_and_read_back_as_not_validated(r
     assert sum(map(len, expected.values())) > 5
     for name, module in (("boxes.xml", cvat), ("boxes.json", coco_reading)):
         proposed = propose(ran.into, tmp_path / name, 0.3)
-        assert proposed == (len(fields), sum(map(len, expected.values())), 0)
+        assert proposed == (len(fields), sum(map(len, expected.values())), 0, len(STACKS), 0)
         found = module.read((tmp_path / name).read_bytes(), name).dataset
         assert all(category.name.endswith("_NV") for category in found.categories)
         boxes = {picture.file_name: [a.bbox for a in found.of(picture)] for picture in found.images}
@@ -244,10 +247,33 @@ def test_what_was_found_is_proposed_to_a_person_and_read_back_as_not_validated(r
     np.testing.assert_array_equal(ran.pixels[:, :, ::1], read_stack(by_name["core 2/f2.ome.tif"]))
 
 
+def test_stacks_of_an_archive_are_drawn_for_annotation_and_found_again(ran: Ran, tmp_path: Path) -> None:
+    proposed = propose(ran.into, tmp_path / "task.zip", 0.3, ran.images)
+    assert (proposed.drawn, proposed.stacks) == (len(STACKS), 0)
+    with zipfile.ZipFile(tmp_path / "task.zip") as archive:
+        drawn = [name for name in archive.namelist() if name.startswith("images/")]
+        assert drawn == [f"images/core 2/{name}.jpg" for name in STACKS]
+        for name in drawn:
+            picture = cv2.imdecode(np.frombuffer(archive.read(name), np.uint8), cv2.IMREAD_UNCHANGED)
+            assert picture is not None
+            assert picture.shape == (*ran.pixels.shape[2:], 3)
+    propose(ran.into, ran.images / "coco.json", 0.3)
+    known = find_known_stacks([ran.images])
+    (ran.images / "coco.json").unlink()
+    found = find_stacks([tmp_path / "task.zip"], DetectorSettings().classes, stacks=known)
+    assert any("'core 10/good.png' is of no stack of --stacks; left out" in problem for problem in found.problems)
+    assert [one.path for one in found.stacks] == [ran.images / "core 2" / name for name in STACKS]
+    for one, way in zip(found.stacks, STACKS.values(), strict=True):
+        np.testing.assert_array_equal(ran.pixels[:, :, ::way], read_stack(one))
+    with pytest.raises(AnnotationError, match=r"f2\.ome\.tif' is annotated but does not exist"):
+        propose(ran.into, tmp_path / "other.zip", 0.3, tmp_path)
+    assert not list(tmp_path.glob("other*"))
+
+
 def test_what_nobody_can_annotate_is_not_proposed(ran: Ran, kept: Path, tmp_path: Path) -> None:
     with pytest.raises(Refused, match="there is nothing to annotate"):
         propose(kept, tmp_path / "boxes.json", 0.3)
-    with pytest.raises(Refused, match=r"boxes\.csv ends neither in \.xml"):
+    with pytest.raises(Refused, match=r"boxes\.csv ends neither in \.zip"):
         propose(ran.into, tmp_path / "boxes.csv", 0.3)
     assert not list(tmp_path.glob("boxes*"))
 

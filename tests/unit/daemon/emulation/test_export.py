@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -79,6 +80,19 @@ def test_boxes_are_tight_around_outlines_inside_the_frame(dataset: AnnotationFil
             assert apart == pytest.approx(float(a.attributes["length_um"]), rel=0.02)
 
 
+def test_other_programs_find_pictures_of_the_stacks_where_they_look_for_them(
+    exported: Path, dataset: AnnotationFile
+) -> None:
+    assert (exported / export.COCO_LAYOUT).read_bytes() == (exported / export.COCO_FILE).read_bytes()
+    for picture in dataset.images:
+        shown = cv2.imread(str(exported / "images" / picture.file_name), cv2.IMREAD_UNCHANGED)
+        assert shown is not None
+        assert shown.shape == (SIDE_PX, SIDE_PX, 3)
+        assert shown.dtype == np.uint8
+        assert picture.stack is not None
+        assert tifffile.imread(exported / picture.stack.file_name).shape == (2, 3, SIDE_PX, SIDE_PX)
+
+
 def test_the_table_holds_every_object_and_says_which_is_annotated(exported: Path, dataset: AnnotationFile) -> None:
     table = pq.read_table(exported / "truth.parquet")
     assert json.loads(table.schema.metadata[b"emulation"])["seed"] == 12
@@ -93,6 +107,7 @@ def test_the_table_holds_every_object_and_says_which_is_annotated(exported: Path
     for a in dataset.annotations:
         row = annotated[a.id]
         assert row["image"] == names[a.image_id]
+        assert (exported / row["stack"]).is_file()
         assert row["to_be_found"] == (not a.iscrowd)
         assert row["kind"] == a.attributes["kind"]
         assert row["plane"] == pytest.approx(float(a.attributes["plane"]), abs=0.001)
@@ -170,7 +185,8 @@ def test_the_thickness_of_calcite_weighs_what_the_objects_weigh(config: NightCon
 
 def test_thickness_lies_where_the_outlines_are(exported: Path, dataset: AnnotationFile) -> None:
     for picture in dataset.images:
-        thickness = tifffile.imread(exported / picture.file_name.replace(".ome.tif", ".thickness.tif"))
+        assert picture.stack is not None
+        thickness = tifffile.imread(exported / picture.stack.file_name.replace(".ome.tif", ".thickness.tif"))
         assert thickness.shape == (SIDE_PX, SIDE_PX)
         assert thickness.dtype == np.float32
         for a in dataset.of(picture):

@@ -44,7 +44,9 @@ def test_exported_fields_hold_the_pixels_and_the_truth_without_junk(exported: Pa
         assert 0 <= x < x + width <= 384
         assert 0 <= y < y + height <= 384
         assert isinstance(a.attributes["touching"], bool)
-    with tifffile.TiffFile(exported / dataset.images[0].file_name) as file:
+    stack = dataset.images[0].stack
+    assert stack is not None
+    with tifffile.TiffFile(exported / stack.file_name) as file:
         assert file.is_ome
         assert file.series[0].axes == "CZYX"
         assert file.series[0].shape == (2, 3, 384, 384)

@@ -233,17 +233,17 @@ def test_json_in_the_code_page_of_windows_is_read_and_told() -> None:
     assert loaded.problems == ("coco.json: is not in UTF-8; read as of Windows (cp1252)",)
 
 
-def test_in_a_stack_an_object_has_a_plane() -> None:
+def test_the_plane_of_an_object_is_known_where_somebody_said_it() -> None:
     stack = {
         "slide": 1, "field": 1, "seed": 1, "planes": 3, "step_um": 1.0, "pixel_um": 1.0, "polarizations": ["parallel"],
     }  # fmt: skip
-    annotations = [box(1, 1, attributes={"plane": 2}), box(2, 1), box(3, 1, attributes={"plane": "top"})]
+    said = [{"plane": 2}, {"plane": "1.5"}, {}, {"plane": "top"}, {"plane": ""}, {"plane": True}]
+    annotations = [box(k, 1, attributes=attributes) for k, attributes in enumerate(said)]
     loaded = read(coco(image(1, "a.tif", stack=stack), annotations=annotations), "coco.json")
-    assert [a.id for a in loaded.dataset.annotations] == [1]
-    assert [problem.rpartition(" of ")[0] for problem in loaded.problems] == [
-        "coco.json: annotation 2",
-        "coco.json: annotation 3",
-    ]
+    assert [a.plane for a in loaded.dataset.annotations] == [2, 1.5, None, None, None, None]
+    assert loaded.problems == ()
+    with pytest.raises(AnnotationError, match=r"names '\.\./x\.tif', which leads out of its folder"):
+        read(coco(image(1, "a.png", stack=stack | {"file_name": "../x.tif"})), "coco.json")
     odd = read(coco(image(1, "a.tif", stack=stack), image(2, "b.tif", stack={"slide": "?"})), "coco.json")
     assert [picture.file_name for picture in odd.dataset.images] == ["a.tif"]
     assert "'stack' that cannot be understood" in odd.problems[0]

@@ -234,9 +234,9 @@ def place(tmp_path: Path, files: Files, packed: bool = False) -> Path:
     return tmp_path / "task"
 
 
-def seen(data: Path, **options: bool) -> dict[str, int]:
+def seen(data: Path, *, only_annotated: bool = False) -> dict[str, int]:
     """Grey value of every picture by its place."""
-    found = find_stacks([data], ("diatom", "coccolith"), **options).stacks
+    found = find_stacks([data], ("diatom", "coccolith"), only_annotated=only_annotated).stacks
     return {one.picture.place: int(read_stack(one).max()) for one in found}
 
 
