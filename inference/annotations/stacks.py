@@ -11,11 +11,11 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
+from drivers.errors import ImageRefused
+from drivers.recorded.images import opened
 from inference.annotations.coco import AnnotatedImage, Annotation, set_aside_unvalidated
 from inference.annotations.known_stacks import KnownStack, StacksByName, views_of_stacks
 from inference.annotations.outlines import Box
@@ -166,7 +166,7 @@ def read_stack(annotated: AnnotatedStack) -> NDArray[np.uint16]:
     Raises
     ------
     AnnotationError
-        The file is missing, no picture, of another shape than annotated, or its pixels are not of 8 or 16 bit.
+        The file is missing, no picture, not whole, or of another shape than annotated.
     """
     info, picture = annotated.picture.stack, annotated.picture
     if not annotated.path.is_file():
@@ -177,48 +177,29 @@ def read_stack(annotated: AnnotatedStack) -> NDArray[np.uint16]:
             f"{str(annotated.path)!r} has {picture.width} x {picture.height} px; give pictures of {SMALLEST_PX} to "
             f"{LARGEST_PX} px, larger ones cut into tiles"
         )
-    shape: tuple[int, ...] = (1, 1, picture.height, picture.width)
-    if info is None:
-        content = read_content(annotated.path, PICTURE_BYTES + PIXEL_BYTES * picture.width * picture.height)
-        _refuse_pages(content, annotated.path)
-        coded = np.frombuffer(content, np.uint8)
-        image = cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH) if coded.size else None
-        if image is None:
-            raise AnnotationError(f"{str(annotated.path)!r} is not an image; name PNG, JPEG or TIFF files")
-        pixels: NDArray[np.generic] = image
-        expected: tuple[int, ...] = shape[2:]
-    else:
-        try:
-            with annotated.path.open("rb") as stream:
-                pixels = tifffile.imread(stream)
-        except Exception as error:  # tifffile raises of every kind where a file is damaged
-            raise AnnotationError(f"{str(annotated.path)!r} is no whole TIFF stack ({error}); restore it") from error
-        shape = (len(info.polarizations), info.planes, picture.height, picture.width)
-        expected = tuple(n for n in shape if n > 1)
-        pixels = pixels.squeeze()
-    if pixels.shape != expected:
-        raise AnnotationError(f"{str(annotated.path)!r} has the shape {pixels.shape}, not {expected} as annotated")
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise AnnotationError(f"{str(annotated.path)!r} holds {pixels.dtype} pixels; give 8 or 16 bit without sign")
-    return np.asarray(pixels.reshape(shape), np.uint16)
-
-
-def _refuse_pages(content: bytes, path: Traversable) -> None:
-    """Refuse a file of several pictures: which of them is annotated, nothing says."""
+    states, planes = (1, 1) if info is None else (len(info.polarizations), info.planes)
+    shape = states, planes, picture.height, picture.width
     try:
-        with tifffile.TiffFile(io.BytesIO(content)) as file:
-            # Series know planes that have no page of their own, and pages of pyramids that are none.
-            shapes = [zip(series.axes, series.shape, strict=True) for series in file.series]
-            pages = sum(math.prod(length for axis, length in shape if axis not in "YXS") for shape in shapes)
-    except tifffile.TiffFileError:
-        return  # it is none, and another reader's
-    except Exception as error:  # tifffile raises of every kind where a file is damaged
-        raise AnnotationError(f"{str(path)!r} is a damaged TIFF ({error!r}); save it again") from error
-    if pages > 1:
-        raise AnnotationError(
-            f"{str(path)!r} has {pages} pages, the annotations know one; annotate single pictures, or say in the "
-            "annotations what stack it is"
-        )
+        with opened(_source(annotated.path, math.prod(shape))) as stacks:
+            found = {math.prod(stack.header.shape_czyx[:2]) for stack in stacks}
+            if len(stacks) != 1 or (info is None and found != {1}):
+                raise AnnotationError(
+                    f"{str(annotated.path)!r} has {len(stacks) * max(found, default=0)} pages, the annotations know "
+                    f"{states * planes}; annotate single pictures, or say in the annotations what stack it is"
+                )
+            if stacks[0].header.shape_czyx != shape:
+                raise AnnotationError(
+                    f"{str(annotated.path)!r} has the shape {stacks[0].header.shape_czyx}, not {shape} as annotated "
+                    "(CZYX); export it again"
+                )
+            return stacks[0].read()
+    except (ImageRefused, OSError) as error:
+        raise AnnotationError(f"{str(annotated.path)!r} cannot be read: {error}") from error
+
+
+def _source(path: Traversable, pixels: int) -> Path | io.BytesIO:
+    """Give a file, or the bytes of what lies in a zip, no more of them than so many pixels need."""
+    return path if isinstance(path, Path) else io.BytesIO(read_content(path, PICTURE_BYTES + PIXEL_BYTES * pixels))
 
 
 def prepare(

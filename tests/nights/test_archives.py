@@ -66,7 +66,7 @@ STACKS = {"f2.ome.tif": 1, "f10.ome.tif": -1}
 """Names in the order of people, and which way round their rows are."""
 BAD = {
     "cut.jpg": "it is damaged",
-    "cut.tif": "it is damaged",
+    "cut.tif": "the file is cut off",
     "float.tif": "its pixels are float32",
     "huge.png": "more pixels than can be analysed at once",
     "large.png": "12000 x 6000 px of 0.059 um, more than can be analysed at once",

@@ -1,4 +1,5 @@
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,9 @@ import pytest
 import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
+from PIL import Image
 
 from inference.annotations.coco import (
     AnnotatedImage,
@@ -163,11 +166,27 @@ def test_classes_that_were_not_asked_for_and_missing_files_are_refused(tmp_path:
         read_stack(stack)
 
 
+def test_what_is_learnt_from_a_picture_is_what_is_found_in_it(tmp_path: Path) -> None:
+    """A picture that a camera held upright, and one whose zero is white, in a folder and in a zip."""
+    shown = np.arange(40 * 48, dtype=np.uint8).reshape(40, 48)
+    upright = Image.Exif()
+    upright[0x0112] = 6  # to be turned by a quarter, clockwise
+    Image.fromarray(np.rot90(shown)).save(tmp_path / "turned.png", exif=upright)
+    tifffile.imwrite(tmp_path / "white.tif", 255 - shown, photometric="miniswhite")
+    with zipfile.ZipFile(tmp_path / "task.zip", "w") as task:
+        for name in ("turned.png", "white.tif"):
+            task.write(tmp_path / name, name)
+    for path in (tmp_path, zipfile.Path(tmp_path / "task.zip")):
+        for name in ("turned.png", "white.tif"):
+            picture = AnnotatedImage(id=1, file_name=name, height=40, width=48)
+            assert_array_equal(read_stack(AnnotatedStack(path / name, picture, (), {}))[0, 0], shown)
+
+
 @pytest.mark.parametrize(
     ("annotated", "pixels", "said"),
     [
-        ((40, 40), np.zeros((40, 48), np.uint8), r"shape \(40, 48\), not \(40, 40\)"),
-        ((40, 40), np.full((40, 40), np.nan, np.float32), "holds float32 pixels; give 8 or 16 bit"),
+        ((40, 40), np.zeros((40, 48), np.uint8), r"shape \(1, 1, 40, 48\), not \(1, 1, 40, 40\)"),
+        ((40, 40), np.full((40, 40), np.nan, np.float32), "its pixels are float32"),
         ((1, 1), np.zeros((1, 1), np.uint8), "has 1 x 1 px; give pictures of 8 to 8192"),
         ((20_000, 20_000), np.zeros((1, 1), np.uint8), "20000 x 20000 px; .* cut into tiles"),
     ],
