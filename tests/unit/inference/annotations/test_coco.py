@@ -31,7 +31,7 @@ RBC = DATA / "rbc-coco"
 
 needs_rbc = pytest.mark.skipif(not RBC.is_dir(), reason=f"{RBC} is not there")
 
-name = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=12)
+name = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=12).filter(str.strip)
 length = st.floats(0.5, 20)
 
 
