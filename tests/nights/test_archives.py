@@ -71,7 +71,7 @@ BAD = {
     "huge.png": "more pixels than can be analysed at once",
     "large.png": "12000 x 6000 px of 0.059 um, more than can be analysed at once",
     "small.png": "1 x 1 px of 0.059 um, too small",
-    "words.png": "it is not an image",
+    "words.png": "it is no image",
 }
 
 LEFT_OUT = ("core 2/film.mp4", "core 10/film.mp4", "core 10/scan.psd")

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ _COLOURED = ("P", "PA", "RGB", "RGBA", "RGBa", "RGBX")
 _TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")
 _HEADER_BYTES = 1 << 16
 _PNG_BITS = 24
+_PNG_SIGNATURE, _PNG_CHUNK, _PNG_CHECKSUM = 8, Struct(">I4s"), 4
 _JPEG_2000_SIZE, _JPEG_2000_BITS = b"\xff\x4f\xff\x51", 42
 """Where the files say how many bits a sample has."""
 _JPEG_XL = b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"
@@ -67,8 +69,7 @@ def _stack(source: Source, picture: Image.Image) -> HeldStack:
     bits = _bits(_begins(source, _HEADER_BYTES), picture)
     if bits < 8 and mode not in ("P", "PA"):
         raise ImageRefused(f"its pixels have {bits} bit; save it with 8 or 16 bit a pixel")
-    orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
-    orientation = orientation if orientation in pixels.ORIENTED else 1
+    orientation = _orientation(source, picture)
     told = []
     if mode in _COLOURED:
         told.append(pixels.COLOURS)
@@ -82,6 +83,25 @@ def _stack(source: Source, picture: Image.Image) -> HeldStack:
     shape = (1, 1, height, width)
     header = Header(shape, bits=max(bits, 8), told=tuple(told))
     return HeldStack(header, partial(_pixels, source, picture, orientation, bits), fault=too_large(shape))
+
+
+def _orientation(source: Source, picture: Image.Image) -> int:
+    # Of a PNG Pillow decodes every pixel to see whether its EXIF comes after them.
+    decodes = picture.format == "PNG" and not _png_has_exif(source)
+    exif = Image.Image.getexif(picture) if decodes else picture.getexif()
+    orientation = exif.get(ExifTags.Base.Orientation, 1)
+    return orientation if orientation in pixels.ORIENTED else 1
+
+
+def _png_has_exif(source: Source) -> bool:
+    with io.BytesIO(source.getbuffer()) if isinstance(source, io.BytesIO) else source.open("rb") as stream:
+        stream.seek(_PNG_SIGNATURE)
+        while len(chunk := stream.read(_PNG_CHUNK.size)) == _PNG_CHUNK.size:
+            length, name = _PNG_CHUNK.unpack(chunk)
+            if name == b"eXIf":
+                return True
+            stream.seek(length + _PNG_CHECKSUM, io.SEEK_CUR)
+    return False
 
 
 def _bits(begins: bytes, picture: Image.Image) -> int:
