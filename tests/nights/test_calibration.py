@@ -220,7 +220,7 @@ LEAKAGE = LEAKING.empty(CROSSED) / LEAKING.empty(PARALLEL)
         pytest.param(
             "pixel-size", {"pixel": (0.059 * 1.004, 0.06e-3), "rotation": (0.8, 0.05)}, marks=pytest.mark.long
         ),
-        ("z", {"backlash": (0.6, 0.1)}),
+        pytest.param("z", {"backlash": (0.6, 0.1)}, marks=pytest.mark.long),
         ("polarization", {"leakage": (LEAKAGE, max(0.1 * LEAKAGE, 5e-5))}),
     ],
 )
