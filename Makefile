@@ -55,7 +55,9 @@ trained:
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --constraint constraints.txt --editable . --group dev
+	$(BIN)/python -m pip install --no-compile --constraint constraints.txt --editable . --group dev
+	# pip compiles on one core; a few files of other packages are not for this version of Python.
+	$(BIN)/python -m compileall -q -j 0 $(VENV) > $(VENV)/compiled.txt || true
 	touch $@
 
 clean:

@@ -222,7 +222,6 @@ def test_with_keys_a_night_awaits_a_recorder_that_knows_it(undisturbed: tuple[Pa
     assert_whole(run, into, undisturbed)
 
 
-@pytest.mark.long
 def test_a_disk_that_shrinks_pauses_the_night_until_there_is_room(
     undisturbed: tuple[Path, Digest], tmp_path: Path
 ) -> None:
