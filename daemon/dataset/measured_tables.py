@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from daemon.dataset.objects_table import completed
+from daemon.dataset.objects_table import completed, read_parquet
 from daemon.dataset.reader import Dataset
 from daemon.records.records import MEASURED
 from daemon.system.errors import DamagedFile, Refused
@@ -117,7 +117,7 @@ def objects_table(dataset: Dataset, measured: int | None = None) -> tuple[pa.Tab
 
 def _read(path: Path) -> pa.Table:
     try:
-        return completed(pq.read_table(path).replace_schema_metadata(None))
+        return completed(read_parquet(path).replace_schema_metadata(None))
     except (pa.ArrowException, OSError) as error:
         raise DamagedFile(
             f"{path} cannot be read ({error}); restore it from a copy, or move it away: "

@@ -165,20 +165,26 @@ def completed(table: pa.Table) -> pa.Table:
     return table
 
 
+def read_parquet(path: Path) -> pa.Table:
+    """Read a table from its file, in this thread alone.
+
+    A process that ends as threads of Arrow do is aborted now and then, with all its work done (apache/arrow 34314). And
+    a file that is still held would keep Windows from replacing it; `read_table` of pyarrow lets go of it later.
+    """
+    with path.open("rb") as stream:
+        return pq.ParquetFile(stream, pre_buffer=False).read(use_threads=False)
+
+
 def table_fault(of: Path, database: Database, slide: int) -> str:
     """Say what is wrong with the file of a closed slide beside the catalog's table; empty where nothing is."""
     path = of / slide_folder(slide) / OBJECTS_TABLE
     if not path.exists():
         return "is missing"
     try:
-        # A file that is held would keep Windows from replacing it; `read_table` lets go of it some time later.
-        with path.open("rb") as stream:
-            file = pq.ParquetFile(stream)
-            there = set(file.schema_arrow.names)
-            columns = [column for column in _TELLING if column.name in there]
-            kept = file.read(columns=[column.name for column in columns])
+        kept = read_parquet(path)
     except (pa.ArrowException, OSError) as error:
         return f"cannot be read ({error})"
+    columns = [column for column in _TELLING if column.name in kept.column_names]
     rows = list(map(tuple, zip(*(kept[column.name].to_pylist() for column in columns), strict=True)))
     return "" if rows == list(query(database, _query(columns), (slide,))) else "is not what the catalog holds"
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -83,3 +85,17 @@ def test_a_table_of_the_first_version_is_read(tmp_path: Path) -> None:
         again, own = objects_table(dataset, 1), objects_table(dataset, 0)
     assert again[0].equals(own[0])
     assert again[1].gap == ""
+
+
+def test_a_table_is_read_without_threads_of_arrow(tmp_path: Path) -> None:
+    """With them a process is aborted at its end now and then."""
+    pq.write_table(pa.table({"a": [1, 2], "b": [[1], [2, 3]]}), tmp_path / "a.parquet")
+    code = (
+        "import sys, psutil, daemon.dataset.objects_table as tables; from pathlib import Path; "
+        "before = psutil.Process().num_threads(); read = tables.read_parquet(Path(sys.argv[1])); "
+        "assert read.to_pydict() == {'a': [1, 2], 'b': [[1], [2, 3]]}; print(psutil.Process().num_threads() - before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a.parquet")], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "0\n"
