@@ -47,3 +47,15 @@ def test_a_unit_test_lies_where_the_room_that_it_tests_lies() -> None:
 
 def test_the_deadline_of_a_test_lies_above_those_within_it(pytestconfig: pytest.Config) -> None:
     assert float(pytestconfig.getini("timeout")) >= 3 * max(DEADLINE_S, END_S, NIGHT_S)
+
+
+def test_waits_have_one_of_the_few_deadlines() -> None:
+    """A number of seconds that somebody found long enough is not, on a busy computer."""
+    found = []
+    for file in sorted((ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ("until", "wait", "run"):
+                given = [*node.args[2:], *(word.value for word in node.keywords if word.arg in ("timeout", "within_s"))]
+                numbers = [one for one in given if isinstance(one, ast.Constant) and isinstance(one.value, int | float)]
+                found += [f"{file.relative_to(ROOT)}:{one.lineno}" for one in numbers if one.value >= 1]
+    assert not found, f"deadlines of their own: {', '.join(found)}"

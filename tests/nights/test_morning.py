@@ -28,7 +28,7 @@ from daemon.system.errors import Exit
 from daemon.system.process_table import ProcessTable, read_processes
 from tests.support import small_night as night
 from tests.support.configuration_files import night as configured
-from tests.support.deadlines import DEADLINE_S
+from tests.support.deadlines import DEADLINE_S, NIGHT_S
 from tests.support.emulated_night import lamelle, living, running, write_configuration
 
 
@@ -159,7 +159,7 @@ def test_a_recorder_elsewhere_reports_what_it_has_recorded(tmp_path: Path) -> No
         with running("record", "--listen", endpoint, "--into", into, output=told) as process:
             sender = Sender(journal.path, spool, endpoint, emit=lambda *_: None)
             sender.start()
-            night.until(lambda: "report:" in told.read_text(encoding="utf-8"), "the report", 60)
+            night.until(lambda: "report:" in told.read_text(encoding="utf-8"), "the report", NIGHT_S)
             sender.stop(1.0)
             process.send_signal(signal.SIGINT)
             assert process.wait(DEADLINE_S) == 130

@@ -16,6 +16,7 @@ from daemon.config.model import NightConfig
 from daemon.system.errors import Refused
 from daemon.system.process_table import ProcessTable, read_processes
 from daemon.system.ring import ring_name
+from tests.support.deadlines import DEADLINE_S
 from tests.support.emulated_night import write_configuration
 from tests.support.process_logs import log
 
@@ -35,7 +36,7 @@ def test_it_is_held_by_one_and_what_was_left_behind_is_ended(config: NightConfig
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as stale:
         ProcessTable(here).register("microscope", stale.pid)
         with hold(config, here, "trial", "busy", SHAPE) as held:
-            stale.wait(10)
+            stale.wait(DEADLINE_S)
             assert held.ring.shape == SHAPE
             with pytest.raises(Refused, match="in use by another scan"), hold(config, there, "trial", "busy", SHAPE):
                 pass

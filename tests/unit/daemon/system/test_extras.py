@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from daemon.system.extras import EXTRAS, ExtraMissing, explained, require
+from tests.support.deadlines import NIGHT_S
 from tests.support.places import CONFIGS
 from tests.support.small_dataset import make_dataset
 
@@ -34,7 +35,10 @@ print(json.dumps(ends))
 def run_light(commands: list[list[str]]) -> tuple[list[int], list[str]]:
     """Run commands one after the other where no extra is installed: exit statuses, and what each said as its error."""
     done = subprocess.run(
-        [sys.executable, "-c", LIGHT_INSTALLATION, json.dumps(commands)], capture_output=True, text=True, timeout=100
+        [sys.executable, "-c", LIGHT_INSTALLATION, json.dumps(commands)],
+        capture_output=True,
+        text=True,
+        timeout=NIGHT_S,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1]), done.stderr.split("\n\n")
