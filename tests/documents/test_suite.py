@@ -56,6 +56,8 @@ def test_waits_have_one_of_the_few_deadlines() -> None:
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ("until", "wait", "run"):
                 given = [*node.args[2:], *(word.value for word in node.keywords if word.arg in ("timeout", "within_s"))]
-                numbers = [one for one in given if isinstance(one, ast.Constant) and isinstance(one.value, int | float)]
-                found += [f"{file.relative_to(ROOT)}:{one.lineno}" for one in numbers if one.value >= 1]
+                for one in given:
+                    value = one.value if isinstance(one, ast.Constant) else None
+                    if isinstance(value, int | float) and value >= 1:
+                        found.append(f"{file.relative_to(ROOT)}:{one.lineno}")
     assert not found, f"deadlines of their own: {', '.join(found)}"
