@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -224,8 +223,7 @@ class Measurer:
             outline_clipped=seen.outline.clipped,
             outline_doubtful=seen.outline.doubtful
             or (row.overlapping and taxon is Taxon.DIATOM and seen.outline.weakest < SURE_OVERLAPPED)
-            or self._near_edge(row.box)
-            or self._outgrows(row.box, seen.shape),
+            or self._near_edge(row.box),
             **asdict(seen.shape),
         )
         if weighed is None:
@@ -248,10 +246,6 @@ class Measurer:
     def _near_edge(self, box: Box) -> bool:
         height, width = self._provenance.shape_czyx[2:]
         return min(box[0], box[1], width - box[2], height - box[3]) < NEAR_EDGE_UM / self._pixel_um
-
-    def _outgrows(self, box: Box, shape: Shape) -> bool:
-        """Whether a shape is longer than its box is from corner to corner."""
-        return shape.feret_um > math.hypot(box[2] - box[0], box[3] - box[1]) * self._pixel_um
 
     def _name(self, dark: bool) -> str | None:
         channel = self._dark if dark else self._bright

@@ -153,14 +153,15 @@ def find_outline(
     around = closed.simple(line.points, search.shape)
     if around is None:
         return None
-    if convex and closed.longest(around) > search.diagonal:
+    outgrown = closed.longest(around) > search.diagonal
+    if outgrown:
         around = search.in_box(around)
     points = around - np.array(dark_shift_px) if is_dark else around
     inside = closed.inside(points, search.shape)
     if not inside.any():
         return None
     clipped = search.clips(line.points)
-    unfit = line.fit < VALVE_FITS or is_dark if convex else line.fit < FITS or clipped
+    unfit = line.fit < VALVE_FITS or is_dark if convex else line.fit < FITS or clipped or outgrown
     doubtful = unfit or line.weakest < SURE or line.hollow or line.rivalled
     return Outline(points, inside, is_dark, clipped, doubtful, line.weakest)
 

@@ -107,6 +107,18 @@ def test_a_neighbour_is_left_out_and_a_cut_object_told() -> None:
     assert part.clipped
 
 
+def test_nothing_is_longer_than_its_box_from_corner_to_corner() -> None:
+    """A box that leaves a little of a thin plate's ends out."""
+    share = distance((40.0, 8.0), (60.0, 60.0), np.pi / 4)
+    x0, y0, x1, y1 = box_of(share)
+    box = x0 + 3, y0 + 3, x1 - 3, y1 - 3
+    cut = find_outline(*plate(share), box, PIXEL_UM)
+    assert cut is not None
+    assert cut.dark
+    assert 70 < axes_of(cut)[0] <= np.hypot(box[2] - box[0], box[3] - box[1]) < 76
+    assert cut.doubtful
+
+
 def valve(rim: NDArray[np.float64], beside: NDArray[np.float64] | float = 0.0) -> Floats:
     """A bright field in which a valve's rim, and what lies beside it, is dark."""
     return exposed(30000 * (1 - 0.3 * seen(np.clip(rim + beside, 0, 1) * 1.0)), 11)
