@@ -91,8 +91,14 @@ async def tell_while_heard(reporter: Reporter, watcher: Follower, tell: Tell) ->
     await asyncio.to_thread(small_night.until, lambda: watcher.joined, "the monitor hears the night")
     reporter.state(NightState.SCANNING)
     tell(reporter)
-    await asyncio.to_thread(small_night.until, lambda: watcher.ended, "the monitor hears the end")
+    told = reporter.standing().headline
+    await asyncio.to_thread(small_night.until, lambda: says(watcher, told), "the monitor hears how it ended")
     beating.cancel()
+
+
+def says(watcher: Follower, headline: str) -> bool:
+    verdict = watcher.view.verdict
+    return watcher.ended and verdict is not None and verdict.headline == headline
 
 
 @pytest.mark.slow
