@@ -13,11 +13,11 @@ from pathlib import Path
 
 from drivers.errors import ImageRefused
 from drivers.recorded.formats import micromanager_images, ndtiff, ome_tiff, ome_zarr, pictures, tiff, vendors
+from drivers.recorded.formats.tiff_pages import TIFF_BEGINS
 from drivers.recorded.held import HeldStack, Source, first_bytes
 
 SUFFIXES = (*pictures.SUFFIXES, *tiff.SUFFIXES, *vendors.SUFFIXES)
 FIRST_BYTES = 16
-TIFF_BEGINS = b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"
 Format = Callable[[Source], AbstractContextManager[Sequence[HeldStack]]]
 
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from drivers.recorded.file_names import natural
-from drivers.recorded.images import SUFFIXES, TIFF_BEGINS, holds_stacks
+from drivers.recorded.formats.tiff_pages import TIFF_BEGINS
+from drivers.recorded.images import SUFFIXES, holds_stacks
 
 THUMBNAILS = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 SIDECARS = frozenset({".txt", ".xml", ".json", ".csv", ".tsv", ".log", ".yaml", ".yml", ".md", ".ini", ".ome"})
