@@ -233,3 +233,10 @@ def test_what_lies_in_metadata_of_any_kind_is_no_traceback(tmp_path: Path) -> No
                 except ImageRefused as error:
                     refused = str(error)
                     assert refused
+
+
+def test_metadata_that_nest_without_end_are_refused(tmp_path: Path) -> None:
+    folder = write_images(tmp_path, {"Pos0": stack(1, 1, 8, 9)}, version=1, channels=("LR",))[0]
+    (folder / "metadata.txt").write_text('{"Summary": ' + 100_000 * "[", "utf-8")
+    with pytest.raises(ImageRefused, match="is damaged"), opened(folder):
+        pass
