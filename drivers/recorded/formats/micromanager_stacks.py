@@ -63,7 +63,7 @@ def stacks(tiff: tifffile.TiffFile, chain: Chain, path: Path | None) -> list[Hel
     names = micromanager.channels_of(summary)
     entries = _entries(own, names)
     names = channel_names(names, micromanager.count_of(summary, "Channels") or len(names))
-    sizes = len(names), micromanager.count_of(summary, "Slices")
+    slices = micromanager.count_of(summary, "Slices")
     found: dict[tuple[int, int], list[_StackPage]] = {}
     with ExitStack() as others:
         for entry in [*entries, *(e for other in _others(path, others) for e in _entries(other, names))]:
@@ -73,9 +73,11 @@ def stacks(tiff: tifffile.TiffFile, chain: Chain, path: Path | None) -> list[Hel
             for key, of_key in found.items()
             if min(of_key, key=lambda one: (one.place.slice, one.place.channel)).member is own
         }
-        called = micromanager.stack_names(summary, {key: _metadata(of_key[0]) for key, of_key in mine.items()})
+        called = micromanager.stack_names(
+            summary, {key: micromanager.of_page(of_key[0].page()) for key, of_key in mine.items()}
+        )
         return [
-            _stack(of_key, own, summary, names, sizes[1], name)
+            _stack(of_key, own, summary, names, slices, name)
             for of_key, name in zip(mine.values(), called, strict=True)
         ]
 
@@ -90,7 +92,7 @@ def _stack(entries: list[_StackPage], own: _Part, summary: Said, names: list[str
         read = partial(_of_other, path, entry.offset) if of else partial(taken.read, page)
         stands, fault = micromanager.stands(micromanager.of_page(page)), torn(page, entry.nth, of)
         planes.append(HeldPlane(channel_at(names, channel), entry.place.slice, read, stands, path, fault))
-    said = micromanager.header(taken.header, summary, _metadata(first))
+    said = micromanager.header(taken.header, summary, micromanager.of_page(taken.page))
     # A file that was not ended may hold whole stacks; none is known to be where nothing says how many planes it has.
     unended = own.chain.fault
     if unended and names and slices:
@@ -144,10 +146,6 @@ def _index(tiff: tifffile.TiffFile) -> NDArray[np.uint32]:
     if header != _INDEX_MAP or offset + 8 + 20 * count > handle.size:
         return none
     return np.frombuffer(handle.read(20 * count), tiff.byteorder + "u4").reshape(-1, 5)
-
-
-def _metadata(entry: _StackPage) -> Said:
-    return micromanager.of_page(entry.page())
 
 
 def _others(path: Path | None, opened: ExitStack) -> Iterator[_Part]:
