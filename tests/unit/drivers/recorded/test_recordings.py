@@ -17,7 +17,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from drivers.errors import ImageRefused
-from drivers.recorded.held import HeldStack
+from drivers.recorded.held import Header, HeldStack
 from drivers.recorded.images import holds_stacks, opened, opened_one
 from tests.support.micromanager_files import write_images, write_stacks
 from tests.support.ndtiff_files import Place, write_ndtiff
@@ -240,3 +240,19 @@ def test_metadata_that_nest_without_end_are_refused(tmp_path: Path) -> None:
     (folder / "metadata.txt").write_text('{"Summary": ' + 100_000 * "[", "utf-8")
     with pytest.raises(ImageRefused, match="is damaged"), opened(folder):
         pass
+
+
+def test_a_plane_that_is_there_twice_is_told(tmp_path: Path) -> None:
+    folder = write_images(tmp_path, {"Pos0": stack(1, 2, 8, 9)}, version=1, channels=("LR",))[0]
+    said = json.loads((folder / "metadata.txt").read_text("utf-8"))
+    said["FrameKey-0-0-2"] = said["FrameKey-0-0-1"]
+    (folder / "metadata.txt").write_text(json.dumps(said), "utf-8")
+    with opened_one(folder) as found:
+        assert told([found]) == ["it has plane 1 of LR more than once; leave one of them"]
+
+
+@pytest.mark.parametrize("pixels", [np.zeros((1, 1, 8, 8), np.uint16), np.zeros((1, 1, 8, 9), np.uint8)])
+def test_pixels_that_are_not_what_was_said_are_refused(pixels: NDArray[Any]) -> None:
+    held = HeldStack(Header((1, 1, 8, 9)), lambda: pixels)
+    with pytest.raises(ImageRefused, match=r"where it says \(1, 1, 8, 9\)"):
+        held.read()
