@@ -256,3 +256,20 @@ def test_pixels_that_are_not_what_was_said_are_refused(pixels: NDArray[Any]) -> 
     held = HeldStack(Header((1, 1, 8, 9)), lambda: pixels)
     with pytest.raises(ImageRefused, match=r"where it says \(1, 1, 8, 9\)"):
         held.read()
+
+
+def test_points_in_time_are_stacks_and_what_a_recording_says_of_its_step_counts_first(tmp_path: Path) -> None:
+    folder = write_images(tmp_path, {"Pos0": stack(1, 2, 8, 9)}, version=1, channels=("LR",))[0]
+    said = json.loads((folder / "metadata.txt").read_text("utf-8"))
+    for z in range(2):
+        said[f"FrameKey-1-0-{z}"] = said[f"FrameKey-0-0-{z}"] | {"FrameIndex": 1, "ZPositionUm": 3.0 * z}
+    (folder / "metadata.txt").write_text(json.dumps(said), "utf-8")
+    with opened(folder) as stacks:
+        assert [(one.name, one.header.step_um) for one in stacks] == [("Pos0 time 0", 0.5), ("Pos0 time 1", 0.5)]
+
+
+def test_a_stack_file_that_was_cut_off_is_not_whole_where_nothing_says_how_many_planes_it_has(tmp_path: Path) -> None:
+    (path,) = write_stacks(tmp_path, {"Pos0": stack(2, 4, 8, 9)}, planes_kept=4)
+    path.write_bytes(path.read_bytes().replace(b'"Slices"', b'"Unsaid"'))
+    with opened(path) as stacks:
+        assert ["cut off" in fault for fault in told(list(stacks))] == [True]
