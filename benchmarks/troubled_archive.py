@@ -135,7 +135,6 @@ class Written:
         self.skipped = 0
         self.left_out = 0
         self.beside: Counter[str] = Counter()
-        self.closed = True
 
     @property
     def total(self) -> int:

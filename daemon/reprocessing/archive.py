@@ -16,7 +16,7 @@ from daemon.config.samples import SAMPLE
 from daemon.records.fields import ArchiveField
 from daemon.system.errors import Refused
 from daemon.system.progress import CountDisplay
-from drivers.recorded.file_names import NamePattern, Polarizations, StackFiles, natural
+from drivers.recorded.file_names import NamePattern, Polarizations, natural
 from drivers.recorded.held import Header
 from drivers.recorded.images import SUFFIXES
 from drivers.recorded.listing import DOCUMENTS, SIDECARS, list_images, printable
@@ -66,8 +66,8 @@ class Archive:
 
     Attributes
     ----------
-    headers
-        what the first file of a field says, by slide and field, where it was opened already.
+    stacks
+        of the fields, as they were found, by slide and field.
     left_out
         why what lies there is in no field, by name.
     beside
@@ -81,7 +81,7 @@ class Archive:
     root: Path
     fields: tuple[ArchiveField, ...]
     samples: dict[int, dict[str, str]]
-    headers: dict[tuple[int, int], Header]
+    stacks: dict[tuple[int, int], FoundStack]
     left_out: dict[str, str]
     beside: dict[str, int]
     listed: int
@@ -99,15 +99,11 @@ class Archive:
         ImageRefused
             It cannot be read.
         """
-        return first_header(self.root, self._found(field))
+        return first_header(self.root, self.stacks[field.slide, field.field])
 
     def all_headers(self, field: ArchiveField) -> list[Header]:
         """Return what each file of a field says that is opened for its pixels; see `header`."""
-        return headers_of(self.root, self._found(field))
-
-    def _found(self, field: ArchiveField) -> FoundStack:
-        files = StackFiles("", "", "", field.names, field.states, field.fault)
-        return FoundStack(files, field.stack, self.headers.get((field.slide, field.field)))
+        return headers_of(self.root, self.stacks[field.slide, field.field])
 
     def counts(self) -> str:
         """Say how much lies there, and that it adds up: what is in fields, left out, or beside."""
@@ -156,7 +152,7 @@ def look_through(places: Sequence[Path], settings: ArchiveSettings, but_not: Pat
     found.stacks.sort(key=lambda one: (natural(one.files.folder), natural(one.files.slide), natural(one.files.field)))
     fields: list[ArchiveField] = []
     samples: dict[int, dict[str, str]] = {}
-    headers: dict[tuple[int, int], Header] = {}
+    stacks: dict[tuple[int, int], FoundStack] = {}
     by_sample = groupby(found.stacks, key=lambda one: (one.files.folder, one.files.slide))
     places_of: dict[int, str] = {}
     for slide, ((folder, named), there) in enumerate(by_sample, start=1):
@@ -165,13 +161,12 @@ def look_through(places: Sequence[Path], settings: ArchiveSettings, but_not: Pat
         samples[slide] = {SAMPLE: sample, FOLDER: folder}
         for number, one in enumerate(there, start=1):
             fields.append(_field(slide, number, sample, one))
-            if one.header is not None:
-                headers[slide, number] = one.header
+            stacks[slide, number] = one
     if len(samples) > MOST_SAMPLES or max((field.field for field in fields), default=0) > MOST_FIELDS:
         raise Refused(f"{str(root)!r} holds {len(fields)} stacks in {len(samples)} folders; name some of its folders")
     folders = _folders(root, fields, places_of, listing.sizes)
     listed = len({name for field in fields for name in field.names} & listing.sizes.keys())
-    return Archive(root, tuple(fields), samples, headers, left_out, dict(listing.beside), listed, folders)
+    return Archive(root, tuple(fields), samples, stacks, left_out, dict(listing.beside), listed, folders)
 
 
 def _field(slide: int, number: int, sample: str, one: FoundStack) -> ArchiveField:

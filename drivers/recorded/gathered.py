@@ -122,6 +122,11 @@ def channel_names(said: Sequence[str], count: int) -> list[str]:
     return [_unnamed(nth) for nth in range(count)] if count > 1 else [""]
 
 
+def channel_at(names: Sequence[str], nth: int) -> str:
+    """Name of the nth channel, from 0; its number where there are fewer names."""
+    return names[nth] if 0 <= nth < len(names) else _unnamed(nth)
+
+
 def _unnamed(nth: int) -> str:
     return f"channel {nth}"
 

@@ -23,6 +23,14 @@ SAID = 200
 """So many characters of what a library says are passed on."""
 
 
+def first_bytes(source: Source, count: int) -> bytes:
+    """Read the beginning of a file."""
+    if isinstance(source, io.BytesIO):
+        return source.getvalue()[:count]
+    with source.open("rb") as stream:
+        return stream.read(count)
+
+
 @dataclass(frozen=True)
 class Header:
     """What an image says of itself. Lengths in um; None, or no names, where it says nothing.

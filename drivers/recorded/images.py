@@ -7,18 +7,17 @@ what its pixels are come from one opening of it. Each format is a module with a 
 from __future__ import annotations
 
 import codecs
-import io
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from drivers.errors import ImageRefused
 from drivers.recorded.formats import micromanager_images, ndtiff, ome_tiff, ome_zarr, pictures, tiff, vendors
-from drivers.recorded.held import HeldStack, Source
+from drivers.recorded.formats.tiff_pages import TIFF_BEGINS
+from drivers.recorded.held import HeldStack, Source, first_bytes
 
 SUFFIXES = (*pictures.SUFFIXES, *tiff.SUFFIXES, *vendors.SUFFIXES)
 FIRST_BYTES = 16
-TIFF_BEGINS = b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"
 Format = Callable[[Source], AbstractContextManager[Sequence[HeldStack]]]
 
 
@@ -83,16 +82,9 @@ def _format(source: Source) -> Format:
         if found is None:
             raise ImageRefused("it is a folder that is no image as a whole; name a file in it")
         return found
-    begins = _first_bytes(source)
+    begins = first_bytes(source, FIRST_BYTES)
     if begins[:4] in TIFF_BEGINS:
         return tiff.opened
     if begins.removeprefix(codecs.BOM_UTF8).startswith((b"<?xml", b"<OME")):
         return ome_tiff.opened_companion
     return vendors.format_of(begins) or pictures.opened
-
-
-def _first_bytes(source: Source) -> bytes:
-    if isinstance(source, io.BytesIO):
-        return source.getvalue()[:FIRST_BYTES]
-    with source.open("rb") as stream:
-        return stream.read(FIRST_BYTES)

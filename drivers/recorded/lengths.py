@@ -26,7 +26,7 @@ _UM = (
 
 def of_unit(unit: object) -> float | None:
     """Length of a unit in um; None where it is none, such as `pixel`."""
-    return _UM.get(str(unit).strip().replace("\\u00B5", "µ").lower())
+    return _UM.get(str(unit).strip().lower())
 
 
 def number(said: object) -> float | None:

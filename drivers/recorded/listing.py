@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from drivers.recorded.file_names import natural
-from drivers.recorded.images import SUFFIXES, TIFF_BEGINS, holds_stacks
+from drivers.recorded.formats.tiff_pages import TIFF_BEGINS
+from drivers.recorded.images import SUFFIXES, holds_stacks
 
 THUMBNAILS = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 SIDECARS = frozenset({".txt", ".xml", ".json", ".csv", ".tsv", ".log", ".yaml", ".yml", ".md", ".ini", ".ome"})
@@ -67,7 +69,7 @@ def list_images(
         if place.is_dir():
             walk.folder(place, place)
         else:
-            walk.file(place, place.name, place)
+            walk.file(place, place)
     walk.links()
     listing = walk.listing
     listing.sizes = dict(sorted(listing.sizes.items(), key=lambda item: natural(item[0])))
@@ -90,7 +92,6 @@ class _Walk:
         self._show = show
         self._seen: dict[Path, str] = {}
         self._links: list[Path] = []
-        self._count = 0
 
     def folder(self, folder: Path, real: Path) -> None:
         """List a folder and those inside it.
@@ -128,7 +129,7 @@ class _Walk:
                 elif entry.is_dir(follow_symlinks=False):
                     inside.append((path, real / entry.name))
                 else:
-                    self.file(path, entry.name, real / entry.name, entry)
+                    self.file(path, real / entry.name, entry)
             waiting += inside[::-1]
 
     def links(self) -> None:
@@ -146,17 +147,15 @@ class _Walk:
                 if is_folder:
                     self.folder(path, real)
                 else:
-                    self.file(path, path.name, real)
+                    self.file(path, real)
 
-    def file(self, path: Path, name: str, real: Path, entry: os.DirEntry[str] | None = None) -> None:
+    def file(self, path: Path, real: Path, entry: os.DirEntry[str] | None = None) -> None:
         """Take a file, or say why not.
 
         Parameters
         ----------
         path
             of the file, which may lead through links.
-        name
-            of the file.
         real
             where it lies.
         entry
@@ -164,7 +163,7 @@ class _Walk:
         """
         if not self._named_well(self._name(path)):
             return
-        suffix = Path(name).suffix.lower()
+        suffix = path.suffix.lower()
         try:
             known = entry.stat() if entry is not None else path.stat()
         except OSError as error:
@@ -182,8 +181,7 @@ class _Walk:
 
     def _take(self, name: str, size: int) -> None:
         self.listing.sizes[name] = size
-        self._count += 1
-        self._show(self._count)
+        self._show(len(self.listing.sizes))
 
     def _name(self, path: Path) -> str:
         name = path.relative_to(self.listing.root).as_posix()
@@ -192,10 +190,12 @@ class _Walk:
     def _is_new(self, path: Path, real: Path) -> bool:
         """Whether a folder or an image was not met before; if it was, it is left out."""
         name = self._name(path) or "."
-        before = self._seen.setdefault(real, name)
-        if before is not name and before != name:
+        if real not in self._seen:
+            self._seen[real] = name
+            return True
+        if self._seen[real] != name:
             self._leave_out(path, "a link leads to it, and it is read already")
-        return before is name
+        return False
 
     def _named_well(self, name: str) -> bool:
         if printable(name) == name:
@@ -217,10 +217,9 @@ class _Walk:
 
 def _leads_elsewhere(entry: os.DirEntry[str]) -> bool:
     """Whether it is a link, or on Windows a junction."""
-    if entry.is_symlink():
-        return True
-    attributes: int = getattr(entry.stat(follow_symlinks=False), "st_reparse_tag", 0)
-    return attributes == getattr(stat, "IO_REPARSE_TAG_MOUNT_POINT", -1)
+    if sys.platform == "win32" and not entry.is_symlink():
+        return entry.stat(follow_symlinks=False).st_reparse_tag == stat.IO_REPARSE_TAG_MOUNT_POINT
+    return entry.is_symlink()
 
 
 def _kind_beside(path: Path, suffix: str) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from drivers.errors import ImageRefused
 from drivers.recorded.file_names import Channels, NamePattern, Polarizations, StackFiles, group, natural
-from drivers.recorded.held import Header
+from drivers.recorded.held import Header, HeldStack
 from drivers.recorded.images import SUFFIXES, opened, opened_one
 from drivers.recorded.listing import printable
 
@@ -103,11 +103,11 @@ def find_stacks(
             continue
         held = list(_held(root, place))
         found.stacks += held
-        for stack in held:
-            named.update(stack.files.names[1:])
+        others = {name for stack in held for name in stack.files.names[1:]}
+        named |= others
         if not held:
             empty.append(place.names[0])
-        found.left_out |= _not_of(root, place.names[0], held)
+        found.left_out |= _not_of(root, place.names[0], others)
         if show is not None:
             show(count, len(places))
     nothing = "it holds no stack of its own, and no other file there says that it belongs to it"
@@ -115,9 +115,8 @@ def find_stacks(
     return found
 
 
-def _not_of(root: Path, name: str, held: Sequence[FoundStack]) -> dict[str, str]:
-    """Find the images in the folder of a recording that it does not name."""
-    files = {other for stack in held for other in stack.files.names[1:]}
+def _not_of(root: Path, name: str, files: set[str]) -> dict[str, str]:
+    """Find the images in the folder of a recording that are none of its files."""
     if not files or not (root / name).is_dir():
         return {}
     beside = [path for path in sorted((root / name).iterdir()) if path.suffix.lower() in SUFFIXES]
@@ -171,8 +170,7 @@ def first_header(root: Path, stack: FoundStack) -> Header:
         raise ImageRefused(stack.files.fault)
     if stack.header is not None:
         return stack.header
-    with readable(root / stack.files.names[0]), opened_one(root / stack.files.names[0], stack.name) as held:
-        return held.header
+    return _header(root / stack.files.names[0], stack.name)
 
 
 def headers_of(root: Path, stack: FoundStack) -> list[Header]:
@@ -192,18 +190,20 @@ def headers_of(root: Path, stack: FoundStack) -> list[Header]:
     """
     if not stack.files.states or stack.files.fault:
         return [first_header(root, stack)]
-    headers = []
-    for name in stack.files.names:
-        with readable(root / name), opened_one(root / name, stack.name) as held:
-            headers.append(held.header)
-    return headers
+    return [_header(root / name, stack.name) for name in stack.files.names]
+
+
+def _header(path: Path, name: str) -> Header:
+    with _opened(path, name) as held:
+        return held.header
 
 
 @contextmanager
-def readable(path: Path) -> Iterator[None]:
-    """Refuse a file that cannot be read; where its whole folder is gone, that is another fault."""
+def _opened(path: Path, name: str) -> Iterator[HeldStack]:
+    """Open a stack, and refuse a file that cannot be read; where its whole folder is gone, that is another fault."""
     try:
-        yield
+        with opened_one(path, name) as held:
+            yield held
     except GONE as error:
         if not path.parent.is_dir():
             raise
@@ -245,7 +245,7 @@ def read_files(
     headers, pixels = [], []
     for place in names if states else names[:1]:
         path = root / place
-        with readable(path), opened_one(path, name) as held, ExitStack() as unchanged:
+        with _opened(path, name) as held, ExitStack() as unchanged:
             if path.is_dir():
                 inside = {_below(root, path, file): file for file in held.files}
                 if inside:

@@ -39,18 +39,9 @@ def write_stacks(
         of each file; it is cut off in the middle of the next one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    first = next(iter(positions.values()))
-    summary = {
+    summary = _summary(positions, channels) | {
         "MicroManagerVersion": "2.0.3",
         "Prefix": "night",
-        "Slices": first.shape[1],
-        "Channels": first.shape[0],
-        "Frames": 1,
-        "Positions": len(positions),
-        "ChNames": list(channels),
-        "PixelSize_um": 0.059,
-        "z-step_um": STEP_UM,
-        "BitDepth": 12,
         "StagePositions": [{"Label": name} for name in positions],
     }
     planes = [
@@ -72,6 +63,20 @@ def write_stacks(
             path.write_bytes(content)
             paths.append(path)
     return paths
+
+
+def _summary(positions: Positions, channels: Sequence[str]) -> dict[str, object]:
+    first = next(iter(positions.values()))
+    return {
+        "Slices": first.shape[1],
+        "Channels": first.shape[0],
+        "Frames": 1,
+        "Positions": len(positions),
+        "ChNames": list(channels),
+        "PixelSize_um": 0.059,
+        "z-step_um": STEP_UM,
+        "BitDepth": 12,
+    }
 
 
 def _metadata(summary: dict[str, object], names: Sequence[str], position: int, c: int, z: int) -> dict[str, object]:
@@ -132,17 +137,7 @@ def write_images(
 ) -> list[Path]:
     """Write a folder of single images for each position, as version 1 (1.4) or 2 does."""
     folders = []
-    first = next(iter(positions.values()))
-    summary: dict[str, object] = {
-        "Slices": first.shape[1],
-        "Channels": first.shape[0],
-        "Frames": 1,
-        "Positions": len(positions),
-        "ChNames": list(channels),
-        "PixelSize_um": 0.059,
-        "z-step_um": STEP_UM,
-        "BitDepth": 12,
-    }
+    summary = _summary(positions, channels)
     for position, (name, stack) in enumerate(positions.items()):
         below = folder / name
         below.mkdir(parents=True)

@@ -7,14 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import tifffile
+
 from drivers.errors import ImageRefused
 from drivers.recorded import lengths
+from drivers.recorded.gathered import MAX_PLANES, unlike
 from drivers.recorded.held import Header, explaining
 
 Said = Mapping[str, Any]
 MAX_JSON_BYTES = 64 << 20
 UNENDED = "its recording was not ended"
-MAX_COUNT = 1_000_000
+_TAG = "MicroManagerMetadata"
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def channels_of(summary: Said) -> list[str]:
 def count_of(summary: Said, key: str) -> int:
     """Count of something; 0 where it is not said."""
     count = lengths.positive(summary.get(key))
-    return int(count) if count is not None and count <= MAX_COUNT else 0
+    return int(count) if count is not None and count <= MAX_PLANES else 0
 
 
 def header(frame: Header, summary: Said, first: Said) -> Header:
@@ -97,7 +100,30 @@ def place(plane: Said, names: Sequence[str]) -> Place | None:
     return Place(*found)  # type: ignore[arg-type]
 
 
-def position_name(summary: Said, plane: Said, position: int) -> str:
+def of_page(page: tifffile.TiffPage) -> Said:
+    """Return what a page of a TIFF says of its plane; nothing where Micro-Manager did not write it."""
+    tag = page.tags.get(_TAG)
+    return tag.value if tag is not None and isinstance(tag.value, dict) else {}
+
+
+def stack_names(summary: Said, firsts: Mapping[tuple[int, int], Said]) -> list[str]:
+    """Name stacks by their positions, and by their points in time where there are several.
+
+    Parameters
+    ----------
+    firsts
+        what the first plane of each stack says, by its position and point in time.
+    """
+    several = len({time for _, time in firsts}) > 1
+    return unlike(
+        [
+            _position_name(summary, plane, position) + (f" time {time}" if several else "")
+            for (position, time), plane in firsts.items()
+        ]
+    )
+
+
+def _position_name(summary: Said, plane: Said, position: int) -> str:
     """Name of a position, as its list in Micro-Manager says it."""
     name = plane.get("PositionName")
     listed = summary.get("StagePositions") or summary.get("InitialPositionList")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,7 +18,7 @@ from drivers.recorded.formats import micromanager
 from drivers.recorded.formats.micromanager import Place, Said
 from drivers.recorded.formats.ome_tiff import inside
 from drivers.recorded.formats.tiff_pages import Chain, frames, torn
-from drivers.recorded.gathered import HeldPlane, channel_names, gathered, unlike
+from drivers.recorded.gathered import HeldPlane, channel_at, channel_names, gathered
 from drivers.recorded.held import HeldStack, Source, explaining
 
 METADATA = "metadata.txt"
@@ -62,19 +61,14 @@ def opened(source: Source) -> Iterator[Sequence[HeldStack]]:
         found.setdefault((place.position, place.time), []).append((place, plane, file))
     if not found:
         raise ImageRefused(f"its {METADATA} names no image; record it again")
-    several = len({time for _, time in found}) > 1
-    called = []
-    for (position, time), planes in found.items():
-        name = micromanager.position_name(summary, planes[0][1], position)
-        called.append(f"{name} time {time}" if several else name)
+    called = micromanager.stack_names(summary, {key: planes[0][1] for key, planes in found.items()})
     named_files = {file for planes in found.values() for _, _, file in planes}
     strangers = sum(file not in named_files for file in source.glob(_IMAGES))
     if strangers:
         told = (*told, f"{strangers} of its images do not stand in {METADATA}")
     slices = micromanager.count_of(summary, "Slices")
     yield [
-        _stack(planes, summary, order, slices, name, told)
-        for planes, name in zip(found.values(), unlike(called), strict=True)
+        _stack(planes, summary, order, slices, name, told) for planes, name in zip(found.values(), called, strict=True)
     ]
 
 
@@ -91,11 +85,8 @@ def _stack(
         raise ImageRefused(f"none of the images that its {METADATA} names is there; copy the whole folder")
     planes = []
     for place, plane, file in found:
-        channel = (
-            order[place.channel]
-            if place.channel < len(order)
-            else str(plane.get("Channel") or f"channel {place.channel}")
-        )
+        named = plane.get("Channel") if place.channel >= len(order) else None
+        channel = str(named or channel_at(order, place.channel))
         fault = "" if file.is_file() else f"{file.name} belongs to it and is missing; lay it beside it"
         stood = micromanager.stands(plane)
         planes.append(HeldPlane(channel, place.slice, partial(_read, file), stood, file, fault))
@@ -124,10 +115,10 @@ def _said(content: bytes) -> tuple[Mapping[str, Any], tuple[str, ...]]:
     unended = (micromanager.UNENDED,)
     for tried, told in ((text, ()), (text.rstrip(",") + "}", unended), (text[: text.rfind("}") + 1] + "}", unended)):
         try:
-            json.loads(tried)
-        except ValueError:
-            continue
-        return micromanager.said(tried), told
+            return micromanager.said(tried), told
+        except ImageRefused:
+            if len(tried) > micromanager.MAX_JSON_BYTES:
+                raise
     raise ImageRefused(f"its {METADATA} is damaged or cut off; copy it again")
 
 

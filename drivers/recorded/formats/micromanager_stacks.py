@@ -18,11 +18,10 @@ from drivers.errors import ImageRefused
 from drivers.recorded.formats import micromanager
 from drivers.recorded.formats.micromanager import Place, Said
 from drivers.recorded.formats.tiff_pages import Chain, frames, page_at, torn
-from drivers.recorded.gathered import HeldPlane, channel_names, gathered, unlike
+from drivers.recorded.gathered import HeldPlane, channel_at, channel_names, gathered
 from drivers.recorded.held import HeldStack
 
 _INDEX, _INDEX_MAP, _SUMMARY = 54773648, 3453623, 2355492
-_TAG = "MicroManagerMetadata"
 _CONTINUED = re.compile(r"^(?P<first>.*_MMStack.*?)(?:_\d+)?(?P<suffix>(?:\.ome)?\.tif)$", re.IGNORECASE)
 
 
@@ -64,7 +63,7 @@ def stacks(tiff: tifffile.TiffFile, chain: Chain, path: Path | None) -> list[Hel
     names = micromanager.channels_of(summary)
     entries = _entries(own, names)
     names = channel_names(names, micromanager.count_of(summary, "Channels") or len(names))
-    sizes = len(names), micromanager.count_of(summary, "Slices")
+    slices = micromanager.count_of(summary, "Slices")
     found: dict[tuple[int, int], list[_StackPage]] = {}
     with ExitStack() as others:
         for entry in [*entries, *(e for other in _others(path, others) for e in _entries(other, names))]:
@@ -74,14 +73,12 @@ def stacks(tiff: tifffile.TiffFile, chain: Chain, path: Path | None) -> list[Hel
             for key, of_key in found.items()
             if min(of_key, key=lambda one: (one.place.slice, one.place.channel)).member is own
         }
-        several_times = len({time for _, time in mine}) > 1
-        called = []
-        for (position, time), of_key in mine.items():
-            name = micromanager.position_name(summary, _metadata(of_key[0]), position)
-            called.append(f"{name} time {time}" if several_times else name)
+        called = micromanager.stack_names(
+            summary, {key: micromanager.of_page(of_key[0].page()) for key, of_key in mine.items()}
+        )
         return [
-            _stack(of_key, own, summary, names, sizes[1], name)
-            for of_key, name in zip(mine.values(), unlike(called), strict=True)
+            _stack(of_key, own, summary, names, slices, name)
+            for of_key, name in zip(mine.values(), called, strict=True)
         ]
 
 
@@ -93,10 +90,9 @@ def _stack(entries: list[_StackPage], own: _Part, summary: Said, names: list[str
         page, path, channel = entry.page(), entry.member.path, entry.place.channel
         of = f" of {path.name}" if entry.member is not own and path else ""
         read = partial(_of_other, path, entry.offset) if of else partial(taken.read, page)
-        named = names[channel] if channel < len(names) else f"channel {channel}"
-        stands, fault = micromanager.stands(_metadata_of(page)), torn(page, entry.nth, of)
-        planes.append(HeldPlane(named, entry.place.slice, read, stands, path, fault))
-    said = micromanager.header(taken.header, summary, _metadata(first))
+        stands, fault = micromanager.stands(micromanager.of_page(page)), torn(page, entry.nth, of)
+        planes.append(HeldPlane(channel_at(names, channel), entry.place.slice, read, stands, path, fault))
+    said = micromanager.header(taken.header, summary, micromanager.of_page(taken.page))
     # A file that was not ended may hold whole stacks; none is known to be where nothing says how many planes it has.
     unended = own.chain.fault
     if unended and names and slices:
@@ -129,7 +125,7 @@ def _entries(member: _Part, names: list[str]) -> list[_StackPage]:
     if entries:
         return entries
     for nth in range(len(chain.offsets)):
-        place = micromanager.place(_metadata_of(chain.page(tiff, nth)), names)
+        place = micromanager.place(micromanager.of_page(chain.page(tiff, nth)), names)
         if place is None and nth == len(chain.offsets) - 1 and chain.fault:
             break  # written when the recording stopped; it is missing
         if place is None:
@@ -150,15 +146,6 @@ def _index(tiff: tifffile.TiffFile) -> NDArray[np.uint32]:
     if header != _INDEX_MAP or offset + 8 + 20 * count > handle.size:
         return none
     return np.frombuffer(handle.read(20 * count), tiff.byteorder + "u4").reshape(-1, 5)
-
-
-def _metadata(entry: _StackPage) -> Said:
-    return _metadata_of(entry.page())
-
-
-def _metadata_of(page: tifffile.TiffPage) -> Said:
-    tag = page.tags.get(_TAG)
-    return tag.value if tag is not None and isinstance(tag.value, dict) else {}
 
 
 def _others(path: Path | None, opened: ExitStack) -> Iterator[_Part]:

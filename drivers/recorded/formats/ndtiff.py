@@ -21,7 +21,7 @@ from drivers.recorded.formats import micromanager
 from drivers.recorded.formats.micromanager import Said
 from drivers.recorded.formats.ome_tiff import inside
 from drivers.recorded.formats.tiff_pages import Chain, frames, torn
-from drivers.recorded.gathered import HeldPlane, gathered, told_apart, unlike
+from drivers.recorded.gathered import HeldPlane, channel_at, gathered, told_apart, unlike
 from drivers.recorded.held import Header, HeldStack, Source, explaining
 
 INDEX = "NDTiff.index"
@@ -97,8 +97,7 @@ def of_pages(tiff: tifffile.TiffFile, chain: Chain) -> list[HeldStack]:
     found = []
     for nth in range(len(chain.offsets)):
         page = chain.page(tiff, nth)
-        tag = page.tags.get("MicroManagerMetadata")
-        said = tag.value if tag is not None and isinstance(tag.value, dict) else {}
+        said = micromanager.of_page(page)
         axes = said.get("Axes")
         if not isinstance(axes, dict):
             raise ImageRefused(f"its {INDEX} is missing, which says what its pages are; lay it beside it")
@@ -161,7 +160,7 @@ def _channels(found: Sequence[_Found], summary: Said) -> tuple[list[str], list[i
     said = {int(_at(one[0], _CHANNELS)): str(one[2]["Channel"]) for one in found if one[2].get("Channel")}
     if len(said) == len(numbers) == len(set(said.values())):
         return [said[number] for number in numbers], numbers
-    return [names[number] if 0 <= number < len(names) else f"channel {number}" for number in numbers], numbers
+    return [channel_at(names, number) for number in numbers], numbers
 
 
 def _channel(axes: Axes, order: Sequence[str], numbers: Sequence[int]) -> str:

@@ -17,7 +17,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from drivers.errors import ImageRefused
 from drivers.recorded import pixels
 from drivers.recorded.gathered import too_large
-from drivers.recorded.held import Header, HeldStack, Source, explaining
+from drivers.recorded.held import Header, HeldStack, Source, explaining, first_bytes
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".jp2", ".j2k", ".jpx", ".jpc", ".j2c", ".jxl")
 _FORMATS = "PNG", "JPEG", "BMP", "DIB", "JPEG2000"
@@ -41,7 +41,8 @@ def opened(source: Source) -> Iterator[Sequence[HeldStack]]:
     ImageRefused
         It is no picture, or too large.
     """
-    if _begins(source, len(_JPEG_XL[1])).startswith(_JPEG_XL):
+    begins = first_bytes(source, _HEADER_BYTES)
+    if begins.startswith(_JPEG_XL):
         yield [_jpeg_xl(_content(source))]
         return
     # Pillow warns of large images, and refuses larger ones; how large they may be is decided elsewhere.
@@ -54,11 +55,11 @@ def opened(source: Source) -> Iterator[Sequence[HeldStack]]:
                 raise ImageRefused("it has more pixels than can be analysed at once; cut it into tiles") from error
             except UnidentifiedImageError as error:
                 raise ImageRefused("it is no image of a kind that is known; save it as PNG or TIFF") from error
-            stacks = [_stack(source, picture)]
+            stacks = [_stack(source, picture, begins)]
         yield stacks
 
 
-def _stack(source: Source, picture: Image.Image) -> HeldStack:
+def _stack(source: Source, picture: Image.Image, begins: bytes) -> HeldStack:
     frames = getattr(picture, "n_frames", 1)
     if frames > 1 and picture.format == "PNG":
         raise ImageRefused(f"it moves: it holds {frames} pictures; save each in a file of its own")
@@ -66,7 +67,7 @@ def _stack(source: Source, picture: Image.Image) -> HeldStack:
     if mode not in (*_GREY, *_GREY_16, *_COLOURED):
         kind = "black and white alone" if mode == "1" else mode
         raise ImageRefused(f"its pixels are {kind}; save it as grey or RGB of 8 or 16 bit")
-    bits = _bits(_begins(source, _HEADER_BYTES), picture)
+    bits = _bits(begins, picture)
     if bits < 8 and mode not in ("P", "PA"):
         raise ImageRefused(f"its pixels have {bits} bit; save it with 8 or 16 bit a pixel")
     orientation = _orientation(source, picture)
@@ -187,13 +188,6 @@ def _jpeg_xl_size(content: bytes) -> tuple[int, int]:
     ratio = take(3)
     over, under = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))[ratio - 1]
     return height, height * over // under if ratio else size(small)
-
-
-def _begins(source: Source, count: int) -> bytes:
-    if isinstance(source, io.BytesIO):
-        return source.getvalue()[:count]
-    with source.open("rb") as stream:
-        return stream.read(count)
 
 
 def _content(source: Source) -> bytes:

@@ -19,6 +19,7 @@ from drivers.recorded.gathered import MAX_PLANES
 from drivers.recorded.held import Header, explaining
 
 _LINKS = {b"II*\0": ("<", 4), b"MM\0*": (">", 4), b"II+\0": ("<", 8), b"MM\0+": (">", 8)}
+TIFF_BEGINS = tuple(_LINKS)
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _TELLS_RGB = {6, 7, 34892}
 """Compressions with colours of their own, which are decoded to red, green and blue."""

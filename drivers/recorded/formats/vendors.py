@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from drivers.errors import ImageRefused
 from drivers.recorded import lengths, pixels
 from drivers.recorded.formats.ome_tiff import parsed
-from drivers.recorded.gathered import HeldPlane, channel_names, check_count, gathered, told_apart, unlike
+from drivers.recorded.gathered import HeldPlane, channel_at, channel_names, check_count, gathered, told_apart, unlike
 from drivers.recorded.held import Header, HeldStack, Source, explaining
 
 SUFFIXES = (".nd2", ".czi", ".lif")
@@ -214,10 +214,7 @@ def _of_czi(file: Any) -> Iterator[HeldStack]:
             bits=min(int(bits or 16), pixels.bits_of(dtype)),
             told=(*pixels.told_of(dtype), *([pixels.COLOURS] if colours else [])),
         )
-        planes = [
-            HeldPlane(names[c] if c < len(names) else f"channel {c}", z, partial(_czi_plane, entry))
-            for c, z, entry in entries
-        ]
+        planes = [HeldPlane(channel_at(names, c), z, partial(_czi_plane, entry)) for c, z, entry in entries]
         slices = int(lengths.positive(said.get("SizeZ")) or 0)
         yield gathered(planes, frame, channels=names, slices=slices, name=name)
 

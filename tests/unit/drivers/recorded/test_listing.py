@@ -74,6 +74,20 @@ def test_an_overlap_of_places_is_listed_once(tmp_path: Path) -> None:
     assert not found.left_out
 
 
+@pytest.mark.parametrize("named", [".", "a", "abc"])
+def test_a_folder_that_is_named_twice_is_listed_once(tmp_path: Path, named: str) -> None:
+    touch(tmp_path / named, "1.png", "metadata.txt")
+    found = list_images(tmp_path, [tmp_path / named] * 2, None)
+    assert (len(found.sizes), found.beside, found.left_out) == (1, {"sidecars": 1}, {})
+
+
+def test_a_file_that_goes_while_its_folder_is_listed_is_told(tmp_path: Path) -> None:
+    touch(tmp_path, "1.png", "2.png", "3.png")
+    found = list_images(tmp_path, [tmp_path], None, lambda _: (tmp_path / "2.png").unlink(missing_ok=True))
+    assert list(found.sizes) == ["1.png", "3.png"]
+    assert list(found.left_out) == ["2.png"]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="rights of POSIX")
 def test_a_folder_that_cannot_be_read_is_told() -> None:
     with for_everybody() as root:

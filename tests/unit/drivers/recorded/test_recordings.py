@@ -17,7 +17,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from drivers.errors import ImageRefused
-from drivers.recorded.held import HeldStack
+from drivers.recorded.held import Header, HeldStack
 from drivers.recorded.images import holds_stacks, opened, opened_one
 from tests.support.micromanager_files import write_images, write_stacks
 from tests.support.ndtiff_files import Place, write_ndtiff
@@ -233,3 +233,43 @@ def test_what_lies_in_metadata_of_any_kind_is_no_traceback(tmp_path: Path) -> No
                 except ImageRefused as error:
                     refused = str(error)
                     assert refused
+
+
+def test_metadata_that_nest_without_end_are_refused(tmp_path: Path) -> None:
+    folder = write_images(tmp_path, {"Pos0": stack(1, 1, 8, 9)}, version=1, channels=("LR",))[0]
+    (folder / "metadata.txt").write_text('{"Summary": ' + 100_000 * "[", "utf-8")
+    with pytest.raises(ImageRefused, match="is damaged"), opened(folder):
+        pass
+
+
+def test_a_plane_that_is_there_twice_is_told(tmp_path: Path) -> None:
+    folder = write_images(tmp_path, {"Pos0": stack(1, 2, 8, 9)}, version=1, channels=("LR",))[0]
+    said = json.loads((folder / "metadata.txt").read_text("utf-8"))
+    said["FrameKey-0-0-2"] = said["FrameKey-0-0-1"]
+    (folder / "metadata.txt").write_text(json.dumps(said), "utf-8")
+    with opened_one(folder) as found:
+        assert told([found]) == ["it has plane 1 of LR more than once; leave one of them"]
+
+
+@pytest.mark.parametrize("pixels", [np.zeros((1, 1, 8, 8), np.uint16), np.zeros((1, 1, 8, 9), np.uint8)])
+def test_pixels_that_are_not_what_was_said_are_refused(pixels: NDArray[Any]) -> None:
+    held = HeldStack(Header((1, 1, 8, 9)), lambda: pixels)
+    with pytest.raises(ImageRefused, match=r"where it says \(1, 1, 8, 9\)"):
+        held.read()
+
+
+def test_points_in_time_are_stacks_and_what_a_recording_says_of_its_step_counts_first(tmp_path: Path) -> None:
+    folder = write_images(tmp_path, {"Pos0": stack(1, 2, 8, 9)}, version=1, channels=("LR",))[0]
+    said = json.loads((folder / "metadata.txt").read_text("utf-8"))
+    for z in range(2):
+        said[f"FrameKey-1-0-{z}"] = said[f"FrameKey-0-0-{z}"] | {"FrameIndex": 1, "ZPositionUm": 3.0 * z}
+    (folder / "metadata.txt").write_text(json.dumps(said), "utf-8")
+    with opened(folder) as stacks:
+        assert [(one.name, one.header.step_um) for one in stacks] == [("Pos0 time 0", 0.5), ("Pos0 time 1", 0.5)]
+
+
+def test_a_stack_file_that_was_cut_off_is_not_whole_where_nothing_says_how_many_planes_it_has(tmp_path: Path) -> None:
+    (path,) = write_stacks(tmp_path, {"Pos0": stack(2, 4, 8, 9)}, planes_kept=4)
+    path.write_bytes(path.read_bytes().replace(b'"Slices"', b'"Unsaid"'))
+    with opened(path) as stacks:
+        assert ["cut off" in fault for fault in told(list(stacks))] == [True]

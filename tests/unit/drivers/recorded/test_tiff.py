@@ -296,3 +296,10 @@ def test_no_bytes_at_all_are_a_traceback(data: st.DataObject, caplog: pytest.Log
     assert len(told) < 400
     assert "\n" not in told
     assert not caplog.records
+
+
+def test_more_planes_than_any_recording_has_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((8, 9), np.uint16), description="ImageJ=1.53\nimages=2000000\nslices=2000000\n")
+    with pytest.raises(ImageRefused, match="it says that it has 2000000 planes"), opened(path):
+        pass
