@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import stat
 import sys
@@ -236,9 +237,10 @@ def _is_text(path: Path) -> bool:
     try:
         with path.open("rb") as stream:
             first = stream.read(512)
-        return b"\0" not in first and first.isascii() and bool(first)
-    except OSError:
+        said = codecs.getincrementaldecoder("utf-8")().decode(first)  # the last letter may be cut
+    except (OSError, UnicodeDecodeError):
         return False
+    return bool(said) and "\0" not in said
 
 
 def _why_not(path: Path, suffix: str) -> str:

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,18 +120,20 @@ def _of_image(folder: Path, name: str) -> Iterator[HeldStack]:
         at = dict(zip(others, place, strict=True))
         several = [f"{'time' if axis == 't' else axis} {where}" for axis, where in at.items() if sizes[axis] > 1]
         planes = []
-        missing = pieces = 0
+        pieces: list[Path] = []
         for c, z in itertools.product(range(count), range(sizes.get("z", 1))):
             where = tuple((at | {"c": c, "z": z})[axis] for axis in axes[:-2])
-            gone, of_plane = _missing(array, path, where)
-            missing, pieces = missing + gone, pieces + of_plane
+            pieces += _pieces(array, path, where)
             height = begin.get("z", 0.0) + z * (scale.get("z") or 0.0)
             stands = begin.get("x", 0.0), begin.get("y", 0.0), height
-            planes.append(HeldPlane(labels[c], z, partial(_read, array, where), stands, folder))
+            planes.append(HeldPlane(labels[c], z, partial(_read, array, where), stands))
+        files = [piece for piece in dict.fromkeys(pieces) if piece.is_file()]
+        missing = len(set(pieces)) - len(files)
         # Zarr takes what is not there for black.
-        fault = f"{missing} of its {pieces} pieces are missing; copy it again, or write its black pieces, too"
+        fault = f"{missing} of its {len(set(pieces))} pieces are missing; copy it again, or write its black pieces, too"
         called = " ".join(filter(None, (name, *several)))
-        yield gathered(planes, frame, channels=labels, name=called, fault=fault if missing else "")
+        stack = gathered(planes, frame, channels=labels, name=called, fault=fault if missing else "")
+        yield replace(stack, files=(*_said_in(folder, path), *files))
 
 
 def _lengths(scales: Said, dataset: Said, axes: Sequence[str]) -> tuple[dict[str, float], dict[str, float]]:
@@ -154,14 +157,19 @@ def _lengths(scales: Said, dataset: Said, axes: Sequence[str]) -> tuple[dict[str
     )
 
 
-def _missing(array: zarr.Array[Any], path: Path, where: tuple[int, ...]) -> tuple[int, int]:
-    """Count the pieces of a plane that are not there, and all of them."""
+def _pieces(array: zarr.Array[Any], path: Path, where: tuple[int, ...]) -> list[Path]:
+    """Name the files of a plane, whether they are there or not."""
     piece = array.shards or array.chunks
     depth = len(where)
     begin = [at // size for at, size in zip(where, piece, strict=False)]
     grid = [range(-(-size // of)) for size, of in zip(array.shape[depth:], piece[depth:], strict=True)]
     keys = [array.metadata.encode_chunk_key((*begin, *place)) for place in itertools.product(*grid)]
-    return sum(not path.joinpath(*key.split("/")).is_file() for key in keys), len(keys)
+    return [path.joinpath(*key.split("/")) for key in keys]
+
+
+def _said_in(folder: Path, path: Path) -> list[Path]:
+    """Find the files that say what the pixels of an image are."""
+    return [file for file in (folder / _OLD, folder / _NEW, path / ".zarray", path / _NEW) if file.is_file()]
 
 
 def _read(array: zarr.Array[Any], where: tuple[int, ...]) -> NDArray[np.uint16]:

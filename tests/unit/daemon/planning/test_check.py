@@ -172,7 +172,7 @@ BAD = [
     Bad(
         "no disk for the plan",
         {"retention.raw": "all"},
-        ("scan.fields is 12", "plan of 4.55 GB", "only 1.00 GB", "retention.raw"),
+        ("scan.fields is 12", "plan of 4.55 GB", "0.1 GB must stay free", "only 1.00 GB", "retention.raw"),
         Machine(free_disk=lambda _: 10**9, free_shared_memory=lambda: 10**11),
     ),
 ]

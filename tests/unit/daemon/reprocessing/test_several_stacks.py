@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import tifffile
 from rich.console import Console
 
@@ -45,3 +48,34 @@ def test_a_replay_shows_each_as_a_field(tmp_path: Path) -> None:
     sources = [recording.read(1, field).sources for field in (1, 3)]
     assert [[file.name for file in files] for files in sources] == [["night.ome.tif"]] * 2
     assert len({files[0].stack for files in sources}) == 2
+
+
+@pytest.fixture(name="zarr")
+def _zarr() -> Iterator[Any]:
+    zarr = pytest.importorskip("zarr", reason="comes with lamelle[formats]")
+    yield zarr
+    zarr.core.sync.cleanup_resources()
+
+
+def test_an_ome_zarr_is_read_from_its_pieces_by_archives_and_replays(tmp_path: Path, zarr: Any) -> None:
+    pixels = np.random.default_rng(0).integers(0, 65536, (2, 3, 70, 80)).astype(np.uint16)
+    folder = tmp_path / "core.zarr"
+    zarr.create_array(str(folder / "0"), shape=pixels.shape, chunks=(1, 1, 70, 80), dtype="u2")[:] = pixels
+    scale = {"type": "scale", "scale": [1, 0.5, 0.1, 0.1]}
+    axes = [{"name": "t", "type": "time"}, *({"name": one, "type": "space", "unit": "micrometer"} for one in "zyx")]
+    ome = {"multiscales": [{"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": [scale]}]}]}
+    group = {"attributes": {"ome": {"version": "0.5", **ome}}, "zarr_format": 3, "node_type": "group"}
+    (folder / "zarr.json").write_text(json.dumps(group), "utf-8")
+
+    settings = ArchiveSettings()
+    archive = find_archive([tmp_path], settings, tmp_path / "into", Console(quiet=True))
+    recording = read_recording(Replay(folder=tmp_path), ("parallel",))
+    recording.look()
+    for time, truth in enumerate(pixels):
+        hashes: dict[str, str] = {}
+        np.testing.assert_array_equal(read_field(archive.root, archive.fields[time], settings, hashes).pixels[0], truth)
+        read_from = ["zarr.json", "0/zarr.json", *(f"0/c/{time}/{z}/0/0" for z in range(3))]
+        assert hashes == {f"core.zarr/{name}": sha256_of(folder / name) for name in read_from}
+        replayed = recording.read(1, time + 1)
+        np.testing.assert_array_equal(replayed.pixels[0], truth)
+        assert {file.name: file.sha256 for file in replayed.sources} == hashes

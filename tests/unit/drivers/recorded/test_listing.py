@@ -31,11 +31,14 @@ def test_images_are_listed_in_the_order_of_people_and_what_is_beside_them_is_cou
     )
     touch(tmp_path, "b/film.mp4", "b/scan.czi.zip", "b/plane")
     (tmp_path / "b" / "raw.dat").write_bytes(b"II*\0....")
+    (tmp_path / "LISEZ-MOI").write_bytes(b"." * 511 + "\u00e9t\u00e9".encode())
+    (tmp_path / "b" / "cut").write_bytes(b"\x80\x81")
     found = listed(tmp_path, tmp_path / "into")
     assert list(found.sizes) == ["a.jpg", "a.tif", "b/9.PNG", "b/10.png"]
     assert found.sizes["a.jpg"] == len(PNG)
-    assert found.beside == {"sidecars": 3, "thumbnails": 1, "documents": 1, "hidden": 2}
+    assert found.beside == {"sidecars": 3, "thumbnails": 1, "documents": 2, "hidden": 2}
     assert found.left_out == {
+        "b/cut": "it has no suffix",
         "b/film.mp4": "its suffix '.mp4' is none that is read, but it is a PNG; rename it to end in .png",
         "b/plane": "it has no suffix, but it is a PNG; rename it to end in .png",
         "b/raw.dat": "its suffix '.dat' is none that is read, but it is a TIFF; rename it to end in .tiff",
