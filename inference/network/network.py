@@ -178,7 +178,7 @@ def from_coco(
         )
     try:
         if file is None:
-            state = published.get_state_dict(progress=False, check_hash=True)
+            state = published.get_state_dict(progress=False, check_hash=True, weights_only=True)
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, UnpicklingError) as error:
