@@ -26,8 +26,6 @@ from inference.network.anchors import Anchors
 from inference.network.weights_file import DIGEST, Weights, check_weights, digest_tensors
 from inference.settings import Architecture
 
-PUBLISHED = (".pth", ".pt")
-"""Endings of files as torchvision publishes them; read without running anything in them."""
 PREDICTOR = "roi_heads.box_predictor."
 
 SLIM_WIDTH = 32
