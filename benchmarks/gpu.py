@@ -38,7 +38,8 @@ from inference.network.device import DeviceName
 from inference.runtimes.choice import RuntimeName, open_runtime
 from inference.runtimes.onnx_model import Form
 from inference.settings import Architecture, CropSettings, DetectorSettings, FocusSettings
-from inference.training.train import Progress, TrainingSettings
+from inference.training.settings import TrainingSettings
+from inference.training.train import Progress
 
 CONFIG = Path(__file__).parents[1] / "configs" / "emulated.yaml"
 SIDE = 8192

@@ -176,7 +176,7 @@ def train(
     from daemon.system.progress import StageDisplay
     from daemon.training.train import train as learn
     from inference.settings import DetectorSettings, FocusSettings
-    from inference.training.train import TrainingSettings
+    from inference.training.settings import TrainingSettings
 
     settings = TrainingSettings(
         architecture=architecture,

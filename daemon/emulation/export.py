@@ -125,9 +125,10 @@ def export(
     with replacing(into / CVAT_FILE) as stream:
         stream.write(cvat.to_xml(dataset, SOURCE))
     make_folder((into / COCO_LAYOUT).parent)
+    coco = to_json(dataset)
     for name in (COCO_LAYOUT, COCO_FILE):
         with replacing(into / name) as stream:
-            stream.write(to_json(dataset))
+            stream.write(coco)
 
 
 class _Exporter:

@@ -70,13 +70,13 @@ def view_of_kept(field: FieldSecured, provenance: FieldProvenance, file: FileEnt
 def _of_night(folder: Path) -> list[KnownStack]:
     found: list[KnownStack] = []
     with Dataset.open(folder) as recorded:
-        for field in recorded.attempts():
-            file = kept_file(field) if isinstance(field, FieldSecured) else None
-            if not isinstance(field, FieldSecured) or file is None or not recorded.path(file).is_file():
+        for field in [one for one in recorded.attempts() if isinstance(one, FieldSecured)]:
+            file = kept_file(field)
+            if file is None or not (path := recorded.path(file)).is_file():
                 continue
-            with read_field_file(recorded.path(file)) as opened:
+            with read_field_file(path) as opened:
                 picture = view_of_kept(field, opened.provenance, file, len(found) + 1)
-            found.append(KnownStack(recorded.path(file), picture))
+            found.append(KnownStack(path, picture))
     if not found:
         raise AnnotationError(
             f"{str(folder)!r} kept no raw stack; name a night that did (retention.raw), or an export of "

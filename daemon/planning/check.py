@@ -298,9 +298,9 @@ def _check_room(config: NightConfig, run: Path | None, report: CheckReport, mach
     room = machine.free_disk(run) + sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
     if needed + RESERVE_BYTES > room:
         raise Refused(
-            f"scan.fields is {config.scan.fields}, a plan of {needed / GB:.2f} GB, and {RESERVE_BYTES / GB:.1f} GB must "
-            f"stay free, but the disk of {run} has only {room / GB:.2f} GB for both; name another --run folder, or keep "
-            "less (retention.raw, scan.fields)"
+            f"scan.fields is {config.scan.fields}, a plan of {needed / GB:.2f} GB, and {RESERVE_BYTES / GB:.1f} GB "
+            f"must stay free, but the disk of {run} has only {room / GB:.2f} GB for both; name another --run folder, "
+            "or keep less (retention.raw, scan.fields)"
         )
 
 

@@ -20,7 +20,8 @@ from inference.evaluation.figures import DetectorFigures, Evaluation, StackFindi
 from inference.network.weights_file import classes_of, find_weights
 from inference.settings import DetectorSettings, FocusSettings
 from inference.training.checkpoint import History
-from inference.training.train import Progress, Report, TrainingSettings
+from inference.training.settings import TrainingSettings
+from inference.training.train import Progress, Report
 from inference.training.train import train as fit
 
 

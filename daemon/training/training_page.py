@@ -7,7 +7,7 @@ from pathlib import Path
 from daemon.figures.html import polyline, write_html
 from inference.annotations.splits import Split
 from inference.training.checkpoint import History
-from inference.training.train import TrainingSettings
+from inference.training.settings import TrainingSettings
 
 
 def training_page(weights: Path) -> Path:

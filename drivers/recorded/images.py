@@ -13,7 +13,6 @@ from pathlib import Path
 
 from drivers.errors import ImageRefused
 from drivers.recorded.formats import micromanager_images, ndtiff, ome_tiff, ome_zarr, pictures, tiff, vendors
-from drivers.recorded.formats.tiff_pages import TIFF_BEGINS
 from drivers.recorded.held import HeldStack, Source, first_bytes
 
 SUFFIXES = (*pictures.SUFFIXES, *tiff.SUFFIXES, *vendors.SUFFIXES)
@@ -83,7 +82,7 @@ def _format(source: Source) -> Format:
             raise ImageRefused("it is a folder that is no image as a whole; name a file in it")
         return found
     begins = first_bytes(source, FIRST_BYTES)
-    if begins[:4] in TIFF_BEGINS:
+    if begins[:4] in tiff.BEGINS:
         return tiff.opened
     if begins.removeprefix(codecs.BOM_UTF8).startswith((b"<?xml", b"<OME")):
         return ome_tiff.opened_companion

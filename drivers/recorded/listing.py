@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from drivers.recorded.file_names import natural
-from drivers.recorded.formats.tiff_pages import TIFF_BEGINS
+from drivers.recorded.formats import tiff
 from drivers.recorded.images import SUFFIXES, holds_stacks
 
 THUMBNAILS = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
@@ -252,6 +252,6 @@ def _why_not(path: Path, suffix: str) -> str:
             first = stream.read(8)
     except OSError as error:
         return f"{told}, and it cannot be read ({error.strerror})"
-    kind = "TIFF" if first[:4] in TIFF_BEGINS else "PNG" if first.startswith(b"\x89PNG") else ""
+    kind = "TIFF" if first[:4] in tiff.BEGINS else "PNG" if first.startswith(b"\x89PNG") else ""
     kind = kind or ("JPEG" if first.startswith(b"\xff\xd8\xff") else "")
     return f"{told}, but it is a {kind}; rename it to end in .{kind.lower()}" if kind else told

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from inference.annotations.foreign import finite
+from inference.annotations.foreign import OddValue, finite, relative_name, shown, size_px
 from inference.annotations.outlines import Box
 from inference.errors import AnnotationError
 
@@ -117,9 +117,12 @@ class AnnotationFile(msgspec.Struct, frozen=True, kw_only=True):
     annotations: tuple[Annotation, ...]
     categories: tuple[Category, ...]
 
-    def of(self, picture: AnnotatedImage) -> tuple[Annotation, ...]:
-        """Give the annotations of one picture."""
-        return tuple(a for a in self.annotations if a.image_id == picture.id)
+    def by_picture(self) -> dict[int, tuple[Annotation, ...]]:
+        """Give the annotations of every picture, by its id."""
+        found: dict[int, list[Annotation]] = {picture.id: [] for picture in self.images}
+        for annotation in self.annotations:
+            found[annotation.image_id].append(annotation)
+        return {key: tuple(those) for key, those in found.items()}
 
 
 def to_json(dataset: AnnotationFile) -> bytes:
@@ -145,6 +148,31 @@ def fit(box: Box, picture: AnnotatedImage) -> tuple[Box | None, str]:
     if max(x0 - x, y0 - y, x + width - x1, y + height - y1) > ROUNDING_PX:
         return (x0, y0, x1 - x0, y1 - y0), f"lies in part outside ({_rounded(box)}); cut at the edge"
     return box, ""
+
+
+def read_picture(file_name: object, given: Mapping[str, object], file: str) -> AnnotatedImage:
+    """Read what programs say of a picture: its name, its size and its subset; without an id.
+
+    Parameters
+    ----------
+    given
+        its `width`, `height` and `subset`.
+    file
+        that says it, for messages.
+
+    Raises
+    ------
+    OddValue
+        It has no name or no size.
+    AnnotationError
+        A name leads out of its folder.
+    """
+    name, subset = relative_name(file_name, file), given.get("subset")
+    width, height = size_px(given.get("width")), size_px(given.get("height"))
+    if width is None or height is None:
+        raise OddValue(f"({name}) has no size ({shown(given.get('width'))} x {shown(given.get('height'))})")
+    folder = relative_name(subset, file) if subset and isinstance(subset, str) else ""
+    return AnnotatedImage(id=0, file_name=name, subset=folder, width=width, height=height)
 
 
 def refuse_same_names(pictures: Iterable[AnnotatedImage], name: str) -> None:

@@ -21,6 +21,7 @@ from inference.annotations.coco import (
     RunLengths,
     StackInfo,
     fit,
+    read_picture,
     refuse_same_names,
 )
 from inference.annotations.foreign import (
@@ -33,7 +34,6 @@ from inference.annotations.foreign import (
     parse_json,
     relative_name,
     shown,
-    size_px,
 )
 from inference.annotations.outlines import Box, around_points, around_runs, unpack_runs
 from inference.errors import AnnotationError
@@ -123,25 +123,14 @@ class _CocoFile:
         return {key: msgspec.structs.replace(picture, id=numbers[key]) for key, picture in found.items()}
 
     def _picture(self, entry: dict[str, Any]) -> AnnotatedImage:
-        file_name = relative_name(entry.get("file_name"), self._name)
-        width, height = size_px(entry.get("width")), size_px(entry.get("height"))
-        if width is None or height is None:
-            raise OddValue(f"({file_name}) has no size ({shown(entry.get('width'))} x {shown(entry.get('height'))})")
+        picture = read_picture(entry.get("file_name"), entry, self._name)
         try:
             stack = msgspec.convert(entry.get("stack"), StackInfo | None)
             if stack is not None and stack.file_name:
                 stack = msgspec.structs.replace(stack, file_name=relative_name(stack.file_name, self._name))
         except msgspec.ValidationError as error:
-            raise OddValue(f"({file_name}) has a 'stack' that cannot be understood ({error})") from error
-        subset = entry.get("subset")
-        return AnnotatedImage(
-            id=0,
-            file_name=file_name,
-            subset=relative_name(subset, self._name) if subset and isinstance(subset, str) else "",
-            width=width,
-            height=height,
-            stack=stack,
-        )
+            raise OddValue(f"({picture.file_name}) has a 'stack' that cannot be understood ({error})") from error
+        return msgspec.structs.replace(picture, stack=stack)
 
     def _categories(self, entries: object) -> dict[Id, Category]:
         found: dict[Id, Category] = {}

@@ -8,7 +8,7 @@ given beforehand. Read is what has a place and a label: who drew it, and whose t
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from xml.etree.ElementTree import Element, ParseError, SubElement, XMLParser, fromstring, indent, tostring
 
@@ -23,9 +23,10 @@ from inference.annotations.coco import (
     Category,
     LoadedAnnotations,
     fit,
+    read_picture,
     refuse_same_names,
 )
-from inference.annotations.foreign import OddValue, finite, refuse_entities, relative_name, shown, size_px
+from inference.annotations.foreign import OddValue, finite, refuse_entities, shown
 from inference.annotations.outlines import Box, around_ellipse, around_points, around_runs, around_turned
 from inference.errors import AnnotationError
 
@@ -63,9 +64,7 @@ def to_xml(dataset: AnnotationFile, source: str) -> bytes:
     _text(task, "z_order", "True")
     labels = SubElement(task, "labels")
     names = {category.id: category.name for category in dataset.categories}
-    by_image: defaultdict[int, list[Annotation]] = defaultdict(list)
-    for annotation in dataset.annotations:
-        by_image[annotation.image_id].append(annotation)
+    by_picture = dataset.by_picture()
     for category in dataset.categories:
         _label(labels, category, dataset.annotations)
     for number, picture in enumerate(dataset.images):
@@ -73,7 +72,7 @@ def to_xml(dataset: AnnotationFile, source: str) -> bytes:
         image = SubElement(root, "image", {"id": str(number), "name": picture.file_name, **size})
         if picture.subset:
             image.set("subset", picture.subset)
-        for annotation in by_image[picture.id]:
+        for annotation in by_picture[picture.id]:
             _box(image, names[annotation.category_id], annotation, source)
     indent(root)
     return bytes(tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
@@ -184,10 +183,11 @@ class _CvatFile:
         pictures: list[AnnotatedImage] = []
         for place, element in enumerate(root.iter("image"), start=1):
             try:
-                picture = self._picture(element, len(pictures) + 1)
+                picture = read_picture(element.get("name"), element.attrib, self._name)
             except OddValue as odd:
                 self._problems.append(f"{self._name}: image {place} {odd}; left out")
                 continue
+            picture = msgspec.structs.replace(picture, id=len(pictures) + 1)
             pictures.append(picture)
             for number_there, shape in enumerate(element, start=1):
                 self._read_shape(shape, number_there, picture, numbers)
@@ -203,20 +203,6 @@ class _CvatFile:
         categories = tuple(Category(id=number, name=label) for label, number in numbers.items())
         dataset = AnnotationFile(images=tuple(pictures), annotations=tuple(self._annotations), categories=categories)
         return LoadedAnnotations(dataset=dataset, problems=tuple(self._problems))
-
-    def _picture(self, element: Element, number: int) -> AnnotatedImage:
-        file_name = relative_name(element.get("name"), self._name)
-        width, height = size_px(element.get("width")), size_px(element.get("height"))
-        if width is None or height is None:
-            raise OddValue(f"({file_name}) has no size ({element.get('width')} x {element.get('height')})")
-        subset = element.get("subset", "")
-        return AnnotatedImage(
-            id=number,
-            file_name=file_name,
-            subset=relative_name(subset, self._name) if subset else "",
-            width=width,
-            height=height,
-        )
 
     def _read_shape(self, shape: Element, place: int, picture: AnnotatedImage, numbers: dict[str, int]) -> None:
         where = f"{self._name}: {shape.tag} {place} of {picture.place!r}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
@@ -135,10 +134,8 @@ def find_stacks(
                 f"{str(place)!r} annotates the class {min(unknown)!r}, which is not among {', '.join(classes)}; "
                 "add it to the classes, or take all as one"
             )
-        of_picture: defaultdict[int, list[Annotation]] = defaultdict(list)
-        for annotation in dataset.annotations:
-            of_picture[annotation.image_id].append(annotation)
-        found = [AnnotatedStack(path, p, tuple(of_picture[p.id]), names) for path, p in source.pictures]
+        by_picture = dataset.by_picture()
+        found = [AnnotatedStack(path, picture, by_picture[picture.id], names) for path, picture in source.pictures]
         problems += source.loaded.problems
         if unvalidated:
             problems.append(

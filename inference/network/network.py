@@ -26,8 +26,6 @@ from inference.network.anchors import Anchors
 from inference.network.weights_file import DIGEST, Weights, check_weights, digest_tensors
 from inference.settings import Architecture
 
-PUBLISHED = (".pth", ".pt")
-"""Endings of files as torchvision publishes them; read without running anything in them."""
 PREDICTOR = "roi_heads.box_predictor."
 
 SLIM_WIDTH = 32
@@ -178,7 +176,7 @@ def from_coco(
         )
     try:
         if file is None:
-            state = published.get_state_dict(progress=False, check_hash=True)
+            state = published.get_state_dict(progress=False, check_hash=True, weights_only=True)
         else:
             state = torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, UnpicklingError) as error:

@@ -17,6 +17,8 @@ import safetensors
 from inference.errors import WeightsRefused
 
 SHIPPED = "slim.safetensors"
+PUBLISHED = (".pth", ".pt")
+"""Endings of files as torchvision publishes them; read without running anything in them."""
 HEADER_SIZE = Struct("<Q")
 CLASS_LAYER = "roi_heads.box_predictor.cls_score.weight"
 DIGEST = "sha256"

@@ -1,4 +1,4 @@
 """How a detector learns, and goes on learning after an interruption.
 
-Face: `checkpoint`, `train`.
+Face: `checkpoint`, `settings`, `train`.
 """

@@ -13,6 +13,10 @@ from torchvision.ops import box_iou
 from inference.annotations.stacks import Views
 from inference.network.device import DeviceName
 
+Place = tuple[Views, NDArray[np.float32]]
+"""A field, and a box x0, y0, x1, y1 there in px of its views."""
+
+
 LOWEST_SCORE = 0.2
 LARGEST_OVERLAP = 0.3
 """With anything annotated, as intersection over union; closer ones may be the object, badly outlined."""
@@ -20,12 +24,12 @@ LARGEST_OVERLAP = 0.3
 
 def find_mistakes(
     network: FasterRCNN, device: DeviceName, fields: Sequence[Views], report: Callable[[int, int], None]
-) -> list[tuple[Views, NDArray[np.float32]]]:
-    """Boxes x0, y0, x1, y1, in px of the views, of what a network wrongly finds in fused views, each with its field.
+) -> list[Place]:
+    """Boxes of what a network wrongly finds in fused views, each with its field.
 
     The network is left in evaluation mode.
     """
-    mistakes: list[tuple[Views, NDArray[np.float32]]] = []
+    mistakes: list[Place] = []
     network.eval()
     for number, field in enumerate(fields, start=1):
         view = torch.from_numpy(np.asarray(field.images[0], np.float32)).to(device)

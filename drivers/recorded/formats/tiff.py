@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from drivers.errors import ImageRefused
 from drivers.recorded import lengths
 from drivers.recorded.formats import micromanager_stacks, ndtiff, ome_tiff
-from drivers.recorded.formats.tiff_pages import Chain, Frames, decoded, frames, plane_samples, torn
+from drivers.recorded.formats.tiff_pages import LINKS, Chain, Frames, decoded, frames, plane_samples, torn
 from drivers.recorded.gathered import HeldPlane, channel_names, check_count, gathered, unlike
 from drivers.recorded.held import Header, HeldStack, Source, explaining
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk")
+BEGINS = tuple(LINKS)
+"""The first four bytes."""
 PLANES_TOLD = "its pages are taken as planes"
 _RESOLUTION_TOLD = "its pixel is taken from its resolution"
 _UNITS_UM = {2: 25_400.0, 3: 10_000.0}

@@ -18,8 +18,7 @@ from drivers.recorded import pixels
 from drivers.recorded.gathered import MAX_PLANES
 from drivers.recorded.held import Header, explaining
 
-_LINKS = {b"II*\0": ("<", 4), b"MM\0*": (">", 4), b"II+\0": ("<", 8), b"MM\0+": (">", 8)}
-TIFF_BEGINS = tuple(_LINKS)
+LINKS = {b"II*\0": ("<", 4), b"MM\0*": (">", 4), b"II+\0": ("<", 8), b"MM\0+": (">", 8)}
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _TELLS_RGB = {6, 7, 34892}
 """Compressions with colours of their own, which are decoded to red, green and blue."""
@@ -60,7 +59,7 @@ def page_at(tiff: tifffile.TiffFile, offset: int, nth: int) -> tifffile.TiffPage
 def _followed(tiff: tifffile.TiffFile) -> Iterator[tuple[int, str]]:
     handle = tiff.filehandle
     handle.seek(0)
-    order, size = _LINKS[handle.read(4)]
+    order, size = LINKS[handle.read(4)]
     count, entry, link = ("H", 12, "I") if size == 4 else ("Q", 20, "Q")
     handle.seek(size)
     (at,) = struct.unpack(order + link, handle.read(size))

@@ -129,10 +129,10 @@ def test_cvat_boxes_are_those_of_coco_in_a_structure_that_cvat_itself_writes(
     images = root.findall("image")
     assert [image.get("name") for image in images] == [p.file_name for p in dataset.images]
     assert [image.get("id") for image in images] == ["0", "1", "2", "3"]
-    names = {c.id: c.name for c in dataset.categories}
+    names, by_picture = {c.id: c.name for c in dataset.categories}, dataset.by_picture()
     for image, picture in zip(images, dataset.images, strict=True):
         assert (image.get("width"), image.get("height")) == (str(SIDE_PX), str(SIDE_PX))
-        for box, a in zip(image.iterfind("box"), dataset.of(picture), strict=True):
+        for box, a in zip(image.iterfind("box"), by_picture[picture.id], strict=True):
             x, y, width, height = a.bbox
             corners = [float(box.attrib[corner]) for corner in ("xtl", "ytl", "xbr", "ybr")]
             np.testing.assert_allclose(corners, [x, y, x + width, y + height], atol=0.006)
@@ -189,7 +189,7 @@ def test_thickness_lies_where_the_outlines_are(exported: Path, dataset: Annotati
         thickness = tifffile.imread(exported / picture.stack.file_name.replace(".ome.tif", ".thickness.tif"))
         assert thickness.shape == (SIDE_PX, SIDE_PX)
         assert thickness.dtype == np.float32
-        for a in dataset.of(picture):
+        for a in dataset.by_picture()[picture.id]:
             x0, y0 = (int(v) for v in a.bbox[:2])
             inside = thickness[y0 : y0 + int(a.bbox[3]) + 1, x0 : x0 + int(a.bbox[2]) + 1]
             if a.attributes["kind"] in ("emiliania", "florisphaera") and not a.iscrowd:
@@ -264,5 +264,5 @@ def test_an_opal_frustule_is_fainter_in_a_medium_of_nearly_its_own_index(config:
 
 
 def test_fields_of_one_slide_are_of_different_places(dataset: AnnotationFile) -> None:
-    for one, other in pairwise(dataset.images):
-        assert [a.bbox for a in dataset.of(one)] != [a.bbox for a in dataset.of(other)]
+    for one, other in pairwise(dataset.by_picture().values()):
+        assert [a.bbox for a in one] != [a.bbox for a in other]

@@ -19,7 +19,8 @@ from inference.errors import AnnotationError, WeightsRefused
 from inference.network.weights_file import find_weights
 from inference.settings import FocusSettings
 from inference.training.checkpoint import History
-from inference.training.train import AVERAGED_SHARE, Progress, TrainingSettings, train
+from inference.training.settings import TrainingSettings
+from inference.training.train import AVERAGED_SHARE, Progress, train
 from tests.support import emulated_stacks
 
 CLASSES = TrainingSettings().classes

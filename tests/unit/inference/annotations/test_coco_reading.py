@@ -129,7 +129,7 @@ def test_all_boxes_that_are_right_are_read_and_all_others_named(
     read_back = [
         (names.index(picture.file_name), list(a.bbox), a.area, a.iscrowd)
         for picture in dataset.images
-        for a in dataset.of(picture)
+        for a in dataset.by_picture()[picture.id]
     ]
     right = [one for one, entry in zip(known, annotations, strict=True) if not any(
         f"annotation {entry['id']} " == name for name in wrong)]  # fmt: skip

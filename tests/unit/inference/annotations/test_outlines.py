@@ -40,3 +40,9 @@ def test_the_box_around_an_ellipse_touches_it(rx: float, ry: float, degrees: flo
 def test_runs_of_another_size_are_refused(runs: list[int], row: int, rows: int) -> None:
     with pytest.raises(ValueError, match="runs of"):
         around_runs(runs, row, rows)
+
+
+@pytest.mark.parametrize("text", ["p", "5p", "/", "5\u00e4", "o", "o" * 12 + "0"])
+def test_what_is_not_written_as_runs_is_no_mask(text: str) -> None:
+    with pytest.raises(ValueError, match="mask"):
+        unpack_runs(text)

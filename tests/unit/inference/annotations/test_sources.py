@@ -178,8 +178,8 @@ def test_what_is_no_export_is_refused_in_one_sentence(xml: bytes, said: str) -> 
 def test_an_image_that_cannot_be_is_left_out_with_its_shapes() -> None:
     odd = image(box(1, 2, 11, 22), "b.png").replace('width="40"', 'width="many"')
     loaded = cvat.read(export(odd + image(box(1, 2, 11, 22))), "a.xml")
-    assert [(p.file_name, len(loaded.dataset.of(p))) for p in loaded.dataset.images] == [("a.png", 1)]
-    assert loaded.problems == ("a.xml: image 1 (b.png) has no size (many x 30); left out",)
+    assert [(p.file_name, len(loaded.dataset.by_picture()[p.id])) for p in loaded.dataset.images] == [("a.png", 1)]
+    assert loaded.problems == ("a.xml: image 1 (b.png) has no size ('many' x '30'); left out",)
 
 
 GROWING = "".join(f'<!ENTITY e{k} "{f"&e{k - 1};" * 10}">' for k in range(1, 12))

@@ -1,10 +1,11 @@
 """Torchvision's own weights for COCO as a beginning; a file of the same layout stands for the one it publishes."""
 
+import pickle
 from pathlib import Path
 
 import pytest
 import torch
-from torchvision.models.detection import fasterrcnn_resnet50_fpn
+from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights, fasterrcnn_resnet50_fpn
 
 from inference.errors import WeightsRefused
 from inference.network import network
@@ -47,3 +48,26 @@ def test_weights_that_cannot_be_fetched_are_asked_for_as_a_file(
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     with pytest.raises(WeightsRefused, match=r"cannot be fetched from https://.*\.pth .* name it as the start"):
         network.from_coco("resnet50", CLASSES)
+
+
+class _Opens:
+    """Makes a file as soon as it is read by a pickle that runs what it finds."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return open, (str(self._path), "w")
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_nothing_in_a_file_of_weights_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: bool) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    run = tmp_path / "run"
+    # Where torch keeps what it fetched, and looks first.
+    file = tmp_path / "hub" / "checkpoints" / FasterRCNN_ResNet50_FPN_Weights.COCO_V1.url.rpartition("/")[2]
+    file.parent.mkdir(parents=True)
+    torch.save({"weight": _Opens(run)}, file, pickle_module=pickle)
+    with pytest.raises(WeightsRefused, match="cannot be"):
+        network.from_coco("resnet50", CLASSES, file if given else None)
+    assert not run.exists()

@@ -14,9 +14,10 @@ from inference.annotations.stacks import NOT_JUDGED, AnnotatedStack, Views, prep
 from inference.network import network
 from inference.network.weights_file import find_weights
 from inference.settings import DetectorSettings, FocusSettings
-from inference.training.mistakes import find_mistakes
-from inference.training.train import Place, TrainingSettings, corner
-from inference.training.train import batches as draw_batches
+from inference.training.crops import batches as draw_batches
+from inference.training.crops import corner
+from inference.training.mistakes import Place, find_mistakes
+from inference.training.settings import TrainingSettings
 
 SIDE, SIZE = 96, (128, 160)
 
