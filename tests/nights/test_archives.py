@@ -228,12 +228,13 @@ def test_what_was_found_is_proposed_to_a_person_and_read_back_as_not_validated(r
         fields = [field for field in dataset.fields() if isinstance(field, FieldSecured)]
     expected = {field.sources[0].name: sorted(row.box for row in field.objects if row.score >= 0.3) for field in fields}
     assert sum(map(len, expected.values())) > 5
-    for name, module in (("boxes.xml", cvat), ("boxes.json", coco_reading)):
+    for name, read in (("boxes.xml", cvat.read), ("boxes.json", coco_reading.read)):
         proposed = propose(ran.into, tmp_path / name, 0.3)
         assert proposed == (len(fields), sum(map(len, expected.values())), 0, len(STACKS), 0)
-        found = module.read((tmp_path / name).read_bytes(), name).dataset
+        found = read((tmp_path / name).read_bytes(), name).dataset
         assert all(category.name.endswith("_NV") for category in found.categories)
-        boxes = {picture.file_name: [a.bbox for a in found.of(picture)] for picture in found.images}
+        of_picture = found.by_picture()
+        boxes = {picture.file_name: [a.bbox for a in of_picture[picture.id]] for picture in found.images}
         assert {
             name: sorted((round(x), round(y), round(x + w), round(y + h)) for x, y, w, h in each)
             for name, each in boxes.items()
