@@ -62,7 +62,10 @@ FileNames = Annotated[
 ]
 States = Annotated[
     list[str] | None,
-    typer.Option("--polarization", help="states along C: crossed, or crossed=LR where names say LR; may be repeated"),
+    typer.Option(
+        "--polarization",
+        help="what a channel is: crossed, in their order, or crossed=LR for the one named LR; may be repeated",
+    ),
 ]
 
 
@@ -125,7 +128,7 @@ def look(
 ) -> None:
     """Show what the reader of images sees, before anything is run: axes, pixel, step, states, bits, what is left out.
 
-    Exit status: 0 everything can be read, 2 refused, 3 something is left out or damaged.
+    Exit status: 0 all can be read, what it does not say being listed; 2 refused; 3 something is left out or damaged.
     """
     from daemon.reprocessing.archive import ArchiveSettings
     from daemon.reprocessing.look import look as run_look
@@ -141,7 +144,12 @@ def look(
 @app.command(rich_help_panel=PANEL)
 def train(
     data: AnnotatedData,
-    into: Annotated[Path, typer.Option(help="weights to write (safetensors); their card is written beside them")],
+    into: Annotated[
+        Path,
+        typer.Option(
+            help="weights to write (safetensors); card, split and a page of the training are written beside them"
+        ),
+    ],
     architecture: Annotated[Literal["slim", "resnet50"], typer.Option(help="network")] = "slim",
     classes: Classes = None,
     one_class: OneClass = False,
@@ -169,7 +177,7 @@ def train(
     ] = False,
     judge_by: Annotated[
         list[Path] | None,
-        typer.Option(help="annotations to judge by, instead of a subset named so or slides held out; may be repeated"),
+        typer.Option(help="annotations to judge by, instead of a subset 'valid' or what is held out; may be repeated"),
     ] = None,
 ) -> None:
     """Train a detector on annotated stacks or images; the same command goes on after an interruption."""
@@ -197,6 +205,7 @@ def train(
     judges = _annotated(judge_by, settings.classes, one_class, only_annotated, stacks) if judge_by else None
     with StageDisplay(console) as display:
         learn(annotated, into, settings, FocusSettings(), command, display.show, judges, display.print_line)
+    console.print(f"weights in {into}, their card in {into.with_suffix('.md')}", markup=False, highlight=False)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -44,7 +44,7 @@ def emulate_export(
 ) -> None:
     """Write annotated emulated fields: stacks, and their truth as COCO, CVAT and tables.
 
-    What is left out is as in CONFIG.
+    An option that is left out is as in CONFIG.
     """
     from daemon.config.loading import load
     from daemon.emulation.export import export, override

@@ -202,5 +202,5 @@ def propose(
         why = "CVAT cannot show them; name the archive's folder with --images, and pictures of them are drawn"
         console.print(f"{proposed.stacks} of these are stacks of an archive: {why}", highlight=False)
     if proposed.left_out:
-        why = "not analysed yet, or neither of a single image nor with a raw stack"
+        why = "not analysed yet, or neither with a raw stack nor of a file that holds one image or stack"
         console.print(f"{proposed.left_out} fields left out: {why}", highlight=False)

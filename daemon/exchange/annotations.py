@@ -44,7 +44,7 @@ class Proposed(NamedTuple):
     stacks
         pictures that are stacks of an archive, which CVAT cannot show.
     left_out
-        fields that are not analysed yet, or without a single picture.
+        fields that are not analysed yet, or that no single file shows.
     """
 
     pictures: int
@@ -89,8 +89,9 @@ def propose(
         recorded_fields = [field for field in recorded.fields() if isinstance(field, FieldSecured)]
         if not any(map(_can_be_shown, recorded_fields)):
             raise Refused(
-                f"no field of {folder} is of a single image, and no raw stack was kept (retention.raw); there is "
-                "nothing to annotate"
+                f"no field of {folder} can be shown, so there is nothing to annotate: none has a raw stack "
+                "(retention.raw), and none is of a file that holds one image or stack; plane files, folders and files "
+                "of several are not proposed"
             )
         make_folder(into.parent)
         with _opened(into) as write:

@@ -110,6 +110,7 @@ class Polarizations:
         pairs = [f"{state}={name}" for state, name in zip(self.states or STATES, called, strict=False)]
         option = self.key.startswith("--")
         such = " ".join(f"{self.key} {pair}" for pair in pairs) if option else f"{self.key}: [{', '.join(pairs)}]"
+        such += ", or the other way round" if len(pairs) > 1 else ""
         raise ImageRefused(f"it has {len(names)} channels, {told}; say which are the polarizations, such as {such}")
 
 
@@ -177,12 +178,12 @@ class NamePattern:
         self.told = f"{key} {text!r}"
         parts = [part for part in re.split(r"(\{\w*\}|\*)", unicodedata.normalize("NFC", text)) if part]
         self._names = [part[1:-1] for part in parts if part.startswith("{")]
-        if not {"field", "z"} & set(self._names) or len(set(self._names)) < len(self._names):
-            raise SettingRefused(f"{self.told} must hold {{field}} or {{z}}, each once; correct it")
         if not set(self._names) <= set(PLACES):
             raise SettingRefused(
                 f"{self.told} may hold {', '.join(f'{{{name}}}' for name in PLACES)} and *, nothing else in braces"
             )
+        if not {"field", "z"} & set(self._names) or len(set(self._names)) < len(self._names):
+            raise SettingRefused(f"{self.told} must hold {{field}} or {{z}}, each once; correct it")
         self._depth = text.count("/") + 1
         expression = "".join(_expression(part, before) for before, part in itertools.pairwise(["", *parts]))
         self._expression = re.compile(expression, re.ASCII | re.IGNORECASE)
@@ -289,7 +290,7 @@ def _states(words: set[str], polarizations: Polarizations, pattern: NamePattern,
     try:
         states, places, _ = polarizations.among(ordered, by_order)
     except ImageRefused as error:
-        raise SettingRefused(f"{pattern.told}: of a stack, {error}") from error
+        raise SettingRefused(f"a stack by {pattern.told}: {error}") from error
     found = {ordered[place]: state for place, state in zip(places, states, strict=True)}
     order = polarizations.states or STATES
     return dict(sorted(found.items(), key=lambda pair: order.index(pair[1])))

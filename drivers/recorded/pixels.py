@@ -58,7 +58,7 @@ def told_of(dtype: np.dtype[Any]) -> tuple[str, ...]:
         return ()
     if dtype.kind not in "uif" or dtype.itemsize > 8:
         raise ImageRefused(f"its pixels are {dtype}; save it with 8 or 16 bit a pixel, without sign")
-    return (f"its pixels are {dtype}, all of them whole numbers from 0 to 65535",)
+    return (f"its pixels are {dtype}, taken only where all of them are whole numbers from 0 to 65535",)
 
 
 def bits_of(dtype: np.dtype[Any]) -> int:

@@ -83,7 +83,8 @@ def draw(stacks: Sequence[AnnotatedStack], known: Sequence[Member], held_out: fl
     groups = _groups(known)
     if len(groups) < 2:
         raise AnnotationError(
-            f"{len(groups)} slide is annotated, but one must be held out; annotate two or more, or say what judges"
+            f"{len(groups)} slide or source picture is annotated, but one must be held out to judge; annotate two or "
+            "more, or name what judges with --judge-by"
         )
     count = min(max(1, round(held_out * len(groups))), len(groups) - 1)
     chosen = np.random.default_rng(seed).choice(len(groups), count, replace=False)

@@ -132,14 +132,15 @@ def find_stacks(
         if unknown:
             raise AnnotationError(
                 f"{str(place)!r} annotates the class {min(unknown)!r}, which is not among {', '.join(classes)}; "
-                "add it to the classes, or take all as one"
+                "name all classes with --class, once for each, or take every label as one with --one-class"
             )
         by_picture = dataset.by_picture()
         found = [AnnotatedStack(path, picture, by_picture[picture.id], names) for path, picture in source.pictures]
         problems += source.loaded.problems
         if unvalidated:
             problems.append(
-                f"{source.name}: {unvalidated} boxes are not validated; nothing is learnt or judged by them"
+                f"{source.name}: {unvalidated} boxes are not validated, as their labels end in _NV; nothing is learnt or "
+                "judged by them"
             )
         empty = sum(not stack.annotations for stack in found)
         if empty:
@@ -167,7 +168,11 @@ def read_stack(annotated: AnnotatedStack) -> NDArray[np.uint16]:
     """
     info, picture = annotated.picture.stack, annotated.picture
     if not annotated.path.is_file():
-        remedy = "export it again" if info is None else "name the folder that it lies in (--stacks, --images)"
+        remedy = (
+            "export it with its pictures, or lead to its stack with --stacks"
+            if info is None
+            else "name the folder that it lies in (--stacks, --images)"
+        )
         raise AnnotationError(f"{str(annotated.path)!r} is annotated but does not exist; {remedy}")
     if min(picture.height, picture.width) < SMALLEST_PX or max(picture.height, picture.width) > LARGEST_PX:
         raise AnnotationError(

@@ -87,7 +87,7 @@ def check_weights(path: Path, architecture: str, classes: Sequence[str]) -> dict
         found = ", ".join(named) if named else "unnamed ones"
         raise WeightsRefused(
             f"detector.classes has {len(classes)} ({', '.join(classes)}) but the weights {str(path)!r} were trained "
-            f"for {trained} ({found}); set detector.classes to these or name other weights"
+            f"for {trained} ({found}); set detector.classes (--class) to these or name other weights"
         )
     if metadata.get("architecture", architecture) != architecture:
         raise WeightsRefused(

@@ -40,7 +40,7 @@ def test_what_a_file_says_and_does_not_say(tmp_path: Path) -> None:
     pixel, step, states = silent.needs
     assert pixel.endswith("give --pixel-um")
     assert step.endswith("give --step-um")
-    assert states.endswith("such as --polarization crossed=1 --polarization parallel=2")
+    assert states.endswith("such as --polarization crossed=1 --polarization parallel=2, or the other way round")
     # Each remedy can be followed.
     given = {"pixel_um": 0.1, "step_um": 1, "polarizations": ["crossed=1", "parallel=2"]}
     assert not seen(tmp_path, **given).stacks[1].needs

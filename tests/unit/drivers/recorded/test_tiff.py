@@ -106,7 +106,9 @@ def test_numbers_of_other_types_are_read_where_they_are_whole_and_else_refused(t
         tifffile.imwrite(path, grey.astype(dtype))
         with opened_one(path) as held:
             np.testing.assert_array_equal(held.read()[0, 0], grey)
-            assert held.header.told == (f"its pixels are {np.dtype(dtype)}, all of them whole numbers from 0 to 65535",)
+            assert held.header.told == (
+                f"its pixels are {np.dtype(dtype)}, taken only where all of them are whole numbers from 0 to 65535",
+            )
     for odd in (-1.0, 0.5, 70_000.0, np.nan):
         tifffile.imwrite(path, np.where(grey == grey[0, 0], odd, grey).astype(np.float32))
         with pytest.raises(ImageRefused, match="save it with 8 or 16 bit a pixel, without sign"):
