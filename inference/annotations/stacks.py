@@ -139,8 +139,8 @@ def find_stacks(
         problems += source.loaded.problems
         if unvalidated:
             problems.append(
-                f"{source.name}: {unvalidated} boxes are not validated, as their labels end in _NV; nothing is learnt or "
-                "judged by them"
+                f"{source.name}: {unvalidated} boxes are not validated, as their labels end in _NV; nothing is learnt "
+                "or judged by them"
             )
         empty = sum(not stack.annotations for stack in found)
         if empty:
