@@ -265,7 +265,7 @@ def test_training_stops_when_nothing_gets_better_and_keeps_the_best(exported: Pa
 
 def test_nothing_to_hold_out_is_refused(tmp_path: Path) -> None:
     export.export(emulated_stacks.night(frame_px=128, planes=3, seed=3), tmp_path, slides=[1], fields=1)
-    with pytest.raises(AnnotationError, match="1 slide is annotated"):
+    with pytest.raises(AnnotationError, match="1 slide or source picture is annotated"):
         learn.train(
             find_stacks([tmp_path], CLASSES),
             tmp_path / "w.safetensors",
