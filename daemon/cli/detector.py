@@ -128,7 +128,7 @@ def look(
 ) -> None:
     """Show what the reader of images sees, before anything is run: axes, pixel, step, states, bits, what is left out.
 
-    Exit status: 0 all can be read, what it does not say being listed; 2 refused; 3 something is left out or damaged.
+    Exit status: 0 everything can be read, 2 refused, 3 something is left out or damaged.
     """
     from daemon.reprocessing.archive import ArchiveSettings
     from daemon.reprocessing.look import look as run_look
