@@ -210,7 +210,11 @@ def _imagej_lengths(frame: Header, said: dict[str, object], page: tifffile.TiffP
 def _of_series(tiff: tifffile.TiffFile, chain: Chain) -> list[HeldStack]:
     """Take the series that tifffile finds in files of other programs, and in its own."""
     stacks: list[HeldStack] = []
+    if chain.fault:
+        raise ImageRefused(chain.fault)
     series = [one for one in tiff.series if not one.keyframe.is_reduced]
+    if tiff.is_shaped and len(series) > 1 and all(one.shape == one.keyframe.shape for one in series):
+        return _plain(tiff, chain)  # so tifffile writes planes that it is given one by one
     for name, one in zip(unlike([one.name for one in series]), series, strict=True):
         kind = one.keyframe.axes
         # Where an axis is named, samples that lie apart are no colours: so tifffile writes stacks of few planes.

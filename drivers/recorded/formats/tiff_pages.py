@@ -151,8 +151,10 @@ def frames(page: tifffile.TiffPage) -> Frames:
         They are no light: fewer than 8 bit, colours of an unknown kind, samples that are not said to be colours.
     """
     dtype, axes, photometric = page.dtype, page.axes, int(page.photometric)
-    if dtype is None or axes not in ("YX", "YXS", "SYX") or 0 in page.shape:
-        raise ImageRefused(f"its pixels are {dtype or 'of no known type'}, axes {axes}; save it with 8 or 16 bit")
+    if dtype is None or 0 in page.shape:
+        raise ImageRefused(f"its pixels are {dtype or 'none'}, of a kind that is not known; save it with 8 or 16 bit")
+    if axes not in ("YX", "YXS", "SYX"):
+        raise ImageRefused(f"its pages are no planes but have the axes {axes}; save each plane as a page of its own")
     samples = page.samplesperpixel
     bits = page.bitspersample
     told = list(pixels.told_of(dtype))

@@ -29,7 +29,7 @@ def test_images_are_listed_in_the_order_of_people_and_what_is_beside_them_is_cou
     touch(
         tmp_path, "b/metadata.txt", "b/9.xml", "b/boxes.json", "b/Thumbs.db", "notes.docx", ".DS_Store", ".cache/x.png"
     )
-    touch(tmp_path, "b/film.mp4", "b/scan.czi.zip", "b/plane")
+    touch(tmp_path, "b/film.mp4", "b/scan.czi.zip", "b/scan.ozx", "b/plane")
     (tmp_path / "b" / "raw.dat").write_bytes(b"II*\0....")
     (tmp_path / "LISEZ-MOI").write_bytes(b"." * 511 + "\u00e9t\u00e9".encode())
     (tmp_path / "b" / "cut").write_bytes(b"\x80\x81")
@@ -43,6 +43,7 @@ def test_images_are_listed_in_the_order_of_people_and_what_is_beside_them_is_cou
         "b/plane": "it has no suffix, but it is a PNG; rename it to end in .png",
         "b/raw.dat": "its suffix '.dat' is none that is read, but it is a TIFF; rename it to end in .tiff",
         "b/scan.czi.zip": "it is packed (.zip); unpack it",
+        "b/scan.ozx": "it is packed (.ozx); unpack it",
     }
 
 

@@ -12,7 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from drivers.errors import ImageRefused
+from drivers.recorded.formats import ome_zarr
 from drivers.recorded.images import holds_stacks, opened, opened_one
+from drivers.recorded.listing import list_images
 
 zarr = pytest.importorskip("zarr", reason="comes with lamelle[formats]")
 
@@ -103,6 +105,93 @@ def test_pieces_that_are_missing_are_told_and_not_black(tmp_path: Path, version:
     pieces[3].unlink()
     with opened_one(folder) as held, pytest.raises(ImageRefused, match="1 of its 12 pieces are missing; copy it again"):
         held.read()
+
+
+def test_pieces_of_a_shard_that_were_not_written_are_told_and_not_black(tmp_path: Path) -> None:
+    folder = image(tmp_path / "a.zarr", "0.5", np.zeros_like(TRUTH), shards=(1, 2, 3, 32, 48))
+    written = zarr.open_array(str(folder / "0"), mode="r+", config={"write_empty_chunks": True})
+    written[0] = TRUTH[0]
+    written[1, :, :2] = TRUTH[1, :, :2]
+    with opened(folder) as (first, second):
+        np.testing.assert_array_equal(first.read(), TRUTH[0])
+        with pytest.raises(ImageRefused, match="4 of its 12 pieces are missing; copy it again"):
+            second.read()
+    # A shard that is cut off, or empty, as a full disk leaves it.
+    for left in (20, 0):
+        shard = folder / "0" / "c" / "1" / "0" / "0" / "0" / "0"
+        shard.write_bytes(shard.read_bytes()[:left])
+        with opened(folder) as (first, second):
+            np.testing.assert_array_equal(first.read(), TRUTH[0])
+            assert second.fault.startswith("12 of its 12 pieces are missing")
+
+
+def test_pieces_of_shards_at_the_edge_lie_outside_and_are_not_missed(tmp_path: Path) -> None:
+    odd = np.ascontiguousarray(TRUTH[0, :, :, :30, :45])
+    folder = image(tmp_path / "a.zarr", "0.5", odd, shards=(2, 2, 32, 96))
+    with opened_one(folder) as held:
+        np.testing.assert_array_equal(held.read(), odd)
+
+
+def test_axes_may_be_named_in_capitals(tmp_path: Path) -> None:
+    """As iohub writes them."""
+    folder = image(tmp_path / "a.zarr", "0.4", TRUTH[0])
+    attributes = json.loads((folder / ".zattrs").read_bytes())
+    for axis in attributes["multiscales"][0]["axes"]:
+        axis["name"] = axis["name"].upper()
+    said(folder, "0.4", **attributes)
+    with opened_one(folder) as held:
+        np.testing.assert_array_equal(held.read(), TRUTH[0])
+        assert (held.header.pixel_um, held.header.step_um, held.header.channels) == (0.059, 0.5, ("LR", "LL"))
+
+
+def test_several_images_of_one_folder_are_stacks(tmp_path: Path) -> None:
+    """As pymmcore-plus wrote positions; but two ways to shrink one image are one."""
+    folder = tmp_path / "a.zarr"
+    scales = []
+    for name, pixels in zip(("p0", "my pos"), TRUTH, strict=True):
+        image(folder / "made", "0.4", pixels)
+        (folder / "made" / "0").rename(folder / name)
+        scales.append({"name": name, "axes": AXES[1:], "datasets": [{"path": name}, {"path": f"{name} by 2"}]})
+    said(folder, "0.4", multiscales=[*scales, {**scales[0], "name": "p0 shrunk otherwise"}])
+    with opened(folder) as stacks:
+        assert [one.name for one in stacks] == ["p0", "my pos"]
+        for one, truth in zip(stacks, TRUTH, strict=True):
+            np.testing.assert_array_equal(one.read(), truth)
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_plain_arrays_are_told_as_one_and_not_by_their_pieces(tmp_path: Path, version: str) -> None:
+    """As xarray and TensorStore write them."""
+    array = image(tmp_path / "made", version) / "0"
+    (tmp_path / "a.zarr" / "group").mkdir(parents=True)
+    array.rename(tmp_path / "a.zarr" / "group" / "raw")
+    listing = list_images(tmp_path / "a.zarr", [tmp_path / "a.zarr"], None)
+    assert list(listing.sizes) == ["group/raw"]
+    assert not listing.left_out
+    with (
+        pytest.raises(ImageRefused, match="nothing says which axes it has; save it as OME-Zarr"),
+        opened(tmp_path / "a.zarr" / "group" / "raw"),
+    ):
+        pass
+
+
+def test_wells_and_arrays_that_are_missing_are_named(tmp_path: Path) -> None:
+    said(tmp_path, "0.5", plate={"wells": [{"path": "A/1"}, {"path": "B/2"}]})
+    for well in (tmp_path / "A" / "1", tmp_path / "B" / "2"):
+        said(well, "0.5", well={"images": [{"path": "0"}]})
+        image(well / "0", "0.5", TRUTH[0])
+    (tmp_path / "B" / "2" / "0" / "0" / "zarr.json").unlink()
+    with pytest.raises(ImageRefused, match="its array '0' of B/2/0 is missing; copy the whole"), opened(tmp_path):
+        pass
+    (tmp_path / "B" / "2" / "zarr.json").unlink()
+    with pytest.raises(ImageRefused, match="its well B/2 is missing; copy the whole folder"), opened(tmp_path):
+        pass
+
+
+def test_more_pieces_than_can_be_looked_for_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ome_zarr, "MAX_PLANES", 23)
+    with pytest.raises(ImageRefused, match="it lies in 24 files"), opened(image(tmp_path, "0.4")):
+        pass
 
 
 def test_an_image_does_not_reach_out_of_its_folder(tmp_path: Path) -> None:

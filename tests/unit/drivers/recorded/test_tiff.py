@@ -129,6 +129,31 @@ def test_planes_are_not_taken_for_colours(tmp_path: Path) -> None:
         header(path)
 
 
+def test_planes_that_were_written_one_by_one_are_a_stack(tmp_path: Path) -> None:
+    """As imageio and loops around tifffile write them: each says what it is; series of planes stay apart."""
+    planes, path = stack(5, 16, 20), tmp_path / "a.tif"
+    for plane in planes:
+        tifffile.imwrite(path, plane, append=path.exists())
+    with opened_one(path) as held:
+        np.testing.assert_array_equal(held.read(), planes[None])
+        assert held.header.told == ("its pages are taken as planes",)
+    path.write_bytes(path.read_bytes()[:-100])
+    with opened_one(path) as held:
+        assert "cut off" in held.fault
+    path.unlink()
+    for _ in range(2):
+        tifffile.imwrite(path, planes, append=path.exists(), photometric="minisblack", metadata={"axes": "ZYX"})
+    with opened(path) as stacks:
+        assert [one.header.shape_czyx for one in stacks] == [(1, 5, 16, 20)] * 2
+
+
+def test_pages_that_are_volumes_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, stack(16, 16, 16), volumetric=True, tile=(16, 16, 16), photometric="minisblack")
+    with pytest.raises(ImageRefused, match="have the axes ZYX; save each plane as a page of its own"):
+        header(path)
+
+
 def test_smaller_copies_are_no_images(tmp_path: Path) -> None:
     planes = stack(4, 32, 48)
     for path, metadata in ((tmp_path / "a.ome.tif", {"axes": "ZYX"}), (tmp_path / "a.tif", None)):
