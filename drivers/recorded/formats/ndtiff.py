@@ -28,6 +28,7 @@ INDEX = "NDTiff.index"
 FULL = "Full resolution"
 """Folder of the frames where smaller copies of them are kept beside it."""
 MAX_INDEX_BYTES = 256 << 20
+_AGAIN = "copy it again, or record it again where its recording was not ended"
 Axes = Mapping[str, int | str | float]
 _MAGIC, _SUMMARY = 483729, 2355492
 _Z, _CHANNELS = ("z",), ("channel", "polarization")
@@ -48,6 +49,12 @@ class IndexedPlane:
     compression: int
     metadata_offset: int
     metadata_bytes: int
+
+    @property
+    def pixel_bytes(self) -> int:
+        """How many bytes its pixels have."""
+        sample_bytes, _, samples = _KINDS[self.kind]
+        return self.width * self.height * sample_bytes * samples
 
 
 def folder_of(folder: Path) -> Path | None:
@@ -79,10 +86,11 @@ def opened(source: Source) -> Iterator[Sequence[HeldStack]]:
     entries, told = _read_index(folder / INDEX)
     files = {name: inside(folder, name) for name in {entry.file for entry in entries}}
     sizes = {name: file.stat().st_size for name, file in files.items() if file.is_file()}
-    summary = next((_summary(files[name]) for name in sorted(sizes)), {})
     with ExitStack() as closed:
         streams = {name: closed.enter_context(files[name].open("rb")) for name in sizes}
+        summary = next((_summary(streams[name]) for name in sorted(sizes)), {})
         planes = [(one.axes, *_plane(one, files[one.file], streams.get(one.file), sizes)) for one in entries]
+    told += [f"{name} holds more planes than its {INDEX} names" for name in sizes if _holds_more(name, entries, sizes)]
     yield list(_stacks(planes, summary, told))
 
 
@@ -103,7 +111,7 @@ def of_pages(tiff: tifffile.TiffFile, chain: Chain) -> list[HeldStack]:
             raise ImageRefused(f"its {INDEX} is missing, which says what its pages are; lay it beside it")
         taken = frames(page)
         found.append((_axes(axes), taken.header, said, partial(taken.read, page), torn(page, nth) or chain.fault, None))
-    return list(_stacks(found, {}, [f"its {INDEX} is missing: planes at its end may be, too"]))
+    return list(_stacks(found, _summary(tiff.filehandle), [f"its {INDEX} is missing: planes at its end may be, too"]))
 
 
 _Found = tuple[Axes, Header, Said, "partial[NDArray[np.uint16]]", str, Path | None]
@@ -205,18 +213,25 @@ def _read_index(path: Path) -> tuple[list[IndexedPlane], list[str]]:
                 if not length and not texts:
                     return entries, [micromanager.UNENDED]
                 if at + 4 + length > len(content):
-                    raise ImageRefused(f"its {INDEX} ends within an entry: it is cut off; copy it again")
+                    raise ImageRefused(f"its {INDEX} ends within an entry: it is cut off; {_AGAIN}")
                 texts.append(content[at + 4 : at + 4 + length].decode("utf-8"))
                 at += 4 + length
             if at + 32 > len(content):
-                raise ImageRefused(f"its {INDEX} ends within an entry: it is cut off; copy it again")
+                raise ImageRefused(f"its {INDEX} ends within an entry: it is cut off; {_AGAIN}")
             offset, width, height, kind, compression, metadata, length, _ = struct.unpack_from("<8I", content, at)
             at += 32
             axes = _axes(json.loads(texts[0]))
             entries.append(IndexedPlane(axes, texts[1], offset, width, height, kind, compression, metadata, length))
     if not entries:
-        raise ImageRefused(f"its {INDEX} names no plane; copy it again")
+        raise ImageRefused(f"its {INDEX} names no plane; {_AGAIN}")
     return entries, []
+
+
+def _holds_more(name: str, entries: Sequence[IndexedPlane], sizes: Mapping[str, int]) -> bool:
+    """Whether there is room for a plane behind the last one that the index names."""
+    last = max((entry for entry in entries if entry.file == name), key=lambda entry: entry.offset)
+    end = max(last.offset + last.pixel_bytes, last.metadata_offset + last.metadata_bytes)
+    return sizes[name] - end > last.pixel_bytes
 
 
 def _plane(
@@ -225,8 +240,8 @@ def _plane(
     if entry.kind not in _KINDS or entry.compression:
         raise ImageRefused(f"its planes are of type {entry.kind}, compression {entry.compression}, which is not known")
     size = sizes.get(entry.file)
-    sample_bytes, bits, samples = _KINDS[entry.kind]
-    end = entry.offset + entry.width * entry.height * sample_bytes * samples
+    _, bits, samples = _KINDS[entry.kind]
+    end = entry.offset + entry.pixel_bytes
     fault = ""
     if size is None:
         fault = f"{entry.file} belongs to it and is missing; lay it beside it"
@@ -245,23 +260,22 @@ def _plane(
 
 def _read(entry: IndexedPlane, file: Path) -> NDArray[np.uint16]:
     sample_bytes, _, samples = _KINDS[entry.kind]
-    count = entry.width * entry.height * samples
     with file.open("rb") as stream:
         stream.seek(entry.offset)
-        content = stream.read(count * sample_bytes)
+        content = stream.read(entry.pixel_bytes)
     image = np.frombuffer(content, "<u2" if sample_bytes == 2 else "u1").reshape(entry.height, entry.width, samples)
     return (pixels.grey(image) if samples > 1 else image[..., 0]).astype(np.uint16)
 
 
-def _summary(file: Path) -> Said:
-    with file.open("rb") as stream:
-        begins = stream.read(28)
-        if len(begins) < 28:
-            return {}
-        # Version 2.0 says no minor version before the length.
-        for at in (16, 20):
-            magic, length = struct.unpack_from("<II", begins, at)
-            if magic == _SUMMARY and length <= micromanager.MAX_JSON_BYTES:
-                stream.seek(at + 8)
-                return micromanager.said(stream.read(length))
+def _summary(stream: BinaryIO | tifffile.FileHandle) -> Said:
+    stream.seek(0)
+    begins = stream.read(28)
+    if len(begins) < 28:
+        return {}
+    # Version 2.0 says no minor version before the length.
+    for at in (16, 20):
+        magic, length = struct.unpack_from("<II", begins, at)
+        if magic == _SUMMARY and length <= micromanager.MAX_JSON_BYTES:
+            stream.seek(at + 8)
+            return micromanager.said(stream.read(length))
     return {}

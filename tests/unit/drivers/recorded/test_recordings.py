@@ -116,8 +116,17 @@ def test_ndtiff_is_whole_or_told(tmp_path: Path) -> None:
     index.write_bytes(content[:-10])
     with pytest.raises(ImageRefused, match=r"its NDTiff\.index ends within an entry: it is cut off"), opened(folder):
         pass
-    index.unlink()
+    # An index that ends between two entries fits, but the file behind it goes on.
     file.write_bytes(pixels)
+    for left, more in ((2 * len(content) // 3, [True, True]), (len(content), [False, False, False])):
+        index.write_bytes(content[:left])
+        with opened(folder) as stacks:
+            behind = "night_NDTiffStack.tif holds more planes than its NDTiff.index names"
+            assert [behind in one.header.told for one in stacks] == more
+    index.write_bytes(b"")
+    with pytest.raises(ImageRefused, match="names no plane; copy it again, or record it again where"), opened(folder):
+        pass
+    index.unlink()
     for source in (file, io.BytesIO(pixels)):
         with pytest.raises(ImageRefused, match=r"its NDTiff\.index is missing"), opened(source):
             pass
