@@ -82,6 +82,8 @@ def _format(source: Source) -> Format:
             raise ImageRefused("it is a folder that is no image as a whole; name a file in it")
         return found
     begins = first_bytes(source, FIRST_BYTES)
+    if not begins:
+        raise ImageRefused("it is empty; copy it again")
     if begins[:4] in tiff.BEGINS:
         return tiff.opened
     if begins.removeprefix(codecs.BOM_UTF8).startswith((b"<?xml", b"<OME")):

@@ -86,6 +86,12 @@ def _stacks(tiff: tifffile.TiffFile, path: Path | None) -> list[HeldStack]:
         return list(_of_imagej(tiff, chain))
     if any(getattr(tiff, f"is_{kind}") for kind in _OTHERS):
         return _of_series(tiff, chain)
+    described = tiff.pages.first.tags.get("ImageDescription")
+    if described is not None and not described.value and tiff.pages.first.software.startswith("tifffile"):
+        # It keeps room for the XML of an OME-TIFF, and writes that as it closes the file.
+        raise ImageRefused(
+            "its XML was not written yet, as it was not closed; write it again, or wait until it is whole"
+        )
     return _plain(tiff, chain)
 
 

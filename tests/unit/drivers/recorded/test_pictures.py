@@ -111,7 +111,7 @@ def test_colours_are_made_grey_alike_in_every_kind() -> None:
         (saved(Image.fromarray(GREY), "PNG")[:900], r"it is damaged \(image file is truncated"),
         (imagecodecs.jpegxl_encode(GREY)[:-200], "it is damaged"),
         (saved(Image.fromarray(GREY), "GIF"), "it is no image of a kind that is known; save it as PNG or TIFF"),
-        (b"", "it is no image of a kind that is known"),
+        (b"", "it is empty; copy it again"),
         (png_of(8, b"", 30_000, 30_000), "it has more pixels than can be analysed at once; cut it into tiles"),
         # A codestream whose height has 30 bit, as large as its width.
         (b"\xff\x0a" + (3 << 1 | (1 << 30) - 1 << 3 | 1 << 33).to_bytes(16, "little"), "more than 4 GB; split it"),

@@ -147,6 +147,19 @@ def test_planes_that_were_written_one_by_one_are_a_stack(tmp_path: Path) -> None
         assert [one.header.shape_czyx for one in stacks] == [(1, 5, 16, 20)] * 2
 
 
+def test_an_ome_tiff_that_was_not_closed_is_no_stack_of_planes(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path, ome=True) as writer:
+        writer.write(iter(stack(6, 16, 20)), shape=(2, 3, 16, 20), dtype=np.uint16, metadata={"axes": "CZYX"})
+        writer.filehandle.flush()
+        left = path.read_bytes()
+    with opened_one(path) as held:
+        assert held.header.shape_czyx == (2, 3, 16, 20)
+    path.write_bytes(left)
+    with pytest.raises(ImageRefused, match="its XML was not written yet, as it was not closed"):
+        header(path)
+
+
 def test_pages_that_are_volumes_are_refused_with_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, stack(16, 16, 16), volumetric=True, tile=(16, 16, 16), photometric="minisblack")
