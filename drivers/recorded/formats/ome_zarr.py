@@ -122,7 +122,10 @@ def _images(folder: Path) -> Iterator[tuple[str, Path, Said]]:
 def _scales(folder: Path, name: str = "") -> Iterator[tuple[str, Path, Said]]:
     """Give the images that a folder says it holds, mostly one; several ways to shrink one image are one."""
     several: dict[str, Said] = {}
-    for scales in _attributes(folder).get("multiscales", ()):
+    attributes = _attributes(folder)
+    if "image-label" in attributes:
+        raise ImageRefused("it holds labels of what is in an image, and no light; name the image")
+    for scales in attributes.get("multiscales", ()):
         several.setdefault(str(scales["datasets"][0]["path"]), scales)
     if not several:
         raise ImageRefused(f"its image {name or folder.name} is missing; copy the whole folder")

@@ -188,6 +188,13 @@ def test_wells_and_arrays_that_are_missing_are_named(tmp_path: Path) -> None:
         pass
 
 
+def test_labels_are_no_image(tmp_path: Path) -> None:
+    folder = image(tmp_path / "labels" / "cells", "0.4", TRUTH[0])
+    said(folder, "0.4", **json.loads((folder / ".zattrs").read_bytes()), **{"image-label": {"version": "0.4"}})
+    with pytest.raises(ImageRefused, match="it holds labels of what is in an image"), opened(folder):
+        pass
+
+
 def test_more_pieces_than_can_be_looked_for_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ome_zarr, "MAX_PLANES", 23)
     with pytest.raises(ImageRefused, match="it lies in 24 files"), opened(image(tmp_path, "0.4")):
