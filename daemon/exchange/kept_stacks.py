@@ -79,8 +79,8 @@ def _of_night(folder: Path) -> list[KnownStack]:
             found.append(KnownStack(path, picture))
     if not found:
         raise AnnotationError(
-            f"{str(folder)!r} kept no raw stack; name a night that did (retention.raw), or an export of "
-            "the virtual slide"
+            f"{str(folder)!r} kept no raw stack; name a night that did (retention.raw), an export of the virtual "
+            "slide, or the folder of an archive that `lamelle propose` wrote a coco.json into"
         )
     return found
 

@@ -35,7 +35,7 @@ from inference.annotations.foreign import (
     relative_name,
     shown,
 )
-from inference.annotations.outlines import Box, around_points, around_runs, unpack_runs
+from inference.annotations.outlines import Box, around_points, around_runs, around_turned, unpack_runs
 from inference.errors import AnnotationError
 
 Id = int | str
@@ -74,7 +74,7 @@ class _CocoFile:
 
     def __init__(self, name: str, problems: list[str]) -> None:
         self._name, self._problems = name, problems
-        self._around = 0
+        self._around = self._masks_aside = 0
 
     def read(self, content: dict[str, Any]) -> LoadedAnnotations:
         """Read it."""
@@ -90,6 +90,11 @@ class _CocoFile:
         if self._around:
             self._problems.append(
                 f"{self._name}: {self._around} annotations have no box and are taken by the box around their outline"
+            )
+        if self._masks_aside:
+            self._problems.append(
+                f"{self._name}: {self._masks_aside} masks have iscrowd 1, and nothing is learnt or judged by them; CVAT "
+                "gives it to every mask in COCO: where they are objects, export as 'CVAT for images 1.1'"
             )
         # Ids that are no numbers, or not one each, say nothing that is worth keeping.
         own = [key for key, _ in found if isinstance(key, int) and abs(key) <= LARGEST_ID]
@@ -160,9 +165,13 @@ class _CocoFile:
             picture = _among(pictures, given.get("image_id"), "image")
             told += f" of {picture.file_name!r}"
             category = _among(categories, given.get("category_id"), "category")
-            drawn = given.get("bbox") not in (None, [])
-            box, problem = fit(_box(given["bbox"]) if drawn else _around(given.get("segmentation")), picture)
+            drawn, outline = given.get("bbox") not in (None, []), given.get("segmentation")
             attributes = _attributes(given.get("attributes"))
+            around = _box(given["bbox"]) if drawn else _around(outline, picture)
+            if drawn and not outline:
+                # CVAT's boxes as they were before they were turned; those around outlines are around what was turned.
+                around = around_turned(around, finite(attributes.pop("rotation", None)) or 0)
+            box, problem = fit(around, picture)
         except OddValue as odd:
             self._problems.append(f"{told} {odd}; left out")
             return None
@@ -170,7 +179,9 @@ class _CocoFile:
             self._problems.append(f"{told} {problem}")
         if box is None:
             return None
+        ignored = flag(given.get("iscrowd")) or flag(given.get("ignore"))
         self._around += not drawn
+        self._masks_aside += ignored and isinstance(outline, dict)
         area = finite(given.get("area"))
         annotation = Annotation(
             id=0,
@@ -178,7 +189,7 @@ class _CocoFile:
             category_id=category.id,
             bbox=box,
             area=box[2] * box[3] if area is None or area < 0 else area,
-            iscrowd=int(flag(given.get("iscrowd")) or flag(given.get("ignore"))),
+            iscrowd=int(ignored),
             segmentation=_outline(given.get("segmentation", ())),
             attributes=attributes,
         )
@@ -200,15 +211,17 @@ def _box(bbox: object) -> Box:
     return x, y, width, height
 
 
-def _around(outline: object) -> Box:
-    """Box around polygons or a mask, as COCO has them."""
+def _around(outline: object, picture: AnnotatedImage) -> Box:
+    """Box around polygons or a mask of a picture, as COCO has them."""
     try:
         if isinstance(outline, dict):
-            rows, columns = outline["size"]
+            rows, columns = map(int, outline["size"])
+            if (rows, columns) != (picture.height, picture.width):
+                raise ValueError(f"a mask of {columns} x {rows} px")
             counts = outline["counts"]
             runs = unpack_runs(counts) if isinstance(counts, str) else [int(count) for count in counts]
             # COCO's masks run down the columns.
-            box = around_runs(runs, int(rows), int(columns))
+            box = around_runs(runs, rows, columns)
             if box is not None:
                 return box[1], box[0], box[3], box[2]
         elif isinstance(outline, list) and outline:

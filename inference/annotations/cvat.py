@@ -26,7 +26,7 @@ from inference.annotations.coco import (
     read_picture,
     refuse_same_names,
 )
-from inference.annotations.foreign import OddValue, finite, refuse_entities, shown
+from inference.annotations.foreign import OddValue, finite, flag, refuse_entities, shown
 from inference.annotations.outlines import Box, around_ellipse, around_points, around_runs, around_turned
 from inference.errors import AnnotationError
 
@@ -241,9 +241,7 @@ def _around(shape: Element) -> Box | None:
     """Box around a shape; None of what bounds no area."""
     if shape.tag == "box":
         x0, y0, x1, y1 = (_number(shape, corner) for corner in ("xtl", "ytl", "xbr", "ybr"))
-        if not (degrees := _degrees(shape)):
-            return x0, y0, x1 - x0, y1 - y0
-        return around_turned(((x0 + x1) / 2, (y0 + y1) / 2), abs(x1 - x0), abs(y1 - y0), degrees)
+        return around_turned((x0, y0, x1 - x0, y1 - y0), _degrees(shape))
     if shape.tag == "ellipse":
         cx, cy, rx, ry = (_number(shape, name) for name in ("cx", "cy", "rx", "ry"))
         return around_ellipse((cx, cy), rx, ry, _degrees(shape))
@@ -298,7 +296,7 @@ def _annotation(shape: Element, box: Box, picture: AnnotatedImage, category: int
     for attribute in shape.iter("attribute"):
         text = attribute.text or ""
         attributes[attribute.get("name", "")] = text == "true" if text in ("true", "false") else text
-    ignored = attributes.pop(IGNORED, False) is True
+    ignored = flag(attributes.pop(IGNORED, False))
     return Annotation(
         id=number,
         image_id=picture.id,

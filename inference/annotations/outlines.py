@@ -15,10 +15,13 @@ def around_points(xs: Sequence[float], ys: Sequence[float]) -> Box:
     return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
 
 
-def around_turned(centre: tuple[float, float], width: float, height: float, degrees: float) -> Box:
-    """Box around a box that is turned about its centre."""
+def around_turned(box: Box, degrees: float) -> Box:
+    """Box around a box that is turned about its centre; itself where it is not turned, or has no area."""
+    x, y, width, height = box
+    if not degrees or min(width, height) <= 0:
+        return box
     c, s = _turn(degrees)
-    return _centred(centre, width * c + height * s, width * s + height * c)
+    return _centred((x + width / 2, y + height / 2), width * c + height * s, width * s + height * c)
 
 
 def around_ellipse(centre: tuple[float, float], rx: float, ry: float, degrees: float) -> Box:
@@ -42,7 +45,7 @@ def around_runs(runs: Sequence[int], row: int, rows: int) -> Box | None:
     ValueError
         The runs are not those of a mask of this size.
     """
-    if row < 1 or rows < 1 or min(runs, default=0) < 0 or sum(runs) > row * rows:
+    if row < 1 or rows < 1 or min(runs, default=0) < 0 or sum(runs) != row * rows:
         raise ValueError(f"runs of {sum(runs)} pixels for {row} x {rows}")
     x0, x1, y0, y1, at = row, 0, rows, 0, 0
     for place, length in enumerate(runs):

@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import NamedTuple
@@ -22,11 +23,14 @@ from inference.errors import AnnotationError
 CVAT_FILE = "annotations.xml"
 ALONE = ("coco.json", "_annotations.coco.json", CVAT_FILE)
 """COCO as lamelle and Roboflow name it, and CVAT's own."""
-FOLDER, OF_SUBSET = "annotations", "instances_"
+FOLDER, OF_SUBSET = "annotations", "instances"
 """COCO's own layout: `annotations/instances_SUBSET.json`, pictures in folders beside `annotations`."""
 NO_SUBSET = "default"
 """What CVAT calls the subset of what is in none."""
-PICTURES = "images"
+PICTURES, DATA = "images", "data"
+"""Where pictures lie, as most programs have them and as FiftyOne has."""
+IN_UTF8 = 0x800
+"""Flag of an entry of a zip: its name is in UTF-8."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 """Tried where a name has none of them: CVAT names the frames of a video without."""
 LARGEST_FILE = 1 << 28
@@ -159,7 +163,7 @@ def _exports(root: Traversable) -> list[Traversable]:
 
 
 def _of_subset(file: Traversable, root: Traversable) -> _File:
-    subset = file.name.removeprefix(OF_SUBSET).removesuffix(".json")
+    subset = file.name.removeprefix(OF_SUBSET).removesuffix(".json").removeprefix("_")
     return _File(file, root, "" if subset == NO_SUBSET else subset)
 
 
@@ -182,7 +186,9 @@ def _open_zip(path: Path) -> Traversable:
     known: set[str] = set()
     for entry in archive.infolist():
         try:
-            name = relative_name(entry.filename, str(path))
+            if entry.filename == "./":
+                continue
+            name = relative_name(_name_of(entry), str(path))
         except OddValue as odd:
             raise AnnotationError(f"{str(path)!r} has an entry that {odd}; pack it again") from odd
         folder = entry.filename.endswith(("/", "\\"))
@@ -193,6 +199,14 @@ def _open_zip(path: Path) -> Traversable:
         entry.filename = name + "/" * folder
         archive.NameToInfo[entry.filename] = entry
     return zipfile.Path(archive)
+
+
+def _name_of(entry: zipfile.ZipInfo) -> str:
+    """Give the name of an entry; Macs write UTF-8 and do not say so."""
+    if not entry.flag_bits & IN_UTF8:
+        with suppress(UnicodeError):
+            return entry.filename.encode("cp437").decode()
+    return entry.filename
 
 
 def _read(name: str, file: Traversable, root: Traversable, subset: str, *, several: bool) -> AnnotationSource:
@@ -245,6 +259,8 @@ class _Finder:
             # A name may say its subset once more.
             folders = folders + at_large if not folders or set(parts) & set(name.split("/")[:-1]) else folders
         found = list({str(place): place for folder in folders for place in self._in(folder, name)}.values())
+        if not found and not subset:
+            found = self._in(self._root.joinpath(DATA), name)
         if len(found) > 1:
             raise AnnotationError(
                 f"the picture {name!r} may be {' or '.join(repr(str(place)) for place in found[:3])}, and nothing says "

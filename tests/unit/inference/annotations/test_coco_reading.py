@@ -19,6 +19,7 @@ from inference.annotations.coco_reading import read
 from inference.errors import AnnotationError
 
 WIDTH, HEIGHT = 64, 48
+SIZE = {"size": [HEIGHT, WIDTH]}
 Oddity = Callable[[dict[str, Any]], object]
 
 HARMLESS: dict[str, Oddity] = {
@@ -54,9 +55,11 @@ ODD: dict[str, Oddity] = {
     "another picture": lambda a: a.update(image_id="77"),
     "neither box nor outline": lambda a: a.update(bbox=None, segmentation=[]),
     "an outline of two points": lambda a: a.update(bbox=None, segmentation=[[1, 2, 3, 4]]),
-    "too many pixels": lambda a: a.update(bbox=None, segmentation={"size": [2, 2], "counts": [1, 9]}),
-    "torn runs": lambda a: a.update(bbox=None, segmentation={"size": [2, 2], "counts": "o"}),
-    "runs without end": lambda a: a.update(bbox=None, segmentation={"size": [2, 2], "counts": "o" * 1000}),
+    "too many pixels": lambda a: a.update(bbox=None, segmentation=SIZE | {"counts": [1, WIDTH * HEIGHT]}),
+    "too few pixels": lambda a: a.update(bbox=None, segmentation=SIZE | {"counts": [1, 9]}),
+    "rows and columns changed": lambda a: a.update(segmentation=runs(a.pop("bbox")) | {"size": [WIDTH, HEIGHT]}),
+    "torn runs": lambda a: a.update(bbox=None, segmentation=SIZE | {"counts": "o"}),
+    "runs without end": lambda a: a.update(bbox=None, segmentation=SIZE | {"counts": "o" * 1000}),
 }
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32")
 
@@ -224,6 +227,29 @@ def test_boxes_around_outlines_are_counted_and_not_told_one_by_one() -> None:
     outlines = [box(k, 1, bbox=None, segmentation=[polygon([1, 2, 3, 4])]) for k in range(30)]
     loaded = read(coco(image(1, "a.png"), annotations=outlines), "coco.json")
     assert loaded.problems == ("coco.json: 30 annotations have no box and are taken by the box around their outline",)
+
+
+def test_a_box_that_cvat_turned_is_taken_by_the_box_around_it() -> None:
+    turns = (0, 90.0, "270", 180, 30, "much", None, True)
+    boxes = [box(k, 1, bbox=[10, 20, 12, 4], attributes={"rotation": turn}) for k, turn in enumerate(turns)]
+    # What is around an outline that was turned is not turned once more.
+    boxes.append(box(8, 1, bbox=[10, 20, 12, 4], attributes={"rotation": 90}, segmentation=[polygon([10, 20, 12, 4])]))
+    loaded = read(coco(image(1, "a.png"), annotations=boxes), "coco.json")
+    upright, slanted = (14, 16, 4, 12), (16 - 6.1962, 22 - 4.7321, 2 * 6.1962, 2 * 4.7321)
+    flat = (10, 20, 12, 4)
+    expected = [flat, upright, upright, flat, slanted, flat, flat, flat, flat]
+    for annotation, around in zip(loaded.dataset.annotations, expected, strict=True):
+        assert annotation.bbox == pytest.approx(around, abs=1e-3)
+    assert loaded.problems == ()
+
+
+def test_masks_that_are_called_crowds_are_told() -> None:
+    boxes = [box(k, 1, iscrowd=k < 2, segmentation=packed([1, 2, 3, 4])) for k in range(3)] + [box(3, 1, iscrowd=1)]
+    loaded = read(coco(image(1, "a.png"), annotations=boxes), "coco.json")
+    assert [a.iscrowd for a in loaded.dataset.annotations] == [1, 1, 0, 1]
+    (problem,) = loaded.problems
+    assert problem.startswith("coco.json: 2 masks have iscrowd 1, and nothing is learnt or judged by them; ")
+    assert "export as 'CVAT for images 1.1'" in problem
 
 
 def test_json_in_the_code_page_of_windows_is_read_and_told() -> None:

@@ -36,7 +36,7 @@ def test_the_box_around_an_ellipse_touches_it(rx: float, ry: float, degrees: flo
     assert around_ellipse((5, 7), rx, ry, degrees) == pytest.approx((x.min(), y.min(), np.ptp(x), np.ptp(y)), abs=1e-5)
 
 
-@pytest.mark.parametrize(("runs", "row", "rows"), [([1, 9], 2, 2), ([-1, 2], 2, 2), ([1, 1], 0, 2)])
+@pytest.mark.parametrize(("runs", "row", "rows"), [([1, 9], 2, 2), ([1, 2], 2, 2), ([-1, 5], 2, 2), ([1, 1], 0, 2)])
 def test_runs_of_another_size_are_refused(runs: list[int], row: int, rows: int) -> None:
     with pytest.raises(ValueError, match="runs of"):
         around_runs(runs, row, rows)

@@ -73,6 +73,7 @@ def test_one_image_with_one_label_that_no_meta_names_is_read() -> None:
     ("shape", "kept", "said"),
     [
         (box(10, 5, 10, 9), None, "has no area"),
+        (box(20, 5, 10, 9, more='rotation="45"'), None, "has no area"),
         (box(10, 5, 60, 9), (10, 5, 30, 4), "lies in part outside"),
         (box(50, 5, 60, 9), None, "lies outside"),
         (box(1, 2, 3, 4, label=""), None, "has no label"),
@@ -85,6 +86,7 @@ def test_one_image_with_one_label_that_no_meta_names_is_read() -> None:
         ('<polygon label="diatom" points="50,2;53,2;53,5"/>', None, "lies outside"),
         ('<ellipse label="diatom" cx="1" cy="1" rx="3"/>', None, "has no number ry"),
         ('<mask label="diatom" rle="1,2" left="0" top="0" width="1" height="2"/>', None, "mask that cannot"),
+        ('<mask label="diatom" rle="1" left="0" top="0" width="1" height="2"/>', None, "mask that cannot"),
         ('<mask label="diatom" rle="2" left="0" top="0" width="1" height="2"/>', None, "has no area"),
     ],
 )
@@ -152,6 +154,14 @@ def test_attributes_come_back_as_they_were_written() -> None:
         ),
     )  # fmt: skip
     assert cvat.read(cvat.to_xml(written, "manual"), "a.xml") == LoadedAnnotations(dataset=written)
+
+
+def test_what_is_a_crowd_may_be_said_as_cvat_and_as_people_write_it() -> None:
+    said = {"true": 1, "True": 1, "1": 1, "yes": 1, "false": 0, "": 0, "0": 0, "no": 0}
+    shapes = [box(1, 2, 11, 22, inside=f'<attribute name="is_crowd">{word}</attribute>') for word in said]
+    loaded = cvat.read(export(image("".join(shapes))), "a.xml")
+    assert [a.iscrowd for a in loaded.dataset.annotations] == list(said.values())
+    assert all("is_crowd" not in a.attributes for a in loaded.dataset.annotations)
 
 
 @pytest.mark.parametrize(
@@ -305,6 +315,19 @@ def test_cocos_own_layout_is_read_as_a_whole_and_by_subset(
         assert seen(Path("instances_val.json")) == {"val/b.png": 20}
 
 
+@both
+@pytest.mark.parametrize(
+    ("annotations", "pictures"), [("annotations/instances.json", "images"), ("labels.json", "data")]
+)
+def test_pictures_are_found_where_supervisely_and_fiftyone_put_them(
+    tmp_path: Path, packed: bool, annotations: str, pictures: str
+) -> None:
+    data = place(tmp_path, {annotations: coco("a.png"), f"{pictures}/a.png": picture(7)}, packed)
+    assert seen(data) == {"a.png": 7}
+    if not packed:
+        assert seen(data / annotations) == {"a.png": 7}
+
+
 def test_a_name_may_say_its_subset_once_more(tmp_path: Path) -> None:
     files = {"annotations/instances_train.json": coco("images/train/a.png"), "images/train/a.png": picture(7)}
     assert list(seen(place(tmp_path, files)).values()) == [7]
@@ -403,6 +426,25 @@ def test_a_zip_whose_entries_lead_out_of_it_is_refused_by_name(tmp_path: Path, n
 def test_a_zip_of_windows_with_its_own_slashes_is_read(tmp_path: Path) -> None:
     files = {"annotations.xml": export(image(box(1, 2, 11, 22))), "images\\": b"", "images\\a.png": picture(7)}
     assert seen(place(tmp_path, files, packed=True)) == {"a.png": 7}
+
+
+@pytest.mark.parametrize(
+    ("stored", "named"),
+    [
+        ("Pra\u0308parat.png".encode(), "Pr\u00e4parat.png"),
+        ("Pr\u00e4parat.png".encode(), "Pr\u00e4parat.png"),
+        ("\u7845.png".encode(), "\u7845.png"),
+        ("Pr\u00e4parat.png".encode("cp437"), "Pr\u00e4parat.png"),
+    ],
+)
+def test_names_in_a_zip_that_does_not_say_how_they_are_written_are_found(
+    tmp_path: Path, stored: bytes, named: str
+) -> None:
+    asked, placeholder = export(image(box(1, 2, 11, 22), named)), b"x" * len(stored)
+    files = {"./": b"", "./annotations.xml": asked, f"./images/{placeholder.decode()}": picture(7)}
+    data = place(tmp_path, files, packed=True)
+    data.write_bytes(data.read_bytes().replace(placeholder, stored))
+    assert seen(data) == {named: 7}
 
 
 def test_a_zip_that_holds_a_name_twice_is_refused(tmp_path: Path) -> None:
