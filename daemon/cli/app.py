@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import sqlite3
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -12,6 +13,7 @@ import typer
 from rich.console import Console
 
 from daemon.cli import alerts, detector, emulation, live, night, results
+from daemon.system.durable_files import disk_full
 from daemon.system.errors import LamelleError, Refused
 from daemon.system.extras import explained
 from drivers.errors import DriverError
@@ -66,9 +68,14 @@ def main() -> None:
         if missing is None:
             raise
         told = missing
-    except OSError as error:
-        if error.errno not in _PLACES or error.filename is None:
+    except (OSError, sqlite3.OperationalError) as error:
+        if isinstance(error, OSError) and error.errno in _PLACES and error.filename is not None:
+            told = Refused(f"{error.filename} cannot be used ({error.strerror}); name another place, or make it usable")
+        elif disk_full(error):
+            told = Refused(
+                f"a disk is full ({error}); make room, also where temporary files lie, or name another place"
+            )
+        else:
             raise
-        told = Refused(f"{error.filename} cannot be used ({error.strerror}); name another place, or make it usable")
     Console(stderr=True).print(f"lamelle: {told}", markup=False, highlight=False, soft_wrap=True)
     sys.exit(2)

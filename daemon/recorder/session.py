@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import shutil
 import sqlite3
@@ -27,7 +26,7 @@ from daemon.records.records import (
     decode,
 )
 from daemon.system import crash_points
-from daemon.system.durable_files import PART_SUFFIX, make_folder
+from daemon.system.durable_files import PART_SUFFIX, disk_full, make_folder
 from daemon.system.errors import ProtocolViolation, Refused
 from daemon.system.throttle import Refusals
 
@@ -97,7 +96,7 @@ class Reception:
             return [self._refusal(session, refused.code, str(refused), retry=refused.retry)]
         except (OSError, sqlite3.OperationalError) as error:
             self._end_session()
-            code = "disk full" if _is_full(error) else "storage"
+            code = "disk full" if disk_full(error) else "storage"
             _log.error("%s: cannot store in %s: %s", code, self._into, error)
             return [self._refusal(session, code, f"{code}: cannot store in {self._into} ({error})", retry=True)]
 
@@ -269,9 +268,3 @@ def _kind(record: AnyRecord) -> str:
 
 def _is_sha256(text: str) -> bool:
     return len(text) == 64 and set(text) <= set("0123456789abcdef")
-
-
-def _is_full(error: OSError | sqlite3.OperationalError) -> bool:
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return error.sqlite_errorcode == sqlite3.SQLITE_FULL

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +16,15 @@ from daemon.system.errors import Refused
 
 PART_SUFFIX = ".part"
 NAME_ANOTHER = "name another place with --into"
+_FULL_BY_NUMPY = re.compile(r"Not enough free space|\d+ requested and \d+ written")
+"""How numpy tells that a disk is full; its errors have no number."""
+
+
+def disk_full(error: OSError | sqlite3.OperationalError) -> bool:
+    """Whether an error says that there is no room left."""
+    if isinstance(error, sqlite3.OperationalError):
+        return error.sqlite_errorcode == sqlite3.SQLITE_FULL
+    return error.errno in (errno.ENOSPC, errno.EDQUOT) or _FULL_BY_NUMPY.match(str(error)) is not None
 
 
 def sync_folder(folder: Path) -> None:
@@ -31,7 +43,8 @@ def replacing(path: Path, before_rename: Callable[[], None] | None = None) -> It
     """Open a file that takes its name only once it is complete and synced.
 
     Written as `path` + ".part"; on leaving without an exception it is fsynced, renamed over `path`, and the folder is
-    synced. On an exception the part is removed. `before_rename` is called between fsync and rename.
+    synced. On an exception the part is removed; one that says that the disk is full names `path`. `before_rename` is
+    called between fsync and rename.
     """
     part = path.with_name(path.name + PART_SUFFIX)
     try:
@@ -43,8 +56,10 @@ def replacing(path: Path, before_rename: Callable[[], None] | None = None) -> It
             before_rename()
         part.replace(path)
         sync_folder(path.parent)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None and disk_full(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
         raise
 
 

@@ -93,8 +93,8 @@ class _CocoFile:
             )
         if self._masks_aside:
             self._problems.append(
-                f"{self._name}: {self._masks_aside} masks have iscrowd 1, and nothing is learnt or judged by them; CVAT "
-                "gives it to every mask in COCO: where they are objects, export as 'CVAT for images 1.1'"
+                f"{self._name}: {self._masks_aside} masks have iscrowd 1, and nothing is learnt or judged by them; "
+                "CVAT gives it to every mask in COCO: where they are objects, export as 'CVAT for images 1.1'"
             )
         # Ids that are no numbers, or not one each, say nothing that is worth keeping.
         own = [key for key, _ in found if isinstance(key, int) and abs(key) <= LARGEST_ID]

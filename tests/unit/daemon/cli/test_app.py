@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from daemon.cli.app import app
+from daemon.cli.app import app, main
 from tests.support.configuration_files import write
 from tests.support.deadlines import END_S
+from tests.support.kept_night import make_kept_night
 from tests.support.places import ROOT
+from tests.support.small_disk import fill, small_disk
 
 
 def test_the_version_is_told_without_a_command() -> None:
@@ -39,3 +41,20 @@ def test_what_a_console_cannot_show_is_replaced(encoding: str, tmp_path: Path) -
     shown = done.stdout.decode(encoding)
     assert "18O" in shown
     assert "???" in shown
+
+
+@pytest.mark.parametrize("command", [["inspect", "--sheet", "sheet.png"], ["propose", "--into", "task.zip"]])
+def test_a_command_for_which_the_disk_has_no_room_says_so_in_one_sentence(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_kept_night(tmp_path / "night")
+    name, option, place = command
+    with small_disk(tmp_path / "disk", megabytes=1) as disk:
+        fill(disk)
+        monkeypatch.setattr(sys, "argv", ["lamelle", name, str(tmp_path / "night"), option, str(disk / place)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert [path.name for path in disk.iterdir()] == ["filler"]
+    assert ended.value.code == 2
+    (sentence,) = capsys.readouterr().err.splitlines()
+    assert sentence.startswith(f"lamelle: {disk / place} cannot be used (No space left on device); ")
