@@ -93,6 +93,7 @@ def train(
     start = time.monotonic()
     others = _other_classes(settings)
     (learning, judging, split), decided = _split(annotated, judged_by, settings, report)
+    decided += splits.copies([*split.trained, *split.held_out])
     if others:
         decided.append(
             f"the weights to start from are for {', '.join(others)}: all but their last layer is kept, that begins anew"

@@ -87,12 +87,13 @@ class _CocoFile:
             for place, entry in enumerate(content["annotations"], start=1)
             if (one := self._annotation(entry, place, pictures, categories)) is not None
         ]
+        of_many = []
         if self._around:
-            self._problems.append(
+            of_many.append(
                 f"{self._name}: {self._around} annotations have no box and are taken by the box around their outline"
             )
         if self._masks_aside:
-            self._problems.append(
+            of_many.append(
                 f"{self._name}: {self._masks_aside} masks have iscrowd 1, and nothing is learnt or judged by them; "
                 "CVAT gives it to every mask in COCO: where they are objects, export as 'CVAT for images 1.1'"
             )
@@ -105,7 +106,7 @@ class _CocoFile:
         parents = {category.supercategory for category in categories.values()}
         kept = tuple(c for c in categories.values() if c.id in used or c.name not in parents)
         dataset = AnnotationFile(images=tuple(pictures.values()), annotations=annotations, categories=kept)
-        return LoadedAnnotations(dataset=dataset, problems=tuple(self._problems))
+        return LoadedAnnotations(dataset=dataset, problems=(*of_many, *self._problems))
 
     def _pictures(self, entries: list[Any]) -> dict[Id, AnnotatedImage]:
         named: dict[Id, object] = {}

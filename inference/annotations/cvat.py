@@ -196,13 +196,14 @@ class _CvatFile:
                 f"{self._name!r} holds no image that can be used; export the task again as 'CVAT for images 1.1'"
             )
         refuse_same_names(pictures, self._name)
+        of_many = []
         if self._around:
-            self._problems.append(f"{self._name}: {_counts(self._around)} taken by the box around each")
+            of_many.append(f"{self._name}: {_counts(self._around)} taken by the box around each")
         if self._without_area:
-            self._problems.append(f"{self._name}: {_counts(self._without_area)} without an area; left out")
+            of_many.append(f"{self._name}: {_counts(self._without_area)} without an area; left out")
         categories = tuple(Category(id=number, name=label) for label, number in numbers.items())
         dataset = AnnotationFile(images=tuple(pictures), annotations=tuple(self._annotations), categories=categories)
-        return LoadedAnnotations(dataset=dataset, problems=tuple(self._problems))
+        return LoadedAnnotations(dataset=dataset, problems=(*of_many, *self._problems))
 
     def _read_shape(self, shape: Element, place: int, picture: AnnotatedImage, numbers: dict[str, int]) -> None:
         where = f"{self._name}: {shape.tag} {place} of {picture.place!r}"

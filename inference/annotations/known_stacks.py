@@ -155,7 +155,7 @@ class StacksByName:
                 f"that lamelle made, such as {self._stacks[0].picture.file_name!r}"
             )
         if enlarged:
-            problems.append(f"{source.name}: {len(enlarged)} pictures have another size than their stacks; scaled")
+            problems.insert(0, f"{source.name}: {len(enlarged)} pictures have another size than their stacks; scaled")
         self._seen.update(of_stack)
         kept = {picture.id for _, picture in pictures}
         dataset = replace(
@@ -167,7 +167,7 @@ class StacksByName:
                 if one.image_id in kept
             ),
         )
-        loaded = replace(source.loaded, dataset=dataset, problems=(*source.loaded.problems, *problems))
+        loaded = replace(source.loaded, dataset=dataset, problems=(*problems, *source.loaded.problems))
         return source._replace(loaded=loaded, pictures=tuple(pictures))
 
     def left(self) -> list[str]:

@@ -162,6 +162,17 @@ def unseen(stacks: Sequence[AnnotatedStack], known: Sequence[Member], split: Spl
     return [one for one, member in zip(stacks, known, strict=True) if member not in leaks]
 
 
+def copies(known: Sequence[Member]) -> list[str]:
+    """Tell how many pictures are copies of others, a sentence at most."""
+    first: dict[str, Member] = {}
+    pairs = [(one, other) for one in known if (other := first.setdefault(one.sha256, one)) is not one]
+    if not pairs:
+        return []
+    one, other = pairs[0]
+    such = f"such as {one.file_name!r}, which is {other.file_name!r}"
+    return [f"{len(pairs)} pictures are there more than once, {such}; take one of each out, if their boxes differ"]
+
+
 def split_file(weights: Path) -> Path:
     """Where the split of some weights is written down."""
     return weights.with_suffix(SUFFIX)

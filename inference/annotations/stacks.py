@@ -86,7 +86,7 @@ class Annotated(NamedTuple):
     Attributes
     ----------
     problems
-        what in their files could not be taken as it stands, a sentence each.
+        what in their files could not be taken as it stands, a sentence each: first what is true of many.
     sources
         name and sha256 of each file of annotations.
     """
@@ -117,11 +117,12 @@ def find_stacks(
     Raises
     ------
     AnnotationError
-        A place has no annotations, they cannot be read, they name a class that is not asked for, or which stack a
-        picture is of cannot be told.
+        A place has no annotations, they cannot be read, they name a class that is not asked for, which stack a picture
+        is of cannot be told, or two of them annotate one file.
     """
     annotated: list[AnnotatedStack] = []
     problems: list[str] = []
+    place_of: dict[str, Path] = {}
     by_name = StacksByName(stacks)
     sources = [(place, by_name.map(source) if stacks else source) for place in data for source in open_sources(place)]
     for place, source in sources:
@@ -136,7 +137,13 @@ def find_stacks(
             )
         by_picture = dataset.by_picture()
         found = [AnnotatedStack(path, picture, by_picture[picture.id], names) for path, picture in source.pictures]
-        problems += source.loaded.problems
+        for file in [str(stack.path) for stack in found]:
+            if file in place_of:
+                raise AnnotationError(
+                    f"{file!r} is annotated twice, in {str(place_of[file])!r} and in {str(place)!r}; leave one of "
+                    "them out"
+                )
+            place_of[file] = place
         if unvalidated:
             problems.append(
                 f"{source.name}: {unvalidated} boxes are not validated, as their labels end in _NV; nothing is learnt "
@@ -155,6 +162,7 @@ def find_stacks(
             )
         annotated += [stack for stack in found if stack.annotations or not only_annotated]
     problems += by_name.left()
+    problems += [problem for _, source in sources for problem in source.loaded.problems]
     return Annotated(annotated, tuple(problems), tuple((source.name, source.sha256) for _, source in sources))
 
 

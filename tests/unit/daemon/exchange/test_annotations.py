@@ -185,9 +185,9 @@ def test_what_people_did_to_a_task_is_told(night: Night, tmp_path: Path) -> None
     ET.SubElement(first, "polygon", {"label": "diatom", "points": "10,20;30,20;30,50"})
     found = find_stacks([returned(tmp_path, {"annotations.xml": ET.tostring(root)})], CLASSES, stacks=known)
     assert found.problems == (
-        f"{tmp_path / 'task.zip' / 'annotations.xml'}: 1 polygon taken by the box around each",
-        "task.zip: 'slide-9/holiday.jpg' is of no stack of --stacks; left out",
         f"1 of 2 stacks have no picture here, such as {second.attrib['name']!r}; they are not looked at",
+        "task.zip: 'slide-9/holiday.jpg' is of no stack of --stacks; left out",
+        f"{tmp_path / 'task.zip' / 'annotations.xml'}: 1 polygon taken by the box around each",
     )
     (stack,) = found.stacks
     x0, y0, x1, y1 = night.fields[0].objects[middle].box

@@ -216,8 +216,8 @@ def test_a_published_export_is_read() -> None:
     assert only.bbox == (0, 2, 4, 2)
     assert only.attributes == {"touching": True, "a1": True, "a2": "v3", "a3": "0003", "a4": "2.4"}
     assert [problem.partition("train.xml: ")[2] for problem in source.loaded.problems] == [
-        "polygon 1 of 'img1.jpg' has no label; left out",
         "1 line and 1 set of points without an area; left out",
+        "polygon 1 of 'img1.jpg' has no label; left out",
     ]
     stacks = find_stacks([DATA / "train.xml"], ("cell",), one_class=True).stacks
     assert [read_stack(stack).shape for stack in stacks] == [(1, 1, 8, 8), (1, 1, 10, 10)]
@@ -285,6 +285,29 @@ def test_a_name_that_may_mean_two_files_is_refused(tmp_path: Path, packed: bool)
     data = place(tmp_path, {"annotations.xml": export(image(box(1, 2, 11, 22))), **files}, packed)
     with pytest.raises(AnnotationError, match=r"'a\.png' may be .*Test.* or .*Train.*, and nothing says which"):
         open_sources(data)
+
+
+def test_a_file_that_two_exports_annotate_is_refused_and_copies_are_not(tmp_path: Path) -> None:
+    content = {"annotations.xml": export(image(box(1, 2, 11, 22))), "images/a.png": picture(1)}
+    folder, packed = place(tmp_path, content), place(tmp_path, content, packed=True)
+    assert len(find_stacks([folder, packed], ("diatom",)).stacks) == 2
+    later = folder / "later.xml"
+    later.write_bytes(export(image(box(1, 2, 9, 9))))
+    with pytest.raises(AnnotationError, match=r"a\.png' is annotated twice, in '.*task' and in '.*later\.xml'; leave"):
+        find_stacks([folder, later], ("diatom",))
+
+
+def test_what_is_true_of_many_is_told_before_single_boxes(tmp_path: Path) -> None:
+    shapes = "".join(box(50, 5, 60, 9) for _ in range(30)) + '<polygon label="diatom_NV" points="1,2;3,4;6,5"/>'
+    found = find_stacks(
+        [place(tmp_path, {"annotations.xml": export(image(shapes) + image(name="b.png"))})], ("diatom",)
+    )
+    assert [problem.partition(": ")[2] for problem in found.problems[:3]] == [
+        "1 boxes are not validated; nothing is learnt or judged by them",
+        "1 of 2 pictures have no box and are taken as empty; --only-annotated leaves them out",
+        "1 polygon taken by the box around each",
+    ]
+    assert len(found.problems) == 33
 
 
 def test_two_pictures_that_can_only_be_one_file_are_refused(tmp_path: Path) -> None:

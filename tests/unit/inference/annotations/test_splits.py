@@ -77,6 +77,9 @@ def test_a_copy_in_another_format_is_a_copy(tmp_path: Path) -> None:
     one, copy, other = picture(tmp_path, "a.png", 80), picture(tmp_path, "b.tif", 80), picture(tmp_path, "c.png", 81)
     members = splits.members([one, copy, other], lambda *_: None)
     assert members[0].sha256 == members[1].sha256 != members[2].sha256
+    (told,) = splits.copies(members)
+    assert told.startswith("1 pictures are there more than once, such as 'b.tif', which is 'a.png'; take one of each")
+    assert splits.copies(members[1:]) == []
     with pytest.raises(AnnotationError, match=r"1 pictures that train also judge: 'b\.tif' is 'a\.png'"):
         splits.given([one], [copy], members[:2])
     assert splits.given([one], [other], [members[0], members[2]]).judging == [other]
