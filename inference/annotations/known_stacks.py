@@ -19,7 +19,7 @@ from inference.annotations.coco import AnnotatedImage, Annotation
 from inference.annotations.sources import AnnotationSource, alike, open_sources
 from inference.errors import AnnotationError
 
-_ENDING = re.compile(r"(?:[-_]raw)?(?:\.[a-z][a-z0-9]{1,4}|_(?:png|jpe?g|tiff?|bmp|webp))*$")
+_ENDING = re.compile(r"(?:[-_]raw)?(?:\.[a-z][a-z0-9]{1,4}|[-_](?:ome|png|jpe?g|tiff?|bmp|webp))*$")
 """What programs put behind a name, and lamelle behind that of a stack that was kept."""
 _WORDS = re.compile(r"[^\W_]+")
 _VIEW = re.compile(r"slide\W\d+\Wfield\W\d+")

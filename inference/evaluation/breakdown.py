@@ -88,17 +88,20 @@ class Breakdown:
         return self._parts(names, lambda _, a: size(a.bbox[2], a.bbox[3]), of_object)
 
     def by_density(self) -> list[PartFigures]:
-        """Recall and precision in the third of the fields with the fewest objects, the middle one, and the fullest."""
+        """Recall and precision in the third of the fields with the fewest objects, the middle one, and the fullest.
+
+        Thirds whose fields hold as many objects are one part.
+        """
         counts = Counter(field for field, _ in self._real)
         order = sorted(range(len(self._items)), key=lambda field: counts[field])
-        thirds = [third.tolist() for third in np.array_split(order, 3)]
-        named = {
-            f"{min(counts[k] for k in third)} to {max(counts[k] for k in third)} objects per field": third
-            for third in thirds
-            if third
-        }
-        of_field = {field: name for name, third in named.items() for field in third}
-        return self._parts(tuple(named), lambda key, _: of_field[key[0]], lambda one: of_field[one.field])
+        of_field: dict[int, str] = {}
+        for third in np.array_split(order, 3):
+            inside = [counts[field] for field in third.tolist()]
+            if inside:
+                of_field |= dict.fromkeys(third.tolist(), f"{inside[0]} to {inside[-1]} objects per field")
+        return self._parts(
+            tuple(dict.fromkeys(of_field.values())), lambda key, _: of_field[key[0]], lambda one: of_field[one.field]
+        )
 
     def sureness(self) -> list[Sureness]:
         """How often detections of like scores are right; a calibrated detector is right as often as its score says."""

@@ -116,12 +116,14 @@ def train(
     Raises
     ------
     AnnotationError
-        A stack cannot be read, or nothing is annotated.
+        A stack cannot be read, or nothing is annotated that may be learnt.
     WeightsRefused
         The weights to start from are of another architecture, the checkpoint is of another training.
     """
-    if not any(item.annotations for item in items):
-        raise AnnotationError("nothing is annotated; training needs at least one object")
+    boxes = [annotation for item in items for annotation in item.annotations]
+    if all(annotation.iscrowd for annotation in boxes):
+        aside = f" but {len(boxes)} boxes that nobody has validated or that are to be ignored" if boxes else ""
+        raise AnnotationError(f"nothing is annotated in what trains{aside}; training needs at least one object")
     torch.manual_seed(settings.seed)
     torch.set_num_threads(settings.threads)
     cv2.setNumThreads(settings.threads)

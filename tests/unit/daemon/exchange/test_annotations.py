@@ -129,6 +129,18 @@ def test_the_commands_propose_and_evaluate_know_the_stacks(night: Night, tmp_pat
     assert "is of no stack of --stacks; left out" in done.stderr
 
 
+def test_what_nobody_has_validated_is_not_trained_on(night: Night, tmp_path: Path) -> None:
+    propose(night.folder, tmp_path / "boxes.xml", 0.5)
+    classes = [word for name in CLASSES for word in ("--class", name)]
+    weights = tmp_path / "w.safetensors"
+    done = CliRunner().invoke(
+        app, ["train", str(tmp_path / "boxes.xml"), "--stacks", str(night.folder), "--into", str(weights), *classes]
+    )
+    assert isinstance(done.exception, AnnotationError)
+    assert re.match(r"nothing is annotated in what trains but \d+ boxes that nobody has validated", str(done.exception))
+    assert not weights.exists()
+
+
 def as_coco(night: Night, place: str, rename: Callable[[str], str]) -> dict[str, bytes]:
     """What CVAT makes of it as COCO 1.0: it knows no stacks."""
     images = [
@@ -150,6 +162,7 @@ def as_coco(night: Night, place: str, rename: Callable[[str], str]) -> dict[str,
         plain,
         lambda name: plain(name).replace(".jpg", "-raw.ome.tif"),
         lambda name: f"{plain(name).replace('/', '-')}_jpg.rf.0123456789abcdef.jpg",
+        lambda name: f"{plain(name).replace('/', '-').replace('.jpg', '')}-ome-tif_jpg.rf.0123456789abcdef.jpg",
         lambda name: f"monday/{name}",
     ],
 )

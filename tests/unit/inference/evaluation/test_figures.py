@@ -193,6 +193,9 @@ def test_an_evaluation_is_taken_apart_by_class_size_and_density() -> None:
         ("1 to 1 objects per field", 1, 0, 0.0, None),
         ("4 to 4 objects per field", 4, 3, 0.5, 2 / 3),
     ]
+    alike = broken_down([[annotation(1, 0, 1)]] * 4, [[thing(0, "coccolith", 0.9)], [], [thing(50, "diatom", 0.9)], []])
+    assert alike.by_density() == [("1 to 1 objects per field", 4, 2, 0.25, 0.5)]
+    assert broken_down([[]], [[]]).by_density() == [("0 to 0 objects per field", 0, 0, None, None)]
     assert [(miss.field, miss.box) for miss in broken.worst_misses(2)] == [
         (0, (200, 0, 300, 100)),
         (0, (50, 0, 60, 10)),
