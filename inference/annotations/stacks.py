@@ -161,6 +161,9 @@ def find_stacks(
                 "--stacks leads to the stacks"
             )
         annotated += [stack for stack in found if stack.annotations or not only_annotated]
+    if not annotated:
+        named = ", ".join(repr(source.name) for _, source in sources)
+        raise AnnotationError(f"no picture of {named} has a box, and those without are left out; draw some")
     problems += by_name.left()
     problems += [problem for _, source in sources for problem in source.loaded.problems]
     return Annotated(annotated, tuple(problems), tuple((source.name, source.sha256) for _, source in sources))

@@ -139,6 +139,12 @@ def test_what_nobody_has_validated_is_not_trained_on(night: Night, tmp_path: Pat
     assert isinstance(done.exception, AnnotationError)
     assert re.match(r"nothing is annotated in what trains but \d+ boxes that nobody has validated", str(done.exception))
     assert not weights.exists()
+    for other in ("a.jpg", "images"):
+        done = CliRunner().invoke(
+            app, ["train", str(tmp_path / "boxes.xml"), "--into", str(tmp_path / other), *classes]
+        )
+        assert isinstance(done.exception, Refused)
+        assert f"{other}' is no name of weights; name a file that ends in .safetensors" in str(done.exception)
 
 
 def as_coco(night: Night, place: str, rename: Callable[[str], str]) -> dict[str, bytes]:

@@ -424,6 +424,9 @@ def test_pictures_without_a_box_are_told_and_left_out_where_that_is_asked_for(tm
     found = find_stacks([data], ("diatom",), only_annotated=True)
     assert [one.picture.file_name for one in found.stacks] == ["0.png", "1.png"]
     assert found.problems == ("task: 3 of 5 pictures have no box and are left out",)
+    (data / "annotations.xml").write_bytes(export(image()))
+    with pytest.raises(AnnotationError, match="no picture of 'task' has a box"):
+        find_stacks([data], ("diatom",), only_annotated=True)
 
 
 def test_labels_that_nobody_used_are_no_classes(tmp_path: Path) -> None:
