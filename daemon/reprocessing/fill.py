@@ -74,6 +74,8 @@ def fill(
     """
     into = work.into
     count, settings = staffed(work.settings, workers)
+    if into.is_file():
+        raise Refused(f"{into} is a file; name a folder with --into")
     if not (into / CATALOG).exists() and any(into.glob("slide-*/*")):
         raise Refused(f"{into} holds slides but no {CATALOG}; restore it, or choose another --into")
     make_folder(into)

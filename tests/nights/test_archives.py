@@ -34,7 +34,7 @@ from daemon.exchange.kept_stacks import find_known_stacks
 from daemon.exchange.objects import extract
 from daemon.figures.contact_sheet import draw_sheet
 from daemon.records.events import EventName
-from daemon.records.names import PROCESSES, field_file
+from daemon.records.names import CATALOG, PROCESSES, field_file
 from daemon.records.records import (
     AnyRecord,
     FieldSecured,
@@ -330,6 +330,8 @@ def kept(ran: Ran, tmp_path: Path) -> Path:
 def test_a_dataset_of_a_night_is_left_alone(ran: Ran, kept: Path) -> None:
     with pytest.raises(Refused, match="holds 'N', which is something else"):
         detect([ran.images], kept, SETTINGS, 1, Console(quiet=True))
+    with pytest.raises(Refused, match=r"catalog\.sqlite is a file; name a folder"):
+        detect([ran.images], kept / CATALOG, SETTINGS, 1, Console(quiet=True))
 
 
 def test_raw_stacks_are_analysed_anew_into_another_dataset(ran: Ran, kept: Path, tmp_path: Path) -> None:
