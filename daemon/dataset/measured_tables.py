@@ -84,6 +84,18 @@ def measured_with(path: Path) -> MeasuredWith:
     return msgspec.json.decode(pq.read_schema(path).metadata[METADATA], type=MeasuredWith)
 
 
+def nights_of_tables(folder: Path) -> set[str]:
+    """Name the nights whose objects are in tables of a folder, whether a dataset lies there or not.
+
+    Raises
+    ------
+    DamagedFile
+        A table cannot be read.
+    """
+    tables = map(_read, sorted(folder.glob("slide-*/*.parquet")))
+    return {night for table in tables for night in table["night"].unique().to_pylist()}
+
+
 def objects_table(dataset: Dataset, measured: int | None = None) -> tuple[pa.Table, Measurement]:
     """Give the objects of a dataset, those too that do not count, and where their measurements come from.
 

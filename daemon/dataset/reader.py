@@ -125,12 +125,15 @@ class Dataset:
         Refused
             There is none, or it is of another version.
         """
-        inner = RunFolder(folder).dataset
-        if not (folder / CATALOG).exists() and (inner / CATALOG).exists():
-            folder = inner
-        if not (folder / CATALOG).exists():
+        there = cls.find(folder)
+        if there is None:
             raise Refused(f"{folder} holds no dataset of a night; name a dataset, or the run folder it lies in")
-        return cls(folder, connect(folder / CATALOG, FORMAT, read_only=True))
+        return cls(there, connect(there / CATALOG, FORMAT, read_only=True))
+
+    @staticmethod
+    def find(folder: Path) -> Path | None:
+        """Return where the dataset lies that `folder` is, or that lies in the run folder `folder`; None if nowhere."""
+        return next((one for one in (folder, RunFolder(folder).dataset) if (one / CATALOG).exists()), None)
 
     @classmethod
     def of_journal(cls, run: Path) -> Dataset:

@@ -24,7 +24,7 @@ from daemon.analysis.measure import FORMULAS, measure_all
 from daemon.calibration_store.corrections import corrections_of_field, folder_of
 from daemon.calibration_store.shelf import newest_of
 from daemon.dataset.field_file import FieldProvenance
-from daemon.dataset.measured_tables import METADATA, MeasuredWith, measured_tables
+from daemon.dataset.measured_tables import METADATA, MeasuredWith, measured_tables, nights_of_tables
 from daemon.dataset.reader import Dataset
 from daemon.dataset.selection import LoadedObject, Selection, choose, load
 from daemon.records.counting import ObjectCounts
@@ -61,7 +61,7 @@ def measure_again(folder: Path, console: Console, calibrations: Path | None = No
     Raises
     ------
     Refused
-        There is no dataset, or nothing in it, or the tables cannot be written.
+        There is no dataset, or nothing in it, `into` holds another night, or the tables cannot be written.
     DamagedFile
         A field's file is missing or damaged; the slides before it are measured.
     """
@@ -69,6 +69,8 @@ def measure_again(folder: Path, console: Console, calibrations: Path | None = No
         chosen = choose(dataset, Selection(below_threshold=True, other_tiles=True))
         if not chosen:
             raise Refused(f"{dataset.folder} holds no objects; measure a night that has found some")
+        if into is not None:
+            _refuse_another_night(dataset, into)
         corrections = _corrections(dataset, calibrations)
         target = into or dataset.folder
         with refusing(target):
@@ -93,6 +95,24 @@ def measure_again(folder: Path, console: Console, calibrations: Path | None = No
                 with replacing(path) as stream:
                     pq.write_table(table.replace_schema_metadata(metadata), stream)
     return Again(target, number, len(chosen), ObjectCounts.of(one.row for one in chosen).counted)
+
+
+def _refuse_another_night(dataset: Dataset, into: Path) -> None:
+    """Refuse a folder that holds another night, for whose newest measurement the tables would be taken."""
+    own = dataset.night()
+    if Dataset.find(into) is None:
+        others = nights_of_tables(into) - {None if own is None else own.night}
+        other = min(others, default=None)
+    else:
+        # Not the name alone: an archive that is looked through twice has one, and other objects each time.
+        with Dataset.open(into) as there:
+            begun = there.night()
+        other = None if begun == own else "none yet" if begun is None else begun.night
+    if other is not None:
+        raise Refused(
+            f"--into {str(into)!r} holds another night ({other}) than {dataset.folder}; name a folder of its own, or "
+            "leave --into out"
+        )
 
 
 def _corrections(dataset: Dataset, calibrations: Path | None) -> Callable[[FieldProvenance], Corrections]:

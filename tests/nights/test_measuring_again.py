@@ -28,6 +28,7 @@ from inference.analyser import Analyser
 from inference.settings import CropSettings, DetectorSettings, FocusSettings
 from tests.support.emulated_night import Digest
 from tests.support.emulated_stacks import night, stack
+from tests.support.kept_night import make_kept_night
 from tests.support.small_dataset import make_dataset
 from tests.support.some_records import VALUES, a_record, put
 
@@ -175,6 +176,37 @@ def test_calibrations_of_another_instrument_measure_nothing(tmp_path: Path) -> N
     with pytest.raises(Refused, match="is not a folder"):
         measure_again(tmp_path / "night", Console(file=io.StringIO()), tmp_path / "none")
     assert measured_tables(tmp_path / "night") == {}
+
+
+def test_tables_go_into_no_folder_of_another_night(tmp_path: Path) -> None:
+    make_dataset(tmp_path / "mine", slides=1, fields=1)
+    make_kept_night(tmp_path / "run/dataset", slides=1, night="other")
+    quiet = Console(quiet=True)
+    own = measure_again(tmp_path / "run", quiet)
+    assert own.number == 1
+    for into in ("run", "run/dataset"):
+        with pytest.raises(
+            Refused, match=r"--into '.*' holds another night \(other\) than .*; name a folder of its own"
+        ):
+            measure_again(tmp_path / "mine", quiet, into=tmp_path / into)
+    assert list(measured_tables(tmp_path / "run/dataset")) == [1]
+    assert not list((tmp_path / "run").glob("slide-*"))
+
+    apart = tmp_path / "apart"
+    assert [measure_again(tmp_path / "mine", quiet, into=apart).number for _ in range(2)] == [1, 2]
+    assert measure_again(tmp_path / "mine", quiet, into=tmp_path / "mine").number == 1
+    with pytest.raises(Refused, match="holds another night"):
+        measure_again(tmp_path / "run", quiet, into=apart)
+    assert list(measured_tables(apart)) == [1, 2]
+
+
+def test_a_night_of_the_same_name_that_began_anew_is_another(tmp_path: Path) -> None:
+    for folder, weights in (("first", "ab"), ("again", "cd")):
+        make_dataset(tmp_path / folder, slides=1, fields=1, weights_sha256=weights * 32)
+    with pytest.raises(Refused, match="holds another night"):
+        measure_again(tmp_path / "first", Console(quiet=True), into=tmp_path / "again")
+    shutil.copytree(tmp_path / "first", tmp_path / "copy")
+    assert measure_again(tmp_path / "first", Console(quiet=True), into=tmp_path / "copy").number == 1
 
 
 def test_where_nothing_was_found_nothing_is_measured(tmp_path: Path) -> None:

@@ -52,7 +52,13 @@ def ring(shape: tuple[int, int], best: int, channels: int) -> NDArray[np.uint16]
 
 
 def make_dataset(
-    folder: Path, slides: int = 2, fields: int = 2, objects: int = 4, channels: int = 2, closed: bool = True
+    folder: Path,
+    slides: int = 2,
+    fields: int = 2,
+    objects: int = 4,
+    channels: int = 2,
+    closed: bool = True,
+    weights_sha256: str = "ab" * 32,
 ) -> list[FieldSecured]:
     """Write a dataset whose last planned field of each slide was skipped, with an event that says so.
 
@@ -64,7 +70,7 @@ def make_dataset(
     records: list[AnyRecord] = [
         NightStarted(
             utc=1.7e9, night=NIGHT, configuration="", samples={slide: {"sample": sample_of(slide)} for slide in every},
-            planned=dict.fromkeys(every, fields + 1), versions={}, weights_sha256="ab" * 32,
+            planned=dict.fromkeys(every, fields + 1), versions={}, weights_sha256=weights_sha256,
         )
     ]  # fmt: skip
     recorded = [_field(folder, slide, field, objects, channels) for slide in every for field in range(1, fields + 1)]
