@@ -5,7 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def told_apart(classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Give the names of classes back if no two are the same, nor differ in case alone.
+
+    Raises
+    ------
+    ValueError
+        Two are; one of them would never be learnt, or be taken for the other by whoever reads the results.
+    """
+    known: dict[str, str] = {}
+    for name in classes:
+        folded = name.casefold()
+        if folded in known:
+            how = "twice" if name == known[folded] else f"beside {known[folded]!r}, which differs in case alone"
+            raise ValueError(f"class {name!r} is named {how}; name each class once")
+        known[folded] = name
+    return classes
+
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -32,7 +51,13 @@ class DetectorSettings(InferenceSettings):
 
     architecture: Architecture = "slim"
     weights: Path | Literal["slim"] = "slim"
-    classes: tuple[str, ...] = ("coccolith", "diatom", "silicoflagellate", "radiolarian", "spicule")
+    classes: Annotated[tuple[str, ...], AfterValidator(told_apart)] = (
+        "coccolith",
+        "diatom",
+        "silicoflagellate",
+        "radiolarian",
+        "spicule",
+    )
     mode: Literal["fused", "planes"] = "fused"
     threshold: Share = 0.5
     keep_above: Share = 0.2

@@ -15,7 +15,7 @@ from daemon.reprocessing.archive_stacks import SMALLEST_VIEW_PX
 from daemon.system.errors import Refused
 from daemon.system.extras import require
 from drivers.recorded.file_names import BRIGHT, STATES
-from inference.settings import CropSettings, DetectorSettings, FocusSettings
+from inference.settings import CropSettings, DetectorSettings, FocusSettings, told_apart
 from inference.views.channels import Scale
 
 if TYPE_CHECKING:
@@ -105,6 +105,10 @@ class Detector:
             if value not in allowed:
                 raise Refused(f"{name} is {value!r}; choose from {', '.join(allowed)}")
         names = None if classes is None else _names("classes", classes)
+        try:
+            told_apart(names or ())
+        except ValueError as error:
+            raise Refused(f"classes: {error}") from error
         require("detector")
         from inference.analyser import Analyser
 

@@ -84,6 +84,7 @@ def test_three_axes_are_what_they_are_said_to_be(detector: lamelle.Detector) -> 
         ({"device": "tpu"}, "device is 'tpu'; choose from auto, cpu, cuda"),
         ({"architecture": "x"}, "architecture is 'x'; choose from slim, resnet50"),
         ({"classes": "coccolith"}, "classes is 'coccolith'; give a list of names"),
+        ({"classes": ["spore", "Spore"]}, "class 'Spore' is named beside 'spore', which differs in case alone"),
         ({"weights": None}, "weights is None; give a safetensors file"),
     ],
 )

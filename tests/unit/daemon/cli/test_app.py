@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from daemon.cli.app import app, main
+from daemon.system.errors import Refused
 from tests.support.configuration_files import write
 from tests.support.deadlines import END_S
 from tests.support.kept_night import make_kept_night
@@ -58,3 +59,23 @@ def test_a_command_for_which_the_disk_has_no_room_says_so_in_one_sentence(
     assert ended.value.code == 2
     (sentence,) = capsys.readouterr().err.splitlines()
     assert sentence.startswith(f"lamelle: {disk / place} cannot be used (No space left on device); ")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["train", "data", "--into", "weights.safetensors"],
+        ["evaluate", "data"],
+        ["detect", "images", "--into", "found"],
+        ["analyse", "night", "--into", "found"],
+        ["export", "--into", "detector.onnx"],
+        ["engine", "build"],
+    ],
+)
+@pytest.mark.parametrize(
+    ("second", "how"), [("spore", "twice"), ("Spore", "beside 'spore', which differs in case alone")]
+)
+def test_classes_that_cannot_be_told_apart_are_refused(command: list[str], second: str, how: str) -> None:
+    with pytest.raises(Refused) as refused:
+        CliRunner().invoke(app, [*command, "--class", "spore", "--class", second], catch_exceptions=False)
+    assert str(refused.value) == f"--class: class {second!r} is named {how}; name each class once"

@@ -54,6 +54,12 @@ BAD = [
         ("instrument.polarizations.crossed.exposure_ms is 0", "greater than 0"),
     ),
     Bad("unknown mode", {"detector.mode": "both"}, ("detector.mode is 'both'", "choose one", "'fused' or 'planes'")),
+    Bad(
+        "a class twice",
+        {"detector.classes": ["a", "b", "a"]},
+        ("detector.classes is ['a', 'b', 'a']", "named twice", "once"),
+    ),
+    Bad("classes alike", {"detector.classes": ["Spore", "spore"]}, ("'spore'", "beside 'Spore'", "in case alone")),
     Bad("weights that are a number", {"detector.weights": 3}, ("detector.weights is 3", "must be a path", "write one")),
     Bad("part without keys", {"focus": "yes"}, ("focus is 'yes'", "must hold keys", "docs/configuration.md")),
     Bad("ring of two", {"ring_stacks": 2}, ("ring_stacks is 2", "greater than or equal to 3")),
