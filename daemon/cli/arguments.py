@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +20,25 @@ def _told_apart(classes: list[str] | None) -> list[str] | None:
     except ValueError as error:
         raise Refused(f"--class: {error}") from error
     return classes
+
+
+def ends_in(*endings: str) -> Callable[[typer.CallbackParam, Path | None], Path | None]:
+    """Refuse, before anything is worked out, to write over a folder or a file of another kind.
+
+    Parameters
+    ----------
+    endings
+        of what the option's file is written as, with their dots.
+    """
+
+    def checked(option: typer.CallbackParam, path: Path | None) -> Path | None:
+        if path is not None and (path.suffix.lower() not in endings or path.is_dir()):
+            raise Refused(
+                f"{option.opts[0]} {str(path)!r} is not a file that ends in {' or '.join(endings)}; name one that does"
+            )
+        return path
+
+    return checked
 
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="configuration of the night (YAML)")]

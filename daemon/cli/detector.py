@@ -13,7 +13,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from daemon.cli.arguments import Classes, Workers, interruptible
+from daemon.cli.arguments import Classes, Workers, ends_in, interruptible
 
 if TYPE_CHECKING:
     from inference.annotations.stacks import Annotated as AnnotatedStacks
@@ -147,7 +147,8 @@ def train(
     into: Annotated[
         Path,
         typer.Option(
-            help="weights to write (safetensors); card, split and a page of the training are written beside them"
+            help="weights to write (.safetensors); card, split and a page of the training are written beside them",
+            callback=ends_in(".safetensors"),
         ),
     ],
     architecture: Annotated[Literal["slim", "resnet50"], typer.Option(help="network")] = "slim",
@@ -218,7 +219,10 @@ def evaluate(
     only_annotated: OnlyAnnotated = False,
     stacks: Stacks = None,
     mode: Annotated[Literal["fused", "planes"], typer.Option(help="what the detector looks at")] = "fused",
-    page: Annotated[Path | None, typer.Option(help="HTML file to write, with pictures of the worst mistakes")] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(help="HTML file to write, with pictures of the worst mistakes", callback=ends_in(".html")),
+    ] = None,
     only_unseen: Annotated[
         bool, typer.Option("--unseen", help="leave out what the weights were trained on, instead of refusing it")
     ] = False,
@@ -244,7 +248,7 @@ def evaluate(
 
 @app.command(rich_help_panel=PANEL)
 def export(
-    into: Annotated[Path, typer.Option(help="ONNX file to write")],
+    into: Annotated[Path, typer.Option(help="ONNX file to write", callback=ends_in(".onnx"))],
     weights: WeightsFile = "slim",
     size: ViewSize = "512",
     batch: ViewBatch = 1,

@@ -11,7 +11,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from daemon.cli.arguments import Classes, Workers, interruptible
+from daemon.cli.arguments import Classes, Workers, ends_in, interruptible
 from daemon.system.errors import Refused
 
 app = typer.Typer()
@@ -39,7 +39,9 @@ def record(
 def inspect(
     folder: Folder,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
-    sheet: Annotated[Path | None, typer.Option(help="also draw a contact sheet (PNG)")] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="also draw a contact sheet (PNG)", callback=ends_in(".png"))
+    ] = None,
 ) -> None:
     """Say what a dataset holds: slides, fields, objects, gaps, duplicates."""
     from daemon.dataset.summary import show, summarise
@@ -90,7 +92,11 @@ def extract(
 def report(
     folder: Folder,
     into: Annotated[
-        Path | None, typer.Option(help="HTML or PDF file, the other beside it; report.html in the dataset if left out")
+        Path | None,
+        typer.Option(
+            help="HTML or PDF file, the other beside it; report.html in the dataset if left out",
+            callback=ends_in(".html", ".pdf"),
+        ),
     ] = None,
 ) -> None:
     """Report a night, complete or not, as an HTML page and a PDF: what was done and found, what needs a person."""

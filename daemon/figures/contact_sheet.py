@@ -20,7 +20,6 @@ from daemon.dataset.selection import LoadedObject, Selection, choose, load, spre
 from daemon.figures.pixels import Contrast, best_plane, composite, contrasts, font, place, scale_bar
 from daemon.records.counting import ObjectCounts
 from daemon.system.durable_files import make_folder, replacing
-from daemon.system.errors import Refused
 
 OBJECTS = 24
 COLUMNS = 4
@@ -91,12 +90,10 @@ def draw_sheet(
     Raises
     ------
     Refused
-        There is no dataset, or `into` is a folder.
+        There is no dataset.
     DamagedFile
         A file of the dataset is missing or damaged.
     """
-    if into.is_dir():
-        raise Refused(f"{into} is a folder; name a PNG file for the sheet")
     with Dataset.open(folder) as dataset:
         started = dataset.night()
         chosen = choose(dataset, selection or Selection())

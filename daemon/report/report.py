@@ -20,7 +20,6 @@ from daemon.report.verdict import standing_of, verdict_of
 from daemon.report.words import NightReport
 from daemon.run_folder.folder import RunFolder
 from daemon.system.durable_files import refusing
-from daemon.system.errors import Refused
 from daemon.system.progress import CountDisplay
 
 PAGE, PAPER = ".html", ".pdf"
@@ -51,12 +50,8 @@ def report(folder: Path, into: Path | None, console: Console | None) -> Written:
     Raises
     ------
     Refused
-        There is no night, `into` has another ending, or it cannot be written.
+        There is no night, or `into` cannot be written.
     """
-    if into is not None and (into.suffix.lower() not in (PAGE, PAPER) or into.is_dir()):
-        raise Refused(
-            f"--into {str(into)!r} is neither an HTML nor a PDF file; name one that ends in {PAGE} or {PAPER}"
-        )
     with (
         CountDisplay("report", console or Console(quiet=True)) as counter,
         _open(folder) as dataset,

@@ -65,6 +65,8 @@ def replacing(path: Path, before_rename: Callable[[], None] | None = None) -> It
 
 def make_folder(folder: Path) -> None:
     """Create a folder (parents too) whose name survives a power cut."""
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder))
     missing = [f for f in (folder, *folder.parents) if not f.exists()]
     for f in reversed(missing):
         f.mkdir(exist_ok=True)

@@ -12,7 +12,6 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from daemon.system.durable_files import make_folder, replacing, sha256_of
-from daemon.system.errors import Refused
 from daemon.training.training_page import write_training_page
 from inference.annotations import splits
 from inference.annotations.stacks import Annotated, AnnotatedStack
@@ -63,7 +62,6 @@ class TrainingCard(msgspec.Struct, frozen=True, kw_only=True):
     figures: tuple[DetectorFigures, ...]
 
 
-WEIGHTS_SUFFIX = ".safetensors"
 PROBLEMS_SHOWN = 20
 JUDGED_ON = 48
 """Of what is held out, so many stacks judge the weights while they are trained, spread evenly."""
@@ -87,16 +85,11 @@ def train(
 
     Raises
     ------
-    Refused
-        `into` is no name of weights.
     AnnotationError
         There are no usable annotations, or only those of one slide, or something would both train and judge.
     WeightsRefused
         The weights to start from are none of a detector.
     """
-    # Before the hours that a training takes, and before another file is replaced by weights.
-    if into.suffix != WEIGHTS_SUFFIX or into.is_dir():
-        raise Refused(f"--into {str(into)!r} is no name of weights; name a file that ends in {WEIGHTS_SUFFIX}")
     start = time.monotonic()
     others = _other_classes(settings)
     (learning, judging, split), decided = _split(annotated, judged_by, settings, report)

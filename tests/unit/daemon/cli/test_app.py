@@ -62,6 +62,42 @@ def test_a_command_for_which_the_disk_has_no_room_says_so_in_one_sentence(
 
 
 @pytest.mark.parametrize(
+    ("command", "endings"),
+    [
+        (["train", "DATA", "--into", "kept.json"], ".safetensors"),
+        (["evaluate", "DATA", "--page", "kept.safetensors"], ".html"),
+        (["export", "--into", "kept.html"], ".onnx"),
+        (["inspect", "DATA", "--sheet", "kept.json"], ".png"),
+        (["report", "DATA", "--into", "kept.png"], ".html or .pdf"),
+        (["report", "DATA", "--into", "folder.pdf"], ".html or .pdf"),
+    ],
+)
+def test_no_file_of_another_kind_is_written_over(command: list[str], endings: str, tmp_path: Path) -> None:
+    *words, option, name = command
+    for kept in ("kept.json", "kept.safetensors", "kept.html", "kept.png"):
+        (tmp_path / kept).write_bytes(b"kept")
+    (tmp_path / "folder.pdf").mkdir()
+    before = sorted(tmp_path.iterdir())
+    # Nothing lies at DATA: whoever looked there first would say so.
+    with pytest.raises(Refused) as refused:
+        CliRunner().invoke(app, [*words, option, str(tmp_path / name)], catch_exceptions=False)
+    told = f"{option} {str(tmp_path / name)!r} is not a file that ends in {endings}; name one that does"
+    assert str(refused.value) == told
+    assert sorted(tmp_path.iterdir()) == before
+    assert all(path.read_bytes() == b"kept" for path in before if path.is_file())
+
+
+def test_a_file_where_a_folder_is_to_be_is_kept(tmp_path: Path) -> None:
+    make_kept_night(tmp_path / "night")
+    (tmp_path / "coco.json").write_bytes(b"kept")
+    for command in ("plot", "measure"):
+        words = [command, str(tmp_path / "night"), "--into", str(tmp_path / "coco.json")]
+        with pytest.raises(Refused, match=r"coco\.json cannot be written \(Not a directory\); name another place"):
+            CliRunner().invoke(app, words, catch_exceptions=False)
+    assert (tmp_path / "coco.json").read_bytes() == b"kept"
+
+
+@pytest.mark.parametrize(
     "command",
     [
         ["train", "data", "--into", "weights.safetensors"],

@@ -48,8 +48,6 @@ def test_missing_files_and_datasets_are_told(tmp_path: Path) -> None:
     with pytest.raises(DamagedFile, match=r"field-0001.ome.tif is missing"):
         draw_sheet(tmp_path, tmp_path / "sheet.png")
     assert not (tmp_path / "sheet.png").exists()
-    with pytest.raises(Refused, match="is a folder"):
-        draw_sheet(tmp_path, tmp_path / "dataset")
 
 
 def test_objects_are_spread_over_slides_and_classes(tmp_path: Path) -> None:
