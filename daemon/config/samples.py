@@ -1,6 +1,7 @@
 """The sample sheet: which sample lies on which mini-slide, and what is known of it.
 
-A CSV file (UTF-8, UTF-16 or Windows-1252; commas, semicolons or tabs) whose first row names the columns. `position` and
+A CSV file (UTF-8, UTF-16 or Windows-1252; commas, semicolons or tabs, or what a line `sep=` above says) whose first row
+names the columns. `position` and
 `sample` are mandatory, the columns of `COUNTING` are numbers and handed on with a decimal point, any further column is
 carried as it stands. One sample may lie on several mini-slides: replicates are usual, and every record names the
 mini-slide beside the sample. Names are read so that what looks the same is the same.
@@ -28,6 +29,9 @@ _BETWEEN_THOUSANDS = re.compile(r"(?<=\d)[\s'\u2019](?=\d{3}(?!\d))")
 _WITH_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 _EITHER = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 """1,234 is 1.234 to one and 1234 to another, unless the sheet separates cells by semicolons."""
+
+_SEPARATOR = re.compile(r'"?sep=([^\s\w"]|\t)"?\1*[^\S\t\r\n]*(?:\r\n|\r|\n)', re.IGNORECASE)
+"""A first line by which Excel says what separates cells; whoever saves it as one of the table adds empty cells."""
 
 
 @dataclass(frozen=True)
@@ -110,13 +114,16 @@ def doubt_of(path: Path) -> str:
 def _rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]], str]:
     """Names of the columns, the cells of every line that is not empty with its number, and what separates cells."""
     text = _read(path).text
+    said = _SEPARATOR.match(text)
+    above = 1 if said else 0
+    text = text[said.end() :] if said else text
     first = text.partition("\n")[0]
-    delimiter = next((one for one in ",;\t" if one in first), ",")
+    delimiter = said[1] if said else next((one for one in ",;\t" if one in first), ",")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+        lines = [(above + reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except csv.Error as error:
-        raise Refused(f"{path}, line {reader.line_num}: {error}; correct the quotation marks") from error
+        raise Refused(f"{path}, line {above + reader.line_num}: {error}; correct the quotation marks") from error
     lines = [(line, cells) for line, cells in lines if any(cells)]
     if len(lines) < 2:
         raise Refused(f"{path} holds no sample; give a first line '{POSITION},{SAMPLE}' and one line a mini-slide")

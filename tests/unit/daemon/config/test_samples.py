@@ -49,6 +49,35 @@ def test_a_sheet_is_read_with_all_its_columns(content: bytes, tmp_path: Path) ->
     }
 
 
+@pytest.mark.parametrize(
+    ("line", "separator"),
+    [("sep=;", ";"), ("sep=,", ","), ("SEP=|", "|"), ("sep=\t", "\t"), ('"sep=;"', ";"), ("sep=;;;;", ";")],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_the_line_of_excel_says_what_separates_cells(
+    line: str, separator: str, end: str, encoding: str, tmp_path: Path
+) -> None:
+    rows = (line, "position|sample|remark", "1|Målsjö 1|a", "2|x|", "")
+    content = end.join((rows[0], *(row.replace("|", separator) for row in rows[1:])))
+    path = sheet(tmp_path, content.encode(encoding))
+    assert read_samples(path, [1, 2]) == {
+        1: {"sample": "Målsjö 1", "remark": "a"},
+        2: {"sample": "x", "remark": ""},
+    }
+
+
+def test_a_line_that_says_the_separator_is_counted_and_believed(tmp_path: Path) -> None:
+    area = "position;sample;settling_area_mm2\n1;a,b;1,234\n"
+    assert read_samples(sheet(tmp_path, f"sep=;\n{area}"), [1]) == {1: {"sample": "a,b", "settling_area_mm2": "1.234"}}
+    with pytest.raises(Refused, match=r"samples\.csv, line 4: position is '9'"):
+        read_samples(sheet(tmp_path, "sep=;\nposition;sample\n1;a\n9;b\n"), [1])
+    with pytest.raises(Refused, match=r"samples\.csv, line 2: there is no column 'position'"):
+        read_samples(sheet(tmp_path, "sep=,\nposition;sample\n1;a\n"), [1])
+    with pytest.raises(Refused, match=r"samples\.csv, line 3: .*quotation marks"):
+        read_samples(sheet(tmp_path, 'sep=;\nposition;sample\n1;"a\n'), [1])
+
+
 def test_text_keeps_its_separators_and_its_letters(tmp_path: Path) -> None:
     path = sheet(tmp_path, 'position,sample,remark\n1,Målsjö-1,"sieved, 63 µm; ""twice"""\n')
     assert read_samples(path, [1]) == {1: {"sample": "Målsjö-1", "remark": 'sieved, 63 µm; "twice"'}}
