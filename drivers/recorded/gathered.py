@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from drivers.errors import ImageRefused
 from drivers.recorded import lengths
-from drivers.recorded.held import MAX_STACK_BYTES, Header, HeldStack
+from drivers.recorded.held import MAX_STACK_BYTES, Header, HeldStack, Parts
 
 Pixels = NDArray[np.uint16]
 MAX_PLANES = 1_000_000
@@ -51,6 +51,7 @@ def gathered(
     slices: int = 0,
     name: str = "",
     fault: str = "",
+    look: Callable[[], Parts] = Parts,
 ) -> HeldStack:
     """Put planes together.
 
@@ -64,6 +65,8 @@ def gathered(
         how many planes of each channel there should be, 0 where nothing is said.
     fault
         that is known already.
+    look
+        looks for what the planes themselves do not name, once that is asked for.
     """
     order = list(dict.fromkeys((*channels, *(plane.channel for plane in planes))))
     heights = sorted({plane.z for plane in planes})
@@ -93,7 +96,12 @@ def gathered(
     )
     files = tuple(dict.fromkeys(plane.file for plane in planes if plane.file is not None))
     in_order = [] if fault else [placed[channel, z] for channel in order for z in heights]
-    return HeldStack(header, partial(_load, in_order, shape), name, fault, files)
+
+    def looked() -> Parts:
+        found = look()
+        return Parts(fault or found.fault, (*files, *found.files))
+
+    return HeldStack(header, partial(_load, in_order, shape), name, looked)
 
 
 def check_count(planes: int) -> None:

@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,22 @@ class Header:
 
 
 @dataclass(frozen=True)
+class Parts:
+    """What a stack lies in.
+
+    Attributes
+    ----------
+    fault
+        why it is not whole; empty where it is.
+    files
+        that it lies in, where these are others than the one that was opened.
+    """
+
+    fault: str = ""
+    files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
 class HeldStack:
     """A stack that an opened file or folder holds.
 
@@ -66,17 +83,32 @@ class HeldStack:
         decodes its pixels, uint16 CZYX, while the file is open.
     name
         of the position, series or scene; empty where there is only one.
-    fault
-        why it is not whole; empty where it is.
-    files
-        that it lies in, where these are others than the one that was opened.
+    look
+        looks for its parts. There may be thousands, so that this is done once somebody asks, for this stack alone.
     """
 
     header: Header
     load: Callable[[], NDArray[np.uint16]]
     name: str = ""
-    fault: str = ""
-    files: tuple[Path, ...] = ()
+    look: Callable[[], Parts] = Parts
+
+    @cached_property
+    def _parts(self) -> Parts:
+        try:
+            with explaining("it is damaged"):
+                return self.look()
+        except ImageRefused as error:
+            return Parts(str(error))
+
+    @property
+    def fault(self) -> str:
+        """Why it is not whole; empty where it is."""
+        return self._parts.fault
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that it lies in, where these are others than the one that was opened."""
+        return self._parts.files
 
     def read(self) -> NDArray[np.uint16]:
         """Decode its pixels, uint16 CZYX.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,7 +18,7 @@ from drivers.recorded import lengths, pixels
 from drivers.recorded.formats.micromanager import said
 from drivers.recorded.formats.ome_tiff import inside
 from drivers.recorded.gathered import MAX_PLANES, HeldPlane, channel_names, check_count, gathered, unlike
-from drivers.recorded.held import MAX_STACK_BYTES, Header, HeldStack, Source, explaining
+from drivers.recorded.held import MAX_STACK_BYTES, Header, HeldStack, Parts, Source, explaining
 
 if TYPE_CHECKING:
     import zarr
@@ -169,18 +168,16 @@ def _of_image(folder: Path, scales: Said, name: str) -> Iterator[HeldStack]:
     for place in itertools.product(*(range(sizes[axis]) for axis in others)):
         at = dict(zip(others, place, strict=True))
         several = [f"{'time' if axis == 't' else axis} {where}" for axis, where in at.items() if sizes[axis] > 1]
-        planes = []
-        pieces: dict[_Pieces, None] = {}
+        planes, places = [], []
         for c, z in itertools.product(range(count), range(sizes.get("z", 1))):
             where = tuple((at | {"c": c, "z": z})[axis] for axis in axes[:-2])
-            pieces |= dict.fromkeys(_pieces(array, path, where))
+            places.append(where)
             z_um = begin.get("z", 0.0) + z * (scale.get("z") or 0.0)
             stands = begin.get("x", 0.0), begin.get("y", 0.0), z_um
             planes.append(HeldPlane(labels[c], z, partial(_read, array, where), stands))
-        files, fault = _found(array, pieces, written)
         called = " ".join(filter(None, (name, *several)))
-        stack = gathered(planes, frame, channels=labels, name=called, fault=fault)
-        yield replace(stack, files=(*_said_in(folder, path), *files))
+        look = partial(_look, array, folder, path, places, written)
+        yield gathered(planes, frame, channels=labels, name=called, look=look)
 
 
 def _axis_name(axis: object) -> str:
@@ -221,10 +218,15 @@ def _pieces(array: zarr.Array[Any], path: Path, where: tuple[int, ...]) -> Itera
         yield _Pieces(path / key, tuple(inner for _, inner in place), *ends)
 
 
-def _found(
-    array: zarr.Array[Any], pieces: Collection[_Pieces], written: dict[Path, NDArray[np.bool_]]
-) -> tuple[list[Path], str]:
-    """Give the files of a stack, and say how many of its pieces are missing; Zarr takes those for black."""
+def _look(
+    array: zarr.Array[Any],
+    folder: Path,
+    path: Path,
+    places: Sequence[tuple[int, ...]],
+    written: dict[Path, NDArray[np.bool_]],
+) -> Parts:
+    """Find the files of a stack, and how many of its pieces are missing; Zarr takes those for black."""
+    pieces = dict.fromkeys(one for where in places for one in _pieces(array, path, where))
     total = missing = 0
     for one in pieces:
         if one.file not in written:
@@ -233,7 +235,7 @@ def _found(
         total, missing = total + there.size, missing + there.size - int(there.sum())
     files = [file for file in dict.fromkeys(one.file for one in pieces) if written[file].any()]
     fault = f"{missing} of its {total} pieces are missing; copy it again, or write its black pieces, too"
-    return files, fault if missing else ""
+    return Parts(fault if missing else "", (*_said_in(folder, path), *files))
 
 
 def _in_file(array: zarr.Array[Any]) -> tuple[int, ...]:

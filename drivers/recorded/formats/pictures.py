@@ -17,7 +17,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from drivers.errors import ImageRefused
 from drivers.recorded import pixels
 from drivers.recorded.gathered import too_large
-from drivers.recorded.held import Header, HeldStack, Source, explaining, first_bytes
+from drivers.recorded.held import Header, HeldStack, Parts, Source, explaining, first_bytes
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".jp2", ".j2k", ".jpx", ".jpc", ".j2c", ".jxl")
 _FORMATS = "PNG", "JPEG", "BMP", "DIB", "JPEG2000"
@@ -83,7 +83,9 @@ def _stack(source: Source, picture: Image.Image, begins: bytes) -> HeldStack:
     height, width = pixels.upright_shape(picture.height, picture.width, orientation)
     shape = (1, 1, height, width)
     header = Header(shape, bits=max(bits, 8), told=tuple(told))
-    return HeldStack(header, partial(_pixels, source, picture, orientation, bits), fault=too_large(shape))
+    return HeldStack(
+        header, partial(_pixels, source, picture, orientation, bits), look=partial(Parts, too_large(shape))
+    )
 
 
 def _orientation(source: Source, picture: Image.Image) -> int:
