@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from drivers.errors import ImageRefused
 from drivers.recorded.formats import ome_zarr
+from drivers.recorded.held import Header, HeldStack, Parts
 from drivers.recorded.images import holds_stacks, opened, opened_one
 from drivers.recorded.listing import list_images
 
@@ -104,6 +105,30 @@ def test_pieces_that_are_missing_are_told_and_not_black(tmp_path: Path, version:
         held.read()
     pieces[3].unlink()
     with opened_one(folder) as held, pytest.raises(ImageRefused, match="1 of its 12 pieces are missing; copy it again"):
+        held.read()
+
+
+def test_pieces_are_looked_for_once_and_when_they_are_asked_for(tmp_path: Path) -> None:
+    folder = image(tmp_path / "a.zarr", "0.4")
+    with opened(folder) as (asked, waiting):
+        assert asked.fault == ""
+        assert len(asked.files) == 2 + 12
+        for time in "01":
+            (folder / "0" / time / "0" / "0" / "0" / "0").unlink()
+        assert asked.fault == ""
+        assert waiting.fault.startswith("1 of its 12 pieces are missing")
+        assert len(waiting.files) == 2 + 11
+    with opened(folder) as stacks:
+        assert all(one.fault.startswith("1 of its 12 pieces are missing") for one in stacks)
+
+
+def test_parts_that_cannot_be_looked_for_are_a_fault_of_their_stack() -> None:
+    def look() -> Parts:
+        raise ValueError("index of 3 bytes")
+
+    held = HeldStack(Header((1, 1, 2, 2)), lambda: np.zeros((1, 1, 2, 2), np.uint16), look=look)
+    assert (held.fault, held.files) == ("it is damaged (index of 3 bytes)", ())
+    with pytest.raises(ImageRefused, match="index of 3 bytes"):
         held.read()
 
 
