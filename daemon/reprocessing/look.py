@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,6 +20,8 @@ from daemon.reprocessing.archive_stacks import describe, not_said, shape_of
 from daemon.system.errors import Exit
 from daemon.system.progress import CountDisplay
 from drivers.errors import ImageRefused, NotSaid
+from drivers.recorded.likely_planes import likely_planes
+from drivers.recorded.stacks import Shape
 
 ROWS = 40
 """So many rows are shown."""
@@ -66,13 +68,24 @@ class SeenStack(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """What the reader sees; `left_out` says by name why something is not read, `beside` counts what need not be."""
+    """What the reader sees.
+
+    Attributes
+    ----------
+    left_out
+        why something is not read, by name.
+    beside
+        how many files of each kind no image is expected in.
+    notes
+        what may be meant otherwise than it is read, a sentence each.
+    """
 
     root: str
     counts: str
     stacks: tuple[SeenStack, ...]
     left_out: dict[str, str]
     beside: dict[str, int]
+    notes: tuple[str, ...] = ()
 
 
 def look(places: Sequence[Path], settings: ArchiveSettings, console: Console, *, as_json: bool = False) -> Exit:
@@ -114,7 +127,27 @@ def see(places: Sequence[Path], settings: ArchiveSettings, console: Console) -> 
         stacks=tuple(stacks),
         left_out=archive.left_out,
         beside=archive.beside,
+        notes=() if settings.planes else tuple(_perhaps_planes(stacks)),
     )
+
+
+def _perhaps_planes(stacks: Iterable[SeenStack]) -> Iterator[str]:
+    """Say which fields look like planes of stacks, and how that is said."""
+    single: dict[tuple[str, Shape], list[str]] = {}
+    for one in stacks:
+        if one.shape_czyx is not None and one.shape_czyx[1] == 1 and one.files == (one.name,):
+            folder, _, name = one.name.rpartition("/")
+            single.setdefault((folder, one.shape_czyx), []).append(name)
+    by_pattern: dict[str, list[str]] = {}
+    for (folder, _), names in single.items():
+        for likely in likely_planes(names):
+            there = by_pattern.setdefault(likely.pattern, [])
+            there += [f"{folder}/{name}" if folder else name for name in likely.names]
+    for pattern, every in by_pattern.items():
+        yield (
+            f"{len(every)} files of one plane are named alike but for a number, such as {every[0]} and {every[1]}; "
+            f'each is a field of its own: if they are planes of stacks, give --planes "{pattern}"'
+        )
 
 
 def _seen(archive: Archive, field: ArchiveField, settings: ArchiveSettings) -> SeenStack:
@@ -162,7 +195,7 @@ def _show(seen: Seen, console: Console) -> None:
     lines += _sums("", ((told, one.name) for one in seen.stacks for told in (*one.needs, *one.told)), FEW)
     lines += _sums("cannot be read: ", ((one.fault, one.name) for one in seen.stacks if one.fault))
     lines += _sums("left out: ", ((why, name) for name, why in seen.left_out.items()))
-    for line in (*lines, seen.counts):
+    for line in (*lines, *seen.notes, seen.counts):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -79,6 +79,33 @@ def test_it_is_printed_for_people_and_for_programs(tmp_path: Path, capsys: pytes
     assert len(msgspec.json.decode(capsys.readouterr().out, type=Seen).stacks) == 31
 
 
+def test_files_that_look_like_planes_are_noted_with_how_to_say_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder in ("core1", "core2"):
+        for field in (1, 2):
+            for z in range(4):
+                write(tmp_path / folder / f"f{field:03d}_z{z - 1}.5.tif", 70, 80)
+    whole = seen(tmp_path)
+    (note,) = whole.notes
+    assert note == (
+        "16 files of one plane are named alike but for a number, such as core1/f001_z0.5.tif and core1/f001_z1.5.tif; "
+        'each is a field of its own: if they are planes of stacks, give --planes "f{field}_z{z}.tif"'
+    )
+    assert look([tmp_path], ArchiveSettings(), Console(width=100)) is Exit.COMPLETE
+    assert note in capsys.readouterr().out
+    followed = seen(tmp_path, planes="f{field}_z{z}.tif", pixel_um=0.1, step_um=1)
+    assert [one.shape_czyx for one in followed.stacks] == [(1, 4, 70, 80)] * 4
+    assert followed.notes == ()
+
+
+def test_stacks_and_pictures_of_several_sizes_are_no_planes(tmp_path: Path) -> None:
+    for n in range(6):
+        write(tmp_path / f"stack{n}.tif", 3, 70, 80, metadata={"axes": "ZYX"}, ome=False, imagej=True)
+        write(tmp_path / f"cut{n}.tif", 70, 80 + n)
+    assert seen(tmp_path).notes == ()
+
+
 def test_where_nothing_can_be_read_it_says_why(tmp_path: Path) -> None:
     (tmp_path / "a.lif2").write_bytes(b"\0")
     found = seen(tmp_path)
