@@ -27,7 +27,7 @@ def ends_in(*endings: str) -> Callable[[typer.CallbackParam, Path | None], Path 
 
     Parameters
     ----------
-    endings
+    *endings
         of what the option's file is written as, with their dots.
     """
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from drivers.errors import ImageRefused
 from drivers.recorded import lengths
-from drivers.recorded.held import MAX_STACK_BYTES, Header, HeldStack, Parts
+from drivers.recorded.held import MAX_STACK_BYTES, Header, HeldStack, StackParts
 
 Pixels = NDArray[np.uint16]
 MAX_PLANES = 1_000_000
@@ -51,7 +51,7 @@ def gathered(
     slices: int = 0,
     name: str = "",
     fault: str = "",
-    look: Callable[[], Parts] = Parts,
+    look: Callable[[], StackParts] = StackParts,
 ) -> HeldStack:
     """Put planes together.
 
@@ -97,9 +97,9 @@ def gathered(
     files = tuple(dict.fromkeys(plane.file for plane in planes if plane.file is not None))
     in_order = [] if fault else [placed[channel, z] for channel in order for z in heights]
 
-    def looked() -> Parts:
+    def looked() -> StackParts:
         found = look()
-        return Parts(fault or found.fault, (*files, *found.files))
+        return StackParts(fault or found.fault, (*files, *found.files))
 
     return HeldStack(header, partial(_load, in_order, shape), name, looked)
 

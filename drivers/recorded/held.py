@@ -58,7 +58,7 @@ class Header:
 
 
 @dataclass(frozen=True)
-class Parts:
+class StackParts:
     """What a stack lies in.
 
     Attributes
@@ -90,15 +90,15 @@ class HeldStack:
     header: Header
     load: Callable[[], NDArray[np.uint16]]
     name: str = ""
-    look: Callable[[], Parts] = Parts
+    look: Callable[[], StackParts] = StackParts
 
     @cached_property
-    def _parts(self) -> Parts:
+    def _parts(self) -> StackParts:
         try:
             with explaining("it is damaged"):
                 return self.look()
         except ImageRefused as error:
-            return Parts(str(error))
+            return StackParts(str(error))
 
     @property
     def fault(self) -> str:

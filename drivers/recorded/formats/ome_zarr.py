@@ -18,7 +18,7 @@ from drivers.recorded import lengths, pixels
 from drivers.recorded.formats.micromanager import said
 from drivers.recorded.formats.ome_tiff import inside
 from drivers.recorded.gathered import MAX_PLANES, HeldPlane, channel_names, check_count, gathered, unlike
-from drivers.recorded.held import MAX_STACK_BYTES, Header, HeldStack, Parts, Source, explaining
+from drivers.recorded.held import MAX_STACK_BYTES, Header, HeldStack, Source, StackParts, explaining
 
 if TYPE_CHECKING:
     import zarr
@@ -224,7 +224,7 @@ def _look(
     path: Path,
     places: Sequence[tuple[int, ...]],
     written: dict[Path, NDArray[np.bool_]],
-) -> Parts:
+) -> StackParts:
     """Find the files of a stack, and how many of its pieces are missing; Zarr takes those for black."""
     pieces = dict.fromkeys(one for where in places for one in _pieces(array, path, where))
     total = missing = 0
@@ -235,7 +235,7 @@ def _look(
         total, missing = total + there.size, missing + there.size - int(there.sum())
     files = [file for file in dict.fromkeys(one.file for one in pieces) if written[file].any()]
     fault = f"{missing} of its {total} pieces are missing; copy it again, or write its black pieces, too"
-    return Parts(fault if missing else "", (*_said_in(folder, path), *files))
+    return StackParts(fault if missing else "", (*_said_in(folder, path), *files))
 
 
 def _in_file(array: zarr.Array[Any]) -> tuple[int, ...]:

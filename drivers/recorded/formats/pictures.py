@@ -17,7 +17,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from drivers.errors import ImageRefused
 from drivers.recorded import pixels
 from drivers.recorded.gathered import too_large
-from drivers.recorded.held import Header, HeldStack, Parts, Source, explaining, first_bytes
+from drivers.recorded.held import Header, HeldStack, Source, StackParts, explaining, first_bytes
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".jp2", ".j2k", ".jpx", ".jpc", ".j2c", ".jxl")
 _FORMATS = "PNG", "JPEG", "BMP", "DIB", "JPEG2000"
@@ -84,7 +84,7 @@ def _stack(source: Source, picture: Image.Image, begins: bytes) -> HeldStack:
     shape = (1, 1, height, width)
     header = Header(shape, bits=max(bits, 8), told=tuple(told))
     return HeldStack(
-        header, partial(_pixels, source, picture, orientation, bits), look=partial(Parts, too_large(shape))
+        header, partial(_pixels, source, picture, orientation, bits), look=partial(StackParts, too_large(shape))
     )
 
 

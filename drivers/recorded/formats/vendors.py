@@ -18,7 +18,7 @@ from drivers.errors import ImageRefused
 from drivers.recorded import lengths, pixels
 from drivers.recorded.formats.ome_tiff import parsed
 from drivers.recorded.gathered import HeldPlane, channel_at, channel_names, check_count, gathered, told_apart, unlike
-from drivers.recorded.held import Header, HeldStack, Parts, Source, explaining
+from drivers.recorded.held import Header, HeldStack, Source, StackParts, explaining
 
 SUFFIXES = (".nd2", ".czi", ".lif")
 _METRE_UM = 1e6
@@ -121,7 +121,7 @@ def _of_lif(image: Any, name: str) -> Iterator[HeldStack]:
     if tuple(image.dims[-3:-1] if colours else image.dims[-2:]) != ("Y", "X"):
         axes = ", ".join(image.dims)
         fault = f"its axes are {axes}; y and x must be the last"
-        yield HeldStack(Header((1, 1, 1, 1)), _nothing, name, partial(Parts, fault))
+        yield HeldStack(Header((1, 1, 1, 1)), _nothing, name, partial(StackParts, fault))
         return
     step, extent = {}, image.coords
     for axis in ("X", "Y", "Z"):

@@ -85,7 +85,7 @@ def test_files_that_look_like_planes_are_noted_with_how_to_say_so(
     for folder in ("core1", "core2"):
         for field in (1, 2):
             for z in range(4):
-                write(tmp_path / folder / f"f{field:03d}_z{z - 1}.5.tif", 70, 80)
+                write(tmp_path / folder / f"f{field:03d}_z{z - 1.5}.tif", 70, 80)
     whole = seen(tmp_path)
     (note,) = whole.notes
     assert note == (

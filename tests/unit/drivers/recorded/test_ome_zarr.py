@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from drivers.errors import ImageRefused
 from drivers.recorded.formats import ome_zarr
-from drivers.recorded.held import Header, HeldStack, Parts
+from drivers.recorded.held import Header, HeldStack, StackParts
 from drivers.recorded.images import holds_stacks, opened, opened_one
 from drivers.recorded.listing import list_images
 
@@ -123,7 +123,7 @@ def test_pieces_are_looked_for_once_and_when_they_are_asked_for(tmp_path: Path) 
 
 
 def test_parts_that_cannot_be_looked_for_are_a_fault_of_their_stack() -> None:
-    def look() -> Parts:
+    def look() -> StackParts:
         raise ValueError("index of 3 bytes")
 
     held = HeldStack(Header((1, 1, 2, 2)), lambda: np.zeros((1, 1, 2, 2), np.uint16), look=look)
