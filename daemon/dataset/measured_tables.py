@@ -93,7 +93,7 @@ def nights_of_tables(folder: Path) -> set[str]:
         A table cannot be read.
     """
     tables = map(_read, sorted(folder.glob("slide-*/*.parquet")))
-    return {night for table in tables for night in table["night"].unique().to_pylist()}
+    return {night for table in tables for night in table["night"].unique().drop_null().to_pylist()}
 
 
 def objects_table(dataset: Dataset, measured: int | None = None) -> tuple[pa.Table, Measurement]:
@@ -130,7 +130,7 @@ def objects_table(dataset: Dataset, measured: int | None = None) -> tuple[pa.Tab
 def _read(path: Path) -> pa.Table:
     try:
         return completed(read_parquet(path).replace_schema_metadata(None))
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, KeyError) as error:
         raise DamagedFile(
             f"{path} cannot be read ({error}); restore it from a copy, or move it away: "
             "its objects then have the night's own numbers"

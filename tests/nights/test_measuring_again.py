@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from msgspec.structs import replace as changed
@@ -22,7 +23,7 @@ from daemon.dataset.measured_tables import measured_tables, measured_with
 from daemon.dataset.reader import Dataset
 from daemon.records.records import MEASURED, FieldSecured, ObjectRow
 from daemon.reprocessing.measure import measure_again
-from daemon.system.errors import Refused
+from daemon.system.errors import DamagedFile, Refused
 from drivers.virtual_slide.truth import TrueObject
 from inference.analyser import Analyser
 from inference.settings import CropSettings, DetectorSettings, FocusSettings
@@ -198,6 +199,9 @@ def test_tables_go_into_no_folder_of_another_night(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="holds another night"):
         measure_again(tmp_path / "run", quiet, into=apart)
     assert list(measured_tables(apart)) == [1, 2]
+    pq.write_table(pa.table({"a": [1]}), apart / "slide-1/other.parquet")
+    with pytest.raises(DamagedFile, match=r"other\.parquet cannot be read .*move it away"):
+        measure_again(tmp_path / "mine", quiet, into=apart)
 
 
 def test_a_night_of_the_same_name_that_began_anew_is_another(tmp_path: Path) -> None:
