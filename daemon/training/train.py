@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from daemon.system.durable_files import make_folder, replacing, sha256_of
+from daemon.system.errors import Refused
 from daemon.training.training_page import write_training_page
 from inference.annotations import splits
 from inference.annotations.stacks import Annotated, AnnotatedStack
@@ -85,11 +86,14 @@ def train(
 
     Raises
     ------
+    Refused
+        The card would be written over a file that is no card of these weights.
     AnnotationError
         There are no usable annotations, or only those of one slide, or something would both train and judge.
     WeightsRefused
         The weights to start from are none of a detector.
     """
+    _refuse_strangers(into)
     start = time.monotonic()
     others = _other_classes(settings)
     (learning, judging, split), decided = _split(annotated, judged_by, settings, report)
@@ -292,10 +296,22 @@ def evaluate(
 
 def write_card(card: TrainingCard, weights: Path) -> None:
     """Write a card beside its weights, as `.json` and `.md`."""
-    with replacing(weights.with_suffix(".json")) as stream:
+    as_json, as_text = _card_files(weights)
+    with replacing(as_json) as stream:
         stream.write(msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n")
-    with replacing(weights.with_suffix(".md")) as stream:
+    with replacing(as_text) as stream:
         stream.write(_markdown(card).encode())
+
+
+def _card_files(weights: Path) -> tuple[Path, Path]:
+    return weights.with_suffix(".json"), weights.with_suffix(".md")
+
+
+def _refuse_strangers(weights: Path) -> None:
+    """Refuse to write a card over other files, such as annotations: where no weights lie, they are no card of them."""
+    stranger = None if weights.exists() else next((file for file in _card_files(weights) if file.exists()), None)
+    if stranger is not None:
+        raise Refused(f"the card of {str(weights)!r} would replace {str(stranger)!r}; name other weights with --into")
 
 
 def _text(figure: float | None) -> str:

@@ -263,6 +263,14 @@ def test_training_stops_when_nothing_gets_better_and_keeps_the_best(exported: Pa
     assert np.abs(mean - steps[-1]).max() > 1e-5
 
 
+def test_no_card_replaces_another_file(exported: Path, tmp_path: Path) -> None:
+    annotations = tmp_path / "boxes.json"
+    annotations.write_bytes(b"{}")
+    with pytest.raises(Refused, match=r"would replace '.*boxes\.json'"):
+        trained(exported, annotations.with_suffix(".safetensors"))
+    assert [path.name for path in tmp_path.iterdir()] == ["boxes.json"]
+
+
 def test_nothing_to_hold_out_is_refused(tmp_path: Path) -> None:
     export.export(emulated_stacks.night(frame_px=128, planes=3, seed=3), tmp_path, slides=[1], fields=1)
     with pytest.raises(AnnotationError, match="1 slide or source picture is annotated"):
