@@ -37,9 +37,13 @@ Stacks = Annotated[
     list[Path] | None,
     typer.Option(
         "--stacks",
-        help="night that kept raw stacks, or export of the virtual slide, of which the annotated pictures are views; "
-        "may be repeated",
+        help="night that kept raw stacks, what detect made of an archive, or export of the virtual slide, of which the "
+        "annotated pictures are views; may be repeated",
     ),
+]
+StackImages = Annotated[
+    list[Path] | None,
+    typer.Option("--images", help="folder of the archive that a dataset of --stacks was made of; may be repeated"),
 ]
 WeightsFile = Annotated[
     str, typer.Argument(metavar="[WEIGHTS]", help="weights (safetensors), or slim for the shipped ones")
@@ -156,6 +160,7 @@ def train(
     one_class: OneClass = False,
     only_annotated: OnlyAnnotated = False,
     stacks: Stacks = None,
+    images: StackImages = None,
     steps: Annotated[int, typer.Option(min=1, help="steps of the optimiser")] = 3000,
     batch: Annotated[int, typer.Option(min=1, help="crops per step")] = 2,
     crop_px: Annotated[int, typer.Option(min=64, help="side of the training crops, px of the views")] = 448,
@@ -202,8 +207,8 @@ def train(
         start=_start(start),
     )
     command = shlex.join(["lamelle", *sys.argv[1:]])
-    annotated = _annotated(data, settings.classes, one_class, only_annotated, stacks)
-    judges = _annotated(judge_by, settings.classes, one_class, only_annotated, stacks) if judge_by else None
+    annotated = _annotated(data, settings.classes, one_class, only_annotated, stacks, images)
+    judges = _annotated(judge_by, settings.classes, one_class, only_annotated, stacks, images) if judge_by else None
     with StageDisplay(console) as display:
         learn(annotated, into, settings, FocusSettings(), command, display.show, judges, display.print_line)
     console.print(f"weights in {into}, their card in {into.with_suffix('.md')}", markup=False, highlight=False)
@@ -218,6 +223,7 @@ def evaluate(
     one_class: OneClass = False,
     only_annotated: OnlyAnnotated = False,
     stacks: Stacks = None,
+    images: StackImages = None,
     mode: Annotated[Literal["fused", "planes"], typer.Option(help="what the detector looks at")] = "fused",
     page: Annotated[
         Path | None,
@@ -237,7 +243,7 @@ def evaluate(
 
     known = tuple(classes or DetectorSettings().classes)
     detector = DetectorSettings(architecture=architecture, weights=weights or "slim", classes=known, mode=mode)
-    annotated, focus = _annotated(data, known, one_class, only_annotated, stacks), FocusSettings()
+    annotated, focus = _annotated(data, known, one_class, only_annotated, stacks, images), FocusSettings()
     with StageDisplay(Console(stderr=True)) as display:
         judging = unseen(annotated, find_weights(detector.weights).path, display.show, only=only_unseen)
         judgement = judge(judging, detector, focus, display.show, one_class)
@@ -319,12 +325,13 @@ def _annotated(
     one_class: bool,
     only_annotated: bool,
     stacks: Sequence[Path] | None,
+    images: Sequence[Path] | None,
 ) -> AnnotatedStacks:
     """Read annotations; tell what in them could not be taken as it stands."""
     from daemon.exchange.kept_stacks import find_known_stacks
     from inference.annotations.stacks import find_stacks
 
-    annotated = find_stacks(data, classes, one_class, only_annotated, find_known_stacks(stacks or ()))
+    annotated = find_stacks(data, classes, one_class, only_annotated, find_known_stacks(stacks or (), images or ()))
     told = Console(stderr=True)
     for problem in annotated.problems[:PROBLEMS_TOLD]:
         told.print(problem, markup=False, highlight=False, soft_wrap=True)

@@ -186,27 +186,35 @@ def analyse(
 def propose(
     folder: Folder,
     into: Annotated[
-        Path, typer.Option(help="annotations to write: .zip for CVAT with its pictures, .xml for CVAT, .json for COCO")
+        Path, typer.Option(help="annotations to write: .zip for CVAT with pictures, .xml for CVAT, .json for COCO")
     ],
     score: Annotated[float, typer.Option(min=0, max=1, help="lowest score")] = 0.5,
     images: Annotated[
-        Path | None, typer.Option(help="folder of the archive that was looked through, to draw pictures of its stacks")
+        Path | None,
+        typer.Option(help="folder of the archive that was looked through: its stacks are drawn, its pictures taken"),
     ] = None,
 ) -> None:
     """Write what a detector found as annotations that nobody has validated, for a person to correct.
 
-    Pictures of raw stacks are drawn beside them, in images/.
+    Pictures of stacks are drawn into images/, in the zip or beside the file; single pictures come into the zip as they
+    are. Of an archive both need --images.
     """
     from daemon.exchange.annotations import propose as write
+    from inference.wording import counted
 
     proposed = write(folder, into, score, images, console)
-    console.print(f"{proposed.boxes} boxes on {proposed.pictures} pictures in {into}", markup=False, highlight=False)
-    if proposed.drawn and into.suffix != ".zip":
-        where = into.parent / "images"
-        console.print(f"{proposed.drawn} pictures drawn in {where}", markup=False, highlight=False)
-    if proposed.stacks:
-        why = "CVAT cannot show them; name the archive's folder with --images, and pictures of them are drawn"
-        console.print(f"{proposed.stacks} of these are stacks of an archive: {why}", highlight=False)
+    drawn, undrawn, absent = proposed.drawn, proposed.undrawn, proposed.absent
+    lines = [f"{counted(proposed.boxes, 'box', 'boxes')} on {counted(proposed.pictures, 'picture')} in {into}"]
+    if drawn and into.suffix != ".zip":
+        lines.append(f"{counted(drawn, 'picture')} drawn in {into.parent / 'images'}")
+    if undrawn:
+        what = counted(undrawn, "of these is a stack", "of these are stacks")
+        lines.append(f"{what} of an archive, not drawn; name the archive's folder with --images to draw pictures")
+    if absent:
+        what = counted(absent, "of these pictures is", "of these pictures are")
+        lines.append(f"{what} not in the zip; name the folder of the images with --images to put them in")
     if proposed.left_out:
-        why = "not analysed yet, or neither with a raw stack nor of a file that holds one image or stack"
-        console.print(f"{proposed.left_out} fields left out: {why}", highlight=False)
+        what = counted(proposed.left_out, "field")
+        lines.append(f"{what} left out: not analysed yet, or neither with a raw stack nor read from images")
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -16,8 +16,9 @@ from rich.console import Console
 
 from daemon.dataset.field_file import FieldProvenance, Pixels, read_field_file
 from daemon.dataset.reader import Dataset as Recorded
-from daemon.exchange.kept_stacks import kept_file, stack_info, view_of_kept
-from daemon.figures.field_picture import SUFFIX, draw_field
+from daemon.exchange.archived_stacks import ImagesBehind
+from daemon.exchange.field_pictures import is_picture, kept_file, picture_of, stack_of
+from daemon.figures.field_picture import draw_field
 from daemon.records.records import FieldSecured, ObjectRow
 from daemon.system.durable_files import make_folder, replacing
 from daemon.system.errors import Refused
@@ -25,7 +26,6 @@ from daemon.system.progress import follow
 from inference.annotations import cvat
 from inference.annotations.coco import NOT_VALIDATED, AnnotatedImage, Annotation, AnnotationFile, Category, to_json
 from inference.annotations.sources import CVAT_FILE, PICTURES
-from inference.annotations.stacks import AnnotatedStack, read_stack
 
 SOURCE = "lamelle"
 ENDINGS = (".zip", ".xml", ".json")
@@ -40,17 +40,20 @@ class Proposed(NamedTuple):
     Attributes
     ----------
     drawn
-        pictures that were made of raw stacks.
-    stacks
-        pictures that are stacks of an archive, which CVAT cannot show.
+        pictures that were made of stacks.
+    undrawn
+        stacks of an archive that have no picture, and do not lie beside the annotations either.
+    absent
+        single pictures that are missing in the zip.
     left_out
-        fields that are not analysed yet, or that no single file shows.
+        fields that are not analysed yet, or of which there is neither a raw stack nor an image.
     """
 
     pictures: int
     boxes: int
     drawn: int
-    stacks: int
+    undrawn: int
+    absent: int
     left_out: int
 
 
@@ -59,14 +62,16 @@ def propose(
 ) -> Proposed:
     """Write the objects of a dataset as annotations that nobody has validated.
 
-    A field's picture is the image it was read from, by its name; or the fused view of the raw stack that was kept of
-    it, which is drawn into `images/`. So are the stacks of an archive where it is said where that lies.
+    A field's picture is the single image it was read from, by its name; or the fused view of the raw stack that was
+    kept of it, which is drawn into `images/`. So are the stacks of an archive where it is said where that lies, however
+    many files they lie in.
 
     Parameters
     ----------
     into
         `.xml` for CVAT for images 1.1, `.json` for COCO, with the drawn pictures in `images` beside it; `.zip` for
-        CVAT with its pictures and the labels of a task. The annotations are written whole or not at all.
+        CVAT with the drawn and the single pictures and the labels of a task. The annotations are written whole or not
+        at all.
     least_score
         of what is proposed.
     images
@@ -81,7 +86,7 @@ def propose(
     DamagedFile
         A field's file cannot be read.
     AnnotationError
-        A stack of the archive is not below `images`, or not as it was.
+        An image of the archive is not below `images`, or not as it was.
     """
     if into.suffix not in ENDINGS:
         raise Refused(f"{into} ends neither in .zip or .xml, for CVAT, nor in .json, for COCO; name such a file")
@@ -90,12 +95,13 @@ def propose(
         if not any(map(_can_be_shown, recorded_fields)):
             raise Refused(
                 f"no field of {folder} can be shown, so there is nothing to annotate: none has a raw stack "
-                "(retention.raw), and none is of a file that holds one image or stack; plane files, folders and files "
-                "of several are not proposed"
+                "(retention.raw), and none was read from images"
             )
+        read = [field for field in recorded_fields if _can_be_shown(field) and kept_file(field) is None]
+        behind = ImagesBehind.find(recorded, read, [images]) if images is not None and read else None
         make_folder(into.parent)
         with _opened(into) as write:
-            proposal = _Proposal(recorded, write, images)
+            proposal = _Proposal(recorded, into, write, behind)
             for field in follow(recorded_fields, len(recorded_fields), "fields", console or Console(quiet=True)):
                 proposal.add(field, least_score)
             dataset = proposal.dataset()
@@ -112,25 +118,26 @@ def propose(
 class _Proposal:
     """Annotations as they are gathered field by field."""
 
-    def __init__(self, recorded: Recorded, write: Write, images: Path | None) -> None:
-        self._recorded, self._write, self._images = recorded, write, images
+    def __init__(self, recorded: Recorded, into: Path, write: Write, behind: ImagesBehind | None) -> None:
+        self._recorded, self._into, self._write, self._behind = recorded, into, write, behind
         self._pictures: list[AnnotatedImage] = []
         self._boxes: list[Annotation] = []
         self._numbers: dict[str, int] = {}
-        self._drawn = 0
+        self._drawn = self._undrawn = self._absent = 0
 
     def add(self, field: FieldSecured, least_score: float) -> None:
         """Take in a field, and draw its picture where it has none."""
         if not _can_be_shown(field):
             return
-        number = len(self._pictures) + 1
         kept = kept_file(field)
-        if kept is None:
-            picture = self._of_archive(field, number)
-        else:
-            with read_field_file(self._recorded.path(kept)) as file:
-                picture = view_of_kept(field, file.provenance, kept, number)
+        with read_field_file(self._recorded.path(kept or field.files[0])) as file:
+            picture = picture_of(field, file.provenance, len(self._pictures) + 1)
+            if kept is not None:
                 self._draw(picture.file_name, file.stack(), file.provenance)
+            elif is_picture(field):
+                picture = self._as_it_is(field, picture)
+            else:
+                picture = self._of_archive(field, picture, file.provenance)
         self._pictures.append(picture)
         self._boxes += [
             self._box(row, picture.id, len(self._boxes) + place)
@@ -144,25 +151,30 @@ class _Proposal:
 
     def proposed(self, fields: int) -> Proposed:
         """Count it."""
-        stacks = sum(picture.stack is not None for picture in self._pictures) - self._drawn
         pictures = len(self._pictures)
-        return Proposed(pictures, len(self._boxes), self._drawn, stacks, fields - pictures)
+        return Proposed(pictures, len(self._boxes), self._drawn, self._undrawn, self._absent, fields - pictures)
 
-    def _of_archive(self, field: FieldSecured, number: int) -> AnnotatedImage:
-        """Name the image that a field was read from, or the picture that is drawn of it where it is a stack."""
-        channels, planes, height, width = field.shape_czyx
+    def _as_it_is(self, field: FieldSecured, picture: AnnotatedImage) -> AnnotatedImage:
+        """Take the single picture that a field was read from; a zip holds it, where it is said where it lies."""
+        if self._into.suffix == ".zip":
+            if self._behind is None:
+                self._absent += 1
+            else:
+                self._write(f"{PICTURES}/{picture.file_name}", self._behind.content(field))
+        return replace(picture, stack=None)
+
+    def _of_archive(self, field: FieldSecured, picture: AnnotatedImage, provenance: FieldProvenance) -> AnnotatedImage:
+        """Draw the stack that a field was read from, where it is said where that lies."""
+        if self._behind is not None:
+            self._draw(picture.file_name, self._behind.stack(field), provenance)
+            return picture
         name = field.sources[0].name
-        image = AnnotatedImage(id=number, file_name=name, width=width, height=height)
-        if channels * planes == 1:
-            return image
-        with read_field_file(self._recorded.path(field.files[0])) as file:
-            provenance = file.provenance
-        image = replace(image, stack=stack_info(field, provenance))
-        if self._images is None:
-            return image
-        stack = read_stack(AnnotatedStack(self._images.joinpath(*name.split("/")), image, (), {}))
-        self._draw(name + SUFFIX, stack, provenance)
-        return replace(image, file_name=name + SUFFIX, stack=stack_info(field, provenance, name))
+        alone = len(field.sources) == 1 and not field.sources[0].stack
+        beside = alone and self._into.suffix == ".json" and self._into.parent.joinpath(*name.split("/")).is_file()
+        self._undrawn += not beside
+        # No picture but the stack itself, by the name of its file.
+        itself = replace(picture, file_name=name, stack=replace(stack_of(field, provenance), file_name=""))
+        return itself if alone else picture
 
     def _draw(self, name: str, stack: Pixels, provenance: FieldProvenance) -> None:
         self._write(f"{PICTURES}/{name}", draw_field(stack, provenance.polarizations, provenance.pixel_um))
@@ -181,10 +193,8 @@ class _Proposal:
 
 
 def _can_be_shown(field: FieldSecured) -> bool:
-    """Whether a person can look at the field: it is analysed, and kept raw or of a single image."""
-    # A stack of a file that holds several is no picture that a name stands for.
-    single = len(field.sources) == 1 and not field.sources[0].stack
-    return field.analysed and (kept_file(field) is not None or single)
+    """Whether a person can look at the field: it is analysed, and kept raw or read from images."""
+    return field.analysed and (kept_file(field) is not None or bool(field.sources))
 
 
 @contextmanager

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from inference.annotations.coco import AnnotatedImage, Annotation
 from inference.annotations.sources import AnnotationSource, alike, open_sources
@@ -28,6 +30,8 @@ SAME_SHAPE = 0.01
 NAMED = 3
 """Stacks or pictures named in a message."""
 Words = tuple[str, ...]
+Read = Callable[[], NDArray[np.uint16]]
+"""Reads a stack, CZYX."""
 
 
 class KnownStack(NamedTuple):
@@ -36,13 +40,16 @@ class KnownStack(NamedTuple):
     Attributes
     ----------
     path
-        where it lies.
+        where it lies; a name for people where no single file holds it alone.
     picture
         as lamelle annotates it, with its `stack`; known by the name of both.
+    read
+        reads it; None where `path` is its file.
     """
 
     path: Traversable
     picture: AnnotatedImage
+    read: Read | None = None
 
 
 def annotated_stacks(path: Path) -> list[KnownStack]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from drivers.errors import ImageRefused
 from drivers.recorded.images import opened
 from inference.annotations.coco import AnnotatedImage, Annotation, set_aside_unvalidated
-from inference.annotations.known_stacks import KnownStack, StacksByName, views_of_stacks
+from inference.annotations.known_stacks import KnownStack, Read, StacksByName, views_of_stacks
 from inference.annotations.outlines import Box
 from inference.annotations.sources import open_sources, read_content
 from inference.errors import AnnotationError
@@ -38,12 +38,13 @@ SMALLEST_PX, LARGEST_PX = 8, 8192
 
 @dataclass(frozen=True)
 class AnnotatedStack:
-    """A picture with its annotations, and where it lies."""
+    """A picture with its annotations, and where it lies; `read` reads it where no file there holds it alone."""
 
     path: Traversable
     picture: AnnotatedImage
     annotations: tuple[Annotation, ...]
     class_names: dict[int, str]
+    read: Read | None = None
 
     @property
     def pixel_um(self) -> float:
@@ -124,6 +125,7 @@ def find_stacks(
     problems: list[str] = []
     place_of: dict[str, Path] = {}
     by_name = StacksByName(stacks)
+    readers = {str(one.path): one.read for one in stacks}
     sources = [(place, by_name.map(source) if stacks else source) for place in data for source in open_sources(place)]
     for place, source in sources:
         dataset, unvalidated = set_aside_unvalidated(source.loaded.dataset)
@@ -136,7 +138,10 @@ def find_stacks(
                 "name all classes with --class, once for each, or take every label as one with --one-class"
             )
         by_picture = dataset.by_picture()
-        found = [AnnotatedStack(path, picture, by_picture[picture.id], names) for path, picture in source.pictures]
+        found = [
+            AnnotatedStack(path, picture, by_picture[picture.id], names, readers.get(str(path)))
+            for path, picture in source.pictures
+        ]
         for file in [str(stack.path) for stack in found]:
             if file in place_of:
                 raise AnnotationError(
@@ -178,6 +183,8 @@ def read_stack(annotated: AnnotatedStack) -> NDArray[np.uint16]:
         The file is missing, no picture, not whole, or of another shape than annotated.
     """
     info, picture = annotated.picture.stack, annotated.picture
+    if annotated.read is not None:
+        return annotated.read()
     if not annotated.path.is_file():
         remedy = (
             "export it with its pictures, or lead to its stack with --stacks"

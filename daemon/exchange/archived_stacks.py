@@ -1,0 +1,144 @@
+"""The archive that a dataset was made of: its stacks, read again from their files, which must be as they were."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import yaml
+
+from daemon.dataset.field_file import Pixels
+from daemon.dataset.reader import Dataset
+from daemon.exchange.field_pictures import source_of
+from daemon.records.records import FieldSecured
+from daemon.system.durable_files import sha256_of
+from drivers.errors import ImageRefused
+from drivers.recorded.file_names import STATES, Channels, NamePattern, Polarizations
+from drivers.recorded.images import holds_stacks
+from drivers.recorded.stacks import channels_of, joined, read_files, shape_of_planes
+from drivers.settings import Replay
+from inference.errors import AnnotationError
+
+
+@dataclass(frozen=True)
+class ImagesBehind:
+    """Where the images lie that fields were read from, and how they were read.
+
+    Attributes
+    ----------
+    root
+        folder that their names are below.
+    of_planes
+        whether the names of files say which planes they are.
+    polarizations
+        what was said of them; none where the files say it.
+    """
+
+    root: Path
+    of_planes: bool
+    polarizations: tuple[str, ...]
+
+    @classmethod
+    def find(cls, recorded: Dataset, fields: Sequence[FieldSecured], folders: Sequence[Path]) -> ImagesBehind:
+        """Find the images of a dataset.
+
+        Parameters
+        ----------
+        fields
+            those that were read from images, one at least.
+        folders
+            of which one is that of these images.
+
+        Raises
+        ------
+        AnnotationError
+            None of them holds the first image as it was.
+        """
+        first = fields[0].sources[0]
+        for folder in folders:
+            path = folder.joinpath(*first.name.split("/"))
+            if path.is_file() and sha256_of(path) == first.sha256:
+                return cls(folder, *_how_they_were_read(recorded, fields[0]))
+        listed = " or ".join(repr(str(folder)) for folder in folders)
+        raise AnnotationError(
+            f"{listed} holds no {first.name!r} as it was when objects were looked for in it; name the folder that the "
+            "names of the images are below with --images"
+        )
+
+    def place(self, field: FieldSecured) -> Path:
+        """Where a field lies, as people read it: no file where it is not one alone."""
+        return self.root.joinpath(*source_of(field).split("/"))
+
+    def content(self, field: FieldSecured) -> bytes:
+        """Read the file of a field that is a single picture.
+
+        Raises
+        ------
+        AnnotationError
+            It is missing, or not as it was.
+        """
+        place = self.place(field)
+        try:
+            content = place.read_bytes()
+        except OSError as error:
+            raise AnnotationError(f"{str(place)!r} cannot be read ({error.strerror}); put it back") from error
+        self._check(field, {field.sources[0].name: hashlib.sha256(content).hexdigest()})
+        return content
+
+    def stack(self, field: FieldSecured) -> Pixels:
+        """Read the stack of a field, CZYX.
+
+        Raises
+        ------
+        AnnotationError
+            A file is missing, cannot be read, or is not as it was.
+        """
+        names = [source.name for source in field.sources]
+        states = field.polarizations if self.of_planes else ()
+        known = Polarizations.of(self.polarizations, tuple(dict.fromkeys((*STATES, *field.polarizations))))
+        hashes: dict[str, str] = {}
+        try:
+            headers, pixels = read_files(
+                self.root, self._opened_as(names), field.sources[0].stack, states, hashes, lambda _: None
+            )
+            self._check(field, hashes)
+            found = channels_of(headers[0], states, known)
+            shape = (
+                len(found.states),
+                *(shape_of_planes(names, states, headers) if states else headers[0].shape_czyx)[1:],
+            )
+            if shape != field.shape_czyx or set(found.states) != set(field.polarizations):
+                raise ImageRefused(f"its stack is {shape} (CZYX), of which {field.shape_czyx} were looked at")
+        except (ImageRefused, OSError) as error:
+            raise AnnotationError(f"{str(self.place(field))!r} cannot be read: {error}") from error
+        place_of = dict(zip(found.states, found.places, strict=True))
+        channels = Channels(field.polarizations, tuple(place_of[state] for state in field.polarizations))
+        return joined(pixels, channels, shape)
+
+    def _opened_as(self, names: Sequence[str]) -> Sequence[str]:
+        """Name what is opened: the folder, where that is a recording as a whole, outermost first; else the files."""
+        above = [str(folder) for folder in reversed(PurePosixPath(names[0]).parents)]
+        return next(([folder] for folder in above if holds_stacks(self.root / folder)), names)
+
+    def _check(self, field: FieldSecured, hashes: dict[str, str]) -> None:
+        if hashes != {source.name: source.sha256 for source in field.sources}:
+            raise AnnotationError(
+                f"{str(self.place(field))!r} is not as it was when objects were looked for in it; restore it, or look "
+                "for them again"
+            )
+
+
+def _how_they_were_read(recorded: Dataset, field: FieldSecured) -> tuple[bool, tuple[str, ...]]:
+    """Whether files were planes, and what was said of polarizations: by an archive's settings, or those of a replay."""
+    night = recorded.night()
+    content = yaml.safe_load(night.configuration if night is not None else "") or {}
+    if "archive" in content:
+        planes, polarizations = content.get("planes"), tuple(content.get("polarizations") or ())
+    else:
+        replay = (content.get("instrument") or {}).get("replay")
+        said = None if replay is None else Replay.model_validate(replay)
+        planes = None if said is None else said.planes
+        polarizations = (said and said.polarizations) or field.polarizations
+    return planes is not None and NamePattern(planes).of_planes, polarizations
