@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import shutil
 import signal
 import struct
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from daemon.analysis.field_output import write_raw
+from daemon.cli import results
 from daemon.config.loading import freeze
 from daemon.dataset.catalog import Catalog
 from daemon.dataset.field_file import read_field_file
@@ -59,6 +61,8 @@ from inference.settings import DetectorSettings
 from tests.support import emulated_stacks
 from tests.support.deadlines import DEADLINE_S
 from tests.support.emulated_night import lamelle, running
+from tests.support.micromanager_files import write_images, write_stacks
+from tests.support.ndtiff_files import write_ndtiff
 from tests.support.small_night import until
 
 SETTINGS = ArchiveSettings(pixel_um=0.059)
@@ -230,7 +234,7 @@ def test_what_was_found_is_proposed_to_a_person_and_read_back_as_not_validated(r
     assert sum(map(len, expected.values())) > 5
     for name, read in (("boxes.xml", cvat.read), ("boxes.json", coco_reading.read)):
         proposed = propose(ran.into, tmp_path / name, 0.3)
-        assert proposed == (len(fields), sum(map(len, expected.values())), 0, len(STACKS), 0)
+        assert proposed == (len(fields), sum(map(len, expected.values())), 0, len(STACKS), 0, 0)
         found = read((tmp_path / name).read_bytes(), name).dataset
         assert all(category.name.endswith("_NV") for category in found.categories)
         of_picture = found.by_picture()
@@ -250,25 +254,71 @@ def test_what_was_found_is_proposed_to_a_person_and_read_back_as_not_validated(r
 
 def test_stacks_of_an_archive_are_drawn_for_annotation_and_found_again(ran: Ran, tmp_path: Path) -> None:
     proposed = propose(ran.into, tmp_path / "task.zip", 0.3, ran.images)
-    assert (proposed.drawn, proposed.stacks) == (len(STACKS), 0)
+    assert (proposed.drawn, proposed.undrawn, proposed.absent) == (len(STACKS), 0, 0)
     with zipfile.ZipFile(tmp_path / "task.zip") as archive:
-        drawn = [name for name in archive.namelist() if name.startswith("images/")]
-        assert drawn == [f"images/core 2/{name}.jpg" for name in STACKS]
+        *drawn, single = [name for name in archive.namelist() if name.startswith("images/")]
+        assert [re.sub("-[0-9a-f]{8}", "", name) for name in drawn] == [
+            f"images/slide-1/field-000{n}.jpg" for n in (1, 2)
+        ]
+        assert single == "images/core 10/good.png"
+        assert archive.read(single) == (ran.images / "core 10" / "good.png").read_bytes()
         for name in drawn:
             picture = cv2.imdecode(np.frombuffer(archive.read(name), np.uint8), cv2.IMREAD_UNCHANGED)
             assert picture is not None
             assert picture.shape == (*ran.pixels.shape[2:], 3)
-    propose(ran.into, ran.images / "coco.json", 0.3)
-    known = find_known_stacks([ran.images])
-    (ran.images / "coco.json").unlink()
-    found = find_stacks([tmp_path / "task.zip"], DetectorSettings().classes, stacks=known)
-    assert any("'core 10/good.png' is of no stack of --stacks; left out" in problem for problem in found.problems)
-    assert [one.path for one in found.stacks] == [ran.images / "core 2" / name for name in STACKS]
-    for one, way in zip(found.stacks, STACKS.values(), strict=True):
+    known = find_known_stacks([ran.into], [ran.images])
+    *stacks, good = find_stacks([tmp_path / "task.zip"], DetectorSettings().classes, stacks=known).stacks
+    assert [one.path for one in stacks] == [ran.images / "core 2" / name for name in STACKS]
+    for one, way in zip(stacks, STACKS.values(), strict=True):
         np.testing.assert_array_equal(ran.pixels[:, :, ::way], read_stack(one))
-    with pytest.raises(AnnotationError, match=r"f2\.ome\.tif' is annotated but does not exist"):
+    np.testing.assert_array_equal(ran.pixels[1, 2], read_stack(good)[0, 0])
+    assert good.pixel_um == 0.059
+    with pytest.raises(AnnotationError, match=r"holds no 'core 2/f2\.ome\.tif' as it was"):
         propose(ran.into, tmp_path / "other.zip", 0.3, tmp_path)
     assert not list(tmp_path.glob("other*"))
+
+
+def test_what_is_missing_in_a_proposal_is_told_and_nothing_else(
+    ran: Ran, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A zip without the single picture, a COCO file beside the stacks, which lacks nothing."""
+
+    def told(into: Path) -> list[str]:
+        results.propose(ran.into, into, 0.3)
+        return capsys.readouterr().out.splitlines()[1:]
+
+    assert told(tmp_path / "task.zip") == [
+        "2 of these are stacks of an archive, not drawn; name the archive's folder with --images to draw pictures",
+        "1 of these pictures is not in the zip; name the folder of the images with --images to put them in",
+    ]
+    beside = ran.images / "coco.json"
+    assert told(beside) == []
+    beside.unlink()
+
+
+def test_stacks_of_recordings_come_back_from_their_pictures(tmp_path: Path) -> None:
+    """Several in a file, in folders that are recordings as a whole; the words for the states are the archive's."""
+    images, into = tmp_path / "images", tmp_path / "into"
+    random = np.random.default_rng(3)
+    positions = {name: random.integers(100, 4000, (2, 2, 70, 80)).astype(np.uint16) for name in ("A", "B")}
+    write_stacks(images / "one", positions, one_file=True)
+    write_images(images / "many", positions, version=2)
+    planes = {
+        (("channel", word), ("position", place), ("z", z)): stack[c, z]
+        for place, stack in enumerate(positions.values())
+        for c, word in enumerate(("LR", "LL"))
+        for z in range(2)
+    }
+    write_ndtiff(images / "tiles", planes)
+    settings = ArchiveSettings(pixel_um=0.118, step_um=0.5, polarizations=("parallel=LL", "crossed=LR"))
+    assert detect([images], into, settings, 1, Console(quiet=True)) == Exit.COMPLETE
+    assert propose(into, tmp_path / "task.zip", 0.5, images).drawn == 6
+    known = find_known_stacks([into], [images])
+    found = find_stacks([tmp_path / "task.zip"], DetectorSettings().classes, stacks=known).stacks
+    assert len({str(one.path) for one in found}) == 6
+    for one, truth in zip(found, 3 * [*positions.values()], strict=True):
+        order = [("crossed", "parallel").index(state) for state in one.polarizations]
+        np.testing.assert_array_equal(read_stack(one), truth[order])
 
 
 def test_what_nobody_can_annotate_is_not_proposed(ran: Ran, kept: Path, tmp_path: Path) -> None:

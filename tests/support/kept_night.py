@@ -6,6 +6,11 @@ import math
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
+import tifffile
+import yaml
+from numpy.typing import NDArray
+
 from daemon.analysis.field_output import RAW, write_raw
 from daemon.dataset.catalog import Catalog
 from daemon.dataset.field_file import FieldProvenance, write_field_file
@@ -19,25 +24,41 @@ from daemon.records.records import (
     NightStarted,
     ObjectRow,
     SlideClosed,
+    SourceFile,
     encode,
 )
+from daemon.reprocessing.archive import ArchiveSettings
 from daemon.system.durable_files import make_folder, replacing, sha256_of
 from drivers.virtual_slide.visibility import Visible, visible
 from tests.support import emulated_stacks
 
 FRAME_PX, PLANES = 384, 7
 PIXEL_UM = 0.059
+WORDS = ("LR", "LL")
+"""What names of files have for the polarizations."""
+CONFIGURATION = yaml.safe_dump(
+    ArchiveSettings(planes="f{field}_{polarization}_z{z}.tif", polarizations=("crossed=LR", "parallel=LL")).model_dump(
+        mode="json", include={"planes", "polarizations"}
+    )
+    | {"archive": {}}
+)
 
 
-def make_kept_night(folder: Path, slides: int = 2, night: str = "N") -> list[FieldSecured]:
-    """Write a dataset of a field a mini-slide, its objects where the truth has them, and their raw stacks."""
+def make_kept_night(folder: Path, slides: int = 2, night: str = "N", images: Path | None = None) -> list[FieldSecured]:
+    """Write a dataset of a field a mini-slide, its objects where the truth has them, and their raw stacks.
+
+    Parameters
+    ----------
+    images
+        where the stacks are written as plane files instead: an archive, of which the dataset is.
+    """
     make_folder(folder)
     every = range(1, slides + 1)
-    fields = [_field(folder, slide, night) for slide in every]
+    fields = [_field(folder, slide, night, images) for slide in every]
     records: list[AnyRecord] = [
         NightStarted(
-            utc=1.7e9, night=night, configuration="", samples={slide: {"sample": "core"} for slide in every},
-            planned=dict.fromkeys(every, 1), versions={}, weights_sha256="ab" * 32,
+            utc=1.7e9, night=night, configuration="" if images is None else CONFIGURATION,
+            samples={slide: {"sample": "core"} for slide in every}, planned=dict.fromkeys(every, 1), versions={}, weights_sha256="ab" * 32,
         )
     ]  # fmt: skip
     for field in fields:
@@ -49,7 +70,7 @@ def make_kept_night(folder: Path, slides: int = 2, night: str = "N") -> list[Fie
     return fields
 
 
-def _field(folder: Path, slide: int, night: str) -> FieldSecured:
+def _field(folder: Path, slide: int, night: str, images: Path | None) -> FieldSecured:
     config = emulated_stacks.night(frame_px=FRAME_PX, planes=PLANES, seed=12, density=3.0)
     stack, truth = emulated_stacks.stack(config, slide, 0.0)
     plane_of = {id(one): plane for plane, one in truth}
@@ -71,13 +92,27 @@ def _field(folder: Path, slide: int, night: str) -> FieldSecured:
     with replacing(path) as stream:
         write_field_file(stream, provenance, crops)
     entry = FileEntry(name=field_file(slide, 1), size=path.stat().st_size, sha256=sha256_of(path))
-    raw = write_raw(folder.joinpath(*field_file(slide, 1, RAW).split("/")), provenance, stack)
+    sources: tuple[SourceFile, ...] = ()
+    files: tuple[FileEntry, ...] = (entry,)
+    if images is None:
+        files += (write_raw(folder.joinpath(*field_file(slide, 1, RAW).split("/")), provenance, stack),)
+    else:
+        sources = _write_planes(images, f"core {slide}", stack)
     return FieldSecured(
         utc=1.7e9, slide=slide, field=1, sample="core", x_um=100.0, y_um=50.0, first_z_um=-0.5,
         step_um=config.scan.step_um, polarizations=config.scan.polarizations, shape_czyx=provenance.shape_czyx,
         attempts=1, exposed_utc=1.7e9, exposed_monotonic_s=1.0, seconds={}, focus=focus, objects=tuple(rows),
-        files=(entry, raw),
+        files=files, sources=sources,
     )  # fmt: skip
+
+
+def _write_planes(images: Path, folder: str, stack: NDArray[np.uint16]) -> tuple[SourceFile, ...]:
+    """Write a file a plane, named as `CONFIGURATION` says; returns them, polarization as the outer loop."""
+    (images / folder).mkdir(parents=True)
+    names = {f"{folder}/f3_{word}_z{z - 1.5:.2f}.tif": (c, z) for c, word in enumerate(WORDS) for z in range(PLANES)}
+    for name, at in names.items():
+        tifffile.imwrite(images / name, stack[at], photometric="minisblack")
+    return tuple(SourceFile(name=name, sha256=sha256_of(images / name)) for name in names)
 
 
 def _row(number: int, one: Visible, plane: float) -> ObjectRow:

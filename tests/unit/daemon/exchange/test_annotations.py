@@ -45,7 +45,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Night:
     fields = make_kept_night(folder)
     for name in ("boxes.xml", "boxes.json"):
         proposed = propose(folder, folder.parent / name, 0.5)
-        assert proposed == (2, sum(len(field.objects) for field in fields), 2, 0, 0)
+        assert proposed == (2, sum(len(field.objects) for field in fields), 2, 0, 0, 0)
     xml = (folder.parent / "boxes.xml").read_bytes().replace(b"_NV", b"")
     return Night(folder, fields, xml, json.loads((folder.parent / "boxes.json").read_text().replace("_NV", "")))
 
