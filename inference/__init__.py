@@ -1,6 +1,6 @@
 """What finds, cuts out and names objects in a focus stack.
 
-Face: `analyser`, `errors`, `settings`, `stopwatch`.
+Face: `analyser`, `errors`, `settings`, `stopwatch`, `wording`.
 """
 
 import os

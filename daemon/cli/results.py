@@ -13,6 +13,7 @@ from rich.console import Console
 
 from daemon.cli.arguments import Classes, Workers, ends_in, interruptible
 from daemon.system.errors import Refused
+from inference.wording import counted
 
 app = typer.Typer()
 console = Console()
@@ -85,7 +86,7 @@ def extract(
     if unknown := set(asked) - set(FORMATS):
         raise Refused(f"--format {unknown.pop()!r} is unknown; choose from {', '.join(FORMATS)}")
     count = write(folder, into, selection, [one for one in FORMATS if one in asked], limit, console)
-    console.print(f"{count} objects in {into}", markup=False, highlight=False)
+    console.print(f"{counted(count, 'object')} in {into}", markup=False, highlight=False)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -120,7 +121,9 @@ def plot(
     from daemon.figures.plots import plot as draw
 
     pictures = draw(folder, into, measured, console)
-    console.print(f"{len(pictures)} pictures in {pictures[0].parent}", markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        f"{counted(len(pictures), 'picture')} in {pictures[0].parent}", markup=False, highlight=False, soft_wrap=True
+    )
 
 
 @app.command(rich_help_panel=PANEL)
@@ -139,7 +142,7 @@ def measure(
 
     with interruptible():
         again = measure_again(folder, console, calibrations, into)
-    told = f"{again.objects} objects, {again.rows} rows with those that do not count"
+    told = f"{counted(again.objects, 'object')}, {counted(again.rows, 'row')} with those that do not count"
     console.print(
         f"{told}, in {again.folder}/slide-*/measured-{again.number:03d}.parquet",
         markup=False,
@@ -200,7 +203,6 @@ def propose(
     are. Of an archive both need --images.
     """
     from daemon.exchange.annotations import propose as write
-    from inference.wording import counted
 
     proposed = write(folder, into, score, images, console)
     drawn, undrawn, absent = proposed.drawn, proposed.undrawn, proposed.absent

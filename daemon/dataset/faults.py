@@ -13,6 +13,7 @@ from daemon.dataset.queries import query, read_record
 from daemon.records.attempts import supersedes
 from daemon.records.records import AnyRecord, FieldAnalysed, FieldSecured, FieldSkipped
 from daemon.system.durable_sqlite import Database
+from inference.wording import counted
 
 
 class FaultKind(StrEnum):
@@ -46,7 +47,7 @@ def miscounted(database: Database) -> list[DatasetFault]:
             kind=FaultKind.CONTRADICTION,
             name=f"mini-slide {slide}",
             what=f"the records count {_of(records, slide)} objects, the catalog's table {_of(table, slide)}; "
-            f"they differ in {count} field{'' if count == 1 else 's'}: restore the catalog from a copy",
+            f"they differ in {counted(count, 'field')}: restore the catalog from a copy",
         )
         for slide, count in fields.items()
     ]

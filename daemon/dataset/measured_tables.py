@@ -19,6 +19,7 @@ from daemon.dataset.reader import Dataset
 from daemon.records.records import MEASURED
 from daemon.system.errors import DamagedFile, Refused
 from daemon.system.progress import ranges
+from inference.wording import counted
 
 METADATA = b"lamelle.measured"
 
@@ -59,13 +60,12 @@ class Measurement:
         """Say what it does not cover; empty where it covers everything."""
         if not self.uncovered:
             return ""
-        fields = len(self.uncovered)
         where = "; ".join(
             f"mini-slide {slide}: {ranges([field for _, field in same])}"
             for slide, same in groupby(self.uncovered, key=lambda place: place[0])
         )
         return (
-            f"measurement {self.number} does not cover {fields} field{'' if fields == 1 else 's'} ({where}), whose "
+            f"measurement {self.number} does not cover {counted(len(self.uncovered), 'field')} ({where}), whose "
             f"objects have the night's own numbers; `lamelle measure` measures all of them alike"
         )
 

@@ -25,6 +25,7 @@ from daemon.records.events import EventName, ReasonCode
 from daemon.records.records import Event, FieldSecured, FieldSkipped, message_with
 from daemon.records.states import EndedBy
 from daemon.system.progress import ranges
+from inference.wording import counted
 
 E = TypeVar("E", bound="Event | EventSummary")
 
@@ -327,10 +328,6 @@ def _faults_table(faults: Sequence[DatasetFault]) -> Table:
     return table
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
 def _events_table(events: Iterable[EventSummary]) -> Table:
     """One row for all events that say the same but for numbers: how often, when last, where, what the last one says."""
     table = Table(title="events", title_justify="left", box=SIMPLE_HEAD)
@@ -361,11 +358,11 @@ def places(events: Iterable[Event | EventSummary], shown: int = 4) -> str:
 def _verdict(summary: DatasetSummary) -> Text:
     fields, volume = summary.fields, summary.bytes
     waiting = f"{summary.not_analysed} not analysed (lamelle analyse), " if summary.not_analysed else ""
-    odd = f", {_count(summary.contradictions, 'contradiction')}" if summary.contradictions else ""
+    odd = f", {counted(summary.contradictions, 'contradiction')}" if summary.contradictions else ""
     text = Text(
-        f"{fields.recorded} of {fields.planned} fields recorded, {fields.skipped} skipped, {waiting}"
-        f"{summary.objects} objects; {size(volume.raw)} of frames became {size(volume.recorded)}; "
-        f"{_count(summary.gaps, 'gap')}, {_count(summary.duplicates, 'duplicate')}{odd}: "
+        f"{fields.recorded} of {counted(fields.planned, 'field')} recorded, {fields.skipped} skipped, {waiting}"
+        f"{counted(summary.objects, 'object')}; {size(volume.raw)} of frames became {size(volume.recorded)}; "
+        f"{counted(summary.gaps, 'gap')}, {counted(summary.duplicates, 'duplicate')}{odd}: "
     )
     if summary.complete and summary.not_analysed:
         return text.append("complete, but with fields not analysed", style="bold yellow")

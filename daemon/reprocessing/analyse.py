@@ -43,6 +43,7 @@ from daemon.system.progress import CountDisplay
 from inference.network.weights_file import find_weights
 from inference.network.weights_proof import prove_weights
 from inference.settings import WORTH_EXPORTING
+from inference.wording import counted
 
 
 def catch_up(folder: Path, weights: Path | None, workers: int | None, console: Console) -> Exit:
@@ -216,5 +217,5 @@ async def _add(
                 counter.show(done, len(requests))
     for slide in catalog.analysed_later():
         write_objects_table(work.into, catalog.database, slide)
-    print_line(f"{len(requests) - failed} of {len(requests)} fields that waited were analysed")
+    print_line(f"{len(requests) - failed} of {counted(len(requests), 'field')} that waited were analysed")
     return Exit.SKIPPED if failed else Exit.COMPLETE

@@ -23,6 +23,7 @@ from drivers.recorded.listing import DOCUMENTS, SIDECARS, list_images, printable
 from drivers.recorded.stacks import FoundStack, find_stacks, first_header, headers_of
 from drivers.settings import Positive, Settings
 from inference.settings import CropSettings, DetectorSettings, FocusSettings
+from inference.wording import counted
 
 TOLD = 3
 """So many names are told where nothing at all can be read."""
@@ -107,11 +108,12 @@ class Archive:
 
     def counts(self) -> str:
         """Say how much lies there, and that it adds up: what is in fields, left out, or beside."""
-        fields = f"{len(self.fields)} field{'' if len(self.fields) == 1 else 's'}"
-        parts = [f"{self.listed} make {fields}", f"{len(self.left_out)} left out"]
+        fields = counted(len(self.fields), "field")
+        made = counted(self.listed, f"makes {fields}", f"make {fields}")
+        parts = [made, f"{len(self.left_out)} left out"]
         parts += [f"{kind} {count}" for kind, count in sorted(self.beside.items())]
         total = self.listed + len(self.left_out) + sum(self.beside.values())
-        return f"{total} files or recordings there: {', '.join(parts)}"
+        return f"{counted(total, 'file or recording', 'files or recordings')} there: {', '.join(parts)}"
 
 
 def find_archive(places: Sequence[Path], settings: ArchiveSettings, but_not: Path, console: Console) -> Archive:

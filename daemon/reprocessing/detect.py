@@ -27,6 +27,7 @@ from daemon.system.errors import Exit, Refused
 from drivers.errors import ImageRefused, NotSaid
 from inference.network.weights_proof import prove_weights
 from inference.settings import WORTH_EXPORTING
+from inference.wording import counted
 
 PROBES = 200
 """So many stacks, evenly spread over an archive, are asked what they are before anything begins."""
@@ -100,7 +101,7 @@ def _probed(archive: Archive, settings: ArchiveSettings) -> Described | None:
             if isinstance(error, NotSaid):
                 raise Refused(refusals[-1]) from error
     if not known:
-        raise Refused(f"none of the {len(asked)} images can be analysed; {refusals[0]}")
+        raise Refused(f"none of the {counted(len(asked), 'image')} can be analysed; {refusals[0]}")
     alike = Counter(one.view_px(settings.focus.sigma_um) for one in known)
     size, count = alike.most_common(1)[0]
     if len(whole) < WORTH_EXPORTING or 2 * count < len(asked):

@@ -22,6 +22,7 @@ from daemon.system.progress import CountDisplay
 from drivers.errors import ImageRefused, NotSaid
 from drivers.recorded.likely_planes import likely_planes
 from drivers.recorded.stacks import Shape
+from inference.wording import counted
 
 ROWS = 40
 """So many rows are shown."""
@@ -191,7 +192,7 @@ def _show(seen: Seen, console: Console) -> None:
     for same in list(alike.values())[:ROWS]:
         table.add_row(*_row(same))
     console.print(table)
-    lines = [f"and {len(alike) - ROWS} more kinds of stacks: see --json"] if len(alike) > ROWS else []
+    lines = [f"and {counted(len(alike) - ROWS, 'more kind')} of stacks: see --json"] if len(alike) > ROWS else []
     lines += _sums("", ((told, one.name) for one in seen.stacks for told in (*one.needs, *one.told)), FEW)
     lines += _sums("cannot be read: ", ((one.fault, one.name) for one in seen.stacks if one.fault))
     lines += _sums("left out: ", ((why, name) for name, why in seen.left_out.items()))

@@ -24,6 +24,7 @@ from inference.training.checkpoint import History
 from inference.training.settings import TrainingSettings
 from inference.training.train import Progress, Report
 from inference.training.train import train as fit
+from inference.wording import counted
 
 
 class AnnotationOrigin(msgspec.Struct, frozen=True, kw_only=True):
@@ -250,7 +251,7 @@ def unseen(annotated: Annotated, weights: Path, report: Report, *, only: bool) -
     if len(left) < len(annotated.stacks) and not (only and left):
         trained = len(annotated.stacks) - len(left)
         raise AnnotationError(
-            f"{str(weights)!r} were trained on {trained} of these {len(annotated.stacks)} pictures; "
+            f"{str(weights)!r} were trained on {trained} of these {counted(len(annotated.stacks), 'picture')}; "
             + ("judge only by the others, with --unseen" if left else "judge by others")
         )
     return left

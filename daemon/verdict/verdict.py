@@ -11,6 +11,7 @@ from daemon.records.records import Event
 from daemon.records.states import NightState
 from daemon.system.progress import duration
 from daemon.verdict.facts import OF_PROCESS, Levels, NightFacts, SkippedFields, SlideFacts
+from inference.wording import counted
 
 RESUME = "Go on with it: `lamelle scan CONFIG --run DIR --resume`, once what stopped it is put right."
 NEARLY = 0.85
@@ -97,11 +98,10 @@ def _complete(facts: NightFacts) -> tuple[str, Tone]:
         return f"All fields are done, but the dataset is not whole: {progress(facts)}.", "bad"
     if not facts.recorded:
         return f"Complete, but nothing was recorded: all {facts.planned} fields were skipped.", "bad"
-    parts = [f"{facts.recorded} of {_fields(facts.planned)} recorded"]
+    parts = [f"{facts.recorded} of {counted(facts.planned, 'field')} recorded"]
     parts += [f"{facts.left_out} skipped"] * bool(facts.left_out)
     parts += [f"{facts.not_analysed} not analysed yet"] * bool(facts.not_analysed)
-    objects = f"{facts.objects} object{'' if facts.objects == 1 else 's'}"
-    return f"Complete: {', '.join(parts)}, {objects}.", "warning" if len(parts) > 1 else "good"
+    return f"Complete: {', '.join(parts)}, {counted(facts.objects, 'object')}.", "warning" if len(parts) > 1 else "good"
 
 
 def _needs(facts: NightFacts) -> Iterator[str]:
@@ -111,7 +111,7 @@ def _needs(facts: NightFacts) -> Iterator[str]:
     if facts.unsafe:
         yield f"See to the microscope at once: {facts.unsafe}."
     if facts.dataset_faults:
-        faults = f"{facts.dataset_faults} fault{'' if facts.dataset_faults == 1 else 's'}"
+        faults = counted(facts.dataset_faults, "fault")
         yield f"The dataset has {faults}: `lamelle inspect DIR` names what is missing, twice or at odds."
     if facts.state is NightState.NOT_DELIVERED:
         yield f"Deliver the rest with --resume: {facts.reason or 'some records are not with the recorder'}."
@@ -120,15 +120,15 @@ def _needs(facts: NightFacts) -> Iterator[str]:
     if facts.state is NightState.PAUSED and running:
         yield f"See to what keeps the night: {facts.reason}."
     if not running and facts.planned and not facts.recorded:
-        yield f"Find out why nothing was recorded: 0 of {_fields(facts.planned)}."
+        yield f"Find out why nothing was recorded: 0 of {counted(facts.planned, 'field')}."
     yield from (_after_faults(slide, list(same)) for slide, same in groupby(_faulty(facts), lambda one: one.slide))
     if facts.levels is not None and facts.state is NightState.SCANNING:
         yield from _filling(facts.levels)
     if facts.not_analysed:
-        yield f"Have {_fields(facts.not_analysed)} analysed: `lamelle analyse DIR`."
+        yield f"Have {counted(facts.not_analysed, 'field')} analysed: `lamelle analyse DIR`."
     for slide in facts.slides:
         if slide.closed and slide.recorded > slide.not_analysed and not slide.objects:
-            yield f"Look at {_slide(slide)}: nothing was found in {_fields(slide.recorded)}."
+            yield f"Look at {_slide(slide)}: nothing was found in {counted(slide.recorded, 'field')}."
     yield from _calibrations([event for event in facts.events if event.name is EventName.CALIBRATION])
     yield from _actions(
         [event for event in facts.events if event.name in ACTIONS and (running or event.name not in OF_PROCESS)]
@@ -141,7 +141,8 @@ def _faulty(facts: NightFacts) -> list[SkippedFields]:
 
 def _after_faults(slide: int, skipped: Sequence[SkippedFields]) -> str:
     count = sum(one.fields for one in skipped)
-    return f"Look at what kept {_fields(count)} of mini-slide {slide} from being recorded: {skipped[-1].sentence}."
+    what = f"{counted(count, 'field')} of mini-slide {slide}"
+    return f"Look at what kept {what} from being recorded: {skipped[-1].sentence}."
 
 
 def _calibrations(events: Sequence[Event]) -> Iterator[str]:
@@ -178,7 +179,3 @@ def _where(facts: NightFacts) -> str:
 
 def _slide(slide: SlideFacts) -> str:
     return f"mini-slide {slide.slide}, {slide.sample}"
-
-
-def _fields(count: int) -> str:
-    return f"{count} field{'' if count == 1 else 's'}"

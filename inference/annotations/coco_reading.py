@@ -37,6 +37,7 @@ from inference.annotations.foreign import (
 )
 from inference.annotations.outlines import Box, around_points, around_runs, around_turned, unpack_runs
 from inference.errors import AnnotationError
+from inference.wording import counted
 
 Id = int | str
 Known = TypeVar("Known")
@@ -90,12 +91,22 @@ class _CocoFile:
         of_many = []
         if self._around:
             of_many.append(
-                f"{self._name}: {self._around} annotations have no box and are taken by the box around their outline"
+                f"{self._name}: "
+                + counted(
+                    self._around,
+                    "annotation has no box and is taken by the box around its outline",
+                    "annotations have no box and are taken by the box around their outline",
+                )
             )
         if self._masks_aside:
             of_many.append(
-                f"{self._name}: {self._masks_aside} masks have iscrowd 1, and nothing is learnt or judged by them; "
-                "CVAT gives it to every mask in COCO: where they are objects, export as 'CVAT for images 1.1'"
+                f"{self._name}: "
+                + counted(
+                    self._masks_aside,
+                    "mask has iscrowd 1, and nothing is learnt or judged by it; ",
+                    "masks have iscrowd 1, and nothing is learnt or judged by them; ",
+                )
+                + "CVAT gives it to every mask in COCO: where they are objects, export as 'CVAT for images 1.1'"
             )
         # Ids that are no numbers, or not one each, say nothing that is worth keeping.
         own = [key for key, _ in found if isinstance(key, int) and abs(key) <= LARGEST_ID]

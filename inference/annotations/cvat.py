@@ -29,6 +29,7 @@ from inference.annotations.coco import (
 from inference.annotations.foreign import OddValue, finite, flag, refuse_entities, shown
 from inference.annotations.outlines import Box, around_ellipse, around_points, around_runs, around_turned
 from inference.errors import AnnotationError
+from inference.wording import counted
 
 IGNORED = "is_crowd"
 """Attribute of what neither has to be found nor is false when found."""
@@ -234,7 +235,7 @@ def _labels(root: Element) -> Iterator[str]:
 
 def _counts(of: Counter[str]) -> str:
     named = ((number, ONE_AND_MORE.get(tag, (f"<{tag}>",) * 2)) for tag, number in of.items())
-    *others, last = (f"{number} {one if number == 1 else more}" for number, (one, more) in named)
+    *others, last = (counted(number, one, more) for number, (one, more) in named)
     return f"{', '.join(others)} and {last}" if others else last
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from inference.annotations.coco import AnnotatedImage, Annotation
 from inference.annotations.sources import AnnotationSource, alike, open_sources
 from inference.errors import AnnotationError
+from inference.wording import counted
 
 _ENDING = re.compile(r"(?:[-_]raw)?(?:\.[a-z][a-z0-9]{1,4}|[-_](?:ome|png|jpe?g|tiff?|bmp|webp))*$")
 """What programs put behind a name, and lamelle behind that of a stack that was kept."""
@@ -162,7 +163,9 @@ class StacksByName:
                 f"that lamelle made, such as {self._stacks[0].picture.file_name!r}"
             )
         if enlarged:
-            problems.insert(0, f"{source.name}: {len(enlarged)} pictures have another size than their stacks; scaled")
+            one, many = "picture has another size than its stack", "pictures have another size than their stacks"
+            told = counted(len(enlarged), one, many)
+            problems.insert(0, f"{source.name}: {told}; scaled")
         self._seen.update(of_stack)
         kept = {picture.id for _, picture in pictures}
         dataset = replace(
@@ -182,8 +185,9 @@ class StacksByName:
         unseen = [one.picture.place for one in self._stacks if str(one.path) not in self._seen]
         if not unseen:
             return []
-        count = f"{len(unseen)} of {len(self._stacks)} stacks"
-        return [f"{count} have no picture here, such as {unseen[0]!r}; they are not looked at"]
+        count = f"{len(unseen)} of {counted(len(self._stacks), 'stack')}"
+        have, looked = ("has", "it is") if len(unseen) == 1 else ("have", "they are")
+        return [f"{count} {have} no picture here, such as {unseen[0]!r}; {looked} not looked at"]
 
 
 def _words(name: str) -> Words:

@@ -14,6 +14,7 @@ import numpy as np
 
 from inference.annotations.stacks import AnnotatedStack, read_stack
 from inference.errors import AnnotationError
+from inference.wording import counted
 
 SUFFIX = ".split.json"
 LEARNING, JUDGING, KEPT = "train", "valid", "test"
@@ -150,8 +151,8 @@ def given(
     if leaks:
         ours, theirs = leaks[0]
         raise AnnotationError(
-            f"{len(leaks)} pictures that train also judge: {theirs.file_name!r} is {ours.file_name!r}, or a copy of "
-            "the same picture; take them out on one side"
+            counted(len(leaks), "picture that trains also judges", "pictures that train also judge")
+            + f": {theirs.file_name!r} is {ours.file_name!r}, or a copy of the same picture; take them out on one side"
         )
     return parts
 
@@ -170,7 +171,8 @@ def copies(known: Sequence[Member]) -> list[str]:
         return []
     one, other = pairs[0]
     such = f"such as {one.file_name!r}, which is {other.file_name!r}"
-    return [f"{len(pairs)} pictures are there more than once, {such}; take one of each out, if their boxes differ"]
+    told = counted(len(pairs), "picture is", "pictures are")
+    return [f"{told} there more than once, {such}; take one of each out, if their boxes differ"]
 
 
 def split_file(weights: Path) -> Path:

@@ -24,6 +24,7 @@ from inference.settings import FocusSettings
 from inference.views import channels
 from inference.views.channels import ENERGY_BINNING, Floats, Planes, Scale
 from inference.views.sharpness import best_plane, box_sharpness
+from inference.wording import counted
 
 NOT_JUDGED = -1
 """Label of what may be found or not: no class is learnt from it, and not that it is background."""
@@ -151,19 +152,29 @@ def find_stacks(
             place_of[file] = place
         if unvalidated:
             problems.append(
-                f"{source.name}: {unvalidated} boxes are not validated, as their labels end in _NV; nothing is learnt "
-                "or judged by them"
+                f"{source.name}: "
+                + counted(
+                    unvalidated,
+                    "box is not validated, as its label ends in _NV; nothing is learnt or judged by it",
+                    "boxes are not validated, as their labels end in _NV; nothing is learnt or judged by them",
+                )
             )
         empty = sum(not stack.annotations for stack in found)
         if empty:
             problems.append(
-                f"{source.name}: {empty} of {len(found)} pictures have no box and are "
+                f"{source.name}: {empty} of {counted(len(found), 'picture')} "
+                + ("has no box and is " if empty == 1 else "have no box and are ")
                 + ("left out" if only_annotated else "taken as empty; --only-annotated leaves them out")
             )
         if views := views_of_stacks(dataset.images):
             problems.append(
-                f"{source.name}: {views} pictures are named as views of stacks, and taken for single pictures; "
-                "--stacks leads to the stacks"
+                f"{source.name}: "
+                + counted(
+                    views,
+                    "picture is named as a view of a stack, and taken for a single picture",
+                    "pictures are named as views of stacks, and taken for single pictures",
+                )
+                + "; --stacks leads to the stacks"
             )
         annotated += [stack for stack in found if stack.annotations or not only_annotated]
     if not annotated:

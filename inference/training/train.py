@@ -29,6 +29,7 @@ from inference.training.crops import batches
 from inference.training.mistakes import Place, find_mistakes
 from inference.training.settings import TrainingSettings
 from inference.views.channels import Scale
+from inference.wording import counted
 
 WARM_UP = 0.1
 """Share of the steps in which the learning rate rises."""
@@ -122,8 +123,13 @@ def train(
     """
     boxes = [annotation for item in items for annotation in item.annotations]
     if all(annotation.iscrowd for annotation in boxes):
-        aside = f" but {len(boxes)} boxes that nobody has validated or that are to be ignored" if boxes else ""
-        raise AnnotationError(f"nothing is annotated in what trains{aside}; training needs at least one object")
+        aside = counted(
+            len(boxes),
+            "box that nobody has validated or that is",
+            "boxes that nobody has validated or that are",
+        )
+        but = f" but {aside} to be ignored" if boxes else ""
+        raise AnnotationError(f"nothing is annotated in what trains{but}; training needs at least one object")
     torch.manual_seed(settings.seed)
     torch.set_num_threads(settings.threads)
     cv2.setNumThreads(settings.threads)

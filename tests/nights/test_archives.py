@@ -62,7 +62,7 @@ from tests.support import emulated_stacks
 from tests.support.deadlines import DEADLINE_S
 from tests.support.emulated_night import lamelle, running
 from tests.support.micromanager_files import write_images, write_stacks
-from tests.support.ndtiff_files import write_ndtiff
+from tests.support.ndtiff_files import Place, write_ndtiff
 from tests.support.small_night import until
 
 SETTINGS = ArchiveSettings(pixel_um=0.059)
@@ -303,7 +303,7 @@ def test_stacks_of_recordings_come_back_from_their_pictures(tmp_path: Path) -> N
     positions = {name: random.integers(100, 4000, (2, 2, 70, 80)).astype(np.uint16) for name in ("A", "B")}
     write_stacks(images / "one", positions, one_file=True)
     write_images(images / "many", positions, version=2)
-    planes = {
+    planes: dict[Place, NDArray[Any]] = {
         (("channel", word), ("position", place), ("z", z)): stack[c, z]
         for place, stack in enumerate(positions.values())
         for c, word in enumerate(("LR", "LL"))

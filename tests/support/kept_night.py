@@ -58,7 +58,8 @@ def make_kept_night(folder: Path, slides: int = 2, night: str = "N", images: Pat
     records: list[AnyRecord] = [
         NightStarted(
             utc=1.7e9, night=night, configuration="" if images is None else CONFIGURATION,
-            samples={slide: {"sample": "core"} for slide in every}, planned=dict.fromkeys(every, 1), versions={}, weights_sha256="ab" * 32,
+            samples={slide: {"sample": "core"} for slide in every}, planned=dict.fromkeys(every, 1), versions={},
+            weights_sha256="ab" * 32,
         )
     ]  # fmt: skip
     for field in fields:

@@ -204,7 +204,7 @@ def test_what_people_did_to_a_task_is_told(night: Night, tmp_path: Path) -> None
     ET.SubElement(first, "polygon", {"label": "diatom", "points": "10,20;30,20;30,50"})
     found = find_stacks([returned(tmp_path, {"annotations.xml": ET.tostring(root)})], CLASSES, stacks=known)
     assert found.problems == (
-        f"1 of 2 stacks have no picture here, such as {second.attrib['name']!r}; they are not looked at",
+        f"1 of 2 stacks has no picture here, such as {second.attrib['name']!r}; it is not looked at",
         "task.zip: 'slide-9/holiday.jpg' is of no stack of --stacks; left out",
         f"{tmp_path / 'task.zip' / 'annotations.xml'}: 1 polygon taken by the box around each",
     )
@@ -284,7 +284,7 @@ def test_pictures_made_smaller_are_scaled_back_and_parts_of_them_left_out(night:
         for corner in ("xtl", "ytl", "xbr", "ybr"):
             box.set(corner, str(float(box.attrib[corner]) / 2))
     found = find_stacks([returned(tmp_path, {"annotations.xml": ET.tostring(root)})], CLASSES, stacks=known)
-    assert "task.zip: 1 pictures have another size than their stacks; scaled" in found.problems
+    assert "task.zip: 1 picture has another size than its stack; scaled" in found.problems
     assert any("has 384 x 192 px, its stack 384 x 384" in one for one in found.problems)
     (stack,) = found.stacks
     for annotation, row in zip(stack.annotations, night.fields[0].objects, strict=True):

@@ -303,8 +303,8 @@ def test_what_is_true_of_many_is_told_before_single_boxes(tmp_path: Path) -> Non
         [place(tmp_path, {"annotations.xml": export(image(shapes) + image(name="b.png"))})], ("diatom",)
     )
     assert [problem.partition(": ")[2] for problem in found.problems[:3]] == [
-        "1 boxes are not validated, as their labels end in _NV; nothing is learnt or judged by them",
-        "1 of 2 pictures have no box and are taken as empty; --only-annotated leaves them out",
+        "1 box is not validated, as its label ends in _NV; nothing is learnt or judged by it",
+        "1 of 2 pictures has no box and is taken as empty; --only-annotated leaves them out",
         "1 polygon taken by the box around each",
     ]
     assert len(found.problems) == 33

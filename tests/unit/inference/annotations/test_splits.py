@@ -67,7 +67,7 @@ def test_what_is_given_to_judge_must_not_train(pairs: list[tuple[int, int]], dat
     ours, theirs = pairs[:at], pairs[at:]
     leaks = [p for p in theirs if p[0] in {s for s, _ in ours} or p[1] in {c for _, c in ours}]
     if leaks:
-        with pytest.raises(AnnotationError, match="that train also judge"):
+        with pytest.raises(AnnotationError, match="that trains? also judges?"):
             splits.given(stacks[:at], stacks[at:], members)
     else:
         assert splits.given(stacks[:at], stacks[at:], members).judging == stacks[at:]
@@ -78,9 +78,9 @@ def test_a_copy_in_another_format_is_a_copy(tmp_path: Path) -> None:
     members = splits.members([one, copy, other], lambda *_: None)
     assert members[0].sha256 == members[1].sha256 != members[2].sha256
     (told,) = splits.copies(members)
-    assert told.startswith("1 pictures are there more than once, such as 'b.tif', which is 'a.png'; take one of each")
+    assert told.startswith("1 picture is there more than once, such as 'b.tif', which is 'a.png'; take one of each")
     assert splits.copies(members[1:]) == []
-    with pytest.raises(AnnotationError, match=r"1 pictures that train also judge: 'b\.tif' is 'a\.png'"):
+    with pytest.raises(AnnotationError, match=r"1 picture that trains also judges: 'b\.tif' is 'a\.png'"):
         splits.given([one], [copy], members[:2])
     assert splits.given([one], [other], [members[0], members[2]]).judging == [other]
     left = splits.unseen([copy, other], members[1:], Split(seed=1, trained=(members[0],), held_out=()))
