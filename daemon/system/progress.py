@@ -14,6 +14,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.text import Text
 
+from inference.wording import counted
+
 if TYPE_CHECKING:
     from inference.training.train import Progress as StageProgress
 
@@ -231,7 +233,7 @@ def _figures(progress: NightProgress) -> str:
         parts.append(f"{progress.skipped} skipped")
     if progress.again_ordered:
         parts.append(f"{progress.again_made}/{progress.again_ordered} taken again")
-    parts += [f"{progress.objects} objects", f"{progress.fields_per_s:.2f} fields/s"]
+    parts += [counted(progress.objects, "object"), f"{progress.fields_per_s:.2f} fields/s"]
     if progress.seconds_left is not None:
         parts.append(f"{duration(progress.seconds_left)} left")
     if progress.state:
