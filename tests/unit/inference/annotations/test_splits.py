@@ -67,7 +67,7 @@ def test_what_is_given_to_judge_must_not_train(pairs: list[tuple[int, int]], dat
     ours, theirs = pairs[:at], pairs[at:]
     leaks = [p for p in theirs if p[0] in {s for s, _ in ours} or p[1] in {c for _, c in ours}]
     if leaks:
-        with pytest.raises(AnnotationError, match="that trains? also judges?"):
+        with pytest.raises(AnnotationError, match=r"that trains? also judges?"):
             splits.given(stacks[:at], stacks[at:], members)
     else:
         assert splits.given(stacks[:at], stacks[at:], members).judging == stacks[at:]
