@@ -144,7 +144,7 @@ def test_what_nobody_has_validated_is_not_trained_on(night: Night, tmp_path: Pat
             app, ["train", str(tmp_path / "boxes.xml"), "--into", str(tmp_path / other), *classes]
         )
         assert isinstance(done.exception, Refused)
-        assert f"{other}' is no name of weights; name a file that ends in .safetensors" in str(done.exception)
+        assert f"{other}' is not a file that ends in .safetensors; name one that does" in str(done.exception)
 
 
 def as_coco(night: Night, place: str, rename: Callable[[str], str]) -> dict[str, bytes]:
