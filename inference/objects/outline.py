@@ -40,6 +40,8 @@ SURE = 0.6
 """Weakest part of a convex body's outline below which it is doubtful."""
 SLIM = 3.5
 """Length over mean width from which on the halo beside a valve is as broad as a good part of it."""
+ALIKE = 0.2
+"""Share by which lines in two planes may differ that are the end of the same valve."""
 FAINT, SEEN_WELL = 0.4, 0.76
 """Weakest part that is enough for a line whose brighter side is known and which is seen so well on average."""
 HOLLOW, BENT = 0.04, 0.01
@@ -112,9 +114,10 @@ class _Line(NamedTuple):
     sided: bool = False
 
     @property
-    def unsure(self) -> bool:
-        """Whether no edge is seen along a part of it."""
-        return self.weakest < (FAINT if self.sided and self.strength >= SEEN_WELL else SURE)
+    def doubtful(self) -> bool:
+        """Whether it may not be the end of a valve: it does not fit, is not seen all along, or has not its form."""
+        least = FAINT if self.sided and self.strength >= SEEN_WELL else SURE
+        return self.fit < VALVE_FITS or self.weakest < least or self.hollow or self.rivalled
 
     @property
     def worth(self) -> float:
@@ -179,8 +182,7 @@ def find_outline(
     if not inside.any():
         return None
     clipped = search.clips(line.points)
-    unfit = line.fit < VALVE_FITS or is_dark if convex else line.fit < FITS or clipped or outgrown
-    doubtful = unfit or line.unsure or line.hollow or line.rivalled
+    doubtful = line.doubtful or is_dark if convex else line.fit < FITS or clipped or outgrown
     return Outline(points, inside, is_dark, clipped, doubtful, line.weakest)
 
 
@@ -201,11 +203,20 @@ def _by_crest(bright: Floats, lower: Floats | None, search: Search, *, convex: b
     line = _best_line(gradient, search, convex=convex, alone=alone)
     if line is None or not convex:
         return line
-    if lower is not None and closed.longest(line.points) > SLIM * closed.mean_width(line.points):
-        sided = _best_line(Gradient(lower, search, darker=True), search, convex=True, alone=alone)
-        if sided is not None:
-            return sided._replace(sided=True)
-    return line._replace(rivalled=_is_rivalled(line, gradient, search))
+    line = line._replace(rivalled=_is_rivalled(line, gradient, search))
+    if lower is None or closed.longest(line.points) < SLIM * closed.mean_width(line.points):
+        return line
+    sided = _best_line(Gradient(lower, search, darker=True), search, convex=True, alone=alone)
+    if sided is None:
+        return line
+    sided = sided._replace(sided=True)
+    return line if sided.doubtful and not line.doubtful and _are_alike(sided, line) else sided
+
+
+def _are_alike(one: _Line, other: _Line) -> bool:
+    """Whether two lines are about as long and as wide."""
+    sizes = ((size(one.points), size(other.points)) for size in (closed.longest, closed.mean_width))
+    return all(abs(of_one - of_other) < ALIKE * of_other for of_one, of_other in sizes)
 
 
 def _best_line(gradient: Gradient, search: Search, *, convex: bool, alone: bool) -> _Line | None:

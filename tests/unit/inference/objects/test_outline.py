@@ -171,6 +171,19 @@ def test_of_a_slim_valve_the_end_is_told_from_its_halos_where_the_brighter_side_
     assert axes_of(sided) == pytest.approx((92, 20), abs=3)
 
 
+@pytest.mark.parametrize(("width", "doubtful"), [(10.0, False), (13.5, True)])
+def test_a_slim_valve_that_is_seen_in_part_where_it_is_dark_is_sure_if_both_planes_show_the_same(
+    width: float, doubtful: bool
+) -> None:
+    share, other = (distance((46.0, semi), (60.0, 60.0), 0.0) for semi in (10.0, width))
+    x = (np.arange(SIDE * FINE) + 0.5) / FINE
+    around = ((other > 1) & (other <= 1.5)) * np.where((x < 30) | (x > 90), 1, 0.06)
+    lower = exposed(30000 * (1 + 0.2 * seen(around)), 13)
+    outline = find_outline(None, valve(ring(share, 0.3)), box_of(other), PIXEL_UM, convex=True, lower=lower)
+    assert outline is not None
+    assert outline.doubtful == doubtful
+
+
 def test_a_broad_valve_is_outlined_where_it_is_shown_best() -> None:
     share, other = distance((36.0, 24.0), (60.0, 60.0), 0.0), distance((46.0, 10.0), (60.0, 60.0), 0.0)
     outline = find_outline(None, valve(ring(share)), box_of(share), PIXEL_UM, convex=True, lower=haloed(other, share))
