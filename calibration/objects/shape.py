@@ -126,11 +126,12 @@ def shape_of(outline: Points, pixel_um: float, taxon: Taxon) -> Shape | None:
     moments = moments_of(outline)
     if moments is None or moments.area < LEAST_AREA_PX:
         return None
-    around = cv2.convexHull(outline.astype(np.float32))
-    hull_area = cv2.contourArea(around)
+    coarse = outline.astype(np.float32)
+    around = cv2.convexHull(coarse, returnPoints=False)[:, 0]
+    hull_area = cv2.contourArea(coarse[around])
     if hull_area < LEAST_AREA_PX:
         return None
-    hull = np.asarray(around, np.float64)[:, 0]
+    hull = outline[around].astype(np.float64)
     longest, least = feret_diameters(hull)
     perimeter = float(np.hypot(*(np.roll(outline, -1, axis=0) - outline).T).sum())
     major, minor = moments.axes

@@ -163,16 +163,25 @@ class Measurer:
         """Find the planes of an object, outline it in them, and weigh it."""
         box = _within(row.box, row.crop_box)
         step_um = self._provenance.step_um
-        dark = bright = dark_light = bright_light = None
+        dark = bright = dark_light = bright_light = lower_light = None
+        taxon = Taxon.of(row.class_name)
         if self._dark is not None:
             dark = state_focus(crop[self._dark], box, self._scale, step_um, dark=True)
             dark_light = self._light(row, crop, self._dark, dark.reference.plane)
         if self._bright is not None:
             bright = state_focus(crop[self._bright], box, self._scale, step_um, dark=False)
             bright_light = self._light(row, crop, self._bright, bright.display.plane)
-        taxon = Taxon.of(row.class_name)
+            # Of the planes of an archive nobody knows whether they lead towards the sample.
+            if taxon is Taxon.DIATOM and bright.lower is not None and not self._provenance.sources:
+                lower_light = self._light(row, crop, self._bright, bright.lower)
         outline = find_outline(
-            dark_light, bright_light, box, self._pixel_um, self._corrections.shift_px, convex=taxon is Taxon.DIATOM
+            dark_light,
+            bright_light,
+            box,
+            self._pixel_um,
+            self._corrections.shift_px,
+            convex=taxon is Taxon.DIATOM,
+            lower=lower_light,
         )
         if outline is None:
             return Looked(dark, bright)

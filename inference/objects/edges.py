@@ -94,9 +94,12 @@ class Gradient:
         along x and y, (h, w, 2).
     strength
         its magnitude, (h, w).
+    darker
+        whether the object is known to be darker along its end than what surrounds it.
     """
 
-    def __init__(self, light: Floats, search: Search) -> None:
+    def __init__(self, light: Floats, search: Search, *, darker: bool = False) -> None:
+        self.darker = darker
         smooth, noise = _smooth(light, search)
         # Noise smoothed by a Gaussian has a derivative of its deviation over sqrt(2) sigma.
         over = math.sqrt(2) * _sigma_px(search) / noise
@@ -154,7 +157,8 @@ def to_crest(gradient: Gradient, contour: Points, pixel_um: float, *, one_sided:
     Parameters
     ----------
     one_sided
-        whether only what is brighter on the same side as most of the contour is an edge.
+        whether only what is brighter on the same side as most of the contour is an edge; outside, where that is
+        known.
     """
     normal = closed.outward(contour, EVENING_UM / pixel_um)
     away = _ways(OUTWARD_UM / pixel_um, -INWARD_UM / pixel_um)
@@ -162,7 +166,8 @@ def to_crest(gradient: Gradient, contour: Points, pixel_um: float, *, one_sided:
     parts = closed.sampled(gradient.parts, closed.across(contour, normal, away))
     seen = np.asarray(np.einsum("nsk,nk->ns", parts, normal.astype(np.float32)), np.float32)
     if one_sided:
-        seen = np.maximum(seen * math.copysign(1.0, float(_sureness(seen[:, np.abs(away).argmin()]).mean())), 0)
+        mostly = float(_sureness(seen[:, np.abs(away).argmin()]).mean())
+        seen = np.maximum(seen if gradient.darker else seen * math.copysign(1.0, mostly), 0)
     else:
         seen = np.abs(seen)
     inner = seen[:, 1:-1]

@@ -18,7 +18,7 @@ from inference.objects.objects import Box
 from inference.objects.rim import FIT_POWER, rims
 from inference.objects.search import Search
 
-RULE = "end of the dark field, steepest bright one or best closed rim, 5"
+RULE = "end of the dark field, steepest bright one or best closed rim, 6"
 """Names the rule; another one gets another number."""
 DARK_THREAD_UM, BRIGHT_THREADS_UM, VALVE_THREADS_UM = 0.7, (0.3,), (0.7, 1.3)
 """What is thinner and hangs on the filled outline is cut off: light beside light makes a bridge in the dark field, and
@@ -38,6 +38,12 @@ FITS, VALVE_FITS = 0.7, 0.6
 """Fit below which an outline is doubtful; a valve's box holds its horns, too."""
 SURE = 0.6
 """Weakest part of a convex body's outline below which it is doubtful."""
+SLIM = 3.5
+"""Length over mean width from which on the halo beside a valve is as broad as a good part of it."""
+ALIKE = 0.2
+"""Share by which lines in two planes may differ that are the end of the same valve."""
+FAINT, SEEN_WELL = 0.4, 0.76
+"""Weakest part that is enough for a line whose brighter side is known and which is seen so well on average."""
 HOLLOW, BENT = 0.04, 0.01
 """What the convex hull of a convex body's outline has beyond it, at most: a share of the hull, or, as slim bodies may
 be bent, of the square of its length."""
@@ -94,6 +100,8 @@ class _Line(NamedTuple):
         whether its hull has more beyond it than that of a convex body, which may be bent.
     rivalled
         whether a line outside of it may be the end of the body as well.
+    sided
+        whether it was known which side of it is brighter.
     """
 
     points: Points
@@ -103,6 +111,13 @@ class _Line(NamedTuple):
     solidity: float = 1.0
     hollow: bool = False
     rivalled: bool = False
+    sided: bool = False
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether it may not be the end of a valve: it does not fit, is not seen all along, or has not its form."""
+        least = FAINT if self.sided and self.strength >= SEEN_WELL else SURE
+        return self.fit < VALVE_FITS or self.weakest < least or self.hollow or self.rivalled
 
     @property
     def worth(self) -> float:
@@ -118,6 +133,7 @@ def find_outline(
     dark_shift_px: tuple[float, float] = (0.0, 0.0),
     *,
     convex: bool = False,
+    lower: Floats | None = None,
 ) -> Outline | None:
     """Outline what a detection's box holds; None where nothing in it stands out from the noise.
 
@@ -136,6 +152,10 @@ def find_outline(
     convex
         whether it is known to be about convex, as the valve of a diatom is, and to turn no light: then it is looked for
         in the bright field first, and where its rim does not close the best closed line is taken.
+    lower
+        light of the parallel state in a plane nearer to the objective than the object, where what has a lower index
+        than its medium is darker than that along its end; None where no such plane is known. What is slim and convex is
+        outlined in it.
     """
     given = dark if dark is not None else bright
     if given is None:
@@ -144,7 +164,8 @@ def find_outline(
     if search.is_empty:
         return None
     lines = {True: None if dark is None else _by_level(dark, search), False: None}
-    lines[False] = None if bright is None else _by_crest(bright, search, convex=convex, alone=lines[True] is None)
+    if bright is not None:
+        lines[False] = _by_crest(bright, lower, search, convex=convex, alone=lines[True] is None)
     shown = {is_dark: line for is_dark, line in lines.items() if line is not None}
     if not shown:
         return None
@@ -161,8 +182,7 @@ def find_outline(
     if not inside.any():
         return None
     clipped = search.clips(line.points)
-    unfit = line.fit < VALVE_FITS or is_dark if convex else line.fit < FITS or clipped or outgrown
-    doubtful = unfit or line.weakest < SURE or line.hollow or line.rivalled
+    doubtful = line.doubtful or is_dark if convex else line.fit < FITS or clipped or outgrown
     return Outline(points, inside, is_dark, clipped, doubtful, line.weakest)
 
 
@@ -177,13 +197,26 @@ def _by_level(dark: Floats, search: Search) -> _Line | None:
     return _Line(points, search.fit(points))
 
 
-def _by_crest(bright: Floats, search: Search, *, convex: bool, alone: bool) -> _Line | None:
+def _by_crest(bright: Floats, lower: Floats | None, search: Search, *, convex: bool, alone: bool) -> _Line | None:
     """Outline of what has an edge in a bright field."""
     gradient = Gradient(bright, search)
     line = _best_line(gradient, search, convex=convex, alone=alone)
     if line is None or not convex:
         return line
-    return line._replace(rivalled=_is_rivalled(line, gradient, search))
+    line = line._replace(rivalled=_is_rivalled(line, gradient, search))
+    if lower is None or closed.longest(line.points) < SLIM * closed.mean_width(line.points):
+        return line
+    sided = _best_line(Gradient(lower, search, darker=True), search, convex=True, alone=alone)
+    if sided is None:
+        return line
+    sided = sided._replace(sided=True)
+    return line if sided.doubtful and not line.doubtful and _are_alike(sided, line) else sided
+
+
+def _are_alike(one: _Line, other: _Line) -> bool:
+    """Whether two lines are about as long and as wide."""
+    sizes = ((size(one.points), size(other.points)) for size in (closed.longest, closed.mean_width))
+    return all(abs(of_one - of_other) < ALIKE * of_other for of_one, of_other in sizes)
 
 
 def _best_line(gradient: Gradient, search: Search, *, convex: bool, alone: bool) -> _Line | None:
@@ -222,7 +255,7 @@ def _on_crest(gradient: Gradient, contour: Points, search: Search, *, convex: bo
     if not convex:
         return _Line(points, search.fit(points))
     seen = gradient.seen(points, closed.turned(points, 1) - closed.turned(points, -1))
-    seen *= math.copysign(1.0, float(seen.mean()))
+    seen *= -math.copysign(1.0, closed.signed_area(points) if gradient.darker else -float(seen.mean()))
     strength = float(np.maximum(seen, 0).mean())
     if strength < LEAST_STRENGTH:
         return None

@@ -108,7 +108,7 @@ def _paths(gradient: Gradient, grids: NDArray[np.float64]) -> list[ClosedLine]:
     flat = (curves * count, deep, 2)
     seen: Floats = gradient.seen(grids.reshape(flat), along.reshape(flat)).reshape(grids.shape[:3])
     seen = np.asarray((seen + np.roll(seen, 1, axis=1) + np.roll(seen, -1, axis=1)) / 3, np.float32)
-    path, told = _best_paths(seen)
+    path, told = _best_paths(seen, (-1,) if gradient.darker else (1, -1))
     points = grids[np.arange(curves)[:, None], np.arange(count), path]
     return [ClosedLine(*one) for one in zip(points, told, strict=True)]
 
@@ -124,7 +124,9 @@ def _with_ends(points: Points, curve: _Superellipse, gradient: Gradient, search:
         moved = points + (ENDS[:, None] * np.maximum(along, 0))[..., None] * side
         ways = np.roll(moved, -1, axis=1) - np.roll(moved, 1, axis=1)
         length = np.hypot(ways[..., 0], ways[..., 1])
-        seen = (np.abs(gradient.seen(moved, ways)) * length).sum(axis=1) / length.sum(axis=1)
+        there = gradient.seen(moved, ways)
+        seen = np.maximum(-there, 0) if gradient.darker else np.abs(there)
+        seen = (seen * length).sum(axis=1) / length.sum(axis=1)
         points = moved[int(seen.argmax())]
     return points
 
@@ -158,24 +160,25 @@ def _grids(curves: list[_Superellipse], search: Search, size: tuple[int, int]) -
     return np.stack([c * u - s * v + (x0 + x1) / 2, s * u + c * v + (y0 + y1) / 2], axis=-1)
 
 
-def _best_paths(seen: Floats) -> tuple[NDArray[np.intp], Floats]:
+def _best_paths(seen: Floats, sides: tuple[int, ...]) -> tuple[NDArray[np.intp], Floats]:
     """Best closed paths (K, N) through what is seen (K, N, S), and what is seen along them.
 
-    Along a path the same side is brighter, whichever shows it better; from point to point it goes a step in or out at
-    most. Each runs around twice; the middle of its way, whose ends have met, is taken.
+    Along a path the same side is brighter, that of `sides` (1 inside, -1 outside) which shows it best; from point to
+    point it goes a step in or out at most. Each runs around twice; the middle of its way, whose ends have met, is
+    taken.
     """
     curves, count, deep = seen.shape
-    sided = np.ascontiguousarray(np.maximum(np.concatenate([seen, -seen]), 0).swapaxes(0, 1))
-    value = np.zeros((2 * curves, deep), np.float32)
-    came = np.zeros((2 * count, 2 * curves, deep), np.int8)
-    inner, outer = np.full((2, 2 * curves, deep), -np.inf, np.float32)
+    sided = np.ascontiguousarray(np.maximum(np.concatenate([side * seen for side in sides]), 0).swapaxes(0, 1))
+    value = np.zeros((len(sides) * curves, deep), np.float32)
+    came = np.zeros((2 * count, *value.shape), np.int8)
+    inner, outer = np.full((2, *value.shape), -np.inf, np.float32)
     for number in range(2 * count):
         inner[:, 1:], outer[:, :-1] = value[:, :-1] - STEEPNESS, value[:, 1:] - STEEPNESS
         stepped = np.maximum(inner, outer)
         came[number] = np.where(stepped > value, np.where(inner >= outer, -1, 1), 0)
         value = np.maximum(value, stepped) + sided[number % count]
     curve = np.arange(curves)
-    curve = curve + curves * value.max(axis=1).reshape(2, curves).argmax(axis=0)
+    curve = curve + curves * value.max(axis=1).reshape(len(sides), curves).argmax(axis=0)
     path = np.zeros((2 * count, curves), np.intp)
     at = value[curve].argmax(axis=1)
     for number in range(2 * count - 1, -1, -1):

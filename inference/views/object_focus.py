@@ -50,6 +50,12 @@ class StateFocus:
     display: Peak
     sharpness: Curve
 
+    @property
+    def lower(self) -> float | None:
+        """Plane of the lower of two peaks; None where one was seen."""
+        apart = abs(self.display.plane - self.reference.plane)
+        return self.reference.plane - apart if apart else None
+
     def depth_um(self, step_um: float) -> float:
         """Distance over which it is at least half as sharp, over the median plane, as in its best plane."""
         floor = float(np.median(self.sharpness))

@@ -156,6 +156,40 @@ def test_a_valve_whose_rim_is_not_seen_all_around_is_doubtful(seen_share: float,
     assert outline.doubtful == doubtful
 
 
+def haloed(share: NDArray[np.float64], halo: NDArray[np.float64]) -> Floats:
+    """A slim valve out of focus: its end as steep as that of the halo around it."""
+    return exposed(30000 * (1 + 0.2 * seen(((share > 1) & (halo <= 1)) * 1.0)), 12)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.6])
+def test_of_a_slim_valve_the_end_is_told_from_its_halos_where_the_brighter_side_is_known(angle: float) -> None:
+    share, halo = (distance(semi, (60.0, 60.0), angle) for semi in ((46.0, 10.0), (54.0, 18.0)))
+    light = haloed(share, halo)
+    free = find_outline(None, light, box_of(halo), PIXEL_UM, convex=True)
+    sided = find_outline(None, light, box_of(halo), PIXEL_UM, convex=True, lower=light)
+    assert axes_of(free) == pytest.approx((108, 36), abs=3)
+    assert axes_of(sided) == pytest.approx((92, 20), abs=3)
+
+
+@pytest.mark.parametrize(("width", "doubtful"), [(10.0, False), (13.5, True)])
+def test_a_slim_valve_that_is_seen_in_part_where_it_is_dark_is_sure_if_both_planes_show_the_same(
+    width: float, doubtful: bool
+) -> None:
+    share, other = (distance((46.0, semi), (60.0, 60.0), 0.0) for semi in (10.0, width))
+    x = (np.arange(SIDE * FINE) + 0.5) / FINE
+    brightness = np.where((x < 30) | (x > 90), 0.2, 0.012)
+    lower = exposed(30000 * (1 + seen(brightness * ((other > 1) & (other <= 1.5)))), 13)
+    outline = find_outline(None, valve(ring(share, 0.3)), box_of(other), PIXEL_UM, convex=True, lower=lower)
+    assert outline is not None
+    assert outline.doubtful == doubtful
+
+
+def test_a_broad_valve_is_outlined_where_it_is_shown_best() -> None:
+    share, other = distance((36.0, 24.0), (60.0, 60.0), 0.0), distance((46.0, 10.0), (60.0, 60.0), 0.0)
+    outline = find_outline(None, valve(ring(share)), box_of(share), PIXEL_UM, convex=True, lower=haloed(other, share))
+    assert axes_of(outline) == pytest.approx((72, 48), abs=2)
+
+
 def test_two_valves_in_one_box_are_doubtful() -> None:
     one, other = (distance((30.0, 12.0), (60.0, y), 0.0) for y in (44.0, 76.0))
     outline = find_outline(None, valve(ring(one), ring(other)), (30, 32, 90, 88), PIXEL_UM, convex=True)

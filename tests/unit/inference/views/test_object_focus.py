@@ -41,12 +41,14 @@ def test_what_is_transparent_lies_between_its_two_peaks(plane: float) -> None:
     found = focus_of(30000 * (1 + 0.2 * turning[:, None, None] * ring()), dark=False)
     assert found.reference.plane == pytest.approx(plane, abs=0.3)
     assert found.display.plane == pytest.approx(plane + 0.45 / STEP_UM, abs=0.4)
+    assert found.lower == pytest.approx(plane - 0.45 / STEP_UM, abs=0.4)
 
 
 def test_one_peak_in_bright_field_is_the_plane_itself() -> None:
     height = np.exp(-(((np.arange(PLANES) - 5.2) / 2) ** 2))
     found = focus_of(30000 * (1 - 0.2 * height[:, None, None] * ring()), dark=False)
     assert found.reference.plane == found.display.plane == pytest.approx(5.2, abs=0.15)
+    assert found.lower is None
 
 
 def test_what_is_sharpest_at_the_end_may_lie_beyond() -> None:
