@@ -127,10 +127,9 @@ def _check_words(config: NightConfig) -> None:
                 f"scan.polarizations names {state!r}, which instrument.polarizations does not define; "
                 f"choose from {', '.join(instrument.polarizations)} or define it"
             )
-    for key, names in (("scan.polarizations", scan.polarizations), ("detector.classes", config.detector.classes)):
-        twice = [name for name in names if names.count(name) > 1]
-        if twice:
-            raise Refused(f"{key} names {twice[0]!r} twice; name each once")
+    twice = [state for state in scan.polarizations if scan.polarizations.count(state) > 1]
+    if twice:
+        raise Refused(f"scan.polarizations names {twice[0]!r} twice; name each once")
     if not config.detector.classes or not all(name.strip() for name in config.detector.classes):
         raise Refused(
             f"detector.classes is {list(config.detector.classes)}; name at least one class, and leave no name empty"

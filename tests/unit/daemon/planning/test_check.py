@@ -46,7 +46,6 @@ BAD = [
         {"scan.polarizations": ["crossed", "crossed"]},
         ("scan.polarizations", "'crossed' twice", "name each once"),
     ),
-    Bad("class twice", {"detector.classes": ["a", "b", "a"]}, ("detector.classes", "'a' twice", "name each once")),
     Bad("no class", {"detector.classes": []}, ("detector.classes is []", "name at least one")),
     Bad(
         "kept above found",
