@@ -296,6 +296,7 @@ def test_what_is_missing_in_a_proposal_is_told_and_nothing_else(
     beside.unlink()
 
 
+@pytest.mark.long
 def test_stacks_of_recordings_come_back_from_their_pictures(tmp_path: Path) -> None:
     """Several in a file, in folders that are recordings as a whole; the words for the states are the archive's."""
     images, into = tmp_path / "images", tmp_path / "into"

@@ -45,7 +45,7 @@ def said_alike(run: Path, said: str) -> None:
     assert (beat.secured, beat.skipped, beat.objects) == (held.fields.recorded, held.fields.skipped, held.objects)
     assert (numbers.recorded, len(numbers.skipped), numbers.total.number) == (beat.secured, beat.skipped, beat.objects)
     assert bool(beat.skipped) == any(need.startswith("Look at what kept ") for need in verdict.needs)
-    assert f"{beat.objects} objects" in said
+    assert f"{beat.objects} object" in said
     assert beat.again_made == beat.again_ordered
     if beat.again_ordered:
         assert f"{beat.again_made}/{beat.again_ordered} taken again" in said
@@ -176,6 +176,7 @@ def test_what_fails_again_stays_skipped_until_somebody_resumes(tmp_path: Path) -
         assert database.execute("SELECT attempt, state FROM fields WHERE field = 2").fetchall() == [(4, "recorded")]
 
 
+@pytest.mark.long
 def test_a_redo_that_is_killed_is_gone_on_with(tmp_path: Path) -> None:
     run = tmp_path / "run"
     status, said = scan(tmp_path, slides=1)
@@ -192,6 +193,7 @@ def test_a_redo_that_is_killed_is_gone_on_with(tmp_path: Path) -> None:
     assert len(set(counted(run))) == 1
 
 
+@pytest.mark.long
 def test_what_is_redone_before_its_mini_slide_was_closed_is_delivered_too(tmp_path: Path) -> None:
     run = tmp_path / "run"
     status, _ = scan(tmp_path, slides=1, fields=3, crash="journalled|2|supervisor")
