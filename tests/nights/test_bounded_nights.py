@@ -242,6 +242,7 @@ def test_a_disk_that_shrinks_pauses_the_night_until_there_is_room(
         assert_whole(run, run / "dataset", undisturbed)
 
 
+@pytest.mark.long
 def test_a_night_paused_by_a_full_disk_of_the_recorder_can_be_interrupted_and_resumed(
     undisturbed: tuple[Path, Digest], tmp_path: Path
 ) -> None:

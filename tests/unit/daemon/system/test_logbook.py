@@ -94,6 +94,7 @@ def test_what_ends_a_thread_or_warns_is_told(tmp_path: Path, capsys: pytest.Capt
     def fail() -> None:
         raise RuntimeError("the cable is out")
 
+    before = sys.excepthook
     with Logbook(tmp_path, "scan") as book:
         thread = threading.Thread(target=fail, name="sender")
         thread.start()
@@ -113,7 +114,7 @@ def test_what_ends_a_thread_or_warns_is_told(tmp_path: Path, capsys: pytest.Capt
     assert "RuntimeError: the cable is out" in uncaught_line["exception"]
     assert any("old" in line["message"] for line in lines(book.path) if line["level"] == "warning")
     assert "the cable is out" in capsys.readouterr().err
-    assert sys.excepthook is sys.__excepthook__
+    assert sys.excepthook is before
 
 
 def test_an_error_that_ends_the_process_stands_in_the_log_with_its_traceback(tmp_path: Path) -> None:
