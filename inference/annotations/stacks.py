@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -150,39 +150,36 @@ def find_stacks(
                     "them out"
                 )
             place_of[file] = place
-        if unvalidated:
-            problems.append(
-                f"{source.name}: "
-                + counted(
-                    unvalidated,
-                    "box is not validated, as its label ends in _NV; nothing is learnt or judged by it",
-                    "boxes are not validated, as their labels end in _NV; nothing is learnt or judged by them",
-                )
-            )
-        empty = sum(not stack.annotations for stack in found)
-        if empty:
-            problems.append(
-                f"{source.name}: {empty} of {counted(len(found), 'picture')} "
-                + ("has no box and is " if empty == 1 else "have no box and are ")
-                + ("left out" if only_annotated else "taken as empty; --only-annotated leaves them out")
-            )
-        if views := views_of_stacks(dataset.images):
-            problems.append(
-                f"{source.name}: "
-                + counted(
-                    views,
-                    "picture is named as a view of a stack, and taken for a single picture",
-                    "pictures are named as views of stacks, and taken for single pictures",
-                )
-                + "; --stacks leads to the stacks"
-            )
+        problems += _told(source.name, found, unvalidated, only_annotated)
         annotated += [stack for stack in found if stack.annotations or not only_annotated]
-    if not annotated:
+    if only_annotated and not annotated:
         named = ", ".join(repr(source.name) for _, source in sources)
         raise AnnotationError(f"no picture of {named} has a box, and those without are left out; draw some")
     problems += by_name.left()
     problems += [problem for _, source in sources for problem in source.loaded.problems]
     return Annotated(annotated, tuple(problems), tuple((source.name, source.sha256) for _, source in sources))
+
+
+def _told(source: str, found: Sequence[AnnotatedStack], unvalidated: int, only_annotated: bool) -> Iterator[str]:
+    """Say what is true of many pictures or boxes of a source."""
+    if unvalidated:
+        what = counted(
+            unvalidated,
+            "box is not validated, as its label ends in _NV; nothing is learnt or judged by it",
+            "boxes are not validated, as their labels end in _NV; nothing is learnt or judged by them",
+        )
+        yield f"{source}: {what}"
+    if empty := sum(not stack.annotations for stack in found):
+        have = "has no box and is" if empty == 1 else "have no box and are"
+        taken = "left out" if only_annotated else "taken as empty; --only-annotated leaves them out"
+        yield f"{source}: {empty} of {counted(len(found), 'picture')} {have} {taken}"
+    if views := views_of_stacks([stack.picture for stack in found]):
+        what = counted(
+            views,
+            "picture is named as a view of a stack, and taken for a single picture",
+            "pictures are named as views of stacks, and taken for single pictures",
+        )
+        yield f"{source}: {what}; --stacks leads to the stacks"
 
 
 def read_stack(annotated: AnnotatedStack) -> NDArray[np.uint16]:

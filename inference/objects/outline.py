@@ -203,14 +203,15 @@ def _by_crest(bright: Floats, lower: Floats | None, search: Search, *, convex: b
     line = _best_line(gradient, search, convex=convex, alone=alone)
     if line is None or not convex:
         return line
+    sided = None
+    if lower is not None and closed.longest(line.points) >= SLIM * closed.mean_width(line.points):
+        sided = _best_line(Gradient(lower, search, darker=True), search, convex=True, alone=alone)
+    if sided is not None:
+        sided = sided._replace(sided=True)
+        if not sided.doubtful:
+            return sided
     line = line._replace(rivalled=_is_rivalled(line, gradient, search))
-    if lower is None or closed.longest(line.points) < SLIM * closed.mean_width(line.points):
-        return line
-    sided = _best_line(Gradient(lower, search, darker=True), search, convex=True, alone=alone)
-    if sided is None:
-        return line
-    sided = sided._replace(sided=True)
-    return line if sided.doubtful and not line.doubtful and _are_alike(sided, line) else sided
+    return line if sided is None or (not line.doubtful and _are_alike(sided, line)) else sided
 
 
 def _are_alike(one: _Line, other: _Line) -> bool:
