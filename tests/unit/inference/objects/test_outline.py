@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from inference.objects.edges import noise_of
+from inference.objects.edges import Gradient, noise_of, to_crest
 from inference.objects.outline import Outline, find_outline
+from inference.objects.search import Search
 
 PIXEL_UM, BLUR_PX, SIDE, FINE = 0.059, 0.082 / 0.059, 120, 4
 Floats = NDArray[np.float32]
@@ -182,6 +183,31 @@ def test_a_slim_valve_that_is_seen_in_part_where_it_is_dark_is_sure_if_both_plan
     outline = find_outline(None, valve(ring(share, 0.3)), box_of(other), PIXEL_UM, convex=True, lower=lower)
     assert outline is not None
     assert outline.doubtful == doubtful
+
+
+@pytest.mark.parametrize(("flank", "doubtful"), [(0.03, False), (0.0, True)])
+def test_a_faint_flank_is_enough_where_the_brighter_side_is_known_and_the_rest_is_seen_well(
+    flank: float, doubtful: bool
+) -> None:
+    share = distance((46.0, 10.0), (60.0, 60.0), 0.0)
+    y, x = (np.mgrid[: SIDE * FINE, : SIDE * FINE] + 0.5) / FINE
+    brightness = np.where((abs(x - 60) < 24) & (y < 60), 0.2 * flank, 0.2) * ((share > 1) & (share <= 1.5))
+    one_half = valve(ring(share, 0.3) * (x < 60))
+    lower = exposed(30000 * (1 + seen(brightness)), 13)
+    outline = find_outline(None, one_half, box_of(share), PIXEL_UM, convex=True, lower=lower)
+    assert outline is not None
+    assert outline.doubtful == doubtful
+
+
+def test_the_crest_of_what_is_known_to_be_darker_is_where_it_is_brighter_outside() -> None:
+    share, halo = (distance((semi, semi), (60.0, 60.0), 0.0) for semi in (30.0, 34.0))
+    light = haloed(share, halo)
+    search = Search.around(box_of(halo), light.shape, PIXEL_UM)
+    turn = np.linspace(0, 2 * np.pi, 200, endpoint=False)
+    along = 60 + 34.0 * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    for darker, radius in ((False, 34), (True, 30)):
+        points = to_crest(Gradient(light, search, darker=darker), along, PIXEL_UM, one_sided=True)
+        assert np.hypot(*(points - 60).T) == pytest.approx(radius, abs=0.7)
 
 
 def test_a_broad_valve_is_outlined_where_it_is_shown_best() -> None:
