@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from daemon.dataset.faults import DatasetFault
 from daemon.dataset.field_file import FieldFile, Pixels, read_field_file
-from daemon.dataset.measured_tables import objects_table
+from daemon.dataset.later_tables import objects_table
 from daemon.dataset.reader import Dataset
 from daemon.dataset.selection import missing
 from daemon.records.names import CATALOG, field_file
@@ -124,7 +124,7 @@ class Nights:
             for field in slide.fields
         )
 
-    def objects(self, *, counted: bool = True, measured: int | None = None) -> pa.Table:
+    def objects(self, *, counted: bool = True, measured: int | None = None, named: int | None = None) -> pa.Table:
         """Give a row for each object of each night, with the columns of its field (`field_*`) and sample (`sample_*`).
 
         Parameters
@@ -134,24 +134,26 @@ class Nights:
             field, which the column `counted` tells apart.
         measured
             number of a measurement by `lamelle measure`, 0 for the night's own; the newest one if None.
+        named
+            number of a naming by `lamelle classify`, likewise.
 
         Raises
         ------
         LamelleError
-            A dataset cannot be read, or has no such measurement.
+            A dataset cannot be read, or has no such measurement or naming.
 
         Warns
         -----
         UserWarning
-            A measurement does not cover all fields; those have the night's own numbers.
+            A measurement or a naming does not cover all fields; those have the night's own.
         """
         tables = []
         for folder in self.folders.values():
             with Dataset.open(folder) as dataset, dataset.unchanging():
-                table, measurement = objects_table(dataset, measured)
+                table, origins = objects_table(dataset, measured, named)
                 faults = dataset.miscounted()
-            if measurement.gap:
-                warnings.warn(f"{folder}: {measurement.gap}", stacklevel=2)
+            for gap in origins.gaps:
+                warnings.warn(f"{folder}: {gap}", stacklevel=2)
             _warn(folder, faults)
             tables.append(table)
         table = pa.concat_tables(tables, promote_options="permissive")

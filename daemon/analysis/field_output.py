@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from calibration.corrections import Corrections
 from daemon.analysis.measure import measure_all
+from daemon.dataset.features import Features, features_bytes
 from daemon.dataset.field_file import FieldProvenance, write_field_file, write_raw_stack
 from daemon.records.records import FieldSecured, FileEntry, FocusResult, ObjectRow
 from daemon.system.durable_files import replacing, sha256_of
@@ -135,6 +136,13 @@ def write_raw(path: Path, provenance: FieldProvenance, stack: NDArray[np.uint16]
     with replacing(path) as stream:
         write_raw_stack(stream, stack, provenance)
     return _entry(path, provenance.file_name(RAW))
+
+
+def write_features(path: Path, name: str, features: Features) -> FileEntry:
+    """Write the features of a field's objects, durably. Returns its entry in the dataset, `name`."""
+    with replacing(path) as stream:
+        stream.write(features_bytes(features))
+    return _entry(path, name)
 
 
 def _entry(path: Path, name: str) -> FileEntry:

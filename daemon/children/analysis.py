@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.connection import Connection
@@ -23,8 +23,10 @@ from daemon.analysis.field_output import (
     secured_field,
     unanalysed_field,
     write_cutouts,
+    write_features,
     write_raw,
 )
+from daemon.analysis.naming import Named, Naming, naming_of
 from daemon.analysis.previews import draw_strips, draw_views
 from daemon.calibration_store.corrections import corrections_of, pattern_of
 from daemon.config.model import NightConfig
@@ -39,6 +41,7 @@ from daemon.protocols.pipes import (
     Finish,
     FrameLanded,
     MeasureSharpness,
+    NamingBegins,
     Sharpness,
     StackBegins,
     StackFault,
@@ -89,10 +92,14 @@ def run_analysis(
             connection.send_bytes(encode(Failed(kind=type(error).__name__, message=str(error), again=False)))
             return
         spool = Spool(RunFolder(run).spool, config.recorder.spool_mb * 1_000_000)
-        desk = AnalysisDesk(analyser, ring, spool, config, started, corrections)
+        naming = naming_of(config.classifier, started)
+        notify = lambda message: connection.send_bytes(encode(message))  # noqa: E731
+        desk = AnalysisDesk(analyser, naming, ring, spool, config, started, corrections, notify)
         detector = analyser.detector
         ready = AnalysisReady(
             weights_sha256=analyser.weights_sha256,
+            named_by=naming.named_by,
+            nameless=naming.fault,
             device=analyser.device,
             runtimes=detector.runtimes if detector else (),
             refusals=detector.refusals if detector else (),
@@ -149,13 +156,17 @@ class AnalysisDesk:
     def __init__(
         self,
         analyser: Analyser,
+        naming: Naming,
         ring: Ring,
         spool: Spool,
         config: NightConfig,
         started: NightStarted,
         corrections: Corrections,
+        notify: Callable[[AnyMessage], None],
     ) -> None:
         self._analyser = analyser
+        self._naming = naming
+        self._notify = notify
         self._corrections = corrections
         self._ring = ring
         self._spool = spool
@@ -242,15 +253,26 @@ class AnalysisDesk:
             focus = focus_result(analysis.focus, request.first_z_um, self._config.scan.step_um)
             provenance = self._provenance(request, focus)
             rows = object_rows(analysis.objects, provenance, self._corrections)
-            files = self._write(request, provenance, rows, analysis)
+        with watch.time("name"):
+            named = self._name(request, rows, provenance, analysis)
+        with watch.time("encode"):
+            files = self._write(request, provenance, named, analysis)
         with watch.time("pictures"):
             views = draw_views(self._ring.stack(request.slot), analysis)
-            strips = draw_strips(analysis.objects, rows, self._config.instrument.pixel_um)
-        record = secured_field(provenance, analysis, rows, files, watch.seconds, self._analyser.device)
-        return Analysed(slot=request.slot, record=record, views=views, strips=strips)
+            strips = draw_strips(analysis.objects, named.rows, self._config.instrument.pixel_um)
+        record = secured_field(provenance, analysis, named.rows, files, watch.seconds, self._analyser.device)
+        return Analysed(slot=request.slot, record=record, views=views, strips=strips, nameless=named.fault)
+
+    def _name(
+        self, request: Finish, rows: tuple[ObjectRow, ...], provenance: FieldProvenance, analysis: StackAnalysis
+    ) -> Named:
+        if request.nameless:
+            return Named(rows, fault=request.nameless)
+        crops = [found.crop for found in analysis.objects]
+        return self._naming.name(rows, crops, provenance, lambda: self._notify(NamingBegins(slot=request.slot)))
 
     def _write(
-        self, request: Finish, provenance: FieldProvenance, rows: tuple[ObjectRow, ...], analysis: StackAnalysis
+        self, request: Finish, provenance: FieldProvenance, named: Named, analysis: StackAnalysis
     ) -> tuple[FileEntry, ...]:
         """Encode once, into the spool: these bytes go over the wire and into the dataset.
 
@@ -261,7 +283,10 @@ class AnalysisDesk:
         detects = self._analyser.device != "none"
         if detects:
             path, written = self._spool.path(provenance.file_name()), partial(crash_points.reach, "spool written")
-            files.append(write_cutouts(path, provenance, rows, analysis.objects, written))
+            files.append(write_cutouts(path, provenance, named.rows, analysis.objects, written))
+        if named.features is not None:
+            name = provenance.features_file
+            files.append(write_features(self._spool.path(name), name, named.features))
         if request.keep_raw or not detects:
             files.append(write_raw(self._spool.path(provenance.file_name(RAW)), provenance, stack))
         crash_points.reach("spool renamed")

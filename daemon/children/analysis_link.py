@@ -31,6 +31,8 @@ ANALYSIS_START_S = 300.0
 ANALYSIS_S = 120.0
 DEATHS_KEPT_RAW, DEATHS_SKIPPED = 2, 4
 """A stack that the analysis died of so often is kept raw, and is skipped where it dies of that too."""
+DEATHS_NAMELESS = 2
+"""Once the analysis has died so often as it named objects, none is named any more."""
 
 
 @dataclass
@@ -41,6 +43,8 @@ class _Job:
     answer: asyncio.Future[AnyMessage] | None = None
     deaths: int = 0
     died: str = ""
+    naming: bool = False
+    nameless: str = ""
 
     @property
     def answered(self) -> bool:
@@ -67,6 +71,8 @@ class AnalysisLink:
         self._reviving = asyncio.Lock()
         self._told: set[str] = set()
         self._restarts = 0
+        self._nameless = ""
+        self._deaths_naming = 0
         self.stands = "not started"
 
     async def start(self) -> AnalysisReady:
@@ -89,6 +95,8 @@ class AnalysisLink:
             self._runs_on = runs_on
         for refusal in ready.refusals:
             self._emit_once("warning", EventName.RUNTIME_REFUSED, refusal)
+        if ready.nameless:
+            self._emit_nameless(ready.nameless)
         for runtime in ready.runtimes:
             self._emit_once("info", EventName.DETECTOR, f"runs on {runtime}")
         runs = f"runs on {', '.join(ready.runtimes)}" if self.detects else "no detector: raw stacks are kept"
@@ -102,6 +110,7 @@ class AnalysisLink:
 
     async def _start(self, device: Device | None) -> AnalysisReady:
         self._child = self._spawn(device)
+        self._child.on_naming = self._naming_begins
         return await self._child.ready(AnalysisReady, ANALYSIS_START_S)
 
     def _emit_device(self, before: Device | None, now: Device) -> None:
@@ -151,6 +160,8 @@ class AnalysisLink:
                     raise ChildLost("the analysis process has ended")
                 analysed = await child.answer(job.answer, Analysed, ANALYSIS_S)
                 self.drop(slot)
+                if analysed.nameless:
+                    self._emit_nameless(analysed.nameless)
                 return analysed
             except ChildLost as error:
                 await self._revive(child, error)
@@ -194,6 +205,17 @@ class AnalysisLink:
                 self._child.send(Close())
             await self._child.end(grace_s=CLOSE_S)
 
+    def _naming_begins(self, slot: int) -> None:
+        if (job := self._jobs.get(slot)) is not None:
+            job.naming = True
+
+    def _emit_nameless(self, why: str) -> None:
+        """Say, once a night, that objects get no names."""
+        if not self._nameless:
+            self._nameless = why
+            told = f"{why}; objects without a name are counted as such, and `lamelle classify` names them later"
+            self._emit("warning", EventName.NOT_NAMED, told)
+
     def _emit_once(self, level: str, name: EventName, message: str) -> None:
         if message not in self._told:
             self._told.add(message)
@@ -208,10 +230,13 @@ class AnalysisLink:
     def _ask(self, job: _Job) -> None:
         assert self._child is not None
         assert job.finish is not None
-        job.answer, request = None, job.finish
+        job.answer, job.naming, request = None, False, job.finish
         if job.deaths >= DEATHS_KEPT_RAW:
             why = f"the analysis died of it {job.deaths} times: {job.died}"
             request = replace(request, fault=StackFault(kind=ChildLost.__name__, message=why))
+        elif job.nameless or self._deaths_naming >= DEATHS_NAMELESS:
+            why = job.nameless or f"the analysis died {self._deaths_naming} times as it named objects"
+            request = replace(request, nameless=why)
         # While a new child starts nothing is passed on: as soon as it is ready it is told everything, once.
         if not self._reviving.locked():
             with suppress(ChildLost):
@@ -250,6 +275,12 @@ class AnalysisLink:
     def _blame(self, error: ChildLost) -> None:
         """Count a death to the stack that it died of."""
         job = next((job for job in self._jobs.values() if not job.answered), None)
-        if job is not None:
+        if job is None:
+            return
+        job.died = str(error)
+        if job.naming and not job.nameless:
+            # It was well until then: only its names are left out, unless it dies again.
+            self._deaths_naming += 1
+            job.nameless = f"the analysis died as it named objects: {error}"
+        else:
             job.deaths += 1
-            job.died = str(error)

@@ -12,7 +12,16 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
-from daemon.protocols.pipes import AnyMessage, EndsWithError, Failed, FrameLanded, MadeSafe, decode, encode
+from daemon.protocols.pipes import (
+    AnyMessage,
+    EndsWithError,
+    Failed,
+    FrameLanded,
+    MadeSafe,
+    NamingBegins,
+    decode,
+    encode,
+)
 from daemon.system.errors import ChildLost, RequestFailed, last_line
 from daemon.system.process_table import ProcessTable
 
@@ -25,6 +34,8 @@ CLOSE_S = 5.0
 
 class Child:
     """One child; it answers every request with one message, in the order of the requests, notices in between.
+
+    `on_notice` is called with each frame that landed, `on_naming` with each slot whose objects are about to be named.
 
     `target(connection, *arguments)` runs in the new process; its first message answers the start.
     """
@@ -39,6 +50,7 @@ class Child:
     ) -> None:
         self.role = role
         self._on_notice = on_notice
+        self.on_naming: Callable[[int], None] | None = None
         self._loop = asyncio.get_running_loop()
         self._answers: deque[asyncio.Future[AnyMessage]] = deque([self._loop.create_future()])
         self._lost: ChildLost | None = None
@@ -134,6 +146,9 @@ class Child:
         if isinstance(message, FrameLanded):
             if self._on_notice is not None:
                 self._on_notice(message)
+        elif isinstance(message, NamingBegins):
+            if self.on_naming is not None:
+                self.on_naming(message.slot)
         elif isinstance(message, MadeSafe):
             self._safe.set_result(True)
         elif isinstance(message, EndsWithError):

@@ -10,7 +10,7 @@ import pyarrow as pa
 import yaml
 from numpy.typing import NDArray
 
-from daemon.dataset.measured_tables import Measurement, objects_table
+from daemon.dataset.later_tables import Origins, objects_table
 from daemon.dataset.reader import Dataset
 
 Column = NDArray[Any]
@@ -33,13 +33,13 @@ class Objects:
         by the name they have in the catalog; numbers are float64 with NaN for what is missing.
     weights
         of whole objects, how many of their size lie there for each that was seen whole; 0 for cut ones.
-    measurement
-        where their measurements come from.
+    origins
+        where their measurements and names come from.
     """
 
     columns: dict[str, Column]
     weights: NDArray[np.float64]
-    measurement: Measurement
+    origins: Origins
 
     def __getitem__(self, name: str) -> Column:
         return self.columns[name]
@@ -49,7 +49,7 @@ class Objects:
 
     def of(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Objects:
         """Pick some."""
-        return Objects({name: c[chosen] for name, c in self.columns.items()}, self.weights[chosen], self.measurement)
+        return Objects({name: c[chosen] for name, c in self.columns.items()}, self.weights[chosen], self.origins)
 
     def usable(self, use: Literal["size", "mass"]) -> NDArray[np.bool_]:
         """Which are whole, and measured so that their size, or their mass, may be used.
@@ -89,10 +89,10 @@ def load_objects(dataset: Dataset, measured: int | None = None) -> Objects:
     DamagedFile
         It cannot be read.
     """
-    table, measurement = objects_table(dataset, measured)
+    table, origins = objects_table(dataset, measured)
     counted = table.filter(table["counted"])
     columns = {name: _column(counted[name]) for name in counted.column_names}
-    return Objects(columns, _weights(columns, _overlap(dataset)), measurement)
+    return Objects(columns, _weights(columns, _overlap(dataset)), origins)
 
 
 def weighted_median(values: Column, weights: NDArray[np.float64]) -> float:

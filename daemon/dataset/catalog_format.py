@@ -32,6 +32,8 @@ _ADDED_BY_5 = {
     "INTEGER": ("outline_doubtful", "usable_for_size", "usable_for_mass"),
 }  # fmt: skip
 """Columns of objects that version 5 added, by their type."""
+_ADDED_BY_6 = {"TEXT": ("taxon", "runner_up", "named_by"), "REAL": ("taxon_probability",)}
+"""Columns of objects that version 6 added, by their type."""
 
 
 def _with_columns(added: Mapping[str, tuple[str, ...]]) -> str:
@@ -65,7 +67,7 @@ def _to_version_4(database: Database) -> None:
 FORMAT = Format(
     name="dataset",
     application=0x4C4D4C43,
-    version=5,
+    version=6,
     schema=f"""
         CREATE TABLE records (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, body BLOB NOT NULL) STRICT;
         CREATE TABLE night (
@@ -121,5 +123,6 @@ FORMAT = Format(
                 "INSERT INTO attempts SELECT seq, slide, field, 1, 'plan', state FROM fields",
             )
         ),
+        5: _with_columns(_ADDED_BY_6),
     },
 )

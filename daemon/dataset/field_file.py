@@ -24,8 +24,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from daemon.records.names import field_file
-from daemon.records.records import MEASURED, FocusResult, ObjectRow, SourceFile
+from daemon.records.names import features_file, field_file
+from daemon.records.records import MEASURED, NAMED, FocusResult, ObjectRow, SourceFile
 from daemon.system.errors import DamagedFile
 
 Pixels = NDArray[np.uint16]
@@ -75,6 +75,11 @@ class FieldProvenance(msgspec.Struct, frozen=True, kw_only=True):
         """Name of the field's file in a dataset (posix), or of another `part`, such as "raw"."""
         return field_file(self.slide, self.field, part, self.attempt)
 
+    @property
+    def features_file(self) -> str:
+        """Name of the table of its objects' features in a dataset (posix)."""
+        return features_file(self.slide, self.field, self.attempt)
+
 
 class _StructuredAnnotation(msgspec.Struct, frozen=True, kw_only=True):
     provenance: FieldProvenance
@@ -91,7 +96,7 @@ class _StructuredAnnotation(msgspec.Struct, frozen=True, kw_only=True):
         if isinstance(focus, dict) and focus.get("contrast") is None:
             focus["contrast"] = math.nan
         objects = [
-            {key: math.nan if value is None and key not in MEASURED else value for key, value in row.items()}
+            {key: math.nan if value is None and key not in MEASURED + NAMED else value for key, value in row.items()}
             for row in loose.objects
         ]
         return msgspec.convert({"provenance": loose.provenance, "objects": objects}, cls)

@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from daemon.dataset.faults import DatasetFault
-from daemon.dataset.measured_tables import objects_table
+from daemon.dataset.later_tables import objects_table
 from daemon.dataset.reader import Dataset, DatasetTotals, SlideHeld
 from daemon.records.attempts import Purpose
 from daemon.records.counting import ObjectCounts
@@ -109,8 +109,8 @@ class EventSummary(msgspec.Struct, frozen=True, kw_only=True):
         return message_with(self.message, self.names)
 
 
-class MeasuredSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the numbers of objects come from (`daemon.dataset.measured_tables.Measurement`), `gap` in words."""
+class OriginSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the numbers, or the names, of objects come from (`daemon.dataset.later_tables.Origin`), `gap` in words."""
 
     number: int
     uncovered: tuple[tuple[int, int], ...]
@@ -124,7 +124,8 @@ class DatasetSummary(DatasetTotals, frozen=True, kw_only=True):
     """
 
     night: str | None
-    measured: MeasuredSummary
+    measured: OriginSummary
+    named: OriginSummary
     per_slide: tuple[SlideSummary, ...]
     skipped: tuple[SkippedSummary, ...]
     kept_raw: tuple[KeptRawSummary, ...]
@@ -143,10 +144,12 @@ def summarise(folder: Path) -> DatasetSummary:
     """
     with Dataset.open(folder) as dataset, dataset.unchanging():
         started, fields = dataset.night(), dataset.fields()
+        _, origins = objects_table(dataset)
         return DatasetSummary(
             **msgspec.structs.asdict(dataset.totals()),
             night=started.night if started else None,
-            measured=msgspec.convert(objects_table(dataset)[1], MeasuredSummary, from_attributes=True),
+            measured=msgspec.convert(origins.measured, OriginSummary, from_attributes=True),
+            named=msgspec.convert(origins.named, OriginSummary, from_attributes=True),
             per_slide=tuple(_slide(held, fields) for held in dataset.slides()),
             skipped=tuple(_skipped(field) for field in fields if isinstance(field, FieldSkipped)),
             kept_raw=tuple(msgspec.convert(field, KeptRawSummary, from_attributes=True) for field in kept_raw(fields)),
@@ -176,8 +179,7 @@ def render(summary: DatasetSummary) -> RenderableType:
         parts.append(_events_table(summary.events))
     if summary.faults:
         parts.append(_faults_table(summary.faults))
-    if summary.measured.gap:
-        parts.append(Text(f"measured: {summary.measured.gap}", style="yellow"))
+    parts += [Text(one.gap, style="yellow") for one in (summary.measured, summary.named) if one.gap]
     parts.append(_verdict(summary))
     return Group(*parts)
 

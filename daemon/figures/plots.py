@@ -65,8 +65,8 @@ def plot(folder: Path, into: Path | None, measured: int | None, console: Console
         objects = load_objects(dataset, measured)
         if not len(objects):
             raise Refused(f"{dataset.folder} holds no objects to plot; plot a night that has found some")
-        if objects.measurement.gap:
-            console.print(objects.measurement.gap, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        for gap in objects.origins.gaps:
+            console.print(gap, style="yellow", markup=False, highlight=False, soft_wrap=True)
         fields = tuple(field for field in dataset.fields() if isinstance(field, FieldSecured))
         pictures: dict[str, Callable[[Figure], None]] = {
             "lengths": lambda figure: _histograms(

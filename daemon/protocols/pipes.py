@@ -147,6 +147,7 @@ class Finish(PipeMessage, frozen=True, kw_only=True):
 
     `read_back` is what the instrument read of each polarization, `bits` those of the camera, `sources` the files of a
     recording that was replayed. With a `fault`, what went wrong with this stack before, do not analyse it: keep it raw.
+    Where the analysis died as it named its objects before, leave them `nameless`, and this says so.
     """
 
     slot: int
@@ -158,6 +159,7 @@ class Finish(PipeMessage, frozen=True, kw_only=True):
     sources: tuple[SourceFile, ...] = ()
     keep_raw: bool
     fault: StackFault | None = None
+    nameless: str = ""
 
 
 class MeasureSharpness(PipeMessage, frozen=True, kw_only=True):
@@ -173,13 +175,22 @@ class MeasureSharpness(PipeMessage, frozen=True, kw_only=True):
 class AnalysisReady(PipeMessage, frozen=True, kw_only=True):
     """The detector is loaded and warm, or there is none: `device` says what it runs on.
 
-    `runtimes` names what runs it, `refusals` says why faster ones do not; a sentence each.
+    `runtimes` names what runs it, `refusals` says why faster ones do not; a sentence each. `named_by` is the sha256 of
+    the classifier, empty where there is none; `nameless` says why there is none that works.
     """
 
     weights_sha256: str
+    named_by: str = ""
+    nameless: str = ""
     device: Device = "cpu"
     runtimes: tuple[str, ...] = ()
     refusals: tuple[str, ...] = ()
+
+
+class NamingBegins(PipeMessage, frozen=True, kw_only=True):
+    """Told, unasked: the objects of this slot's stack are named from now on."""
+
+    slot: int
 
 
 class Strip(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,13 +205,14 @@ class Analysed(PipeMessage, frozen=True, kw_only=True):
 
     `record` is the field's, but for what the night alone knows: attempts, search, and how long the microscope took.
     `views` are JPEGs for those who watch, the fused one and then the polarizations, none of a stack that could not be
-    analysed; `strips` show some of the objects.
+    analysed; `strips` show some of the objects. `nameless` says why its objects have no names, if they have none.
     """
 
     slot: int
     record: FieldSecured
     views: tuple[bytes, ...]
     strips: tuple[Strip, ...] = ()
+    nameless: str = ""
 
 
 class Sharpness(PipeMessage, frozen=True, kw_only=True):
@@ -266,6 +278,7 @@ AnyMessage = (
     | Finish
     | MeasureSharpness
     | AnalysisReady
+    | NamingBegins
     | Analysed
     | Sharpness
     | CutField

@@ -32,6 +32,7 @@ class EventName(StrEnum):
     FAULT = "fault"
     ANALYSIS_FAILED = "analysis failed"
     NOT_MEASURED = "not measured"
+    NOT_NAMED = "not named"
     SLIDE_LEFT = "slide left"
     FOCUS_NOT_FOUND = "focus not found"
     FOCUS_OUT_OF_REACH = "focus out of reach"

@@ -36,6 +36,11 @@ def field_file(slide: int, field: int, part: str = "", attempt: int = 1) -> str:
     return f"{slide_folder(slide)}/field-{field:04d}{suffix}.ome.tif"
 
 
+def features_file(slide: int, field: int, attempt: int = 1) -> str:
+    """Name of the table of the features of a field's objects inside a dataset (posix)."""
+    return field_file(slide, field, "features", attempt).removesuffix(".ome.tif") + ".parquet"
+
+
 def field_of(name: str) -> tuple[int, int] | None:
     """Slide and field that a file's name speaks of, or None for a name that no file of a field may have."""
     match = _FIELD_FILE.fullmatch(name)

@@ -51,12 +51,14 @@ class SourceFile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ObjectRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One object's numbers: what detection and cropping say of it, then what measuring does (docs/measurement.md).
+    """One object's numbers: what detection and cropping say of it, then measuring (docs/measurement.md) and naming.
 
     Boxes in px of the frame, half-open; `series` is its place in the field's OME-TIFF. What was not, or cannot be,
     measured is None. `focus_plane` is the plane of the object itself, `display_plane` where it is shown best, both
     fractional; they differ for what does not turn light. `focus_by` and `outline_by` name the state that told. `fault`
-    is the error that kept it from being measured, None of nearly all.
+    is the error that kept it from being measured, None of nearly all. `taxon` is an identifier of the taxonomy, or
+    `unsure`; None: nobody named it. It has `taxon_probability`; `runner_up` is the species that was next likely, and
+    `named_by` the sha256 of the classifier's weights.
     """
 
     number: int
@@ -110,6 +112,10 @@ class ObjectRow(msgspec.Struct, frozen=True, kw_only=True):
     fault: str | None = None
     usable_for_size: bool | None = None
     usable_for_mass: bool | None = None
+    taxon: str | None = None
+    taxon_probability: float | None = None
+    runner_up: str | None = None
+    named_by: str | None = None
 
     @property
     def counted(self) -> bool:
@@ -117,7 +123,11 @@ class ObjectRow(msgspec.Struct, frozen=True, kw_only=True):
         return not self.below_threshold and self.in_exclusive_tile
 
 
-MEASURED = tuple(field.name for field in msgspec.structs.fields(ObjectRow) if not field.required)
+NAMED = ("taxon", "taxon_probability", "runner_up", "named_by")
+"""Names of what naming says of an object."""
+MEASURED = tuple(
+    field.name for field in msgspec.structs.fields(ObjectRow) if not field.required and field.name not in NAMED
+)
 """Names of an object's numbers that measuring gives."""
 
 
@@ -130,7 +140,11 @@ class FocusResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NightStarted(Record, frozen=True, kw_only=True, tag="night_started"):
-    """First record. `configuration` is the frozen run.yaml; `samples` maps mini-slide positions to sheet columns."""
+    """First record. `configuration` is the frozen run.yaml; `samples` maps mini-slide positions to sheet columns.
+
+    `taxonomy` is the file of the taxa as it was when the night began, empty where none is configured; `named_by` the
+    sha256 of the classifier's weights, empty where objects get no names.
+    """
 
     night: str
     configuration: str
@@ -139,6 +153,8 @@ class NightStarted(Record, frozen=True, kw_only=True, tag="night_started"):
     versions: dict[str, str]
     weights_sha256: str
     calibrations: tuple[str, ...] = ()
+    taxonomy: str = ""
+    named_by: str = ""
 
 
 class ReadBack(msgspec.Struct, frozen=True, kw_only=True):

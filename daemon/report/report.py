@@ -69,7 +69,7 @@ def report(folder: Path, into: Path | None, console: Console | None) -> Written:
             numbers=numbers,
             verdict=verdict_of(dataset, None if run is None else standing_of(run), _faults(dataset)),
             timing=time_night(numbers),
-            sources=sources_of(numbers, objects.measurement),
+            sources=sources_of(numbers, objects.origins),
             finest=best,
             doubtful=worst,
             night_charts=night_charts,

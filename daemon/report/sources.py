@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from daemon.calibration_store.quantities import told
 from daemon.calibration_store.shelf import Shelf
-from daemon.dataset.measured_tables import Measurement
+from daemon.dataset.later_tables import Origins
 from daemon.dataset.summary import size
 from daemon.records.events import EventName
 from daemon.report.numbers import NightNumbers
@@ -37,13 +37,13 @@ class Sources:
     facts: tuple[tuple[str, str], ...]
 
 
-def sources_of(numbers: NightNumbers, measurement: Measurement) -> Sources:
+def sources_of(numbers: NightNumbers, origins: Origins) -> Sources:
     """Find what a night rests on.
 
     Parameters
     ----------
-    measurement
-        where lengths and masses come from.
+    origins
+        where lengths, masses and names come from.
     """
     used = tuple(_calibrations(numbers))
     there = {one.routine for one in used}
@@ -53,7 +53,7 @@ def sources_of(numbers: NightNumbers, measurement: Measurement) -> Sources:
         calibrations=used,
         assumed=tuple(routine for routine in wanted if routine not in there),
         complaints=tuple(dict.fromkeys(complaints)),
-        facts=tuple(_facts(numbers, measurement)),
+        facts=tuple(_facts(numbers, origins)),
     )
 
 
@@ -83,7 +83,7 @@ def _calibrations(numbers: NightNumbers) -> Iterator[CalibrationUsed]:
         )
 
 
-def _facts(numbers: NightNumbers, measurement: Measurement) -> Iterator[tuple[str, str]]:
+def _facts(numbers: NightNumbers, origins: Origins) -> Iterator[tuple[str, str]]:
     started, config = numbers.started, numbers.config
     yield "night", started.night
     if config is not None:
@@ -98,6 +98,10 @@ def _facts(numbers: NightNumbers, measurement: Measurement) -> Iterator[tuple[st
     yield "configuration, sha256", hashlib.sha256(started.configuration.encode()).hexdigest()
     yield "versions", ", ".join(f"{name} {version}" for name, version in started.versions.items())
     yield "frames became files", f"{size(numbers.bytes_exposed)} became {size(numbers.bytes_recorded)}"
-    if measurement.number:
-        gap = f"; {measurement.gap}" if measurement.gap else ""
-        yield "lengths and masses", f"measured again: measured-{measurement.number:03d}.parquet{gap}"
+    for what, how, origin in (
+        ("lengths and masses", "measured again", origins.measured),
+        ("names", "named later", origins.named),
+    ):
+        if origin.number:
+            gap = f"; {origin.gap}" if origin.gap else ""
+            yield what, f"{how}: {origin.given}-{origin.number:03d}.parquet{gap}"

@@ -9,13 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from tempfile import TemporaryFile
 
-import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 from msgspec.structs import replace
 from rich.console import Console
 
@@ -24,14 +22,13 @@ from daemon.analysis.measure import FORMULAS, measure_all
 from daemon.calibration_store.corrections import corrections_of_field, folder_of
 from daemon.calibration_store.shelf import newest_of
 from daemon.dataset.field_file import FieldProvenance
-from daemon.dataset.measured_tables import METADATA, MeasuredWith, measured_tables, nights_of_tables
+from daemon.dataset.later_tables import Given, MeasuredWith, later_tables, nights_of_tables, write_later_table
 from daemon.dataset.reader import Dataset
 from daemon.dataset.selection import LoadedObject, Selection, choose, load
 from daemon.records.counting import ObjectCounts
-from daemon.records.names import slide_folder
 from daemon.records.records import MEASURED, ObjectRow
 from daemon.reprocessing.worker import versions_now
-from daemon.system.durable_files import make_folder, refusing, replacing
+from daemon.system.durable_files import make_folder, refusing
 from daemon.system.errors import Refused
 from daemon.system.progress import follow
 
@@ -76,7 +73,8 @@ def measure_again(folder: Path, console: Console, calibrations: Path | None = No
         with refusing(target):
             make_folder(target)
             TemporaryFile(dir=target).close()  # before anything is measured
-        number = 1 + max((*measured_tables(dataset.folder), *measured_tables(target)), default=0)
+        there = (later_tables(place, Given.MEASURED) for place in (dataset.folder, target))
+        number = 1 + max(chain.from_iterable(there), default=0)
         everything = follow(load(chosen), len(chosen), "objects", console)
         for slide, loaded in groupby(everything, key=lambda one: one.chosen.slide):
             rows, records = _measure(loaded, corrections)
@@ -88,12 +86,7 @@ def measure_again(folder: Path, console: Console, calibrations: Path | None = No
                 formulas=FORMULAS,
                 calibrations=records,
             )
-            metadata = {**(table.schema.metadata or {}), METADATA: msgspec.json.encode(made)}
-            path = target / slide_folder(slide) / f"measured-{number:03d}.parquet"
-            with refusing(path):
-                make_folder(path.parent)
-                with replacing(path) as stream:
-                    pq.write_table(table.replace_schema_metadata(metadata), stream)
+            write_later_table(target, Given.MEASURED, slide, table, made)
     return Again(target, number, len(chosen), ObjectCounts.of(one.row for one in chosen).counted)
 
 

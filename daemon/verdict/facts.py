@@ -26,6 +26,7 @@ NEED_A_PERSON = frozenset(
     {
         EventName.SLIDE_LEFT,
         EventName.NOT_MEASURED,
+        EventName.NOT_NAMED,
         EventName.CAMERA_FULL,
         EventName.DIM_FIELD,
         EventName.OIL_LOST,

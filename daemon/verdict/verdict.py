@@ -22,6 +22,7 @@ ACTIONS = {
     EventName.SLIDE_LEFT: "Look at a mini-slide that was left early",
     EventName.CAMERA_FULL: "Look at the exposure",
     EventName.NOT_MEASURED: "Look at objects that could not be measured",
+    EventName.NOT_NAMED: "Name objects that have no name",
     EventName.DIM_FIELD: "Decide about a dim field, which is counted here",
     EventName.OIL_LOST: "Look at immersion oil and lamp",
     EventName.LAMP_DIM: "Look at the lamp",

@@ -19,7 +19,7 @@ from daemon.analysis.field_output import object_rows
 from daemon.analysis.measure import Measurer
 from daemon.calibration_store.corrections import corrections_of_field
 from daemon.dataset.field_file import FieldProvenance
-from daemon.dataset.measured_tables import measured_tables, measured_with
+from daemon.dataset.later_tables import Given, later_tables, measured_with
 from daemon.dataset.reader import Dataset
 from daemon.records.records import MEASURED, FieldSecured, ObjectRow
 from daemon.reprocessing.measure import measure_again
@@ -132,7 +132,7 @@ def test_a_recorded_night_is_measured_again_with_the_same_numbers(
         before = {slide: dataset.objects(slide) for slide in (1, 2)}
     again = measure_again(run, Console(file=io.StringIO()))
     assert again.number == 1
-    tables = measured_tables(run / "dataset")[1]
+    tables = later_tables(run / "dataset", Given.MEASURED)[1]
     assert [path.parent.name for path in tables] == ["slide-1", "slide-2"]
     for slide, path in enumerate(tables, start=1):
         table = pq.read_table(path)
@@ -176,7 +176,7 @@ def test_calibrations_of_another_instrument_measure_nothing(tmp_path: Path) -> N
         measure_again(tmp_path / "night", Console(file=io.StringIO()), tmp_path / "shelf")
     with pytest.raises(Refused, match="is not a folder"):
         measure_again(tmp_path / "night", Console(file=io.StringIO()), tmp_path / "none")
-    assert measured_tables(tmp_path / "night") == {}
+    assert later_tables(tmp_path / "night", Given.MEASURED) == {}
 
 
 def test_tables_go_into_no_folder_of_another_night(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_tables_go_into_no_folder_of_another_night(tmp_path: Path) -> None:
             Refused, match=r"--into '.*' holds another night \(other\) than .*; name a folder of its own"
         ):
             measure_again(tmp_path / "mine", quiet, into=tmp_path / into)
-    assert list(measured_tables(tmp_path / "run/dataset")) == [1]
+    assert list(later_tables(tmp_path / "run/dataset", Given.MEASURED)) == [1]
     assert not list((tmp_path / "run").glob("slide-*"))
 
     apart = tmp_path / "apart"
@@ -198,7 +198,7 @@ def test_tables_go_into_no_folder_of_another_night(tmp_path: Path) -> None:
     assert measure_again(tmp_path / "mine", quiet, into=tmp_path / "mine").number == 1
     with pytest.raises(Refused, match="holds another night"):
         measure_again(tmp_path / "run", quiet, into=apart)
-    assert list(measured_tables(apart)) == [1, 2]
+    assert list(later_tables(apart, Given.MEASURED)) == [1, 2]
     pq.write_table(pa.table({"a": [1]}), apart / "slide-1/other.parquet")
     with pytest.raises(DamagedFile, match=r"other\.parquet cannot be read .*move it away"):
         measure_again(tmp_path / "mine", quiet, into=apart)

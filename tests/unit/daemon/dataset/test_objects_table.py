@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from msgspec.structs import replace
 
 from daemon.counts.objects import load_objects
-from daemon.dataset.measured_tables import objects_table
+from daemon.dataset.later_tables import objects_table
 from daemon.dataset.objects_table import METADATA, completed
 from daemon.dataset.reader import Dataset
 from daemon.records.counting import ObjectCounts
@@ -84,7 +84,7 @@ def test_a_table_of_the_first_version_is_read(tmp_path: Path) -> None:
         assert dataset.totals().faults == ()
         again, own = objects_table(dataset, 1), objects_table(dataset, 0)
     assert again[0].equals(own[0])
-    assert again[1].gap == ""
+    assert again[1].gaps == []
 
 
 def test_a_table_is_read_without_threads_of_arrow(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_the_newest_measurement_is_taken_unless_another_is_named(tmp_path: Path)
         newest, first, own = (load_objects(dataset, number) for number in (None, 1, 0))
         with pytest.raises(Refused, match="no measurement 3; there are: 1, 2, and 0"):
             load_objects(dataset, 3)
-    assert (newest.measurement.number, first.measurement.number, own.measurement.number) == (2, 1, 0)
+    assert [one.origins.measured.number for one in (newest, first, own)] == [2, 1, 0]
     assert np.isfinite(newest["length_um"]).any()
     assert not any(value is not None and np.isfinite(value) for value in own["length_um"].astype(float))
 

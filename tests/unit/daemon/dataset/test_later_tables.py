@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 import lamelle
-from daemon.dataset.measured_tables import objects_table
+from daemon.dataset.later_tables import objects_table
 from daemon.dataset.reader import Dataset
 from daemon.dataset.summary import show, summarise
 from daemon.figures.plots import plot
@@ -56,15 +56,15 @@ def test_fields_that_a_measurement_does_not_hold_keep_their_own_numbers(tmp_path
     make_dataset(tmp_path)
     measure(tmp_path, change=change)
     with Dataset.open(tmp_path) as dataset:
-        table, measurement = objects_table(dataset)
+        table, origins = objects_table(dataset)
         assert table.drop_columns("length_um").equals(dataset.objects().drop_columns("length_um"))
         numbers, objects = gather(dataset)
-    assert (measurement.number, measurement.uncovered) == (1, ((1, 2), (2, 2)))
+    assert (origins.measured.number, origins.measured.uncovered) == (1, ((1, 2), (2, 2)))
     lengths = zip(table["field"].to_pylist(), table["length_um"].to_pylist(), strict=True)
     assert set(lengths) == {(1, 7.0), (2, None)}
     assert [slide.total.number for slide in numbers.slides] == [4, 4]
     told = "does not cover 2 fields (mini-slide 1: 2; mini-slide 2: 2)"
-    assert told in dict(sources_of(numbers, objects.measurement).facts)["lengths and masses"]
+    assert told in dict(sources_of(numbers, objects.origins).facts)["lengths and masses"]
     with pytest.warns(UserWarning, match="does not cover 2 fields"):
         assert lamelle.open(tmp_path).objects(counted=False).num_rows == 16
     out = io.StringIO()
