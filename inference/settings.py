@@ -67,6 +67,18 @@ class DetectorSettings(InferenceSettings):
     threads: Annotated[int, Field(ge=1)] = 1
 
 
+class ClassifierSettings(InferenceSettings):
+    """Which classifier names the objects.
+
+    `weights` is a safetensors file, or `species` for the shipped ones, which know the taxa of the emulated microscope.
+    With the `rule` `even` all taxa that were learnt are thought equally common, with `plain` as common as in the
+    library.
+    """
+
+    weights: Path | Literal["species"] = "species"
+    rule: Literal["plain", "even"] = "plain"
+
+
 class CropSettings(InferenceSettings):
     """How much is kept around an object."""
 

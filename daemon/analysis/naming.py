@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from inference.classification.answers import UNSURE, Answer
+from inference.classification.specimens import Specimen
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
@@ -18,8 +20,6 @@ from daemon.dataset.field_file import FieldProvenance
 from daemon.records.records import NAMED, ObjectRow
 from daemon.system import crash_points
 from daemon.system.errors import last_line
-from inference.classification.answers import UNSURE, Answer
-from inference.classification.specimens import Specimen
 from inference.errors import InferenceError
 
 if TYPE_CHECKING:

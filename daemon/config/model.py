@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field
 
 from drivers.settings import Instrument, MiniSlide, Positive, Settings
-from inference.settings import CropSettings, DetectorSettings, FocusSettings
+from inference.settings import ClassifierSettings, CropSettings, DetectorSettings, FocusSettings
 
 
 class FieldPattern(Settings):
@@ -216,6 +216,7 @@ class NightConfig(Settings):
     scan: Scan
     focus: Focus = Focus()
     detector: DetectorSettings = DetectorSettings()
+    classifier: ClassifierSettings | None = None
     crops: CropSettings = CropSettings()
     recorder: Recorder = Recorder()
     retention: Retention = Retention()

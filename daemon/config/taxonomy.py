@@ -18,6 +18,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+import msgspec
+
 from daemon.system.errors import Refused
 from drivers.texts import plain
 
@@ -120,6 +122,21 @@ class Taxonomy:
         rows = [[*vars(taxon).values()] for taxon in sorted(self.taxa, key=lambda taxon: taxon.identifier)]
         return hashlib.sha256(json.dumps(rows, ensure_ascii=True).encode()).hexdigest()
 
+    def to_json(self) -> str:
+        """Write it as a record keeps it."""
+        return msgspec.json.encode(self.taxa).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> Taxonomy:
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        msgspec.DecodeError
+            The text is something else.
+        """
+        return cls(msgspec.json.decode(text, type=tuple[Taxon, ...]))
+
     def of(self, text: str) -> Taxon | None:
         """Find the taxon that has this identifier, name or synonym, in whatever case; None where none has."""
         return self._by_text.get(folded(text))
@@ -139,6 +156,11 @@ class Taxonomy:
                 "or write it as a synonym of the taxon that it became"
             )
         return found
+
+    def name_of(self, identifier: str) -> str:
+        """Give what people call a taxon, or its identifier where this taxonomy does not know it."""
+        found = self.of(identifier)
+        return identifier if found is None else found.name
 
     def lineage(self, identifier: str) -> tuple[Taxon, ...]:
         """Give a taxon and all that it is part of, itself first and its root last; errors as `resolve`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +14,17 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from daemon.dataset.objects_table import read_parquet
+from daemon.records.names import features_file, field_file, inside, slide_folder
+from daemon.records.records import FieldSecured
+from daemon.system.durable_files import make_folder, refusing, replacing
 from daemon.system.errors import DamagedFile
 
+Vector = NDArray[np.float16]
 Vectors = NDArray[np.float16]
+Place = tuple[str, int]
+"""Name of the file of an object's field, and its number."""
 METADATA = b"lamelle.features"
+_LATER = "features-"
 
 
 class _Made(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,18 +52,7 @@ class Features:
 
 def features_bytes(features: Features) -> bytes:
     """Encode as a Parquet table of `number` and `features`."""
-    count, length = features.vectors.shape
-    flat = pa.array(features.vectors.reshape(-1), pa.float16())
-    table = pa.table(
-        {
-            "number": pa.array(features.numbers, pa.int64()),
-            "features": pa.FixedSizeListArray.from_arrays(flat, length) if count else pa.array([], _kind(length)),
-        },
-        metadata={METADATA: msgspec.json.encode(_Made(encoder=features.encoder))},
-    )
-    stream = io.BytesIO()
-    pq.write_table(table, stream, compression="zstd")
-    return stream.getvalue()
+    return _parquet({"number": pa.array(features.numbers, pa.int64())}, features.vectors, features.encoder)
 
 
 def read_features(path: Path) -> Features:
@@ -67,26 +63,104 @@ def read_features(path: Path) -> Features:
     DamagedFile
         The table cannot be read, or is none of features.
     """
+    encoder, table, vectors = _read(path)
+    return Features(encoder, tuple(table["number"].to_pylist()), vectors)
+
+
+def write_later_features(folder: Path, slide: int, number: int, encoder: str, made: Mapping[Place, Vector]) -> None:
+    """Keep features that were made after the night: `slide-N/features-001.parquet`, whole or not at all.
+
+    Parameters
+    ----------
+    number
+        of the naming that they were made for.
+    made
+        by the name of the file that the object's field has in the dataset, and the object's number.
+
+    Raises
+    ------
+    Refused
+        They cannot be written there.
+    """
+    path = folder / slide_folder(slide) / f"{_LATER}{number:03d}.parquet"
+    vectors = np.stack(list(made.values()))
+    columns = {"field_file": pa.array([file for file, _ in made]), "number": pa.array([n for _, n in made], pa.int64())}
+    with refusing(path):
+        make_folder(path.parent)
+        with replacing(path) as stream:
+            stream.write(_parquet(columns, vectors, encoder))
+
+
+class KeptFeatures:
+    """What an encoder made of the objects of a dataset: in the night, or later.
+
+    Parameters
+    ----------
+    folder
+        of the dataset.
+    encoder
+        sha256.
+    """
+
+    def __init__(self, folder: Path, encoder: str) -> None:
+        self._folder = folder
+        self._encoder = encoder
+        self._later: tuple[int, dict[Place, Vector]] = (0, {})
+
+    def of(self, field: FieldSecured) -> Vectors | None:
+        """Give those of a field (N, F), in the order of its objects; None where they are not kept of all.
+
+        Raises
+        ------
+        DamagedFile
+            A table of features cannot be read.
+        """
+        file = field_file(field.slide, field.field, attempt=field.attempt)
+        kept = self._of_the_night(field)
+        if not all(row.number in kept for row in field.objects):
+            later = self._made_later(field.slide)
+            kept = {row.number: later[file, row.number] for row in field.objects if (file, row.number) in later}
+        if not all(row.number in kept for row in field.objects):
+            return None
+        return np.stack([kept[row.number] for row in field.objects])
+
+    def _of_the_night(self, field: FieldSecured) -> dict[int, Vector]:
+        name = features_file(field.slide, field.field, field.attempt)
+        path = inside(self._folder, name)
+        if not any(entry.name == name for entry in field.files) or not path.exists():
+            return {}
+        features = read_features(path)
+        return dict(zip(features.numbers, features.vectors, strict=True)) if features.encoder == self._encoder else {}
+
+    def _made_later(self, slide: int) -> dict[Place, Vector]:
+        if self._later[0] != slide:
+            found: dict[Place, Vector] = {}
+            for path in sorted((self._folder / slide_folder(slide)).glob(f"{_LATER}*.parquet")):
+                encoder, table, vectors = _read(path)
+                if encoder == self._encoder:
+                    places = zip(table["field_file"].to_pylist(), table["number"].to_pylist(), strict=True)
+                    found |= dict(zip(places, vectors, strict=True))
+            self._later = slide, found
+        return self._later[1]
+
+
+def _parquet(columns: dict[str, pa.Array], vectors: Vectors, encoder: str) -> bytes:
+    length = vectors.shape[1]
+    flat = pa.array(vectors.reshape(-1), pa.float16())
+    column = pa.FixedSizeListArray.from_arrays(flat, length)
+    metadata = {METADATA: msgspec.json.encode(_Made(encoder=encoder))}
+    stream = io.BytesIO()
+    pq.write_table(pa.table(columns | {"features": column}, metadata=metadata), stream, compression="zstd")
+    return stream.getvalue()
+
+
+def _read(path: Path) -> tuple[str, pa.Table, Vectors]:
     try:
         table = read_parquet(path)
         made = msgspec.json.decode((table.schema.metadata or {})[METADATA], type=_Made)
         column = table["features"].combine_chunks()
-        length = column.type.list_size
-        vectors = np.asarray(column.flatten().to_numpy(zero_copy_only=False), np.float16).reshape(-1, length)
-        return Features(made.encoder, tuple(table["number"].to_pylist()), vectors)
+        flat = column.flatten().to_numpy(zero_copy_only=False)
+        vectors = np.asarray(flat, np.float16).reshape(len(table), column.type.list_size)
     except (pa.ArrowException, OSError, KeyError, AttributeError, ValueError, msgspec.MsgspecError) as error:
-        raise DamagedFile(f"{path} cannot be read as features ({error}); fetch it again from the recorder") from error
-
-
-def _kind(length: int) -> pa.DataType:
-    return pa.list_(pa.float16(), length)
-
-
-def of_objects(features: Sequence[Features], encoder: str) -> dict[int, NDArray[np.float16]]:
-    """Join what an encoder made: vectors by the numbers of their objects."""
-    return {
-        number: vector
-        for one in features
-        if one.encoder == encoder
-        for number, vector in zip(one.numbers, one.vectors, strict=True)
-    }
+        raise DamagedFile(f"{path} cannot be read as features ({error}); restore it from a copy") from error
+    return made.encoder, table, vectors

@@ -62,9 +62,9 @@ class MeasuredWith(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NamedWith(msgspec.Struct, frozen=True, kw_only=True):
-    """When and with what names were given: UTC seconds, versions, sha256 of the classifier, its encoder, the taxonomy.
+    """When and with what names were given: UTC seconds, versions, sha256 of the classifier and of its encoder.
 
-    `from_features` says whether they came of features that were kept, with no look at a stack.
+    `taxonomy` is that whose identifiers are said, as records keep it; empty: the classifier's own are.
     """
 
     number: int
@@ -72,8 +72,7 @@ class NamedWith(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
     named_by: str
     encoder: str
-    taxonomy_sha256: str
-    from_features: bool
+    taxonomy: str = ""
 
 
 @dataclass(frozen=True)
@@ -170,7 +169,8 @@ def nights_of_tables(folder: Path) -> set[str]:
     DamagedFile
         A table cannot be read.
     """
-    paths = [path for path in sorted(folder.glob("slide-*/*.parquet")) if not path.name.startswith("field-")]
+    of_features = ("field-", "features-")
+    paths = [path for path in sorted(folder.glob("slide-*/*.parquet")) if not path.name.startswith(of_features)]
     return {night for table in map(_read, paths) for night in table["night"].unique().drop_null().to_pylist()}
 
 

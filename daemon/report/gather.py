@@ -12,9 +12,11 @@ import numpy as np
 from daemon.config.loading import thaw
 from daemon.config.model import NightConfig as Config
 from daemon.config.samples import SAMPLE
+from daemon.config.taxonomy import UNSURE, Taxonomy
 from daemon.counts.objects import Objects, load_objects, weighted_median
 from daemon.dataset.reader import Dataset, SlideHeld
 from daemon.dataset.summary import kept_raw, taken_again
+from daemon.dataset.taxa import taxonomy_of
 from daemon.planning.plan import frame_of, make_plan
 from daemon.records.counting import ObjectCounts
 from daemon.records.fields import PlannedField
@@ -43,8 +45,10 @@ def gather(dataset: Dataset) -> tuple[NightNumbers, Objects]:
     plan = _plan(config, started)
     tally = _Sums()
     rests = tuple(dataset.rests())
+    taxonomy = taxonomy_of(dataset, objects.origins.named)
+    taxa = _taxa(objects, started, taxonomy)
     slides = tuple(
-        _slide(dataset.fields(held.slide), held, plan, config, objects, tally, rests) for held in dataset.slides()
+        _slide(dataset.fields(held.slide), held, plan, config, objects, taxa, tally, rests) for held in dataset.slides()
     )
     events = tuple(dataset.events())
     closed_utc = dataset.closed_utc()
@@ -61,8 +65,10 @@ def gather(dataset: Dataset) -> tuple[NightNumbers, Objects]:
         closed=closed_utc is not None,
         slides=slides,
         total=Count.of(len(objects), area, searched=any(slide.recorded > slide.not_analysed for slide in slides)),
-        kinds=_kinds(objects, classes, area),
+        kinds=_kinds(objects, "class_name", {name: name for name in classes}, area),
+        taxa=_kinds(objects, "taxon", taxa, area),
         classes=classes,
+        taxonomy=taxonomy,
         seen_again=tally.objects.seen_again,
         below_threshold=tally.objects.below_threshold,
         bytes_exposed=tally.bytes_exposed,
@@ -113,6 +119,7 @@ def _slide(
     plan: Mapping[tuple[int, int], PlannedField],
     config: Config | None,
     objects: Objects,
+    taxa: Mapping[str | None, str],
     tally: _Sums,
     rests: Sequence[tuple[float, float]],
 ) -> SlideNumbers:
@@ -140,7 +147,8 @@ def _slide(
         not_analysed=sum(field.state == "not analysed" for field in done),
         closed=held.closed,
         total=Count.of(len(own), area, searched=analysed > 0),
-        kinds=_kinds(own, _classes(config, objects), area),
+        kinds=_kinds(own, "class_name", {name: name for name in _classes(config, objects)}, area),
+        taxa=_kinds(own, "taxon", taxa, area),
         area_mm2=area,
         focus_um=(min(heights), max(heights)) if heights else None,
         seconds=_seconds(done, rests),
@@ -199,10 +207,22 @@ def _classes(config: Config | None, objects: Objects) -> tuple[str, ...]:
     return (*known, *(name for name in objects.names("class_name") if name not in known))
 
 
-def _kinds(objects: Objects, classes: Sequence[str], area_mm2: float | None) -> tuple[ClassNumbers, ...]:
+def _taxa(objects: Objects, started: NightStarted, taxonomy: Taxonomy) -> dict[str | None, str]:
+    """Give what people call each taxon that was found, the most frequent first, then what has no name of its own."""
+    found = Counter(objects["taxon"].tolist())
+    if not started.named_by and set(found) <= {None}:
+        return {}
+    last = {UNSURE: UNSURE, None: "not named"}
+    return {one: taxonomy.name_of(one) for one, _ in found.most_common() if one not in last} | last
+
+
+def _kinds(
+    objects: Objects, column: str, names: Mapping[str | None, str], area_mm2: float | None
+) -> tuple[ClassNumbers, ...]:
+    """Count the objects of each value of a column; `names` says what people call it."""
     kinds = []
-    for name in classes:
-        own = objects.of(objects["class_name"] == name)
+    for value, name in names.items():
+        own = objects.of(np.array([one == value for one in objects[column]], np.bool_))
         count = Count.of(len(own), area_mm2)
         kinds.append(ClassNumbers(name, count, _median(own, "length_um", "size"), _median(own, "mass_pg", "mass")))
     return tuple(kinds)

@@ -9,6 +9,7 @@ from typing import Literal
 
 from calibration.counting.poisson import interval
 from daemon.config.model import NightConfig as Config
+from daemon.config.taxonomy import Taxonomy
 from daemon.dataset.summary import AttemptSummary
 from daemon.records.records import Event, FieldSecured, FieldSkipped, NightStarted
 
@@ -39,7 +40,10 @@ class Count:
 
 @dataclass(frozen=True)
 class ClassNumbers:
-    """The objects of one class; medians are of usable ones, weighted for those that are cut, None where none is."""
+    """The objects of one class, or one taxon, by its name.
+
+    Medians are of usable ones, weighted for those that are cut, None where none is.
+    """
 
     name: str
     count: Count
@@ -74,7 +78,7 @@ class FieldNumbers:
 class SlideNumbers:
     """One mini-slide, one sample.
 
-    `columns` are those of the sample sheet but the sample's name. `area_mm2` is that of the exclusive tiles of fields
+    `columns` are those of the sample sheet but the sample's name. `taxa` is empty where nobody named anything. `area_mm2` is that of the exclusive tiles of fields
     in which objects were looked for; None where nothing tells it. `focus_um` is the lowest and the highest focus,
     `seconds` from the first exposure to the end of the last.
     """
@@ -89,6 +93,7 @@ class SlideNumbers:
     closed: bool
     total: Count
     kinds: tuple[ClassNumbers, ...]
+    taxa: tuple[ClassNumbers, ...]
     area_mm2: float | None
     focus_um: tuple[float, float] | None
     seconds: float | None
@@ -113,7 +118,9 @@ class NightNumbers:
     slides: tuple[SlideNumbers, ...]
     total: Count
     kinds: tuple[ClassNumbers, ...]
+    taxa: tuple[ClassNumbers, ...]
     classes: tuple[str, ...]
+    taxonomy: Taxonomy
     seen_again: int
     below_threshold: int
     bytes_exposed: int

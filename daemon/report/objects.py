@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from daemon.config.taxonomy import Taxonomy
 from daemon.counts.objects import Objects
 from daemon.dataset.reader import Dataset
 from daemon.dataset.selection import Chosen, LoadedObject, file_of, load
@@ -62,6 +63,8 @@ class ObjectShown:
     sample: str
     class_name: str
     score: float
+    taxon: str | None
+    taxon_probability: float | None
     length_um: float | None
     mass_pg: float | None
     deviation_pg: float | None
@@ -114,15 +117,15 @@ def _in_turn(rank: Floats, group: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.asarray(order[np.lexsort((-rank[order], turn))][:SHOWN])
 
 
-def show(dataset: Dataset, chosen: Objects) -> tuple[ObjectShown, ...]:
-    """Cut the pictures of some objects out of the dataset."""
+def show(dataset: Dataset, chosen: Objects, taxonomy: Taxonomy) -> tuple[ObjectShown, ...]:
+    """Cut the pictures of some objects out of the dataset; taxa are called what the taxonomy calls them."""
     loaded = dict(enumerate(_load(dataset, chosen)))
     pictures = {at: one for at, one in loaded.items() if isinstance(one, LoadedObject)}
     painted = dict(zip(pictures, _paint(list(pictures.values())), strict=True))
-    return tuple(_shown(chosen, at, painted.get(at, b""), loaded[at]) for at in loaded)
+    return tuple(_shown(chosen, at, painted.get(at, b""), loaded[at], taxonomy) for at in loaded)
 
 
-def _shown(chosen: Objects, at: int, picture: bytes, loaded: LoadedObject | str) -> ObjectShown:
+def _shown(chosen: Objects, at: int, picture: bytes, loaded: LoadedObject | str, taxonomy: Taxonomy) -> ObjectShown:
     def number(name: str) -> float | None:
         value = chosen[name][at]
         return None if value is None or not np.isfinite(value) else float(value)
@@ -134,6 +137,8 @@ def _shown(chosen: Objects, at: int, picture: bytes, loaded: LoadedObject | str)
         sample=str(chosen["sample"][at]),
         class_name=str(chosen["class_name"][at]),
         score=float(chosen["score"][at]),
+        taxon=taxonomy.name_of(taxon) if (taxon := chosen["taxon"][at]) is not None else None,
+        taxon_probability=number("taxon_probability"),
         length_um=number("length_um"),
         mass_pg=number("mass_pg"),
         deviation_pg=number("calcite_equivalent_deviation_pg"),

@@ -36,6 +36,7 @@ class _SlideSection:
     sample: str
     about: str
     kinds: Table
+    taxa: Table
     charts: Sequence[tuple[str, Markup]]
 
 
@@ -54,6 +55,7 @@ def write_page(into: Path, report: NightReport) -> None:
         counted=words.counted(numbers),
         samples=words.samples(numbers),
         kinds=words.kinds(numbers.kinds),
+        taxa=words.kinds(numbers.taxa, "taxon"),
         night_charts=[(chart.about, Markup(chart.svg)) for chart in report.night_charts],  # noqa: S704 - matplotlib's own
         slides=[
             _SlideSection(
@@ -61,6 +63,7 @@ def write_page(into: Path, report: NightReport) -> None:
                 slide.sample,
                 words.about_slide(slide),
                 words.kinds(slide.kinds),
+                words.kinds(slide.taxa, "taxon"),
                 [(chart.about, Markup(chart.svg)) for chart in charts[slide.slide]],  # noqa: S704
             )
             for slide in numbers.slides

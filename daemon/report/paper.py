@@ -81,6 +81,9 @@ def write_paper(into: Path, report: NightReport) -> None:
     if words.kinds(numbers.kinds).rows:
         paper.heading("Classes")
         _table(paper, words.kinds(numbers.kinds))
+    if (taxa := words.kinds(numbers.taxa, "taxon")).rows:
+        paper.heading("Taxa")
+        _table(paper, taxa)
     _charts(paper, report.night_charts)
     for title, shown in (("The finest objects", report.finest), ("The most doubtful objects", report.doubtful)):
         if shown:
@@ -92,8 +95,9 @@ def write_paper(into: Path, report: NightReport) -> None:
             kinds = words.kinds(slide.kinds)
             paper.heading(f"Mini-slide {slide.slide}   {slide.sample}", 68 + ROW * len(kinds.rows))
             paper.text_line(words.about_slide(slide), 8, colour=DIM)
-            if kinds.rows:
-                _table(paper, kinds)
+            for found in (kinds, words.kinds(slide.taxa, "taxon")):
+                if found.rows:
+                    _table(paper, found)
             _charts(paper, charts[slide.slide], columns=3)
     paper.heading("What happened")
     _table_or(paper, words.events(numbers), "Nothing to report.")

@@ -60,7 +60,7 @@ def report(folder: Path, into: Path | None, console: Console | None) -> Written:
         counter.show(1, STEPS)
         numbers, objects = gather(dataset)
         counter.show(2, STEPS)
-        best, worst = show(dataset, finest(objects)), show(dataset, doubtful(objects))
+        best, worst = (show(dataset, chosen(objects), numbers.taxonomy) for chosen in (finest, doubtful))
         counter.show(3, STEPS)
         night_charts, slide_charts = tuple(draw_night(numbers, objects)), tuple(draw_slides(numbers, objects))
         counter.show(4, STEPS)

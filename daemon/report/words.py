@@ -117,14 +117,14 @@ def samples(numbers: NightNumbers) -> Table:
     return Table(head, tuple(rows), more=_left(len(numbers.slides) - SAMPLES))
 
 
-def kinds(found: Sequence[ClassNumbers]) -> Table:
-    """Tabulate classes that were found."""
+def kinds(found: Sequence[ClassNumbers], what: str = "class") -> Table:
+    """Tabulate classes, or taxa, that were found."""
     rows = [
         (kind.name, *_counts(kind.count), optional(kind.length_um), optional(kind.mass_pg))
         for kind in found
         if kind.count.number
     ]
-    head = ("class", "objects", "range", "per mm\u00b2", "range", "length, \u00b5m", "mass, pg")
+    head = (what, "objects", "range", "per mm\u00b2", "range", "length, \u00b5m", "mass, pg")
     return Table(head, tuple(rows))
 
 
@@ -219,6 +219,8 @@ def caption(one: ObjectShown) -> tuple[str, str, str]:
         deviation = "" if one.deviation_pg is None else f" \u00b1 {one.deviation_pg:.1f}"
         measured.append(f"{one.mass_pg:.1f}{deviation} pg")
     title = f"{one.class_name} {one.score:.2f}"
+    if one.taxon is not None:
+        title = one.taxon if one.taxon_probability is None else f"{one.taxon} {one.taxon_probability:.2f}"
     where = f"slide {one.slide} {one.sample}, field {one.field}, object {one.number}"
     return title, " \u00b7 ".join([*measured, *one.flags]), where
 

@@ -9,34 +9,32 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import chain, groupby
 from pathlib import Path
 from tempfile import TemporaryFile
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
+from inference.classification.answers import Answer
+from inference.classification.head import Head, check_taxa, load_head
 from rich.console import Console
 
 from daemon.analysis.naming import Words, specimen_of
 from daemon.config.taxonomy import Taxonomy
-from daemon.config.taxonomy_sheet import parse_taxonomy
-from daemon.dataset.features import Kept, features_of, later_features, write_later_features
+from daemon.dataset.features import KeptFeatures, Vector, Vectors, write_later_features
 from daemon.dataset.later_tables import OF_AN_OBJECT, Given, NamedWith, later_tables, write_later_table
 from daemon.dataset.reader import Dataset
 from daemon.dataset.selection import Chosen, file_of, load
+from daemon.records.names import field_file
 from daemon.records.records import NAMED, FieldSecured
 from daemon.reprocessing.worker import versions_now
 from daemon.system.durable_files import make_folder, refusing
 from daemon.system.errors import Refused
 from daemon.system.progress import follow
-from inference.classification.answers import Answer
-from inference.classification.head import Head, check_taxa, load_head
+from inference.errors import WeightsRefused
 from inference.wording import counted
 
-Vector = NDArray[np.float16]
 Place = tuple[int, int]
 """Field and number of an object of a mini-slide."""
 
@@ -98,7 +96,7 @@ def classify_again(
             raise Refused(f"{dataset.folder} holds no objects; name those of a night that has found some")
         started = dataset.night()
         if taxonomy is None and started is not None and started.taxonomy:
-            taxonomy = parse_taxonomy(started.taxonomy)
+            taxonomy = Taxonomy.from_json(started.taxonomy)
         if taxonomy is not None:
             check_taxa(head, [taxon.identifier for taxon in taxonomy.taxa])
         words = Words(taxonomy, head.sha256)
@@ -108,19 +106,21 @@ def classify_again(
             TemporaryFile(dir=target).close()  # before anything is named
         there = (later_tables(place, Given.NAMED) for place in (dataset.folder, target))
         number = 1 + max(chain.from_iterable(there), default=0)
-        kept = [(one, features_of(dataset.folder, one, head.encoder_sha256)) for one in fields]
-        wanting = sum(len(one.objects) for one, vectors in kept if vectors is None)
+        kept = KeptFeatures(dataset.folder, head.encoder_sha256)
+        with_features = [(one, kept.of(one)) for one in fields]
+        wanting = sum(len(one.objects) for one, vectors in with_features if vectors is None)
         encoder = _Encoder(weights, head, wanting) if wanting else None
         rows, taxa = 0, Counter[str]()
-        everything = follow(kept, len(kept), "fields", console)
+        everything = follow(with_features, len(with_features), "fields", console)
         for slide, of_slide in groupby(everything, key=lambda pair: pair[0].slide):
             answers: dict[Place, Answer] = {}
-            made_now: dict[Place, Vector] = {}
+            made_now: dict[tuple[str, int], Vector] = {}
             for one, vectors in of_slide:
                 if vectors is None:
                     assert encoder is not None
                     vectors = encoder.look(dataset, one)
-                    made_now |= {(one.field, row.number): v for row, v in zip(one.objects, vectors, strict=True)}
+                    file = field_file(one.slide, one.field, attempt=one.attempt)
+                    made_now |= {(file, row.number): v for row, v in zip(one.objects, vectors, strict=True)}
                 said = head.answers(vectors)
                 answers |= {(one.field, row.number): a for row, a in zip(one.objects, said, strict=True)}
             table = _named(dataset.objects(slide), answers, words)
@@ -130,11 +130,55 @@ def classify_again(
                 versions=versions_now(),
                 named_by=head.sha256,
                 encoder=head.encoder_sha256,
-                taxonomy_sha256="" if taxonomy is None else taxonomy.sha256,
+                taxonomy="" if taxonomy is None else taxonomy.to_json(),
             )
             if made_now:
-                write_later_features(target, slide, number, head.encoder_sha256, table, made_now)
+                write_later_features(target, slide, number, head.encoder_sha256, made_now)
             write_later_table(target, Given.NAMED, slide, table.select([*OF_AN_OBJECT, *NAMED]), made)
             rows += len(table)
             taxa.update(table.filter(table["counted"])["taxon"].to_pylist())
     return NamedAgain(target, number, rows, taxa, wanting)
+
+
+class _Encoder:
+    """Makes features of crops where none are kept.
+
+    Parameters
+    ----------
+    wanting
+        objects without features.
+
+    Raises
+    ------
+    WeightsRefused
+        The file holds no encoder.
+    """
+
+    def __init__(self, weights: Path, head: Head, wanting: int) -> None:
+        # Only now is torch needed.
+        from inference.classification.classifier import holds_encoder, load_classifier
+
+        if not holds_encoder(weights):
+            raise WeightsRefused(
+                f"{counted(wanting, 'object')} have no features of encoder {head.encoder_sha256[:12]}, and "
+                f"{str(weights)!r} is a head alone; name a classifier with its encoder, which looks at the crops"
+            )
+        self._classifier = load_classifier(weights)
+
+    def look(self, dataset: Dataset, field: FieldSecured) -> Vectors:
+        """Give the features (N, F) of the objects of a field, in their order."""
+        path = file_of(dataset, field)
+        chosen = [Chosen(field.slide, field.field, field.sample, row, path) for row in field.objects]
+        specimens = [specimen_of(one.chosen.row, one.crop, one.provenance) for one in load(chosen)]
+        return self._classifier.features(specimens)
+
+
+def _named(table: pa.Table, answers: Mapping[Place, Answer], words: Words) -> pa.Table:
+    """Give a slide's table of objects other names."""
+    places = zip(table["field"].to_pylist(), table["number"].to_pylist(), strict=True)
+    said = [words.of(answers[place]) for place in places]
+    for name in NAMED:
+        index = table.schema.get_field_index(name)
+        column = table.schema.field(name)
+        table = table.set_column(index, column, pa.array([one[name] for one in said], column.type))
+    return table
