@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from inference.classification.answers import UNSURE, Answer
-from inference.classification.specimens import Specimen
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
@@ -20,7 +18,10 @@ from daemon.dataset.field_file import FieldProvenance
 from daemon.records.records import NAMED, ObjectRow
 from daemon.system import crash_points
 from daemon.system.errors import last_line
+from inference.classification.answers import UNSURE, Answer
+from inference.classification.specimens import Specimen
 from inference.errors import InferenceError
+from inference.settings import ClassifierSettings
 
 if TYPE_CHECKING:
     from inference.classification.classifier import Classifier
@@ -32,7 +33,7 @@ BITS = 16
 """Of a camera that says nothing of its bits."""
 
 
-class Named(NamedTuple):
+class FieldNames(NamedTuple):
     """Objects of a field with their names.
 
     Attributes
@@ -42,7 +43,7 @@ class Named(NamedTuple):
     features
         of those that were looked at; None where none was.
     fault
-        why objects have no names; empty where all have.
+        why some have no name; empty where all have, or none is wanted.
     """
 
     rows: tuple[ObjectRow, ...]
@@ -81,39 +82,57 @@ class Words:
 
 
 class Naming:
-    """Names the objects of one field after another.
+    """Names the objects of one field after another; without a classifier it leaves them as they are."""
 
-    Parameters
-    ----------
-    open_classifier
-        loads it; None where objects get no names. What it raises, or a field, leaves objects unnamed.
-    taxonomy
-        of the night; None: the classifier's own identifiers are said.
-    """
+    def __init__(self, classifier: Classifier | None = None, words: Words | None = None, fault: str = "") -> None:
+        self._classifier = classifier
+        self._words = words or Words(None, "")
+        self._settings = ClassifierSettings()
+        self.fault = fault
 
-    def __init__(self, open_classifier: Callable[[], Classifier] | None, taxonomy: Taxonomy | None) -> None:
-        self._classifier: Classifier | None = None
-        self._taxonomy = taxonomy
-        self.fault = ""
-        if open_classifier is not None:
-            try:
-                self._classifier = open_classifier()
-            except (InferenceError, OSError, RuntimeError) as error:
-                _log.exception("the classifier cannot be loaded")
-                self.fault = last_line(error)
+    @classmethod
+    def open(cls, settings: ClassifierSettings | None, taxonomy: Taxonomy | None, threads: int) -> Naming:
+        """Load a classifier; one that cannot be loaded, or is of other taxa, gives no names, and `fault` says why.
+
+        Parameters
+        ----------
+        settings
+            None: no names are wanted.
+        taxonomy
+            of the night; None: the classifier's own identifiers are said.
+        threads
+            of the processor.
+        """
+        if settings is None:
+            return cls()
+        # The supervisor imports this module and must load neither onnxruntime nor torch.
+        from inference.classification.classifier import Classifier
+        from inference.classification.head import check_taxa
+        from inference.classification.shipped import find_classifier
+
+        try:
+            classifier = Classifier.open(find_classifier(settings.weights), threads)
+            if taxonomy is not None:
+                check_taxa(classifier.head, taxonomy.identifiers)
+        except (InferenceError, OSError, RuntimeError) as error:
+            _log.exception("the classifier cannot be loaded")
+            return cls(fault=str(error))
+        naming = cls(classifier, Words(taxonomy, classifier.head.sha256))
+        naming._settings = settings
+        return naming
 
     @property
     def named_by(self) -> str:
         """Sha256 of the classifier that gives names; empty where none does."""
-        return "" if self._classifier is None else self._classifier.sha256
+        return self._words.named_by
 
     def name(
         self,
-        rows: Sequence[ObjectRow],
+        rows: tuple[ObjectRow, ...],
         crops: Sequence[Pixels],
         provenance: FieldProvenance,
         begins: Callable[[], None] = lambda: None,
-    ) -> Named:
+    ) -> FieldNames:
         """Name the objects of a field; what they were called before is forgotten.
 
         Parameters
@@ -125,27 +144,27 @@ class Naming:
         """
         unnamed = tuple(replace(row, **_UNNAMED) for row in rows)
         if self._classifier is None or not rows:
-            return Named(unnamed, fault=self.fault if rows else "")
+            return FieldNames(unnamed, fault=self.fault)
         begins()
         crash_points.reach("naming", provenance.slide, provenance.field)
         try:
             return self._named(unnamed, crops, provenance, self._classifier)
-        except OSError:
-            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and the field stands
             _log.exception("objects cannot be named", extra={"slide": provenance.slide, "field": provenance.field})
-            return Named(unnamed, fault=last_line(error))
+            return FieldNames(unnamed, fault=last_line(error))
 
     def _named(
         self, rows: tuple[ObjectRow, ...], crops: Sequence[Pixels], provenance: FieldProvenance, classifier: Classifier
-    ) -> Named:
+    ) -> FieldNames:
         specimens = [specimen_of(row, crop, provenance) for row, crop in zip(rows, crops, strict=True)]
-        vectors = classifier.features(specimens)
-        words = Words(self._taxonomy, classifier.sha256)
-        answers = classifier.head.answers(vectors)
-        features = Features(classifier.encoder_sha256, tuple(row.number for row in rows), vectors)
-        named = tuple(replace(row, **words.of(answer)) for row, answer in zip(rows, answers, strict=True))
-        return Named(named, features)
+        answered = classifier.name(specimens, self._settings.rule)
+        vectors = {row.number: one.features for row, one in zip(rows, answered, strict=True) if one.features is not None}
+        named = tuple(
+            row if one.answer is None else replace(row, **self._words.of(one.answer))
+            for row, one in zip(rows, answered, strict=True)
+        )
+        features = Features(classifier.encoder_sha256, tuple(vectors), np.stack(list(vectors.values()))) if vectors else None
+        return FieldNames(named, features, next((one.fault for one in answered if one.fault is not None), ""))
 
 
 def specimen_of(row: ObjectRow, crop: Pixels, provenance: FieldProvenance) -> Specimen:

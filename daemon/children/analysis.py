@@ -26,10 +26,11 @@ from daemon.analysis.field_output import (
     write_features,
     write_raw,
 )
-from daemon.analysis.naming import Named, Naming, naming_of
+from daemon.analysis.naming import FieldNames, Naming
 from daemon.analysis.previews import draw_strips, draw_views
 from daemon.calibration_store.corrections import corrections_of, pattern_of
 from daemon.config.model import NightConfig
+from daemon.config.taxonomy import Taxonomy
 from daemon.dataset.field_file import FieldProvenance
 from daemon.protocols.pipes import (
     Analysed,
@@ -92,7 +93,8 @@ def run_analysis(
             connection.send_bytes(encode(Failed(kind=type(error).__name__, message=str(error), again=False)))
             return
         spool = Spool(RunFolder(run).spool, config.recorder.spool_mb * 1_000_000)
-        naming = naming_of(config.classifier, started)
+        taxonomy = Taxonomy.from_json(started.taxonomy) if started.taxonomy else None
+        naming = Naming.open(config.classifier, taxonomy, config.detector.threads)
         notify = lambda message: connection.send_bytes(encode(message))  # noqa: E731
         desk = AnalysisDesk(analyser, naming, ring, spool, config, started, corrections, notify)
         detector = analyser.detector
@@ -265,14 +267,14 @@ class AnalysisDesk:
 
     def _name(
         self, request: Finish, rows: tuple[ObjectRow, ...], provenance: FieldProvenance, analysis: StackAnalysis
-    ) -> Named:
+    ) -> FieldNames:
         if request.nameless:
-            return Named(rows, fault=request.nameless)
+            return FieldNames(rows, fault=request.nameless)
         crops = [found.crop for found in analysis.objects]
         return self._naming.name(rows, crops, provenance, lambda: self._notify(NamingBegins(slot=request.slot)))
 
     def _write(
-        self, request: Finish, provenance: FieldProvenance, named: Named, analysis: StackAnalysis
+        self, request: Finish, provenance: FieldProvenance, named: FieldNames, analysis: StackAnalysis
     ) -> tuple[FileEntry, ...]:
         """Encode once, into the spool: these bytes go over the wire and into the dataset.
 

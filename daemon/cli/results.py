@@ -220,3 +220,38 @@ def propose(
         lines.append(f"{what} left out: not analysed yet, or neither with a raw stack nor read from images")
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command(rich_help_panel=PANEL)
+def classify(
+    folder: Folder,
+    weights: Annotated[
+        Path | None, typer.Option(help="classifier, or a head alone; the shipped one if left out")
+    ] = None,
+    rule: Annotated[
+        Literal["plain", "even"], typer.Option(help="taxa as common as in the library, or all equally common")
+    ] = "plain",
+    taxonomy: Annotated[Path | None, typer.Option(help="taxonomy whose names are given; the night's if left out")] = None,
+    into: Annotated[
+        Path | None, typer.Option(help="folder for the tables; beside the old ones, where they are found, if left out")
+    ] = None,
+) -> None:
+    """Name the objects of a recorded night again, from their features or crops, into new tables beside the old names."""
+    from daemon.config.taxonomy_sheet import read_taxonomy
+    from daemon.reprocessing.classify import classify_again
+    from inference.settings import ClassifierSettings
+
+    settings = ClassifierSettings(weights=weights or "species", rule=rule)
+    names = None if taxonomy is None else read_taxonomy(taxonomy)
+    with interruptible():
+        again = classify_again(folder, settings, console, names, into)
+    seen = f"; the crops of {counted(again.looked_at, 'object')} were looked at" if again.looked_at else ""
+    unseen = f"; {counted(again.unseen, 'object')} could not be looked at, and stay unnamed" if again.unseen else ""
+    console.print(
+        f"{counted(again.rows, 'object')} named{seen}{unseen}, in {again.folder}/slide-*/named-{again.number:03d}.parquet",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+    for taxon, count in again.taxa.most_common():
+        console.print(f"{count:>8}  {taxon or 'not named'}", markup=False, highlight=False)

@@ -122,6 +122,11 @@ class Taxonomy:
         rows = [[*vars(taxon).values()] for taxon in sorted(self.taxa, key=lambda taxon: taxon.identifier)]
         return hashlib.sha256(json.dumps(rows, ensure_ascii=True).encode()).hexdigest()
 
+    @property
+    def identifiers(self) -> tuple[str, ...]:
+        """What records may call its taxa: identifiers, and the synonyms that were some once."""
+        return tuple(text for taxon in self.taxa for text in (taxon.identifier, *taxon.synonyms))
+
     def to_json(self) -> str:
         """Write it as a record keeps it."""
         return msgspec.json.encode(self.taxa).decode()

@@ -107,22 +107,20 @@ class KeptFeatures:
         self._encoder = encoder
         self._later: tuple[int, dict[Place, Vector]] = (0, {})
 
-    def of(self, field: FieldSecured) -> Vectors | None:
-        """Give those of a field (N, F), in the order of its objects; None where they are not kept of all.
+    def of(self, field: FieldSecured) -> dict[int, Vector]:
+        """Give those of a field's objects, by their numbers, as far as they are kept.
 
         Raises
         ------
         DamagedFile
             A table of features cannot be read.
         """
-        file = field_file(field.slide, field.field, attempt=field.attempt)
         kept = self._of_the_night(field)
-        if not all(row.number in kept for row in field.objects):
-            later = self._made_later(field.slide)
-            kept = {row.number: later[file, row.number] for row in field.objects if (file, row.number) in later}
-        if not all(row.number in kept for row in field.objects):
-            return None
-        return np.stack([kept[row.number] for row in field.objects])
+        missing = [row.number for row in field.objects if row.number not in kept]
+        if missing:
+            later, file = self._made_later(field.slide), field_file(field.slide, field.field, attempt=field.attempt)
+            kept |= {number: later[file, number] for number in missing if (file, number) in later}
+        return kept
 
     def _of_the_night(self, field: FieldSecured) -> dict[int, Vector]:
         name = features_file(field.slide, field.field, field.attempt)

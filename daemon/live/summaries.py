@@ -8,6 +8,7 @@ import msgspec
 
 from daemon.config.model import NightConfig
 from daemon.config.samples import SAMPLE
+from daemon.config.taxonomy import Taxonomy
 from daemon.protocols.pipes import Strip
 from daemon.protocols.watching import About, EventNotice, FieldDone, Find, Overview, ShownObject, SlidePlan, Specimens
 from daemon.records.fields import PlannedField
@@ -31,6 +32,7 @@ def about_night(config: NightConfig, plan: Sequence[PlannedField], started: Nigh
         )
         for slide in sorted(config.scan.slides, key=lambda slide: slide.position)
     )
+    taxonomy = Taxonomy.from_json(started.taxonomy) if started.taxonomy else Taxonomy(())
     return About(
         night=started.night,
         began_utc=started.utc,
@@ -42,6 +44,8 @@ def about_night(config: NightConfig, plan: Sequence[PlannedField], started: Nigh
         weights_sha256=started.weights_sha256,
         calibrations=started.calibrations,
         version=started.versions["lamelle"],
+        named_by=started.named_by,
+        taxa={taxon.identifier: taxon.name for taxon in taxonomy.taxa},
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 
 from daemon.protocols.watching import FieldDone, Find, Tally
@@ -24,6 +25,7 @@ class _Counts:
         self.objects = 0
         self.lengths = [0] * BINS
         self.masses = [0] * BINS
+        self.taxa: Counter[str] = Counter()
 
 
 class Tallies:
@@ -41,6 +43,7 @@ class Tallies:
             counts = self._of(tally.slide, tally.class_name)
             counts.objects = tally.objects
             counts.lengths, counts.masses = list(tally.lengths), list(tally.masses)
+            counts.taxa = Counter(tally.taxa)
 
     def add(self, done: FieldDone) -> None:
         """Count the objects of a field, instead of those that it had before it was taken again."""
@@ -51,7 +54,14 @@ class Tallies:
     def rows(self) -> tuple[Tally, ...]:
         """Give what was counted, by mini-slide and class."""
         return tuple(
-            Tally(slide=slide, class_name=name, objects=of.objects, lengths=tuple(of.lengths), masses=tuple(of.masses))
+            Tally(
+                slide=slide,
+                class_name=name,
+                objects=of.objects,
+                lengths=tuple(of.lengths),
+                masses=tuple(of.masses),
+                taxa=dict(sorted((+of.taxa).items())),
+            )
             for (slide, name), of in sorted(self._counts.items())
             if of.objects
         )
@@ -59,6 +69,8 @@ class Tallies:
     def _count(self, slide: int, find: Find, times: int) -> None:
         counts = self._of(slide, find.class_name)
         counts.objects += times
+        if find.taxon is not None:
+            counts.taxa[find.taxon] += times
         if find.length_um is not None:
             counts.lengths[_bin(find.length_um, LENGTHS_UM)] += times
         if find.mass_pg is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -50,6 +51,15 @@ class CountRow(msgspec.Struct, frozen=True, kw_only=True):
     masses: tuple[int, ...]
 
 
+class TaxonCount(msgspec.Struct, frozen=True, kw_only=True):
+    """Counted objects of a taxon, and between which bounds their mean lies."""
+
+    taxon: str
+    objects: int
+    low: float
+    high: float
+
+
 class SlideCounts(msgspec.Struct, frozen=True, kw_only=True):
     """All that was counted on a mini-slide."""
 
@@ -58,6 +68,7 @@ class SlideCounts(msgspec.Struct, frozen=True, kw_only=True):
     low: float
     high: float
     classes: tuple[CountRow, ...]
+    taxa: tuple[TaxonCount, ...]
 
 
 class StateShown(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,7 +184,20 @@ def counts_of(view: NightView, slide: int) -> SlideCounts:
     rows = [row for row in view.tallies.rows() if row.slide == slide]
     objects = sum(row.objects for row in rows)
     low, high = interval(objects)
-    return SlideCounts(slide=slide, objects=objects, low=low, high=high, classes=tuple(map(_count, rows)))
+    taxa = sum((Counter(row.taxa) for row in rows), Counter[str]())
+    return SlideCounts(
+        slide=slide,
+        objects=objects,
+        low=low,
+        high=high,
+        classes=tuple(map(_count, rows)),
+        taxa=tuple(_taxon(name, count) for name, count in taxa.most_common()),
+    )
+
+
+def _taxon(name: str, objects: int) -> TaxonCount:
+    low, high = interval(objects)
+    return TaxonCount(taxon=name, objects=objects, low=low, high=high)
 
 
 def _count(tally: Tally) -> CountRow:

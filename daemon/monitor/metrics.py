@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry
@@ -98,6 +98,7 @@ def _fields(view: NightView) -> Iterator[Metric]:
     planned = GaugeMetricFamily("lamelle_fields_planned", "Fields that the plan holds", labels=where)
     done = GaugeMetricFamily("lamelle_fields", "Fields that are done", labels=[*where, "outcome"])
     objects = GaugeMetricFamily("lamelle_objects", "Counted objects", labels=[*where, "class"])
+    taxa = GaugeMetricFamily("lamelle_taxon_objects", "Counted objects by taxon", labels=[*where, "taxon"])
     focus = GaugeMetricFamily("lamelle_focus_um", "Focus of the last field, um of the stage", labels=where)
     seconds = GaugeMetricFamily("lamelle_field_seconds", "Time of the microscope for the last field", labels=where)
     light = GaugeMetricFamily(
@@ -121,9 +122,14 @@ def _fields(view: NightView) -> Iterator[Metric]:
             focus.add_metric(labels, last.focus_z_um)
         for polarization, background in zip(about.polarizations, last.backgrounds_dn, strict=False):
             light.add_metric([*labels, polarization], background)
+    counted_taxa: defaultdict[int, Counter[str]] = defaultdict(Counter)
     for tally in view.tallies.rows():
         objects.add_metric([str(tally.slide), samples.get(tally.slide, ""), tally.class_name], tally.objects)
-    yield from (planned, done, objects, focus, seconds, light)
+        counted_taxa[tally.slide] += Counter(tally.taxa)
+    for position, found in counted_taxa.items():
+        for taxon, count in found.items():
+            taxa.add_metric([str(position), samples.get(position, ""), taxon], count)
+    yield from (planned, done, objects, taxa, focus, seconds, light)
 
 
 def _levels(counters: Counters) -> Iterator[Metric]:

@@ -23,6 +23,7 @@ class ShownObject(msgspec.Struct, frozen=True, kw_only=True):
     """A detection as watchers see it; box x0, y0, x1, y1 in px of the frame.
 
     `number` names it within its field. `counted` is true of those above the threshold that belong to this field.
+    `taxon` is an identifier (`About.taxa`), None of what has no name.
     """
 
     number: int
@@ -33,6 +34,8 @@ class ShownObject(msgspec.Struct, frozen=True, kw_only=True):
     counted: bool
     length_um: float | None = None
     mass_pg: float | None = None
+    taxon: str | None = None
+    taxon_probability: float | None = None
 
 
 class Overview(StreamMessage, frozen=True, kw_only=True, tag="overview"):
@@ -61,6 +64,8 @@ class ShownSpecimen(msgspec.Struct, frozen=True, kw_only=True):
     tile_um: float
     length_um: float | None = None
     mass_pg: float | None = None
+    taxon: str | None = None
+    taxon_probability: float | None = None
 
 
 class Specimens(StreamMessage, frozen=True, kw_only=True, tag="specimens"):
@@ -81,11 +86,12 @@ class Specimens(StreamMessage, frozen=True, kw_only=True, tag="specimens"):
 
 
 class Find(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """A counted object: its class, and what is known of its size."""
+    """A counted object: its class, what is known of its size, and its taxon."""
 
     class_name: str
     length_um: float | None
     mass_pg: float | None
+    taxon: str | None = None
 
 
 class FieldDone(StreamMessage, frozen=True, kw_only=True, tag="field"):
@@ -207,7 +213,10 @@ class SlidePlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
-    """The night that is watched, and what does not change in it; `frame_um` is the width and height of a field."""
+    """The night that is watched, and what does not change in it; `frame_um` is the width and height of a field.
+
+    `named_by` is the sha256 of the classifier, empty where objects get no names; `taxa` what people call its taxa.
+    """
 
     night: str
     began_utc: float
@@ -219,6 +228,8 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     weights_sha256: str
     calibrations: tuple[str, ...]
     version: str
+    named_by: str = ""
+    taxa: dict[str, str] = {}
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
@@ -234,13 +245,17 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
-    """Counted objects of a class on a mini-slide: how many, and how many in each bin of length and of mass."""
+    """Counted objects of a class on a mini-slide: how many, and how many in each bin of length and of mass.
+
+    `taxa` says how many of them are of each taxon; those without a name are left out.
+    """
 
     slide: int
     class_name: str
     objects: int
     lengths: tuple[int, ...]
     masses: tuple[int, ...]
+    taxa: dict[str, int] = {}
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):

@@ -78,9 +78,9 @@ class FieldNumbers:
 class SlideNumbers:
     """One mini-slide, one sample.
 
-    `columns` are those of the sample sheet but the sample's name. `taxa` is empty where nobody named anything. `area_mm2` is that of the exclusive tiles of fields
-    in which objects were looked for; None where nothing tells it. `focus_um` is the lowest and the highest focus,
-    `seconds` from the first exposure to the end of the last.
+    `columns` are those of the sample sheet but the sample's name. `taxa` is empty where nobody named anything.
+    `area_mm2` is that of the exclusive tiles of fields in which objects were looked for; None where nothing tells it.
+    `focus_um` is the lowest and the highest focus, `seconds` from the first exposure to the end of the last.
     """
 
     slide: int

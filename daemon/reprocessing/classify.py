@@ -7,33 +7,41 @@ is `named-002`: nothing is overwritten.
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
-from inference.classification.answers import Answer
-from inference.classification.head import Head, check_taxa, load_head
 from rich.console import Console
 
 from daemon.analysis.naming import Words, specimen_of
 from daemon.config.taxonomy import Taxonomy
-from daemon.dataset.features import KeptFeatures, Vector, Vectors, write_later_features
+from daemon.dataset.features import KeptFeatures, Vector, write_later_features
 from daemon.dataset.later_tables import OF_AN_OBJECT, Given, NamedWith, later_tables, write_later_table
 from daemon.dataset.reader import Dataset
 from daemon.dataset.selection import Chosen, file_of, load
 from daemon.records.names import field_file
-from daemon.records.records import NAMED, FieldSecured
+from daemon.records.records import NAMED, FieldSecured, ObjectRow
 from daemon.reprocessing.worker import versions_now
 from daemon.system.durable_files import make_folder, refusing
 from daemon.system.errors import Refused
 from daemon.system.progress import follow
+from inference.classification.answers import Answer
+from inference.classification.encoder_file import holds_encoder
+from inference.classification.head import Head, Rule, check_taxa, load_head
+from inference.classification.shipped import find_classifier
 from inference.errors import WeightsRefused
-from inference.wording import counted
+from inference.settings import ClassifierSettings
+
+if TYPE_CHECKING:
+    from inference.classification.classifier import Classifier
 
 Place = tuple[int, int]
 """Field and number of an object of a mini-slide."""
@@ -52,27 +60,34 @@ class NamedAgain:
     rows
         that they have.
     taxa
-        how many objects that count are of each.
+        how many objects that count are of each; None: of those that stay unnamed.
     looked_at
         objects whose crops were looked at, as there were no features of this encoder.
+    unseen
+        objects without features, whose crops could not be looked at.
     """
 
     folder: Path
     number: int
     rows: int
-    taxa: Counter[str]
+    taxa: Counter[str | None]
     looked_at: int
+    unseen: int
 
 
 def classify_again(
-    folder: Path, weights: Path, console: Console, taxonomy: Taxonomy | None = None, into: Path | None = None
+    folder: Path,
+    settings: ClassifierSettings,
+    console: Console,
+    taxonomy: Taxonomy | None = None,
+    into: Path | None = None,
 ) -> NamedAgain:
     """Name every object of a dataset, or of the one in a run folder, into new tables.
 
     Parameters
     ----------
-    weights
-        a classifier, or a head alone.
+    settings
+        whose weights are a classifier, or a head alone.
     console
         where to tell how far it is.
     taxonomy
@@ -83,22 +98,21 @@ def classify_again(
     Raises
     ------
     Refused
-        There is no dataset, or nothing in it, or the tables cannot be written, or the taxonomy lacks a taxon.
+        There is no dataset, or nothing in it, or the tables cannot be written.
     WeightsRefused
-        The classifier cannot be read, or has no encoder where crops must be looked at.
+        The classifier cannot be read, is of other taxa, or is a head alone and no features of its encoder are kept.
     DamagedFile
         A file of a field is missing or damaged; the slides before it are named.
     """
-    head = load_head(weights)
+    path = find_classifier(settings.weights)
+    head = load_head(path)
     with Dataset.open(folder) as dataset:
         fields = [one for one in dataset.fields() if isinstance(one, FieldSecured) and one.objects]
         if not fields:
             raise Refused(f"{dataset.folder} holds no objects; name those of a night that has found some")
-        started = dataset.night()
-        if taxonomy is None and started is not None and started.taxonomy:
-            taxonomy = Taxonomy.from_json(started.taxonomy)
+        taxonomy = taxonomy or night_taxonomy(dataset)
         if taxonomy is not None:
-            check_taxa(head, [taxon.identifier for taxon in taxonomy.taxa])
+            check_taxa(head, taxonomy.identifiers)
         words = Words(taxonomy, head.sha256)
         target = into or dataset.folder
         with refusing(target):
@@ -107,76 +121,91 @@ def classify_again(
         there = (later_tables(place, Given.NAMED) for place in (dataset.folder, target))
         number = 1 + max(chain.from_iterable(there), default=0)
         kept = KeptFeatures(dataset.folder, head.encoder_sha256)
-        with_features = [(one, kept.of(one)) for one in fields]
-        wanting = sum(len(one.objects) for one, vectors in with_features if vectors is None)
-        encoder = _Encoder(weights, head, wanting) if wanting else None
-        rows, taxa = 0, Counter[str]()
-        everything = follow(with_features, len(with_features), "fields", console)
-        for slide, of_slide in groupby(everything, key=lambda pair: pair[0].slide):
-            answers: dict[Place, Answer] = {}
-            made_now: dict[tuple[str, int], Vector] = {}
-            for one, vectors in of_slide:
-                if vectors is None:
-                    assert encoder is not None
-                    vectors = encoder.look(dataset, one)
-                    file = field_file(one.slide, one.field, attempt=one.attempt)
-                    made_now |= {(file, row.number): v for row, v in zip(one.objects, vectors, strict=True)}
-                said = head.answers(vectors)
-                answers |= {(one.field, row.number): a for row, a in zip(one.objects, said, strict=True)}
-            table = _named(dataset.objects(slide), answers, words)
-            made = NamedWith(
-                number=number,
-                utc=time.time(),
-                versions=versions_now(),
-                named_by=head.sha256,
-                encoder=head.encoder_sha256,
-                taxonomy="" if taxonomy is None else taxonomy.to_json(),
+        eyes = _Eyes(path, dataset) if holds_encoder(path) else None
+        if eyes is None and not any(kept.of(one) for one in fields):
+            raise WeightsRefused(
+                f"{str(path)!r} is a head alone, of encoder {head.encoder_sha256[:12]}, of which {dataset.folder} keeps no "
+                "features; name a classifier with its encoder, which looks at the crops"
             )
-            if made_now:
-                write_later_features(target, slide, number, head.encoder_sha256, made_now)
+        made = NamedWith(
+            number=number,
+            utc=time.time(),
+            versions=versions_now(),
+            named_by=head.sha256,
+            encoder=head.encoder_sha256,
+            taxonomy="" if taxonomy is None else taxonomy.to_json(),
+        )
+        rows, looked_at, unseen, taxa = 0, 0, 0, Counter[str | None]()
+        everything = follow(fields, len(fields), "fields", console)
+        for slide, of_slide in groupby(everything, key=lambda one: one.slide):
+            answers: dict[Place, Answer] = {}
+            seen_now: dict[tuple[str, int], Vector] = {}
+            for one in of_slide:
+                vectors = kept.of(one)
+                wanting = [row for row in one.objects if row.number not in vectors]
+                if wanting and eyes is not None:
+                    seen = eyes.look(one, wanting)
+                    looked_at += len(seen)
+                    file = field_file(one.slide, one.field, attempt=one.attempt)
+                    seen_now |= {(file, number): vector for number, vector in seen.items()}
+                    vectors |= seen
+                unseen += len(one.objects) - len(vectors)
+                answers |= _answers(head, settings.rule, one.field, vectors)
+            table = _named(dataset.objects(slide), answers, words)
+            if seen_now:
+                write_later_features(target, slide, number, head.encoder_sha256, seen_now)
             write_later_table(target, Given.NAMED, slide, table.select([*OF_AN_OBJECT, *NAMED]), made)
             rows += len(table)
             taxa.update(table.filter(table["counted"])["taxon"].to_pylist())
-    return NamedAgain(target, number, rows, taxa, wanting)
+    return NamedAgain(target, number, rows, taxa, looked_at, unseen)
 
 
-class _Encoder:
+class _Eyes:
     """Makes features of crops where none are kept.
 
     Parameters
     ----------
-    wanting
-        objects without features.
-
-    Raises
-    ------
-    WeightsRefused
-        The file holds no encoder.
+    path
+        of a classifier with its encoder.
     """
 
-    def __init__(self, weights: Path, head: Head, wanting: int) -> None:
-        # Only now is torch needed.
-        from inference.classification.classifier import holds_encoder, load_classifier
+    def __init__(self, path: Path, dataset: Dataset) -> None:
+        self._path = path
+        self._dataset = dataset
+        self._classifier: Classifier | None = None
 
-        if not holds_encoder(weights):
-            raise WeightsRefused(
-                f"{counted(wanting, 'object')} have no features of encoder {head.encoder_sha256[:12]}, and "
-                f"{str(weights)!r} is a head alone; name a classifier with its encoder, which looks at the crops"
-            )
-        self._classifier = load_classifier(weights)
+    def look(self, field: FieldSecured, rows: Sequence[ObjectRow]) -> dict[int, Vector]:
+        """Give the features of some objects of a field, by their numbers; of one that cannot be looked at, none."""
+        if self._classifier is None:
+            # Only now is torch or onnxruntime needed.
+            from inference.classification.classifier import Classifier
 
-    def look(self, dataset: Dataset, field: FieldSecured) -> Vectors:
-        """Give the features (N, F) of the objects of a field, in their order."""
-        path = file_of(dataset, field)
-        chosen = [Chosen(field.slide, field.field, field.sample, row, path) for row in field.objects]
-        specimens = [specimen_of(one.chosen.row, one.crop, one.provenance) for one in load(chosen)]
-        return self._classifier.features(specimens)
+            self._classifier = Classifier.open(self._path, threads=os.cpu_count() or 1)
+        file = file_of(self._dataset, field)
+        loaded = load([Chosen(field.slide, field.field, field.sample, row, file) for row in rows])
+        specimens = [specimen_of(one.chosen.row, one.crop, one.provenance) for one in loaded]
+        answered = self._classifier.name(specimens)
+        return {row.number: one.features for row, one in zip(rows, answered, strict=True) if one.features is not None}
+
+
+def night_taxonomy(dataset: Dataset) -> Taxonomy | None:
+    """Give the taxonomy that a night began with."""
+    started = dataset.night()
+    return Taxonomy.from_json(started.taxonomy) if started is not None and started.taxonomy else None
+
+
+def _answers(head: Head, rule: Rule, field: int, vectors: Mapping[int, Vector]) -> dict[Place, Answer]:
+    if not vectors:
+        return {}
+    said = head.answers(np.stack(list(vectors.values())), rule)
+    return {(field, number): answer for number, answer in zip(vectors, said, strict=True)}
 
 
 def _named(table: pa.Table, answers: Mapping[Place, Answer], words: Words) -> pa.Table:
     """Give a slide's table of objects other names."""
     places = zip(table["field"].to_pylist(), table["number"].to_pylist(), strict=True)
-    said = [words.of(answers[place]) for place in places]
+    nobody = dict.fromkeys(NAMED)
+    said = [words.of(answers[place]) if place in answers else nobody for place in places]
     for name in NAMED:
         index = table.schema.get_field_index(name)
         column = table.schema.field(name)

@@ -2,7 +2,7 @@
 
 import { classColour } from "./colours.js";
 import { byId, draw, make } from "./dom.js";
-import { figure, number, short } from "./words.js";
+import { figure, number, short, taxonName } from "./words.js";
 
 export function counts(night, changed) {
   if (!["about", "counts", "fields"].some((key) => changed.has(key)) || !night.about) return;
@@ -17,6 +17,26 @@ export function counts(night, changed) {
     ...["Mini-slide", "Sample", "Objects", "95 % interval", "Per field", "Per field, 95 % interval", "Fields", "Skipped"].map((name, at) => make("th", { scope: "col", class: at === 1 ? "text" : null }, name)),
     ...classes.map((name) => make("th", { scope: "col" }, dot(name), name))));
   byId("counts-body").replaceChildren(...rows.map((row) => line(row, classes, most)));
+  taxa(night);
+}
+
+// Taxa downwards, as there are many, and mini-slides across.
+function taxa(night) {
+  const totals = new Map();
+  for (const slide of night.counts.values()) {
+    for (const one of slide.taxa) totals.set(one.taxon, (totals.get(one.taxon) ?? 0) + one.objects);
+  }
+  byId("taxa").hidden = totals.size === 0;
+  const slides = night.about.slides;
+  byId("taxa-head").replaceChildren(make("tr", {},
+    ...["Taxon", "Objects", ...slides.map((slide) => String(slide.position))].map((name, at) => make("th", { scope: "col", class: at === 0 ? "text" : null }, name))));
+  byId("taxa-body").replaceChildren(...[...totals].sort((a, b) => b[1] - a[1]).map(([taxon, total]) => make("tr", {},
+    make("th", { scope: "row", class: "text" }, taxonName(night, taxon)), make("td", {}, number(total)),
+    ...slides.map((slide) => {
+      const one = night.counts.get(slide.position)?.taxa.find((other) => other.taxon === taxon);
+      if (!one) return make("td", {}, "–");
+      return make("td", {}, number(one.objects), make("small", {}, range(one.low, one.high)));
+    }))));
 }
 
 export function classesOf(night) {

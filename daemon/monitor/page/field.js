@@ -5,7 +5,7 @@ import { classColour } from "./colours.js";
 import { byId, choice, draw, make, remember, remembered, setText } from "./dom.js";
 import { newest } from "./newest.js";
 import { panning } from "./panning.js";
-import { figure, plural, short } from "./words.js";
+import { called, figure, plural, short } from "./words.js";
 
 const FOLLOW = 0;
 const VIEWS = { fused: "Fused", crossed: "Crossed", parallel: "Parallel" };
@@ -103,12 +103,13 @@ function say(one) {
   const size = one.length_um === null ? "" : `, ${short(one.length_um)} µm long`;
   const mass = one.mass_pg === null ? "" : `, ${short(one.mass_pg)} pg`;
   const why = one.counted ? "" : one.below_threshold ? "; below the threshold, kept but not counted" : "; not counted here: it lies in a neighbour's tile";
-  setText(byId("field-object"), `${one.class_name}, score ${figure(one.score)}${size}${mass}${why}`);
+  const name = one.taxon === null ? "" : `${called(known, one)}, `;
+  setText(byId("field-object"), `${name}${one.class_name}, score ${figure(one.score)}${size}${mass}${why}`);
 }
 
 function table(objects) {
   const rows = objects.map((one) => make("tr", {},
-    ...[one.class_name, figure(one.score), short(one.length_um), short(one.mass_pg), one.counted ? "yes" : "no"].map((cell) => make("td", {}, cell))));
+    ...[called(known, one), figure(one.score), short(one.length_um), short(one.mass_pg), one.counted ? "yes" : "no"].map((cell) => make("td", {}, cell))));
   byId("field-table").replaceChildren(...rows);
 }
 

@@ -2,7 +2,7 @@
 
 import { classColour } from "./colours.js";
 import { byId, choice, make, remember, remembered, setText } from "./dom.js";
-import { figure, short } from "./words.js";
+import { called, figure, short } from "./words.js";
 
 // A field that is taken again has other objects and pictures; none of an earlier attempt may come from a cache.
 const keyOf = (one) => `${one.slide}/${one.field}/${one.number}?attempt=${one.attempt}`;
@@ -21,7 +21,7 @@ const slider = byId("plane");
 
 export function gallery(night, changed) {
   if (!changed.has("specimens")) return;
-  known = [...night.specimens].reverse();
+  known = [...night.specimens].reverse().map((one) => ({ ...one, name: called(night, one) }));
   byId("gallery-none").hidden = known.length > 0;
   byId("gallery-body").hidden = known.length === 0;
   if (!known.length) return;
@@ -89,7 +89,7 @@ function makeTile(one) {
   const size = one.length_um === null ? figure(one.score) : `${short(one.length_um)} µm`;
   tile.button = make("button", {
     type: "button", class: "tile", "data-key": keyOf(one),
-    "aria-label": `${one.class_name}, ${size}, mini-slide ${one.slide}, field ${one.field}`,
+    "aria-label": `${one.name}, ${size}, mini-slide ${one.slide}, field ${one.field}`,
     onclick: () => open(one, true),
     onpointermove: (event) => {
       const box = picture.getBoundingClientRect();
@@ -119,7 +119,7 @@ function open(one, pinned, at = bestOf(one)) {
       return make("figure", {}, make("div", { class: "frame" }, frameOf(one), bar), make("figcaption", {}, name));
     }));
     slider.max = String(one.planes - 1);
-    setText(byId("bench-class"), one.class_name);
+    setText(byId("bench-class"), one.name);
     const facts = [
       ["score", figure(one.score)], ["length", one.length_um === null ? "–" : `${short(one.length_um)} µm`],
       ["mass", one.mass_pg === null ? "–" : `${short(one.mass_pg)} pg`], ["best plane", figure(one.best_plane + 1, 1)],

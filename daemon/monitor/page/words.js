@@ -60,6 +60,15 @@ export function slideWords(night, slide) {
     : `mini-slide ${slide} (${at + 1} of ${slides.length}), ${sample}`;
 }
 
+export const taxonName = (night, taxon) => night.about?.taxa?.[taxon] ?? taxon;
+
+// What an object is called: its taxon and how probable that is, or where nobody named it its class.
+export function called(night, one) {
+  if (one.taxon === null || one.taxon === undefined) return one.class_name;
+  const sure = one.taxon_probability === null ? "" : ` ${figure(one.taxon_probability)}`;
+  return `${taxonName(night, one.taxon)}${sure}`;
+}
+
 // What counts: above the threshold, and in no other field's tile.
 export const counted = (night) => [...night.counts.values()].reduce((sum, one) => sum + one.objects, 0);
 
