@@ -121,6 +121,15 @@ class Naming:
         naming._settings = settings
         return naming
 
+    def only(self, named_by: str) -> Naming:
+        """Give no names where the classifier is another one than that which a night began with."""
+        if self.named_by in ("", named_by):
+            return self
+        return Naming(
+            fault=f"the classifier is {self.named_by[:12]}, and the night began with {named_by[:12] or 'none'}; "
+            "put that one back"
+        )
+
     @property
     def named_by(self) -> str:
         """Sha256 of the classifier that gives names; empty where none does."""

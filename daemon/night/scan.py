@@ -16,7 +16,7 @@ from daemon.calibration_store.shelf import choose, complain, require
 from daemon.children.hold import sole_use
 from daemon.config.loading import freeze, load, require_same
 from daemon.config.model import NightConfig as Config
-from daemon.config.names import freeze_names, remove_names, require_same_names
+from daemon.config.names import freeze_names, read_names, remove_names, require_same_names
 from daemon.config.samples import read_samples
 from daemon.live.order_client import myself
 from daemon.night.retakes import order_at_start
@@ -40,6 +40,8 @@ from daemon.system.locks import sole
 from daemon.system.progress import ProgressDisplay
 from daemon.system.ring import Ring
 from drivers.texts import plain
+from inference.classification.head import load_head
+from inference.classification.shipped import find_classifier
 from inference.network.weights_file import find_weights
 
 _log = logging.getLogger(__name__)
@@ -158,6 +160,7 @@ def _begin(folder: RunFolder, config: Config, samples: dict[int, dict[str, str]]
     with replacing(folder.configuration) as stream:
         stream.write(frozen.encode())
     freeze_names(config, folder.path)
+    names = read_names(config)
     calibrations = choose(config)
     planned = {slide.position: config.scan.fields for slide in config.scan.slides}
     started = NightStarted(
@@ -169,6 +172,8 @@ def _begin(folder: RunFolder, config: Config, samples: dict[int, dict[str, str]]
         versions=versions,
         weights_sha256=find_weights(config.detector.weights).sha256,
         calibrations=calibrations.names,
+        taxonomy="" if names.taxonomy is None else names.taxonomy.to_json(),
+        named_by="" if config.classifier is None else load_head(find_classifier(config.classifier.weights)).sha256,
     )
     journal = Journal.create(folder.journal, started)
     for level, told in complain(calibrations, config):

@@ -13,7 +13,7 @@ import psutil
 
 from daemon.calibration_store.shelf import choose, complain, proven
 from daemon.config.model import CurveKeys, NightConfig, RoutineName
-from daemon.config.names import read_names
+from daemon.config.names import Names, read_names
 from daemon.config.samples import SAMPLE, doubt_of, read_samples
 from daemon.planning.estimate import GB, CheckReport, crops_bytes, look_ahead, render, retained_share, stack_bytes
 from daemon.planning.focus_bounds import CLEARANCE_UM
@@ -26,6 +26,8 @@ from drivers.backends import check_equipment
 from drivers.errors import SettingRefused as DriverRefused
 from drivers.micromanager.hardware_text import text_of
 from drivers.settings import MiniSlide
+from inference.classification.head import check_taxa, load_head
+from inference.classification.shipped import find_classifier
 from inference.errors import WeightsRefused
 from inference.network.weights_proof import prove_weights
 
@@ -91,6 +93,7 @@ def check(config: NightConfig, run: Path | None, machine: Machine | None = None,
     plan = make_plan(config, samples)
     _check_travel(config, plan)
     _check_weights(config)
+    _check_classifier(config, names)
     _check_endpoints(config)
     _check_alerts(config)
     _check_bounds(config)
@@ -234,6 +237,18 @@ def _check_weights(config: NightConfig) -> None:
         prove_weights(config.detector)
     except WeightsRefused as error:
         raise Refused(str(error)) from error
+
+
+def _check_classifier(config: NightConfig, names: Names) -> None:
+    """The classifier can be read, and speaks of taxa that the taxonomy has."""
+    if config.classifier is None:
+        return
+    try:
+        head = load_head(find_classifier(config.classifier.weights))
+        if names.taxonomy is not None:
+            check_taxa(head, names.taxonomy.identifiers)
+    except WeightsRefused as error:
+        raise Refused(f"classifier.weights: {error}") from error
 
 
 def _check_endpoints(config: NightConfig) -> None:
