@@ -167,12 +167,16 @@ class Naming:
     ) -> FieldNames:
         specimens = [specimen_of(row, crop, provenance) for row, crop in zip(rows, crops, strict=True)]
         answered = classifier.name(specimens, self._settings.rule)
-        vectors = {row.number: one.features for row, one in zip(rows, answered, strict=True) if one.features is not None}
+        vectors = {
+            row.number: one.features for row, one in zip(rows, answered, strict=True) if one.features is not None
+        }
         named = tuple(
             row if one.answer is None else replace(row, **self._words.of(one.answer))
             for row, one in zip(rows, answered, strict=True)
         )
-        features = Features(classifier.encoder_sha256, tuple(vectors), np.stack(list(vectors.values()))) if vectors else None
+        features = (
+            Features(classifier.encoder_sha256, tuple(vectors), np.stack(list(vectors.values()))) if vectors else None
+        )
         return FieldNames(named, features, next((one.fault for one in answered if one.fault is not None), ""))
 
 

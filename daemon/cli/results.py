@@ -231,7 +231,9 @@ def classify(
     rule: Annotated[
         Literal["plain", "even"], typer.Option(help="taxa as common as in the library, or all equally common")
     ] = "plain",
-    taxonomy: Annotated[Path | None, typer.Option(help="taxonomy whose names are given; the night's if left out")] = None,
+    taxonomy: Annotated[
+        Path | None, typer.Option(help="taxonomy whose names are given; the night's if left out")
+    ] = None,
     into: Annotated[
         Path | None, typer.Option(help="folder for the tables; beside the old ones, where they are found, if left out")
     ] = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
@@ -208,14 +208,19 @@ def _given_later(dataset: Dataset, own: pa.Table, given: Given, wanted: int | No
         there = ", ".join(map(str, tables)) or "none"
         what = "measurement" if given is Given.MEASURED else "naming"
         raise Refused(f"{dataset.folder} has no {what} {number}; there are: {there}, and 0, the night's own")
-    later = pa.concat_tables(map(_read, tables[number]), promote_options="default")
+    complete = completed if given is Given.MEASURED else _as_it_is
+    later = pa.concat_tables([_read(path, complete) for path in tables[number]], promote_options="default")
     laid, uncovered = _laid_over(own, later, given.columns)
     return laid, Origin(given, number, uncovered)
 
 
-def _read(path: Path) -> pa.Table:
+def _as_it_is(table: pa.Table) -> pa.Table:
+    return table
+
+
+def _read(path: Path, complete: Callable[[pa.Table], pa.Table] = _as_it_is) -> pa.Table:
     try:
-        return completed(read_parquet(path).replace_schema_metadata(None))
+        return complete(read_parquet(path).replace_schema_metadata(None))
     except (pa.ArrowException, OSError, KeyError) as error:
         raise DamagedFile(
             f"{path} cannot be read ({error}); restore it from a copy, or move it away: "

@@ -124,8 +124,8 @@ def classify_again(
         eyes = _Eyes(path, dataset) if holds_encoder(path) else None
         if eyes is None and not any(kept.of(one) for one in fields):
             raise WeightsRefused(
-                f"{str(path)!r} is a head alone, of encoder {head.encoder_sha256[:12]}, of which {dataset.folder} keeps no "
-                "features; name a classifier with its encoder, which looks at the crops"
+                f"{str(path)!r} is a head alone, of encoder {head.encoder_sha256[:12]}, of which {dataset.folder} keeps "
+                "no features; name a classifier with its encoder, which looks at the crops"
             )
         made = NamedWith(
             number=number,

@@ -24,6 +24,7 @@ Point = Literal[
     "frame announced",
     "analysis running",
     "measuring",
+    "naming",
     "spool written",
     "spool renamed",
     "journalled",

@@ -27,6 +27,7 @@ from daemon.protocols.pipes import (
     MadeSafe,
     MeasureSharpness,
     MicroscopeReady,
+    NamingBegins,
     Prepare,
     StackBegins,
     decode,
@@ -159,6 +160,41 @@ def test_a_stack_that_nothing_survives_is_kept_raw_and_the_others_are_not(tmp_pa
     assert [message.startswith(died) for message in restarts] == [True, True, False]
     endings = [line for line in log(tmp_path, "analysis") if line["level"] == "critical"]
     assert [line["exception"].splitlines()[0] for line in endings] == ["Traceback (most recent call last):"] * 2
+
+
+def tongue_tied(connection: Connection) -> None:
+    """Die of every object that it names."""
+    connection.send_bytes(encode(AnalysisReady(weights_sha256="", named_by="ab" * 32)))
+    while not isinstance(request := decode(connection.recv_bytes()), Close):
+        if isinstance(request, Finish):
+            if not request.nameless:
+                connection.send_bytes(encode(NamingBegins(slot=request.slot)))
+                os._exit(1)
+            connection.send_bytes(encode(replace(analysed(request.slot, 0), nameless=request.nameless)))
+
+
+@pytest.mark.slow
+def test_what_dies_of_names_is_analysed_without_them_and_soon_nothing_is_named(tmp_path: Path) -> None:
+    told: list[tuple[str, str]] = []
+
+    async def night() -> list[Analysed]:
+        table = ProcessTable(tmp_path)
+        link = AnalysisLink(lambda _: Child("analysis", table, tongue_tied), lambda _, *event: told.append(event))
+        await link.start()
+        results = []
+        for slot in (0, 1, 2, 0):
+            link.begin(slot)
+            link.complete(finish(slot))
+            results.append(await link.result(slot))
+        await link.close()
+        return results
+
+    results = asyncio.run(asyncio.wait_for(night(), DEADLINE_S))
+    assert [one.record.analysed for one in results] == [True] * 4
+    died = "the analysis died as it named objects: the analysis process died (exit status 1)"
+    assert [one.nameless for one in results] == [died, died, *["the analysis died 2 times as it named objects"] * 2]
+    assert [name for name, _ in told] == ["analysis restarted", "not named", "analysis restarted"]
+    assert told[1][1] == f"{died}; objects without a name are counted as such, and `lamelle classify` names them later"
 
 
 def blinded(connection: Connection) -> None:

@@ -1,4 +1,4 @@
-"""A measurement gives its numbers to the objects it holds, and hides no others."""
+"""A measurement gives its numbers, and a naming its names, to the objects it holds, and hides no others."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ import pytest
 from rich.console import Console
 
 import lamelle
-from daemon.dataset.later_tables import objects_table
+from daemon.dataset.later_tables import OF_AN_OBJECT, Given, NamedWith, objects_table, write_later_table
 from daemon.dataset.reader import Dataset
 from daemon.dataset.summary import show, summarise
 from daemon.figures.plots import plot
+from daemon.records.records import NAMED
 from daemon.report.gather import gather
 from daemon.report.sources import sources_of
-from daemon.system.errors import DamagedFile
+from daemon.system.errors import DamagedFile, Refused
 from tests.support.small_dataset import make_dataset
 
 Change = Callable[[pa.Table], pa.Table]
@@ -102,3 +103,42 @@ def test_a_damaged_measurement_is_named(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DamagedFile, match=r"measured-001\.parquet cannot be read .*restore it from a copy"):
         lamelle.open(tmp_path).objects()
+
+
+def name(folder: Path, number: int, taxon: str, slides: tuple[int, ...] = (1, 2)) -> None:
+    """Put tables beside the night's own that say one taxon of every object."""
+    made = NamedWith(number=number, utc=0.0, versions={}, named_by="ab" * 32, encoder="cd" * 32)
+    with Dataset.open(folder) as dataset:
+        for slide in slides:
+            table = dataset.objects(slide)
+            for column, value in (("taxon", taxon), ("taxon_probability", 0.5)):
+                index = table.schema.get_field_index(column)
+                kind = table.schema.field(column).type
+                table = table.set_column(index, column, pa.array([value] * len(table), kind))
+            write_later_table(folder, Given.NAMED, slide, table.select([*OF_AN_OBJECT, *NAMED]), made)
+
+
+def test_the_newest_names_stand_beside_the_newest_measurement(tmp_path: Path) -> None:
+    make_dataset(tmp_path)
+    measure(tmp_path)
+    name(tmp_path, 1, "gephyrocapsa")
+    name(tmp_path, 2, "emiliania")
+    opened = lamelle.open(tmp_path)
+    newest, first, own = opened.objects(), opened.objects(named=1), opened.objects(named=0)
+    assert set(newest["taxon"].to_pylist()) == {"emiliania"}
+    assert set(first["taxon"].to_pylist()) == {"gephyrocapsa"}
+    assert set(own["taxon"].to_pylist()) == {None}
+    assert set(newest["length_um"].to_pylist()) == {7.0}
+    with pytest.raises(Refused, match="no naming 3; there are: 1, 2, and 0, the night's own"):
+        opened.objects(named=3)
+
+
+def test_names_of_a_part_are_told_as_a_part(tmp_path: Path) -> None:
+    make_dataset(tmp_path)
+    name(tmp_path, 1, "emiliania", slides=(2,))
+    with pytest.warns(UserWarning, match=r"naming 1 does not cover 2 fields \(mini-slide 1: 1-2\).*`lamelle classify`"):
+        table = lamelle.open(tmp_path).objects()
+    assert table["taxon"].to_pylist() == [None] * 4 + ["emiliania"] * 4
+    out = io.StringIO()
+    show(summarise(tmp_path), Console(file=out, width=400))
+    assert "naming 1 does not cover" in out.getvalue()
