@@ -20,6 +20,7 @@ from benchmarks.faults.tampering import WAYS
 from benchmarks.faults.wire import WorldBehindTheWire
 from benchmarks.faults.world import Shot, Trouble, World, WorldHere
 from calibration.corrections import Corrections
+from daemon.analysis.naming import Naming
 from daemon.calibration_store.corrections import corrections_of
 from daemon.children.analysis import AnalysisDesk
 from daemon.children.analysis_link import AnalysisLink
@@ -196,7 +197,7 @@ class SimulatedNight:
         fit = config.instrument.pixel_um, config.scan.polarizations
         analyser = Analyser(config.detector, config.crops, config.focus, *fit, detects=False)
         corrections: Corrections = corrections_of(config, ())
-        return AnalysisDesk(analyser, ring, spool, config, started, corrections)
+        return AnalysisDesk(analyser, Naming(), ring, spool, config, started, corrections, lambda _: None)
 
     async def _scan(
         self, plan: tuple[PlannedField, ...], journal: Journal, spool: Spool, ring: Ring, desk: AnalysisDesk

@@ -27,7 +27,7 @@ def test_vectors_come_back_bit_by_bit(tmp_path_factory: pytest.TempPathFactory, 
     numbers = tuple(range(7, 7 + len(vectors)))
     path.write_bytes(features_bytes(Features(FIRST, numbers, vectors)))
     read = read_features(path)
-    assert (read.encoder, read.numbers, read.vectors.dtype) == (FIRST, numbers, np.float16)
+    assert (read.encoder, read.numbers, read.vectors.dtype) == (FIRST, numbers, np.dtype(np.float16))
     assert read.vectors.tobytes() == vectors.tobytes()
 
 
