@@ -28,7 +28,6 @@ from inference.annotations.coco import NOT_VALIDATED, AnnotatedImage, Annotation
 from inference.annotations.sources import CVAT_FILE, PICTURES
 
 SOURCE = "lamelle"
-ENDINGS = (".zip", ".xml", ".json")
 LABELS_FILE = "labels.json"
 """What CVAT makes the labels of a task of."""
 Write = Callable[[str, bytes], None]
@@ -82,14 +81,12 @@ def propose(
     Raises
     ------
     Refused
-        There is no dataset, `into` has another ending, or no field has a picture.
+        There is no dataset, or no field has a picture.
     DamagedFile
         A field's file cannot be read.
     AnnotationError
         An image of the archive is not below `images`, or not as it was.
     """
-    if into.suffix not in ENDINGS:
-        raise Refused(f"{into} ends neither in .zip or .xml, for CVAT, nor in .json, for COCO; name such a file")
     with Recorded.open(folder) as recorded:
         recorded_fields = [field for field in recorded.fields() if isinstance(field, FieldSecured)]
         if not any(map(_can_be_shown, recorded_fields)):
@@ -105,14 +102,23 @@ def propose(
             for field in follow(recorded_fields, len(recorded_fields), "fields", console or Console(quiet=True)):
                 proposal.add(field, least_score)
             dataset = proposal.dataset()
-            if into.suffix == ".json":
-                write(into.name, to_json(dataset))
-            elif into.suffix == ".xml":
-                write(into.name, cvat.to_xml(dataset, SOURCE))
-            else:
+            if is_zip(into):
                 write(CVAT_FILE, cvat.to_xml(dataset, SOURCE))
                 write(LABELS_FILE, cvat.to_labels(dataset))
+            elif _is_coco(into):
+                write(into.name, to_json(dataset))
+            else:
+                write(into.name, cvat.to_xml(dataset, SOURCE))
     return proposal.proposed(len(recorded_fields))
+
+
+def is_zip(into: Path) -> bool:
+    """Whether pictures and annotations are written into one file."""
+    return into.suffix.lower() == ".zip"
+
+
+def _is_coco(into: Path) -> bool:
+    return into.suffix.lower() == ".json"
 
 
 class _Proposal:
@@ -156,7 +162,7 @@ class _Proposal:
 
     def _as_it_is(self, field: FieldSecured, picture: AnnotatedImage) -> AnnotatedImage:
         """Take the single picture that a field was read from; a zip holds it, where it is said where it lies."""
-        if self._into.suffix == ".zip":
+        if is_zip(self._into):
             if self._behind is None:
                 self._absent += 1
             else:
@@ -170,7 +176,7 @@ class _Proposal:
             return picture
         name = field.sources[0].name
         alone = len(field.sources) == 1 and not field.sources[0].stack
-        beside = alone and self._into.suffix == ".json" and self._into.parent.joinpath(*name.split("/")).is_file()
+        beside = alone and _is_coco(self._into) and self._into.parent.joinpath(*name.split("/")).is_file()
         self._undrawn += not beside
         # No picture but the stack itself, by the name of its file.
         itself = replace(picture, file_name=name, stack=replace(stack_of(field, provenance), file_name=""))
@@ -200,7 +206,7 @@ def _can_be_shown(field: FieldSecured) -> bool:
 @contextmanager
 def _opened(into: Path) -> Iterator[Write]:
     """Give what writes a file by its name: into a zip, or beside `into`."""
-    if into.suffix == ".zip":
+    if is_zip(into):
         # Pictures are packed already.
         with replacing(into) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
             yield archive.writestr
