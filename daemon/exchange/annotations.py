@@ -81,7 +81,7 @@ def propose(
     Raises
     ------
     Refused
-        There is no dataset, or no field has a picture.
+        There is no dataset, no field has a picture, or pictures would be drawn into the archive.
     DamagedFile
         A field's file cannot be read.
     AnnotationError
@@ -96,6 +96,12 @@ def propose(
             )
         read = [field for field in recorded_fields if _can_be_shown(field) and kept_file(field) is None]
         behind = ImagesBehind.find(recorded, read, [images]) if images is not None and read else None
+        drawn_into = into.parent / PICTURES
+        if behind is not None and not is_zip(into) and drawn_into.resolve().is_relative_to(behind.root.resolve()):
+            raise Refused(
+                f"pictures would be drawn into {str(drawn_into)!r}, among the images of the archive; name a file "
+                "elsewhere with --into, or a .zip"
+            )
         make_folder(into.parent)
         with _opened(into) as write:
             proposal = _Proposal(recorded, into, write, behind)
@@ -139,7 +145,7 @@ class _Proposal:
         with read_field_file(self._recorded.path(kept or field.files[0])) as file:
             picture = picture_of(field, file.provenance, len(self._pictures) + 1)
             if kept is not None:
-                self._draw(picture.file_name, file.stack(), file.provenance)
+                self._draw(picture, file.stack(), field, file.provenance)
             elif is_picture(field):
                 picture = self._as_it_is(field, picture)
             else:
@@ -172,7 +178,7 @@ class _Proposal:
     def _of_archive(self, field: FieldSecured, picture: AnnotatedImage, provenance: FieldProvenance) -> AnnotatedImage:
         """Draw the stack that a field was read from, where it is said where that lies."""
         if self._behind is not None:
-            self._draw(picture.file_name, self._behind.stack(field), provenance)
+            self._draw(picture, self._behind.stack(field), field, provenance)
             return picture
         name = field.sources[0].name
         alone = len(field.sources) == 1 and not field.sources[0].stack
@@ -182,8 +188,9 @@ class _Proposal:
         itself = replace(picture, file_name=name, stack=replace(stack_of(field, provenance), file_name=""))
         return itself if alone else picture
 
-    def _draw(self, name: str, stack: Pixels, provenance: FieldProvenance) -> None:
-        self._write(f"{PICTURES}/{name}", draw_field(stack, provenance.polarizations, provenance.pixel_um))
+    def _draw(self, picture: AnnotatedImage, stack: Pixels, field: FieldSecured, provenance: FieldProvenance) -> None:
+        drawn = draw_field(stack, field.polarizations, provenance.pixel_um)
+        self._write(f"{PICTURES}/{picture.file_name}", drawn)
         self._drawn += 1
 
     def _box(self, row: ObjectRow, picture: int, number: int) -> Annotation:
