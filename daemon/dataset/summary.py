@@ -25,6 +25,7 @@ from daemon.records.events import EventName, ReasonCode
 from daemon.records.records import Event, FieldSecured, FieldSkipped, message_with
 from daemon.records.states import EndedBy
 from daemon.system.progress import ranges
+from daemon.verdict.verdict import not_read
 from inference.wording import counted
 
 E = TypeVar("E", bound="Event | EventSummary")
@@ -178,6 +179,7 @@ def render(summary: DatasetSummary) -> RenderableType:
         parts.append(_faults_table(summary.faults))
     if summary.measured.gap:
         parts.append(Text(f"measured: {summary.measured.gap}", style="yellow"))
+    parts += [Text(sentence, style="yellow") for sentence in not_read(_left_out(summary))]
     parts.append(_verdict(summary))
     return Group(*parts)
 
@@ -355,6 +357,10 @@ def places(events: Iterable[Event | EventSummary], shown: int = 4) -> str:
     return ", ".join(distinct[:shown]) + (", ..." if len(distinct) > shown else "")
 
 
+def _left_out(summary: DatasetSummary) -> dict[str, tuple[str, ...]]:
+    return {event.message: event.names for event in summary.events if event.name is EventName.LEFT_OUT}
+
+
 def _verdict(summary: DatasetSummary) -> Text:
     fields, volume = summary.fields, summary.bytes
     waiting = f"{summary.not_analysed} not analysed (lamelle analyse), " if summary.not_analysed else ""
@@ -366,8 +372,10 @@ def _verdict(summary: DatasetSummary) -> Text:
     )
     if summary.complete and summary.not_analysed:
         return text.append("complete, but with fields not analysed", style="bold yellow")
-    if summary.complete and not fields.skipped:
-        return text.append("complete", style="bold green")
-    if summary.complete:
+    if summary.complete and fields.skipped:
         return text.append("complete, but with skipped fields", style="bold yellow")
+    if summary.complete and _left_out(summary):
+        return text.append("complete, but with files left out", style="bold yellow")
+    if summary.complete:
+        return text.append("complete", style="bold green")
     return text.append("not complete", style="bold yellow")

@@ -202,6 +202,9 @@ class _CvatFile:
             of_many.append(f"{self._name}: {_counts(self._around)} taken by the box around each")
         if self._without_area:
             of_many.append(f"{self._name}: {_counts(self._without_area)} without an area; left out")
+        if tracks := sum(1 for _ in root.iter("track")):
+            what = counted(tracks, "track of a video is", "tracks of a video are")
+            of_many.append(f"{self._name}: {what} of no image here; left out; export it as 'CVAT for images 1.1'")
         categories = tuple(Category(id=number, name=label) for label, number in numbers.items())
         dataset = AnnotationFile(images=tuple(pictures), annotations=tuple(self._annotations), categories=categories)
         return LoadedAnnotations(dataset=dataset, problems=(*of_many, *self._problems))

@@ -69,6 +69,17 @@ def test_one_image_with_one_label_that_no_meta_names_is_read() -> None:
     assert len(loaded.dataset.annotations) == 1
 
 
+def test_tracks_of_a_video_beside_images_are_told() -> None:
+    track = '<track id="{0}" label="diatom"><box frame="0" xtl="1" ytl="2" xbr="3" ybr="4" outside="0"/></track>'
+    one, two = image(box(1, 2, 11, 22)) + track.format(0), image() + track.format(0) + track.format(1)
+    told = "of no image here; left out; export it as 'CVAT for images 1.1'"
+    assert cvat.read(export(one), "a.xml").problems == (f"a.xml: 1 track of a video is {told}",)
+    assert cvat.read(export(two), "a.xml").problems == (f"a.xml: 2 tracks of a video are {told}",)
+    assert len(cvat.read(export(one), "a.xml").dataset.annotations) == 1
+    with pytest.raises(AnnotationError, match="holds no image that can be used; export the task again as 'CVAT for im"):
+        cvat.read(export(track.format(0)), "a.xml")
+
+
 @pytest.mark.parametrize(
     ("shape", "kept", "said"),
     [
