@@ -16,9 +16,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from daemon.dataset.faults import DatasetFault
+from daemon.dataset.held import DatasetFault, DatasetTotals, SlideHeld
 from daemon.dataset.measured_tables import objects_table
-from daemon.dataset.reader import Dataset, DatasetTotals, SlideHeld
+from daemon.dataset.reader import Dataset
 from daemon.records.attempts import Purpose
 from daemon.records.counting import ObjectCounts
 from daemon.records.events import EventName, ReasonCode

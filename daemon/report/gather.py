@@ -13,7 +13,8 @@ from daemon.config.loading import thaw
 from daemon.config.model import NightConfig as Config
 from daemon.config.samples import SAMPLE
 from daemon.counts.objects import Objects, load_objects, weighted_median
-from daemon.dataset.reader import Dataset, SlideHeld
+from daemon.dataset.held import SlideHeld
+from daemon.dataset.reader import Dataset
 from daemon.dataset.summary import kept_raw, taken_again
 from daemon.planning.plan import frame_of, make_plan
 from daemon.records.counting import ObjectCounts

@@ -28,7 +28,8 @@ from daemon.cli import results
 from daemon.config.loading import freeze
 from daemon.dataset.catalog import Catalog
 from daemon.dataset.field_file import read_field_file
-from daemon.dataset.reader import Dataset, FieldTotals
+from daemon.dataset.held import FieldTotals
+from daemon.dataset.reader import Dataset
 from daemon.dataset.selection import Selection
 from daemon.dataset.summary import show, summarise
 from daemon.exchange.annotations import propose

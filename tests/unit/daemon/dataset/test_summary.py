@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
-from daemon.dataset.reader import ByteTotals, FieldTotals
+from daemon.dataset.held import ByteTotals, FieldTotals
 from daemon.dataset.summary import DatasetSummary, SlideSummary, show, size, summarise
 from daemon.records.events import EventName
 from daemon.system.errors import Refused
