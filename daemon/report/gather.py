@@ -153,7 +153,7 @@ def _field(field: Field, objects: int, plan: Mapping[tuple[int, int], PlannedFie
     if isinstance(field, FieldSkipped):
         place = plan.get((field.slide, field.field))
         x_um, y_um = (math.nan, math.nan) if place is None else (place.x_um, place.y_um)
-        return FieldNumbers(field.slide, field.field, "skipped", x_um, y_um, attempts=field.attempts, utc=field.utc)
+        return FieldNumbers(field.slide, field.field, "skipped", x_um, y_um, exposures=field.attempts, utc=field.utc)
     return FieldNumbers(
         slide=field.slide,
         field=field.field,
@@ -167,7 +167,7 @@ def _field(field: Field, objects: int, plan: Mapping[tuple[int, int], PlannedFie
         move_s=field.seconds.get("move"),
         expose_s=field.seconds.get("expose"),
         searched=field.search is not None,
-        attempts=field.attempts,
+        exposures=field.attempts,
         utc=field.utc,
     )
 
