@@ -58,7 +58,7 @@ def read(json: bytes, name: str) -> LoadedAnnotations:
     ------
     AnnotationError
         It is not COCO, holds no picture that can be used, two pictures have one id or one name, two categories one id,
-        or a picture's name leads out of its folder.
+        a picture's name leads out of its folder, or its boxes are not in px.
     """
     content, problems = parse_json(json, name)
     if not isinstance(content, dict) or not all(
@@ -88,6 +88,11 @@ class _CocoFile:
             for place, entry in enumerate(content["annotations"], start=1)
             if (one := self._annotation(entry, place, pictures, categories)) is not None
         ]
+        if found and all(x + width <= 1 and y + height <= 1 for x, y, width, height in (a.bbox for _, a in found)):
+            raise AnnotationError(
+                f"all boxes of {self._name!r} lie in the first pixel of their pictures, as where they are shares of "
+                "these; write them in px"
+            )
         of_many = []
         if self._around:
             of_many.append(

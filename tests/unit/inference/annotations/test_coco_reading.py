@@ -252,6 +252,14 @@ def test_masks_that_are_called_crowds_are_told() -> None:
     assert "export as 'CVAT for images 1.1'" in problem
 
 
+def test_boxes_that_are_shares_of_the_picture_are_refused() -> None:
+    shares = [box(1, 1, bbox=[0.1, 0.2, 0.3, 0.4]), box(2, 1, bbox=[0.5, 0.5, 0.5, 0.5])]
+    with pytest.raises(AnnotationError, match=r"all boxes of 'coco\.json' lie in the first pixel .*; write them in px"):
+        read(coco(image(1, "a.png"), annotations=shares), "coco.json")
+    loaded = read(coco(image(1, "a.png"), annotations=[*shares, box(3, 1)]), "coco.json")
+    assert len(loaded.dataset.annotations) == 3
+
+
 def test_json_in_the_code_page_of_windows_is_read_and_told() -> None:
     content = json.dumps({"images": [image(1, "Schädel.png")], "annotations": []}, ensure_ascii=False)
     loaded = read(content.encode("cp1252"), "coco.json")

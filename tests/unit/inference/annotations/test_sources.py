@@ -424,6 +424,50 @@ def test_frames_of_one_name_in_two_formats_are_refused(tmp_path: Path) -> None:
         open_sources(data)
 
 
+def test_what_stands_twice_is_taken_once_and_told(tmp_path: Path) -> None:
+    """As after annotations were uploaded again; another class, or another plane, is another thing."""
+    plane = '<attribute name="plane">{0}</attribute>'
+    one, other = box(1, 2, 11, 22), box(1, 2, 11, 22, "coccolith")
+    deep = [box(3, 4, 9, 9, inside=plane.format(z)) for z in (1, 5, 1.0)]
+    (tmp_path / "annotations.xml").write_bytes(export(image(one + other + one + "".join(deep)) + image(one, "b.png")))
+    found = find_stacks([tmp_path], ["diatom", "coccolith"])
+    name = tmp_path.name
+    assert f"{name}: 2 boxes are there twice, and are taken once" in found.problems
+    assert [[(a.bbox[0], a.plane) for a in stack.annotations] for stack in found.stacks] == [
+        [(1, None), (1, None), (3, 1), (3, 5)],
+        [(1, None)],
+    ]
+    one_class = find_stacks([tmp_path], ["fossil"], one_class=True)
+    assert f"{name}: 3 boxes are there twice, and are taken once" in one_class.problems
+
+
+def test_pictures_that_no_annotations_name_are_told(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "c.PNG", ".hidden.png", "d.txt"):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        (tmp_path / "images" / name).write_bytes(b"")
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.xml").write_bytes(export(image(box(1, 2, 11, 22), f"{name}.png")))
+    both = [tmp_path / "a.xml", tmp_path / "b.xml"]
+    where = str(tmp_path / "images" / "c.PNG")
+    one = f"1 picture that lies there is not looked at, as in none of these annotations, such as {where!r}"
+    assert find_stacks(both, ["diatom"]).problems == (one,)
+    (told,) = find_stacks(both[:1], ["diatom"]).problems
+    assert told.startswith("2 pictures that lie there are not looked at, as in none of these annotations, such as")
+    (tmp_path / "images" / "c.PNG").unlink()
+    assert find_stacks(both, ["diatom"]).problems == ()
+
+
+def test_annotations_below_others_are_told(tmp_path: Path) -> None:
+    for name in ("train", "valid", "pictures"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "annotations.xml").write_bytes(export(image()))
+    for name in ("train", "valid"):
+        (tmp_path / name / "annotations.xml").write_bytes(export(image()))
+    (source,) = open_sources(tmp_path)
+    told = f"{tmp_path.name}: annotations in train, valid are not looked at, as annotations.xml lies above them"
+    assert source.loaded.problems == (f"{told}; name these folders to take them",)
+
+
 def test_pictures_without_a_box_are_told_and_left_out_where_that_is_asked_for(tmp_path: Path) -> None:
     images = "".join(image(box(1, 2, 11, 22) if k < 2 else "", f"{k}.png", k) for k in range(5))
     data = place(tmp_path, {"annotations.xml": export(images), **{f"images/{k}.png": picture(k) for k in range(5)}})
