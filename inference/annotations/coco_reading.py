@@ -182,7 +182,7 @@ class _CocoFile:
             picture = _among(pictures, given.get("image_id"), "image")
             told += f" of {picture.file_name!r}"
             category = _among(categories, given.get("category_id"), "category")
-            drawn, outline = given.get("bbox") not in (None, []), given.get("segmentation")
+            drawn, outline = given.get("bbox") not in (None, [], [0, 0, 0, 0]), given.get("segmentation")
             attributes = _attributes(given.get("attributes"))
             around = _box(given["bbox"]) if drawn else _around(outline, picture)
             if drawn and not outline:
