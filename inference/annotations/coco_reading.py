@@ -81,7 +81,8 @@ class _CocoFile:
         """Read it."""
         pictures = self._pictures(content["images"])
         if not pictures:
-            raise AnnotationError(f"annotations {self._name!r} hold no image that can be used; export them again")
+            why = f" ({self._problems[0]})" if self._problems else ""
+            raise AnnotationError(f"annotations {self._name!r} hold no image that can be used{why}; export them again")
         categories = self._categories(content.get("categories"))
         found = [
             one

@@ -14,7 +14,7 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.annotations import cvat
+from inference.annotations import coco_reading, cvat
 from inference.annotations.coco import AnnotatedImage, Annotation, AnnotationFile, Category, LoadedAnnotations, to_json
 from inference.annotations.sources import open_sources
 from inference.annotations.stacks import find_stacks, read_stack
@@ -67,6 +67,25 @@ def test_one_image_with_one_label_that_no_meta_names_is_read() -> None:
     loaded = cvat.read(export(image(box(1, 2, 11, 22, "grain")), ""), "annotations.xml")
     assert [c.name for c in loaded.dataset.categories] == ["grain"]
     assert len(loaded.dataset.annotations) == 1
+
+
+def test_shapes_of_a_group_are_told() -> None:
+    """Parts of one object, where people outline what something lies across."""
+    shapes = "".join(box(k, 2, k + 2, 9, more=f'group_id="{group}"') for k, group in enumerate((2, 2, 0)))
+    loaded = cvat.read(export(image(shapes)), "a.xml")
+    assert loaded.problems == ("a.xml: 2 shapes are of a group; each is taken for an object of its own",)
+    assert len(loaded.dataset.annotations) == 3
+
+
+def test_what_keeps_a_file_from_being_used_is_told() -> None:
+    unnamed = '<image id="0" width="40" height="30"/>'
+    with pytest.raises(AnnotationError, match=r"holds no image that can be used \(a\.xml: image 1 has no file's name"):
+        cvat.read(export(unnamed), "a.xml")
+    content = json.dumps({"images": [{"id": 1, "file_name": 7, "width": 9, "height": 9}], "annotations": []})
+    with pytest.raises(
+        AnnotationError, match=r"no image that can be used \(a\.json: image 1 has no file's name \(7\); l"
+    ):
+        coco_reading.read(content.encode(), "a.json")
 
 
 def test_tracks_of_a_video_beside_images_are_told() -> None:
