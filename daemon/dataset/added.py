@@ -35,8 +35,9 @@ METADATA = b"lamelle.added"
 ROW = "row"
 """Column that identifies a row: hex sha256 of its content."""
 FOLD_ABOVE = 32
-"""Parts that may lie in a folder before the small ones are folded."""
-SMALL_ROWS = 20_000
+"""Parts that may lie in a folder before the smallest ones are folded."""
+FOLD_ROWS = 100_000
+"""Most rows of a part that folding makes."""
 _LOOKS = 100
 _NOT_WRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 
@@ -59,13 +60,17 @@ class AddedKind:
 
 
 class PartHead(msgspec.Struct, frozen=True, kw_only=True):
-    """What a part holds, of which night, and when (UTC, seconds) and with which versions it was written."""
+    """What a part holds, of which night, and when (UTC, seconds) and with which versions it was written.
+
+    `rows_sha256` is the hash of the hashes of its rows, one after the other: nothing protects the rest of a head.
+    """
 
     kind: str
     version: int
     night: str
     utc: float
     versions: dict[str, str]
+    rows_sha256: str
 
 
 class UnreadPart(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,12 +119,11 @@ class AddedStore:
         Refused
             Other programs change a folder all the time.
         """
-        found = [self._look(folder) for folder in self.folders]
-        tables = [table for seen in found for table in seen.parts.values()]
-        unread = tuple(
-            UnreadPart(name=str(path), what=what) for seen in found for path, what in sorted(seen.unread.items())
-        )
-        return AddedRows(_each_once(pa.concat_tables([self.kind.identified.empty_table(), *tables])), unread)
+        return self._union(self.kind.identified.names)
+
+    def unread(self) -> tuple[UnreadPart, ...]:
+        """Name the files that are not read; errors as `read`."""
+        return self._union([ROW]).unread
 
     def add(self, rows: pa.Table) -> int:
         """Add those of the rows that are not there yet, durably, as one part; returns how many these are.
@@ -138,7 +142,7 @@ class AddedStore:
         """
         named = _each_once(identified(self.kind, rows))
         if self._known is None:
-            self._known = self.read().table[ROW].combine_chunks()
+            self._known = self._union([ROW]).table[ROW].combine_chunks()
         new = named.filter(pc.invert(pc.is_in(named[ROW], value_set=self._known)))
         if new.num_rows:
             self._write_somewhere(new)
@@ -163,12 +167,19 @@ class AddedStore:
         """
         return sum(self._fold(folder, above) for folder in self.folders)
 
+    def _union(self, columns: Sequence[str]) -> AddedRows:
+        found = [self._look(folder, columns) for folder in self.folders]
+        tables = [table for seen in found for table in seen.parts.values()]
+        unread = (item for seen in found for item in sorted(seen.unread.items()))
+        table = pa.concat_tables([self.kind.identified.empty_table().select(columns), *tables])
+        return AddedRows(_each_once(table), tuple(UnreadPart(name=str(path), what=what) for path, what in unread))
+
     def _fold(self, folder: Path, above: int) -> int:
-        parts = self._look(folder).parts
-        small = {path: table for path, table in parts.items() if 0 < table.num_rows <= SMALL_ROWS}
-        if len(small) <= above:
+        smallest = self._smallest(folder) if len(_listed(folder)) > above else []
+        tables = {path: table for path in smallest if isinstance(table := self._read_part(path), pa.Table)}
+        if len(tables) < 2:
             return 0
-        rows = _each_once(pa.concat_tables(list(small.values())))
+        rows = _each_once(pa.concat_tables(list(tables.values())))
         try:
             path = self._write(folder, rows)
         except OSError as error:
@@ -178,13 +189,23 @@ class AddedStore:
         back = self._read_part(path)
         if not isinstance(back, pa.Table) or not back.equals(rows):
             raise DamagedFile(f"{path} does not read as it was written; check the disk. The parts before it are kept")
-        for one in small:
+        for one in tables:
             try:
                 one.unlink(missing_ok=True)
             except OSError as error:  # a reader holds it, on Windows: twice is no harm
                 if error.errno not in _NOT_WRITABLE:
                     raise
-        return len(small)
+        return len(tables)
+
+    def _smallest(self, folder: Path) -> list[Path]:
+        """List the smallest parts of this kind, as many as make a part of `FOLD_ROWS` together."""
+        counts = self._look(folder, [ROW])
+        chosen, total = [], 0
+        for path, table in sorted(counts.parts.items(), key=lambda item: item[1].num_rows):
+            total += table.num_rows
+            if table.num_rows and total <= FOLD_ROWS:
+                chosen.append(path)
+        return chosen
 
     def _write_somewhere(self, rows: pa.Table) -> None:
         refused = None
@@ -211,14 +232,15 @@ class AddedStore:
             night=self.night,
             utc=now,
             versions={"lamelle": version("lamelle")},
+            rows_sha256=_digest(rows),
         )
         rows = rows.replace_schema_metadata({METADATA: msgspec.json.encode(head)})
         with replacing(path) as stream:
             pq.write_table(rows, stream, compression="zstd", write_page_checksum=True)
         return path
 
-    def _look(self, folder: Path) -> _Seen:
-        """Read the parts of a folder while others may add and fold: until a look finds nothing new.
+    def _look(self, folder: Path, columns: Sequence[str]) -> _Seen:
+        """Read columns of the parts of a folder while others may add and fold: until a look finds nothing new.
 
         A part that vanished was folded, and what it was folded into lies there already, but perhaps not in this look.
         """
@@ -230,18 +252,15 @@ class AddedStore:
             if not new:
                 return seen
             for path in new:
-                try:
-                    read = self._read_part(path)
-                except FileNotFoundError:
-                    continue
+                read = self._read_part(path)
                 if isinstance(read, pa.Table):
-                    seen.parts[path] = read
-                else:
+                    seen.parts[path] = read.select(columns)
+                elif read is not None:
                     seen.unread[path] = read
         raise Refused(f"{folder} is changed all the time by other programs; try again once they are done")
 
-    def _read_part(self, path: Path) -> pa.Table | str:
-        """Give the rows of a part, none where it is of another kind; or say why it was not read."""
+    def _read_part(self, path: Path) -> pa.Table | str | None:
+        """Give the rows of a part, none of another kind; or say why it was not read; None where it vanished."""
         if path.name.endswith(PART_SUFFIX):
             return "is not complete: a program writes it now, or was ended while it did, and it can be deleted"
         if path.suffix != ".parquet":
@@ -252,30 +271,34 @@ class AddedStore:
                 head = _head(file.schema_arrow)
                 if isinstance(head, str):
                     return head
-                if head.kind != self.kind.name:
+                if head.kind != self.kind.name and path.name.startswith(f"{head.kind}-"):
                     return self.kind.identified.empty_table()
-                return self._unfit(head) or self._checked(file.read(use_threads=False))
+                return self._unfit(head) or self._checked(file.read(use_threads=False), head)
         except FileNotFoundError:
-            raise
+            return None
         except (pa.ArrowException, OSError) as error:
             said = " ".join(str(error).split())
             return f"cannot be read ({said[:200]}); restore it from a copy, or move it away"
 
     def _unfit(self, head: PartHead) -> str:
+        if head.kind != self.kind.name:
+            return f"says that it holds {head.kind}, which its name does not; restore it from a copy, or move it away"
         if head.version > self.kind.version:
             return f"was written by lamelle {head.versions.get('lamelle', '')}, a later version; read it with that one"
         if _composed(head.night) != _composed(self.night):
             return f"is of night {head.night}, not of {self.night}; move it to where that one lies"
         return ""
 
-    def _checked(self, table: pa.Table) -> pa.Table | str:
+    def _checked(self, table: pa.Table, head: PartHead) -> pa.Table | str:
         """Give a part the columns that its version did not have; rows that are not as they were written are none."""
         wanted = self.kind.identified
         for column in wanted:
             if column.name not in table.column_names:
                 table = table.append_column(column, pa.nulls(len(table), column.type))
         fitted = table.replace_schema_metadata(None).select(wanted.names).cast(wanted)
-        if set(table.column_names) != set(wanted.names) or not identified(self.kind, fitted).equals(fitted):
+        true = identified(self.kind, fitted)
+        alike = set(table.column_names) == set(wanted.names) and true.equals(fitted)
+        if not alike or _digest(true) != head.rows_sha256:
             return "was changed after it was written; restore it from a copy, or move it away"
         return fitted
 
@@ -319,6 +342,10 @@ def _hash(kind: str, content: Mapping[str, object]) -> str:
     said = {name: value for name, value in content.items() if value is not None}
     text = json.dumps([kind, said], sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _digest(rows: pa.Table) -> str:
+    return hashlib.sha256("".join(rows[ROW].to_pylist()).encode()).hexdigest()
 
 
 def _head(schema: pa.Schema) -> PartHead | str:

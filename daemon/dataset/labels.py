@@ -7,6 +7,7 @@ taxonomy tells on reading (`daemon.dataset.standing`).
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -14,8 +15,9 @@ from pathlib import Path
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from daemon.dataset.added import AddedKind, AddedStore, folders_beside
+from daemon.dataset.added import AddedKind, AddedStore, UnreadPart, folders_beside
 from daemon.dataset.reader import Dataset
 from daemon.records.objects import ObjectName
 from daemon.system.errors import Refused
@@ -26,6 +28,7 @@ _EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 MOST_UNITS = 10_000.0
 LONGEST = 200
+NOT_SIGNED = "not signed"
 
 
 class LabelStatus(StrEnum):
@@ -141,6 +144,27 @@ SAID = (
 )  # fmt: skip
 """What a label says of its object; a row that takes another back says none of it."""
 
+
+class LabelsBeside(msgspec.Struct, frozen=True, kw_only=True):
+    """How many labels lie beside a dataset, by whom, and what could not be read there."""
+
+    labels: int
+    by: dict[str, int]
+    unread: tuple[UnreadPart, ...]
+
+    @property
+    def line(self) -> str:
+        """Say it in one line; empty where there is nothing to say."""
+        told = [f"{self.labels} beside, {self.by_whom}"] if self.labels else []
+        told += [f"{one.name} {one.what}" for one in self.unread]
+        return "; ".join(told)
+
+    @property
+    def by_whom(self) -> str:
+        """Say by whom, the most first."""
+        return f"by {', '.join(f'{who} {count}' for who, count in self.by.items())}"
+
+
 _TEXT, _WHOLE = pa.string(), pa.int64()
 UTC_TIME = pa.timestamp("us", "+00:00")  # a zone by name would need a data base of them, which Windows has not
 LABELS = AddedKind(
@@ -175,6 +199,29 @@ def label_store(dataset: Dataset, beside: Path | None = None) -> AddedStore:
     if started is None:
         raise Refused(f"{dataset.folder} holds no night yet, and nothing to label; wait for its first record")
     return AddedStore(LABELS, started.night, folders_beside(dataset.folder, started.night, beside))
+
+
+def labels_beside(dataset: Dataset) -> LabelsBeside:
+    """Count the labels of a dataset; none where it holds no night yet."""
+    if dataset.night() is None:
+        return LabelsBeside(labels=0, by={}, unread=())
+    found = label_store(dataset).read()
+    return LabelsBeside(labels=given(found.table).num_rows, by=by_whom(found.table), unread=found.unread)
+
+
+def given(rows: pa.Table) -> pa.Table:
+    """Give the labels among rows, without those that take others back."""
+    return rows.filter(pc.is_null(rows["undone"]))
+
+
+def by_whom(rows: pa.Table) -> dict[str, int]:
+    """Count the labels that each person gave, the most first; those of programs, and those that nobody signed."""
+    there = given(rows).select(["status", "who"]).to_pylist()
+    by = Counter(
+        LabelStatus.PREDICTED.value if row["status"] == LabelStatus.PREDICTED else row["who"] or NOT_SIGNED
+        for row in there
+    )
+    return dict(by.most_common())
 
 
 def label_table(labels: Iterable[Label]) -> pa.Table:

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from daemon.dataset.added import ROW
-from daemon.dataset.labels import Label, LabelStatus, label_store
+from daemon.dataset.labels import NOT_SIGNED, Label, LabelStatus, by_whom, given, label_store
 from daemon.dataset.reader import Dataset
 from daemon.dataset.standing import HeldObjects, TaxonNames, standing
 from daemon.labels.rows import CLOCKS_DIFFER
@@ -47,7 +47,7 @@ class LabelOverview(msgspec.Struct, frozen=True, kw_only=True):
     taxa
         taxon, status and number of objects; the taxon is None of what was discarded without one.
     by
-        how many labels each person gave; None: not signed.
+        how many labels each person gave, programs (`predicted`), and nobody signed.
     notes
         what a person should know, a sentence each.
     """
@@ -57,7 +57,7 @@ class LabelOverview(msgspec.Struct, frozen=True, kw_only=True):
     taken_back: int
     objects: int
     taxa: tuple[tuple[str | None, LabelStatus, int], ...]
-    by: tuple[tuple[str | None, int], ...]
+    by: dict[str, int]
     conflicts: tuple[DisputedObject, ...]
     notes: tuple[str, ...]
 
@@ -81,11 +81,9 @@ def overview(
         found = store.read()
         stands = standing(found.table, taxonomy)
         held = HeldObjects.of(dataset)
-    given = found.table.filter(pc.is_null(found.table["undone"]))
     rows = stands.labels
     named = Counter(zip(rows["taxon"].to_pylist(), map(LabelStatus, rows["status"].to_pylist()), strict=True))
-    by = Counter(given["who"].to_pylist())
-    hashes = set(given[ROW].to_pylist()) | set(found.table[ROW].to_pylist())
+    hashes = set(found.table[ROW].to_pylist())
     lost = sum(target is not None and target not in hashes for target in found.table["undone"].to_pylist())
     late = pc.greater(found.table["utc"], (now or datetime.now(UTC)) + CLOCKS_DIFFER)
     elsewhere, changed = _of_no_object(rows.to_pylist(), held)
@@ -97,11 +95,11 @@ def overview(
     }
     return LabelOverview(
         night=store.night,
-        labels=given.num_rows,
+        labels=given(found.table).num_rows,
         taken_back=stands.taken_back,
         objects=rows.num_rows,
         taxa=tuple((taxon, status, count) for (taxon, status), count in named.most_common()),
-        by=tuple(by.most_common()),
+        by=by_whom(found.table),
         conflicts=tuple(
             DisputedObject(
                 object=str(one.said[0].object), said=tuple((label.who, _meant(label), label.utc) for label in one.said)
@@ -124,7 +122,7 @@ def show(of: LabelOverview, console: Console) -> None:
         parts.append(_conflicts_table(of))
     parts += [Text(note, style="yellow") for note in of.notes]
     back = f", {of.taken_back} taken back" if of.taken_back else ""
-    by = ", ".join(f"{who or 'not signed'} {count}" for who, count in of.by)
+    by = ", ".join(f"{who} {count}" for who, count in of.by.items())
     parts.append(
         Text(
             f"{counted(of.labels, 'label')}{f' by {by}' if by else ''}{back}; {counted(of.objects, 'object')} named; "
@@ -196,4 +194,4 @@ def _conflicts_table(of: LabelOverview) -> Table:
 
 def _sayings(one: DisputedObject) -> Iterator[str]:
     for who, what, utc in one.said:
-        yield f"{who or 'not signed'}: {what or 'nothing'}, {utc:%Y-%m-%d %H:%M}"
+        yield f"{who or NOT_SIGNED}: {what or 'nothing'}, {utc:%Y-%m-%d %H:%M}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TypeVar
@@ -13,7 +13,7 @@ from typing import TypeVar
 from daemon.dataset.added import ROW
 from daemon.dataset.labels import TEXTS, Completeness, Label, LabelStatus, Qualifier
 from daemon.dataset.standing import HeldObjects
-from daemon.labels.tables import OBJECT, Cells, number_text
+from daemon.labels.tables import OBJECT, Cells, number_text, of_one_case
 from daemon.records.attempts import AttemptName
 from daemon.records.objects import ObjectName
 from daemon.system.errors import Refused
@@ -57,17 +57,6 @@ def said_for_all(who: str | None, utc: str | None, status: str | None) -> SaidFo
         raise Refused(f"--{error}") from error
 
 
-@dataclass
-class Notes:
-    """What a person should know of labels that were taken, beyond how many."""
-
-    counts: Counter[str] = field(default_factory=Counter)
-
-    def sentences(self) -> list[str]:
-        """Write them."""
-        return [f"{counted(count, 'label')} {what}" for what, count in self.counts.items()]
-
-
 class LabelReader:
     """Reads rows as labels of the objects of a dataset.
 
@@ -81,7 +70,7 @@ class LabelReader:
         self._held = held
         self._for_all = for_all
         self._now = now
-        self.notes = Notes()
+        self._notes: Counter[str] = Counter()
 
     def label(self, cells: Cells, comma_is_decimal: bool) -> Label:
         """Read a row.
@@ -118,7 +107,7 @@ class LabelReader:
         )
         self.note(label)
         if not zone_said:
-            self.notes.counts[_NO_ZONE] += 1
+            self._notes[_NO_ZONE] += 1
         return label
 
     def content(self, place: AttemptName, number: int, said: str | None) -> str:
@@ -132,18 +121,20 @@ class LabelReader:
         there = self._held.content(place, number)
         if there is None:
             raise ValueError("there is no such object in this dataset")
-        if said is not None and said.casefold() != there:
+        if said is not None and of_one_case(said) != there:
             raise ValueError("the object of this name has another content here: it was found by another analysis")
         return there
 
     def note(self, label: Label) -> None:
         """Count what a person should know of a label that is taken."""
         if label.utc > self._now + CLOCKS_DIFFER:
-            self.notes.counts[
-                "have times in the future, by a clock that was wrong: they stand until those have passed"
-            ] += 1
+            self._notes[_FUTURE] += 1
         if not self._held.counts(AttemptName(label.slide, label.field, label.attempt)):
-            self.notes.counts[_ELSEWHERE] += 1
+            self._notes[_ELSEWHERE] += 1
+
+    def notes(self) -> list[str]:
+        """Say what a person should know of the labels that were taken, a sentence each."""
+        return [f"{counted(count, 'label')} {what}" for what, count in self._notes.items()]
 
     def of_this_night(self, night: str) -> None:
         """Refuse another night.
@@ -241,7 +232,7 @@ def _word(words: type[W], name: str, cells: Cells) -> W | None:
     if text is None:
         return None
     try:
-        return words(text.casefold())
+        return words(of_one_case(text))
     except ValueError as error:
         raise ValueError(f"{name} is {text!r}; choose one of {_listed(words)}") from error
 
@@ -253,7 +244,7 @@ def _listed(words: Iterable[StrEnum]) -> str:
 def _truth(name: str, value: object) -> bool | None:
     if value is None or isinstance(value, bool):
         return value
-    text = plain(str(value)).casefold()
+    text = of_one_case(str(value))
     if text not in _TRUTH:
         raise ValueError(f"{name} is {value!r}; write yes or no")
     return _TRUTH[text]

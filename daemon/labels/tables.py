@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from _csv import Reader
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 _SHIELDED = re.compile(r"'+[=+\-@\t\r]")
 _BATCH = 5_000
 
@@ -154,6 +155,11 @@ def number_text(text: str, comma_is_decimal: bool) -> str:
     return text
 
 
+def of_one_case(text: str) -> str:
+    """Write a word of ours as it is known, whatever a spreadsheet made of it; the i of Turkish has cases of its own."""
+    return plain(text.replace("\u0130", "i").replace("\u0131", "i").casefold())
+
+
 def _text_table(path: Path) -> LabelSheet:
     try:
         outside = decode(path.read_bytes())
@@ -188,11 +194,13 @@ def _parquet(path: Path) -> LabelSheet:
 
 
 def _names(header: Sequence[str]) -> tuple[str, ...]:
-    return tuple(plain(name).casefold() for name in header)
+    return tuple(of_one_case(name) for name in header)
 
 
 def _reader(text: str, delimiter: str) -> Reader:
-    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    # Line by line: a StringIO would hold the text once more, four bytes a letter.
+    lines = (match[0] for match in _LINE.finditer(text))
+    return csv.reader(lines, delimiter=delimiter, strict=True)
 
 
 def _cell(value: object) -> object:

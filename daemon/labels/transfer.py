@@ -16,7 +16,7 @@ from daemon.dataset.labels import LABELS, Label, label_store, label_table, label
 from daemon.dataset.reader import Dataset
 from daemon.dataset.standing import HeldObjects, standing
 from daemon.labels.rows import LabelReader, SaidForAll
-from daemon.labels.tables import STANDS, LabelSheet, read_sheet, write_sheet
+from daemon.labels.tables import STANDS, LabelSheet, of_one_case, read_sheet, write_sheet
 from daemon.records.attempts import AttemptName
 from daemon.system.errors import Refused
 from daemon.system.progress import CountDisplay
@@ -207,7 +207,7 @@ def _add(store: AddedStore, batch: Sequence[_Read], brought: Brought, source: Pa
     """Add labels, but for those that do not have the hash that they say they have."""
     rows = label_table(label for _, _, label in batch)
     hashes = identified(LABELS, rows)[ROW].to_pylist()
-    true = [said is None or str(said).casefold() == own for (_, said, _), own in zip(batch, hashes, strict=True)]
+    true = [said is None or of_one_case(str(said)) == own for (_, said, _), own in zip(batch, hashes, strict=True)]
     for (number, _, _), unchanged in zip(batch, true, strict=True):
         if not unchanged:
             brought.leave_out(source, _EDITED, number)
@@ -219,8 +219,8 @@ def _add(store: AddedStore, batch: Sequence[_Read], brought: Brought, source: Pa
 
 def _finish(store: AddedStore, reader: LabelReader, brought: Brought) -> None:
     store.fold()
-    brought.unread(store.read().unread)
-    brought.notes += reader.notes.sentences()
+    brought.unread(store.unread())
+    brought.notes += reader.notes()
 
 
 def _of_other(other: Path, store: AddedStore) -> AddedStore:
