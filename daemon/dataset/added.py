@@ -276,7 +276,7 @@ class AddedStore:
                 return self._unfit(head) or self._checked(file.read(use_threads=False), head)
         except FileNotFoundError:
             return None
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             said = " ".join(str(error).split())
             return f"cannot be read ({said[:200]}); restore it from a copy, or move it away"
 
@@ -352,7 +352,7 @@ def _head(schema: pa.Schema) -> PartHead | str:
     text = (schema.metadata or {}).get(METADATA)
     try:
         return "was not written by lamelle; move it away" if text is None else msgspec.json.decode(text, type=PartHead)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return f"has a head that cannot be read ({error}); restore it from a copy, or move it away"
 
 

@@ -56,7 +56,7 @@ def rows(count: int, objects: int, **said: str) -> Iterator[dict[str, str]]:
 
 def write_table(path: Path, what: Iterable[Mapping[str, str]], columns: Sequence[str] = COLUMNS) -> Path:
     with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, columns, restval="")
+        writer = csv.DictWriter(stream, dict.fromkeys(columns), restval="", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(what)
     return path

@@ -90,7 +90,8 @@ def head(**changes: object) -> Callable[[Path], None]:
         (without_head, "was not written by lamelle"), (head(kind=3), "has a head that cannot be read"),
         (head(version=2), "was written by lamelle 9.9, a later version"),
         (head(kind="spikes"), "says that it holds spikes, which its name does not"),
-        (head(rows_sha256="ab"), "was changed after it was written"), (head(night="another"), "is of night another, not of"),
+        (head(rows_sha256="ab"), "was changed after it was written"),
+        (head(night="another"), "is of night another, not of"),
     ],
 )  # fmt: skip
 def test_a_part_that_cannot_be_read_is_named_and_hides_no_other(
@@ -113,7 +114,7 @@ def test_a_bit_that_flips_changes_nothing_or_is_told(tmp_path: Path) -> None:
     store(tmp_path).add(notes(1, 2))
     path = part_of(tmp_path)
     whole = path.read_bytes()
-    for at in range(0, len(whole), 3):
+    for at in range(0, len(whole), 5):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
         found = store(tmp_path).read()
         assert found.unread or found.table["text"].to_pylist() == ["é 2", "é 1"], at
@@ -154,22 +155,16 @@ def test_folding_keeps_every_row_and_what_it_did_not_read(tmp_path: Path) -> Non
     assert store(tmp_path).fold(above=0) == 0
 
 
-def test_a_reader_misses_nothing_while_another_program_adds_and_folds(tmp_path: Path) -> None:
-    many_parts(tmp_path, 10)
-    with working(tmp_path, "churn"):
-        seen: list[int] = []
-        while not seen or seen[-1] < 1005:
-            before, seen = seen, held(tmp_path)
-            assert set(before) | set(range(10)) <= set(seen)
-
-
-def test_programs_that_add_and_fold_at_once_lose_nothing(tmp_path: Path) -> None:
+def test_programs_that_add_and_fold_at_once_lose_nothing_and_hide_nothing(tmp_path: Path) -> None:
     many_parts(tmp_path, 10)
     with working(tmp_path, "churn"), working(tmp_path, "churn"):
         own = store(tmp_path)
+        seen: list[int] = []
         for number in range(10, 25):
             own.add(notes(number))
             own.fold(above=1)
+            before, seen = seen, held(tmp_path)
+            assert set(before) | set(range(number + 1)) <= set(seen)
     there = held(tmp_path)
     assert there == list(range(25)) + list(range(1000, 1000 + len(there) - 25))
 
@@ -178,7 +173,7 @@ def test_programs_that_add_and_fold_at_once_lose_nothing(tmp_path: Path) -> None
 def test_a_program_that_is_killed_while_it_folds_loses_nothing(tmp_path: Path) -> None:
     for kill_when in ("part", "first removed"):
         folder = tmp_path / kill_when
-        many_parts(folder, 60)
+        many_parts(folder, 20)
         before = set(folder.iterdir())
         with working(folder, "fold") as process:
             while process.poll() is None:
@@ -189,9 +184,9 @@ def test_a_program_that_is_killed_while_it_folds_loses_nothing(tmp_path: Path) -
                     process.kill()
                     break
             process.wait(END_S)
-        assert held(folder) == list(range(60))
+        assert held(folder) == list(range(20))
         store(folder).fold(above=1)
-        assert held(folder) == list(range(60))
+        assert held(folder) == list(range(20))
 
 
 def test_what_is_added_to_a_disk_that_is_full_is_refused_whole(tmp_path: Path) -> None:
