@@ -1,7 +1,7 @@
 """Labels: who said which taxon an object is, when, of which content; rows added beside a dataset, never over it.
 
 A label keeps the identifier of its taxon as it was said; what that is called today, or what it was merged into, a
-taxonomy tells on reading (`daemon.dataset.standing`).
+taxonomy tells on reading (`daemon.dataset.standing_labels`).
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    night, slide, field, attempt, number
-        the object (`ObjectName`).
+    night
+        of the object; `object` gives its whole name.
     content
-        of the object that was looked at, hex (`daemon.dataset.standing.content_of`).
+        of the object that was looked at, hex (`daemon.dataset.standing_labels.content_of`).
     utc
         when it was said, not when it was brought in.
     status
@@ -75,8 +75,8 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
         its identifier, or a name that the taxonomy knows; None only of what is discarded.
     unit
         what is counted, such as `valve`, `frustule`, `cell`, `lith`, `sphere`, `spore`; `units` how many.
-    view, preservation, contents
-        in the words of the laboratory, on one line.
+    view
+        how it lies; as `preservation` and `contents` in the words of the laboratory, on one line.
     who
         initials; None where nobody signed.
     undone

@@ -14,7 +14,7 @@ from rich.console import Console
 from daemon.dataset.added import ROW, AddedStore, UnreadPart, identified
 from daemon.dataset.labels import LABELS, Label, label_store, label_table, labels_of
 from daemon.dataset.reader import Dataset
-from daemon.dataset.standing import HeldObjects, standing
+from daemon.dataset.standing_labels import HeldObjects, standing
 from daemon.labels.rows import LabelReader, SaidForAll
 from daemon.labels.tables import STANDS, LabelSheet, of_one_case, read_sheet, write_sheet
 from daemon.records.attempts import AttemptName
@@ -34,8 +34,10 @@ class Brought:
 
     Attributes
     ----------
-    added, known
-        labels that are new, and that were there already.
+    added
+        labels that are new.
+    known
+        labels that were there already.
     left_out
         those that were not taken: where they come from, why, and which (rows of a table, or objects).
     notes
@@ -116,7 +118,9 @@ def merge_labels(
     ----------
     others
         datasets, run folders, or folders of parts alone.
-    beside, now
+    beside
+        as for `import_labels`.
+    now
         as for `import_labels`.
 
     Raises
