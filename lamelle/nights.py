@@ -17,7 +17,7 @@ from daemon.dataset.labels import label_store
 from daemon.dataset.measured_tables import objects_table
 from daemon.dataset.reader import Dataset
 from daemon.dataset.selection import missing
-from daemon.dataset.standing_labels import TaxonNames, standing, with_labels
+from daemon.dataset.standing import TaxonNames, standing, with_labels
 from daemon.records.names import CATALOG, field_file
 from daemon.records.records import ObjectRow
 from daemon.run_folder.folder import RunFolder

@@ -1,7 +1,7 @@
 """Labels: who said which taxon an object is, when, of which content; rows added beside a dataset, never over it.
 
 A label keeps the identifier of its taxon as it was said; what that is called today, or what it was merged into, a
-taxonomy tells on reading (`daemon.dataset.standing_labels`).
+taxonomy tells on reading (`daemon.dataset.standing`).
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
     night
         of the object; `object` gives its whole name.
     content
-        of the object that was looked at, hex (`daemon.dataset.standing_labels.content_of`).
+        of the object that was looked at, hex (`daemon.dataset.standing.content_of`).
     utc
         when it was said, not when it was brought in.
     status

@@ -18,7 +18,7 @@ from rich.text import Text
 from daemon.dataset.added import ROW
 from daemon.dataset.labels import NOT_SIGNED, Label, LabelStatus, by_whom, given, label_store
 from daemon.dataset.reader import Dataset
-from daemon.dataset.standing_labels import HeldObjects, TaxonNames, standing
+from daemon.dataset.standing import HeldObjects, TaxonNames, standing
 from daemon.labels.rows import CLOCKS_DIFFER
 from daemon.labels.transfer import Brought
 from daemon.records.attempts import AttemptName

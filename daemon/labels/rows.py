@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from daemon.dataset.added import ROW
 from daemon.dataset.labels import TEXTS, Completeness, Label, LabelStatus, Qualifier
-from daemon.dataset.standing_labels import HeldObjects
+from daemon.dataset.standing import HeldObjects
 from daemon.labels.tables import OBJECT, Cells, number_text, of_one_case
 from daemon.records.attempts import AttemptName
 from daemon.records.objects import ObjectName

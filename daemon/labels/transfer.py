@@ -14,7 +14,7 @@ from rich.console import Console
 from daemon.dataset.added import ROW, AddedStore, UnreadPart, identified
 from daemon.dataset.labels import LABELS, Label, label_store, label_table, labels_of
 from daemon.dataset.reader import Dataset
-from daemon.dataset.standing_labels import HeldObjects, standing
+from daemon.dataset.standing import HeldObjects, standing
 from daemon.labels.rows import LabelReader, SaidForAll
 from daemon.labels.tables import STANDS, LabelSheet, of_one_case, read_sheet, write_sheet
 from daemon.records.attempts import AttemptName

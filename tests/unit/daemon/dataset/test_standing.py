@@ -20,7 +20,7 @@ import lamelle
 from daemon.dataset.added import ROW, identified
 from daemon.dataset.labels import LABELS, Label, LabelStatus, label_store, label_table
 from daemon.dataset.reader import Dataset
-from daemon.dataset.standing_labels import HeldObjects, content_of, standing
+from daemon.dataset.standing import HeldObjects, content_of, standing
 from daemon.dataset.summary import summarise
 from daemon.records.attempts import AttemptName
 from daemon.reprocessing.measure import measure_again
