@@ -17,7 +17,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from daemon.dataset.added import AddedKind, AddedStore, UnreadPart, folders_beside
+from daemon.added.store import AddedKind, AddedStore, UnreadPart, folders_beside
 from daemon.dataset.reader import Dataset
 from daemon.records.objects import ObjectName
 from daemon.system.errors import Refused

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from daemon.dataset.added import ROW
+from daemon.added.store import ROW
 from daemon.dataset.labels import COLUMNS, LABELS, SAID, Label, LabelStatus, labels_of
 from daemon.dataset.reader import Dataset
 from daemon.records.attempts import AttemptName

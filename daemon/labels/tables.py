@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from daemon.dataset.added import ROW
+from daemon.added.store import ROW
 from daemon.dataset.labels import COLUMNS
 from daemon.system.durable_files import make_folder, refusing, replacing
 from daemon.system.errors import Refused

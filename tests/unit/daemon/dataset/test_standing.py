@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import lamelle
-from daemon.dataset.added import ROW, identified
+from daemon.added.store import ROW, identified
 from daemon.dataset.labels import LABELS, Label, LabelStatus, label_store, label_table
 from daemon.dataset.reader import Dataset
 from daemon.dataset.standing import HeldObjects, content_of, standing
