@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from drivers.errors import ImageRefused, SettingRefused
 from drivers.microscope import ReplayedFile, Stack
 from drivers.recorded.file_names import Channels, NamePattern, Polarizations, natural
@@ -169,8 +171,7 @@ def read_recording(replay: Replay, states: Sequence[str]) -> Recording:
     SettingRefused
         There are none, or one is not whole.
     """
-    key = "instrument.replay.polarizations"
-    polarizations = Polarizations.of(sorted(replay.polarizations or states, key=_place_in(states)), states, key)
+    polarizations = replayed_polarizations(replay, states)
     pattern = None if replay.planes is None else NamePattern(replay.planes, "instrument.replay.planes")
     folder = replay.folder.resolve()
     listing = list_images(folder, [folder], None)
@@ -195,6 +196,28 @@ def read_recording(replay: Replay, states: Sequence[str]) -> Recording:
     notes = (*_notes(left_out), *first.files.told, *header.told, *_by_order(header, polarizations))
     ordered = {slide: tuple(of_slide) for slide, of_slide in sorted(fields.items())}
     return Recording(folder, ordered, polarizations, shape, header.bits or 16, notes)
+
+
+def replayed_polarizations(replay: Replay, states: Sequence[str]) -> Polarizations:
+    """Say which states recorded stacks have, along C where nothing names them.
+
+    Parameters
+    ----------
+    states
+        polarizations of the instrument, in their order.
+
+    Raises
+    ------
+    SettingRefused
+        A state is unknown, or given twice.
+    """
+    given = sorted(replay.polarizations or states, key=_place_in(states))
+    return Polarizations.of(given, states, "instrument.replay.polarizations")
+
+
+def replayed_planes(recorded: int, planes: int) -> list[int]:
+    """Which recorded planes stand for those of a sweep: spread evenly, first for first and last for last."""
+    return [round(place) for place in np.linspace(0, recorded - 1, planes)]
 
 
 def _slide(one: FoundStack, folder: Path) -> str:

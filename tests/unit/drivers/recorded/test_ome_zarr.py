@@ -5,28 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from drivers.errors import ImageRefused
 from drivers.recorded.formats import ome_zarr
 from drivers.recorded.held import Header, HeldStack, StackParts
 from drivers.recorded.images import holds_stacks, opened, opened_one
 from drivers.recorded.listing import list_images
+from tests.support.ome_zarr_files import AXES, image, said
 
 zarr = pytest.importorskip("zarr", reason="comes with lamelle[formats]")
 
 TRUTH = np.random.default_rng(0).integers(1, 65536, (2, 2, 3, 32, 48)).astype(np.uint16)
-AXES = [
-    {"name": "t", "type": "time", "unit": "second"},
-    {"name": "c", "type": "channel"},
-    {"name": "z", "type": "space", "unit": "micrometer"},
-    {"name": "y", "type": "space", "unit": "nanometer"},
-    {"name": "x", "type": "space", "unit": "nanometer"},
-]
 
 
 @pytest.fixture(autouse=True)
@@ -35,42 +27,9 @@ def _threads_of_zarr_end() -> Iterator[None]:
     zarr.core.sync.cleanup_resources()
 
 
-def said(folder: Path, version: str, **attributes: Any) -> None:
-    """Write what a folder says of itself."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if version == "0.4":
-        (folder / ".zgroup").write_text('{"zarr_format": 2}', "utf-8")
-        (folder / ".zattrs").write_text(json.dumps(attributes), "utf-8")
-    else:
-        ome = {"attributes": {"ome": {"version": "0.5", **attributes}}, "zarr_format": 3, "node_type": "group"}
-        (folder / "zarr.json").write_text(json.dumps(ome), "utf-8")
-
-
-def image(
-    folder: Path, version: str, pixels: NDArray[Any] = TRUTH, *, path: str = "0", shards: tuple[int, ...] | None = None
-) -> Path:
-    axes = AXES[5 - pixels.ndim :]
-    scale = [1.0, 1.0, 0.5, 59.0, 59.0][5 - pixels.ndim :]
-    old: dict[str, Any] = {"zarr_format": 2, "chunk_key_encoding": {"name": "v2", "separator": "/"}}
-    array = zarr.create_array(
-        str(folder / "0"),
-        shape=pixels.shape,
-        chunks=(*(1,) * (pixels.ndim - 2), 16, 48),
-        shards=shards,
-        dtype=pixels.dtype,
-        **(old if version == "0.4" else {"zarr_format": 3}),
-    )
-    array[:] = pixels
-    transformations = [{"type": "scale", "scale": scale}]
-    dataset = {"path": path, "coordinateTransformations": transformations}
-    labels = [{"label": name} for name in ("LR", "LL")]
-    said(folder, version, multiscales=[{"axes": axes, "datasets": [dataset]}], omero={"channels": labels})
-    return folder
-
-
 @pytest.mark.parametrize(("version", "shards"), [("0.4", None), ("0.5", None), ("0.5", (1, 2, 3, 32, 48))])
 def test_points_in_time_of_an_image_are_stacks(tmp_path: Path, version: str, shards: tuple[int, ...] | None) -> None:
-    folder = image(tmp_path / "a.zarr", version, shards=shards)
+    folder = image(tmp_path / "a.zarr", version, TRUTH, shards=shards)
     assert holds_stacks(folder)
     with opened(folder) as stacks:
         assert [one.name for one in stacks] == ["time 0", "time 1"]
@@ -109,7 +68,7 @@ def test_pieces_that_are_missing_are_told_and_not_black(tmp_path: Path, version:
 
 
 def test_pieces_are_looked_for_once_and_when_they_are_asked_for(tmp_path: Path) -> None:
-    folder = image(tmp_path / "a.zarr", "0.4")
+    folder = image(tmp_path / "a.zarr", "0.4", TRUTH)
     with opened(folder) as (asked, waiting):
         assert asked.fault == ""
         assert len(asked.files) == 2 + 12
@@ -187,7 +146,7 @@ def test_several_images_of_one_folder_are_stacks(tmp_path: Path) -> None:
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_plain_arrays_are_told_as_one_and_not_by_their_pieces(tmp_path: Path, version: str) -> None:
     """As xarray and TensorStore write them."""
-    array = image(tmp_path / "made", version) / "0"
+    array = image(tmp_path / "made", version, TRUTH) / "0"
     (tmp_path / "a.zarr" / "group").mkdir(parents=True)
     array.rename(tmp_path / "a.zarr" / "group" / "raw")
     listing = list_images(tmp_path / "a.zarr", [tmp_path / "a.zarr"], None)
@@ -222,13 +181,13 @@ def test_labels_are_no_image(tmp_path: Path) -> None:
 
 def test_more_pieces_than_can_be_looked_for_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ome_zarr, "MAX_PLANES", 23)
-    with pytest.raises(ImageRefused, match="it lies in 24 files"), opened(image(tmp_path, "0.4")):
+    with pytest.raises(ImageRefused, match="it lies in 24 files"), opened(image(tmp_path, "0.4", TRUTH)):
         pass
 
 
 def test_an_image_does_not_reach_out_of_its_folder(tmp_path: Path) -> None:
-    image(tmp_path / "b.zarr", "0.4")
-    folder = image(tmp_path / "a.zarr", "0.4", path="../b.zarr/0")
+    image(tmp_path / "b.zarr", "0.4", TRUTH)
+    folder = image(tmp_path / "a.zarr", "0.4", TRUTH, path="../b.zarr/0")
     with pytest.raises(ImageRefused, match="which lies outside its folder"), opened(folder):
         pass
 
