@@ -15,9 +15,9 @@ from daemon.exchange.field_pictures import source_of
 from daemon.records.records import FieldSecured
 from daemon.system.durable_files import sha256_of
 from drivers.errors import ImageRefused
-from drivers.recorded.file_names import STATES, Channels, NamePattern, Polarizations
+from drivers.recorded.file_names import STATES, NamePattern, Polarizations
 from drivers.recorded.images import holds_stacks
-from drivers.recorded.stacks import channels_of, joined, read_files, shape_of_planes
+from drivers.recorded.reading import StoredStack
 from drivers.settings import Replay
 from inference.errors import AnnotationError
 
@@ -98,24 +98,17 @@ class ImagesBehind:
         names = [source.name for source in field.sources]
         states = field.polarizations if self.of_planes else ()
         known = Polarizations.of(self.polarizations, tuple(dict.fromkeys((*STATES, *field.polarizations))))
+        stored = StoredStack(self.root, self._opened_as(names), known, states, field.sources[0].stack)
         hashes: dict[str, str] = {}
         try:
-            headers, pixels = read_files(
-                self.root, self._opened_as(names), field.sources[0].stack, states, hashes, lambda _: None
-            )
+            read = stored.read(hashes, lambda _: self._check(field, _hashes(field) | hashes), field.polarizations)
             self._check(field, hashes)
-            found = channels_of(headers[0], states, known)
-            shape = (
-                len(found.states),
-                *(shape_of_planes(names, states, headers) if states else headers[0].shape_czyx)[1:],
-            )
-            if shape != field.shape_czyx or set(found.states) != set(field.polarizations):
-                raise ImageRefused(f"its stack is {shape} (CZYX), of which {field.shape_czyx} were looked at")
+            if read.pixels.shape != field.shape_czyx or read.states != field.polarizations:
+                what = f"{read.pixels.shape} (CZYX), of which {field.shape_czyx} were looked at"
+                raise ImageRefused(f"its stack is {what}")
         except (ImageRefused, OSError) as error:
             raise AnnotationError(f"{str(self.place(field))!r} cannot be read: {error}") from error
-        place_of = dict(zip(found.states, found.places, strict=True))
-        channels = Channels(field.polarizations, tuple(place_of[state] for state in field.polarizations))
-        return joined(pixels, channels, shape)
+        return read.pixels
 
     def _opened_as(self, names: Sequence[str]) -> Sequence[str]:
         """Name what is opened: the folder, where that is a recording as a whole, outermost first; else the files."""
@@ -123,11 +116,15 @@ class ImagesBehind:
         return next(([folder] for folder in above if holds_stacks(self.root / folder)), names)
 
     def _check(self, field: FieldSecured, hashes: dict[str, str]) -> None:
-        if hashes != {source.name: source.sha256 for source in field.sources}:
+        if hashes != _hashes(field):
             raise AnnotationError(
                 f"{str(self.place(field))!r} is not as it was when objects were looked for in it; restore it, or look "
                 "for them again"
             )
+
+
+def _hashes(field: FieldSecured) -> dict[str, str]:
+    return {source.name: source.sha256 for source in field.sources}
 
 
 def _how_they_were_read(recorded: Dataset, field: FieldSecured) -> tuple[bool, tuple[str, ...]]:
