@@ -8,7 +8,7 @@ from pathlib import Path
 
 from drivers.errors import ImageRefused
 from drivers.recorded.file_names import NamePattern, Polarizations, StackFiles, group, natural
-from drivers.recorded.held import Header
+from drivers.recorded.held import Header, fault_of
 from drivers.recorded.images import SUFFIXES, opened
 from drivers.recorded.listing import printable
 
@@ -132,7 +132,7 @@ def _held(root: Path, place: StackFiles) -> Iterator[FoundStack]:
     except GONE as error:
         if not path.parent.is_dir():
             raise
-        yield FoundStack(replace(place, fault=f"it cannot be read ({error.strerror})"))
+        yield FoundStack(replace(place, fault=fault_of(error)))
 
 
 def below(root: Path, source: Path, other: Path) -> str:

@@ -18,7 +18,7 @@ from drivers.errors import ImageRefused
 from drivers.recorded import lengths, pixels
 from drivers.recorded.formats.ome_tiff import parsed
 from drivers.recorded.gathered import HeldPlane, channel_at, channel_names, check_count, gathered, told_apart, unlike
-from drivers.recorded.held import Header, HeldStack, Source, StackParts, explaining
+from drivers.recorded.held import Header, HeldStack, Source, broken, explaining
 
 SUFFIXES = (".nd2", ".czi", ".lif")
 _METRE_UM = 1e6
@@ -120,8 +120,7 @@ def _of_lif(image: Any, name: str) -> Iterator[HeldStack]:
     colours = image.dims[-1] == "S"
     if tuple(image.dims[-3:-1] if colours else image.dims[-2:]) != ("Y", "X"):
         axes = ", ".join(image.dims)
-        fault = f"its axes are {axes}; y and x must be the last"
-        yield HeldStack(Header((1, 1, 1, 1)), _nothing, name, partial(StackParts, fault))
+        yield broken(name, f"its axes are {axes}; y and x must be the last")
         return
     step, extent = {}, image.coords
     for axis in ("X", "Y", "Z"):
@@ -154,10 +153,6 @@ def _of_lif(image: Any, name: str) -> Iterator[HeldStack]:
 
 
 _LIF_AXES = {"T": "time", "M": "tile", "λ": "emission", "Λ": "excitation"}
-
-
-def _nothing() -> NDArray[np.uint16]:
-    return np.zeros((1, 1, 1, 1), np.uint16)
 
 
 def _lif_frame(image: Any, at: Mapping[str, int]) -> NDArray[np.uint16]:
