@@ -99,7 +99,7 @@ def _of_image(image: ZarrImage, name: str) -> Iterator[HeldStack]:
     check_pieces(array)
     sizes = dict(zip(axes, array.shape, strict=True))
     scale, begin = _lengths(scales, dataset, axes)
-    dtype = np.dtype(array.dtype)
+    dtype = np.dtype(array.dtype).newbyteorder("=")
     frame = Header(
         (1, 1, sizes["y"], sizes["x"]),
         pixel_um=lengths.square(scale.get("x"), scale.get("y")),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from drivers.errors import ImageRefused
+from drivers.recorded.file_names import natural
 from drivers.recorded.formats.micromanager import MAX_JSON_BYTES, said
 from drivers.recorded.formats.ome_tiff import inside, xml_of
 from drivers.recorded.gathered import check_count
@@ -16,6 +17,7 @@ from drivers.recorded.held import explaining, fault_of
 OLD, OLD_ARRAY, NEW = ".zattrs", ".zarray", "zarr.json"
 Said = Mapping[str, Any]
 _XML = "METADATA.ome.xml"
+_UNNAMED = "what it lies in does not name it"
 
 
 class ZarrImage(NamedTuple):
@@ -73,9 +75,23 @@ def images_of(folder: Path) -> list[ZarrImage]:
     if "multiscales" in attributes:
         return _of_folder(folder, "")
     if "plate" in attributes:
-        wells = [str(well["path"]) for well in attributes["plate"]["wells"]]
-        return [image for well in wells for image in _of_well(folder, well)]
+        return _of_plate(folder, attributes["plate"]["wells"])
     return _of_series(folder)
+
+
+def _of_plate(folder: Path, wells: Sequence[Any]) -> list[ZarrImage]:
+    named = [str(well["path"]) if isinstance(well, dict) and "path" in well else "" for well in wells]
+    there = [
+        f"{row.name}/{name}"
+        for row in _folders(folder)
+        for name in _unnamed(row, "well", [well.removeprefix(f"{row.name}/") for well in named])
+    ]
+    images = []
+    for nth, well in enumerate(named, 1):
+        nowhere = ZarrImage(f"well {nth}", folder, {}, fault="its plate does not say where it lies; write it again")
+        images += _of_well(folder, well) if well else [nowhere]
+    more = [image for well in there for image in _of_well(folder, well)]
+    return [*images, *(image._replace(told=(_UNNAMED,)) for image in more)]
 
 
 def _of_well(folder: Path, well: str) -> list[ZarrImage]:
@@ -86,9 +102,28 @@ def _of_well(folder: Path, well: str) -> list[ZarrImage]:
             if not said_of_well:
                 raise ImageRefused(f"its well {well} is missing; copy the whole folder")
             fields = [str(field["path"]) for field in said_of_well["images"]]
+            more = _unnamed(below, "multiscales", fields)
     except (ImageRefused, OSError) as error:
         return [ZarrImage(well, folder, {}, fault=fault_of(error))]
-    return [image for field in fields for image in _below(below, field, f"{well}/{field}")]
+    images = [image for field in fields for image in _below(below, field, f"{well}/{field}")]
+    unnamed = [image for field in more for image in _below(below, field, f"{well}/{field}")]
+    return [*images, *(image._replace(told=(_UNNAMED,)) for image in unnamed)]
+
+
+def _unnamed(folder: Path, key: str, named: Sequence[str]) -> list[str]:
+    """Name the folders in a folder that say something by this key and are not named."""
+    found = []
+    for path in _folders(folder):
+        try:
+            if path.name not in named and key in attributes_of(path):
+                found.append(path.name)
+        except (ImageRefused, OSError):
+            continue  # nothing says that it is one
+    return found
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted((path for path in folder.iterdir() if path.is_dir()), key=lambda path: natural(path.name))
 
 
 def _of_series(folder: Path) -> list[ZarrImage]:
@@ -100,17 +135,20 @@ def _of_series(folder: Path) -> list[ZarrImage]:
             titles = _titles(folder / "OME" / _XML)
     except (ImageRefused, OSError) as error:
         told = [f"the list of its images cannot be read, so some may be missing: {fault_of(error)}"]
-    numbers = [int(path.name) for path in folder.iterdir() if path.name.isdecimal() and path.is_dir()]
+    numbers = [int(path.name) for path in _folders(folder) if path.name.isdecimal()]
     count = max([len(titles), *(number + 1 for number in numbers)])
     check_count(count)
     named = listed or [str(number) for number in range(count)]
-    names = dict.fromkeys((*named, *map(str, sorted(numbers))))
+    names = dict.fromkeys((*named, *map(str, numbers)))
     found = [(nth, image) for nth, name in enumerate(names) for image in _below(folder, name, name)]
     called = [image.own or (titles[nth] if nth < len(titles) else "") for nth, image in found]
     taken = Counter([*called, *(image.name for _, image in found)])
     return [
-        image._replace(name=own if own and taken[own] == 1 else image.name, told=tuple(told))
-        for (_, image), own in zip(found, called, strict=True)
+        image._replace(
+            name=own if own and taken[own] == 1 else image.name,
+            told=(*told, *([_UNNAMED] if nth >= len(named) else [])),
+        )
+        for (nth, image), own in zip(found, called, strict=True)
     ]
 
 

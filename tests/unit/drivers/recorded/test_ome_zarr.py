@@ -233,6 +233,7 @@ def test_wells_and_images_that_are_not_whole_are_told_and_the_others_are_read(tm
     (folder / "B" / "2" / described).write_text('{"well": {"ima', "utf-8")
     (folder / "C" / "1" / "0" / described).write_bytes((folder / "C" / "1" / "0" / described).read_bytes()[:-9])
     (folder / "C" / "2" / "0" / "0" / array).write_text("{}", "utf-8")
+    shutil.rmtree(folder / "D" / "1" / "0")
     said(folder / "D" / "1", version, well={"images": [{"path": "../../A/1/0"}]})
     told = faults(folder)
     assert list(told) == [
@@ -273,6 +274,24 @@ def test_images_of_a_series_that_are_not_whole_are_told_and_the_others_are_read(
     (folder / "OME" / described).write_text("{", "utf-8")
     with opened(folder) as stacks:
         assert any("the list of its images cannot be read, so some may" in clause for clause in stacks[0].header.told)
+
+
+def test_images_and_wells_that_are_not_named_are_read_and_told(tmp_path: Path) -> None:
+    folder = plate(tmp_path / "a.zarr", "0.5", "A/1", "A/2", "B/1")
+    said(folder, "0.5", plate={"wells": [{"path": "A/1"}, 7]})
+    image(folder / "A" / "1" / "1", "0.5", TRUTH[0])
+    with opened(folder) as stacks:
+        assert [one.name for one in stacks] == ["A/1/0", "A/1/1", "well 2", "A/2/0", "B/1/0"]
+        told = "what it lies in does not name it"
+        assert [told in one.header.told for one in stacks] == [False, True, False, True, True]
+        assert [bool(one.fault) for one in stacks] == [False, False, True, False, False]
+    folder = tmp_path / "series.zarr"
+    said(folder, "0.5", **{"bioformats2raw.layout": 3})
+    said(folder / "OME", "0.5", series=["0"])
+    for nth in range(2):
+        image(folder / str(nth), "0.5", TRUTH[0])
+    with opened(folder) as stacks:
+        assert [(one.name, told in one.header.told) for one in stacks] == [("0", False), ("1", True)]
 
 
 def test_an_image_without_a_pixel_is_told_and_the_others_are_read(tmp_path: Path) -> None:
