@@ -172,7 +172,7 @@ def _stacks(found: Sequence[_Found], summary: Said, end: str) -> Iterator[HeldSt
                 fault = f"{less}: its recording was cut short; record it again"
             else:
                 more.append(less)
-        if end and not fault and key not in left and sizes != expected:
+        if end and not fault and not _is_ended(group, sizes, most, expected, left_behind=key in left):
             fault = f"{end}, and nothing says that this stack is whole; {_AGAIN}"
         header = replace(header, told=(*header.told, *more))
         used = [channel for channel in order if any(plane.channel == channel for plane in planes)]
@@ -182,6 +182,32 @@ def _stacks(found: Sequence[_Found], summary: Said, end: str) -> Iterator[HeldSt
 def _key(axes: Axes) -> _Key:
     """Place of a stack along the axes that are neither channels nor planes."""
     return tuple(sorted(((axis, at) for axis, at in axes.items() if axis not in (*_Z, *_CHANNELS)), key=itemgetter(0)))
+
+
+def _is_ended(
+    group: Sequence[_Found],
+    sizes: tuple[int, int],
+    most: tuple[int, int],
+    expected: tuple[int, int],
+    *,
+    left_behind: bool,
+) -> bool:
+    """Whether a stack is known to be whole in a recording that is not.
+
+    What was recorded of each position before the second channel, or the second plane, was begun looks like whole stacks
+    of one; so one is believed only where that is said, or there is no such axis.
+    """
+    if all(expected):
+        return sizes == expected
+    axes = {axis for one in group for axis in one[0]}
+    return (
+        left_behind
+        and sizes == most
+        and all(
+            size == said if said else size > 1 or axes.isdisjoint(names)
+            for size, said, names in zip(sizes, expected, (_CHANNELS, _Z), strict=True)
+        )
+    )
 
 
 def _left_behind(keys: Sequence[_Key]) -> set[_Key]:

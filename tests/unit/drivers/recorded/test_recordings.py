@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import random
 import struct
@@ -155,16 +156,34 @@ def test_what_was_recorded_before_an_index_was_torn_is_read_and_what_was_not_end
                         assert any("NDTiff.index" in clause or "ended" in clause for clause in one.header.told)
 
 
-def test_a_torn_recording_of_one_plane_of_all_positions_after_the_other_gives_no_smaller_stacks(tmp_path: Path) -> None:
-    planes: dict[Place, NDArray[Any]] = {(("position", p), ("z", z)): stack(16, 20) for z in range(4) for p in range(3)}
-    folder = recorded(tmp_path, planes)
-    index = folder / "NDTiff.index"
-    content = index.read_bytes()
-    index.write_bytes(content[: 3 * len(content) // 4])
-    with opened(folder) as stacks:
-        assert [one.header.shape_czyx for one in stacks] == [(1, 3, 16, 20)] * 3
-        for fault in told(list(stacks)):
-            assert fault.startswith("night_NDTiffStack.tif holds more planes than its NDTiff.index names, and nothing")
+@pytest.mark.parametrize("order", ["zpc", "cpz", "czp", "pcz", "pzc"])
+@pytest.mark.parametrize("damage", ["index", "index that has room", "pages"])
+def test_a_recording_that_was_cut_short_gives_no_smaller_stack(tmp_path: Path, order: str, damage: str) -> None:
+    truth = stack(3, 2, 3, 16, 20)
+    ranges = {"p": range(3), "c": range(2), "z": range(3)}
+    places = [dict(zip(order, at, strict=True)) for at in itertools.product(*(ranges[axis] for axis in order))]
+    planes: dict[Place, NDArray[Any]] = {
+        (("position", at["p"]), ("channel", ("LR", "LL")[at["c"]]), ("z", at["z"])): truth[at["p"], at["c"], at["z"]]
+        for at in places
+    }
+    folder = write_ndtiff(tmp_path, planes, {at: {"Axes": dict(at)} for at in planes})
+    index, file = folder / "NDTiff.index", next(folder.glob("*.tif"))
+    named, pixels = index.read_bytes(), file.read_bytes()
+    read = 0
+    for tenth in range(10):
+        left = named[: tenth * len(named) // 10 + 3]
+        index.write_bytes({"index": left, "index that has room": left + bytes(99), "pages": b""}[damage])
+        file.write_bytes(pixels[: tenth * len(pixels) // 10] if damage == "pages" else pixels)
+        try:
+            with opened(folder) as stacks:
+                for one in stacks:
+                    if not one.fault:
+                        np.testing.assert_array_equal(one.read(), truth[int(one.name.split()[-1])])
+                        read += 1
+        except ImageRefused as error:
+            refused = str(error)
+            assert "NDTiff.index names no plane" in refused
+    assert bool(read) == order.startswith("p")
 
 
 def test_a_killed_recording_is_read_from_its_pages_up_to_the_stack_that_was_not_ended(tmp_path: Path) -> None:
