@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from daemon.dataset.held import DatasetFault, DatasetTotals, SlideHeld
+from daemon.dataset.labels import LabelsBeside, labels_beside
 from daemon.dataset.later_tables import objects_table
 from daemon.dataset.reader import Dataset
 from daemon.records.attempts import Purpose
@@ -127,6 +128,7 @@ class DatasetSummary(DatasetTotals, frozen=True, kw_only=True):
     night: str | None
     measured: OriginSummary
     named: OriginSummary
+    labels: LabelsBeside
     per_slide: tuple[SlideSummary, ...]
     skipped: tuple[SkippedSummary, ...]
     kept_raw: tuple[KeptRawSummary, ...]
@@ -151,6 +153,7 @@ def summarise(folder: Path) -> DatasetSummary:
             night=started.night if started else None,
             measured=msgspec.convert(origins.measured, OriginSummary, from_attributes=True),
             named=msgspec.convert(origins.named, OriginSummary, from_attributes=True),
+            labels=labels_beside(dataset),
             per_slide=tuple(_slide(held, fields) for held in dataset.slides()),
             skipped=tuple(_skipped(field) for field in fields if isinstance(field, FieldSkipped)),
             kept_raw=tuple(msgspec.convert(field, KeptRawSummary, from_attributes=True) for field in kept_raw(fields)),
@@ -181,6 +184,8 @@ def render(summary: DatasetSummary) -> RenderableType:
     if summary.faults:
         parts.append(_faults_table(summary.faults))
     parts += [Text(one.gap, style="yellow") for one in (summary.measured, summary.named) if one.gap]
+    if summary.labels.line:
+        parts.append(Text(f"labels: {summary.labels.line}", style="yellow" if summary.labels.unread else ""))
     parts += [Text(sentence, style="yellow") for sentence in not_read(_left_out(summary))]
     parts.append(_verdict(summary))
     return Group(*parts)

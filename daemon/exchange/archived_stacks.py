@@ -19,8 +19,8 @@ from daemon.system.durable_files import sha256_of
 from drivers.errors import ImageRefused
 from drivers.recorded.file_names import STATES, NamePattern, Polarizations
 from drivers.recorded.images import holds_stacks
+from drivers.recorded.reading import StoredStack
 from drivers.recorded.recording import replayed_planes, replayed_polarizations
-from drivers.recorded.stacks import channels_of, joined, read_files, shape_of_planes
 from drivers.settings import Replay
 from inference.errors import AnnotationError
 
@@ -115,15 +115,12 @@ class ImagesBehind:
         # Of an archive all is taken, and in its own order.
         held = self.how.polarizations.states if self.how.replayed else field.polarizations
         states = held if self.how.of_planes else ()
+        stored = StoredStack(self.root, self._opened_as(names), self.how.polarizations, states, field.sources[0].stack)
         hashes: dict[str, str] = {}
         try:
-            headers, pixels = read_files(
-                self.root, self._opened_as(names), field.sources[0].stack, states, hashes, lambda _: None
-            )
+            read = stored.read(hashes, lambda _: self._check(field, _hashes(field) | hashes))
             self._check(field, hashes)
-            found = channels_of(headers[0], states, self.how.polarizations)
-            planes, height, width = (shape_of_planes(names, states, headers) if states else headers[0].shape_czyx)[1:]
-            return self._taken(joined(pixels, found, (len(found.states), planes, height, width)), found.states, field)
+            return self._taken(read.pixels, read.states, field)
         except (ImageRefused, OSError) as error:
             raise AnnotationError(f"{str(self.place(field))!r} cannot be read: {error}") from error
 
@@ -143,11 +140,15 @@ class ImagesBehind:
         return next(([folder] for folder in above if holds_stacks(self.root / folder)), names)
 
     def _check(self, field: FieldSecured, hashes: dict[str, str]) -> None:
-        if hashes != {source.name: source.sha256 for source in field.sources}:
+        if hashes != _hashes(field):
             raise AnnotationError(
                 f"{str(self.place(field))!r} is not as it was when objects were looked for in it; restore it, or look "
                 "for them again"
             )
+
+
+def _hashes(field: FieldSecured) -> dict[str, str]:
+    return {source.name: source.sha256 for source in field.sources}
 
 
 def _how_they_were_read(recorded: Dataset, field: FieldSecured) -> HowRead:

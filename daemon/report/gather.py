@@ -17,7 +17,7 @@ from daemon.counts.objects import Objects, load_objects, weighted_median
 from daemon.dataset.held import SlideHeld
 from daemon.dataset.reader import Dataset
 from daemon.dataset.summary import kept_raw, taken_again
-from daemon.dataset.taxa import taxonomy_of
+from daemon.counts.taxa import taxonomy_of
 from daemon.planning.plan import frame_of, make_plan
 from daemon.records.counting import ObjectCounts
 from daemon.records.fields import PlannedField
