@@ -164,7 +164,7 @@ def with_labels(objects: pa.Table, dataset: Dataset, stands: StandingLabels) -> 
     Parameters
     ----------
     objects
-        as `daemon.dataset.measured_tables.objects_table` gives them.
+        as `daemon.dataset.later_tables.objects_table` gives them.
     """
     columns = [LABELS.schema.field(name) for name in _SHOWN] + [pa.field(CONFLICT, pa.bool_())]
     labels = stands.labels
