@@ -35,6 +35,10 @@ class Encoder(nn.Module):
     def __init__(self, network: nn.Module, width: int, components: int) -> None:
         super().__init__()
         self.network = network
+        self.mean: Tensor
+        self.projection: Tensor
+        self.beside_mean: Tensor
+        self.beside_spread: Tensor
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("projection", torch.zeros(width, components))
         self.register_buffer("beside_mean", torch.zeros(len(BESIDE)))

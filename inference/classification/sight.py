@@ -79,7 +79,7 @@ class Sight:
         return {"stack": len(ORDER) * len(self.offsets_um), "fused": len(ORDER), "picture": 1}[self.kind]
 
 
-STACK = Sight("stack", 80, (-1.6, -0.8, -0.4, 0.0, 0.4, 0.8, 1.6), 0.059)
+STACK = Sight("stack", 64, (-1.6, -0.8, -0.4, 0.0, 0.4, 0.8, 1.6), 0.059)
 PICTURES = Sight("picture", 128)
 
 
@@ -118,8 +118,8 @@ def look(specimen: Specimen, sight: Sight, focus_error_um: float = 0.0) -> Look:
     scale = _scale(specimen, sight)
     view = np.zeros((sight.channels, sight.side_px, sight.side_px), np.float32)
     if is_picture:
-        bright = _picture(specimen) * (-1 if sight.darker else 1)
-        view[0] = _centred(_shrunk(np.clip(bright, *PICTURE_RANGE), scale), sight.side_px)[..., 0]
+        picture = np.clip(_picture(specimen) * (-1 if sight.darker else 1), *PICTURE_RANGE)
+        view[0] = _centred(_shrunk(picture, scale), sight.side_px)[..., 0]
     else:
         planes, rows = _planes(specimen, sight, focus_error_um)
         bright = _background(specimen, PARALLEL) or math.sqrt(specimen.white_dn / 2)
@@ -127,7 +127,7 @@ def look(specimen: Specimen, sight: Sight, focus_error_um: float = 0.0) -> Look:
             below = _background(specimen, name) or 1.0
             gain = BRIGHT_GAIN / below if name == PARALLEL else CROSSED_GAIN / bright
             roots = np.sqrt(_shrunk(planes[c], scale))
-            told = np.clip((roots - below) * gain, -MOST_DEVIATION, MOST_DEVIATION)
+            told = np.clip((roots - np.float32(below)) * np.float32(gain), -MOST_DEVIATION, MOST_DEVIATION)
             first = ORDER.index(name) * (sight.channels // len(ORDER))
             view[[first + row for row in rows]] = np.moveaxis(_centred(told, sight.side_px), -1, 0)
     return Look(view, _beside(specimen, scale))
@@ -229,7 +229,7 @@ def _background(specimen: Specimen, state: str) -> float | None:
     return math.sqrt(float(np.median(_edge(frames)))) or None
 
 
-def _edge(frames: NDArray[np.generic]) -> NDArray[np.generic]:
+def _edge(frames: NDArray[np.uint16] | Floats) -> NDArray[np.uint16] | Floats:
     """Outermost pixels of frames (Z, H, W)."""
     sides = frames[:, 0], frames[:, -1], frames[:, :, 0], frames[:, :, -1]
     return np.concatenate([side.ravel() for side in sides])
@@ -240,7 +240,8 @@ def _picture(specimen: Specimen) -> Floats:
     frame = specimen.stack[0, round(own_plane(specimen))].astype(np.float32)
     deviation = frame - np.float32(np.median(_edge(frame[None])))
     low, high = np.percentile(deviation, (LEFT_OUT, 100 - LEFT_OUT))
-    return (deviation / max(float(high), -float(low), FAINTEST * specimen.white_dn))[..., None].astype(np.float32)
+    stretched = deviation / np.float32(max(float(high), -float(low), FAINTEST * specimen.white_dn))
+    return np.asarray(stretched[..., None], np.float32)
 
 
 def is_darker(specimen: Specimen) -> bool:
