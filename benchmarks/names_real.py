@@ -125,7 +125,9 @@ def look_at_all(examples: Sequence[Example], settings: LearningSettings, kept: P
     def show(done: int, total: int) -> None:
         print(f"\rlooked at {done} of {total}, {time.monotonic() - start:.0f} s", end="", flush=True)
 
-    seen = Seen(*see(examples, from_published(), settings.network, settings.sight, settings.threads, show))
+    seen = Seen(
+        *see(examples, from_published(settings.sight), settings.network, settings.sight, settings.threads, show)
+    )
     print()
     if kept is not None:
         np.savez(kept, key=np.array(key), **seen._asdict())
@@ -150,7 +152,7 @@ def learn(examples: Sequence[Example], seen: Seen, held_out: NDArray[np.bool_], 
         [one.day for one in some],
         seen.pooled[teach],
         seen.beside[teach],
-        from_published(),
+        from_published(settings.sight),
         settings.network,
         settings.sight,
         TAXONOMY,

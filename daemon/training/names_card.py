@@ -71,21 +71,29 @@ def markdown(card: NamesCard) -> str:
     """Write a card for people."""
     versions = ", ".join(f"{name} {number}" for name, number in card.versions.items())
     best = max(card.held_out[:1] or (card.in_turn,), key=lambda one: one.objects)
+    made_of = (
+        f"Classifier of {len(card.learnt)} taxa; encoder `{card.encoder_sha256[:12]}` ({card.network}, "
+        f"{card.sight['kind']}), head `{card.head_sha256[:12]}`. sha256 `{card.sha256}`."
+    )
+    learnt = (
+        f"Learnt from {sum(card.learnt.values())} specimens of {card.source}, apart by {card.split_by}. Made with "
+        f"`{card.command}`: seed {card.seed}, {card.seconds / 60:.0f} min, {versions}."
+    )
+    honest = (
+        f"Probabilities divided by a temperature of {card.temperature:.2f}; what is less probable than "
+        f"{card.threshold:.2f} is said of a group, or is unsure."
+    )
+    too_few = ", ".join(f"{taxon} ({n})" for taxon, n in sorted(card.not_known.items())) or "nothing"
     lines = [
         f"# {card.weights}",
         "",
-        f"Classifier of {len(card.learnt)} taxa; encoder `{card.encoder_sha256[:12]}` ({card.network}, "
-        f"{card.sight['kind']}), head `{card.head_sha256[:12]}`. sha256 `{card.sha256}`.",
+        made_of,
         "",
-        f"Learnt from {sum(card.learnt.values())} specimens of {card.source}, apart by {card.split_by}. Made with "
-        f"`{card.command}`: seed {card.seed}, {card.seconds / 60:.0f} min, {versions}.",
+        learnt,
         "",
-        f"Probabilities divided by a temperature of {card.temperature:.2f}; what is less probable than "
-        f"{card.threshold:.2f} is said of a group, or is unsure.",
+        honest,
         "",
-        "Not known, for too few specimens: "
-        + (", ".join(f"{taxon} ({n})" for taxon, n in sorted(card.not_known.items())) or "nothing")
-        + ".",
+        f"Not known, for too few specimens: {too_few}.",
         "",
         "| judged by | objects | accuracy | balanced | macro-F1 | calibration error | Bray-Curtis |",
         "|---|---|---|---|---|---|---|",

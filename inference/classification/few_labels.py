@@ -17,7 +17,7 @@ DRAWS = 3
 
 
 class FewLabels(msgspec.Struct, frozen=True, kw_only=True):
-    """Figures with at most so many labels of each taxon, means over draws; `balanced` is the mean recall of the taxa."""
+    """Figures with at most so many labels of each taxon, means over draws; `balanced` is the mean recall of taxa."""
 
     labels: int
     accuracy: float

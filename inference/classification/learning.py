@@ -138,7 +138,7 @@ def learn(
     settings = replace(settings, sight=fitting_sight(examples, settings.sight))
     history = History()
     if settings.network == "lite0":
-        network = from_published()
+        network = from_published(settings.sight)
     else:
         network, history = train_network(examples, groups, settings, report, follower, checkpoint)
     looking = Progress.reporter("looking", report)

@@ -46,7 +46,7 @@ def varied(specimen: Specimen, sight: Sight, random: np.random.Generator) -> Loo
     zoom = float(random.uniform(*ZOOM))
     view = _turned(view, zoom, random)
     if sight.kind == "picture":
-        view = np.sign(view) * np.abs(view) ** np.float32(math.exp(random.uniform(*np.log(GAMMA))))
+        view = view.clip(0, 1) ** np.float32(math.exp(random.uniform(*np.log(GAMMA))))
     if random.uniform() < DEFOCUSED_SHARE:
         blur_px = float(random.uniform(0.3, MOST_BLUR_PX))
         view = np.stack([cv2.GaussianBlur(channel, (0, 0), blur_px) for channel in view])
@@ -59,7 +59,8 @@ def varied(specimen: Specimen, sight: Sight, random: np.random.Generator) -> Loo
         view += np.float32(random.uniform(0, MOST_NOISE)) * random.standard_normal(view.shape, np.float32)
     view[~exposed] = 0
     beside = beside.copy()
-    beside[:2] += math.log2(zoom) + random.normal(0, SIZE_ERROR, 2)
+    if sight.sized:
+        beside[:2] += math.log2(zoom) + random.normal(0, SIZE_ERROR, 2)
     return Look(np.ascontiguousarray(view), beside)
 
 
@@ -83,8 +84,11 @@ def _with_less(specimen: Specimen, random: np.random.Generator) -> Specimen:
 def _turned(view: Floats, zoom: float, random: np.random.Generator) -> Floats:
     """Turn by any angle, mirror and zoom; what comes in from outside is background."""
     side = view.shape[1]
+    background = float(np.median(view[:, 0])) if len(view) == 1 else 0.0
     matrix = cv2.getRotationMatrix2D(((side - 1) / 2, (side - 1) / 2), float(random.uniform(0, 360)), zoom)
     if random.uniform() < 0.5:
         view = view[:, :, ::-1]
-    turned = [cv2.warpAffine(np.ascontiguousarray(channel), matrix, (side, side)) for channel in view]
+    turned = [
+        cv2.warpAffine(np.ascontiguousarray(channel), matrix, (side, side), borderValue=background) for channel in view
+    ]
     return np.asarray(np.stack(turned), np.float32)
