@@ -248,10 +248,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     mean: dict[str, NDArray[np.float64]] = {}
     written: dict[str, object] = {}
     for kind, hold_out in (("days", split_days), ("random", split_at_random)):
-        splits[kind] = [learn(examples, seen, hold_out(examples, seed), settings) for seed in range(given.splits)]
-        results = [judge(examples, split, f"{kind} {seed}") for seed, split in enumerate(splits[kind])]
-        for result in results:
-            print(row(result.plain.judged_by, result))
+        splits[kind], results = [], []
+        for seed in range(given.splits):
+            splits[kind].append(learn(examples, seen, hold_out(examples, seed), settings))
+            results.append(judge(examples, splits[kind][-1], f"{kind} {seed}"))
+            print(row(f"{kind} {seed}", results[-1]), flush=True)
         mean[kind] = means(results)
         accuracy, balanced, calibration = mean[kind]
         print(

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -71,7 +70,6 @@ class Classifier:
         self.encoder_sha256 = encoder.sha256
         self._encodes: Encodes
         self._encodes, self.not_fastest = open_encoder(encoder, threads, kept_in)
-        cv2.setNumThreads(threads)
 
     @classmethod
     def open(cls, path: Path, threads: int = 1, kept_in: Path | None = None) -> Classifier:

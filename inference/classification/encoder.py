@@ -155,12 +155,15 @@ def fitted(network: nn.Module, pooled: Floats, beside: Floats) -> Encoder:
     """
     spread = pooled.std(axis=0) + LEAST_SPREAD
     mean = pooled.mean(axis=0)
-    _, sizes, axes = np.linalg.svd((pooled - mean) / spread, full_matrices=False)
-    components = min(FEATURES - len(BESIDE), len(axes))
-    overall = float(np.sqrt(np.square(sizes[:components]).mean() / len(pooled))) or 1.0
+    standard = (pooled - mean) / spread
+    variances, axes = np.linalg.eigh(standard.T @ standard / len(pooled))
+    components = min(FEATURES - len(BESIDE), *pooled.shape)
+    # The largest come last.
+    axes = axes.T[::-1][:components]
+    overall = float(np.sqrt(variances[::-1][:components].clip(0).mean())) or 1.0
     encoder = Encoder(network, pooled.shape[1], components)
     encoder.mean.copy_(torch.from_numpy(mean))
-    encoder.projection.copy_(torch.from_numpy(axes[:components].T / spread[:, None] / overall))
+    encoder.projection.copy_(torch.from_numpy(axes.T / spread[:, None] / overall))
     encoder.beside_mean.copy_(torch.from_numpy(beside.mean(axis=0)))
     encoder.beside_spread.copy_(torch.from_numpy(beside.std(axis=0) + LEAST_SPREAD))
     return encoder.eval()

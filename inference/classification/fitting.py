@@ -25,7 +25,7 @@ Count = Callable[[int, int], None]
 STRENGTHS = (1e-3, 3e-3, 1e-2, 3e-2)
 """Tried: the variance that weights are expected to have; what other programs call C."""
 FOLDS = 5
-ITERATIONS = 150
+ITERATIONS, PRECISION = 150, 1e-6
 TEMPERATURES = (0.3, 5.0)
 THRESHOLDS = tuple(round(0.05 * k, 2) for k in range(20))
 
@@ -85,17 +85,18 @@ def fit(
     parts = [(folds != k, folds == k) for k in range(folds.max() + 1)]
     total, done = len(STRENGTHS) * len(parts) + 1, 0
     outputs = np.zeros((len(STRENGTHS), len(y), len(learnt)), np.float32)
-    for strength, said in zip(STRENGTHS, outputs, strict=True):
-        for learning, judging in parts:
-            weights, bias = _regress(x[learning], y[learning], len(learnt), strength)
-            said[judging] = x[judging] @ weights + bias
+    for learning, judging in parts:
+        both = _nothing(x.shape[1], len(learnt))
+        for strength, said in zip(STRENGTHS, outputs, strict=True):
+            both = _regress(x[learning], y[learning], strength, both)
+            said[judging] = x[judging] @ both[:-1] + both[-1]
             done += 1
             if report is not None:
                 report(done, total)
     losses = [_tempered(said, y) for said in outputs]
     best = int(np.argmin([loss for loss, _ in losses]))
     temperature = losses[best][1]
-    weights, bias = _regress(x, y, len(learnt), STRENGTHS[best])
+    both = _regress(x, y, STRENGTHS[best], _nothing(x.shape[1], len(learnt)))
     if report is not None:
         report(total, total)
     share = np.bincount(y, minlength=len(learnt)).astype(np.float32) / np.float32(len(y))
@@ -104,8 +105,8 @@ def fit(
         parents=parents,
         not_known={str(name): int(n) for name, n in zip(names, counts, strict=True) if n < fewest},
         encoder_sha256=encoder_sha256,
-        weights=weights,
-        bias=bias,
+        weights=both[:-1],
+        bias=both[-1],
         temperature=temperature,
         share=share,
         threshold=0.0,
@@ -148,13 +149,23 @@ def _folds(groups: NDArray[np.str_], seed: int) -> NDArray[np.intp]:
     return fold[group]
 
 
-def _regress(x: Floats, y: NDArray[np.intp], taxa: int, strength: float) -> tuple[Floats, Floats]:
-    """Multinomial logistic regression with a Gaussian prior on the weights; weights (F, K) and bias (K,)."""
-    count, width = x.shape
-    one_hot = np.eye(taxa, dtype=np.float32)[y]
+def _nothing(width: int, taxa: int) -> Floats:
+    return np.zeros((width + 1, taxa), np.float32)
+
+
+def _regress(x: Floats, y: NDArray[np.intp], strength: float, start: Floats) -> Floats:
+    """Multinomial logistic regression with a Gaussian prior on the weights (F, K); the bias is the last row.
+
+    Parameters
+    ----------
+    start
+        (F + 1, K), where to begin: weights of about the same task are near.
+    """
+    count = len(x)
+    one_hot = np.eye(start.shape[1], dtype=np.float32)[y]
 
     def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        both = flat.reshape(width + 1, taxa).astype(np.float32)
+        both = flat.reshape(start.shape).astype(np.float32)
         outputs = x @ both[:-1] + both[-1]
         outputs -= outputs.max(axis=1, keepdims=True)
         exponents = np.exp(outputs)
@@ -165,10 +176,9 @@ def _regress(x: Floats, y: NDArray[np.intp], taxa: int, strength: float) -> tupl
         value = float((np.log(sums[:, 0]) - (outputs * one_hot).sum(axis=1)).mean())
         return value + float((both[:-1] * held_back).sum()) / 2, gradient.ravel().astype(np.float64)
 
-    start = np.zeros((width + 1) * taxa)
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": ITERATIONS})
-    both = found.x.reshape(width + 1, taxa).astype(np.float32)
-    return both[:-1], both[-1]
+    options = {"maxiter": ITERATIONS, "ftol": PRECISION}
+    found = minimize(loss, start.ravel().astype(np.float64), jac=True, method="L-BFGS-B", options=options)
+    return np.asarray(found.x.reshape(start.shape), np.float32)
 
 
 def _tempered(outputs: Floats, y: NDArray[np.intp]) -> tuple[float, float]:

@@ -143,7 +143,7 @@ def test_a_training_that_gets_no_better_stops_early() -> None:
 
 
 def heights(shape: str, seed: int) -> Specimen:
-    """Draw four marks around a centre, two above and two below the own plane: opposite ones alike, or beside each other.
+    """Draw four marks around a centre, two above and two below: opposite ones alike, or ones beside each other.
 
     In the own plane both are the same picture.
     """
@@ -164,8 +164,8 @@ def heights(shape: str, seed: int) -> Specimen:
 
 
 def recall_of(sight: Sight, read: Callable[[str, int], Specimen]) -> float:
-    taught = [one for one in examples(read, 40) if one.taxon != "ring"]
-    settings = LearningSettings("small", sight, epochs=10, batch=16, judgements=2, threads=1)
+    taught = [one for one in examples(read, 70) if one.taxon != "ring"]
+    settings = LearningSettings("small", sight, epochs=14, batch=16, judgements=4, threads=1)
     made = learn(taught, days(taught), settings, {}, lambda _: None, Silent())[0]
     true = np.array([made.fitted.head.taxa.index(one.taxon) for one in taught])
     return float((made.fitted.held_out.argmax(axis=1) == true).mean())

@@ -121,6 +121,10 @@ def test_colours_become_grey_and_what_is_no_image_is_refused() -> None:
             picture(wrong)
 
 
+def test_a_focus_far_off_leaves_an_empty_view() -> None:
+    assert not look(stack("ring", 3), SIGHT, 30.0).view.any()
+
+
 @given(
     arrays(np.uint16, st.tuples(st.just(2), st.integers(1, 6), st.integers(1, 40), st.integers(1, 40))),
     st.sampled_from([SIGHT, Sight("fused", 24, finest_um=0.1), Sight("stack", 20)]),
