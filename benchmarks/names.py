@@ -28,24 +28,24 @@ from numpy.typing import NDArray
 
 from inference.classification.classifier import Classifier
 from inference.classification.encoder import fitted, fresh, rounded, to_file, width_of
-from inference.classification.figures import Judged, NamesFigures, figures
+from inference.classification.figures import JudgedNames, NamesFigures, figures
 from inference.classification.head import Head
-from inference.classification.learning import learn, set_threads
-from inference.classification.settings import LearningSettings
-from inference.classification.sight import BESIDE, STACK, Sight, look
+from inference.classification.sight import BESIDE, STACK, ClassifierSight, look
 from inference.classification.specimens import Example, Specimen
+from inference.classifier_training.learning import learn, set_threads
+from inference.classifier_training.settings import LearningSettings
 from inference.training.checkpoint import History
 from inference.training.train import Progress
 
 TAXA = 60
 SIDES_PX = (48, 260)
 """Of crops: coccoliths to diatoms, most of them small."""
-FUSED = Sight("fused", STACK.side_px, finest_um=STACK.finest_um)
+FUSED = ClassifierSight("fused", STACK.side_px, finest_um=STACK.finest_um)
 PLANES = 12
 FIELDS = 5
 
 
-def untaught(sight: Sight) -> tuple[Any, Head]:
+def untaught(sight: ClassifierSight) -> tuple[Any, Head]:
     """Give an encoder and a head with weights by chance."""
     network = rounded(fresh("small", sight)).eval()
     random = np.random.default_rng(0)
@@ -166,7 +166,7 @@ def judge(taught: Sequence[Example], judging: Sequence[Example], settings: Learn
             probabilities = head.probabilities(vectors)
     named = [head.taxa[k] for k in probabilities.argmax(axis=1)]
     slides = [one.slide for one in known]
-    made = Judged([one.taxon for one in known], named, probabilities.max(axis=1), slides, slides)
+    made = JudgedNames([one.taxon for one in known], named, probabilities.max(axis=1), slides, slides)
     return figures(made, settings.sight.kind)
 
 

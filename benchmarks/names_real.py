@@ -28,13 +28,13 @@ from numpy.typing import NDArray
 
 from inference.classification import figures as judging
 from inference.classification.encoder import from_published
-from inference.classification.few_labels import LABELS, FewLabels, with_few_labels
 from inference.classification.figures import NamesFigures
 from inference.classification.head import Head, Rule
-from inference.classification.learning import Learnt, fitting_sight, learn_head, project, see, set_threads
-from inference.classification.settings import LearningSettings
 from inference.classification.sight import Floats
 from inference.classification.specimens import Example, Specimen, picture
+from inference.classifier_training.few_labels import LABELS, FewLabels, with_few_labels
+from inference.classifier_training.learning import Learnt, fitting_sight, learn_head, project, see, set_threads
+from inference.classifier_training.settings import LearningSettings
 
 OUT = 0.2
 FEWEST_JUDGED = 5
@@ -171,7 +171,7 @@ def judge(examples: Sequence[Example], split: Split, judged_by: str) -> Result:
     for rule in rules:
         probabilities = head.probabilities(split.features, rule)
         named = [head.taxa[best] for best in probabilities.argmax(axis=1)]
-        made = judging.Judged(true, named, probabilities.max(axis=1), days, days)
+        made = judging.JudgedNames(true, named, probabilities.max(axis=1), days, days)
         both.append(judging.figures(made, judged_by, FEWEST_JUDGED))
     sure = judging.figures(judging.judged(true, head.answers(split.features), days, days), judged_by, FEWEST_JUDGED)
     return Result(*both, sure, head, split.learnt.fitted.strength)

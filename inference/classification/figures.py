@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.classification.answers import UNSURE, Answer
+from inference.classification.answers import UNSURE, TaxonAnswer
 
 Floats = NDArray[np.float64]
 Z_95 = 1.959964
@@ -31,10 +31,16 @@ class TaxonFigures(msgspec.Struct, frozen=True, kw_only=True):
         objects of it that judged.
     named
         objects that were named so.
-    precision, recall, f1
-        None where nothing is named so, where there is none of it.
-    precision_interval, recall_interval
-        Wilson's, 95 %; they take objects for independent.
+    precision
+        None where nothing is named so.
+    recall
+        None where there is none of it.
+    f1
+        None where there is none of it.
+    precision_interval
+        Wilson's, 95 %; it takes objects for independent.
+    recall_interval
+        the same.
     f1_interval
         of other groups (days, slides) drawn like these.
     """
@@ -59,9 +65,13 @@ class NamesFigures(msgspec.Struct, frozen=True, kw_only=True):
         in words: held-out days, a random fifth.
     groups
         days or slides that judged.
-    accuracy, balanced, macro_f1
-        share of the objects, mean recall of the taxa with at least `fewest` objects, mean F1 of the same; with the
-        intervals of other groups drawn like these.
+    accuracy
+        share of the objects whose name is right; this and the next two with the intervals of other groups drawn like
+        these.
+    balanced
+        mean recall of the taxa with at least `fewest` objects.
+    macro_f1
+        mean F1 of the same.
     fewest
         objects from which on a taxon counts for `balanced` and `macro_f1`.
     calibration_error
@@ -96,13 +106,15 @@ class NamesFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedNames:
     """Objects whose taxon is known, and what was said of them.
 
     Attributes
     ----------
-    true, named
-        taxa.
+    true
+        taxon of each.
+    named
+        what it was called.
     probability
         of what was named.
     groups
@@ -118,7 +130,7 @@ class Judged:
     samples: Sequence[str]
 
 
-def figures(judged: Judged, judged_by: str, fewest: int = 1, seed: int = 0) -> NamesFigures:
+def figures(judged: JudgedNames, judged_by: str, fewest: int = 1, seed: int = 0) -> NamesFigures:
     """Judge names.
 
     Raises
@@ -162,9 +174,13 @@ def figures(judged: Judged, judged_by: str, fewest: int = 1, seed: int = 0) -> N
     )
 
 
-def judged(true: Sequence[str], answers: Sequence[Answer], groups: Sequence[str], samples: Sequence[str]) -> Judged:
+def judged(
+    true: Sequence[str], answers: Sequence[TaxonAnswer], groups: Sequence[str], samples: Sequence[str]
+) -> JudgedNames:
     """Put together what is there and what was answered."""
-    return Judged(true, [one.taxon for one in answers], np.array([one.probability for one in answers]), groups, samples)
+    return JudgedNames(
+        true, [one.taxon for one in answers], np.array([one.probability for one in answers]), groups, samples
+    )
 
 
 def wilson(right: float, of: float) -> tuple[float, float] | None:

@@ -31,7 +31,7 @@ PREPARED = (
 )
 
 
-class _Whole(nn.Module):
+class _PicturesToTaxa(nn.Module):
     """From pictures to probabilities, at once."""
 
     def __init__(self, encoder: EncoderFile, head: Head) -> None:
@@ -69,7 +69,7 @@ def write_model(path: Path, encoder: EncoderFile, head: Head) -> None:
     try:
         with torch.no_grad():
             program = torch.onnx.export(
-                _Whole(encoder, head).eval(),
+                _PicturesToTaxa(encoder, head).eval(),
                 (torch.zeros(2, 1, side, side),),
                 input_names=[INPUT],
                 output_names=[OUTPUT],

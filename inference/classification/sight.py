@@ -47,7 +47,7 @@ BEYOND_UM = 0.2
 
 
 @dataclass(frozen=True)
-class Sight:
+class ClassifierSight:
     """How a classifier looks.
 
     Attributes
@@ -81,11 +81,11 @@ class Sight:
         return {"stack": len(ORDER) * len(self.offsets_um), "fused": len(ORDER), "picture": 1}[self.kind]
 
 
-STACK = Sight("stack", 64, (-1.6, -0.8, -0.4, 0.0, 0.4, 0.8, 1.6), 0.059)
-PICTURES = Sight("picture", 128)
+STACK = ClassifierSight("stack", 64, (-1.6, -0.8, -0.4, 0.0, 0.4, 0.8, 1.6), 0.059)
+PICTURES = ClassifierSight("picture", 128)
 
 
-class Look(NamedTuple):
+class SeenSpecimen(NamedTuple):
     """What is seen of a specimen.
 
     Attributes
@@ -101,8 +101,8 @@ class Look(NamedTuple):
     beside: Floats
 
 
-def look(specimen: Specimen, sight: Sight, focus_error_um: float = 0.0) -> Look:
-    """Look at a specimen.
+def look(specimen: Specimen, sight: ClassifierSight, focus_error_um: float = 0.0) -> SeenSpecimen:
+    """SeenSpecimen at a specimen.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def look(specimen: Specimen, sight: Sight, focus_error_um: float = 0.0) -> Look:
     if is_picture:
         view[0] = _picture(specimen, sight.side_px)
     else:
-        seen = [_Seen(0, 0, 0.0)] if sight.kind == "fused" else _heights(specimen, sight, focus_error_um)
+        seen = [_Height(0, 0, 0.0)] if sight.kind == "fused" else _heights(specimen, sight, focus_error_um)
         frames = _fused(specimen)[:, None] if sight.kind == "fused" else specimen.stack
         backgrounds = {name: _background(specimen.stack[c]) for c, name in enumerate(specimen.states)}
         bright = backgrounds.get(PARALLEL) or math.sqrt(specimen.white_dn / 2)
@@ -134,7 +134,7 @@ def look(specimen: Specimen, sight: Sight, focus_error_um: float = 0.0) -> Look:
             told = np.clip((roots - np.float32(below)) * np.float32(gain), -MOST_DEVIATION, MOST_DEVIATION)
             first = ORDER.index(name) * (sight.channels // len(ORDER))
             _centre(told, view, [first + one.row for one in seen])
-    return Look(view, _beside(specimen, scale) if sight.sized else np.zeros(len(BESIDE), np.float32))
+    return SeenSpecimen(view, _beside(specimen, scale) if sight.sized else np.zeros(len(BESIDE), np.float32))
 
 
 def own_plane(specimen: Specimen) -> float:
@@ -162,7 +162,7 @@ class _Scaled(NamedTuple):
     pixel: float
 
 
-def _scale(specimen: Specimen, sight: Sight) -> _Scaled:
+def _scale(specimen: Specimen, sight: ClassifierSight) -> _Scaled:
     longest = max(specimen.stack.shape[2:])
     pixel = specimen.pixel_um or 1.0
     if sight.finest_um is None or specimen.pixel_um is None:
@@ -173,7 +173,7 @@ def _scale(specimen: Specimen, sight: Sight) -> _Scaled:
     return _Scaled(seen_um / pixel, seen_um)
 
 
-class _Seen(NamedTuple):
+class _Height(NamedTuple):
     """A height of the sight: its place among them, the plane below it, and the share of the plane above that."""
 
     row: int
@@ -181,7 +181,7 @@ class _Seen(NamedTuple):
     share: float
 
 
-def _heights(specimen: Specimen, sight: Sight, focus_error_um: float) -> list[_Seen]:
+def _heights(specimen: Specimen, sight: ClassifierSight, focus_error_um: float) -> list[_Height]:
     """Give the heights of a sight at which the specimen was exposed."""
     step_um = specimen.step_um
     if specimen.planes > 1 and step_um is None:
@@ -197,11 +197,11 @@ def _heights(specimen: Specimen, sight: Sight, focus_error_um: float) -> list[_S
         at = focus + (offset_um + focus_error_um) / step_um
         if -beyond <= at <= last + beyond:
             at = min(max(at, 0.0), float(last))
-            seen.append(_Seen(row, int(at), at - int(at)))
+            seen.append(_Height(row, int(at), at - int(at)))
     return seen
 
 
-def _shrunk(frames: NDArray[np.uint16] | Floats, seen: Sequence[_Seen], scale: _Scaled) -> Floats:
+def _shrunk(frames: NDArray[np.uint16] | Floats, seen: Sequence[_Height], scale: _Scaled) -> Floats:
     """Frames (N, h, w) of a state (Z, H, W) at some heights, at the scale of the view."""
     height, width = (max(1, round(size / scale.shrunk)) for size in frames.shape[1:])
     how = cv2.INTER_AREA if scale.shrunk > 1 else cv2.INTER_LINEAR

@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 from daemon.training.names import train_names
-from inference.classification.settings import LearningSettings
-from inference.classification.sight import Sight
+from inference.classification.sight import ClassifierSight
+from inference.classifier_training.settings import LearningSettings
 from tests.support.drawn_specimens import drawn_picture, examples
 
-SETTINGS = LearningSettings("small", Sight("picture", 32, sized=False), epochs=8, batch=12, judgements=8, threads=1)
+SETTINGS = LearningSettings(
+    "small", ClassifierSight("picture", 32, sized=False), epochs=8, batch=12, judgements=8, threads=1
+)
 
 if __name__ == "__main__":
     shapes = examples(drawn_picture, 24)

@@ -18,13 +18,15 @@ from daemon.training.names import train_names
 from daemon.training.names_card import NamesCard
 from inference.classification.encoder_file import load_encoder
 from inference.classification.head import load_head
-from inference.classification.settings import LearningSettings
-from inference.classification.sight import Sight
+from inference.classification.sight import ClassifierSight
 from inference.classification.specimens import Example
+from inference.classifier_training.settings import LearningSettings
 from tests.support.drawn_specimens import SHAPES, drawn_picture, examples
 from tests.support.places import ROOT
 
-SETTINGS = LearningSettings("small", Sight("picture", 32, sized=False), epochs=3, batch=12, judgements=3, threads=1)
+SETTINGS = LearningSettings(
+    "small", ClassifierSight("picture", 32, sized=False), epochs=3, batch=12, judgements=3, threads=1
+)
 
 
 def sides(each: int = 24) -> tuple[list[Example], list[Example]]:

@@ -10,8 +10,8 @@ import pytest
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from inference.classification.fitting import Fitted, fit
 from inference.classification.head import Head, check_taxa, load_head
+from inference.classifier_training.fitting import Fitted, fit
 from inference.errors import SpecimenRefused, WeightsRefused
 
 ENCODER = "e" * 64

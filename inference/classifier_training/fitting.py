@@ -61,8 +61,10 @@ def fit(
 
     Parameters
     ----------
-    taxa, groups
+    taxa
         of each row.
+    groups
+        day, slide or sample of each row.
     fewest
         taxa with fewer objects are not learnt, and listed as not known.
 
