@@ -182,9 +182,9 @@ def stacks(taught: Sequence[Example], judging: Sequence[Example], epochs: int) -
         print(f"| {one.judged_by} | {one.accuracy:.3f} | {one.macro_f1:.3f} | {one.calibration_error:.3f} |")
     print("\n| taxon | n | F1 of the stack | F1 of the fused picture |\n|---|---|---|---|")
     of_fused = {one.taxon: one for one in both[1].taxa}
-    for one in both[0].taxa:
-        fused = of_fused.get(one.taxon)
-        print(f"| {one.taxon} | {one.n} | {one.f1 or 0:.3f} | {(fused.f1 if fused else None) or 0:.3f} |")
+    for taxon in both[0].taxa:
+        fused = of_fused.get(taxon.taxon)
+        print(f"| {taxon.taxon} | {taxon.n} | {taxon.f1 or 0:.3f} | {(fused.f1 if fused else None) or 0:.3f} |")
 
 
 def main() -> None:

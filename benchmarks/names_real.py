@@ -38,9 +38,12 @@ from inference.classifier_training.settings import LearningSettings
 
 OUT = 0.2
 FEWEST_JUDGED = 5
-TAXONOMY: dict[str, str | None] = dict.fromkeys(
-    ("Calanus", "Neocalanus", "Metridia", "Pseudocalanus", "Oithona", "Acartia", "Paraeuchaeta"), "Copepod"
-) | {"Pleurobrachia": "Ctenophora", "Beroe": "Ctenophora", "Bolinopsis": "Ctenophora", "Parasagitta": "Chaetognatha"}
+COPEPODS = "Calanus", "Neocalanus", "Metridia", "Pseudocalanus", "Oithona", "Acartia", "Paraeuchaeta"
+TAXONOMY: dict[str, str | None] = {
+    **dict.fromkeys(COPEPODS, "Copepod"),
+    **dict.fromkeys(("Pleurobrachia", "Beroe", "Bolinopsis"), "Ctenophora"),
+    "Parasagitta": "Chaetognatha",
+}
 """What is a part of what."""
 
 
@@ -138,15 +141,15 @@ class Split(NamedTuple):
     """What was learnt of the examples in `teach`, and the vectors of those held out, in `out`."""
 
     learnt: Learnt
-    teach: NDArray[np.intp]
-    out: NDArray[np.intp]
+    teach: list[int]
+    out: list[int]
     features: NDArray[np.float16]
 
 
 def learn(examples: Sequence[Example], seen: Seen, held_out: NDArray[np.bool_], settings: LearningSettings) -> Split:
     """Learn from what is not held out; days among it are held out in turn."""
     teach, out = np.flatnonzero(~held_out), np.flatnonzero(held_out)
-    some = [examples[row] for row in teach]
+    some = [examples[int(row)] for row in teach]
     learnt = learn_head(
         some,
         [one.day for one in some],
@@ -158,7 +161,7 @@ def learn(examples: Sequence[Example], seen: Seen, held_out: NDArray[np.bool_], 
         TAXONOMY,
         settings.fewest,
     )
-    return Split(learnt, teach, out, project(learnt.encoder, seen.pooled[out], seen.beside[out]))
+    return Split(learnt, teach.tolist(), out.tolist(), project(learnt.encoder, seen.pooled[out], seen.beside[out]))
 
 
 def judge(examples: Sequence[Example], split: Split, judged_by: str) -> Result:
@@ -166,15 +169,15 @@ def judge(examples: Sequence[Example], split: Split, judged_by: str) -> Result:
     head = split.learnt.fitted.head
     true = [examples[row].taxon for row in split.out]
     days = [examples[row].day for row in split.out]
-    rules: tuple[Rule, Rule] = ("plain", "even")
-    both = []
-    for rule in rules:
+
+    def by(rule: Rule) -> NamesFigures:
         probabilities = head.probabilities(split.features, rule)
         named = [head.taxa[best] for best in probabilities.argmax(axis=1)]
         made = judging.JudgedNames(true, named, probabilities.max(axis=1), days, days)
-        both.append(judging.figures(made, judged_by, FEWEST_JUDGED))
+        return judging.figures(made, judged_by, FEWEST_JUDGED)
+
     sure = judging.figures(judging.judged(true, head.answers(split.features), days, days), judged_by, FEWEST_JUDGED)
-    return Result(*both, sure, head, split.learnt.fitted.strength)
+    return Result(by("plain"), by("even"), sure, head, split.learnt.fitted.strength)
 
 
 def learning_curve(examples: Sequence[Example], split: Split) -> list[FewLabels]:
@@ -220,7 +223,8 @@ def row(name: str, result: Result) -> str:
 
 def means(results: Sequence[Result]) -> NDArray[np.float64]:
     """Accuracy, balanced accuracy by the even rule, calibration error: means over splits."""
-    return np.mean([(r.plain.accuracy, r.even.balanced, r.plain.calibration_error) for r in results], axis=0)
+    figures = [(one.plain.accuracy, one.even.balanced or 0.0, one.plain.calibration_error) for one in results]
+    return np.asarray(np.array(figures).mean(axis=0))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -128,9 +128,9 @@ def information(
             label,
             code=taxon,
             count=str(counts.get(taxon, 0)),
-            precision=_share(judged and judged.precision),
-            recall=_share(judged and judged.recall),
-            f1score=_share(judged and judged.f1),
+            precision=_share(None if judged is None else judged.precision),
+            recall=_share(None if judged is None else judged.recall),
+            f1score=_share(None if judged is None else judged.f1),
             support=str(judged.n if judged else 0),
         )
     _texts(network, prepro=PREPARED)

@@ -123,17 +123,17 @@ def look(specimen: Specimen, sight: ClassifierSight, focus_error_um: float = 0.0
     if is_picture:
         view[0] = _picture(specimen, sight.side_px)
     else:
-        seen = [_Height(0, 0, 0.0)] if sight.kind == "fused" else _heights(specimen, sight, focus_error_um)
+        heights = [_Height(0, 0, 0.0)] if sight.kind == "fused" else _heights(specimen, sight, focus_error_um)
         frames = _fused(specimen)[:, None] if sight.kind == "fused" else specimen.stack
         backgrounds = {name: _background(specimen.stack[c]) for c, name in enumerate(specimen.states)}
         bright = backgrounds.get(PARALLEL) or math.sqrt(specimen.white_dn / 2)
-        for c, name in enumerate(specimen.states if seen else ()):
+        for c, name in enumerate(specimen.states if heights else ()):
             below = backgrounds[name] or 1.0
             gain = BRIGHT_GAIN / below if name == PARALLEL else CROSSED_GAIN / bright
-            roots = np.sqrt(_shrunk(frames[c], seen, scale))
+            roots = np.sqrt(_shrunk(frames[c], heights, scale))
             told = np.clip((roots - np.float32(below)) * np.float32(gain), -MOST_DEVIATION, MOST_DEVIATION)
             first = ORDER.index(name) * (sight.channels // len(ORDER))
-            _centre(told, view, [first + one.row for one in seen])
+            _centre(told, view, [first + one.row for one in heights])
     return SeenSpecimen(view, _beside(specimen, scale) if sight.sized else np.zeros(len(BESIDE), np.float32))
 
 
