@@ -154,8 +154,7 @@ def judge(taught: Sequence[Example], judging: Sequence[Example], settings: Learn
 
     learnt, _ = learn(taught, [one.slide for one in taught], settings, {}, show, Silent())
     head = learnt.fitted.head
-    known, probabilities = [one for one in taught if one.taxon in head.taxa], learnt.fitted.held_out
-    probabilities = probabilities[~np.isnan(probabilities[:, 0])]
+    known, probabilities = list(taught), learnt.fitted.held_out
     if judging:
         with tempfile.TemporaryDirectory() as folder:
             classifier = Classifier(learnt.encoder, head, settings.threads, Path(folder))

@@ -192,6 +192,7 @@ def learning_curve(examples: Sequence[Example], split: Split) -> list[FewLabels]
 
 HEADING = (
     "| split | objects | days | accuracy | even: accuracy | balanced | even: balanced | taxa | calibration error "
+    "| by chance "
     "| even: Bray-Curtis | Bray-Curtis | unsure | threshold | strength | temperature |"
 )
 
@@ -211,6 +212,7 @@ def row(name: str, result: Result) -> str:
         f"{even.balanced:.3f}",
         judged,
         f"{plain.calibration_error:.3f}",
+        f"{plain.calibration_by_chance:.3f}",
         f"{even.bray_curtis:.3f}",
         f"{plain.bray_curtis:.3f}",
         f"{result.sure.unsure:.3f}",

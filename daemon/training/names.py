@@ -148,9 +148,7 @@ def _judged(
 
 def _held_in_turn(fitted: Fitted, examples: Sequence[Example], by: By, judged_by: str) -> NamesFigures:
     """Judge by what taught, as heads said of it that had not seen it."""
-    known = np.flatnonzero(~np.isnan(fitted.held_out[:, 0])).tolist()
-    some = [examples[row] for row in known]
-    return _judged(fitted.head.taxa, fitted.held_out[known], some, by, judged_by)
+    return _judged(fitted.head.taxa, fitted.held_out, examples, by, judged_by)
 
 
 def _groups(examples: Sequence[Example], by: By) -> list[str]:

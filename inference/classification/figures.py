@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 Z_95 = 1.959964
 BINS = 15
 DRAWS = 500
+CHANCES = 50
 INTERVAL = (2.5, 97.5)
 
 
@@ -76,6 +77,8 @@ class NamesFigures(msgspec.Struct, frozen=True, kw_only=True):
         objects from which on a taxon counts for `balanced` and `macro_f1`.
     calibration_error
         expected: over bins of probability, how far that is from the share that is right.
+    calibration_by_chance
+        what that would be on the average for so many objects if probabilities were perfect.
     curve
         of the same bins: mean probability, share that is right, objects.
     bray_curtis
@@ -97,6 +100,7 @@ class NamesFigures(msgspec.Struct, frozen=True, kw_only=True):
     macro_f1: float | None
     macro_f1_interval: tuple[float, float] | None
     calibration_error: float
+    calibration_by_chance: float
     curve: tuple[tuple[float, float, int], ...]
     bray_curtis: float
     unsure: float
@@ -163,6 +167,7 @@ def figures(judged: JudgedNames, judged_by: str, fewest: int = 1, seed: int = 0)
         macro_f1=_mean(_f1(whole)[counted]),
         macro_f1_interval=_interval([_mean(one[counted]) for one in f1_drawn]),
         calibration_error=calibration_error(probability, right),
+        calibration_by_chance=_calibration_by_chance(probability, seed),
         curve=calibration_curve(probability, right),
         bray_curtis=bray_curtis_of(judged.true, judged.named, judged.samples),
         unsure=float(np.mean([name == UNSURE for name in judged.named])),
@@ -204,6 +209,14 @@ def calibration_error(probability: Floats, right: NDArray[np.bool_]) -> float:
     """Give the expected calibration error (Naeini 2015, AAAI), over 15 bins of one width."""
     curve = calibration_curve(probability, right)
     return sum(abs(sure - share) * n for sure, share, n in curve) / len(probability)
+
+
+def _calibration_by_chance(probability: Floats, seed: int) -> float:
+    random = np.random.default_rng(seed)
+    drawn = [
+        calibration_error(probability, random.uniform(size=len(probability)) < probability) for _ in range(CHANCES)
+    ]
+    return float(np.mean(drawn))
 
 
 def bray_curtis(true: Mapping[str, float], named: Mapping[str, float]) -> float:

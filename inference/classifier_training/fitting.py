@@ -24,7 +24,9 @@ Count = Callable[[int, int], None]
 """Takes how many of how many are done."""
 STRENGTHS = (1e-3, 3e-3, 1e-2, 3e-2)
 """Tried: the variance that weights are expected to have; what other programs call C."""
+NOT_KNOWN = -1
 FOLDS = 5
+TINY = 1e-9
 ITERATIONS, PRECISION = 150, 1e-6
 TEMPERATURES = (0.3, 5.0)
 THRESHOLDS = tuple(round(0.05 * k, 2) for k in range(20))
@@ -37,7 +39,7 @@ class Fitted:
     Attributes
     ----------
     held_out
-        float32 (N, K) probabilities, each row from a head that learnt without the row's group.
+        float32 (N, K) probabilities, each row from a head that learnt without its group; of what is not known too.
     strength
         that was chosen.
     """
@@ -80,11 +82,11 @@ def fit(
             f"{len(learnt)} of {len(names)} taxa have {fewest} objects or more; a classifier needs two, so label more"
         )
     of = {name: k for k, name in enumerate(learnt)}
-    known = np.array([taxon in of for taxon in taxa])
-    x = np.asarray(features, np.float32)[known]
-    y = np.array([of[taxon] for taxon in taxa if taxon in of])
-    folds = _folds(np.array(groups)[known], seed)
-    parts = [(folds != k, folds == k) for k in range(folds.max() + 1)]
+    x = np.asarray(features, np.float32)
+    y = np.array([of.get(taxon, NOT_KNOWN) for taxon in taxa])
+    known = y != NOT_KNOWN
+    folds = _folds(np.array(groups), seed)
+    parts = [((folds != k) & known, folds == k) for k in range(folds.max() + 1)]
     total, done = len(STRENGTHS) * len(parts) + 1, 0
     outputs = np.zeros((len(STRENGTHS), len(y), len(learnt)), np.float32)
     for learning, judging in parts:
@@ -95,13 +97,12 @@ def fit(
             done += 1
             if report is not None:
                 report(done, total)
-    losses = [_tempered(said, y) for said in outputs]
-    best = int(np.argmin([loss for loss, _ in losses]))
-    temperature = losses[best][1]
-    both = _regress(x, y, STRENGTHS[best], _nothing(x.shape[1], len(learnt)))
+    best = int(np.argmin([_loss(said[known], y[known]) for said in outputs]))
+    temperature = _temperature(outputs[best], y)
+    both = _regress(x[known], y[known], STRENGTHS[best], _nothing(x.shape[1], len(learnt)))
     if report is not None:
         report(total, total)
-    share = np.bincount(y, minlength=len(learnt)).astype(np.float32) / np.float32(len(y))
+    share = np.bincount(y[known], minlength=len(learnt)).astype(np.float32) / np.float32(known.sum())
     head = Head(
         taxa=learnt,
         parents=parents,
@@ -114,10 +115,8 @@ def fit(
         threshold=0.0,
     )
     held_out = softmax(outputs[best] / np.float32(temperature))
-    threshold = choose_threshold(head, held_out, [t for t in taxa if t in of], np.array(groups)[known].tolist())
-    whole = np.full((len(known), len(learnt)), np.nan, np.float32)
-    whole[known] = held_out
-    return Fitted(replace(head, threshold=threshold), whole, STRENGTHS[best])
+    threshold = choose_threshold(head, held_out, taxa, groups)
+    return Fitted(replace(head, threshold=threshold), held_out, STRENGTHS[best])
 
 
 def choose_threshold(head: Head, probabilities: Floats, true: Sequence[str], samples: Sequence[str]) -> float:
@@ -183,13 +182,25 @@ def _regress(x: Floats, y: NDArray[np.intp], strength: float, start: Floats) -> 
     return np.asarray(found.x.reshape(start.shape), np.float32)
 
 
-def _tempered(outputs: Floats, y: NDArray[np.intp]) -> tuple[float, float]:
-    """Least mean loss of outputs, and the temperature that gives it."""
+def _loss(outputs: Floats, y: NDArray[np.intp]) -> float:
+    """Mean logarithmic loss of outputs, at the temperature at which it is least."""
 
-    def loss(logarithm: float) -> float:
-        tempered = outputs / np.exp(logarithm)
-        tempered = tempered - tempered.max(axis=1, keepdims=True)
-        return float((np.log(np.exp(tempered).sum(axis=1)) - tempered[np.arange(len(y)), y]).mean())
+    def tempered(logarithm: float) -> float:
+        probabilities = softmax(outputs / np.float32(np.exp(logarithm)))
+        return float(-np.log(probabilities[np.arange(len(y)), y] + TINY).mean())
 
-    found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded")
-    return float(found.fun), float(np.exp(found.x))
+    return float(minimize_scalar(tempered, bounds=np.log(TEMPERATURES), method="bounded").fun)
+
+
+def _temperature(outputs: Floats, y: NDArray[np.intp]) -> float:
+    """Give the temperature at which the probability of what is said comes true most nearly, by its logarithmic loss.
+
+    Objects of taxa that are not known count: whatever is said of them is wrong, in nature as here.
+    """
+    right = outputs.argmax(axis=1) == y
+
+    def tempered(logarithm: float) -> float:
+        sure = softmax(outputs / np.float32(np.exp(logarithm))).max(axis=1)
+        return float(-np.log(np.where(right, sure, 1 - sure) + TINY).mean())
+
+    return float(np.exp(minimize_scalar(tempered, bounds=np.log(TEMPERATURES), method="bounded").x))
