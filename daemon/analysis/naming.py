@@ -18,7 +18,7 @@ from daemon.dataset.field_file import FieldProvenance
 from daemon.records.records import NAMED, ObjectRow
 from daemon.system import crash_points
 from daemon.system.errors import last_line
-from inference.classification.answers import UNSURE, Answer
+from inference.classification.answers import UNSURE, TaxonAnswer
 from inference.classification.specimens import Specimen
 from inference.errors import InferenceError
 from inference.settings import ClassifierSettings
@@ -66,7 +66,7 @@ class Words:
     taxonomy: Taxonomy | None
     named_by: str
 
-    def of(self, answer: Answer) -> dict[str, str | float | None]:
+    def of(self, answer: TaxonAnswer) -> dict[str, str | float | None]:
         """Give the columns that an answer becomes: nothing finer than light microscopy tells."""
         return {
             "taxon": self._said(answer.taxon),
@@ -155,8 +155,8 @@ class Naming:
         if self._classifier is None or not rows:
             return FieldNames(unnamed, fault=self.fault)
         begins()
-        crash_points.reach("naming", provenance.slide, provenance.field)
         try:
+            crash_points.reach("naming", provenance.slide, provenance.field)
             return self._named(unnamed, crops, provenance, self._classifier)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and the field stands
             _log.exception("objects cannot be named", extra={"slide": provenance.slide, "field": provenance.field})
@@ -181,14 +181,14 @@ class Naming:
 
 
 def specimen_of(row: ObjectRow, crop: Pixels, provenance: FieldProvenance) -> Specimen:
-    """Give what a classifier looks at of an object: its crop (uint16 CZYX), its focus and its size."""
-    plane = row.best_plane if row.focus_plane is None else row.focus_plane
+    """Give what a classifier looks at of an object: its crop (uint16 CZYX), where it is shown best, and its size."""
+    planes = row.display_plane, row.focus_plane, row.best_plane
     return Specimen(
         stack=crop,
         states=provenance.polarizations,
         pixel_um=provenance.pixel_um,
         step_um=provenance.step_um,
-        focus_plane=plane,
+        focus_plane=next(plane for plane in planes if plane is not None),
         length_um=row.length_um,
         width_um=row.width_um,
         white_dn=full_scale(provenance.bits or BITS),

@@ -243,7 +243,7 @@ def classify(
         Path | None, typer.Option(help="folder for the tables; beside the old ones, where they are found, if left out")
     ] = None,
 ) -> None:
-    """Name the objects of a recorded night again, from their features or crops, into new tables beside the old names."""
+    """Name the objects of a recorded night again, from features or crops, into new tables beside the old names."""
     from daemon.config.taxonomy_sheet import read_taxonomy
     from daemon.reprocessing.classify import classify_again
     from inference.settings import ClassifierSettings
@@ -254,8 +254,9 @@ def classify(
         again = classify_again(folder, settings, console, names, into)
     seen = f"; the crops of {counted(again.looked_at, 'object')} were looked at" if again.looked_at else ""
     unseen = f"; {counted(again.unseen, 'object')} could not be looked at, and stay unnamed" if again.unseen else ""
+    tables = f"{again.folder}/slide-*/named-{again.number:03d}.parquet"
     console.print(
-        f"{counted(again.rows, 'object')} named{seen}{unseen}, in {again.folder}/slide-*/named-{again.number:03d}.parquet",
+        f"{counted(again.rows, 'object')}{seen}{unseen}, in {tables}",
         markup=False,
         highlight=False,
         soft_wrap=True,

@@ -234,7 +234,7 @@ def _check_weights(config: NightConfig) -> None:
 
 
 def _check_classifier(config: NightConfig, names: Names) -> None:
-    """The classifier can be read, and speaks of taxa that the taxonomy has."""
+    """Refuse a classifier that cannot be read, or speaks of taxa that the taxonomy does not have."""
     if config.classifier is None:
         return
     try:

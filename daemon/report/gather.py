@@ -14,10 +14,10 @@ from daemon.config.model import NightConfig as Config
 from daemon.config.samples import SAMPLE
 from daemon.config.taxonomy import UNSURE, Taxonomy
 from daemon.counts.objects import Objects, load_objects, weighted_median
+from daemon.counts.taxa import taxonomy_of
 from daemon.dataset.held import SlideHeld
 from daemon.dataset.reader import Dataset
 from daemon.dataset.summary import kept_raw, taken_again
-from daemon.counts.taxa import taxonomy_of
 from daemon.planning.plan import frame_of, make_plan
 from daemon.records.counting import ObjectCounts
 from daemon.records.fields import PlannedField

@@ -33,7 +33,7 @@ from daemon.reprocessing.worker import versions_now
 from daemon.system.durable_files import make_folder, refusing
 from daemon.system.errors import Refused
 from daemon.system.progress import follow
-from inference.classification.answers import Answer
+from inference.classification.answers import TaxonAnswer
 from inference.classification.encoder_file import holds_encoder
 from inference.classification.head import Head, Rule, check_taxa, load_head
 from inference.classification.shipped import find_classifier
@@ -124,8 +124,8 @@ def classify_again(
         eyes = _Eyes(path, dataset) if holds_encoder(path) else None
         if eyes is None and not any(kept.of(one) for one in fields):
             raise WeightsRefused(
-                f"{str(path)!r} is a head alone, of encoder {head.encoder_sha256[:12]}, of which {dataset.folder} keeps "
-                "no features; name a classifier with its encoder, which looks at the crops"
+                f"{str(path)!r} is a head alone, of encoder {head.encoder_sha256[:12]}, of which {dataset.folder} "
+                "keeps no features; name a classifier with its encoder, which looks at the crops"
             )
         made = NamedWith(
             number=number,
@@ -138,7 +138,7 @@ def classify_again(
         rows, looked_at, unseen, taxa = 0, 0, 0, Counter[str | None]()
         everything = follow(fields, len(fields), "fields", console)
         for slide, of_slide in groupby(everything, key=lambda one: one.slide):
-            answers: dict[Place, Answer] = {}
+            answers: dict[Place, TaxonAnswer] = {}
             seen_now: dict[tuple[str, int], Vector] = {}
             for one in of_slide:
                 vectors = kept.of(one)
@@ -194,14 +194,14 @@ def night_taxonomy(dataset: Dataset) -> Taxonomy | None:
     return Taxonomy.from_json(started.taxonomy) if started is not None and started.taxonomy else None
 
 
-def _answers(head: Head, rule: Rule, field: int, vectors: Mapping[int, Vector]) -> dict[Place, Answer]:
+def _answers(head: Head, rule: Rule, field: int, vectors: Mapping[int, Vector]) -> dict[Place, TaxonAnswer]:
     if not vectors:
         return {}
     said = head.answers(np.stack(list(vectors.values())), rule)
     return {(field, number): answer for number, answer in zip(vectors, said, strict=True)}
 
 
-def _named(table: pa.Table, answers: Mapping[Place, Answer], words: Words) -> pa.Table:
+def _named(table: pa.Table, answers: Mapping[Place, TaxonAnswer], words: Words) -> pa.Table:
     """Give a slide's table of objects other names."""
     places = zip(table["field"].to_pylist(), table["number"].to_pylist(), strict=True)
     nobody = dict.fromkeys(NAMED)

@@ -117,9 +117,7 @@ def test_a_merged_taxon_is_called_what_it_became(night: Path) -> None:
 def test_a_head_of_other_taxa_or_of_another_encoder_is_refused(night: Path) -> None:
     with pytest.raises(WeightsRefused, match="names taxon 'emiliania-huxleyi', which the taxonomy does not have"):
         name(night, head(), Taxonomy((GENUS, FIRST)))
-    with pytest.raises(
-        WeightsRefused, match=r"of encoder ffffffffffff, of which .* keeps no features"
-    ):
+    with pytest.raises(WeightsRefused, match=r"of encoder ffffffffffff, of which .* keeps no features"):
         name(night, head(encoder="f" * 64))
     assert later_tables(night, Given.NAMED) == {}
 
