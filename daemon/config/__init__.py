@@ -1,4 +1,4 @@
-"""The configuration of a night: its model, how it is loaded, the sample sheet.
+"""The configuration of a night: its model, how it is loaded, the sample sheet, the taxonomy, the counting rules.
 
-Face: `loading`, `model`, `samples`.
+Face: `counting`, `loading`, `model`, `samples`, `sheets`, `taxonomy`, `taxonomy_sheet`.
 """
