@@ -225,4 +225,6 @@ class NightConfig(Settings):
     alerts: Alerts = Alerts()
     control: Control = Control()
     calibration: Calibration = Calibration()
+    taxonomy: Path | None = None
+    counting_rules: Path | None = None
     ring_stacks: Annotated[int, Field(ge=3)] = 3

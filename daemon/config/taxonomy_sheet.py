@@ -155,7 +155,9 @@ def _faults_of_tree(sheet: Sheet, rows: Mapping[int, _Row]) -> Iterator[str]:
             named = next((one for one, other in by_identifier.items() if folded(other["name"]) == folded(parent)), None)
             instead = f"write its identifier {named!r}" if named else f"add its line{close_to(parent, by_identifier)}"
             yield f"{sheet.at(line)}: parent of {identifier!r} is {parent!r}, which is no identifier here; {instead}"
-        elif (above[-1] if above else row)["parent"] == identifier and identifier not in in_circles:
+        elif identifier in in_circles:
+            continue
+        elif parent and (above[-1] if above else row)["parent"] == identifier:
             circle = [identifier, *(one["identifier"] for one in above)]
             in_circles.update(circle)
             yield (

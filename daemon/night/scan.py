@@ -16,6 +16,7 @@ from daemon.calibration_store.shelf import choose, complain, require
 from daemon.children.hold import sole_use
 from daemon.config.loading import freeze, load, require_same
 from daemon.config.model import NightConfig as Config
+from daemon.config.names import freeze_names, remove_names, require_same_names
 from daemon.config.samples import read_samples
 from daemon.live.order_client import myself
 from daemon.night.retakes import order_at_start
@@ -118,6 +119,7 @@ def _free(folder: RunFolder) -> None:
         for path in folder.path.glob(f"{folder.journal.name}*"):
             path.unlink()
         folder.configuration.unlink(missing_ok=True)
+        remove_names(folder.path)
         for inner in (folder.dataset, folder.spool):
             if inner.exists():
                 shutil.rmtree(inner)
@@ -132,6 +134,7 @@ def _require_begun_so(started: NightStarted, config: Config, samples: dict[int, 
             "put the sheet back to resume that night, or give --run a new folder"
         )
     require(config.calibration.folder, started.calibrations)
+    require_same_names(config, run)
 
 
 def _as_read(samples: dict[int, dict[str, str]]) -> dict[int, dict[str, str]]:
@@ -154,6 +157,7 @@ def _begin(folder: RunFolder, config: Config, samples: dict[int, dict[str, str]]
     frozen = freeze(config, versions)
     with replacing(folder.configuration) as stream:
         stream.write(frozen.encode())
+    freeze_names(config, folder.path)
     calibrations = choose(config)
     planned = {slide.position: config.scan.fields for slide in config.scan.slides}
     started = NightStarted(

@@ -13,6 +13,7 @@ import psutil
 
 from daemon.calibration_store.shelf import choose, complain, proven
 from daemon.config.model import CurveKeys, NightConfig, RoutineName
+from daemon.config.names import read_names
 from daemon.config.samples import SAMPLE, doubt_of, read_samples
 from daemon.planning.estimate import GB, CheckReport, crops_bytes, look_ahead, render, retained_share, stack_bytes
 from daemon.planning.focus_bounds import CLEARANCE_UM
@@ -86,6 +87,7 @@ def check(config: NightConfig, run: Path | None, machine: Machine | None = None,
     machine = machine or Machine()
     of_the_instrument = check_instrument(config)
     samples = read_samples(config.scan.samples, [slide.position for slide in config.scan.slides])
+    names = read_names(config)
     plan = make_plan(config, samples)
     _check_travel(config, plan)
     _check_weights(config)
@@ -94,7 +96,14 @@ def check(config: NightConfig, run: Path | None, machine: Machine | None = None,
     _check_bounds(config)
     check_calibration(config)
     calibrations = [] if begun else [told for _level, told in complain(choose(config), config)]
-    notes = [*_guesses(config), *_notes(samples), *of_the_instrument, *_sequence_notes(config), *calibrations]
+    notes = [
+        *_guesses(config),
+        *names.notes,
+        *_notes(samples),
+        *of_the_instrument,
+        *_sequence_notes(config),
+        *calibrations,
+    ]
     report = look_ahead(config, plan, samples, notes)
     _check_room(config, run, report, machine)
     return report
