@@ -15,3 +15,7 @@ class RuntimeRefused(InferenceError):
 
 class AnnotationError(InferenceError):
     """An annotation file that cannot be read as what it claims to be."""
+
+
+class SpecimenRefused(InferenceError):
+    """A specimen that a classifier cannot look at, or must not."""

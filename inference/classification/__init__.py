@@ -1,0 +1,4 @@
+"""Names objects: what a classifier looks at.
+
+Face: `specimens`.
+"""
