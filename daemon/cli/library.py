@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
+
+from daemon.cli.arguments import ends_in
 
 app = typer.Typer()
 library_app = typer.Typer(help="Libraries of labelled specimens to learn names from.", no_args_is_help=True)
@@ -63,3 +65,47 @@ def library_build(
         pixel_um,
     )
     told(build(library, sources, settings, taxonomy, console), console)
+
+
+@library_app.command("check")
+def library_check(
+    library: Folder,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    page: Annotated[
+        Path | None, typer.Option(help="also write a page with pictures (HTML)", callback=ends_in(".html"))
+    ] = None,
+) -> None:
+    """List what is doubtful about a library before anything is learnt: duplicates, classes, days, odd pictures."""
+    from daemon.library.check import check
+
+    check(library, page, console, as_json=as_json)
+
+
+@library_app.command("split")
+def library_split(
+    library: Folder,
+    by: Annotated[Literal["sample", "slide", "day"], typer.Option(help="what is never on two sides")] = "sample",
+    seed: Annotated[int, typer.Option(min=0, help="by which the sides are drawn")] = 1,
+    judge: Annotated[float, typer.Option(min=0.01, max=0.9, help="share of the specimens that judges")] = 0.2,
+    choose: Annotated[
+        float, typer.Option(min=0.01, max=0.9, help="share on which training stops, and thresholds are chosen")
+    ] = 0.1,
+) -> None:
+    """Draw what learns, what chooses and what judges, apart by sample, mini-slide or day, and record it."""
+    from daemon.library.split import record
+
+    record(library, by, seed, judge, choose, console)
+
+
+@library_app.command("show")
+def library_show(
+    library: Folder,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    taxon: Annotated[
+        str | None, typer.Option(help="list the specimens of this taxon, and of what is part of it")
+    ] = None,
+) -> None:
+    """Show what a library holds: its classes, sources, builds and splits."""
+    from daemon.library.show import show
+
+    show(library, taxon, console, as_json=as_json)
