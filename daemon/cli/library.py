@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from daemon.cli.arguments import ends_in
+from daemon.cli.arguments import States, ends_in
 
 app = typer.Typer()
 library_app = typer.Typer(help="Libraries of labelled specimens to learn names from.", no_args_is_help=True)
@@ -38,6 +38,7 @@ def library_build(
     pixel_um: Annotated[
         float | None, typer.Option(min=1e-3, max=1e3, help="size of a pixel in um, where neither files nor table say")
     ] = None,
+    polarization: States = None,
     taxonomy: Annotated[
         Path | None, typer.Option(help="table of the taxa; without one, new classes are added to the library's own")
     ] = None,
@@ -50,6 +51,7 @@ def library_build(
     from daemon.library.places import PlacePattern
     from daemon.library.table import PictureTable
     from daemon.system.errors import Refused
+    from drivers.recorded.file_names import Polarizations
 
     if undo:
         if sources:
@@ -63,6 +65,7 @@ def library_build(
         None if names is None else PlacePattern.of(names),
         None if table is None else PictureTable(table),
         pixel_um,
+        Polarizations.of(polarization or []),
     )
     told(build(library, sources, settings, taxonomy, console), console)
 

@@ -119,15 +119,13 @@ def _print(console: Console, line: str) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def check(folder: Path, page: Path | None, console: Console, *, as_json: bool = False, learn: bool = False) -> Checked:
+def check(folder: Path, page: Path | None, console: Console, *, as_json: bool = False) -> Checked:
     """Examine a library, print what was found, and write the page.
 
     Parameters
     ----------
     page
         HTML file; none if left out.
-    learn
-        whether also what looks mislabelled is found, by a classifier that learns from the rest.
 
     Raises
     ------

@@ -87,6 +87,7 @@ class EmulatedSpecimens:
             look=look_of(pixels, row["focus_plane"]),
             shape_czyx=(pixels.shape[0], pixels.shape[1], pixels.shape[2], pixels.shape[3]),
             states=tuple(row["states"].split()),
+            channels=tuple(range(pixels.shape[0])),
             low_dn=int(pixels.min()),
             high_dn=int(pixels.max()),
             bits=int(row["white_dn"]).bit_length(),

@@ -37,7 +37,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     shape_czyx
         of its pixels.
     states
-        along C.
+        along C; `channels` are the places that they have in the file.
     low_dn, high_dn
         least and greatest pixel; `bits` of the camera, where the file says so.
     said_um
@@ -64,6 +64,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     look: bytes
     shape_czyx: tuple[int, int, int, int]
     states: tuple[str, ...]
+    channels: tuple[int, ...] = ()
     low_dn: int
     high_dn: int
     bits: int | None = None

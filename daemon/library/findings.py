@@ -11,7 +11,8 @@ from typing import Literal
 import msgspec
 
 from daemon.config.taxonomy import NOT_NAMED, UNSURE
-from daemon.library.duplicates import RULE, Group, near_duplicates, same_pictures
+from daemon.library.class_names import TAXONOMY
+from daemon.library.duplicates import RULE, SMALLEST_PX, Group, near_duplicates, same_pictures
 from daemon.library.entry import Entry
 from daemon.library.library import Library
 from daemon.library.pixels import place_of
@@ -22,7 +23,6 @@ FEW = 10
 """Classes with fewer examples are kept, and not known."""
 UNEQUAL = 100
 """Times by which the largest class may be larger than the smallest that is learnt."""
-SMALLEST_PX = 8
 
 Kind = Literal[
     "two names",
@@ -126,6 +126,12 @@ def counts(library: Library) -> dict[str, int]:
 
 def _of_classes(library: Library) -> Iterator[Finding]:
     of = counts(library)
+    if len(of) > 1 and not any(taxon.parent for taxon in library.taxonomy.taxa):
+        yield Finding(
+            kind="nested",
+            told="no taxon has a parent, so it cannot be told whether classes lie in classes; write parents into "
+            f"{library.folder / TAXONOMY}",
+        )
     for identifier, count in of.items():
         for above in library.taxonomy.lineage(identifier)[1:]:
             if count and of.get(above.identifier):

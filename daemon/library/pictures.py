@@ -14,8 +14,10 @@ from daemon.library.pixels import Seen, look_of, sha256_of_pixels, stacks_in
 from daemon.library.places import Place, PlacePattern, place_in_folder
 from daemon.library.table import PictureTable, TableRow
 from drivers.errors import ImageRefused
-from drivers.recorded.listing import Listing, list_images
+from drivers.recorded.file_names import Polarizations
+from drivers.recorded.listing import Listing, list_images, printable
 from drivers.texts import plain
+from inference.wording import counted
 
 NO_CLASS = "lies in no folder of a class; move it into one, or say what it is with --names or --table"
 
@@ -34,12 +36,15 @@ class PictureSettings:
         what a table beside them says; it comes before names.
     pixel_um
         size of a pixel, where neither files nor table say.
+    polarizations
+        what the channels of stacks are, where they are not named so.
     """
 
     source: str = ""
     names: PlacePattern | None = None
     table: PictureTable | None = None
     pixel_um: float | None = None
+    polarizations: Polarizations = field(default_factory=Polarizations)
 
 
 @dataclass
@@ -74,6 +79,9 @@ class PictureFolder:
         self._listing: Listing = list_images(self.root, [self.root], self._library)
         self.read.total = len(self._listing.sizes)
         self.read.left_out.update(self._listing.left_out)
+        if self._listing.beside:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in self._listing.beside.most_common())
+            self.read.notes.append(f"files in which no picture is expected are passed over: {kinds}")
         if settings.names is None:
             self.read.classes |= _leaves(self.root, self._library)
         table = settings.table
@@ -113,7 +121,7 @@ class PictureFolder:
             stat = path.stat()
             if before and all((one.size, one.modified_ns) == (stat.st_size, stat.st_mtime_ns) for one in before):
                 return [self._placed(entry, place, row) for entry in before]
-            return [self._entry(name, stat, seen, place, row) for seen in stacks_in(path)]
+            return [self._entry(name, stat, seen, place, row) for seen in stacks_in(path, self._settings.polarizations)]
         except (ImageRefused, OSError) as error:
             self.read.left_out[name] = str(error) if isinstance(error, ImageRefused) else f"cannot be read ({error})"
             return []
@@ -148,6 +156,7 @@ class PictureFolder:
             look=look_of(pixels),
             shape_czyx=(pixels.shape[0], pixels.shape[1], pixels.shape[2], pixels.shape[3]),
             states=seen.states,
+            channels=seen.channels,
             low_dn=int(pixels.min()),
             high_dn=int(pixels.max()),
             bits=header.bits,
@@ -178,6 +187,11 @@ class PictureFolder:
         if table.doubt:
             self.read.notes.append(f"{table.path.name}, {table.doubt}")
         self.read.notes += table.twice
+        if several := list(table.several()):
+            self.read.notes.append(
+                f"{counted(len(several), 'line')} of {table.path.name} may be meant of several pictures, such as that "
+                f"of {several[0]}; write the folder before the name of the file"
+            )
         for name in table.left():
             self.read.left_out[name] = f"stands in {table.path.name}, but is not there"
 
@@ -194,7 +208,7 @@ def _leaves(root: Path, but_not: Path) -> set[str]:
     """Name the folders that hold no others: classes, those too that have no picture."""
     names: set[str] = set()
     for folder, inside, _ in os.walk(root):
-        inside[:] = [one for one in inside if not one.startswith(".") and Path(folder, one) != but_not]
+        inside[:] = [one for one in inside if one[0] != "." and one == printable(one) and Path(folder, one) != but_not]
         if not inside and Path(folder) != root:
             names.add(Path(folder).name)
     return names

@@ -16,7 +16,7 @@ from daemon.library.entry import LOOK_PX, Entry
 from daemon.system.errors import DamagedFile
 from drivers.errors import ImageRefused
 from drivers.recorded.file_names import Polarizations
-from drivers.recorded.held import Header, HeldStack
+from drivers.recorded.held import Header
 from drivers.recorded.images import opened, opened_one
 from drivers.recorded.stacks import channels_of
 from inference.classification.specimens import PICTURE, WHITES, Specimen
@@ -26,15 +26,16 @@ Stack = NDArray[np.uint16]
 
 @dataclass(frozen=True)
 class Seen:
-    """A stack of a file: its name there, what the file says, its pixels CZYX and their states."""
+    """A stack of a file: its name there, what the file says, its pixels CZYX, their states and places in the file."""
 
     name: str
     header: Header
     pixels: Stack
     states: tuple[str, ...]
+    channels: tuple[int, ...]
 
 
-def stacks_in(path: Path) -> Iterator[Seen]:
+def stacks_in(path: Path, polarizations: Polarizations) -> Iterator[Seen]:
     """Read every stack of a file.
 
     Raises
@@ -46,16 +47,12 @@ def stacks_in(path: Path) -> Iterator[Seen]:
     """
     with opened(path) as stacks:
         for stack in stacks:
-            yield _seen(stack)
-
-
-def _seen(stack: HeldStack) -> Seen:
-    header = stack.header
-    if header.shape_czyx[0] == 1 and not header.channels:
-        return Seen(stack.name, header, stack.read(), (PICTURE,))
-    channels = channels_of(header, (), Polarizations())
-    pixels = stack.read()
-    return Seen(stack.name, header, pixels[list(channels.places)], channels.states)
+            header = stack.header
+            if header.shape_czyx[0] == 1 and not header.channels and not polarizations.states:
+                yield Seen(stack.name, header, stack.read(), (PICTURE,), (0,))
+            else:
+                taken = channels_of(header, (), polarizations)
+                yield Seen(stack.name, header, stack.read()[list(taken.places)], taken.states, taken.places)
 
 
 def sha256_of_pixels(stack: Stack) -> str:
@@ -93,7 +90,7 @@ def read_specimen(entry: Entry, library: Path, white_dn: int) -> Specimen:
                 pixels: Stack = file.crop(row)
         else:
             with opened_one(path, entry.stack) as stack:
-                pixels = _seen(stack).pixels if entry.origin == "picture" else stack.read()
+                pixels = stack.read()[list(entry.channels)]
     except (ImageRefused, OSError) as error:
         raise DamagedFile(
             f"{path}, which the library has as {entry.key}, cannot be read: {error}; put it back, or build again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
 """Columns, the first that is there; `resolution` is in px/mm, `width_px` and `height_px` are of the picture before it
 was made smaller."""
 _NUMBERS = ("pixel_um", "resolution", "width_px", "height_px", "length_um", "width_um")
+_DRIVE = re.compile(r"[A-Za-z]:/")
 _TYPES = ("[t]", "[f]")
 """EcoTaxa's second row says what the columns are."""
 
@@ -76,7 +78,7 @@ class PictureTable:
         self.columns = tuple(self._columns.values())
         self.doubt = sheet.doubt
         self._rows: dict[str, TableRow] = {}
-        self._by_file: dict[str, str | None] = {}
+        self._by_file: dict[str, list[str]] = {}
         self.twice: list[str] = []
         for line, cells in sheet.rows:
             name = posixpath.normpath(cells[self._columns["file"]].replace("\\", "/"))
@@ -85,18 +87,30 @@ class PictureTable:
             row = self._row(sheet.at(line), line, cells, sheet.comma_is_decimal)
             if name in self._rows and self._rows[name].place != row.place:
                 self.twice.append(f"{name}: lines {self._rows[name].line} and {line} of {path.name} differ")
+            if name not in self._rows:
+                self._by_file.setdefault(name.rpartition("/")[2], []).append(name)
             self._rows[name] = row
-            file = name.rpartition("/")[2]
-            self._by_file[file] = name if self._by_file.get(file, name) == name else None
-        self._met: set[str] = set()
+        self._met: dict[str, list[str]] = {}
 
     def of(self, name: str) -> TableRow | None:
-        """Find the line of a picture by its name (posix), or by its file's name where only one line has it."""
-        found = name if name in self._rows else self._by_file.get(name.rpartition("/")[2])
-        if found is None or found not in self._rows:
+        """Find the line of a picture.
+
+        Parameters
+        ----------
+        name
+            below its folder (posix). A line may have it, its end, such as the file's name alone, or the whole path on
+            another computer.
+        """
+        fitting = [one for one in self._by_file.get(name.rpartition("/")[2], ()) if _fits(one, name)]
+        found = name if name in fitting else fitting[0] if len(fitting) == 1 else None
+        if found is None:
             return None
-        self._met.add(found)
+        self._met.setdefault(found, []).append(name)
         return self._rows[found]
+
+    def several(self) -> Iterator[str]:
+        """Name the files of lines that fit several pictures, each of which is taken to be meant."""
+        return (name for name, met in self._met.items() if len(met) > 1)
 
     def left(self) -> Iterator[str]:
         """Name the files of lines that no picture was found for."""
@@ -135,3 +149,9 @@ class PictureTable:
                 f"{at}: {self._columns[what]} is {text!r}, which is no number above 0; correct it or leave it empty"
             )
         return number
+
+
+def _fits(line: str, name: str) -> bool:
+    """Whether a line may be of a picture: one path ends as the other, or the line's is of another computer."""
+    elsewhere = line.startswith("/") or _DRIVE.match(line) is not None
+    return elsewhere or f"/{name}".endswith(f"/{line}") or f"/{line}".endswith(f"/{name}")
