@@ -1,4 +1,4 @@
-"""Commands of libraries of labelled specimens: `library build`, `check`, `split`, `show`."""
+"""Commands of names: `taxonomy`, and of libraries `library build`, `check`, `split`, `show`."""
 
 from __future__ import annotations
 
@@ -112,3 +112,16 @@ def library_show(
     from daemon.library.show import show
 
     show(library, taxon, console, as_json=as_json)
+
+
+@app.command(rich_help_panel="Names")
+def taxonomy(
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="table of the taxa (CSV)")],
+    counting: Annotated[Path | None, typer.Option(help="table of counting rules, checked and shown too")] = None,
+    before: Annotated[Path | None, typer.Option(help="an earlier table, of which no identifier may be lost")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Check a table of taxa in whole, and show it as a tree."""
+    from daemon.library.taxa import show_taxonomy
+
+    show_taxonomy(table, counting, before, console, as_json=as_json)

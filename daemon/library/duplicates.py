@@ -96,7 +96,8 @@ def _linked(sides: NDArray[np.float64], details: NDArray[np.float32]) -> tuple[N
             if len(others):
                 met = np.unique(labels[[start + row, *(start + others)]])
                 least[met[0]] = min(float(least[met].min()), float(alike[row, others].min()))
-                labels[np.isin(labels, met)] = met[0]
+                if len(met) > 1:
+                    labels[np.isin(labels, met)] = met[0]
     return labels, least
 
 
