@@ -38,8 +38,8 @@ def show_taxonomy(
     counting = None if rules is None else read_counting(rules, taxonomy)
     if before is not None and (lost := taxonomy.lost(read_taxonomy(before))):
         raise Refused(
-            f"{path} no longer knows {', '.join(lost)}, which records may keep; add their lines again, or write each as "
-            "a synonym of the taxon that it became"
+            f"{path} no longer knows {', '.join(lost)}, which records may keep; add their lines again, or write each "
+            "as a synonym of the taxon that it became"
         )
     if as_json:
         taxa = [{**vars(taxon), "counted_as": _unit(taxon, counting)} for taxon in taxonomy.taxa]
