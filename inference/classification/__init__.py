@@ -1,4 +1,4 @@
-"""Names objects: what a classifier looks at.
+"""Names objects: what a classifier looks at, the vector it makes of that, and the taxa that a vector speaks for.
 
-Face: `specimens`.
+Face: `answers`, `card`, `classifier`, `figures`, `head`, `learning`, `onnx_encoder`, `settings`, `sight`, `specimens`.
 """

@@ -64,8 +64,8 @@ class Specimen:
             not STATES.issuperset(self.states) or len(set(self.states)) != len(self.states)
         ):
             raise SpecimenRefused(
-                f"a specimen's states are {', '.join(self.states) or 'none'}; give crossed and parallel, one of them, or "
-                "picture"
+                f"a specimen's states are {', '.join(self.states) or 'none'}; give crossed and parallel, one of "
+                "them, or picture"
             )
         if len(self.states) != len(self.stack):
             raise SpecimenRefused(
@@ -139,7 +139,8 @@ def picture(
     """
     if image.dtype not in (np.uint8, np.uint16) or image.ndim not in (2, 3) or 0 in image.shape:
         raise SpecimenRefused(
-            f"an image of shape {image.shape} and type {image.dtype} cannot be looked at; give 8 or 16 bits, grey or RGB"
+            f"an image of shape {image.shape} and type {image.dtype} cannot be looked at; give 8 or 16 bits, "
+            "grey or RGB"
         )
     grey = image
     if image.ndim == 3:

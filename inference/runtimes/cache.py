@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
@@ -64,6 +65,20 @@ def is_whole(folder: Path) -> bool:
         return bool(sums) and all(_sha256(folder / name) == sum_ for name, sum_ in sums.items())
     except (OSError, msgspec.DecodeError):
         return False
+
+
+def source_of(module: str) -> str:
+    """Code of a module that decides what is kept; looked up, not imported.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        There is none of that name.
+    """
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"there is no module {module}, whose code decides what is kept")
+    return Path(spec.origin).read_text("utf-8")
 
 
 def _sha256(path: Path) -> str:

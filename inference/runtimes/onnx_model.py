@@ -11,13 +11,12 @@ import hashlib
 import json
 from dataclasses import dataclass
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference.errors import RuntimeRefused
 from inference.network.trained import Trained
-from inference.runtimes.cache import cabinet, keep
+from inference.runtimes.cache import cabinet, keep, source_of
 from inference.runtimes.reference import Reference
 
 if TYPE_CHECKING:
@@ -126,17 +125,10 @@ def describe(trained: Trained, form: Form) -> dict[str, str]:
 
 def _key(described: dict[str, str], form: Form) -> str:
     digest = hashlib.blake2b(digest_size=8)
-    for part in (*described.values(), str(OPSET), *map(_source, _MADE_BY)):
+    for part in (*described.values(), str(OPSET), *map(source_of, _MADE_BY)):
         digest.update(part.encode() + b"\0")
     height, width = form.size
     return f"{height}x{width}-{digest.hexdigest()}"
-
-
-def _source(module: str) -> str:
-    spec = find_spec(module)
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(f"there is no module {module}, whose code decides which graph is kept")
-    return Path(spec.origin).read_text("utf-8")
 
 
 def _export(trained: Trained, form: Form, described: dict[str, str], path: Path) -> None:

@@ -1,0 +1,209 @@
+"""From a feature vector to probabilities of taxa: a linear layer that belongs to one encoder. No torch.
+
+A better head renames every object whose vector was kept, with no image left.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from numpy.typing import NDArray
+
+from inference.classification.answers import Answer, Tree
+from inference.errors import WeightsRefused
+
+Floats = NDArray[np.float32]
+Rule = Literal["plain", "even"]
+"""How probabilities become names: as what was learnt from was composed, or as if all taxa were equally common."""
+KIND = "lamelle head"
+_TENSORS = ("weights", "bias", "share")
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """A linear layer over taxa, with what turns its outputs into honest probabilities.
+
+    Attributes
+    ----------
+    taxa
+        identifiers, in the order of the columns.
+    parents
+        of each taxon and of all above it the one above.
+    not_known
+        taxa that were in the library with too few objects to be learnt, and how many.
+    encoder_sha256
+        of the encoder whose vectors it is for.
+    weights, bias
+        float32 (F, K) and (K,).
+    temperature
+        what outputs are divided by, so that probabilities of objects not learnt from are right as often as they say
+        (Guo 2017, arXiv 1706.04599).
+    share
+        float32 (K,), of each taxon among what it learnt from.
+    threshold
+        least probability of what is said; lower ones are said of a genus or group, or are unsure.
+    """
+
+    taxa: tuple[str, ...]
+    parents: Mapping[str, str | None]
+    not_known: Mapping[str, int]
+    encoder_sha256: str
+    weights: Floats
+    bias: Floats
+    temperature: float
+    share: Floats
+    threshold: float
+
+    def outputs(self, features: NDArray[np.floating]) -> Floats:
+        """Give the logarithms of probabilities (N, K), up to a constant of each row, of vectors (N, F).
+
+        Raises
+        ------
+        WeightsRefused
+            The vectors are of another length than those of the encoder.
+        """
+        if features.ndim != 2 or features.shape[1] != len(self.weights):
+            raise WeightsRefused(
+                f"features of shape {features.shape} are none of this head's encoder, whose vectors have "
+                f"{len(self.weights)} numbers; make them with encoder {self.encoder_sha256[:12]}"
+            )
+        return np.asarray((np.asarray(features, np.float32) @ self.weights + self.bias) / np.float32(self.temperature))
+
+    def probabilities(self, features: NDArray[np.floating], rule: Rule = "plain") -> Floats:
+        """Give probabilities (N, K) of vectors (N, F).
+
+        Parameters
+        ----------
+        rule
+            `even`: divided by the share of each taxon in what was learnt from, as if all were equally common there.
+        """
+        outputs = self.outputs(features)
+        return softmax(outputs - np.log(self.share) if rule == "even" else outputs)
+
+    def answers(self, features: NDArray[np.floating], rule: Rule = "plain") -> list[Answer]:
+        """Say what the objects of vectors (N, F) are."""
+        return Tree(self.taxa, self.parents).answers(self.probabilities(features, rule), self.threshold)
+
+    def with_threshold(self, threshold: float) -> Head:
+        """Give the same head with another threshold."""
+        return replace(self, threshold=threshold)
+
+    def tensors(self) -> dict[str, Floats]:
+        """Arrays of a head by their names in files."""
+        return {f"head.{name}": np.asarray(getattr(self, name), np.float32) for name in _TENSORS}
+
+    def described(self) -> dict[str, str]:
+        """Give what a file says of a head, as texts."""
+        return {
+            "head": KIND,
+            "encoder_sha256": self.encoder_sha256,
+            "taxa": json.dumps(self.taxa),
+            "parents": json.dumps(dict(self.parents)),
+            "not_known": json.dumps(dict(self.not_known)),
+            "temperature": repr(self.temperature),
+            "threshold": repr(self.threshold),
+            "sha256": digest(self.tensors()),
+        }
+
+    def to_bytes(self) -> bytes:
+        """Safetensors of a head alone."""
+        return safetensors.numpy.save(self.tensors(), self.described())
+
+    def check(self, encoder_sha256: str) -> None:
+        """Refuse vectors of another encoder.
+
+        Raises
+        ------
+        WeightsRefused
+            With both hashes and the remedy.
+        """
+        if encoder_sha256 != self.encoder_sha256:
+            raise WeightsRefused(
+                f"the head is for encoder {self.encoder_sha256[:12]}, but the features are of {encoder_sha256[:12]}; "
+                "take a head that was learnt with that encoder, or make the features anew from the crops"
+            )
+
+
+def load_head(path: Path) -> Head:
+    """Read the head of a file, whether an encoder lies in it too or not.
+
+    Raises
+    ------
+    WeightsRefused
+        There is none in it, it is damaged, or it holds what are no numbers.
+    """
+    named = f"classifier {str(path)!r}"
+    try:
+        with safetensors.safe_open(path, framework="np") as archive:
+            said: dict[str, str] = archive.metadata() or {}
+            if said.get("head") != KIND:
+                raise WeightsRefused(f"{named} holds no head of a classifier; name a file that lamelle made as one")
+            arrays = {name: np.asarray(archive.get_tensor(f"head.{name}"), np.float32) for name in _TENSORS}
+        taxa = tuple(json.loads(said["taxa"]))
+        head = Head(
+            taxa=taxa,
+            parents=json.loads(said["parents"]),
+            not_known=json.loads(said["not_known"]),
+            encoder_sha256=said["encoder_sha256"],
+            temperature=float(said["temperature"]),
+            threshold=float(said["threshold"]),
+            **arrays,
+        )
+    except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise WeightsRefused(f"{named} cannot be read ({error}); name a classifier's safetensors file") from error
+    if digest(head.tensors()) != said["sha256"]:
+        raise WeightsRefused(f"{named} is damaged: its head is not the one it was written with; fetch it again")
+    if not all(np.isfinite(values).all() for values in arrays.values()) or not (
+        math.isfinite(head.temperature) and head.temperature > 0
+    ):
+        raise WeightsRefused(f"{named} holds values that are not numbers; train it again")
+    if head.weights.ndim != 2 or not len(taxa) == head.weights.shape[1] == len(head.bias) == len(head.share) > 0:
+        raise WeightsRefused(f"{named} has weights of shape {head.weights.shape} for {len(taxa)} taxa; fetch it again")
+    return head
+
+
+def check_taxa(head: Head, known: Sequence[str]) -> None:
+    """Refuse a head for taxa that a taxonomy does not have.
+
+    Parameters
+    ----------
+    known
+        identifiers of the taxonomy.
+
+    Raises
+    ------
+    WeightsRefused
+        With the first of them.
+    """
+    strange = sorted({*head.taxa} - {*known})
+    if strange:
+        more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+        raise WeightsRefused(
+            f"the classifier names taxon {strange[0]!r}{more}, which the taxonomy does not have; name the taxonomy that "
+            "it was trained with, or train it again"
+        )
+
+
+def softmax(outputs: NDArray[np.floating]) -> Floats:
+    """Probabilities of outputs, along the last axis."""
+    shifted = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True), np.float32)
+
+
+def digest(tensors: Mapping[str, NDArray[np.generic]]) -> str:
+    """Sha256 (hex) of arrays with their names, types and shapes, in the order of their names."""
+    summed = hashlib.sha256()
+    for name in sorted(tensors):
+        values = np.ascontiguousarray(tensors[name])
+        summed.update(f"{name} {values.dtype.str} {values.shape}\0".encode())
+        summed.update(values.tobytes())
+    return summed.hexdigest()

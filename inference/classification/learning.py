@@ -1,0 +1,109 @@
+"""From labelled specimens to a classifier, where the network has learnt to see already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from inference.classification.encoder import bare, fitted, to_file
+from inference.classification.encoder_file import EncoderFile, Network
+from inference.classification.fitting import Count, Fitted, fit
+from inference.classification.onnx_encoder import open_encoder
+from inference.classification.sight import BESIDE, Floats, Look, Sight, is_darker, look
+from inference.classification.specimens import PICTURE, Example
+
+AT_ONCE = 16
+ASKED = 200
+"""Examples of which is asked whether they are darker than their background."""
+
+
+@dataclass(frozen=True, eq=False)
+class Learnt:
+    """A classifier that was learnt.
+
+    Attributes
+    ----------
+    fitted
+        its head, and what was said of the examples by heads that had not seen them.
+    features
+        float16 (N, F), of the examples, in their order.
+    """
+
+    encoder: EncoderFile
+    fitted: Fitted
+    features: NDArray[np.float16]
+
+
+def fitting_sight(examples: Sequence[Example], sight: Sight) -> Sight:
+    """Give a sight that shows the objects of pictures bright, whichever way most of them were lit."""
+    if sight.kind != "picture":
+        return sight
+    asked = [one.read() for one in examples[:: max(1, len(examples) // ASKED)]]
+    pictures = [one for one in asked if one.states == (PICTURE,)]
+    return replace(sight, darker=2 * sum(map(is_darker, pictures)) > len(pictures))
+
+
+def see(
+    examples: Sequence[Example], network: nn.Module, name: Network, sight: Sight, threads: int, report: Count
+) -> tuple[Floats, Floats]:
+    """Give what a network says of examples, (N, W), and the numbers beside them, (N, 4)."""
+    encodes, _ = open_encoder(to_file(bare(network, name), name, sight), threads)
+    said = []
+    for first in range(0, len(examples), AT_ONCE):
+        looks: list[Look] = [look(one.read(), sight) for one in examples[first : first + AT_ONCE]]
+        said.append(encodes.encode(np.stack([one.view for one in looks]), np.stack([one.beside for one in looks])))
+        report(min(first + AT_ONCE, len(examples)), len(examples))
+    both = np.concatenate(said)
+    return both[:, : -len(BESIDE)], both[:, -len(BESIDE) :]
+
+
+def learn_head(
+    examples: Sequence[Example],
+    groups: Sequence[str],
+    pooled: Floats,
+    beside: Floats,
+    network: nn.Module,
+    name: Network,
+    sight: Sight,
+    parents: Mapping[str, str | None],
+    fewest: int,
+    report: Count | None = None,
+) -> Learnt:
+    """Fit projection and head to what a network says of examples.
+
+    Parameters
+    ----------
+    groups
+        day, slide or sample of each; whole groups are held out when the head is chosen.
+    pooled, beside
+        as `see` gives them.
+
+    Raises
+    ------
+    SpecimenRefused
+        Fewer than two taxa can be learnt.
+    """
+    file = to_file(fitted(network, pooled, beside), name, sight)
+    features = project(file, pooled, beside)
+    taxa = [one.taxon for one in examples]
+    return Learnt(file, fit(features, taxa, groups, parents, file.sha256, fewest, report=report), features)
+
+
+def project(file: EncoderFile, pooled: Floats, beside: Floats) -> NDArray[np.float16]:
+    """Give the vectors (N, F), as they are kept, of what the encoder's network said."""
+    tensors = file.tensors
+    projected = (pooled - tensors["mean"]) @ tensors["projection"]
+    numbers = (beside - tensors["beside_mean"]) / tensors["beside_spread"]
+    return np.concatenate([projected, numbers], axis=1).astype(np.float16)
+
+
+def set_threads(threads: int) -> None:
+    """Let torch and OpenCV compute with so many threads in this process."""
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)

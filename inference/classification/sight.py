@@ -1,0 +1,258 @@
+"""From a specimen to what the encoder sees: planes at fixed heights about its focus, and its size beside. No torch.
+
+The scale of objects is kept.
+
+Brightness is told against the background around the object, as the detector's views are, so that lamp and camera are
+left out. What was not exposed is empty: background.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inference.classification.specimens import CROSSED, PARALLEL, PICTURE, Specimen
+from inference.errors import SpecimenRefused
+from inference.views.channels import (
+    BRIGHT_GAIN,
+    CROSSED_GAIN,
+    MOST_DEVIATION,
+    Planes,
+    Scale,
+    gather,
+    plane_index,
+    sharpest_plane,
+)
+
+Floats = NDArray[np.float32]
+Kind = Literal["stack", "fused", "picture"]
+ORDER = (PARALLEL, CROSSED)
+"""Of the states among the channels, whatever the specimen's own order."""
+SIGMA_UM, SIGMA_PX = 0.12, 1.0
+"""Of the Laplacian that tells where an object is sharp."""
+SMALLEST_TO_FUSE_PX = 8
+BESIDE = ("length", "width", "scale", "sized")
+"""Numbers beside a view: binary logarithms of length, width and the size of a pixel of the view; 1 where lengths are
+in um, 0 where they are in px."""
+PICTURE_RANGE = (-0.2, 1.2)
+"""Of pictures, whose background is 0 and whose brightest parts are 1."""
+LEFT_OUT, FAINTEST = 0.5, 0.08
+"""Per cent of the pixels that may be brighter than bright; the least contrast that is stretched, of white."""
+BEYOND_UM = 0.2
+"""So far outside the stack its first and last planes still stand for others."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """How a classifier looks.
+
+    Attributes
+    ----------
+    kind
+        `stack`: planes of both states at `offsets_um`; `fused`: both states, each pixel from its sharpest plane;
+        `picture`: one image, lit in whatever way.
+    side_px
+        of the square view.
+    offsets_um
+        heights above the object's own plane; below it where negative.
+    finest_um
+        a pixel of the view, on the sample, for whatever fits; what does not is shown smaller by steps of the root of 2.
+        None: each object fills the view, and its size stands beside alone.
+    darker
+        pictures show objects darker than their background; they are turned, so that objects are always bright.
+    """
+
+    kind: Kind
+    side_px: int
+    offsets_um: tuple[float, ...] = (0.0,)
+    finest_um: float | None = None
+    darker: bool = False
+
+    @property
+    def channels(self) -> int:
+        """Of a view."""
+        return {"stack": len(ORDER) * len(self.offsets_um), "fused": len(ORDER), "picture": 1}[self.kind]
+
+
+STACK = Sight("stack", 80, (-1.6, -0.8, -0.4, 0.0, 0.4, 0.8, 1.6), 0.059)
+PICTURES = Sight("picture", 128)
+
+
+class Look(NamedTuple):
+    """What is seen of a specimen.
+
+    Attributes
+    ----------
+    view
+        float32 (channels, side, side), 0 where it is as bright as the background.
+    beside
+        float32 (4,), as in `BESIDE`.
+    """
+
+    view: Floats
+    beside: Floats
+
+
+def look(specimen: Specimen, sight: Sight, focus_error_um: float = 0.0) -> Look:
+    """Look at a specimen.
+
+    Parameters
+    ----------
+    focus_error_um
+        look as if focus lay so much higher than it does.
+
+    Raises
+    ------
+    SpecimenRefused
+        It is a picture and the classifier is for stacks, or the reverse; nobody says how far apart its planes are.
+    """
+    is_picture = specimen.states == (PICTURE,)
+    if is_picture != (sight.kind == "picture"):
+        seen, wanted = ("a picture", "stacks") if is_picture else ("a stack", "pictures")
+        raise SpecimenRefused(f"the specimen is {seen}, but the classifier looks at {wanted}; use one that is for it")
+    scale = _scale(specimen, sight)
+    view = np.zeros((sight.channels, sight.side_px, sight.side_px), np.float32)
+    if is_picture:
+        bright = _picture(specimen) * (-1 if sight.darker else 1)
+        view[0] = _centred(_shrunk(np.clip(bright, *PICTURE_RANGE), scale), sight.side_px)[..., 0]
+    else:
+        planes, rows = _planes(specimen, sight, focus_error_um)
+        bright = _background(specimen, PARALLEL) or math.sqrt(specimen.white_dn / 2)
+        for c, name in enumerate(specimen.states):
+            below = _background(specimen, name) or 1.0
+            gain = BRIGHT_GAIN / below if name == PARALLEL else CROSSED_GAIN / bright
+            roots = np.sqrt(_shrunk(planes[c], scale))
+            told = np.clip((roots - below) * gain, -MOST_DEVIATION, MOST_DEVIATION)
+            first = ORDER.index(name) * (sight.channels // len(ORDER))
+            view[[first + row for row in rows]] = np.moveaxis(_centred(told, sight.side_px), -1, 0)
+    return Look(view, _beside(specimen, scale))
+
+
+def own_plane(specimen: Specimen) -> float:
+    """Plane of a specimen's focus, within its stack; where nobody looked, the one with most fine detail."""
+    last = specimen.planes - 1
+    if specimen.focus_plane is not None:
+        return min(max(specimen.focus_plane, 0.0), float(last))
+    if last == 0:
+        return 0.0
+    roots = np.sqrt(specimen.stack.astype(np.float32))
+    energies = [
+        sum(
+            float(np.square(cv2.Laplacian(cv2.GaussianBlur(state[z], (0, 0), SIGMA_PX), cv2.CV_32F)).mean())
+            for state in roots
+        )
+        for z in range(last + 1)
+    ]
+    return float(np.argmax(energies))
+
+
+class _Scaled(NamedTuple):
+    """Pixels of the crop along one of the view, and what one of the view is long: um, or px where nobody knows."""
+
+    shrunk: float
+    pixel: float
+
+
+def _scale(specimen: Specimen, sight: Sight) -> _Scaled:
+    longest = max(specimen.stack.shape[2:])
+    pixel = specimen.pixel_um or 1.0
+    if sight.finest_um is None or specimen.pixel_um is None:
+        shrunk = longest / sight.side_px
+        return _Scaled(shrunk, pixel * shrunk)
+    steps = max(0, math.ceil(2 * math.log2(longest * pixel / (sight.finest_um * sight.side_px))))
+    seen_um = sight.finest_um * 2 ** (steps / 2)
+    return _Scaled(seen_um / pixel, seen_um)
+
+
+def _shrunk(frames: Floats, scale: _Scaled) -> Floats:
+    """Frames (H, W, N) at the scale of the view."""
+    height, width = (max(1, round(size / scale.shrunk)) for size in frames.shape[:2])
+    how = cv2.INTER_AREA if scale.shrunk > 1 else cv2.INTER_LINEAR
+    small = [cv2.resize(frames[..., n], (width, height), interpolation=how) for n in range(frames.shape[2])]
+    return np.stack(small, axis=-1)
+
+
+def _centred(frames: Floats, side: int) -> Floats:
+    """Frames (h, w, N) in the middle of empty squares (side, side, N); what does not fit is cut evenly."""
+    canvas = np.zeros((side, side, frames.shape[2]), np.float32)
+    frames = frames[max(0, (frames.shape[0] - side) // 2) :, max(0, (frames.shape[1] - side) // 2) :][:side, :side]
+    top, left = ((side - size) // 2 for size in frames.shape[:2])
+    canvas[top : top + frames.shape[0], left : left + frames.shape[1]] = frames
+    return canvas
+
+
+def _planes(specimen: Specimen, sight: Sight, focus_error_um: float) -> tuple[Floats, list[int]]:
+    """Frames (C, H, W, N) that the sight is for, and the place of each among its heights."""
+    if sight.kind == "fused":
+        return _fused(specimen)[..., None], [0]
+    step_um = specimen.step_um
+    if specimen.planes > 1 and step_um is None:
+        raise SpecimenRefused(
+            f"the specimen has {specimen.planes} planes, but nobody says how far apart they are; give step_um"
+        )
+    focus, last = own_plane(specimen), specimen.planes - 1
+    heights = [(offset + focus_error_um) for offset in sight.offsets_um]
+    beyond = min(0.5, BEYOND_UM / (step_um or BEYOND_UM))
+    frames, rows = [], []
+    for row, height_um in enumerate(heights):
+        at = focus + height_um / (step_um or 2 * BEYOND_UM)
+        if -beyond <= at <= last + beyond:
+            at = min(max(at, 0.0), float(last))
+            lower, share = int(at), at - int(at)
+            frame = specimen.stack[:, lower].astype(np.float32)
+            frames.append(frame if share == 0 else (1 - share) * frame + share * specimen.stack[:, lower + 1])
+            rows.append(row)
+    shape = (len(specimen.states), *specimen.stack.shape[2:], 0)
+    return (np.stack(frames, axis=-1) if frames else np.zeros(shape, np.float32)), rows
+
+
+def _fused(specimen: Specimen) -> Floats:
+    """Each pixel (C, H, W) from its sharpest plane, the same one in both states, as overviews are fused."""
+    height, width = specimen.stack.shape[2:]
+    if min(height, width) < SMALLEST_TO_FUSE_PX or specimen.planes == 1:
+        return specimen.stack[:, round(own_plane(specimen))].astype(np.float32)
+    sharpness = Planes.of(specimen.stack, Scale(1, SIGMA_PX)).sharpness()
+    index = plane_index(sharpest_plane(sharpness), height, width)
+    return np.asarray(gather(specimen.stack, index), np.float32)
+
+
+def _background(specimen: Specimen, state: str) -> float | None:
+    """Root of the median along the crop's edge in all planes of a state; None if that is black or not there."""
+    if state not in specimen.states:
+        return None
+    frames = specimen.stack[specimen.states.index(state)]
+    return math.sqrt(float(np.median(_edge(frames)))) or None
+
+
+def _edge(frames: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Outermost pixels of frames (Z, H, W)."""
+    sides = frames[:, 0], frames[:, -1], frames[:, :, 0], frames[:, :, -1]
+    return np.concatenate([side.ravel() for side in sides])
+
+
+def _picture(specimen: Specimen) -> Floats:
+    """Grey values (H, W, 1) above the background at the picture's edge, over what stands out most from that."""
+    frame = specimen.stack[0, round(own_plane(specimen))].astype(np.float32)
+    deviation = frame - np.float32(np.median(_edge(frame[None])))
+    low, high = np.percentile(deviation, (LEFT_OUT, 100 - LEFT_OUT))
+    return (deviation / max(float(high), -float(low), FAINTEST * specimen.white_dn))[..., None].astype(np.float32)
+
+
+def is_darker(specimen: Specimen) -> bool:
+    """Whether a picture shows its object darker than the background."""
+    low, high = np.percentile(_picture(specimen), (LEFT_OUT, 100 - LEFT_OUT))
+    return bool(-low > high)
+
+
+def _beside(specimen: Specimen, scale: _Scaled) -> Floats:
+    height, width = specimen.stack.shape[2:]
+    pixel = specimen.pixel_um or 1.0
+    sides = sorted((height * pixel, width * pixel))
+    length, across = specimen.length_um or sides[1], specimen.width_um or sides[0]
+    sized = float(specimen.pixel_um is not None)
+    return np.array([math.log2(length), math.log2(across), math.log2(scale.pixel), sized], np.float32)
