@@ -13,9 +13,11 @@ import pyarrow as pa
 
 from daemon.dataset.faults import DatasetFault
 from daemon.dataset.field_file import FieldFile, Pixels, read_field_file
+from daemon.dataset.labels import label_store
 from daemon.dataset.measured_tables import objects_table
 from daemon.dataset.reader import Dataset
 from daemon.dataset.selection import missing
+from daemon.dataset.standing import TaxonNames, standing, with_labels
 from daemon.records.names import CATALOG, field_file
 from daemon.records.records import ObjectRow
 from daemon.run_folder.folder import RunFolder
@@ -84,11 +86,14 @@ class Nights:
         of the datasets, by the name of their night.
     left_out
         what a pattern fitted that is no dataset.
+    beside
+        folder where labels are kept besides, if one was named.
     """
 
-    def __init__(self, folders: dict[str, Path], left_out: tuple[Path, ...]) -> None:
+    def __init__(self, folders: dict[str, Path], left_out: tuple[Path, ...], beside: Path | None = None) -> None:
         self.folders = folders
         self.left_out = left_out
+        self.beside = beside
 
     def __repr__(self) -> str:
         return f"<Nights {', '.join(self.folders)}>"
@@ -124,8 +129,12 @@ class Nights:
             for field in slide.fields
         )
 
-    def objects(self, *, counted: bool = True, measured: int | None = None) -> pa.Table:
+    def objects(
+        self, *, counted: bool = True, measured: int | None = None, taxonomy: TaxonNames | None = None
+    ) -> pa.Table:
         """Give a row for each object of each night, with the columns of its field (`field_*`) and sample (`sample_*`).
+
+        Columns `label_*` are those of the label that stands, None where there is none.
 
         Parameters
         ----------
@@ -134,6 +143,8 @@ class Nights:
             field, which the column `counted` tells apart.
         measured
             number of a measurement by `lamelle measure`, 0 for the night's own; the newest one if None.
+        taxonomy
+            tells what the taxa of labels are called today; without one they are as they were said.
 
         Raises
         ------
@@ -143,13 +154,17 @@ class Nights:
         Warns
         -----
         UserWarning
-            A measurement does not cover all fields; those have the night's own numbers.
+            A measurement does not cover all fields; those have the night's own numbers. Or labels cannot be read.
         """
         tables = []
         for folder in self.folders.values():
             with Dataset.open(folder) as dataset, dataset.unchanging():
                 table, measurement = objects_table(dataset, measured)
                 faults = dataset.miscounted()
+                labels = label_store(dataset, self.beside).read()
+                table = with_labels(table, dataset, standing(labels.table, taxonomy))
+            for part in labels.unread:
+                warnings.warn(f"{part.name} {part.what}", stacklevel=2)
             if measurement.gap:
                 warnings.warn(f"{folder}: {measurement.gap}", stacklevel=2)
             _warn(folder, faults)
@@ -217,13 +232,15 @@ class Nights:
         return read_field_file(path)
 
 
-def open_nights(place: str | Path | Iterable[str | Path]) -> Nights:
+def open_nights(place: str | Path | Iterable[str | Path], *, beside: str | Path | None = None) -> Nights:
     """Open recorded nights, to be read together.
 
     Parameters
     ----------
     place
         a run folder or dataset; a pattern of them such as `"runs/2025-*"`; or several of these.
+    beside
+        folder where labels are kept besides, as `lamelle labels` has it.
 
     Raises
     ------
@@ -245,7 +262,7 @@ def open_nights(place: str | Path | Iterable[str | Path]) -> Nights:
                 raise Refused(f"{before} and {there} both hold night {started.night}; name one of them")
     if not folders:
         raise Refused("no folder was named; name a run folder or dataset")
-    return Nights(folders, tuple(left_out))
+    return Nights(folders, tuple(left_out), None if beside is None else Path(beside))
 
 
 def _places(place: str | Path | Iterable[str | Path]) -> list[str | Path]:

@@ -1,5 +1,5 @@
 """What a recorder keeps, how it is read, and what lies beside it.
 
-Face: `catalog`, `faults`, `field_file`, `measured_tables`, `objects_table`, `only_writer`, `reader`, `selection`,
-`summary`.
+Face: `added`, `catalog`, `faults`, `field_file`, `labels`, `measured_tables`, `objects_table`, `only_writer`, `reader`,
+`selection`, `standing`, `summary`.
 """

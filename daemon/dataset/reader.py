@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,8 +22,9 @@ from daemon.dataset.catalog_format import FORMAT
 from daemon.dataset.faults import DatasetFault, FaultKind, miscounted
 from daemon.dataset.objects_table import read_objects, table_fault
 from daemon.dataset.queries import damaged, query, read_columns, read_record
+from daemon.records.attempts import AttemptName
 from daemon.records.counting import ObjectCounts
-from daemon.records.names import CATALOG, OBJECTS_TABLE, field_of, slide_folder
+from daemon.records.names import CATALOG, OBJECTS_TABLE, field_file, field_of, slide_folder
 from daemon.records.records import (
     AnyRecord,
     Event,
@@ -276,6 +278,18 @@ class Dataset:
     def lists(self, name: str) -> bool:
         """Whether a file of this name is to be there, of the attempt at a field that counts."""
         return any(query(self._database, "SELECT 1 FROM files WHERE name = ?", (name,)))
+
+    def objects_held(self) -> Iterator[tuple[AttemptName, str, list[int]]]:
+        """Give the fields with objects: the attempt that counts, sha256 of the file of the objects, their numbers."""
+        files = dict(query(self._database, "SELECT name, sha256 FROM files"))
+        rows = query(
+            self._database,
+            "SELECT slide, field, attempt, number FROM objects JOIN fields USING (slide, field) ORDER BY slide, field",
+        )
+        for (slide, field, attempt), same in groupby(rows, key=lambda row: row[:3]):
+            name = field_file(slide, field, attempt=attempt)
+            if name in files:
+                yield AttemptName(slide, field, attempt), files[name], [row[3] for row in same]
 
     def objects(self, slide: int | None = None) -> pa.Table:
         """Give the objects of a slide, or of all, with their field's provenance and their sample's columns."""

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from daemon.dataset.faults import DatasetFault
+from daemon.dataset.labels import LabelsBeside, labels_beside
 from daemon.dataset.measured_tables import objects_table
 from daemon.dataset.reader import Dataset, DatasetTotals, SlideHeld
 from daemon.records.attempts import Purpose
@@ -125,6 +126,7 @@ class DatasetSummary(DatasetTotals, frozen=True, kw_only=True):
 
     night: str | None
     measured: MeasuredSummary
+    labels: LabelsBeside
     per_slide: tuple[SlideSummary, ...]
     skipped: tuple[SkippedSummary, ...]
     kept_raw: tuple[KeptRawSummary, ...]
@@ -147,6 +149,7 @@ def summarise(folder: Path) -> DatasetSummary:
             **msgspec.structs.asdict(dataset.totals()),
             night=started.night if started else None,
             measured=msgspec.convert(objects_table(dataset)[1], MeasuredSummary, from_attributes=True),
+            labels=labels_beside(dataset),
             per_slide=tuple(_slide(held, fields) for held in dataset.slides()),
             skipped=tuple(_skipped(field) for field in fields if isinstance(field, FieldSkipped)),
             kept_raw=tuple(msgspec.convert(field, KeptRawSummary, from_attributes=True) for field in kept_raw(fields)),
@@ -178,6 +181,8 @@ def render(summary: DatasetSummary) -> RenderableType:
         parts.append(_faults_table(summary.faults))
     if summary.measured.gap:
         parts.append(Text(f"measured: {summary.measured.gap}", style="yellow"))
+    if summary.labels.line:
+        parts.append(Text(f"labels: {summary.labels.line}", style="yellow" if summary.labels.unread else ""))
     parts.append(_verdict(summary))
     return Group(*parts)
 

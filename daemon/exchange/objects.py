@@ -7,8 +7,6 @@ pictures of one call have one contrast a polarization; numbers are in the OME-TI
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
@@ -22,6 +20,7 @@ from daemon.dataset.field_file import write_field_file
 from daemon.dataset.reader import Dataset
 from daemon.dataset.selection import Chosen, LoadedObject, Selection, choose, load, spread
 from daemon.figures.pixels import Contrast, contrasts
+from daemon.records.names import safe_name
 from daemon.system.durable_files import make_folder, refusing, replacing
 from daemon.system.errors import Refused
 from daemon.system.progress import follow
@@ -30,7 +29,6 @@ Format = Literal["tiff", "png", "gif"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 CONTRAST_OBJECTS = 64
 GIF_FRAME_MS = 120
-NAME_BYTES = 100
 
 
 def extract(
@@ -85,13 +83,6 @@ def extract(
             if "gif" in formats:
                 _write_gif(path, one, contrast)
     return len(chosen)
-
-
-def safe_name(text: str) -> str:
-    """Reduce a text to what every file system takes: letters and digits of any script, `-`, `_` and single dots."""
-    words = re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", text))
-    words = re.sub(r"\.{2,}", ".", words).encode()[:NAME_BYTES].decode(errors="ignore").strip("._")
-    return words or "unnamed"
 
 
 def _stem(chosen: Chosen) -> str:

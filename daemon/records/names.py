@@ -6,6 +6,7 @@ Those that a run folder alone has stand in `daemon.run_folder.folder`.
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path
 
 CATALOG = "catalog.sqlite"
@@ -16,6 +17,8 @@ LOCK = "lock"
 """Of a folder that one program at a time may work in."""
 LOG = "log"
 PROCESSES = "processes.json"
+NAME_BYTES = 100
+"""Longest part of a file's name that is made of a text."""
 
 _FIELD_FILE = re.compile(
     r"slide-([1-9]\d{0,3})/field-(\d{4,6})(?:-attempt-([2-9]|[1-9]\d{1,3}))?(?:-[a-z]+)?(?:\.[a-z]{2,8}){1,3}", re.ASCII
@@ -61,3 +64,10 @@ def inside(folder: Path, name: str) -> Path:
     if field_of(name) is None:
         raise ValueError(f"{name!r} is not the name of a field's file; it must look like {field_file(1, 1)!r}")
     return folder.joinpath(*name.split("/"))
+
+
+def safe_name(text: str) -> str:
+    """Reduce a text to what every file system takes: letters and digits of any script, `-`, `_` and single dots."""
+    words = re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", text))
+    words = re.sub(r"\.{2,}", ".", words).encode()[:NAME_BYTES].decode(errors="ignore").strip("._")
+    return words or "unnamed"

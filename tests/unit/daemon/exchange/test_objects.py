@@ -15,7 +15,8 @@ from rich.console import Console
 
 from daemon.dataset.field_file import read_field_file
 from daemon.dataset.selection import Selection
-from daemon.exchange.objects import extract, safe_name
+from daemon.exchange.objects import extract
+from daemon.records.names import safe_name
 from daemon.system.errors import Refused
 from daemon.system.progress import follow
 from tests.support.small_dataset import PLANES, make_dataset, ring, sample_of
