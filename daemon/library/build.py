@@ -15,11 +15,13 @@ from rich.console import Console
 
 from daemon.config.taxonomy import UNSURE, Taxonomy, folded
 from daemon.config.taxonomy_sheet import read_taxonomy
+from daemon.dataset.reader import Dataset
 from daemon.library.class_names import is_unsure, read_taxonomy_of, taxon_of, with_classes, write_taxonomy
 from daemon.library.emulated import EmulatedSpecimens, is_emulated
 from daemon.library.entry import Entry
 from daemon.library.index import INDEX, Index, IndexWriter, read_index
-from daemon.library.pictures import PictureFolder, PictureSettings, SourceRead
+from daemon.library.objects import LabelledObjects
+from daemon.library.pictures import PictureFolder, PictureSettings, SourceRead, near
 from daemon.records.names import LOCK
 from daemon.system.durable_files import make_folder
 from daemon.system.errors import Refused
@@ -87,10 +89,12 @@ def build(
         names = read_taxonomy_of(library) if taxonomy is None else read_taxonomy(taxonomy)
         writer, built = IndexWriter(library), Built()
         for path in sources:
-            source = _source(path, settings, library)
+            source = _source(path, settings, library, names)
             _require_own_name(source, index)
             with CountDisplay(source.read.name, console) as display:
-                names = _take(source, index, names, writer, built, display, open_ended=taxonomy is None)
+                names = _take(
+                    library.resolve(), source, index, names, writer, built, display, open_ended=taxonomy is None
+                )
         write_taxonomy(library, names)
         return built
 
@@ -121,9 +125,11 @@ def _writing(library: Path) -> Iterator[None]:
         yield
 
 
-def _source(path: Path, settings: PictureSettings, library: Path) -> Source:
+def _source(path: Path, settings: PictureSettings, library: Path, names: Taxonomy) -> Source:
+    if Dataset.find(path) is not None:
+        return LabelledObjects(path, settings.source, names)
     if is_emulated(path):
-        return EmulatedSpecimens(path, settings.source, library)
+        return EmulatedSpecimens(path, settings.source)
     return PictureFolder(path, settings, library)
 
 
@@ -138,6 +144,7 @@ def _require_own_name(source: Source, index: Index) -> None:
 
 
 def _take(
+    library: Path,
     source: Source,
     index: Index,
     names: Taxonomy,
@@ -160,7 +167,10 @@ def _take(
         if entry.label not in taxa:
             names = with_classes(names, [entry.label]) if open_ended else names
             taxa[entry.label] = _identifier(entry.label, names)
-        named = msgspec.structs.replace(entry, taxon=taxa[entry.label])
+        # What did not change may have moved, together with all that it came from.
+        named = msgspec.structs.replace(
+            entry, taxon=taxa[entry.label], root=source.root.as_posix(), near=near(source.root, library)
+        )
         if named == before.get(named.key):
             built.unchanged[read.name] += 1
             continue

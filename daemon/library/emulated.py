@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from daemon.library.entry import Entry
-from daemon.library.pictures import SourceRead, near
+from daemon.library.pictures import SourceRead
 from daemon.library.pixels import look_of, sha256_of_pixels
 from daemon.system.errors import DamagedFile
 from drivers.errors import ImageRefused
@@ -35,9 +35,8 @@ class EmulatedSpecimens:
     The collection, which says what individuals there are, is the sample: nothing may learn and be judged on the same.
     """
 
-    def __init__(self, root: Path, name: str, library: Path) -> None:
+    def __init__(self, root: Path, name: str) -> None:
         self.root = root.resolve()
-        self._library = library.resolve()
         self.read = SourceRead(name or self.root.name)
         try:
             self._rows: list[dict[str, Any]] = pq.read_table(self.root / INDEX).to_pylist()
@@ -75,7 +74,6 @@ class EmulatedSpecimens:
             origin="emulated",
             source=self.read.name,
             root=self.root.as_posix(),
-            near=near(self.root, self._library),
             name=row["file"],
             size=stat.st_size,
             modified_ns=stat.st_mtime_ns,

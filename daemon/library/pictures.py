@@ -145,7 +145,6 @@ class PictureFolder:
             origin="picture",
             source=self.read.name,
             root=self.root.as_posix(),
-            near=near(self.root, self._library),
             name=name,
             stack=seen.name,
             size=stat.st_size,
@@ -176,8 +175,8 @@ class PictureFolder:
             slide=plain(place.slide),
             day=place.day,
             pixel_um=pixel_um,
-            length_um=None if row is None else row.length_um,
-            width_um=None if row is None else row.width_um,
+            length_um=None if row is None else row.length_of(self._settings.pixel_um),
+            width_um=None if row is None else row.width_of(self._settings.pixel_um),
         )
 
     def _tell_of_table(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +51,17 @@ class TableRow:
         if own is None or self.original_px is None:
             return own
         return own * max(self.original_px) / max(height, width)
+
+    def length_of(self, pixel_um: float | None) -> float | None:
+        """Give the length, or else the longer side of the picture; in pixels where nobody knows their size."""
+        return self.length_um or self._side(max, pixel_um)
+
+    def width_of(self, pixel_um: float | None) -> float | None:
+        """Give the width, or else the shorter side of the picture; in pixels where nobody knows their size."""
+        return self.width_um or self._side(min, pixel_um)
+
+    def _side(self, which: Callable[[tuple[float, float]], float], pixel_um: float | None) -> float | None:
+        return None if self.original_px is None else which(self.original_px) * (self.pixel_um or pixel_um or 1.0)
 
 
 class PictureTable:
