@@ -28,19 +28,16 @@ from numpy.typing import NDArray
 
 from inference.classification import figures as judging
 from inference.classification.encoder import from_published
+from inference.classification.few_labels import LABELS, FewLabels, with_few_labels
 from inference.classification.figures import NamesFigures
-from inference.classification.fitting import fit
 from inference.classification.head import Head, Rule
 from inference.classification.learning import Learnt, fitting_sight, learn_head, project, see, set_threads
-from inference.classification.settings import ClassifierSettings
+from inference.classification.settings import LearningSettings
 from inference.classification.sight import Floats
 from inference.classification.specimens import Example, Specimen, picture
 
 OUT = 0.2
 FEWEST_JUDGED = 5
-LABELS = 5, 10, 20, 50
-DRAWN_OF_LABELS = 3
-"""Draws of so many labels, whose figures are averaged."""
 TAXONOMY: dict[str, str | None] = dict.fromkeys(
     ("Calanus", "Neocalanus", "Metridia", "Pseudocalanus", "Oithona", "Acartia", "Paraeuchaeta"), "Copepod"
 ) | {"Pleurobrachia": "Ctenophora", "Beroe": "Ctenophora", "Bolinopsis": "Ctenophora", "Parasagitta": "Chaetognatha"}
@@ -116,7 +113,7 @@ class Result(NamedTuple):
     strength: float
 
 
-def look_at_all(examples: Sequence[Example], settings: ClassifierSettings, kept: Path | None) -> Seen:
+def look_at_all(examples: Sequence[Example], settings: LearningSettings, kept: Path | None) -> Seen:
     """Let the network look at every picture, or read what it said before."""
     key = hashlib.sha256(repr((settings.sight, [one.sha256 for one in examples])).encode()).hexdigest()
     if kept is not None and kept.is_file():
@@ -128,7 +125,9 @@ def look_at_all(examples: Sequence[Example], settings: ClassifierSettings, kept:
     def show(done: int, total: int) -> None:
         print(f"\rlooked at {done} of {total}, {time.monotonic() - start:.0f} s", end="", flush=True)
 
-    seen = Seen(*see(examples, from_published(), settings.network, settings.sight, settings.threads, show))
+    seen = Seen(
+        *see(examples, from_published(settings.sight), settings.network, settings.sight, settings.threads, show)
+    )
     print()
     if kept is not None:
         np.savez(kept, key=np.array(key), **seen._asdict())
@@ -144,7 +143,7 @@ class Split(NamedTuple):
     features: NDArray[np.float16]
 
 
-def learn(examples: Sequence[Example], seen: Seen, held_out: NDArray[np.bool_], settings: ClassifierSettings) -> Split:
+def learn(examples: Sequence[Example], seen: Seen, held_out: NDArray[np.bool_], settings: LearningSettings) -> Split:
     """Learn from what is not held out; days among it are held out in turn."""
     teach, out = np.flatnonzero(~held_out), np.flatnonzero(held_out)
     some = [examples[row] for row in teach]
@@ -153,7 +152,7 @@ def learn(examples: Sequence[Example], seen: Seen, held_out: NDArray[np.bool_], 
         [one.day for one in some],
         seen.pooled[teach],
         seen.beside[teach],
-        from_published(),
+        from_published(settings.sight),
         settings.network,
         settings.sight,
         TAXONOMY,
@@ -178,25 +177,14 @@ def judge(examples: Sequence[Example], split: Split, judged_by: str) -> Result:
     return Result(*both, sure, head, split.learnt.fitted.strength)
 
 
-def with_labels(examples: Sequence[Example], split: Split, labels: int) -> tuple[float, float]:
-    """Accuracy and balanced accuracy where each taxon has so many labels at most, mean of some draws."""
-    taxa = np.array([one.taxon for one in examples])
-    there, learning = taxa[split.out], taxa[split.teach]
-    counts = Counter(there.tolist())
-    figures = []
-    for draw in range(DRAWN_OF_LABELS):
-        random = np.random.default_rng([labels, draw])
-        shuffled = random.permutation(len(learning))
-        rows = np.concatenate([shuffled[learning[shuffled] == name][:labels] for name in split.learnt.fitted.head.taxa])
-        days = [examples[split.teach[row]].day for row in rows]
-        fitted = fit(
-            split.learnt.features[rows], learning[rows].tolist(), days, {}, split.learnt.encoder.sha256, fewest=1
-        )
-        named = np.array(fitted.head.taxa)[fitted.head.probabilities(split.features).argmax(axis=1)]
-        recalls = [(named[there == name] == name).mean() for name, n in counts.items() if n >= FEWEST_JUDGED]
-        figures.append((float((named == there).mean()), float(np.mean(recalls))))
-    accuracy, balanced = np.mean(figures, axis=0)
-    return float(accuracy), float(balanced)
+def learning_curve(examples: Sequence[Example], split: Split) -> list[FewLabels]:
+    """Figures with few labels of each taxon that can be learnt."""
+    taxa = [examples[row].taxon for row in split.teach]
+    rows = [k for k, taxon in enumerate(taxa) if taxon in split.learnt.fitted.head.taxa]
+    days = [examples[split.teach[k]].day for k in rows]
+    true = [examples[row].taxon for row in split.out]
+    known, vectors = [taxa[k] for k in rows], split.learnt.features[rows]
+    return [with_few_labels(vectors, known, days, split.features, true, n, FEWEST_JUDGED) for n in LABELS]
 
 
 HEADING = (
@@ -252,8 +240,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     for keys in series.two_labels:
         print("  two labels: " + ", ".join(keys))
-    settings = ClassifierSettings()
-    settings = ClassifierSettings(settings.network, fitting_sight(examples, settings.sight))
+    settings = LearningSettings()
+    settings = LearningSettings(settings.network, fitting_sight(examples, settings.sight))
     seen = look_at_all(examples, settings, given.kept)
     print(f"\n{HEADING}\n{'|---' * (HEADING.count('|') - 1)}|")
     splits: dict[str, list[Split]] = {}
@@ -277,10 +265,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     print("\n| labels a taxon | " + " | ".join(f"days {seed}" for seed in range(given.splits)) + " | mean |")
     print("|---" * (given.splits + 2) + "|")
-    for labels in LABELS:
-        some = [with_labels(examples, split, labels) for split in splits["days"]]
-        both = [*some, tuple(np.mean(some, axis=0))]
-        print(f"| {labels} | " + " | ".join(f"{a:.3f} / {b:.3f}" for a, b in both) + " |", flush=True)
+    curves = [learning_curve(examples, split) for split in splits["days"]]
+    for of_labels in zip(*curves, strict=True):
+        both = [(one.accuracy, one.balanced) for one in of_labels]
+        both.append((float(np.mean([a for a, _ in both])), float(np.mean([b for _, b in both]))))
+        print(f"| {of_labels[0].labels} | " + " | ".join(f"{a:.3f} / {b:.3f}" for a, b in both) + " |")
     if given.json is not None:
         given.json.write_bytes(msgspec.json.format(msgspec.json.encode(written), indent=1))
 

@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from daemon.system.durable_files import make_folder, replacing, sha256_of
-from daemon.system.errors import Refused
-from daemon.training.training_page import write_training_page
+from daemon.training.card_files import refuse_strangers, write_card_files
+from daemon.training.training_page import Curve, write_training_page
 from inference.annotations import splits
 from inference.annotations.stacks import Annotated, AnnotatedStack
 from inference.errors import AnnotationError
@@ -94,7 +94,7 @@ def train(
     WeightsRefused
         The weights to start from are none of a detector.
     """
-    _refuse_strangers(into)
+    refuse_strangers(into)
     start = time.monotonic()
     others = _other_classes(settings)
     (learning, judging, split), decided = _split(annotated, judged_by, settings, report)
@@ -143,8 +143,8 @@ def train(
         judged=tuple(history.judged),
         figures=judge(judging, into, settings, focus, report),
     )
-    write_card(card, into)
-    write_training_page(into, history, settings, split, going_on=False)
+    write_card_files(card, _markdown(card), into)
+    write_training_page(into, history, _curve(settings, split), going_on=False)
     keeper.finish()
     return card
 
@@ -168,6 +168,11 @@ def _split(
     kept = f"; {len(named.kept)} of a test do neither" if named.kept else ""
     sides = f"of the pictures {len(parts.learning)} train and {len(parts.judging)} judge"
     return parts, [f"{sides}, as their subsets are named{kept}"]
+
+
+def _curve(settings: TrainingSettings, split: splits.Split) -> Curve:
+    seen = f"{len(split.trained)} pictures", f"{len(split.held_out)} others"
+    return Curve(settings.architecture, settings.seed, settings.steps, *seen, "AP @0.50")
 
 
 def _other_classes(settings: TrainingSettings) -> tuple[str, ...]:
@@ -199,7 +204,7 @@ class _DiskKeeper:
             stream.write(content)
 
     def judged(self, history: History) -> None:
-        write_training_page(self._into, history, self._settings, self._split, going_on=True)
+        write_training_page(self._into, history, _curve(self._settings, self._split), going_on=True)
         if self._print_line is not None and history.judged:
             step, ap50 = history.judged[-1]
             best = ", the best so far" if history.judgements_since_best() == 0 else ""
@@ -293,26 +298,6 @@ def evaluate(
         detector = detector.model_copy(update={"classes": detector.classes[:1]})
         stacks, found = of_one_class(stacks, found, detector.classes[0])
     return Judgement(stacks, found, compare(stacks, found, detector))
-
-
-def write_card(card: TrainingCard, weights: Path) -> None:
-    """Write a card beside its weights, as `.json` and `.md`."""
-    as_json, as_text = _card_files(weights)
-    with replacing(as_json) as stream:
-        stream.write(msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n")
-    with replacing(as_text) as stream:
-        stream.write(_markdown(card).encode())
-
-
-def _card_files(weights: Path) -> tuple[Path, Path]:
-    return weights.with_suffix(".json"), weights.with_suffix(".md")
-
-
-def _refuse_strangers(weights: Path) -> None:
-    """Refuse to write a card over other files, such as annotations: where no weights lie, they are no card of them."""
-    stranger = None if weights.exists() else next((file for file in _card_files(weights) if file.exists()), None)
-    if stranger is not None:
-        raise Refused(f"the card of {str(weights)!r} would replace {str(stranger)!r}; name other weights with --into")
 
 
 def _text(figure: float | None) -> str:

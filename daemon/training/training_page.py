@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.figures.html import polyline, write_html
-from inference.annotations.splits import Split
 from inference.training.checkpoint import History
-from inference.training.settings import TrainingSettings
 
 
 def training_page(weights: Path) -> Path:
@@ -15,9 +14,29 @@ def training_page(weights: Path) -> Path:
     return weights.with_suffix(".training.html")
 
 
-def write_training_page(
-    weights: Path, history: History, settings: TrainingSettings, split: Split, *, going_on: bool
-) -> None:
+@dataclass(frozen=True)
+class Curve:
+    """What a training is, as its page says it.
+
+    Attributes
+    ----------
+    network
+        in a word.
+    trained, held_out
+        what learns and what judges, in words: 90 pictures, 12 others.
+    measure
+        what judgements are.
+    """
+
+    network: str
+    seed: int
+    steps: int
+    trained: str
+    held_out: str
+    measure: str
+
+
+def write_training_page(weights: Path, history: History, curve: Curve, *, going_on: bool) -> None:
     """Write the page of a training, whole or not at all.
 
     Parameters
@@ -25,22 +44,19 @@ def write_training_page(
     going_on
         the page loads itself again.
     """
-    steps = settings.steps
     most = max((loss for _, loss in history.losses), default=1.0)
     write_html(
         training_page(weights),
         "training.html.j2",
         weights=weights.name,
-        architecture=settings.architecture,
-        seed=settings.seed,
+        curve=curve,
         step=history.step,
-        steps=steps,
         going_on=going_on,
-        trained=len(split.trained),
-        held_out=len(split.held_out),
         most=most,
-        losses=polyline([step / steps for step, _ in history.losses], [loss / most for _, loss in history.losses]),
-        judgements=polyline([step / steps for step, _ in history.judged], [ap for _, ap in history.judged]),
+        losses=polyline(
+            [step / curve.steps for step, _ in history.losses], [loss / most for _, loss in history.losses]
+        ),
+        judgements=polyline([step / curve.steps for step, _ in history.judged], [value for _, value in history.judged]),
         judged=history.judged,
-        best=max((ap for _, ap in history.judged), default=None),
+        best=max((value for _, value in history.judged), default=None),
     )

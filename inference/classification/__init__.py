@@ -1,4 +1,5 @@
-"""Names objects: what a classifier looks at, the vector it makes of that, and the taxa that a vector speaks for.
+"""Names objects: what a classifier looks at, the vector it makes of that, the taxa that a vector speaks for.
 
-Face: `answers`, `card`, `classifier`, `figures`, `head`, `learning`, `onnx_encoder`, `settings`, `sight`, `specimens`.
+Face: `answers`, `classifier`, `encoder_file`, `few_labels`, `figures`, `fitting`, `head`, `learning`, `miso`,
+`onnx_encoder`, `settings`, `shipped`, `sight`, `specimens`, `training`.
 """

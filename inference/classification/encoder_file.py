@@ -48,6 +48,17 @@ class EncoderFile:
         return int(self.tensors["projection"].shape[1]) + len(BESIDE)
 
 
+def holds_encoder(path: Path) -> bool:
+    """Whether an encoder lies in a classifier's file, or a head alone; see `load_encoder` for errors."""
+    try:
+        with safetensors.safe_open(path, framework="np") as archive:
+            return (archive.metadata() or {}).get("encoder") == KIND
+    except (OSError, safetensors.SafetensorError) as error:
+        raise WeightsRefused(
+            f"classifier {str(path)!r} cannot be read ({error}); name a classifier's safetensors file"
+        ) from error
+
+
 def to_bytes(encoder: EncoderFile, head: Head) -> bytes:
     """Safetensors of a classifier: its encoder and its head."""
     tensors = {f"encoder.{name}": np.asarray(value) for name, value in encoder.tensors.items()} | head.tensors()

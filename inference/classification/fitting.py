@@ -98,7 +98,7 @@ def fit(
     weights, bias = _regress(x, y, len(learnt), STRENGTHS[best])
     if report is not None:
         report(total, total)
-    share = np.bincount(y, minlength=len(learnt)).astype(np.float32) / len(y)
+    share = np.bincount(y, minlength=len(learnt)).astype(np.float32) / np.float32(len(y))
     head = Head(
         taxa=learnt,
         parents=parents,

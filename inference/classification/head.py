@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -62,6 +63,11 @@ class Head:
     temperature: float
     share: Floats
     threshold: float
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hex, of all that decides what is said of a vector; names are known by it."""
+        return hashlib.sha256(json.dumps(self.described(), sort_keys=True).encode()).hexdigest()
 
     def outputs(self, features: NDArray[np.floating]) -> Floats:
         """Give the logarithms of probabilities (N, K), up to a constant of each row, of vectors (N, F).
@@ -188,8 +194,8 @@ def check_taxa(head: Head, known: Sequence[str]) -> None:
     if strange:
         more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
         raise WeightsRefused(
-            f"the classifier names taxon {strange[0]!r}{more}, which the taxonomy does not have; name the taxonomy that "
-            "it was trained with, or train it again"
+            f"the classifier names taxon {strange[0]!r}{more}, which the taxonomy does not have; name the taxonomy "
+            "that it was trained with, or train it again"
         )
 
 

@@ -1,4 +1,4 @@
-"""From labelled specimens to a classifier, where the network has learnt to see already."""
+"""From labelled specimens to a classifier: a network that sees, what of it is kept, and the head."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from inference.classification.encoder import bare, fitted, to_file
+from inference.classification.encoder import bare, fitted, from_published, to_file
 from inference.classification.encoder_file import EncoderFile, Network
 from inference.classification.fitting import Count, Fitted, fit
 from inference.classification.onnx_encoder import open_encoder
+from inference.classification.settings import LearningSettings
 from inference.classification.sight import BESIDE, Floats, Look, Sight, is_darker, look
 from inference.classification.specimens import PICTURE, Example
+from inference.classification.training import Follower, train_network
+from inference.training.checkpoint import History
+from inference.training.train import Progress, Report
 
 AT_ONCE = 16
 ASKED = 200
@@ -97,10 +101,53 @@ def learn_head(
 
 def project(file: EncoderFile, pooled: Floats, beside: Floats) -> NDArray[np.float16]:
     """Give the vectors (N, F), as they are kept, of what the encoder's network said."""
-    tensors = file.tensors
-    projected = (pooled - tensors["mean"]) @ tensors["projection"]
-    numbers = (beside - tensors["beside_mean"]) / tensors["beside_spread"]
+    held = {name: np.asarray(value, np.float32) for name, value in file.tensors.items() if "network." not in name}
+    projected = (pooled - held["mean"]) @ held["projection"]
+    numbers = (beside - held["beside_mean"]) / held["beside_spread"]
     return np.concatenate([projected, numbers], axis=1).astype(np.float16)
+
+
+def learn(
+    examples: Sequence[Example],
+    groups: Sequence[str],
+    settings: LearningSettings,
+    parents: Mapping[str, str | None],
+    report: Report,
+    follower: Follower,
+    checkpoint: bytes | None = None,
+) -> tuple[Learnt, History]:
+    """Learn from labelled specimens; the classifier, and how its network learnt to see where it had to.
+
+    Parameters
+    ----------
+    groups
+        day, slide or sample of each example; what judges on the way is whole groups.
+    parents
+        of each taxon the one above it.
+    checkpoint
+        of the network's training, to go on from.
+
+    Raises
+    ------
+    SpecimenRefused
+        Fewer than two taxa can be learnt, or an example cannot be looked at.
+    WeightsRefused
+        There are no published weights for the network, or the checkpoint is of another training.
+    """
+    set_threads(settings.threads)
+    settings = replace(settings, sight=fitting_sight(examples, settings.sight))
+    history = History()
+    if settings.network == "lite0":
+        network = from_published(settings.sight)
+    else:
+        network, history = train_network(examples, groups, settings, report, follower, checkpoint)
+    looking = Progress.reporter("looking", report)
+    pooled, beside = see(examples, network, settings.network, settings.sight, settings.threads, looking)
+    fitting = Progress.reporter("fitting", report)
+    learnt = learn_head(
+        examples, groups, pooled, beside, network, settings.network, settings.sight, parents, settings.fewest, fitting
+    )
+    return learnt, history
 
 
 def set_threads(threads: int) -> None:

@@ -18,8 +18,6 @@ CENTRE, SPREAD = 0.498, 0.502
 """What images between 0 and 1 are centred and scaled by, as in the training of the published weights."""
 DARKEST, BRIGHT = 0.04, 0.78
 """Of such an image: background, and how much brighter than that is what a view gives as 1."""
-QUARTERS = range(4)
-"""Turns by which views are looked at, each mirrored too."""
 EPSILON = 1e-3
 """Of the normalisation, as published."""
 
@@ -87,7 +85,8 @@ class _Block(nn.Module):
         y = functional.relu6(self._bn0(self._expand_conv(x))) if self._expands else x
         y = functional.relu6(self._bn1(self._depthwise_conv(y)))
         y = self._bn2(self._project_conv(y))
-        return x + y if self._adds else y
+        added: Tensor = x + y if self._adds else y
+        return added
 
 
 class Lite0(nn.Module):
@@ -115,12 +114,13 @@ class Lite0(nn.Module):
     def forward(self, views: Tensor) -> Tensor:
         """Give vectors (N, WIDTH) of square views (N, channels, side, side), whose background is 0.
 
-        Each is the mean over the ways in which an object can lie: what is named shall not depend on them, and the mean
-        tells more than each alone.
+        Each is the mean over four ways in which an object can lie: as it does, turned by half, and both mirrored at the
+        diagonal. What is named shall not depend on them, and the mean tells more than each alone.
         """
-        mirrored = (views, views.flip(3))
-        turned = torch.cat([torch.rot90(one, quarter, (2, 3)) for one in mirrored for quarter in QUARTERS])
-        return self._once(turned).reshape(len(mirrored) * len(QUARTERS), -1, WIDTH).mean(dim=0)
+        half = torch.cat([views, views.flip((2, 3))])
+        lying = torch.cat([half, half.transpose(2, 3)])
+        mean: Tensor = self._once(lying).reshape(4, -1, WIDTH).mean(dim=0)
+        return mean
 
     def _once(self, views: Tensor) -> Tensor:
         x = functional.relu6(self._bn0(self._conv_stem((views * BRIGHT + (DARKEST - CENTRE)) / SPREAD)))

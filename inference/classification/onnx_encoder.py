@@ -143,8 +143,8 @@ def reference_views(file: EncoderFile) -> tuple[Floats, NDArray[np.float32]]:
     side = file.sight.side_px
     coarse = random.normal(0, 0.5, (TRIED, file.sight.channels, -(-side // 8), -(-side // 8))).astype(np.float32)
     views = np.repeat(np.repeat(coarse, 8, axis=2), 8, axis=3)[..., :side, :side]
-    numbers = file.tensors["beside_mean"] + random.normal(size=(TRIED, len(BESIDE))) * file.tensors["beside_spread"]
-    return np.ascontiguousarray(views), numbers.astype(np.float32)
+    mean, spread = (np.asarray(file.tensors[name], np.float32) for name in ("beside_mean", "beside_spread"))
+    return np.ascontiguousarray(views), random.normal(size=(TRIED, len(BESIDE))).astype(np.float32) * spread + mean
 
 
 def export(file: EncoderFile, path: Path) -> None:

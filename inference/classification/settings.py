@@ -9,7 +9,7 @@ from inference.classification.sight import PICTURES, Sight
 
 
 @dataclass(frozen=True)
-class ClassifierSettings:
+class LearningSettings:
     """How to learn.
 
     Attributes

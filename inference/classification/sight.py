@@ -3,7 +3,7 @@
 The scale of objects is kept.
 
 Brightness is told against the background around the object, as the detector's views are, so that lamp and camera are
-left out. What was not exposed is empty: background.
+left out; pictures are stretched so by the encoder itself. What was not exposed is empty: background.
 """
 
 from __future__ import annotations
@@ -39,10 +39,8 @@ SMALLEST_TO_FUSE_PX = 8
 BESIDE = ("length", "width", "scale", "sized")
 """Numbers beside a view: binary logarithms of length, width and the size of a pixel of the view; 1 where lengths are
 in um, 0 where they are in px."""
-PICTURE_RANGE = (-0.2, 1.2)
-"""Of pictures, whose background is 0 and whose brightest parts are 1."""
-LEFT_OUT, FAINTEST = 0.5, 0.08
-"""Per cent of the pixels that may be brighter than bright; the least contrast that is stretched, of white."""
+LEFT_OUT = 0.5
+"""Per cent of the pixels that may be brighter than bright, or darker than dark."""
 BEYOND_UM = 0.2
 """So far outside the stack its first and last planes still stand for others."""
 
@@ -65,6 +63,8 @@ class Sight:
         None: each object fills the view, and its size stands beside alone.
     darker
         pictures show objects darker than their background; they are turned, so that objects are always bright.
+    sized
+        the size of objects is told beside the view; not where other programs shall run the classifier.
     """
 
     kind: Kind
@@ -72,6 +72,7 @@ class Sight:
     offsets_um: tuple[float, ...] = (0.0,)
     finest_um: float | None = None
     darker: bool = False
+    sized: bool = True
 
     @property
     def channels(self) -> int:
@@ -79,7 +80,7 @@ class Sight:
         return {"stack": len(ORDER) * len(self.offsets_um), "fused": len(ORDER), "picture": 1}[self.kind]
 
 
-STACK = Sight("stack", 80, (-1.6, -0.8, -0.4, 0.0, 0.4, 0.8, 1.6), 0.059)
+STACK = Sight("stack", 64, (-1.6, -0.8, -0.4, 0.0, 0.4, 0.8, 1.6), 0.059)
 PICTURES = Sight("picture", 128)
 
 
@@ -89,9 +90,10 @@ class Look(NamedTuple):
     Attributes
     ----------
     view
-        float32 (channels, side, side), 0 where it is as bright as the background.
+        float32 (channels, side, side): of a stack 0 where it is as bright as the background, of a picture grey over
+        white.
     beside
-        float32 (4,), as in `BESIDE`.
+        float32 (4,), as in `BESIDE`; all 0 where sizes are not told.
     """
 
     view: Floats
@@ -118,8 +120,7 @@ def look(specimen: Specimen, sight: Sight, focus_error_um: float = 0.0) -> Look:
     scale = _scale(specimen, sight)
     view = np.zeros((sight.channels, sight.side_px, sight.side_px), np.float32)
     if is_picture:
-        bright = _picture(specimen) * (-1 if sight.darker else 1)
-        view[0] = _centred(_shrunk(np.clip(bright, *PICTURE_RANGE), scale), sight.side_px)[..., 0]
+        view[0] = _picture(specimen, sight.side_px)
     else:
         planes, rows = _planes(specimen, sight, focus_error_um)
         bright = _background(specimen, PARALLEL) or math.sqrt(specimen.white_dn / 2)
@@ -127,10 +128,10 @@ def look(specimen: Specimen, sight: Sight, focus_error_um: float = 0.0) -> Look:
             below = _background(specimen, name) or 1.0
             gain = BRIGHT_GAIN / below if name == PARALLEL else CROSSED_GAIN / bright
             roots = np.sqrt(_shrunk(planes[c], scale))
-            told = np.clip((roots - below) * gain, -MOST_DEVIATION, MOST_DEVIATION)
+            told = np.clip((roots - np.float32(below)) * np.float32(gain), -MOST_DEVIATION, MOST_DEVIATION)
             first = ORDER.index(name) * (sight.channels // len(ORDER))
             view[[first + row for row in rows]] = np.moveaxis(_centred(told, sight.side_px), -1, 0)
-    return Look(view, _beside(specimen, scale))
+    return Look(view, _beside(specimen, scale) if sight.sized else np.zeros(len(BESIDE), np.float32))
 
 
 def own_plane(specimen: Specimen) -> float:
@@ -229,24 +230,34 @@ def _background(specimen: Specimen, state: str) -> float | None:
     return math.sqrt(float(np.median(_edge(frames)))) or None
 
 
-def _edge(frames: NDArray[np.generic]) -> NDArray[np.generic]:
+def _edge(frames: NDArray[np.uint16] | Floats) -> NDArray[np.uint16] | Floats:
     """Outermost pixels of frames (Z, H, W)."""
     sides = frames[:, 0], frames[:, -1], frames[:, :, 0], frames[:, :, -1]
     return np.concatenate([side.ravel() for side in sides])
 
 
-def _picture(specimen: Specimen) -> Floats:
-    """Grey values (H, W, 1) above the background at the picture's edge, over what stands out most from that."""
-    frame = specimen.stack[0, round(own_plane(specimen))].astype(np.float32)
-    deviation = frame - np.float32(np.median(_edge(frame[None])))
-    low, high = np.percentile(deviation, (LEFT_OUT, 100 - LEFT_OUT))
-    return (deviation / max(float(high), -float(low), FAINTEST * specimen.white_dn))[..., None].astype(np.float32)
+def _picture(specimen: Specimen, side: int) -> Floats:
+    """Grey values over white, in a square that the picture fills; what it lacks is the median of its edge.
+
+    So does the laboratory's own program, with the same interpolation, as long as pictures are not shrunk to less than
+    half: from there on pixels would be skipped.
+    """
+    frame = specimen.stack[0, round(own_plane(specimen))].astype(np.float32) / np.float32(specimen.white_dn)
+    height, width = frame.shape
+    longest = max(height, width)
+    square = np.full((longest, longest), np.median(_edge(frame[None])), np.float32)
+    top, left = (longest - height) // 2, (longest - width) // 2
+    square[top : top + height, left : left + width] = frame
+    how = cv2.INTER_AREA if longest > 2 * side else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(square, (side, side), interpolation=how), np.float32)
 
 
 def is_darker(specimen: Specimen) -> bool:
     """Whether a picture shows its object darker than the background."""
-    low, high = np.percentile(_picture(specimen), (LEFT_OUT, 100 - LEFT_OUT))
-    return bool(-low > high)
+    frame = specimen.stack[0, round(own_plane(specimen))]
+    background = float(np.median(_edge(frame[None])))
+    low, high = np.percentile(frame, (LEFT_OUT, 100 - LEFT_OUT))
+    return bool(background - low > high - background)
 
 
 def _beside(specimen: Specimen, scale: _Scaled) -> Floats:

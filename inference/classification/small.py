@@ -1,7 +1,7 @@
 """A small residual network that learns from nothing: for whole stacks in the night, too many for EfficientNet-lite0.
 
-After He 2015 (arXiv 1512.03385), ResNet-18 in its order of layers, a third as wide. The planes are the channels of its
-input, so that the first layer compares them.
+After He 2015 (arXiv 1512.03385), ResNet-18 in its order of layers, a quarter as wide. The planes are the channels of
+its input, so that the first layer compares them.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-WIDTHS = (24, 48, 96, 192)
+WIDTHS = (16, 32, 64, 128)
 BLOCKS = 2
 """A stage."""
 POOLED = 3

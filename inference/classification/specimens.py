@@ -86,7 +86,7 @@ class Specimen:
     @property
     def planes(self) -> int:
         """How many planes there are in each state."""
-        return self.stack.shape[1]
+        return int(self.stack.shape[1])
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,7 @@ def train(
             _freeze_statistics(model, history.step, settings)
             torch.manual_seed(settings.seed * settings.steps + history.step)
             for group in optimiser.param_groups:
-                group["lr"] = rate_at(history.step, settings)
+                group["lr"] = rate_at(history.step, settings.steps, settings.rate)
             on_device = [{name: values.to(device) for name, values in target.items()} for target in targets]
             with torch.autocast(device, torch.bfloat16, enabled=_has_bfloat16(device)):
                 losses = model([image.to(device) for image in images], on_device)
@@ -200,13 +200,13 @@ def _freeze_statistics(model: FasterRCNN, step: int, settings: TrainingSettings)
                 module.eval()
 
 
-def rate_at(step: int, settings: TrainingSettings) -> float:
+def rate_at(step: int, steps: int, greatest: float) -> float:
     """Learning rate of a step, from 1: up and down again as half cosines (one cycle, Smith 2018, arXiv 1803.09820)."""
-    done = (step - 1) / max(settings.steps - 1, 1)
+    done = (step - 1) / max(steps - 1, 1)
     if done < WARM_UP:
-        start = settings.rate / 25
-        return start + (settings.rate - start) * (1 - math.cos(math.pi * done / WARM_UP)) / 2
-    return settings.rate * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2
+        start = greatest / 25
+        return start + (greatest - start) * (1 - math.cos(math.pi * done / WARM_UP)) / 2
+    return greatest * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2
 
 
 def _identity(items: Sequence[AnnotatedStack], settings: TrainingSettings) -> str:
