@@ -1,14 +1,16 @@
-"""Commands of names: `taxonomy`, and of libraries `library build`, `check`, `split`, `show`."""
+"""Commands of names: `taxonomy`, `train-names`, `evaluate-names`; of libraries `build`, `check`, `split`, `show`."""
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 
-from daemon.cli.arguments import States, ends_in
+from daemon.cli.arguments import States, ends_in, interruptible
 
 app = typer.Typer()
 library_app = typer.Typer(help="Libraries of labelled specimens to learn names from.", no_args_is_help=True)
@@ -77,11 +79,17 @@ def library_check(
     page: Annotated[
         Path | None, typer.Option(help="also write a page with pictures (HTML)", callback=ends_in(".html"))
     ] = None,
+    learn: Annotated[
+        Literal["lite0", "small"] | None,
+        typer.Option(
+            help="also find what looks mislabelled, by a network: lite0 (pictures), or small, which takes long"
+        ),
+    ] = None,
 ) -> None:
     """List what is doubtful about a library before anything is learnt: duplicates, classes, days, odd pictures."""
     from daemon.library.check import check
 
-    check(library, page, console, as_json=as_json)
+    check(library, page, console, as_json=as_json, learn=learn)
 
 
 @library_app.command("split")
@@ -90,14 +98,11 @@ def library_split(
     by: Annotated[Literal["sample", "slide", "day"], typer.Option(help="what is never on two sides")] = "sample",
     seed: Annotated[int, typer.Option(min=0, help="by which the sides are drawn")] = 1,
     judge: Annotated[float, typer.Option(min=0.01, max=0.9, help="share of the specimens that judges")] = 0.2,
-    choose: Annotated[
-        float, typer.Option(min=0.01, max=0.9, help="share on which training stops, and thresholds are chosen")
-    ] = 0.1,
 ) -> None:
-    """Draw what learns, what chooses and what judges, apart by sample, mini-slide or day, and record it."""
+    """Draw what learns and what judges, apart by sample, mini-slide or day, and record it."""
     from daemon.library.split import record
 
-    record(library, by, seed, judge, choose, console)
+    record(library, by, seed, judge, console)
 
 
 @library_app.command("show")
@@ -125,3 +130,47 @@ def taxonomy(
     from daemon.library.taxa import show_taxonomy
 
     show_taxonomy(table, counting, before, console, as_json=as_json)
+
+
+Split = Annotated[Path | None, typer.Option(help="recorded split; its side that judges is never learnt from")]
+Threads = Annotated[int, typer.Option(min=1, help="threads of the processor")]
+
+
+@app.command("train-names", rich_help_panel="Names")
+def train_names(
+    library: Folder,
+    into: Annotated[Path, typer.Option(help="classifier to write (safetensors)", callback=ends_in(".safetensors"))],
+    split: Split = None,
+    by: Annotated[
+        Literal["sample", "slide", "day"], typer.Option(help="without --split: what is never on two sides")
+    ] = "sample",
+    network: Annotated[
+        Literal["lite0", "small"],
+        typer.Option(help="lite0 has learnt to see, for pictures; small learns from the library, for stacks too"),
+    ] = "lite0",
+    epochs: Annotated[int, typer.Option(min=1, help="of small: how often as much is seen as there is")] = 30,
+    seed: Annotated[int, typer.Option(min=0, help="of the split that is drawn, and of the training")] = 1,
+    threads: Threads = 2,
+) -> None:
+    """Learn names from a library; the same command goes on after an interruption."""
+    from daemon.training.names_library import train_library
+
+    command = shlex.join(["lamelle", *sys.argv[1:]])
+    with interruptible():
+        train_library(library, into, split, by, seed, network, epochs, threads, command, console)
+
+
+@app.command("evaluate-names", rich_help_panel="Names")
+def evaluate_names(
+    library: Folder,
+    weights: Annotated[Path, typer.Option(help="classifier (safetensors)")],
+    split: Split = None,
+    page: Annotated[
+        Path | None, typer.Option(help="also write a page with the worst mistakes (HTML)", callback=ends_in(".html"))
+    ] = None,
+    threads: Threads = 2,
+) -> None:
+    """Judge a classifier by a library: figures of new samples beside those of a random split, as JSON."""
+    from daemon.training.names_library import evaluate_library
+
+    evaluate_library(library, weights, split, page, threads, console)

@@ -16,6 +16,8 @@ from rich.table import Table
 
 from daemon.library.findings import FEW, TITLES, Finding, counts, find, rule_of_near_duplicates
 from daemon.library.library import Library
+from daemon.system.progress import StageDisplay
+from inference.classification.encoder_file import Network
 from inference.wording import counted
 
 TOLD = 10
@@ -119,23 +121,35 @@ def _print(console: Console, line: str) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def check(folder: Path, page: Path | None, console: Console, *, as_json: bool = False) -> Checked:
+def check(
+    folder: Path, page: Path | None, console: Console, *, as_json: bool = False, learn: Network | None = None
+) -> Checked:
     """Examine a library, print what was found, and write the page.
 
     Parameters
     ----------
     page
         HTML file; none if left out.
+    learn
+        by which network what looks mislabelled is found besides; not looked for if left out.
 
     Raises
     ------
     Refused
-        There is no library in the folder.
+        There is no library in the folder, or nothing in it to learn from.
+    WeightsRefused
+        There are no published weights for the network.
     """
     from daemon.library.page import write_page
 
     library = Library.open(folder)
-    checked = examine(library)
+    further: Sequence[Finding] = ()
+    if learn is not None:
+        from daemon.library.mislabelled import find_mislabelled
+
+        with StageDisplay(Console(stderr=True, quiet=console.quiet)) as display:
+            further = find_mislabelled(library, learn, display)
+    checked = examine(library, further)
     tell(checked, console, as_json=as_json)
     if page is not None:
         write_page(page, library, checked)

@@ -59,11 +59,19 @@ class Library:
         return digest.hexdigest()
 
     def taxon(self, entry: Entry) -> str:
-        """Give the identifier of what an entry is called today; `unsure`, or empty, for what nothing is learnt from."""
+        """Give the identifier of what an entry is called today, no finer than light microscopy tells.
+
+        Nothing is learnt from what is `unsure`, or empty.
+        """
         if entry.taxon in BINS:
             return entry.taxon
         found = self.taxonomy.of(entry.taxon)
-        return "" if found is None else found.identifier
+        return "" if found is None else self.taxonomy.answer(found.identifier).identifier
+
+    @property
+    def parents(self) -> dict[str, str | None]:
+        """Give the parent of each taxon of the taxonomy; None at a root."""
+        return {taxon.identifier: taxon.parent or None for taxon in self.taxonomy.taxa}
 
     def learnable(self) -> list[Entry]:
         """Give the entries that a taxon is learnt from: none of a bin, and none in which nothing can be seen."""

@@ -14,7 +14,6 @@ from PIL import Image
 
 from daemon.figures.html import write_html
 from daemon.library.check import Checked
-from daemon.library.entry import Entry
 from daemon.library.findings import FEW, TITLES, Finding
 from daemon.library.library import Library
 from daemon.library.pixels import place_of, read_specimen, whites_of
@@ -45,7 +44,7 @@ class Shown:
 
 def write_page(into: Path, library: Library, checked: Checked) -> None:
     """Write the page of a check, whole or not at all."""
-    painter = _Painter(library)
+    painter = Painter(library)
     sections = []
     for kind, of_kind in groupby(checked.findings, key=lambda finding: finding.kind):
         found = list(of_kind)
@@ -54,7 +53,7 @@ def write_page(into: Path, library: Library, checked: Checked) -> None:
     write_html(into, "library.html.j2", checked=checked, sections=sections, few=FEW)
 
 
-class _Painter:
+class Painter:
     """Makes small pictures of entries."""
 
     def __init__(self, library: Library) -> None:
@@ -62,14 +61,19 @@ class _Painter:
         self._whites: Mapping[tuple[str, int | None], int] = whites_of(library.entries.values())
 
     def tiles(self, finding: Finding) -> tuple[Tile, ...]:
-        return tuple(self._tile(self._library.entries[key]) for key in finding.keys[:EACH])
+        """Give the pictures of a finding."""
+        entries = [self._library.entries[key] for key in finding.keys[:EACH]]
+        return tuple(
+            Tile(self.source(one.key), f"{one.label}: {place_of(one, self._library.folder).name}") for one in entries
+        )
 
-    def _tile(self, entry: Entry) -> Tile:
-        text = f"{entry.label}: {place_of(entry, self._library.folder).name}"
+    def source(self, key: str) -> str:
+        """Give the picture of an entry as a data URI, empty where it cannot be read."""
+        entry = self._library.entries[key]
         try:
             specimen = read_specimen(entry, self._library.folder, self._whites[entry.source, entry.bits])
         except DamagedFile:
-            return Tile("", text)
+            return ""
         plane = specimen.planes // 2 if entry.focus_plane is None else round(entry.focus_plane)
         view = specimen.stack[-1, min(max(plane, 0), specimen.planes - 1)].astype(np.float32)
         low, high = float(view.min()), float(view.max())
@@ -77,4 +81,4 @@ class _Painter:
         picture.thumbnail((TILE_PX, TILE_PX))
         stream = io.BytesIO()
         picture.save(stream, "PNG")
-        return Tile("data:image/png;base64," + base64.b64encode(stream.getvalue()).decode(), text)
+        return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()

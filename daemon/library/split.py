@@ -25,8 +25,7 @@ from inference.wording import counted
 
 SPLITS = "splits"
 By = Literal["sample", "slide", "day"]
-Side = Literal["learn", "choose", "judge"]
-"""What learns; what an early stop, a temperature and a threshold are chosen on; what judges."""
+Side = Literal["learn", "judge"]
 SIDES: tuple[Side, ...] = get_args(Side)
 TOLD = 5
 
@@ -38,8 +37,8 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
     ----------
     by
         what is never on two sides.
-    seed, choose, judge
-        what it was drawn with: shares of the entries.
+    seed, judge
+        what it was drawn with; the latter is the share of the entries that judges.
     groups
         side of each sample, mini-slide or day.
     keys
@@ -52,7 +51,6 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
 
     by: By
     seed: int
-    choose: float
     judge: float
     groups: dict[str, Side]
     keys: dict[Side, tuple[str, ...]]
@@ -71,7 +69,7 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.by}-{self.seed}-{self.sha256[:8]}"
 
 
-def draw(library: Library, by: By, seed: int, judge: float = 0.2, choose: float = 0.1) -> Split:
+def draw(library: Library, by: By, seed: int, judge: float = 0.2) -> Split:
     """Draw a split.
 
     Whole samples, mini-slides or days go to one side, in an order drawn by the seed, until that has its share. A
@@ -91,12 +89,12 @@ def draw(library: Library, by: By, seed: int, judge: float = 0.2, choose: float 
             "with --names or --table of `lamelle library build`, or split by something else"
         )
     sizes = Counter(getattr(entry, by) for entry in entries)
-    if len(sizes) < 3:
+    if len(sizes) < 2:
         raise Refused(
-            f"the library has {counted(len(sizes), by)}, too few to learn, choose and judge apart; split by something "
+            f"the library has {counted(len(sizes), by)}, too few to learn and judge apart; split by something "
             "else, or add more"
         )
-    groups = _sides(sizes, seed, {"judge": judge, "choose": choose})
+    groups = _sides(sizes, seed, judge)
     left_out = dict(_contradicting(library, entries))
     kept = [entry for entry in entries if entry.key not in left_out]
     side_of = {entry.key: groups[getattr(entry, by)] for entry in kept}
@@ -109,24 +107,22 @@ def draw(library: Library, by: By, seed: int, judge: float = 0.2, choose: float 
         side: tuple(key for key, on in side_of.items() if on == side and key not in left_out) for side in SIDES
     }
     return Split(
-        by=by, seed=seed, choose=choose, judge=judge, groups=groups, keys=keys, left_out=left_out,
+        by=by, seed=seed, judge=judge, groups=groups, keys=keys, left_out=left_out,
         library_sha256=library.sha256,
     )  # fmt: skip
 
 
-def _sides(sizes: Mapping[str, int], seed: int, shares: Mapping[Side, float]) -> dict[str, Side]:
-    """Draw the side of each group: each side takes groups until it has its share, none that is far too large."""
+def _sides(sizes: Mapping[str, int], seed: int, judge: float) -> dict[str, Side]:
+    """Draw the side of each group: groups judge until these have their share, none that is far too large."""
     order = sorted(sizes)
     random.Random(seed).shuffle(order)  # noqa: S311 - for a split that can be drawn again
-    sides: dict[str, Side] = {}
-    total = sum(sizes.values())
-    for side, share in shares.items():
-        wanted, held = share * total, 0
-        for group in order:
-            if group not in sides and held < wanted and (held + sizes[group] <= 1.5 * wanted or not held):
-                sides[group] = side
-                held += sizes[group]
-    return {group: sides.get(group, "learn") for group in sorted(sizes)}
+    wanted, held = judge * sum(sizes.values()), 0
+    judging: set[str] = set()
+    for group in order:
+        if held < wanted and (held + sizes[group] <= 1.5 * wanted or not held) and len(judging) + 1 < len(sizes):
+            judging.add(group)
+            held += sizes[group]
+    return {group: "judge" if group in judging else "learn" for group in sorted(sizes)}
 
 
 def _contradicting(library: Library, entries: Sequence[Entry]) -> Iterator[tuple[str, str]]:
@@ -232,12 +228,10 @@ def notes_of(library: Library, split: Split) -> list[str]:
     return notes
 
 
-def record(folder: Path, by: By, seed: int, judge: float, choose: float, console: Console) -> Path:
+def record(folder: Path, by: By, seed: int, judge: float, console: Console) -> Path:
     """Draw a split, record it in the library, and print what is worth a look."""
-    if judge + choose >= 1:
-        raise Refused(f"--judge {judge:g} and --choose {choose:g} leave nothing to learn from; make them smaller")
     library = Library.open(folder)
-    split = draw(library, by, seed, judge, choose)
+    split = draw(library, by, seed, judge)
     require_no_leak(library, split)
     path = write_split(folder, split)
     for side in SIDES:

@@ -256,7 +256,7 @@ def test_a_build_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     for number in range(2600):
         save(source / "x" / f"{number}.png", np.full((4, 4), number % 251, np.uint8))
     command = [sys.executable, "-m", "daemon", "library", "build", str(library), str(source)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)  # noqa: S603 - our own command
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not list((library / "index").glob("*.parquet")) and time.monotonic() < deadline:
         time.sleep(0.01)
