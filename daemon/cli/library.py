@@ -49,9 +49,9 @@ def library_build(
     """Take labelled specimens into a library; the same command again takes what is new, changed or gone."""
     from daemon.library.build import build, told
     from daemon.library.build import undo as take_back
-    from daemon.library.pictures import PictureSettings
-    from daemon.library.places import PlacePattern
-    from daemon.library.table import PictureTable
+    from daemon.library.sources.pictures import PictureSettings
+    from daemon.library.sources.places import NamesPattern
+    from daemon.library.sources.table import PictureTable
     from daemon.system.errors import Refused
     from drivers.recorded.file_names import Polarizations
 
@@ -64,7 +64,7 @@ def library_build(
         raise Refused("no source is named; name folders of pictures, datasets, or specimens of the virtual slide")
     settings = PictureSettings(
         source,
-        None if names is None else PlacePattern.of(names),
+        None if names is None else NamesPattern.of(names),
         None if table is None else PictureTable(table),
         pixel_um,
         Polarizations.of(polarization or []),

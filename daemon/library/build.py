@@ -17,11 +17,11 @@ from daemon.config.taxonomy import UNSURE, Taxonomy, folded
 from daemon.config.taxonomy_sheet import read_taxonomy
 from daemon.dataset.reader import Dataset
 from daemon.library.class_names import is_unsure, read_taxonomy_of, taxon_of, with_classes, write_taxonomy
-from daemon.library.emulated import EmulatedSpecimens, is_emulated
 from daemon.library.entry import Entry
 from daemon.library.index import INDEX, Index, IndexWriter, read_index
-from daemon.library.objects import LabelledObjects
-from daemon.library.pictures import PictureFolder, PictureSettings, SourceRead, near
+from daemon.library.sources.emulated import EmulatedSpecimens, is_emulated
+from daemon.library.sources.objects import LabelledObjects
+from daemon.library.sources.pictures import PictureFolder, PictureSettings, SourceRead, near
 from daemon.records.names import LOCK
 from daemon.system.durable_files import make_folder
 from daemon.system.errors import Refused

@@ -24,10 +24,16 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         as seen from the library, so that both can be moved together.
     name
         file below the root (posix), and `stack` the stack in it, where there are several.
-    size, modified_ns
-        of the file, by which a change is seen without reading it.
-    sample, slide, day
-        where and when it is from, as far as anybody said; a day is YYYY-MM-DD, or the text that is none.
+    size
+        of the file, bytes; by it and by
+    modified_ns
+        a change is seen without reading the file.
+    sample
+        where it is from, as far as anybody said;
+    slide
+        on which mini-slide it lay,
+    day
+        when it was seen: YYYY-MM-DD, or the text that is none.
     label
         what it was called there, and `taxon` the identifier that this is; empty where the taxonomy knows none.
     sha256
@@ -38,12 +44,15 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         of its pixels.
     states
         along C; `channels` are the places that they have in the file.
-    low_dn, high_dn
-        least and greatest pixel; `bits` of the camera, where the file says so.
+    low_dn
+        least pixel.
+    high_dn
+        greatest pixel; `bits` of the camera, where the file says so.
     said_um
         size of a pixel, where the file says so.
-    pixel_um, step_um, focus_plane, length_um, width_um
-        as of a `Specimen`; None where nobody knows.
+    pixel_um
+        size of a pixel; it, `step_um`, `focus_plane`, `length_um` and `width_um` are as of a specimen that a
+        classifier looks at, None where nobody knows.
     """
 
     key: str

@@ -16,7 +16,7 @@ from daemon.library.duplicates import RULE, SMALLEST_PX, Group, near_duplicates,
 from daemon.library.entry import Entry
 from daemon.library.library import Library
 from daemon.library.pixels import place_of
-from daemon.library.places import impossible
+from daemon.library.sources.places import impossible
 from inference.wording import counted
 
 FEW = 10

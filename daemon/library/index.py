@@ -27,7 +27,7 @@ _ENTRY, _KEY = "entry", "key"
 _SCHEMA = pa.schema([pa.field(_KEY, pa.string()), pa.field(_ENTRY, pa.binary())])
 
 
-class PartHead(msgspec.Struct, frozen=True, kw_only=True):
+class IndexHead(msgspec.Struct, frozen=True, kw_only=True):
     """What a part is.
 
     Attributes
@@ -40,8 +40,10 @@ class PartHead(msgspec.Struct, frozen=True, kw_only=True):
         the build that it takes back; empty where it takes specimens in.
     dropped
         keys of entries that are no longer where they were.
-    source, left_out
-        what was built from, and, where that is done, by name and reason what of it was not taken in.
+    source
+        what was built from.
+    left_out
+        by name and reason what of that was not taken in; None before the last part of it.
     """
 
     build: str
@@ -102,9 +104,9 @@ class IndexWriter:
         source: str = "",
         left_out: Mapping[str, str] | None = None,
     ) -> None:
-        """Write a part, durably; what it says is as of `PartHead`."""
+        """Write a part, durably; what it says is as of `IndexHead`."""
         make_folder(self._folder)
-        head = PartHead(
+        head = IndexHead(
             build=self.build,
             number=self._number,
             utc=self._utc,
@@ -154,7 +156,7 @@ def read_index(library: Path) -> Index:
     return Index(dict(sorted(entries.items())), tuple(builds.values()), left_out)
 
 
-def _undone(heads: Sequence[PartHead]) -> set[str]:
+def _undone(heads: Sequence[IndexHead]) -> set[str]:
     """Name the builds that do not hold: undone by one that was not undone itself."""
     undone: set[str] = set()
     for head in reversed(heads):
@@ -163,10 +165,10 @@ def _undone(heads: Sequence[PartHead]) -> set[str]:
     return undone
 
 
-def _read(path: Path) -> tuple[PartHead, list[bytes]]:
+def _read(path: Path) -> tuple[IndexHead, list[bytes]]:
     try:
         table = pq.read_table(path, page_checksum_verification=True)
-        head = msgspec.json.decode(table.schema.metadata[METADATA], type=PartHead)
+        head = msgspec.json.decode(table.schema.metadata[METADATA], type=IndexHead)
     except (pa.ArrowException, OSError, KeyError, TypeError, msgspec.DecodeError) as error:
         raise DamagedFile(
             f"{path} cannot be read ({' '.join(str(error).split())[:200]}); restore it from a copy, or "

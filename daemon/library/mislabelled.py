@@ -69,7 +69,7 @@ def disagreements(
     Returns
     -------
     :
-        row, taxon that it looks like, probability of that and of its own; the greatest difference first.
+        Row, taxon that it looks like, probability of that and of its own; the greatest difference first.
     """
     column = {taxon: number for number, taxon in enumerate(taxa)}
     known = np.array([name in column for name in named]) & ~np.isnan(held_out).any(axis=1)

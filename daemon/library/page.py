@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from daemon.figures.html import write_html
-from daemon.library.check import Checked
+from daemon.library.examined import Checked
 from daemon.library.findings import FEW, TITLES, Finding
 from daemon.library.library import Library
 from daemon.library.pixels import place_of, read_specimen, whites_of
@@ -35,7 +35,7 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Shown:
+class FindingShown:
     """A finding and its pictures."""
 
     told: str
@@ -44,16 +44,16 @@ class Shown:
 
 def write_page(into: Path, library: Library, checked: Checked) -> None:
     """Write the page of a check, whole or not at all."""
-    painter = Painter(library)
+    painter = SpecimenPainter(library)
     sections = []
     for kind, of_kind in groupby(checked.findings, key=lambda finding: finding.kind):
         found = list(of_kind)
-        shown = [Shown(one.told, painter.tiles(one)) for one in found[:PICTURED]]
+        shown = [FindingShown(one.told, painter.tiles(one)) for one in found[:PICTURED]]
         sections.append((TITLES[kind], len(found), shown, [one.told for one in found[PICTURED:]]))
     write_html(into, "library.html.j2", checked=checked, sections=sections, few=FEW)
 
 
-class Painter:
+class SpecimenPainter:
     """Makes small pictures of entries."""
 
     def __init__(self, library: Library) -> None:

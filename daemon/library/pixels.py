@@ -25,7 +25,7 @@ Stack = NDArray[np.uint16]
 
 
 @dataclass(frozen=True)
-class Seen:
+class FileStack:
     """A stack of a file: its name there, what the file says, its pixels CZYX, their states and places in the file."""
 
     name: str
@@ -35,7 +35,7 @@ class Seen:
     channels: tuple[int, ...]
 
 
-def stacks_in(path: Path, polarizations: Polarizations) -> Iterator[Seen]:
+def stacks_in(path: Path, polarizations: Polarizations) -> Iterator[FileStack]:
     """Read every stack of a file.
 
     Raises
@@ -49,10 +49,10 @@ def stacks_in(path: Path, polarizations: Polarizations) -> Iterator[Seen]:
         for stack in stacks:
             header = stack.header
             if header.shape_czyx[0] == 1 and not header.channels and not polarizations.states:
-                yield Seen(stack.name, header, stack.read(), (PICTURE,), (0,))
+                yield FileStack(stack.name, header, stack.read(), (PICTURE,), (0,))
             else:
                 taken = channels_of(header, (), polarizations)
-                yield Seen(stack.name, header, stack.read()[list(taken.places)], taken.states, taken.places)
+                yield FileStack(stack.name, header, stack.read()[list(taken.places)], taken.states, taken.places)
 
 
 def sha256_of_pixels(stack: Stack) -> str:

@@ -10,14 +10,14 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from daemon.library.check import ClassCount, classes_of, show_classes
+from daemon.library.examined import ClassCount, classes_of, show_classes
 from daemon.library.library import Library
 from daemon.library.split import SPLITS, leaks, read_split
 from daemon.system.errors import Refused
 from inference.wording import counted
 
 
-class Shown(msgspec.Struct, frozen=True, kw_only=True):
+class Holdings(msgspec.Struct, frozen=True, kw_only=True):
     """What a library holds: entries by source, builds with what they did, splits with what leaks by now."""
 
     library: str
@@ -42,7 +42,7 @@ def show(folder: Path, taxon: str | None, console: Console, *, as_json: bool = F
     if taxon is not None:
         _show_specimens(library, taxon, as_json)
         return
-    shown = Shown(
+    shown = Holdings(
         library=str(folder),
         sha256=library.sha256,
         taxonomy_sha256=library.taxonomy.sha256,

@@ -30,15 +30,17 @@ SIDES: tuple[Side, ...] = get_args(Side)
 TOLD = 5
 
 
-class Split(msgspec.Struct, frozen=True, kw_only=True):
+class LibrarySplit(msgspec.Struct, frozen=True, kw_only=True):
     """Which entries are for what.
 
     Attributes
     ----------
     by
         what is never on two sides.
-    seed, judge
-        what it was drawn with; the latter is the share of the entries that judges.
+    seed
+        by which it was drawn.
+    judge
+        share of the entries that judges, as it was asked for.
     groups
         side of each sample, mini-slide or day.
     keys
@@ -69,7 +71,7 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.by}-{self.seed}-{self.sha256[:8]}"
 
 
-def draw(library: Library, by: By, seed: int, judge: float = 0.2) -> Split:
+def draw(library: Library, by: By, seed: int, judge: float = 0.2) -> LibrarySplit:
     """Draw a split.
 
     Whole samples, mini-slides or days go to one side, in an order drawn by the seed, until that has its share. A
@@ -106,7 +108,7 @@ def draw(library: Library, by: By, seed: int, judge: float = 0.2) -> Split:
     keys: dict[Side, tuple[str, ...]] = {
         side: tuple(key for key, on in side_of.items() if on == side and key not in left_out) for side in SIDES
     }
-    return Split(
+    return LibrarySplit(
         by=by, seed=seed, judge=judge, groups=groups, keys=keys, left_out=left_out,
         library_sha256=library.sha256,
     )  # fmt: skip
@@ -144,7 +146,7 @@ def _repeated(entries: Sequence[Entry]) -> list[Group]:
     return wide + [group for group in same_pictures(entries) if group.entries[0].key not in grouped]
 
 
-def leaks(library: Library, split: Split) -> list[str]:
+def leaks(library: Library, split: LibrarySplit) -> list[str]:
     """Say what is on two sides of a split, a sentence each; none for one that `draw` made of this library."""
     side_of = {key: side for side, keys in split.keys.items() for key in keys}
     found = [f"{key} is no longer in the library" for key in side_of if key not in library.entries]
@@ -161,7 +163,7 @@ def leaks(library: Library, split: Split) -> list[str]:
     return found
 
 
-def require_no_leak(library: Library, split: Split) -> None:
+def require_no_leak(library: Library, split: LibrarySplit) -> None:
     """Refuse a split by which something would be judged that was learnt.
 
     Raises
@@ -175,7 +177,7 @@ def require_no_leak(library: Library, split: Split) -> None:
         raise Refused(f"split {split.name} leaks: {found[0]}{more}; draw it again with `lamelle library split`")
 
 
-def write_split(library: Path, split: Split) -> Path:
+def write_split(library: Path, split: LibrarySplit) -> Path:
     """Record a split in its library."""
     path = library / SPLITS / f"{split.name}.json"
     make_folder(path.parent)
@@ -184,7 +186,7 @@ def write_split(library: Path, split: Split) -> Path:
     return path
 
 
-def read_split(path: Path) -> Split:
+def read_split(path: Path) -> LibrarySplit:
     """Read a recorded split.
 
     Raises
@@ -195,14 +197,14 @@ def read_split(path: Path) -> Split:
         It is none.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Split)
+        return msgspec.json.decode(path.read_bytes(), type=LibrarySplit)
     except OSError as error:
         raise Refused(f"the split {path} cannot be read ({error.strerror}); name another") from error
     except msgspec.DecodeError as error:
         raise DamagedFile(f"{path} is no split ({error}); draw it again with `lamelle library split`") from error
 
 
-def notes_of(library: Library, split: Split) -> list[str]:
+def notes_of(library: Library, split: LibrarySplit) -> list[str]:
     """Say what of a split is worth a look: samples on two sides, taxa that nobody judges or learns."""
     notes = []
     side_of = {key: side for side, keys in split.keys.items() for key in keys}

@@ -15,8 +15,8 @@ from rich.console import Console
 from daemon.figures.html import write_html
 from daemon.library.library import Library
 from daemon.library.mislabelled import sight_of
-from daemon.library.page import Painter, Tile
-from daemon.library.split import By, Split, draw, notes_of, read_split, require_no_leak, write_split
+from daemon.library.page import SpecimenPainter, Tile
+from daemon.library.split import By, LibrarySplit, draw, notes_of, read_split, require_no_leak, write_split
 from daemon.system.errors import Refused
 from daemon.system.progress import StageDisplay
 from daemon.training.names import AT_ONCE, RULES, judge, sha256_of_examples, train_names
@@ -34,7 +34,7 @@ MISTAKES = 48
 """Pictures of the surest mistakes on the page."""
 
 
-class Mistake(msgspec.Struct, frozen=True, kw_only=True):
+class MistakenName(msgspec.Struct, frozen=True, kw_only=True):
     """A specimen that was called something else, and how sure the classifier was."""
 
     key: str
@@ -53,7 +53,7 @@ class NamesEvaluation(msgspec.Struct, frozen=True, kw_only=True):
     judged: tuple[NamesFigures, ...]
     in_turn: NamesFigures | None
     at_random: NamesFigures | None
-    mistakes: tuple[Mistake, ...]
+    mistakes: tuple[MistakenName, ...]
     notes: tuple[str, ...]
 
 
@@ -149,7 +149,7 @@ def evaluate_library(
     )
     sys.stdout.write(json.dumps(msgspec.to_builtins(evaluation)) + "\n")
     if page is not None:
-        painter = Painter(library)
+        painter = SpecimenPainter(library)
         tiles = [Tile(painter.source(one.key), _told(one)) for one in evaluation.mistakes]
         write_html(page, "names.html.j2", evaluation=evaluation, tiles=tiles)
     return evaluation
@@ -165,14 +165,16 @@ def _vectors(classifier: Classifier, examples: Sequence[Example], display: Stage
     return np.concatenate(vectors)
 
 
-def _mistakes(classifier: Classifier, vectors: NDArray[np.float16], examples: Sequence[Example]) -> tuple[Mistake, ...]:
+def _mistakes(
+    classifier: Classifier, vectors: NDArray[np.float16], examples: Sequence[Example]
+) -> tuple[MistakenName, ...]:
     """Give the mistakes of which the classifier was surest."""
     probabilities = classifier.head.probabilities(vectors)
     best, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
     named = [classifier.head.taxa[column] for column in best]
     wrong = [row for row, one in enumerate(examples) if named[row] != one.taxon]
     return tuple(
-        Mistake(key=examples[row].key, true=examples[row].taxon, named=named[row], probability=float(sure[row]))
+        MistakenName(key=examples[row].key, true=examples[row].taxon, named=named[row], probability=float(sure[row]))
         for row in sorted(wrong, key=lambda row: -sure[row])[:MISTAKES]
     )
 
@@ -187,7 +189,7 @@ def _card(weights: Path) -> NamesCard | None:
         raise Refused(f"the card {path} cannot be read ({error}); put back the one that was written") from error
 
 
-def _notes(weights: Path, card: NamesCard | None, split: Split | None, unknown: int) -> Iterator[str]:
+def _notes(weights: Path, card: NamesCard | None, split: LibrarySplit | None, unknown: int) -> Iterator[str]:
     if card is None:
         yield f"{weights} has no card beside it, so it cannot be told what it learnt from"
     elif split is not None and card.split_sha256 != split.sha256:
@@ -198,7 +200,7 @@ def _notes(weights: Path, card: NamesCard | None, split: Split | None, unknown: 
         yield f"{counted(unknown, 'specimen is', 'specimens are')} of taxa that it does not know, and left out"
 
 
-def _told(one: Mistake) -> str:
+def _told(one: MistakenName) -> str:
     return f"{one.true}, called {one.named} ({one.probability:.2f}): {one.key.rpartition('/')[2]}"
 
 

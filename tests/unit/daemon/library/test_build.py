@@ -17,9 +17,9 @@ from rich.console import Console
 from daemon.library.build import Built, build, undo
 from daemon.library.entry import Entry
 from daemon.library.library import Library
-from daemon.library.pictures import PictureSettings
-from daemon.library.places import PlacePattern
-from daemon.library.table import PictureTable
+from daemon.library.sources.pictures import PictureSettings
+from daemon.library.sources.places import NamesPattern
+from daemon.library.sources.table import PictureTable
 from daemon.system.errors import DamagedFile, Refused
 from drivers.recorded.file_names import Polarizations
 from tests.support.class_folders import class_folders, picture, save
@@ -202,13 +202,13 @@ def test_names_tell_sample_and_day(tmp_path: Path) -> None:
     source, library = tmp_path / "set", tmp_path / "library"
     save(source / "MD-1" / "Calanus" / "SPC-1459740420-7.png", picture(1))
     save(source / "MD-1" / "odd.png", picture(2))
-    told = built(library, source, names=PlacePattern.of("{sample}/{class}/SPC-{day}-*"))
+    told = built(library, source, names=NamesPattern.of("{sample}/{class}/SPC-{day}-*"))
     entry = entry_of(library, "set/MD-1/Calanus/SPC-1459740420-7.png")
     assert (entry.label, entry.sample, entry.day) == ("Calanus", "MD-1", "2016-04-04")
     assert "--names does not describe" in told.left_out["set/MD-1/odd.png"]
     for pattern, why in (("{field}/{class}/*", "field"), ("{day}{day}", "twice"), ("*/*", "says nothing")):
         with pytest.raises(Refused, match=why):
-            PlacePattern.of(pattern)
+            NamesPattern.of(pattern)
 
 
 def test_a_picture_that_changed_since_is_not_learnt_from(tmp_path: Path) -> None:

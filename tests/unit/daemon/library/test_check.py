@@ -18,14 +18,14 @@ from typer.testing import CliRunner
 from daemon.cli.app import app
 from daemon.config.taxonomy_sheet import read_taxonomy
 from daemon.library.build import build
-from daemon.library.check import examine
 from daemon.library.duplicates import near_duplicates
 from daemon.library.entry import Entry
+from daemon.library.examined import examine
 from daemon.library.findings import Finding, find
 from daemon.library.library import Library
-from daemon.library.pictures import PictureSettings
-from daemon.library.places import impossible
-from daemon.library.table import PictureTable
+from daemon.library.sources.pictures import PictureSettings
+from daemon.library.sources.places import impossible
+from daemon.library.sources.table import PictureTable
 from tests.support.class_folders import class_folders, picture, save
 from tests.support.places import SHARED_DATA
 

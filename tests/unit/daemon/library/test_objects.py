@@ -14,7 +14,7 @@ from daemon.dataset.reader import Dataset
 from daemon.dataset.standing import content_of
 from daemon.library.build import Built, build
 from daemon.library.library import Library
-from daemon.library.pictures import PictureSettings
+from daemon.library.sources.pictures import PictureSettings
 from daemon.records.objects import ObjectName
 from daemon.records.records import FieldSecured
 from tests.support.small_dataset import NIGHT, make_dataset, sample_of

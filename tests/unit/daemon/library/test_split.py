@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 from daemon.cli.app import app
 from daemon.library.build import build
 from daemon.library.library import Library
-from daemon.library.pictures import PictureSettings
-from daemon.library.places import PlacePattern
-from daemon.library.split import SIDES, Split, draw, leaks, notes_of, read_split, require_no_leak, write_split
+from daemon.library.sources.pictures import PictureSettings
+from daemon.library.sources.places import NamesPattern
+from daemon.library.split import SIDES, LibrarySplit, draw, leaks, notes_of, read_split, require_no_leak, write_split
 from daemon.system.errors import DamagedFile, Refused
 from tests.support.class_folders import class_folders, picture, save
 
@@ -27,7 +27,7 @@ def library_of(tmp_path: Path, extra: dict[str, int] | None = None) -> Library:
     source = class_folders(tmp_path / "set", {"a": 40, "b": 40})
     for name, seed in (extra or {}).items():
         save(source / name, picture(seed))
-    build(tmp_path / "library", [source], PictureSettings(names=PlacePattern.of("{class}/{day}-*")), None, QUIET)
+    build(tmp_path / "library", [source], PictureSettings(names=NamesPattern.of("{class}/{day}-*")), None, QUIET)
     return Library.open(tmp_path / "library")
 
 
@@ -101,7 +101,7 @@ def test_what_cannot_be_split_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="80 specimens of 80 have no sample, such as set/a/"):
         draw(library, "sample", 1)
     source = class_folders(tmp_path / "few", {"a": 2})
-    build(tmp_path / "other", [source], PictureSettings(names=PlacePattern.of("{class}/{day}-*")), None, QUIET)
+    build(tmp_path / "other", [source], PictureSettings(names=NamesPattern.of("{class}/{day}-*")), None, QUIET)
     with pytest.raises(Refused, match="has 1 day, too few"):
         draw(Library.open(tmp_path / "other"), "day", 1)
 
@@ -130,5 +130,5 @@ def test_split_and_show_as_a_person_uses_them(tmp_path: Path) -> None:
     listed = run.invoke(app, ["library", "show", folder, "--taxon", "B"])
     assert listed.output.splitlines()[0] == "set/b/2016-04-01-0.png"
     assert len(listed.output.splitlines()) == 40
-    recorded = msgspec.json.decode(next((Path(folder) / "splits").glob("*.json")).read_bytes(), type=Split)
+    recorded = msgspec.json.decode(next((Path(folder) / "splits").glob("*.json")).read_bytes(), type=LibrarySplit)
     assert recorded.seed == 4

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.config.sheets import SheetKind, read_sheet, with_point
-from daemon.library.places import Place, day_of
+from daemon.library.sources.places import PictureOrigin, day_of
 from daemon.system.errors import Refused
 from drivers.texts import plain
 
@@ -39,7 +39,7 @@ class TableRow:
     """What a line says of a picture; None or empty where it says nothing."""
 
     line: int
-    place: Place
+    place: PictureOrigin
     pixel_um: float | None
     original_px: tuple[float, float] | None
     length_um: float | None
@@ -140,7 +140,7 @@ class PictureTable:
         sides = "width_px" in number and "height_px" in number
         return TableRow(
             line,
-            Place(
+            PictureOrigin(
                 text.get("label", ""), plain(text.get("sample", "")), plain(text.get("slide", "")),
                 day_of(text.get("day", "")),
             ),

@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 
 from daemon.library.entry import Entry
-from daemon.library.pixels import Seen, look_of, sha256_of_pixels, stacks_in
-from daemon.library.places import Place, PlacePattern, place_in_folder
-from daemon.library.table import PictureTable, TableRow
+from daemon.library.pixels import FileStack, look_of, sha256_of_pixels, stacks_in
+from daemon.library.sources.places import NamesPattern, PictureOrigin, place_in_folder
+from daemon.library.sources.table import PictureTable, TableRow
 from drivers.errors import ImageRefused
 from drivers.recorded.file_names import Polarizations
 from drivers.recorded.listing import Listing, list_images, printable
@@ -41,7 +41,7 @@ class PictureSettings:
     """
 
     source: str = ""
-    names: PlacePattern | None = None
+    names: NamesPattern | None = None
     table: PictureTable | None = None
     pixel_um: float | None = None
     polarizations: Polarizations = field(default_factory=Polarizations)
@@ -126,19 +126,21 @@ class PictureFolder:
             self.read.left_out[name] = str(error) if isinstance(error, ImageRefused) else f"cannot be read ({error})"
             return []
 
-    def _place(self, name: str) -> tuple[Place | None, TableRow | None]:
+    def _place(self, name: str) -> tuple[PictureOrigin | None, TableRow | None]:
         settings = self._settings
         said = place_in_folder(name) if settings.names is None else settings.names.place(name)
         row = None if settings.table is None else settings.table.of(name)
         if row is None:
             return said, None
-        below = said or Place()
+        below = said or PictureOrigin()
         one = row.place
-        return Place(
+        return PictureOrigin(
             one.label or below.label, one.sample or below.sample, one.slide or below.slide, one.day or below.day
         ), row
 
-    def _entry(self, name: str, stat: os.stat_result, seen: Seen, place: Place, row: TableRow | None) -> Entry:
+    def _entry(
+        self, name: str, stat: os.stat_result, seen: FileStack, place: PictureOrigin, row: TableRow | None
+    ) -> Entry:
         header, pixels = seen.header, seen.pixels
         entry = Entry(
             key=f"{self.read.name}/{name}" + (f"#{seen.name}" if seen.name else ""),
@@ -164,7 +166,7 @@ class PictureFolder:
         )
         return self._placed(entry, place, row)
 
-    def _placed(self, entry: Entry, place: Place, row: TableRow | None) -> Entry:
+    def _placed(self, entry: Entry, place: PictureOrigin, row: TableRow | None) -> Entry:
         pixel_um = entry.said_um or self._settings.pixel_um
         if row is not None:
             pixel_um = row.pixel_of(*entry.shape_czyx[2:], pixel_um)

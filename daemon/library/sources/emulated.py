@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from daemon.library.entry import Entry
-from daemon.library.pictures import SourceRead
 from daemon.library.pixels import look_of, sha256_of_pixels
+from daemon.library.sources.pictures import SourceRead
 from daemon.system.errors import DamagedFile
 from drivers.errors import ImageRefused
 from drivers.recorded.images import opened_one

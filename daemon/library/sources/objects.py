@@ -17,8 +17,8 @@ from daemon.dataset.reader import Dataset
 from daemon.dataset.selection import file_of
 from daemon.dataset.standing import CONFLICT, HeldObjects, standing
 from daemon.library.entry import Entry
-from daemon.library.pictures import SourceRead
 from daemon.library.pixels import look_of, sha256_of_pixels
+from daemon.library.sources.pictures import SourceRead
 from daemon.records.attempts import AttemptName
 from daemon.records.records import FieldSecured
 from daemon.system.errors import DamagedFile, Refused

@@ -23,7 +23,7 @@ EARLIEST = date(1850, 1, 1)
 
 
 @dataclass(frozen=True)
-class Place:
+class PictureOrigin:
     """What a place says; empty where it says nothing."""
 
     label: str = ""
@@ -33,7 +33,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class PlacePattern:
+class NamesPattern:
     """A pattern such as `{sample}/{class}/*` for names below a folder; `*` stands for anything but a folder's end.
 
     Attributes
@@ -46,7 +46,7 @@ class PlacePattern:
     expression: re.Pattern[str]
 
     @classmethod
-    def of(cls, text: str) -> PlacePattern:
+    def of(cls, text: str) -> NamesPattern:
         """Read a pattern.
 
         Raises
@@ -73,7 +73,7 @@ class PlacePattern:
             raise Refused(f"--names {text!r} says nothing of a picture; write it as {{sample}}/{{class}}/*")
         return cls(text, re.compile("".join(parts), re.DOTALL))
 
-    def place(self, name: str) -> Place | None:
+    def place(self, name: str) -> PictureOrigin | None:
         """Say what a name (posix) tells; None where it is not of this pattern."""
         match = self.expression.fullmatch(name)
         if match is None:
@@ -81,13 +81,13 @@ class PlacePattern:
         said = match.groupdict()
         folders = name.split("/")[:-1]
         label = said.get("class") or ("" if "class" in said or not folders else folders[-1])
-        return Place(label, said.get("sample", ""), said.get("slide", ""), day_of(said.get("day", "")))
+        return PictureOrigin(label, said.get("sample", ""), said.get("slide", ""), day_of(said.get("day", "")))
 
 
-def place_in_folder(name: str) -> Place:
+def place_in_folder(name: str) -> PictureOrigin:
     """Say what a name tells where there is no pattern: the class is the folder that a picture lies in."""
     folders = name.split("/")[:-1]
-    return Place(folders[-1] if folders else "")
+    return PictureOrigin(folders[-1] if folders else "")
 
 
 def day_of(text: str) -> str:
