@@ -17,7 +17,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from daemon.dataset.added import AddedKind, AddedStore, UnreadPart, folders_beside
+from daemon.added.store import AddedKind, AddedStore, UnreadPart, folders_beside
 from daemon.dataset.reader import Dataset
 from daemon.records.objects import ObjectName
 from daemon.system.errors import Refused
@@ -63,8 +63,8 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes
     ----------
-    night, slide, field, attempt, number
-        the object (`ObjectName`).
+    night
+        of the object; `object` gives its whole name.
     content
         of the object that was looked at, hex (`daemon.dataset.standing.content_of`).
     utc
@@ -75,8 +75,8 @@ class Label(msgspec.Struct, frozen=True, kw_only=True):
         its identifier, or a name that the taxonomy knows; None only of what is discarded.
     unit
         what is counted, such as `valve`, `frustule`, `cell`, `lith`, `sphere`, `spore`; `units` how many.
-    view, preservation, contents
-        in the words of the laboratory, on one line.
+    view
+        how it lies; as `preservation` and `contents` in the words of the laboratory, on one line.
     who
         initials; None where nobody signed.
     undone

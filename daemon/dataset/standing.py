@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from daemon.dataset.added import ROW
+from daemon.added.store import ROW
 from daemon.dataset.labels import COLUMNS, LABELS, SAID, Label, LabelStatus, labels_of
 from daemon.dataset.reader import Dataset
 from daemon.records.attempts import AttemptName
@@ -51,7 +51,7 @@ class Conflict:
 
 
 @dataclass(frozen=True)
-class Standing:
+class StandingLabels:
     """What stands of all that was said.
 
     Attributes
@@ -130,7 +130,7 @@ def content_of(file_sha256: str, number: int) -> str:
     return hashlib.sha256(f"object {number} of {file_sha256}".encode()).hexdigest()
 
 
-def standing(rows: pa.Table, taxonomy: TaxonNames | None = None) -> Standing:
+def standing(rows: pa.Table, taxonomy: TaxonNames | None = None) -> StandingLabels:
     """Find what stands.
 
     Parameters
@@ -155,10 +155,10 @@ def standing(rows: pa.Table, taxonomy: TaxonNames | None = None) -> Standing:
     disputed = {tuple(getattr(one.said[0], name) for name in _OBJECT) for one in conflicts}
     keys = zip(*(labels[name].to_pylist() for name in _OBJECT), strict=True)
     flags = pa.array([key in disputed for key in keys], pa.bool_())
-    return Standing(labels.append_column(CONFLICT, flags), conflicts, pc.sum(back).as_py() or 0)
+    return StandingLabels(labels.append_column(CONFLICT, flags), conflicts, pc.sum(back).as_py() or 0)
 
 
-def with_labels(objects: pa.Table, dataset: Dataset, stands: Standing) -> pa.Table:
+def with_labels(objects: pa.Table, dataset: Dataset, stands: StandingLabels) -> pa.Table:
     """Give a table of objects the columns of the label that stands, `label_*`; empty ones where there is none.
 
     Parameters

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from daemon.dataset.added import ROW
+from daemon.added.store import ROW
 from daemon.dataset.labels import NOT_SIGNED, Label, LabelStatus, by_whom, given, label_store
 from daemon.dataset.reader import Dataset
 from daemon.dataset.standing import HeldObjects, TaxonNames, standing

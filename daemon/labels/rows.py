@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TypeVar
 
-from daemon.dataset.added import ROW
+from daemon.added.store import ROW
 from daemon.dataset.labels import TEXTS, Completeness, Label, LabelStatus, Qualifier
 from daemon.dataset.standing import HeldObjects
 from daemon.labels.tables import OBJECT, Cells, number_text, of_one_case

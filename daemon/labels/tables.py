@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from daemon.dataset.added import ROW
+from daemon.added.store import ROW
 from daemon.dataset.labels import COLUMNS
 from daemon.system.durable_files import make_folder, refusing, replacing
 from daemon.system.errors import Refused
@@ -63,7 +63,7 @@ class LabelSheet:
     @property
     def unused(self) -> tuple[str, ...]:
         """Columns that lamelle reads nothing from."""
-        return tuple(name for name in self.columns if name not in (*READ, STANDS))
+        return tuple(name for name in self.columns if name and name not in (*READ, STANDS))
 
     @property
     def comma_is_decimal(self) -> bool:
@@ -114,7 +114,7 @@ def read_sheet(path: Path) -> LabelSheet:
     except OSError as error:
         raise Refused(f"{path} cannot be read ({error.strerror or error}); name a table of labels") from error
     for name in sheet.columns:
-        if sheet.columns.count(name) > 1:
+        if name and sheet.columns.count(name) > 1:  # spreadsheets save empty columns too
             raise Refused(f"{path}: column {name!r} appears {sheet.columns.count(name)} times; rename one")
     key = ("night", "slide", "field", "number")
     missing = [name for name in key if name not in sheet.columns]

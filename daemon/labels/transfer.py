@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 from rich.console import Console
 
-from daemon.dataset.added import ROW, AddedStore, UnreadPart, identified
+from daemon.added.store import ROW, AddedStore, UnreadPart, identified
 from daemon.dataset.labels import LABELS, Label, label_store, label_table, labels_of
 from daemon.dataset.reader import Dataset
 from daemon.dataset.standing import HeldObjects, standing
@@ -34,8 +34,10 @@ class Brought:
 
     Attributes
     ----------
-    added, known
-        labels that are new, and that were there already.
+    added
+        labels that are new.
+    known
+        labels that were there already.
     left_out
         those that were not taken: where they come from, why, and which (rows of a table, or objects).
     notes
@@ -116,7 +118,9 @@ def merge_labels(
     ----------
     others
         datasets, run folders, or folders of parts alone.
-    beside, now
+    beside
+        as for `import_labels`.
+    now
         as for `import_labels`.
 
     Raises
@@ -159,9 +163,7 @@ def export_labels(folder: Path, into: Path, standing_alone: bool = False, beside
     Raises
     ------
     Refused
-        It cannot be written.
-    DamagedFile
-        A part beside the dataset cannot be read: an export would leave out what it holds.
+        It cannot be written, or a file beside the dataset cannot be read, and an export would miss what it holds.
     """
     with _labels(folder, beside) as (_, store):
         found = store.read()

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import pytest
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperArgument, TyperGroup
 
 from daemon.cli.app import app
 from tests.support.places import ROOT
@@ -35,6 +35,8 @@ def complaint(line: str) -> str | None:
         if words[0] not in command.commands:
             return f"no command {words[0]!r}"
         command = command.commands[words.pop(0)]
+        if isinstance(command, TyperGroup):  # what a group is told before its command
+            words = words[sum(isinstance(one, TyperArgument) for one in command.params) :]
     known = {name for option in command.params for name in option.opts}
     unknown = [word for word in words if word.startswith("--") and word.partition("=")[0] not in known]
     return f"no option {unknown[0]!r}" if unknown else None

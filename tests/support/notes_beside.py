@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from daemon.dataset.added import AddedKind, AddedStore
+from daemon.added.store import AddedKind, AddedStore
 from tests.support.places import ROOT
 
 NOTES = AddedKind(

@@ -14,16 +14,20 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 import lamelle
-from daemon.dataset.added import ROW, identified
+from daemon.added.store import ROW, identified
 from daemon.dataset.labels import LABELS, Label, LabelStatus, label_store, label_table
 from daemon.dataset.reader import Dataset
 from daemon.dataset.standing import HeldObjects, content_of, standing
 from daemon.dataset.summary import summarise
 from daemon.records.attempts import AttemptName
+from daemon.reprocessing.measure import measure_again
 from tests.support.earlier_run import FIXTURES
 from tests.support.labelled_night import NIGHT, make_night, redo
+from tests.support.small_dataset import NIGHT as SMALL_NIGHT
+from tests.support.small_dataset import make_dataset
 
 HASH = "ab" * 32
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -31,10 +35,8 @@ DEED = tuple[int, str, int, str | None, LabelStatus]
 
 
 def label(number: int = 1, taxon: str | None = "a", hours: float = 0, who: str | None = "AB", **more: Any) -> Label:
-    said = {"status": LabelStatus.VALIDATED, "content": HASH, "attempt": 1} | more
-    return Label(
-        night=NIGHT, slide=1, field=1, number=number, taxon=taxon, who=who, utc=NOON + timedelta(hours=hours), **said
-    )
+    said: dict[str, Any] = {"status": LabelStatus.VALIDATED, "content": HASH, "attempt": 1, "night": NIGHT} | more
+    return Label(slide=1, field=1, number=number, taxon=taxon, who=who, utc=NOON + timedelta(hours=hours), **said)
 
 
 def rows(*labels: Label) -> pa.Table:
@@ -176,6 +178,16 @@ def test_a_label_lands_on_the_object_that_was_looked_at_and_on_no_other(tmp_path
     shutil.copytree(night / "added", other / "added")
     assert shown(other) == {}, "the same numbers, another analysis"
     assert shown(night, taxonomy=Merged()) == {(1, 3): "a"}
+
+
+def test_measuring_again_leaves_labels_where_they_are(tmp_path: Path) -> None:
+    make_dataset(tmp_path / "run" / "dataset", slides=1, fields=1)
+    there = content(tmp_path / "run", 1, 1, 2)
+    add(tmp_path / "run", label(2, night=SMALL_NIGHT, content=there))
+    assert measure_again(tmp_path / "run", Console(quiet=True)).number == 1
+    (tmp_path / "run").rename(tmp_path / "renamed")
+    assert summarise(tmp_path / "renamed").measured.number == 1
+    assert shown(tmp_path / "renamed") == shown(tmp_path / "renamed", measured=0) == {(1, 2): "a"}
 
 
 def test_an_attempt_gets_no_label_of_the_one_before(tmp_path: Path) -> None:

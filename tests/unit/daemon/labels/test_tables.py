@@ -44,6 +44,15 @@ def test_whatever_a_spreadsheet_saves_is_read_alike(
     assert bool(sheet.doubt) == (encoding == "cp1252")
 
 
+def test_empty_columns_of_a_spreadsheet_are_no_fault(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(",object,,taxon,,\n0,a,,b,,\n,,,,,\n", "utf-8")
+    sheet = read_sheet(path)
+    ((_, cells),) = sheet.rows()
+    assert not isinstance(cells, str)
+    assert (cells["object"], cells["taxon"], sheet.unused) == ("a", "b", ())
+
+
 def test_a_row_of_another_length_is_told_and_the_next_one_read(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("object,taxon\na,b,c\n\n d , e \nf\n", "utf-8")

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from daemon.dataset.added import METADATA, AddedKind, AddedStore, folders_beside, identified
+from daemon.added.store import METADATA, AddedKind, AddedStore, folders_beside, identified
 from daemon.system.errors import Refused
 from tests.support.deadlines import END_S
 from tests.support.notes_beside import NIGHT, NOTES, held, notes, store, working

@@ -89,7 +89,7 @@ class AddedRows:
 
 
 @dataclass
-class _Seen:
+class _PartsSeen:
     """What was found in a folder so far: what a part held remains true after another program folded it."""
 
     parts: dict[Path, pa.Table] = field(default_factory=dict)
@@ -158,7 +158,7 @@ class AddedStore:
         Returns
         -------
         :
-            how many parts were folded.
+            How many parts were folded.
 
         Raises
         ------
@@ -239,12 +239,12 @@ class AddedStore:
             pq.write_table(rows, stream, compression="zstd", write_page_checksum=True)
         return path
 
-    def _look(self, folder: Path, columns: Sequence[str]) -> _Seen:
+    def _look(self, folder: Path, columns: Sequence[str]) -> _PartsSeen:
         """Read columns of the parts of a folder while others may add and fold: until a look finds nothing new.
 
         A part that vanished was folded, and what it was folded into lies there already, but perhaps not in this look.
         """
-        seen = _Seen()
+        seen = _PartsSeen()
         for _ in range(_LOOKS):
             there = _listed(folder)
             seen.unread = {path: what for path, what in seen.unread.items() if path in there}
