@@ -199,7 +199,7 @@ class _DiskFollower:
         self._checkpoint = into.with_suffix(".checkpoint")
         steps = max(1, settings.epochs * len(learning) // settings.batch)
         seen = counted(len(learning), "specimen"), f"a share of {settings.held_out:.0%} of them, in whole groups"
-        self._curve = Curve(settings.network, settings.seed, steps, *seen, "mean recall")
+        self._curve = Curve(settings.network, settings.seed, steps, *seen, "probability of what is right")
 
     def kept(self) -> bytes | None:
         """Read what an interrupted training left, if there is any."""
@@ -212,9 +212,9 @@ class _DiskFollower:
     def judged(self, history: History) -> None:
         write_training_page(self._into, history, self._curve, going_on=True)
         if self._print_line is not None and history.judged:
-            step, recall = history.judged[-1]
+            step, probability = history.judged[-1]
             best = ", the best so far" if history.judgements_since_best() == 0 else ""
-            self._print_line(f"step {step}: mean recall {recall:.3f}{best}")
+            self._print_line(f"step {step}: probability of what is right {probability:.3f}{best}")
 
     def finish(self, history: History) -> None:
         if history.judged:

@@ -14,7 +14,7 @@ from torch import nn
 from inference.classification.encoder import bare, fitted, from_published, to_file
 from inference.classification.encoder_file import EncoderFile, Network
 from inference.classification.fitting import Count, Fitted, fit
-from inference.classification.onnx_encoder import open_encoder
+from inference.classification.onnx_encoder import Encodes, TorchEncoder, open_encoder
 from inference.classification.settings import LearningSettings
 from inference.classification.sight import BESIDE, Floats, Look, Sight, is_darker, look
 from inference.classification.specimens import PICTURE, Example
@@ -57,7 +57,9 @@ def see(
     examples: Sequence[Example], network: nn.Module, name: Network, sight: Sight, threads: int, report: Count
 ) -> tuple[Floats, Floats]:
     """Give what a network says of examples, (N, W), and the numbers beside them, (N, 4)."""
-    encodes, _ = open_encoder(to_file(bare(network, name), name, sight), threads)
+    file = to_file(bare(network, name), name, sight)
+    # What was just trained is looked through once; what is published is exported once and for all.
+    encodes: Encodes = TorchEncoder(file, threads) if name == "small" else open_encoder(file, threads)[0]
     said = []
     for first in range(0, len(examples), AT_ONCE):
         looks: list[Look] = [look(one.read(), sight) for one in examples[first : first + AT_ONCE]]

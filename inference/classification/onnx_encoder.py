@@ -161,7 +161,7 @@ def export(file: EncoderFile, path: Path) -> None:
 
     side, channels = file.sight.side_px, file.sight.channels
     inputs = torch.zeros(2, channels, side, side), torch.zeros(2, len(BESIDE))
-    many = torch.export.Dim("many")
+    many = torch.export.Dim.DYNAMIC
     try:
         with torch.no_grad():
             program = torch.onnx.export(

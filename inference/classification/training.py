@@ -42,7 +42,7 @@ class Follower(Protocol):
         """Keep what training needs to go on, instead of what was kept before."""
 
     def judged(self, history: History) -> None:
-        """Take note of a judgement, the last of the history: mean recall of the taxa."""
+        """Take note of a judgement, the last of the history: the probability given of what is right."""
 
 
 class _Taught(nn.Module):
@@ -198,21 +198,24 @@ def _stacked(looks: Sequence[Look]) -> tuple[Tensor, Tensor]:
 
 
 def _judge(model: nn.Module, task: _Task, settings: LearningSettings) -> float | None:
-    """Mean recall of the taxa among what is held out; None if nothing is."""
+    """Probability that what is held out is given of its own taxon: geometric mean of each taxon, mean of these.
+
+    None if nothing is held out. Unlike a recall it tells two good networks apart.
+    """
     if not len(task.judging):
         return None
     labels = np.array([task.label(number) for number in task.judging])
-    named = []
+    losses: list[float] = []
     training = model.training
     model.eval()
     with torch.inference_mode():
         for first in range(0, len(labels), settings.batch):
-            some = task.judging[first : first + settings.batch]
-            outputs = model(*_stacked([look(task.examples[k].read(), settings.sight) for k in some]))
-            named += outputs.argmax(dim=1).tolist()
+            some = slice(first, first + settings.batch)
+            outputs = model(*_stacked([look(task.examples[k].read(), settings.sight) for k in task.judging[some]]))
+            losses += functional.cross_entropy(outputs, torch.from_numpy(labels[some]), reduction="none").tolist()
     model.train(training)
-    right = np.array(named) == labels
-    return float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
+    of_taxa = [np.mean(np.array(losses)[labels == label]) for label in np.unique(labels)]
+    return float(np.mean(np.exp(-np.array(of_taxa))))
 
 
 def _network_in(mean: AveragedModel) -> dict[str, Tensor]:

@@ -1,0 +1,143 @@
+"""What can be looked at, and what is refused in a sentence."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from inference.classification.sight import BESIDE, Sight, look
+from inference.classification.specimens import Specimen, picture
+from inference.errors import SpecimenRefused
+from tests.support.drawn_specimens import stack
+
+SIGHT = Sight("stack", 32, (-0.8, 0.0, 0.8), 0.118)
+ANY = Specimen(np.full((2, 5, 9, 11), 900, np.uint16), ("crossed", "parallel"), 0.1, 0.4, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"states": ("crossed",)}, "2 states along C, but 1"),
+        ({"states": ("crossed", "crossed")}, "crossed, crossed"),
+        ({"states": ("crossed", "LR")}, "crossed, LR"),
+        ({"states": ()}, "0 are named"),
+        ({"stack": np.zeros((2, 5, 9), np.uint16)}, "CZYX"),
+        ({"stack": np.zeros((2, 0, 9, 9), np.uint16)}, "CZYX"),
+        ({"stack": np.zeros((2, 5, 9, 9), np.float32)}, "float32"),
+        ({"pixel_um": 0.0}, "pixel_um is 0.0"),
+        ({"length_um": math.nan}, "length_um is nan"),
+        ({"focus_plane": math.inf}, "focus_plane is inf"),
+        ({"white_dn": 0}, "white_dn is 0"),
+        ({"white_dn": 70000}, "white_dn is 70000"),
+    ],
+)
+def test_what_is_no_specimen_is_refused_in_a_sentence_that_names_it(changed: dict[str, object], said: str) -> None:
+    with pytest.raises(SpecimenRefused, match=said):
+        replace(ANY, **changed)  # type: ignore[arg-type]
+
+
+def test_states_in_another_order_are_seen_alike() -> None:
+    seen = stack("ring", 3)
+    swapped = replace(seen, stack=seen.stack[::-1], states=seen.states[::-1])
+    np.testing.assert_array_equal(look(seen, SIGHT).view, look(swapped, SIGHT).view)
+
+
+def test_a_state_that_was_not_exposed_is_empty_and_leaves_the_other_as_it_is() -> None:
+    seen = stack("ring", 3)
+    alone = replace(seen, stack=seen.stack[1:], states=seen.states[1:])
+    assert not look(alone, SIGHT).view[3:].any()
+    np.testing.assert_array_equal(look(alone, SIGHT).view[:3], look(seen, SIGHT).view[:3])
+    crossed = replace(seen, stack=seen.stack[:1], states=seen.states[:1])
+    assert not look(crossed, SIGHT).view[:3].any()
+    assert look(crossed, SIGHT).view[3:].any()
+
+
+def test_planes_beyond_the_stack_are_empty() -> None:
+    seen = stack("ring", 3)
+    assert seen.focus_plane is not None
+    above = round(seen.focus_plane)
+    cut = replace(seen, stack=seen.stack[:, above:], focus_plane=0.0)
+    empty = look(cut, SIGHT).view.reshape(2, 3, -1).any(axis=2)
+    assert empty.tolist() == [[False, True, True]] * 2
+
+
+def test_twice_as_many_planes_half_as_far_apart_are_seen_about_alike() -> None:
+    seen = stack("disc", 1)
+    every_second = replace(seen, stack=seen.stack[:, ::2], step_um=0.8, focus_plane=(seen.focus_plane or 0) / 2)
+    difference = np.abs(look(seen, SIGHT).view - look(every_second, SIGHT).view)
+    assert difference.mean() < 0.1 * np.abs(look(seen, SIGHT).view).mean() + 0.05
+
+
+def test_scale_is_kept_until_an_object_does_not_fit_and_its_size_stands_beside() -> None:
+    small, large = stack("disc", 2, side=16), stack("disc", 2, side=32)
+    views = [np.abs(look(one, SIGHT).view[1]) > 1 for one in (small, large)]
+    assert views[1].sum() > 3 * views[0].sum()
+    huge = replace(large, stack=large.stack.repeat(4, axis=2).repeat(4, axis=3))
+    shrunk = look(huge, SIGHT)
+    assert shrunk.beside[BESIDE.index("scale")] == pytest.approx(math.log2(0.118 * 4))
+    assert shrunk.beside[0] == pytest.approx(math.log2(large.length_um or 0))
+
+
+def test_a_brighter_lamp_is_left_out() -> None:
+    seen = stack("ring", 5)
+    darker = replace(seen, stack=seen.stack // 3)
+    assert np.abs(look(seen, SIGHT).view - look(darker, SIGHT).view).max() < 0.35
+
+
+def test_an_unknown_distance_between_planes_is_refused_but_one_plane_needs_none() -> None:
+    with pytest.raises(SpecimenRefused, match="7 planes, but nobody says how far apart"):
+        look(replace(stack("bar", 1), step_um=None), SIGHT)
+    one = stack("bar", 1)
+    view = look(replace(one, stack=one.stack[:, 3:4], step_um=None, focus_plane=None), SIGHT).view
+    assert view.reshape(2, 3, -1).any(axis=2).tolist() == [[False, True, False]] * 2
+
+
+def test_a_picture_is_not_a_stack() -> None:
+    drawn = picture(np.zeros((5, 5), np.uint8))
+    with pytest.raises(SpecimenRefused, match="a picture, but the classifier looks at stacks"):
+        look(drawn, SIGHT)
+    with pytest.raises(SpecimenRefused, match="a stack, but the classifier looks at pictures"):
+        look(ANY, Sight("picture", 32))
+
+
+def test_twelve_bits_in_sixteen_are_white_where_the_camera_is() -> None:
+    assert picture(np.full((4, 4), 4000, np.uint16)).white_dn == 4095
+    assert picture(np.full((4, 4), 200, np.uint16)).white_dn == 4095
+    assert picture(np.full((4, 4), 5000, np.uint16)).white_dn == 16383
+    assert picture(np.full((4, 4), 40, np.uint8)).white_dn == 255
+
+
+def test_colours_become_grey_and_what_is_no_image_is_refused() -> None:
+    red = picture(np.dstack([np.full((3, 3), 100), np.zeros((3, 3)), np.zeros((3, 3))]).astype(np.uint8))
+    assert red.stack.max() == 30
+    for wrong in (np.zeros((3, 3), np.float32), np.zeros((3, 3, 2), np.uint8), np.zeros((0, 3), np.uint8)):
+        with pytest.raises(SpecimenRefused, match="cannot be looked at"):
+            picture(wrong)
+
+
+@given(
+    arrays(np.uint16, st.tuples(st.just(2), st.integers(1, 6), st.integers(1, 40), st.integers(1, 40))),
+    st.sampled_from([SIGHT, Sight("fused", 24, finest_um=0.1), Sight("stack", 20)]),
+    st.one_of(st.none(), st.floats(-50, 50)),
+)
+def test_whatever_the_pixels_a_view_is_finite_and_as_large_as_it_must_be(
+    pixels: np.ndarray, sight: Sight, focus: float | None
+) -> None:
+    seen = look(Specimen(pixels, ("parallel", "crossed"), 0.06, 0.3, focus), sight)
+    assert seen.view.shape == (sight.channels, sight.side_px, sight.side_px)
+    assert np.isfinite(seen.view).all()
+    assert np.isfinite(seen.beside).all()
+
+
+@given(arrays(np.uint8, st.tuples(st.integers(1, 90), st.integers(1, 90))))
+def test_whatever_a_picture_it_lies_between_black_and_white(pixels: np.ndarray) -> None:
+    seen = look(picture(pixels), Sight("picture", 32))
+    assert seen.view.shape == (1, 32, 32)
+    assert seen.view.min() >= 0
+    assert seen.view.max() <= 1
