@@ -14,8 +14,8 @@ from drivers.texts import plain
 SEPARATES = "|"
 """Between synonyms, and between kinds of evidence, in one cell."""
 
-_KIND = SheetKind("taxonomy", "taxonomy", ("identifier", "name", "rank", "parent"), "taxon", "a taxon")
-COLUMNS = (*_KIND.mandatory, "aphia_id", "synonyms", "detector_class", "calcite", "lm_rank", "evidence")
+TABLE = SheetKind("taxonomy", "taxonomy", ("identifier", "name", "rank", "parent"), "taxon", "a taxon")
+COLUMNS = (*TABLE.mandatory, "aphia_id", "synonyms", "detector_class", "calcite", "lm_rank", "evidence")
 _AS_PARENT = ("detector_class", "calcite", "lm_rank")
 """Columns whose empty cells are as in the parent."""
 _Row = Mapping[str, str]
@@ -41,7 +41,7 @@ def read_taxonomy(path: Path, detector_classes: Collection[str] | None = None) -
     Refused
         The table cannot be read or is wrong; a sentence for each fault names file, line, column, value and remedy.
     """
-    sheet = read_sheet(path, _KIND)
+    sheet = read_sheet(path, TABLE)
     rows = {line: {column: _cell(cells, column) for column in COLUMNS} for line, cells in sheet.rows}
     faults = [fault for line, row in rows.items() for fault in _faults_of_row(sheet.at(line), row, detector_classes)]
     faults += _faults_of_names(sheet, rows)

@@ -16,14 +16,14 @@ from rich.console import Console
 from daemon.config.taxonomy import UNSURE, Taxonomy, folded
 from daemon.config.taxonomy_sheet import read_taxonomy
 from daemon.dataset.reader import Dataset
-from daemon.library.class_names import is_unsure, read_taxonomy_of, taxon_of, with_classes, write_taxonomy
+from daemon.library.class_names import TAXONOMY, add_taxa, is_unsure, read_taxonomy_of, taxon_of, with_classes
 from daemon.library.entry import Entry
 from daemon.library.index import INDEX, Index, IndexWriter, read_index
 from daemon.library.sources.emulated import EmulatedSpecimens, is_emulated
 from daemon.library.sources.objects import LabelledObjects
 from daemon.library.sources.pictures import PictureFolder, PictureSettings, SourceRead, near
 from daemon.records.names import LOCK
-from daemon.system.durable_files import make_folder
+from daemon.system.durable_files import make_folder, replacing
 from daemon.system.errors import Refused
 from daemon.system.locks import sole
 from daemon.system.progress import CountDisplay
@@ -95,7 +95,7 @@ def build(
                 names = _take(
                     library.resolve(), source, index, names, writer, built, display, open_ended=taxonomy is None
                 )
-        write_taxonomy(library, names)
+        _keep(library, names, taxonomy)
         return built
 
 
@@ -123,6 +123,15 @@ def _writing(library: Path) -> Iterator[None]:
     make_folder(library / INDEX)
     with sole(library / LOCK, f"{library} is being built by another program; wait for it, or stop it"):
         yield
+
+
+def _keep(library: Path, names: Taxonomy, given: Path | None) -> None:
+    """Keep the taxonomy: as it was given, byte for byte, or what the library had, with the classes that are new."""
+    if given is None:
+        add_taxa(library, names)
+        return
+    with replacing(library / TAXONOMY) as stream:
+        stream.write(given.read_bytes())
 
 
 def _source(path: Path, settings: PictureSettings, library: Path, names: Taxonomy) -> Source:

@@ -10,8 +10,9 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from daemon.config.sheets import read_sheet
 from daemon.config.taxonomy import GROUP, RESERVED, UNSURE, Taxon, Taxonomy, folded
-from daemon.config.taxonomy_sheet import COLUMNS, SEPARATES, read_taxonomy
+from daemon.config.taxonomy_sheet import COLUMNS, TABLE, read_taxonomy
 from daemon.system.durable_files import replacing
 from drivers.recorded.listing import printable
 from drivers.texts import plain
@@ -78,25 +79,22 @@ def read_taxonomy_of(library: Path) -> Taxonomy:
     return read_taxonomy(path) if path.exists() else Taxonomy(())
 
 
-def write_taxonomy(library: Path, taxonomy: Taxonomy) -> None:
-    """Write the taxonomy of a library as a table that people go on with: parents, ranks, synonyms."""
+def add_taxa(library: Path, taxonomy: Taxonomy) -> None:
+    """Add lines for taxa that the table of a library does not have; what people wrote there stays, each column."""
+    path = library / TAXONOMY
+    columns, rows = list(COLUMNS), []
+    if path.exists():
+        sheet = read_sheet(path, TABLE)
+        columns = [*sheet.columns, *(column for column in COLUMNS if column not in sheet.columns)]
+        rows = [cells for _, cells in sheet.rows]
+    known = read_taxonomy_of(library)
+    new = [taxon for taxon in taxonomy.taxa if known.of(taxon.identifier) is None]
+    if not new:
+        return
+    rows += [{"identifier": one.identifier, "name": one.name, "rank": one.rank} for one in new]
     text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(COLUMNS)
-    for one in taxonomy.taxa:
-        rows.writerow(
-            (
-                one.identifier,
-                one.name,
-                one.rank,
-                one.parent,
-                one.aphia_id or "",
-                SEPARATES.join(one.synonyms),
-                one.detector_class,
-                "yes" if one.calcite else "no",
-                one.lm_rank,
-                SEPARATES.join(one.evidence),
-            )
-        )
-    with replacing(library / TAXONOMY) as stream:
+    table = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    with replacing(path) as stream:
         stream.write(text.getvalue().encode("utf-8-sig"))

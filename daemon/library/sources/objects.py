@@ -59,6 +59,8 @@ class LabelledObjects:
                     self.read.left_out[str(label.object)] = why
                 else:
                     self._labels.append(label)
+        if not stands.labels.num_rows:
+            self.read.notes.append("no object has a label; see `lamelle labels`")
         self._labels.sort(key=lambda label: label.object)
         self.read.total = len(self._labels)
 

@@ -136,6 +136,27 @@ def test_classes_that_a_given_taxonomy_does_not_know_are_kept_and_told(tmp_path:
     assert len(Library.open(library).examples()) == 4
 
 
+def test_what_people_wrote_into_the_table_of_a_library_stays(tmp_path: Path) -> None:
+    source, library = class_folders(tmp_path / "set", {"Calanus": 1}), tmp_path / "library"
+    built(library, source)
+    table = library / "taxonomy.csv"
+    written = (
+        "identifier;name;rank;parent;calcite;remark\ncopepod;Copepod;class;;no;mine\ncalanus;Calanus;genus;copepod;;\n"
+    )
+    table.write_text(written, encoding="cp1252")
+    built(library, source)
+    assert table.read_text(encoding="cp1252") == written
+    built(library, class_folders(source, {"Blob": 1}))
+    text = table.read_text(encoding="utf-8-sig")
+    assert "copepod,Copepod,class,,no,mine" in text
+    assert "\nblob,Blob,group," in text
+    assert [one.taxon for one in Library.open(library).examples()] == ["blob", "calanus"]
+    given = tmp_path / "given.csv"
+    given.write_text(written, encoding="utf-16")
+    built(library, source, taxonomy=given)
+    assert table.read_bytes() == given.read_bytes()
+
+
 def test_merging_taxa_changes_what_examples_are_called(tmp_path: Path) -> None:
     library = tmp_path / "library"
     built(library, class_folders(tmp_path / "set", {"Calanus": 1, "Neocalanus": 1}))
