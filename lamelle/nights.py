@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
-from daemon.dataset.faults import DatasetFault
 from daemon.dataset.field_file import FieldFile, Pixels, read_field_file
+from daemon.dataset.held import DatasetFault
 from daemon.dataset.labels import label_store
 from daemon.dataset.measured_tables import objects_table
 from daemon.dataset.reader import Dataset

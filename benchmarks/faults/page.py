@@ -43,6 +43,9 @@ open**, unless a row says otherwise. In pauses the shutter was closed.
   in which it was tried again and again.
 - **what an operator had set before is not set again**: camera, exposure, automatic shutter, polarization. The process
   that knew it has died, or was ended because it could not make the instrument safe.
+- **What is not seen**: that the lamp has failed is known by the sweep before, or by crossed and parallel light beside
+  each other. A night with one polarization whose light is out from its first field on takes that for empty fields, as
+  `lamelle check` notes.
 - F1 to F20 are findings at real instruments.
 """
 

@@ -93,7 +93,8 @@ class _Look:
                 case SlideClosed():
                     skipped = f", {record.skipped} skipped" if record.skipped else ""
                     text = f"Mini-slide {record.slide} ({record.sample}) is done: {record.recorded} fields{skipped}."
-                    self._raise("slide finished", text)
+                    # One of which fields are taken again is closed anew; the end of the night has the last numbers.
+                    self._once(f"slide {record.slide}", "slide finished", text)
                 case Event(name=name) if name in DIM:
                     place = "" if record.slide is None else f"Mini-slide {record.slide}, field {record.field}: "
                     self._told[f"light {record.slide}"] = None

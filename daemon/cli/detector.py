@@ -239,9 +239,10 @@ def evaluate(
     annotated, focus = _annotated(data, known, one_class, only_annotated, stacks, images), FocusSettings()
     with StageDisplay(Console(stderr=True)) as display:
         judging = unseen(annotated, find_weights(detector.weights).path, display.show, only=only_unseen)
-        judgement = judge(judging, detector, focus, display.show, one_class)
+        judgement = judge(judging.stacks, detector, focus, display.show, one_class)
+    _print_told(judging.told)
     if page is not None:
-        write_page(page, judgement, detector, focus, annotated.problems)
+        write_page(page, judgement, detector, focus, (*judging.told, *annotated.problems))
     console.print_json(msgspec.json.encode(judgement.evaluation.figures).decode())
 
 
@@ -325,9 +326,13 @@ def _annotated(
     from inference.annotations.stacks import find_stacks
 
     annotated = find_stacks(data, classes, one_class, only_annotated, find_known_stacks(stacks or (), images or ()))
-    told = Console(stderr=True)
-    for problem in annotated.problems[:PROBLEMS_TOLD]:
-        told.print(problem, markup=False, highlight=False, soft_wrap=True)
-    if len(annotated.problems) > PROBLEMS_TOLD:
-        told.print(f"and {len(annotated.problems) - PROBLEMS_TOLD} more like these", highlight=False)
+    _print_told(annotated.problems)
     return annotated
+
+
+def _print_told(sentences: Sequence[str]) -> None:
+    told = Console(stderr=True)
+    for sentence in sentences[:PROBLEMS_TOLD]:
+        told.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    if len(sentences) > PROBLEMS_TOLD:
+        told.print(f"and {len(sentences) - PROBLEMS_TOLD} more like these", highlight=False)

@@ -189,7 +189,11 @@ def analyse(
 def propose(
     folder: Folder,
     into: Annotated[
-        Path, typer.Option(help="annotations to write: .zip for CVAT with pictures, .xml for CVAT, .json for COCO")
+        Path,
+        typer.Option(
+            help="annotations to write: .zip for CVAT with pictures, .xml for CVAT, .json for COCO",
+            callback=ends_in(".zip", ".xml", ".json"),
+        ),
     ],
     score: Annotated[float, typer.Option(min=0, max=1, help="lowest score")] = 0.5,
     images: Annotated[
@@ -202,12 +206,13 @@ def propose(
     Pictures of stacks are drawn into images/, in the zip or beside the file; single pictures come into the zip as they
     are. Of an archive both need --images.
     """
+    from daemon.exchange.annotations import is_zip
     from daemon.exchange.annotations import propose as write
 
     proposed = write(folder, into, score, images, console)
     drawn, undrawn, absent = proposed.drawn, proposed.undrawn, proposed.absent
     lines = [f"{counted(proposed.boxes, 'box', 'boxes')} on {counted(proposed.pictures, 'picture')} in {into}"]
-    if drawn and into.suffix != ".zip":
+    if drawn and not is_zip(into):
         lines.append(f"{counted(drawn, 'picture')} drawn in {into.parent / 'images'}")
     if undrawn:
         what = counted(undrawn, "of these is a stack", "of these are stacks")

@@ -1,5 +1,5 @@
 """What a recorder keeps, how it is read, and what lies beside it.
 
-Face: `catalog`, `faults`, `field_file`, `labels`, `measured_tables`, `objects_table`, `only_writer`, `reader`,
+Face: `catalog`, `faults`, `field_file`, `held`, `labels`, `measured_tables`, `objects_table`, `only_writer`, `reader`,
 `selection`, `standing`, `summary`.
 """

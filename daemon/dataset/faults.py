@@ -3,33 +3,86 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from enum import StrEnum
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
-import msgspec
-
-from daemon.dataset.objects_table import COUNTED, JOINED
+from daemon.dataset.held import DatasetFault, FaultKind, SlideHeld
+from daemon.dataset.objects_table import COUNTED, JOINED, table_fault
 from daemon.dataset.queries import query, read_record
 from daemon.records.attempts import supersedes
-from daemon.records.records import AnyRecord, FieldAnalysed, FieldSecured, FieldSkipped
+from daemon.records.names import OBJECTS_TABLE, field_of, slide_folder
+from daemon.records.records import AnyRecord, FieldAnalysed, FieldSecured, FieldSkipped, FileEntry
 from daemon.system.durable_sqlite import Database
 from inference.wording import counted
 
-
-class FaultKind(StrEnum):
-    """A gap: something is missing or changed. A contradiction: a table does not say what the records do."""
-
-    GAP = "gap"
-    DUPLICATE = "duplicate"
-    CONTRADICTION = "contradiction"
+AnyField = FieldSecured | FieldSkipped
 
 
-class DatasetFault(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is not as it should be: a name, such as that of a file, and what is wrong with it."""
+def missing_numbers(database: Database) -> Iterator[DatasetFault]:
+    """Find numbers that are missing in the sequence of records."""
+    numbers = [seq for (seq,) in query(database, "SELECT seq FROM records")]
+    for seq in sorted(set(range(1, max(numbers, default=0) + 1)) - set(numbers)):
+        yield DatasetFault(kind=FaultKind.GAP, name=f"record {seq}", what="is missing from the catalog")
 
-    kind: FaultKind
-    name: str
-    what: str
+
+def passed_over(
+    slides: Sequence[SlideHeld], fields: Sequence[AnyField], *, night_closed: bool
+) -> Iterator[DatasetFault]:
+    """Find planned fields that are missing though a later one, the end of their slide or of the night is there."""
+    for held in slides:
+        there = {field.field for field in fields if field.slide == held.slide}
+        end = held.planned if held.closed or night_closed else max(there, default=0)
+        for field in sorted(set(range(1, end + 1)) - there):
+            name = f"mini-slide {held.slide} field {field}"
+            yield DatasetFault(kind=FaultKind.GAP, name=name, what="was neither recorded nor skipped")
+
+
+def beyond_plan(slides: Sequence[SlideHeld]) -> Iterator[DatasetFault]:
+    """Find mini-slides with more fields than were planned."""
+    for held in slides:
+        done = held.recorded + held.skipped
+        if done > held.planned:
+            what = f"{done} fields were recorded or skipped, {held.planned} planned: restore it from a copy"
+            yield DatasetFault(kind=FaultKind.CONTRADICTION, name=f"mini-slide {held.slide}", what=what)
+
+
+def repeated(attempts: Iterable[AnyField]) -> Iterator[DatasetFault]:
+    """Find attempts at fields that have several records."""
+    names = Counter((record.slide, record.field, record.attempt) for record in attempts)
+    for (slide, field, attempt), count in names.items():
+        for _ in range(count - 1):
+            name = f"mini-slide {slide} field {field}"
+            yield DatasetFault(kind=FaultKind.DUPLICATE, name=name, what=f"attempt {attempt} has a second record")
+
+
+def damaged_files(
+    listed: Mapping[str, FileEntry], sizes: Mapping[str, int], recorded: Iterable[FieldSecured]
+) -> Iterator[DatasetFault]:
+    """Find listed files that are missing or changed, and further ones of a recorded field.
+
+    Parameters
+    ----------
+    sizes
+        bytes of the files that are there, by name.
+    """
+    for name, file in sorted(listed.items()):
+        if name not in sizes:
+            yield DatasetFault(kind=FaultKind.GAP, name=name, what="is missing")
+        elif sizes[name] != file.size:
+            yield DatasetFault(kind=FaultKind.GAP, name=name, what=f"has {sizes[name]} bytes, not {file.size}")
+    places = {(field.slide, field.field) for field in recorded}
+    for name in sorted(sizes.keys() - listed.keys()):
+        if field_of(name) in places:
+            yield DatasetFault(kind=FaultKind.DUPLICATE, name=name, what="is of a recorded field, but not listed")
+
+
+def tables_at_odds(folder: Path, database: Database, slides: Sequence[SlideHeld]) -> Iterator[DatasetFault]:
+    """Find tables of closed mini-slides that do not say what the catalog does."""
+    for held in slides:
+        if held.closed and (what := table_fault(folder, database, held.slide)):
+            name = f"{slide_folder(held.slide)}/{OBJECTS_TABLE}"
+            remade = f"{what}; `lamelle scan --resume`, and the recorder's next start, make it anew"
+            yield DatasetFault(kind=FaultKind.CONTRADICTION, name=name, what=remade)
 
 
 def miscounted(database: Database) -> list[DatasetFault]:

@@ -7,7 +7,6 @@ import sqlite3
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
@@ -17,14 +16,15 @@ import msgspec
 import pyarrow as pa
 from msgspec.structs import replace
 
+from daemon.dataset import faults
 from daemon.dataset.catalog import in_memory
 from daemon.dataset.catalog_format import FORMAT
-from daemon.dataset.faults import DatasetFault, FaultKind, miscounted
-from daemon.dataset.objects_table import read_objects, table_fault
+from daemon.dataset.held import ByteTotals, DatasetFault, DatasetTotals, FaultKind, FieldTotals, SlideHeld
+from daemon.dataset.objects_table import read_objects
 from daemon.dataset.queries import damaged, query, read_columns, read_record
 from daemon.records.attempts import AttemptName
 from daemon.records.counting import ObjectCounts
-from daemon.records.names import CATALOG, OBJECTS_TABLE, field_file, field_of, slide_folder
+from daemon.records.names import CATALOG, field_file, field_of
 from daemon.records.records import (
     AnyRecord,
     Event,
@@ -40,75 +40,6 @@ from daemon.run_folder.journal import read_records
 from daemon.system.durable_files import PART_SUFFIX, sha256_of
 from daemon.system.durable_sqlite import Database, connect
 from daemon.system.errors import JournalDamaged, Refused
-
-
-@dataclass(frozen=True)
-class SlideHeld:
-    """What a dataset holds of one mini-slide; `columns` are those of its line in the sample sheet."""
-
-    slide: int
-    columns: dict[str, str]
-    planned: int
-    recorded: int
-    skipped: int
-    closed: bool
-
-
-class FieldTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """Fields of the plan, and what became of them."""
-
-    planned: int
-    recorded: int
-    skipped: int
-
-
-class ByteTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """Bytes of the frames that were exposed, and of the files that came of them and are there."""
-
-    raw: int
-    recorded: int
-
-
-class DatasetTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """What is there; nothing is taken for granted.
-
-    Attributes
-    ----------
-    slides
-        with any field recorded or skipped.
-    not_analysed
-        recorded fields of which only the raw stack is there: `lamelle analyse` finds their objects.
-    gaps
-        numbers missing in the sequence of records, planned fields passed over (all that are missing, once the night is
-        closed), and listed files that are missing or have another size.
-    duplicates
-        fields recorded or skipped twice, and further files of a recorded field that no record lists.
-    contradictions
-        tables that do not say what the records do: the catalog's of objects, and the file of a closed mini-slide.
-    faults
-        all three by name.
-    objects
-        those that count.
-    seen_again
-        those that lie in the tile of another field, which are kept beside them.
-    below_threshold
-        those that score too little, which are kept too (`daemon.records.counting`).
-    complete
-        whether the night is closed and nothing is missing, twice or at odds.
-    """
-
-    slides: int
-    fields: FieldTotals
-    not_analysed: int
-    gaps: int
-    duplicates: int
-    contradictions: int
-    faults: tuple[DatasetFault, ...]
-    objects: int
-    seen_again: int
-    below_threshold: int
-    bytes: ByteTotals
-    complete: bool
 
 
 class Dataset:
@@ -313,16 +244,16 @@ class Dataset:
         closed = self.closed()
         sizes = {name: path.stat().st_size for name, path in self._files_there().items()}
         listed = {file.name: file for file in self._listed()}
-        faults = (
-            *self._missing_numbers(),
-            *self._passed_over(closed),
-            *self._beyond_plan(),
-            *self._repeated(),
-            *self._damaged_files(listed, sizes, recorded),
+        found = (
+            *faults.missing_numbers(self._database),
+            *faults.passed_over(slides, fields, night_closed=closed),
+            *faults.beyond_plan(slides),
+            *faults.repeated(self.attempts()),
+            *faults.damaged_files(listed, sizes, recorded),
             *self.miscounted(),
-            *self._tables_at_odds(),
+            *faults.tables_at_odds(self.folder, self._database, slides),
         )
-        kinds = Counter(fault.kind for fault in faults)
+        kinds = Counter(fault.kind for fault in found)
         return DatasetTotals(
             slides=sum(held.recorded + held.skipped > 0 for held in slides),
             fields=FieldTotals(planned=planned, recorded=len(recorded), skipped=len(fields) - len(recorded)),
@@ -330,18 +261,18 @@ class Dataset:
             gaps=kinds[FaultKind.GAP],
             duplicates=kinds[FaultKind.DUPLICATE],
             contradictions=kinds[FaultKind.CONTRADICTION],
-            faults=faults,
+            faults=found,
             objects=objects.counted,
             seen_again=objects.seen_again,
             below_threshold=objects.below_threshold,
             bytes=ByteTotals(raw=raw, recorded=sum(sizes[name] for name in listed if name in sizes)),
-            complete=closed and not faults and len(fields) == planned,
+            complete=closed and not found and len(fields) == planned,
         )
 
     def miscounted(self) -> list[DatasetFault]:
         """Find where the table of objects, which reports and scripts read, does not count what the records do."""
         with self.unchanging():
-            return miscounted(self._database)
+            return faults.miscounted(self._database)
 
     def verify(self) -> list[str]:
         """Read every file and compare its sha256 with its record's; returns the names of those that differ."""
@@ -358,55 +289,6 @@ class Dataset:
     def _files_there(self) -> dict[str, Path]:
         paths = ((path.relative_to(self.folder).as_posix(), path) for path in self.folder.glob("slide-*/*"))
         return {name: path for name, path in paths if field_of(name) is not None and not name.endswith(PART_SUFFIX)}
-
-    def _damaged_files(
-        self, listed: dict[str, FileEntry], sizes: dict[str, int], recorded: list[FieldSecured]
-    ) -> Iterator[DatasetFault]:
-        """Find listed files that are missing or changed, and further ones of a recorded field."""
-        for name, file in sorted(listed.items()):
-            if name not in sizes:
-                yield DatasetFault(kind=FaultKind.GAP, name=name, what="is missing")
-            elif sizes[name] != file.size:
-                yield DatasetFault(kind=FaultKind.GAP, name=name, what=f"has {sizes[name]} bytes, not {file.size}")
-        places = {(field.slide, field.field) for field in recorded}
-        for name in sorted(sizes.keys() - listed.keys()):
-            if field_of(name) in places:
-                yield DatasetFault(kind=FaultKind.DUPLICATE, name=name, what="is of a recorded field, but not listed")
-
-    def _missing_numbers(self) -> Iterator[DatasetFault]:
-        numbers = [seq for (seq,) in query(self._database, "SELECT seq FROM records")]
-        for seq in sorted(set(range(1, max(numbers, default=0) + 1)) - set(numbers)):
-            yield DatasetFault(kind=FaultKind.GAP, name=f"record {seq}", what="is missing from the catalog")
-
-    def _passed_over(self, night_closed: bool) -> Iterator[DatasetFault]:
-        """Find planned fields that are missing though a later one, the end of their slide or of the night is there."""
-        for held in self.slides():
-            there = {field.field for field in self.fields(held.slide)}
-            end = held.planned if held.closed or night_closed else max(there, default=0)
-            for field in sorted(set(range(1, end + 1)) - there):
-                name = f"mini-slide {held.slide} field {field}"
-                yield DatasetFault(kind=FaultKind.GAP, name=name, what="was neither recorded nor skipped")
-
-    def _beyond_plan(self) -> Iterator[DatasetFault]:
-        for held in self.slides():
-            done = held.recorded + held.skipped
-            if done > held.planned:
-                what = f"{done} fields were recorded or skipped, {held.planned} planned: restore it from a copy"
-                yield DatasetFault(kind=FaultKind.CONTRADICTION, name=f"mini-slide {held.slide}", what=what)
-
-    def _repeated(self) -> Iterator[DatasetFault]:
-        names = Counter((record.slide, record.field, record.attempt) for record in self.attempts())
-        for (slide, field, attempt), count in names.items():
-            for _ in range(count - 1):
-                name = f"mini-slide {slide} field {field}"
-                yield DatasetFault(kind=FaultKind.DUPLICATE, name=name, what=f"attempt {attempt} has a second record")
-
-    def _tables_at_odds(self) -> Iterator[DatasetFault]:
-        for held in self.slides():
-            if held.closed and (what := table_fault(self.folder, self._database, held.slide)):
-                name = f"{slide_folder(held.slide)}/{OBJECTS_TABLE}"
-                remade = f"{what}; `lamelle scan --resume`, and the recorder's next start, make it anew"
-                yield DatasetFault(kind=FaultKind.CONTRADICTION, name=name, what=remade)
 
     def _field(
         self, slide: int, number: int, seq: int, body: bytes, later_seq: int | None, later: bytes | None

@@ -16,16 +16,17 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from daemon.dataset.faults import DatasetFault
+from daemon.dataset.held import DatasetFault, DatasetTotals, SlideHeld
 from daemon.dataset.labels import LabelsBeside, labels_beside
 from daemon.dataset.measured_tables import objects_table
-from daemon.dataset.reader import Dataset, DatasetTotals, SlideHeld
+from daemon.dataset.reader import Dataset
 from daemon.records.attempts import Purpose
 from daemon.records.counting import ObjectCounts
 from daemon.records.events import EventName, ReasonCode
 from daemon.records.records import Event, FieldSecured, FieldSkipped, message_with
 from daemon.records.states import EndedBy
 from daemon.system.progress import ranges
+from daemon.verdict.verdict import not_read
 from inference.wording import counted
 
 E = TypeVar("E", bound="Event | EventSummary")
@@ -183,6 +184,7 @@ def render(summary: DatasetSummary) -> RenderableType:
         parts.append(Text(f"measured: {summary.measured.gap}", style="yellow"))
     if summary.labels.line:
         parts.append(Text(f"labels: {summary.labels.line}", style="yellow" if summary.labels.unread else ""))
+    parts += [Text(sentence, style="yellow") for sentence in not_read(_left_out(summary))]
     parts.append(_verdict(summary))
     return Group(*parts)
 
@@ -360,6 +362,10 @@ def places(events: Iterable[Event | EventSummary], shown: int = 4) -> str:
     return ", ".join(distinct[:shown]) + (", ..." if len(distinct) > shown else "")
 
 
+def _left_out(summary: DatasetSummary) -> dict[str, tuple[str, ...]]:
+    return {event.message: event.names for event in summary.events if event.name is EventName.LEFT_OUT}
+
+
 def _verdict(summary: DatasetSummary) -> Text:
     fields, volume = summary.fields, summary.bytes
     waiting = f"{summary.not_analysed} not analysed (lamelle analyse), " if summary.not_analysed else ""
@@ -371,8 +377,10 @@ def _verdict(summary: DatasetSummary) -> Text:
     )
     if summary.complete and summary.not_analysed:
         return text.append("complete, but with fields not analysed", style="bold yellow")
-    if summary.complete and not fields.skipped:
-        return text.append("complete", style="bold green")
-    if summary.complete:
+    if summary.complete and fields.skipped:
         return text.append("complete, but with skipped fields", style="bold yellow")
+    if summary.complete and _left_out(summary):
+        return text.append("complete, but with files left out", style="bold yellow")
+    if summary.complete:
+        return text.append("complete", style="bold green")
     return text.append("not complete", style="bold yellow")

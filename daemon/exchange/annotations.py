@@ -28,7 +28,6 @@ from inference.annotations.coco import NOT_VALIDATED, AnnotatedImage, Annotation
 from inference.annotations.sources import CVAT_FILE, PICTURES
 
 SOURCE = "lamelle"
-ENDINGS = (".zip", ".xml", ".json")
 LABELS_FILE = "labels.json"
 """What CVAT makes the labels of a task of."""
 Write = Callable[[str, bytes], None]
@@ -82,14 +81,12 @@ def propose(
     Raises
     ------
     Refused
-        There is no dataset, `into` has another ending, or no field has a picture.
+        There is no dataset, no field has a picture, or pictures would be drawn into the archive.
     DamagedFile
         A field's file cannot be read.
     AnnotationError
         An image of the archive is not below `images`, or not as it was.
     """
-    if into.suffix not in ENDINGS:
-        raise Refused(f"{into} ends neither in .zip or .xml, for CVAT, nor in .json, for COCO; name such a file")
     with Recorded.open(folder) as recorded:
         recorded_fields = [field for field in recorded.fields() if isinstance(field, FieldSecured)]
         if not any(map(_can_be_shown, recorded_fields)):
@@ -99,20 +96,35 @@ def propose(
             )
         read = [field for field in recorded_fields if _can_be_shown(field) and kept_file(field) is None]
         behind = ImagesBehind.find(recorded, read, [images]) if images is not None and read else None
+        drawn_into = into.parent / PICTURES
+        if behind is not None and not is_zip(into) and drawn_into.resolve().is_relative_to(behind.root.resolve()):
+            raise Refused(
+                f"pictures would be drawn into {str(drawn_into)!r}, among the images of the archive; name a file "
+                "elsewhere with --into, or a .zip"
+            )
         make_folder(into.parent)
         with _opened(into) as write:
             proposal = _Proposal(recorded, into, write, behind)
             for field in follow(recorded_fields, len(recorded_fields), "fields", console or Console(quiet=True)):
                 proposal.add(field, least_score)
             dataset = proposal.dataset()
-            if into.suffix == ".json":
-                write(into.name, to_json(dataset))
-            elif into.suffix == ".xml":
-                write(into.name, cvat.to_xml(dataset, SOURCE))
-            else:
+            if is_zip(into):
                 write(CVAT_FILE, cvat.to_xml(dataset, SOURCE))
                 write(LABELS_FILE, cvat.to_labels(dataset))
+            elif _is_coco(into):
+                write(into.name, to_json(dataset))
+            else:
+                write(into.name, cvat.to_xml(dataset, SOURCE))
     return proposal.proposed(len(recorded_fields))
+
+
+def is_zip(into: Path) -> bool:
+    """Whether pictures and annotations are written into one file."""
+    return into.suffix.lower() == ".zip"
+
+
+def _is_coco(into: Path) -> bool:
+    return into.suffix.lower() == ".json"
 
 
 class _Proposal:
@@ -133,7 +145,7 @@ class _Proposal:
         with read_field_file(self._recorded.path(kept or field.files[0])) as file:
             picture = picture_of(field, file.provenance, len(self._pictures) + 1)
             if kept is not None:
-                self._draw(picture.file_name, file.stack(), file.provenance)
+                self._draw(picture, file.stack(), field, file.provenance)
             elif is_picture(field):
                 picture = self._as_it_is(field, picture)
             else:
@@ -156,7 +168,7 @@ class _Proposal:
 
     def _as_it_is(self, field: FieldSecured, picture: AnnotatedImage) -> AnnotatedImage:
         """Take the single picture that a field was read from; a zip holds it, where it is said where it lies."""
-        if self._into.suffix == ".zip":
+        if is_zip(self._into):
             if self._behind is None:
                 self._absent += 1
             else:
@@ -166,18 +178,19 @@ class _Proposal:
     def _of_archive(self, field: FieldSecured, picture: AnnotatedImage, provenance: FieldProvenance) -> AnnotatedImage:
         """Draw the stack that a field was read from, where it is said where that lies."""
         if self._behind is not None:
-            self._draw(picture.file_name, self._behind.stack(field), provenance)
+            self._draw(picture, self._behind.stack(field), field, provenance)
             return picture
         name = field.sources[0].name
         alone = len(field.sources) == 1 and not field.sources[0].stack
-        beside = alone and self._into.suffix == ".json" and self._into.parent.joinpath(*name.split("/")).is_file()
+        beside = alone and _is_coco(self._into) and self._into.parent.joinpath(*name.split("/")).is_file()
         self._undrawn += not beside
         # No picture but the stack itself, by the name of its file.
         itself = replace(picture, file_name=name, stack=replace(stack_of(field, provenance), file_name=""))
         return itself if alone else picture
 
-    def _draw(self, name: str, stack: Pixels, provenance: FieldProvenance) -> None:
-        self._write(f"{PICTURES}/{name}", draw_field(stack, provenance.polarizations, provenance.pixel_um))
+    def _draw(self, picture: AnnotatedImage, stack: Pixels, field: FieldSecured, provenance: FieldProvenance) -> None:
+        drawn = draw_field(stack, field.polarizations, provenance.pixel_um)
+        self._write(f"{PICTURES}/{picture.file_name}", drawn)
         self._drawn += 1
 
     def _box(self, row: ObjectRow, picture: int, number: int) -> Annotation:
@@ -200,7 +213,7 @@ def _can_be_shown(field: FieldSecured) -> bool:
 @contextmanager
 def _opened(into: Path) -> Iterator[Write]:
     """Give what writes a file by its name: into a zip, or beside `into`."""
-    if into.suffix == ".zip":
+    if is_zip(into):
         # Pictures are packed already.
         with replacing(into) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
             yield archive.writestr

@@ -6,7 +6,9 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
+import numpy as np
 import yaml
 
 from daemon.dataset.field_file import Pixels
@@ -15,11 +17,30 @@ from daemon.exchange.field_pictures import source_of
 from daemon.records.records import FieldSecured
 from daemon.system.durable_files import sha256_of
 from drivers.errors import ImageRefused
-from drivers.recorded.file_names import STATES, Channels, NamePattern, Polarizations
+from drivers.recorded.file_names import STATES, NamePattern, Polarizations
 from drivers.recorded.images import holds_stacks
-from drivers.recorded.stacks import channels_of, joined, read_files, shape_of_planes
+from drivers.recorded.reading import StoredStack
+from drivers.recorded.recording import replayed_planes, replayed_polarizations
 from drivers.settings import Replay
 from inference.errors import AnnotationError
+
+
+class HowRead(NamedTuple):
+    """How the files of stacks were read.
+
+    Attributes
+    ----------
+    of_planes
+        whether their names say which planes they are.
+    polarizations
+        which states they hold, along C where nothing names them.
+    replayed
+        whether a night replayed them, which may take fewer states and planes than they hold.
+    """
+
+    of_planes: bool
+    polarizations: Polarizations
+    replayed: bool
 
 
 @dataclass(frozen=True)
@@ -30,15 +51,10 @@ class ImagesBehind:
     ----------
     root
         folder that their names are below.
-    of_planes
-        whether the names of files say which planes they are.
-    polarizations
-        what was said of them; none where the files say it.
     """
 
     root: Path
-    of_planes: bool
-    polarizations: tuple[str, ...]
+    how: HowRead
 
     @classmethod
     def find(cls, recorded: Dataset, fields: Sequence[FieldSecured], folders: Sequence[Path]) -> ImagesBehind:
@@ -60,7 +76,7 @@ class ImagesBehind:
         for folder in folders:
             path = folder.joinpath(*first.name.split("/"))
             if path.is_file() and sha256_of(path) == first.sha256:
-                return cls(folder, *_how_they_were_read(recorded, fields[0]))
+                return cls(folder, _how_they_were_read(recorded, fields[0]))
         listed = " or ".join(repr(str(folder)) for folder in folders)
         raise AnnotationError(
             f"{listed} holds no {first.name!r} as it was when objects were looked for in it; name the folder that the "
@@ -96,26 +112,27 @@ class ImagesBehind:
             A file is missing, cannot be read, or is not as it was.
         """
         names = [source.name for source in field.sources]
-        states = field.polarizations if self.of_planes else ()
-        known = Polarizations.of(self.polarizations, tuple(dict.fromkeys((*STATES, *field.polarizations))))
+        # Of an archive all is taken, and in its own order.
+        held = self.how.polarizations.states if self.how.replayed else field.polarizations
+        states = held if self.how.of_planes else ()
+        stored = StoredStack(self.root, self._opened_as(names), self.how.polarizations, states, field.sources[0].stack)
         hashes: dict[str, str] = {}
         try:
-            headers, pixels = read_files(
-                self.root, self._opened_as(names), field.sources[0].stack, states, hashes, lambda _: None
-            )
+            read = stored.read(hashes, lambda _: self._check(field, _hashes(field) | hashes))
             self._check(field, hashes)
-            found = channels_of(headers[0], states, known)
-            shape = (
-                len(found.states),
-                *(shape_of_planes(names, states, headers) if states else headers[0].shape_czyx)[1:],
-            )
-            if shape != field.shape_czyx or set(found.states) != set(field.polarizations):
-                raise ImageRefused(f"its stack is {shape} (CZYX), of which {field.shape_czyx} were looked at")
+            return self._taken(read.pixels, read.states, field)
         except (ImageRefused, OSError) as error:
             raise AnnotationError(f"{str(self.place(field))!r} cannot be read: {error}") from error
-        place_of = dict(zip(found.states, found.places, strict=True))
-        channels = Channels(field.polarizations, tuple(place_of[state] for state in field.polarizations))
-        return joined(pixels, channels, shape)
+
+    def _taken(self, stack: Pixels, states: tuple[str, ...], field: FieldSecured) -> Pixels:
+        """Pick from a stack (CZYX) what the field has of it: all of it, where no night replayed it."""
+        wanted, planes = field.polarizations, field.shape_czyx[1]
+        fits = set(wanted) <= set(states) and planes <= stack.shape[1] and stack.shape[2:] == field.shape_czyx[2:]
+        if not fits or (not self.how.replayed and stack.shape != field.shape_czyx):
+            raise ImageRefused(f"its stack is {stack.shape} (CZYX), of which {field.shape_czyx} were looked at")
+        if stack.shape == field.shape_czyx and states == wanted:
+            return stack
+        return stack[np.ix_([states.index(state) for state in wanted], replayed_planes(stack.shape[1], planes))]
 
     def _opened_as(self, names: Sequence[str]) -> Sequence[str]:
         """Name what is opened: the folder, where that is a recording as a whole, outermost first; else the files."""
@@ -123,22 +140,30 @@ class ImagesBehind:
         return next(([folder] for folder in above if holds_stacks(self.root / folder)), names)
 
     def _check(self, field: FieldSecured, hashes: dict[str, str]) -> None:
-        if hashes != {source.name: source.sha256 for source in field.sources}:
+        if hashes != _hashes(field):
             raise AnnotationError(
                 f"{str(self.place(field))!r} is not as it was when objects were looked for in it; restore it, or look "
                 "for them again"
             )
 
 
-def _how_they_were_read(recorded: Dataset, field: FieldSecured) -> tuple[bool, tuple[str, ...]]:
-    """Whether files were planes, and what was said of polarizations: by an archive's settings, or those of a replay."""
+def _hashes(field: FieldSecured) -> dict[str, str]:
+    return {source.name: source.sha256 for source in field.sources}
+
+
+def _how_they_were_read(recorded: Dataset, field: FieldSecured) -> HowRead:
+    """Ask the configuration: an archive's settings, or those of a replay."""
     night = recorded.night()
     content = yaml.safe_load(night.configuration if night is not None else "") or {}
-    if "archive" in content:
-        planes, polarizations = content.get("planes"), tuple(content.get("polarizations") or ())
-    else:
-        replay = (content.get("instrument") or {}).get("replay")
-        said = None if replay is None else Replay.model_validate(replay)
-        planes = None if said is None else said.planes
-        polarizations = (said and said.polarizations) or field.polarizations
-    return planes is not None and NamePattern(planes).of_planes, polarizations
+    instrument = content.get("instrument") or {}
+    if instrument.get("replay") is not None:
+        replay = Replay.model_validate(instrument["replay"])
+        states = replayed_polarizations(replay, tuple(instrument["polarizations"]))
+        return HowRead(_of_planes(replay.planes), states, replayed=True)
+    said = content.get("polarizations") or (() if "archive" in content else field.polarizations)
+    states = Polarizations.of(said, tuple(dict.fromkeys((*STATES, *field.polarizations))))
+    return HowRead(_of_planes(content.get("planes")), states, replayed=False)
+
+
+def _of_planes(pattern: str | None) -> bool:
+    return pattern is not None and NamePattern(pattern).of_planes

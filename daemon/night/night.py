@@ -250,7 +250,7 @@ class Night:
         if slide.fresh or math.isnan(taken.first_z_um):
             z_um = await self._find_z(slide, planned, slot)
             taken.first_z_um = round(z_um - slide.follower.half_stack_um, 3)
-        taken.attempts = tries + 1
+        taken.exposures = tries + 1
         sweep = self._sweep(planned, taken.first_z_um)
         self._analysis.begin(slot)
         try:
@@ -285,7 +285,7 @@ class Night:
         record = replace(
             analysed.record,
             utc=time.time(),
-            attempts=taken.attempts,
+            attempts=taken.exposures,
             attempt=planned.attempt,
             purpose=planned.purpose,
             exposed_monotonic_s=exposed.monotonic_s,
@@ -339,7 +339,7 @@ class Night:
             field=planned.field,
             sample=planned.sample,
             reason=why.sentence,
-            attempts=taken.attempts,
+            attempts=taken.exposures,
             search=None if slide.again else slide.searches.get(planned.field),
             reason_code=why.code,
             who=why.who,

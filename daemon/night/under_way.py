@@ -70,7 +70,7 @@ class FieldUnderWay:
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     slot: int = -1
     first_z_um: float = math.nan
-    attempts: int = 0
+    exposures: int = 0
 
 
 def already_set() -> asyncio.Event:

@@ -96,14 +96,8 @@ def check(config: NightConfig, run: Path | None, machine: Machine | None = None,
     _check_bounds(config)
     check_calibration(config)
     calibrations = [] if begun else [told for _level, told in complain(choose(config), config)]
-    notes = [
-        *_guesses(config),
-        *names.notes,
-        *_notes(samples),
-        *of_the_instrument,
-        *_sequence_notes(config),
-        *calibrations,
-    ]
+    notes = [*_guesses(config), *names.notes, *_notes(samples), *of_the_instrument]
+    notes += [*_sequence_notes(config), *_light_notes(config), *_patience_notes(config), *calibrations]
     report = look_ahead(config, plan, samples, notes)
     _check_room(config, run, report, machine)
     return report
@@ -329,6 +323,28 @@ def _notes(samples: dict[int, dict[str, str]]) -> Iterator[str]:
     for sample, places in positions.items():
         if len(places) > 1:
             yield f"sample {sample} lies on the mini-slides {', '.join(map(str, places))}"
+
+
+def _light_notes(config: NightConfig) -> Iterator[str]:
+    """Return what is not noticed where the states cannot be compared with each other."""
+    if config.instrument.backend != "replay" and not {"crossed", "parallel"} <= set(config.scan.polarizations):
+        yield (
+            f"scan.polarizations is {' and '.join(config.scan.polarizations)} alone: where the light is out from the "
+            "first field on, that looks like empty fields, and nothing is told; look at the first ones, or take "
+            "crossed and parallel, which are compared"
+        )
+
+
+def _patience_notes(config: NightConfig) -> Iterator[str]:
+    """Return which bound of the patience with an instrument is met first, where that is not its hours."""
+    retry = config.retry
+    hours = retry.light_cycles * retry.longest_pause_s / 3600
+    if hours < retry.instrument_patience_h:
+        yield (
+            f"retry.light_cycles is {retry.light_cycles}, and an instrument that is out of order is tried so often "
+            f"within {hours:.1f} h, so the night stops before its retry.instrument_patience_h of "
+            f"{retry.instrument_patience_h:g} h; allow more, or a longer retry.longest_pause_s"
+        )
 
 
 def _sequence_notes(config: NightConfig) -> Iterator[str]:

@@ -13,7 +13,8 @@ from daemon.config.loading import thaw
 from daemon.config.model import NightConfig as Config
 from daemon.config.samples import SAMPLE
 from daemon.counts.objects import Objects, load_objects, weighted_median
-from daemon.dataset.reader import Dataset, SlideHeld
+from daemon.dataset.held import SlideHeld
+from daemon.dataset.reader import Dataset
 from daemon.dataset.summary import kept_raw, taken_again
 from daemon.planning.plan import frame_of, make_plan
 from daemon.records.counting import ObjectCounts
@@ -152,7 +153,7 @@ def _field(field: Field, objects: int, plan: Mapping[tuple[int, int], PlannedFie
     if isinstance(field, FieldSkipped):
         place = plan.get((field.slide, field.field))
         x_um, y_um = (math.nan, math.nan) if place is None else (place.x_um, place.y_um)
-        return FieldNumbers(field.slide, field.field, "skipped", x_um, y_um, attempts=field.attempts, utc=field.utc)
+        return FieldNumbers(field.slide, field.field, "skipped", x_um, y_um, exposures=field.attempts, utc=field.utc)
     return FieldNumbers(
         slide=field.slide,
         field=field.field,
@@ -166,7 +167,7 @@ def _field(field: Field, objects: int, plan: Mapping[tuple[int, int], PlannedFie
         move_s=field.seconds.get("move"),
         expose_s=field.seconds.get("expose"),
         searched=field.search is not None,
-        attempts=field.attempts,
+        exposures=field.attempts,
         utc=field.utc,
     )
 

@@ -66,7 +66,7 @@ class FieldNumbers:
     move_s: float | None = None
     expose_s: float | None = None
     searched: bool = False
-    attempts: int = 0
+    exposures: int = 0
     utc: float = math.nan
 
 

@@ -126,7 +126,7 @@ def _what(
         return STANDING
     if not slide:
         return STARTING
-    if field.attempts > 1 or any(gap[0] <= utc <= gap[1] for utc in skips):
+    if field.exposures > 1 or any(gap[0] <= utc <= gap[1] for utc in skips):
         return REPEATING
     if field.slide != slide:
         return CHANGING

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from daemon.dataset.summary import alike_attempts, alike_events, alike_reasons, places
+from msgspec.structs import replace
+
+from daemon.dataset.summary import AttemptSummary, alike_attempts, alike_events, alike_reasons, places
 from daemon.protocols.watching import Verdict
 from daemon.records.attempts import Purpose
 from daemon.report.charts import Chart, SlideCharts
@@ -16,6 +18,7 @@ from daemon.report.objects import ObjectShown
 from daemon.report.sources import Sources
 from daemon.report.timing import NightTiming
 from daemon.system.progress import duration
+from inference import wording
 
 SAMPLES, REASONS, EVENTS = 200, 40, 60
 """Lines of samples, skipped fields and events at most; `lamelle inspect --json` has all."""
@@ -145,17 +148,26 @@ def about_slide(slide: SlideNumbers) -> str:
 
 
 def skipped(numbers: NightNumbers) -> Table:
-    """Tabulate fields skipped, kept raw or taken again, those of a mini-slide that were so alike in one row."""
+    """Tabulate fields skipped, kept raw or taken again, each once; those of a mini-slide that are alike share a row."""
+    last = {(one.slide, one.field): one for one in numbers.again}
+    failed = [(one, last.pop((one.slide, one.field), None)) for one in numbers.skipped]
+    told = [one if again is None else replace(one, reason=f"{one.reason}{_in_vain(again)}") for one, again in failed]
     waiting = [(*row[:3], f"kept raw: {row[3]}") for row in alike_reasons(numbers.kept_raw)]
-    alike = [*waiting, *alike_reasons(numbers.skipped), *_taken_again(numbers)]
+    alike = [*waiting, *alike_reasons(told), *_taken_again(last.values())]
     rows = [(reason, str(slide), fields, str(tries)) for slide, fields, tries, reason in alike[:REASONS]]
     return Table(("why", "mini-slide", "fields", "tries"), tuple(rows), more=_left(len(alike) - REASONS))
 
 
-def _taken_again(numbers: NightNumbers) -> list[tuple[int, str, int, str]]:
+def _in_vain(last: AttemptSummary) -> str:
+    """Say of a skipped field how often it was taken again."""
+    return f"; taken again {wording.counted(last.attempt - 1, 'time')} in vain"
+
+
+def _taken_again(last: Iterable[AttemptSummary]) -> list[tuple[int, str, int, str]]:
+    """Tell of fields of which some attempt counts, each by its last one."""
     why = {Purpose.RETAKE: "taken again after a fault", Purpose.REDO: "taken again as ordered"}
     told = []
-    for fields, one in alike_attempts(numbers.again):
+    for fields, one in alike_attempts(last):
         failed = f" was skipped ({one.reason})" if one.reason else ""
         counts = " counts" if one.counts == one.attempt else f"{failed}; attempt {one.counts} counts"
         told.append(

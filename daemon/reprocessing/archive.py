@@ -20,7 +20,8 @@ from drivers.recorded.file_names import NamePattern, Polarizations, natural
 from drivers.recorded.held import Header
 from drivers.recorded.images import SUFFIXES
 from drivers.recorded.listing import DOCUMENTS, SIDECARS, list_images, printable
-from drivers.recorded.stacks import FoundStack, find_stacks, first_header, headers_of
+from drivers.recorded.reading import first_header, headers_of
+from drivers.recorded.stacks import FoundStack, find_stacks
 from drivers.settings import Positive, Settings
 from inference.settings import CropSettings, DetectorSettings, FocusSettings
 from inference.wording import counted

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from daemon.records.fields import ArchiveField
 from daemon.reprocessing.archive import Archive, ArchiveSettings
 from drivers.errors import ImageRefused, NotSaid
-from drivers.recorded.file_names import Channels, Polarizations
+from drivers.recorded.file_names import Polarizations
 from drivers.recorded.held import Header
-from drivers.recorded.stacks import Shape, channels_of, joined, read_files, shape_of_planes
+from drivers.recorded.reading import StoredStack
 from inference.views.channels import Scale
 
 SMALLEST_VIEW_PX = 32
@@ -70,13 +70,15 @@ def read_field(root: Path, field: ArchiveField, settings: ArchiveSettings, hashe
     if field.fault:
         raise ImageRefused(field.fault)
 
-    def accept(header: Header) -> None:
-        describe(field, [header] * len(field.names), settings)
+    stored = stored_stack(root, field, settings)
+    read = stored.read(hashes, lambda headers: describe(field, headers, stored, settings))
+    described = describe(field, read.headers, stored, settings)
+    return ReadStack(read.pixels, described, (root / field.names[0]).stat().st_mtime)
 
-    headers, pixels = read_files(root, field.names, field.stack, field.states, hashes, accept)
-    described = describe(field, headers, settings)
-    stack = joined(pixels, _channels(field, headers[0], settings), described.shape_czyx)
-    return ReadStack(stack, described, (root / field.names[0]).stat().st_mtime)
+
+def stored_stack(root: Path, field: ArchiveField, settings: ArchiveSettings) -> StoredStack:
+    """Give a field's stack in its files."""
+    return StoredStack(root, field.names, Polarizations.of(settings.polarizations), field.states, field.stack)
 
 
 def probe(archive: Archive, field: ArchiveField, settings: ArchiveSettings) -> Described:
@@ -91,10 +93,10 @@ def probe(archive: Archive, field: ArchiveField, settings: ArchiveSettings) -> D
         header = archive.header(field)
     except OSError as error:
         raise ImageRefused(f"it cannot be read ({error.strerror})") from error
-    return describe(field, [header] * len(field.names), settings)
+    return describe(field, [header] * len(field.names), stored_stack(archive.root, field, settings), settings)
 
 
-def describe(field: ArchiveField, headers: list[Header], settings: ArchiveSettings) -> Described:
+def describe(field: ArchiveField, headers: list[Header], stored: StoredStack, settings: ArchiveSettings) -> Described:
     """Return what a stack's pixels mean, from what its files say and else the settings.
 
     Parameters
@@ -108,8 +110,7 @@ def describe(field: ArchiveField, headers: list[Header], settings: ArchiveSettin
         They do not say enough, or the stack cannot be analysed.
     """
     first = headers[0]
-    channels = _channels(field, first, settings)
-    shape = len(channels.states), *shape_of(field, headers)[1:]
+    channels, shape = stored.channels(first), stored.shape(headers)
     pixel_um = _pixel_um(first, settings)
     step_um = _step_um(first, shape[1], settings)
     left_out = tuple(f"channel {name!r} is left out, as it is no polarization" for name in channels.left_out)
@@ -120,13 +121,13 @@ def describe(field: ArchiveField, headers: list[Header], settings: ArchiveSettin
     return described
 
 
-def not_said(field: ArchiveField, headers: list[Header], settings: ArchiveSettings) -> list[str]:
+def not_said(headers: list[Header], stored: StoredStack, settings: ArchiveSettings) -> list[str]:
     """List what neither the files of a stack say nor the settings, a sentence each with the option that says it."""
-    first, planes = headers[0], shape_of(field, headers)[1]
+    first, planes = headers[0], stored.whole_shape(headers)[1]
     asked: list[Callable[[], object]] = [
         lambda: _pixel_um(first, settings),
         lambda: _step_um(first, planes, settings),
-        lambda: _channels(field, first, settings),
+        lambda: stored.channels(first),
     ]
     sentences = []
     for ask in asked:
@@ -135,17 +136,6 @@ def not_said(field: ArchiveField, headers: list[Header], settings: ArchiveSettin
         except ImageRefused as error:
             sentences.append(str(error))
     return sentences
-
-
-def shape_of(field: ArchiveField, headers: list[Header]) -> Shape:
-    """Shape (CZYX) of what the files of a stack hold, all channels.
-
-    Raises
-    ------
-    ImageRefused
-        Plane files are not alike.
-    """
-    return shape_of_planes(field.names, field.states, headers) if field.states else headers[0].shape_czyx
 
 
 def _pixel_um(first: Header, settings: ArchiveSettings) -> float:
@@ -160,10 +150,6 @@ def _step_um(first: Header, planes: int, settings: ArchiveSettings) -> float:
     if step_um is None and planes > 1:
         raise NotSaid(f"it does not say how far apart its {planes} planes are; give --step-um")
     return step_um or 1.0
-
-
-def _channels(field: ArchiveField, first: Header, settings: ArchiveSettings) -> Channels:
-    return channels_of(first, field.states, Polarizations.of(settings.polarizations))
 
 
 def _check_size(described: Described, sigma_um: float) -> None:

@@ -16,12 +16,12 @@ from rich.table import Table
 from daemon.records.fields import ArchiveField
 from daemon.records.records import NAMES_TOLD, message_with
 from daemon.reprocessing.archive import Archive, ArchiveSettings, look_through
-from daemon.reprocessing.archive_stacks import describe, not_said, shape_of
+from daemon.reprocessing.archive_stacks import describe, not_said, stored_stack
 from daemon.system.errors import Exit
 from daemon.system.progress import CountDisplay
 from drivers.errors import ImageRefused, NotSaid
 from drivers.recorded.likely_planes import likely_planes
-from drivers.recorded.stacks import Shape
+from drivers.recorded.reading import Shape
 from inference.wording import counted
 
 ROWS = 40
@@ -155,19 +155,19 @@ def _seen(archive: Archive, field: ArchiveField, settings: ArchiveSettings) -> S
     known = SeenStack(sample=field.sample, name=field.title, files=field.names)
     try:
         headers = archive.all_headers(field)
-        first = headers[0]
+        first, stored = headers[0], stored_stack(archive.root, field, settings)
         known = msgspec.structs.replace(
             known,
-            shape_czyx=shape_of(field, headers),
+            shape_czyx=stored.whole_shape(headers),
             pixel_um=first.pixel_um or settings.pixel_um,
             step_um=first.step_um or settings.step_um,
             channels=first.channels,
             bits=first.bits,
             told=tuple(dict.fromkeys((*field.told, *(told for header in headers for told in header.told)))),
         )
-        if needs := not_said(field, headers, settings):
+        if needs := not_said(headers, stored, settings):
             return msgspec.structs.replace(known, needs=tuple(needs))
-        found = describe(field, headers, settings)
+        found = describe(field, headers, stored, settings)
     except NotSaid as error:
         return msgspec.structs.replace(known, needs=(str(error),))
     except (ImageRefused, OSError) as error:

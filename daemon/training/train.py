@@ -235,7 +235,14 @@ def judge(
     )
 
 
-def unseen(annotated: Annotated, weights: Path, report: Report, *, only: bool) -> Sequence[AnnotatedStack]:
+class Unseen(NamedTuple):
+    """What some weights were not trained on, and what a person should know of it, a sentence each."""
+
+    stacks: Sequence[AnnotatedStack]
+    told: list[str]
+
+
+def unseen(annotated: Annotated, weights: Path, report: Report, *, only: bool) -> Unseen:
     """Give what some weights were not trained on, as far as is written down beside them.
 
     Parameters
@@ -246,20 +253,19 @@ def unseen(annotated: Annotated, weights: Path, report: Report, *, only: bool) -
     Raises
     ------
     AnnotationError
-        They were trained on some of it, or on all of it.
+        They were trained on some of it, or on all of it, or a picture cannot be read.
     """
     split = splits.read_split(weights)
-    if split is None:
-        return annotated.stacks
     known = splits.members(annotated.stacks, Progress.reporter("looking for copies", report))
-    left = splits.unseen(annotated.stacks, known, split)
-    if len(left) < len(annotated.stacks) and not (only and left):
-        trained = len(annotated.stacks) - len(left)
+    kept = splits.unseen(known, split)
+    left = [stack for stack, new in zip(annotated.stacks, kept, strict=True) if new]
+    if len(left) < len(known) and not (only and left):
+        trained = len(known) - len(left)
         raise AnnotationError(
-            f"{str(weights)!r} were trained on {trained} of these {counted(len(annotated.stacks), 'picture')}; "
+            f"{str(weights)!r} were trained on {trained} of these {counted(len(known), 'picture')}; "
             + ("judge only by the others, with --unseen" if left else "judge by others")
         )
-    return left
+    return Unseen(left, splits.copies([member for member, new in zip(known, kept, strict=True) if new]))
 
 
 class Judgement(NamedTuple):

@@ -32,6 +32,7 @@ NEED_A_PERSON = frozenset(
         EventName.LAMP_DIM,
         EventName.DETECTOR_LOST,
         EventName.CALIBRATION,
+        EventName.LEFT_OUT,
         EventName.NOT_KEPT_AWAKE,
         EventName.NOT_WATCHED,
         EventName.RECORDER_AWAY,
@@ -41,6 +42,8 @@ NEED_A_PERSON = frozenset(
     }
 )
 """Events that somebody has to see to, unless they are mere information."""
+TOLD_APART = frozenset({EventName.CALIBRATION, EventName.LEFT_OUT})
+"""Those of them of which each message counts, not only the last of a mini-slide."""
 OF_DELIVERY = frozenset(
     {EventName.RECORDER_AWAY, EventName.RECORDER_WAITS, EventName.DELIVERY_REFUSED, EventName.DELIVERY_WAITS}
 )
@@ -310,7 +313,7 @@ class FactsGatherer:
     def _note(self, event: Event) -> None:
         if needs_a_person(event):
             # Of a night with a thousand dim fields the last one of each mini-slide speaks for them.
-            told = event.message if event.name is EventName.CALIBRATION else ""
+            told = event.message if event.name in TOLD_APART else ""
             self._events[event.name, event.slide, told] = event
         if event.name is EventName.NIGHT_RESUMED:
             self._forget(OF_DELIVERY | OF_PROCESS)

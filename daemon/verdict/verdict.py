@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from daemon.protocols.watching import Tone, Verdict
 from daemon.records.events import EventName, ReasonCode
-from daemon.records.records import Event
+from daemon.records.records import Event, message_with
 from daemon.records.states import NightState
 from daemon.system.progress import duration
 from daemon.verdict.facts import OF_PROCESS, Levels, NightFacts, SkippedFields, SlideFacts
@@ -129,10 +129,29 @@ def _needs(facts: NightFacts) -> Iterator[str]:
     for slide in facts.slides:
         if slide.closed and slide.recorded > slide.not_analysed and not slide.objects:
             yield f"Look at {_slide(slide)}: nothing was found in {counted(slide.recorded, 'field')}."
+    left_out = [event for event in facts.events if event.name is EventName.LEFT_OUT]
+    yield from not_read({event.message: event.names for event in left_out})
     yield from _calibrations([event for event in facts.events if event.name is EventName.CALIBRATION])
     yield from _actions(
         [event for event in facts.events if event.name in ACTIONS and (running or event.name not in OF_PROCESS)]
     )
+
+
+def not_read(whys: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """Give what was left out of an archive, in a sentence at most.
+
+    Parameters
+    ----------
+    whys
+        names of files and folders, by the reason why they were left out.
+    """
+    if not whys:
+        return
+    count = sum(map(len, whys.values()))
+    what = counted(count, "file or folder of the archive that was", "files or folders of the archive that were")
+    reasons = [message_with(why, tuple(names)) for why, names in whys.items()]
+    several = f"there are {len(reasons)} reasons; the events 'left out' name them"
+    yield f"Look at {what} not read: {reasons[0] if len(reasons) == 1 else several}."
 
 
 def _faulty(facts: NightFacts) -> list[SkippedFields]:

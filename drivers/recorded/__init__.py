@@ -1,4 +1,4 @@
 """Stacks that lie in files: one reader of stacks and planes, and a microscope that replays them.
 
-Face: `file_names`, `held`, `images`, `likely_planes`, `listing`, `replay`, `stacks`.
+Face: `file_names`, `held`, `images`, `likely_planes`, `listing`, `reading`, `recording`, `replay`, `stacks`.
 """

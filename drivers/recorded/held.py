@@ -130,6 +130,20 @@ class HeldStack:
         return pixels
 
 
+def broken(name: str, fault: str) -> HeldStack:
+    """Give a stack of which nothing is known but its name, and why it cannot be read."""
+
+    def nothing() -> NDArray[np.uint16]:
+        raise ImageRefused(fault)
+
+    return HeldStack(Header((1, 1, 1, 1)), nothing, name, lambda: StackParts(fault))
+
+
+def fault_of(error: ImageRefused | OSError) -> str:
+    """Say why something cannot be read."""
+    return str(error) if isinstance(error, ImageRefused) else f"it cannot be read ({error.strerror})"
+
+
 @contextmanager
 def explaining(what: str) -> Iterator[None]:
     """On bytes that are no whole image the libraries raise whatever comes."""

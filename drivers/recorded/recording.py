@@ -7,22 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from drivers.errors import ImageRefused, SettingRefused
 from drivers.microscope import ReplayedFile, Stack
-from drivers.recorded.file_names import Channels, NamePattern, Polarizations, natural
+from drivers.recorded.file_names import NamePattern, Polarizations, natural
 from drivers.recorded.held import Header
 from drivers.recorded.listing import list_images
-from drivers.recorded.stacks import (
-    FoundStack,
-    Shape,
-    channels_of,
-    find_stacks,
-    first_header,
-    headers_of,
-    joined,
-    read_files,
-    shape_of_planes,
-)
+from drivers.recorded.reading import Accept, Shape, StoredStack, first_header, headers_of
+from drivers.recorded.stacks import FoundStack, find_stacks
 from drivers.settings import Instrument, Replay
 
 ANY_SLIDE = ""
@@ -103,7 +96,7 @@ class Recording:
         others: list[str] = []
         for one in self._every():
             try:
-                shape = _shape(one, headers_of(self.folder, one), self.polarizations)
+                shape = self._stored(one).shape(headers_of(self.folder, one))
             except (ImageRefused, OSError) as error:
                 raise SettingRefused(f"{_title(one)} of {self.folder}: {error}; complete it or move it away") from error
             if shape != self.shape_czyx:
@@ -132,23 +125,25 @@ class Recording:
         one = of_slide[field - 1]
         hashes: dict[str, str] = {}
         try:
-            files = one.files
-            headers, pixels = read_files(self.folder, files.names, one.name, files.states, hashes, self._accept(one))
-            shape = _shape(one, headers, self.polarizations)
-            channels = channels_of(headers[0], files.states, self.polarizations)
-            sources = tuple(ReplayedFile(name, sha256, one.name) for name, sha256 in hashes.items())
-            return ReadField(joined(pixels, _in_order(channels, self.polarizations.states), shape), sources)
+            stored = self._stored(one)
+            read = stored.read(hashes, self._accept(stored), self.polarizations.states)
+            return ReadField(
+                read.pixels, tuple(ReplayedFile(name, sha256, one.name) for name, sha256 in hashes.items())
+            )
         except (OSError, ImageRefused) as error:
             why = f"field {field} of mini-slide {slide} cannot be read: {_title(one)}: {error}"
             raise ImageRefused(why) from error
 
-    def _accept(self, one: FoundStack) -> Callable[[Header], None]:
-        def accept(header: Header) -> None:
-            shape = _shape(one, [header] * len(one.files.names), self.polarizations)
+    def _accept(self, stored: StoredStack) -> Accept:
+        def accept(headers: list[Header]) -> None:
+            shape = stored.shape(headers)
             if shape != self.shape_czyx:
                 raise ImageRefused(f"its shape is {_sizes(shape)} where the others have {_sizes(self.shape_czyx)}")
 
         return accept
+
+    def _stored(self, one: FoundStack) -> StoredStack:
+        return StoredStack.of(self.folder, one, self.polarizations)
 
     def _every(self) -> Iterator[FoundStack]:
         return (one for of_slide in self.fields.values() for one in of_slide)
@@ -169,8 +164,7 @@ def read_recording(replay: Replay, states: Sequence[str]) -> Recording:
     SettingRefused
         There are none, or one is not whole.
     """
-    key = "instrument.replay.polarizations"
-    polarizations = Polarizations.of(sorted(replay.polarizations or states, key=_place_in(states)), states, key)
+    polarizations = replayed_polarizations(replay, states)
     pattern = None if replay.planes is None else NamePattern(replay.planes, "instrument.replay.planes")
     folder = replay.folder.resolve()
     listing = list_images(folder, [folder], None)
@@ -189,12 +183,35 @@ def read_recording(replay: Replay, states: Sequence[str]) -> Recording:
     first = next(iter(fields.values()))[0]
     try:
         header = first_header(folder, first)
-        shape = _shape(first, [header] * len(first.files.names), polarizations)
+        stored = StoredStack.of(folder, first, polarizations)
+        shape = stored.shape([header] * len(stored.names))
     except ImageRefused as error:
         raise SettingRefused(f"{_title(first)} of {folder}: {error}") from error
     notes = (*_notes(left_out), *first.files.told, *header.told, *_by_order(header, polarizations))
     ordered = {slide: tuple(of_slide) for slide, of_slide in sorted(fields.items())}
     return Recording(folder, ordered, polarizations, shape, header.bits or 16, notes)
+
+
+def replayed_polarizations(replay: Replay, states: Sequence[str]) -> Polarizations:
+    """Say which states recorded stacks have, along C where nothing names them.
+
+    Parameters
+    ----------
+    states
+        polarizations of the instrument, in their order.
+
+    Raises
+    ------
+    SettingRefused
+        A state is unknown, or given twice.
+    """
+    given = sorted(replay.polarizations or states, key=_place_in(states))
+    return Polarizations.of(given, states, "instrument.replay.polarizations")
+
+
+def replayed_planes(recorded: int, planes: int) -> list[int]:
+    """Which recorded planes stand for those of a sweep: spread evenly, first for first and last for last."""
+    return [round(place) for place in np.linspace(0, recorded - 1, planes)]
 
 
 def _slide(one: FoundStack, folder: Path) -> str:
@@ -212,17 +229,6 @@ def _slide(one: FoundStack, folder: Path) -> str:
 def _place_in(states: Sequence[str]) -> Callable[[str], int]:
     """Order of what stands for states, unknown ones last."""
     return lambda given: next((n for n, state in enumerate(states) if state == given.partition("=")[0]), len(states))
-
-
-def _in_order(channels: Channels, states: Sequence[str]) -> Channels:
-    pairs = sorted(zip(channels.states, channels.places, strict=True), key=lambda pair: states.index(pair[0]))
-    return Channels(tuple(state for state, _ in pairs), tuple(place for _, place in pairs), channels.left_out)
-
-
-def _shape(one: FoundStack, headers: Sequence[Header], polarizations: Polarizations) -> Shape:
-    if one.files.states:
-        return shape_of_planes(one.files.names, one.files.states, headers)
-    return len(channels_of(headers[0], (), polarizations).states), *headers[0].shape_czyx[1:]
 
 
 def _title(one: FoundStack) -> str:

@@ -10,7 +10,7 @@ from drivers.equipment import Equipment, Image
 from drivers.errors import SettingRefused
 from drivers.micromanager.core import versions
 from drivers.microscope import Exposure, Identity, ReplayedFile, Stack, Sweep
-from drivers.recorded.recording import Recording, read_recording
+from drivers.recorded.recording import Recording, read_recording, replayed_planes
 from drivers.settings import Instrument, MiniSlide, Replay
 
 
@@ -122,7 +122,7 @@ class Replayed(Equipment):
         if key != self._read:
             self._stack, self._files = self._recording.read(*key)
             self._read = key
-        self._sources = np.rint(np.linspace(0, self._stack.shape[1] - 1, sweep.planes)).astype(int).tolist()
+        self._sources = replayed_planes(self._stack.shape[1], sweep.planes)
 
     def stage(self, state: str, plane: int) -> None:
         """Show a recorded plane."""

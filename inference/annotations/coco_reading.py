@@ -58,7 +58,7 @@ def read(json: bytes, name: str) -> LoadedAnnotations:
     ------
     AnnotationError
         It is not COCO, holds no picture that can be used, two pictures have one id or one name, two categories one id,
-        or a picture's name leads out of its folder.
+        a picture's name leads out of its folder, or its boxes are not in px.
     """
     content, problems = parse_json(json, name)
     if not isinstance(content, dict) or not all(
@@ -81,13 +81,19 @@ class _CocoFile:
         """Read it."""
         pictures = self._pictures(content["images"])
         if not pictures:
-            raise AnnotationError(f"annotations {self._name!r} hold no image that can be used; export them again")
+            why = f" ({self._problems[0]})" if self._problems else ""
+            raise AnnotationError(f"annotations {self._name!r} hold no image that can be used{why}; export them again")
         categories = self._categories(content.get("categories"))
         found = [
             one
             for place, entry in enumerate(content["annotations"], start=1)
             if (one := self._annotation(entry, place, pictures, categories)) is not None
         ]
+        if found and all(x + width <= 1 and y + height <= 1 for x, y, width, height in (a.bbox for _, a in found)):
+            raise AnnotationError(
+                f"all boxes of {self._name!r} lie in the first pixel of their pictures, as where they are shares of "
+                "these; write them in px"
+            )
         of_many = []
         if self._around:
             of_many.append(
@@ -177,7 +183,7 @@ class _CocoFile:
             picture = _among(pictures, given.get("image_id"), "image")
             told += f" of {picture.file_name!r}"
             category = _among(categories, given.get("category_id"), "category")
-            drawn, outline = given.get("bbox") not in (None, []), given.get("segmentation")
+            drawn, outline = given.get("bbox") not in (None, [], [0, 0, 0, 0]), given.get("segmentation")
             attributes = _attributes(given.get("attributes"))
             around = _box(given["bbox"]) if drawn else _around(outline, picture)
             if drawn and not outline:

@@ -177,6 +177,7 @@ class _CvatFile:
         self._problems: list[str] = []
         self._around, self._without_area = Counter[str](), Counter[str]()
         self._annotations: list[Annotation] = []
+        self._grouped = 0
 
     def read(self, root: Element) -> LoadedAnnotations:
         """Read it."""
@@ -193,8 +194,9 @@ class _CvatFile:
             for number_there, shape in enumerate(element, start=1):
                 self._read_shape(shape, number_there, picture, numbers)
         if not pictures:
+            why = f" ({self._problems[0]})" if self._problems else ""
             raise AnnotationError(
-                f"{self._name!r} holds no image that can be used; export the task again as 'CVAT for images 1.1'"
+                f"{self._name!r} holds no image that can be used{why}; export the task again as 'CVAT for images 1.1'"
             )
         refuse_same_names(pictures, self._name)
         of_many = []
@@ -202,6 +204,12 @@ class _CvatFile:
             of_many.append(f"{self._name}: {_counts(self._around)} taken by the box around each")
         if self._without_area:
             of_many.append(f"{self._name}: {_counts(self._without_area)} without an area; left out")
+        if self._grouped:
+            what = counted(self._grouped, "shape is", "shapes are")
+            of_many.append(f"{self._name}: {what} of a group; each is taken for an object of its own")
+        if tracks := sum(1 for _ in root.iter("track")):
+            what = counted(tracks, "track of a video is", "tracks of a video are")
+            of_many.append(f"{self._name}: {what} of no image here; left out; export it as 'CVAT for images 1.1'")
         categories = tuple(Category(id=number, name=label) for label, number in numbers.items())
         dataset = AnnotationFile(images=tuple(pictures), annotations=tuple(self._annotations), categories=categories)
         return LoadedAnnotations(dataset=dataset, problems=(*of_many, *self._problems))
@@ -224,6 +232,7 @@ class _CvatFile:
         if box is not None:
             if shape.tag != "box":
                 self._around[shape.tag] += 1
+            self._grouped += shape.get("group_id", "0") != "0"
             category = numbers.setdefault(label, len(numbers) + 1)
             self._annotations.append(_annotation(shape, box, picture, category, len(self._annotations) + 1))
 

@@ -27,6 +27,10 @@ class OddValue(Exception):
     """Something in a file that cannot be taken as it stands; the message goes on from its name."""
 
 
+class _ListTwice(Exception):
+    """A map has two lists of this name."""
+
+
 def parse_json(content: bytes, name: str) -> tuple[object, tuple[str, ...]]:
     """Parse JSON in UTF-8, 16 or 32, with a byte order mark or without; else in the code page of Western Windows.
 
@@ -39,11 +43,28 @@ def parse_json(content: bytes, name: str) -> tuple[object, tuple[str, ...]]:
     """
     try:
         try:
-            return json.loads(content), ()
+            return json.loads(content, object_pairs_hook=_lists_once), ()
         except UnicodeDecodeError:
-            return json.loads(content.decode("cp1252")), (f"{name}: is not in UTF-8; read as of Windows (cp1252)",)
+            found = json.loads(content.decode("cp1252"), object_pairs_hook=_lists_once)
+            return found, (f"{name}: is not in UTF-8; read as of Windows (cp1252)",)
+    except _ListTwice as twice:
+        raise AnnotationError(
+            f"{name!r} is two files in one: its list {str(twice)!r} stands twice, and of two only the last is read; "
+            "keep such exports in files of their own"
+        ) from twice
     except (ValueError, RecursionError) as error:
         raise AnnotationError(f"annotations {name!r} are not COCO ({error}); export them again") from error
+
+
+def _lists_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Make a map, in which a list must not take the place of one before it."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        lists = [key for key, value in pairs if isinstance(value, list)]
+        for key in lists:
+            if lists.count(key) > 1:
+                raise _ListTwice(key)
+    return made
 
 
 def refuse_entities(xml: bytes, name: str) -> None:

@@ -7,7 +7,7 @@ import unicodedata
 import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -49,12 +49,15 @@ class AnnotationSource(NamedTuple):
         of the file of annotations.
     pictures
         each with where it lies, or should lie if it is missing.
+    folders
+        in which pictures were found.
     """
 
     name: str
     sha256: str
     loaded: LoadedAnnotations
     pictures: tuple[tuple[Traversable, AnnotatedImage], ...]
+    folders: tuple[Traversable, ...] = ()
 
 
 def open_sources(path: Path) -> tuple[AnnotationSource, ...]:
@@ -100,12 +103,28 @@ def read_content(path: Traversable, largest: int) -> bytes:
     return content
 
 
+def unnamed(sources: Sequence[AnnotationSource]) -> list[Traversable]:
+    """Find pictures that lie beside those of some sources and are in none of them."""
+    named = {str(place) for source in sources for place, _ in source.pictures}
+    folders = {str(folder): folder for source in sources for folder in source.folders}
+    return [
+        one
+        for folder in folders.values()
+        for one in _entries(folder)
+        if one.name.lower().endswith(SUFFIXES) and str(one) not in named and one.is_file()
+    ]
+
+
 class _File(NamedTuple):
-    """A file of annotations, the folder that its pictures' names are relative to, and the subset it is of."""
+    """A file of annotations, the folder that its pictures' names are relative to, and the subset it is of.
+
+    `below` are folders there with annotations of their own, which are not looked at.
+    """
 
     file: Traversable
     root: Traversable
     subset: str = ""
+    below: tuple[str, ...] = ()
 
 
 def _files(path: Path) -> Iterator[_File]:
@@ -124,7 +143,9 @@ def _found(root: Traversable, path: Path) -> list[_File]:
     while not found and len(folders) == 1 and not _exports(root):
         root = folders[0]
         found, folders = _in_folder(root), _folders(root)
-    if not found:
+    if found:
+        found[0] = found[0]._replace(below=tuple(folder.name for folder in folders if _in_folder(folder)))
+    else:
         # A folder a subset, as Roboflow has them.
         found = [
             file._replace(subset="/".join(filter(None, (folder.name, file.subset))))
@@ -137,7 +158,7 @@ def _found(root: Traversable, path: Path) -> list[_File]:
     if not found:
         raise AnnotationError(
             f"{str(path)!r} holds no {', '.join(ALONE)} or {FOLDER}/{OF_SUBSET}*.json, nor does a folder in it; "
-            "export annotations into it, or name their file"
+            "export annotations into it, as COCO or as CVAT for images 1.1, or name their file"
         )
     return found
 
@@ -209,7 +230,9 @@ def _name_of(entry: zipfile.ZipInfo) -> str:
     return entry.filename
 
 
-def _read(name: str, file: Traversable, root: Traversable, subset: str, *, several: bool) -> AnnotationSource:
+def _read(
+    name: str, file: Traversable, root: Traversable, subset: str, below: Sequence[str], *, several: bool
+) -> AnnotationSource:
     content = read_content(file, LARGEST_FILE)
     read = cvat.read if file.name.lower().endswith(".xml") else coco_reading.read
     loaded = read(content, str(file))
@@ -224,7 +247,13 @@ def _read(name: str, file: Traversable, root: Traversable, subset: str, *, sever
         parts = dict.fromkeys(part for part in (subset, picture.subset) if part not in ("", NO_SUBSET))
         pictures.append((place, msgspec.structs.replace(picture, subset="/".join(parts))))
     full = f"{name}/{subset}" if several and subset else name
-    return AnnotationSource(full, hashlib.sha256(content).hexdigest(), loaded, tuple(pictures))
+    if below:
+        told = f"{name}: annotations in {', '.join(below)} are not looked at, as {file.name} lies above them"
+        loaded = msgspec.structs.replace(
+            loaded, problems=(f"{told}; name these folders to take them", *loaded.problems)
+        )
+    folders = tuple(finder.folders.values())
+    return AnnotationSource(full, hashlib.sha256(content).hexdigest(), loaded, tuple(pictures), folders)
 
 
 class _Finder:
@@ -234,6 +263,8 @@ class _Finder:
         self._root = root
         self._pictures = root.joinpath(PICTURES)
         self._known: dict[str, dict[str, list[Traversable]]] = {}
+        self.folders: dict[str, Traversable] = {}
+        """In which pictures were found, by their paths."""
         folders = _entries(self._pictures) if self._pictures.is_dir() else []
         self._with: defaultdict[str, list[Traversable]] = defaultdict(list)
         """Folders of subsets, by what lies in them."""
@@ -271,11 +302,16 @@ class _Finder:
     def _in(self, folder: Traversable, name: str) -> list[Traversable]:
         """Find a picture by its very name, or else by one that differs as file systems let names differ."""
         *above, last = name.split("/")
-        exact = folder.joinpath(*above, last)
+        where = folder.joinpath(*above) if above else folder
+        exact = where.joinpath(last)
         if exact.is_file():
-            return [exact]
-        inside = self._inside(folder.joinpath(*above) if above else folder)
-        return [one for way in _spellings(last) for one in inside.get(way, ()) if one.is_file()]
+            found = [exact]
+        else:
+            inside = self._inside(where)
+            found = [one for way in _spellings(last) for one in inside.get(way, ()) if one.is_file()]
+        if found:
+            self.folders[str(where)] = where
+        return found
 
     def _inside(self, folder: Traversable) -> dict[str, list[Traversable]]:
         """List what lies in a folder, by what is the same for all spellings of a name."""

@@ -157,10 +157,10 @@ def given(
     return parts
 
 
-def unseen(stacks: Sequence[AnnotatedStack], known: Sequence[Member], split: Split) -> list[AnnotatedStack]:
-    """Leave out what some weights were trained on, and all copies of it."""
-    leaks = {ours for ours, _ in _shared(known, split.trained)}
-    return [one for one, member in zip(stacks, known, strict=True) if member not in leaks]
+def unseen(known: Sequence[Member], split: Split | None) -> list[bool]:
+    """Tell of each picture whether neither it nor a copy trained some weights, as far as a split knows it."""
+    leaks = set() if split is None else {ours for ours, _ in _shared(known, split.trained)}
+    return [member not in leaks for member in known]
 
 
 def copies(known: Sequence[Member]) -> list[str]:
@@ -170,7 +170,8 @@ def copies(known: Sequence[Member]) -> list[str]:
     if not pairs:
         return []
     one, other = pairs[0]
-    such = f"such as {one.file_name!r}, which is {other.file_name!r}"
+    where = "is in two places" if one.file_name == other.file_name else f"is {other.file_name!r}"
+    such = f"such as {one.file_name!r}, which {where}"
     told = counted(len(pairs), "picture is", "pictures are")
     return [f"{told} there more than once, {such}; take one of each out, if their boxes differ"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -18,7 +18,7 @@ from drivers.recorded.images import opened
 from inference.annotations.coco import AnnotatedImage, Annotation, set_aside_unvalidated
 from inference.annotations.known_stacks import KnownStack, Read, StacksByName, views_of_stacks
 from inference.annotations.outlines import Box
-from inference.annotations.sources import open_sources, read_content
+from inference.annotations.sources import open_sources, read_content, unnamed
 from inference.errors import AnnotationError
 from inference.settings import FocusSettings
 from inference.views import channels
@@ -127,7 +127,11 @@ def find_stacks(
     place_of: dict[str, Path] = {}
     by_name = StacksByName(stacks)
     readers = {str(one.path): one.read for one in stacks}
-    sources = [(place, by_name.map(source) if stacks else source) for place in data for source in open_sources(place)]
+    opened_ones = [(place, source) for place in data for source in open_sources(place)]
+    if beside := unnamed([source for _, source in opened_ones]):
+        what = counted(len(beside), "picture that lies there is", "pictures that lie there are")
+        problems.append(f"{what} not looked at, as in none of these annotations, such as {str(beside[0])!r}")
+    sources = [(place, by_name.map(source) if stacks else source) for place, source in opened_ones]
     for place, source in sources:
         dataset, unvalidated = set_aside_unvalidated(source.loaded.dataset)
         names = {category.id: classes[0] if one_class else category.name for category in dataset.categories}
@@ -140,9 +144,12 @@ def find_stacks(
             )
         by_picture = dataset.by_picture()
         found = [
-            AnnotatedStack(path, picture, by_picture[picture.id], names, readers.get(str(path)))
+            AnnotatedStack(path, picture, _once(by_picture[picture.id], names), names, readers.get(str(path)))
             for path, picture in source.pictures
         ]
+        if again := sum(len(by_picture[one.picture.id]) - len(one.annotations) for one in found):
+            what = counted(again, "box is there twice, and is", "boxes are there twice, and are")
+            problems.append(f"{source.name}: {what} taken once")
         for file in [str(stack.path) for stack in found]:
             if file in place_of:
                 raise AnnotationError(
@@ -158,6 +165,14 @@ def find_stacks(
     problems += by_name.left()
     problems += [problem for _, source in sources for problem in source.loaded.problems]
     return Annotated(annotated, tuple(problems), tuple((source.name, source.sha256) for _, source in sources))
+
+
+def _once(annotations: Sequence[Annotation], names: Mapping[int, str]) -> tuple[Annotation, ...]:
+    """Take the annotations of a picture that are the same once."""
+    first: dict[object, Annotation] = {}
+    for one in annotations:
+        first.setdefault((names[one.category_id], one.bbox, one.plane, one.iscrowd), one)
+    return tuple(first.values())
 
 
 def _told(source: str, found: Sequence[AnnotatedStack], unvalidated: int, only_annotated: bool) -> Iterator[str]:

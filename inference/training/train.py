@@ -14,7 +14,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchvision.models.detection import FasterRCNN
 
@@ -121,15 +121,7 @@ def train(
     WeightsRefused
         The weights to start from are of another architecture, the checkpoint is of another training.
     """
-    boxes = [annotation for item in items for annotation in item.annotations]
-    if all(annotation.iscrowd for annotation in boxes):
-        aside = counted(
-            len(boxes),
-            "box that nobody has validated or that is",
-            "boxes that nobody has validated or that are",
-        )
-        but = f" but {aside} to be ignored" if boxes else ""
-        raise AnnotationError(f"nothing is annotated in what trains{but}; training needs at least one object")
+    _refuse_nothing_to_learn(items)
     torch.manual_seed(settings.seed)
     torch.set_num_threads(settings.threads)
     cv2.setNumThreads(settings.threads)
@@ -157,16 +149,9 @@ def train(
             torch.manual_seed(settings.seed * settings.steps + history.step)
             for group in optimiser.param_groups:
                 group["lr"] = rate_at(history.step, settings.steps, settings.rate)
-            on_device = [{name: values.to(device) for name, values in target.items()} for target in targets]
-            with torch.autocast(device, torch.bfloat16, enabled=_has_bfloat16(device)):
-                losses = model([image.to(device) for image in images], on_device)
-            loss = torch.stack(list(losses.values())).sum()
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-            optimiser.step()
+            loss = _step(model, optimiser, device, images, targets)
             mean.update_parameters(model)
-            show_progress(history.step, settings.steps, history.add_loss(loss.item()))
+            show_progress(history.step, settings.steps, history.add_loss(loss))
             judged = history.step in settings.judged_at()
             if judged:
                 weights = network.to_bytes(mean.module, settings.architecture, settings.classes)
@@ -180,6 +165,37 @@ def train(
                 break
         del fields, places
     return history
+
+
+def _refuse_nothing_to_learn(items: Sequence[AnnotatedStack]) -> None:
+    boxes = [annotation for item in items for annotation in item.annotations]
+    if all(annotation.iscrowd for annotation in boxes):
+        aside = counted(
+            len(boxes),
+            "box that nobody has validated or that is",
+            "boxes that nobody has validated or that are",
+        )
+        but = f" but {aside} to be ignored" if boxes else ""
+        raise AnnotationError(f"nothing is annotated in what trains{but}; training needs at least one object")
+
+
+def _step(
+    model: FasterRCNN,
+    optimiser: torch.optim.Optimizer,
+    device: DeviceName,
+    images: Sequence[Tensor],
+    targets: Sequence[dict[str, Tensor]],
+) -> float:
+    """Learn from some crops; returns the loss before it."""
+    on_device = [{name: values.to(device) for name, values in target.items()} for target in targets]
+    with torch.autocast(device, torch.bfloat16, enabled=_has_bfloat16(device)):
+        losses = model([image.to(device) for image in images], on_device)
+    loss = torch.stack(list(losses.values())).sum()
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+    optimiser.step()
+    return loss.item()
 
 
 def _has_bfloat16(device: DeviceName) -> bool:

@@ -198,12 +198,18 @@ def background(root: Floats) -> Floats:
     return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
+def level_of(root: Floats) -> float:
+    """Return the median of a root, or of what is lit where most is black, as the margin of a mosaic."""
+    lit = root[root > 0]
+    return float(np.median(root)) or (float(np.median(lit)) if len(lit) else 1.0)
+
+
 def network_input(roots: Floats, sharpness: Floats, polarizations: tuple[str, ...]) -> Floats:
     """Build the channels of one view, float32 (3, h, w), from its roots (C, h, w) and its sharpness (h/2, w/2)."""
     height, width = roots.shape[1:]
     image = np.zeros((3, height, width), np.float32)
     bright = next((c for c, name in enumerate(polarizations) if name != CROSSED), None)
-    reference = float(np.median(roots[0 if bright is None else bright, ::8, ::8])) or 1.0
+    reference = level_of(roots[0 if bright is None else bright, ::8, ::8])
     if bright is not None:
         below = background(roots[bright])
         np.clip(

@@ -148,8 +148,7 @@ class DevicePlanes:
     def _input(self, roots: Tensor, sharpness: Tensor, polarizations: tuple[str, ...]) -> Tensor:
         image = torch.zeros(3, *roots.shape[1:], device=self._device)
         bright = next((c for c, name in enumerate(polarizations) if name != CROSSED), None)
-        reference = roots[0 if bright is None else bright, ::8, ::8].flatten().quantile(0.5)
-        reference = torch.where(reference == 0, 1.0, reference)
+        reference = _level_of(roots[0 if bright is None else bright, ::8, ::8].flatten())
         if bright is not None:
             below = self._background(roots[bright])
             image[0] = (roots[bright] - below) * (BRIGHT_GAIN / below.clamp(min=1.0))
@@ -182,6 +181,12 @@ def _noise_of(energy: Tensor) -> Tensor:
     median = energy.quantile(0.5, dim=1)
     noisy = torch.where(energy > least[:, None], energy, torch.nan).nanquantile(0.5, dim=1).nan_to_num(nan=1.0)
     return torch.where(median > least, median, noisy)
+
+
+def _level_of(root: Tensor) -> Tensor:
+    """See `channels.level_of`."""
+    median, lit = root.quantile(0.5), torch.where(root > 0, root, torch.nan).nanquantile(0.5).nan_to_num(nan=1.0)
+    return torch.where(median > 0, median, lit)
 
 
 def _apply(matrices: Matrices, image: Tensor) -> Tensor:

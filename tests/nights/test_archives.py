@@ -28,9 +28,10 @@ from daemon.cli import results
 from daemon.config.loading import freeze
 from daemon.dataset.catalog import Catalog
 from daemon.dataset.field_file import read_field_file
-from daemon.dataset.reader import Dataset, FieldTotals
+from daemon.dataset.held import FieldTotals
+from daemon.dataset.reader import Dataset
 from daemon.dataset.selection import Selection
-from daemon.dataset.summary import summarise
+from daemon.dataset.summary import show, summarise
 from daemon.exchange.annotations import propose
 from daemon.exchange.kept_stacks import find_known_stacks
 from daemon.exchange.objects import extract
@@ -47,6 +48,7 @@ from daemon.records.records import (
     SlideClosed,
     encode,
 )
+from daemon.report.verdict import verdict_of
 from daemon.reprocessing.analyse import analyse_anew, catch_up
 from daemon.reprocessing.archive import ArchiveSettings
 from daemon.reprocessing.detect import detect
@@ -180,6 +182,10 @@ def test_bad_images_are_told_and_the_rest_is_found(ran: Ran) -> None:
     told = {name: event.message for event in summary.events for name in event.names}
     assert told == {name: f"its suffix {name[-4:]!r} is none that is read" for name in LEFT_OUT}
     assert "left out: its suffix '.mp4' is none that is read: core 2/film.mp4, core 10/film.mp4" in ran.output
+    show(summary, Console(file=(shown := io.StringIO()), width=200))
+    assert "Look at 3 files or folders of the archive that were not read: there are 2 reasons;" in shown.getvalue()
+    with Dataset.open(ran.into) as dataset:
+        assert any(need.startswith("Look at 3 files or folders") for need in verdict_of(dataset, None, 0).needs)
     counts = "14 files or recordings there: 10 make 10 fields, 3 left out, sidecars 1"
     assert [event.message for event in summary.events if event.name is EventName.LISTED] == [counts]
     for name, sentence in BAD.items():
@@ -325,8 +331,6 @@ def test_stacks_of_recordings_come_back_from_their_pictures(tmp_path: Path) -> N
 def test_what_nobody_can_annotate_is_not_proposed(ran: Ran, kept: Path, tmp_path: Path) -> None:
     with pytest.raises(Refused, match="there is nothing to annotate"):
         propose(kept, tmp_path / "boxes.json", 0.3)
-    with pytest.raises(Refused, match=r"boxes\.csv ends neither in \.zip"):
-        propose(ran.into, tmp_path / "boxes.csv", 0.3)
     assert not list(tmp_path.glob("boxes*"))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from daemon.dataset.reader import FieldTotals
+from daemon.dataset.held import FieldTotals
 from daemon.dataset.summary import summarise
 from daemon.live.order_client import give_order
 from daemon.protocols.control import Answer

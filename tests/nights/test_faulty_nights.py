@@ -18,7 +18,8 @@ import pytest
 import yaml
 from rich.console import Console
 
-from daemon.dataset.reader import Dataset, FieldTotals
+from daemon.dataset.held import FieldTotals
+from daemon.dataset.reader import Dataset
 from daemon.dataset.summary import render, summarise
 from daemon.records.records import FieldSkipped
 from daemon.system.errors import Exit

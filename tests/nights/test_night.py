@@ -13,7 +13,8 @@ import pytest
 import yaml
 from rich.console import Console
 
-from daemon.dataset.reader import Dataset, FieldTotals
+from daemon.dataset.held import FieldTotals
+from daemon.dataset.reader import Dataset
 from daemon.dataset.summary import summarise
 from daemon.records.names import field_file
 from daemon.records.records import FieldSecured, decode, encode

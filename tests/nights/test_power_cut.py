@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.dataset.reader import Dataset, FieldTotals
+from daemon.dataset.held import FieldTotals
+from daemon.dataset.reader import Dataset
 from daemon.records.names import CATALOG, PROCESSES, field_file
 from daemon.records.records import FieldSecured, FieldSkipped
 from daemon.run_folder.journal import Journal

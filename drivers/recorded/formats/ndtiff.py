@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,44 +17,20 @@ from numpy.typing import NDArray
 
 from drivers.errors import ImageRefused
 from drivers.recorded import lengths, pixels
+from drivers.recorded.file_names import natural
 from drivers.recorded.formats import micromanager
 from drivers.recorded.formats.micromanager import Said
+from drivers.recorded.formats.ndtiff_index import INDEX, KINDS, Axes, IndexedPlane, axes_of, read_index
 from drivers.recorded.formats.ome_tiff import inside
-from drivers.recorded.formats.tiff_pages import Chain, frames, torn
+from drivers.recorded.formats.tiff_pages import Chain, frames, quiet, torn
 from drivers.recorded.gathered import HeldPlane, channel_at, gathered, told_apart, unlike
 from drivers.recorded.held import Header, HeldStack, Source, explaining
 
-INDEX = "NDTiff.index"
 FULL = "Full resolution"
 """Folder of the frames where smaller copies of them are kept beside it."""
-MAX_INDEX_BYTES = 256 << 20
 _AGAIN = "copy it again, or record it again where its recording was not ended"
-Axes = Mapping[str, int | str | float]
 _MAGIC, _SUMMARY = 483729, 2355492
 _Z, _CHANNELS = ("z",), ("channel", "polarization")
-_KINDS = {0: (1, 8, 1), 1: (2, 16, 1), 2: (1, 8, 3), 3: (2, 10, 1), 4: (2, 12, 1), 5: (2, 14, 1), 6: (2, 11, 1)}
-"""Bytes and bits of a sample, and samples of a pixel, by the number of its type."""
-
-
-@dataclass(frozen=True)
-class IndexedPlane:
-    """A plane, as the index says."""
-
-    axes: Axes
-    file: str
-    offset: int
-    width: int
-    height: int
-    kind: int
-    compression: int
-    metadata_offset: int
-    metadata_bytes: int
-
-    @property
-    def pixel_bytes(self) -> int:
-        """How many bytes its pixels have."""
-        sample_bytes, _, samples = _KINDS[self.kind]
-        return self.width * self.height * sample_bytes * samples
 
 
 def folder_of(folder: Path) -> Path | None:
@@ -83,15 +59,46 @@ def opened(source: Source) -> Iterator[Sequence[HeldStack]]:
     folder = folder_of(source) if isinstance(source, Path) else None
     if folder is None:
         raise ImageRefused(f"it is no folder with an {INDEX}; copy the whole folder")
-    entries, told = _read_index(folder / INDEX)
+    index = read_index(folder / INDEX)
+    if not index.planes:
+        with _opened_pages(folder, index.end) as stacks:
+            yield stacks
+        return
+    entries = index.planes
     files = {name: inside(folder, name) for name in {entry.file for entry in entries}}
     sizes = {name: file.stat().st_size for name, file in files.items() if file.is_file()}
     with ExitStack() as closed:
         streams = {name: closed.enter_context(files[name].open("rb")) for name in sizes}
         summary = next((_summary(streams[name]) for name in sorted(sizes)), {})
         planes = [(one.axes, *_plane(one, files[one.file], streams.get(one.file), sizes)) for one in entries]
-    told += [f"{name} holds more planes than its {INDEX} names" for name in sizes if _holds_more(name, entries, sizes)]
-    yield list(_stacks(planes, summary, told))
+    more = [f"{name} holds more planes than its {INDEX} names" for name in sizes if _holds_more(name, entries, sizes)]
+    more += [f"its {INDEX} does not name {path.name}" for path in _files(folder) if path not in files.values()]
+    yield list(_stacks(planes, summary, next(iter(more), index.end)))
+
+
+def _files(folder: Path) -> list[Path]:
+    """Files of a dataset that lie in its folder, in order."""
+    return sorted((path for path in folder.iterdir() if dataset_of(path)), key=lambda path: natural(path.name))
+
+
+@contextmanager
+def _opened_pages(folder: Path, end: str) -> Iterator[list[HeldStack]]:
+    """Open a dataset whose index names nothing, as one that was killed, by what the pages of its files say."""
+    found: list[_Found] = []
+    with quiet(), ExitStack() as closed:
+        with explaining(f"its {INDEX} names no plane, and its files are damaged"):
+            paths = _files(folder)
+            tiffs = [closed.enter_context(tifffile.TiffFile(path)) for path in paths]
+            chains = [Chain.of(tiff) for tiff in tiffs]
+            for path, chain in zip(paths[:-1], chains, strict=False):
+                if chain.fault:
+                    raise ImageRefused(f"its {INDEX} names no plane, and of {path.name} {chain.fault}")
+            for path, tiff, chain in zip(paths, tiffs, chains, strict=True):
+                found += _pages(tiff, chain, path)
+            if not found:
+                raise ImageRefused(f"its {INDEX} names no plane; {_AGAIN}")
+            stacks = list(_stacks(found, _summary(tiffs[0].filehandle), end or f"its {INDEX} names no plane"))
+        yield stacks
 
 
 def is_of(tiff: tifffile.TiffFile) -> bool:
@@ -102,34 +109,52 @@ def is_of(tiff: tifffile.TiffFile) -> bool:
 
 def of_pages(tiff: tifffile.TiffFile, chain: Chain) -> list[HeldStack]:
     """Read a file without its index, where its pages say what they are."""
-    found = []
+    found = _pages(tiff, chain, None)
+    if not found:
+        raise ImageRefused(f"its {INDEX} is missing, which says what its pages are; lay it beside it")
+    return list(_stacks(found, _summary(tiff.filehandle), chain.fault or f"its {INDEX} is missing"))
+
+
+def _pages(tiff: tifffile.TiffFile, chain: Chain, path: Path | None) -> list[_Found]:
+    """Read what pages say of themselves, up to the first that does not say what it is."""
+    found: list[_Found] = []
     for nth in range(len(chain.offsets)):
         page = chain.page(tiff, nth)
         said = micromanager.of_page(page)
         axes = said.get("Axes")
         if not isinstance(axes, dict):
-            raise ImageRefused(f"its {INDEX} is missing, which says what its pages are; lay it beside it")
+            break
         taken = frames(page)
-        found.append((_axes(axes), taken.header, said, partial(taken.read, page), torn(page, nth) or chain.fault, None))
-    return list(_stacks(found, _summary(tiff.filehandle), [f"its {INDEX} is missing: planes at its end may be, too"]))
+        found.append((axes_of(axes), taken.header, said, partial(taken.read, page), torn(page, nth), path))
+    return found
 
 
+_Key = tuple[tuple[str, int | str | float], ...]
 _Found = tuple[Axes, Header, Said, "partial[NDArray[np.uint16]]", str, Path | None]
 
 
-def _stacks(found: Sequence[_Found], summary: Said, told: Sequence[str]) -> Iterator[HeldStack]:
-    """Gather the planes of each place; of what was recorded twice the later one holds."""
+def _stacks(found: Sequence[_Found], summary: Said, end: str) -> Iterator[HeldStack]:
+    """Gather the planes of each place; of what was recorded twice the later one holds.
+
+    Parameters
+    ----------
+    found
+        planes in the order in which they were recorded.
+    end
+        why there may be more of them; empty where there are none.
+    """
     latest = {frozenset(one[0].items()): one for one in found}
-    groups: dict[tuple[tuple[str, int | str | float], ...], list[_Found]] = {}
+    groups: dict[_Key, list[_Found]] = {}
     for one in latest.values():
-        key = tuple((axis, at) for axis, at in one[0].items() if axis not in (*_Z, *_CHANNELS))
-        groups.setdefault(tuple(sorted(key, key=lambda pair: pair[0])), []).append(one)
+        groups.setdefault(_key(one[0]), []).append(one)
+    left = _left_behind([_key(one[0]) for one in found])
+    expected = micromanager.count_of(summary, "Channels"), micromanager.count_of(summary, "Slices")
     names = unlike(told_apart([dict(key) for key in groups]))
     most = max(_sizes(group) for group in groups.values())
     # Where all but the last are alike, that was cut short; in recordings of one choice after the other, they differ.
     alike = {_sizes(group) for group in list(groups.values())[:-1]} == {most}
     order, numbers = _channels(found, summary)
-    for name, group in zip(names, groups.values(), strict=True):
+    for name, (key, group) in zip(names, groups.items(), strict=True):
         planes = [
             HeldPlane(
                 _channel(axes, order, numbers), lengths.number(_at(axes, _Z)) or 0.0, read, _stands(said), file, fault
@@ -138,7 +163,7 @@ def _stacks(found: Sequence[_Found], summary: Said, told: Sequence[str]) -> Iter
         ]
         frame, first = group[0][1], group[0][2]
         header = micromanager.header(frame, summary, first)
-        fault, more, sizes = "", list(told), _sizes(group)
+        fault, more, sizes = "", [end] if end else [], _sizes(group)
         if sizes != most:
             less = (
                 f"it has {sizes[0]} channels of {sizes[1]} planes where others of its set have {most[0]} of {most[1]}"
@@ -147,9 +172,50 @@ def _stacks(found: Sequence[_Found], summary: Said, told: Sequence[str]) -> Iter
                 fault = f"{less}: its recording was cut short; record it again"
             else:
                 more.append(less)
+        if end and not fault and not _is_ended(group, sizes, most, expected, left_behind=key in left):
+            fault = f"{end}, and nothing says that this stack is whole; {_AGAIN}"
         header = replace(header, told=(*header.told, *more))
         used = [channel for channel in order if any(plane.channel == channel for plane in planes)]
         yield gathered(planes, header, channels=used, name=name, fault=fault)
+
+
+def _key(axes: Axes) -> _Key:
+    """Place of a stack along the axes that are neither channels nor planes."""
+    return tuple(sorted(((axis, at) for axis, at in axes.items() if axis not in (*_Z, *_CHANNELS)), key=itemgetter(0)))
+
+
+def _is_ended(
+    group: Sequence[_Found],
+    sizes: tuple[int, int],
+    most: tuple[int, int],
+    expected: tuple[int, int],
+    *,
+    left_behind: bool,
+) -> bool:
+    """Whether a stack is known to be whole in a recording that is not.
+
+    What was recorded of each position before the second channel, or the second plane, was begun looks like whole stacks
+    of one; so one is believed only where that is said, or there is no such axis.
+    """
+    if all(expected):
+        return sizes == expected
+    axes = {axis for one in group for axis in one[0]}
+    return (
+        left_behind
+        and sizes == most
+        and all(
+            size == said if said else size > 1 or axes.isdisjoint(names)
+            for size, said, names in zip(sizes, expected, (_CHANNELS, _Z), strict=True)
+        )
+    )
+
+
+def _left_behind(keys: Sequence[_Key]) -> set[_Key]:
+    """Find the stacks that were ended, as another one was begun behind their last plane."""
+    first = {key: nth for nth, key in reversed(list(enumerate(keys)))}
+    last = {key: nth for nth, key in enumerate(keys)}
+    begun = max(first.values(), default=0)
+    return {key for key, nth in last.items() if nth < begun}
 
 
 def _sizes(group: Sequence[_Found]) -> tuple[int, int]:
@@ -190,43 +256,6 @@ def _stands(said: Said) -> tuple[float | None, float | None, float | None]:
     )
 
 
-def _axes(said: Mapping[object, object]) -> Axes:
-    """Axes of a plane; their names as they are written by Micro-Manager and by Magellan."""
-    axes: dict[str, int | str | float] = {}
-    for name, at in said.items():
-        if not isinstance(name, str) or not isinstance(at, int | str | float):
-            raise ImageRefused(f"its {INDEX} says {name!r}: {at!r} of a plane, which is no place; it is damaged")
-        axes[name] = at
-    return axes
-
-
-def _read_index(path: Path) -> tuple[list[IndexedPlane], list[str]]:
-    if path.stat().st_size > MAX_INDEX_BYTES:
-        raise ImageRefused(f"its {INDEX} has more than 256 MB; split it")
-    entries: list[IndexedPlane] = []
-    content, at = path.read_bytes(), 0
-    with explaining(f"its {INDEX} is damaged"):
-        while at < len(content):
-            texts: list[str] = []
-            for _ in range(2):
-                (length,) = struct.unpack_from("<I", content, at)
-                if not length and not texts:
-                    return entries, [micromanager.UNENDED]
-                if at + 4 + length > len(content):
-                    raise ImageRefused(f"its {INDEX} ends within an entry: it is cut off; {_AGAIN}")
-                texts.append(content[at + 4 : at + 4 + length].decode("utf-8"))
-                at += 4 + length
-            if at + 32 > len(content):
-                raise ImageRefused(f"its {INDEX} ends within an entry: it is cut off; {_AGAIN}")
-            offset, width, height, kind, compression, metadata, length, _ = struct.unpack_from("<8I", content, at)
-            at += 32
-            axes = _axes(json.loads(texts[0]))
-            entries.append(IndexedPlane(axes, texts[1], offset, width, height, kind, compression, metadata, length))
-    if not entries:
-        raise ImageRefused(f"its {INDEX} names no plane; {_AGAIN}")
-    return entries, []
-
-
 def _holds_more(name: str, entries: Sequence[IndexedPlane], sizes: Mapping[str, int]) -> bool:
     """Whether there is room for a plane behind the last one that the index names."""
     last = max((entry for entry in entries if entry.file == name), key=lambda entry: entry.offset)
@@ -237,10 +266,10 @@ def _holds_more(name: str, entries: Sequence[IndexedPlane], sizes: Mapping[str, 
 def _plane(
     entry: IndexedPlane, file: Path, stream: BinaryIO | None, sizes: Mapping[str, int]
 ) -> tuple[Header, Said, partial[NDArray[np.uint16]], str, Path | None]:
-    if entry.kind not in _KINDS or entry.compression:
+    if entry.kind not in KINDS or entry.compression:
         raise ImageRefused(f"its planes are of type {entry.kind}, compression {entry.compression}, which is not known")
     size = sizes.get(entry.file)
-    _, bits, samples = _KINDS[entry.kind]
+    _, bits, samples = KINDS[entry.kind]
     end = entry.offset + entry.pixel_bytes
     fault = ""
     if size is None:
@@ -252,14 +281,17 @@ def _plane(
     said: Said = {}
     if size is not None and stream is not None and 0 < entry.metadata_bytes <= size - entry.metadata_offset:
         stream.seek(entry.metadata_offset)
-        said = micromanager.said(stream.read(entry.metadata_bytes))
+        try:
+            said = micromanager.said(stream.read(entry.metadata_bytes))
+        except ImageRefused as error:
+            fault = fault or f"{error}, in {entry.file}"
     told = (pixels.COLOURS,) if samples > 1 else ()
     header = Header((1, 1, entry.height, entry.width), bits=bits, told=told)
     return header, said, partial(_read, entry, file), fault, file
 
 
 def _read(entry: IndexedPlane, file: Path) -> NDArray[np.uint16]:
-    sample_bytes, _, samples = _KINDS[entry.kind]
+    sample_bytes, _, samples = KINDS[entry.kind]
     with file.open("rb") as stream:
         stream.seek(entry.offset)
         content = stream.read(entry.pixel_bytes)

@@ -113,6 +113,12 @@ def parsed(content: str | bytes) -> Element:
         return ElementTree.fromstring(content)  # noqa: S314 - entities are refused above
 
 
+def xml_of(file: Path) -> Element:
+    """Parse a file of XML; see `parsed`."""
+    with file.open("rb") as stream:
+        return parsed(stream.read(MAX_XML_BYTES + 1))
+
+
 def _described(root: Element, path: Path | None) -> Element:
     """Give what is said of the images of a set, which may stand in another file."""
     only = root.find("{*}BinaryOnly")
@@ -130,7 +136,7 @@ def _described(root: Element, path: Path | None) -> Element:
         with tifffile.TiffFile(other) as tiff:
             found = parsed(tiff.pages.first.description)
     else:
-        found = parsed(other.read_bytes())
+        found = xml_of(other)
     if found.find("{*}BinaryOnly") is not None:
         raise ImageRefused(f"{name!r} should say what it holds, and does not; write it again")
     return found
@@ -145,7 +151,7 @@ def opened_companion(source: Source) -> Iterator[Sequence[HeldStack]]:
     ImageRefused
         It is XML of another kind.
     """
-    root = parsed(source.getvalue() if isinstance(source, io.BytesIO) else source.read_bytes())
+    root = parsed(source.getvalue()) if isinstance(source, io.BytesIO) else xml_of(source)
     if root.tag.rpartition("}")[2] != "OME":
         raise ImageRefused("it is no image of a kind that is known; save it as PNG or TIFF")
     yield []

@@ -27,6 +27,8 @@ _TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")
 _HEADER_BYTES = 1 << 16
 _PNG_BITS = 24
 _PNG_SIGNATURE, _PNG_CHUNK, _PNG_CHECKSUM = 8, Struct(">I4s"), 4
+_PNG_TEXT_EXIF = b"Raw profile type exif\0"
+"""How ImageMagick began EXIF before PNG had a place for it."""
 _JPEG_2000_SIZE, _JPEG_2000_BITS = b"\xff\x4f\xff\x51", 42
 """Where the files say how many bits a sample has."""
 _JPEG_XL = b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"
@@ -101,9 +103,10 @@ def _png_has_exif(source: Source) -> bool:
         stream.seek(_PNG_SIGNATURE)
         while len(chunk := stream.read(_PNG_CHUNK.size)) == _PNG_CHUNK.size:
             length, name = _PNG_CHUNK.unpack(chunk)
-            if name == b"eXIf":
+            begins = stream.read(min(length, len(_PNG_TEXT_EXIF)))
+            if name == b"eXIf" or begins == _PNG_TEXT_EXIF:
                 return True
-            stream.seek(length + _PNG_CHECKSUM, io.SEEK_CUR)
+            stream.seek(length - len(begins) + _PNG_CHECKSUM, io.SEEK_CUR)
     return False
 
 

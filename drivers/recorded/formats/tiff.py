@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from drivers.errors import ImageRefused
 from drivers.recorded import lengths
 from drivers.recorded.formats import micromanager_stacks, ndtiff, ome_tiff
-from drivers.recorded.formats.tiff_pages import LINKS, Chain, Frames, decoded, frames, plane_samples, torn
+from drivers.recorded.formats.tiff_pages import LINKS, Chain, Frames, decoded, frames, plane_samples, quiet, torn
 from drivers.recorded.gathered import HeldPlane, channel_names, check_count, gathered, unlike
 from drivers.recorded.held import Header, HeldStack, Source, explaining
 
@@ -53,23 +52,11 @@ def opened(source: Source) -> Iterator[Sequence[HeldStack]]:
         with ndtiff.opened(dataset) as stacks:
             yield [stack for stack in stacks if stack.files and stack.files[0] == source]
         return
-    with _quiet(), ExitStack() as closed:
+    with quiet(), ExitStack() as closed:
         with explaining("it is damaged, or not a TIFF file"):
             tiff = closed.enter_context(tifffile.TiffFile(source))
             stacks = _stacks(tiff, source if isinstance(source, Path) else None)
         yield stacks
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what tifffile writes of files off the screen; what matters of it is found out here."""
-    logger = logging.getLogger("tifffile")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def _stacks(tiff: tifffile.TiffFile, path: Path | None) -> list[HeldStack]:

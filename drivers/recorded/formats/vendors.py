@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import itertools
 import math
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 from drivers.errors import ImageRefused
 from drivers.recorded import lengths, pixels
 from drivers.recorded.formats.ome_tiff import parsed
+from drivers.recorded.formats.unpacking import unpacks_to_more
 from drivers.recorded.gathered import HeldPlane, channel_at, channel_names, check_count, gathered, told_apart, unlike
-from drivers.recorded.held import Header, HeldStack, Source, StackParts, explaining
+from drivers.recorded.held import Header, HeldStack, Source, broken, explaining
 
 SUFFIXES = (".nd2", ".czi", ".lif")
 _METRE_UM = 1e6
@@ -68,11 +70,11 @@ def _of_nd2(file: Any) -> Iterator[HeldStack]:
         told=tuple(told),
     )
     check_count(math.prod(size for axis, size in sizes.items() if axis not in "CYXS"))
-    there = _nd2_frames(file)
+    begins = _nd2_begins(file)
     found: dict[frozenset[tuple[str, int]], list[HeldPlane]] = {}
     for nth, at in enumerate(file.loop_indices):
         place = frozenset((_ND2_AXES.get(axis, axis), where) for axis, where in at.items() if axis != "Z")
-        missing = "" if nth in there else f"frame {nth + 1} is missing: it was not recorded to its end"
+        missing = "" if begins is None else _nd2_missing(file, begins.get(nth), nth)
         for c, channel in enumerate(names):
             read = partial(_nd2_frame, file, nth, c if count > 1 else None)
             found.setdefault(place, []).append(HeldPlane(channel, at.get("Z", 0), read, fault=missing))
@@ -81,16 +83,51 @@ def _of_nd2(file: Any) -> Iterator[HeldStack]:
         yield gathered(planes, frame, channels=names, slices=sizes.get("Z", 1), name=name)
 
 
-def _nd2_frames(file: Any) -> Container[int]:
-    """Numbers of the frames that are there: for others nd2 gives black ones, and says so only inside itself."""
-    offsets = getattr(file._rdr, "_frame_offsets", None)
-    return range(file.attributes.sequenceCount) if offsets is None else offsets
+def _nd2_begins(file: Any) -> Mapping[int, int] | None:
+    """Find where frames begin, by number; None in the oldest files.
+
+    For those that are not there, or are cut off, nd2 gives black ones, and says where they lie only inside itself.
+    """
+    return getattr(file._rdr, "_frame_offsets", None)
 
 
+def _nd2_missing(file: Any, begin: int | None, nth: int) -> str:
+    if begin is None:
+        return f"frame {nth + 1} is missing: it was not recorded to its end"
+    packed = file.attributes.compressionType == "lossless"
+    end = begin + (0 if packed else _nd2_bytes(file))
+    return f"frame {nth + 1} is cut off; copy it again" if end > Path(file.path).stat().st_size else ""
+
+
+def _nd2_bytes(file: Any) -> int:
+    """Bytes of a frame, all channels."""
+    said = file.attributes
+    width = said.widthBytes or (said.widthPx or 1) * said.componentCount * said.bitsPerComponentInMemory // 8
+    return int(said.heightPx * width)
+
+
+def _check_nd2_unpacked(file: Any, nth: int) -> None:
+    """Refuse a frame that unpacks to more than its pixels, before it is unpacked."""
+    begins = _nd2_begins(file)
+    if begins is None or file.attributes.compressionType != "lossless":
+        return
+    with Path(file.path).open("rb") as stream:
+        stream.seek(begins[nth] - _ND2_HEAD_BYTES)
+        _, name, length = struct.unpack("<IIQ", stream.read(16))
+        most = _nd2_bytes(file)
+        stream.seek(begins[nth] - _ND2_HEAD_BYTES + 16 + name + _ND2_TIME_BYTES)
+        content = stream.read(min(length, 2 * most + 1024))
+    if length > 2 * most + 1024 or unpacks_to_more("zlib", content, most):
+        raise ImageRefused(f"its frame {nth + 1} unpacks to more than its pixels; it is damaged: write it again")
+
+
+_ND2_HEAD_BYTES, _ND2_TIME_BYTES = 4096, 8
+"""What lies before the pixels of a frame: its lengths and name, and when it was exposed, which ends the head."""
 _ND2_AXES = {"P": "position", "T": "time"}
 
 
 def _nd2_frame(file: Any, nth: int, c: int | None) -> NDArray[np.uint16]:
+    _check_nd2_unpacked(file, nth)
     frame = np.asarray(file.read_frame(nth))
     if c is not None:
         frame = frame[c]
@@ -120,8 +157,7 @@ def _of_lif(image: Any, name: str) -> Iterator[HeldStack]:
     colours = image.dims[-1] == "S"
     if tuple(image.dims[-3:-1] if colours else image.dims[-2:]) != ("Y", "X"):
         axes = ", ".join(image.dims)
-        fault = f"its axes are {axes}; y and x must be the last"
-        yield HeldStack(Header((1, 1, 1, 1)), _nothing, name, partial(StackParts, fault))
+        yield broken(name, f"its axes are {axes}; y and x must be the last")
         return
     step, extent = {}, image.coords
     for axis in ("X", "Y", "Z"):
@@ -154,10 +190,6 @@ def _of_lif(image: Any, name: str) -> Iterator[HeldStack]:
 
 
 _LIF_AXES = {"T": "time", "M": "tile", "λ": "emission", "Λ": "excitation"}
-
-
-def _nothing() -> NDArray[np.uint16]:
-    return np.zeros((1, 1, 1, 1), np.uint16)
 
 
 def _lif_frame(image: Any, at: Mapping[str, int]) -> NDArray[np.uint16]:

@@ -296,6 +296,7 @@ def test_mini_slides_are_told_where_that_is_wanted() -> None:
     night = Watched()
     assert night.look(slide_closed(1, 9, 3), slide_closed(2, 12)) == ["slide finished", "slide finished"]
     assert night.told[0].text == "Mini-slide 1 (core-1) is done: 9 fields, 3 skipped."
+    assert night.look(slide_closed(1, 12)) == []
 
 
 @pytest.mark.parametrize(

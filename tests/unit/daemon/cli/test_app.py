@@ -70,6 +70,7 @@ def test_a_command_for_which_the_disk_has_no_room_says_so_in_one_sentence(
         (["inspect", "DATA", "--sheet", "kept.json"], ".png"),
         (["report", "DATA", "--into", "kept.png"], ".html or .pdf"),
         (["report", "DATA", "--into", "folder.pdf"], ".html or .pdf"),
+        (["propose", "DATA", "--into", "kept.png"], ".zip or .xml or .json"),
     ],
 )
 def test_no_file_of_another_kind_is_written_over(command: list[str], endings: str, tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from daemon.dataset.catalog import Catalog
+from daemon.dataset.held import ByteTotals, DatasetTotals, FieldTotals, SlideHeld
 from daemon.dataset.objects_table import OBJECT_COLUMNS, object_values
-from daemon.dataset.reader import ByteTotals, Dataset, DatasetTotals, FieldTotals, SlideHeld
+from daemon.dataset.reader import Dataset
 from daemon.protocols import delivery
 from daemon.recorder.session import Reception
 from daemon.records.attempts import AttemptName, Purpose

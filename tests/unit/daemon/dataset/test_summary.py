@@ -7,10 +7,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
-from daemon.dataset.reader import ByteTotals, FieldTotals
+from daemon.dataset.held import ByteTotals, FieldTotals
 from daemon.dataset.summary import DatasetSummary, SlideSummary, show, size, summarise
+from daemon.records.events import EventName
 from daemon.system.errors import Refused
 from tests.support.small_dataset import NIGHT, make_dataset, sample_of
 
@@ -51,6 +53,17 @@ def test_people_see_slides_skipped_fields_and_events(tmp_path: Path) -> None:
     assert "tried 3 times, field skipped" in text
     assert "1/3, 2/3" in text
     assert "complete, but with skipped fields" in text
+
+
+def test_what_an_archive_left_out_is_told_at_the_end(tmp_path: Path) -> None:
+    make_dataset(tmp_path)
+    summary = summarise(tmp_path)
+    left_out = replace(summary.events[0], name=EventName.LEFT_OUT, message="it cannot be read", names=("a.tif",))
+    whole = replace(summary, fields=FieldTotals(planned=4, recorded=4, skipped=0), skipped=(), events=(left_out,))
+    show(whole, Console(file=(out := io.StringIO()), width=140))
+    *_, need, end, _ = out.getvalue().replace("\n\n", "\n").split("\n")
+    assert need.rstrip() == "Look at 1 file or folder of the archive that was not read: it cannot be read: a.tif."
+    assert end.endswith(": complete, but with files left out")
 
 
 def test_what_is_missing_is_told(tmp_path: Path) -> None:

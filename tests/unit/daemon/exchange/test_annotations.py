@@ -320,5 +320,11 @@ def test_what_holds_no_stack_is_refused(tmp_path: Path) -> None:
         find_known_stacks([tmp_path / "coco.json"])
     with pytest.raises(AnnotationError, match="do not exist"):
         find_known_stacks([tmp_path / "nothing"])
-    with pytest.raises(Refused, match="ends neither in"):
-        propose(tmp_path / "night", tmp_path / "boxes.tar", 0.5)
+
+
+@pytest.mark.parametrize("name", ["task.ZIP", "boxes.XML", "boxes.Json"])
+def test_the_case_of_an_ending_makes_no_other_kind_of_file(night: Night, tmp_path: Path, name: str) -> None:
+    done = CliRunner().invoke(app, ["propose", str(night.folder), "--into", str(tmp_path / name)])
+    assert done.exit_code == 0, done.output
+    found = find_stacks([tmp_path / name], CLASSES, stacks=find_known_stacks([night.folder]))
+    assert sum(len(one.annotations) for one in found.stacks) == sum(len(field.objects) for field in night.fields)

@@ -230,6 +230,26 @@ def test_a_sample_on_two_mini_slides_is_told(tmp_path: Path) -> None:
     assert "note: sample S1" in render(report)
 
 
+@pytest.mark.parametrize(
+    ("changes", "noted"),
+    [
+        ({}, None),
+        ({"scan.polarizations": ["parallel"]}, "scan.polarizations is parallel alone: where the light is out from"),
+        ({"retry.light_cycles": 100}, "out of order is tried so often within 1.7 h, so the night stops before its ret"),
+        ({"retry.instrument_patience_h": 24}, "stops before its retry.instrument_patience_h of 24 h; allow more, or"),
+        ({"retry.light_cycles": 100, "retry.longest_pause_s": 300}, None),
+    ],
+)
+def test_what_ends_patience_and_what_is_not_seen_is_noted(
+    tmp_path: Path, changes: dict[str, Any], noted: str | None
+) -> None:
+    usual = check(night(tmp_path), None, ROOMY).notes
+    notes = [note for note in check(night(tmp_path, changes), None, ROOMY).notes if note not in usual]
+    assert len(notes) == (noted is not None)
+    assert all(noted is not None and noted in note for note in notes)
+    assert not any("light" in note for note in usual)
+
+
 def test_a_remote_recorder_needs_no_room_for_the_dataset_but_for_the_spool(tmp_path: Path) -> None:
     small = Machine(free_disk=lambda _: 10**9, free_shared_memory=lambda: 10**11)
     changes = {"retention.raw": "all", "recorder.endpoint": "tcp://127.0.0.1:5555", "recorder.spool_mb": 500}

@@ -27,6 +27,7 @@ from daemon.records.attempts import AttemptName, Purpose
 from daemon.records.events import EventName
 from daemon.records.records import AnyRecord, AttemptsOrdered, Event, FieldSecured, NightClosed, encode
 from daemon.records.states import NightState
+from daemon.report import words
 from daemon.report.gather import gather
 from daemon.report.objects import SHOWN, doubtful, finest
 from daemon.report.report import report
@@ -349,6 +350,27 @@ def test_time_goes_to_what_it_was_lost_to(tmp_path: Path) -> None:
     assert spans[REPEATING] == pytest.approx(1.5)
     assert spans[STARTING] == pytest.approx(10 + 8.5 + 5)
     assert [slide.seconds for slide in numbers.slides] == [pytest.approx(50 - 10.5 + 6.5), pytest.approx(1.0)]
+
+
+def test_a_field_that_was_taken_again_stands_in_one_row(tmp_path: Path) -> None:
+    """Skipped thrice: once, with how often it was tried again; with an attempt that counts: by its last attempt."""
+    vain, found, redone = night.skipped(1, 1), night.skipped(1, 2), night.secured(1, 3, ())
+    records: list[AnyRecord] = [night.started(), vain, found, redone]
+    for attempt, purpose in ((2, Purpose.RETAKE), (3, Purpose.REDO)):
+        names = tuple(AttemptName(1, field, attempt) for field in (1, 2, 3))
+        records.append(AttemptsOrdered(utc=50.0, purpose=purpose, attempts=names))
+        records.append(replace(vain, attempt=attempt, purpose=purpose))
+        taken = found if attempt == 2 else night.secured(1, 2, ())
+        records.append(replace(taken, attempt=attempt, purpose=purpose))
+        records.append(replace(night.skipped(1, 3), attempt=attempt, purpose=purpose))
+    with Dataset.open(catalogued(tmp_path / "d", records)) as dataset:
+        table = words.skipped(gather(dataset)[0])
+    why = "stage stuck: it did not arrive"
+    assert table.rows == (
+        (f"{why}; taken again 2 times in vain", "1", "1", "3"),
+        ("taken again as ordered: attempt 3 counts", "1", "2", "1"),
+        (f"taken again as ordered: attempt 3 was skipped ({why}); attempt 1 counts", "1", "3", "3"),
+    )
 
 
 def test_the_finest_are_whole_and_sure_and_the_doubtful_are_not(reported: tuple[Path, Parsed, Path]) -> None:

@@ -14,7 +14,10 @@ from rich.console import Console
 
 from daemon.reprocessing.archive import ArchiveSettings, find_archive
 from daemon.reprocessing.archive_stacks import read_field
+from daemon.reprocessing.look import look, see
 from daemon.system.durable_files import sha256_of
+from daemon.system.errors import Exit
+from drivers.errors import ImageRefused
 from drivers.recorded.recording import read_recording
 from drivers.settings import Replay
 
@@ -79,3 +82,34 @@ def test_an_ome_zarr_is_read_from_its_pieces_by_archives_and_replays(tmp_path: P
         replayed = recording.read(1, time + 1)
         np.testing.assert_array_equal(replayed.pixels[0], truth)
         assert {file.name: file.sha256 for file in replayed.sources} == hashes
+
+
+def test_a_well_that_is_damaged_is_one_field_that_is_skipped(tmp_path: Path, zarr: Any) -> None:
+    pixels = np.random.default_rng(0).integers(0, 65536, (3, 70, 80)).astype(np.uint16)
+    axes = [{"name": one, "type": "space", "unit": "micrometer"} for one in "zyx"]
+    scale = {"type": "scale", "scale": [0.5, 0.1, 0.1]}
+    plate = tmp_path / "plate.zarr"
+    said: dict[Path, dict[str, Any]] = {
+        plate: {"plate": {"wells": [{"path": "A/1"}, {"path": "A/2"}, {"path": "A/3"}]}}
+    }
+    for well in "123":
+        said[plate / "A" / well] = {"well": {"images": [{"path": "0"}]}}
+        said[plate / "A" / well / "0"] = {
+            "multiscales": [{"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": [scale]}]}]
+        }
+        zarr.create_array(str(plate / "A" / well / "0" / "0"), shape=pixels.shape, chunks=(1, 70, 80), dtype="u2")[
+            :
+        ] = pixels
+    for folder, ome in said.items():
+        group = {"attributes": {"ome": {"version": "0.5", **ome}}, "zarr_format": 3, "node_type": "group"}
+        (folder / "zarr.json").write_text(json.dumps(group), "utf-8")
+    (plate / "A" / "2" / "zarr.json").write_text('{"attributes', "utf-8")
+
+    seen = see([tmp_path], ArchiveSettings(), Console(quiet=True))
+    assert [one.name for one in seen.stacks] == ["plate.zarr: A/1/0", "plate.zarr: A/2", "plate.zarr: A/3/0"]
+    assert [bool(one.fault) for one in seen.stacks] == [False, True, False]
+    assert look([tmp_path], ArchiveSettings(), Console(quiet=True)) == Exit.SKIPPED
+    archive = find_archive([tmp_path], ArchiveSettings(), tmp_path / "into", Console(quiet=True))
+    np.testing.assert_array_equal(read_field(archive.root, archive.fields[2], ArchiveSettings(), {}).pixels[0], pixels)
+    with pytest.raises(ImageRefused, match="is damaged"):
+        read_field(archive.root, archive.fields[1], ArchiveSettings(), {})

@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -61,3 +62,15 @@ def test_a_page_shows_misses_and_problems_and_needs_nothing_else(annotated: Path
     assert tile.size == (200, 200)
     assert re.search(r"annotation 2 of .* lies in part outside", text)
     assert "Largest objects that were missed" in text
+
+
+def test_a_picture_that_is_there_twice_is_told_on_the_terminal_and_on_the_page(annotated: Path, tmp_path: Path) -> None:
+    page, again = tmp_path / "pages" / "page.html", tmp_path / "again"
+    again.mkdir()
+    for file in annotated.glob("*.*"):
+        shutil.copy(file, again)
+    done = CliRunner().invoke(app, ["evaluate", str(annotated), str(again), "--one-class", "--page", str(page)])
+    assert done.exit_code == 0, done.output
+    told = "1 picture is there more than once, such as"
+    assert told in done.stderr
+    assert told in page.read_text(encoding="utf-8")

@@ -153,13 +153,13 @@ def test_the_split_lies_beside_the_weights_and_keeps_evaluation_honest(exported:
     )
     with pytest.raises(AnnotationError, match=r"were trained on 2 of these 4 pictures; .* --unseen"):
         learn.unseen(data, into, lambda _: None, only=False)
-    left = learn.unseen(data, into, lambda _: None, only=True)
+    left = learn.unseen(data, into, lambda _: None, only=True).stacks
     assert [one.picture.source for one in left] == list(card.held_out) * 2
     only_trained = data._replace(stacks=[one for one in data.stacks if one.picture.source in card.trained_on])
     with pytest.raises(AnnotationError, match="2 of these 2 pictures; judge by others"):
         learn.unseen(only_trained, into, lambda _: None, only=True)
     into.with_suffix(".split.json").unlink()
-    assert learn.unseen(data, into, lambda _: None, only=False) == data.stacks
+    assert learn.unseen(data, into, lambda _: None, only=False) == (data.stacks, [])
 
 
 @pytest.mark.slow

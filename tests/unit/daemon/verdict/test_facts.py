@@ -83,3 +83,13 @@ def test_further_attempts_are_told_while_they_last_and_one_of_them_counts() -> N
         utc=20.0, slide=1, field=1, device="cpu", versions={}, seconds={}, objects=FIELD.objects, files=(name,)
     )
     assert facts([replace(FIELD, analysed=False, objects=()), order, again, later]).objects == 1
+
+
+def test_every_reason_why_files_were_left_out_counts_and_once() -> None:
+    films, locked = (
+        Event(utc=1.0, monotonic_s=1.0, level="warning", name=EventName.LEFT_OUT, message=why, names=names)
+        for why, names in (("its suffix is none that is read", ("a.mp4", "b.mp4")), ("it cannot be read", ("c",)))
+    )
+    found = facts([films, locked, FIELD, films])
+    assert [event.names for event in found.events] == [("a.mp4", "b.mp4"), ("c",)]
+    assert any(need.startswith("Look at 3 files or folders of the archive") for need in judge(found).needs)

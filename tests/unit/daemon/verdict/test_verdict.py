@@ -31,8 +31,10 @@ HALF = replace(
 )
 
 
-def event(name: EventName, message: str, slide: int | None = None, level: str = "warning") -> Event:
-    return Event(utc=1.0, monotonic_s=1.0, level=level, name=name, message=message, slide=slide)
+def event(
+    name: EventName, message: str, slide: int | None = None, level: str = "warning", names: tuple[str, ...] = ()
+) -> Event:
+    return Event(utc=1.0, monotonic_s=1.0, level=level, name=name, message=message, slide=slide, names=names)
 
 
 def test_a_night_that_went_well_needs_nobody() -> None:
@@ -157,3 +159,15 @@ def test_one_missing_calibration_is_told_and_many_are_counted() -> None:
     other = event(EventName.CALIBRATION, "the calibration dark-1 is not used")
     assert judge(replace(WHOLE, events=(one, one))).needs == (f"Calibrate: {one.message}.",)
     assert "2 complaints" in judge(replace(WHOLE, events=(one, other))).needs[0]
+
+
+def test_what_an_archive_left_out_needs_somebody_in_one_sentence() -> None:
+    why = "its suffix '.mp4' is none that is read"
+    films = event(EventName.LEFT_OUT, why, names=("a/film.mp4", "b.mp4"))
+    verdict = judge(replace(WHOLE, events=(films,)))
+    look = "Look at 2 files or folders of the archive that were not read"
+    assert verdict.needs == (f"{look}: {why}: a/film.mp4, b.mp4.",)
+    assert verdict.tone == "warning"
+    locked = event(EventName.LEFT_OUT, "it cannot be read (Permission denied)", names=("c",))
+    (need,) = judge(replace(WHOLE, events=(films, locked))).needs
+    assert need.startswith("Look at 3 files or folders of the archive that were not read: there are 2 reasons; the ev")

@@ -38,12 +38,12 @@ def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
     return stream.getvalue()
 
 
+def chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
 def png_of(bits: int, rows: bytes, width: int, height: int) -> bytes:
     """Write a grey PNG of few bits, which Pillow does not."""
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
     head = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
@@ -60,6 +60,27 @@ def test_header_and_pixels_are_turned_as_the_picture_asks(orientation: int, kind
         np.testing.assert_array_equal(held.read()[0, 0], upright)
         expected = (f"it is {ORIENTED[orientation]}, as its EXIF says",) if orientation > 1 else ()
         assert held.header.told == expected
+
+
+@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize("kind", ["eXIf", "tEXt", "zTXt"])
+@pytest.mark.parametrize("pixels", [GREY, DEEP])
+def test_exif_of_a_png_counts_wherever_it_stands(pixels: NDArray[Any], kind: str, behind: bool) -> None:
+    """Also behind the pixels, and as text, as ImageMagick wrote it."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = exif.tobytes()
+    if kind != "eXIf":
+        text = f"\nexif\n{len(content):8d}\n{content.hex()}\n".encode("latin-1")
+        text = b"\0" + zlib.compress(text) if kind == "zTXt" else text
+        said = chunk(kind.encode(), b"Raw profile type exif\0" + text)
+    else:
+        said = chunk(b"eXIf", content.removeprefix(b"Exif\0\0"))
+    png = bytes(cv2.imencode(".png", pixels)[1])
+    at = png.index(b"IEND" if behind else b"IDAT") - 4
+    upright, _, told = read(png[:at] + said + png[at:])
+    np.testing.assert_array_equal(upright, np.rot90(pixels, -1))
+    assert told == (f"it is {ORIENTED[6]}, as its EXIF says",)
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,23 @@
-"""Files of Leica and Zeiss, made here; those of Nikon were tried by hand: docs/images-read.md."""
+"""Files of Leica, Zeiss and Nikon, made here."""
 
 from __future__ import annotations
 
 import io
 import random
+import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from drivers.errors import ImageRefused
-from drivers.recorded.images import opened
-from tests.support.vendor_files import czi, lif
+from drivers.recorded.images import opened, opened_one
+from tests.support.vendor_files import czi, lif, nd2
 
 pytest.importorskip("liffile", reason="comes with lamelle[formats]")
 pytest.importorskip("czifile", reason="comes with lamelle[formats]")
+pytest.importorskip("nd2", reason="comes with lamelle[formats]")
 
 SCENES = np.random.default_rng(0).integers(0, 4096, (2, 2, 3, 16, 20)).astype(np.uint16)
 MADE = {
@@ -65,3 +68,31 @@ def test_no_bytes_at_all_are_a_traceback(kind: str) -> None:
         except ImageRefused as error:
             told = str(error)
         assert "\n" not in told
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_frame_of_an_nd2_is_read_whole_or_not_at_all(tmp_path: Path, packed: bool) -> None:
+    path, content = tmp_path / "a.nd2", nd2(SCENES[0, 0, 0], packed=packed)
+    path.write_bytes(content)
+    with opened_one(path) as held:
+        np.testing.assert_array_equal(held.read()[0, 0], SCENES[0, 0, 0])
+        assert held.header.pixel_um == pytest.approx(0.1)
+        assert held.header.bits == 12
+    # nd2 gives black for a frame that its index says lies behind the end.
+    listed = content.rindex(b"ImageDataSeq|0!") + len(b"ImageDataSeq|0!")
+    path.write_bytes(content[:listed] + struct.pack("<Q", len(content) - 4200) + content[listed + 8 :])
+    with opened_one(path) as held, pytest.raises(ImageRefused, match=r"frame 1 is cut off|is damaged"):
+        held.read()
+
+
+def test_a_frame_of_an_nd2_that_unpacks_to_more_than_its_pixels_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.nd2"
+    path.write_bytes(nd2(SCENES[0, 0, 0], packed=True, content=bytes(64 << 20)))
+    with opened_one(path) as held:
+        tracemalloc.start()
+        try:
+            with pytest.raises(ImageRefused, match="its frame 1 unpacks to more than its pixels; it is damaged"):
+                held.read()
+            assert tracemalloc.get_traced_memory()[1] < 8 << 20
+        finally:
+            tracemalloc.stop()

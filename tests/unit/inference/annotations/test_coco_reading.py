@@ -252,6 +252,32 @@ def test_masks_that_are_called_crowds_are_told() -> None:
     assert "export as 'CVAT for images 1.1'" in problem
 
 
+@pytest.mark.parametrize("key", ["images", "annotations", "categories"])
+def test_a_list_that_stands_twice_is_refused(key: str) -> None:
+    """As after two files were put together by hand: readers of JSON take the last one in silence."""
+    content = coco(image(1, "a.png"), annotations=[box(1, 1)]).rstrip().removesuffix(b"}")
+    with pytest.raises(AnnotationError, match=rf"'coco\.json' is two files in one: its list '{key}' stands twice"):
+        read(content + f', "{key}": []}}'.encode(), "coco.json")
+    assert len(read(content + b', "info": 1, "info": 2}', "coco.json").dataset.annotations) == 1
+
+
+def test_an_outline_counts_where_its_box_was_left_at_zero() -> None:
+    outline = [[5, 6, 25, 6, 25, 16, 5, 16]]
+    boxes = [box(1, 1, bbox=[0, 0, 0, 0.0], segmentation=outline), box(2, 1, bbox=[0, 0, 0, 0])]
+    loaded = read(coco(image(1, "a.png"), annotations=boxes), "coco.json")
+    assert [a.bbox for a in loaded.dataset.annotations] == [(5, 6, 20, 10)]
+    assert loaded.problems[0].startswith("coco.json: 1 annotation has no box and is taken by the box around its outl")
+    assert "annotation 2 of 'a.png' has neither a box nor an outline" in loaded.problems[1]
+
+
+def test_boxes_that_are_shares_of_the_picture_are_refused() -> None:
+    shares = [box(1, 1, bbox=[0.1, 0.2, 0.3, 0.4]), box(2, 1, bbox=[0.5, 0.5, 0.5, 0.5])]
+    with pytest.raises(AnnotationError, match=r"all boxes of 'coco\.json' lie in the first pixel .*; write them in px"):
+        read(coco(image(1, "a.png"), annotations=shares), "coco.json")
+    loaded = read(coco(image(1, "a.png"), annotations=[*shares, box(3, 1)]), "coco.json")
+    assert len(loaded.dataset.annotations) == 3
+
+
 def test_json_in_the_code_page_of_windows_is_read_and_told() -> None:
     content = json.dumps({"images": [image(1, "Schädel.png")], "annotations": []}, ensure_ascii=False)
     loaded = read(content.encode("cp1252"), "coco.json")

@@ -14,7 +14,7 @@ import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inference.annotations import cvat
+from inference.annotations import coco_reading, cvat
 from inference.annotations.coco import AnnotatedImage, Annotation, AnnotationFile, Category, LoadedAnnotations, to_json
 from inference.annotations.sources import open_sources
 from inference.annotations.stacks import find_stacks, read_stack
@@ -67,6 +67,36 @@ def test_one_image_with_one_label_that_no_meta_names_is_read() -> None:
     loaded = cvat.read(export(image(box(1, 2, 11, 22, "grain")), ""), "annotations.xml")
     assert [c.name for c in loaded.dataset.categories] == ["grain"]
     assert len(loaded.dataset.annotations) == 1
+
+
+def test_shapes_of_a_group_are_told() -> None:
+    """Parts of one object, where people outline what something lies across."""
+    shapes = "".join(box(k, 2, k + 2, 9, more=f'group_id="{group}"') for k, group in enumerate((2, 2, 0)))
+    loaded = cvat.read(export(image(shapes)), "a.xml")
+    assert loaded.problems == ("a.xml: 2 shapes are of a group; each is taken for an object of its own",)
+    assert len(loaded.dataset.annotations) == 3
+
+
+def test_what_keeps_a_file_from_being_used_is_told() -> None:
+    unnamed = '<image id="0" width="40" height="30"/>'
+    with pytest.raises(AnnotationError, match=r"holds no image that can be used \(a\.xml: image 1 has no file's name"):
+        cvat.read(export(unnamed), "a.xml")
+    content = json.dumps({"images": [{"id": 1, "file_name": 7, "width": 9, "height": 9}], "annotations": []})
+    with pytest.raises(
+        AnnotationError, match=r"no image that can be used \(a\.json: image 1 has no file's name \(7\); l"
+    ):
+        coco_reading.read(content.encode(), "a.json")
+
+
+def test_tracks_of_a_video_beside_images_are_told() -> None:
+    track = '<track id="{0}" label="diatom"><box frame="0" xtl="1" ytl="2" xbr="3" ybr="4" outside="0"/></track>'
+    one, two = image(box(1, 2, 11, 22)) + track.format(0), image() + track.format(0) + track.format(1)
+    told = "of no image here; left out; export it as 'CVAT for images 1.1'"
+    assert cvat.read(export(one), "a.xml").problems == (f"a.xml: 1 track of a video is {told}",)
+    assert cvat.read(export(two), "a.xml").problems == (f"a.xml: 2 tracks of a video are {told}",)
+    assert len(cvat.read(export(one), "a.xml").dataset.annotations) == 1
+    with pytest.raises(AnnotationError, match="holds no image that can be used; export the task again as 'CVAT for im"):
+        cvat.read(export(track.format(0)), "a.xml")
 
 
 @pytest.mark.parametrize(
@@ -411,6 +441,50 @@ def test_frames_of_one_name_in_two_formats_are_refused(tmp_path: Path) -> None:
     data = place(tmp_path, {"annotations.xml": export(image(name="frame_000001")), **files})
     with pytest.raises(AnnotationError, match="'frame_000001' may be"):
         open_sources(data)
+
+
+def test_what_stands_twice_is_taken_once_and_told(tmp_path: Path) -> None:
+    """As after annotations were uploaded again; another class, or another plane, is another thing."""
+    plane = '<attribute name="plane">{0}</attribute>'
+    one, other = box(1, 2, 11, 22), box(1, 2, 11, 22, "coccolith")
+    deep = [box(3, 4, 9, 9, inside=plane.format(z)) for z in (1, 5, 1.0)]
+    (tmp_path / "annotations.xml").write_bytes(export(image(one + other + one + "".join(deep)) + image(one, "b.png")))
+    found = find_stacks([tmp_path], ["diatom", "coccolith"])
+    name = tmp_path.name
+    assert f"{name}: 2 boxes are there twice, and are taken once" in found.problems
+    assert [[(a.bbox[0], a.plane) for a in stack.annotations] for stack in found.stacks] == [
+        [(1, None), (1, None), (3, 1), (3, 5)],
+        [(1, None)],
+    ]
+    one_class = find_stacks([tmp_path], ["fossil"], one_class=True)
+    assert f"{name}: 3 boxes are there twice, and are taken once" in one_class.problems
+
+
+def test_pictures_that_no_annotations_name_are_told(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "c.PNG", ".hidden.png", "d.txt"):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        (tmp_path / "images" / name).write_bytes(b"")
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.xml").write_bytes(export(image(box(1, 2, 11, 22), f"{name}.png")))
+    both = [tmp_path / "a.xml", tmp_path / "b.xml"]
+    where = str(tmp_path / "images" / "c.PNG")
+    one = f"1 picture that lies there is not looked at, as in none of these annotations, such as {where!r}"
+    assert find_stacks(both, ["diatom"]).problems == (one,)
+    (told,) = find_stacks(both[:1], ["diatom"]).problems
+    assert told.startswith("2 pictures that lie there are not looked at, as in none of these annotations, such as")
+    (tmp_path / "images" / "c.PNG").unlink()
+    assert find_stacks(both, ["diatom"]).problems == ()
+
+
+def test_annotations_below_others_are_told(tmp_path: Path) -> None:
+    for name in ("train", "valid", "pictures"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "annotations.xml").write_bytes(export(image()))
+    for name in ("train", "valid"):
+        (tmp_path / name / "annotations.xml").write_bytes(export(image()))
+    (source,) = open_sources(tmp_path)
+    told = f"{tmp_path.name}: annotations in train, valid are not looked at, as annotations.xml lies above them"
+    assert source.loaded.problems == (f"{told}; name these folders to take them",)
 
 
 def test_pictures_without_a_box_are_told_and_left_out_where_that_is_asked_for(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from inference.annotations import splits
 from inference.annotations.coco import AnnotatedImage
@@ -83,8 +84,10 @@ def test_a_copy_in_another_format_is_a_copy(tmp_path: Path) -> None:
     with pytest.raises(AnnotationError, match=r"1 picture that trains also judges: 'b\.tif' is 'a\.png'"):
         splits.given([one], [copy], members[:2])
     assert splits.given([one], [other], [members[0], members[2]]).judging == [other]
-    left = splits.unseen([copy, other], members[1:], Split(seed=1, trained=(members[0],), held_out=()))
-    assert left == [other]
+    assert splits.unseen(members[1:], Split(seed=1, trained=(members[0],), held_out=())) == [False, True]
+    assert splits.unseen(members, None) == [True] * 3
+    (told,) = splits.copies([members[0], replace(members[0])])
+    assert told.startswith("1 picture is there more than once, such as 'a.png', which is in two places; take one")
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,14 @@ def test_what_is_cut_off_looks_the_same(covered: int) -> None:
     np.testing.assert_allclose(two.sharpness, one.sharpness, rtol=2e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("polarizations", [("crossed", "parallel"), ("parallel", "crossed")])
+def test_a_margin_without_a_picture_looks_the_same(polarizations: tuple[str, str]) -> None:
+    stack = np.random.default_rng(3).poisson(900, (2, 3, 128, 128)).astype(np.uint16)
+    stack[..., 40:] = 0
+    one, two = (p.look(polarizations, every_plane=True) for p in both(stack, Scale(1, 1.0)))
+    np.testing.assert_allclose(two.views, one.views, rtol=1e-2, atol=1e-2)
+
+
 def test_an_emulated_field_looks_the_same() -> None:
     config = emulated_stacks.night(frame_px=512, planes=5, seed=4)
     pixels, _ = emulated_stacks.stack(config, 2, 0.0)

@@ -118,6 +118,17 @@ def test_views_of_one_polarization_leave_the_other_channel_empty() -> None:
         assert view[1 - empty].std() > 0
 
 
+@pytest.mark.parametrize("polarizations", [("crossed",), ("crossed", "parallel")])
+def test_a_margin_without_a_picture_does_not_brighten_what_is_in_it(polarizations: tuple[str, ...]) -> None:
+    picture = np.random.default_rng(5).poisson(400, (len(polarizations), 1, 256, 256)).astype(np.uint16)
+    picture[:, :, 112:144, 112:144] += 150
+    mosaic = np.zeros((len(polarizations), 1, 512, 512), np.uint16)
+    mosaic[:, :, :256, :256] = picture
+    alone, in_it = (Planes.of(one, Scale(1, 1.0)).look(polarizations, every_plane=False) for one in (picture, mosaic))
+    inside = np.s_[1, 80:176, 80:176]
+    np.testing.assert_allclose(in_it.fused[inside], alone.fused[inside], rtol=0.02, atol=0.02)
+
+
 def test_the_fused_view_takes_each_place_from_its_own_plane() -> None:
     random = np.random.default_rng(0)
     stack = random.normal(10_000, 20, (1, 5, 256, 256))
