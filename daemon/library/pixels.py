@@ -18,7 +18,6 @@ from drivers.errors import ImageRefused
 from drivers.recorded.file_names import Polarizations
 from drivers.recorded.held import Header
 from drivers.recorded.images import opened, opened_one
-from drivers.recorded.stacks import channels_of
 from inference.classification.specimens import PICTURE, WHITES, Specimen
 
 Stack = NDArray[np.uint16]
@@ -51,7 +50,7 @@ def stacks_in(path: Path, polarizations: Polarizations) -> Iterator[FileStack]:
             if header.shape_czyx[0] == 1 and not header.channels and not polarizations.states:
                 yield FileStack(stack.name, header, stack.read(), (PICTURE,), (0,))
             else:
-                taken = channels_of(header, (), polarizations)
+                taken = polarizations.among(header.channels or ("",) * header.shape_czyx[0], in_order=True)
                 yield FileStack(stack.name, header, stack.read()[list(taken.places)], taken.states, taken.places)
 
 
