@@ -130,22 +130,22 @@ def evaluate_library(
         require_no_leak(library, drawn)
     examples = library.examples(None if drawn is None else drawn.keys["judge"])
     classifier = Classifier.open(weights, threads)
-    known = [one for one in examples if one.taxon in classifier.head.taxa]
-    if not known:
+    unknown = sum(one.taxon not in classifier.head.taxa for one in examples)
+    if unknown == len(examples):
         raise Refused(f"{weights} knows none of the taxa that {folder} would judge it by; take another classifier")
     by: By = "sample" if drawn is None else drawn.by
     with StageDisplay(Console(stderr=True, quiet=console.quiet)) as display:
-        vectors = _vectors(classifier, known, display)
+        vectors = _vectors(classifier, examples, display)
     card = _card(weights)
     if card is not None and card.examples_sha256 == sha256_of_examples(examples):
         raise Refused(f"{weights} learnt from just these specimens; judge it by others, with --split")
     evaluation = NamesEvaluation(
         weights=weights.name,
-        judged=tuple(judge(classifier.head, vectors, known, by, rule) for rule in RULES),
+        judged=tuple(judge(classifier.head, vectors, examples, by, rule) for rule in RULES),
         in_turn=None if card is None else card.in_turn,
         at_random=None if card is None else card.at_random,
-        mistakes=_mistakes(classifier, vectors, known),
-        notes=tuple(_notes(weights, card, drawn, len(examples) - len(known))),
+        mistakes=_mistakes(classifier, vectors, examples),
+        notes=tuple(_notes(weights, card, drawn, unknown)),
     )
     sys.stdout.write(json.dumps(msgspec.to_builtins(evaluation)) + "\n")
     if page is not None:
@@ -197,7 +197,7 @@ def _notes(weights: Path, card: NamesCard | None, split: LibrarySplit | None, un
     elif split is None:
         yield "all of the library judges; nothing of it may have taught the classifier"
     if unknown:
-        yield f"{counted(unknown, 'specimen is', 'specimens are')} of taxa that it does not know, and left out"
+        yield f"{counted(unknown, 'specimen is', 'specimens are')} of taxa that it does not know, and never right"
 
 
 def _told(one: MistakenName) -> str:
