@@ -28,19 +28,22 @@ from numpy.typing import NDArray
 
 from inference.classification import figures as judging
 from inference.classification.encoder import from_published
-from inference.classification.few_labels import LABELS, FewLabels, with_few_labels
 from inference.classification.figures import NamesFigures
 from inference.classification.head import Head, Rule
-from inference.classification.learning import Learnt, fitting_sight, learn_head, project, see, set_threads
-from inference.classification.settings import LearningSettings
 from inference.classification.sight import Floats
 from inference.classification.specimens import Example, Specimen, picture
+from inference.classifier_training.few_labels import LABELS, FewLabels, with_few_labels
+from inference.classifier_training.learning import Learnt, fitting_sight, learn_head, project, see, set_threads
+from inference.classifier_training.settings import LearningSettings
 
 OUT = 0.2
 FEWEST_JUDGED = 5
-TAXONOMY: dict[str, str | None] = dict.fromkeys(
-    ("Calanus", "Neocalanus", "Metridia", "Pseudocalanus", "Oithona", "Acartia", "Paraeuchaeta"), "Copepod"
-) | {"Pleurobrachia": "Ctenophora", "Beroe": "Ctenophora", "Bolinopsis": "Ctenophora", "Parasagitta": "Chaetognatha"}
+COPEPODS = "Calanus", "Neocalanus", "Metridia", "Pseudocalanus", "Oithona", "Acartia", "Paraeuchaeta"
+TAXONOMY: dict[str, str | None] = {
+    **dict.fromkeys(COPEPODS, "Copepod"),
+    **dict.fromkeys(("Pleurobrachia", "Beroe", "Bolinopsis"), "Ctenophora"),
+    "Parasagitta": "Chaetognatha",
+}
 """What is a part of what."""
 
 
@@ -138,15 +141,15 @@ class Split(NamedTuple):
     """What was learnt of the examples in `teach`, and the vectors of those held out, in `out`."""
 
     learnt: Learnt
-    teach: NDArray[np.intp]
-    out: NDArray[np.intp]
+    teach: list[int]
+    out: list[int]
     features: NDArray[np.float16]
 
 
 def learn(examples: Sequence[Example], seen: Seen, held_out: NDArray[np.bool_], settings: LearningSettings) -> Split:
     """Learn from what is not held out; days among it are held out in turn."""
     teach, out = np.flatnonzero(~held_out), np.flatnonzero(held_out)
-    some = [examples[row] for row in teach]
+    some = [examples[int(row)] for row in teach]
     learnt = learn_head(
         some,
         [one.day for one in some],
@@ -158,7 +161,7 @@ def learn(examples: Sequence[Example], seen: Seen, held_out: NDArray[np.bool_], 
         TAXONOMY,
         settings.fewest,
     )
-    return Split(learnt, teach, out, project(learnt.encoder, seen.pooled[out], seen.beside[out]))
+    return Split(learnt, teach.tolist(), out.tolist(), project(learnt.encoder, seen.pooled[out], seen.beside[out]))
 
 
 def judge(examples: Sequence[Example], split: Split, judged_by: str) -> Result:
@@ -166,15 +169,15 @@ def judge(examples: Sequence[Example], split: Split, judged_by: str) -> Result:
     head = split.learnt.fitted.head
     true = [examples[row].taxon for row in split.out]
     days = [examples[row].day for row in split.out]
-    rules: tuple[Rule, Rule] = ("plain", "even")
-    both = []
-    for rule in rules:
+
+    def by(rule: Rule) -> NamesFigures:
         probabilities = head.probabilities(split.features, rule)
         named = [head.taxa[best] for best in probabilities.argmax(axis=1)]
-        made = judging.Judged(true, named, probabilities.max(axis=1), days, days)
-        both.append(judging.figures(made, judged_by, FEWEST_JUDGED))
+        made = judging.JudgedNames(true, named, probabilities.max(axis=1), days, days)
+        return judging.figures(made, judged_by, FEWEST_JUDGED)
+
     sure = judging.figures(judging.judged(true, head.answers(split.features), days, days), judged_by, FEWEST_JUDGED)
-    return Result(*both, sure, head, split.learnt.fitted.strength)
+    return Result(by("plain"), by("even"), sure, head, split.learnt.fitted.strength)
 
 
 def learning_curve(examples: Sequence[Example], split: Split) -> list[FewLabels]:
@@ -189,6 +192,7 @@ def learning_curve(examples: Sequence[Example], split: Split) -> list[FewLabels]
 
 HEADING = (
     "| split | objects | days | accuracy | even: accuracy | balanced | even: balanced | taxa | calibration error "
+    "| by chance "
     "| even: Bray-Curtis | Bray-Curtis | unsure | threshold | strength | temperature |"
 )
 
@@ -208,6 +212,7 @@ def row(name: str, result: Result) -> str:
         f"{even.balanced:.3f}",
         judged,
         f"{plain.calibration_error:.3f}",
+        f"{plain.calibration_by_chance:.3f}",
         f"{even.bray_curtis:.3f}",
         f"{plain.bray_curtis:.3f}",
         f"{result.sure.unsure:.3f}",
@@ -220,7 +225,8 @@ def row(name: str, result: Result) -> str:
 
 def means(results: Sequence[Result]) -> NDArray[np.float64]:
     """Accuracy, balanced accuracy by the even rule, calibration error: means over splits."""
-    return np.mean([(r.plain.accuracy, r.even.balanced, r.plain.calibration_error) for r in results], axis=0)
+    figures = [(one.plain.accuracy, one.even.balanced or 0.0, one.plain.calibration_error) for one in results]
+    return np.asarray(np.array(figures).mean(axis=0))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -248,10 +254,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     mean: dict[str, NDArray[np.float64]] = {}
     written: dict[str, object] = {}
     for kind, hold_out in (("days", split_days), ("random", split_at_random)):
-        splits[kind] = [learn(examples, seen, hold_out(examples, seed), settings) for seed in range(given.splits)]
-        results = [judge(examples, split, f"{kind} {seed}") for seed, split in enumerate(splits[kind])]
-        for result in results:
-            print(row(result.plain.judged_by, result))
+        splits[kind], results = [], []
+        for seed in range(given.splits):
+            splits[kind].append(learn(examples, seen, hold_out(examples, seed), settings))
+            results.append(judge(examples, splits[kind][-1], f"{kind} {seed}"))
+            print(row(f"{kind} {seed}", results[-1]), flush=True)
         mean[kind] = means(results)
         accuracy, balanced, calibration = mean[kind]
         print(

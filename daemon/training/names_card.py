@@ -6,8 +6,8 @@ from typing import Literal
 
 import msgspec
 
-from inference.classification.few_labels import FewLabels
 from inference.classification.figures import NamesFigures
+from inference.classifier_training.few_labels import FewLabels
 
 By = Literal["sample", "slide", "day"]
 
@@ -21,8 +21,10 @@ class NamesCard(msgspec.Struct, frozen=True, kw_only=True):
         examples of each taxon that it names.
     not_known
         examples of each taxon that had too few of them.
-    examples_sha256, judged_sha256
-        of keys, pixels and taxa of what taught and of what judged.
+    examples_sha256
+        of keys, pixels and taxa of what taught.
+    judged_sha256
+        of those of what judged.
     split_by
         what is never on both sides.
     split_sha256
@@ -30,9 +32,10 @@ class NamesCard(msgspec.Struct, frozen=True, kw_only=True):
     held_out
         figures of what judged: of the most probable names, and as if all taxa were equally common; none where nothing
         was held out.
-    in_turn, at_random
-        figures of what taught, by heads that had not seen their group, and by heads that had seen all but a fifth drawn
-        at random: what lies between them is what a random split flatters by.
+    in_turn
+        figures of what taught, by heads that had not seen their group.
+    at_random
+        the same by heads that had seen all but a fifth drawn at random: what lies between is what that flatters by.
     few_labels
         figures with fewer labels, of what judged.
     """

@@ -13,7 +13,7 @@ import msgspec
 
 from daemon.system.durable_files import make_folder, replacing, sha256_of
 from daemon.training.card_files import refuse_strangers, write_card_files
-from daemon.training.training_page import Curve, write_training_page
+from daemon.training.training_page import TrainingCurve, write_training_page
 from inference.annotations import splits
 from inference.annotations.stacks import Annotated, AnnotatedStack
 from inference.errors import AnnotationError
@@ -170,9 +170,9 @@ def _split(
     return parts, [f"{sides}, as their subsets are named{kept}"]
 
 
-def _curve(settings: TrainingSettings, split: splits.Split) -> Curve:
+def _curve(settings: TrainingSettings, split: splits.Split) -> TrainingCurve:
     seen = f"{len(split.trained)} pictures", f"{len(split.held_out)} others"
-    return Curve(settings.architecture, settings.seed, settings.steps, *seen, "AP @0.50")
+    return TrainingCurve(settings.architecture, settings.seed, settings.steps, *seen, "AP @0.50")
 
 
 def _other_classes(settings: TrainingSettings) -> tuple[str, ...]:

@@ -15,15 +15,17 @@ def training_page(weights: Path) -> Path:
 
 
 @dataclass(frozen=True)
-class Curve:
+class TrainingCurve:
     """What a training is, as its page says it.
 
     Attributes
     ----------
     network
         in a word.
-    trained, held_out
-        what learns and what judges, in words: 90 pictures, 12 others.
+    trained
+        what learns, in words: 90 pictures.
+    held_out
+        what judges: 12 others.
     measure
         what judgements are.
     """
@@ -36,7 +38,7 @@ class Curve:
     measure: str
 
 
-def write_training_page(weights: Path, history: History, curve: Curve, *, going_on: bool) -> None:
+def write_training_page(weights: Path, history: History, curve: TrainingCurve, *, going_on: bool) -> None:
     """Write the page of a training, whole or not at all.
 
     Parameters

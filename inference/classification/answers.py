@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from inference.errors import WeightsRefused
 
 UNSURE = "unsure"
-"""Named, but of no taxon or group sure enough; counted as such."""
+"""NamedSpecimen, but of no taxon or group sure enough; counted as such."""
 Parents = Mapping[str, str | None]
 """Of each taxon the one above it, by identifier; None, or none at all, for what stands at the top."""
 
 
-class Answer(NamedTuple):
+class TaxonAnswer(NamedTuple):
     """What a classifier says of one object.
 
     Attributes
@@ -26,8 +26,10 @@ class Answer(NamedTuple):
         the lowest that is sure enough, or `unsure`.
     probability
         that the object is of it, or of one below it; that of the best taxon where it is unsure.
-    best, runner_up
-        the two most probable of those learnt, whether sure or not; the same where only one was learnt.
+    best
+        the most probable of those learnt, whether sure or not.
+    runner_up
+        the next; the same where only one was learnt.
     runner_up_probability
         of the second.
     """
@@ -80,7 +82,7 @@ class Tree:
         """1 where a taxon (row) is a node (column) or lies below it."""
         return np.array([[node in line for node in self.nodes] for line in self._lineages], np.float32)
 
-    def answers(self, probabilities: NDArray[np.float32], threshold: float) -> list[Answer]:
+    def answers(self, probabilities: NDArray[np.float32], threshold: float) -> list[TaxonAnswer]:
         """Say of each row of probabilities (N, K) what is sure.
 
         From the top down, always to what is most probable, as long as that is at least as probable as the threshold and
@@ -89,7 +91,7 @@ class Tree:
         of_nodes = probabilities @ self._members
         return [self._answer(own, nodes, threshold) for own, nodes in zip(probabilities, of_nodes, strict=True)]
 
-    def _answer(self, own: NDArray[np.float32], nodes: NDArray[np.float32], threshold: float) -> Answer:
+    def _answer(self, own: NDArray[np.float32], nodes: NDArray[np.float32], threshold: float) -> TaxonAnswer:
         order = np.argsort(own, kind="stable")[::-1]
         best, second = self.taxa[order[0]], self.taxa[order[min(1, len(order) - 1)]]
         sure: str | None = None
@@ -100,4 +102,4 @@ class Tree:
                 break
             sure = self.nodes[number]
         probability = own[order[0]] if sure is None else nodes[self.nodes.index(sure)]
-        return Answer(sure or UNSURE, float(probability), best, second, float(own[order[min(1, len(order) - 1)]]))
+        return TaxonAnswer(sure or UNSURE, float(probability), best, second, float(own[order[min(1, len(order) - 1)]]))

@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.classification.answers import Answer
+from inference.classification.answers import TaxonAnswer
 from inference.classification.encoder_file import EncoderFile, load_encoder
 from inference.classification.head import Head, Rule, load_head
 from inference.classification.onnx_encoder import Encodes, open_encoder
-from inference.classification.sight import Look, look
+from inference.classification.sight import SeenSpecimen, look
 from inference.classification.specimens import Specimen
 from inference.errors import SpecimenRefused
 
@@ -25,18 +24,20 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Named:
+class NamedSpecimen:
     """What became of one specimen.
 
     Attributes
     ----------
-    answer, features
+    answer
         None where it could not be looked at.
+    features
+        its vector; None there too.
     fault
         why not, in a sentence.
     """
 
-    answer: Answer | None
+    answer: TaxonAnswer | None
     features: Vector | None
     fault: str | None = None
 
@@ -69,9 +70,9 @@ class Classifier:
         self.head = head
         self.sight = encoder.sight
         self.encoder_sha256 = encoder.sha256
-        self._encodes: Encodes
-        self._encodes, self.not_fastest = open_encoder(encoder, threads, kept_in)
-        cv2.setNumThreads(threads)
+        opened: tuple[Encodes, str | None] = open_encoder(encoder, threads, kept_in)
+        self._encodes = opened[0]
+        self.not_fastest = opened[1]
 
     @classmethod
     def open(cls, path: Path, threads: int = 1, kept_in: Path | None = None) -> Classifier:
@@ -89,16 +90,16 @@ class Classifier:
         """What runs the encoder."""
         return self._encodes.name
 
-    def name(self, specimens: Sequence[Specimen], rule: Rule = "plain") -> list[Named]:
+    def name(self, specimens: Sequence[Specimen], rule: Rule = "plain") -> list[NamedSpecimen]:
         """Name specimens; one that cannot be looked at is told, and keeps no other from its name."""
         looks, faults = zip(*(self._fenced(one) for one in specimens), strict=True) if specimens else ((), ())
         seen = [one for one in looks if one is not None]
         vectors = self.features_of(seen)
         answers = self.head.answers(vectors, rule)
         rows = iter(zip(answers, vectors, strict=True))
-        return [Named(*next(rows)) if fault is None else Named(None, None, fault) for fault in faults]
+        return [NamedSpecimen(*next(rows)) if fault is None else NamedSpecimen(None, None, fault) for fault in faults]
 
-    def features_of(self, looks: Sequence[Look]) -> Vector:
+    def features_of(self, looks: Sequence[SeenSpecimen]) -> Vector:
         """Give the vectors (N, F) of what was seen, as they are kept."""
         vectors = [np.zeros((0, self.width), np.float16)]
         for first in range(0, len(looks), AT_ONCE):
@@ -113,7 +114,7 @@ class Classifier:
         """Numbers of a vector."""
         return len(self.head.weights)
 
-    def _fenced(self, specimen: Specimen) -> tuple[Look | None, str | None]:
+    def _fenced(self, specimen: Specimen) -> tuple[SeenSpecimen | None, str | None]:
         try:
             return look(specimen, self.sight), None
         except SpecimenRefused as error:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from inference.classification import lite0, small
 from inference.classification.encoder_file import EncoderFile, Network
-from inference.classification.sight import BESIDE, LEFT_OUT, Floats, Sight
+from inference.classification.sight import BESIDE, LEFT_OUT, ClassifierSight, Floats
 from inference.errors import WeightsRefused
 
 FEATURES = 512
@@ -82,13 +82,13 @@ class Stretch(nn.Module):
         return (deviation / most).clamp(*PICTURE_RANGE).reshape(-1, 1, side, side)
 
 
-def fresh(network: Network, sight: Sight) -> nn.Module:
+def fresh(network: Network, sight: ClassifierSight) -> nn.Module:
     """Build a network without weights."""
     sees = lite0.Lite0(sight.channels) if network == "lite0" else small.Small(sight.channels)
     return _for_sight(sees, sight)
 
 
-def _for_sight(sees: nn.Module, sight: Sight) -> nn.Module:
+def _for_sight(sees: nn.Module, sight: ClassifierSight) -> nn.Module:
     stretch = Stretch(sight.darker) if sight.kind == "picture" else nn.Identity()
     return nn.Sequential(OrderedDict(stretch=stretch, sees=sees))
 
@@ -106,7 +106,7 @@ def published() -> Path | None:
     return next(iter(sorted((Path(spec.origin).parent / "models").glob("*.pth"))), None)
 
 
-def from_published(sight: Sight) -> nn.Module:
+def from_published(sight: ClassifierSight) -> nn.Module:
     """Build EfficientNet-lite0 with its published weights, for grey pictures, rounded to float16 as files hold them.
 
     Raises
@@ -155,12 +155,15 @@ def fitted(network: nn.Module, pooled: Floats, beside: Floats) -> Encoder:
     """
     spread = pooled.std(axis=0) + LEAST_SPREAD
     mean = pooled.mean(axis=0)
-    _, sizes, axes = np.linalg.svd((pooled - mean) / spread, full_matrices=False)
-    components = min(FEATURES - len(BESIDE), len(axes))
-    overall = float(np.sqrt(np.square(sizes[:components]).mean() / len(pooled))) or 1.0
+    standard = (pooled - mean) / spread
+    variances, axes = np.linalg.eigh(standard.T @ standard / len(pooled))
+    components = min(FEATURES - len(BESIDE), *pooled.shape)
+    # The largest come last.
+    axes = axes.T[::-1][:components]
+    overall = float(np.sqrt(variances[::-1][:components].clip(0).mean())) or 1.0
     encoder = Encoder(network, pooled.shape[1], components)
     encoder.mean.copy_(torch.from_numpy(mean))
-    encoder.projection.copy_(torch.from_numpy(axes[:components].T / spread[:, None] / overall))
+    encoder.projection.copy_(torch.from_numpy(axes.T / spread[:, None] / overall))
     encoder.beside_mean.copy_(torch.from_numpy(beside.mean(axis=0)))
     encoder.beside_spread.copy_(torch.from_numpy(beside.std(axis=0) + LEAST_SPREAD))
     return encoder.eval()
@@ -174,7 +177,7 @@ def bare(network: nn.Module, name: Network) -> Encoder:
     return encoder.eval()
 
 
-def to_file(encoder: Encoder, network: Network, sight: Sight) -> EncoderFile:
+def to_file(encoder: Encoder, network: Network, sight: ClassifierSight) -> EncoderFile:
     """Give the tensors of an encoder as files hold them: the network's as float16."""
     tensors: dict[str, NDArray[np.generic]] = {}
     for name, value in encoder.state_dict().items():

@@ -15,7 +15,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from inference.classification.head import Head, digest
-from inference.classification.sight import BESIDE, Sight
+from inference.classification.sight import BESIDE, ClassifierSight
 from inference.errors import WeightsRefused
 
 Network = Literal["lite0", "small"]
@@ -33,7 +33,7 @@ class EncoderFile:
     """
 
     network: Network
-    sight: Sight
+    sight: ClassifierSight
     tensors: Mapping[str, NDArray[np.generic]]
 
     @cached_property
@@ -98,7 +98,7 @@ def load_encoder(path: Path) -> EncoderFile:
                 f"{named} is of network {said['network']!r}, which this lamelle does not know; update it"
             )
         network: Network = "lite0" if said["network"] == "lite0" else "small"
-        encoder = EncoderFile(network, Sight(**sight), tensors)
+        encoder = EncoderFile(network, ClassifierSight(**sight), tensors)
         if encoder.sha256 != said["encoder_sha256"]:
             raise WeightsRefused(f"{named} is damaged: its encoder is not the one it was written with; fetch it again")
     except (OSError, safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:

@@ -13,12 +13,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.classification.answers import UNSURE, Answer
+from inference.classification.answers import UNSURE, TaxonAnswer
 
 Floats = NDArray[np.float64]
 Z_95 = 1.959964
 BINS = 15
 DRAWS = 500
+CHANCES = 50
 INTERVAL = (2.5, 97.5)
 
 
@@ -31,10 +32,16 @@ class TaxonFigures(msgspec.Struct, frozen=True, kw_only=True):
         objects of it that judged.
     named
         objects that were named so.
-    precision, recall, f1
-        None where nothing is named so, where there is none of it.
-    precision_interval, recall_interval
-        Wilson's, 95 %; they take objects for independent.
+    precision
+        None where nothing is named so.
+    recall
+        None where there is none of it.
+    f1
+        None where there is none of it.
+    precision_interval
+        Wilson's, 95 %; it takes objects for independent.
+    recall_interval
+        the same.
     f1_interval
         of other groups (days, slides) drawn like these.
     """
@@ -59,13 +66,19 @@ class NamesFigures(msgspec.Struct, frozen=True, kw_only=True):
         in words: held-out days, a random fifth.
     groups
         days or slides that judged.
-    accuracy, balanced, macro_f1
-        share of the objects, mean recall of the taxa with at least `fewest` objects, mean F1 of the same; with the
-        intervals of other groups drawn like these.
+    accuracy
+        share of the objects whose name is right; this and the next two with the intervals of other groups drawn like
+        these.
+    balanced
+        mean recall of the taxa with at least `fewest` objects.
+    macro_f1
+        mean F1 of the same.
     fewest
         objects from which on a taxon counts for `balanced` and `macro_f1`.
     calibration_error
         expected: over bins of probability, how far that is from the share that is right.
+    calibration_by_chance
+        what that would be on the average for so many objects if probabilities were perfect.
     curve
         of the same bins: mean probability, share that is right, objects.
     bray_curtis
@@ -87,6 +100,7 @@ class NamesFigures(msgspec.Struct, frozen=True, kw_only=True):
     macro_f1: float | None
     macro_f1_interval: tuple[float, float] | None
     calibration_error: float
+    calibration_by_chance: float
     curve: tuple[tuple[float, float, int], ...]
     bray_curtis: float
     unsure: float
@@ -96,13 +110,15 @@ class NamesFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedNames:
     """Objects whose taxon is known, and what was said of them.
 
     Attributes
     ----------
-    true, named
-        taxa.
+    true
+        taxon of each.
+    named
+        what it was called.
     probability
         of what was named.
     groups
@@ -118,7 +134,7 @@ class Judged:
     samples: Sequence[str]
 
 
-def figures(judged: Judged, judged_by: str, fewest: int = 1, seed: int = 0) -> NamesFigures:
+def figures(judged: JudgedNames, judged_by: str, fewest: int = 1, seed: int = 0) -> NamesFigures:
     """Judge names.
 
     Raises
@@ -151,6 +167,7 @@ def figures(judged: Judged, judged_by: str, fewest: int = 1, seed: int = 0) -> N
         macro_f1=_mean(_f1(whole)[counted]),
         macro_f1_interval=_interval([_mean(one[counted]) for one in f1_drawn]),
         calibration_error=calibration_error(probability, right),
+        calibration_by_chance=_calibration_by_chance(probability, seed),
         curve=calibration_curve(probability, right),
         bray_curtis=bray_curtis_of(judged.true, judged.named, judged.samples),
         unsure=float(np.mean([name == UNSURE for name in judged.named])),
@@ -162,9 +179,13 @@ def figures(judged: Judged, judged_by: str, fewest: int = 1, seed: int = 0) -> N
     )
 
 
-def judged(true: Sequence[str], answers: Sequence[Answer], groups: Sequence[str], samples: Sequence[str]) -> Judged:
+def judged(
+    true: Sequence[str], answers: Sequence[TaxonAnswer], groups: Sequence[str], samples: Sequence[str]
+) -> JudgedNames:
     """Put together what is there and what was answered."""
-    return Judged(true, [one.taxon for one in answers], np.array([one.probability for one in answers]), groups, samples)
+    return JudgedNames(
+        true, [one.taxon for one in answers], np.array([one.probability for one in answers]), groups, samples
+    )
 
 
 def wilson(right: float, of: float) -> tuple[float, float] | None:
@@ -188,6 +209,14 @@ def calibration_error(probability: Floats, right: NDArray[np.bool_]) -> float:
     """Give the expected calibration error (Naeini 2015, AAAI), over 15 bins of one width."""
     curve = calibration_curve(probability, right)
     return sum(abs(sure - share) * n for sure, share, n in curve) / len(probability)
+
+
+def _calibration_by_chance(probability: Floats, seed: int) -> float:
+    random = np.random.default_rng(seed)
+    drawn = [
+        calibration_error(probability, random.uniform(size=len(probability)) < probability) for _ in range(CHANCES)
+    ]
+    return float(np.mean(drawn))
 
 
 def bray_curtis(true: Mapping[str, float], named: Mapping[str, float]) -> float:

@@ -19,7 +19,7 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from inference.classification.answers import Answer, Tree
+from inference.classification.answers import TaxonAnswer, Tree
 from inference.errors import WeightsRefused
 
 Floats = NDArray[np.float32]
@@ -43,8 +43,10 @@ class Head:
         taxa that were in the library with too few objects to be learnt, and how many.
     encoder_sha256
         of the encoder whose vectors it is for.
-    weights, bias
-        float32 (F, K) and (K,).
+    weights
+        float32 (F, K).
+    bias
+        float32 (K,).
     temperature
         what outputs are divided by, so that probabilities of objects not learnt from are right as often as they say
         (Guo 2017, arXiv 1706.04599).
@@ -95,7 +97,7 @@ class Head:
         outputs = self.outputs(features)
         return softmax(outputs - np.log(self.share) if rule == "even" else outputs)
 
-    def answers(self, features: NDArray[np.floating], rule: Rule = "plain") -> list[Answer]:
+    def answers(self, features: NDArray[np.floating], rule: Rule = "plain") -> list[TaxonAnswer]:
         """Say what the objects of vectors (N, F) are."""
         return Tree(self.taxa, self.parents).answers(self.probabilities(features, rule), self.threshold)
 

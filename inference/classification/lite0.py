@@ -22,7 +22,7 @@ EPSILON = 1e-3
 """Of the normalisation, as published."""
 
 
-class _Stage(NamedTuple):
+class _Row(NamedTuple):
     repeats: int
     kernel: int
     stride: int
@@ -31,13 +31,13 @@ class _Stage(NamedTuple):
 
 
 STAGES = (
-    _Stage(1, 3, 1, 1, 16),
-    _Stage(2, 3, 2, 6, 24),
-    _Stage(2, 5, 2, 6, 40),
-    _Stage(3, 3, 2, 6, 80),
-    _Stage(3, 5, 1, 6, 112),
-    _Stage(4, 5, 2, 6, 192),
-    _Stage(1, 3, 1, 6, 320),
+    _Row(1, 3, 1, 1, 16),
+    _Row(2, 3, 2, 6, 24),
+    _Row(2, 5, 2, 6, 40),
+    _Row(3, 3, 2, 6, 80),
+    _Row(3, 5, 1, 6, 112),
+    _Row(4, 5, 2, 6, 192),
+    _Row(1, 3, 1, 6, 320),
 )
 POOLED = (2, 4, 10, 15)
 """Blocks whose output is averaged into the vector, beside that of the last layer."""
@@ -64,10 +64,10 @@ def _convolution(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, gr
     return _Convolution(inputs, outputs, kernel, stride, groups=groups, bias=False)
 
 
-class _Block(nn.Module):
+class _Bottleneck(nn.Module):
     """Inverted bottleneck."""
 
-    def __init__(self, inputs: int, stage: _Stage, stride: int) -> None:
+    def __init__(self, inputs: int, stage: _Row, stride: int) -> None:
         super().__init__()
         inner = inputs * stage.expansion
         self._expands = stage.expansion > 1
@@ -105,7 +105,7 @@ class Lite0(nn.Module):
         blocks, inputs = [], STEM
         for stage in STAGES:
             for number in range(stage.repeats):
-                blocks.append(_Block(inputs, stage, stage.stride if number == 0 else 1))
+                blocks.append(_Bottleneck(inputs, stage, stage.stride if number == 0 else 1))
                 inputs = stage.channels
         self._blocks = nn.ModuleList(blocks)
         self._conv_head = _convolution(inputs, LAST)

@@ -31,7 +31,7 @@ PREPARED = (
 )
 
 
-class _Whole(nn.Module):
+class _PicturesToTaxa(nn.Module):
     """From pictures to probabilities, at once."""
 
     def __init__(self, encoder: EncoderFile, head: Head) -> None:
@@ -69,7 +69,7 @@ def write_model(path: Path, encoder: EncoderFile, head: Head) -> None:
     try:
         with torch.no_grad():
             program = torch.onnx.export(
-                _Whole(encoder, head).eval(),
+                _PicturesToTaxa(encoder, head).eval(),
                 (torch.zeros(2, 1, side, side),),
                 input_names=[INPUT],
                 output_names=[OUTPUT],
@@ -128,9 +128,9 @@ def information(
             label,
             code=taxon,
             count=str(counts.get(taxon, 0)),
-            precision=_share(judged and judged.precision),
-            recall=_share(judged and judged.recall),
-            f1score=_share(judged and judged.f1),
+            precision=_share(None if judged is None else judged.precision),
+            recall=_share(None if judged is None else judged.recall),
+            f1score=_share(None if judged is None else judged.f1),
             support=str(judged.n if judged else 0),
         )
     _texts(network, prepro=PREPARED)

@@ -9,6 +9,7 @@ left out; pictures are stretched so by the encoder itself. What was not exposed 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -46,7 +47,7 @@ BEYOND_UM = 0.2
 
 
 @dataclass(frozen=True)
-class Sight:
+class ClassifierSight:
     """How a classifier looks.
 
     Attributes
@@ -80,11 +81,11 @@ class Sight:
         return {"stack": len(ORDER) * len(self.offsets_um), "fused": len(ORDER), "picture": 1}[self.kind]
 
 
-STACK = Sight("stack", 64, (-1.6, -0.8, -0.4, 0.0, 0.4, 0.8, 1.6), 0.059)
-PICTURES = Sight("picture", 128)
+STACK = ClassifierSight("stack", 64, (-1.6, -0.8, -0.4, 0.0, 0.4, 0.8, 1.6), 0.059)
+PICTURES = ClassifierSight("picture", 128)
 
 
-class Look(NamedTuple):
+class SeenSpecimen(NamedTuple):
     """What is seen of a specimen.
 
     Attributes
@@ -100,8 +101,8 @@ class Look(NamedTuple):
     beside: Floats
 
 
-def look(specimen: Specimen, sight: Sight, focus_error_um: float = 0.0) -> Look:
-    """Look at a specimen.
+def look(specimen: Specimen, sight: ClassifierSight, focus_error_um: float = 0.0) -> SeenSpecimen:
+    """SeenSpecimen at a specimen.
 
     Parameters
     ----------
@@ -122,16 +123,18 @@ def look(specimen: Specimen, sight: Sight, focus_error_um: float = 0.0) -> Look:
     if is_picture:
         view[0] = _picture(specimen, sight.side_px)
     else:
-        planes, rows = _planes(specimen, sight, focus_error_um)
-        bright = _background(specimen, PARALLEL) or math.sqrt(specimen.white_dn / 2)
-        for c, name in enumerate(specimen.states):
-            below = _background(specimen, name) or 1.0
+        heights = [_Height(0, 0, 0.0)] if sight.kind == "fused" else _heights(specimen, sight, focus_error_um)
+        frames = _fused(specimen)[:, None] if sight.kind == "fused" else specimen.stack
+        backgrounds = {name: _background(specimen.stack[c]) for c, name in enumerate(specimen.states)}
+        bright = backgrounds.get(PARALLEL) or math.sqrt(specimen.white_dn / 2)
+        for c, name in enumerate(specimen.states if heights else ()):
+            below = backgrounds[name] or 1.0
             gain = BRIGHT_GAIN / below if name == PARALLEL else CROSSED_GAIN / bright
-            roots = np.sqrt(_shrunk(planes[c], scale))
+            roots = np.sqrt(_shrunk(frames[c], heights, scale))
             told = np.clip((roots - np.float32(below)) * np.float32(gain), -MOST_DEVIATION, MOST_DEVIATION)
             first = ORDER.index(name) * (sight.channels // len(ORDER))
-            view[[first + row for row in rows]] = np.moveaxis(_centred(told, sight.side_px), -1, 0)
-    return Look(view, _beside(specimen, scale) if sight.sized else np.zeros(len(BESIDE), np.float32))
+            _centre(told, view, [first + one.row for one in heights])
+    return SeenSpecimen(view, _beside(specimen, scale) if sight.sized else np.zeros(len(BESIDE), np.float32))
 
 
 def own_plane(specimen: Specimen) -> float:
@@ -159,7 +162,7 @@ class _Scaled(NamedTuple):
     pixel: float
 
 
-def _scale(specimen: Specimen, sight: Sight) -> _Scaled:
+def _scale(specimen: Specimen, sight: ClassifierSight) -> _Scaled:
     longest = max(specimen.stack.shape[2:])
     pixel = specimen.pixel_um or 1.0
     if sight.finest_um is None or specimen.pixel_um is None:
@@ -170,46 +173,55 @@ def _scale(specimen: Specimen, sight: Sight) -> _Scaled:
     return _Scaled(seen_um / pixel, seen_um)
 
 
-def _shrunk(frames: Floats, scale: _Scaled) -> Floats:
-    """Frames (H, W, N) at the scale of the view."""
-    height, width = (max(1, round(size / scale.shrunk)) for size in frames.shape[:2])
-    how = cv2.INTER_AREA if scale.shrunk > 1 else cv2.INTER_LINEAR
-    small = [cv2.resize(frames[..., n], (width, height), interpolation=how) for n in range(frames.shape[2])]
-    return np.stack(small, axis=-1)
+class _Height(NamedTuple):
+    """A height of the sight: its place among them, the plane below it, and the share of the plane above that."""
+
+    row: int
+    lower: int
+    share: float
 
 
-def _centred(frames: Floats, side: int) -> Floats:
-    """Frames (h, w, N) in the middle of empty squares (side, side, N); what does not fit is cut evenly."""
-    canvas = np.zeros((side, side, frames.shape[2]), np.float32)
-    frames = frames[max(0, (frames.shape[0] - side) // 2) :, max(0, (frames.shape[1] - side) // 2) :][:side, :side]
-    top, left = ((side - size) // 2 for size in frames.shape[:2])
-    canvas[top : top + frames.shape[0], left : left + frames.shape[1]] = frames
-    return canvas
-
-
-def _planes(specimen: Specimen, sight: Sight, focus_error_um: float) -> tuple[Floats, list[int]]:
-    """Frames (C, H, W, N) that the sight is for, and the place of each among its heights."""
-    if sight.kind == "fused":
-        return _fused(specimen)[..., None], [0]
+def _heights(specimen: Specimen, sight: ClassifierSight, focus_error_um: float) -> list[_Height]:
+    """Give the heights of a sight at which the specimen was exposed."""
     step_um = specimen.step_um
     if specimen.planes > 1 and step_um is None:
         raise SpecimenRefused(
             f"the specimen has {specimen.planes} planes, but nobody says how far apart they are; give step_um"
         )
     focus, last = own_plane(specimen), specimen.planes - 1
-    heights = [(offset + focus_error_um) for offset in sight.offsets_um]
-    beyond = min(0.5, BEYOND_UM / (step_um or BEYOND_UM))
-    frames, rows = [], []
-    for row, height_um in enumerate(heights):
-        at = focus + height_um / (step_um or 2 * BEYOND_UM)
+    # One plane stands for its own height alone.
+    step_um = step_um or 2 * BEYOND_UM
+    beyond = min(0.5, BEYOND_UM / step_um)
+    seen = []
+    for row, offset_um in enumerate(sight.offsets_um):
+        at = focus + (offset_um + focus_error_um) / step_um
         if -beyond <= at <= last + beyond:
             at = min(max(at, 0.0), float(last))
-            lower, share = int(at), at - int(at)
-            frame = specimen.stack[:, lower].astype(np.float32)
-            frames.append(frame if share == 0 else (1 - share) * frame + share * specimen.stack[:, lower + 1])
-            rows.append(row)
-    shape = (len(specimen.states), *specimen.stack.shape[2:], 0)
-    return (np.stack(frames, axis=-1) if frames else np.zeros(shape, np.float32)), rows
+            seen.append(_Height(row, int(at), at - int(at)))
+    return seen
+
+
+def _shrunk(frames: NDArray[np.uint16] | Floats, seen: Sequence[_Height], scale: _Scaled) -> Floats:
+    """Frames (N, h, w) of a state (Z, H, W) at some heights, at the scale of the view."""
+    height, width = (max(1, round(size / scale.shrunk)) for size in frames.shape[1:])
+    how = cv2.INTER_AREA if scale.shrunk > 1 else cv2.INTER_LINEAR
+    small: dict[int, Floats] = {}
+    for z in {one.lower for one in seen} | {one.lower + 1 for one in seen if one.share}:
+        small[z] = cv2.resize(frames[z], (width, height), interpolation=how).astype(np.float32)
+    between = [
+        (1 - one.share) * small[one.lower] + one.share * small[one.lower + 1] if one.share else small[one.lower]
+        for one in seen
+    ]
+    return np.stack(between)
+
+
+def _centre(frames: Floats, view: Floats, rows: Sequence[int]) -> None:
+    """Lay frames (N, h, w) into the middle of some squares of a view; what does not fit is cut evenly."""
+    side = view.shape[-1]
+    height, width = frames.shape[1:]
+    frames = frames[:, max(0, (height - side) // 2) :, max(0, (width - side) // 2) :][:, :side, :side]
+    top, left = ((side - size) // 2 for size in frames.shape[1:])
+    view[rows, top : top + frames.shape[1], left : left + frames.shape[2]] = frames
 
 
 def _fused(specimen: Specimen) -> Floats:
@@ -222,11 +234,8 @@ def _fused(specimen: Specimen) -> Floats:
     return np.asarray(gather(specimen.stack, index), np.float32)
 
 
-def _background(specimen: Specimen, state: str) -> float | None:
-    """Root of the median along the crop's edge in all planes of a state; None if that is black or not there."""
-    if state not in specimen.states:
-        return None
-    frames = specimen.stack[specimen.states.index(state)]
+def _background(frames: NDArray[np.uint16]) -> float | None:
+    """Root of the median along the crop's edge in all planes (Z, H, W) of a state; None where that is black."""
     return math.sqrt(float(np.median(_edge(frames)))) or None
 
 

@@ -19,7 +19,7 @@ WIDTH = 2 * sum(WIDTHS[-POOLED:])
 """Of the vector."""
 
 
-class _Block(nn.Module):
+class _Residual(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
@@ -53,8 +53,8 @@ class Small(nn.Module):
         self.stem_norm = nn.BatchNorm2d(WIDTHS[0])
         stages, inputs = [], WIDTHS[0]
         for number, width in enumerate(WIDTHS):
-            first = _Block(inputs, width, 1 if number == 0 else 2)
-            stages.append(nn.Sequential(first, *(_Block(width, width, 1) for _ in range(BLOCKS - 1))))
+            first = _Residual(inputs, width, 1 if number == 0 else 2)
+            stages.append(nn.Sequential(first, *(_Residual(width, width, 1) for _ in range(BLOCKS - 1))))
             inputs = width
         self.stages = nn.ModuleList(stages)
 

@@ -34,8 +34,10 @@ class Specimen:
         from plane to plane; None if nobody knows, or there is one plane.
     focus_plane
         the object's own, fractional index into Z; None if nobody looked.
-    length_um, width_um
+    length_um
         of the object; None if it was not measured.
+    width_um
+        the same.
     white_dn
         what a saturated pixel has: 4095 for 12 bits that lie in 16.
 
@@ -101,8 +103,12 @@ class Example:
         hex, of its pixels; two examples that have the same one are the same picture.
     taxon
         identifier of what a person called it.
-    sample, slide, day
-        where and when it is from; what is alike in one of them may not both teach and judge.
+    sample
+        where it is from; what is alike in one sample, slide or day may not both teach and judge.
+    slide
+        on which it lay.
+    day
+        of its exposure.
     read
         gives the specimen; called again each time it is looked at.
     """

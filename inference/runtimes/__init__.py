@@ -1,4 +1,4 @@
 """What runs the network: torch, onnxruntime, TensorRT; which of them, and what they keep.
 
-Face: `choice`, `engines`, `onnx_model`, `runtimes`.
+Face: `cache`, `choice`, `engines`, `onnx_model`, `runtimes`.
 """

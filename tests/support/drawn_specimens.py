@@ -38,7 +38,7 @@ def mask(shape: str, side: int, random: np.random.Generator) -> NDArray[np.float
         cv2.fillPoly(drawn, [np.rint(turned).astype(np.int32)], 1.0)
     else:
         cv2.circle(drawn, centre, radius, 1.0, -1 if shape == "disc" else max(2, radius // 4))
-    return cv2.GaussianBlur(drawn, (0, 0), 0.8)
+    return np.asarray(cv2.GaussianBlur(drawn, (0, 0), 0.8), np.float32)
 
 
 def stack(shape: str, seed: int, side: int = 32) -> Specimen:

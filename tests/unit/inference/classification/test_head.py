@@ -10,8 +10,8 @@ import pytest
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from inference.classification.fitting import Fitted, fit
 from inference.classification.head import Head, check_taxa, load_head
+from inference.classifier_training.fitting import Fitted, fit
 from inference.errors import SpecimenRefused, WeightsRefused
 
 ENCODER = "e" * 64
@@ -43,7 +43,7 @@ def head(fitted: Fitted) -> Head:
 def test_what_is_rare_is_kept_as_not_known_and_never_said(fitted: Fitted) -> None:
     assert fitted.head.taxa == ("a", "b", "c")
     assert fitted.head.not_known == {"d": 9}
-    assert np.isnan(fitted.held_out[-9:]).all()
+    assert np.isfinite(fitted.held_out[-9:]).all()
 
 
 def test_probabilities_of_new_objects_come_true_and_are_about_as_good_as_can_be(head: Head) -> None:

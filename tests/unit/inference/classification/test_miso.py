@@ -14,15 +14,15 @@ import pytest
 from numpy.typing import NDArray
 
 from inference.classification.classifier import Classifier
-from inference.classification.learning import Learnt, learn
 from inference.classification.miso import INFO, MODEL, information, write_model
-from inference.classification.settings import LearningSettings
-from inference.classification.sight import Sight
+from inference.classification.sight import ClassifierSight
 from inference.classification.specimens import picture
+from inference.classifier_training.learning import Learnt, learn
+from inference.classifier_training.settings import LearningSettings
 from inference.errors import RuntimeRefused
 from tests.support.drawn_specimens import SHAPES, Silent, drawn_picture, examples, grey
 
-SIGHT = Sight("picture", 32, sized=False)
+SIGHT = ClassifierSight("picture", 32, sized=False)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_what_the_format_cannot_hold_is_refused(learnt: Learnt, tmp_path: Path) 
     sized = replace(learnt.encoder, sight=replace(SIGHT, sized=True))
     with pytest.raises(RuntimeRefused, match="was told the sizes of objects"):
         write_model(tmp_path / MODEL, sized, replace(learnt.fitted.head, encoder_sha256=sized.sha256))
-    stacks = replace(learnt.encoder, sight=Sight("stack", 32))
+    stacks = replace(learnt.encoder, sight=ClassifierSight("stack", 32))
     with pytest.raises(RuntimeRefused, match="looks at stacks"):
         write_model(tmp_path / MODEL, stacks, replace(learnt.fitted.head, encoder_sha256=stacks.sha256))
     assert not list(tmp_path.iterdir())

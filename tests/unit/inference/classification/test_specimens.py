@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from inference.classification.sight import BESIDE, Sight, look
+from inference.classification.sight import BESIDE, ClassifierSight, look
 from inference.classification.specimens import Specimen, picture
 from inference.errors import SpecimenRefused
 from tests.support.drawn_specimens import stack
 
-SIGHT = Sight("stack", 32, (-0.8, 0.0, 0.8), 0.118)
+SIGHT = ClassifierSight("stack", 32, (-0.8, 0.0, 0.8), 0.118)
 ANY = Specimen(np.full((2, 5, 9, 11), 900, np.uint16), ("crossed", "parallel"), 0.1, 0.4, 2.0)
 
 
@@ -103,7 +103,7 @@ def test_a_picture_is_not_a_stack() -> None:
     with pytest.raises(SpecimenRefused, match="a picture, but the classifier looks at stacks"):
         look(drawn, SIGHT)
     with pytest.raises(SpecimenRefused, match="a stack, but the classifier looks at pictures"):
-        look(ANY, Sight("picture", 32))
+        look(ANY, ClassifierSight("picture", 32))
 
 
 def test_twelve_bits_in_sixteen_are_white_where_the_camera_is() -> None:
@@ -121,13 +121,17 @@ def test_colours_become_grey_and_what_is_no_image_is_refused() -> None:
             picture(wrong)
 
 
+def test_a_focus_far_off_leaves_an_empty_view() -> None:
+    assert not look(stack("ring", 3), SIGHT, 30.0).view.any()
+
+
 @given(
     arrays(np.uint16, st.tuples(st.just(2), st.integers(1, 6), st.integers(1, 40), st.integers(1, 40))),
-    st.sampled_from([SIGHT, Sight("fused", 24, finest_um=0.1), Sight("stack", 20)]),
+    st.sampled_from([SIGHT, ClassifierSight("fused", 24, finest_um=0.1), ClassifierSight("stack", 20)]),
     st.one_of(st.none(), st.floats(-50, 50)),
 )
 def test_whatever_the_pixels_a_view_is_finite_and_as_large_as_it_must_be(
-    pixels: np.ndarray, sight: Sight, focus: float | None
+    pixels: np.ndarray, sight: ClassifierSight, focus: float | None
 ) -> None:
     seen = look(Specimen(pixels, ("parallel", "crossed"), 0.06, 0.3, focus), sight)
     assert seen.view.shape == (sight.channels, sight.side_px, sight.side_px)
@@ -137,7 +141,7 @@ def test_whatever_the_pixels_a_view_is_finite_and_as_large_as_it_must_be(
 
 @given(arrays(np.uint8, st.tuples(st.integers(1, 90), st.integers(1, 90))))
 def test_whatever_a_picture_it_lies_between_black_and_white(pixels: np.ndarray) -> None:
-    seen = look(picture(pixels), Sight("picture", 32))
+    seen = look(picture(pixels), ClassifierSight("picture", 32))
     assert seen.view.shape == (1, 32, 32)
     assert seen.view.min() >= 0
     assert seen.view.max() <= 1

@@ -12,7 +12,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from inference.classification.sight import Floats, Look, Sight, look, own_plane
+from inference.classification.sight import ClassifierSight, Floats, SeenSpecimen, look, own_plane
 from inference.classification.specimens import Specimen
 
 ONE_STATE_SHARE = 0.15
@@ -32,8 +32,8 @@ SIZE_ERROR = 0.08
 """Standard deviation of the binary logarithm of a length that is told."""
 
 
-def varied(specimen: Specimen, sight: Sight, random: np.random.Generator) -> Look:
-    """Look at a specimen as it might as well have been.
+def varied(specimen: Specimen, sight: ClassifierSight, random: np.random.Generator) -> SeenSpecimen:
+    """SeenSpecimen at a specimen as it might as well have been.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def varied(specimen: Specimen, sight: Sight, random: np.random.Generator) -> Loo
     beside = beside.copy()
     if sight.sized:
         beside[:2] += math.log2(zoom) + random.normal(0, SIZE_ERROR, 2)
-    return Look(np.ascontiguousarray(view), beside)
+    return SeenSpecimen(np.ascontiguousarray(view), beside)
 
 
 def _with_less(specimen: Specimen, random: np.random.Generator) -> Specimen:

@@ -24,8 +24,10 @@ Count = Callable[[int, int], None]
 """Takes how many of how many are done."""
 STRENGTHS = (1e-3, 3e-3, 1e-2, 3e-2)
 """Tried: the variance that weights are expected to have; what other programs call C."""
+NOT_KNOWN = -1
 FOLDS = 5
-ITERATIONS = 150
+TINY = 1e-9
+ITERATIONS, PRECISION = 150, 1e-6
 TEMPERATURES = (0.3, 5.0)
 THRESHOLDS = tuple(round(0.05 * k, 2) for k in range(20))
 
@@ -37,7 +39,7 @@ class Fitted:
     Attributes
     ----------
     held_out
-        float32 (N, K) probabilities, each row from a head that learnt without the row's group.
+        float32 (N, K) probabilities, each row from a head that learnt without its group; of what is not known too.
     strength
         that was chosen.
     """
@@ -61,8 +63,10 @@ def fit(
 
     Parameters
     ----------
-    taxa, groups
+    taxa
         of each row.
+    groups
+        day, slide or sample of each row.
     fewest
         taxa with fewer objects are not learnt, and listed as not known.
 
@@ -78,43 +82,41 @@ def fit(
             f"{len(learnt)} of {len(names)} taxa have {fewest} objects or more; a classifier needs two, so label more"
         )
     of = {name: k for k, name in enumerate(learnt)}
-    known = np.array([taxon in of for taxon in taxa])
-    x = np.asarray(features, np.float32)[known]
-    y = np.array([of[taxon] for taxon in taxa if taxon in of])
-    folds = _folds(np.array(groups)[known], seed)
-    parts = [(folds != k, folds == k) for k in range(folds.max() + 1)]
+    x = np.asarray(features, np.float32)
+    y = np.array([of.get(taxon, NOT_KNOWN) for taxon in taxa])
+    known = y != NOT_KNOWN
+    folds = _folds(np.array(groups), seed)
+    parts = [((folds != k) & known, folds == k) for k in range(folds.max() + 1)]
     total, done = len(STRENGTHS) * len(parts) + 1, 0
     outputs = np.zeros((len(STRENGTHS), len(y), len(learnt)), np.float32)
-    for strength, said in zip(STRENGTHS, outputs, strict=True):
-        for learning, judging in parts:
-            weights, bias = _regress(x[learning], y[learning], len(learnt), strength)
-            said[judging] = x[judging] @ weights + bias
+    for learning, judging in parts:
+        both = _nothing(x.shape[1], len(learnt))
+        for strength, said in zip(STRENGTHS, outputs, strict=True):
+            both = _regress(x[learning], y[learning], strength, both)
+            said[judging] = x[judging] @ both[:-1] + both[-1]
             done += 1
             if report is not None:
                 report(done, total)
-    losses = [_tempered(said, y) for said in outputs]
-    best = int(np.argmin([loss for loss, _ in losses]))
-    temperature = losses[best][1]
-    weights, bias = _regress(x, y, len(learnt), STRENGTHS[best])
+    best = int(np.argmin([_loss(said[known], y[known]) for said in outputs]))
+    temperature = _temperature(outputs[best], y)
+    both = _regress(x[known], y[known], STRENGTHS[best], _nothing(x.shape[1], len(learnt)))
     if report is not None:
         report(total, total)
-    share = np.bincount(y, minlength=len(learnt)).astype(np.float32) / np.float32(len(y))
+    share = np.bincount(y[known], minlength=len(learnt)).astype(np.float32) / np.float32(known.sum())
     head = Head(
         taxa=learnt,
         parents=parents,
         not_known={str(name): int(n) for name, n in zip(names, counts, strict=True) if n < fewest},
         encoder_sha256=encoder_sha256,
-        weights=weights,
-        bias=bias,
+        weights=both[:-1],
+        bias=both[-1],
         temperature=temperature,
         share=share,
         threshold=0.0,
     )
     held_out = softmax(outputs[best] / np.float32(temperature))
-    threshold = choose_threshold(head, held_out, [t for t in taxa if t in of], np.array(groups)[known].tolist())
-    whole = np.full((len(known), len(learnt)), np.nan, np.float32)
-    whole[known] = held_out
-    return Fitted(replace(head, threshold=threshold), whole, STRENGTHS[best])
+    threshold = choose_threshold(head, held_out, taxa, groups)
+    return Fitted(replace(head, threshold=threshold), held_out, STRENGTHS[best])
 
 
 def choose_threshold(head: Head, probabilities: Floats, true: Sequence[str], samples: Sequence[str]) -> float:
@@ -148,13 +150,23 @@ def _folds(groups: NDArray[np.str_], seed: int) -> NDArray[np.intp]:
     return fold[group]
 
 
-def _regress(x: Floats, y: NDArray[np.intp], taxa: int, strength: float) -> tuple[Floats, Floats]:
-    """Multinomial logistic regression with a Gaussian prior on the weights; weights (F, K) and bias (K,)."""
-    count, width = x.shape
-    one_hot = np.eye(taxa, dtype=np.float32)[y]
+def _nothing(width: int, taxa: int) -> Floats:
+    return np.zeros((width + 1, taxa), np.float32)
+
+
+def _regress(x: Floats, y: NDArray[np.intp], strength: float, start: Floats) -> Floats:
+    """Multinomial logistic regression with a Gaussian prior on the weights (F, K); the bias is the last row.
+
+    Parameters
+    ----------
+    start
+        (F + 1, K), where to begin: weights of about the same task are near.
+    """
+    count = len(x)
+    one_hot = np.eye(start.shape[1], dtype=np.float32)[y]
 
     def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        both = flat.reshape(width + 1, taxa).astype(np.float32)
+        both = flat.reshape(start.shape).astype(np.float32)
         outputs = x @ both[:-1] + both[-1]
         outputs -= outputs.max(axis=1, keepdims=True)
         exponents = np.exp(outputs)
@@ -165,19 +177,30 @@ def _regress(x: Floats, y: NDArray[np.intp], taxa: int, strength: float) -> tupl
         value = float((np.log(sums[:, 0]) - (outputs * one_hot).sum(axis=1)).mean())
         return value + float((both[:-1] * held_back).sum()) / 2, gradient.ravel().astype(np.float64)
 
-    start = np.zeros((width + 1) * taxa)
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": ITERATIONS})
-    both = found.x.reshape(width + 1, taxa).astype(np.float32)
-    return both[:-1], both[-1]
+    options = {"maxiter": ITERATIONS, "ftol": PRECISION}
+    found = minimize(loss, start.ravel().astype(np.float64), jac=True, method="L-BFGS-B", options=options)
+    return np.asarray(found.x.reshape(start.shape), np.float32)
 
 
-def _tempered(outputs: Floats, y: NDArray[np.intp]) -> tuple[float, float]:
-    """Least mean loss of outputs, and the temperature that gives it."""
+def _loss(outputs: Floats, y: NDArray[np.intp]) -> float:
+    """Mean logarithmic loss of outputs, at the temperature at which it is least."""
 
-    def loss(logarithm: float) -> float:
-        tempered = outputs / np.exp(logarithm)
-        tempered = tempered - tempered.max(axis=1, keepdims=True)
-        return float((np.log(np.exp(tempered).sum(axis=1)) - tempered[np.arange(len(y)), y]).mean())
+    def tempered(logarithm: float) -> float:
+        probabilities = softmax(outputs / np.float32(np.exp(logarithm)))
+        return float(-np.log(probabilities[np.arange(len(y)), y] + TINY).mean())
 
-    found = minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded")
-    return float(found.fun), float(np.exp(found.x))
+    return float(minimize_scalar(tempered, bounds=np.log(TEMPERATURES), method="bounded").fun)
+
+
+def _temperature(outputs: Floats, y: NDArray[np.intp]) -> float:
+    """Give the temperature at which the probability of what is said comes true most nearly, by its logarithmic loss.
+
+    Objects of taxa that are not known count: whatever is said of them is wrong, in nature as here.
+    """
+    right = outputs.argmax(axis=1) == y
+
+    def tempered(logarithm: float) -> float:
+        sure = softmax(outputs / np.float32(np.exp(logarithm))).max(axis=1)
+        return float(-np.log(np.where(right, sure, 1 - sure) + TINY).mean())
+
+    return float(np.exp(minimize_scalar(tempered, bounds=np.log(TEMPERATURES), method="bounded").x))

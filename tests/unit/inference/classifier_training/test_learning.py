@@ -13,15 +13,15 @@ import pytest
 from inference.classification.classifier import Classifier
 from inference.classification.encoder_file import load_encoder, to_bytes
 from inference.classification.head import load_head
-from inference.classification.learning import Learnt, learn
-from inference.classification.settings import LearningSettings
-from inference.classification.sight import Sight, look
+from inference.classification.sight import ClassifierSight, look
 from inference.classification.specimens import Example, Specimen
-from inference.classification.training import train_network
+from inference.classifier_training.learning import Learnt, learn
+from inference.classifier_training.settings import LearningSettings
+from inference.classifier_training.training import train_network
 from inference.errors import WeightsRefused
 from tests.support.drawn_specimens import SHAPES, Silent, drawn_picture, examples, stack
 
-SIGHT = Sight("stack", 24, (-0.8, 0.0, 0.8), 0.16)
+SIGHT = ClassifierSight("stack", 24, (-0.8, 0.0, 0.8), 0.16)
 SETTINGS = LearningSettings("small", SIGHT, epochs=5, batch=12, judgements=3, threads=1)
 
 
@@ -143,7 +143,7 @@ def test_a_training_that_gets_no_better_stops_early() -> None:
 
 
 def heights(shape: str, seed: int) -> Specimen:
-    """Draw four marks around a centre, two above and two below the own plane: opposite ones alike, or beside each other.
+    """Draw four marks around a centre, two above and two below: opposite ones alike, or ones beside each other.
 
     In the own plane both are the same picture.
     """
@@ -163,9 +163,9 @@ def heights(shape: str, seed: int) -> Specimen:
     return Specimen(noisy.clip(0, 65535).astype(np.uint16), ("parallel",), 0.16, 0.4, 4.0, 3.0, 3.0)
 
 
-def recall_of(sight: Sight, read: Callable[[str, int], Specimen]) -> float:
-    taught = [one for one in examples(read, 40) if one.taxon != "ring"]
-    settings = LearningSettings("small", sight, epochs=10, batch=16, judgements=2, threads=1)
+def recall_of(sight: ClassifierSight, read: Callable[[str, int], Specimen]) -> float:
+    taught = [one for one in examples(read, 70) if one.taxon != "ring"]
+    settings = LearningSettings("small", sight, epochs=14, batch=16, judgements=4, threads=1)
     made = learn(taught, days(taught), settings, {}, lambda _: None, Silent())[0]
     true = np.array([made.fitted.head.taxa.index(one.taxon) for one in taught])
     return float((made.fitted.held_out.argmax(axis=1) == true).mean())
@@ -173,5 +173,5 @@ def recall_of(sight: Sight, read: Callable[[str, int], Specimen]) -> float:
 
 @pytest.mark.long
 def test_what_only_heights_tell_apart_is_told_by_a_stack_and_not_by_its_own_plane() -> None:
-    assert recall_of(Sight("stack", 28, (-0.8, 0.0, 0.8), 0.16), heights) >= 0.9
-    assert recall_of(Sight("stack", 28, (0.0,), 0.16), heights) <= 0.7
+    assert recall_of(ClassifierSight("stack", 28, (-0.8, 0.0, 0.8), 0.16), heights) >= 0.9
+    assert recall_of(ClassifierSight("stack", 28, (0.0,), 0.16), heights) <= 0.7

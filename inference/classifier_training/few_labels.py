@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.classification.fitting import fit
+from inference.classifier_training.fitting import fit
 
 LABELS = 5, 10, 20, 50
 DRAWS = 3
@@ -37,8 +37,12 @@ def with_few_labels(
 
     Parameters
     ----------
-    features, taxa, groups
-        of all that are labelled; taxa that nobody would learn are left out before.
+    features
+        vectors of all that are labelled; taxa that nobody would learn are left out before.
+    taxa
+        of each.
+    groups
+        day, slide or sample of each.
     judging
         vectors of what judges.
     fewest

@@ -20,10 +20,10 @@ from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from inference.classification.encoder import fresh, rounded, width_of
-from inference.classification.settings import LearningSettings
-from inference.classification.sight import BESIDE, Look, look
+from inference.classification.sight import BESIDE, SeenSpecimen, look
 from inference.classification.specimens import Example
-from inference.classification.varying import varied
+from inference.classifier_training.settings import LearningSettings
+from inference.classifier_training.varying import varied
 from inference.errors import SpecimenRefused
 from inference.training.checkpoint import History, restore, to_bytes
 from inference.training.train import CHECKPOINT_S, Progress, Report, rate_at
@@ -35,7 +35,7 @@ WEIGHT_DECAY = 0.02
 LARGEST_GRADIENT = 5.0
 
 
-class Follower(Protocol):
+class TrainingFollower(Protocol):
     """Follows a training, and keeps what it has reached, so that an interruption costs minutes."""
 
     def checkpoint(self, content: bytes) -> None:
@@ -97,7 +97,7 @@ def train_network(
     groups: Sequence[str],
     settings: LearningSettings,
     report: Report,
-    follower: Follower,
+    follower: TrainingFollower,
     checkpoint: bytes | None = None,
 ) -> tuple[nn.Module, History]:
     """Train the network `small`; what it becomes, with its weights as files hold them.
@@ -192,7 +192,7 @@ def _batches(task: _Task, settings: LearningSettings, done: int) -> Iterator[tup
             yield batch
 
 
-def _stacked(looks: Sequence[Look]) -> tuple[Tensor, Tensor]:
+def _stacked(looks: Sequence[SeenSpecimen]) -> tuple[Tensor, Tensor]:
     views, beside = np.stack([one.view for one in looks]), np.stack([one.beside for one in looks])
     return torch.from_numpy(views), torch.from_numpy(beside)
 

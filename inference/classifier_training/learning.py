@@ -13,12 +13,12 @@ from torch import nn
 
 from inference.classification.encoder import bare, fitted, from_published, to_file
 from inference.classification.encoder_file import EncoderFile, Network
-from inference.classification.fitting import Count, Fitted, fit
 from inference.classification.onnx_encoder import Encodes, TorchEncoder, open_encoder
-from inference.classification.settings import LearningSettings
-from inference.classification.sight import BESIDE, Floats, Look, Sight, is_darker, look
+from inference.classification.sight import BESIDE, ClassifierSight, Floats, SeenSpecimen, is_darker, look
 from inference.classification.specimens import PICTURE, Example
-from inference.classification.training import Follower, train_network
+from inference.classifier_training.fitting import Count, Fitted, fit
+from inference.classifier_training.settings import LearningSettings
+from inference.classifier_training.training import TrainingFollower, train_network
 from inference.training.checkpoint import History
 from inference.training.train import Progress, Report
 
@@ -44,7 +44,7 @@ class Learnt:
     features: NDArray[np.float16]
 
 
-def fitting_sight(examples: Sequence[Example], sight: Sight) -> Sight:
+def fitting_sight(examples: Sequence[Example], sight: ClassifierSight) -> ClassifierSight:
     """Give a sight that shows the objects of pictures bright, whichever way most of them were lit."""
     if sight.kind != "picture":
         return sight
@@ -54,7 +54,7 @@ def fitting_sight(examples: Sequence[Example], sight: Sight) -> Sight:
 
 
 def see(
-    examples: Sequence[Example], network: nn.Module, name: Network, sight: Sight, threads: int, report: Count
+    examples: Sequence[Example], network: nn.Module, name: Network, sight: ClassifierSight, threads: int, report: Count
 ) -> tuple[Floats, Floats]:
     """Give what a network says of examples, (N, W), and the numbers beside them, (N, 4)."""
     file = to_file(bare(network, name), name, sight)
@@ -62,7 +62,7 @@ def see(
     encodes: Encodes = TorchEncoder(file, threads) if name == "small" else open_encoder(file, threads)[0]
     said = []
     for first in range(0, len(examples), AT_ONCE):
-        looks: list[Look] = [look(one.read(), sight) for one in examples[first : first + AT_ONCE]]
+        looks: list[SeenSpecimen] = [look(one.read(), sight) for one in examples[first : first + AT_ONCE]]
         said.append(encodes.encode(np.stack([one.view for one in looks]), np.stack([one.beside for one in looks])))
         report(min(first + AT_ONCE, len(examples)), len(examples))
     both = np.concatenate(said)
@@ -76,7 +76,7 @@ def learn_head(
     beside: Floats,
     network: nn.Module,
     name: Network,
-    sight: Sight,
+    sight: ClassifierSight,
     parents: Mapping[str, str | None],
     fewest: int,
     report: Count | None = None,
@@ -87,8 +87,10 @@ def learn_head(
     ----------
     groups
         day, slide or sample of each; whole groups are held out when the head is chosen.
-    pooled, beside
-        as `see` gives them.
+    pooled
+        as `see` gives it.
+    beside
+        as `see` gives it.
 
     Raises
     ------
@@ -115,7 +117,7 @@ def learn(
     settings: LearningSettings,
     parents: Mapping[str, str | None],
     report: Report,
-    follower: Follower,
+    follower: TrainingFollower,
     checkpoint: bytes | None = None,
 ) -> tuple[Learnt, History]:
     """Learn from labelled specimens; the classifier, and how its network learnt to see where it had to.

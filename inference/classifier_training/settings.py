@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from inference.classification.encoder_file import Network
-from inference.classification.sight import PICTURES, Sight
+from inference.classification.sight import PICTURES, ClassifierSight
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class LearningSettings:
     """
 
     network: Network = "lite0"
-    sight: Sight = PICTURES
+    sight: ClassifierSight = PICTURES
     fewest: int = 10
     epochs: int = 30
     batch: int = 32
