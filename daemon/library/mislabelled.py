@@ -12,7 +12,7 @@ from daemon.library.library import Library
 from daemon.system.errors import Refused
 from daemon.system.progress import StageDisplay
 from inference.classification.encoder_file import Network
-from inference.classification.sight import PICTURES, STACK, Sight
+from inference.classification.sight import PICTURES, STACK, ClassifierSight
 from inference.classification.specimens import PICTURE, Example
 
 
@@ -31,8 +31,8 @@ def find_mislabelled(library: Library, network: Network, display: StageDisplay) 
     WeightsRefused
         There are no published weights.
     """
-    from inference.classification.learning import learn
-    from inference.classification.settings import LearningSettings
+    from inference.classifier_training.learning import learn
+    from inference.classifier_training.settings import LearningSettings
 
     examples = library.examples()
     if not examples:
@@ -88,7 +88,7 @@ def disagreements(
     ]
 
 
-def sight_of(examples: Sequence[Example]) -> Sight:
+def sight_of(examples: Sequence[Example]) -> ClassifierSight:
     """Give how a classifier looks at such examples."""
     return PICTURES if examples[0].read().states == (PICTURE,) else STACK
 

@@ -24,9 +24,9 @@ from daemon.training.names_card import NamesCard
 from inference.classification.classifier import Classifier
 from inference.classification.encoder_file import Network
 from inference.classification.figures import NamesFigures
-from inference.classification.settings import LearningSettings
 from inference.classification.sight import look
 from inference.classification.specimens import Example
+from inference.classifier_training.settings import LearningSettings
 from inference.training.train import Progress
 from inference.wording import counted
 
