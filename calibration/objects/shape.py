@@ -1,4 +1,4 @@
-"""Shape of an object in um, from the points of its outline, and its size by the measure of its taxon.
+"""Shape of an object in um, from the points of its outline, and its size by the measure of its group.
 
 An outline is (N, 2) x, y in px, once around. Moments, areas and tangents are those of the polygon itself, so nothing is
 rounded to whole pixels. docs/measurement.md says which length is told of which object.
@@ -28,7 +28,7 @@ LEAST_AREA_PX = 1.0
 """What encloses less has no shape."""
 
 
-class Taxon(StrEnum):
+class ShapeGroup(StrEnum):
     """What an object is, as far as its measure depends on it."""
 
     COCCOLITH = "coccolith"
@@ -37,9 +37,9 @@ class Taxon(StrEnum):
     OTHER = "other"
 
     @classmethod
-    def of(cls, class_name: str) -> Taxon:
-        """Give the taxon that a class of the detector names; any other class is `OTHER`."""
-        return next((taxon for taxon in cls if taxon == class_name), cls.OTHER)
+    def of(cls, class_name: str) -> ShapeGroup:
+        """Give the group that a class of the detector names; any other class is `OTHER`."""
+        return next((group for group in cls if group == class_name), cls.OTHER)
 
 
 class Measure(StrEnum):
@@ -109,7 +109,7 @@ class Shape:
     orientation_deg: float
 
 
-def shape_of(outline: Points, pixel_um: float, taxon: Taxon) -> Shape | None:
+def shape_of(outline: Points, pixel_um: float, group: ShapeGroup) -> Shape | None:
     """Measure an outline; None where it encloses less than a pixel.
 
     Parameters
@@ -118,7 +118,7 @@ def shape_of(outline: Points, pixel_um: float, taxon: Taxon) -> Shape | None:
         (N, 2) x, y in px. One that crosses itself is measured, too, as well as that is possible.
     pixel_um
         size of a pixel on the sample.
-    taxon
+    group
         what it is an outline of.
     """
     if len(outline) < 3:
@@ -139,17 +139,17 @@ def shape_of(outline: Points, pixel_um: float, taxon: Taxon) -> Shape | None:
     diameter = math.sqrt(4 * moments.area / math.pi)
     elliptic = moments.area >= ELLIPTIC * math.pi / 4 * major * minor
     length, width, by, arc = longest, least, Measure.FERET, None
-    match taxon:
-        case Taxon.COCCOLITH if elliptic:
+    match group:
+        case ShapeGroup.COCCOLITH if elliptic:
             length, width, by = major, minor, Measure.DISTAL_SHIELD
-        case Taxon.DIATOM if elliptic and minor >= ROUND * major:
+        case ShapeGroup.DIATOM if elliptic and minor >= ROUND * major:
             length, width, by = diameter, diameter, Measure.DIAMETER
-        case Taxon.DIATOM:
+        case ShapeGroup.DIATOM:
             by = Measure.APICAL_AXIS
-        case Taxon.SILICOFLAGELLATE if (ring := without_spines(outline)) is not None:
+        case ShapeGroup.SILICOFLAGELLATE if (ring := without_spines(outline)) is not None:
             length, width = feret_diameters(ring)
             by = Measure.BASAL_RING
-    if taxon in (Taxon.DIATOM, Taxon.OTHER) and solidity < HOLLOW:
+    if group in (ShapeGroup.DIATOM, ShapeGroup.OTHER) and solidity < HOLLOW:
         along = _skeleton_length(outline)
         arc = along if along > LONGER * longest else None
     return Shape(

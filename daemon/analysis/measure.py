@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from calibration.corrections import Corrections, full_scale
 from calibration.objects.mass import FORMULA, Weighed, WeighedObject, weigh, weigh_fused
-from calibration.objects.shape import Measure, Shape, Taxon, shape_of
+from calibration.objects.shape import Measure, Shape, ShapeGroup, shape_of
 from calibration.objects.thickness import Floats, Heights, Optics, mended
 from daemon.dataset.field_file import FieldProvenance
 from daemon.records.records import MEASURED, ObjectRow
@@ -164,7 +164,7 @@ class Measurer:
         box = _within(row.box, row.crop_box)
         step_um = self._provenance.step_um
         dark = bright = dark_light = bright_light = lower_light = None
-        taxon = Taxon.of(row.class_name)
+        group = ShapeGroup.of(row.class_name)
         if self._dark is not None:
             dark = state_focus(crop[self._dark], box, self._scale, step_um, dark=True)
             dark_light = self._light(row, crop, self._dark, dark.reference.plane)
@@ -172,7 +172,7 @@ class Measurer:
             bright = state_focus(crop[self._bright], box, self._scale, step_um, dark=False)
             bright_light = self._light(row, crop, self._bright, bright.display.plane)
             # Of the planes of an archive nobody knows whether they lead towards the sample.
-            if taxon is Taxon.DIATOM and bright.lower is not None and not self._provenance.sources:
+            if group is ShapeGroup.DIATOM and bright.lower is not None and not self._provenance.sources:
                 lower_light = self._light(row, crop, self._bright, bright.lower)
         outline = find_outline(
             dark_light,
@@ -180,12 +180,12 @@ class Measurer:
             box,
             self._pixel_um,
             self._corrections.shift_px,
-            convex=taxon is Taxon.DIATOM,
+            convex=group is ShapeGroup.DIATOM,
             lower=lower_light,
         )
         if outline is None:
             return Looked(dark, bright)
-        shape = shape_of(outline.points, self._pixel_um, taxon)
+        shape = shape_of(outline.points, self._pixel_um, group)
         if shape is None:
             return Looked(dark, bright)
         if self._dark is None or self._bright is None or dark is None:
@@ -225,13 +225,13 @@ class Measurer:
         )
         if seen.outline is None or seen.shape is None:
             return told
-        outline_by, taxon = self._name(seen.outline.dark), Taxon.of(row.class_name)
+        outline_by, group = self._name(seen.outline.dark), ShapeGroup.of(row.class_name)
         told = replace(
             told,
             outline_by=outline_by,
             outline_clipped=seen.outline.clipped,
             outline_doubtful=seen.outline.doubtful
-            or (row.overlapping and taxon is Taxon.DIATOM and seen.outline.weakest < SURE_OVERLAPPED)
+            or (row.overlapping and group is ShapeGroup.DIATOM and seen.outline.weakest < SURE_OVERLAPPED)
             or self._near_edge(row.box),
             **asdict(seen.shape),
         )
@@ -245,7 +245,7 @@ class Measurer:
             calcite_equivalent_pg=weighed.equivalent_pg,
             calcite_equivalent_deviation_pg=weighed.deviation_pg,
             calcite_equivalent_fused_pg=seen.fused_pg,
-            mass_pg=weighed.equivalent_pg if row.class_name == Taxon.COCCOLITH and not defocused else None,
+            mass_pg=weighed.equivalent_pg if row.class_name == ShapeGroup.COCCOLITH and not defocused else None,
             leakage=weighed.leakage,
             background_disturbed=weighed.disturbed,
             saturated=weighed.saturated,

@@ -42,6 +42,13 @@ def ends_in(*endings: str) -> Callable[[typer.CallbackParam, Path | None], Path 
 
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="configuration of the night (YAML)")]
+States = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--polarization",
+        help="what a channel is: crossed, in their order, or crossed=LR for the one named LR; may be repeated",
+    ),
+]
 Classes = Annotated[
     list[str] | None,
     typer.Option("--class", help="a class to tell apart; repeat the option for each class", callback=_told_apart),

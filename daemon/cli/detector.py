@@ -13,7 +13,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from daemon.cli.arguments import Classes, Workers, ends_in, interruptible
+from daemon.cli.arguments import Classes, States, Workers, ends_in, interruptible
 
 if TYPE_CHECKING:
     from inference.annotations.stacks import Annotated as AnnotatedStacks
@@ -63,13 +63,6 @@ StepSize = Annotated[
 ]
 FileNames = Annotated[
     str | None, typer.Option("--planes", help="names of plane files, such as '{field}_z{z}_{polarization}.tif'")
-]
-States = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--polarization",
-        help="what a channel is: crossed, in their order, or crossed=LR for the one named LR; may be repeated",
-    ),
 ]
 
 

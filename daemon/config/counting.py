@@ -48,9 +48,13 @@ class CountingRule:
         what is looked for to count one.
     smallest
         the smallest part that counts.
-    factor, factor_deviation, factor_source
-        units of the same sum in another form that one unit is worth, such as liths of a sphere, its standard deviation,
-        and who says so; None and empty where there is none, and then nothing is added up.
+    factor
+        units of another form that one unit is worth, such as liths of a sphere; None where nobody knows, and then
+        nothing is added up.
+    factor_deviation
+        its standard deviation.
+    factor_source
+        who says so.
     """
 
     taxon: str

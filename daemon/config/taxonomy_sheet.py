@@ -7,16 +7,15 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from daemon.config.sheets import Sheet, SheetKind, read_sheet, unprintable, with_point
-from daemon.config.taxonomy import EVIDENCE, GROUP, RANKS, RESERVED, Taxon, Taxonomy, close_to, folded
+from daemon.config.taxonomy import EVIDENCE, GROUP, RANKS, RESERVED, UNSURE, Taxon, Taxonomy, close_to, folded
 from daemon.system.errors import Refused
 from drivers.texts import plain
-from inference.settings import DetectorSettings
 
 SEPARATES = "|"
 """Between synonyms, and between kinds of evidence, in one cell."""
 
-_KIND = SheetKind("taxonomy", "taxonomy", ("identifier", "name", "rank", "parent"), "taxon", "a taxon")
-_COLUMNS = (*_KIND.mandatory, "aphia_id", "synonyms", "detector_class", "calcite", "lm_rank", "evidence")
+TABLE = SheetKind("taxonomy", "taxonomy", ("identifier", "name", "rank", "parent"), "taxon", "a taxon")
+COLUMNS = (*TABLE.mandatory, "aphia_id", "synonyms", "detector_class", "calcite", "lm_rank", "evidence")
 _AS_PARENT = ("detector_class", "calcite", "lm_rank")
 """Columns whose empty cells are as in the parent."""
 _Row = Mapping[str, str]
@@ -35,24 +34,23 @@ def read_taxonomy(path: Path, detector_classes: Collection[str] | None = None) -
     Parameters
     ----------
     detector_classes
-        what the detector can find; the classes of the shipped one if left out.
+        what the detector can find; if left out, any class may be named.
 
     Raises
     ------
     Refused
         The table cannot be read or is wrong; a sentence for each fault names file, line, column, value and remedy.
     """
-    sheet = read_sheet(path, _KIND)
-    classes = DetectorSettings().classes if detector_classes is None else detector_classes
-    rows = {line: {column: _cell(cells, column) for column in _COLUMNS} for line, cells in sheet.rows}
-    faults = [fault for line, row in rows.items() for fault in _faults_of_row(sheet.at(line), row, classes)]
+    sheet = read_sheet(path, TABLE)
+    rows = {line: {column: _cell(cells, column) for column in COLUMNS} for line, cells in sheet.rows}
+    faults = [fault for line, row in rows.items() for fault in _faults_of_row(sheet.at(line), row, detector_classes)]
     faults += _faults_of_names(sheet, rows)
     faults += _faults_of_tree(sheet, rows)
     if faults:
         raise Refused("\n".join(faults))
     by_identifier = {row["identifier"]: row for row in rows.values()}
     taxa = tuple(_taxon(row, list(_above(row, by_identifier))) for row in rows.values())
-    return Taxonomy(taxa, sheet.notes(_COLUMNS))
+    return Taxonomy(taxa, sheet.notes(COLUMNS))
 
 
 def _taxon(row: _Row, above: Sequence[_Row]) -> Taxon:
@@ -92,7 +90,7 @@ def _above(row: _Row, rows: Mapping[str, _Row]) -> Iterator[_Row]:
         yield row
 
 
-def _faults_of_row(at: str, row: _Row, detector_classes: Collection[str]) -> Iterator[str]:
+def _faults_of_row(at: str, row: _Row, detector_classes: Collection[str] | None) -> Iterator[str]:
     identifier, name = row["identifier"], row["name"]
     if not _IDENTIFIER.fullmatch(identifier) or len(identifier) > _LONGEST:
         yield (
@@ -115,7 +113,7 @@ def _faults_of_row(at: str, row: _Row, detector_classes: Collection[str]) -> Ite
             f"{at}: aphia_id is {row['aphia_id']!r}, which is no whole number above zero; copy it from the World "
             "Register of Marine Species, or leave it empty"
         )
-    if row["detector_class"] and row["detector_class"] not in detector_classes:
+    if row["detector_class"] and detector_classes is not None and row["detector_class"] not in detector_classes:
         yield (
             f"{at}: detector_class is {row['detector_class']!r}, which the detector does not know; choose one of "
             f"{', '.join(detector_classes)}, or leave it empty"
@@ -135,7 +133,7 @@ def _faults_of_names(sheet: Sheet, rows: Mapping[int, _Row]) -> Iterator[str]:
         texts += [("a synonym", synonym) for synonym in _several(row["synonyms"])]
         for what, text in texts:
             before, of = taken.setdefault(folded(text), (line, f"{what} of {row['identifier']!r}"))
-            if folded(text) in RESERVED:
+            if folded(text) == UNSURE or (what == "the identifier" and folded(text) in RESERVED):
                 yield f"{sheet.at(line)}: {what} {text!r} is a word that no taxon may have; choose another"
             elif before != line and text:
                 yield (

@@ -99,8 +99,8 @@ def check(config: NightConfig, run: Path | None, machine: Machine | None = None,
     _check_bounds(config)
     check_calibration(config)
     calibrations = [] if begun else [told for _level, told in complain(choose(config), config)]
-    notes = [*_guesses(config), *names.notes, *_notes(samples), *of_the_instrument, *_sequence_notes(config)]
-    notes += [*_light_notes(config), *_patience_notes(config), *calibrations]
+    notes = [*_guesses(config), *names.notes, *_notes(samples), *of_the_instrument]
+    notes += [*_sequence_notes(config), *_light_notes(config), *_patience_notes(config), *calibrations]
     report = look_ahead(config, plan, samples, notes)
     _check_room(config, run, report, machine)
     return report

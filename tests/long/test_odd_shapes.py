@@ -4,16 +4,16 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from calibration.objects.shape import Taxon
+from calibration.objects.shape import ShapeGroup
 from tests.support.shapes import check_outline, check_shape, check_weighed, label_images, polygons
 
 MANY = settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @MANY
-@given(points=polygons(), taxon=st.sampled_from(Taxon))
-def test_any_polygon_has_a_possible_shape_or_none(points: np.ndarray, taxon: Taxon) -> None:
-    check_shape(points, taxon)
+@given(points=polygons(), group=st.sampled_from(ShapeGroup))
+def test_any_polygon_has_a_possible_shape_or_none(points: np.ndarray, group: ShapeGroup) -> None:
+    check_shape(points, group)
 
 
 @MANY

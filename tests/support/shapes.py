@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from calibration.objects.mass import WeighedObject
-from calibration.objects.shape import Taxon, shape_of
+from calibration.objects.shape import ShapeGroup, shape_of
 from inference.objects.outline import find_outline
 from inference.objects.search import BEYOND_BOX_UM
 
@@ -52,9 +52,9 @@ def label_images(draw: st.DrawFn) -> NDArray[np.bool_]:
     return np.asarray(mask)
 
 
-def check_shape(points: NDArray[np.float64], taxon: Taxon) -> None:
+def check_shape(points: NDArray[np.float64], group: ShapeGroup) -> None:
     """Measure a polygon: nothing raises, and what is told is possible."""
-    shape = shape_of(points, 0.1, taxon)
+    shape = shape_of(points, 0.1, group)
     if shape is None:
         return
     diagonal_um = float(np.hypot(*np.ptp(points, axis=0))) * 0.1

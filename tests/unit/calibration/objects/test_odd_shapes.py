@@ -5,18 +5,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from calibration.objects.shape import Taxon
+from calibration.objects.shape import ShapeGroup
 from calibration.objects.skeleton import skeleton_length
 from tests.support.shapes import check_shape, check_weighed, label_images, polygons
 
 
 @pytest.mark.slow
 @settings(max_examples=200)
-@given(points=polygons(), taxon=st.sampled_from(Taxon))
-@example(points=np.array([[0.0, 0.0], [10.0, 10.0], [10.0, 0.0], [0.0, 10.0]]), taxon=Taxon.OTHER)
-@example(points=np.array([[0.0, 0.0], [0.0, 0.0], [0.0, -0.0]]), taxon=Taxon.COCCOLITH)
-def test_any_polygon_has_a_possible_shape_or_none(points: np.ndarray, taxon: Taxon) -> None:
-    check_shape(points, taxon)
+@given(points=polygons(), group=st.sampled_from(ShapeGroup))
+@example(points=np.array([[0.0, 0.0], [10.0, 10.0], [10.0, 0.0], [0.0, 10.0]]), group=ShapeGroup.OTHER)
+@example(points=np.array([[0.0, 0.0], [0.0, 0.0], [0.0, -0.0]]), group=ShapeGroup.COCCOLITH)
+def test_any_polygon_has_a_possible_shape_or_none(points: np.ndarray, group: ShapeGroup) -> None:
+    check_shape(points, group)
 
 
 @settings(max_examples=60)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from skimage.draw import polygon2mask
 from skimage.measure import regionprops
 
-from calibration.objects.shape import Measure, Shape, Taxon, feret_diameters, shape_of
+from calibration.objects.shape import Measure, Shape, ShapeGroup, feret_diameters, shape_of
 from calibration.objects.skeleton import skeleton_length
 
 PIXEL_UM = 0.059
@@ -37,15 +37,15 @@ def arc(radius: float, width: float, opening: float) -> np.ndarray:
     return np.concatenate([there, np.stack([inner * np.cos(turn[::-1]), inner * np.sin(turn[::-1])], axis=1)])
 
 
-def measured(points: np.ndarray, taxon: Taxon = Taxon.OTHER) -> Shape:
-    shape = shape_of(points, PIXEL_UM, taxon)
+def measured(points: np.ndarray, group: ShapeGroup = ShapeGroup.OTHER) -> Shape:
+    shape = shape_of(points, PIXEL_UM, group)
     assert shape is not None
     return shape
 
 
 @given(length=st.floats(20, 150), aspect=st.floats(0.3, 0.98), angle=angles, x=places, y=places)
 def test_a_placolith_is_as_long_as_its_ellipse(length: float, aspect: float, angle: float, x: float, y: float) -> None:
-    shape = measured(placed(ellipse(length, length * aspect), angle, x, y), Taxon.COCCOLITH)
+    shape = measured(placed(ellipse(length, length * aspect), angle, x, y), ShapeGroup.COCCOLITH)
     assert shape.length_by == Measure.DISTAL_SHIELD
     assert shape.length_um == pytest.approx(length * PIXEL_UM, rel=1e-3)
     assert shape.width_um == pytest.approx(length * aspect * PIXEL_UM, rel=1e-3)
@@ -59,7 +59,7 @@ def test_a_placolith_is_as_long_as_its_ellipse(length: float, aspect: float, ang
 
 @given(length=st.floats(20, 300), width=st.floats(5, 18), angle=angles, x=places, y=places)
 def test_the_feret_diameters_of_a_rod(length: float, width: float, angle: float, x: float, y: float) -> None:
-    shape = measured(placed(rod(length, width), angle, x, y), Taxon.COCCOLITH)
+    shape = measured(placed(rod(length, width), angle, x, y), ShapeGroup.COCCOLITH)
     assert shape.length_by == Measure.FERET
     assert shape.length_um == pytest.approx(math.hypot(length, width) * PIXEL_UM, rel=1e-4)
     assert shape.width_um == pytest.approx(width * PIXEL_UM, rel=1e-3)
@@ -87,7 +87,7 @@ def test_a_straight_rod_has_no_use_for_its_skeleton() -> None:
 
 def test_a_circle_is_round_and_a_plate_is_no_ellipse() -> None:
     assert measured(ellipse(60, 60)).circularity == pytest.approx(1, abs=1e-3)
-    assert measured(placed(rod(90, 45), 1.0, 0, 0), Taxon.COCCOLITH).length_by == Measure.FERET
+    assert measured(placed(rod(90, 45), 1.0, 0, 0), ShapeGroup.COCCOLITH).length_by == Measure.FERET
 
 
 def test_moments_are_those_of_scikit_image_on_a_fine_raster() -> None:
@@ -108,7 +108,7 @@ def test_tangents_of_a_triangle() -> None:
 
 
 def test_a_valve_has_a_diameter_or_an_apical_axis() -> None:
-    centric, pennate = measured(ellipse(200, 196), Taxon.DIATOM), measured(ellipse(200, 40), Taxon.DIATOM)
+    centric, pennate = measured(ellipse(200, 196), ShapeGroup.DIATOM), measured(ellipse(200, 40), ShapeGroup.DIATOM)
     assert (centric.length_by, pennate.length_by) == (Measure.DIAMETER, Measure.APICAL_AXIS)
     assert centric.length_um == centric.width_um == pytest.approx(math.sqrt(200 * 196) * PIXEL_UM, rel=1e-3)
     assert (pennate.length_um, pennate.width_um) == pytest.approx((200 * PIXEL_UM, 40 * PIXEL_UM), rel=2e-3)
@@ -119,7 +119,7 @@ def test_a_basal_ring_is_measured_without_its_spines() -> None:
     spines = np.abs((turn + np.pi / 4) % (np.pi / 2) - np.pi / 4) < 0.04
     radius = np.where(spines, 130.0, 60.0)
     star = np.stack([radius * np.cos(turn), radius * np.sin(turn)], axis=1)
-    shape = measured(placed(star, 0.3, 0.2, 0.4), Taxon.SILICOFLAGELLATE)
+    shape = measured(placed(star, 0.3, 0.2, 0.4), ShapeGroup.SILICOFLAGELLATE)
     assert shape.length_by == Measure.BASAL_RING
     assert shape.feret_um == pytest.approx(260 * PIXEL_UM, rel=0.01)
     assert (shape.length_um, shape.width_um) == pytest.approx((120 * PIXEL_UM, 120 * PIXEL_UM), rel=0.06)

@@ -32,7 +32,7 @@ def table(folder: Path, content: str | bytes) -> Path:
 
 
 def taxonomy_of(folder: Path, content: str | bytes = GOOD) -> Taxonomy:
-    return read_taxonomy(table(folder, content))
+    return read_taxonomy(table(folder, content), ("coccolith", "diatom"))
 
 
 @pytest.mark.parametrize(

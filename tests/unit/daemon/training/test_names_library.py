@@ -1,0 +1,60 @@
+"""From a library to a classifier and its figures, by the commands that a person types."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from daemon.cli.app import app
+from daemon.library.split import read_split
+from daemon.system.errors import Refused
+from tests.support.class_folders import class_folders
+
+RUN = CliRunner()
+
+
+def run(*words: str | Path) -> str:
+    result = RUN.invoke(app, [str(word) for word in words])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.mark.long
+def test_a_library_is_learnt_and_judged_apart_by_day(tmp_path: Path) -> None:
+    library, weights, page = tmp_path / "library", tmp_path / "names.safetensors", tmp_path / "names.html"
+    source = class_folders(tmp_path / "set", {"a": 40, "b": 40})
+    run("library", "build", library, source, "--names", "{class}/{day}-*")
+    told = run(
+        "train-names",
+        library,
+        "--into",
+        weights,
+        "--by",
+        "day",
+        "--network",
+        "small",
+        "--epochs",
+        "1",
+        "--threads",
+        "1",
+    )
+    assert "each day new" in told
+    (recorded,) = (library / "splits").glob("day-1-*.json")
+    split = read_split(recorded)
+    card = json.loads(weights.with_suffix(".json").read_text(encoding="utf-8"))
+    assert card["split_sha256"] == split.sha256
+    assert sum(card["learnt"].values()) == len(split.keys["learn"])
+    evaluated = json.loads(run("evaluate-names", library, "--weights", weights, "--split", recorded, "--page", page))
+    assert evaluated["judged"][0]["objects"] == len(split.keys["judge"])
+    assert evaluated["notes"] == []
+    assert evaluated["at_random"] is not None
+    assert "Surest mistakes" in page.read_text(encoding="utf-8")
+    (source / "a" / "2016-04-01-0.png").unlink()
+    run("library", "build", library, source, "--names", "{class}/{day}-*")
+    with pytest.raises(Refused, match=r"leaks: .* is no longer in the library"):
+        run("evaluate-names", library, "--weights", weights, "--split", recorded)
