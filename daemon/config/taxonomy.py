@@ -22,8 +22,8 @@ import msgspec
 
 from daemon.system.errors import Refused
 from drivers.texts import plain
+from inference.classification.answers import UNSURE as UNSURE
 
-UNSURE = "unsure"
 NOT_NAMED = ""
 BINS = (UNSURE, NOT_NAMED)
 RESERVED = (UNSURE, "nil", "con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10)))

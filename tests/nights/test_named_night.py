@@ -81,7 +81,7 @@ def test_the_night_keeps_the_taxonomy_and_the_report_calls_taxa_by_their_names(r
     }
     assert sum(int(row[1]) for row in table.rows) == numbers.total.number
     unnamed = sum(row.counted for field in fields(run) for row in field.objects if row.taxon is None)
-    assert dict(row[:2] for row in table.rows)["not named"] == str(unnamed)
+    assert {row[0]: row[1] for row in table.rows}["not named"] == str(unnamed)
 
 
 def test_all_are_named_later_and_those_that_were_are_called_the_same(run: Path) -> None:
