@@ -269,12 +269,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(row(f"{kind} {seed}", results[-1]), flush=True)
         mean[kind] = means(results)
         accuracy, balanced, calibration = mean[kind]
-        print(
-            f"| **{kind}, mean** | | | **{accuracy:.3f}** | | | **{balanced:.3f}** | | **{calibration:.3f}** |",
-            flush=True,
-        )
+        together = f"{calibration:.3f}, all together {pooled_calibration(results):.3f}"
+        print(f"| **{kind}, mean** | | | **{accuracy:.3f}** | | | **{balanced:.3f}** | | **{together}** |", flush=True)
         written[kind] = [[msgspec.to_builtins(one) for one in (r.plain, r.even, r.sure)] for r in results]
-        print(f"\n{kind}: calibration error of all splits together {pooled_calibration(results):.3f}\n")
     gap = mean["random"] - mean["days"]
     print(
         f"\nA random split flatters: accuracy {gap[0]:+.3f}, balanced {gap[1]:+.3f}, calibration error {gap[2]:+.3f}."
