@@ -110,8 +110,9 @@ class Silent:
         """Keep nothing."""
 
     def judged(self, history: History) -> None:
-        """Print a judgement."""
-        print(f"  step {history.judged[-1][0]}: {history.judged[-1][1]:.3f}", flush=True)
+        """Print a judgement, where there was anything to judge by."""
+        if history.judged:
+            print(f"  step {history.judged[-1][0]}: {history.judged[-1][1]:.3f}", flush=True)
 
 
 def read(path: Path, row: dict[str, Any]) -> Specimen:

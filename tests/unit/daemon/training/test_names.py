@@ -67,7 +67,7 @@ def test_the_card_tells_what_was_learnt_and_how_good_it_is(trained: Path) -> Non
     assert "probability of what is right" in trained.with_suffix(".training.html").read_text("utf-8")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_laboratorys_folder_is_written_from_classifier_and_card(trained: Path, tmp_path: Path) -> None:
     export_names(trained, tmp_path / "miso")
     assert sorted(path.name for path in (tmp_path / "miso").iterdir()) == ["model.onnx", "network_info.xml"]

@@ -69,7 +69,7 @@ class TheirRunner:
         return self.labels[int(np.argmax(said[0]))], said[0]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_their_runner_names_as_lamelle_does(learnt: Learnt, folder: Path, tmp_path: Path) -> None:
     runner = TheirRunner(folder)
     random = np.random.default_rng(0)
@@ -86,7 +86,7 @@ def test_their_runner_names_as_lamelle_does(learnt: Learnt, folder: Path, tmp_pa
     assert np.abs(probabilities - np.stack([said for _, said in theirs])).max() <= 0.02
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_the_format_cannot_hold_is_refused(learnt: Learnt, tmp_path: Path) -> None:
     sized = replace(learnt.encoder, sight=replace(SIGHT, sized=True))
     with pytest.raises(RuntimeRefused, match="was told the sizes of objects"):
