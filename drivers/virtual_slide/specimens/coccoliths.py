@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.virtual_slide.matter import CALCITE, Body, Map, Slice
+from drivers.virtual_slide.matter import CALCITE, Body, Map, Pose, Slice
 from drivers.virtual_slide.specimens.canvas import FINE_PIXEL_UM, Canvas, tilted
 from drivers.virtual_slide.specimens.kinds import Kind, Sizes
 
@@ -27,6 +27,7 @@ SHELL_UM = 0.5
 """Height of a lith in the wall of a coccosphere."""
 SPHERE_COVER = 6.6
 """Liths of a coccosphere, times the square of their length over its diameter: they cover it 1.4 times."""
+FACES = {1: "outer", -1: "inner", 0: ""}
 SPHERE_SAMPLES = 6
 """Depths a slice at which the wall of a coccosphere is looked up."""
 
@@ -143,11 +144,16 @@ def _worn(canvas: Canvas, random: np.random.Generator, strength: float) -> Map:
     return np.asarray(np.clip(1 + strength * noise / noise.std(), 0.3, 2))
 
 
-def _laid(canvas: Canvas, layers: Sequence[Slice], covered: Map, tilt: float, step_um: float = 0.4) -> Body:
-    """Lay flat layers down at a tilt; the body is outlined where half of a pixel is covered."""
+def _laid(
+    canvas: Canvas, layers: Sequence[Slice], covered: Map, tilt: float, step_um: float = 0.4, side: int = 0
+) -> Body:
+    """Lay flat layers down at a tilt; the body is outlined where half of a pixel is covered.
+
+    Its distal face (`side` 1) or the other (-1) is seen; 0 is without faces.
+    """
     shadow = tilted([Slice(0.0, CALCITE, covered)], canvas, tilt)
     mask = np.sum([layer.thickness for layer in shadow], axis=0) * np.cos(tilt) > 0.5
-    return canvas.body(tilted(layers, canvas, tilt, step_um), mask)
+    return canvas.body(tilted(layers, canvas, tilt, step_um), mask, Pose(face=FACES[side]))
 
 
 def emiliania(length_um: float, random: np.random.Generator) -> Body:
@@ -160,7 +166,7 @@ def emiliania(length_um: float, random: np.random.Generator) -> Body:
     worn = _worn(canvas, random, random.uniform(0.03, 0.15))
     layers = [Slice(z, CALCITE, part * worn, azimuth) for z, part in ((side * 0.15, distal), (side * -0.15, proximal))]
     layers = _weighed(layers, canvas.pixel_um, _volume_um3(EMILIANIA_KS, length_um, random))
-    return _laid(canvas, layers, rim.between(0, 9), _tilt(random, 20))
+    return _laid(canvas, layers, rim.between(0, 9), _tilt(random, 20), side=side)
 
 
 def gephyrocapsa(length_um: float, random: np.random.Generator) -> Body:
@@ -191,7 +197,7 @@ def gephyrocapsa(length_um: float, random: np.random.Generator) -> Body:
         Slice(side * -0.15, CALCITE, proximal * worn, azimuth),
     ]
     layers = _weighed(layers, canvas.pixel_um, _volume_um3(GEPHYROCAPSA_KS, length_um, random))
-    return _laid(canvas, layers, rim.between(0, 9), _tilt(random, 20))
+    return _laid(canvas, layers, rim.between(0, 9), _tilt(random, 20), side=side)
 
 
 def coccolithus(length_um: float, random: np.random.Generator) -> Body:
@@ -223,7 +229,7 @@ def coccolithus(length_um: float, random: np.random.Generator) -> Body:
         Slice(side * -apart / 2, CALCITE, bar * worn, np.full_like(radial, np.pi / 2)),
     ]
     layers = _weighed(dark, canvas.pixel_um, volume * (1 - bright)) + _weighed(light, canvas.pixel_um, volume * bright)
-    return _laid(canvas, layers, rim.between(0, 9), _tilt(random, 10), step_um=0.8)
+    return _laid(canvas, layers, rim.between(0, 9), _tilt(random, 10), step_um=0.8, side=side)
 
 
 def florisphaera(length_um: float, random: np.random.Generator) -> Body:
@@ -322,9 +328,59 @@ def coccosphere(length_um: float, random: np.random.Generator) -> Body:
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind("emiliania", "coccolith", False, 14, Sizes(3.3, 0.12, 2.5, 4.0), (0.0, 0.6), emiliania, broken=0.15),
-    Kind("gephyrocapsa", "coccolith", False, 14, Sizes(3.6, 0.2, 2.5, 5.5), (0.0, 0.6), gephyrocapsa, broken=0.15),
-    Kind("coccolithus", "coccolith", False, 10, Sizes(9.0, 0.12, 7.0, 12.0), (0.4, 1.0), coccolithus, broken=0.15),
-    Kind("florisphaera", "coccolith", False, 10, Sizes(5.2, 0.18, 4.0, 8.0), (0.0, 0.6), florisphaera, broken=0.15),
-    Kind("coccosphere", "coccolith", False, 4, Sizes(6.5, 0.18, 5.0, 10.0), (2.5, 5.0), coccosphere, broken=0.0),
+    Kind(
+        "emiliania",
+        "coccolith",
+        False,
+        14,
+        Sizes(3.3, 0.12, 2.5, 4.0),
+        (0.0, 0.6),
+        emiliania,
+        0.15,
+        "emiliania-huxleyi",
+    ),
+    Kind(
+        "gephyrocapsa",
+        "coccolith",
+        False,
+        14,
+        Sizes(3.6, 0.2, 2.5, 5.5),
+        (0.0, 0.6),
+        gephyrocapsa,
+        0.15,
+        "gephyrocapsa",
+    ),
+    Kind(
+        "coccolithus",
+        "coccolith",
+        False,
+        10,
+        Sizes(9.0, 0.12, 7.0, 12.0),
+        (0.4, 1.0),
+        coccolithus,
+        0.15,
+        "coccolithus-pelagicus",
+    ),
+    Kind(
+        "florisphaera",
+        "coccolith",
+        False,
+        10,
+        Sizes(5.2, 0.18, 4.0, 8.0),
+        (0.0, 0.6),
+        florisphaera,
+        0.15,
+        "florisphaera-profunda",
+    ),
+    Kind(
+        "coccosphere",
+        "coccolith",
+        False,
+        4,
+        Sizes(6.5, 0.18, 5.0, 10.0),
+        (2.5, 5.0),
+        coccosphere,
+        0.0,
+        "emiliania-huxleyi",
+    ),
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from drivers.virtual_slide.matter import OPAL, Body, Map
+from drivers.virtual_slide.matter import OPAL, Body, Map, Pose
 from drivers.virtual_slide.specimens.canvas import SEEN_UM, Canvas
 from drivers.virtual_slide.specimens.kinds import Kind, Sizes
 from drivers.virtual_slide.specimens.relief import cells, cut, disclination, hexagons, relaxed, sectors
@@ -64,7 +64,8 @@ def _thalassiosira(length_um: float, random: np.random.Generator) -> Body:
     dome = np.asarray(dome)
     path = 1 / np.cos(tilt)
     parts = [(valve * path, dome), (mantle * path, dome - (mantle_um / 2)), (tubes, dome)]
-    return canvas.body(cut(parts, OPAL, VALVE_STEP_UM))
+    pose = Pose("oblique" if oblique else "face")
+    return canvas.body(cut(parts, OPAL, VALVE_STEP_UM), pose=pose)
 
 
 def _coscinodiscus(length_um: float, random: np.random.Generator) -> Body:
@@ -128,8 +129,8 @@ def _thalassionema(length_um: float, random: np.random.Generator) -> Body:
         # Both valves are seen edge-on, near and far side; the girdle between them is one thin band on each.
         far = random.uniform(1.6, 2.6)
         side = body * wall + margin
-        return canvas.body(cut([(side, canvas.empty), (mantle * 2, canvas.empty + far / 2), (side, canvas.empty + far)],
-                               OPAL, 0.9))  # fmt: skip
+        parts = [(side, canvas.empty), (mantle * 2, canvas.empty + far / 2), (side, canvas.empty + far)]
+        return canvas.body(cut(parts, OPAL, 0.9), pose=Pose("side", units=2))
     return canvas.body(cut([(body * wall + margin + tips, flat), (mantle, flat)], OPAL, VALVE_STEP_UM))
 
 
@@ -247,13 +248,29 @@ def _chaetoceros_spore(length_um: float, random: np.random.Generator) -> Body:
     sheet = np.asarray(blurred + seam)
     step = max(0.6, depth * 2 * half / 10)
     slices = cut([(sheet, face), (sheet, -face), (spines, canvas.empty)], OPAL, step)
-    return canvas.body(slices, solid | (spines > SEEN_UM))
+    return canvas.body(slices, solid | (spines > SEEN_UM), Pose("side"))
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind("thalassiosira", "diatom", False, 12, Sizes(15, 0.35, 9, 30), (0.0, 0.8), _thalassiosira, 0.2),
-    Kind("coscinodiscus", "diatom", False, 3, Sizes(70, 0.3, 40, 100), (0.8, 1.6), _coscinodiscus, 0.3),
-    Kind("thalassionema", "diatom", False, 10, Sizes(30, 0.4, 10, 70), (0.2, 0.8), _thalassionema, 0.3),
-    Kind("nitzschia", "diatom", False, 8, Sizes(45, 0.35, 20, 100), (0.2, 0.8), _nitzschia, 0.2),
-    Kind("chaetoceros_spore", "diatom", False, 10, Sizes(9, 0.25, 5, 15), (2.5, 4.0), _chaetoceros_spore, 0.1),
+    Kind(
+        "thalassiosira", "diatom", False, 12, Sizes(15, 0.35, 9, 30), (0.0, 0.8), _thalassiosira, 0.2, "thalassiosira"
+    ),
+    Kind(
+        "coscinodiscus", "diatom", False, 3, Sizes(70, 0.3, 40, 100), (0.8, 1.6), _coscinodiscus, 0.3, "coscinodiscus"
+    ),
+    Kind(
+        "thalassionema", "diatom", False, 10, Sizes(30, 0.4, 10, 70), (0.2, 0.8), _thalassionema, 0.3, "thalassionema"
+    ),
+    Kind("nitzschia", "diatom", False, 8, Sizes(45, 0.35, 20, 100), (0.2, 0.8), _nitzschia, 0.2, "nitzschia"),
+    Kind(
+        "chaetoceros_spore",
+        "diatom",
+        False,
+        10,
+        Sizes(9, 0.25, 5, 15),
+        (2.5, 4.0),
+        _chaetoceros_spore,
+        0.1,
+        "chaetoceros",
+    ),
 )

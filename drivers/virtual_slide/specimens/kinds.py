@@ -58,6 +58,8 @@ class Kind:
         between which heights above the cover slip its reference plane lies.
     broken
         share of the variants that are fragments.
+    taxon
+        its identifier in the taxonomy; empty for junk.
     """
 
     name: str
@@ -68,3 +70,4 @@ class Kind:
     above_um: tuple[float, float]
     draw: Draw
     broken: float = 0.0
+    taxon: str = ""

@@ -213,7 +213,7 @@ def _spicule(length_um: float, random: np.random.Generator) -> Body:
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind("dictyocha", "silicoflagellate", False, 8, Sizes(22, 0.35, 10, 45), (0.5, 2.0), _dictyocha),
-    Kind("radiolarian", "radiolarian", False, 4, Sizes(45, 0.4, 20, 90), (5.0, 9.0), _radiolarian),
-    Kind("spicule", "spicule", False, 4, Sizes(100, 0.4, 50, 200), (3.0, 7.5), _spicule, 0.5),
+    Kind("dictyocha", "silicoflagellate", False, 8, Sizes(22, 0.35, 10, 45), (0.5, 2.0), _dictyocha, 0.0, "dictyocha"),
+    Kind("radiolarian", "radiolarian", False, 4, Sizes(45, 0.4, 20, 90), (5.0, 9.0), _radiolarian, 0.0, "radiolaria"),
+    Kind("spicule", "spicule", False, 4, Sizes(100, 0.4, 50, 200), (3.0, 7.5), _spicule, 0.5, "porifera"),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -20,12 +20,23 @@ _COLLECTION = 1802
 
 @dataclass(frozen=True)
 class Specimen:
-    """A body, which of its kind it is, and whether it is a fragment."""
+    """A body and which of its kind it is.
+
+    Attributes
+    ----------
+    remaining
+        share of its outline's area that is left; below 1 of a fragment.
+    """
 
     kind: Kind
     variant: int
     body: Body
-    fragment: bool
+    remaining: float = 1.0
+
+    @property
+    def fragment(self) -> bool:
+        """Whether it is broken."""
+        return self.remaining < 1
 
 
 def collect(kind: Kind, collection: int, variant: int) -> Specimen:
@@ -39,7 +50,10 @@ def collect(kind: Kind, collection: int, variant: int) -> Specimen:
     random = generator(_COLLECTION, collection, name, variant)
     length = kind.sizes.quantile((variant + float(random.uniform(0.2, 0.8))) / kind.variants)
     body = kind.draw(length, random)
-    return Specimen(kind, variant, _break(body, random) if fragment else body, fragment)
+    if not fragment:
+        return Specimen(kind, variant, body)
+    piece = _break(body, random)
+    return Specimen(kind, variant, piece, float(piece.mask.sum() / body.mask.sum()))
 
 
 def outline_um(body: Body, mask: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
@@ -124,4 +138,4 @@ def _break(body: Body, random: np.random.Generator) -> Body:
         absorption = None if layer.absorption is None else layer.absorption * kept
         return Slice(layer.z_um, layer.material, layer.thickness * kept, layer.azimuth, layer.inclination, absorption)
 
-    return Body(body.pixel_um, tuple(cut(layer) for layer in body.slices), body.mask & (kept > 0.5))
+    return replace(body, slices=tuple(cut(layer) for layer in body.slices), mask=body.mask & (kept > 0.5))
