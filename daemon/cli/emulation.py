@@ -18,7 +18,7 @@ console = Console()
 Seed = Annotated[int | None, typer.Option(help="seed of the virtual slide")]
 Density = Annotated[float | None, typer.Option(min=0.01, help="factor on the number of objects")]
 ProfileOption = Annotated[
-    Literal["easy", "trap", "coccolith", "reference", "mixed", "blank"] | None,
+    Literal["easy", "trap", "coccolith", "reference", "mixed", "species", "blank"] | None,
     typer.Option(help="what lies on the mini-slides"),
 ]
 Settling = Annotated[

@@ -43,10 +43,20 @@ from drivers.virtual_slide.specimens import (
     relief,
     siliceous,
     specimen,
+    wear,
 )
 from drivers.virtual_slide.specimens.collection import KINDS
 from drivers.virtual_slide.specimens.drawer import Drawer, SpecimenCard, make_drawer
 from drivers.virtual_slide.specimens.specimen import collect
+from drivers.virtual_slide.specimens.taxa import (
+    centrics,
+    other_liths,
+    pennates,
+    placoliths,
+    plan,
+    plans,
+    spores_and_skeletons,
+)
 
 MAKING = ".making-"
 UNUSED_S = 86400.0
@@ -66,6 +76,14 @@ _MADE_BY = (
     diatoms,
     siliceous,
     collection,
+    wear,
+    plan,
+    placoliths,
+    other_liths,
+    centrics,
+    pennates,
+    spores_and_skeletons,
+    plans,
 )
 """Modules that decide what a specimen and its light are like."""
 Key = tuple[str, int]

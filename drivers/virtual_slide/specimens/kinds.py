@@ -60,6 +60,8 @@ class Kind:
         share of the variants that are fragments.
     taxon
         its identifier in the taxonomy; empty for junk.
+    natural
+        drawn as a species: it breaks as real ones do. Kinds that are not keep the pixels that they always had.
     """
 
     name: str
@@ -71,3 +73,4 @@ class Kind:
     draw: Draw
     broken: float = 0.0
     taxon: str = ""
+    natural: bool = False
