@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import get_type_hints
 
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
@@ -94,6 +95,9 @@ class SpecimenRow:
     units: int
     length_um: float
     width_um: float
+    area_um2: float
+    perimeter_um: float
+    convex_area_um2: float
     mass_pg: float
     focus_plane: float
     reference_plane: float
@@ -272,6 +276,7 @@ class _Maker:
         self, true: TrueObject, slide: int, field: int, first_um: float, binning: int, name: str, digest: str
     ) -> SpecimenRow:
         scan, box = self._config.scan, [edge / binning for edge in true.box]
+        outline = (true.outline * self._pixel_um).astype(np.float32)
         return SpecimenRow(
             key=f"{self._night}/slide-{slide}/field-{field:04d}/attempt-1/001",
             file=name,
@@ -291,6 +296,9 @@ class _Maker:
             units=true.units,
             length_um=true.length_um,
             width_um=true.width_um,
+            area_um2=cv2.contourArea(outline),
+            perimeter_um=cv2.arcLength(outline, closed=True),
+            convex_area_um2=cv2.contourArea(cv2.convexHull(outline)),
             mass_pg=true.mass_pg,
             focus_plane=(true.display_z_um - first_um) / scan.step_um,
             reference_plane=(true.z_um - first_um) / scan.step_um,

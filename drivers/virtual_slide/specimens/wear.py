@@ -36,7 +36,7 @@ def shatter(body: Body, random: np.random.Generator) -> Body:
     Of 14 *Actinoptychus* photographed in flow (Decrop et al. 2025) half were broken so, along rays and rim.
     """
     rows, columns = np.nonzero(body.mask)
-    slender = np.ptp(columns) > SLENDER * max(np.ptp(rows), 1)
+    slender = float(np.ptp(columns)) > SLENDER * max(float(np.ptp(rows)), 1.0)
     for _ in range(20):
         inside = _across(body, random) if slender else _along_rays(body, random)
         piece = _kept(body, np.asarray(np.clip(0.5 - inside / (2 * body.pixel_um), 0, 1), np.float32))

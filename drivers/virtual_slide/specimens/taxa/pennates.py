@@ -162,11 +162,11 @@ def _apex(taxon: str, **characters: Spread) -> Plan:
 
 PLANS: tuple[Plan, ...] = (
     _needle("thalassionema-nitzschioides", (32, 0.35, 12, 70), Spread(2.8, 0.4, 1.8, 4), Spread(0.9, 0.08, 0.6),
-            Spread(0.02, 0.05, 0), Spread(0.05, 0.06, 0)),
+            Spread(0.02, 0.05, 0), Spread(0.08, 0.08, 0)),
     _needle("thalassionema-bacillare", (40, 0.35, 18, 80), Spread(3.2, 0.5, 2, 5), Spread(1.05, 0.1, 0.6),
-            Spread(0.32, 0.08, 0.1), Spread(0.04, 0.05, 0)),
+            Spread(0.24, 0.08, 0.02), Spread(0.04, 0.05, 0)),
     _needle("thalassionema-frauenfeldii", (52, 0.3, 26, 90), Spread(2.9, 0.45, 1.8, 5), Spread(1.2, 0.12, 0.7),
-            Spread(0.03, 0.05, 0), Spread(0.5, 0.13, 0.1, 0.8)),
+            Spread(0.03, 0.05, 0), Spread(0.42, 0.14, 0.02, 0.8)),
     _raphid("fragilariopsis-kerguelensis", (36, 0.35, 14, 72), 0.35, width_um=Spread(7.5, 1.2, 5, 11),
             stria_um=Spread(1.85, 0.22, 1.3), rib_um=Spread(0.35, 0.06, 0.15), wall_um=Spread(0.1, 0.02, 0.04),
             keel_um=Spread(0.06, 0.02, 0.02), blunt=Spread(2.6, 0.3, 1.6), fine=Spread(0.7, 0.08, 0.5)),

@@ -131,7 +131,7 @@ def _dark(taxon: str, length_um: tuple[float, float, float], ks: float, **charac
     """Plan a placolith with an upright, dark distal shield."""
     median, low, high = length_um
     every = {
-        "aspect": Spread(0.87, 0.03, 0.75, 0.97), "opening": Spread(0.3), "tube": Spread(0.3, 0.04, 0.1),
+        "aspect": Spread(0.87, 0.03, 0.75, 0.97), "opening": Spread(0.3, 0.04), "tube": Spread(0.3, 0.04, 0.1),
         "elements": Spread(40, 4), "kink": Spread(0.5), "suture": Spread(0.3, 0.06, 0), "shield": Spread(1),
         "distal": Spread(0), "proximal": Spread(0.12, 0.03, 0), **NO_BRIDGE, "dark": Spread(1),
         "bright": Spread(0.44, 0.04, 0.2), "ks": Spread(ks), "apart_um": Spread(0.7, 0.15, 0.3), "dome_um": Spread(0.3),
@@ -150,7 +150,7 @@ def _huxleyi(taxon: str, median_um: float, ks: float, opening: float, tube: floa
 
 PLANS: tuple[Plan, ...] = (
     _huxleyi("emiliania-huxleyi", 3.3, 0.020, 0.52, 0.17, 0.75),
-    _huxleyi("emiliania-huxleyi-overcalcified", 3.5, 0.035, 0.43, 0.26, 0.3),
+    _huxleyi("emiliania-huxleyi-overcalcified", 3.5, 0.030, 0.45, 0.235, 0.4),
     _gephyrocapsa("gephyrocapsa-oceanica", (4.6, 3.2, 6.5), Spread(60, 12, 5, 90), Spread(0.57, 0.05), 0.87, 0.05),
     _gephyrocapsa("gephyrocapsa-muellerae", (3.5, 2.4, 4.9), Spread(30, 12, -5, 80), Spread(0.48, 0.05), 0.84, 0.05),
     _gephyrocapsa("gephyrocapsa-caribbeanica", (4.1, 3.0, 5.6), Spread(38, 14, -5, 85), Spread(0.36, 0.06), 0.88, 0.06),

@@ -166,7 +166,7 @@ def silicoflagellate(traits: Traits, length_um: float, random: np.random.Generat
 
 
 def _spore(taxon: str, **characters: Spread) -> Plan:
-    every = {"dome": Spread(0.55, 0.1, 0.3, 0.85), "second": Spread(0), "forked": Spread(0), **characters}
+    every = {"dome": Spread(0.55, 0.1, 0.3, 0.85), "second": Spread(0.1, 0.2), "forked": Spread(0), **characters}
     return Plan(taxon, "diatom", Sizes(11, 0.22, 6, 18), spore, every, (2.0, 3.5), 10, 0.1)
 
 
@@ -182,7 +182,7 @@ def _skeleton(taxon: str, median_um: float, **characters: Spread) -> Plan:
 RINGED = {"apical": Spread(0.13, 0.015, 0.08), "height": Spread(0.17, 0.03, 0.08)}
 PLANS: tuple[Plan, ...] = (
     _spore("chaetoceros-diadema", spines=Spread(6, 1.2, 3), spine_um=Spread(3.2, 0.7, 1.2), forked=Spread(0.8, 0.25)),
-    _spore("chaetoceros-affinis", spines=Spread(8, 1.5, 4), spine_um=Spread(1.1, 0.35, 0.4), second=Spread(1)),
+    _spore("chaetoceros-affinis", spines=Spread(8, 1.5, 4), spine_um=Spread(1.1, 0.35, 0.4), second=Spread(0.7, 0.3)),
     _skeleton("dictyocha-fibula", 22.5),
     _skeleton("dictyocha-stapedia", 22.5, upright=Spread(0.14, 0.03, 0.07)),
     _skeleton("octactis-speculum", 24, spines=Spread(6, 0.3), spine=Spread(0.18, 0.03, 0.06), **RINGED),
