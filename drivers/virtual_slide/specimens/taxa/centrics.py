@@ -28,6 +28,8 @@ SIDEWAYS = 0.12
 """Share that lies on its girdle, of those that are not much wider than high."""
 WIDE_UM = 24.0
 """From this diameter on all lie flat."""
+LEAN_UM = 0.9
+"""Standard deviation of how much higher one edge of what lies flat is than the other."""
 DEEP_UM = 9.0
 """A frustule on its side is drawn no deeper: so much of it is in focus at all."""
 LINEAR, ECCENTRIC, FASCICULATE, RADIAL = range(4)
@@ -41,14 +43,16 @@ def centric(traits: Traits, length_um: float, random: np.random.Generator) -> Bo
     canvas = Canvas(length_um, length_um)
     side, face = face_of(random)
     kept = preserved(random)
+    turn, rise_um = random.uniform(0, 2 * np.pi), random.normal(0, LEAN_UM)
+    leaning = np.asarray((canvas.x * np.cos(turn) + canvas.y * np.sin(turn)) * rise_um / length_um)
     parts = _valve(traits, canvas, length_um, random, side, kept)
     units = 1
     if lying > 1 - FRUSTULE:
         units, apart = 2, float(np.clip(length_um * random.uniform(0.15, 0.35), 2.5, 6.0))
         below = _valve(traits, canvas, length_um, random, -side, kept)
         parts += [(thickness, np.asarray(height - side * apart)) for thickness, height in below]
-    view = "face"
-    return canvas.body(cut(parts, OPAL, SLICE_UM), pose=Pose(view, face, units))
+    parts = [(thickness, np.asarray(height + leaning)) for thickness, height in parts]
+    return canvas.body(cut(parts, OPAL, SLICE_UM), pose=Pose("face", face, units))
 
 
 def _valve(
@@ -234,14 +238,14 @@ PLANS: tuple[Plan, ...] = (
         web_um=Spread(0.28, 0.05, 0.1),
     ),
     _coscinodiscus("coscinodiscus-radiatus", Spread(0.25, 0.15, 0)),
-    _coscinodiscus("coscinodiscus-oculus-iridis", Spread(2.6, 0.45, 1.2)),
+    _coscinodiscus("coscinodiscus-oculus-iridis", Spread(1.9, 0.3, 1.1)),
     _plan(
         "actinocyclus-curvatulus", (32, 0.25, 18, 55), 8, 0.4, pattern=Spread(FASCICULATE),
         areola_um=Spread(0.95, 0.14, 0.6), bundles=Spread(12, 2, 8), web_um=Spread(0.3, 0.06, 0.15),
         process_um=Spread(8, 1.5), hyaline_um=Spread(0.8, 0.4, 0),
     ),
     _six_sectors("actinocyclus-octonarius", Spread(0)),
-    _six_sectors("actinoptychus-senarius", Spread(2.6, 0.4, 1.4)),
-    _cyclotella("cyclotella-striata", Spread(0.4, 0.2, 0)),
-    _cyclotella("cyclotella-litoralis", Spread(2.8, 0.45, 1.4)),
+    _six_sectors("actinoptychus-senarius", Spread(1.8, 0.25, 1.1)),
+    _cyclotella("cyclotella-striata", Spread(0.3, 0.15, 0)),
+    _cyclotella("cyclotella-litoralis", Spread(1.8, 0.25, 1.1)),
 )  # fmt: skip
