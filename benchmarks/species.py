@@ -1,7 +1,8 @@
 """How well the virtual slide's species can be told: the ceiling of their overlap, size, shape, and pairs.
 
-python -m benchmarks.species                    the ceiling alone, from what the species are drawn by
-python -m benchmarks.species FOLDER [FOLDER]    also what size, shape, fused views and stacks tell, of what
+python -m benchmarks.species                    the ceiling, from what the species are drawn by, and what size and
+                                                shape of outlines tell
+python -m benchmarks.species FOLDER FOLDER      also what fused views and stacks tell of pairs, from what
                                                 `lamelle emulate specimens` wrote; the first folder is learnt from, the
                                                 second one judged, so let their collections differ
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from statistics import NormalDist
 
@@ -22,8 +24,9 @@ import pyarrow.parquet as pq
 import tifffile
 from numpy.typing import NDArray
 
+from drivers.virtual_slide.specimens.specimen import collect, length_and_width_um, outline_um
 from drivers.virtual_slide.specimens.taxa.plan import Plan, Spread
-from drivers.virtual_slide.specimens.taxa.plans import PLANS
+from drivers.virtual_slide.specimens.taxa.plans import KINDS, PLANS
 from inference.settings import FocusSettings
 from inference.views.channels import Planes, Scale
 from inference.views.fusing import crop_index
@@ -32,6 +35,8 @@ DRAWN = 2000
 """Individuals of each taxon that the ceiling is worked out from."""
 SPIKE = 1e-3
 """Width that stands for that of a single value, in the unit of a character."""
+COLLECTIONS = 4
+"""Of which outlines are learnt, and as many others asked."""
 NEIGHBOURS = 15
 RINGS, WAVES, SIDE_PX = 8, 8, 96
 PAIRS = (
@@ -109,17 +114,6 @@ class Set:
     def taxa(self) -> Names:
         """Taxon of each, (N,)."""
         return np.asarray(self.columns["taxon"], np.str_)
-
-    def measures(self, shape: bool) -> Floats:
-        """Length and width, or also area, roundness and solidity of the true outlines, (N, features)."""
-        length, width, area, around, convex = (
-            self.columns[name].astype(np.float64)
-            for name in ("length_um", "width_um", "area_um2", "perimeter_um", "convex_area_um2")
-        )
-        size = [np.log(length), np.log(width)]
-        if not shape:
-            return np.stack(size[:1], axis=1)
-        return np.stack([*size, np.log(area), np.log(4 * np.pi * area / around**2), area / convex], axis=1)
 
     def pictures(self, features: Callable[[NDArray[np.uint16], float], Floats]) -> Floats:
         """Give what a function makes of every stack and the plane of its focus, (N, features)."""
@@ -209,10 +203,26 @@ def linear(known: Floats, taxa: Names, asked: Floats) -> Names:
     return np.asarray(every[np.argmax(scores, axis=1)])
 
 
-def by_measures(learnt: Set, asked: Set, shape: bool) -> float:
-    """Best of two simple ways to name by size, or by size and shape."""
-    known, taxa, new = learnt.measures(shape), learnt.taxa, asked.measures(shape)
-    return max(balanced(asked.taxa, way(known, taxa, new)) for way in (nearest, quadratic))
+def outlines(collections: Sequence[int]) -> tuple[Floats, Names]:
+    """Length, width, area, roundness and solidity (N, 5) of every specimen of some collections, and their taxa."""
+    told, taxa = [], []
+    for kind in KINDS:
+        for collection, variant in product(collections, range(kind.variants)):
+            outline = outline_um(collect(kind, collection, variant).body)
+            length, width = length_and_width_um(outline)
+            shape = outline.astype(np.float32)
+            area, around = cv2.contourArea(shape), cv2.arcLength(shape, closed=True)
+            convex = cv2.contourArea(cv2.convexHull(shape))
+            round_ = np.log(4 * np.pi * area / around**2)
+            told.append([np.log(length), np.log(width), np.log(area), round_, area / convex])
+            taxa.append(kind.taxon)
+    return np.array(told), np.array(taxa)
+
+
+def by_outlines(learnt: tuple[Floats, Names], asked: tuple[Floats, Names], columns: slice) -> float:
+    """Best of two simple ways to name by some of the measures of outlines."""
+    (known, taxa), (new, truth) = learnt, asked
+    return max(balanced(truth, way(known[:, columns], taxa, new[:, columns])) for way in (nearest, quadratic))
 
 
 def of_pair(learnt: Set, asked: Set, pair: Sequence[str]) -> tuple[float, float, int]:
@@ -230,6 +240,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="*")
     folders = parser.parse_args().folders
+    if len(folders) not in (0, 2):
+        parser.error("name two folders, one to learn from and one to judge, or none")
     recalls = ceiling()
     print(
         f"{len(recalls)} taxa; ceiling of the overlap, mean recall {np.mean(list(recalls.values())):.3f}; below 0.98:"
@@ -237,11 +249,12 @@ def main() -> None:
     for taxon, recall in sorted(recalls.items(), key=lambda item: item[1]):
         if recall < 0.98:
             print(f"  {taxon:40} {recall:.3f}")
+    known, new = outlines(range(101, 101 + COLLECTIONS)), outlines(range(201, 201 + COLLECTIONS))
+    size, both = (by_outlines(known, new, columns) for columns in (slice(1), slice(None)))
+    print(f"length alone {size:.3f}, size and shape {both:.3f}; of {len(new[1])}, fragments and all views among them")
     if not folders:
         return
-    learnt, asked = Set.read(folders[0]), Set.read(folders[-1])
-    print(f"learnt from {len(learnt.taxa)}, asked {len(asked.taxa)}, chance {1 / len(np.unique(asked.taxa)):.3f}")
-    print(f"size alone {by_measures(learnt, asked, False):.3f}, size and shape {by_measures(learnt, asked, True):.3f}")
+    learnt, asked = (Set.read(folder) for folder in folders)
     for pair in PAIRS:
         fused, stack, count = of_pair(learnt, asked, pair)
         print(f"{' / '.join(pair):60} fused {fused:.2f}, stack {stack:.2f} (n {count})")

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import get_type_hints
+from uuid import NAMESPACE_URL, uuid5
 
 import cv2
 import numpy as np
@@ -269,16 +270,17 @@ class _Maker:
                 part.render(View(slide, field, z, state, x, y, first + z * scan.step_um), exposure_ms, frame)
                 stack[c, z] = frame if binning == 1 else _binned(frame, binning)
         name = f"{STACKS}/{slide_folder(slide)}/{true.taxon or true.class_name}/{field:06d}.ome.tif"
-        digest = self._write(into / name, stack, self._pixel_um * binning)
-        return self._row(true, slide, field, first, binning, name, digest)
+        key = f"{self._night}/slide-{slide}/field-{field:04d}/attempt-1/001"
+        digest = self._write(into / name, key, stack, self._pixel_um * binning)
+        return self._row(true, slide, key, first, binning, name, digest)
 
     def _row(
-        self, true: TrueObject, slide: int, field: int, first_um: float, binning: int, name: str, digest: str
+        self, true: TrueObject, slide: int, key: str, first_um: float, binning: int, name: str, digest: str
     ) -> SpecimenRow:
         scan, box = self._config.scan, [edge / binning for edge in true.box]
         outline = (true.outline * self._pixel_um).astype(np.float32)
         return SpecimenRow(
-            key=f"{self._night}/slide-{slide}/field-{field:04d}/attempt-1/001",
+            key=key,
             file=name,
             sha256=digest,
             taxon=true.taxon,
@@ -315,7 +317,7 @@ class _Maker:
             y1=box[3],
         )
 
-    def _write(self, path: Path, stack: NDArray[np.uint16], pixel_um: float) -> str:
+    def _write(self, path: Path, key: str, stack: NDArray[np.uint16], pixel_um: float) -> str:
         """Write a stack; sha256 of its file."""
         scan = self._config.scan
         metadata = {
@@ -324,6 +326,8 @@ class _Maker:
             "PhysicalSizeY": pixel_um,
             "PhysicalSizeZ": scan.step_um,
             "Channel": {"Name": list(scan.polarizations)},
+            # Else chance takes it, and the same specimen would be another file every time.
+            "UUID": str(uuid5(NAMESPACE_URL, key)),
         }
         buffer = io.BytesIO()
         tifffile.imwrite(buffer, stack, ome=True, photometric="minisblack", metadata=metadata)
