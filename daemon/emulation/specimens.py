@@ -74,8 +74,8 @@ class SpecimenRow:
         the stack's polarizations along C, with a blank between.
     white_dn
         largest value that the camera can give.
-    x0, y0, x1, y1
-        box around its outline in the stack, px.
+    x0
+        left of the box around its outline in the stack, px; so are the others.
     """
 
     key: str

@@ -48,15 +48,7 @@ from drivers.virtual_slide.specimens import (
 from drivers.virtual_slide.specimens.collection import KINDS
 from drivers.virtual_slide.specimens.drawer import Drawer, SpecimenCard, make_drawer
 from drivers.virtual_slide.specimens.specimen import collect
-from drivers.virtual_slide.specimens.taxa import (
-    centrics,
-    other_liths,
-    pennates,
-    placoliths,
-    plan,
-    plans,
-    spores_and_skeletons,
-)
+from drivers.virtual_slide.specimens.taxa import plans
 
 MAKING = ".making-"
 UNUSED_S = 86400.0
@@ -77,12 +69,7 @@ _MADE_BY = (
     siliceous,
     collection,
     wear,
-    plan,
-    placoliths,
-    other_liths,
-    centrics,
-    pennates,
-    spores_and_skeletons,
+    *plans.MODULES,
     plans,
 )
 """Modules that decide what a specimen and its light are like."""

@@ -1,4 +1,4 @@
 """Species of the virtual slide: what light microscopy tells them by, with the spread and the overlap of real ones.
 
-Face: `plans` (every taxon, as a `Kind`), `plan`.
+Face: `plan`, `plans`.
 """
