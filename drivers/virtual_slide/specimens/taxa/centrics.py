@@ -66,7 +66,7 @@ def _valve(
     disc = soft(edge)
     parts: list[Part] = []
     height = side * _height(traits, canvas, radius, random)
-    structure, chambers = _areolae(traits, canvas, radius, random)
+    structure = _areolae(traits, canvas, radius, random)
     striated = np.clip((r / radius - traits["striated"]) / 0.04 + 0.5, 0, 1) if traits["striae_um"] else canvas.empty
     wall, web = traits["wall_um"] * kept, traits["web_um"] * kept
     stripes = canvas.empty
@@ -76,10 +76,6 @@ def _valve(
         stripes = np.asarray(stripes * striated * soft(edge + 0.3))
     face = disc * wall + web * structure * (1 - striated) * soft(edge + 0.4) + 1.6 * web * stripes
     parts.append((np.asarray(face), height))
-    if chambers is not None:
-        holes, inside = chambers
-        parts.append((np.asarray(disc * 0.2 * kept * (1 - holes)), np.asarray(height - side * web / 2)))
-        parts.append((np.asarray(inside * 0.08 * kept), np.asarray(height + side * web / 2)))
     mantle_um = traits["mantle_um"] * kept
     mantle = soft(np.abs(edge + 0.2) - 0.18) * mantle_um
     parts.append((np.asarray(mantle), np.asarray(height - side * mantle_um / 2)))
@@ -104,10 +100,8 @@ def _height(traits: Traits, canvas: Canvas, radius: float, random: np.random.Gen
     return np.asarray(height)
 
 
-def _areolae(
-    traits: Traits, canvas: Canvas, radius: float, random: np.random.Generator
-) -> tuple[Map, tuple[Map, Map] | None]:
-    """Web between the areolae, 0 to 1; of chambered valves also holes of the floor, and how far inside."""
+def _areolae(traits: Traits, canvas: Canvas, radius: float, random: np.random.Generator) -> Map:
+    """Draw the web between the areolae, 0 to 1."""
     spacing = traits["areola_um"]
     pattern = int(traits["pattern"])
     if pattern == LINEAR:
@@ -126,15 +120,10 @@ def _areolae(
         turn = (np.arange(petals) / petals + random.random()) * 2 * np.pi
         ring = 1.05 * spacing * np.stack([np.cos(turn), np.sin(turn)], axis=1)
         points = np.concatenate([ring, points[np.hypot(*points.T) > 1.9 * spacing]])
-    border, middle = cells(canvas.x, canvas.y, points)
+    border, _ = cells(canvas.x, canvas.y, points)
     r = np.hypot(canvas.x, canvas.y)
     plain = soft(r - traits["hyaline_um"], 0.3) if traits["hyaline_um"] > 0.2 else canvas.empty
-    web = np.maximum(soft(border - 0.14 * spacing) * (1 - plain), 0.5 * plain)
-    if not traits["chambered"]:
-        return np.asarray(web), None
-    inside = soft(np.asarray(r - radius + 1.0))
-    holes = soft(middle - 0.24 * spacing, 0.3) * inside * (1 - plain)
-    return np.asarray(web), (np.asarray(holes), np.asarray(inside))
+    return np.asarray(np.maximum(soft(border - 0.14 * spacing) * (1 - plain), 0.5 * plain))
 
 
 def _processes(traits: Traits, canvas: Canvas, radius: float, random: np.random.Generator) -> Map:
@@ -189,7 +178,7 @@ def _plan(
     median, spread, low, high = length_um
     every = {
         "pattern": Spread(LINEAR), "areola_um": Spread(0.8, 0.1, 0.45), "bundles": Spread(9, 1.5, 6),
-        "web_um": Spread(0.14, 0.03, 0.06), "wall_um": Spread(0.05, 0.012, 0.02), "chambered": Spread(0),
+        "web_um": Spread(0.14, 0.03, 0.06), "wall_um": Spread(0.05, 0.012, 0.02),
         "rosette": Spread(0), "hyaline_um": Spread(0), "mantle_um": Spread(0.45, 0.08, 0.2), "process_um": Spread(0),
         "central": Spread(0), "striae_um": Spread(0), "striated": Spread(1), "dome_um": Spread(0.4, 0.25, 0),
         "fold_um": Spread(0), "sectors": Spread(0), "sector_um": Spread(0), **characters,
@@ -209,7 +198,7 @@ def _cyclotella(taxon: str, fold: Spread) -> Plan:
 def _coscinodiscus(taxon: str, dome: Spread) -> Plan:
     return _plan(
         taxon, (43, 0.22, 28, 62), 6, 0.45, pattern=Spread(RADIAL), areola_um=Spread(1.9, 0.3, 1.2),
-        web_um=Spread(0.9, 0.15, 0.5), wall_um=Spread(0.03), chambered=Spread(1), rosette=Spread(0.5, 0.3),
+        web_um=Spread(0.35, 0.06, 0.2), rosette=Spread(0.5, 0.3),
         mantle_um=Spread(0.9, 0.1), dome_um=dome,
     )  # fmt: skip
 
@@ -238,7 +227,7 @@ PLANS: tuple[Plan, ...] = (
         web_um=Spread(0.28, 0.05, 0.1),
     ),
     _coscinodiscus("coscinodiscus-radiatus", Spread(0.25, 0.15, 0)),
-    _coscinodiscus("coscinodiscus-oculus-iridis", Spread(1.9, 0.3, 1.1)),
+    _coscinodiscus("coscinodiscus-oculus-iridis", Spread(2.3, 0.25, 1.5)),
     _plan(
         "actinocyclus-curvatulus", (32, 0.25, 18, 55), 8, 0.4, pattern=Spread(FASCICULATE),
         areola_um=Spread(0.95, 0.14, 0.6), bundles=Spread(12, 2, 8), web_um=Spread(0.3, 0.06, 0.15),
