@@ -31,7 +31,7 @@ from inference.classification.encoder import fitted, fresh, rounded, to_file, wi
 from inference.classification.figures import JudgedNames, NamesFigures, figures
 from inference.classification.head import Head
 from inference.classification.sight import BESIDE, STACK, ClassifierSight, look
-from inference.classification.specimens import Example, Specimen
+from inference.classification.specimens import Example, SpecimenStack
 from inference.classifier_training.learning import learn, set_threads
 from inference.classifier_training.settings import LearningSettings
 from inference.training.checkpoint import History
@@ -60,12 +60,12 @@ def untaught(sight: ClassifierSight) -> tuple[Any, Head]:
     return encoder, Head(names, parents, {}, encoder.sha256, weights, share * 0, 1.0, share, 0.5)
 
 
-def crops(count: int, seed: int) -> list[Specimen]:
+def crops(count: int, seed: int) -> list[SpecimenStack]:
     """Draw crops of noise, as large as those of a night."""
     random = np.random.default_rng(seed)
     sides = np.exp(random.triangular(np.log(SIDES_PX[0]), np.log(SIDES_PX[0] * 1.3), np.log(SIDES_PX[1]), (count, 2)))
     return [
-        Specimen(
+        SpecimenStack(
             random.integers(5000, 30000, (2, PLANES, int(height), int(width)), np.uint16),
             ("crossed", "parallel"), 0.059, 0.5, 5.5, width * 0.059, height * 0.059,
         )
@@ -115,10 +115,10 @@ class Silent:
             print(f"  step {history.judged[-1][0]}: {history.judged[-1][1]:.3f}", flush=True)
 
 
-def read(path: Path, row: dict[str, Any]) -> Specimen:
+def read(path: Path, row: dict[str, Any]) -> SpecimenStack:
     """Read a stack of `lamelle emulate specimens`."""
     stack = np.asarray(tifffile.imread(path)).reshape(len(row["states"].split()), row["planes"], *_sides(path))
-    return Specimen(
+    return SpecimenStack(
         stack, tuple(row["states"].split()), row["pixel_um"], row["step_um"], row["focus_plane"],
         row["length_um"], row["width_um"], row["white_dn"],
     )  # fmt: skip

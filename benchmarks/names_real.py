@@ -31,7 +31,7 @@ from inference.classification.encoder import from_published
 from inference.classification.figures import NamesFigures
 from inference.classification.head import Head, Rule
 from inference.classification.sight import Floats
-from inference.classification.specimens import Example, Specimen, picture
+from inference.classification.specimens import Example, SpecimenStack, picture
 from inference.classifier_training.few_labels import LABELS, FewLabels, with_few_labels
 from inference.classifier_training.learning import Learnt, fitting_sight, learn_head, project, see, set_threads
 from inference.classifier_training.settings import LearningSettings
@@ -72,7 +72,7 @@ def read_series(folder: Path) -> Series:
     return Series(kept, two, copies)
 
 
-def _read(path: Path, width_px: int, height_px: int) -> Specimen:
+def _read(path: Path, width_px: int, height_px: int) -> SpecimenStack:
     """Read one; its sides are those of the original, of which large ones were made smaller."""
     image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     assert image is not None, path

@@ -244,7 +244,7 @@ class Mounting(Settings):
 
 Trigger = Literal["none", "true", "late", "dead"]
 """A cable from the emulated camera to the z stage: none, one that works, a plane late, or one that moves nothing."""
-Profile = Literal["easy", "trap", "coccolith", "reference", "mixed", "blank"]
+Profile = Literal["easy", "trap", "coccolith", "reference", "mixed", "species", "blank"]
 
 
 class Emulation(Settings):

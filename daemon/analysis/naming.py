@@ -19,7 +19,7 @@ from daemon.records.records import NAMED, ObjectRow
 from daemon.system import crash_points
 from daemon.system.errors import last_line
 from inference.classification.answers import UNSURE, TaxonAnswer
-from inference.classification.specimens import Specimen
+from inference.classification.specimens import SpecimenStack
 from inference.errors import InferenceError
 from inference.settings import ClassifierSettings
 
@@ -180,10 +180,10 @@ class Naming:
         return FieldNames(named, features, next((one.fault for one in answered if one.fault is not None), ""))
 
 
-def specimen_of(row: ObjectRow, crop: Pixels, provenance: FieldProvenance) -> Specimen:
+def specimen_of(row: ObjectRow, crop: Pixels, provenance: FieldProvenance) -> SpecimenStack:
     """Give what a classifier looks at of an object: its crop (uint16 CZYX), where it is shown best, and its size."""
     planes = row.display_plane, row.focus_plane, row.best_plane
-    return Specimen(
+    return SpecimenStack(
         stack=crop,
         states=provenance.polarizations,
         pixel_um=provenance.pixel_um,

@@ -1,4 +1,4 @@
-"""Commands of the virtual slide: `emulate export`, `emulate gallery`."""
+"""Commands of the virtual slide: `emulate export`, `emulate specimens`, `emulate gallery`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,15 @@ emulate_app = typer.Typer(help="The virtual slide of the emulated microscope.", 
 app.add_typer(emulate_app, name="emulate", rich_help_panel="Emulation")
 console = Console()
 
+Seed = Annotated[int | None, typer.Option(help="seed of the virtual slide")]
+Density = Annotated[float | None, typer.Option(min=0.01, help="factor on the number of objects")]
+ProfileOption = Annotated[
+    Literal["easy", "trap", "coccolith", "reference", "mixed", "species", "blank"] | None,
+    typer.Option(help="what lies on the mini-slides"),
+]
+Settling = Annotated[
+    Literal["poisson", "clustered"] | None, typer.Option(help="how objects are spread on the mini-slides")
+]
 Collection = Annotated[int | None, typer.Option(min=0, help="which individuals its specimens are")]
 Medium = Annotated[float | None, typer.Option(min=1.3, max=1.8, help="refractive index of the mounting medium")]
 CondenserNa = Annotated[
@@ -28,15 +37,10 @@ def emulate_export(
     into: Annotated[Path, typer.Option(help="folder for stacks and what is true of them")],
     slides: Annotated[list[int], typer.Option("--slide", help="mini-slide; may be repeated")],
     fields: Annotated[int, typer.Option(min=1, help="fields per mini-slide")] = 10,
-    seed: Annotated[int | None, typer.Option(help="seed of the virtual slide")] = None,
-    density: Annotated[float | None, typer.Option(min=0.01, help="factor on the number of objects")] = None,
-    profile: Annotated[
-        Literal["easy", "trap", "coccolith", "reference", "mixed", "blank"] | None,
-        typer.Option(help="what lies on the mini-slides"),
-    ] = None,
-    settling: Annotated[
-        Literal["poisson", "clustered"] | None, typer.Option(help="how objects are spread on the mini-slides")
-    ] = None,
+    seed: Seed = None,
+    density: Density = None,
+    profile: ProfileOption = None,
+    settling: Settling = None,
     collection: Collection = None,
     medium: Medium = None,
     condenser_na: CondenserNa = None,
@@ -52,6 +56,40 @@ def emulate_export(
     mounting = {"medium_index": medium, "condenser_na": condenser_na}
     world = {"seed": seed, "density": density, "profile": profile, "settling": settling, "collection": collection}
     export(override(load(config), mounting, **world), into, slides, fields, thickness, console)
+
+
+@emulate_app.command("specimens")
+def emulate_specimens(
+    config: ConfigFile,
+    into: Annotated[Path, typer.Option(help="folder for stacks and their index")],
+    slides: Annotated[list[int], typer.Option("--slide", help="mini-slide; may be repeated")],
+    each: Annotated[int, typer.Option(min=0, help="specimens of each taxon on each mini-slide")] = 20,
+    natural: Annotated[
+        bool, typer.Option("--natural", help="as many of each taxon as there are, not equally many")
+    ] = False,
+    junk: Annotated[int, typer.Option(min=0, help="pieces of junk on each mini-slide")] = 0,
+    taxa: Annotated[list[str] | None, typer.Option("--taxon", help="only this taxon; may be repeated")] = None,
+    most_px: Annotated[int, typer.Option(min=64, help="longest side of a stack; larger ones get coarser pixels")] = 512,
+    seed: Seed = None,
+    density: Density = None,
+    profile: ProfileOption = None,
+    settling: Settling = None,
+    collection: Collection = None,
+    medium: Medium = None,
+    condenser_na: CondenserNa = None,
+) -> None:
+    """Write stacks of single emulated specimens and an index of what they truly are, to learn names from.
+
+    An option that is left out is as in CONFIG.
+    """
+    from daemon.config.loading import load
+    from daemon.emulation.export import override
+    from daemon.emulation.specimens import Wish, export_specimens
+
+    mounting = {"medium_index": medium, "condenser_na": condenser_na}
+    world = {"seed": seed, "density": density, "profile": profile, "settling": settling, "collection": collection}
+    changed = override(load(config), mounting, **world)
+    export_specimens(changed, into, slides, Wish(each, natural, junk, tuple(taxa or ()), most_px), console)
 
 
 @emulate_app.command("gallery")

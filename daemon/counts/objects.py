@@ -10,7 +10,7 @@ import pyarrow as pa
 import yaml
 from numpy.typing import NDArray
 
-from daemon.dataset.later_tables import Origins, objects_table
+from daemon.dataset.later_tables import TableOrigins, objects_table
 from daemon.dataset.reader import Dataset
 
 Column = NDArray[Any]
@@ -39,7 +39,7 @@ class Objects:
 
     columns: dict[str, Column]
     weights: NDArray[np.float64]
-    origins: Origins
+    origins: TableOrigins
 
     def __getitem__(self, name: str) -> Column:
         return self.columns[name]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from daemon.config.taxonomy import Taxonomy
-from daemon.dataset.later_tables import Given, Origin, later_tables, named_with
+from daemon.dataset.later_tables import Given, TableOrigin, later_tables, named_with
 from daemon.dataset.reader import Dataset
 
 
-def taxonomy_of(dataset: Dataset, named: Origin) -> Taxonomy:
+def taxonomy_of(dataset: Dataset, named: TableOrigin) -> Taxonomy:
     """Give the taxonomy that names were given by: the night's, or that of a later naming; an empty one where none was.
 
     Parameters

@@ -76,7 +76,7 @@ class NamedWith(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Origin:
+class TableOrigin:
     """Where what is said of objects comes from.
 
     Attributes
@@ -113,11 +113,11 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Origins:
+class TableOrigins:
     """Where the measurements of objects come from, and where their names do."""
 
-    measured: Origin = Origin(Given.MEASURED)
-    named: Origin = Origin(Given.NAMED)
+    measured: TableOrigin = TableOrigin(Given.MEASURED)
+    named: TableOrigin = TableOrigin(Given.NAMED)
 
     @property
     def gaps(self) -> list[str]:
@@ -174,7 +174,9 @@ def nights_of_tables(folder: Path) -> set[str]:
     return {night for table in map(_read, paths) for night in table["night"].unique().drop_null().to_pylist()}
 
 
-def objects_table(dataset: Dataset, measured: int | None = None, named: int | None = None) -> tuple[pa.Table, Origins]:
+def objects_table(
+    dataset: Dataset, measured: int | None = None, named: int | None = None
+) -> tuple[pa.Table, TableOrigins]:
     """Give the objects of a dataset, those too that do not count, and where their measurements and names come from.
 
     Which objects there are, the catalog says alone. A later table gives what it says to a field if it holds all objects
@@ -196,14 +198,14 @@ def objects_table(dataset: Dataset, measured: int | None = None, named: int | No
     """
     table, measurement = _given_later(dataset, dataset.objects(), Given.MEASURED, measured)
     table, naming = _given_later(dataset, table, Given.NAMED, named)
-    return table, Origins(measurement, naming)
+    return table, TableOrigins(measurement, naming)
 
 
-def _given_later(dataset: Dataset, own: pa.Table, given: Given, wanted: int | None) -> tuple[pa.Table, Origin]:
+def _given_later(dataset: Dataset, own: pa.Table, given: Given, wanted: int | None) -> tuple[pa.Table, TableOrigin]:
     tables = later_tables(dataset.folder, given)
     number = max(tables, default=0) if wanted is None else wanted
     if number == 0:
-        return own, Origin(given)
+        return own, TableOrigin(given)
     if number not in tables:
         there = ", ".join(map(str, tables)) or "none"
         what = "measurement" if given is Given.MEASURED else "naming"
@@ -211,7 +213,7 @@ def _given_later(dataset: Dataset, own: pa.Table, given: Given, wanted: int | No
     complete = completed if given is Given.MEASURED else _as_it_is
     later = pa.concat_tables([_read(path, complete) for path in tables[number]], promote_options="default")
     laid, uncovered = _laid_over(own, later, given.columns)
-    return laid, Origin(given, number, uncovered)
+    return laid, TableOrigin(given, number, uncovered)
 
 
 def _as_it_is(table: pa.Table) -> pa.Table:

@@ -55,7 +55,7 @@ def override(config: NightConfig, mounting: Mapping[str, object] | None = None, 
     Refused
         The configuration has no emulated microscope.
     """
-    before = _emulation(config)
+    before = emulation_of(config)
     mounted = {name: value for name, value in (mounting or {}).items() if value is not None}
     changes = {name: value for name, value in emulation.items() if value is not None}
     changes["mounting"] = before.mounting.model_copy(update=mounted)
@@ -91,7 +91,7 @@ def export(
     Refused
         The configuration has no emulated microscope, or no such slide.
     """
-    emulation, names, frame_px = _emulation(config), config.detector.classes, config.instrument.frame_px
+    emulation, names, frame_px = emulation_of(config), config.detector.classes, config.instrument.frame_px
     unknown = set(slides) - {slide.position for slide in config.scan.slides}
     if unknown:
         raise Refused(f"scan.slides has no position {min(unknown)}; choose among those it lists")
@@ -219,6 +219,11 @@ def _annotation(number: int, image: int, category: int, seen: Visible, planes: t
             "plane": round(planes[0], 3),
             "display_plane": round(planes[1], 3),
             "kind": true.kind,
+            "taxon": true.taxon,
+            "view": true.view,
+            "face": true.face,
+            "completeness": true.completeness,
+            "units": true.units,
             "fragment": true.fragment,
             "buried": true.buried,
             "length_um": round(true.length_um, 3),
@@ -229,7 +234,14 @@ def _annotation(number: int, image: int, category: int, seen: Visible, planes: t
     )
 
 
-def _emulation(config: NightConfig) -> Emulation:
+def emulation_of(config: NightConfig) -> Emulation:
+    """Give the settings of the emulated microscope.
+
+    Raises
+    ------
+    Refused
+        The configuration has none.
+    """
     if config.instrument.emulation is None:
         raise Refused("instrument.emulation is missing; add it to export emulated fields")
     return config.instrument.emulation

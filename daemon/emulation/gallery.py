@@ -27,7 +27,7 @@ from drivers.virtual_slide.specimens.collection import KINDS
 from drivers.virtual_slide.specimens.drawer import Drawer, SpecimenCard
 from drivers.virtual_slide.specimens.kinds import Kind
 
-ALL_FILE = "all.png"
+ALL_FILE, SPECIES_FILE = "all.png", "species.png"
 PLANES_UM = (-1.5, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0, 1.5)
 """Of bodies deeper than the outermost, these planes are stretched to reach their ends."""
 PARALLEL_RANGE = (0.5, 1.3)
@@ -113,15 +113,21 @@ class _SpecimenView:
 
 
 def draw_gallery(into: Path, emulation: Emulation, console: Console) -> int:
-    """Write a PNG for each kind, and `all.png` with one specimen of each; returns how many."""
+    """Write a PNG for each kind, and `all.png` and `species.png` with one specimen of each; returns how many."""
     cabinet = cabinet_of(emulation)
     make_specimens(cabinet, list(KINDS), console)
     make_folder(into)
     said = _describe(emulation.mounting, emulation.collection)
     for kind in follow(KINDS.values(), len(KINDS), "kinds", console):
         _save(_through_focus(kind, cabinet, said), into / f"{kind.name}.png")
-    _save(_sheet(cabinet, said), into / ALL_FILE)
-    return len(KINDS) + 1
+    sheets = {
+        ALL_FILE: ("Every kind of the virtual slide", [kind for kind in KINDS.values() if not kind.natural]),
+        SPECIES_FILE: ("Every species of the virtual slide", [kind for kind in KINDS.values() if kind.natural]),
+    }
+    sheets = {name: sheet for name, sheet in sheets.items() if sheet[1]}
+    for name, (title, kinds) in sheets.items():
+        _save(_sheet(title, kinds, cabinet, said), into / name)
+    return len(KINDS) + len(sheets)
 
 
 def _describe(mounting: Mounting, collection: int) -> str:
@@ -168,9 +174,9 @@ def _through_focus(kind: Kind, cabinet: Cabinet, said: str) -> Image.Image:
     return image
 
 
-def _sheet(cabinet: Cabinet, said: str) -> Image.Image:
+def _sheet(title: str, kinds: Sequence[Kind], cabinet: Cabinet, said: str) -> Image.Image:
     """One specimen of each kind where it is shown best, parallel above crossed; at one scale if it is small enough."""
-    cells = [_cell(kind, _middling(kind, cabinet)) for kind in KINDS.values()]
+    cells = [_cell(kind, _middling(kind, cabinet)) for kind in kinds]
     shelves: list[list[Image.Image]] = [[]]
     for cell in cells:
         used = sum(one.width + _PAD for one in shelves[-1])
@@ -180,7 +186,7 @@ def _sheet(cabinet: Cabinet, said: str) -> Image.Image:
     heights = [max(cell.height for cell in shelf) + _PAD for shelf in shelves]
     image = Image.new("RGB", (_SHEET_WIDTH, 2 * _MARGIN + _HEAD + sum(heights)), _BACKGROUND)
     draw = ImageDraw.Draw(image)
-    draw.text((_MARGIN, _MARGIN), "Every kind of the virtual slide, in its best plane", _TEXT, _font(24))
+    draw.text((_MARGIN, _MARGIN), f"{title}, in its best plane", _TEXT, _font(24))
     scale = f"{CAMERA_PIXEL_UM:g} um a pixel where nothing else is written"
     draw.text(
         (_MARGIN, _MARGIN + 36),

@@ -18,7 +18,7 @@ from drivers.errors import ImageRefused
 from drivers.recorded.file_names import Polarizations
 from drivers.recorded.held import Header
 from drivers.recorded.images import opened, opened_one
-from inference.classification.specimens import PICTURE, WHITES, Specimen
+from inference.classification.specimens import PICTURE, WHITES, SpecimenStack
 
 Stack = NDArray[np.uint16]
 
@@ -71,7 +71,7 @@ def look_of(stack: Stack, focus_plane: float | None = None) -> bytes:
     return bytes(np.rint((small - low) * (255 / max(high - low, 1))).astype(np.uint8).data)
 
 
-def read_specimen(entry: Entry, library: Path, white_dn: int) -> Specimen:
+def read_specimen(entry: Entry, library: Path, white_dn: int) -> SpecimenStack:
     """Read the specimen of an entry again.
 
     Raises
@@ -98,7 +98,7 @@ def read_specimen(entry: Entry, library: Path, white_dn: int) -> Specimen:
         raise DamagedFile(
             f"{path} is not what the library took in as {entry.key}; put it back, or build again from {entry.root}"
         )
-    return Specimen(
+    return SpecimenStack(
         pixels,
         entry.states,
         pixel_um=entry.pixel_um,

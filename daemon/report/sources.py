@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from daemon.calibration_store.quantities import told
 from daemon.calibration_store.shelf import Shelf
-from daemon.dataset.later_tables import Origins
+from daemon.dataset.later_tables import TableOrigins
 from daemon.dataset.summary import size
 from daemon.records.events import EventName
 from daemon.report.numbers import NightNumbers
@@ -37,7 +37,7 @@ class Sources:
     facts: tuple[tuple[str, str], ...]
 
 
-def sources_of(numbers: NightNumbers, origins: Origins) -> Sources:
+def sources_of(numbers: NightNumbers, origins: TableOrigins) -> Sources:
     """Find what a night rests on.
 
     Parameters
@@ -83,7 +83,7 @@ def _calibrations(numbers: NightNumbers) -> Iterator[CalibrationUsed]:
         )
 
 
-def _facts(numbers: NightNumbers, origins: Origins) -> Iterator[tuple[str, str]]:
+def _facts(numbers: NightNumbers, origins: TableOrigins) -> Iterator[tuple[str, str]]:
     started, config = numbers.started, numbers.config
     yield "night", started.night
     if config is not None:

@@ -1,4 +1,4 @@
-"""Stacks that lie on disk, analysed or measured again: archives, raw stacks, recorded crops.
+"""Stacks that lie on disk, analysed, measured or named again: archives, raw stacks, recorded crops.
 
-Face: `analyse`, `archive`, `archive_stacks`, `detect`, `look`, `measure`.
+Face: `analyse`, `archive`, `archive_stacks`, `classify`, `detect`, `look`, `measure`.
 """

@@ -1,4 +1,4 @@
 """An endless, deterministic mini-slide with known truth, seen through an emulated microscope.
 
-Face: `profiles`, `scene`, `seeds`, `slide`, `truth`, `visibility`.
+Face: `population`, `profiles`, `scene`, `seeds`, `slide`, `truth`, `visibility`.
 """

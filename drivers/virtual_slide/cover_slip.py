@@ -57,6 +57,12 @@ class CoverSlip:
         turn, self._band_phases = random.uniform(0, 2 * np.pi, (2, len(BAND_WAVES_UM)))
         self._band_waves = 2 * np.pi * np.array([np.cos(turn), np.sin(turn)]) / BAND_WAVES_UM
 
+    @property
+    def sides_um(self) -> tuple[float, float, float, float]:
+        """Stage positions between which it lies: x0, y0, x1, y1."""
+        (x, y), (half_x, half_y) = self._centre_um, self._half_um
+        return x - half_x, y - half_y, x + half_x, y + half_y
+
     def surface_z_um(self, x_um: float, y_um: float) -> float:
         """Height of the surface at a stage position, in stage units.
 

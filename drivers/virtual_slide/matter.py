@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +105,28 @@ class Slice:
 
 
 @dataclass(frozen=True)
+class Pose:
+    """How a body lies, and what it was grown from.
+
+    Attributes
+    ----------
+    view
+        what it turns to the eye: its `face`, its `side` (girdle view), or something between, `oblique`.
+    face
+        which face that is, `outer` (distal, outside of a valve) or `inner`; empty where it has none or shows its side.
+    units
+        valves, liths, skeletons that it consists of.
+    traits
+        what its form was drawn with, by name: what a person with a perfect ruler could tell taxa by.
+    """
+
+    view: str = "face"
+    face: str = ""
+    units: int = 1
+    traits: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Body:
     """A body lying along x, its centre in the middle of a grid.
 
@@ -115,11 +138,14 @@ class Body:
         all of one shape, (H, W), in any order.
     mask
         (H, W) bool; what a person would outline.
+    pose
+        how it lies.
     """
 
     pixel_um: float
     slices: tuple[Slice, ...]
     mask: NDArray[np.bool_]
+    pose: Pose = Pose()
 
     @property
     def birefringent(self) -> bool:

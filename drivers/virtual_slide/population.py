@@ -6,6 +6,7 @@ chains. Aggregates hold fossils. Nothing keeps objects from lying over each othe
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import product
@@ -80,6 +81,15 @@ def around(world: World, slide: int, box_um: Box, margin_um: float) -> tuple[Pla
                 if x0 - half < placed.x_um < x1 + half and y0 - half < placed.y_um < y1 + half:
                     found.append(placed)
     return tuple(found)
+
+
+def settled(world: World, slide: int, kind: str, within_um: Box, order: int) -> Iterator[PlacedObject]:
+    """Meet what settled of a kind within a region, cell after cell in an order that `order` seeds, each cell once."""
+    x0, y0, x1, y1 = (int(edge // CELL_UM) for edge in within_um)
+    columns, rows = x1 - x0 + 1, y1 - y0 + 1
+    for number in generator(order, slide).permutation(columns * rows).tolist():
+        row, column = divmod(number, columns)
+        yield from (one for one in cell(world, slide, kind, x0 + column, y0 + row) if one.kind == kind)
 
 
 @lru_cache(maxsize=8192)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -20,7 +21,7 @@ from drivers.virtual_slide.optics.body_light import Mount
 from drivers.virtual_slide.optics.camera import LAMP_DN_PER_MS, Camera
 from drivers.virtual_slide.optics.illumination import Illumination
 from drivers.virtual_slide.optics.immersion import Immersion
-from drivers.virtual_slide.optics.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers
+from drivers.virtual_slide.optics.polarizers import CROSSED, PARALLEL, PolarizedLight, Polarizers, Region
 from drivers.virtual_slide.overlap import clear_contrast, overlapping
 from drivers.virtual_slide.population import PlacedObject, World
 from drivers.virtual_slide.profiles import kinds_shown
@@ -31,7 +32,7 @@ from drivers.virtual_slide.specimens.collection import KINDS
 from drivers.virtual_slide.specimens.drawer import SpecimenCard
 from drivers.virtual_slide.specimens.specimen import collect
 from drivers.virtual_slide.targets import Sight, target_of
-from drivers.virtual_slide.truth import Box, TrueObject, View
+from drivers.virtual_slide.truth import Box, TrueObject, View, completeness
 
 POLARIZATIONS = (CROSSED, PARALLEL)
 FIELDS_KEPT = 4
@@ -82,7 +83,8 @@ class VirtualSlide:
         illumination = Illumination(frame_px, pixel_um, emulation.lamp, emulation.seed)
         self._camera = Camera(frame_px, emulation.sensor, emulation.seed, illumination)
         self._light = np.empty(frame_px, np.float32)
-        self._polarized = PolarizedLight(frame_px, Polarizers.of(emulation.polarizers))
+        self._polarizers = Polarizers.of(emulation.polarizers)
+        self._polarized = PolarizedLight(frame_px, self._polarizers)
         self._target = target_of(emulation, _mount(emulation))
         self._fields: OrderedDict[tuple[int, float, float], _FieldShown] = OrderedDict()
 
@@ -91,6 +93,38 @@ class VirtualSlide:
         for kind in self._kinds:
             for variant in range(KINDS[kind].variants):
                 self._cabinet.drawer(kind, variant)
+
+    def part(self, region: Region) -> VirtualSlide:
+        """Return the same slide through a part of the frame: what it shows is that part's pixels, and soon rendered.
+
+        The place of a view is that of the part's middle.
+        """
+        one = copy(self)
+        rows, columns = region
+        one._frame_px = rows.stop - rows.start, columns.stop - columns.start
+        one._camera = self._camera.part(region)
+        one._light = np.empty(one._frame_px, np.float32)
+        one._polarized = PolarizedLight(one._frame_px, self._polarizers)
+        one._fields = OrderedDict()
+        return one
+
+    def settled(self, slide: int, kind: str, order: int) -> Iterator[PlacedObject]:
+        """Meet what lies of a kind on a mini-slide, outside aggregates, place after place as chance takes them.
+
+        Parameters
+        ----------
+        order
+            seed of the order; each gives another.
+        """
+        slip = self._slip(slide)
+        for placed in population.settled(self._world, slide, kind, slip.sides_um, order):
+            if slip.covers(placed.x_um, placed.y_um):
+                yield placed
+
+    def box_um(self, placed: PlacedObject) -> Box:
+        """Box around an object's outline, in stage coordinates."""
+        outline = self._cabinet.card(placed.kind, placed.variant).outline_um
+        return box_of(FramePlace(0.0, 0.0, (0, 0), 1.0).points(outline, placed.x_um, placed.y_um, placed.angle))
 
     def surface_z_um(self, slide: int, x_um: float, y_um: float) -> float:
         """Height of a mini-slide's surface at a stage position, in stage units.
@@ -177,6 +211,11 @@ class VirtualSlide:
                     identifier=placed.identifier,
                     kind=placed.kind,
                     variant=placed.variant,
+                    taxon=kind.taxon,
+                    view=card.view,
+                    face=card.face,
+                    completeness=completeness(card.remaining),
+                    units=card.units,
                     angle=placed.angle,
                     class_name=kind.class_name,
                     junk=kind.junk,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+WHOLE, MORE_THAN_HALF, LESS_THAN_HALF = "whole", "more than half", "less than half"
 Box = tuple[float, float, float, float]
 
 
@@ -34,6 +35,13 @@ class View:
         return frame if self.attempt == 1 else (*frame, self.attempt)
 
 
+def completeness(remaining: float) -> str:
+    """Say in words what share of an object's area is left."""
+    if remaining >= 1:
+        return WHOLE
+    return MORE_THAN_HALF if remaining > 0.5 else LESS_THAN_HALF
+
+
 @dataclass(frozen=True, eq=False)
 class TrueObject:
     """One object that lies, in part or whole, in a frame.
@@ -48,6 +56,16 @@ class TrueObject:
         what the detector calls it, or the kind of junk.
     variant
         which body of its kind it is.
+    taxon
+        its identifier in the taxonomy; empty for junk.
+    view
+        what it turns to the eye: `face`, `side` (girdle view) or `oblique`.
+    face
+        which face that is, `outer` (distal) or `inner`; empty where it has none or shows its side.
+    completeness
+        `whole`, `more than half` or `less than half` of it.
+    units
+        valves, liths, skeletons that it consists of.
     angle
         its turn from x towards y, in rad.
     junk
@@ -98,6 +116,11 @@ class TrueObject:
     identifier: str
     kind: str
     variant: int
+    taxon: str
+    view: str
+    face: str
+    completeness: str
+    units: int
     angle: float
     class_name: str
     junk: bool

@@ -15,7 +15,7 @@ from inference.classification.encoder_file import EncoderFile, load_encoder
 from inference.classification.head import Head, Rule, load_head
 from inference.classification.onnx_encoder import Encodes, open_encoder
 from inference.classification.sight import SeenSpecimen, look
-from inference.classification.specimens import Specimen
+from inference.classification.specimens import SpecimenStack
 from inference.errors import SpecimenRefused
 
 AT_ONCE = 16
@@ -90,7 +90,7 @@ class Classifier:
         """What runs the encoder."""
         return self._encodes.name
 
-    def name(self, specimens: Sequence[Specimen], rule: Rule = "plain") -> list[NamedSpecimen]:
+    def name(self, specimens: Sequence[SpecimenStack], rule: Rule = "plain") -> list[NamedSpecimen]:
         """Name specimens; one that cannot be looked at is told, and keeps no other from its name."""
         looks, faults = zip(*(self._fenced(one) for one in specimens), strict=True) if specimens else ((), ())
         seen = [one for one in looks if one is not None]
@@ -114,7 +114,7 @@ class Classifier:
         """Numbers of a vector."""
         return len(self.head.weights)
 
-    def _fenced(self, specimen: Specimen) -> tuple[SeenSpecimen | None, str | None]:
+    def _fenced(self, specimen: SpecimenStack) -> tuple[SeenSpecimen | None, str | None]:
         try:
             return look(specimen, self.sight), None
         except SpecimenRefused as error:

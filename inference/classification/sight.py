@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.classification.specimens import CROSSED, PARALLEL, PICTURE, Specimen
+from inference.classification.specimens import CROSSED, PARALLEL, PICTURE, SpecimenStack
 from inference.errors import SpecimenRefused
 from inference.views.channels import (
     BRIGHT_GAIN,
@@ -101,7 +101,7 @@ class SeenSpecimen(NamedTuple):
     beside: Floats
 
 
-def look(specimen: Specimen, sight: ClassifierSight, focus_error_um: float = 0.0) -> SeenSpecimen:
+def look(specimen: SpecimenStack, sight: ClassifierSight, focus_error_um: float = 0.0) -> SeenSpecimen:
     """SeenSpecimen at a specimen.
 
     Parameters
@@ -137,7 +137,7 @@ def look(specimen: Specimen, sight: ClassifierSight, focus_error_um: float = 0.0
     return SeenSpecimen(view, _beside(specimen, scale) if sight.sized else np.zeros(len(BESIDE), np.float32))
 
 
-def own_plane(specimen: Specimen) -> float:
+def own_plane(specimen: SpecimenStack) -> float:
     """Plane of a specimen's focus, within its stack; where nobody looked, the one with most fine detail."""
     last = specimen.planes - 1
     if specimen.focus_plane is not None:
@@ -162,7 +162,7 @@ class _Scaled(NamedTuple):
     pixel: float
 
 
-def _scale(specimen: Specimen, sight: ClassifierSight) -> _Scaled:
+def _scale(specimen: SpecimenStack, sight: ClassifierSight) -> _Scaled:
     longest = max(specimen.stack.shape[2:])
     pixel = specimen.pixel_um or 1.0
     if sight.finest_um is None or specimen.pixel_um is None:
@@ -181,7 +181,7 @@ class _Height(NamedTuple):
     share: float
 
 
-def _heights(specimen: Specimen, sight: ClassifierSight, focus_error_um: float) -> list[_Height]:
+def _heights(specimen: SpecimenStack, sight: ClassifierSight, focus_error_um: float) -> list[_Height]:
     """Give the heights of a sight at which the specimen was exposed."""
     step_um = specimen.step_um
     if specimen.planes > 1 and step_um is None:
@@ -224,7 +224,7 @@ def _centre(frames: Floats, view: Floats, rows: Sequence[int]) -> None:
     view[rows, top : top + frames.shape[1], left : left + frames.shape[2]] = frames
 
 
-def _fused(specimen: Specimen) -> Floats:
+def _fused(specimen: SpecimenStack) -> Floats:
     """Each pixel (C, H, W) from its sharpest plane, the same one in both states, as overviews are fused."""
     height, width = specimen.stack.shape[2:]
     if min(height, width) < SMALLEST_TO_FUSE_PX or specimen.planes == 1:
@@ -245,7 +245,7 @@ def _edge(frames: NDArray[np.uint16] | Floats) -> NDArray[np.uint16] | Floats:
     return np.concatenate([side.ravel() for side in sides])
 
 
-def _picture(specimen: Specimen, side: int) -> Floats:
+def _picture(specimen: SpecimenStack, side: int) -> Floats:
     """Grey values over white, in a square that the picture fills; what it lacks is the median of its edge.
 
     So does the laboratory's own program, with the same interpolation, as long as pictures are not shrunk to less than
@@ -261,7 +261,7 @@ def _picture(specimen: Specimen, side: int) -> Floats:
     return np.asarray(cv2.resize(square, (side, side), interpolation=how), np.float32)
 
 
-def is_darker(specimen: Specimen) -> bool:
+def is_darker(specimen: SpecimenStack) -> bool:
     """Whether a picture shows its object darker than the background."""
     frame = specimen.stack[0, round(own_plane(specimen))]
     background = float(np.median(_edge(frame[None])))
@@ -269,7 +269,7 @@ def is_darker(specimen: Specimen) -> bool:
     return bool(background - low > high - background)
 
 
-def _beside(specimen: Specimen, scale: _Scaled) -> Floats:
+def _beside(specimen: SpecimenStack, scale: _Scaled) -> Floats:
     height, width = specimen.stack.shape[2:]
     pixel = specimen.pixel_um or 1.0
     sides = sorted((height * pixel, width * pixel))

@@ -18,7 +18,7 @@ WHITES = (4095, 16383, 65535)
 
 
 @dataclass(frozen=True, eq=False)
-class Specimen:
+class SpecimenStack:
     """One object, as it was seen.
 
     Attributes
@@ -119,7 +119,7 @@ class Example:
     sample: str
     slide: str
     day: str
-    read: Callable[[], Specimen]
+    read: Callable[[], SpecimenStack]
 
 
 def picture(
@@ -128,7 +128,7 @@ def picture(
     length_um: float | None = None,
     width_um: float | None = None,
     white_dn: int | None = None,
-) -> Specimen:
+) -> SpecimenStack:
     """Take a single image as a specimen.
 
     Parameters
@@ -160,4 +160,4 @@ def picture(
         most = int(grey.max())
         white_dn = 255 if image.dtype == np.uint8 else next(white for white in WHITES if most <= white)
     stack = np.ascontiguousarray(grey, np.uint16)[None, None]
-    return Specimen(stack, (PICTURE,), pixel_um, None, None, length_um, width_um, white_dn)
+    return SpecimenStack(stack, (PICTURE,), pixel_um, None, None, length_um, width_um, white_dn)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from inference.classification.sight import ClassifierSight, Floats, SeenSpecimen, look, own_plane
-from inference.classification.specimens import Specimen
+from inference.classification.specimens import SpecimenStack
 
 ONE_STATE_SHARE = 0.15
 FEWER_PLANES_SHARE, MOST_CUT = 0.25, 0.4
@@ -32,7 +32,7 @@ SIZE_ERROR = 0.08
 """Standard deviation of the binary logarithm of a length that is told."""
 
 
-def varied(specimen: Specimen, sight: ClassifierSight, random: np.random.Generator) -> SeenSpecimen:
+def varied(specimen: SpecimenStack, sight: ClassifierSight, random: np.random.Generator) -> SeenSpecimen:
     """SeenSpecimen at a specimen as it might as well have been.
 
     Raises
@@ -64,7 +64,7 @@ def varied(specimen: Specimen, sight: ClassifierSight, random: np.random.Generat
     return SeenSpecimen(np.ascontiguousarray(view), beside)
 
 
-def _with_less(specimen: Specimen, random: np.random.Generator) -> Specimen:
+def _with_less(specimen: SpecimenStack, random: np.random.Generator) -> SpecimenStack:
     """Leave out a state, planes at an end, or every second plane of some specimens."""
     stack, states, focus = specimen.stack, specimen.states, own_plane(specimen)
     if len(states) == 2 and random.uniform() < ONE_STATE_SHARE:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.classification.specimens import Example, Specimen, picture
+from inference.classification.specimens import Example, SpecimenStack, picture
 from inference.training.checkpoint import History
 
 PIXEL_UM, STEP_UM, PLANES = 0.118, 0.4, 7
@@ -41,7 +41,7 @@ def mask(shape: str, side: int, random: np.random.Generator) -> NDArray[np.float
     return np.asarray(cv2.GaussianBlur(drawn, (0, 0), 0.8), np.float32)
 
 
-def stack(shape: str, seed: int, side: int = 32) -> Specimen:
+def stack(shape: str, seed: int, side: int = 32) -> SpecimenStack:
     """Draw a stack: dark in the parallel state, bright between crossed polarizers, blurred away from its own plane."""
     random = np.random.default_rng([seed, SHAPES.index(shape)])
     drawn = mask(shape, side, random)
@@ -52,7 +52,7 @@ def stack(shape: str, seed: int, side: int = 32) -> Specimen:
         frames[0, z], frames[1, z] = 300 + 6000 * seen, 30000 - 9000 * seen
     noisy = frames + random.normal(size=frames.shape) * np.sqrt(frames)
     length_um = side * PIXEL_UM * 0.6
-    return Specimen(
+    return SpecimenStack(
         noisy.clip(0, 65535).astype(np.uint16), ("crossed", "parallel"), PIXEL_UM, STEP_UM, focus, length_um, length_um
     )
 
@@ -66,7 +66,7 @@ def grey(shape: str, seed: int, sides: tuple[int, int] = (40, 56)) -> NDArray[np
     return noisy.clip(0, 255).astype(np.uint8)
 
 
-def examples(read: Callable[[str, int], Specimen], each: int, first: int = 0) -> list[Example]:
+def examples(read: Callable[[str, int], SpecimenStack], each: int, first: int = 0) -> list[Example]:
     """Give so many examples of each shape, on four days."""
     return [
         Example(
@@ -83,7 +83,7 @@ def examples(read: Callable[[str, int], Specimen], each: int, first: int = 0) ->
     ]
 
 
-def drawn_picture(shape: str, seed: int) -> Specimen:
+def drawn_picture(shape: str, seed: int) -> SpecimenStack:
     """Give a drawn picture as a specimen."""
     return picture(grey(shape, seed))
 

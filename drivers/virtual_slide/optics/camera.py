@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from copy import copy
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drivers.settings import Sensor
 from drivers.virtual_slide.optics.illumination import Illumination
+from drivers.virtual_slide.optics.polarizers import Region
 from drivers.virtual_slide.seeds import generator
 from drivers.virtual_slide.truth import View
 
@@ -100,6 +102,23 @@ class Camera:
             np.rint(signal, out=signal)
             np.clip(signal, 0, self._full_dn, out=signal)
             np.copyto(out[rows], signal, casting="unsafe")
+
+    def part(self, region: Region) -> Camera:
+        """Return what a part of the sensor is: its own pixels, with noise of its own."""
+        rows, columns = region
+        one = copy(self)
+        size = rows.stop - rows.start, columns.stop - columns.start
+        strip_px = min(size[0], max(1, STRIP // size[1])), size[1]
+        one._strips = [slice(top, min(top + strip_px[0], size[0])) for top in range(0, size[0], strip_px[0])]
+        one._deviation = np.empty(strip_px, np.float32)
+        one._response = {state: response[region] for state, response in self._response.items()}
+        one._offset = self._offset[columns]
+        there = [side >= own.start for side, own in zip(self._hot, region, strict=True)]
+        there += [side < own.stop for side, own in zip(self._hot, region, strict=True)]
+        seen = np.all(there, axis=0)
+        one._hot = tuple(side[seen] - own.start for side, own in zip(self._hot, region, strict=True))
+        one._hot_dn_per_ms = self._hot_dn_per_ms[seen]
+        return one
 
     def noise_dn(self, signal_dn: float) -> float:
         """Return the standard deviation of a pixel in a single, evenly lit frame, at a signal above the offset.

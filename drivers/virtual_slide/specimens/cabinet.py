@@ -43,10 +43,12 @@ from drivers.virtual_slide.specimens import (
     relief,
     siliceous,
     specimen,
+    wear,
 )
 from drivers.virtual_slide.specimens.collection import KINDS
 from drivers.virtual_slide.specimens.drawer import Drawer, SpecimenCard, make_drawer
 from drivers.virtual_slide.specimens.specimen import collect
+from drivers.virtual_slide.specimens.taxa import plans
 
 MAKING = ".making-"
 UNUSED_S = 86400.0
@@ -66,6 +68,9 @@ _MADE_BY = (
     diatoms,
     siliceous,
     collection,
+    wear,
+    *plans.MODULES,
+    plans,
 )
 """Modules that decide what a specimen and its light are like."""
 Key = tuple[str, int]

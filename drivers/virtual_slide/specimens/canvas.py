@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from drivers.virtual_slide.matter import Body, Map, Slice
+from drivers.virtual_slide.matter import Body, Map, Pose, Slice
 
 FINE_PIXEL_UM = 0.1
 COARSE_PIXEL_UM = 0.15
@@ -17,6 +17,7 @@ COARSE_PIXEL_UM = 0.15
 COARSE_FROM_UM = 45.0
 MARGIN_UM = 3.0
 """Defocused light further than this from the body is not followed."""
+LYING = Pose()
 FINENESS = 2.0**16
 """Steps a um, and a rad, to which matter is rounded."""
 SEEN_UM = 0.01
@@ -79,7 +80,7 @@ class Canvas:
         ]  # fmt: skip
         return np.asarray(np.max(sides, axis=0))
 
-    def body(self, slices: Sequence[Slice], mask: NDArray[np.bool_] | None = None) -> Body:
+    def body(self, slices: Sequence[Slice], mask: NDArray[np.bool_] | None = None, pose: Pose = LYING) -> Body:
         """Make a body of slices; its mask is what is seen of them, holes filled, unless given."""
         if mask is None:
             thickness = np.sum([np.abs(layer.thickness) for layer in slices], axis=0)
@@ -89,7 +90,7 @@ class Canvas:
                 mask |= np.sum(absorption, axis=0) > SEEN_ABSORPTION
             contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
             mask = cv2.drawContours(mask.astype(np.uint8), contours, -1, 1, cv2.FILLED).astype(bool)
-        return Body(self.pixel_um, tuple(_rounded(layer) for layer in slices), mask)
+        return Body(self.pixel_um, tuple(_rounded(layer) for layer in slices), mask, pose)
 
 
 def _rounded(layer: Slice) -> Slice:

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.virtual_slide.matter import CALCITE, Body, Map, Slice
+from drivers.virtual_slide.matter import CALCITE, Body, Map, Pose, Slice
 from drivers.virtual_slide.specimens.canvas import FINE_PIXEL_UM, Canvas, tilted
 from drivers.virtual_slide.specimens.kinds import Kind, Sizes
 
@@ -27,12 +27,13 @@ SHELL_UM = 0.5
 """Height of a lith in the wall of a coccosphere."""
 SPHERE_COVER = 6.6
 """Liths of a coccosphere, times the square of their length over its diameter: they cover it 1.4 times."""
+FACES = {1: "outer", -1: "inner", 0: ""}
 SPHERE_SAMPLES = 6
 """Depths a slice at which the wall of a coccosphere is looked up."""
 
 
 @dataclass(frozen=True)
-class _Rim:
+class Rim:
     """Places in an elliptic lith, anywhere: on a grid, or on the curved wall of a coccosphere.
 
     Attributes
@@ -53,7 +54,8 @@ class _Rim:
     blur: float
 
     @classmethod
-    def at(cls, x: Map, y: Map, length_um: float, aspect: float, softness_um: float) -> _Rim:
+    def at(cls, x: Map, y: Map, length_um: float, aspect: float, softness_um: float) -> Rim:
+        """Find places, in um from the middle of a lith of a length and width over length, in its rim."""
         a, b = length_um / 2, length_um / 2 * aspect
         rho, slope = np.hypot(x / a, y / b), np.hypot(x / a**2, y / b**2)
         distance = (1 - rho) * rho / np.maximum(slope, 1e-6)  # first order in the distance, so a rim is equally wide
@@ -82,7 +84,7 @@ class _Rim:
 
 
 @dataclass(frozen=True)
-class _Emiliania:
+class EmilianiaForm:
     """What differs between liths of *Emiliania huxleyi*; lengths as shares of half the width."""
 
     uneven: NDArray[np.float64]
@@ -95,7 +97,7 @@ class _Emiliania:
     grid: float
 
     @classmethod
-    def grown(cls, random: np.random.Generator, side: int = 1) -> _Emiliania:
+    def grown(cls, random: np.random.Generator, side: int = 1) -> EmilianiaForm:
         """Grow one, seen from its distal side (1) or from the other (-1), where it turns the other way."""
         overgrown = random.normal()
         return cls(
@@ -109,7 +111,7 @@ class _Emiliania:
             grid=float(np.clip(random.normal(0.07, 0.04), 0, 0.15)),
         )
 
-    def shields(self, rim: _Rim) -> tuple[Map, Map, Map]:
+    def shields(self, rim: Rim) -> tuple[Map, Map, Map]:
         """Thickness of the distal shield and of all below it, over that of the tube, and azimuth of the axis."""
         factor, suture = rim.elements(self.uneven, self.kink)
         heads = rim.between(0, 0.13)
@@ -121,53 +123,59 @@ class _Emiliania:
         return distal, proximal + laths + rim.ridge(self.tube, self.tube_width) * (0.5 + 0.5 * factor), azimuth
 
 
-def _weighed(layers: Sequence[Slice], pixel_um: float, volume_um3: float) -> list[Slice]:
+def weighed(layers: Sequence[Slice], pixel_um: float, volume_um3: float) -> list[Slice]:
     """Scale the thickness of all layers, so that together they have a volume."""
     scale = volume_um3 / (sum(float(layer.thickness.sum()) for layer in layers) * pixel_um**2)
     return [replace(layer, thickness=np.asarray(layer.thickness * scale)) for layer in layers]
 
 
-def _volume_um3(ks: float, length_um: float, random: np.random.Generator) -> float:
+def volume_um3(ks: float, length_um: float, random: np.random.Generator) -> float:
+    """Volume of a lith of a shape factor and a length, which scatters from lith to lith."""
     return float(ks * length_um**3 * np.exp(MASS_SCATTER * random.normal()))
 
 
-def _tilt(random: np.random.Generator, most_deg: float) -> float:
+def some_tilt(random: np.random.Generator, most_deg: float) -> float:
     """Most liths lie flat, some lean on a neighbour."""
     leaning = random.random() < 0.35
     return float(np.deg2rad(random.uniform(-1, 1) * (most_deg if leaning else 3)))
 
 
-def _worn(canvas: Canvas, random: np.random.Generator, strength: float) -> Map:
+def uneven_wear(canvas: Canvas, random: np.random.Generator, strength: float) -> Map:
     """Uneven dissolution: a factor around 1 that varies over half a um or so."""
     noise = cv2.GaussianBlur(random.normal(size=canvas.x.shape), (0, 0), 0.4 / canvas.pixel_um)
     return np.asarray(np.clip(1 + strength * noise / noise.std(), 0.3, 2))
 
 
-def _laid(canvas: Canvas, layers: Sequence[Slice], covered: Map, tilt: float, step_um: float = 0.4) -> Body:
-    """Lay flat layers down at a tilt; the body is outlined where half of a pixel is covered."""
+def laid(
+    canvas: Canvas, layers: Sequence[Slice], covered: Map, tilt: float, step_um: float = 0.4, side: int = 0
+) -> Body:
+    """Lay flat layers down at a tilt; the body is outlined where half of a pixel is covered.
+
+    Its distal face (`side` 1) or the other (-1) is seen; 0 is without faces.
+    """
     shadow = tilted([Slice(0.0, CALCITE, covered)], canvas, tilt)
     mask = np.sum([layer.thickness for layer in shadow], axis=0) * np.cos(tilt) > 0.5
-    return canvas.body(tilted(layers, canvas, tilt, step_um), mask)
+    return canvas.body(tilted(layers, canvas, tilt, step_um), mask, Pose(face=FACES[side]))
 
 
 def emiliania(length_um: float, random: np.random.Generator) -> Body:
     """*Emiliania huxleyi*: a delicate shield of T-shaped elements around a narrow tube, all of R-units."""
     aspect = random.uniform(0.8, 0.9)
     canvas = Canvas(length_um, length_um * aspect)
-    rim = _Rim.at(canvas.x, canvas.y, length_um, aspect, canvas.pixel_um)
+    rim = Rim.at(canvas.x, canvas.y, length_um, aspect, canvas.pixel_um)
     side = int(random.choice([-1, 1]))
-    distal, proximal, azimuth = _Emiliania.grown(random, side).shields(rim)
-    worn = _worn(canvas, random, random.uniform(0.03, 0.15))
+    distal, proximal, azimuth = EmilianiaForm.grown(random, side).shields(rim)
+    worn = uneven_wear(canvas, random, random.uniform(0.03, 0.15))
     layers = [Slice(z, CALCITE, part * worn, azimuth) for z, part in ((side * 0.15, distal), (side * -0.15, proximal))]
-    layers = _weighed(layers, canvas.pixel_um, _volume_um3(EMILIANIA_KS, length_um, random))
-    return _laid(canvas, layers, rim.between(0, 9), _tilt(random, 20))
+    layers = weighed(layers, canvas.pixel_um, volume_um3(EMILIANIA_KS, length_um, random))
+    return laid(canvas, layers, rim.between(0, 9), some_tilt(random, 20), side=side)
 
 
 def gephyrocapsa(length_um: float, random: np.random.Generator) -> Body:
     """*Gephyrocapsa*: two closed shields of R-units, a high tube, and a bridge obliquely over the central area."""
     aspect = random.uniform(0.78, 0.92)
     canvas = Canvas(length_um, length_um * aspect)
-    rim = _Rim.at(canvas.x, canvas.y, length_um, aspect, canvas.pixel_um)
+    rim = Rim.at(canvas.x, canvas.y, length_um, aspect, canvas.pixel_um)
     overgrown = random.normal()
     side = int(random.choice([-1, 1]))
     factor, suture = rim.elements(np.clip(random.normal(1, 0.08, random.integers(30, 48)), 0.6, 1.4), side * 0.3)
@@ -184,21 +192,21 @@ def gephyrocapsa(length_um: float, random: np.random.Generator) -> Body:
     notch = 1 - 0.5 * np.exp(-((along / 0.15) ** 2))  # its two halves meet in a suture
     bridge = random.uniform(0.7, 1.0) * canvas.inside(np.abs(across) - half) * rim.between(tube, 3) * notch
     azimuth = rim.radial + side * np.deg2rad(random.uniform(5, 20)) * (1 - rim.inward)
-    worn = _worn(canvas, random, random.uniform(0.02, 0.1))
+    worn = uneven_wear(canvas, random, random.uniform(0.02, 0.1))
     layers = [
         Slice(side * 0.2, CALCITE, distal * worn, azimuth),
         Slice(side * 0.25, CALCITE, bridge * worn, np.full_like(azimuth, angle + np.deg2rad(random.uniform(-15, 15)))),
         Slice(side * -0.15, CALCITE, proximal * worn, azimuth),
     ]
-    layers = _weighed(layers, canvas.pixel_um, _volume_um3(GEPHYROCAPSA_KS, length_um, random))
-    return _laid(canvas, layers, rim.between(0, 9), _tilt(random, 20))
+    layers = weighed(layers, canvas.pixel_um, volume_um3(GEPHYROCAPSA_KS, length_um, random))
+    return laid(canvas, layers, rim.between(0, 9), some_tilt(random, 20), side=side)
 
 
 def coccolithus(length_um: float, random: np.random.Generator) -> Body:
     """*Coccolithus pelagicus*: a domed distal shield of V-units over a tube and a proximal shield of R-units."""
     aspect = random.uniform(0.8, 0.93)
     canvas = Canvas(length_um, length_um * aspect)
-    rim = _Rim.at(canvas.x, canvas.y, length_um, aspect, canvas.pixel_um)
+    rim = Rim.at(canvas.x, canvas.y, length_um, aspect, canvas.pixel_um)
     side, apart = int(random.choice([-1, 1])), random.uniform(0.5, 1.0)
     factor, suture = rim.elements(np.clip(random.normal(1, 0.06, random.integers(34, 46)), 0.7, 1.3), side * 0.5)
     tube, opening = random.uniform(0.42, 0.48), random.uniform(0.66, 0.78)
@@ -211,8 +219,8 @@ def coccolithus(length_um: float, random: np.random.Generator) -> Body:
     bar = 0.4 * barred * np.exp(-((canvas.x / (0.035 * length_um)) ** 2)) * rim.between(opening, 3)
     radial = rim.radial + side * np.deg2rad(random.uniform(5, 15)) * (1 - rim.inward)
     steep = np.full_like(radial, np.deg2rad(random.uniform(70, 80)))
-    worn = _worn(canvas, random, random.uniform(0.02, 0.08))
-    volume, bright = _volume_um3(COCCOLITHUS_KS, length_um, random), random.uniform(0.40, 0.48)
+    worn = uneven_wear(canvas, random, random.uniform(0.02, 0.08))
+    volume, bright = volume_um3(COCCOLITHUS_KS, length_um, random), random.uniform(0.40, 0.48)
     dark = [
         Slice(side * (apart / 2 - 0.15), CALCITE, outer * worn, radial, steep),
         Slice(side * (apart / 2 + 0.15), CALCITE, inner * worn, radial, steep),
@@ -222,8 +230,8 @@ def coccolithus(length_um: float, random: np.random.Generator) -> Body:
         Slice(side * -apart / 2, CALCITE, proximal * worn, radial),
         Slice(side * -apart / 2, CALCITE, bar * worn, np.full_like(radial, np.pi / 2)),
     ]
-    layers = _weighed(dark, canvas.pixel_um, volume * (1 - bright)) + _weighed(light, canvas.pixel_um, volume * bright)
-    return _laid(canvas, layers, rim.between(0, 9), _tilt(random, 10), step_um=0.8)
+    layers = weighed(dark, canvas.pixel_um, volume * (1 - bright)) + weighed(light, canvas.pixel_um, volume * bright)
+    return laid(canvas, layers, rim.between(0, 9), some_tilt(random, 10), step_um=0.8, side=side)
 
 
 def florisphaera(length_um: float, random: np.random.Generator) -> Body:
@@ -243,17 +251,17 @@ def florisphaera(length_um: float, random: np.random.Generator) -> Body:
     ragged = np.interp(canvas.y[:, :1], np.linspace(-side, side, 9), base)
     edge = np.maximum(canvas.polygon(corners), ragged - half - canvas.x)
     profile = canvas.inside(edge) * (1 + random.uniform(-0.3, 0.3) * canvas.x / half)
-    plate = random.uniform(0.15, 0.4) * profile * _worn(canvas, random, random.uniform(0.02, 0.08))
+    plate = random.uniform(0.15, 0.4) * profile * uneven_wear(canvas, random, random.uniform(0.02, 0.08))
     axis = np.full_like(canvas.x, np.deg2rad(random.normal(0, 3)))
     layer = Slice(0.0, CALCITE, np.asarray(plate), axis)
-    return _laid(canvas, [layer], canvas.inside(edge), _tilt(random, 20))
+    return laid(canvas, [layer], canvas.inside(edge), some_tilt(random, 20))
 
 
 @dataclass(frozen=True)
 class _PlacedLith:
     """A lith of *Emiliania* on the wall of a sphere: unit vectors outward and along its length and width."""
 
-    form: _Emiliania
+    form: EmilianiaForm
     length_um: float
     aspect: float
     outward: NDArray[np.float64]
@@ -264,7 +272,7 @@ class _PlacedLith:
     def facing(cls, outward: NDArray[np.float64], length_um: float, random: np.random.Generator) -> _PlacedLith:
         along = np.cross(outward, random.normal(size=3))
         along /= np.linalg.norm(along)
-        form, aspect = _Emiliania.grown(random), random.uniform(0.8, 0.9)
+        form, aspect = EmilianiaForm.grown(random), random.uniform(0.8, 0.9)
         return cls(form, length_um, aspect, outward, along, np.cross(outward, along))
 
     def at(self, places_um: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.complex128]]:
@@ -272,7 +280,7 @@ class _PlacedLith:
         amount, vector = np.zeros(len(places_um)), np.zeros(len(places_um), np.complex128)
         near = places_um @ self.outward > 0.7 * np.linalg.norm(places_um, axis=1)
         x, y = (np.asarray(places_um[near] @ way) for way in (self.along, self.across))
-        distal, proximal, azimuth = self.form.shields(_Rim.at(x, y, self.length_um, self.aspect, FINE_PIXEL_UM))
+        distal, proximal, azimuth = self.form.shields(Rim.at(x, y, self.length_um, self.aspect, FINE_PIXEL_UM))
         axis = np.cos(azimuth)[:, None] * self.along + np.sin(azimuth)[:, None] * self.across
         amount[near] = distal + proximal
         vector[near] = amount[near] * (axis[:, 0] + 1j * axis[:, 1]) ** 2
@@ -317,14 +325,19 @@ def coccosphere(length_um: float, random: np.random.Generator) -> Body:
         flat = np.abs(vector) / np.maximum(thickness, 1e-9)  # cos^2 of the inclination
         rise = np.arccos(np.sqrt(np.clip(flat, 0, 1)))
         layers.append(Slice(float(slab.mean()), CALCITE, thickness, np.angle(vector) / 2, rise))
-    layers = _weighed(layers, canvas.pixel_um, count * _volume_um3(EMILIANIA_KS, lith_um, random))
-    return canvas.body(layers, canvas.ellipse(radius, radius) < 1)
+    layers = weighed(layers, canvas.pixel_um, count * volume_um3(EMILIANIA_KS, lith_um, random))
+    return canvas.body(layers, canvas.ellipse(radius, radius) < 1, Pose("sphere", units=count))
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind("emiliania", "coccolith", False, 14, Sizes(3.3, 0.12, 2.5, 4.0), (0.0, 0.6), emiliania, broken=0.15),
-    Kind("gephyrocapsa", "coccolith", False, 14, Sizes(3.6, 0.2, 2.5, 5.5), (0.0, 0.6), gephyrocapsa, broken=0.15),
-    Kind("coccolithus", "coccolith", False, 10, Sizes(9.0, 0.12, 7.0, 12.0), (0.4, 1.0), coccolithus, broken=0.15),
-    Kind("florisphaera", "coccolith", False, 10, Sizes(5.2, 0.18, 4.0, 8.0), (0.0, 0.6), florisphaera, broken=0.15),
-    Kind("coccosphere", "coccolith", False, 4, Sizes(6.5, 0.18, 5.0, 10.0), (2.5, 5.0), coccosphere, broken=0.0),
-)
+    Kind("emiliania", "coccolith", False, 14, Sizes(3.3, 0.12, 2.5, 4.0), (0.0, 0.6), emiliania, 0.15,
+         "emiliania-huxleyi"),
+    Kind("gephyrocapsa", "coccolith", False, 14, Sizes(3.6, 0.2, 2.5, 5.5), (0.0, 0.6), gephyrocapsa, 0.15,
+         "gephyrocapsa"),
+    Kind("coccolithus", "coccolith", False, 10, Sizes(9.0, 0.12, 7.0, 12.0), (0.4, 1.0), coccolithus, 0.15,
+         "coccolithus"),
+    Kind("florisphaera", "coccolith", False, 10, Sizes(5.2, 0.18, 4.0, 8.0), (0.0, 0.6), florisphaera, 0.15,
+         "florisphaera-profunda"),
+    Kind("coccosphere", "coccolith", False, 4, Sizes(6.5, 0.18, 5.0, 10.0), (2.5, 5.0), coccosphere, 0.0,
+         "coccosphere"),
+)  # fmt: skip

@@ -9,20 +9,15 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from drivers.virtual_slide.matter import OPAL, Body, Map
+from drivers.virtual_slide.matter import OPAL, Body, Map, Pose
 from drivers.virtual_slide.specimens.canvas import SEEN_UM, Canvas
 from drivers.virtual_slide.specimens.kinds import Kind, Sizes
-from drivers.virtual_slide.specimens.relief import cells, cut, disclination, hexagons, relaxed, sectors
+from drivers.virtual_slide.specimens.relief import cells, cut, disclination, hexagons, relaxed, sectors, soft
 
 VALVE_STEP_UM = 0.6
 """Between slices of a thin valve; the depth of field is 0.5 um."""
 SUBPIXELS = 5
 """Points along each side of a pixel at which a wall that is thinner than the pixel is looked for."""
-
-
-def _soft(distance_um: Map, softness_um: float = 0.15) -> Map:
-    """Coverage where a distance is negative, with a border that the grid can carry."""
-    return np.asarray(np.clip(0.5 - distance_um / softness_um, 0, 1))
 
 
 def _thalassiosira(length_um: float, random: np.random.Generator) -> Body:
@@ -45,26 +40,27 @@ def _thalassiosira(length_um: float, random: np.random.Generator) -> Body:
     points = points + random.normal(0, 0.03 * spacing, points.shape)
     border, _ = cells(x, y, points)
     edge = np.asarray(r - radius)
-    web = _soft(border - (web_um / 2)) * _soft(edge + 0.5)
-    valve = _soft(edge) * wall + web * random.uniform(0.05, 0.11)
+    web = soft(border - (web_um / 2)) * soft(edge + 0.5)
+    valve = soft(edge) * wall + web * random.uniform(0.05, 0.11)
     mantle_um = random.uniform(0.3, 0.5)
-    mantle = _soft(np.abs(edge + 0.15) - 0.12) * mantle_um
+    mantle = soft(np.abs(edge + 0.15) - 0.12) * mantle_um
     # Processes are tubes of 0.3 um, upright: along the light they are as long as they stand out.
     processes = max(5, round(2 * np.pi * radius / random.uniform(1.5, 4.0)))
     turn = (angle * processes / (2 * np.pi) + random.random()) % 1 - 0.5
     around = np.hypot(turn * 2 * np.pi * radius / processes, edge + 0.75)
-    tubes = _soft(around - 0.17) * random.uniform(0.15, 0.3)
+    tubes = soft(around - 0.17) * random.uniform(0.15, 0.3)
     labiate_at = random.uniform(0, 2 * np.pi)
     for distance, size, height in ((random.uniform(0, spacing), 0.2, 0.25), (radius - 1.1, 0.28, 0.35)):
         away = np.hypot(x - distance * np.cos(labiate_at), y - distance * np.sin(labiate_at))
-        tubes = np.maximum(tubes, _soft(away - size) * height)
+        tubes = np.maximum(tubes, soft(away - size) * height)
     dome = random.uniform(0.3, 1.3) * np.clip(1 - (r / radius) ** 2, 0, 1) + (
         canvas.y + radius * np.cos(tilt)
     ) * np.tan(tilt)
     dome = np.asarray(dome)
     path = 1 / np.cos(tilt)
     parts = [(valve * path, dome), (mantle * path, dome - (mantle_um / 2)), (tubes, dome)]
-    return canvas.body(cut(parts, OPAL, VALVE_STEP_UM))
+    pose = Pose("oblique" if oblique else "face")
+    return canvas.body(cut(parts, OPAL, VALVE_STEP_UM), pose=pose)
 
 
 def _coscinodiscus(length_um: float, random: np.random.Generator) -> Body:
@@ -89,13 +85,13 @@ def _coscinodiscus(length_um: float, random: np.random.Generator) -> Body:
         hyaline_um = random.uniform(0.8, 2.0)
     border, middle = cells(canvas.x, canvas.y, points)
     edge = np.asarray(r - radius)
-    disc, inside = _soft(edge), _soft(edge + 1.0)
-    plain = _soft(np.asarray(r - hyaline_um), 0.3) if hyaline_um else canvas.empty
-    web = np.maximum(_soft(border - 0.14) * inside, plain * 0.5) * wall
-    holes = _soft(middle - (0.24 * spacing), 0.3) * inside * (1 - plain)
+    disc, inside = soft(edge), soft(edge + 1.0)
+    plain = soft(np.asarray(r - hyaline_um), 0.3) if hyaline_um else canvas.empty
+    web = np.maximum(soft(border - 0.14) * inside, plain * 0.5) * wall
+    holes = soft(middle - (0.24 * spacing), 0.3) * inside * (1 - plain)
     floor = disc * 0.2 * (1 - holes)
     sieve = inside * random.uniform(0.06, 0.12)
-    mantle = _soft(np.abs(edge + 0.5) - 0.45, 0.3) * (wall * random.uniform(0.9, 1.3))
+    mantle = soft(np.abs(edge + 0.5) - 0.45, 0.3) * (wall * random.uniform(0.9, 1.3))
     spokes = 0.75 + 0.25 * np.cos(np.arctan2(canvas.y, canvas.x) * round(2 * np.pi * radius / 0.9))
     dome = np.asarray(random.uniform(0.8, 2.0) * np.clip(1 - (r / radius) ** 4, 0, 1))
     half = wall / 2
@@ -117,19 +113,19 @@ def _thalassionema(length_um: float, random: np.random.Generator) -> Body:
     end = width / 2 * (1 - narrowing) * (0.25 if girdle_view else 1.0)
     beyond = np.maximum(np.abs(x) - (half - end), 0) * (b / end if girdle_view else 1)
     edge = np.asarray(np.hypot(beyond, y) - b)
-    body = _soft(edge)
+    body = soft(edge)
     along = ((x / spacing + phase + 0.5 * (y > 0)) % 1 - 0.5) * spacing
-    pores = _soft(np.hypot(along, edge + 0.42) - (0.27 * spacing))
-    margin = _soft(np.abs(edge + 0.35) - 0.35) * random.uniform(0.09, 0.16) * (1 - pores)
-    mantle = _soft(np.abs(edge + 0.1) - 0.1) * random.uniform(0.12, 0.25)
-    tips = _soft(np.hypot(np.abs(x) - (half - 0.9), y) - 0.22) * 0.2
+    pores = soft(np.hypot(along, edge + 0.42) - (0.27 * spacing))
+    margin = soft(np.abs(edge + 0.35) - 0.35) * random.uniform(0.09, 0.16) * (1 - pores)
+    mantle = soft(np.abs(edge + 0.1) - 0.1) * random.uniform(0.12, 0.25)
+    tips = soft(np.hypot(np.abs(x) - (half - 0.9), y) - 0.22) * 0.2
     flat = np.asarray(-0.3 * (y / (width / 2)) ** 2)
     if girdle_view:
         # Both valves are seen edge-on, near and far side; the girdle between them is one thin band on each.
         far = random.uniform(1.6, 2.6)
         side = body * wall + margin
-        return canvas.body(cut([(side, canvas.empty), (mantle * 2, canvas.empty + far / 2), (side, canvas.empty + far)],
-                               OPAL, 0.9))  # fmt: skip
+        parts = [(side, canvas.empty), (mantle * 2, canvas.empty + far / 2), (side, canvas.empty + far)]
+        return canvas.body(cut(parts, OPAL, 0.9), pose=Pose("side", units=2))
     return canvas.body(cut([(body * wall + margin + tips, flat), (mantle, flat)], OPAL, VALVE_STEP_UM))
 
 
@@ -145,30 +141,30 @@ def _nitzschia(length_um: float, random: np.random.Generator) -> Body:
     slope = np.gradient(shape, canvas.pixel_um, axis=1)
     lean = np.asarray(np.sqrt(1 + np.clip(slope, -3, 3) ** 2))
     keel_side, plain_side = (shape - y) / lean, (shape + y) / lean
-    body = _soft(-np.minimum(keel_side, plain_side)) * _soft(np.abs(x) - half)
+    body = soft(-np.minimum(keel_side, plain_side)) * soft(np.abs(x) - half)
     fibula_um = random.uniform(0.6, 1.0)
     striae_um = max(fibula_um / random.choice([1.0, 1.5, 2.0]), 0.42)
     wall = random.uniform(0.06, 0.11)
     stripes = 0.5 + 0.5 * np.cos(2 * np.pi * (x + 0.15 * y * np.sign(x) * share) / striae_um)
-    valve = body * wall * (1 - 0.6 * np.asarray(stripes) * _soft(0.9 - keel_side))
+    valve = body * wall * (1 - 0.6 * np.asarray(stripes) * soft(0.9 - keel_side))
     # A gap between the two middle fibulae is where the two raphes end.
     gap = random.random() < 0.5
     at = (np.abs(x) + (0 if not gap else -0.35 * fibula_um)) / fibula_um
     across = (at - np.floor(at) - 0.5) * fibula_um
     reach = random.uniform(0.7, 1.1) * min(1.0, width / 4)
-    fibulae = _soft(np.abs(across) - 0.16) * _soft(keel_side - reach)
-    fibulae = fibulae * _soft(0.1 - keel_side) * (np.abs(x) > (fibula_um if gap else 0.0))
+    fibulae = soft(np.abs(across) - 0.16) * soft(keel_side - reach)
+    fibulae = fibulae * soft(0.1 - keel_side) * (np.abs(x) > (fibula_um if gap else 0.0))
     fibulae = fibulae * random.uniform(0.3, 0.45) * body
-    keel = (_soft(np.abs(keel_side - 0.15) - 0.13) + 0.5 * _soft(np.abs(keel_side - 0.55) - 0.08)) * body
+    keel = (soft(np.abs(keel_side - 0.15) - 0.13) + 0.5 * soft(np.abs(keel_side - 0.55) - 0.08)) * body
     keel = keel * random.uniform(0.35, 0.55)
-    mantle = _soft(np.abs(plain_side - 0.1) - 0.1) * body * random.uniform(0.15, 0.25)
+    mantle = soft(np.abs(plain_side - 0.1) - 0.1) * body * random.uniform(0.15, 0.25)
     rise = np.asarray(random.uniform(0.5, 1.0) * np.exp(-((keel_side / 0.9) ** 2)))
     flat = np.asarray(rise - 0.25 * (y / (width / 2)) ** 2)
     return canvas.body(cut([(valve + mantle, flat), (fibulae, flat - 0.1), (keel, flat)],
                            OPAL, VALVE_STEP_UM))  # fmt: skip
 
 
-def _half_chord(y: Map, half: float, flank: float, heights: tuple[float, float], fullness: tuple[float, float]) -> Map:
+def half_chord(y: Map, half: float, flank: float, heights: tuple[float, float], fullness: tuple[float, float]) -> Map:
     """Half the width at each height of a body with two domes upon a straight flank."""
     rise = np.where(y > 0, (y - flank / 2) / heights[0], (-y - flank / 2) / heights[1])
     power = np.where(y > 0, 1 / fullness[0], 1 / fullness[1])
@@ -229,8 +225,8 @@ def _chaetoceros_spore(length_um: float, random: np.random.Generator) -> Body:
     shell, face, solid = canvas.empty, canvas.empty, np.zeros(x.shape, bool)
     offsets = (np.arange(SUBPIXELS) + 0.5) / SUBPIXELS * canvas.pixel_um - canvas.pixel_um / 2
     for dy in offsets:
-        outer = _half_chord(y + dy, half, flank, heights, fullness)
-        inner = _half_chord(y + dy, half - wall, flank, (heights[0] - wall, heights[1] - wall), fullness)
+        outer = half_chord(y + dy, half, flank, heights, fullness)
+        inner = half_chord(y + dy, half - wall, flank, (heights[0] - wall, heights[1] - wall), fullness)
         for dx in offsets:
             far, near = (np.sqrt(np.maximum(chord**2 - (x + dx) ** 2, 0)) for chord in (outer, inner))
             shell, face = shell + depth * (far - near), face + depth * (far + near) / 2
@@ -238,7 +234,7 @@ def _chaetoceros_spore(length_um: float, random: np.random.Generator) -> Body:
     # Smoothed within what the objective resolves, since the phase of a pixel is not the mean of phases.
     blurred = cv2.GaussianBlur(shell / SUBPIXELS**2, (0, 0), 0.11 / canvas.pixel_um)
     face = np.asarray(face / SUBPIXELS**2)
-    seam = _soft(np.abs(y) - 0.13) * solid * random.uniform(0.1, 0.2)
+    seam = soft(np.abs(y) - 0.13) * solid * random.uniform(0.1, 0.2)
     spines = canvas.empty
     for (x0, y0, x1, y1), width in bars:
         ends_um = x0 * half - middle[0], y0 * half - middle[1], x1 * half - middle[0], y1 * half - middle[1]
@@ -247,13 +243,17 @@ def _chaetoceros_spore(length_um: float, random: np.random.Generator) -> Body:
     sheet = np.asarray(blurred + seam)
     step = max(0.6, depth * 2 * half / 10)
     slices = cut([(sheet, face), (sheet, -face), (spines, canvas.empty)], OPAL, step)
-    return canvas.body(slices, solid | (spines > SEEN_UM))
+    return canvas.body(slices, solid | (spines > SEEN_UM), Pose("side"))
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind("thalassiosira", "diatom", False, 12, Sizes(15, 0.35, 9, 30), (0.0, 0.8), _thalassiosira, 0.2),
-    Kind("coscinodiscus", "diatom", False, 3, Sizes(70, 0.3, 40, 100), (0.8, 1.6), _coscinodiscus, 0.3),
-    Kind("thalassionema", "diatom", False, 10, Sizes(30, 0.4, 10, 70), (0.2, 0.8), _thalassionema, 0.3),
-    Kind("nitzschia", "diatom", False, 8, Sizes(45, 0.35, 20, 100), (0.2, 0.8), _nitzschia, 0.2),
-    Kind("chaetoceros_spore", "diatom", False, 10, Sizes(9, 0.25, 5, 15), (2.5, 4.0), _chaetoceros_spore, 0.1),
-)
+    Kind("thalassiosira", "diatom", False, 12, Sizes(15, 0.35, 9, 30), (0.0, 0.8), _thalassiosira, 0.2,
+         "thalassiosira"),
+    Kind("coscinodiscus", "diatom", False, 3, Sizes(70, 0.3, 40, 100), (0.8, 1.6), _coscinodiscus, 0.3,
+         "coscinodiscus"),
+    Kind("thalassionema", "diatom", False, 10, Sizes(30, 0.4, 10, 70), (0.2, 0.8), _thalassionema, 0.3,
+         "thalassionema"),
+    Kind("nitzschia", "diatom", False, 8, Sizes(45, 0.35, 20, 100), (0.2, 0.8), _nitzschia, 0.2, "nitzschia"),
+    Kind("chaetoceros_spore", "diatom", False, 10, Sizes(9, 0.25, 5, 15), (2.5, 4.0), _chaetoceros_spore, 0.1,
+         "chaetoceros-spore"),
+)  # fmt: skip

@@ -52,6 +52,16 @@ class SpecimenCard(msgspec.Struct, frozen=True):
         that keeps its handedness.
     flipped_contrast
         the same of the light that changes it.
+    remaining
+        share of its outline's area that is left; 1 of what is not broken.
+    view
+        what it turns to the eye: `face`, `side` or `oblique`.
+    face
+        which face that is, `outer` or `inner`; empty where it has none.
+    units
+        valves, liths, skeletons that it consists of.
+    traits
+        what its form was drawn with.
     """
 
     fragment: bool
@@ -69,6 +79,11 @@ class SpecimenCard(msgspec.Struct, frozen=True):
     visible_mass_pg: float
     kept_contrast: float
     flipped_contrast: float
+    remaining: float
+    view: str
+    face: str
+    units: int
+    traits: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -125,6 +140,11 @@ def _describe(specimen: Specimen, light: BodyLight, scale: tuple[float, ...]) ->
         visible_mass_pg=visible_mass_pg(body) if body.birefringent else 0.0,
         kept_contrast=float(kept.max()),
         flipped_contrast=flipped,
+        remaining=specimen.remaining,
+        view=body.pose.view,
+        face=body.pose.face,
+        units=body.pose.units,
+        traits=dict(body.pose.traits),
     )
 
 

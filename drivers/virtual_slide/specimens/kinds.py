@@ -58,6 +58,10 @@ class Kind:
         between which heights above the cover slip its reference plane lies.
     broken
         share of the variants that are fragments.
+    taxon
+        its identifier in the taxonomy; empty for junk.
+    natural
+        drawn as a species: it breaks as real ones do. Kinds that are not keep the pixels that they always had.
     """
 
     name: str
@@ -68,3 +72,5 @@ class Kind:
     above_um: tuple[float, float]
     draw: Draw
     broken: float = 0.0
+    taxon: str = ""
+    natural: bool = False

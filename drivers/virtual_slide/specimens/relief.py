@@ -36,6 +36,11 @@ def cut(parts: Sequence[Part], material: Material, step_um: float) -> list[Slice
     return slices
 
 
+def soft(distance_um: Map, softness_um: float = 0.15) -> Map:
+    """Coverage where a distance is negative, with a border that the grid can carry."""
+    return np.asarray(np.clip(0.5 - distance_um / softness_um, 0, 1))
+
+
 def hexagons(reach_um: float, spacing_um: float) -> NDArray[np.float64]:
     """Points (N, 2) of a hexagonal lattice around zero, rows along x."""
     count = int(np.ceil(reach_um / spacing_um / 0.85)) + 1

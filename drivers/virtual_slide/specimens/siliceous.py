@@ -46,7 +46,7 @@ class Bar:
     hollow: float = 0.0
 
 
-def _laid_along_x(bars: Sequence[Bar], length_um: float) -> list[Bar]:
+def laid_along_x(bars: Sequence[Bar], length_um: float) -> list[Bar]:
     """Turn, scale and centre bars so that the greatest distance between any two ends is a length along x."""
     ends = np.array([end for bar in bars for end in (bar.start, bar.end)])
     distance = np.hypot(*(ends[:, None, :2] - ends[None, :, :2]).transpose(2, 0, 1))
@@ -64,7 +64,7 @@ def _laid_along_x(bars: Sequence[Bar], length_um: float) -> list[Bar]:
     return [replace(bar, start=place(bar.start), end=place(bar.end)) for bar in bars]
 
 
-def _skeleton(bars: Sequence[Bar]) -> Body:
+def skeleton(bars: Sequence[Bar]) -> Body:
     """Draw bars at their heights; where two meet at one height the thicker counts."""
     widest = max(max(bar.widths) for bar in bars)
     ends = np.abs(np.array([end for bar in bars for end in (bar.start, bar.end)]))
@@ -141,7 +141,7 @@ def _dictyocha(length_um: float, random: np.random.Generator) -> Body:
     for side in sides:
         # Small pikes point inwards from below the struts' feet.
         bars.append(Bar(side, side * np.array([0.8, 0.8, 1]) - np.array([0, 0, 0.06]), (0.6 * width, 0.25 * width)))
-    return _skeleton(_laid_along_x(bars, length_um - 0.3 * width))
+    return skeleton(laid_along_x(bars, length_um - 0.3 * width))
 
 
 def _radiolarian(length_um: float, random: np.random.Generator) -> Body:
@@ -189,7 +189,7 @@ def _radiolarian(length_um: float, random: np.random.Generator) -> Body:
         else Bar(dome(a), dome(b), (thick * 1.15, thick * 1.15), random.uniform(0.65, 0.85))
         for a, b, torn in pieces
     ]
-    return _skeleton(_laid_along_x(bars, length_um - 0.8 * thick))
+    return skeleton(laid_along_x(bars, length_um - 0.8 * thick))
 
 
 def _spicule(length_um: float, random: np.random.Generator) -> Body:
@@ -213,7 +213,7 @@ def _spicule(length_um: float, random: np.random.Generator) -> Body:
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind("dictyocha", "silicoflagellate", False, 8, Sizes(22, 0.35, 10, 45), (0.5, 2.0), _dictyocha),
-    Kind("radiolarian", "radiolarian", False, 4, Sizes(45, 0.4, 20, 90), (5.0, 9.0), _radiolarian),
-    Kind("spicule", "spicule", False, 4, Sizes(100, 0.4, 50, 200), (3.0, 7.5), _spicule, 0.5),
+    Kind("dictyocha", "silicoflagellate", False, 8, Sizes(22, 0.35, 10, 45), (0.5, 2.0), _dictyocha, 0.0, "dictyocha"),
+    Kind("radiolarian", "radiolarian", False, 4, Sizes(45, 0.4, 20, 90), (5.0, 9.0), _radiolarian, 0.0, "radiolarian"),
+    Kind("spicule", "spicule", False, 4, Sizes(100, 0.4, 50, 200), (3.0, 7.5), _spicule, 0.5, "spicule"),
 )

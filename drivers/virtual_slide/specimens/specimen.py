@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from drivers.virtual_slide.matter import CALCITE, REFERENCE_WAVELENGTH_UM, Body, Image, Slice
+from drivers.virtual_slide.matter import CALCITE, REFERENCE_WAVELENGTH_UM, Body, Image
 from drivers.virtual_slide.seeds import generator
 from drivers.virtual_slide.specimens.kinds import Kind
+from drivers.virtual_slide.specimens.wear import crack, shatter
 
 OUTLINE_TOLERANCE_UM = 0.06
 IN_FOCUS_UM = 0.6
@@ -20,12 +22,23 @@ _COLLECTION = 1802
 
 @dataclass(frozen=True)
 class Specimen:
-    """A body, which of its kind it is, and whether it is a fragment."""
+    """A body and which of its kind it is.
+
+    Attributes
+    ----------
+    remaining
+        share of its outline's area that is left; below 1 of a fragment.
+    """
 
     kind: Kind
     variant: int
     body: Body
-    fragment: bool
+    remaining: float = 1.0
+
+    @property
+    def fragment(self) -> bool:
+        """Whether it is broken."""
+        return self.remaining < 1
 
 
 def collect(kind: Kind, collection: int, variant: int) -> Specimen:
@@ -33,13 +46,22 @@ def collect(kind: Kind, collection: int, variant: int) -> Specimen:
 
     The variants' lengths are spread evenly over the shares of the size distribution, so that a collection has it too.
     """
-    name = int.from_bytes(kind.name.encode()[:12])
+    name = _number(kind)
     fragments = round(kind.broken * kind.variants)
     fragment = bool(generator(_COLLECTION, collection, name).permutation(kind.variants)[variant] < fragments)
     random = generator(_COLLECTION, collection, name, variant)
     length = kind.sizes.quantile((variant + float(random.uniform(0.2, 0.8))) / kind.variants)
     body = kind.draw(length, random)
-    return Specimen(kind, variant, _break(body, random) if fragment else body, fragment)
+    if not fragment:
+        return Specimen(kind, variant, body)
+    piece = shatter(body, random) if kind.natural else crack(body, random)
+    return Specimen(kind, variant, piece, float(piece.mask.sum() / body.mask.sum()))
+
+
+def _number(kind: Kind) -> int:
+    """Tell kinds apart: earlier ones by the first letters of their names, which species have in common."""
+    name = kind.name.encode()
+    return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest() if kind.natural else name[:12])
 
 
 def outline_um(body: Body, mask: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
@@ -102,26 +124,3 @@ def mask_at(body: Body, z_um: float) -> NDArray[np.bool_]:
     seen = np.any([(layer.thickness > 0.01) for layer in near] or [body.mask], axis=0)
     part = np.asarray(seen & body.mask)
     return part if part.any() else body.mask
-
-
-def _break(body: Body, random: np.random.Generator) -> Body:
-    """Keep the larger side of a ragged crack that runs about across the body."""
-    _, columns = np.nonzero(body.mask)
-    height, width = body.mask.shape
-    y, x = (np.mgrid[:height, :width] - np.array([height - 1, width - 1])[:, None, None] / 2) * body.pixel_um
-    half = (columns.max() - columns.min() + 1) * body.pixel_um / 2
-    turn = float(random.uniform(-0.6, 0.6))
-    where = float(random.uniform(-0.05, 0.5)) * half
-    across = -x * np.sin(turn) + y * np.cos(turn)
-    wobble = sum(
-        float(random.normal(0, 0.03 * half / k)) * np.sin(k * np.pi * across / half + float(random.uniform(0, 6)))
-        for k in (1, 2, 4, 7)
-    )
-    beyond = x * np.cos(turn) + y * np.sin(turn) - where + wobble
-    kept = np.asarray(np.clip(0.5 - beyond / (2 * body.pixel_um), 0, 1), np.float32)
-
-    def cut(layer: Slice) -> Slice:
-        absorption = None if layer.absorption is None else layer.absorption * kept
-        return Slice(layer.z_um, layer.material, layer.thickness * kept, layer.azimuth, layer.inclination, absorption)
-
-    return Body(body.pixel_um, tuple(cut(layer) for layer in body.slices), body.mask & (kept > 0.5))

@@ -200,6 +200,7 @@ def true_object(**changes: object) -> TrueObject:
     square = np.array([[10.0, 10], [60, 10], [60, 60], [10, 60]])
     usual: dict[str, object] = {
         "identifier": "1", "kind": "nitzschia", "variant": 0, "angle": 0.0, "class_name": "diatom", "junk": False,
+        "taxon": "nitzschia", "view": "face", "face": "", "completeness": "whole", "units": 1,
         "fragment": False, "buried": False, "outline": square, "display_outline": square, "box": (10, 10, 60, 60),
         "display_box": (10, 10, 60, 60), "x_um": 0.0, "y_um": 0.0, "z_um": 0.0, "display_z_um": 0.0,
         "depth_um": (0.0, 0.0), "length_um": 3.0, "width_um": 3.0, "thickness_um": 0.1, "mass_pg": 0.0,

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from inference.classification.sight import BESIDE, ClassifierSight, look
-from inference.classification.specimens import Specimen, picture
+from inference.classification.specimens import SpecimenStack, picture
 from inference.errors import SpecimenRefused
 from tests.support.drawn_specimens import stack
 
 SIGHT = ClassifierSight("stack", 32, (-0.8, 0.0, 0.8), 0.118)
-ANY = Specimen(np.full((2, 5, 9, 11), 900, np.uint16), ("crossed", "parallel"), 0.1, 0.4, 2.0)
+ANY = SpecimenStack(np.full((2, 5, 9, 11), 900, np.uint16), ("crossed", "parallel"), 0.1, 0.4, 2.0)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_focus_far_off_leaves_an_empty_view() -> None:
 def test_whatever_the_pixels_a_view_is_finite_and_as_large_as_it_must_be(
     pixels: np.ndarray, sight: ClassifierSight, focus: float | None
 ) -> None:
-    seen = look(Specimen(pixels, ("parallel", "crossed"), 0.06, 0.3, focus), sight)
+    seen = look(SpecimenStack(pixels, ("parallel", "crossed"), 0.06, 0.3, focus), sight)
     assert seen.view.shape == (sight.channels, sight.side_px, sight.side_px)
     assert np.isfinite(seen.view).all()
     assert np.isfinite(seen.beside).all()

@@ -14,7 +14,7 @@ from inference.classification.classifier import Classifier
 from inference.classification.encoder_file import load_encoder, to_bytes
 from inference.classification.head import load_head
 from inference.classification.sight import ClassifierSight, look
-from inference.classification.specimens import Example, Specimen
+from inference.classification.specimens import Example, SpecimenStack
 from inference.classifier_training.learning import Learnt, learn
 from inference.classifier_training.settings import LearningSettings
 from inference.classifier_training.training import train_network
@@ -142,7 +142,7 @@ def test_a_training_that_gets_no_better_stops_early() -> None:
     assert len(history.judged) < 20
 
 
-def heights(shape: str, seed: int) -> Specimen:
+def heights(shape: str, seed: int) -> SpecimenStack:
     """Draw four marks around a centre, two above and two below: opposite ones alike, or ones beside each other.
 
     In the own plane both are the same picture.
@@ -160,10 +160,10 @@ def heights(shape: str, seed: int) -> Specimen:
             away = abs(z - (6.0 if k in above else 2.0))
             drawn[0, z] -= 9000 * cv2.GaussianBlur(mark, (0, 0), 0.6 + 0.7 * away)
     noisy = drawn + random.normal(size=drawn.shape) * 100
-    return Specimen(noisy.clip(0, 65535).astype(np.uint16), ("parallel",), 0.16, 0.4, 4.0, 3.0, 3.0)
+    return SpecimenStack(noisy.clip(0, 65535).astype(np.uint16), ("parallel",), 0.16, 0.4, 4.0, 3.0, 3.0)
 
 
-def recall_of(sight: ClassifierSight, read: Callable[[str, int], Specimen]) -> float:
+def recall_of(sight: ClassifierSight, read: Callable[[str, int], SpecimenStack]) -> float:
     taught = [one for one in examples(read, 70) if one.taxon != "ring"]
     settings = LearningSettings("small", sight, epochs=14, batch=16, judgements=4, threads=1)
     made = learn(taught, days(taught), settings, {}, lambda _: None, Silent())[0]
