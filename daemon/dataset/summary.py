@@ -112,7 +112,7 @@ class EventSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OriginSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the numbers, or the names, of objects come from (`daemon.dataset.later_tables.TableOrigin`), `gap` in words."""
+    """Where numbers, or names, of objects come from (`daemon.dataset.later_tables.TableOrigin`), `gap` in words."""
 
     number: int
     uncovered: tuple[tuple[int, int], ...]
