@@ -24,7 +24,7 @@ def contract() -> dict[str, Any]:
 
 
 def modules_of(package: str) -> list[str]:
-    folder = getattr(import_module(package), "__path__", ())
+    folder = getattr(import_module(package), "__path__", [])  # a room whose modules stand apart names them
     return [package, *(found.name for found in pkgutil.walk_packages(folder, f"{package}."))]
 
 
