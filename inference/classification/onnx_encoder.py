@@ -74,6 +74,8 @@ class OnnxEncoder:
         folder = exported(file, kept_in)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
+        # Threads that wait by turning round take the time of what looks at the next objects.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(
                 folder / MODEL, options, providers=["CPUExecutionProvider"], enable_fallback=0
