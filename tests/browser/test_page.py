@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -82,6 +83,11 @@ def test_new_fields_appear_at_once_and_a_reload_restores_everything(made: Browse
         assert colours > 5, "the map of the first mini-slide is coloured"
         counted = sum(one.objects for one in night.done if one.slide == 1)
         assert visit.text("#counts-body tr:first-child td:nth-of-type(2)").replace(",", "") == str(counted)
+        names = {"emiliania-huxleyi": "Emiliania huxleyi", "gephyrocapsa": "Gephyrocapsa"}
+        found = Counter(names[one.taxon] for done in night.done for one in done.finds if one.taxon is not None)
+        (first, most), *_ = found.most_common()
+        assert visit.text("#taxa-body tr:first-child th") == first
+        assert visit.text("#taxa-body tr:first-child td").replace(",", "") == str(most)
         assert visit.page.locator("#lengths rect").count() > 5
         assert visit.page.locator("#drift-focus path.dots").count() == 1
         assert "12 of 12" not in visit.text("#headline")

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from daemon.config.model import Watch
+from daemon.config.taxonomy_sheet import read_taxonomy
 from daemon.figures.pixels import composite, contrasts
 from daemon.live.publisher import Broadcaster
 from daemon.protocols.control import Answer, Order, decode_order, encode
@@ -42,12 +43,15 @@ from daemon.system.errors import ProtocolViolation
 from daemon.verdict.facts import NightFacts, SkippedFields, SlideFacts
 from daemon.verdict.verdict import judge
 from tests.support.emulated_stacks import night, stack
+from tests.support.places import CONFIGS
 
 SAMPLES = ("U1510-12H", "U1510-13H", "U1510-14H", "U1511-02H", "U1511-03H", "MD95-07", "MD95-08", "trap-0417")
 POLARIZATIONS = ("crossed", "parallel")
 PITCH_UM = 57.4
 TYPICAL = {"coccolith": (4.0, 0.35, 8.0), "diatom": (14.0, 0.5, None), "silicoflagellate": (22.0, 0.3, None)}
 """Of a class: median length in um and its spread, and mass in pg of a length of 4 um where it is measured."""
+SHORT, LONG, SHORT_UM = "emiliania-huxleyi", "gephyrocapsa", 3.8
+"""Taxa of coccoliths that are counted; others have no name there."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ def rendered(slide: int, place: int, frame_px: int, planes: int) -> Field:
             ShownObject(
                 number=number, box=(x0, y0, x1, y1), class_name=one.class_name, score=score,
                 below_threshold=score < 0.5, counted=score >= 0.5 and one.whole, length_um=one.length_um, mass_pg=mass,
+                taxon=one.taxon, taxon_probability=score,
             )
         )  # fmt: skip
         if not one.whole or not 1 <= best <= planes - 2:
@@ -95,6 +100,7 @@ def rendered(slide: int, place: int, frame_px: int, planes: int) -> Field:
         specimen = ShownSpecimen(
             number=number, class_name=one.class_name, score=score, best_plane=float(np.clip(best, 0, planes - 1)),
             tile_px=(side, side), tile_um=side * 0.059, length_um=one.length_um, mass_pg=mass,
+            taxon=one.taxon, taxon_probability=score,
         )  # fmt: skip
         specimens.append((specimen, jpeg(strip)))
     return Field(tuple(views), tuple(objects), tuple(specimens))
@@ -116,6 +122,8 @@ def about(began_utc: float, fields: int, planes: int, samples: tuple[str, ...] =
         night="2026-11-24 U1510", began_utc=began_utc, slides=tuple(slides), frame_um=(60.4, 60.4),
         polarizations=POLARIZATIONS, planes=planes, step_um=0.5, weights_sha256="5c" * 32,
         calibrations=("camera-20261123-1802", "polarization-20261123-1815"), version="0.1.0",
+        named_by="7e" * 32,
+        taxa={taxon.identifier: taxon.name for taxon in read_taxonomy(CONFIGS / "taxonomy.csv").taxa},
     )  # fmt: skip
 
 
@@ -235,7 +243,8 @@ class PlayedNight:
             median, spread, mass = TYPICAL[name]
             for length in median * np.exp(spread * rng.standard_normal(rng.poisson(rate))):
                 weight = None if mass is None else float(mass * (length / 4) ** 3 * np.exp(0.3 * rng.standard_normal()))
-                finds.append(Find(class_name=name, length_um=float(length), mass_pg=weight))
+                taxon = None if name != "coccolith" else SHORT if length <= SHORT_UM else LONG
+                finds.append(Find(class_name=name, length_um=float(length), mass_pg=weight, taxon=taxon))
         drift = len(self.done) / (8 * self._fields)
         x, y = where["x_um"] / 1000, where["y_um"] / 1000
         tilt = 2.2 * math.cos(slide) * (x % 25 - 15) + 1.6 * math.sin(slide) * (y % 30 - 20)

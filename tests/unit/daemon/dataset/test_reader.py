@@ -19,7 +19,7 @@ from daemon.protocols import delivery
 from daemon.recorder.session import Reception
 from daemon.records.attempts import AttemptName, Purpose
 from daemon.records.names import field_file
-from daemon.records.records import MEASURED, AnyRecord, AttemptsOrdered, FieldSecured, encode
+from daemon.records.records import MEASURED, NAMED, AnyRecord, AttemptsOrdered, FieldSecured, encode
 from daemon.system.errors import Refused
 from tests.support import small_night as night
 from tests.support.small_disk import remount, small_disk
@@ -259,16 +259,18 @@ ADDED_BY_5 = ("fault", "feret_um", "arc_length_um", "outline_doubtful", "usable_
 
 
 def older(folder: Path, version: int) -> None:
-    """Make of a dataset one of version 1, 2, 3 or 4."""
+    """Make of a dataset one of an earlier version."""
     with closing(sqlite3.connect(folder / "catalog.sqlite")) as database:
         codes = {"fields": ("reason_code", "who", "fault"), "events": ("who", "by", "fault", "reason_code")}
         for table, columns in codes.items() if version < 4 else ():
             for column in columns:
                 database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-        for table in ("fields", "files"):
-            database.execute(f"ALTER TABLE {table} DROP COLUMN attempt")
-        database.execute("DROP TABLE attempts")
-        for column in MEASURED if version < 3 else ADDED_BY_5:
+        if version < 5:
+            for table in ("fields", "files"):
+                database.execute(f"ALTER TABLE {table} DROP COLUMN attempt")
+            database.execute("DROP TABLE attempts")
+        measured = MEASURED if version < 3 else ADDED_BY_5 if version < 5 else ()
+        for column in (*measured, *NAMED):
             database.execute(f"ALTER TABLE objects DROP COLUMN {column}")
         for column in ("device", "analysed_seq", "sources") if version == 1 else ():
             database.execute(f"ALTER TABLE fields DROP COLUMN {column}")
@@ -276,7 +278,7 @@ def older(folder: Path, version: int) -> None:
         database.commit()
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
 @pytest.mark.parametrize("written", [False, True])
 def test_a_dataset_of_a_version_before_can_be_read_and_gone_on_with(
     tmp_path: Path, written: bool, version: int
@@ -294,7 +296,7 @@ def test_a_dataset_of_a_version_before_can_be_read_and_gone_on_with(
         assert (dataset.totals(), dataset.fields(), dataset.objects()) == (totals, fields, objects)
     with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as database:
         assert not written or coded(tmp_path) == codes
-        assert database.execute("PRAGMA user_version").fetchone() == (5 if written else version,)
+        assert database.execute("PRAGMA user_version").fetchone() == (6 if written else version,)
 
 
 def test_every_number_of_an_object_has_a_column() -> None:

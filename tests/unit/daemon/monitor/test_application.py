@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -429,6 +430,12 @@ def test_metrics_are_those_documented() -> None:
     assert secured[0].labels["sample"] == 'a"b\nc'
     objects = sum(one.value for one in families["lamelle_objects"].samples)
     assert objects == sum(one.objects for one in night.done)
+    found = Counter(find.taxon for one in night.done for find in one.finds if find.taxon is not None)
+    named: Counter[str] = Counter()
+    for sample in families["lamelle_taxon_objects"].samples:
+        named[sample.labels["taxon"]] += int(sample.value)
+    assert named == found
+    assert found.keys() == {"emiliania-huxleyi", "gephyrocapsa"}
     assert families["lamelle_night_heard"].samples[0].value == 1
     states = {one.labels["lamelle_night_state"]: one.value for one in families["lamelle_night_state"].samples}
     assert states == {state: float(state is NightState.TERMINATED) for state in NightState}

@@ -80,8 +80,8 @@ hello = {"type": "hello", "session": 7, "night": "n", "window": 1000}
     [
         [],
         [b"LML"],
-        [b"LML\x04" + msgspec.msgpack.encode(hello)],
-        [b"XYZ\x03" + msgspec.msgpack.encode(hello)],
+        [b"LML" + bytes([delivery.VERSION + 1]) + msgspec.msgpack.encode(hello)],
+        [b"XYZ" + bytes([delivery.VERSION]) + msgspec.msgpack.encode(hello)],
         [delivery.PREFIX + msgspec.msgpack.encode(hello | {"session": 0})],
         [delivery.PREFIX + msgspec.msgpack.encode(hello | {"session": "7"})],
         [delivery.PREFIX + msgspec.msgpack.encode(hello | {"session": 2**53})],
