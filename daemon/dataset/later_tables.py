@@ -171,7 +171,8 @@ def nights_of_tables(folder: Path) -> set[str]:
     """
     of_features = ("field-", "features-")
     paths = [path for path in sorted(folder.glob("slide-*/*.parquet")) if not path.name.startswith(of_features)]
-    return {night for table in map(_read, paths) for night in table["night"].unique().drop_null().to_pylist()}
+    nights = (_read(path, lambda table: table.select(["night"]))["night"] for path in paths)
+    return {night for column in nights for night in column.unique().drop_null().to_pylist()}
 
 
 def objects_table(
