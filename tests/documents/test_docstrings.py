@@ -49,6 +49,7 @@ def complaints(text: str) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_each_parameter_has_a_line_of_its_own_and_each_attribute_exists() -> None:
     wrong = {path.relative_to(ROOT).as_posix(): complaints(path.read_text("utf-8")) for path in FILES}
     assert {path: told for path, told in wrong.items() if told} == {}

@@ -10,6 +10,8 @@ import tomllib
 from importlib import import_module
 from typing import Any
 
+import pytest
+
 from tests.support.places import ROOT
 
 WITH_TORCH = {"daemon.training"}
@@ -35,6 +37,7 @@ def test_every_room_of_the_daemon_is_with_torch_or_without() -> None:
     assert rooms - {*contract()["source_modules"]} == WITH_TORCH
 
 
+@pytest.mark.slow
 def test_what_is_imported_with_these_rooms_is_none_of_it() -> None:
     rooms = [module for room in contract()["source_modules"] for module in modules_of(room)]
     code = (

@@ -73,6 +73,7 @@ def test_a_slide_that_is_blank_but_for_its_middle_is_told() -> None:
         rig.carry_out(focus_map(area_of(chosen), "crossed", side=3))
 
 
+@pytest.mark.slow
 def test_focus_beyond_the_window_is_told() -> None:
     chosen = settings_of(3, "coccolith", height_um=0.0, bend_um=0.0)
     with bench(chosen) as rig, pytest.raises(NotUsable, match=r"outside|nothing in focus"):

@@ -305,12 +305,14 @@ def test_a_microscope_that_obeys_is_closed_without_another(tmp_path: Path) -> No
     assert took < CLOSE_S
 
 
+@pytest.mark.slow
 def test_a_microscope_that_does_not_obey_is_replaced_to_make_safe(tmp_path: Path) -> None:
     safe, _, left = closing(tmp_path, [stubborn, obedient])
     assert safe
     assert left == 0
 
 
+@pytest.mark.slow
 def test_what_cannot_be_made_safe_is_told(tmp_path: Path) -> None:
     safe, _, left = closing(tmp_path, [stubborn, dead])
     assert not safe

@@ -95,6 +95,7 @@ def test_what_was_lost_is_made_good() -> None:
         assert sum(tally.objects for tally in watcher.view.tallies.rows()) == 399
 
 
+@pytest.mark.slow
 def test_a_resumed_night_is_found_again() -> None:
     places: list[str] = []
 

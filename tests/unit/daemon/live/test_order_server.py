@@ -216,6 +216,7 @@ def test_endpoints_are_checked_before_they_are_bound() -> None:
         Controller(Control(endpoint=controller.endpoint))
 
 
+@pytest.mark.slow
 def test_a_night_that_does_not_answer_is_told_so_and_the_answer_is_kept() -> None:
     with steered() as (controller, loop), dealer(controller.endpoint) as socket:
         held, go_on = threading.Event(), threading.Event()

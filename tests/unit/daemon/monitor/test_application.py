@@ -325,6 +325,7 @@ def test_a_page_that_does_not_read_does_not_hold_others_back() -> None:
             assert all(browser.queued_bytes <= MAX_QUEUED_BYTES for browser in served.feed.browsers)
 
 
+@pytest.mark.slow
 def test_a_lost_and_resumed_night_is_told() -> None:
     places: list[str] = []
 
@@ -348,6 +349,7 @@ def test_a_lost_and_resumed_night_is_told() -> None:
             assert [note["title"] for note in told["notes"]] == ["night not heard", "night resumed"]
 
 
+@pytest.mark.slow
 def test_of_a_night_that_is_not_heard_nobody_says_that_it_needs_nothing() -> None:
     places: list[str] = []
 

@@ -88,6 +88,7 @@ def test_the_next_request_of_a_connection_may_not_take_longer_either() -> None:
         assert connection.recv(1) == b""
 
 
+@pytest.mark.slow
 def test_an_open_page_is_held_however_long_it_asks_nothing_more() -> None:
     with serving(nowhere, patience=Patience(request_s=0.05)) as served:
         with urllib.request.urlopen(f"{served.address}/stream", timeout=DEADLINE_S) as stream:

@@ -85,6 +85,7 @@ def test_a_sender_that_dies_is_told_and_followed_by_another(tmp_path: Path, monk
     assert told.names == ["delivery restarted"]
 
 
+@pytest.mark.slow
 def test_a_recorder_that_dies_is_told_and_followed_by_another(tmp_path: Path) -> None:
     told = EventNotice()
 
@@ -138,6 +139,7 @@ def test_a_night_begins_at_once_where_its_recorder_answers(tmp_path: Path) -> No
     asyncio.run(scene())
 
 
+@pytest.mark.slow
 def test_what_nobody_takes_is_counted_and_the_reason_told(tmp_path: Path) -> None:
     reasons: list[str] = []
 

@@ -134,6 +134,7 @@ def test_a_malformed_message_is_refused_counted_and_changes_nothing(tmp_path: Pa
         max_size=8,
     )
 )
+@pytest.mark.slow
 def test_hostile_messages_leave_a_session_and_its_dataset_as_they_were(
     tmp_path_factory: pytest.TempPathFactory, hostile: list[tuple[bytes, list[bytes]]]
 ) -> None:

@@ -225,6 +225,7 @@ def test_hostile_names_are_only_shown(tmp_path: Path) -> None:
     assert page.text.count("lists no file") == SHOWN
 
 
+@pytest.mark.slow
 def test_an_empty_night_and_blank_slides_are_reported(tmp_path: Path) -> None:
     make_dataset(tmp_path / "dataset", slides=2, objects=0)
     page, _ = made(tmp_path, tmp_path)

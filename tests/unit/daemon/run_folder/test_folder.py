@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
+import pytest
+
 from daemon.records import names
 from daemon.run_folder import folder
 from daemon.run_folder.folder import RunFolder
@@ -34,6 +36,7 @@ def test_every_place_has_a_name_of_its_own() -> None:
     assert [one.name for one in fields(RunFolder)] == ["path"]
 
 
+@pytest.mark.slow
 def test_no_other_module_spells_them() -> None:
     allowed = {Path(str(names.__file__)), Path(str(folder.__file__))}
     misplaced = [

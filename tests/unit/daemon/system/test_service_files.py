@@ -141,6 +141,7 @@ def test_names_are_letters_and_tell_folders_apart(tmp_path: Path) -> None:
     assert all(name.replace("-", "").isalnum() and name.isascii() for name in names)
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_file_and_says_what_to_do_with_it(tmp_path: Path) -> None:
     config = write_configuration(tmp_path)
     for system, ending, told in (("systemd", ".service", "systemctl enable --now"), ("windows", ".xml", "schtasks")):

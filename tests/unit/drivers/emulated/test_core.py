@@ -356,6 +356,7 @@ def _expose_in_child(pipe: Connection, kind: str) -> None:
     scope.expose_stack(Exposure(1, 1), SWEEP, into, lambda frame: pipe.send(frame.z))
 
 
+@pytest.mark.slow
 def test_a_call_that_hangs_leaves_make_safe_to_another_thread() -> None:
     with child(_expose_in_child, "hang") as (process, pipe):
         assert pipe.poll(DEADLINE_S)
