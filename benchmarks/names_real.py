@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
+import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -280,7 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("|---" * (given.splits + 2) + "|")
     curves = [learning_curve(examples, split) for split in splits["days"]]
     for of_labels in zip(*curves, strict=True):
-        both = [(one.accuracy, one.balanced) for one in of_labels]
+        both = [(one.accuracy, math.nan if one.balanced is None else one.balanced) for one in of_labels]
         both.append((float(np.mean([a for a, _ in both])), float(np.mean([b for _, b in both]))))
         print(f"| {of_labels[0].labels} | " + " | ".join(f"{a:.3f} / {b:.3f}" for a, b in both) + " |")
     if given.json is not None:

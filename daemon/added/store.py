@@ -217,9 +217,10 @@ class AddedStore:
                 if error.errno not in _NOT_WRITABLE:
                     raise
                 refused = refused or error
-        places = " nor ".join(map(str, self.folders))
+        one, *others = map(str, self.folders)
+        written = f"neither {' nor '.join([one, *others])} can be" if others else f"{one} cannot be"
         reason = "" if refused is None else f" ({refused.strerror})"
-        raise Refused(f"{places} cannot be written to{reason}; name a folder for what is added with --beside")
+        raise Refused(f"{written} written to{reason}; name a folder for what is added with --beside")
 
     def _write(self, folder: Path, rows: pa.Table) -> Path:
         make_folder(folder)

@@ -105,4 +105,4 @@ def labels_merge(
     with interruptible():
         brought = merge_labels(context.obj, others, console, beside)
     tell(brought, console)
-    raise typer.Exit(Exit.SKIPPED if brought.refused else Exit.COMPLETE)
+    raise typer.Exit(Exit.SKIPPED if brought.refused or not brought.whole else Exit.COMPLETE)

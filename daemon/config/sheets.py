@@ -141,8 +141,8 @@ def _rows(path: Path, kind: SheetKind, text: str) -> tuple[list[str], list[tuple
         raise Refused(f"{path}, line {above + reader.line_num}: {error}; correct the quotation marks") from error
     lines = [(line, cells) for line, cells in lines if any(cells)]
     if len(lines) < 2:
-        first_line = ",".join(kind.mandatory)
-        raise Refused(f"{path} holds no {kind.row}; give a first line '{first_line}' and one line {kind.one_each}")
+        columns = f"'{','.join(kind.mandatory)}'" if kind.mandatory else "with the names of the columns"
+        raise Refused(f"{path} holds no {kind.row}; give a first line {columns} and one line {kind.one_each}")
     (line, named), *rows = lines
     header = [plain(name) for name in named]
     faults = [*_faults_of_header(path, kind, line, header), *_faults_of_lengths(path, len(header), rows)]

@@ -42,12 +42,15 @@ class Brought:
         those that were not taken: where they come from, why, and which (rows of a table, or objects).
     notes
         what a person should know besides, a sentence each.
+    whole
+        whether all files of labels that were to be brought in could be read.
     """
 
     added: int = 0
     known: int = 0
     left_out: dict[tuple[str, str], list[int | str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    whole: bool = True
 
     @property
     def refused(self) -> int:
@@ -134,6 +137,7 @@ def merge_labels(
         for other in others:
             there = _of_other(other, store).read()
             brought.unread(there.unread)
+            brought.whole &= not there.unread
             for first in range(0, there.table.num_rows, BATCH):
                 taken = []
                 for label in labels_of(there.table.slice(first, BATCH)):

@@ -18,7 +18,7 @@ from daemon.config.taxonomy_sheet import read_taxonomy
 from daemon.dataset.reader import Dataset
 from daemon.library.class_names import TAXONOMY, add_taxa, is_unsure, read_taxonomy_of, taxon_of, with_classes
 from daemon.library.entry import Entry
-from daemon.library.index import INDEX, Index, IndexWriter, read_index
+from daemon.library.index import INDEX, Index, IndexWriter, read_index, require_library
 from daemon.library.sources.emulated import EmulatedSpecimens, is_emulated
 from daemon.library.sources.objects import LabelledObjects
 from daemon.library.sources.pictures import PictureFolder, PictureSettings, SourceRead, near
@@ -105,8 +105,9 @@ def undo(library: Path) -> str:
     Raises
     ------
     Refused
-        There is none.
+        There is none, or no library.
     """
+    require_library(library)
     with _writing(library):
         index = read_index(library)
         held = [build for build in index.builds if not build.undone and not build.undoes]

@@ -122,6 +122,18 @@ class IndexWriter:
         self._number += 1
 
 
+def require_library(library: Path) -> None:
+    """Make sure that a folder is a library.
+
+    Raises
+    ------
+    Refused
+        It is none.
+    """
+    if not (library / INDEX).is_dir():
+        raise Refused(f"{library} is no library; `lamelle library build {library} SOURCE` makes one")
+
+
 def read_index(library: Path) -> Index:
     """Read the union of all parts.
 
@@ -131,11 +143,13 @@ def read_index(library: Path) -> Index:
         There is no library, or a later version of lamelle wrote it.
     DamagedFile
         A part cannot be read.
+    OSError
+        Its folder cannot be looked into.
     """
-    folder = library / INDEX
-    if not folder.is_dir():
-        raise Refused(f"{library} is no library; `lamelle library build {library} SOURCE` makes one")
-    parts = sorted((_read(path) for path in folder.glob("*.parquet")), key=lambda part: (part[0].utc, part[0].number))
+    require_library(library)
+    listed = (library / INDEX).iterdir()  # a glob finds nothing where it may not look, and says nothing
+    paths = [path for path in listed if path.suffix == ".parquet"]
+    parts = sorted(map(_read, paths), key=lambda part: (part[0].utc, part[0].number))
     undone = _undone([head for head, _ in parts])
     entries: dict[str, Entry] = {}
     builds: dict[str, Build] = {}

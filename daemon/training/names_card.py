@@ -116,7 +116,7 @@ def markdown(card: NamesCard) -> str:
     ]
     if card.few_labels:
         lines += ["", "| labels a taxon | accuracy | balanced |", "|---|---|---|"]
-        lines += [f"| {few.labels} | {few.accuracy:.3f} | {few.balanced:.3f} |" for few in card.few_labels]
+        lines += [f"| {few.labels} | {few.accuracy:.3f} | {_share(few.balanced, None)} |" for few in card.few_labels]
     return "\n".join(lines) + "\n"
 
 

@@ -17,11 +17,14 @@ DRAWS = 3
 
 
 class FewLabels(msgspec.Struct, frozen=True, kw_only=True):
-    """Figures with at most so many labels of each taxon, means over draws; `balanced` is the mean recall of taxa."""
+    """Figures with at most so many labels of each taxon, means over draws; `balanced` is the mean recall of taxa.
+
+    `balanced` is None where no taxon has objects enough to be judged.
+    """
 
     labels: int
     accuracy: float
-    balanced: float
+    balanced: float | None
 
 
 def with_few_labels(
@@ -50,13 +53,17 @@ def with_few_labels(
     """
     names, there = np.array(taxa), np.array(true)
     counts = Counter(true)
-    figures = []
+    enough = [name for name, n in counts.items() if n >= fewest]
+    accuracies, balanced = [], []
     for draw in range(DRAWS):
         shuffled = np.random.default_rng([labels, draw]).permutation(len(names))
         rows = np.concatenate([shuffled[names[shuffled] == name][:labels] for name in np.unique(names)])
         head = fit(features[rows], names[rows].tolist(), [groups[row] for row in rows], {}, "", fewest=1).head
         named = np.array(head.taxa)[head.probabilities(judging).argmax(axis=1)]
-        recalls = [(named[there == name] == name).mean() for name, n in counts.items() if n >= fewest]
-        figures.append((float((named == there).mean()), float(np.mean(recalls))))
-    accuracy, balanced = np.mean(figures, axis=0)
-    return FewLabels(labels=labels, accuracy=float(accuracy), balanced=float(balanced))
+        accuracies.append((named == there).mean())
+        balanced += [(named[there == name] == name).mean() for name in enough]
+    return FewLabels(
+        labels=labels,
+        accuracy=float(np.mean(accuracies)),
+        balanced=float(np.mean(balanced)) if balanced else None,
+    )

@@ -187,7 +187,7 @@ class PictureFolder:
             return
         if table.doubt:
             self.read.notes.append(f"{table.path.name}, {table.doubt}")
-        self.read.notes += table.twice
+        self.read.notes += table.notes
         if several := list(table.several()):
             self.read.notes.append(
                 f"{counted(len(several), 'line')} of {table.path.name} may be meant of several pictures, such as that "

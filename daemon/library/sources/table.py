@@ -90,14 +90,17 @@ class PictureTable:
         self.doubt = sheet.doubt
         self._rows: dict[str, TableRow] = {}
         self._by_file: dict[str, list[str]] = {}
-        self.twice: list[str] = []
+        self.notes: list[str] = []
         for line, cells in sheet.rows:
             name = posixpath.normpath(cells[self._columns["file"]].replace("\\", "/"))
             if cells[self._columns["file"]] in _TYPES:
                 continue
+            if not cells[self._columns["file"]]:
+                self.notes.append(f"{path.name}, line {line} names no file, so nothing is taken from it")
+                continue
             row = self._row(sheet.at(line), line, cells, sheet.comma_is_decimal)
             if name in self._rows and self._rows[name].place != row.place:
-                self.twice.append(f"{name}: lines {self._rows[name].line} and {line} of {path.name} differ")
+                self.notes.append(f"{name}: lines {self._rows[name].line} and {line} of {path.name} differ")
             if name not in self._rows:
                 self._by_file.setdefault(name.rpartition("/")[2], []).append(name)
             self._rows[name] = row

@@ -215,6 +215,16 @@ def test_an_export_that_would_miss_something_is_refused(night: Path, tmp_path: P
         export_labels(night, tmp_path / "out.csv")
 
 
+def test_a_merge_says_by_its_status_that_a_file_of_the_other_could_not_be_read(night: Path, tmp_path: Path) -> None:
+    other = make_night(tmp_path / "other")
+    bring(other, write_table(tmp_path / "a.csv", rows(2, 5)))
+    (part,) = (other / "added").iterdir()
+    part.write_bytes(part.read_bytes()[:-9])
+    ended = CliRunner().invoke(app, ["labels", str(night), "merge", str(other)])
+    assert ended.exit_code == 3
+    assert f"{part.name} cannot be read" in ended.stdout
+
+
 def test_parquet_of_another_program_is_read(night: Path, tmp_path: Path) -> None:
     columns = {
         "number": pa.array([1, 2], pa.int32()), "Taxon": ["a", "b"], "field": [1.0, 1.0], "slide": ["1", "1"],
@@ -265,7 +275,9 @@ def test_on_a_disk_that_cannot_be_written_labels_lie_where_a_person_says(tmp_pat
         table = write_table(tmp_path / "a.csv", rows(2, 5))
         bring(night, write_table(tmp_path / "first.csv", rows(1, 5, taxon="first")))
         remount(disk, "ro")
-        with pytest.raises(Refused, match=r"cannot be written to \(Read-only file system\); name a folder .* --beside"):
+        with pytest.raises(
+            Refused, match=r"^neither .* nor .* can be written to \(Read-only file system\); name a folder .* --beside"
+        ):
             bring(night, table)
         beside = tmp_path / "beside"
         assert bring(night, table, beside=beside).added == 2

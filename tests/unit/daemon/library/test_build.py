@@ -24,6 +24,7 @@ from daemon.system.errors import DamagedFile, Refused
 from drivers.recorded.file_names import Polarizations
 from tests.support.class_folders import class_folders, picture, save
 from tests.support.places import SHARED_DATA
+from tests.support.rights import closed, for_everybody
 
 QUIET = Console(quiet=True)
 
@@ -204,6 +205,7 @@ def test_tables_of_other_programs_say_what_pictures_are(tmp_path: Path) -> None:
         f"heap/{names[1]};other<Biota;MD  1;04.04.2016;2000,0",
         f"{names[2]};Målsjö;MD 2;2016-04-05T23:30:00-04:00;",
         "gone.png;Calanus;MD 2;20160406;",
+        ";Calanus;MD 2;20160406;",
     ]
     table.write_bytes("\r\n".join(rows).encode("cp1252"))
     told = built(library, source, table=PictureTable(table))
@@ -215,8 +217,10 @@ def test_tables_of_other_programs_say_what_pictures_are(tmp_path: Path) -> None:
         ("Målsjö", "MD 2", "2016-04-06", None),
         ("heap", "", "", None),
     ]
+    assert len(told.left_out) == 1
     assert "gone.png" in " ".join(told.left_out)
     assert any("Windows-1252" in note for note in told.notes)
+    assert any("line 6 names no file" in note for note in told.notes)
 
 
 def test_names_tell_sample_and_day(tmp_path: Path) -> None:
@@ -260,6 +264,12 @@ def test_what_cannot_be_built_is_refused_in_one_sentence(tmp_path: Path) -> None
         built(source, source)
     with pytest.raises(Refused, match="is no library; `lamelle library build"):
         Library.open(tmp_path / "nowhere")
+    with pytest.raises(Refused, match="is no library; `lamelle library build"):
+        undo(tmp_path / "nowhere")
+    assert not (tmp_path / "nowhere").exists()
+    (tmp_path / "empty.csv").touch()
+    with pytest.raises(Refused, match="holds no picture; give a first line with the names of the columns and one line"):
+        PictureTable(tmp_path / "empty.csv")
     built(library, source)
     other = class_folders(tmp_path / "other" / "set", {"x": 1}, first=5)
     with pytest.raises(Refused, match="has another source 'set'"):
@@ -269,6 +279,14 @@ def test_what_cannot_be_built_is_refused_in_one_sentence(tmp_path: Path) -> None
     part.write_bytes(part.read_bytes()[:-9])
     with pytest.raises(DamagedFile, match="restore it from a copy"):
         Library.open(library)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders are closed by their mode")
+def test_a_library_that_may_not_be_looked_into_is_not_taken_for_an_empty_one() -> None:
+    with for_everybody() as place:
+        built(place / "library", class_folders(place / "set", {"x": 1}))
+        with closed(place / "library" / "index"), pytest.raises(PermissionError):
+            Library.open(place / "library")
 
 
 @pytest.mark.slow
