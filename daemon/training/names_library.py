@@ -16,7 +16,7 @@ from daemon.figures.html import write_html
 from daemon.library.library import Library
 from daemon.library.mislabelled import sight_of
 from daemon.library.page import SpecimenPainter, Tile
-from daemon.library.split import By, LibrarySplit, draw, notes_of, read_split, require_no_leak, write_split
+from daemon.library.split import SPLITS, By, LibrarySplit, draw, notes_of, read_split, require_no_leak, write_split
 from daemon.system.errors import Refused
 from daemon.system.progress import StageDisplay
 from daemon.training.names import AT_ONCE, RULES, judge, sha256_of_examples, train_names
@@ -134,11 +134,11 @@ def evaluate_library(
     if unknown == len(examples):
         raise Refused(f"{weights} knows none of the taxa that {folder} would judge it by; take another classifier")
     by: By = "sample" if drawn is None else drawn.by
+    card = _card(weights)
+    if card is not None:
+        _require_new(weights, card, library, examples)
     with StageDisplay(Console(stderr=True, quiet=console.quiet)) as display:
         vectors = _vectors(classifier, examples, display)
-    card = _card(weights)
-    if card is not None and card.examples_sha256 == sha256_of_examples(examples):
-        raise Refused(f"{weights} learnt from just these specimens; judge it by others, with --split")
     evaluation = NamesEvaluation(
         weights=weights.name,
         judged=tuple(judge(classifier.head, vectors, examples, by, rule) for rule in RULES),
@@ -187,6 +187,23 @@ def _card(weights: Path) -> NamesCard | None:
         return None
     except msgspec.DecodeError as error:
         raise Refused(f"the card {path} cannot be read ({error}); put back the one that was written") from error
+
+
+def _require_new(weights: Path, card: NamesCard, library: Library, examples: Sequence[Example]) -> None:
+    """Refuse to judge by what taught, as far as the card and the recorded splits of the library tell."""
+    if card.examples_sha256 == sha256_of_examples(examples):
+        raise Refused(f"{weights} learnt from just these specimens; judge it by others, with --split")
+    for path in sorted((library.folder / SPLITS).glob("*.json")):
+        split = read_split(path)
+        if split.sha256 != card.split_sha256:
+            continue
+        taught = {library.entries[key].sha256 for key in split.keys["learn"] if key in library.entries}
+        both = sum(one.sha256 in taught for one in examples)
+        if both:
+            raise Refused(
+                f"{weights} learnt from {both} of these {counted(len(examples), 'specimen')}; judge it by others, with "
+                f"--split {path}"
+            )
 
 
 def _notes(weights: Path, card: NamesCard | None, split: LibrarySplit | None, unknown: int) -> Iterator[str]:
