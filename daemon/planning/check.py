@@ -26,6 +26,7 @@ from drivers.backends import check_equipment
 from drivers.errors import SettingRefused as DriverRefused
 from drivers.micromanager.hardware_text import text_of
 from drivers.settings import MiniSlide
+from inference.classification.encoder_file import require_for_stacks
 from inference.classification.head import check_taxa, load_head
 from inference.classification.shipped import find_classifier
 from inference.errors import WeightsRefused
@@ -234,11 +235,13 @@ def _check_weights(config: NightConfig) -> None:
 
 
 def _check_classifier(config: NightConfig, names: Names) -> None:
-    """Refuse a classifier that cannot be read, or speaks of taxa that the taxonomy does not have."""
+    """Refuse a classifier that cannot be read, looks at pictures, or speaks of taxa that the taxonomy does not have."""
     if config.classifier is None:
         return
     try:
-        head = load_head(find_classifier(config.classifier.weights))
+        path = find_classifier(config.classifier.weights)
+        head = load_head(path)
+        require_for_stacks(path)
         if names.taxonomy is not None:
             check_taxa(head, names.taxonomy.identifiers)
     except WeightsRefused as error:

@@ -34,7 +34,7 @@ from daemon.system.durable_files import make_folder, refusing
 from daemon.system.errors import Refused
 from daemon.system.progress import follow
 from inference.classification.answers import TaxonAnswer
-from inference.classification.encoder_file import holds_encoder
+from inference.classification.encoder_file import holds_encoder, require_for_stacks
 from inference.classification.head import Head, Rule, check_taxa, load_head
 from inference.classification.shipped import find_classifier
 from inference.errors import WeightsRefused
@@ -100,12 +100,14 @@ def classify_again(
     Refused
         There is no dataset, or nothing in it, or the tables cannot be written.
     WeightsRefused
-        The classifier cannot be read, is of other taxa, or is a head alone and no features of its encoder are kept.
+        The classifier cannot be read, looks at pictures, is of other taxa, or is a head alone and no features of its
+        encoder are kept.
     DamagedFile
         A file of a field is missing or damaged; the slides before it are named.
     """
     path = find_classifier(settings.weights)
     head = load_head(path)
+    require_for_stacks(path)
     with Dataset.open(folder) as dataset:
         fields = [one for one in dataset.fields() if isinstance(one, FieldSecured) and one.objects]
         if not fields:

@@ -71,6 +71,21 @@ def to_bytes(encoder: EncoderFile, head: Head) -> bytes:
     return safetensors.numpy.save(tensors, described)
 
 
+def require_for_stacks(path: Path) -> None:
+    """Refuse a classifier that looks at pictures alone: an object of a night is a stack. A head alone is not refused.
+
+    Raises
+    ------
+    WeightsRefused
+        It looks at pictures; see `load_encoder` for others.
+    """
+    if holds_encoder(path) and load_encoder(path).sight.kind == "picture":
+        raise WeightsRefused(
+            f"classifier {str(path)!r} looks at pictures, and the objects of a night are stacks; name one that learnt "
+            "from stacks"
+        )
+
+
 def load_encoder(path: Path) -> EncoderFile:
     """Read the encoder of a classifier's file.
 

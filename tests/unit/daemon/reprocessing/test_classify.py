@@ -16,7 +16,9 @@ from daemon.dataset.features import write_later_features
 from daemon.dataset.later_tables import Given, later_tables, named_with
 from daemon.reprocessing.classify import NamedAgain, classify_again
 from daemon.system.errors import Refused
+from inference.classification.encoder_file import EncoderFile, to_bytes
 from inference.classification.head import Head
+from inference.classification.sight import ClassifierSight
 from inference.errors import WeightsRefused
 from inference.settings import ClassifierSettings
 from tests.support.small_dataset import make_dataset
@@ -75,6 +77,15 @@ def test_each_object_gets_what_its_features_say(night: Path) -> None:
     assert (with_what.encoder, Taxonomy.from_json(with_what.taxonomy).sha256) == (ENCODER, TAXONOMY.sha256)
     # The third of four is below the threshold, the fourth another field's.
     assert again.taxa == {FIRST.identifier: 4, SECOND.identifier: 4}
+
+
+def test_a_classifier_of_pictures_is_refused_before_names_are_overruled(night: Path) -> None:
+    encoder = EncoderFile("small", ClassifierSight("picture", 32), {"projection": np.zeros((4, 2), np.float32)})
+    path = night.parent / "pictures.safetensors"
+    path.write_bytes(to_bytes(encoder, head(encoder=encoder.sha256)))
+    with pytest.raises(WeightsRefused, match="looks at pictures, and the objects of a night are stacks"):
+        classify_again(night, ClassifierSettings(weights=path), Console(file=io.StringIO()), TAXONOMY)
+    assert not later_tables(night, Given.NAMED)
 
 
 def test_a_better_head_names_again_and_overwrites_nothing(night: Path) -> None:

@@ -54,7 +54,9 @@ def test_a_library_is_learnt_and_judged_apart_by_day(tmp_path: Path) -> None:
     assert evaluated["notes"] == []
     assert evaluated["at_random"] is not None
     assert "Surest mistakes" in page.read_text(encoding="utf-8")
-    with pytest.raises(Refused, match=rf"learnt from {len(split.keys['learn'])} of these 80 specimens; judge it by oth"):
+    with pytest.raises(
+        Refused, match=rf"learnt from {len(split.keys['learn'])} of these 80 specimens; judge it by oth"
+    ):
         run("evaluate-names", library, "--weights", weights)
     (source / "a" / "2016-04-01-0.png").unlink()
     run("library", "build", library, source, "--names", "{class}/{day}-*")
