@@ -21,12 +21,18 @@ _NEEDED = {"key", "file", "taxon", "class_name", "night", "collection", "slide",
 
 
 def is_emulated(folder: Path) -> bool:
-    """Whether a folder holds specimens of the virtual slide."""
+    """Whether a folder holds specimens of the virtual slide.
+
+    Raises
+    ------
+    DamagedFile
+        It has an index that cannot be read: its stacks are not taken for pictures, whose samples nobody says.
+    """
     path = folder / INDEX
     try:
         return path.is_file() and set(pq.read_schema(path).names) >= _NEEDED
-    except (pa.ArrowException, OSError):
-        return False
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedFile(f"{path} cannot be read ({error}); write the specimens again, or move it away") from error
 
 
 class EmulatedSpecimens:

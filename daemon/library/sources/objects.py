@@ -37,7 +37,7 @@ class LabelledObjects:
     """
 
     def __init__(self, folder: Path, name: str, taxonomy: Taxonomy) -> None:
-        with Dataset.open(folder) as dataset:
+        with Dataset.open(folder.resolve()) as dataset:
             started = dataset.night()
             if started is None:
                 raise Refused(f"{folder} holds no night yet, and no object; wait for its first record")

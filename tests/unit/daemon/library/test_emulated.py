@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import tifffile
 from rich.console import Console
 
 from daemon.library.build import build
 from daemon.library.library import Library
 from daemon.library.sources.pictures import PictureSettings
+from daemon.system.errors import DamagedFile
 
 
 def specimens(folder: Path) -> Path:
@@ -34,6 +36,14 @@ def specimens(folder: Path) -> Path:
         )  # fmt: skip
     pq.write_table(pa.Table.from_pylist(rows), folder / "index.parquet")
     return folder
+
+
+def test_specimens_with_a_damaged_index_are_not_taken_for_pictures(tmp_path: Path) -> None:
+    source = specimens(tmp_path / "emulated")
+    index = source / "index.parquet"
+    index.write_bytes(index.read_bytes()[:-9])
+    with pytest.raises(DamagedFile, match=r"index\.parquet cannot be read .*; write the specimens again"):
+        build(tmp_path / "library", [source], PictureSettings(), None, Console(quiet=True))
 
 
 def test_truth_is_the_label_and_what_is_missing_is_told(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pytest
 from rich.console import Console
 
 from daemon.dataset.field_file import read_field_file
@@ -72,6 +73,17 @@ def test_what_a_person_named_is_taken_with_its_stack_and_origin(tmp_path: Path) 
     assert specimen.states == first.polarizations
     assert specimen.step_um == first.step_um
     assert specimen.focus_plane is not None
+
+
+def test_a_night_that_is_named_from_where_one_stands_is_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, *_ = make_dataset(tmp_path / "night")
+    label(tmp_path / "night", said(first, 1, "gephyrocapsa"))
+    monkeypatch.chdir(tmp_path)
+    build(Path("library"), [Path("night")], PictureSettings(), None, QUIET)
+    (one,) = Library.open(Path("library")).examples()
+    assert one.read().stack.size
 
 
 def test_what_is_not_sure_is_left_out_and_told_why(tmp_path: Path) -> None:
