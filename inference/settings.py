@@ -70,12 +70,11 @@ class DetectorSettings(InferenceSettings):
 class ClassifierSettings(InferenceSettings):
     """Which classifier names the objects.
 
-    `weights` is a safetensors file, or `species` for the shipped ones, which know the taxa of the emulated microscope.
-    With the `rule` `even` all taxa that were learnt are thought equally common, with `plain` as common as in the
-    library.
+    `weights` is a safetensors file. With the `rule` `even` all taxa that were learnt are thought equally common, with
+    `plain` as common as in the library.
     """
 
-    weights: Path | Literal["species"] = "species"
+    weights: Path
     rule: Literal["plain", "even"] = "plain"
 
 

@@ -19,6 +19,7 @@ from daemon.records.records import NAMED, ObjectRow
 from daemon.system import crash_points
 from daemon.system.errors import last_line
 from inference.classification.answers import UNSURE, TaxonAnswer
+from inference.classification.head import Rule
 from inference.classification.specimens import SpecimenStack
 from inference.errors import InferenceError
 from inference.settings import ClassifierSettings
@@ -87,7 +88,7 @@ class Naming:
     def __init__(self, classifier: Classifier | None = None, words: Words | None = None, fault: str = "") -> None:
         self._classifier = classifier
         self._words = words or Words(None, "")
-        self._settings = ClassifierSettings()
+        self._rule: Rule = "plain"
         self.fault = fault
 
     @classmethod
@@ -108,17 +109,16 @@ class Naming:
         # The supervisor imports this module and must load neither onnxruntime nor torch.
         from inference.classification.classifier import Classifier
         from inference.classification.head import check_taxa
-        from inference.classification.shipped import find_classifier
 
         try:
-            classifier = Classifier.open(find_classifier(settings.weights), threads)
+            classifier = Classifier.open(settings.weights, threads)
             if taxonomy is not None:
                 check_taxa(classifier.head, taxonomy.identifiers)
         except (InferenceError, OSError, RuntimeError) as error:
             _log.exception("the classifier cannot be loaded")
             return cls(fault=str(error))
         naming = cls(classifier, Words(taxonomy, classifier.head.sha256))
-        naming._settings = settings
+        naming._rule = settings.rule
         return naming
 
     def only(self, named_by: str) -> Naming:
@@ -166,7 +166,7 @@ class Naming:
         self, rows: tuple[ObjectRow, ...], crops: Sequence[Pixels], provenance: FieldProvenance, classifier: Classifier
     ) -> FieldNames:
         specimens = [specimen_of(row, crop, provenance) for row, crop in zip(rows, crops, strict=True)]
-        answered = classifier.name(specimens, self._settings.rule)
+        answered = classifier.name(specimens, self._rule)
         vectors = {
             row.number: one.features for row, one in zip(rows, answered, strict=True) if one.features is not None
         }

@@ -230,9 +230,7 @@ def propose(
 @app.command(rich_help_panel=PANEL)
 def classify(
     folder: Folder,
-    weights: Annotated[
-        Path | None, typer.Option(help="classifier, or a head alone; the shipped one if left out")
-    ] = None,
+    weights: Annotated[Path, typer.Option(help="classifier, or a head alone")],
     rule: Annotated[
         Literal["plain", "even"], typer.Option(help="taxa as common as in the library, or all equally common")
     ] = "plain",
@@ -248,7 +246,7 @@ def classify(
     from daemon.reprocessing.classify import classify_again
     from inference.settings import ClassifierSettings
 
-    settings = ClassifierSettings(weights=weights or "species", rule=rule)
+    settings = ClassifierSettings(weights=weights, rule=rule)
     names = None if taxonomy is None else read_taxonomy(taxonomy)
     with interruptible():
         again = classify_again(folder, settings, console, names, into)

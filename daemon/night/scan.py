@@ -41,7 +41,6 @@ from daemon.system.progress import ProgressDisplay
 from daemon.system.ring import Ring
 from drivers.texts import plain
 from inference.classification.head import load_head
-from inference.classification.shipped import find_classifier
 from inference.network.weights_file import find_weights
 
 _log = logging.getLogger(__name__)
@@ -173,7 +172,7 @@ def _begin(folder: RunFolder, config: Config, samples: dict[int, dict[str, str]]
         weights_sha256=find_weights(config.detector.weights).sha256,
         calibrations=calibrations.names,
         taxonomy="" if names.taxonomy is None else names.taxonomy.to_json(),
-        named_by="" if config.classifier is None else load_head(find_classifier(config.classifier.weights)).sha256,
+        named_by="" if config.classifier is None else load_head(config.classifier.weights).sha256,
     )
     journal = Journal.create(folder.journal, started)
     for level, told in complain(calibrations, config):

@@ -28,7 +28,6 @@ from drivers.micromanager.hardware_text import text_of
 from drivers.settings import MiniSlide
 from inference.classification.encoder_file import require_for_stacks
 from inference.classification.head import check_taxa, load_head
-from inference.classification.shipped import find_classifier
 from inference.errors import WeightsRefused
 from inference.network.weights_proof import prove_weights
 
@@ -239,7 +238,7 @@ def _check_classifier(config: NightConfig, names: Names) -> None:
     if config.classifier is None:
         return
     try:
-        path = find_classifier(config.classifier.weights)
+        path = config.classifier.weights
         head = load_head(path)
         require_for_stacks(path)
         if names.taxonomy is not None:

@@ -36,7 +36,6 @@ from daemon.system.progress import follow
 from inference.classification.answers import TaxonAnswer
 from inference.classification.encoder_file import holds_encoder, require_for_stacks
 from inference.classification.head import Head, Rule, check_taxa, load_head
-from inference.classification.shipped import find_classifier
 from inference.errors import WeightsRefused
 from inference.settings import ClassifierSettings
 
@@ -105,7 +104,7 @@ def classify_again(
     DamagedFile
         A file of a field is missing or damaged; the slides before it are named.
     """
-    path = find_classifier(settings.weights)
+    path = settings.weights
     head = load_head(path)
     require_for_stacks(path)
     with Dataset.open(folder) as dataset:
