@@ -170,6 +170,7 @@ def _take(
     part: list[Entry] = []
     written = time.monotonic()
     taxa: dict[str, str] = {}
+    poorer = 0
     for done, entry in enumerate(source.entries(before), 1):
         display.show(min(done, read.total), read.total)
         if entry is None:
@@ -184,6 +185,7 @@ def _take(
         if named == before.get(named.key):
             built.unchanged[read.name] += 1
             continue
+        poorer += _poorer(named, before.get(named.key))
         part.append(named)
         built.taken[read.name] += 1
         if len(part) >= PART_ENTRIES or time.monotonic() - written > PART_S:
@@ -194,8 +196,20 @@ def _take(
         writer.write(part, read.dropped, read.name, read.left_out)
     built.dropped[read.name] = len(read.dropped)
     built.left_out.update({f"{read.name}/{name}": why for name, why in read.left_out.items()})
+    if poorer:
+        lost = f"{counted(poorer, 'specimen')} had a sample, mini-slide or day before, which nothing says now"
+        built.notes.append(
+            f"{read.name}: {lost}; say it as before (--table, --names), or take this build back (--undo)"
+        )
     built.notes += [f"{read.name}: {note}" for note in [*read.notes, *_notes_of_classes(read.classes, names)]]
     return names
+
+
+def _poorer(now: Entry, before: Entry | None) -> bool:
+    """Whether something that was said of where and when a specimen is from is not said any more."""
+    return before is not None and any(
+        getattr(before, name) and not getattr(now, name) for name in ("sample", "slide", "day")
+    )
 
 
 def _identifier(label: str, names: Taxonomy) -> str:

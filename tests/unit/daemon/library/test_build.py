@@ -236,6 +236,19 @@ def test_names_tell_sample_and_day(tmp_path: Path) -> None:
             NamesPattern.of(pattern)
 
 
+def test_a_build_that_no_more_says_where_specimens_are_from_is_told(tmp_path: Path) -> None:
+    library, source, table = tmp_path / "library", tmp_path / "pictures", tmp_path / "table.csv"
+    for number in (1, 2):
+        save(source / "blob" / f"{number}.png", picture(number))
+    table.write_text("file,sample\nblob/1.png,core\nblob/2.png,core\n", "utf-8")
+    assert built(library, source, table=PictureTable(table)).notes == []
+    told = "pictures: 2 specimens had a sample, mini-slide or day before, which nothing says now; say it as before"
+    (note,) = built(library, source).notes
+    assert note.startswith(told)
+    undo(library)
+    assert entry_of(library, "pictures/blob/1.png").sample == "core"
+
+
 def test_a_picture_that_changed_since_is_not_learnt_from(tmp_path: Path) -> None:
     source, library = class_folders(tmp_path / "set", {"x": 1}), tmp_path / "library"
     built(library, source)
