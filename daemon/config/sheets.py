@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from daemon.system.errors import Refused
 from drivers.texts import EncodingUnknown, OutsideText, decode, plain
@@ -114,6 +115,35 @@ def unprintable(text: str) -> bool:
     return any(unicodedata.category(letter) in _NO_LETTERS for letter in text)
 
 
+class Separated(NamedTuple):
+    """The cells of a sheet, still in one text.
+
+    Attributes
+    ----------
+    text
+        without the line in which Excel says what separates cells.
+    delimiter
+        what separates them.
+    above
+        how many lines stand above the text.
+    """
+
+    text: str
+    delimiter: str
+    above: int
+
+
+def separated(text: str) -> Separated:
+    """Find what separates the cells of a sheet.
+
+    Excel says it in a line of its own; else it is what is most frequent in the first line that is not empty.
+    """
+    if said := _SEPARATOR.match(text):
+        return Separated(text[said.end() :], said[1], 1)
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    return Separated(text, max(",;\t", key=first.count), 0)
+
+
 def with_point(text: str, comma_is_decimal: bool) -> str:
     """Write a number with a decimal point and nothing between its thousands; what may be two numbers stays as it is."""
     bare = _BETWEEN_THOUSANDS.sub("", text)
@@ -129,11 +159,7 @@ def may_be_two_numbers(text: str) -> bool:
 
 def _rows(path: Path, kind: SheetKind, text: str) -> tuple[list[str], list[tuple[int, list[str]]], str]:
     """Names of the columns, the cells of every line that is not empty with its number, and what separates cells."""
-    said = _SEPARATOR.match(text)
-    above = 1 if said else 0
-    text = text[said.end() :] if said else text
-    first = text.partition("\n")[0]
-    delimiter = said[1] if said else next((one for one in ",;\t" if one in first), ",")
+    text, delimiter, above = separated(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         lines = [(above + reader.line_num, [cell.strip() for cell in cells]) for cells in reader]

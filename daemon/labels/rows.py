@@ -11,9 +11,11 @@ from enum import StrEnum
 from typing import TypeVar
 
 from daemon.added.store import ROW
+from daemon.config.sheets import with_point
+from daemon.config.taxonomy import folded
 from daemon.dataset.labels import TEXTS, Completeness, Label, LabelStatus, Qualifier
 from daemon.dataset.standing import HeldObjects
-from daemon.labels.tables import OBJECT, Cells, number_text, of_one_case
+from daemon.labels.tables import OBJECT, Cells
 from daemon.records.attempts import AttemptName
 from daemon.records.objects import ObjectName
 from daemon.system.errors import Refused
@@ -121,7 +123,7 @@ class LabelReader:
         there = self._held.content(place, number)
         if there is None:
             raise ValueError("there is no such object in this dataset")
-        if said is not None and of_one_case(said) != there:
+        if said is not None and folded(said) != there:
             raise ValueError("the object of this name has another content here: it was found by another analysis")
         return there
 
@@ -211,7 +213,7 @@ def _number(name: str, value: object, comma_is_decimal: bool) -> float | None:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     try:
-        number = float(number_text(plain(str(value)), comma_is_decimal))
+        number = float(with_point(plain(str(value)), comma_is_decimal))
     except ValueError as error:
         raise ValueError(f"{name} is {value!r}, which is no number") from error
     if not math.isfinite(number):
@@ -232,7 +234,7 @@ def _word(words: type[W], name: str, cells: Cells) -> W | None:
     if text is None:
         return None
     try:
-        return words(of_one_case(text))
+        return words(folded(text))
     except ValueError as error:
         raise ValueError(f"{name} is {text!r}; choose one of {_listed(words)}") from error
 
@@ -244,7 +246,7 @@ def _listed(words: Iterable[StrEnum]) -> str:
 def _truth(name: str, value: object) -> bool | None:
     if value is None or isinstance(value, bool):
         return value
-    text = of_one_case(str(value))
+    text = folded(str(value))
     if text not in _TRUTH:
         raise ValueError(f"{name} is {value!r}; write yes or no")
     return _TRUTH[text]

@@ -19,10 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from daemon.added.store import ROW
+from daemon.config.sheets import separated
+from daemon.config.taxonomy import folded
 from daemon.dataset.labels import COLUMNS
 from daemon.system.durable_files import make_folder, refusing, replacing
 from daemon.system.errors import Refused
-from drivers.texts import EncodingUnknown, decode, plain
+from drivers.texts import EncodingUnknown, decode
 
 OBJECT = "object"
 """Column that may stand for the five of the key: `str` of an `ObjectName`."""
@@ -148,28 +150,12 @@ def write_sheet(into: Path, rows: pa.Table) -> None:
             text.detach()
 
 
-def number_text(text: str, comma_is_decimal: bool) -> str:
-    """Write a number with a decimal point; 1,234 stays as it is, which may be two numbers."""
-    if text.count(",") == 1 and "." not in text and (comma_is_decimal or not re.fullmatch(r"[1-9]\d{0,2},\d{3}", text)):
-        return text.replace(",", ".")
-    return text
-
-
-def of_one_case(text: str) -> str:
-    """Write a word of ours as it is known, whatever a spreadsheet made of it; the i of Turkish has cases of its own."""
-    return plain(text.replace("\u0130", "i").replace("\u0131", "i").casefold())
-
-
 def _text_table(path: Path) -> LabelSheet:
     try:
         outside = decode(path.read_bytes())
     except EncodingUnknown as error:
         raise Refused(f"{path}, {error}; save the table as CSV UTF-8") from error
-    text = outside.text
-    said = re.match(r'"?sep=([^\s\w"]|\t)"?\1*[^\S\t\r\n]*(?:\r\n|\r|\n)', text, re.IGNORECASE)
-    text = text[said.end() :] if said else text
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    delimiter = said[1] if said else max(",;\t", key=first.count)
+    text, delimiter, above = separated(outside.text)
     reader = _reader(text, delimiter)
     header: Sequence[str] | None = None
     try:
@@ -177,11 +163,12 @@ def _text_table(path: Path) -> LabelSheet:
             if header is None and any(map(str.strip, cells)):
                 header = cells
     except csv.Error as error:
-        line = reader.line_num + (1 if said else 0)
-        raise Refused(f"{path}, line {line}: {error}; correct the quotation marks. Nothing was imported") from error
+        raise Refused(
+            f"{path}, line {above + reader.line_num}: {error}; correct the quotation marks. Nothing was imported"
+        ) from error
     if header is None:
         raise Refused(f"{path} holds no label; give a first line with the names of the columns")
-    return LabelSheet(path, _names(header), outside.doubt, "\n" * bool(said) + text, delimiter)
+    return LabelSheet(path, _names(header), outside.doubt, "\n" * above + text, delimiter)
 
 
 def _parquet(path: Path) -> LabelSheet:
@@ -194,7 +181,7 @@ def _parquet(path: Path) -> LabelSheet:
 
 
 def _names(header: Sequence[str]) -> tuple[str, ...]:
-    return tuple(of_one_case(name) for name in header)
+    return tuple(map(folded, header))
 
 
 def _reader(text: str, delimiter: str) -> Reader:

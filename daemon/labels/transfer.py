@@ -12,11 +12,12 @@ import pyarrow as pa
 from rich.console import Console
 
 from daemon.added.store import ROW, AddedStore, UnreadPart, identified
+from daemon.config.taxonomy import folded
 from daemon.dataset.labels import LABELS, Label, label_store, label_table, labels_of
 from daemon.dataset.reader import Dataset
 from daemon.dataset.standing import HeldObjects, standing
 from daemon.labels.rows import LabelReader, SaidForAll
-from daemon.labels.tables import STANDS, LabelSheet, of_one_case, read_sheet, write_sheet
+from daemon.labels.tables import STANDS, LabelSheet, read_sheet, write_sheet
 from daemon.records.attempts import AttemptName
 from daemon.system.errors import Refused
 from daemon.system.progress import CountDisplay
@@ -213,7 +214,7 @@ def _add(store: AddedStore, batch: Sequence[_Read], brought: Brought, source: Pa
     """Add labels, but for those that do not have the hash that they say they have."""
     rows = label_table(label for _, _, label in batch)
     hashes = identified(LABELS, rows)[ROW].to_pylist()
-    true = [said is None or of_one_case(str(said)) == own for (_, said, _), own in zip(batch, hashes, strict=True)]
+    true = [said is None or folded(str(said)) == own for (_, said, _), own in zip(batch, hashes, strict=True)]
     for (number, _, _), unchanged in zip(batch, true, strict=True):
         if not unchanged:
             brought.leave_out(source, _EDITED, number)

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from daemon.labels.tables import number_text, read_sheet, write_sheet
+from daemon.config.sheets import with_point
+from daemon.labels.tables import read_sheet, write_sheet
 from daemon.system.errors import Refused
 
 HEADER = ["taxon", "Night", "SLIDE", "field", "number", "units", "Schärfe"]
@@ -115,7 +116,7 @@ def test_no_spreadsheet_computes_what_is_written_and_it_comes_back_unchanged(
     ],
 )
 def test_a_comma_is_a_point_where_it_can_be_nothing_else(text: str, semicolons: bool, number: str) -> None:
-    assert number_text(text, semicolons) == number
+    assert with_point(text, semicolons) == number
 
 
 @pytest.mark.parametrize("name", ["labels.csv", "labels.tsv", "labels.parquet"])
