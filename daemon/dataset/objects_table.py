@@ -165,14 +165,14 @@ def completed(table: pa.Table) -> pa.Table:
     return table
 
 
-def read_parquet(path: Path) -> pa.Table:
-    """Read a table from its file, in this thread alone.
+def read_parquet(path: Path, *, verify: bool = False) -> pa.Table:
+    """Read a table from its file, in this thread alone; `verify` holds its pages to their checksums.
 
     A process that ends as threads of Arrow do is aborted now and then, with all its work done (apache/arrow 34314). And
     a file that is still held would keep Windows from replacing it; `read_table` of pyarrow lets go of it later.
     """
     with path.open("rb") as stream:
-        return pq.ParquetFile(stream, pre_buffer=False).read(use_threads=False)
+        return pq.ParquetFile(stream, pre_buffer=False, page_checksum_verification=verify).read(use_threads=False)
 
 
 def table_fault(of: Path, database: Database, slide: int) -> str:

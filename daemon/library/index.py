@@ -15,6 +15,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from daemon.dataset.objects_table import read_parquet
 from daemon.library.entry import Entry
 from daemon.system.durable_files import PART_SUFFIX, make_folder, replacing
 from daemon.system.errors import DamagedFile, Refused
@@ -181,7 +182,7 @@ def _undone(heads: Sequence[IndexHead]) -> set[str]:
 
 def _read(path: Path) -> tuple[IndexHead, list[bytes]]:
     try:
-        table = pq.read_table(path, page_checksum_verification=True)
+        table = read_parquet(path, verify=True)
         head = msgspec.json.decode(table.schema.metadata[METADATA], type=IndexHead)
     except (pa.ArrowException, OSError, KeyError, TypeError, msgspec.DecodeError) as error:
         raise DamagedFile(

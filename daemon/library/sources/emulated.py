@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from daemon.dataset.objects_table import read_parquet
 from daemon.library.entry import Entry
 from daemon.library.pixels import look_of, sha256_of_pixels
 from daemon.library.sources.pictures import SourceRead
@@ -45,7 +46,7 @@ class EmulatedSpecimens:
         self.root = root.resolve()
         self.read = SourceRead(name or self.root.name)
         try:
-            self._rows: list[dict[str, Any]] = pq.read_table(self.root / INDEX).to_pylist()
+            self._rows: list[dict[str, Any]] = read_parquet(self.root / INDEX).to_pylist()
         except (pa.ArrowException, OSError) as error:
             raise DamagedFile(f"{self.root / INDEX} cannot be read ({error}); write the specimens again") from error
         self.read.total = len(self._rows)
