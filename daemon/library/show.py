@@ -12,7 +12,7 @@ from rich.console import Console
 
 from daemon.library.examined import ClassCount, classes_of, show_classes
 from daemon.library.library import Library
-from daemon.library.split import SPLITS, leaks, read_split
+from daemon.library.split import leaks, recorded_splits
 from daemon.system.errors import Refused
 from inference.wording import counted
 
@@ -55,7 +55,7 @@ def show(folder: Path, taxon: str | None, console: Console, *, as_json: bool = F
             + (", taken back" if build.undone else "")
             for build in library.builds
         ),
-        splits={path.stem: leaks(library, read_split(path)) for path in sorted((folder / SPLITS).glob("*.json"))},
+        splits={name: leaks(library, split) for name, split in recorded_splits(folder).items()},
     )
     if as_json:
         sys.stdout.write(json.dumps(msgspec.to_builtins(shown)) + "\n")

@@ -186,6 +186,19 @@ def write_split(library: Path, split: LibrarySplit) -> Path:
     return path
 
 
+def recorded_splits(library: Path) -> dict[str, LibrarySplit]:
+    """Read the splits that are recorded in a library, by their names; errors as `read_split`.
+
+    Raises
+    ------
+    OSError
+        Their folder cannot be looked into.
+    """
+    folder = library / SPLITS
+    listed = sorted(folder.iterdir()) if folder.exists() else []  # a glob says nothing where it may not look
+    return {path.stem: read_split(path) for path in listed if path.suffix == ".json"}
+
+
 def read_split(path: Path) -> LibrarySplit:
     """Read a recorded split.
 

@@ -16,7 +16,17 @@ from daemon.figures.html import write_html
 from daemon.library.library import Library
 from daemon.library.mislabelled import sight_of
 from daemon.library.page import SpecimenPainter, Tile
-from daemon.library.split import SPLITS, By, LibrarySplit, draw, notes_of, read_split, require_no_leak, write_split
+from daemon.library.split import (
+    SPLITS,
+    By,
+    LibrarySplit,
+    draw,
+    notes_of,
+    read_split,
+    recorded_splits,
+    require_no_leak,
+    write_split,
+)
 from daemon.system.errors import Refused
 from daemon.system.progress import StageDisplay
 from daemon.training.names import AT_ONCE, RULES, judge, sha256_of_examples, train_names
@@ -193,8 +203,7 @@ def _require_new(weights: Path, card: NamesCard, library: Library, examples: Seq
     """Refuse to judge by what taught, as far as the card and the recorded splits of the library tell."""
     if card.examples_sha256 == sha256_of_examples(examples):
         raise Refused(f"{weights} learnt from just these specimens; judge it by others, with --split")
-    for path in sorted((library.folder / SPLITS).glob("*.json")):
-        split = read_split(path)
+    for name, split in recorded_splits(library.folder).items():
         if split.sha256 != card.split_sha256:
             continue
         taught = {library.entries[key].sha256 for key in split.keys["learn"] if key in library.entries}
@@ -202,7 +211,7 @@ def _require_new(weights: Path, card: NamesCard, library: Library, examples: Seq
         if both:
             raise Refused(
                 f"{weights} learnt from {both} of these {counted(len(examples), 'specimen')}; judge it by others, with "
-                f"--split {path}"
+                f"--split {library.folder / SPLITS / name}.json"
             )
 
 

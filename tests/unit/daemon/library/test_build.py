@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from drivers.recorded.file_names import Polarizations
 from tests.support.class_folders import class_folders, picture, save
 from tests.support.places import SHARED_DATA
 from tests.support.rights import closed, for_everybody
+from tests.support.small_night import until
 
 QUIET = Console(quiet=True)
 
@@ -309,9 +309,7 @@ def test_a_build_that_was_killed_goes_on_where_it_was(tmp_path: Path) -> None:
         save(source / "x" / f"{number}.png", np.full((4, 4), number % 251, np.uint8))
     command = [sys.executable, "-m", "daemon", "library", "build", str(library), str(source)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not list((library / "index").glob("*.parquet")) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: any((library / "index").glob("*.parquet")), "the first part of the index")
     process.kill()
     process.wait()
     told = built(library, source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import msgspec
@@ -15,9 +16,20 @@ from daemon.library.build import build
 from daemon.library.library import Library
 from daemon.library.sources.pictures import PictureSettings
 from daemon.library.sources.places import NamesPattern
-from daemon.library.split import SIDES, LibrarySplit, draw, leaks, notes_of, read_split, require_no_leak, write_split
+from daemon.library.split import (
+    SIDES,
+    LibrarySplit,
+    draw,
+    leaks,
+    notes_of,
+    read_split,
+    recorded_splits,
+    require_no_leak,
+    write_split,
+)
 from daemon.system.errors import DamagedFile, Refused
 from tests.support.class_folders import class_folders, picture, save
+from tests.support.rights import closed, for_everybody
 
 QUIET = Console(quiet=True)
 
@@ -132,3 +144,14 @@ def test_split_and_show_as_a_person_uses_them(tmp_path: Path) -> None:
     assert len(listed.output.splitlines()) == 40
     recorded = msgspec.json.decode(next((Path(folder) / "splits").glob("*.json")).read_bytes(), type=LibrarySplit)
     assert recorded.seed == 4
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders are closed by their mode")
+def test_splits_that_may_not_be_looked_at_are_not_taken_for_none() -> None:
+    with for_everybody() as place:
+        library = library_of(place)
+        split = draw(library, "day", 1, judge=0.25)
+        write_split(library.folder, split)
+        assert recorded_splits(library.folder) == {split.name: split}
+        with closed(library.folder / "splits"), pytest.raises(PermissionError):
+            recorded_splits(library.folder)
