@@ -14,7 +14,7 @@ import safetensors
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from inference.classification.head import Head, digest
+from inference.classification.head import Head, digest, reading
 from inference.classification.sight import BESIDE, ClassifierSight
 from inference.errors import WeightsRefused
 
@@ -50,13 +50,8 @@ class EncoderFile:
 
 def holds_encoder(path: Path) -> bool:
     """Whether an encoder lies in a classifier's file, or a head alone; see `load_encoder` for errors."""
-    try:
-        with safetensors.safe_open(path, framework="np") as archive:
-            return (archive.metadata() or {}).get("encoder") == KIND
-    except (OSError, safetensors.SafetensorError) as error:
-        raise WeightsRefused(
-            f"classifier {str(path)!r} cannot be read ({error}); name a classifier's safetensors file"
-        ) from error
+    with reading(path), safetensors.safe_open(path, framework="np") as archive:
+        return (archive.metadata() or {}).get("encoder") == KIND
 
 
 def to_bytes(encoder: EncoderFile, head: Head) -> bytes:
@@ -94,18 +89,16 @@ def load_encoder(path: Path) -> EncoderFile:
     WeightsRefused
         There is none in it, it is damaged, or it holds what are no numbers.
     """
-    named = f"classifier {str(path)!r}"
-    try:
-        with safetensors.safe_open(path, framework="np") as archive:
-            said: dict[str, str] = archive.metadata() or {}
-            if said.get("encoder") != KIND:
-                what = "a head alone" if "head" in said else "no classifier"
-                raise WeightsRefused(f"{named} holds {what}; name a file that lamelle made as a classifier")
-            tensors = {
-                name.removeprefix("encoder."): archive.get_tensor(name)
-                for name in archive.keys()  # noqa: SIM118 - an archive is no mapping
-                if name.startswith("encoder.")
-            }
+    with reading(path) as named, safetensors.safe_open(path, framework="np") as archive:
+        said: dict[str, str] = archive.metadata() or {}
+        if said.get("encoder") != KIND:
+            what = "a head alone" if "head" in said else "no classifier"
+            raise WeightsRefused(f"{named} holds {what}; name a file that lamelle made as a classifier")
+        tensors = {
+            name.removeprefix("encoder."): archive.get_tensor(name)
+            for name in archive.keys()  # noqa: SIM118 - an archive is no mapping
+            if name.startswith("encoder.")
+        }
         sight = json.loads(said["sight"])
         sight["offsets_um"] = tuple(sight["offsets_um"])
         if said["network"] not in ("lite0", "small"):
@@ -116,8 +109,6 @@ def load_encoder(path: Path) -> EncoderFile:
         encoder = EncoderFile(network, ClassifierSight(**sight), tensors)
         if encoder.sha256 != said["encoder_sha256"]:
             raise WeightsRefused(f"{named} is damaged: its encoder is not the one it was written with; fetch it again")
-    except (OSError, safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise WeightsRefused(f"{named} cannot be read ({error}); name a classifier's safetensors file") from error
     strange = next((name for name, value in tensors.items() if not np.isfinite(value).all()), None)
     if strange is not None:
         raise WeightsRefused(f"{named} holds values that are not numbers, in {strange}; train it again")

@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -141,6 +142,22 @@ class Head:
             )
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[str]:
+    """Give what a classifier's file is called, and refuse it where what is read of it is none.
+
+    Raises
+    ------
+    WeightsRefused
+        It cannot be read.
+    """
+    named = f"classifier {str(path)!r}"
+    try:
+        yield named
+    except (OSError, safetensors.SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
+        raise WeightsRefused(f"{named} cannot be read ({error}); name a classifier's safetensors file") from error
+
+
 def load_head(path: Path) -> Head:
     """Read the head of a file, whether an encoder lies in it too or not.
 
@@ -149,26 +166,22 @@ def load_head(path: Path) -> Head:
     WeightsRefused
         There is none in it, it is damaged, or it holds what are no numbers.
     """
-    named = f"classifier {str(path)!r}"
-    try:
-        with safetensors.safe_open(path, framework="np") as archive:
-            said: dict[str, str] = archive.metadata() or {}
-            if said.get("head") != KIND:
-                raise WeightsRefused(f"{named} holds no head of a classifier; name a file that lamelle made as one")
-            arrays = {name: np.asarray(archive.get_tensor(f"head.{name}"), np.float32) for name in _TENSORS}
+    with reading(path) as named, safetensors.safe_open(path, framework="np") as archive:
+        said: dict[str, str] = archive.metadata() or {}
+        if said.get("head") != KIND:
+            raise WeightsRefused(f"{named} holds no head of a classifier; name a file that lamelle made as one")
+        arrays = {name: np.asarray(archive.get_tensor(f"head.{name}"), np.float32) for name in _TENSORS}
         taxa = tuple(json.loads(said["taxa"]))
         head = Head(
             taxa=taxa,
-            parents=json.loads(said["parents"]),
-            not_known=json.loads(said["not_known"]),
+            parents=dict(json.loads(said["parents"]).items()),
+            not_known=dict(json.loads(said["not_known"]).items()),
             encoder_sha256=said["encoder_sha256"],
             temperature=float(said["temperature"]),
             threshold=float(said["threshold"]),
             **arrays,
         )
-    except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
-        raise WeightsRefused(f"{named} cannot be read ({error}); name a classifier's safetensors file") from error
-    if digest(head.tensors()) != said["sha256"]:
+    if digest(head.tensors()) != said.get("sha256"):
         raise WeightsRefused(f"{named} is damaged: its head is not the one it was written with; fetch it again")
     if not all(np.isfinite(values).all() for values in arrays.values()) or not (
         math.isfinite(head.temperature) and head.temperature > 0
@@ -180,7 +193,7 @@ def load_head(path: Path) -> Head:
 
 
 def check_taxa(head: Head, known: Sequence[str]) -> None:
-    """Refuse a head for taxa that a taxonomy does not have.
+    """Refuse a head that may say what a taxonomy does not have, be it a taxon that it learnt or one above it.
 
     Parameters
     ----------
@@ -192,7 +205,7 @@ def check_taxa(head: Head, known: Sequence[str]) -> None:
     WeightsRefused
         With the first of them.
     """
-    strange = sorted({*head.taxa} - {*known})
+    strange = sorted({*Tree(head.taxa, head.parents).nodes} - {*known})
     if strange:
         more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
         raise WeightsRefused(

@@ -100,8 +100,10 @@ def test_damaged_and_foreign_files_are_refused(head: Head, tmp_path: Path) -> No
     damaged[-3] ^= 0x40
     foreign = safetensors.numpy.save({"x": np.zeros(3, np.float32)})
     empty = replace(head, bias=np.full(3, np.nan, np.float32)).to_bytes()
+    odd = safetensors.numpy.save(head.tensors(), head.described() | {"parents": "[1]"})
     for content, said in (
         (bytes(damaged), "damaged"),
+        (odd, "cannot be read"),
         (foreign, "holds no head"),
         (whole[: len(whole) // 2], "cannot be read"),
         (b"", "cannot be read"),
@@ -122,6 +124,8 @@ def test_features_of_another_encoder_and_taxa_of_another_taxonomy_are_refused(he
         head.check("f" * 64)
     with pytest.raises(WeightsRefused, match="8 numbers"):
         head.probabilities(np.zeros((3, 9), np.float32))
-    check_taxa(head, ["a", "b", "c", "z"])
+    check_taxa(head, ["a", "b", "c", "group", "z"])
     with pytest.raises(WeightsRefused, match="taxon 'b' and 1 more, which the taxonomy does not have"):
-        check_taxa(head, ["a"])
+        check_taxa(head, ["a", "group"])
+    with pytest.raises(WeightsRefused, match="taxon 'group', which the taxonomy does not have"):
+        check_taxa(head, ["a", "b", "c"])
