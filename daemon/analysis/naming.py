@@ -85,10 +85,16 @@ class Words:
 class Naming:
     """Names the objects of one field after another; without a classifier it leaves them as they are."""
 
-    def __init__(self, classifier: Classifier | None = None, words: Words | None = None, fault: str = "") -> None:
+    def __init__(
+        self,
+        classifier: Classifier | None = None,
+        words: Words | None = None,
+        rule: Rule = "plain",
+        fault: str = "",
+    ) -> None:
         self._classifier = classifier
         self._words = words or Words(None, "")
-        self._rule: Rule = "plain"
+        self._rule = rule
         self.fault = fault
 
     @classmethod
@@ -117,9 +123,7 @@ class Naming:
         except (InferenceError, OSError, RuntimeError) as error:
             _log.exception("the classifier cannot be loaded")
             return cls(fault=str(error))
-        naming = cls(classifier, Words(taxonomy, classifier.head.sha256))
-        naming._rule = settings.rule
-        return naming
+        return cls(classifier, Words(taxonomy, classifier.head.sha256), settings.rule)
 
     def only(self, named_by: str) -> Naming:
         """Give no names where the classifier is another one than that which a night began with."""

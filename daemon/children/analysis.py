@@ -93,7 +93,7 @@ def run_analysis(
             connection.send_bytes(encode(Failed(kind=type(error).__name__, message=str(error), again=False)))
             return
         spool = Spool(RunFolder(run).spool, config.recorder.spool_mb * 1_000_000)
-        taxonomy = Taxonomy.from_json(started.taxonomy) if started.taxonomy else None
+        taxonomy = Taxonomy.from_json(started.taxonomy)
         naming = Naming.open(config.classifier, taxonomy, config.detector.threads).only(started.named_by)
         notify = lambda message: connection.send_bytes(encode(message))  # noqa: E731
         desk = AnalysisDesk(analyser, naming, ring, spool, config, started, corrections, notify)

@@ -128,19 +128,19 @@ class Taxonomy:
         return tuple(text for taxon in self.taxa for text in (taxon.identifier, *taxon.synonyms))
 
     def to_json(self) -> str:
-        """Write it as a record keeps it."""
+        """Write it as a record keeps it, which keeps an empty text where there is none."""
         return msgspec.json.encode(self.taxa).decode()
 
     @classmethod
-    def from_json(cls, text: str) -> Taxonomy:
-        """Read what `to_json` wrote.
+    def from_json(cls, text: str) -> Taxonomy | None:
+        """Read what a record keeps; None where there is none.
 
         Raises
         ------
         msgspec.DecodeError
             The text is something else.
         """
-        return cls(msgspec.json.decode(text, type=tuple[Taxon, ...]))
+        return cls(msgspec.json.decode(text, type=tuple[Taxon, ...])) if text else None
 
     def of(self, text: str) -> Taxon | None:
         """Find the taxon that has this identifier, name or synonym, in whatever case; None where none has."""

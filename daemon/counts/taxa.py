@@ -20,4 +20,4 @@ def taxonomy_of(dataset: Dataset, named: TableOrigin) -> Taxonomy:
     else:
         started = dataset.night()
         text = "" if started is None else started.taxonomy
-    return Taxonomy.from_json(text) if text else Taxonomy(())
+    return Taxonomy.from_json(text) or Taxonomy(())

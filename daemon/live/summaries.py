@@ -32,7 +32,7 @@ def about_night(config: NightConfig, plan: Sequence[PlannedField], started: Nigh
         )
         for slide in sorted(config.scan.slides, key=lambda slide: slide.position)
     )
-    taxonomy = Taxonomy.from_json(started.taxonomy) if started.taxonomy else Taxonomy(())
+    taxonomy = Taxonomy.from_json(started.taxonomy) or Taxonomy(())
     return About(
         night=started.night,
         began_utc=started.utc,

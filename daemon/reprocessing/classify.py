@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, groupby
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -104,9 +105,8 @@ def classify_again(
     DamagedFile
         A file of a field is missing or damaged; the slides before it are named.
     """
-    path = settings.weights
-    head = load_head(path)
-    require_for_stacks(path)
+    head = load_head(settings.weights)
+    require_for_stacks(settings.weights)
     with Dataset.open(folder) as dataset:
         fields = [one for one in dataset.fields() if isinstance(one, FieldSecured) and one.objects]
         if not fields:
@@ -114,85 +114,109 @@ def classify_again(
         taxonomy = taxonomy or night_taxonomy(dataset)
         if taxonomy is not None:
             check_taxa(head, taxonomy.identifiers)
-        words = Words(taxonomy, head.sha256)
         target = into or dataset.folder
         with refusing(target):
             make_folder(target)
             TemporaryFile(dir=target).close()  # before anything is named
         there = (later_tables(place, Given.NAMED) for place in (dataset.folder, target))
-        number = 1 + max(chain.from_iterable(there), default=0)
-        kept = KeptFeatures(dataset.folder, head.encoder_sha256)
-        eyes = _Eyes(path, dataset) if holds_encoder(path) else None
-        if eyes is None and not any(kept.of(one) for one in fields):
-            raise WeightsRefused(
-                f"{str(path)!r} is a head alone, of encoder {head.encoder_sha256[:12]}, of which {dataset.folder} "
-                "keeps no features; name a classifier with its encoder, which looks at the crops"
-            )
         made = NamedWith(
-            number=number,
+            number=1 + max(chain.from_iterable(there), default=0),
             utc=time.time(),
             versions=versions_now(),
             named_by=head.sha256,
             encoder=head.encoder_sha256,
             taxonomy="" if taxonomy is None else taxonomy.to_json(),
         )
-        rows, looked_at, unseen, taxa = 0, 0, 0, Counter[str | None]()
+        eyes = _Eyes(settings.weights, head, dataset)
+        eyes.require_sight_of(fields)
+        words = Words(taxonomy, head.sha256)
+        rows, taxa = 0, Counter[str | None]()
         everything = follow(fields, len(fields), "fields", console)
         for slide, of_slide in groupby(everything, key=lambda one: one.slide):
             answers: dict[Place, TaxonAnswer] = {}
-            seen_now: dict[tuple[str, int], Vector] = {}
             for one in of_slide:
-                vectors = kept.of(one)
-                wanting = [row for row in one.objects if row.number not in vectors]
-                if wanting and eyes is not None:
-                    seen = eyes.look(one, wanting)
-                    looked_at += len(seen)
-                    file = field_file(one.slide, one.field, attempt=one.attempt)
-                    seen_now |= {(file, number): vector for number, vector in seen.items()}
-                    vectors |= seen
-                unseen += len(one.objects) - len(vectors)
-                answers |= _answers(head, settings.rule, one.field, vectors)
+                answers |= _answers(head, settings.rule, one.field, eyes.vectors(one))
             table = _named(dataset.objects(slide), answers, words)
-            if seen_now:
-                write_later_features(target, slide, number, head.encoder_sha256, seen_now)
+            eyes.keep(target, slide, made.number)
             write_later_table(target, Given.NAMED, slide, table.select([*OF_AN_OBJECT, *NAMED]), made)
             rows += len(table)
             taxa.update(table.filter(table["counted"])["taxon"].to_pylist())
-    return NamedAgain(target, number, rows, taxa, looked_at, unseen)
+    return NamedAgain(target, made.number, rows, taxa, eyes.looked_at, eyes.unseen)
 
 
 class _Eyes:
-    """Makes features of crops where none are kept.
+    """Gives features of objects: those that are kept, and where there are none those of a look at their crops.
 
     Parameters
     ----------
     path
-        of a classifier with its encoder.
+        of a classifier, whose encoder looks, or of a head alone.
+    head
+        of it.
+
+    Attributes
+    ----------
+    looked_at
+        how many objects were looked at.
+    unseen
+        how many have no features after all.
     """
 
-    def __init__(self, path: Path, dataset: Dataset) -> None:
+    def __init__(self, path: Path, head: Head, dataset: Dataset) -> None:
         self._path = path
+        self._head = head
         self._dataset = dataset
-        self._classifier: Classifier | None = None
+        self._kept = KeptFeatures(dataset.folder, head.encoder_sha256)
+        self._sees = holds_encoder(path)
+        self._made: dict[tuple[str, int], Vector] = {}
+        self.looked_at = self.unseen = 0
 
-    def look(self, field: FieldSecured, rows: Sequence[ObjectRow]) -> dict[int, Vector]:
-        """Give the features of some objects of a field, by their numbers; of one that cannot be looked at, none."""
-        if self._classifier is None:
-            # Only now is torch or onnxruntime needed.
-            from inference.classification.classifier import Classifier
+    def require_sight_of(self, fields: Sequence[FieldSecured]) -> None:
+        """Refuse a head alone where no features of its encoder are kept of any field."""
+        if not self._sees and not any(self._kept.of(one) for one in fields):
+            raise WeightsRefused(
+                f"{str(self._path)!r} is a head alone, of encoder {self._head.encoder_sha256[:12]}, of which "
+                f"{self._dataset.folder} keeps no features; name a classifier with its encoder, which looks at crops"
+            )
 
-            self._classifier = Classifier.open(self._path, threads=os.cpu_count() or 1)
+    def vectors(self, field: FieldSecured) -> dict[int, Vector]:
+        """Give the features of a field's objects, by their numbers; of one that cannot be looked at, none."""
+        vectors = self._kept.of(field)
+        wanting = [row for row in field.objects if row.number not in vectors]
+        if wanting and self._sees:
+            seen = self._look(field, wanting)
+            file = field_file(field.slide, field.field, attempt=field.attempt)
+            self._made |= {(file, number): vector for number, vector in seen.items()}
+            self.looked_at += len(seen)
+            vectors |= seen
+        self.unseen += len(field.objects) - len(vectors)
+        return vectors
+
+    def keep(self, target: Path, slide: int, number: int) -> None:
+        """Write what was made of a mini-slide's objects."""
+        if self._made:
+            write_later_features(target, slide, number, self._head.encoder_sha256, self._made)
+        self._made = {}
+
+    def _look(self, field: FieldSecured, rows: Sequence[ObjectRow]) -> dict[int, Vector]:
         file = file_of(self._dataset, field)
         loaded = load([Chosen(field.slide, field.field, field.sample, row, file) for row in rows])
         specimens = [specimen_of(one.chosen.row, one.crop, one.provenance) for one in loaded]
         answered = self._classifier.name(specimens)
         return {row.number: one.features for row, one in zip(rows, answered, strict=True) if one.features is not None}
 
+    @cached_property
+    def _classifier(self) -> Classifier:
+        # Only now is torch or onnxruntime needed.
+        from inference.classification.classifier import Classifier
+
+        return Classifier.open(self._path, threads=os.cpu_count() or 1)
+
 
 def night_taxonomy(dataset: Dataset) -> Taxonomy | None:
     """Give the taxonomy that a night began with."""
     started = dataset.night()
-    return Taxonomy.from_json(started.taxonomy) if started is not None and started.taxonomy else None
+    return None if started is None else Taxonomy.from_json(started.taxonomy)
 
 
 def _answers(head: Head, rule: Rule, field: int, vectors: Mapping[int, Vector]) -> dict[Place, TaxonAnswer]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,10 +86,7 @@ def train_names(
     head = learnt.fitted.head
     with replacing(into) as stream:
         stream.write(to_bytes(learnt.encoder, head))
-    taxa = [one.taxon for one in learning]
-    random = fit(learnt.features, taxa, [one.key for one in learning], parents, "", settings.fewest)
-    vectors = _vectors(judging, learnt, settings, report)
-    counts = Counter(taxa)
+    counts = Counter(one.taxon for one in learning)
     card = NamesCard(
         weights=into.name,
         sha256=sha256_of(into),
@@ -109,19 +107,43 @@ def train_names(
         strength=learnt.fitted.strength,
         seed=settings.seed,
         command=command,
-        seconds=time.monotonic() - start,
         utc=time.time(),
         versions={name: version(name) for name in VERSIONS},
         losses=tuple(history.losses),
         judged=tuple(history.judged),
-        held_out=tuple(judge(head, vectors, judging, by, rule) for rule in RULES) if judging else (),
-        in_turn=_held_in_turn(learnt.fitted, learning, by, f"each {by} in turn"),
-        at_random=_held_in_turn(random, learning, by, "at random"),
-        few_labels=_few_labels(learnt, learning, judging, vectors, by) if judging else (),
+        **_judgements(learnt, learning, judging, settings, by, report),
+        seconds=time.monotonic() - start,
     )
     write_card_files(card, markdown(card), into)
     follower.finish(history)
     return card
+
+
+class _Judgements(TypedDict):
+    held_out: tuple[NamesFigures, ...]
+    in_turn: NamesFigures
+    at_random: NamesFigures
+    few_labels: tuple[FewLabels, ...]
+
+
+def _judgements(
+    learnt: Learnt,
+    learning: Sequence[Example],
+    judging: Sequence[Example],
+    settings: LearningSettings,
+    by: By,
+    report: Report,
+) -> _Judgements:
+    """Judge what was learnt: by what did not teach, each group in turn, at random, and with few labels."""
+    head, taxa = learnt.fitted.head, [one.taxon for one in learning]
+    random = fit(learnt.features, taxa, [one.key for one in learning], head.parents, "", settings.fewest)
+    vectors = _vectors(judging, learnt, settings, report)
+    return {
+        "held_out": tuple(judge(head, vectors, judging, by, rule) for rule in RULES) if judging else (),
+        "in_turn": _held_in_turn(learnt.fitted, learning, by, f"each {by} in turn"),
+        "at_random": _held_in_turn(random, learning, by, "at random"),
+        "few_labels": _few_labels(learnt, learning, judging, vectors, by) if judging else (),
+    }
 
 
 def judge(head: Head, vectors: Vectors, examples: Sequence[Example], by: By, rule: Rule) -> NamesFigures:

@@ -72,6 +72,7 @@ def test_the_night_keeps_the_taxonomy_and_the_report_calls_taxa_by_their_names(r
         assert started is not None
         taxonomy = Taxonomy.from_json(started.taxonomy)
         numbers, _ = gather(dataset)
+    assert taxonomy is not None
     assert taxonomy.name_of("emiliania-huxleyi") == "Emiliania huxleyi"
     table = kinds(numbers.taxa, "taxon")
     assert table.head[0] == "taxon"

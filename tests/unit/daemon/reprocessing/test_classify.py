@@ -74,7 +74,7 @@ def test_each_object_gets_what_its_features_say(night: Path) -> None:
     assert set(table["named_by"].to_pylist()) == {head().sha256, None}
     (path, _) = later_tables(night, Given.NAMED)[1]
     with_what = named_with(path)
-    assert (with_what.encoder, Taxonomy.from_json(with_what.taxonomy).sha256) == (ENCODER, TAXONOMY.sha256)
+    assert (with_what.encoder, Taxonomy.from_json(with_what.taxonomy)) == (ENCODER, TAXONOMY)
     # The third of four is below the threshold, the fourth another field's.
     assert again.taxa == {FIRST.identifier: 4, SECOND.identifier: 4}
 
@@ -128,6 +128,8 @@ def test_a_merged_taxon_is_called_what_it_became(night: Path) -> None:
 def test_a_head_of_other_taxa_or_of_another_encoder_is_refused(night: Path) -> None:
     with pytest.raises(WeightsRefused, match="names taxon 'emiliania-huxleyi', which the taxonomy does not have"):
         name(night, head(), Taxonomy((GENUS, FIRST)))
+    with pytest.raises(WeightsRefused, match="names taxon 'gephyrocapsa', which the taxonomy does not have"):
+        name(night, head(), Taxonomy((replace(FIRST, parent=""), SECOND)))
     with pytest.raises(WeightsRefused, match=r"of encoder ffffffffffff, of which .* keeps no features"):
         name(night, head(encoder="f" * 64))
     assert later_tables(night, Given.NAMED) == {}
