@@ -160,6 +160,16 @@ class DrivenMicroscope:
         self._check_buffer(sweep, into)
         self._limits.check_sweep(sweep)
         self._refuse_halted()
+        try:
+            return self._expose(exposure, sweep, into, announce)
+        except FieldFault:
+            # Shutter and stages obey somebody else as the microscope is made safe, and are no fault then.
+            self._refuse_halted()
+            raise
+
+    def _expose(
+        self, exposure: Exposure, sweep: Sweep, into: Stack, announce: Callable[[Frame], None]
+    ) -> tuple[StateReading, ...]:
         sure, self._sure = self._sure, False
         self._readings.refuse_hindrance()
         if not sure:

@@ -332,6 +332,18 @@ def test_what_an_operator_changes_meanwhile_is_told_and_the_next_attempt_is_as_c
     assert (reading.x_um, reading.y_um, reading.z_um) == pytest.approx((*CENTRE, 0.5), abs=0.01)
 
 
+def test_nobody_is_blamed_for_what_was_moved_to_make_safe(watched: Any) -> None:
+    scope, _ = watched(triggered(motion={"withdrawn_z_um": -280, "z_sequence": False}))
+    sweep = Sweep(-1.0, 0.5, 4, ("crossed",), (0,))
+
+    def make_safe(frame: Frame) -> None:
+        if frame.z == 3:
+            assert scope.make_safe()
+
+    with pytest.raises(FieldFault, match="the microscope was made safe meanwhile"):
+        scope.expose_stack(Exposure(1, 1), sweep, buffer_for(scope, sweep), make_safe)
+
+
 def test_a_live_window_and_an_automatic_shutter_are_told_and_put_right(watched: Any) -> None:
     scope, core = watched(triggered())
     core.core.start_continuous_sequence_acquisition(0.0)
