@@ -255,6 +255,7 @@ class Emulation(Settings):
     density: Positive = 1.0
     settling: Literal["poisson", "clustered"] = "poisson"
     collection: Annotated[int, Field(ge=0)] = 1
+    turned_over: bool = False
     mounting: Mounting = Mounting()
     polarizers: PolarizerErrors = PolarizerErrors()
     plate: Plate | None = None

@@ -25,6 +25,7 @@ Settling = Annotated[
     Literal["poisson", "clustered"] | None, typer.Option(help="how objects are spread on the mini-slides")
 ]
 Collection = Annotated[int | None, typer.Option(min=0, help="which individuals its specimens are")]
+TurnedOver = Annotated[bool | None, typer.Option("--turned-over", help="specimens lie on their other face")]
 Medium = Annotated[float | None, typer.Option(min=1.3, max=1.8, help="refractive index of the mounting medium")]
 CondenserNa = Annotated[
     float | None, typer.Option(min=0.1, max=1.2, help="aperture of the illumination; a small one gives contrast")
@@ -75,6 +76,7 @@ def emulate_specimens(
     profile: ProfileOption = None,
     settling: Settling = None,
     collection: Collection = None,
+    turned_over: TurnedOver = None,
     medium: Medium = None,
     condenser_na: CondenserNa = None,
 ) -> None:
@@ -88,6 +90,7 @@ def emulate_specimens(
 
     mounting = {"medium_index": medium, "condenser_na": condenser_na}
     world = {"seed": seed, "density": density, "profile": profile, "settling": settling, "collection": collection}
+    world |= {"turned_over": turned_over}
     changed = override(load(config), mounting, **world)
     export_specimens(changed, into, slides, Wish(each, natural, junk, tuple(taxa or ()), most_px), console)
 

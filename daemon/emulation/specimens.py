@@ -68,6 +68,8 @@ class SpecimenRow:
         which individuals the night shows: never learn and judge on the same.
     variant
         which individual of its kind.
+    place
+        where it settled; the same where nothing but the collection, or how specimens lie, differs.
     focus_plane
         plane in which it is shown best, fractional, from 0.
     states
@@ -90,6 +92,7 @@ class SpecimenRow:
     slide: int
     kind: str
     variant: int
+    place: str
     view: str
     face: str
     completeness: str
@@ -292,6 +295,7 @@ class _Maker:
             slide=slide,
             kind=true.kind,
             variant=true.variant,
+            place=true.identifier,
             view=true.view,
             face=true.face,
             completeness=true.completeness,

@@ -30,7 +30,6 @@ from drivers.virtual_slide.specimens.cabinet import Cabinet
 from drivers.virtual_slide.specimens.canvas import MARGIN_UM
 from drivers.virtual_slide.specimens.collection import KINDS
 from drivers.virtual_slide.specimens.drawer import SpecimenCard
-from drivers.virtual_slide.specimens.specimen import collect
 from drivers.virtual_slide.targets import Sight, target_of
 from drivers.virtual_slide.truth import Box, TrueObject, View, completeness
 
@@ -74,7 +73,6 @@ class VirtualSlide:
         cv2.setNumThreads(1)
         self._world = World(emulation.seed, emulation.profile, emulation.density, emulation.settling)
         self._kinds = kinds_shown(emulation)
-        self._collection = emulation.collection
         self._cabinet = cabinet_of(emulation)
         self._slips = {slide.position: CoverSlip(emulation, slide) for slide in slides}
         self._shift_um = tuple(shift * pixel_um for shift in emulation.polarizers.shift_px)
@@ -251,7 +249,7 @@ class VirtualSlide:
         frame = self._frame(x_um, y_um)
         total = np.zeros(self._frame_px, np.float32)
         for placed in self._around(slide, x_um, y_um, 0.0):
-            calcite, body_pixel_um = _calcite(placed.kind, self._collection, placed.variant)
+            calcite, body_pixel_um = _calcite(self._cabinet, placed.kind, placed.variant)
             rows, columns = calcite.shape
             corners = np.array([[0, 0], [columns, 0], [0, rows], [columns, rows]], np.float32)
             centred = (corners - (columns / 2, rows / 2)) * body_pixel_um
@@ -323,7 +321,7 @@ class VirtualSlide:
 
 def cabinet_of(emulation: Emulation) -> Cabinet:
     """Open the cabinet of the specimens that an emulation shows."""
-    return Cabinet(emulation.collection, _mount(emulation))
+    return Cabinet(emulation.collection, _mount(emulation), turned_over=emulation.turned_over)
 
 
 def _mount(emulation: Emulation) -> Mount:
@@ -334,9 +332,9 @@ def _mount(emulation: Emulation) -> Mount:
 
 
 @lru_cache(maxsize=256)
-def _calcite(kind: str, collection: int, variant: int) -> tuple[Image, float]:
+def _calcite(cabinet: Cabinet, kind: str, variant: int) -> tuple[Image, float]:
     """Thickness of a specimen's calcite, and the size of a pixel of its grid."""
-    body = collect(KINDS[kind], collection, variant).body
+    body = cabinet.specimen(kind, variant).body
     return body.thickness_um(CALCITE).astype(np.float32), body.pixel_um
 
 

@@ -22,6 +22,7 @@ from functools import cache
 from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from threading import Thread
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -43,11 +44,12 @@ from drivers.virtual_slide.specimens import (
     relief,
     siliceous,
     specimen,
+    turning,
     wear,
 )
 from drivers.virtual_slide.specimens.collection import KINDS
 from drivers.virtual_slide.specimens.drawer import Drawer, SpecimenCard, make_drawer
-from drivers.virtual_slide.specimens.specimen import collect
+from drivers.virtual_slide.specimens.specimen import Specimen, collect
 from drivers.virtual_slide.specimens.taxa import plans
 
 MAKING = ".making-"
@@ -79,6 +81,23 @@ Report = Callable[[int, int], None]
 """Takes how many of how many are made."""
 
 
+class _Lying(NamedTuple):
+    """Of which collection specimens are, and how they lie."""
+
+    collection: int
+    mount: Mount
+    turned_over: bool
+
+    @property
+    def digest(self) -> str:
+        turning_over = (_gist(inspect.getsource(turning)),) if self.turned_over else ()
+        return _digest(repr((self.collection, self.mount)), *turning_over)
+
+    def specimen(self, key: Key) -> Specimen:
+        specimen = collect(KINDS[key[0]], self.collection, key[1])
+        return turning.turned_over(specimen) if self.turned_over else specimen
+
+
 class Cabinet:
     """Specimens of one collection in one mount.
 
@@ -86,15 +105,20 @@ class Cabinet:
     ----------
     folder
         where to keep them; the user's cache folder unless given.
+    turned_over
+        whether they lie on their other face.
     """
 
-    def __init__(self, collection: int, mount: Mount, folder: Path | None = None) -> None:
-        self._collection = collection
-        self._mount = mount
+    def __init__(self, collection: int, mount: Mount, folder: Path | None = None, turned_over: bool = False) -> None:
+        self._lying = _Lying(collection, mount, turned_over)
         root = folder or user_cache_path("lamelle", "lamelle") / "virtual-slide"
-        self.folder = root / f"{_code()}-{_digest(repr((collection, mount)))}"
+        self.folder = root / f"{_code()}-{self._lying.digest}"
         self._open: dict[Key, Drawer] = {}
         self._cards: dict[Key, SpecimenCard] = {}
+
+    def specimen(self, kind: str, variant: int) -> Specimen:
+        """Draw a specimen as it lies."""
+        return self._lying.specimen((kind, variant))
 
     def card(self, kind: str, variant: int) -> SpecimenCard:
         """Describe a specimen; it is made first if need be."""
@@ -148,7 +172,7 @@ class Cabinet:
         report(0, len(missing))
         children = set(active_children())
         with ProcessPoolExecutor(workers or os.cpu_count(), get_context("spawn"), _serve) as pool:
-            jobs = [pool.submit(_make, self._collection, self._mount, key, self._drawer(key)) for key in missing]
+            jobs = [pool.submit(_make, self._lying, key, self._drawer(key)) for key in missing]
             try:
                 for done, job in enumerate(as_completed(jobs), start=1):
                     job.result()
@@ -175,7 +199,7 @@ class Cabinet:
 
     def _make_missing(self, key: Key) -> None:
         if not self._drawer(key).is_dir():
-            _make(self._collection, self._mount, key, self._drawer(key))
+            _make(self._lying, key, self._drawer(key))
 
     def _drawer(self, key: Key) -> Path:
         return self.folder / f"{key[0]}-{key[1]}"
@@ -194,9 +218,9 @@ def _follow_parent() -> None:
         os._exit(1)
 
 
-def _make(collection: int, mount: Mount, key: Key, drawer: Path) -> None:
+def _make(lying: _Lying, key: Key, drawer: Path) -> None:
     """Make one specimen's drawer; whoever is first keeps it."""
-    made = make_drawer(collect(KINDS[key[0]], collection, key[1]), mount)
+    made = make_drawer(lying.specimen(key), lying.mount)
     drawer.parent.mkdir(parents=True, exist_ok=True)
     beside = Path(tempfile.mkdtemp(prefix=MAKING, dir=drawer.parent))
     try:

@@ -68,6 +68,15 @@ def test_each_taxon_has_as_many_as_asked_and_each_row_its_own_stack(made: tuple[
         assert (row.x1 - row.x0) * row.pixel_um <= row.length_um * 1.05
 
 
+def test_turned_over_the_same_individuals_lie_at_the_same_places(
+    made: tuple[Path, list[SpecimenRow]], config: NightConfig, tmp_path: Path
+) -> None:
+    turned = export_specimens(override(config, turned_over=True), tmp_path, [SLIDE], Wish(each=EACH, junk=3))
+    assert [(row.place, row.variant) for row in turned] == [(row.place, row.variant) for row in made[1]]
+    assert {row.key for row in turned}.isdisjoint({row.key for row in made[1]})
+    assert {row.sha256 for row in turned}.isdisjoint({row.sha256 for row in made[1]})
+
+
 def test_the_index_is_the_same_as_parquet_and_as_csv(made: tuple[Path, list[SpecimenRow]]) -> None:
     into, rows = made
     table = pq.read_table(into / "index.parquet").to_pylist()
