@@ -1,11 +1,9 @@
-"""What naming costs: milliseconds an object, renaming, memory; and what a stack tells that a picture does not.
+"""What naming costs: milliseconds an object, renaming, memory.
 
-python -m benchmarks.names cost [--threads 2] [--objects 40] [--names 100000]
-python -m benchmarks.names stacks FOLDER... [--judge FOLDER...] [--epochs 12] [--each 200]
+python -m benchmarks.names [--threads 2] [--objects 40] [--names 100000]
 
-`cost` names fields of so many objects, drawn by chance, through the whole way from crop to taxon: what a classifier
-knows changes nothing of it. `stacks` learns twice from folders of `lamelle emulate specimens`, from the stack and from
-its fused picture, and judges both by other folders, or by mini-slides held out.
+Fields of so many objects, drawn by chance, go through the whole way from crop to taxon: what a classifier knows
+changes nothing of it.
 """
 
 from __future__ import annotations
@@ -13,34 +11,23 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import psutil
-import pyarrow.parquet as pq
-import tifffile
-from numpy.typing import NDArray
 
 from inference.classification.classifier import Classifier
 from inference.classification.encoder import fitted, fresh, rounded, to_file, width_of
-from inference.classification.figures import JudgedNames, NamesFigures, figures
 from inference.classification.head import Head
 from inference.classification.sight import BESIDE, STACK, ClassifierSight, look
-from inference.classification.specimens import Example, SpecimenStack
-from inference.classifier_training.learning import learn, set_threads
-from inference.classifier_training.settings import LearningSettings
-from inference.training.checkpoint import History
-from inference.training.train import Progress
+from inference.classification.specimens import SpecimenStack
+from inference.classifier_training.learning import set_threads
 
 TAXA = 60
 SIDES_PX = (48, 260)
 """Of crops: coccoliths to diatoms, most of them small."""
-FUSED = ClassifierSight("fused", STACK.side_px, finest_um=STACK.finest_um)
 PLANES = 12
 FIELDS = 5
 
@@ -103,109 +90,15 @@ def cost(threads: int, objects: int, names: int) -> None:
         print(f"memory of the process: {psutil.Process().memory_info().rss / 1e6:.0f} MB")
 
 
-class Silent:
-    """Follows a training and keeps nothing."""
-
-    def checkpoint(self, content: bytes) -> None:
-        """Keep nothing."""
-
-    def judged(self, history: History) -> None:
-        """Print a judgement, where there was anything to judge by."""
-        if history.judged:
-            print(f"  step {history.judged[-1][0]}: {history.judged[-1][1]:.3f}", flush=True)
-
-
-def read(path: Path, row: dict[str, Any]) -> SpecimenStack:
-    """Read a stack of `lamelle emulate specimens`."""
-    stack = np.asarray(tifffile.imread(path)).reshape(len(row["states"].split()), row["planes"], *_sides(path))
-    return SpecimenStack(
-        stack, tuple(row["states"].split()), row["pixel_um"], row["step_um"], row["focus_plane"],
-        row["length_um"], row["width_um"], row["white_dn"],
-    )  # fmt: skip
-
-
-def _sides(path: Path) -> tuple[int, int]:
-    with tifffile.TiffFile(path) as file:
-        height, width = file.series[0].shape[-2:]
-        return int(height), int(width)
-
-
-def specimens(folders: Sequence[Path], each: int) -> list[Example]:
-    """Give what lies in folders, at most so many of each taxon; junk is a taxon too."""
-    found: list[Example] = []
-    for folder in folders:
-        counts: dict[str, int] = {}
-        for row in pq.read_table(folder / "index.parquet").to_pylist():
-            taxon = row["taxon"] or row["class_name"]
-            counts[taxon] = counts.get(taxon, 0) + 1
-            if counts[taxon] <= each:
-                slide = f"{row['night']}/slide-{row['slide']}"
-                path = folder.joinpath(*row["file"].split("/"))
-                sample = f"collection {row['collection']}"
-                found.append(Example(row["key"], row["sha256"], taxon, sample, slide, "", partial(read, path, row)))
-    return found
-
-
-def judge(taught: Sequence[Example], judging: Sequence[Example], settings: LearningSettings) -> NamesFigures:
-    """Learn, and judge by other specimens, or by mini-slides held out in turn where there are none."""
-
-    def show(progress: Progress) -> None:
-        if progress.done % max(1, progress.total // 10) == 0:
-            print(f"  {progress.stage}: {progress.done} of {progress.total}", flush=True)
-
-    learnt, _ = learn(taught, [one.slide for one in taught], settings, {}, show, Silent())
-    head = learnt.fitted.head
-    known, probabilities = list(taught), learnt.fitted.held_out
-    if judging:
-        with tempfile.TemporaryDirectory() as folder:
-            classifier = Classifier(learnt.encoder, head, settings.threads, Path(folder))
-            known = list(judging)
-            vectors: NDArray[np.float16] = np.concatenate(
-                [classifier.features_of([look(one.read(), classifier.sight)]) for one in known]
-            )
-            probabilities = head.probabilities(vectors)
-    named = [head.taxa[k] for k in probabilities.argmax(axis=1)]
-    slides = [one.slide for one in known]
-    made = JudgedNames([one.taxon for one in known], named, probabilities.max(axis=1), slides, slides)
-    return figures(made, settings.sight.kind)
-
-
-def stacks(taught: Sequence[Example], judging: Sequence[Example], epochs: int) -> None:
-    """Print how good names are from stacks and from fused pictures."""
-    usual = LearningSettings("small", STACK, epochs=epochs, judgements=min(15, epochs))
-    both = [judge(taught, judging, settings) for settings in (usual, replace(usual, sight=FUSED))]
-    print(
-        f"{len(taught)} taught, {both[0].objects} judged\n\n"
-        "| | accuracy | macro-F1 | calibration error |\n|---|---|---|---|"
-    )
-    for one in both:
-        print(f"| {one.judged_by} | {one.accuracy:.3f} | {one.macro_f1:.3f} | {one.calibration_error:.3f} |")
-    print("\n| taxon | n | F1 of the stack | F1 of the fused picture |\n|---|---|---|---|")
-    of_fused = {one.taxon: one for one in both[1].taxa}
-    for taxon in both[0].taxa:
-        fused = of_fused.get(taxon.taxon)
-        print(f"| {taxon.taxon} | {taxon.n} | {taxon.f1 or 0:.3f} | {(fused.f1 if fused else None) or 0:.3f} |")
-
-
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
-    commands = parser.add_subparsers(dest="command", required=True)
-    costs = commands.add_parser("cost")
-    costs.add_argument("--objects", type=int, default=40)
-    costs.add_argument("--names", type=int, default=100_000)
-    learns = commands.add_parser("stacks")
-    learns.add_argument("folders", type=Path, nargs="+")
-    learns.add_argument("--judge", type=Path, nargs="*", default=[])
-    learns.add_argument("--epochs", type=int, default=12)
-    learns.add_argument("--each", type=int, default=200)
+    parser.add_argument("--objects", type=int, default=40)
+    parser.add_argument("--names", type=int, default=100_000)
     given = parser.parse_args()
     set_threads(given.threads)
-    if given.command == "cost":
-        cost(given.threads, given.objects, given.names)
-    else:
-        stacks(specimens(given.folders, given.each), specimens(given.judge, given.each), given.epochs)
+    cost(given.threads, given.objects, given.names)
 
 
 if __name__ == "__main__":
