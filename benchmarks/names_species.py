@@ -71,7 +71,7 @@ class Judged:
 
     def only(self, wanted: Sequence[bool]) -> Judged:
         """Give some of the specimens."""
-        kept = np.flatnonzero(wanted)
+        kept = [k for k, one in enumerate(wanted) if one]
         return replace(self, rows=[self.rows[k] for k in kept], probabilities=self.probabilities[kept])
 
     def figures(self, judged_by: str) -> NamesFigures:
@@ -175,8 +175,8 @@ def compare(stack: Judged, fused: Judged | None) -> None:
                 f"| {all_.calibration_error:.3f} (by chance {all_.calibration_by_chance:.3f}) |"
             )
     if fused is not None:
-        rest = [taxon not in in_pairs for taxon in stack.true]
-        low, middle, high = _gain(stack.only(rest), fused.only(rest))
+        others = [taxon not in in_pairs for taxon in stack.true]
+        low, middle, high = _gain(stack.only(others), fused.only(others))
         print(f"\nmacro-F1 of the stack less that of the fused picture, without the pairs: {middle:+.3f}", end="")
         print(f" ({low:+.3f} to {high:+.3f}, {DRAWS} draws of mini-slides)")
     print("\n| pair | n | stack | fused picture |\n|---|---|---|---|")
