@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -31,6 +32,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Architecture = Literal["slim", "resnet50"]
 
 
+SPECIES = Path(str(files("inference") / "weights" / "species.safetensors"))
+"""The classifier that is shipped: species of the virtual slide."""
 WORTH_EXPORTING = 100
 """Stacks of one size for which it pays to export the detector first; a few are looked at by torch in less time."""
 
@@ -70,12 +73,17 @@ class DetectorSettings(InferenceSettings):
 class ClassifierSettings(InferenceSettings):
     """Which classifier names the objects.
 
-    `weights` is a safetensors file. With the `rule` `even` all taxa that were learnt are thought equally common, with
+    `weights` is a safetensors file, or `species` for the ones shipped. With the `rule` `even` all taxa that were learnt are thought equally common, with
     `plain` as common as in the library.
     """
 
-    weights: Path
+    weights: Path | Literal["species"]
     rule: Literal["plain", "even"] = "plain"
+
+    @property
+    def path(self) -> Path:
+        """File of the classifier."""
+        return SPECIES if self.weights == "species" else self.weights
 
 
 class CropSettings(InferenceSettings):

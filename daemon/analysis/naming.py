@@ -117,7 +117,7 @@ class Naming:
         from inference.classification.head import check_taxa
 
         try:
-            classifier = Classifier.open(settings.weights, threads)
+            classifier = Classifier.open(settings.path, threads)
             if taxonomy is not None:
                 check_taxa(classifier.head, taxonomy.identifiers)
         except (InferenceError, OSError, RuntimeError) as error:

@@ -230,7 +230,7 @@ def propose(
 @app.command(rich_help_panel=PANEL)
 def classify(
     folder: Folder,
-    weights: Annotated[Path, typer.Option(help="classifier, or a head alone")],
+    weights: Annotated[str, typer.Option(help="classifier, or a head alone; species for the shipped one")],
     rule: Annotated[
         Literal["plain", "even"], typer.Option(help="taxa as common as in the library, or all equally common")
     ] = "plain",
@@ -246,7 +246,7 @@ def classify(
     from daemon.reprocessing.classify import classify_again
     from inference.settings import ClassifierSettings
 
-    settings = ClassifierSettings(weights=weights, rule=rule)
+    settings = ClassifierSettings(weights="species" if weights == "species" else Path(weights), rule=rule)
     names = None if taxonomy is None else read_taxonomy(taxonomy)
     with interruptible():
         again = classify_again(folder, settings, console, names, into)

@@ -172,7 +172,7 @@ def _begin(folder: RunFolder, config: Config, samples: dict[int, dict[str, str]]
         weights_sha256=find_weights(config.detector.weights).sha256,
         calibrations=calibrations.names,
         taxonomy="" if names.taxonomy is None else names.taxonomy.to_json(),
-        named_by="" if config.classifier is None else load_head(config.classifier.weights).sha256,
+        named_by="" if config.classifier is None else load_head(config.classifier.path).sha256,
     )
     journal = Journal.create(folder.journal, started)
     for level, told in complain(calibrations, config):

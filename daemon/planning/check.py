@@ -238,7 +238,7 @@ def _check_classifier(config: NightConfig, names: Names) -> None:
     if config.classifier is None:
         return
     try:
-        path = config.classifier.weights
+        path = config.classifier.path
         head = load_head(path)
         require_for_stacks(path)
         if names.taxonomy is not None:

@@ -105,8 +105,8 @@ def classify_again(
     DamagedFile
         A file of a field is missing or damaged; the slides before it are named.
     """
-    head = load_head(settings.weights)
-    require_for_stacks(settings.weights)
+    head = load_head(settings.path)
+    require_for_stacks(settings.path)
     with Dataset.open(folder) as dataset:
         fields = [one for one in dataset.fields() if isinstance(one, FieldSecured) and one.objects]
         if not fields:
@@ -127,7 +127,7 @@ def classify_again(
             encoder=head.encoder_sha256,
             taxonomy="" if taxonomy is None else taxonomy.to_json(),
         )
-        eyes = _Eyes(settings.weights, head, dataset)
+        eyes = _Eyes(settings.path, head, dataset)
         eyes.require_sight_of(fields)
         words = Words(taxonomy, head.sha256)
         rows, taxa = 0, Counter[str | None]()
