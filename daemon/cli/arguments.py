@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -63,3 +63,9 @@ def interruptible() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+VirtualProfile = Annotated[
+    Literal["easy", "trap", "coccolith", "reference", "mixed", "species", "blank"] | None,
+    typer.Option(help="what lies on the mini-slides"),
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -14,17 +14,19 @@ from rich.text import Text
 
 from daemon.config.loading import load
 from daemon.config.model import NightConfig
+from daemon.config.taxonomy import UNSURE, Taxonomy
 from daemon.dataset.reader import Dataset
 from daemon.figures.contact_sheet import draw_sheet
 from daemon.night.scan import scan
 from daemon.records.counting import ObjectCounts
 from daemon.records.names import REPORT
 from daemon.records.records import FieldSecured
+from daemon.reprocessing.classify import night_taxonomy
 from daemon.run_folder.folder import RunFolder
 from daemon.system.errors import Exit, Refused
 from drivers.emulated.core import virtual_slide
 from drivers.emulated.mechanics import sample_place, true_pixel_um
-from drivers.settings import Emulation
+from drivers.settings import Emulation, Profile
 from drivers.virtual_slide.slide import VirtualSlide
 from drivers.virtual_slide.visibility import visible
 
@@ -37,15 +39,18 @@ Box = Sequence[float]
 class TruthTally:
     """What became of all that lies in some fields: found, missed, and detections of what is not there.
 
+    Of what was found: how many have their right name and how many another one; the rest is unsure or not named.
     Each field is judged by itself: what lies where two of them overlap is judged in both.
     """
 
     found: int = 0
     missed: int = 0
     false: int = 0
+    right: int = 0
+    wrong: int = 0
 
     def __add__(self, other: TruthTally) -> TruthTally:
-        return TruthTally(self.found + other.found, self.missed + other.missed, self.false + other.false)
+        return TruthTally(*(one + two for one, two in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -65,26 +70,26 @@ class _JudgedSlide:
             self.seconds + other.seconds,
         )
 
-    def cells(self) -> tuple[str, ...]:
-        objects, tally = self.objects, self.tally
-        counts = (self.fields, objects.counted, objects.seen_again, tally.found, tally.missed, tally.false)
+    def cells(self, named: bool) -> tuple[str, ...]:
+        objects, judged = self.objects, astuple(self.tally)
+        counts = (self.fields, objects.counted, objects.seen_again, *(judged if named else judged[:3]))
         return (*map(str, counts), f"{self.seconds:.1f}")
 
 
-def demo_configuration(fields: int | None, seed: int | None) -> NightConfig:
-    """Make the configuration of the emulated instrument, with other numbers of fields and another seed if given."""
+def demo_configuration(fields: int | None, seed: int | None, profile: Profile | None = None) -> NightConfig:
+    """Make the configuration of the emulated instrument; fields, seed and what lies there are others if given."""
     config = load(Path(str(files("configs").joinpath("emulated.yaml"))))
     emulation = config.instrument.emulation or Emulation()
-    if seed is not None:
-        emulation = emulation.model_copy(update={"seed": seed})
+    wanted = {"seed": seed, "profile": profile}
+    emulation = emulation.model_copy(update={name: value for name, value in wanted.items() if value is not None})
     instrument = config.instrument.model_copy(update={"emulation": emulation})
     plan = config.scan if fields is None else config.scan.model_copy(update={"fields": fields})
     return config.model_copy(update={"instrument": instrument, "scan": plan})
 
 
-def demo(run: Path, fields: int | None, seed: int | None, console: Console) -> Exit:
-    """Run the night, then say what was found of what there was."""
-    config = demo_configuration(fields, seed)
+def demo(run: Path, fields: int | None, seed: int | None, profile: Profile | None, console: Console) -> Exit:
+    """Run the night, then say what was found of what there was, and what it was called."""
+    config = demo_configuration(fields, seed, profile)
     status = scan(config, run, resume=False, console=console)
     dataset = RunFolder(run).dataset
     if not dataset.exists():
@@ -115,56 +120,67 @@ def report(config: NightConfig, dataset: Path) -> Table:
             "both to 0 to judge a night"
         )
     world = virtual_slide(config.instrument, config.scan.slides)
-    caption = "found, missed and false: each field by itself, with what is seen again there"
+    caption = "from found on: each field by itself, with what is seen again there"
     table = Table(title="The night against the truth", caption=caption, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    verdicts = (f"{verdict}, by field" for verdict in ("found", "missed", "false"))
+    named = config.classifier is not None
+    verdicts = ("found", "missed", "false", *(("named right", "named wrong") if named else ()))
     for column in ("slide", "sample", "fields", "objects", "seen again", *verdicts, "seconds"):
         table.add_column(column, justify="left" if column == "sample" else "right")
     whole = _JudgedSlide(0, ObjectCounts(), TruthTally(), 0.0)
     with Dataset.open(dataset) as recorded:
+        taxonomy = night_taxonomy(recorded)
         for slide in config.scan.slides:
             fields = [one for one in recorded.fields(slide.position) if isinstance(one, FieldSecured)]
             judged = _JudgedSlide(
                 len(fields),
                 sum((ObjectCounts.of(field.objects) for field in fields), ObjectCounts()),
-                sum((judge(field, world, config) for field in fields), TruthTally()),
+                sum((judge(field, world, config, taxonomy) for field in fields), TruthTally()),
                 _seconds(fields),
             )
-            table.add_row(str(slide.position), Text(fields[0].sample if fields else ""), *judged.cells())
+            table.add_row(str(slide.position), Text(fields[0].sample if fields else ""), *judged.cells(named))
             whole += judged
     table.add_section()
-    table.add_row("all", "", *whole.cells())
+    table.add_row("all", "", *whole.cells(named))
     return table
 
 
-def judge(field: FieldSecured, world: VirtualSlide, config: NightConfig) -> TruthTally:
+def judge(field: FieldSecured, world: VirtualSlide, config: NightConfig, taxonomy: Taxonomy | None) -> TruthTally:
     """Match a field's detections with its true objects of the detector's classes.
 
-    Greatest overlap first, each at most once. What has not to be found is neither missed nor false when found.
+    Greatest overlap first, each at most once. What has not to be found is neither missed nor false when found. A name
+    is right if it is that of the object, or of what that is part of, or of a part where no more is true of the object.
     """
     misalignment = (config.instrument.emulation or Emulation()).misalignment
     centre_um = next(slide.centre_um for slide in config.scan.slides if slide.position == field.slide)
     x_um, y_um = sample_place(misalignment, centre_um, (field.x_um, field.y_um))
     seen = visible(world.truth(field.slide, x_um, y_um), config.instrument.frame_px, true_pixel_um(config.instrument))
     truth = [one for one in seen if not one.true.junk and one.true.class_name in config.detector.classes]
-    boxes = [row.box for row in field.objects if not row.below_threshold]
+    found = [row for row in field.objects if not row.below_threshold]
+    boxes = [row.box for row in found]
     pairs = sorted(
         ((iou(box, one.box), b, t) for b, box in enumerate(boxes) for t, one in enumerate(truth)), reverse=True
     )
-    matched_boxes: set[int] = set()
-    matched_truth: set[int] = set()
+    matched: dict[int, int] = {}
     for overlap, b, t in pairs:
-        if overlap >= MATCH_IOU and b not in matched_boxes and t not in matched_truth:
-            matched_boxes.add(b)
-            matched_truth.add(t)
-    left = [one for t, one in enumerate(truth) if t not in matched_truth]
+        if overlap >= MATCH_IOU and b not in matched and t not in matched.values():
+            matched[b] = t
+    left = [one for t, one in enumerate(truth) if t not in matched.values()]
     missed = sum(one.to_be_found for one in left)
     excused = [one.box for one in left if not one.to_be_found]
     false = sum(
-        b not in matched_boxes and not any(iou(box, other) >= MATCH_IOU for other in excused)
-        for b, box in enumerate(boxes)
+        b not in matched and not any(iou(box, other) >= MATCH_IOU for other in excused) for b, box in enumerate(boxes)
     )
-    return TruthTally(len(matched_boxes), missed, false)
+    named = [(taxon, truth[t].true.taxon) for b, t in matched.items() if (taxon := found[b].taxon or UNSURE) != UNSURE]
+    right = sum(_fits(taxon, true, taxonomy) for taxon, true in named)
+    return TruthTally(len(matched), missed, false, right, len(named) - right)
+
+
+def _fits(named: str, true: str, taxonomy: Taxonomy | None) -> bool:
+    """Whether a name is right, as far as the truth goes."""
+    if taxonomy is None or taxonomy.of(named) is None or taxonomy.of(true) is None:
+        return named == true
+    lines = [[taxon.identifier for taxon in taxonomy.lineage(one)] for one in (named, true)]
+    return named in lines[1] or true in lines[0]
 
 
 def iou(a: Box, b: Box) -> float:

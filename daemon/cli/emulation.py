@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from daemon.cli.arguments import ConfigFile
+from daemon.cli.arguments import ConfigFile, VirtualProfile
 
 app = typer.Typer()
 emulate_app = typer.Typer(help="The virtual slide of the emulated microscope.", no_args_is_help=True)
@@ -17,10 +17,6 @@ console = Console()
 
 Seed = Annotated[int | None, typer.Option(help="seed of the virtual slide")]
 Density = Annotated[float | None, typer.Option(min=0.01, help="factor on the number of objects")]
-ProfileOption = Annotated[
-    Literal["easy", "trap", "coccolith", "reference", "mixed", "species", "blank"] | None,
-    typer.Option(help="what lies on the mini-slides"),
-]
 Settling = Annotated[
     Literal["poisson", "clustered"] | None, typer.Option(help="how objects are spread on the mini-slides")
 ]
@@ -40,7 +36,7 @@ def emulate_export(
     fields: Annotated[int, typer.Option(min=1, help="fields per mini-slide")] = 10,
     seed: Seed = None,
     density: Density = None,
-    profile: ProfileOption = None,
+    profile: VirtualProfile = None,
     settling: Settling = None,
     collection: Collection = None,
     medium: Medium = None,
@@ -73,7 +69,7 @@ def emulate_specimens(
     most_px: Annotated[int, typer.Option(min=64, help="longest side of a stack; larger ones get coarser pixels")] = 512,
     seed: Seed = None,
     density: Density = None,
-    profile: ProfileOption = None,
+    profile: VirtualProfile = None,
     settling: Settling = None,
     collection: Collection = None,
     turned_over: TurnedOver = None,

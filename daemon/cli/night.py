@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from daemon.cli.arguments import ConfigFile, interruptible
+from daemon.cli.arguments import ConfigFile, VirtualProfile, interruptible
 from daemon.system.errors import Refused
 
 app = typer.Typer()
@@ -22,12 +22,13 @@ def demo(
     run: Annotated[Path | None, typer.Option(help="run folder; a new one below ./runs if left out")] = None,
     fields: Annotated[int | None, typer.Option(min=1, help="fields per mini-slide")] = None,
     seed: Annotated[int | None, typer.Option(help="seed of the virtual slides")] = None,
+    profile: VirtualProfile = None,
 ) -> None:
     """Run an emulated night, end to end, in minutes on a laptop."""
     from daemon.cli.demo import demo as run_demo
 
     folder = run or Path("runs") / time.strftime("demo-%Y%m%d-%H%M%S")
-    raise typer.Exit(run_demo(folder, fields, seed, console))
+    raise typer.Exit(run_demo(folder, fields, seed, profile, console))
 
 
 @app.command(rich_help_panel=PANEL)
