@@ -29,6 +29,7 @@ from daemon.config.taxonomy_sheet import read_taxonomy
 from daemon.dataset.objects_table import read_parquet
 from daemon.emulation.specimens import INDEX
 from daemon.system.durable_files import replacing
+from drivers.virtual_slide.not_living import taxon_of
 from drivers.virtual_slide.profiles import PROFILES
 from drivers.virtual_slide.specimens.collection import KINDS
 from inference.classification.classifier import Classifier
@@ -61,7 +62,7 @@ class Judged:
 
     @property
     def true(self) -> list[str]:
-        """Give the taxon of each; of junk without one the kind of junk."""
+        """Give the taxon of each, of junk too."""
         return [_taxon(row) for row in self.rows]
 
     @property
@@ -102,7 +103,7 @@ def rows_of(folders: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def _taxon(row: Mapping[str, Any]) -> str:
-    return str(row["taxon"] or row["class_name"])
+    return taxon_of(row["taxon"], row["class_name"])
 
 
 def _slide(row: Mapping[str, Any]) -> str:

@@ -29,6 +29,7 @@ from daemon.system.errors import Refused
 from daemon.system.progress import follow
 from drivers.emulated.mechanics import true_pixel_um
 from drivers.settings import Emulation
+from drivers.virtual_slide.not_living import taxon_of
 from drivers.virtual_slide.population import PlacedObject
 from drivers.virtual_slide.profiles import kinds_shown, mean_number
 from drivers.virtual_slide.slide import VirtualSlide, cabinet_of
@@ -61,7 +62,7 @@ class SpecimenRow:
     sha256
         of the file.
     taxon
-        identifier in the taxonomy; empty for junk.
+        identifier in the taxonomy, of junk too.
     class_name
         the detector's class, or the kind of junk.
     collection
@@ -272,7 +273,8 @@ class _Maker:
             for z in range(scan.planes):
                 part.render(View(slide, field, z, state, x, y, first + z * scan.step_um), exposure_ms, frame)
                 stack[c, z] = frame if binning == 1 else _binned(frame, binning)
-        name = f"{STACKS}/{slide_folder(slide)}/{true.taxon or true.class_name}/{field:06d}.ome.tif"
+        taxon = taxon_of(true.taxon, true.class_name)
+        name = f"{STACKS}/{slide_folder(slide)}/{taxon}/{field:06d}.ome.tif"
         key = f"{self._night}/slide-{slide}/field-{field:04d}/attempt-1/001"
         digest = self._write(into / name, key, stack, self._pixel_um * binning)
         return self._row(true, slide, key, first, binning, name, digest)
@@ -286,7 +288,7 @@ class _Maker:
             key=key,
             file=name,
             sha256=digest,
-            taxon=true.taxon,
+            taxon=taxon_of(true.taxon, true.class_name),
             class_name=true.class_name,
             junk=true.junk,
             night=self._night,

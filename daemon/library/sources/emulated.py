@@ -16,6 +16,7 @@ from daemon.library.sources.pictures import SourceRead
 from daemon.system.errors import DamagedFile
 from drivers.errors import ImageRefused
 from drivers.recorded.images import opened_one
+from drivers.virtual_slide.not_living import taxon_of
 
 INDEX = "index.parquet"
 _NEEDED = {"key", "file", "taxon", "class_name", "night", "collection", "slide", "states", "focus_plane"}
@@ -62,7 +63,7 @@ class EmulatedSpecimens:
         self.read.dropped = sorted(before.keys() - kept)
 
     def _entry(self, row: Mapping[str, Any], before: Entry | None) -> Entry | None:
-        label = row["taxon"] or row["class_name"]
+        label = taxon_of(row["taxon"], row["class_name"])
         self.read.classes.add(label)
         path = self.root.joinpath(*row["file"].split("/"))
         try:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from daemon.config.counting import read_counting
 from daemon.config.taxonomy import NOT_NAMED, RANKS, Taxonomy, folded
 from daemon.config.taxonomy_sheet import read_taxonomy
 from daemon.system.errors import Refused
@@ -202,3 +203,24 @@ def test_the_taxonomy_that_comes_with_lamelle_is_right() -> None:
     for taxon in taxonomy.taxa:
         assert taxon.rank in RANKS
         assert taxonomy.lineage(taxon.identifier)[-1].detector_class == taxon.detector_class
+
+
+def test_numbers_that_come_with_lamelle_are_of_one_taxon_and_of_none_that_is_informal() -> None:
+    taxa = read_taxonomy(CONFIGS / "taxonomy.csv").taxa
+    numbers = [taxon.aphia_id for taxon in taxa if taxon.aphia_id is not None]
+    assert numbers
+    assert len(set(numbers)) == len(numbers)
+    assert {taxon.rank for taxon in taxa if taxon.aphia_id is not None} <= {"genus", "species"}
+
+
+def test_what_is_not_living_has_no_detector_class_and_lies_outside_all_sums() -> None:
+    taxonomy = read_taxonomy(CONFIGS / "taxonomy.csv")
+    rules = read_counting(CONFIGS / "counting.csv", taxonomy)
+    below = taxonomy.children("not-living")
+    assert below
+    for taxon in (taxonomy.resolve("not-living"), *below):
+        rule = rules.of(taxon.identifier)
+        assert rule is not None
+        assert (taxon.rank, taxon.detector_class, rule.total) == ("group", "", "")
+    living = [taxon for taxon in taxonomy.taxa if taxonomy.lineage(taxon.identifier)[-1].identifier != "not-living"]
+    assert all(rule.total for taxon in living if (rule := rules.of(taxon.identifier)) is not None)

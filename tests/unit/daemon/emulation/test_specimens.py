@@ -51,9 +51,10 @@ def made(config: NightConfig, tmp_path_factory: pytest.TempPathFactory) -> tuple
 def test_each_taxon_has_as_many_as_asked_and_each_row_its_own_stack(made: tuple[Path, list[SpecimenRow]]) -> None:
     into, rows = made
     assert (
-        sorted(row.taxon for row in rows) == [""] * 3 + ["emiliania-huxleyi"] * EACH + ["florisphaera-profunda"] * EACH
+        sorted(row.taxon for row in rows)
+        == ["calcite-fragment"] * 3 + ["emiliania-huxleyi"] * EACH + ["florisphaera-profunda"] * EACH
     )
-    assert {row.class_name for row in rows if row.junk} == {"shard"}
+    assert {(row.taxon, row.class_name) for row in rows if row.junk} == {("calcite-fragment", "shard")}
     assert len({row.key for row in rows}) == len({row.file for row in rows}) == len(rows)
     for row in rows:
         stored = (into / row.file).read_bytes()

@@ -17,11 +17,11 @@ from daemon.library.sources.pictures import PictureSettings
 from daemon.system.errors import DamagedFile
 
 
-def specimens(folder: Path) -> Path:
+def specimens(folder: Path, junk: str = "mineral-grain") -> Path:
     """Write two stacks and their index as `lamelle emulate specimens` does, and a third line without its stack."""
     (folder / "stacks").mkdir(parents=True)
     rows = []
-    for number, (taxon, kind) in enumerate([("gephyrocapsa", "coccolith"), ("", "quartz"), ("nitzschia", "diatom")]):
+    for number, (taxon, kind) in enumerate([("gephyrocapsa", "coccolith"), (junk, "quartz"), ("nitzschia", "diatom")]):
         file = f"stacks/{number}.tif"
         if number < 2:
             stack = np.random.default_rng(number).integers(0, 4096, (2, 5, 20, 30)).astype(np.uint16)
@@ -46,13 +46,14 @@ def test_specimens_with_a_damaged_index_are_not_taken_for_pictures(tmp_path: Pat
         build(tmp_path / "library", [source], PictureSettings(), None, Console(quiet=True))
 
 
-def test_truth_is_the_label_and_what_is_missing_is_told(tmp_path: Path) -> None:
-    source = specimens(tmp_path / "emulated")
+@pytest.mark.parametrize("junk", ["mineral-grain", ""])
+def test_truth_is_the_label_and_what_is_missing_is_told(tmp_path: Path, junk: str) -> None:
+    source = specimens(tmp_path / "emulated", junk)
     told = build(tmp_path / "library", [source], PictureSettings(), None, Console(quiet=True))
     assert list(told.left_out) == ["emulated/stacks/2.tif"]
-    one, junk = Library.open(tmp_path / "library").examples()
+    one, other = Library.open(tmp_path / "library").examples()
     assert (one.taxon, one.sample, one.slide) == ("gephyrocapsa", "collection 7", "N/slide-2")
-    assert junk.taxon == "quartz"
+    assert other.taxon == "mineral-grain"
     specimen = one.read()
     assert specimen.states == ("crossed", "parallel")
     assert (specimen.white_dn, specimen.focus_plane, specimen.length_um) == (4095, 1.5, 3.0)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from drivers.virtual_slide.matter import CALCITE, OPAL
+from drivers.virtual_slide.not_living import TAXA, taxon_of
 from drivers.virtual_slide.profiles import PROFILES
 from drivers.virtual_slide.specimens.collection import KINDS
 from drivers.virtual_slide.specimens.specimen import collect, length_and_width_um, mass_pg, outline_um
@@ -41,6 +42,14 @@ def test_there_are_species_enough_and_the_taxonomy_knows_all_that_is_emulated() 
                 line = TAXONOMY[line["parent"]]
             assert line["detector_class"] == kind.class_name
     assert {kind.name for kind in KINDS.values() if kind.natural} <= set(PROFILES["species"])
+
+
+def test_all_junk_has_a_taxon_that_is_not_living_and_fossils_keep_their_own() -> None:
+    assert set(TAXA) == {kind.class_name for kind in KINDS.values() if kind.junk}
+    for kind in KINDS.values():
+        taxon = taxon_of(kind.taxon, kind.class_name)
+        assert (TAXONOMY[taxon]["parent"] == "not-living") == kind.junk
+        assert kind.junk or taxon == kind.taxon
 
 
 def test_bridges_of_gephyrocapsa_overlap_as_measured_ones_do() -> None:
