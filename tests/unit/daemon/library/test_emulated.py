@@ -15,6 +15,7 @@ from daemon.library.build import build
 from daemon.library.library import Library
 from daemon.library.sources.pictures import PictureSettings
 from daemon.system.errors import DamagedFile
+from tests.support.places import CONFIGS
 
 
 def specimens(folder: Path, junk: str = "mineral-grain") -> Path:
@@ -49,7 +50,8 @@ def test_specimens_with_a_damaged_index_are_not_taken_for_pictures(tmp_path: Pat
 @pytest.mark.parametrize("junk", ["mineral-grain", ""])
 def test_truth_is_the_label_and_what_is_missing_is_told(tmp_path: Path, junk: str) -> None:
     source = specimens(tmp_path / "emulated", junk)
-    told = build(tmp_path / "library", [source], PictureSettings(), None, Console(quiet=True))
+    taxonomy = CONFIGS / "taxonomy.csv"
+    told = build(tmp_path / "library", [source], PictureSettings(), taxonomy, Console(quiet=True))
     assert list(told.left_out) == ["emulated/stacks/2.tif"]
     one, other = Library.open(tmp_path / "library").examples()
     assert (one.taxon, one.sample, one.slide) == ("gephyrocapsa", "collection 7", "N/slide-2")
