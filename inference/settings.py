@@ -73,8 +73,8 @@ class DetectorSettings(InferenceSettings):
 class ClassifierSettings(InferenceSettings):
     """Which classifier names the objects.
 
-    `weights` is a safetensors file, or `species` for the ones shipped. With the `rule` `even` all taxa that were learnt are thought equally common, with
-    `plain` as common as in the library.
+    `weights` is a safetensors file, or `species` for the ones shipped. With the `rule` `even` all taxa that were learnt
+    are thought equally common, with `plain` as common as in the library.
     """
 
     weights: Path | Literal["species"]
