@@ -22,6 +22,7 @@ from daemon.records.records import FieldSecured
 from daemon.system.crash_points import VARIABLE
 from daemon.system.process_table import read_processes
 from daemon.system.ring import ring_name
+from tests.support.configuration_files import shipped
 from tests.support.deadlines import END_S, NIGHT_S
 from tests.support.places import CONFIGS
 
@@ -41,7 +42,7 @@ def write_configuration(
     **parts: Mapping[str, Any],
 ) -> Path:
     """Write a configuration of a small emulated night, as fast as the computer allows, noise and backlash on."""
-    config = yaml.safe_load((CONFIGS / "emulated.yaml").read_text(encoding="utf-8"))
+    config = shipped()
     config["instrument"]["hardware"] = str(CONFIGS / "emulated.cfg")
     config["instrument"]["frame_px"] = [frame_px, frame_px]
     config["instrument"]["name"] = f"emulated {folder}"

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from tests.support.configuration_files import shipped
 from tests.support.places import CONFIGS, ROOT
 
 PAGE = ROOT / "docs" / "adding-a-microscope.md"
@@ -62,7 +63,7 @@ def install_shown(folder: Path, version: str | None = None) -> None:
 def write_shown_configuration(folder: Path, **changes: Any) -> Path:
     """Write a night of one mini-slide on the microscope that the page shows; dotted names are not taken."""
     text = next(block for block in SETTINGS.findall(PAGE.read_text(encoding="utf-8")) if "backend" in block)
-    config = yaml.safe_load((CONFIGS / "emulated.yaml").read_text(encoding="utf-8"))
+    config = shipped()
     config["instrument"] = yaml.safe_load(text)["instrument"] | {"name": f"pretended {folder}"} | changes
     config["scan"] |= {"samples": str(CONFIGS / "samples.csv"), "fields": 2, "slides": config["scan"]["slides"][:1]}
     config["focus"] = {"search_um": 4}

@@ -6,20 +6,22 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from daemon.config.loading import load
 from daemon.config.model import NightConfig
 from daemon.config.names import COUNTING_RULES, TAXONOMY, freeze_names, read_names, remove_names, require_same_names
 from daemon.system.errors import Refused
+from tests.support.configuration_files import shipped
 from tests.support.places import CONFIGS
 
 
 def config_in(folder: Path, *keys: str) -> NightConfig:
-    for name in ("emulated.yaml", "emulated.cfg", "samples.csv", "taxonomy.csv", "counting.csv"):
+    for name in ("emulated.cfg", "samples.csv", "taxonomy.csv", "counting.csv"):
         shutil.copy(CONFIGS / name, folder / name)
-    with (folder / "emulated.yaml").open("a", encoding="utf-8") as stream:
-        stream.writelines(f"{key}\n" for key in keys)
-    return load(folder / "emulated.yaml")
+    path = folder / "emulated.yaml"
+    path.write_text(yaml.safe_dump(shipped()) + "".join(f"{key}\n" for key in keys), encoding="utf-8")
+    return load(path)
 
 
 BOTH = ("taxonomy: taxonomy.csv", "counting_rules: counting.csv")
