@@ -30,7 +30,7 @@ def write(folder: Path, changes: Mapping[str, Any]) -> Path:
     content["scan"]["samples"] = str(CONFIGS / "samples.csv")
     for key, value in changes.items():
         *path, last = (int(part) if part.isdecimal() else part for part in key.split("."))
-        place = content
+        place: Any = content
         for part in path:
             place = place.setdefault(part, {}) if isinstance(place, dict) else place[part]
         if value is REMOVED:

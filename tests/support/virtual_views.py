@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import product
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from drivers.settings import Emulation, MiniSlide, Range
+from drivers.virtual_slide import population
+from drivers.virtual_slide.profiles import PROFILES
 from drivers.virtual_slide.slide import VirtualSlide
 from drivers.virtual_slide.truth import View
 
@@ -34,6 +39,16 @@ MINI = [
     MiniSlide(position=n, centre_um=(X + 25000 * (n - 1), Y), size_um=(10000, 10000), z_um=2, z_window_um=WINDOW)
     for n in (1, 2, 3)
 ]
+
+
+@contextmanager
+def lying(kinds: Mapping[str, float]) -> Iterator[None]:
+    """Let the profile `easy` hold these numbers of these kinds, and nobody remember afterwards what lay there."""
+    with pytest.MonkeyPatch.context() as patch:
+        population.cell.cache_clear()
+        patch.setitem(PROFILES, "easy", dict(kinds))
+        yield
+    population.cell.cache_clear()
 
 
 def make(frame: tuple[int, int] = FRAME, **emulation: object) -> VirtualSlide:

@@ -14,13 +14,13 @@ import tifffile
 from daemon.config.model import NightConfig
 from daemon.emulation import export
 from drivers.virtual_slide import visibility
-from drivers.virtual_slide.profiles import PROFILES
 from drivers.virtual_slide.slide import VirtualSlide
 from drivers.virtual_slide.truth import TrueObject
 from inference.annotations.coco import Annotation, AnnotationFile
 from inference.annotations.coco_reading import read
 from tests.support import emulated_stacks
 from tests.support.places import SHARED_DATA
+from tests.support.virtual_views import lying
 
 SAMPLE = SHARED_DATA / "cvat-xml" / "train.xml"
 FEW = {"emiliania": 8, "florisphaera": 4, "nitzschia": 2, "shard": 3}
@@ -32,8 +32,7 @@ CALCITE_PG_UM3 = 2.71
 @pytest.fixture(scope="module", autouse=True)
 def few_kinds() -> Iterator[None]:
     """Little of few kinds, so that their light is soon made where it is not yet kept."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PROFILES, "easy", FEW)
+    with lying(FEW):
         yield
 
 

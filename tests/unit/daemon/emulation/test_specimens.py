@@ -19,10 +19,9 @@ from daemon.emulation import specimens
 from daemon.emulation.export import override
 from daemon.emulation.specimens import SpecimenRow, Wish, export_specimens
 from daemon.system.errors import Refused
-from drivers.virtual_slide.profiles import PROFILES
 from drivers.virtual_slide.specimens.collection import KINDS
 from tests.support import emulated_stacks
-from tests.support.virtual_views import PIXEL_UM, SOME_VIEWS, frame_of, make
+from tests.support.virtual_views import PIXEL_UM, SOME_VIEWS, frame_of, lying, make
 
 FEW = {"emiliania": 8, "florisphaera": 4, "shard": 3}
 EACH, SLIDE = 3, 2
@@ -31,8 +30,7 @@ EACH, SLIDE = 3, 2
 @pytest.fixture(scope="module", autouse=True)
 def few_kinds() -> Iterator[None]:
     """Little of few kinds, so that their light is soon made where it is not yet kept."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PROFILES, "easy", FEW)
+    with lying(FEW), pytest.MonkeyPatch.context() as patch:
         patch.setattr(specimens, "FRAME_PX", (512, 512))
         yield
 
