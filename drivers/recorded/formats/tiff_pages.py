@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from drivers.errors import ImageRefused
 from drivers.recorded import pixels
-from drivers.recorded.gathered import MAX_PLANES
+from drivers.recorded.gathered import MAX_PLANES, ReadInto
 from drivers.recorded.held import Header, explaining
 
 LINKS = {b"II*\0": ("<", 4), b"MM\0*": (">", 4), b"II+\0": ("<", 8), b"MM\0+": (">", 8)}
@@ -130,17 +130,21 @@ class Frames:
     ----------
     made
         grey frames from decoded ones.
+    as_it_is
+        whether decoded frames are grey ones already.
     """
 
     page: tifffile.TiffPage
     header: Header
     made: Callable[[NDArray[Any]], NDArray[np.uint16]]
+    as_it_is: bool = False
 
-    def read(self, page: tifffile.TiffPage | tifffile.TiffFrame) -> NDArray[np.uint16]:
-        """Decode a page."""
+    def read(self, page: tifffile.TiffPage | tifffile.TiffFrame, into: NDArray[np.uint16]) -> NDArray[np.uint16]:
+        """Decode a page; see `ReadInto`."""
         if page.shape != self.page.shape or page.dtype != self.page.dtype:
             raise ImageRefused("its pages are not alike; save each in a file of its own")
-        return self.made(page.asarray())
+        fits = self.as_it_is and into.shape == self.page.shape
+        return self.made(page.asarray(out=into if fits else None))
 
     @property
     def frame_bytes(self) -> int:
@@ -215,7 +219,8 @@ def frames(page: tifffile.TiffPage) -> Frames:
     height, width = page.shape[1:] if axes == "SYX" else page.shape[:2]
     shape = (1, 1, *pixels.upright_shape(height, width, orientation))
     header = Header(shape, bits=min(bits, 16), told=tuple(told))
-    return Frames(page, header, lambda image: pixels.upright(pixels.exact(convert(image)), orientation))
+    as_it_is = convert is _as_it_is and dtype == np.uint16 and orientation == 1
+    return Frames(page, header, lambda image: pixels.upright(pixels.exact(convert(image)), orientation), as_it_is)
 
 
 def plane_samples(page: tifffile.TiffPage) -> list[Frames]:
@@ -226,12 +231,12 @@ def plane_samples(page: tifffile.TiffPage) -> list[Frames]:
     return [Frames(page, header, partial(_sample, nth)) for nth in range(page.shape[0])]
 
 
-def decoded(page: tifffile.TiffPage, taken: Frames) -> Callable[[], NDArray[np.uint16]]:
+def decoded(page: tifffile.TiffPage, taken: Frames) -> ReadInto:
     """Give what decodes a page."""
 
-    def read() -> NDArray[np.uint16]:
+    def read(into: NDArray[np.uint16]) -> NDArray[np.uint16]:
         with explaining(f"its page {page.index + 1} is damaged"):
-            return taken.read(page)
+            return taken.read(page, into)
 
     return read
 

@@ -19,7 +19,16 @@ from drivers.errors import ImageRefused
 from drivers.recorded import lengths, pixels
 from drivers.recorded.formats.ome_tiff import parsed
 from drivers.recorded.formats.unpacking import unpacks_to_more
-from drivers.recorded.gathered import HeldPlane, channel_at, channel_names, check_count, gathered, told_apart, unlike
+from drivers.recorded.gathered import (
+    HeldPlane,
+    channel_at,
+    channel_names,
+    check_count,
+    gathered,
+    own_frame,
+    told_apart,
+    unlike,
+)
 from drivers.recorded.held import Header, HeldStack, Source, broken, explaining
 
 SUFFIXES = (".nd2", ".czi", ".lif")
@@ -76,7 +85,7 @@ def _of_nd2(file: Any) -> Iterator[HeldStack]:
         place = frozenset((_ND2_AXES.get(axis, axis), where) for axis, where in at.items() if axis != "Z")
         missing = "" if begins is None else _nd2_missing(file, begins.get(nth), nth)
         for c, channel in enumerate(names):
-            read = partial(_nd2_frame, file, nth, c if count > 1 else None)
+            read = own_frame(partial(_nd2_frame, file, nth, c if count > 1 else None))
             found.setdefault(place, []).append(HeldPlane(channel, at.get("Z", 0), read, fault=missing))
     called = unlike(told_apart([dict(sorted(place)) for place in found]))
     for name, planes in zip(called, found.values(), strict=True):
@@ -183,7 +192,7 @@ def _of_lif(image: Any, name: str) -> Iterator[HeldStack]:
         at = dict(zip(others, place, strict=True))
         several = [f"{_LIF_AXES.get(axis, axis)} {where}" for axis, where in at.items() if sizes[axis] > 1]
         planes = [
-            HeldPlane(channels[c], z, partial(_lif_frame, image, at | {"C": c, "Z": z}))
+            HeldPlane(channels[c], z, own_frame(partial(_lif_frame, image, at | {"C": c, "Z": z})))
             for c, z in itertools.product(range(count), range(sizes.get("Z", 1)))
         ]
         yield gathered(planes, frame, channels=channels, name=" ".join(filter(None, (name, *several))))
@@ -247,7 +256,7 @@ def _of_czi(file: Any) -> Iterator[HeldStack]:
             bits=min(int(bits or 16), pixels.bits_of(dtype)),
             told=(*pixels.told_of(dtype), *([pixels.COLOURS] if colours else [])),
         )
-        planes = [HeldPlane(channel_at(names, c), z, partial(_czi_plane, entry)) for c, z, entry in entries]
+        planes = [HeldPlane(channel_at(names, c), z, own_frame(partial(_czi_plane, entry))) for c, z, entry in entries]
         slices = int(lengths.positive(said.get("SizeZ")) or 0)
         yield gathered(planes, frame, channels=names, slices=slices, name=name)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import struct
+import tracemalloc
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -336,6 +337,35 @@ def test_no_bytes_at_all_are_a_traceback(data: st.DataObject, caplog: pytest.Log
     assert len(told) < 400
     assert "\n" not in told
     assert not caplog.records
+
+
+def test_planes_are_decoded_right_into_their_stack(tmp_path: Path) -> None:
+    whole = np.add.outer(np.arange(2 * 3, dtype=np.uint16), np.zeros((512, 512), np.uint16)).reshape(2, 3, 512, 512)
+    plane = whole[0, 0].nbytes
+    for nth, packed in enumerate((None, "zlib")):
+        tifffile.imwrite(tmp_path / f"{nth}.ome.tif", whole, metadata={"axes": "CZYX"}, compression=packed)
+        with opened_one(tmp_path / f"{nth}.ome.tif") as held:
+            tracemalloc.start()
+            try:
+                read, most = held.read(), tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+        np.testing.assert_array_equal(read, whole)
+        assert most < whole.nbytes + plane * 3 // 4
+
+
+def test_a_page_of_a_set_that_is_of_another_size_is_refused(tmp_path: Path) -> None:
+    files = [tmp_path / f"{nth}.ome.tif" for nth in range(2)]
+    data = "".join(
+        f'<TiffData FirstZ="{nth}" IFD="0" PlaneCount="1"><UUID FileName="{file.name}">urn:{nth}</UUID></TiffData>'
+        for nth, file in enumerate(files)
+    )
+    pixels = f'<Pixels DimensionOrder="XYZCT" Type="uint16" SizeX="24" SizeY="16" SizeZ="2">{data}</Pixels>'
+    for nth, (file, shape) in enumerate(zip(files, ((16, 24), (24, 16)), strict=True)):
+        xml = OME.format(f"urn:{nth}", f'<Image ID="Image:0">{pixels}</Image>')
+        tifffile.imwrite(file, stack(*shape), description=xml, metadata=None)
+    with opened_one(files[0]) as held, pytest.raises(ImageRefused, match="plane 1 is 16 x 24 px where others are 24 x"):
+        held.read()
 
 
 def test_more_planes_than_any_recording_has_are_refused(tmp_path: Path) -> None:
