@@ -143,6 +143,8 @@ class Frames:
         """Decode a page; see `ReadInto`."""
         if page.shape != self.page.shape or page.dtype != self.page.dtype:
             raise ImageRefused("its pages are not alike; save each in a file of its own")
+        if isinstance(page, tifffile.TiffPage) and not _same_colours(page, self.page):
+            raise ImageRefused("its pages have palettes of their own; save it as grey, or each in a file of its own")
         fits = self.as_it_is and into.shape == self.page.shape
         return self.made(page.asarray(out=into if fits else None))
 
@@ -188,12 +190,16 @@ def frames(page: tifffile.TiffPage) -> Frames:
             told.append("its white is zero, so it is inverted")
     elif photometric == _PALETTE and samples == 1 and page.colormap is not None and dtype.kind == "u":
         table: NDArray[Any] = np.asarray(page.colormap).T
-        table = table if dtype.itemsize > 1 or table.max() < 256 else table >> 8
-        convert = partial(_looked_up, table.astype(np.uint8 if table.max() < 256 else np.uint16))
-        if (table != table[:, :1]).any():
-            told.append(pixels.COLOURS)
-        told.append("its palette is looked up")
-        bits = 8 if dtype.itemsize == 1 else 16
+        if _shows_light(page):
+            convert = _as_it_is
+            told.append("its palette only shows its light in a colour, and is left out")
+        else:
+            table = table if dtype.itemsize > 1 or table.max() < 256 else table >> 8
+            convert = partial(_looked_up, table.astype(np.uint8 if table.max() < 256 else np.uint16))
+            if (table != table[:, :1]).any():
+                told.append(pixels.COLOURS)
+            told.append("its palette is looked up")
+            bits = 8 if dtype.itemsize == 1 else 16
     elif (photometric == _RGB or (photometric == _YCBCR and page.compression in _TELLS_RGB)) and samples >= 3:
         if dtype not in (np.uint8, np.uint16):
             raise ImageRefused(f"its colours are {dtype}; save it with 8 or 16 bit a pixel, without sign")
@@ -239,6 +245,26 @@ def decoded(page: tifffile.TiffPage, taken: Frames) -> ReadInto:
             return taken.read(page, into)
 
     return read
+
+
+def _shows_light(page: tifffile.TiffPage) -> bool:
+    """Whether a palette shows numbers as light of one colour, the brighter the larger, as microscopes colour channels.
+
+    The numbers are the light then. A grey palette may stretch them, and a few colours are those of a drawing.
+    """
+    if page.photometric != _PALETTE or page.colormap is None or page.bitspersample < 8:
+        return False
+    table = np.asarray(page.colormap).T.astype(np.int64)
+    steps = np.diff(table, axis=0)
+    coloured = bool((table != table[:, :1]).any())
+    return coloured and not table[0].any() and bool((steps >= 0).all()) and bool((steps.sum(axis=1) > 0).all())
+
+
+def _same_colours(page: tifffile.TiffPage, first: tifffile.TiffPage) -> bool:
+    """Whether what a page's numbers mean is what those of the first one mean."""
+    if page is first or first.photometric != _PALETTE:
+        return True
+    return (_shows_light(page) and _shows_light(first)) or np.array_equal(page.colormap, first.colormap)  # type: ignore[arg-type]
 
 
 def _transparent(page: tifffile.TiffPage) -> bool:

@@ -168,6 +168,56 @@ def test_pages_that_are_volumes_are_refused_with_what_to_do(tmp_path: Path) -> N
         header(path)
 
 
+def ramp(*colour: float, entries: int = 256) -> NDArray[np.uint16]:
+    """A palette from black to a colour, as TIFF has it."""
+    return np.outer(colour, np.arange(entries) * 256).astype(np.uint16)
+
+
+def test_a_palette_that_shows_light_in_a_colour_is_left_out(tmp_path: Path) -> None:
+    pixels, path = stack(2, 1, 16, 20, dtype=np.uint8), tmp_path / "a.ome.tif"
+    said = OME.format(
+        "urn:uuid:1",
+        '<Image><Pixels DimensionOrder="XYZCT" Type="uint8" SizeX="20" SizeY="16" SizeC="2"><TiffData/></Pixels>'
+        "</Image>",
+    )
+    for second in (ramp(0.5, 0.25, 1), ramp(0, 0, 1)):
+        with tifffile.TiffWriter(path) as writer:
+            for nth, colours in enumerate((ramp(1, 0, 0), second)):
+                writer.write(
+                    pixels[nth, 0],
+                    photometric="palette",
+                    colormap=colours,
+                    description=said if not nth else None,
+                    metadata=None,
+                    contiguous=False,
+                )
+        with opened_one(path) as held:
+            np.testing.assert_array_equal(held.read(), pixels)
+            assert held.header.told == ("its palette only shows its light in a colour, and is left out",)
+            assert held.header.bits == 8
+
+
+def test_palettes_of_drawings_and_of_several_kinds_are_not_taken_for_light(tmp_path: Path) -> None:
+    pixels, path = np.arange(256, dtype=np.uint8).reshape(16, 16), tmp_path / "a.tif"
+    padded, turned, inverted = ramp(0, 1, 0), ramp(0, 1, 0), ramp(0, 1, 0)[:, ::-1].copy()
+    padded[:, 100:] = 0
+    turned[:, 50] = 0
+    for colours in (padded, turned, inverted):
+        tifffile.imwrite(path, pixels, photometric="palette", colormap=colours, metadata=None)
+        with opened_one(path) as held:
+            green = (colours[1] >> 8).astype(np.float64)
+            np.testing.assert_allclose(held.read()[0, 0].ravel(), 0.587 * green, atol=0.51)
+            assert "its palette is looked up" in held.header.told
+    with tifffile.TiffWriter(path) as writer:
+        for colours in (inverted, turned):
+            writer.write(pixels, photometric="palette", colormap=colours, metadata=None, contiguous=False)
+    with (
+        opened_one(path) as held,
+        pytest.raises(ImageRefused, match="its pages have palettes of their own; save it as"),
+    ):
+        held.read()
+
+
 def test_smaller_copies_are_no_images(tmp_path: Path) -> None:
     planes = stack(4, 32, 48)
     for path, metadata in ((tmp_path / "a.ome.tif", {"axes": "ZYX"}), (tmp_path / "a.tif", None)):
