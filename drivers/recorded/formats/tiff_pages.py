@@ -25,6 +25,8 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _TELLS_RGB = {6, 7, 34892}
 """Compressions with colours of their own, which are decoded to red, green and blue."""
 _ORIENTATION = 274
+_ROUNDED = 0.02
+"""By so much of its last colour a palette may be off, as programs round it in their own ways."""
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
 
@@ -248,16 +250,17 @@ def decoded(page: tifffile.TiffPage, taken: Frames) -> ReadInto:
 
 
 def _shows_light(page: tifffile.TiffPage) -> bool:
-    """Whether a palette shows numbers as light of one colour, the brighter the larger, as microscopes colour channels.
+    """Whether a palette shows numbers in a colour, bright in proportion to them, as microscopes colour channels.
 
-    The numbers are the light then. A grey palette may stretch them, and a few colours are those of a drawing.
+    The numbers are the light then. A grey palette may stretch them, and others are those of drawings.
     """
     if page.photometric != _PALETTE or page.colormap is None or page.bitspersample < 8:
         return False
     table = np.asarray(page.colormap).T.astype(np.int64)
-    steps = np.diff(table, axis=0)
-    coloured = bool((table != table[:, :1]).any())
-    return coloured and not table[0].any() and bool((steps >= 0).all()) and bool((steps.sum(axis=1) > 0).all())
+    light = table.sum(axis=1)
+    coloured, rises = bool((table != table[:, :1]).any()), bool((np.diff(table, axis=0) >= 0).all())
+    even = np.linspace(0, light[-1], len(light))
+    return coloured and rises and bool((abs(light - even) <= _ROUNDED * light[-1]).all())
 
 
 def _same_colours(page: tifffile.TiffPage, first: tifffile.TiffPage) -> bool:

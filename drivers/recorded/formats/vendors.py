@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from drivers.errors import ImageRefused
 from drivers.recorded import lengths, pixels
+from drivers.recorded.file_names import natural
 from drivers.recorded.formats.ome_tiff import parsed
 from drivers.recorded.formats.unpacking import unpacks_to_more
 from drivers.recorded.gathered import (
@@ -224,6 +225,10 @@ def _of_czi(file: Any) -> Iterator[HeldStack]:
     image = root.find(".//Information/Image")
     said = {} if image is None else {child.tag: child.text or "" for child in image}
     names = [one.get("Name") or "" for one in root.iterfind(".//Information/Image/Dimensions/Channels/Channel")]
+    if not any(names):
+        # Channels that were put together from other images have their names only where it is said how they are shown.
+        shown = [one.get("Name") or "" for one in root.iterfind(".//DisplaySetting/Channels/Channel")]
+        names = shown if len(shown) == len(names) else names
     metres = {
         one.get("Id"): lengths.number(one.findtext("Value")) for one in root.iterfind(".//Scaling/Items/Distance")
     }
@@ -244,7 +249,8 @@ def _of_czi(file: Any) -> Iterator[HeldStack]:
     count = int(lengths.positive(said.get("SizeC")) or 1)
     names = channel_names(names, count)
     called = unlike(told_apart([dict(sorted(place)) for place in found]))
-    for name, entries in zip(called, found.values(), strict=True):
+    # Pieces lie in the order in which they were written.
+    for name, entries in sorted(zip(called, found.values(), strict=True), key=lambda one: natural(one[0])):
         first = entries[0][2]
         dtype = np.dtype(first.dtype).base
         height, width = (next(one.size for one in first.dimension_entries if one.dimension == axis) for axis in "YX")
