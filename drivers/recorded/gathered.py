@@ -16,6 +16,8 @@ from drivers.recorded import lengths
 from drivers.recorded.held import MAX_STACK_BYTES, Header, HeldStack, StackParts
 
 Pixels = NDArray[np.uint16]
+ReadInto = Callable[[Pixels], Pixels]
+"""Decodes a plane, uint16 YX: into the frame that it is given where it can, else into one of its own."""
 MAX_PLANES = 1_000_000
 
 
@@ -28,7 +30,7 @@ class HeldPlane:
     z
         its number or its height: planes are put in the order of it.
     read
-        decodes its pixels, uint16 YX.
+        decodes its pixels, right into the frame of its stack where that spares a copy.
     at_um
         x, y and z of the stage, None where nothing is said.
     fault
@@ -37,7 +39,7 @@ class HeldPlane:
 
     channel: str
     z: float
-    read: Callable[[], Pixels]
+    read: ReadInto
     at_um: tuple[float | None, float | None, float | None] = (None, None, None)
     file: Path | None = None
     fault: str = ""
@@ -104,6 +106,11 @@ def gathered(
     return HeldStack(header, partial(_load, in_order, shape), name, looked)
 
 
+def own_frame(read: Callable[[], Pixels]) -> ReadInto:
+    """Give what decodes a plane into a frame of its own."""
+    return lambda _: read()
+
+
 def check_count(planes: int) -> None:
     """Refuse to look for more planes than any recording has.
 
@@ -168,13 +175,14 @@ def _at(axis: str, at: object) -> str:
 def _load(planes: Sequence[HeldPlane], shape: tuple[int, int, int, int]) -> Pixels:
     pixels = np.empty(shape, np.uint16)
     for plane, target in zip(planes, pixels.reshape(-1, *shape[2:]), strict=True):
-        read = plane.read()
+        read = plane.read(target)
         if read.shape != target.shape:
             raise ImageRefused(
                 f"{_place(plane.channel, plane.z)} is {read.shape[1]} x {read.shape[0]} px where others are "
                 f"{shape[3]} x {shape[2]}; leave it out"
             )
-        target[:] = read
+        if read is not target:
+            target[:] = read
     return pixels
 
 

@@ -38,7 +38,8 @@ class Recording:
     Attributes
     ----------
     fields
-        of each slide; of `ANY_SLIDE` where the files do not name one.
+        of each slide, of `ANY_SLIDE` where the files do not name one; those that are not whole among them, in their
+        places, so that a night skips and tells them.
     polarizations
         what names have for the states.
     shape_czyx
@@ -94,7 +95,7 @@ class Recording:
             It says which cannot be read, and which are of another shape.
         """
         others: list[str] = []
-        for one in self._every():
+        for one in (one for one in self._every() if not one.files.fault):
             try:
                 shape = self._stored(one).shape(headers_of(self.folder, one))
             except (ImageRefused, OSError) as error:
@@ -104,7 +105,7 @@ class Recording:
         if others:
             more = f", and {len(others) - TOLD} more" if len(others) > TOLD else ""
             raise SettingRefused(
-                f"the stacks recorded in {self.folder} are not of one shape: {_title(next(self._every()))} is "
+                f"the stacks recorded in {self.folder} are not of one shape: {_title(self._first())} is "
                 f"{_sizes(self.shape_czyx)} (CZYX), but {', '.join(others[:TOLD])}{more}; move away what is not alike"
             )
 
@@ -125,6 +126,8 @@ class Recording:
         one = of_slide[field - 1]
         hashes: dict[str, str] = {}
         try:
+            if one.files.fault:
+                raise ImageRefused(one.files.fault)
             stored = self._stored(one)
             read = stored.read(hashes, self._accept(stored), self.polarizations.states)
             return ReadField(
@@ -145,6 +148,9 @@ class Recording:
     def _stored(self, one: FoundStack) -> StoredStack:
         return StoredStack.of(self.folder, one, self.polarizations)
 
+    def _first(self) -> FoundStack:
+        return next(one for one in self._every() if not one.files.fault)
+
     def _every(self) -> Iterator[FoundStack]:
         return (one for of_slide in self.fields.values() for one in of_slide)
 
@@ -162,7 +168,7 @@ def read_recording(replay: Replay, states: Sequence[str]) -> Recording:
     Raises
     ------
     SettingRefused
-        There are none, or one is not whole.
+        There are none, or one is not whole that can be moved away; of an image among others in a file that is noted.
     """
     polarizations = replayed_polarizations(replay, states)
     pattern = None if replay.planes is None else NamePattern(replay.planes, "instrument.replay.planes")
@@ -174,20 +180,23 @@ def read_recording(replay: Replay, states: Sequence[str]) -> Recording:
         such = f", such as {next(iter(listing.sizes))!r}" if listing.sizes else ""
         told = "holds no image" if pattern is None else f"holds no file that fits {pattern.told}{such}"
         raise SettingRefused(f"instrument.replay.folder {str(replay.folder)!r} {told}; correct either")
-    for one in found.stacks:
-        if one.files.fault:
+    whole = {one.files.names[0] for one in found.stacks if not one.files.fault}
+    broken = [one for one in found.stacks if one.files.fault]
+    for one in broken:
+        if one.files.names[0] not in whole:
             raise SettingRefused(f"{_title(one)} of {folder}: {one.files.fault}; complete it or move it away")
     fields: dict[str, list[FoundStack]] = {}
     for one in sorted(found.stacks, key=lambda one: (natural(one.files.folder), natural(one.files.field))):
         fields.setdefault(_slide(one, folder), []).append(one)
-    first = next(iter(fields.values()))[0]
+    first = next(one for of_slide in fields.values() for one in of_slide if not one.files.fault)
     try:
         header = first_header(folder, first)
         stored = StoredStack.of(folder, first, polarizations)
         shape = stored.shape([header] * len(stored.names))
     except ImageRefused as error:
         raise SettingRefused(f"{_title(first)} of {folder}: {error}") from error
-    notes = (*_notes(left_out), *first.files.told, *header.told, *_by_order(header, polarizations))
+    skipped = [f"{_title(one)} is not whole, so its field will be skipped: {one.files.fault}" for one in broken]
+    notes = (*_notes(left_out), *skipped, *first.files.told, *header.told, *_by_order(header, polarizations))
     ordered = {slide: tuple(of_slide) for slide, of_slide in sorted(fields.items())}
     return Recording(folder, ordered, polarizations, shape, header.bits or 16, notes)
 

@@ -20,6 +20,10 @@ NOT_VALIDATED = "_NV"
 Attribute = bool | float | str
 ROUNDING_PX = 1.0
 """Boxes stand out of their image by so much where programs count pixels from their corners or their centres."""
+PERCENT, PERCENT_REACHED = 100.0, 75.0
+"""Where boxes in percent of their picture end, and what the furthest of them come to along each side."""
+BY_CHANCE = 1e-9
+"""Boxes in px, anywhere in their pictures, lie with less than this probability all in the first 100 px."""
 
 
 class Category(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,6 +192,34 @@ def refuse_same_names(pictures: Iterable[AnnotatedImage], name: str) -> None:
         raise AnnotationError(
             f"{name!r} names the picture {place!r} {times} times, and nothing says which is which; give each a name "
             "of its own, or keep the exports in files of their own"
+        )
+
+
+def refuse_shares(dataset: AnnotationFile, name: str) -> None:
+    """Refuse boxes that are shares of their picture, from 0 to 1 or in percent, and not in px.
+
+    A few boxes in percent may be boxes in px in a corner of their picture, and are taken for that.
+
+    Raises
+    ------
+    AnnotationError
+        All boxes of the file are such.
+    """
+    boxes = [a.bbox for a in dataset.annotations]
+    right = max((x + width for x, _, width, _ in boxes), default=0)
+    bottom = max((y + height for _, y, _, height in boxes), default=0)
+    if boxes and max(right, bottom) <= 1:
+        raise AnnotationError(
+            f"all boxes of {name!r} lie in the first pixel of their pictures, as where they are shares of these; "
+            "write them in px"
+        )
+    areas = {p.id: min(PERCENT / p.width, 1) * min(PERCENT / p.height, 1) for p in dataset.images}
+    chance = math.prod(areas[a.image_id] for a in dataset.annotations)
+    reach = min(right, bottom) > PERCENT_REACHED and max(right, bottom) <= PERCENT + ROUNDING_PX
+    if reach and chance < BY_CHANCE:
+        raise AnnotationError(
+            f"all {len(boxes)} boxes of {name!r} lie in the first {PERCENT:.0f} px of their pictures, as where they "
+            "are in percent of these; write them in px, or export them anew as COCO or CVAT for images 1.1"
         )
 
 

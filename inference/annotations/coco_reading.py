@@ -23,6 +23,7 @@ from inference.annotations.coco import (
     fit,
     read_picture,
     refuse_same_names,
+    refuse_shares,
 )
 from inference.annotations.foreign import (
     LARGEST_ID,
@@ -64,9 +65,9 @@ def read(json: bytes, name: str) -> LoadedAnnotations:
     if not isinstance(content, dict) or not all(
         isinstance(content.get(key), list) for key in ("images", "annotations")
     ):
-        raise AnnotationError(
-            f"annotations {name!r} are not COCO (without a list of images and one of annotations); export them again"
-        )
+        of_tasks = isinstance(content, list) and any(isinstance(one, dict) and "data" in one for one in content)
+        why = "tasks of Label Studio, with boxes in percent" if of_tasks else "no list of images and one of annotations"
+        raise AnnotationError(f"annotations {name!r} are not COCO ({why}); export them again, as COCO")
     return _CocoFile(name, list(problems)).read(content)
 
 
@@ -89,11 +90,6 @@ class _CocoFile:
             for place, entry in enumerate(content["annotations"], start=1)
             if (one := self._annotation(entry, place, pictures, categories)) is not None
         ]
-        if found and all(x + width <= 1 and y + height <= 1 for x, y, width, height in (a.bbox for _, a in found)):
-            raise AnnotationError(
-                f"all boxes of {self._name!r} lie in the first pixel of their pictures, as where they are shares of "
-                "these; write them in px"
-            )
         of_many = []
         if self._around:
             of_many.append(
@@ -123,6 +119,7 @@ class _CocoFile:
         parents = {category.supercategory for category in categories.values()}
         kept = tuple(c for c in categories.values() if c.id in used or c.name not in parents)
         dataset = AnnotationFile(images=tuple(pictures.values()), annotations=annotations, categories=kept)
+        refuse_shares(dataset, self._name)
         return LoadedAnnotations(dataset=dataset, problems=(*of_many, *self._problems))
 
     def _pictures(self, entries: list[Any]) -> dict[Id, AnnotatedImage]:

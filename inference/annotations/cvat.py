@@ -25,6 +25,7 @@ from inference.annotations.coco import (
     fit,
     read_picture,
     refuse_same_names,
+    refuse_shares,
 )
 from inference.annotations.foreign import OddValue, finite, flag, refuse_entities, shown
 from inference.annotations.outlines import Box, around_ellipse, around_points, around_runs, around_turned
@@ -212,6 +213,7 @@ class _CvatFile:
             of_many.append(f"{self._name}: {what} of no image here; left out; export it as 'CVAT for images 1.1'")
         categories = tuple(Category(id=number, name=label) for label, number in numbers.items())
         dataset = AnnotationFile(images=tuple(pictures), annotations=tuple(self._annotations), categories=categories)
+        refuse_shares(dataset, self._name)
         return LoadedAnnotations(dataset=dataset, problems=(*of_many, *self._problems))
 
     def _read_shape(self, shape: Element, place: int, picture: AnnotatedImage, numbers: dict[str, int]) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from daemon.dataset.reader import Dataset
 from daemon.dataset.summary import summarise
-from daemon.records.records import FieldSecured
+from daemon.records.records import FieldSecured, FieldSkipped
 from daemon.system.errors import Exit
 from tests.support.emulated_night import digest, lamelle, living, write_configuration
+from tests.support.ome_zarr_files import image, said
 from tests.support.places import CONFIGS, SHARED_DATA
 
 MITOCHONDRIA = SHARED_DATA / "zstack-mitochondria-16bit"
@@ -66,6 +69,38 @@ def test_a_night_replays_what_another_kept(tmp_path: Path) -> None:
     assert [(objects, pixels) for _, objects, pixels in first.values()] == [
         (objects, pixels) for _, objects, pixels in second.values()
     ]
+
+
+def test_a_broken_well_costs_its_field_alone(tmp_path: Path) -> None:
+    zarr = pytest.importorskip("zarr", reason="comes with lamelle[formats]")
+    wells, plate = ("A/1", "A/2", "A/3", "B/1"), tmp_path / "archive" / "plate.zarr"
+    said(plate, "0.5", plate={"wells": [{"path": well} for well in wells]})
+    truth = np.random.default_rng(0).integers(100, 1000, (1, 1, 3, 256, 256)).astype(np.uint16)
+    for nth, well in enumerate(wells):
+        said(plate / well, "0.5", well={"images": [{"path": "0"}]})
+        image(plate / well / "0", "0.5", truth[0] + np.uint16(nth))
+    zarr.core.sync.cleanup_resources()
+    shutil.rmtree(plate / "A" / "1")
+    piece = next(path for path in (plate / "A" / "3" / "0" / "0" / "c").rglob("*") if path.is_file())
+    piece.write_bytes(bytes(100))
+    config = yaml.safe_load((CONFIGS / "replay.yaml").read_text(encoding="utf-8"))
+    config["instrument"]["frame_px"] = [256, 256]
+    config["instrument"]["replay"] = {"folder": str(plate.parent)}
+    config["scan"] |= {"samples": str(CONFIGS / "replay-samples.csv"), "fields": 4, "planes": 3}
+    config["report"] = {"make": "never"}
+    path, run = tmp_path / "night.yaml", tmp_path / "run"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    told = "'plate.zarr', A/1 is not whole, so its field will be skipped: its well A/1 is missing"
+    done = lamelle("scan", path, "--run", run)
+    assert done.returncode == Exit.SKIPPED
+    assert told in " ".join((done.stdout + done.stderr).split())
+    with Dataset.open(run) as dataset:
+        fields = {field.field: field for field in dataset.fields()}
+        assert [one.sources[0].stack for one in secured(dataset)] == ["A/2/0", "B/1/0"]
+    skipped = {nth: field.reason for nth, field in fields.items() if isinstance(field, FieldSkipped)}
+    assert list(skipped) == [1, 3]
+    assert "'plate.zarr', A/1: its well A/1 is missing" in skipped[1]
+    assert "'plate.zarr', A/3/0: it is damaged" in skipped[3]
 
 
 def secured(dataset: Dataset) -> list[FieldSecured]:

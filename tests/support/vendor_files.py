@@ -45,12 +45,17 @@ def lif(images: Mapping[str, NDArray[np.uint16]]) -> bytes:
     return struct.pack("<IIBI", 0x70, len(xml) + 5, 0x2A, len(xml) // 2) + xml + blocks
 
 
-def czi(scenes: NDArray[np.uint16], *, packed: bool = False, without: int = 0) -> bytes:
-    """Write a CZI of scenes SCZYX, `packed` with Zstandard, `without` so many planes at its end."""
+def czi(
+    scenes: NDArray[np.uint16], *, packed: bool = False, without: int = 0, backwards: bool = False, shown: bool = False
+) -> bytes:
+    """Write a CZI of scenes SCZYX, `packed` with Zstandard, `without` so many planes at its end.
+
+    Its planes may be written `backwards`, and its channels be named only where it says how they are `shown`.
+    """
     _, count, planes, height, width = scenes.shape
     out, entries = bytearray(512 + 32), []
     places = list(np.ndindex(*scenes.shape[:3]))
-    for s, c, z in places[: len(places) - without]:
+    for s, c, z in places[::-1] if backwards else places[: len(places) - without]:
         data = scenes[s, c, z].tobytes()
         if packed:
             low_high = np.frombuffer(data, np.uint8).reshape(-1, 2).T.tobytes()
@@ -71,11 +76,13 @@ def czi(scenes: NDArray[np.uint16], *, packed: bool = False, without: int = 0) -
         f'<Distance Id="{axis}"><Value>{size}</Value></Distance>'
         for axis, size in (("X", PIXEL_M), ("Y", PIXEL_M), ("Z", STEP_M))
     )
-    channels = "".join(f'<Channel Id="Channel:{c}" Name="{name}"/>' for c, name in enumerate(("LR", "LL")[:count]))
+    named = "".join(f'<Channel Id="Channel:{c}" Name="{name}"/>' for c, name in enumerate(("LR", "LL")[:count]))
+    channels = "<Channel/>" * count if shown else named
+    settings = f"<DisplaySetting><Channels>{named}</Channels></DisplaySetting>" if shown else ""
     xml = (
         f"<ImageDocument><Metadata><Information><Image><SizeC>{count}</SizeC><SizeZ>{planes}</SizeZ>"
         f"<ComponentBitCount>12</ComponentBitCount><Dimensions><Channels>{channels}</Channels></Dimensions></Image>"
-        f"</Information><Scaling><Items>{distances}</Items></Scaling></Metadata></ImageDocument>"
+        f"</Information><Scaling><Items>{distances}</Items></Scaling>{settings}</Metadata></ImageDocument>"
     ).encode()
     out += _segment(b"ZISRAWMETADATA", struct.pack("<ii248x", len(xml), 0) + xml)
     header = struct.pack("<ii8x16s16siqqiq", 1, 0, bytes(16), bytes(16), 0, directory, metadata, 0, 0)

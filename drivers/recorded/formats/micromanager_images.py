@@ -97,7 +97,7 @@ def _stack(
     return gathered(planes, said, channels=order, slices=slices, name=name)
 
 
-def _read(file: Path) -> NDArray[np.uint16]:
+def _read(file: Path, into: NDArray[np.uint16]) -> NDArray[np.uint16]:
     with explaining(f"{file.name} is damaged"), tifffile.TiffFile(file) as tiff:
         chain = Chain.of(tiff)
         if len(chain.offsets) != 1:
@@ -106,7 +106,7 @@ def _read(file: Path) -> NDArray[np.uint16]:
         fault = torn(page, 0, f" of {file.name}")
         if fault:
             raise ImageRefused(fault)
-        return frames(page).read(page)
+        return frames(page).read(page, into)
 
 
 def _said(content: bytes) -> tuple[Mapping[str, Any], tuple[str, ...]]:

@@ -166,9 +166,9 @@ def _others(path: Path | None, opened: ExitStack) -> Iterator[_Part]:
                     yield _Part(other, tiff, Chain.of(tiff))
 
 
-def _of_other(path: Path | None, offset: int) -> NDArray[np.uint16]:
+def _of_other(path: Path | None, offset: int, into: NDArray[np.uint16]) -> NDArray[np.uint16]:
     if path is None:
         raise ImageRefused("a page is missing; complete it")
     with tifffile.TiffFile(path) as tiff:
         page = page_at(tiff, offset, 0)
-        return frames(page).read(page)
+        return frames(page).read(page, into)

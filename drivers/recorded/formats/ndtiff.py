@@ -23,7 +23,7 @@ from drivers.recorded.formats.micromanager import Said
 from drivers.recorded.formats.ndtiff_index import INDEX, KINDS, Axes, IndexedPlane, axes_of, read_index
 from drivers.recorded.formats.ome_tiff import inside
 from drivers.recorded.formats.tiff_pages import Chain, frames, quiet, torn
-from drivers.recorded.gathered import HeldPlane, channel_at, gathered, told_apart, unlike
+from drivers.recorded.gathered import HeldPlane, ReadInto, channel_at, gathered, own_frame, told_apart, unlike
 from drivers.recorded.held import Header, HeldStack, Source, explaining
 
 FULL = "Full resolution"
@@ -130,7 +130,7 @@ def _pages(tiff: tifffile.TiffFile, chain: Chain, path: Path | None) -> list[_Fo
 
 
 _Key = tuple[tuple[str, int | str | float], ...]
-_Found = tuple[Axes, Header, Said, "partial[NDArray[np.uint16]]", str, Path | None]
+_Found = tuple[Axes, Header, Said, ReadInto, str, Path | None]
 
 
 def _stacks(found: Sequence[_Found], summary: Said, end: str) -> Iterator[HeldStack]:
@@ -265,7 +265,7 @@ def _holds_more(name: str, entries: Sequence[IndexedPlane], sizes: Mapping[str, 
 
 def _plane(
     entry: IndexedPlane, file: Path, stream: BinaryIO | None, sizes: Mapping[str, int]
-) -> tuple[Header, Said, partial[NDArray[np.uint16]], str, Path | None]:
+) -> tuple[Header, Said, ReadInto, str, Path | None]:
     if entry.kind not in KINDS or entry.compression:
         raise ImageRefused(f"its planes are of type {entry.kind}, compression {entry.compression}, which is not known")
     size = sizes.get(entry.file)
@@ -287,7 +287,7 @@ def _plane(
             fault = fault or f"{error}, in {entry.file}"
     told = (pixels.COLOURS,) if samples > 1 else ()
     header = Header((1, 1, entry.height, entry.width), bits=bits, told=told)
-    return header, said, partial(_read, entry, file), fault, file
+    return header, said, own_frame(partial(_read, entry, file)), fault, file
 
 
 def _read(entry: IndexedPlane, file: Path) -> NDArray[np.uint16]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from drivers.errors import ImageRefused
 from drivers.recorded import lengths
 from drivers.recorded.formats.tiff_pages import Chain, Frames, decoded, frames, torn
-from drivers.recorded.gathered import HeldPlane, channel_names, check_count, gathered, unlike
+from drivers.recorded.gathered import HeldPlane, ReadInto, channel_names, check_count, gathered, unlike
 from drivers.recorded.held import Header, HeldStack, Source, explaining
 
 MAX_XML_BYTES = 64 << 20
@@ -52,7 +52,7 @@ class _Set:
             return True
         return self.path is not None and uuid.get("FileName") == self.path.name
 
-    def found(self, where: Where, taken: Frames) -> tuple[Path | None, str, Callable[[], NDArray[np.uint16]]]:
+    def found(self, where: Where, taken: Frames) -> tuple[Path | None, str, ReadInto]:
         """Give the file of a plane, what is wrong with it, and what reads it."""
         if where.file:
             file = None if self.path is None else inside(self.path.parent, where.file)
@@ -212,7 +212,7 @@ def _chain(file: Path, changed_ns: int) -> Chain:  # noqa: ARG001 - a file that 
         return Chain.of(tiff)
 
 
-def _of_other(file: Path | None, page: int) -> NDArray[np.uint16]:
+def _of_other(file: Path | None, page: int, into: NDArray[np.uint16]) -> NDArray[np.uint16]:
     if file is None:
         raise ImageRefused("a page is missing; complete it")
     chain = _chain(file, file.stat().st_mtime_ns)
@@ -223,7 +223,7 @@ def _of_other(file: Path | None, page: int) -> NDArray[np.uint16]:
         fault = torn(found, page, f" of {file.name}")
         if fault:
             raise ImageRefused(fault)
-        return frames(found).read(found)
+        return frames(found).read(found, into)
 
 
 def _planes_of(pixels: Element, sizes: Mapping[str, int], samples: int, set_: _Set) -> dict[At, Where]:

@@ -27,7 +27,7 @@ from drivers.recorded.formats.zarr_images import (
     is_array,
 )
 from drivers.recorded.formats.zarr_pieces import check_pieces, check_unpacked, found_pieces
-from drivers.recorded.gathered import HeldPlane, channel_names, check_count, gathered, unlike
+from drivers.recorded.gathered import HeldPlane, channel_names, check_count, gathered, own_frame, unlike
 from drivers.recorded.held import Header, HeldStack, Source, StackParts, broken, explaining, fault_of
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _of_image(image: ZarrImage, name: str) -> Iterator[HeldStack]:
             places.append(where)
             z_um = begin.get("z", 0.0) + z * (scale.get("z") or 0.0)
             stands = begin.get("x", 0.0), begin.get("y", 0.0), z_um
-            planes.append(HeldPlane(labels[c], z, partial(_read, array, path, where), stands))
+            planes.append(HeldPlane(labels[c], z, own_frame(partial(_read, array, path, where)), stands))
         called = " ".join(filter(None, (name, *several)))
         look = partial(_look, array, folder, path, places, written)
         yield gathered(planes, frame, channels=labels, name=called, look=look)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
@@ -11,13 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from numpy.typing import NDArray
 
 from drivers.errors import ImageRefused
 from drivers.recorded import lengths
 from drivers.recorded.formats import micromanager_stacks, ndtiff, ome_tiff
 from drivers.recorded.formats.tiff_pages import LINKS, Chain, Frames, decoded, frames, plane_samples, quiet, torn
-from drivers.recorded.gathered import HeldPlane, channel_names, check_count, gathered, unlike
+from drivers.recorded.gathered import HeldPlane, ReadInto, channel_names, check_count, gathered, own_frame, unlike
 from drivers.recorded.held import Header, HeldStack, Source, explaining
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".lsm", ".stk")
@@ -34,8 +33,6 @@ _OTHERS = ("lsm", "stk", "fluoview", "scanimage", "sis", "nih", "shaped", "svs",
 _IMAGEJ_AXES = {"c": "channels", "z": "slices", "t": "frames"}
 _PAGES = "IQ"
 """What tifffile calls the axes that nobody named."""
-
-Read = Callable[[], NDArray[np.uint16]]
 
 
 @contextmanager
@@ -158,19 +155,19 @@ def _of_imagej(tiff: tifffile.TiffFile, chain: Chain) -> Iterator[HeldStack]:
         yield gathered(of_time, header, channels=names, slices=sizes["z"], name=name, fault=fault)
 
 
-def _of_pages(tiff: tifffile.TiffFile, chain: Chain, taken: Frames) -> list[tuple[Read, str]]:
+def _of_pages(tiff: tifffile.TiffFile, chain: Chain, taken: Frames) -> list[tuple[ReadInto, str]]:
     pages = [chain.page(tiff, nth) for nth in range(len(chain.offsets))]
     return [(decoded(page, taken), torn(page, page.index)) for page in pages]
 
 
-def _behind(taken: Frames, count: int) -> list[tuple[Read, str]]:
+def _behind(taken: Frames, count: int) -> list[tuple[ReadInto, str]]:
     """Find frames that have no page of their own but lie behind the first."""
     begin, size = taken.page.dataoffsets[0], taken.page.parent.filehandle.size
     if taken.page.compression != 1:
         return [(decoded(taken.page, taken), torn(taken.page, 0))]
     return [
         (
-            partial(taken.read_at, begin + nth * taken.frame_bytes),
+            own_frame(partial(taken.read_at, begin + nth * taken.frame_bytes)),
             "" if begin + (nth + 1) * taken.frame_bytes <= size else f"it is cut off at plane {nth + 1}; copy it again",
         )
         for nth in range(count)
@@ -250,7 +247,7 @@ def _split(
         yield gathered(planes, said, name=of, fault=fault)
 
 
-def _frames_of(series: tifffile.TiffPageSeries, count: int, taken: list[Frames]) -> list[tuple[Read, str]]:
+def _frames_of(series: tifffile.TiffPageSeries, count: int, taken: list[Frames]) -> list[tuple[ReadInto, str]]:
     """Find the frames of a series, each sample of a page as one where those are taken apart."""
     pages = count // len(taken)
     if len(series.pages) == pages or series.dataoffset is None:

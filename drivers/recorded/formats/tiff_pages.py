@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from drivers.errors import ImageRefused
 from drivers.recorded import pixels
-from drivers.recorded.gathered import MAX_PLANES
+from drivers.recorded.gathered import MAX_PLANES, ReadInto
 from drivers.recorded.held import Header, explaining
 
 LINKS = {b"II*\0": ("<", 4), b"MM\0*": (">", 4), b"II+\0": ("<", 8), b"MM\0+": (">", 8)}
@@ -25,6 +25,8 @@ _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _TELLS_RGB = {6, 7, 34892}
 """Compressions with colours of their own, which are decoded to red, green and blue."""
 _ORIENTATION = 274
+_ROUNDED = 0.02
+"""By so much of its last colour a palette may be off, as programs round it in their own ways."""
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
 
@@ -130,17 +132,23 @@ class Frames:
     ----------
     made
         grey frames from decoded ones.
+    as_it_is
+        whether decoded frames are grey ones already.
     """
 
     page: tifffile.TiffPage
     header: Header
     made: Callable[[NDArray[Any]], NDArray[np.uint16]]
+    as_it_is: bool = False
 
-    def read(self, page: tifffile.TiffPage | tifffile.TiffFrame) -> NDArray[np.uint16]:
-        """Decode a page."""
+    def read(self, page: tifffile.TiffPage | tifffile.TiffFrame, into: NDArray[np.uint16]) -> NDArray[np.uint16]:
+        """Decode a page; see `ReadInto`."""
         if page.shape != self.page.shape or page.dtype != self.page.dtype:
             raise ImageRefused("its pages are not alike; save each in a file of its own")
-        return self.made(page.asarray())
+        if isinstance(page, tifffile.TiffPage) and not _same_colours(page, self.page):
+            raise ImageRefused("its pages have palettes of their own; save it as grey, or each in a file of its own")
+        fits = self.as_it_is and into.shape == self.page.shape
+        return self.made(page.asarray(out=into if fits else None))
 
     @property
     def frame_bytes(self) -> int:
@@ -184,12 +192,16 @@ def frames(page: tifffile.TiffPage) -> Frames:
             told.append("its white is zero, so it is inverted")
     elif photometric == _PALETTE and samples == 1 and page.colormap is not None and dtype.kind == "u":
         table: NDArray[Any] = np.asarray(page.colormap).T
-        table = table if dtype.itemsize > 1 or table.max() < 256 else table >> 8
-        convert = partial(_looked_up, table.astype(np.uint8 if table.max() < 256 else np.uint16))
-        if (table != table[:, :1]).any():
-            told.append(pixels.COLOURS)
-        told.append("its palette is looked up")
-        bits = 8 if dtype.itemsize == 1 else 16
+        if _shows_light(page):
+            convert = _as_it_is
+            told.append("its palette only shows its light in a colour, and is left out")
+        else:
+            table = table if dtype.itemsize > 1 or table.max() < 256 else table >> 8
+            convert = partial(_looked_up, table.astype(np.uint8 if table.max() < 256 else np.uint16))
+            if (table != table[:, :1]).any():
+                told.append(pixels.COLOURS)
+            told.append("its palette is looked up")
+            bits = 8 if dtype.itemsize == 1 else 16
     elif (photometric == _RGB or (photometric == _YCBCR and page.compression in _TELLS_RGB)) and samples >= 3:
         if dtype not in (np.uint8, np.uint16):
             raise ImageRefused(f"its colours are {dtype}; save it with 8 or 16 bit a pixel, without sign")
@@ -215,7 +227,8 @@ def frames(page: tifffile.TiffPage) -> Frames:
     height, width = page.shape[1:] if axes == "SYX" else page.shape[:2]
     shape = (1, 1, *pixels.upright_shape(height, width, orientation))
     header = Header(shape, bits=min(bits, 16), told=tuple(told))
-    return Frames(page, header, lambda image: pixels.upright(pixels.exact(convert(image)), orientation))
+    as_it_is = convert is _as_it_is and dtype == np.uint16 and orientation == 1
+    return Frames(page, header, lambda image: pixels.upright(pixels.exact(convert(image)), orientation), as_it_is)
 
 
 def plane_samples(page: tifffile.TiffPage) -> list[Frames]:
@@ -226,14 +239,35 @@ def plane_samples(page: tifffile.TiffPage) -> list[Frames]:
     return [Frames(page, header, partial(_sample, nth)) for nth in range(page.shape[0])]
 
 
-def decoded(page: tifffile.TiffPage, taken: Frames) -> Callable[[], NDArray[np.uint16]]:
+def decoded(page: tifffile.TiffPage, taken: Frames) -> ReadInto:
     """Give what decodes a page."""
 
-    def read() -> NDArray[np.uint16]:
+    def read(into: NDArray[np.uint16]) -> NDArray[np.uint16]:
         with explaining(f"its page {page.index + 1} is damaged"):
-            return taken.read(page)
+            return taken.read(page, into)
 
     return read
+
+
+def _shows_light(page: tifffile.TiffPage) -> bool:
+    """Whether a palette shows numbers in a colour, bright in proportion to them, as microscopes colour channels.
+
+    The numbers are the light then. A grey palette may stretch them, and others are those of drawings.
+    """
+    if page.photometric != _PALETTE or page.colormap is None or page.bitspersample < 8:
+        return False
+    table = np.asarray(page.colormap).T.astype(np.int64)
+    light = table.sum(axis=1)
+    coloured, rises = bool((table != table[:, :1]).any()), bool((np.diff(table, axis=0) >= 0).all())
+    even = np.linspace(0, light[-1], len(light))
+    return coloured and rises and bool((abs(light - even) <= _ROUNDED * light[-1]).all())
+
+
+def _same_colours(page: tifffile.TiffPage, first: tifffile.TiffPage) -> bool:
+    """Whether what a page's numbers mean is what those of the first one mean."""
+    if page is first or first.photometric != _PALETTE:
+        return True
+    return (_shows_light(page) and _shows_light(first)) or np.array_equal(page.colormap, first.colormap)  # type: ignore[arg-type]
 
 
 def _transparent(page: tifffile.TiffPage) -> bool:

@@ -17,9 +17,19 @@ from numpy.typing import NDArray
 
 from drivers.errors import ImageRefused
 from drivers.recorded import lengths, pixels
+from drivers.recorded.file_names import natural
 from drivers.recorded.formats.ome_tiff import parsed
 from drivers.recorded.formats.unpacking import unpacks_to_more
-from drivers.recorded.gathered import HeldPlane, channel_at, channel_names, check_count, gathered, told_apart, unlike
+from drivers.recorded.gathered import (
+    HeldPlane,
+    channel_at,
+    channel_names,
+    check_count,
+    gathered,
+    own_frame,
+    told_apart,
+    unlike,
+)
 from drivers.recorded.held import Header, HeldStack, Source, broken, explaining
 
 SUFFIXES = (".nd2", ".czi", ".lif")
@@ -76,7 +86,7 @@ def _of_nd2(file: Any) -> Iterator[HeldStack]:
         place = frozenset((_ND2_AXES.get(axis, axis), where) for axis, where in at.items() if axis != "Z")
         missing = "" if begins is None else _nd2_missing(file, begins.get(nth), nth)
         for c, channel in enumerate(names):
-            read = partial(_nd2_frame, file, nth, c if count > 1 else None)
+            read = own_frame(partial(_nd2_frame, file, nth, c if count > 1 else None))
             found.setdefault(place, []).append(HeldPlane(channel, at.get("Z", 0), read, fault=missing))
     called = unlike(told_apart([dict(sorted(place)) for place in found]))
     for name, planes in zip(called, found.values(), strict=True):
@@ -183,7 +193,7 @@ def _of_lif(image: Any, name: str) -> Iterator[HeldStack]:
         at = dict(zip(others, place, strict=True))
         several = [f"{_LIF_AXES.get(axis, axis)} {where}" for axis, where in at.items() if sizes[axis] > 1]
         planes = [
-            HeldPlane(channels[c], z, partial(_lif_frame, image, at | {"C": c, "Z": z}))
+            HeldPlane(channels[c], z, own_frame(partial(_lif_frame, image, at | {"C": c, "Z": z})))
             for c, z in itertools.product(range(count), range(sizes.get("Z", 1)))
         ]
         yield gathered(planes, frame, channels=channels, name=" ".join(filter(None, (name, *several))))
@@ -215,6 +225,10 @@ def _of_czi(file: Any) -> Iterator[HeldStack]:
     image = root.find(".//Information/Image")
     said = {} if image is None else {child.tag: child.text or "" for child in image}
     names = [one.get("Name") or "" for one in root.iterfind(".//Information/Image/Dimensions/Channels/Channel")]
+    if not any(names):
+        # Channels that were put together from other images have their names only where it is said how they are shown.
+        shown = [one.get("Name") or "" for one in root.iterfind(".//DisplaySetting/Channels/Channel")]
+        names = shown if len(shown) == len(names) else names
     metres = {
         one.get("Id"): lengths.number(one.findtext("Value")) for one in root.iterfind(".//Scaling/Items/Distance")
     }
@@ -235,7 +249,8 @@ def _of_czi(file: Any) -> Iterator[HeldStack]:
     count = int(lengths.positive(said.get("SizeC")) or 1)
     names = channel_names(names, count)
     called = unlike(told_apart([dict(sorted(place)) for place in found]))
-    for name, entries in zip(called, found.values(), strict=True):
+    # Pieces lie in the order in which they were written.
+    for name, entries in sorted(zip(called, found.values(), strict=True), key=lambda one: natural(one[0])):
         first = entries[0][2]
         dtype = np.dtype(first.dtype).base
         height, width = (next(one.size for one in first.dimension_entries if one.dimension == axis) for axis in "YX")
@@ -247,7 +262,7 @@ def _of_czi(file: Any) -> Iterator[HeldStack]:
             bits=min(int(bits or 16), pixels.bits_of(dtype)),
             told=(*pixels.told_of(dtype), *([pixels.COLOURS] if colours else [])),
         )
-        planes = [HeldPlane(channel_at(names, c), z, partial(_czi_plane, entry)) for c, z, entry in entries]
+        planes = [HeldPlane(channel_at(names, c), z, own_frame(partial(_czi_plane, entry))) for c, z, entry in entries]
         slices = int(lengths.positive(said.get("SizeZ")) or 0)
         yield gathered(planes, frame, channels=names, slices=slices, name=name)
 

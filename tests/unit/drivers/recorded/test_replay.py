@@ -203,6 +203,33 @@ def test_every_file_is_looked_at_before_the_night(tmp_path: Path) -> None:
         check_recording(configured, planes=4, fields=3)
 
 
+def test_an_image_that_is_not_whole_keeps_its_place_among_those_of_its_file(tmp_path: Path) -> None:
+    images = [coded(field, 1)[0] for field in (1, 2, 3)]
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif", ome=True) as writer:
+        for nth, pixels in enumerate(images):
+            writer.write(pixels, metadata={"axes": "ZYX", "Name": f"core {nth}"}, photometric="minisblack")
+    xml = str(tifffile.tiffcomment(tmp_path / "a.ome.tif"))
+    planes = 'SizeZ="5"'
+    # The first image says one plane more than there is.
+    assert xml.count(planes) == len(images)
+    tifffile.tiffcomment(tmp_path / "a.ome.tif", xml.replace(planes, 'SizeZ="6"', 1).encode())
+    configured = replaying(tmp_path, replay={"planes": None}, polarizations=ONE)
+    told = "'a.ome.tif', core 0 is not whole, so its field will be skipped: 1 of its 6 planes are missing; complete it"
+    assert check_recording(configured, planes=5, fields=3) == (told,)
+    scope = ready(open_microscope(configured, slides()))
+    assert scope.identity.notes == (told,)
+    with pytest.raises(
+        ImageRefused, match=r"field 1 of mini-slide 1 cannot be read: 'a\.ome\.tif', core 0: 1 of its 6"
+    ):
+        expose(scope, sweep(5, ("parallel",)), field=1)
+    for field in (2, 3):
+        assert_array_equal(expose(scope, sweep(5, ("parallel",)), field=field)[0][0], images[field - 1])
+    # Of a file without any that is whole nothing can be replayed.
+    tifffile.tiffcomment(tmp_path / "a.ome.tif", xml.replace(planes, 'SizeZ="6"').encode())
+    with pytest.raises(SettingRefused, match=r"'a\.ome\.tif', core 0 of .*complete it or move it away"):
+        check_recording(configured, planes=5, fields=3)
+
+
 def test_channels_are_told_apart_by_their_names_and_else_by_their_order(tmp_path: Path) -> None:
     pixels = coded(1)
     named = {"axes": "CZYX", "Channel": {"Name": ["LL", "LR"]}}

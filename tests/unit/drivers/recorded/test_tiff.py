@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import struct
+import tracemalloc
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -165,6 +166,58 @@ def test_pages_that_are_volumes_are_refused_with_what_to_do(tmp_path: Path) -> N
     tifffile.imwrite(path, stack(16, 16, 16), volumetric=True, tile=(16, 16, 16), photometric="minisblack")
     with pytest.raises(ImageRefused, match="have the axes ZYX; save each plane as a page of its own"):
         header(path)
+
+
+def ramp(*colour: float, entries: int = 256) -> NDArray[np.uint16]:
+    """A palette from black to a colour, as TIFF has it."""
+    return np.outer(colour, np.arange(entries) * 256).astype(np.uint16)
+
+
+def test_a_palette_that_shows_light_in_a_colour_is_left_out(tmp_path: Path) -> None:
+    pixels, path = stack(2, 1, 16, 20, dtype=np.uint8), tmp_path / "a.ome.tif"
+    said = OME.format(
+        "urn:uuid:1",
+        '<Image><Pixels DimensionOrder="XYZCT" Type="uint8" SizeX="20" SizeY="16" SizeC="2"><TiffData/></Pixels>'
+        "</Image>",
+    )
+    rounded = (ramp(0, 0, 1) * 0.996).astype(np.uint16) // 257 * 257
+    assert len(np.unique(rounded[2])) < 256
+    for second in (ramp(0.5, 0.25, 1), rounded):
+        with tifffile.TiffWriter(path) as writer:
+            for nth, colours in enumerate((ramp(1, 0, 0), second)):
+                writer.write(
+                    pixels[nth, 0],
+                    photometric="palette",
+                    colormap=colours,
+                    description=said if not nth else None,
+                    metadata=None,
+                    contiguous=False,
+                )
+        with opened_one(path) as held:
+            np.testing.assert_array_equal(held.read(), pixels)
+            assert held.header.told == ("its palette only shows its light in a colour, and is left out",)
+            assert held.header.bits == 8
+
+
+def test_palettes_of_drawings_and_of_several_kinds_are_not_taken_for_light(tmp_path: Path) -> None:
+    pixels, path = np.arange(256, dtype=np.uint8).reshape(16, 16), tmp_path / "a.tif"
+    padded, turned, inverted = ramp(0, 1, 0), ramp(0, 1, 0), ramp(0, 1, 0)[:, ::-1].copy()
+    padded[:, 100:] = 0
+    turned[:, 50] = 0
+    for colours in (padded, turned, inverted):
+        tifffile.imwrite(path, pixels, photometric="palette", colormap=colours, metadata=None)
+        with opened_one(path) as held:
+            green = (colours[1] >> 8).astype(np.float64)
+            np.testing.assert_allclose(held.read()[0, 0].ravel(), 0.587 * green, atol=0.51)
+            assert "its palette is looked up" in held.header.told
+    with tifffile.TiffWriter(path) as writer:
+        for colours in (inverted, turned):
+            writer.write(pixels, photometric="palette", colormap=colours, metadata=None, contiguous=False)
+    with (
+        opened_one(path) as held,
+        pytest.raises(ImageRefused, match="its pages have palettes of their own; save it as"),
+    ):
+        held.read()
 
 
 def test_smaller_copies_are_no_images(tmp_path: Path) -> None:
@@ -336,6 +389,35 @@ def test_no_bytes_at_all_are_a_traceback(data: st.DataObject, caplog: pytest.Log
     assert len(told) < 400
     assert "\n" not in told
     assert not caplog.records
+
+
+def test_planes_are_decoded_right_into_their_stack(tmp_path: Path) -> None:
+    whole = np.add.outer(np.arange(2 * 3, dtype=np.uint16), np.zeros((512, 512), np.uint16)).reshape(2, 3, 512, 512)
+    plane = whole[0, 0].nbytes
+    for nth, packed in enumerate((None, "zlib")):
+        tifffile.imwrite(tmp_path / f"{nth}.ome.tif", whole, metadata={"axes": "CZYX"}, compression=packed)
+        with opened_one(tmp_path / f"{nth}.ome.tif") as held:
+            tracemalloc.start()
+            try:
+                read, most = held.read(), tracemalloc.get_traced_memory()[1]
+            finally:
+                tracemalloc.stop()
+        np.testing.assert_array_equal(read, whole)
+        assert most < whole.nbytes + plane * 3 // 4
+
+
+def test_a_page_of_a_set_that_is_of_another_size_is_refused(tmp_path: Path) -> None:
+    files = [tmp_path / f"{nth}.ome.tif" for nth in range(2)]
+    data = "".join(
+        f'<TiffData FirstZ="{nth}" IFD="0" PlaneCount="1"><UUID FileName="{file.name}">urn:{nth}</UUID></TiffData>'
+        for nth, file in enumerate(files)
+    )
+    pixels = f'<Pixels DimensionOrder="XYZCT" Type="uint16" SizeX="24" SizeY="16" SizeZ="2">{data}</Pixels>'
+    for nth, (file, shape) in enumerate(zip(files, ((16, 24), (24, 16)), strict=True)):
+        xml = OME.format(f"urn:{nth}", f'<Image ID="Image:0">{pixels}</Image>')
+        tifffile.imwrite(file, stack(*shape), description=xml, metadata=None)
+    with opened_one(files[0]) as held, pytest.raises(ImageRefused, match="plane 1 is 16 x 24 px where others are 24 x"):
+        held.read()
 
 
 def test_more_planes_than_any_recording_has_are_refused(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ MADE = {
     "lif": lif({"one": SCENES[0], "two": SCENES[1]}),
     "czi": czi(SCENES),
     "packed czi": czi(SCENES, packed=True),
+    "czi written backwards": czi(SCENES, backwards=True),
+    "czi whose channels are named as they are shown": czi(SCENES, shown=True),
 }
 
 

@@ -64,7 +64,7 @@ ODD: dict[str, Oddity] = {
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32")
 
 
-def polygon(box: list[int]) -> list[int]:
+def polygon(box: list[float]) -> list[float]:
     x, y, w, h = box
     return [x, y, x + w, y, x + w, y + h, x, y + h]
 
@@ -276,6 +276,56 @@ def test_boxes_that_are_shares_of_the_picture_are_refused() -> None:
         read(coco(image(1, "a.png"), annotations=shares), "coco.json")
     loaded = read(coco(image(1, "a.png"), annotations=[*shares, box(3, 1)]), "coco.json")
     assert len(loaded.dataset.annotations) == 3
+
+
+def in_large_pictures(boxes: list[list[float]], width: int = 1024, height: int = 768) -> bytes:
+    """Boxes in two pictures by turns."""
+    pictures = [image(nth, f"{nth}.png", width=width, height=height) for nth in (1, 2)]
+    return coco(*pictures, annotations=[box(nth + 1, 1 + nth % 2, bbox=one) for nth, one in enumerate(boxes)])
+
+
+PERCENT: list[list[float]] = [
+    [5.33, 23.57, 29.16, 31.26],
+    [70, 60.5, 20, 33],
+    [2.5, 80, 10, 12],
+    [40, 1, 12, 8],
+    [55, 40, 20, 20.25],
+]
+
+
+def test_boxes_in_percent_are_refused() -> None:
+    told = (
+        r"all 5 boxes of 'coco\.json' lie in the first 100 px of their pictures, as where they are in percent .*; write"
+    )
+    with pytest.raises(AnnotationError, match=told):
+        read(in_large_pictures(PERCENT), "coco.json")
+    outlines = json.loads(in_large_pictures(PERCENT))
+    for one in outlines["annotations"]:
+        one.update(segmentation=[polygon(one.pop("bbox"))])
+    with pytest.raises(AnnotationError, match=told):
+        read(json.dumps(outlines).encode(), "coco.json")
+    tasks = [{"id": 1, "data": {"image": "a.png"}, "annotations": [{"result": []}]}]
+    with pytest.raises(
+        AnnotationError, match=r"tasks of Label Studio, with boxes in percent\); export them .* as COCO"
+    ):
+        read(json.dumps(tasks).encode(), "coco.json")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(in_large_pictures(PERCENT, 128, 96), id="small pictures"),
+        pytest.param(in_large_pictures(PERCENT[:3]), id="a few in a corner"),
+        pytest.param(in_large_pictures([[x / 2, y / 2, w / 2, h / 2] for x, y, w, h in PERCENT] * 3), id="small ones"),
+        pytest.param(in_large_pictures([*PERCENT, [500, 20, 30, 30]]), id="one further away"),
+        pytest.param(in_large_pictures([*PERCENT, [20, 20, 30, 90]]), id="one a little further"),
+        pytest.param(in_large_pictures([]), id="none"),
+    ],
+)
+def test_boxes_in_px_are_not_taken_for_percent(content: bytes) -> None:
+    loaded = read(content, "coco.json")
+    assert not loaded.problems
+    assert len(loaded.dataset.annotations) == len(json.loads(content)["annotations"])
 
 
 def test_json_in_the_code_page_of_windows_is_read_and_told() -> None:

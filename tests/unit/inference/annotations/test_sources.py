@@ -42,6 +42,15 @@ def box(x0: float, y0: float, x1: float, y1: float, label: str = "diatom", more:
     )
 
 
+@pytest.mark.parametrize(("largest", "told"), [(1, "in the first pixel"), (100, "in the first 100 px")])
+def test_boxes_of_cvat_that_are_shares_of_the_picture_are_refused(largest: float, told: str) -> None:
+    corners = [(0.05, 0.2, 0.3, 0.5), (0.6, 0.7, 0.95, 0.99), (0.4, 0.1, 0.5, 0.25), (0.1, 0.8, 0.15, 0.9)]
+    shapes = "".join(box(largest * x0, largest * y0, largest * x1, largest * y1) for x0, y0, x1, y1 in corners)
+    large = image(shapes).replace('width="40" height="30"', 'width="2048" height="1536"')
+    with pytest.raises(AnnotationError, match=rf"'annotations\.xml' lie {told} .*; write them in px"):
+        cvat.read(export(large), "annotations.xml")
+
+
 @pytest.mark.parametrize("meta", ["task", "job", "project"])
 def test_exports_of_a_task_a_job_and_a_project_are_read(meta: str) -> None:
     around = f"<{meta}>{PERSON}{LABELS}</{meta}>"
