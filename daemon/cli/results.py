@@ -253,14 +253,14 @@ def classify(
     with interruptible():
         again = classify_again(folder, settings, console, names, into)
     seen = f"; the crops of {counted(again.looked_at, 'object')} were looked at" if again.looked_at else ""
-    number = sum(one.count for one in again.unseen)
+    number = sum(one.objects for one in again.unseen)
     unseen = f"; {counted(number, 'object')} could not be looked at, and {'stay' if number > 1 else 'stays'} unnamed"
     tables = f"{again.folder}/slide-*/named-{again.number:03d}.parquet"
     lines = [f"{counted(again.rows, 'object')}{seen}{unseen if number else ''}, in {tables}"]
     lines += [f"{count:>8}  {taxon or 'not named'}" for taxon, count in again.taxa.most_common()]
     for one in again.unseen[:REASONS]:
-        lines.append(f"not looked at: {one.count}, such as {one.first}: {one.why}")
+        lines.append(f"not looked at: {one.objects}, such as {one.first}: {one.why}")
     if others := again.unseen[REASONS:]:
-        lines.append(f"not looked at: {sum(one.count for one in others)}, for {counted(len(others), 'other reason')}")
+        lines.append(f"not looked at: {sum(one.objects for one in others)}, for {counted(len(others), 'other reason')}")
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

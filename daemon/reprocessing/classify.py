@@ -53,7 +53,7 @@ class Unseen(NamedTuple):
     """Objects that could not be looked at for one reason: how many, and which is the first."""
 
     why: str
-    count: int
+    objects: int
     first: ObjectName
 
 
@@ -207,7 +207,7 @@ class _Eyes:
     def unseen(self) -> tuple[Unseen, ...]:
         """Tell of the objects that have no features after all."""
         told = (Unseen(why, len(which), which[0]) for why, which in self._unseen.items())
-        return tuple(sorted(told, key=lambda one: -one.count))
+        return tuple(sorted(told, key=lambda one: -one.objects))
 
     def keep(self, target: Path, slide: int, number: int) -> None:
         """Write what was made of a mini-slide's objects."""
