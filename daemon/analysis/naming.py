@@ -19,7 +19,8 @@ from daemon.records.records import NAMED, ObjectRow
 from daemon.system import crash_points
 from daemon.system.errors import last_line
 from inference.classification.answers import UNSURE, TaxonAnswer
-from inference.classification.head import Rule
+from inference.classification.encoder_file import require_for_stacks
+from inference.classification.head import Head, Rule, check_taxa, load_head
 from inference.classification.specimens import SpecimenStack
 from inference.errors import InferenceError, SpecimenRefused
 from inference.settings import ClassifierSettings
@@ -114,7 +115,6 @@ class Naming:
             return cls()
         # The supervisor imports this module and must load neither onnxruntime nor torch.
         from inference.classification.classifier import Classifier
-        from inference.classification.head import check_taxa
 
         try:
             classifier = Classifier.open(settings.path, threads)
@@ -181,6 +181,26 @@ class Naming:
             Features(classifier.encoder_sha256, tuple(vectors), np.stack(list(vectors.values()))) if vectors else None
         )
         return FieldNames(named, features, next((one.fault for one in answered if one.fault is not None), ""))
+
+
+def fitting_head(settings: ClassifierSettings, taxonomy: Taxonomy | None) -> Head:
+    """Give the head of a classifier that names the objects of nights.
+
+    Raises
+    ------
+    WeightsRefused
+        It cannot be read, looks at pictures, or speaks of taxa that the taxonomy does not have.
+    """
+    head = load_head(settings.path)
+    require_for_stacks(settings.path)
+    if taxonomy is not None:
+        check_taxa(head, taxonomy.identifiers)
+    return head
+
+
+def told_nameless(why: str) -> str:
+    """Say that objects get no names, and what becomes of them."""
+    return f"{why}; objects without a name are counted as such, and `lamelle classify` names them later"
 
 
 def name_objects(

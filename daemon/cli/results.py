@@ -164,25 +164,43 @@ def analyse(
     threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="lowest score that counts as found; needs --into")
     ] = None,
+    classifier: Annotated[
+        str | None,
+        typer.Option(help="classifier that names the objects, or species for the shipped one; the night's if left out"),
+    ] = None,
+    rule: Annotated[
+        Literal["plain", "even"] | None,
+        typer.Option(help="taxa as common as in the library, or all equally common; needs --into"),
+    ] = None,
+    taxonomy: Annotated[
+        Path | None, typer.Option(help="table of the taxa; that of the night if left out; needs --into")
+    ] = None,
     workers: Workers = None,
 ) -> None:
     """Find the objects in raw stacks that were kept because a night had lost its detector.
 
     With --into: analyse all raw stacks that were kept, with other weights or settings, into another dataset.
     """
+    from daemon.config.taxonomy_sheet import read_taxonomy
     from daemon.dataset.summary import show, summarise
     from daemon.reprocessing.analyse import analyse_anew, catch_up
+    from inference.settings import ClassifierSettings
 
     given: dict[str, Any] = {"architecture": architecture, "classes": classes, "mode": mode, "threshold": threshold}
     changed = {name: value for name, value in given.items() if value is not None}
-    if into is None and changed:
-        raise Refused(f"another {next(iter(changed))} makes a different dataset; name a folder for it with --into")
+    naming: dict[str, Any] = {"weights": classifier, "rule": rule}
+    names = {name: value for name, value in naming.items() if value is not None}
+    asked = [*changed, *(["rule"] if rule else []), *(["taxonomy"] if taxonomy else [])]
+    if into is None and asked:
+        raise Refused(f"another {asked[0]} makes a different dataset; name a folder for it with --into")
     with interruptible():
         if into is None:
-            status = catch_up(folder, weights, workers, console)
+            lies = None if classifier is None else ClassifierSettings.model_validate({"weights": classifier})
+            status = catch_up(folder, weights, workers, console, lies)
         else:
             changed |= {} if weights is None else {"weights": weights}
-            status = analyse_anew(folder, into, changed, workers, console)
+            taxa = None if taxonomy is None else read_taxonomy(taxonomy)
+            status = analyse_anew(folder, into, changed, workers, console, names, taxa)
         show(summarise(into or folder), console)
     raise typer.Exit(status)
 

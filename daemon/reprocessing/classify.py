@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 from rich.console import Console
 
-from daemon.analysis.naming import Words, name_objects
+from daemon.analysis.naming import Words, fitting_head, name_objects
 from daemon.config.taxonomy import Taxonomy
 from daemon.dataset.features import KeptFeatures, Place, Vector, write_later_features
 from daemon.dataset.later_tables import OF_AN_OBJECT, Given, NamedWith, later_tables, write_later_table
@@ -36,8 +36,8 @@ from daemon.system.durable_files import make_folder, refusing
 from daemon.system.errors import Refused
 from daemon.system.progress import follow
 from inference.classification.answers import TaxonAnswer
-from inference.classification.encoder_file import holds_encoder, require_for_stacks
-from inference.classification.head import Head, Rule, check_taxa, load_head
+from inference.classification.encoder_file import holds_encoder
+from inference.classification.head import Head, Rule
 from inference.errors import WeightsRefused
 from inference.settings import ClassifierSettings
 
@@ -49,7 +49,7 @@ _Place = tuple[int, int]
 _NAME_ENCODER = "name a classifier with its encoder, which looks at crops"
 
 
-class Unseen(NamedTuple):
+class NotLookedAt(NamedTuple):
     """Objects that could not be looked at for one reason: how many, and which is the first."""
 
     why: str
@@ -82,7 +82,7 @@ class NamedAgain:
     rows: int
     taxa: Counter[str | None]
     looked_at: int
-    unseen: tuple[Unseen, ...]
+    unseen: tuple[NotLookedAt, ...]
 
 
 def classify_again(
@@ -115,15 +115,12 @@ def classify_again(
     DamagedFile
         A file of a field is missing or damaged; the slides before it are named.
     """
-    head = load_head(settings.path)
-    require_for_stacks(settings.path)
     with Dataset.open(folder) as dataset:
         fields = [one for one in dataset.fields() if isinstance(one, FieldSecured) and one.objects]
         if not fields:
             raise Refused(f"{dataset.folder} holds no objects; name those of a night that has found some")
         taxonomy = taxonomy or night_taxonomy(dataset)
-        if taxonomy is not None:
-            check_taxa(head, taxonomy.identifiers)
+        head = fitting_head(settings, taxonomy)
         target = into or dataset.folder
         with refusing(target):
             make_folder(target)
@@ -204,9 +201,9 @@ class _Eyes:
                 self.looked_at += 1
         return vectors
 
-    def unseen(self) -> tuple[Unseen, ...]:
+    def unseen(self) -> tuple[NotLookedAt, ...]:
         """Tell of the objects that have no features after all."""
-        told = (Unseen(why, len(which), which[0]) for why, which in self._unseen.items())
+        told = (NotLookedAt(why, len(which), which[0]) for why, which in self._unseen.items())
         return tuple(sorted(told, key=lambda one: -one.objects))
 
     def keep(self, target: Path, slide: int, number: int) -> None:
