@@ -66,7 +66,7 @@ class ArchiveSettings(Settings):
         """
         told = self.model_dump(mode="json", exclude={"detector": NOT_THE_RESULT, "classifier": True})
         if self.classifier is not None:
-            told["classifier"] = {"rule": self.classifier.rule, "sha256": named_by}
+            told["classifier"] = {"sha256": named_by, "rule": self.classifier.rule}
         if taxonomy is not None:
             told["taxonomy"] = taxonomy.sha256
         return told

@@ -51,7 +51,7 @@ from daemon.system.logbook import Logbook
 from daemon.system.process_table import end_stale
 from daemon.system.progress import NightProgress, ProgressDisplay
 
-_UNNAMED: dict[str, Any] = dict.fromkeys(("classifier", "taxonomy"))
+_UNNAMED: dict[str, Any] = {"classifier": {"sha256": None, "rule": None}, "taxonomy": None}
 """What stands in the configuration of a dataset only where its objects are named."""
 
 
