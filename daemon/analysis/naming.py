@@ -19,13 +19,14 @@ from daemon.records.records import NAMED, ObjectRow
 from daemon.system import crash_points
 from daemon.system.errors import last_line
 from inference.classification.answers import UNSURE, TaxonAnswer
-from inference.classification.head import Rule
+from inference.classification.encoder_file import require_for_stacks
+from inference.classification.head import Head, Rule, check_taxa, load_head
 from inference.classification.specimens import SpecimenStack
-from inference.errors import InferenceError
+from inference.errors import InferenceError, SpecimenRefused
 from inference.settings import ClassifierSettings
 
 if TYPE_CHECKING:
-    from inference.classification.classifier import Classifier
+    from inference.classification.classifier import Classifier, NamedSpecimen
 
 Pixels = NDArray[np.uint16]
 _log = logging.getLogger(__name__)
@@ -114,7 +115,6 @@ class Naming:
             return cls()
         # The supervisor imports this module and must load neither onnxruntime nor torch.
         from inference.classification.classifier import Classifier
-        from inference.classification.head import check_taxa
 
         try:
             classifier = Classifier.open(settings.path, threads)
@@ -169,8 +169,7 @@ class Naming:
     def _named(
         self, rows: tuple[ObjectRow, ...], crops: Sequence[Pixels], provenance: FieldProvenance, classifier: Classifier
     ) -> FieldNames:
-        specimens = [specimen_of(row, crop, provenance) for row, crop in zip(rows, crops, strict=True)]
-        answered = classifier.name(specimens, self._rule)
+        answered = name_objects(classifier, rows, crops, provenance, self._rule)
         vectors = {
             row.number: one.features for row, one in zip(rows, answered, strict=True) if one.features is not None
         }
@@ -184,16 +183,55 @@ class Naming:
         return FieldNames(named, features, next((one.fault for one in answered if one.fault is not None), ""))
 
 
-def specimen_of(row: ObjectRow, crop: Pixels, provenance: FieldProvenance) -> SpecimenStack:
-    """Give what a classifier looks at of an object: its crop (uint16 CZYX), where it is shown best, and its size."""
+def fitting_head(settings: ClassifierSettings, taxonomy: Taxonomy | None) -> Head:
+    """Give the head of a classifier that names the objects of nights.
+
+    Raises
+    ------
+    WeightsRefused
+        It cannot be read, looks at pictures, or speaks of taxa that the taxonomy does not have.
+    """
+    head = load_head(settings.path)
+    require_for_stacks(settings.path)
+    if taxonomy is not None:
+        check_taxa(head, taxonomy.identifiers)
+    return head
+
+
+def told_nameless(why: str) -> str:
+    """Say that objects get no names, and what becomes of them."""
+    return f"{why}; objects without a name are counted as such, and `lamelle classify` names them later"
+
+
+def name_objects(
+    classifier: Classifier,
+    rows: Sequence[ObjectRow],
+    crops: Sequence[Pixels],
+    provenance: FieldProvenance,
+    rule: Rule = "plain",
+) -> list[NamedSpecimen]:
+    """Name objects of a field from their crops; one that cannot be looked at is told, and costs no other its name."""
+    # As the classifier itself.
+    from inference.classification.classifier import NamedSpecimen
+
+    seen = [_specimen_of(row, crop, provenance) for row, crop in zip(rows, crops, strict=True)]
+    named = iter(classifier.name([one for one in seen if isinstance(one, SpecimenStack)], rule))
+    return [next(named) if isinstance(one, SpecimenStack) else NamedSpecimen(None, None, one) for one in seen]
+
+
+def _specimen_of(row: ObjectRow, crop: Pixels, provenance: FieldProvenance) -> SpecimenStack | str:
+    """Give what a classifier looks at of an object: its crop, where it is shown best; or say why there is none."""
     planes = row.display_plane, row.focus_plane, row.best_plane
-    return SpecimenStack(
-        stack=crop,
-        states=provenance.polarizations,
-        pixel_um=provenance.pixel_um,
-        step_um=provenance.step_um,
-        focus_plane=next(plane for plane in planes if plane is not None),
-        length_um=row.length_um,
-        width_um=row.width_um,
-        white_dn=full_scale(provenance.bits or BITS),
-    )
+    try:
+        return SpecimenStack(
+            stack=crop,
+            states=provenance.polarizations,
+            pixel_um=provenance.pixel_um,
+            step_um=provenance.step_um,
+            focus_plane=next(plane for plane in planes if plane is not None),
+            length_um=row.length_um,
+            width_um=row.width_um,
+            white_dn=full_scale(provenance.bits or BITS),
+        )
+    except SpecimenRefused as error:
+        return str(error)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
+from daemon.analysis.naming import told_nameless
 from daemon.children.child import CLOSE_S, Child
 from daemon.protocols.pipes import (
     Analysed,
@@ -213,8 +214,7 @@ class AnalysisLink:
         """Say, once a night, that objects get no names."""
         if not self._nameless:
             self._nameless = why
-            told = f"{why}; objects without a name are counted as such, and `lamelle classify` names them later"
-            self._emit("warning", EventName.NOT_NAMED, told)
+            self._emit("warning", EventName.NOT_NAMED, told_nameless(why))
 
     def _emit_once(self, level: str, name: EventName, message: str) -> None:
         if message not in self._told:

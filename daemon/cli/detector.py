@@ -80,16 +80,25 @@ def detect(
     step_um: StepSize = None,
     planes: FileNames = None,
     polarization: States = None,
+    classifier: Annotated[
+        str | None,
+        typer.Option(help="classifier that names the objects, or species for the shipped one; no names if left out"),
+    ] = None,
+    rule: Annotated[
+        Literal["plain", "even"], typer.Option(help="taxa as common as in the library, or all equally common")
+    ] = "plain",
+    taxonomy: Annotated[Path | None, typer.Option(help="table of the taxa whose identifiers are said")] = None,
     workers: Workers = None,
 ) -> None:
     """Find and cut out what is in an archive of images: the detector of a night without the night.
 
     Exit status: 0 complete, 1 stopped by a fault, 2 refused, 3 with skipped images, 130 interrupted.
     """
+    from daemon.config.taxonomy_sheet import read_taxonomy
     from daemon.dataset.summary import show, summarise
     from daemon.reprocessing.archive import ArchiveSettings
     from daemon.reprocessing.detect import detect as run_detect
-    from inference.settings import DetectorSettings
+    from inference.settings import ClassifierSettings, DetectorSettings
 
     usual = DetectorSettings()
     least = usual.threshold if threshold is None else threshold
@@ -103,13 +112,17 @@ def detect(
             keep_above=min(least, usual.keep_above),
             runtime=runtime,
         ),
+        classifier=None
+        if classifier is None
+        else ClassifierSettings.model_validate({"weights": classifier, "rule": rule}),
         pixel_um=pixel_um,
         step_um=step_um,
         planes=planes,
         polarizations=tuple(polarization or ()),
     )
+    taxa = None if taxonomy is None else read_taxonomy(taxonomy, settings.detector.classes)
     with interruptible():
-        status = run_detect(images, into, settings, workers, console)
+        status = run_detect(images, into, settings, workers, console, taxa)
         show(summarise(into), console)
     raise typer.Exit(status)
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from daemon.cli.arguments import ConfigFile, VirtualProfile
+from daemon.cli.arguments import ConfigFile, VirtualProfile, interruptible
 
 app = typer.Typer()
 emulate_app = typer.Typer(help="The virtual slide of the emulated microscope.", no_args_is_help=True)
@@ -78,7 +78,7 @@ def emulate_specimens(
 ) -> None:
     """Write stacks of single emulated specimens and an index of what they truly are, to learn names from.
 
-    An option that is left out is as in CONFIG.
+    An option that is left out is as in CONFIG. The same command goes on after an interruption.
     """
     from daemon.config.loading import load
     from daemon.emulation.export import override
@@ -88,7 +88,8 @@ def emulate_specimens(
     world = {"seed": seed, "density": density, "profile": profile, "settling": settling, "collection": collection}
     world |= {"turned_over": turned_over}
     changed = override(load(config), mounting, **world)
-    export_specimens(changed, into, slides, Wish(each, natural, junk, tuple(taxa or ()), most_px), console)
+    with interruptible():
+        export_specimens(changed, into, slides, Wish(each, natural, junk, tuple(taxa or ()), most_px), console)
 
 
 @emulate_app.command("gallery")

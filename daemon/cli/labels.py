@@ -40,7 +40,10 @@ def labels_show(
     beside: Beside = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """Say how many objects are named what, by whom, and where two persons do not agree."""
+    """Say how many objects are named what, by whom, and where two persons do not agree.
+
+    What cannot be read is named: status 3.
+    """
     from daemon.labels.overview import overview, show
 
     found = overview(context.obj, beside)
@@ -48,6 +51,7 @@ def labels_show(
         sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
     else:
         show(found, console)
+    raise typer.Exit(Exit.SKIPPED if found.unread else Exit.COMPLETE)
 
 
 @labels_app.command("import")

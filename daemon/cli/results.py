@@ -18,6 +18,8 @@ from inference.wording import counted
 app = typer.Typer()
 console = Console()
 PANEL = "What was recorded"
+REASONS = 10
+"""So many reasons are told of what could not be looked at."""
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="run folder or dataset")]
 
@@ -162,25 +164,43 @@ def analyse(
     threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="lowest score that counts as found; needs --into")
     ] = None,
+    classifier: Annotated[
+        str | None,
+        typer.Option(help="classifier that names the objects, or species for the shipped one; the night's if left out"),
+    ] = None,
+    rule: Annotated[
+        Literal["plain", "even"] | None,
+        typer.Option(help="taxa as common as in the library, or all equally common; needs --into"),
+    ] = None,
+    taxonomy: Annotated[
+        Path | None, typer.Option(help="table of the taxa; that of the night if left out; needs --into")
+    ] = None,
     workers: Workers = None,
 ) -> None:
     """Find the objects in raw stacks that were kept because a night had lost its detector.
 
     With --into: analyse all raw stacks that were kept, with other weights or settings, into another dataset.
     """
+    from daemon.config.taxonomy_sheet import read_taxonomy
     from daemon.dataset.summary import show, summarise
     from daemon.reprocessing.analyse import analyse_anew, catch_up
+    from inference.settings import ClassifierSettings
 
     given: dict[str, Any] = {"architecture": architecture, "classes": classes, "mode": mode, "threshold": threshold}
     changed = {name: value for name, value in given.items() if value is not None}
-    if into is None and changed:
-        raise Refused(f"another {next(iter(changed))} makes a different dataset; name a folder for it with --into")
+    naming: dict[str, Any] = {"weights": classifier, "rule": rule}
+    names = {name: value for name, value in naming.items() if value is not None}
+    asked = [*changed, *(["rule"] if rule else []), *(["taxonomy"] if taxonomy else [])]
+    if into is None and asked:
+        raise Refused(f"another {asked[0]} makes a different dataset; name a folder for it with --into")
     with interruptible():
         if into is None:
-            status = catch_up(folder, weights, workers, console)
+            lies = None if classifier is None else ClassifierSettings.model_validate({"weights": classifier})
+            status = catch_up(folder, weights, workers, console, lies)
         else:
             changed |= {} if weights is None else {"weights": weights}
-            status = analyse_anew(folder, into, changed, workers, console)
+            taxa = None if taxonomy is None else read_taxonomy(taxonomy)
+            status = analyse_anew(folder, into, changed, workers, console, names, taxa)
         show(summarise(into or folder), console)
     raise typer.Exit(status)
 
@@ -251,13 +271,14 @@ def classify(
     with interruptible():
         again = classify_again(folder, settings, console, names, into)
     seen = f"; the crops of {counted(again.looked_at, 'object')} were looked at" if again.looked_at else ""
-    unseen = f"; {counted(again.unseen, 'object')} could not be looked at, and stay unnamed" if again.unseen else ""
+    number = sum(one.objects for one in again.unseen)
+    unseen = f"; {counted(number, 'object')} could not be looked at, and {'stay' if number > 1 else 'stays'} unnamed"
     tables = f"{again.folder}/slide-*/named-{again.number:03d}.parquet"
-    console.print(
-        f"{counted(again.rows, 'object')}{seen}{unseen}, in {tables}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
-    for taxon, count in again.taxa.most_common():
-        console.print(f"{count:>8}  {taxon or 'not named'}", markup=False, highlight=False)
+    lines = [f"{counted(again.rows, 'object')}{seen}{unseen if number else ''}, in {tables}"]
+    lines += [f"{count:>8}  {taxon or 'not named'}" for taxon, count in again.taxa.most_common()]
+    for one in again.unseen[:REASONS]:
+        lines.append(f"not looked at: {one.objects}, such as {one.first}: {one.why}")
+    if others := again.unseen[REASONS:]:
+        lines.append(f"not looked at: {sum(one.objects for one in others)}, for {counted(len(others), 'other reason')}")
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 from uuid import NAMESPACE_URL, uuid5
 
 import cv2
@@ -23,9 +25,10 @@ from rich.console import Console
 from daemon.config.model import NightConfig
 from daemon.emulation.export import ABOVE_SURFACE_UM, FOCUS_ERROR_UM, emulation_of
 from daemon.planning.specimens import make_specimens
-from daemon.records.names import slide_folder
-from daemon.system.durable_files import make_folder, replacing
+from daemon.records.names import LOCK, slide_folder
+from daemon.system.durable_files import make_folder, replacing, sha256_of
 from daemon.system.errors import Refused
+from daemon.system.locks import sole
 from daemon.system.progress import follow
 from drivers.emulated.mechanics import true_pixel_um
 from drivers.settings import Emulation
@@ -39,6 +42,8 @@ from drivers.virtual_slide.visibility import is_hidden
 
 INDEX = "index"
 """Name, without ending, of the table of what was written: Parquet, and CSV."""
+UNFINISHED = "unfinished.json"
+"""Lies in the folder from the first stack until the index is whole, and says what the specimens are made with."""
 STACKS = "stacks"
 FRAME_PX = (2048, 2048)
 """Of the camera that the specimens lie under; each stack is a part of its frame."""
@@ -150,7 +155,7 @@ def export_specimens(
     """Write stacks of single specimens, cut out as a night cuts objects out, and the index of them.
 
     What lies around a specimen on its slide is seen in its stack too. Specimens that nobody could see are left out.
-    Nothing is written over: a folder that has an index is refused.
+    Nothing is written over: a folder that has an index is refused. The same again goes on where it was interrupted.
 
     Parameters
     ----------
@@ -160,30 +165,68 @@ def export_specimens(
     Raises
     ------
     Refused
-        The configuration has no emulated microscope or no such slide, its profile no such taxon, or the folder
-        already has an index.
+        The configuration has no emulated microscope or no such slide, its profile no such taxon; the folder already
+        has an index, or specimens that were begun otherwise; another program writes there.
     """
     emulation = emulation_of(config)
     console = console or Console(quiet=True)
     unknown = set(slides) - {slide.position for slide in config.scan.slides}
     if unknown:
         raise Refused(f"scan.slides has no position {min(unknown)}; choose among those it lists")
-    if any((into / f"{INDEX}.{ending}").exists() for ending in ("parquet", "csv")):
-        raise Refused(f"{str(into)!r} already has an index of specimens; name another folder with --into")
     shown = kinds_shown(emulation)
     absent = set(wish.taxa) - {KINDS[kind].taxon for kind in shown}
     if absent:
         raise Refused(f"profile {emulation.profile!r} has no taxon {min(absent)!r}; choose another profile or taxon")
-    make_specimens(cabinet_of(emulation), shown, console)
-    wanted = [one for slide in slides for one in _wanted(emulation, slide, wish)]
-    total = sum(count for _, _, count in wanted)
+    made_with = _made_with(config, slides, wish)
     make_folder(into)
-    maker = _Maker(config, wish.most_px)
-    rows = list(follow(maker.specimens(into, wanted), total, "specimens", console))
-    _write(into, rows, emulation.model_dump_json())
+    with sole(into / LOCK, f"another program writes specimens into {str(into)!r}; wait for it, or stop it"):
+        _require_nothing_else(into, made_with)
+        with replacing(into / UNFINISHED) as stream:
+            stream.write(json.dumps(made_with, indent=1).encode())
+        make_specimens(cabinet_of(emulation), shown, console)
+        wanted = [one for slide in slides for one in _wanted(emulation, slide, wish)]
+        total = sum(count for _, _, count in wanted)
+        maker = _Maker(config, wish.most_px)
+        rows = list(follow(maker.specimens(into, wanted), total, "specimens", console))
+        _write(into, rows, emulation.model_dump_json())
+        (into / UNFINISHED).unlink()
     if len(rows) < total:
         console.print(f"{total - len(rows)} of {total} were not found on the slides, in sight and within a frame")
     return rows
+
+
+def _made_with(config: NightConfig, slides: Sequence[int], wish: Wish) -> dict[str, Any]:
+    """Say all that the stacks depend on: with the same, a stack that lies there is the one that would be made."""
+    emulation = emulation_of(config)
+    return {
+        "slides": list(slides),
+        "wish": asdict(wish) | {"taxa": list(wish.taxa)},
+        "emulation": emulation.model_dump(mode="json"),
+        "scan": config.scan.model_dump(mode="json", include={"slides", "planes", "step_um", "polarizations"}),
+        "states": {name: one.model_dump(mode="json") for name, one in config.instrument.polarizations.items()},
+        "pixel_um": true_pixel_um(config.instrument),
+        "margin_um": config.crops.margin_um,
+        "lamelle": f"{version('lamelle')}, {cabinet_of(emulation).folder.name}",
+    }
+
+
+def _require_nothing_else(into: Path, made_with: Mapping[str, Any]) -> None:
+    """Refuse a folder with specimens, but for those that were begun in the same way and are not finished."""
+    unfinished = into / UNFINISHED
+    if not unfinished.exists():
+        if any((into / name).exists() for name in (f"{INDEX}.parquet", f"{INDEX}.csv", STACKS)):
+            raise Refused(f"{str(into)!r} already has specimens; name another folder with --into")
+        return
+    try:
+        begun = json.loads(unfinished.read_bytes())
+        other = [name for name, value in made_with.items() if begun[name] != value]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Refused(f"{unfinished} cannot be read ({error}); name another folder with --into") from error
+    if other:
+        raise Refused(
+            f"{str(into)!r} holds specimens that were begun with other {' and '.join(other)}; give the same command "
+            "again, or name another folder with --into"
+        )
 
 
 def _wanted(emulation: Emulation, slide: int, wish: Wish) -> list[tuple[int, str, int]]:
@@ -266,6 +309,11 @@ class _Maker:
             return None
         middle = self._virtual.surface_z_um(slide, x, y) + ABOVE_SURFACE_UM
         first = middle + float(random.uniform(-FOCUS_ERROR_UM, FOCUS_ERROR_UM)) - (scan.planes - 1) / 2 * scan.step_um
+        taxon = taxon_of(true.taxon, true.class_name)
+        name = f"{STACKS}/{slide_folder(slide)}/{taxon}/{field:06d}.ome.tif"
+        key = f"{self._night}/slide-{slide}/field-{field:04d}/attempt-1/001"
+        if (into / name).is_file():  # whole, as it was renamed, and the same, as it was begun with the same
+            return self._row(true, slide, key, first, binning, name, sha256_of(into / name))
         size = len(scan.polarizations), scan.planes, height // binning, width // binning
         stack, frame = np.empty(size, np.uint16), np.empty((height, width), np.uint16)
         for c, state in enumerate(scan.polarizations):
@@ -273,9 +321,6 @@ class _Maker:
             for z in range(scan.planes):
                 part.render(View(slide, field, z, state, x, y, first + z * scan.step_um), exposure_ms, frame)
                 stack[c, z] = frame if binning == 1 else _binned(frame, binning)
-        taxon = taxon_of(true.taxon, true.class_name)
-        name = f"{STACKS}/{slide_folder(slide)}/{taxon}/{field:06d}.ome.tif"
-        key = f"{self._night}/slide-{slide}/field-{field:04d}/attempt-1/001"
         digest = self._write(into / name, key, stack, self._pixel_um * binning)
         return self._row(true, slide, key, first, binning, name, digest)
 

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from daemon.added.store import ROW
+from daemon.added.store import ROW, UnreadPart
 from daemon.dataset.labels import NOT_SIGNED, Label, LabelStatus, by_whom, given, label_store
 from daemon.dataset.reader import Dataset
 from daemon.dataset.standing import HeldObjects, TaxonNames, standing
@@ -50,6 +50,8 @@ class LabelOverview(msgspec.Struct, frozen=True, kw_only=True):
         how many labels each person gave, programs (`predicted`), and nobody signed.
     notes
         what a person should know, a sentence each.
+    unread
+        files beside the dataset that could not be read: what they hold is in none of this.
     """
 
     night: str
@@ -60,6 +62,7 @@ class LabelOverview(msgspec.Struct, frozen=True, kw_only=True):
     by: dict[str, int]
     conflicts: tuple[DisputedObject, ...]
     notes: tuple[str, ...]
+    unread: tuple[UnreadPart, ...]
 
 
 def overview(
@@ -106,10 +109,8 @@ def overview(
             )
             for one in stands.conflicts
         ),
-        notes=(
-            *(f"{counted(count, 'row')} {what}" for what, count in notes.items() if count),
-            *(f"{part.name} {part.what}" for part in found.unread),
-        ),
+        notes=tuple(f"{counted(count, 'row')} {what}" for what, count in notes.items() if count),
+        unread=found.unread,
     )
 
 
@@ -121,12 +122,14 @@ def show(of: LabelOverview, console: Console) -> None:
     if of.conflicts:
         parts.append(_conflicts_table(of))
     parts += [Text(note, style="yellow") for note in of.notes]
+    parts += [Text(f"{part.name} {part.what}", style="yellow") for part in of.unread]
     back = f", {of.taken_back} taken back" if of.taken_back else ""
     by = ", ".join(f"{who} {count}" for who, count in of.by.items())
+    missed = f"; without what {counted(len(of.unread), 'file')} would say" if of.unread else ""
     parts.append(
         Text(
             f"{counted(of.labels, 'label')}{f' by {by}' if by else ''}{back}; {counted(of.objects, 'object')} named; "
-            f"{counted(len(of.conflicts), 'conflict')}"
+            f"{counted(len(of.conflicts), 'conflict')}{missed}"
         )
     )
     console.print(Group(*parts))

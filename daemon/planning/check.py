@@ -11,6 +11,7 @@ from typing import get_args
 
 import psutil
 
+from daemon.analysis.naming import fitting_head
 from daemon.calibration_store.shelf import choose, complain, proven
 from daemon.config.model import CurveKeys, NightConfig, RoutineName
 from daemon.config.names import Names, read_names
@@ -26,8 +27,6 @@ from drivers.backends import check_equipment
 from drivers.errors import SettingRefused as DriverRefused
 from drivers.micromanager.hardware_text import text_of
 from drivers.settings import MiniSlide
-from inference.classification.encoder_file import require_for_stacks
-from inference.classification.head import check_taxa, load_head
 from inference.errors import WeightsRefused
 from inference.network.weights_proof import prove_weights
 
@@ -238,11 +237,7 @@ def _check_classifier(config: NightConfig, names: Names) -> None:
     if config.classifier is None:
         return
     try:
-        path = config.classifier.path
-        head = load_head(path)
-        require_for_stacks(path)
-        if names.taxonomy is not None:
-            check_taxa(head, names.taxonomy.identifiers)
+        fitting_head(config.classifier, names.taxonomy)
     except WeightsRefused as error:
         raise Refused(f"classifier.weights: {error}") from error
 

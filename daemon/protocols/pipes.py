@@ -228,20 +228,23 @@ class CutField(PipeMessage, frozen=True, kw_only=True):
     """Read a stack, analyse it, write the field's file into the dataset, and answer.
 
     `kind` says what the stack's file is: an image of an archive, or the raw stack of a field of a dataset, either for a
-    field of another dataset (`kept`) or to add what is found to the field it belongs to (`later`).
+    field of another dataset (`kept`) or to add what is found to the field it belongs to (`later`). `nameless` is as of
+    `Finish`.
     """
 
     planned: ArchiveField
     kind: Literal["image", "kept", "later"]
+    nameless: str = ""
 
 
 # From a worker -------------------------------------------------------------------------------------------------------
 
 
 class FieldCut(PipeMessage, frozen=True, kw_only=True):
-    """The field's record; the files it lists are durable."""
+    """The field's record; the files it lists are durable. `nameless` says why objects have no names."""
 
     record: FieldSecured | FieldAnalysed | FieldSkipped
+    nameless: str = ""
 
 
 # Recorder ------------------------------------------------------------------------------------------------------------

@@ -18,21 +18,23 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from daemon.analysis.field_output import RAW
+from daemon.analysis.naming import fitting_head
 from daemon.calibration_store.corrections import folder_of
 from daemon.calibration_store.shelf import require
+from daemon.config.taxonomy import Taxonomy
 from daemon.dataset.catalog import Catalog
 from daemon.dataset.field_file import read_field_file
 from daemon.dataset.objects_table import write_objects_table
 from daemon.dataset.only_writer import only_recorder_of
 from daemon.dataset.reader import Dataset
-from daemon.protocols.pipes import CutField
+from daemon.protocols.pipes import CutField, FieldCut
 from daemon.records.faults import unmeasured
 from daemon.records.fields import ArchiveField
 from daemon.records.names import field_file
 from daemon.records.records import FieldAnalysed, FieldSecured, FieldSkipped, NightStarted, encode
-from daemon.reprocessing.archive import NOT_THE_RESULT, ArchiveSettings
+from daemon.reprocessing.archive import ArchiveSettings
 from daemon.reprocessing.archive_stacks import Described
-from daemon.reprocessing.fill import conclude, fill, staffed
+from daemon.reprocessing.fill import conclude, fill, not_named, staffed
 from daemon.reprocessing.pool import working
 from daemon.reprocessing.worker import Work, versions_now
 from daemon.system import crash_points
@@ -40,14 +42,22 @@ from daemon.system.errors import DamagedFile, Exit, Refused
 from daemon.system.logbook import Logbook
 from daemon.system.process_table import end_stale
 from daemon.system.progress import CountDisplay
+from inference.classification.head import load_head
+from inference.errors import WeightsRefused
 from inference.network.weights_file import find_weights
 from inference.network.weights_proof import prove_weights
-from inference.settings import WORTH_EXPORTING
+from inference.settings import WORTH_EXPORTING, ClassifierSettings
 from inference.wording import counted
 
 
-def catch_up(folder: Path, weights: Path | None, workers: int | None, console: Console) -> Exit:
-    """Find the objects of the fields of a dataset that were not analysed, and add them to it; or go on with that.
+def catch_up(
+    folder: Path,
+    weights: Path | None,
+    workers: int | None,
+    console: Console,
+    classifier: ClassifierSettings | None = None,
+) -> Exit:
+    """Find and name the objects of the fields of a dataset that were not analysed, and add them; or go on with that.
 
     Parameters
     ----------
@@ -57,16 +67,25 @@ def catch_up(folder: Path, weights: Path | None, workers: int | None, console: C
         where the night's weights lie now, if not where its configuration says.
     workers
         processes side by side; one for each core if None.
+    classifier
+        where the night's classifier lies now, likewise.
 
     Raises
     ------
     Refused
-        There is no dataset, its night is not complete, or the weights are not those of the night.
+        There is no dataset, its night is not complete, or the weights or the classifier are not those of the night.
     WeightsRefused
         There are no such weights.
     """
     into, started, _ = _opened(folder)
-    settings = _settings(started, {} if weights is None else {"weights": weights})
+    if classifier is not None and load_head(classifier.path).sha256 != started.named_by:
+        began = f"classifier {started.named_by[:12]}" if started.named_by else "no classifier"
+        raise Refused(
+            f"night {started.night} began with {began}, which {str(classifier.path)!r} is not; name its objects "
+            "with that one by `lamelle classify`"
+        )
+    lies = {} if weights is None else {"weights": weights}
+    settings = _settings(started, lies, {} if classifier is None else {"weights": classifier.weights})
     found = find_weights(settings.detector.weights).sha256
     if found != started.weights_sha256:
         raise Refused(
@@ -90,28 +109,42 @@ def catch_up(folder: Path, weights: Path | None, workers: int | None, console: C
     return status
 
 
-def analyse_anew(folder: Path, into: Path, detector: Mapping[str, Any], workers: int | None, console: Console) -> Exit:
+def analyse_anew(
+    folder: Path,
+    into: Path,
+    detector: Mapping[str, Any],
+    workers: int | None,
+    console: Console,
+    classifier: Mapping[str, Any] | None = None,
+    taxonomy: Taxonomy | None = None,
+) -> Exit:
     """Analyse every raw stack that a dataset keeps, into another dataset; or go on with that.
 
     Parameters
     ----------
     detector
         settings of the detector that are other than the night's, `weights` among them.
+    classifier
+        those of the classifier, likewise.
+    taxonomy
+        whose identifiers it says, if another than the night's.
 
     Raises
     ------
     Refused
         There is no dataset, its night is not complete, it keeps no raw stack, or `into` holds something else.
     WeightsRefused
-        The weights do not fit the settings.
+        The weights do not fit the settings, or a classifier that is named does not fit stacks or taxonomy.
     """
     root, before, fields = _opened(folder)
-    settings = _settings(before, detector)
+    settings = _settings(before, detector, classifier or {})
     weights = prove_weights(settings.detector)
+    taxonomy = taxonomy or Taxonomy.from_json(before.taxonomy)
+    settings, named_by, why = _classified(settings, taxonomy, named=bool(classifier))
     requests = [CutField(planned=_planned(field), kind="kept") for field in fields]
     if all(request.planned.fault for request in requests):
         raise Refused(f"{folder} keeps no raw stacks; there is nothing to analyse again")
-    told = settings.model_dump(mode="json", exclude={"detector": NOT_THE_RESULT})
+    told = settings.told(named_by, taxonomy)
     told["of"] = {"night": before.night, "raw_stacks": _digest(fields)}
     configuration = yaml.safe_dump(told, sort_keys=False, allow_unicode=True, width=120)
     started = NightStarted(
@@ -123,10 +156,30 @@ def analyse_anew(folder: Path, into: Path, detector: Mapping[str, Any], workers:
         versions=versions_now(),
         weights_sha256=weights.sha256,
         calibrations=before.calibrations,
+        taxonomy="" if taxonomy is None else taxonomy.to_json(),
+        named_by=named_by,
     )
     usual = _usual(root, fields) if len(fields) >= WORTH_EXPORTING else None
     work = Work(into.resolve(), root, started, settings, started.versions, usual, _calibrations(before))
-    return fill(work, requests, workers, console)
+    return fill(work, requests, workers, console, [not_named(why)] if why else ())
+
+
+def _classified(
+    settings: ArchiveSettings, taxonomy: Taxonomy | None, *, named: bool
+) -> tuple[ArchiveSettings, str, str]:
+    """Give the settings with a classifier that fits, its sha256, and why there is none, where the night had one.
+
+    A name costs nothing else: the night's own classifier, which may be gone by now, is left out; one that a person
+    named is refused.
+    """
+    if settings.classifier is None:
+        return settings, "", ""
+    try:
+        return settings, fitting_head(settings.classifier, taxonomy).sha256, ""
+    except WeightsRefused as error:
+        if named:
+            raise
+        return settings.model_copy(update={"classifier": None}), "", str(error)
 
 
 def _calibrations(started: NightStarted) -> Path | None:
@@ -146,14 +199,17 @@ def _opened(folder: Path) -> tuple[Path, NightStarted, list[FieldSecured | Field
         return dataset.folder.resolve(), started, dataset.fields()
 
 
-def _settings(started: NightStarted, detector: Mapping[str, Any]) -> ArchiveSettings:
-    """Take the settings of the night's configuration, some of the detector's replaced, on whatever device there is."""
+def _settings(started: NightStarted, detector: Mapping[str, Any], classifier: Mapping[str, Any]) -> ArchiveSettings:
+    """Take the settings of the night's configuration, some of them replaced, on whatever device there is."""
     try:
         content = yaml.safe_load(started.configuration)
         focus = {key: value for key, value in content["focus"].items() if key in ("sigma_um", "blank_contrast")}
         looking = content["detector"] | detector | {"device": "auto"}
         looking["keep_above"] = min(looking["keep_above"], looking["threshold"])
-        return ArchiveSettings.model_validate({"detector": looking, "crops": content["crops"], "focus": focus})
+        named = content.get("classifier") or {}
+        naming = {key: value for key, value in named.items() if key in ("weights", "rule")} | dict(classifier)
+        settings = {"detector": looking, "crops": content["crops"], "focus": focus}
+        return ArchiveSettings.model_validate(settings | ({"classifier": naming} if "weights" in naming else {}))
     except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValidationError) as error:
         raise Refused(
             f"the configuration of night {started.night} does not say how objects are looked for ({error}); "
@@ -200,19 +256,25 @@ async def _add(
     print_line: Callable[[str], None],
 ) -> Exit:
     """Add what is found, field by field; then write the tables of the slides again."""
-    failed = 0
+    failed, nameless = 0, False
     if requests:
         done = 0
         async with working(work, min(workers, len(requests))) as crew, aclosing(crew.answers(requests)) as answers:
             async for request, answer in answers:
-                if isinstance(answer, FieldAnalysed):
-                    if told := unmeasured(answer.objects):
+                found = answer if isinstance(answer, str) else answer.record
+                if isinstance(found, FieldAnalysed):
+                    if told := unmeasured(found.objects):
                         print_line(f"{request.planned.names[0]}: {told}")
+                    if isinstance(answer, FieldCut) and answer.nameless and not nameless:
+                        nameless = True
+                        event = not_named(answer.nameless)
+                        catalog.commit(catalog.last_seq() + 1, encode(event))
+                        print_line(f"{event.title}: {event.sentence}")
                     crash_points.reach("file without catalog")
-                    catalog.commit(catalog.last_seq() + 1, encode(answer))
+                    catalog.commit(catalog.last_seq() + 1, encode(found))
                 else:
                     failed += 1
-                    print_line(f"{request.planned.names[0]} stays as it is: {getattr(answer, 'reason', answer)}")
+                    print_line(f"{request.planned.names[0]} stays as it is: {getattr(found, 'reason', found)}")
                 done += 1
                 counter.show(done, len(requests))
     for slide in catalog.analysed_later():

@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from daemon.config.samples import SAMPLE
+from daemon.config.taxonomy import Taxonomy
 from daemon.records.fields import ArchiveField
 from daemon.system.errors import Refused
 from daemon.system.progress import CountDisplay
@@ -23,7 +25,7 @@ from drivers.recorded.listing import DOCUMENTS, SIDECARS, list_images, printable
 from drivers.recorded.reading import first_header, headers_of
 from drivers.recorded.stacks import FoundStack, find_stacks
 from drivers.settings import Positive, Settings
-from inference.settings import CropSettings, DetectorSettings, FocusSettings
+from inference.settings import ClassifierSettings, CropSettings, DetectorSettings, FocusSettings
 from inference.wording import counted
 
 TOLD = 3
@@ -39,16 +41,35 @@ class ArchiveSettings(Settings):
     """How an archive is read and what is looked for in it.
 
     `pixel_um` and `step_um` are taken where a file does not say; `planes` is the pattern of plane files;
-    `polarizations` are the states along C, each perhaps with the word that names have for it, `crossed=LR`.
+    `polarizations` are the states along C, each perhaps with the word that names have for it, `crossed=LR`. Without a
+    `classifier` objects get no names.
     """
 
     detector: DetectorSettings = DetectorSettings()
+    classifier: ClassifierSettings | None = None
     crops: CropSettings = CropSettings()
     focus: FocusSettings = FocusSettings()
     pixel_um: Positive | None = None
     step_um: Positive | None = None
     planes: str | None = None
     polarizations: tuple[str, ...] = ()
+
+    def told(self, named_by: str, taxonomy: Taxonomy | None) -> dict[str, Any]:
+        """Say all that a result depends on, as a dataset's configuration has it: files by what is in them.
+
+        Parameters
+        ----------
+        named_by
+            sha256 of the classifier.
+        taxonomy
+            whose identifiers it says.
+        """
+        told = self.model_dump(mode="json", exclude={"detector": NOT_THE_RESULT, "classifier": True})
+        if self.classifier is not None:
+            told["classifier"] = {"sha256": named_by, "rule": self.classifier.rule}
+        if taxonomy is not None:
+            told["taxonomy"] = taxonomy.sha256
+        return told
 
 
 @dataclass(frozen=True)

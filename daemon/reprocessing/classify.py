@@ -16,35 +16,45 @@ from functools import cached_property
 from itertools import chain, groupby
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from rich.console import Console
 
-from daemon.analysis.naming import Words, specimen_of
+from daemon.analysis.naming import Words, fitting_head, name_objects
 from daemon.config.taxonomy import Taxonomy
-from daemon.dataset.features import KeptFeatures, Vector, write_later_features
+from daemon.dataset.features import KeptFeatures, Place, Vector, write_later_features
 from daemon.dataset.later_tables import OF_AN_OBJECT, Given, NamedWith, later_tables, write_later_table
 from daemon.dataset.reader import Dataset
 from daemon.dataset.selection import Chosen, file_of, load
 from daemon.records.names import field_file
+from daemon.records.objects import ObjectName
 from daemon.records.records import NAMED, FieldSecured, ObjectRow
 from daemon.reprocessing.worker import versions_now
 from daemon.system.durable_files import make_folder, refusing
 from daemon.system.errors import Refused
 from daemon.system.progress import follow
 from inference.classification.answers import TaxonAnswer
-from inference.classification.encoder_file import holds_encoder, require_for_stacks
-from inference.classification.head import Head, Rule, check_taxa, load_head
+from inference.classification.encoder_file import holds_encoder
+from inference.classification.head import Head, Rule
 from inference.errors import WeightsRefused
 from inference.settings import ClassifierSettings
 
 if TYPE_CHECKING:
     from inference.classification.classifier import Classifier
 
-Place = tuple[int, int]
+_Place = tuple[int, int]
 """Field and number of an object of a mini-slide."""
+_NAME_ENCODER = "name a classifier with its encoder, which looks at crops"
+
+
+class NotLookedAt(NamedTuple):
+    """Objects that could not be looked at for one reason: how many, and which is the first."""
+
+    why: str
+    objects: int
+    first: ObjectName
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,7 @@ class NamedAgain:
     looked_at
         objects whose crops were looked at, as there were no features of this encoder.
     unseen
-        objects without features, whose crops could not be looked at.
+        objects without features, whose crops could not be looked at, the commonest reason first.
     """
 
     folder: Path
@@ -72,7 +82,7 @@ class NamedAgain:
     rows: int
     taxa: Counter[str | None]
     looked_at: int
-    unseen: int
+    unseen: tuple[NotLookedAt, ...]
 
 
 def classify_again(
@@ -105,15 +115,12 @@ def classify_again(
     DamagedFile
         A file of a field is missing or damaged; the slides before it are named.
     """
-    head = load_head(settings.path)
-    require_for_stacks(settings.path)
     with Dataset.open(folder) as dataset:
         fields = [one for one in dataset.fields() if isinstance(one, FieldSecured) and one.objects]
         if not fields:
             raise Refused(f"{dataset.folder} holds no objects; name those of a night that has found some")
         taxonomy = taxonomy or night_taxonomy(dataset)
-        if taxonomy is not None:
-            check_taxa(head, taxonomy.identifiers)
+        head = fitting_head(settings, taxonomy)
         target = into or dataset.folder
         with refusing(target):
             make_folder(target)
@@ -133,7 +140,7 @@ def classify_again(
         rows, taxa = 0, Counter[str | None]()
         everything = follow(fields, len(fields), "fields", console)
         for slide, of_slide in groupby(everything, key=lambda one: one.slide):
-            answers: dict[Place, TaxonAnswer] = {}
+            answers: dict[_Place, TaxonAnswer] = {}
             for one in of_slide:
                 answers |= _answers(head, settings.rule, one.field, eyes.vectors(one))
             table = _named(dataset.objects(slide), answers, words)
@@ -141,7 +148,7 @@ def classify_again(
             write_later_table(target, Given.NAMED, slide, table.select([*OF_AN_OBJECT, *NAMED]), made)
             rows += len(table)
             taxa.update(table.filter(table["counted"])["taxon"].to_pylist())
-    return NamedAgain(target, made.number, rows, taxa, eyes.looked_at, eyes.unseen)
+    return NamedAgain(target, made.number, rows, taxa, eyes.looked_at, eyes.unseen())
 
 
 class _Eyes:
@@ -158,8 +165,6 @@ class _Eyes:
     ----------
     looked_at
         how many objects were looked at.
-    unseen
-        how many have no features after all.
     """
 
     def __init__(self, path: Path, head: Head, dataset: Dataset) -> None:
@@ -168,29 +173,38 @@ class _Eyes:
         self._dataset = dataset
         self._kept = KeptFeatures(dataset.folder, head.encoder_sha256)
         self._sees = holds_encoder(path)
-        self._made: dict[tuple[str, int], Vector] = {}
-        self.looked_at = self.unseen = 0
+        started = dataset.night()
+        self._night = "" if started is None else started.night
+        self._made: dict[Place, Vector] = {}
+        self._unseen: dict[str, list[ObjectName]] = {}
+        self.looked_at = 0
 
     def require_sight_of(self, fields: Sequence[FieldSecured]) -> None:
         """Refuse a head alone where no features of its encoder are kept of any field."""
         if not self._sees and not any(self._kept.of(one) for one in fields):
             raise WeightsRefused(
                 f"{str(self._path)!r} is a head alone, of encoder {self._head.encoder_sha256[:12]}, of which "
-                f"{self._dataset.folder} keeps no features; name a classifier with its encoder, which looks at crops"
+                f"{self._dataset.folder} keeps no features; {_NAME_ENCODER}"
             )
 
     def vectors(self, field: FieldSecured) -> dict[int, Vector]:
         """Give the features of a field's objects, by their numbers; of one that cannot be looked at, none."""
         vectors = self._kept.of(field)
         wanting = [row for row in field.objects if row.number not in vectors]
-        if wanting and self._sees:
-            seen = self._look(field, wanting)
-            file = field_file(field.slide, field.field, attempt=field.attempt)
-            self._made |= {(file, number): vector for number, vector in seen.items()}
-            self.looked_at += len(seen)
-            vectors |= seen
-        self.unseen += len(field.objects) - len(vectors)
+        file = field_file(field.slide, field.field, attempt=field.attempt)
+        for row, seen in zip(wanting, self._look(field, wanting), strict=True):
+            if isinstance(seen, str):
+                which = ObjectName(self._night, field.slide, field.field, field.attempt, row.number)
+                self._unseen.setdefault(seen, []).append(which)
+            else:
+                self._made[file, row.number] = vectors[row.number] = seen
+                self.looked_at += 1
         return vectors
+
+    def unseen(self) -> tuple[NotLookedAt, ...]:
+        """Tell of the objects that have no features after all."""
+        told = (NotLookedAt(why, len(which), which[0]) for why, which in self._unseen.items())
+        return tuple(sorted(told, key=lambda one: -one.objects))
 
     def keep(self, target: Path, slide: int, number: int) -> None:
         """Write what was made of a mini-slide's objects."""
@@ -198,12 +212,17 @@ class _Eyes:
             write_later_features(target, slide, number, self._head.encoder_sha256, self._made)
         self._made = {}
 
-    def _look(self, field: FieldSecured, rows: Sequence[ObjectRow]) -> dict[int, Vector]:
+    def _look(self, field: FieldSecured, rows: Sequence[ObjectRow]) -> list[Vector | str]:
+        """Give the features of objects, or why one has none."""
+        if not self._sees:
+            why = f"no features of encoder {self._head.encoder_sha256[:12]} are kept of it; {_NAME_ENCODER}"
+            return [why for _ in rows]
+        if not rows:
+            return []
         file = file_of(self._dataset, field)
-        loaded = load([Chosen(field.slide, field.field, field.sample, row, file) for row in rows])
-        specimens = [specimen_of(one.chosen.row, one.crop, one.provenance) for one in loaded]
-        answered = self._classifier.name(specimens)
-        return {row.number: one.features for row, one in zip(rows, answered, strict=True) if one.features is not None}
+        loaded = list(load([Chosen(field.slide, field.field, field.sample, row, file) for row in rows]))
+        answered = name_objects(self._classifier, rows, [one.crop for one in loaded], loaded[0].provenance)
+        return [one.fault or "" if one.features is None else one.features for one in answered]
 
     @cached_property
     def _classifier(self) -> Classifier:
@@ -219,14 +238,14 @@ def night_taxonomy(dataset: Dataset) -> Taxonomy | None:
     return None if started is None else Taxonomy.from_json(started.taxonomy)
 
 
-def _answers(head: Head, rule: Rule, field: int, vectors: Mapping[int, Vector]) -> dict[Place, TaxonAnswer]:
+def _answers(head: Head, rule: Rule, field: int, vectors: Mapping[int, Vector]) -> dict[_Place, TaxonAnswer]:
     if not vectors:
         return {}
     said = head.answers(np.stack(list(vectors.values())), rule)
     return {(field, number): answer for number, answer in zip(vectors, said, strict=True)}
 
 
-def _named(table: pa.Table, answers: Mapping[Place, TaxonAnswer], words: Words) -> pa.Table:
+def _named(table: pa.Table, answers: Mapping[_Place, TaxonAnswer], words: Words) -> pa.Table:
     """Give a slide's table of objects other names."""
     places = zip(table["field"].to_pylist(), table["number"].to_pylist(), strict=True)
     nobody = dict.fromkeys(NAMED)

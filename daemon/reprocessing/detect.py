@@ -16,10 +16,12 @@ import msgspec
 import yaml
 from rich.console import Console
 
+from daemon.analysis.naming import fitting_head
+from daemon.config.taxonomy import Taxonomy
 from daemon.protocols.pipes import CutField
 from daemon.records.events import EventName
 from daemon.records.records import Event, NightStarted
-from daemon.reprocessing.archive import NOT_THE_RESULT, Archive, ArchiveSettings, find_archive
+from daemon.reprocessing.archive import Archive, ArchiveSettings, find_archive
 from daemon.reprocessing.archive_stacks import Described, probe
 from daemon.reprocessing.fill import fill
 from daemon.reprocessing.worker import Work, versions_now
@@ -34,7 +36,12 @@ PROBES = 200
 
 
 def detect(
-    places: Sequence[Path], into: Path, settings: ArchiveSettings, workers: int | None, console: Console
+    places: Sequence[Path],
+    into: Path,
+    settings: ArchiveSettings,
+    workers: int | None,
+    console: Console,
+    taxonomy: Taxonomy | None = None,
 ) -> Exit:
     """Find and cut out what is in an archive, or go on with that.
 
@@ -46,18 +53,22 @@ def detect(
         folder of the dataset; one that was begun must have been begun with the same archive and settings.
     workers
         processes side by side; one for each core if None.
+    taxonomy
+        whose identifiers a classifier says; its own if None.
 
     Raises
     ------
     Refused
         There is nothing to do, or something cannot work, or `into` holds something else.
     WeightsRefused
-        The weights do not fit the settings.
+        The weights do not fit the settings, or the classifier does not fit stacks or taxonomy.
     """
     archive = find_archive(places, settings, into, console)
     weights = prove_weights(settings.detector)
+    named_by = "" if settings.classifier is None else fitting_head(settings.classifier, taxonomy).sha256
     usual = _probed(archive, settings)
-    configuration = _configuration(archive, settings)
+    told = settings.told(named_by, taxonomy) | {"archive": msgspec.to_builtins(archive.folders)}
+    configuration = yaml.safe_dump(told, sort_keys=False, allow_unicode=True, width=120)
     started = NightStarted(
         utc=time.time(),
         night=f"archive-{hashlib.sha256((configuration + weights.sha256).encode()).hexdigest()[:12]}",
@@ -66,6 +77,8 @@ def detect(
         planned=archive.planned(),
         versions=versions_now(),
         weights_sha256=weights.sha256,
+        taxonomy="" if taxonomy is None else taxonomy.to_json(),
+        named_by=named_by,
     )
     requests = [CutField(planned=planned, kind="image") for planned in archive.fields]
     work = Work(into.resolve(), archive.root, started, settings, started.versions, usual)
@@ -107,11 +120,3 @@ def _probed(archive: Archive, settings: ArchiveSettings) -> Described | None:
     if len(whole) < WORTH_EXPORTING or 2 * count < len(asked):
         return None
     return next(one for one in known if one.view_px(settings.focus.sigma_um) == size)
-
-
-def _configuration(archive: Archive, settings: ArchiveSettings) -> str:
-    """YAML of all that the result depends on; who asks for something else asks for another dataset."""
-    told = settings.model_dump(mode="json", exclude={"detector": NOT_THE_RESULT})
-    return yaml.safe_dump(
-        told | {"archive": msgspec.to_builtins(archive.folders)}, sort_keys=False, allow_unicode=True, width=120
-    )

@@ -21,11 +21,12 @@ import psutil
 import yaml
 from rich.console import Console
 
+from daemon.analysis.naming import told_nameless
 from daemon.config.loading import changes
 from daemon.config.samples import SAMPLE
 from daemon.dataset.catalog import Catalog
 from daemon.dataset.only_writer import only_recorder_of
-from daemon.protocols.pipes import CutField
+from daemon.protocols.pipes import CutField, FieldCut
 from daemon.records.events import EventName, ReasonCode, SkipReason
 from daemon.records.faults import unmeasured
 from daemon.records.names import CATALOG
@@ -49,6 +50,9 @@ from daemon.system.extras import require
 from daemon.system.logbook import Logbook
 from daemon.system.process_table import end_stale
 from daemon.system.progress import NightProgress, ProgressDisplay
+
+_UNNAMED: dict[str, Any] = {"classifier": {"sha256": None, "rule": None}, "taxonomy": None}
+"""What stands in the configuration of a dataset only where its objects are named."""
 
 
 def fill(
@@ -91,6 +95,14 @@ def fill(
     return Exit.SKIPPED if status is Exit.COMPLETE and left_out else status
 
 
+def not_named(why: str) -> Event:
+    """Make the event that tells, once, that objects get no names."""
+    message = told_nameless(why)
+    return Event(
+        utc=time.time(), level="warning", name=EventName.NOT_NAMED, message=message, monotonic_s=time.monotonic()
+    )
+
+
 def conclude(running: Coroutine[Any, Any, Exit], print_line: Callable[[str], None]) -> Exit:
     """Run to the end, or to an interruption or a fault, which is told."""
     try:
@@ -127,6 +139,8 @@ def _begin(catalog: Catalog, started: NightStarted, into: Path) -> NightStarted:
     if before.night == started.night:
         return before
     old, new = yaml.safe_load(before.configuration), yaml.safe_load(started.configuration)
+    if isinstance(old, dict):
+        old, new = _UNNAMED | old, _UNNAMED | new
     if not isinstance(old, dict) or old.keys() != new.keys():
         raise Refused(f"{into} holds {before.night!r}, which is something else; choose another --into")
     if before.weights_sha256 != started.weights_sha256:
@@ -154,6 +168,7 @@ class _Filling:
         }
         self._before = len(states)
         self._objects = catalog.counted()
+        self._nameless = False
         self._began = time.monotonic()
 
     def tell(self, events: Sequence[Event]) -> None:
@@ -181,25 +196,30 @@ class _Filling:
             self._append(NightClosed(utc=time.time(), recorded=recorded, skipped=skipped))
         return Exit.SKIPPED if skipped else Exit.COMPLETE
 
-    def _take(self, request: CutField, answer: AnyRecord | str) -> None:
+    def _take(self, request: CutField, answer: FieldCut | str) -> None:
         """Commit a field; where there is no answer, why it is skipped."""
         if isinstance(answer, str):
             why = SkipReason(ReasonCode.ANALYSIS_FAILED, answer)
-            answer = skipped(request.planned, why, dict.fromkeys(request.planned.names, ""))
-        assert isinstance(answer, FieldSecured | FieldSkipped)
+            record = skipped(request.planned, why, dict.fromkeys(request.planned.names, ""))
+            answer = FieldCut(record=record)
+        field = answer.record
+        assert isinstance(field, FieldSecured | FieldSkipped)
+        if answer.nameless and not self._nameless:
+            self._nameless = True
+            self.tell([not_named(answer.nameless)])
         crash_points.reach("file without catalog")
-        self._append(answer)
-        self._left[answer.slide] -= 1
-        if isinstance(answer, FieldSecured):
-            if told := unmeasured(answer.objects):
+        self._append(field)
+        self._left[field.slide] -= 1
+        if isinstance(field, FieldSecured):
+            if told := unmeasured(field.objects):
                 self._display.print_line(f"{request.planned.names[0]}: {told}")
-            self._kinds["recorded"][answer.slide] += 1
-            self._objects += sum(row.counted for row in answer.objects)
+            self._kinds["recorded"][field.slide] += 1
+            self._objects += sum(row.counted for row in field.objects)
         else:
-            self._kinds["skipped"][answer.slide] += 1
-            self._display.print_line(f"{request.planned.title} is skipped: {answer.reason}")
-        self._close_if_whole(answer.slide)
-        self._show(answer.slide, answer.sample)
+            self._kinds["skipped"][field.slide] += 1
+            self._display.print_line(f"{request.planned.title} is skipped: {field.reason}")
+        self._close_if_whole(field.slide)
+        self._show(field.slide, field.sample)
 
     def _close_if_whole(self, slide: int) -> None:
         if self._left[slide] == 0 and not self._catalog.closed(slide):

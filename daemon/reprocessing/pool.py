@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 
+from msgspec.structs import replace
+
 from daemon.children.child import Child
 from daemon.protocols.pipes import AnalysisReady, Close, CutField, FieldCut
 from daemon.records.names import PROCESSES
-from daemon.records.records import AnyRecord
 from daemon.reprocessing.worker import Work, run_worker
 from daemon.system.errors import ChildLost, NightStopped, RequestFailed
 from daemon.system.process_table import ProcessTable
@@ -21,6 +22,8 @@ START_S = 600.0
 STACK_S = 900.0
 """A stack of many large planes, each looked at, on a processor that is busy."""
 ATTEMPTS = 3
+DEATHS_NAMELESS = 2
+"""Once workers have died so often as they named objects, none is named any more."""
 AHEAD = 3
 """So many requests a worker may be under way, or wait for the one before them."""
 CLOSE_S = 5.0
@@ -64,6 +67,7 @@ class Crew:
         self._prepare_first = prepare_first
         self._idle: asyncio.Queue[tuple[int, Child]] = asyncio.Queue()
         self._living: dict[int, Child] = {}
+        self._deaths_naming = 0
 
     async def start(self) -> None:
         """Start the workers.
@@ -80,7 +84,7 @@ class Crew:
             await self._start(numbers.pop(0))
         await asyncio.gather(*map(self._start, numbers))
 
-    async def answers(self, requests: Iterable[CutField]) -> AsyncGenerator[tuple[CutField, AnyRecord | str], None]:
+    async def answers(self, requests: Iterable[CutField]) -> AsyncGenerator[tuple[CutField, FieldCut | str], None]:
         """Have requests done; close it before the workers.
 
         Gives each request with its answer, or with why there is none: it was the end of every worker.
@@ -92,7 +96,7 @@ class Crew:
         NightStopped
             A worker does not start again.
         """
-        under_way: deque[tuple[CutField, asyncio.Task[AnyRecord | str]]] = deque()
+        under_way: deque[tuple[CutField, asyncio.Task[FieldCut | str]]] = deque()
         try:
             for request in requests:
                 under_way.append((request, asyncio.create_task(self._have_done(request))))
@@ -122,14 +126,21 @@ class Crew:
             raise NightStopped(f"worker {number} cannot be started: {error}; its log says why") from error
         self._idle.put_nowait((number, self._living[number]))
 
-    async def _have_done(self, request: CutField) -> AnyRecord | str:
+    async def _have_done(self, request: CutField) -> FieldCut | str:
         told = ""
         for _attempt in range(ATTEMPTS):
             number, child = await self._idle.get()
+            naming: list[int] = []
+            child.on_naming = naming.append
+            if self._deaths_naming >= DEATHS_NAMELESS and not request.nameless:
+                request = replace(request, nameless=f"workers died {self._deaths_naming} times as they named objects")
             try:
                 answer = await child.answer(child.ask(request), FieldCut, STACK_S)
             except ChildLost as error:
                 told = f"its analysis ended {ATTEMPTS} times: {error}"
+                if naming:  # it was well until then: only its names are left out
+                    self._deaths_naming += 1
+                    request = replace(request, nameless=f"its analysis ended as it named objects: {error}")
                 await child.end()
                 await self._start(number)
             except RequestFailed:
@@ -137,5 +148,5 @@ class Crew:
                 raise
             else:
                 self._idle.put_nowait((number, child))
-                return answer.record
+                return answer
         return told

@@ -6,7 +6,9 @@ import hashlib
 import logging
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -18,14 +20,26 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from calibration.corrections import Corrections
-from daemon.analysis.field_output import focus_result, object_rows, secured_field, write_cutouts
+from daemon.analysis.field_output import focus_result, object_rows, secured_field, write_cutouts, write_features
+from daemon.analysis.naming import FieldNames, Naming
 from daemon.calibration_store.corrections import corrections_of_field, pattern_of
+from daemon.config.taxonomy import Taxonomy
 from daemon.dataset.field_file import FieldProvenance, read_field_file
-from daemon.protocols.pipes import AnalysisReady, AnyMessage, Close, CutField, Failed, FieldCut, decode, encode
+from daemon.protocols.pipes import (
+    AnalysisReady,
+    AnyMessage,
+    Close,
+    CutField,
+    Failed,
+    FieldCut,
+    NamingBegins,
+    decode,
+    encode,
+)
 from daemon.records.events import ReasonCode, SkipReason
 from daemon.records.fields import ArchiveField
 from daemon.records.names import inside
-from daemon.records.records import FieldAnalysed, FieldSecured, FieldSkipped, NightStarted, SourceFile
+from daemon.records.records import FieldAnalysed, FieldSecured, FieldSkipped, FileEntry, NightStarted, SourceFile
 from daemon.reprocessing.archive import ArchiveSettings
 from daemon.reprocessing.archive_stacks import Described, read_field
 from daemon.system import crash_points
@@ -71,7 +85,10 @@ def run_worker(connection: Connection, role: str, work: Work) -> None:
         except InferenceError as error:
             connection.send_bytes(encode(Failed(kind=type(error).__name__, message=str(error), again=False)))
             return
-        bench = _Bench(work, detectors)
+        taxonomy = Taxonomy.from_json(work.started.taxonomy)
+        naming = Naming.open(work.settings.classifier, taxonomy, work.settings.detector.threads)
+        notify = lambda: connection.send_bytes(encode(NamingBegins(slot=0)))  # noqa: E731
+        bench = _Bench(work, detectors, naming.only(work.started.named_by), notify)
         ready = AnalysisReady(weights_sha256=detectors.weights_sha256)
         try:
             connection.send_bytes(encode(ready))
@@ -132,9 +149,11 @@ class _Detectors:
 class _Bench:
     """Does what is asked, one stack at a time."""
 
-    def __init__(self, work: Work, detectors: _Detectors) -> None:
+    def __init__(self, work: Work, detectors: _Detectors, naming: Naming, naming_begins: Callable[[], None]) -> None:
         self._work = work
         self._detectors = detectors
+        self._naming = naming
+        self._naming_begins = naming_begins
         self._configuration_sha256 = hashlib.sha256(work.started.configuration.encode()).hexdigest()
 
     def answer(self, request: AnyMessage) -> AnyMessage:
@@ -145,11 +164,11 @@ class _Bench:
         try:
             match request.kind:
                 case "image":
-                    return FieldCut(record=self._cut_image(planned, hashes))
+                    return self._cut_image(request, hashes)
                 case "kept":
-                    return FieldCut(record=self._cut_kept(planned, hashes))
+                    return self._cut_kept(request, hashes)
                 case "later":
-                    return FieldCut(record=self._cut_later(planned))
+                    return self._cut_later(request)
         except (ImageRefused, DamagedFile) as error:
             return FieldCut(record=skipped(planned, SkipReason(ReasonCode.UNREADABLE, str(error)), hashes))
         except OSError as error:
@@ -163,8 +182,8 @@ class _Bench:
             reason = SkipReason(ReasonCode.ANALYSIS_FAILED, why, fault=type(error).__name__)
             return FieldCut(record=skipped(planned, reason, hashes))
 
-    def _cut_image(self, planned: ArchiveField, hashes: dict[str, str]) -> FieldSecured:
-        watch, started = Stopwatch(), self._work.started
+    def _cut_image(self, request: CutField, hashes: dict[str, str]) -> FieldCut:
+        watch, started, planned = Stopwatch(), self._work.started, request.planned
         with watch.time("read"):
             stack = read_field(self._work.root, planned, self._work.settings, hashes)
         described = stack.described
@@ -192,10 +211,11 @@ class _Bench:
             sources=sources_of(hashes, planned.stack),
             bits=described.bits,
         )
-        return replace(self._cut(stack.pixels, provenance, watch), told=described.told)
+        secured, nameless = self._cut(stack.pixels, provenance, watch, request.nameless)
+        return FieldCut(record=replace(secured, told=described.told), nameless=nameless)
 
-    def _cut_kept(self, planned: ArchiveField, hashes: dict[str, str]) -> FieldSecured:
-        watch, started = Stopwatch(), self._work.started
+    def _cut_kept(self, request: CutField, hashes: dict[str, str]) -> FieldCut:
+        watch, started, planned = Stopwatch(), self._work.started, request.planned
         (name,) = planned.names
         with watch.time("read"):
             pixels, provenance = self._kept(planned)
@@ -208,16 +228,18 @@ class _Bench:
             versions=started.versions,
             sources=sources_of(hashes, planned.stack),
         )
-        return self._cut(pixels, provenance, watch)
+        secured, nameless = self._cut(pixels, provenance, watch, request.nameless)
+        return FieldCut(record=secured, nameless=nameless)
 
-    def _cut_later(self, planned: ArchiveField) -> FieldAnalysed:
+    def _cut_later(self, request: CutField) -> FieldCut:
         watch = Stopwatch()
         with watch.time("read"):
-            pixels, provenance = self._kept(planned)
-        secured = self._cut(pixels, provenance, watch)
-        return msgspec.convert(
+            pixels, provenance = self._kept(request.planned)
+        secured, nameless = self._cut(pixels, provenance, watch, request.nameless)
+        analysed = msgspec.convert(
             msgspec.structs.asdict(secured) | {"versions": self._work.versions}, FieldAnalysed, from_attributes=True
         )
+        return FieldCut(record=analysed, nameless=nameless)
 
     def _kept(self, planned: ArchiveField) -> tuple[NDArray[np.uint16], FieldProvenance]:
         if planned.fault:
@@ -230,8 +252,10 @@ class _Bench:
                 raise DamagedFile(f"{path} is of another field than its name says; fetch it again")
             return file.stack(), file.provenance
 
-    def _cut(self, pixels: NDArray[np.uint16], provenance: FieldProvenance, watch: Stopwatch) -> FieldSecured:
-        """Analyse a stack and write the field's file."""
+    def _cut(
+        self, pixels: NDArray[np.uint16], provenance: FieldProvenance, watch: Stopwatch, nameless: str
+    ) -> tuple[FieldSecured, str]:
+        """Analyse a stack and write the field's files; its record, and why objects have no names."""
         at = provenance.x_um, provenance.y_um, provenance.first_z_um
         corrections = corrections_of_field(provenance, self._work.calibrations)
         analyser = self._detectors.of(
@@ -239,14 +263,30 @@ class _Bench:
         )
         crash_points.reach("analysis running", provenance.slide, provenance.field)
         analysis: StackAnalysis = analyser.analyse(pixels)
-        with watch.time("encode"):
-            focus = focus_result(analysis.focus, provenance.first_z_um, provenance.step_um)
-            provenance = replace(provenance, focus=focus)
+        focus = focus_result(analysis.focus, provenance.first_z_um, provenance.step_um)
+        provenance = replace(provenance, focus=focus)
+        with watch.time("measure"):
             rows = object_rows(analysis.objects, provenance, corrections)
-            path = inside(self._work.into, provenance.file_name())
-            make_folder(path.parent)
-            entry = write_cutouts(path, provenance, rows, analysis.objects, lambda: crash_points.reach("spool written"))
-        return secured_field(provenance, analysis, rows, (entry,), watch.seconds, analyser.device)
+        with watch.time("name"):
+            crops = [found.crop for found in analysis.objects]
+            named = (
+                FieldNames(rows, fault=nameless)
+                if nameless
+                else self._naming.name(rows, crops, provenance, self._naming_begins)
+            )
+        with watch.time("encode"):
+            files = self._write(provenance, named, analysis)
+        return secured_field(provenance, analysis, named.rows, files, watch.seconds, analyser.device), named.fault
+
+    def _write(self, provenance: FieldProvenance, named: FieldNames, analysis: StackAnalysis) -> tuple[FileEntry, ...]:
+        path = inside(self._work.into, provenance.file_name())
+        make_folder(path.parent)
+        written = partial(crash_points.reach, "spool written")
+        entry = write_cutouts(path, provenance, named.rows, analysis.objects, written)
+        if named.features is None:
+            return (entry,)
+        name = provenance.features_file
+        return entry, write_features(inside(self._work.into, name), name, named.features)
 
 
 def skipped(planned: ArchiveField, why: SkipReason, hashes: dict[str, str]) -> FieldSkipped:

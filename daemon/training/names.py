@@ -14,9 +14,10 @@ from typing import TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.system.durable_files import make_folder, replacing, sha256_of
+from daemon.system.durable_files import replacing, sha256_of
 from daemon.system.errors import Refused
 from daemon.training.card_files import refuse_strangers, write_card_files
+from daemon.training.lock import only_training
 from daemon.training.names_card import By, NamesCard, markdown
 from daemon.training.training_page import TrainingCurve, write_training_page
 from inference.classification.classifier import Classifier
@@ -70,53 +71,54 @@ def train_names(
     Raises
     ------
     Refused
-        Something would both teach and judge; the card would be written over a file that is none.
+        Something would both teach and judge; the card would be written over a file that is none; another training
+        writes `into`.
     SpecimenRefused
         Fewer than two taxa can be learnt, or an example cannot be looked at.
     WeightsRefused
-        There are no published weights for the network.
+        There are no published weights for the network, or the checkpoint beside is of another training.
     """
     refuse_strangers(into)
     _refuse_leaks(learning, judging, by)
     start = time.monotonic()
-    make_folder(into.resolve().parent)
-    follower = _DiskFollower(into, settings, learning, print_line)
-    groups = _groups(learning, by)
-    learnt, history = learn(learning, groups, settings, parents, report, follower, follower.kept())
-    head = learnt.fitted.head
-    with replacing(into) as stream:
-        stream.write(to_bytes(learnt.encoder, head))
-    counts = Counter(one.taxon for one in learning)
-    card = NamesCard(
-        weights=into.name,
-        sha256=sha256_of(into),
-        encoder_sha256=learnt.encoder.sha256,
-        head_sha256=head.sha256,
-        network=settings.network,
-        sight=asdict(learnt.encoder.sight),
-        learnt={taxon: counts[taxon] for taxon in head.taxa},
-        not_known=dict(head.not_known),
-        parents=dict(parents),
-        source=source,
-        examples_sha256=sha256_of_examples(learning),
-        judged_sha256=sha256_of_examples(judging),
-        split_by=by,
-        split_sha256=split_sha256,
-        temperature=head.temperature,
-        threshold=head.threshold,
-        strength=learnt.fitted.strength,
-        seed=settings.seed,
-        command=command,
-        utc=time.time(),
-        versions={name: version(name) for name in VERSIONS},
-        losses=tuple(history.losses),
-        judged=tuple(history.judged),
-        **_judgements(learnt, learning, judging, settings, by, report),
-        seconds=time.monotonic() - start,
-    )
-    write_card_files(card, markdown(card), into)
-    follower.finish(history)
-    return card
+    with only_training(into):
+        follower = _DiskFollower(into, settings, learning, print_line)
+        groups = _groups(learning, by)
+        learnt, history = learn(learning, groups, settings, parents, report, follower, follower.kept, source)
+        head = learnt.fitted.head
+        with replacing(into) as stream:
+            stream.write(to_bytes(learnt.encoder, head))
+        counts = Counter(one.taxon for one in learning)
+        card = NamesCard(
+            weights=into.name,
+            sha256=sha256_of(into),
+            encoder_sha256=learnt.encoder.sha256,
+            head_sha256=head.sha256,
+            network=settings.network,
+            sight=asdict(learnt.encoder.sight),
+            learnt={taxon: counts[taxon] for taxon in head.taxa},
+            not_known=dict(head.not_known),
+            parents=dict(parents),
+            source=source,
+            examples_sha256=sha256_of_examples(learning),
+            judged_sha256=sha256_of_examples(judging),
+            split_by=by,
+            split_sha256=split_sha256,
+            temperature=head.temperature,
+            threshold=head.threshold,
+            strength=learnt.fitted.strength,
+            seed=settings.seed,
+            command=command,
+            utc=time.time(),
+            versions={name: version(name) for name in VERSIONS},
+            losses=tuple(history.losses),
+            judged=tuple(history.judged),
+            **_judgements(learnt, learning, judging, settings, by, report),
+            seconds=time.monotonic() - start,
+        )
+        write_card_files(card, markdown(card), into)
+        follower.finish(history)
+        return card
 
 
 class _Judgements(TypedDict):
@@ -218,17 +220,13 @@ class _DiskFollower:
         print_line: Callable[[str], None] | None,
     ) -> None:
         self._into, self._print_line = into, print_line
-        self._checkpoint = into.with_suffix(".checkpoint")
+        self.kept = into.with_suffix(".checkpoint")
         steps = max(1, settings.epochs * len(learning) // settings.batch)
         seen = counted(len(learning), "specimen"), f"a share of {settings.held_out:.0%} of them, in whole groups"
         self._curve = TrainingCurve(settings.network, settings.seed, steps, *seen, "probability of what is right")
 
-    def kept(self) -> bytes | None:
-        """Read what an interrupted training left, if there is any."""
-        return self._checkpoint.read_bytes() if self._checkpoint.is_file() else None
-
     def checkpoint(self, content: bytes) -> None:
-        with replacing(self._checkpoint) as stream:
+        with replacing(self.kept) as stream:
             stream.write(content)
 
     def judged(self, history: History) -> None:
@@ -241,4 +239,4 @@ class _DiskFollower:
     def finish(self, history: History) -> None:
         if history.judged:
             write_training_page(self._into, history, self._curve, going_on=False)
-        self._checkpoint.unlink(missing_ok=True)
+        self.kept.unlink(missing_ok=True)

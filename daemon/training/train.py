@@ -11,8 +11,9 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from daemon.system.durable_files import make_folder, replacing, sha256_of
+from daemon.system.durable_files import replacing, sha256_of
 from daemon.training.card_files import refuse_strangers, write_card_files
+from daemon.training.lock import only_training
 from daemon.training.training_page import TrainingCurve, write_training_page
 from inference.annotations import splits
 from inference.annotations.stacks import Annotated, AnnotatedStack
@@ -88,11 +89,11 @@ def train(
     Raises
     ------
     Refused
-        The card would be written over a file that is no card of these weights.
+        The card would be written over a file that is no card of these weights; another training writes `into`.
     AnnotationError
         There are no usable annotations, or only those of one slide, or something would both train and judge.
     WeightsRefused
-        The weights to start from are none of a detector.
+        The weights to start from are none of a detector, or the checkpoint beside is of another training.
     """
     refuse_strangers(into)
     start = time.monotonic()
@@ -106,47 +107,47 @@ def train(
     if print_line is not None:
         for line in decided:
             print_line(line)
-    make_folder(into.parent)
-    with replacing(splits.split_file(into)) as stream:
-        stream.write(msgspec.json.format(msgspec.json.encode(split), indent=1) + b"\n")
-    keeper = _DiskKeeper(into, settings, split, print_line)
-    judge_by = judging[:: max(1, len(judging) // JUDGED_ON)]
+    with only_training(into):
+        with replacing(splits.split_file(into)) as stream:
+            stream.write(msgspec.json.format(msgspec.json.encode(split), indent=1) + b"\n")
+        keeper = _DiskKeeper(into, settings, split, print_line)
+        judge_by = judging[:: max(1, len(judging) // JUDGED_ON)]
 
-    def judge_some(weights: bytes) -> float | None:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / into.name
-            path.write_bytes(weights)
-            detector = _detector(path, settings, "fused")
-            return evaluate(judge_by, detector, focus, report).evaluation.figures.ap50
+        def judge_some(weights: bytes) -> float | None:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / into.name
+                path.write_bytes(weights)
+                detector = _detector(path, settings, "fused")
+                return evaluate(judge_by, detector, focus, report).evaluation.figures.ap50
 
-    sources = annotated.sources + (() if judged_by is None else judged_by.sources)
-    problems = annotated.problems + (() if judged_by is None else judged_by.problems) + tuple(decided)
-    history = fit(learning, settings, focus, report, judge_some, keeper, keeper.kept())
-    card = TrainingCard(
-        weights=into.name,
-        sha256=find_weights(into).sha256,
-        architecture=settings.architecture,
-        classes=settings.classes,
-        data=tuple(AnnotationOrigin(name=name, sha256=sha256) for name, sha256 in sources),
-        problems=problems,
-        trained_on=_sources(learning),
-        held_out=_sources(judging),
-        started_from=find_weights(settings.start).sha256 if isinstance(settings.start, Path) else settings.start,
-        split_sha256=sha256_of(splits.split_file(into)),
-        seed=settings.seed,
-        steps=settings.steps,
-        command=command,
-        seconds=time.monotonic() - start,
-        utc=time.time(),
-        versions={name: version(name) for name in ("torch", "torchvision", "numpy", "opencv-python-headless")},
-        losses=tuple(history.losses),
-        judged=tuple(history.judged),
-        figures=judge(judging, into, settings, focus, report),
-    )
-    write_card_files(card, _markdown(card), into)
-    write_training_page(into, history, _curve(settings, split), going_on=False)
-    keeper.finish()
-    return card
+        sources = annotated.sources + (() if judged_by is None else judged_by.sources)
+        problems = annotated.problems + (() if judged_by is None else judged_by.problems) + tuple(decided)
+        history = fit(learning, settings, focus, report, judge_some, keeper, keeper.kept)
+        card = TrainingCard(
+            weights=into.name,
+            sha256=find_weights(into).sha256,
+            architecture=settings.architecture,
+            classes=settings.classes,
+            data=tuple(AnnotationOrigin(name=name, sha256=sha256) for name, sha256 in sources),
+            problems=problems,
+            trained_on=_sources(learning),
+            held_out=_sources(judging),
+            started_from=find_weights(settings.start).sha256 if isinstance(settings.start, Path) else settings.start,
+            split_sha256=sha256_of(splits.split_file(into)),
+            seed=settings.seed,
+            steps=settings.steps,
+            command=command,
+            seconds=time.monotonic() - start,
+            utc=time.time(),
+            versions={name: version(name) for name in ("torch", "torchvision", "numpy", "opencv-python-headless")},
+            losses=tuple(history.losses),
+            judged=tuple(history.judged),
+            figures=judge(judging, into, settings, focus, report),
+        )
+        write_card_files(card, _markdown(card), into)
+        write_training_page(into, history, _curve(settings, split), going_on=False)
+        keeper.finish()
+        return card
 
 
 def _split(
@@ -189,14 +190,10 @@ class _DiskKeeper:
         self, into: Path, settings: TrainingSettings, split: splits.Split, print_line: Callable[[str], None] | None
     ) -> None:
         self._into, self._settings, self._split, self._print_line = into, settings, split, print_line
-        self._checkpoint = into.with_suffix(".checkpoint")
-
-    def kept(self) -> bytes | None:
-        """Read what an interrupted training left, if there is any."""
-        return self._checkpoint.read_bytes() if self._checkpoint.is_file() else None
+        self.kept = into.with_suffix(".checkpoint")
 
     def checkpoint(self, content: bytes) -> None:
-        with replacing(self._checkpoint) as stream:
+        with replacing(self.kept) as stream:
             stream.write(content)
 
     def weights(self, content: bytes) -> None:
@@ -211,7 +208,7 @@ class _DiskKeeper:
             self._print_line(f"step {step} of {self._settings.steps}: AP@0.50 {ap50:.3f}{best}")
 
     def finish(self) -> None:
-        self._checkpoint.unlink(missing_ok=True)
+        self.kept.unlink(missing_ok=True)
 
 
 def _detector(weights: Path, settings: TrainingSettings, mode: Literal["fused", "planes"]) -> DetectorSettings:

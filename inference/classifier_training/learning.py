@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -18,8 +19,8 @@ from inference.classification.sight import BESIDE, ClassifierSight, Floats, Seen
 from inference.classification.specimens import PICTURE, Example
 from inference.classifier_training.fitting import Count, Fitted, fit
 from inference.classifier_training.settings import LearningSettings
-from inference.classifier_training.training import TrainingFollower, train_network
-from inference.training.checkpoint import History
+from inference.classifier_training.training import TrainingFollower, identity_of, train_network
+from inference.training.checkpoint import History, read_checkpoint
 from inference.training.train import Progress, Report
 
 AT_ONCE = 16
@@ -118,7 +119,8 @@ def learn(
     parents: Mapping[str, str | None],
     report: Report,
     follower: TrainingFollower,
-    checkpoint: bytes | None = None,
+    checkpoint: Path | None = None,
+    source: str = "",
 ) -> tuple[Learnt, History]:
     """Learn from labelled specimens; the classifier, and how its network learnt to see where it had to.
 
@@ -129,7 +131,9 @@ def learn(
     parents
         of each taxon the one above it.
     checkpoint
-        of the network's training, to go on from.
+        of the network's training, to go on from, where it is there.
+    source
+        what the examples are from, in words.
 
     Raises
     ------
@@ -142,9 +146,10 @@ def learn(
     settings = replace(settings, sight=fitting_sight(examples, settings.sight))
     history = History()
     if settings.network == "lite0":
+        read_checkpoint(checkpoint, identity_of(examples, groups, settings, source))  # which is then another's
         network = from_published(settings.sight)
     else:
-        network, history = train_network(examples, groups, settings, report, follower, checkpoint)
+        network, history = train_network(examples, groups, settings, report, follower, checkpoint, source)
     looking = Progress.reporter("looking", report)
     pooled, beside = see(examples, network, settings.network, settings.sight, settings.threads, looking)
     fitting = Progress.reporter("fitting", report)

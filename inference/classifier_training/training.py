@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic
 from typing import Protocol
 
@@ -25,7 +26,7 @@ from inference.classification.specimens import Example
 from inference.classifier_training.settings import LearningSettings
 from inference.classifier_training.varying import varied
 from inference.errors import SpecimenRefused
-from inference.training.checkpoint import History, restore, to_bytes
+from inference.training.checkpoint import History, TrainingIdentity, read_checkpoint, restore, to_bytes
 from inference.training.train import CHECKPOINT_S, Progress, Report, rate_at
 
 SMOOTHED_LABELS = 0.05
@@ -98,7 +99,8 @@ def train_network(
     settings: LearningSettings,
     report: Report,
     follower: TrainingFollower,
-    checkpoint: bytes | None = None,
+    checkpoint: Path | None = None,
+    source: str = "",
 ) -> tuple[nn.Module, History]:
     """Train the network `small`; what it becomes, with its weights as files hold them.
 
@@ -109,7 +111,9 @@ def train_network(
     groups
         day, slide or sample of each example.
     checkpoint
-        to go on from.
+        to go on from, where it is there.
+    source
+        what the examples are from, in words.
 
     Raises
     ------
@@ -119,6 +123,8 @@ def train_network(
         The checkpoint is of another training.
     """
     task = _Task.of(examples, groups, settings)
+    identity = identity_of(examples, groups, settings, source)
+    interrupted = read_checkpoint(checkpoint, identity)
     torch.manual_seed(settings.seed)
     torch.set_num_threads(settings.threads)
     model = _Taught(fresh("small", settings.sight), width_of("small"), len(task.taxa))
@@ -126,10 +132,9 @@ def train_network(
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.rate, weight_decay=WEIGHT_DECAY)
     decay = 1 - 1 / (AVERAGED_SHARE * task.steps + 1)
     mean = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)  # type: ignore[no-untyped-call]
-    identity = _identity(examples, groups, settings)
     best = fresh("small", settings.sight)
     both = nn.ModuleDict({"learning": model, "best": best})
-    history = History() if checkpoint is None else restore(checkpoint, both, mean, optimiser, identity)
+    history = History() if interrupted is None else restore(interrupted, both, mean, optimiser)
     show = Progress.reporter("learning to see", report, history.step)
     kept_at = monotonic()
     for views, beside, labels in _batches(task, settings, history.step):
@@ -223,9 +228,12 @@ def _network_in(mean: AveragedModel) -> dict[str, Tensor]:
     return {n.removeprefix(prefix): v for n, v in mean.state_dict().items() if n.startswith(prefix)}
 
 
-def _identity(examples: Sequence[Example], groups: Sequence[str], settings: LearningSettings) -> str:
-    """Digest of all that decides what a training comes to."""
+def identity_of(
+    examples: Sequence[Example], groups: Sequence[str], settings: LearningSettings, source: str
+) -> TrainingIdentity:
+    """Say all that decides what a training comes to; `source` is what the examples are from, in words."""
     digest = hashlib.sha256(repr(settings).encode())
     for one, group in zip(examples, groups, strict=True):
         digest.update(repr((one.key, one.sha256, one.taxon, group)).encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
+    told = {name: str(value) for name, value in vars(settings).items()}
+    return TrainingIdentity(digest.hexdigest(), {"source": source, "specimens": str(len(examples))} | told)

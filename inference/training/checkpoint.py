@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import safetensors
@@ -18,6 +20,22 @@ SMOOTHING = 0.98
 LOSS_EVERY = 20
 """Steps between losses that are kept."""
 _MODEL, _MEAN, _OPTIMISER = "model.", "mean.", "optimiser."
+
+
+@dataclass(frozen=True)
+class TrainingIdentity:
+    """Of which training a checkpoint is.
+
+    Attributes
+    ----------
+    digest
+        of everything that must not change between the parts of one training.
+    told
+        the same for people: what is learnt from, and each setting.
+    """
+
+    digest: str
+    told: Mapping[str, str]
 
 
 @dataclass
@@ -63,7 +81,11 @@ class History:
 
 
 def to_bytes(
-    model: nn.Module, mean: AveragedModel, optimiser: torch.optim.Optimizer, history: History, identity: str
+    model: nn.Module,
+    mean: AveragedModel,
+    optimiser: torch.optim.Optimizer,
+    history: History,
+    identity: TrainingIdentity,
 ) -> bytes:
     """Safetensors of a training.
 
@@ -71,48 +93,65 @@ def to_bytes(
     ----------
     mean
         of the model over the last steps.
-    identity
-        of everything that must not change between the parts of one training.
     """
     tensors = {_MODEL + name: value.contiguous() for name, value in model.state_dict().items()}
     tensors |= {_MEAN + name: value.contiguous() for name, value in mean.state_dict().items()}
     for number, state in optimiser.state_dict()["state"].items():
         tensors |= {f"{_OPTIMISER}{number}.{name}": value.contiguous() for name, value in state.items()}
-    return safetensors.torch.save(tensors, {"identity": identity, "history": json.dumps(asdict(history))})
+    metadata = {"identity": identity.digest, "told": json.dumps(dict(identity.told))}
+    return safetensors.torch.save(tensors, metadata | {"history": json.dumps(asdict(history))})
 
 
-def restore(
-    content: bytes, model: nn.Module, mean: AveragedModel, optimiser: torch.optim.Optimizer, identity: str
-) -> History:
-    """Bring model, mean and optimiser to where a training was interrupted; what became of it until then.
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a training was interrupted: its tensors, and what became of it until then."""
+
+    tensors: dict[str, torch.Tensor]
+    history: History
+
+
+def read_checkpoint(path: Path | None, identity: TrainingIdentity) -> Checkpoint | None:
+    """Read the checkpoint of a training; None where there is none.
 
     Raises
     ------
     WeightsRefused
         It is no checkpoint, or one of another training.
     """
+    if path is None or not path.is_file():
+        return None
+    content = path.read_bytes()
     try:
         tensors = safetensors.torch.load(content)
         length = int.from_bytes(content[:8], "little")
         metadata = json.loads(content[8 : 8 + length])["__metadata__"]
         history = json.loads(metadata["history"])
+        told = json.loads(metadata.get("told", "{}"))
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
-        raise WeightsRefused(f"the checkpoint cannot be read ({error}); delete it to start over") from error
-    if metadata["identity"] != identity:
         raise WeightsRefused(
-            "the checkpoint belongs to another training; repeat its command, or delete it to start over"
+            f"the checkpoint {str(path)!r} cannot be read ({error}); delete it to start over"
+        ) from error
+    if metadata["identity"] != identity.digest:
+        now = identity.told
+        other = "; ".join(f"{name} {was}, now {now[name]}" for name, was in told.items() if now.get(name, was) != was)
+        raise WeightsRefused(
+            f"the checkpoint {str(path)!r} belongs to another training{other and f' ({other})'}; repeat its command, "
+            "delete it to start over, or name another file with --into"
         )
+    losses = [(int(step), float(loss)) for step, loss in history["losses"]]
+    judged = [(int(step), float(ap)) for step, ap in history["judged"]]
+    return Checkpoint(tensors, History(history["step"], history["loss"], losses, judged))
+
+
+def restore(checkpoint: Checkpoint, model: nn.Module, mean: AveragedModel, optimiser: torch.optim.Optimizer) -> History:
+    """Bring model, mean and optimiser to where a training was interrupted; what became of it until then."""
     for prefix, module in ((_MODEL, model), (_MEAN, mean)):
-        module.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
+        of_it = {n.removeprefix(prefix): t for n, t in checkpoint.tensors.items() if n.startswith(prefix)}
+        module.load_state_dict(of_it)
     state: dict[int, dict[str, Any]] = {}
-    for name, value in tensors.items():
+    for name, value in checkpoint.tensors.items():
         if name.startswith(_OPTIMISER):
             number, key = name.removeprefix(_OPTIMISER).split(".")
             state.setdefault(int(number), {})[key] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-    return History(
-        history["step"],
-        history["loss"],
-        [(int(step), float(loss)) for step, loss in history["losses"]],
-        [(int(step), float(ap)) for step, ap in history["judged"]],
-    )
+    return checkpoint.history

@@ -24,7 +24,7 @@ from inference.network import network
 from inference.network.device import DeviceName, pick_device
 from inference.network.weights_file import classes_of, find_weights
 from inference.settings import FocusSettings
-from inference.training.checkpoint import History, restore, to_bytes
+from inference.training.checkpoint import History, TrainingIdentity, read_checkpoint, restore, to_bytes
 from inference.training.crops import batches
 from inference.training.mistakes import Place, find_mistakes
 from inference.training.settings import TrainingSettings
@@ -100,7 +100,7 @@ def train(
     report: Report,
     judge: Judge,
     keeper: Keeper,
-    checkpoint: bytes | None = None,
+    checkpoint: Path | None = None,
 ) -> History:
     """Train on annotated stacks; the keeper has the best of the weights that were judged.
 
@@ -112,7 +112,7 @@ def train(
     judge
         asked `settings.judgements` times.
     checkpoint
-        to go on from.
+        to go on from, where it is there.
 
     Raises
     ------
@@ -129,11 +129,12 @@ def train(
     model = _network(settings, items, focus).to(device).to(memory_format=torch.channels_last).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.rate, weight_decay=1e-4)
     identity = _identity(items, settings)
+    interrupted = read_checkpoint(checkpoint, identity)
     # Single steps sway the weights; what is kept is their running mean (Polyak 1992, SIAM J. Control Optim. 30, 838).
     decay = 1 - 1 / (AVERAGED_SHARE * settings.steps + 1)
     averaging = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
     mean = AveragedModel(model, multi_avg_fn=averaging, use_buffers=True)
-    history = restore(checkpoint, model, mean, optimiser, identity) if checkpoint else History()
+    history = History() if interrupted is None else restore(interrupted, model, mean, optimiser)
     kept_at = monotonic()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
         preparing = Progress.reporter("channels", report)
@@ -225,14 +226,17 @@ def rate_at(step: int, steps: int, greatest: float) -> float:
     return greatest * (1 + math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2
 
 
-def _identity(items: Sequence[AnnotatedStack], settings: TrainingSettings) -> str:
-    """Digest of all that decides what a training comes to."""
+def _identity(items: Sequence[AnnotatedStack], settings: TrainingSettings) -> TrainingIdentity:
+    """Say all that decides what a training comes to."""
     digest = hashlib.sha256(repr(settings).encode())
     for item in items:
         digest.update(repr((item.picture, item.annotations, item.class_names)).encode())
     if isinstance(settings.start, Path):
         digest.update(find_weights(settings.start).sha256.encode())
-    return digest.hexdigest()
+    sources = sorted({item.picture.source for item in items})
+    pictures = f"{len(items)} of {', '.join(sources[:3])}{' and others' if sources[3:] else ''}"
+    told = {name: str(value) for name, value in vars(settings).items()}
+    return TrainingIdentity(digest.hexdigest(), {"pictures": pictures} | told)
 
 
 def _network(settings: TrainingSettings, items: Sequence[AnnotatedStack], focus: FocusSettings) -> FasterRCNN:

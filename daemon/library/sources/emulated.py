@@ -13,28 +13,45 @@ from daemon.dataset.objects_table import read_parquet
 from daemon.library.entry import Entry
 from daemon.library.pixels import look_of, sha256_of_pixels
 from daemon.library.sources.pictures import SourceRead
-from daemon.system.errors import DamagedFile
+from daemon.system.errors import DamagedFile, Refused
 from drivers.errors import ImageRefused
 from drivers.recorded.images import opened_one
 from drivers.virtual_slide.not_living import taxon_of
 
 INDEX = "index.parquet"
+UNFINISHED = "unfinished.json"
+"""Lies beside the stacks of specimens that are not finished."""
+_STACK = "stacks/slide-*/*/[0-9][0-9][0-9][0-9][0-9][0-9].ome.tif"
 _NEEDED = {"key", "file", "taxon", "class_name", "night", "collection", "slide", "states", "focus_plane"}
 
 
 def is_emulated(folder: Path) -> bool:
-    """Whether a folder holds specimens of the virtual slide.
+    """Whether a folder holds specimens of the virtual slide, whole.
 
     Raises
     ------
     DamagedFile
         It has an index that cannot be read: its stacks are not taken for pictures, whose samples nobody says.
+    Refused
+        They are not finished, or have no index any more.
     """
     path = folder / INDEX
+    if (folder / UNFINISHED).is_file():
+        raise Refused(
+            f"{folder} holds specimens of the virtual slide that are not finished; give the same `lamelle emulate "
+            "specimens` again, which goes on with them"
+        )
     try:
-        return path.is_file() and set(pq.read_schema(path).names) >= _NEEDED
+        if path.is_file() and set(pq.read_schema(path).names) >= _NEEDED:
+            return True
     except (pa.ArrowException, OSError) as error:
         raise DamagedFile(f"{path} cannot be read ({error}); write the specimens again, or move it away") from error
+    if any(folder.glob(_STACK)):
+        raise Refused(
+            f"{folder} holds stacks as `lamelle emulate specimens` writes them, but no {INDEX} that says what they "
+            "are; put it back, or write them again. If they are pictures of your own, give stacks/ another name"
+        )
+    return False
 
 
 class EmulatedSpecimens:

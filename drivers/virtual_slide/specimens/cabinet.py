@@ -16,6 +16,7 @@ import signal
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
@@ -49,12 +50,17 @@ from drivers.virtual_slide.specimens import (
 )
 from drivers.virtual_slide.specimens.collection import KINDS
 from drivers.virtual_slide.specimens.drawer import Drawer, SpecimenCard, make_drawer
+from drivers.virtual_slide.specimens.in_use import hold, take_away
 from drivers.virtual_slide.specimens.specimen import Specimen, collect
 from drivers.virtual_slide.specimens.taxa import plans
 
 MAKING = ".making-"
 UNUSED_S = 86400.0
 """What other versions of the code made is deleted when it was not used for so long."""
+KEPT_BYTES = 20_000_000_000
+"""Of all collections together, which is ten whole ones; beyond it those that were used longest ago are deleted."""
+RECENT_S = 3600.0
+"""What was used within this time stays, whoever used it: on a disk of a network not everybody's use is seen."""
 _MADE_BY = (
     matter,
     body_light,
@@ -113,6 +119,7 @@ class Cabinet:
         self._lying = _Lying(collection, mount, turned_over)
         root = folder or user_cache_path("lamelle", "lamelle") / "virtual-slide"
         self.folder = root / f"{_code()}-{self._lying.digest}"
+        self._held = False
         self._open: dict[Key, Drawer] = {}
         self._cards: dict[Key, SpecimenCard] = {}
 
@@ -124,6 +131,7 @@ class Cabinet:
         """Describe a specimen; it is made first if need be."""
         key = (kind, variant)
         if key not in self._cards:
+            self._hold()
             self._make_missing(key)
             self._cards[key] = msgspec.json.decode((self._drawer(key) / "card.json").read_bytes(), type=SpecimenCard)
         return self._cards[key]
@@ -159,6 +167,7 @@ class Cabinet:
         missing = sorted(self.missing(kinds), key=lambda key: -KINDS[key[0]].sizes.high_um)
         if not missing:
             return
+        self._hold()
         try:
             self._tidy()
             self._make_all(missing, report, workers)
@@ -185,17 +194,35 @@ class Cabinet:
 
     def size_bytes(self) -> int:
         """Bytes on disk."""
-        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+        return _size_bytes(self.folder)
+
+    def _hold(self) -> None:
+        """Keep other processes from taking the folder away."""
+        if not self._held:
+            with contextlib.suppress(OSError):  # where nothing can be written, nothing is taken away either
+                weakref.finalize(self, hold(self.folder).close)
+                self._held = True
 
     def _tidy(self) -> None:
-        """Delete what other code made, or a process that died was making, and nobody used for a day."""
-        old = time.time() - UNUSED_S
-        others = [path for path in self.folder.parent.glob("*") if not path.name.startswith(_code())]
-        for path in [*others, *self.folder.glob(f"{MAKING}*")]:
-            # Another process may tidy at the same time.
-            with contextlib.suppress(FileNotFoundError):
-                if path.stat().st_mtime < old:
-                    shutil.rmtree(path, ignore_errors=True)
+        """Delete what nobody uses: half-made drawers, what other code made, and of this code's what is too much.
+
+        Another process may tidy at the same time.
+        """
+        now = time.time()
+        for path in self.folder.glob(f"{MAKING}*"):
+            if _used(path) < now - UNUSED_S:
+                shutil.rmtree(path, ignore_errors=True)
+        of_this_code: list[Path] = []
+        for path in sorted(self.folder.parent.glob("*"), key=_used):
+            if path.name.startswith(_code()):
+                of_this_code.append(path)
+            elif _used(path) < now - UNUSED_S:
+                take_away(path)
+        sizes = {path: _size_bytes(path) for path in of_this_code}
+        total = sum(sizes.values())
+        for path in of_this_code:
+            if total > KEPT_BYTES and path != self.folder and _used(path) < now - RECENT_S and take_away(path):
+                total -= sizes[path]
 
     def _make_missing(self, key: Key) -> None:
         if not self._drawer(key).is_dir():
@@ -203,6 +230,22 @@ class Cabinet:
 
     def _drawer(self, key: Key) -> Path:
         return self.folder / f"{key[0]}-{key[1]}"
+
+
+def _used(path: Path) -> float:
+    """When something was used last, as `Cabinet.drawer` notes it; of what is gone, now."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()
+
+
+def _size_bytes(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            total += path.stat().st_size if path.is_file() else 0
+    return total
 
 
 def _serve() -> None:

@@ -13,14 +13,18 @@ import pytest
 import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from daemon.config.model import NightConfig
 from daemon.emulation import specimens
 from daemon.emulation.export import override
 from daemon.emulation.specimens import SpecimenRow, Wish, export_specimens
+from daemon.library.build import build
+from daemon.library.sources.pictures import PictureSettings
 from daemon.system.errors import Refused
 from drivers.virtual_slide.specimens.collection import KINDS
 from tests.support import emulated_stacks
+from tests.support.small_disk import remount, small_disk
 from tests.support.virtual_views import PIXEL_UM, SOME_VIEWS, frame_of, lying, make
 
 FEW = {"emiliania": 8, "florisphaera": 4, "shard": 3}
@@ -132,8 +136,38 @@ def test_what_is_not_there_is_refused(
 def test_a_folder_with_an_index_is_never_written_over(
     config: NightConfig, made: tuple[Path, list[SpecimenRow]]
 ) -> None:
-    with pytest.raises(Refused, match="already has an index"):
-        export_specimens(config, made[0], [SLIDE], Wish())
+    with pytest.raises(Refused, match="already has specimens"):
+        export_specimens(config, made[0], [SLIDE], Wish(each=EACH, junk=3))
+
+
+def test_stacks_that_were_begun_with_nobody_knows_what_are_not_gone_on_with(
+    config: NightConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "stacks").mkdir()
+    with pytest.raises(Refused, match="already has specimens; name another folder"):
+        export_specimens(config, tmp_path, [SLIDE], Wish())
+
+
+def test_the_same_again_goes_on_where_it_was_interrupted(
+    config: NightConfig, made: tuple[Path, list[SpecimenRow]], tmp_path: Path
+) -> None:
+    wish = Wish(each=EACH, junk=3)
+    with small_disk(tmp_path / "disk", megabytes=1) as into:
+        with pytest.raises(OSError, match="No space left"):
+            export_specimens(config, into, [SLIDE], wish)
+        before = {path: path.stat().st_mtime_ns for path in into.rglob("*.ome.tif")}
+        assert 0 < len(before) < len(made[1])
+        with pytest.raises(Refused, match="are not finished; give the same `lamelle emulate specimens` again"):
+            build(tmp_path / "library", [into], PictureSettings(), None, Console(quiet=True))
+        remount(into, "size=9m")
+        with pytest.raises(Refused, match="begun with other wish and emulation; give the same command again"):
+            export_specimens(override(config, seed=13), into, [SLIDE], Wish(each=EACH))
+        again = export_specimens(config, into, [SLIDE], wish)
+        assert [row.sha256 for row in again] == [row.sha256 for row in made[1]]
+        assert all(path.stat().st_mtime_ns == at for path, at in before.items())
+        assert pq.read_table(into / "index.parquet").equals(pq.read_table(made[0] / "index.parquet"))
+        told = build(tmp_path / "library", [into], PictureSettings(), None, Console(quiet=True))
+        assert told.taken["disk"] == len(again)
 
 
 @given(st.dictionaries(st.sampled_from(list(KINDS)), st.floats(0.01, 50), min_size=1), st.integers(0, 500))

@@ -215,6 +215,23 @@ def test_an_export_that_would_miss_something_is_refused(night: Path, tmp_path: P
         export_labels(night, tmp_path / "out.csv")
 
 
+def test_what_is_shown_without_a_file_that_cannot_be_read_is_told_by_name_and_status(
+    night: Path, tmp_path: Path
+) -> None:
+    bring(night, write_table(tmp_path / "a.csv", rows(2, 5)))
+    (damaged,) = (night / "added").iterdir()
+    bring(night, write_table(tmp_path / "b.csv", rows(3, 5)))
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    shown = CliRunner().invoke(app, ["labels", str(night), "show"])
+    assert shown.exit_code == 3
+    text = "".join(shown.stdout.split())  # wherever the lines are broken
+    assert f"{damaged}cannotberead".replace(" ", "") in text
+    assert text.endswith("1labelbyAB1;1objectnamed;0conflicts;withoutwhat1filewouldsay")
+    told = CliRunner().invoke(app, ["labels", str(night), "show", "--json"])
+    assert told.exit_code == 3
+    assert [one["name"] for one in json.loads(told.stdout)["unread"]] == [str(damaged)]
+
+
 def test_a_merge_says_by_its_status_that_a_file_of_the_other_could_not_be_read(night: Path, tmp_path: Path) -> None:
     other = make_night(tmp_path / "other")
     bring(other, write_table(tmp_path / "a.csv", rows(2, 5)))

@@ -14,7 +14,7 @@ from rich.console import Console
 from daemon.library.build import build
 from daemon.library.library import Library
 from daemon.library.sources.pictures import PictureSettings
-from daemon.system.errors import DamagedFile
+from daemon.system.errors import DamagedFile, Refused
 from tests.support.places import CONFIGS
 
 
@@ -45,6 +45,21 @@ def test_specimens_with_a_damaged_index_are_not_taken_for_pictures(tmp_path: Pat
     index.write_bytes(index.read_bytes()[:-9])
     with pytest.raises(DamagedFile, match=r"index\.parquet cannot be read .*; write the specimens again"):
         build(tmp_path / "library", [source], PictureSettings(), None, Console(quiet=True))
+
+
+def test_specimens_without_their_index_are_not_taken_for_pictures(tmp_path: Path) -> None:
+    source, stack = specimens(tmp_path / "emulated"), tmp_path / "emulated/stacks/slide-2/gephyrocapsa/000001.ome.tif"
+    stack.parent.mkdir(parents=True)
+    (source / "stacks/0.tif").rename(stack)
+    (source / "index.parquet").unlink()
+    library = tmp_path / "library"
+    with pytest.raises(
+        Refused, match=r"but no index\.parquet that says what they are; put it back, or write them again"
+    ):
+        build(library, [source], PictureSettings(), None, Console(quiet=True))
+    (source / "stacks").rename(source / "mine")
+    told = build(library, [source], PictureSettings(), None, Console(quiet=True))
+    assert len(told.left_out) == 2, "taken for pictures, whose channels nobody names"
 
 
 @pytest.mark.parametrize("junk", ["mineral-grain", ""])

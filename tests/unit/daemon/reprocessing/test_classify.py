@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 import lamelle
+from daemon.cli.app import app
 from daemon.config.taxonomy import Taxon, Taxonomy
 from daemon.dataset.features import write_later_features
 from daemon.dataset.later_tables import Given, later_tables, named_with
@@ -21,7 +23,8 @@ from inference.classification.head import Head
 from inference.classification.sight import ClassifierSight
 from inference.errors import WeightsRefused
 from inference.settings import ClassifierSettings
-from tests.support.small_dataset import make_dataset
+from tests.support.small_classifier import write_classifier
+from tests.support.small_dataset import NIGHT, make_dataset
 
 ENCODER = "e" * 64
 GENUS = Taxon("gephyrocapsa", "Gephyrocapsa", "genus")
@@ -65,7 +68,10 @@ def night(tmp_path: Path) -> Path:
 
 def test_each_object_gets_what_its_features_say(night: Path) -> None:
     again = name(night, head())
-    assert (again.number, again.rows, again.looked_at, again.unseen) == (1, 16, 0, 4)
+    assert (again.number, again.rows, again.looked_at) == (1, 16, 0)
+    ((why, count, first),) = again.unseen
+    assert why.startswith(f"no features of encoder {ENCODER[:12]} are kept of it; name a classifier with its encoder")
+    assert (count, str(first)) == (4, f"{NIGHT}/slide-1/field-0001/attempt-1/004")
     table = lamelle.open(night).objects(counted=False)
     assert table["taxon"].to_pylist() == [FIRST.identifier, SECOND.identifier, "unsure", None] * 4
     probabilities = [0.9, 0.9, 0.5, None] * 4
@@ -86,6 +92,19 @@ def test_a_classifier_of_pictures_is_refused_before_names_are_overruled(night: P
     with pytest.raises(WeightsRefused, match="looks at pictures, and the objects of a night are stacks"):
         classify_again(night, ClassifierSettings(weights=path), Console(file=io.StringIO()), TAXONOMY)
     assert not later_tables(night, Given.NAMED)
+
+
+@pytest.mark.slow
+def test_why_objects_could_not_be_looked_at_is_told_with_counts(tmp_path: Path) -> None:
+    folder, weights = tmp_path / "night", tmp_path / "names.safetensors"
+    make_dataset(folder, slides=1, objects=2, channels=3)
+    write_classifier(weights)
+    done = CliRunner().invoke(app, ["classify", str(folder), "--weights", str(weights)])
+    assert done.exit_code == 0, done.output
+    first, *_, last = done.output.splitlines()
+    assert first.startswith("4 objects; 4 objects could not be looked at, and stay unnamed, in ")
+    which = f"{NIGHT}/slide-1/field-0001/attempt-1/001"
+    assert last.startswith(f"not looked at: 4, such as {which}: a specimen's states are crossed, parallel, third; give")
 
 
 def test_a_better_head_names_again_and_overwrites_nothing(night: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from daemon.system.errors import Refused
 from daemon.training.export_names import export_names, read_card
+from daemon.training.lock import only_training
 from daemon.training.names import train_names
 from daemon.training.names_card import NamesCard
 from inference.classification.encoder_file import load_encoder
@@ -99,6 +100,13 @@ def test_a_card_is_not_written_over_other_files(tmp_path: Path) -> None:
     (tmp_path / "labels.json").write_text("{}")
     with pytest.raises(Refused, match=r"labels\.json"):
         train(tmp_path / "labels.safetensors", *sides(4))
+
+
+def test_a_second_training_beside_one_that_runs_is_refused(tmp_path: Path) -> None:
+    into = tmp_path / "names.safetensors"
+    with only_training(into), pytest.raises(Refused, match=r"another training writes '.*names\.safetensors'; wait"):
+        train(into, *sides(4))
+    assert [path.name for path in tmp_path.iterdir()] == ["names.lock"]
 
 
 @pytest.mark.long

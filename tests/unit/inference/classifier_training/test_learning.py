@@ -113,20 +113,29 @@ class Stops(Silent):
 
 
 @pytest.mark.slow
-def test_a_training_that_was_interrupted_ends_where_it_would_have() -> None:
+def test_a_training_that_was_interrupted_ends_where_it_would_have(tmp_path: Path) -> None:
     taught = examples(stack, 12)
     settings = LearningSettings("small", SIGHT, epochs=2, batch=12, judgements=2, threads=1)
     whole, history = train_network(taught, days(taught), settings, lambda _: None, Silent())
     stops = Stops(1)
     with pytest.raises(Stopped):
-        train_network(taught, days(taught), settings, lambda _: None, stops)
-    again, went_on = train_network(taught, days(taught), settings, lambda _: None, Silent(), stops.kept[0])
+        train_network(taught, days(taught), settings, lambda _: None, stops, source="library A")
+    kept = tmp_path / "names.checkpoint"
+    kept.write_bytes(stops.kept[0])
+    again, went_on = train_network(taught, days(taught), settings, lambda _: None, Silent(), kept)
     assert went_on == history
     for name, value in whole.state_dict().items():
         np.testing.assert_array_equal(again.state_dict()[name].numpy(), value.numpy(), name)
     other = examples(stack, 13)
-    with pytest.raises(WeightsRefused, match="another training"):
-        train_network(other, days(other), settings, lambda _: None, Silent(), stops.kept[0])
+    of_what = (
+        r"names\.checkpoint' belongs to another training \(source library A, now library B; specimens 36, now 39\)"
+    )
+    with pytest.raises(WeightsRefused, match=of_what):
+        train_network(other, days(other), settings, lambda _: None, Silent(), kept, "library B")
+    with pytest.raises(
+        WeightsRefused, match=r"\(network small, now lite0; epochs 2, now 30; .*repeat its command, delete"
+    ):
+        learn(taught, days(taught), LearningSettings(sight=SIGHT), {}, lambda _: None, Silent(), kept, "library A")
 
 
 @pytest.mark.slow

@@ -85,7 +85,7 @@ def test_workers_do_not_outlive_who_sent_for_them(tmp_path: Path) -> None:
         f"Cabinet(1, Mount(), Path({str(tmp_path)!r})).fill(['coscinodiscus'], lambda *_: None, workers=1)"
     )
     with subprocess.Popen([sys.executable, "-c", code]) as process:
-        while not list(tmp_path.rglob("*")):
+        while not list(tmp_path.rglob(f"{MAKING}*")):
             assert process.poll() is None
         workers = psutil.Process(process.pid).children(recursive=True)
         process.kill()
@@ -125,6 +125,45 @@ def test_what_others_made_is_deleted_only_after_a_day_without_use(tmp_path: Path
     assert not dead.exists()
     assert young.is_dir()
     assert cabinet.missing([KIND]) == []
+
+
+USES = """
+import sys
+from pathlib import Path
+from drivers.virtual_slide.specimens.cabinet import Cabinet, Mount
+cabinet = Cabinet(2, Mount(), Path(sys.argv[1]))
+cabinet.card("emiliania", 0)
+print("uses", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.slow
+def test_beyond_the_limit_what_was_used_longest_ago_is_deleted_but_nothing_that_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cabinets = [Cabinet(collection, Mount(), tmp_path) for collection in range(6)]
+    used_now, oldest, older, recent, mine = cabinets[2], cabinets[1], cabinets[3], cabinets[4], cabinets[5]
+    with subprocess.Popen([sys.executable, "-c", USES, str(tmp_path)], stdin=-1, stdout=-1, text=True) as user:
+        assert user.stdout is not None
+        assert user.stdin is not None
+        assert user.stdout.readline() == "uses\n"
+        for hours, cabinet in ((9, used_now), (8, oldest), (7, older), (0.5, recent)):
+            cabinet.folder.mkdir(exist_ok=True)
+            (cabinet.folder / "light.npy").write_bytes(bytes(100_000))
+            os.utime(cabinet.folder, (time.time() - hours * 3600,) * 2)
+        left = sum(one.size_bytes() for one in (used_now, older, recent))
+        monkeypatch.setattr(cabinet_module, "KEPT_BYTES", left + 10_000)
+        mine.fill([KIND], lambda *_: None, workers=1)
+        assert [one.folder.is_dir() for one in (used_now, oldest, older, recent)] == [True, False, True, True]
+        monkeypatch.setattr(cabinet_module, "KEPT_BYTES", 0)
+        mine._tidy()
+        assert [one.folder.is_dir() for one in (used_now, older, recent, mine)] == [True, False, True, True]
+        user.kill()
+    mine._tidy()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([recent.folder.name, mine.folder.name])
+    assert mine.missing([KIND]) == []
+    assert used_now.drawer(KIND, 0).light.any(), "made again"
 
 
 def test_a_folder_that_cannot_be_written_to_is_told(tmp_path: Path) -> None:
