@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,6 +92,20 @@ def write_later_features(folder: Path, slide: int, number: int, encoder: str, ma
             stream.write(_parquet(columns, vectors, encoder))
 
 
+def encoders_of(folder: Path) -> tuple[str, ...]:
+    """Name the encoders (sha256) of which a dataset keeps features, that of the newest first.
+
+    Raises
+    ------
+    DamagedFile
+        A table of features cannot be read.
+    """
+    later = sorted(folder.glob(f"slide-*/{_LATER}*.parquet"), key=lambda path: path.name, reverse=True)
+    # All that a night makes is of one encoder.
+    own = next(iter(sorted(folder.glob("slide-*/field-*-features.parquet"))), None)
+    return tuple(dict.fromkeys(_encoder(path) for path in (*later, own) if path is not None))
+
+
 class KeptFeatures:
     """What an encoder made of the objects of a dataset: in the night, or later.
 
@@ -152,13 +167,24 @@ def _parquet(columns: dict[str, pa.Array], vectors: Vectors, encoder: str) -> by
     return stream.getvalue()
 
 
+def _encoder(path: Path) -> str:
+    with _explaining(path):
+        return msgspec.json.decode((pq.read_schema(path).metadata or {})[METADATA], type=_Made).encoder
+
+
 def _read(path: Path) -> tuple[str, pa.Table, Vectors]:
-    try:
+    with _explaining(path):
         table = read_parquet(path)
         made = msgspec.json.decode((table.schema.metadata or {})[METADATA], type=_Made)
         column = table["features"].combine_chunks()
         flat = column.flatten().to_numpy(zero_copy_only=False)
         vectors = np.asarray(flat, np.float16).reshape(len(table), column.type.list_size)
+    return made.encoder, table, vectors
+
+
+@contextmanager
+def _explaining(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (pa.ArrowException, OSError, KeyError, AttributeError, ValueError, msgspec.MsgspecError) as error:
         raise DamagedFile(f"{path} cannot be read as features ({error}); restore it from a copy") from error
-    return made.encoder, table, vectors

@@ -12,26 +12,23 @@ class on it), then the second, until there are `SHOWN`.
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 from daemon.config.taxonomy import Taxonomy
 from daemon.counts.objects import Objects
 from daemon.dataset.reader import Dataset
-from daemon.dataset.selection import Chosen, LoadedObject, file_of, load
-from daemon.figures.pixels import best_plane, composite, contrasts, place, scale_bar
+from daemon.dataset.selection import Chosen, file_of
+from daemon.figures.strips import draw_strips
 from daemon.records.records import FieldSecured
 from daemon.system.errors import DamagedFile
 
 SHOWN = 12
 SURE = 0.9
 DOUBTFUL = 0.2
-SIDE, GAP, LETTERS, QUALITY = 168, 4, 16, 88
 WORDS = {
     "touches_edge": "cut by the frame",
     "best_plane_at_edge": "sharpest at the end of the stack",
@@ -119,13 +116,11 @@ def _in_turn(rank: Floats, group: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def show(dataset: Dataset, chosen: Objects, taxonomy: Taxonomy) -> tuple[ObjectShown, ...]:
     """Cut the pictures of some objects out of the dataset; taxa are called what the taxonomy calls them."""
-    loaded = dict(enumerate(_load(dataset, chosen)))
-    pictures = {at: one for at, one in loaded.items() if isinstance(one, LoadedObject)}
-    painted = dict(zip(pictures, _paint(list(pictures.values())), strict=True))
-    return tuple(_shown(chosen, at, painted.get(at, b""), loaded[at], taxonomy) for at in loaded)
+    drawn = draw_strips(list(_found(dataset, chosen)))
+    return tuple(_shown(chosen, at, strip, taxonomy) for at, strip in enumerate(drawn))
 
 
-def _shown(chosen: Objects, at: int, picture: bytes, loaded: LoadedObject | str, taxonomy: Taxonomy) -> ObjectShown:
+def _shown(chosen: Objects, at: int, strip: bytes | str, taxonomy: Taxonomy) -> ObjectShown:
     def number(name: str) -> float | None:
         value = chosen[name][at]
         return None if value is None or not np.isfinite(value) else float(value)
@@ -143,13 +138,13 @@ def _shown(chosen: Objects, at: int, picture: bytes, loaded: LoadedObject | str,
         mass_pg=number("mass_pg"),
         deviation_pg=number("calcite_equivalent_deviation_pg"),
         flags=tuple(words for name, words in WORDS.items() if chosen[name][at]),
-        picture=picture,
-        without=loaded if isinstance(loaded, str) else "",
+        picture=strip if isinstance(strip, bytes) else b"",
+        without=strip if isinstance(strip, str) else "",
     )
 
 
-def _load(dataset: Dataset, chosen: Objects) -> Iterator[LoadedObject | str]:
-    """Load the pixels of each, or say why they are not there."""
+def _found(dataset: Dataset, chosen: Objects) -> Iterator[Chosen | str]:
+    """Find each in the records, or say why it is not there."""
     slides = {int(slide) for slide in chosen["slide"]}
     places = set(zip(chosen["slide"].tolist(), chosen["field"].tolist(), strict=True))
     fields = {
@@ -165,32 +160,6 @@ def _load(dataset: Dataset, chosen: Objects) -> Iterator[LoadedObject | str]:
             yield f"the record of mini-slide {slide} field {at} holds no object {number}"
             continue
         try:
-            one = Chosen(field.slide, field.field, field.sample, row, file_of(dataset, field))
-            yield next(load([one]))
+            yield Chosen(field.slide, field.field, field.sample, row, file_of(dataset, field))
         except DamagedFile as error:
             yield str(error)
-
-
-def _paint(loaded: Sequence[LoadedObject]) -> Iterator[bytes]:
-    """Paint each with the contrast of all that have the same polarizations."""
-    states = {one.provenance.polarizations for one in loaded}
-    contrast = {s: contrasts(one.fused for one in loaded if one.provenance.polarizations == s) for s in states}
-    for one in loaded:
-        own = contrast[one.provenance.polarizations]
-        planes = one.crop.shape[1]
-        plane = one.chosen.row.best_plane if one.chosen.row.display_plane is None else one.chosen.row.display_plane
-        best = best_plane(plane, planes)
-        views = [composite(one.fused, own), *(c.apply(one.crop[k, best]) for k, c in enumerate(own))]
-        yield _strip(views, one.fused.shape[1:], one.provenance.pixel_um)
-
-
-def _strip(views: Iterable[NDArray[np.uint8]], shape: tuple[int, ...], pixel_um: float) -> bytes:
-    """Put views side by side, the first with a scale bar, as a JPEG."""
-    shown = list(views)
-    image = Image.new("RGB", (len(shown) * (SIDE + GAP) - GAP, SIDE))
-    for at, view in enumerate(shown):
-        place(image, view, (at * (SIDE + GAP), 0), SIDE)
-    scale_bar(ImageDraw.Draw(image), (0, 0), shape, pixel_um, SIDE, LETTERS)
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=QUALITY)
-    return stream.getvalue()

@@ -1,0 +1,113 @@
+"""What objects are called now: what a person said last, else what the newest naming says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from daemon.config.taxonomy import Taxonomy
+from daemon.counts.taxa import taxonomy_of
+from daemon.dataset.labels import LabelStatus, label_store
+from daemon.dataset.later_tables import Given, TableOrigin, later_tables, objects_table
+from daemon.dataset.reader import Dataset
+from daemon.dataset.selection import Chosen, file_of
+from daemon.dataset.standing import content_of, standing
+from daemon.records.names import field_file
+from daemon.records.objects import ObjectName
+from daemon.records.records import FieldSecured, ObjectRow
+from daemon.system.errors import DamagedFile
+
+NOT_NAMED = "not named"
+
+
+class Recorded(NamedTuple):
+    """An object where it is recorded: the folder of its dataset, its field, and what the record says of it."""
+
+    folder: Path
+    field: FieldSecured
+    row: ObjectRow
+
+
+@dataclass(frozen=True)
+class SortedObject:
+    """An object as it is put before a person.
+
+    Attributes
+    ----------
+    called
+        its taxon as people call it, with the probability, or with who says so.
+    pixels
+        where they lie; else why they cannot be shown.
+    """
+
+    name: ObjectName
+    row: ObjectRow
+    sample: str
+    called: str
+    pixels: Chosen | str
+
+
+def named_now(objects: Sequence[Recorded]) -> list[SortedObject]:
+    """Give objects of any nights, in their order, with what they are called.
+
+    Raises
+    ------
+    Refused
+        A dataset is gone by now.
+    DamagedFile
+        A table of names cannot be read.
+    """
+    shown: dict[int, SortedObject] = {}
+    for folder in dict.fromkeys(one.folder for one in objects):
+        own = {at: one for at, one in enumerate(objects) if one.folder == folder}
+        with Dataset.open(folder) as dataset:
+            names = _Names(dataset)
+            shown |= {at: names.of(dataset, one.field, one.row) for at, one in own.items()}
+    return [shown[at] for at in range(len(objects))]
+
+
+class _Names:
+    """The names of a dataset's objects."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        started = dataset.night()
+        self._night = "" if started is None else started.night
+        self._later: dict[tuple[str, int], tuple[str | None, float | None]] = {}
+        origin = TableOrigin(Given.NAMED)
+        if later_tables(dataset.folder, Given.NAMED):
+            table, origins = objects_table(dataset)
+            origin = origins.named
+            columns = (table[name].to_pylist() for name in ("field_file", "number", "taxon", "taxon_probability"))
+            self._later = {(file, number): (taxon, sure) for file, number, taxon, sure in zip(*columns, strict=True)}
+        self._taxonomy: Taxonomy = taxonomy_of(dataset, origin)
+        labels = standing(label_store(dataset).read().table, self._taxonomy).labels
+        self._labels = {
+            content: (taxon, status, who)
+            for content, taxon, status, who in zip(
+                *(labels[name].to_pylist() for name in ("content", "taxon", "status", "who")), strict=True
+            )
+            if status != LabelStatus.PREDICTED
+        }
+
+    def of(self, dataset: Dataset, field: FieldSecured, row: ObjectRow) -> SortedObject:
+        pixels: Chosen | str
+        try:
+            pixels = Chosen(field.slide, field.field, field.sample, row, file_of(dataset, field))
+        except DamagedFile as error:
+            pixels = str(error)
+        name = ObjectName(self._night, field.slide, field.field, field.attempt, row.number)
+        return SortedObject(name, row, field.sample, self._called(field, row), pixels)
+
+    def _called(self, field: FieldSecured, row: ObjectRow) -> str:
+        file = field_file(field.slide, field.field, attempt=field.attempt)
+        sha256 = next((one.sha256 for one in field.files if one.name == file), "")
+        if label := self._labels.get(content_of(sha256, row.number)):
+            taxon, status, who = label
+            return f"{self._name(taxon)} ({status}{f' by {who}' if who else ''})"
+        taxon, sure = self._later.get((file, row.number), (row.taxon, row.taxon_probability))
+        return self._name(taxon) + ("" if taxon is None or sure is None else f" {sure:.2f}")
+
+    def _name(self, taxon: str | None) -> str:
+        return NOT_NAMED if taxon is None else self._taxonomy.name_of(taxon)
