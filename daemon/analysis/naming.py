@@ -177,8 +177,16 @@ class Naming:
             row if one.answer is None else replace(row, **self._words.of(one.answer))
             for row, one in zip(rows, answered, strict=True)
         )
+        reference = classifier.head.reference
         features = (
-            Features(classifier.encoder_sha256, tuple(vectors), np.stack(list(vectors.values()))) if vectors else None
+            Features(
+                classifier.encoder_sha256,
+                tuple(vectors),
+                np.stack(list(vectors.values())),
+                "" if reference is None else reference.to_text(),
+            )
+            if vectors
+            else None
         )
         return FieldNames(named, features, next((one.fault for one in answered if one.fault is not None), ""))
 

@@ -1,4 +1,4 @@
-"""Commands that put objects before a person: `similar`."""
+"""Commands that put objects before a person: `similar`, `look-first`."""
 
 from __future__ import annotations
 
@@ -41,3 +41,27 @@ def similar(
         if page is not None:
             write_similar_page(found, page)
             console.print(str(page), markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command("look-first", rich_help_panel="Names")
+def look_first(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="datasets, run folders, or folders of these")],
+    most: Annotated[int, typer.Option(min=1, help="how many to show")] = 60,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", help="also write them as a table (CSV)", callback=ends_in(".csv"))
+    ] = None,
+    page: Page = None,
+) -> None:
+    """List the objects that want a person most: unlike the library, rarely named, unsure, not named, in turn."""
+    from daemon.sorting.look_first import find_first, show, write_first_page, write_first_sheet
+
+    with interruptible():
+        first = find_first(folders, most, console)
+        show(first, console)
+        if csv is not None:
+            write_first_sheet(first, csv)
+        if page is not None:
+            write_first_page(first, page)
+    for path in (csv, page):
+        if path is not None:
+            console.print(str(path), markup=False, highlight=False, soft_wrap=True)

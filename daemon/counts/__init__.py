@@ -1,4 +1,4 @@
 """How much is there: tables of counted objects.
 
-Face: `objects`, `taxa`.
+Face: `objects`, `taxa`, `unlike`.
 """

@@ -28,8 +28,11 @@ METADATA = b"lamelle.features"
 _LATER = "features-"
 
 
-class _Made(msgspec.Struct, frozen=True, kw_only=True):
+class MadeWith(msgspec.Struct, frozen=True, kw_only=True):
+    """Sha256 of the encoder of a table, and what the classifier's library looked like; empty where nothing told."""
+
     encoder: str
+    reference: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,16 +47,20 @@ class Features:
         of the objects.
     vectors
         (N, D) float16, a row for each number.
+    reference
+        what the classifier's library looked like (`inference.classification.reference`); empty where nothing told.
     """
 
     encoder: str
     numbers: tuple[int, ...]
     vectors: Vectors
+    reference: str = ""
 
 
 def features_bytes(features: Features) -> bytes:
     """Encode as a Parquet table of `number` and `features`."""
-    return _parquet({"number": pa.array(features.numbers, pa.int64())}, features.vectors, features.encoder)
+    made = MadeWith(encoder=features.encoder, reference=features.reference)
+    return _parquet({"number": pa.array(features.numbers, pa.int64())}, features.vectors, made)
 
 
 def read_features(path: Path) -> Features:
@@ -64,8 +71,8 @@ def read_features(path: Path) -> Features:
     DamagedFile
         The table cannot be read, or is none of features.
     """
-    encoder, table, vectors = _read(path)
-    return Features(encoder, tuple(table["number"].to_pylist()), vectors)
+    made, table, vectors = _read(path)
+    return Features(made.encoder, tuple(table["number"].to_pylist()), vectors, made.reference)
 
 
 def write_later_features(folder: Path, slide: int, number: int, encoder: str, made: Mapping[Place, Vector]) -> None:
@@ -89,7 +96,7 @@ def write_later_features(folder: Path, slide: int, number: int, encoder: str, ma
     with refusing(path):
         make_folder(path.parent)
         with replacing(path) as stream:
-            stream.write(_parquet(columns, vectors, encoder))
+            stream.write(_parquet(columns, vectors, MadeWith(encoder=encoder)))
 
 
 def encoders_of(folder: Path) -> tuple[str, ...]:
@@ -101,9 +108,21 @@ def encoders_of(folder: Path) -> tuple[str, ...]:
         A table of features cannot be read.
     """
     later = sorted(folder.glob(f"slide-*/{_LATER}*.parquet"), key=lambda path: path.name, reverse=True)
-    # All that a night makes is of one encoder.
-    own = next(iter(sorted(folder.glob("slide-*/field-*-features.parquet"))), None)
-    return tuple(dict.fromkeys(_encoder(path) for path in (*later, own) if path is not None))
+    own = made_in_the_night(folder)
+    return tuple(dict.fromkeys([*map(_encoder, later), *([] if own is None else [own.encoder])]))
+
+
+def made_in_the_night(folder: Path) -> MadeWith | None:
+    """Say with what the features of a night were made, as the first of its fields tells; None where it made none.
+
+    Raises
+    ------
+    DamagedFile
+        The table cannot be read.
+    """
+    # All that a night makes is of one classifier.
+    first = next(iter(sorted(folder.glob("slide-*/field-*-features.parquet"))), None)
+    return None if first is None else _made_with(first)
 
 
 class KeptFeatures:
@@ -149,37 +168,41 @@ class KeptFeatures:
         if self._later[0] != slide:
             found: dict[Place, Vector] = {}
             for path in sorted((self._folder / slide_folder(slide)).glob(f"{_LATER}*.parquet")):
-                encoder, table, vectors = _read(path)
-                if encoder == self._encoder:
+                made, table, vectors = _read(path)
+                if made.encoder == self._encoder:
                     places = zip(table["field_file"].to_pylist(), table["number"].to_pylist(), strict=True)
                     found |= dict(zip(places, vectors, strict=True))
             self._later = slide, found
         return self._later[1]
 
 
-def _parquet(columns: dict[str, pa.Array], vectors: Vectors, encoder: str) -> bytes:
+def _parquet(columns: dict[str, pa.Array], vectors: Vectors, made: MadeWith) -> bytes:
     length = vectors.shape[1]
     flat = pa.array(vectors.reshape(-1), pa.float16())
     column = pa.FixedSizeListArray.from_arrays(flat, length)
-    metadata = {METADATA: msgspec.json.encode(_Made(encoder=encoder))}
+    metadata = {METADATA: msgspec.json.encode(made)}
     stream = io.BytesIO()
     pq.write_table(pa.table(columns | {"features": column}, metadata=metadata), stream, compression="zstd")
     return stream.getvalue()
 
 
 def _encoder(path: Path) -> str:
+    return _made_with(path).encoder
+
+
+def _made_with(path: Path) -> MadeWith:
     with _explaining(path):
-        return msgspec.json.decode((pq.read_schema(path).metadata or {})[METADATA], type=_Made).encoder
+        return msgspec.json.decode((pq.read_schema(path).metadata or {})[METADATA], type=MadeWith)
 
 
-def _read(path: Path) -> tuple[str, pa.Table, Vectors]:
+def _read(path: Path) -> tuple[MadeWith, pa.Table, Vectors]:
     with _explaining(path):
         table = read_parquet(path)
-        made = msgspec.json.decode((table.schema.metadata or {})[METADATA], type=_Made)
+        made = msgspec.json.decode((table.schema.metadata or {})[METADATA], type=MadeWith)
         column = table["features"].combine_chunks()
         flat = column.flatten().to_numpy(zero_copy_only=False)
         vectors = np.asarray(flat, np.float16).reshape(len(table), column.type.list_size)
-    return made.encoder, table, vectors
+    return made, table, vectors
 
 
 @contextmanager

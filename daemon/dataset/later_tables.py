@@ -64,7 +64,8 @@ class MeasuredWith(msgspec.Struct, frozen=True, kw_only=True):
 class NamedWith(msgspec.Struct, frozen=True, kw_only=True):
     """When and with what names were given: UTC seconds, versions, sha256 of the classifier and of its encoder.
 
-    `taxonomy` is that whose identifiers are said, as records keep it; empty: the classifier's own are.
+    `taxonomy` is that whose identifiers are said, as records keep it; empty: the classifier's own are. `reference` is
+    what the classifier's library looked like, as features keep it.
     """
 
     number: int
@@ -73,6 +74,7 @@ class NamedWith(msgspec.Struct, frozen=True, kw_only=True):
     named_by: str
     encoder: str
     taxonomy: str = ""
+    reference: str = ""
 
 
 @dataclass(frozen=True)

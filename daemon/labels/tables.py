@@ -7,11 +7,9 @@ that a spreadsheet would take for a formula is written with an apostrophe before
 from __future__ import annotations
 
 import csv
-import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +20,6 @@ from daemon.added.store import ROW
 from daemon.config.sheets import separated
 from daemon.config.taxonomy import folded
 from daemon.dataset.labels import COLUMNS
-from daemon.system.durable_files import make_folder, refusing, replacing
 from daemon.system.errors import Refused
 from drivers.texts import EncodingUnknown, decode
 
@@ -35,10 +32,9 @@ ENDINGS = (".csv", ".tsv", ".txt", ".parquet")
 if TYPE_CHECKING:
     from _csv import Reader
 
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_BATCH = 5_000
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 _SHIELDED = re.compile(r"'+[=+\-@\t\r]")
-_BATCH = 5_000
 
 Cells = Mapping[str, object]
 """What a row says, by column; None where it says nothing."""
@@ -128,28 +124,6 @@ def read_sheet(path: Path) -> LabelSheet:
     return sheet
 
 
-def write_sheet(into: Path, rows: pa.Table) -> None:
-    """Write labels as CSV (UTF-8 with a byte order mark, commas) or, by the name of the file, Parquet.
-
-    Raises
-    ------
-    Refused
-        It cannot be written.
-    """
-    with refusing(into, "name another place with --into"):
-        make_folder(into.parent)
-        with replacing(into) as stream:
-            if into.suffix.lower() == ".parquet":
-                pq.write_table(rows, stream)
-                return
-            text = io.TextIOWrapper(stream, "utf-8-sig", newline="", write_through=True)
-            writer = csv.writer(text, delimiter="\t" if into.suffix.lower() == ".tsv" else ",")
-            writer.writerow(rows.column_names)
-            for batch in rows.to_batches(max_chunksize=_BATCH):
-                writer.writerows([_cell(value) for value in record.values()] for record in batch.to_pylist())
-            text.detach()
-
-
 def _text_table(path: Path) -> LabelSheet:
     try:
         outside = decode(path.read_bytes())
@@ -188,21 +162,6 @@ def _reader(text: str, delimiter: str) -> Reader:
     # Line by line: a StringIO would hold the text once more, four bytes a letter.
     lines = (match[0] for match in _LINE.finditer(text))
     return csv.reader(lines, delimiter=delimiter, strict=True)
-
-
-def _cell(value: object) -> object:
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "yes" if value else "no"  # spreadsheets write truth in their own language
-        case float():
-            return repr(value)
-        case datetime():
-            return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        case str():
-            return f"'{value}" if _FORMULA.match(value) else value
-    return value
 
 
 def _unshielded(cell: str) -> str:

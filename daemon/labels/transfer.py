@@ -13,11 +13,12 @@ from rich.console import Console
 
 from daemon.added.store import ROW, AddedStore, UnreadPart, identified
 from daemon.config.taxonomy import folded
+from daemon.config.written_sheets import write_sheet
 from daemon.dataset.labels import LABELS, Label, label_store, label_table, labels_of
 from daemon.dataset.reader import Dataset
 from daemon.dataset.standing import HeldObjects, standing
 from daemon.labels.rows import LabelReader, SaidForAll
-from daemon.labels.tables import STANDS, LabelSheet, read_sheet, write_sheet
+from daemon.labels.tables import STANDS, LabelSheet, read_sheet
 from daemon.records.attempts import AttemptName
 from daemon.system.errors import Refused
 from daemon.system.progress import CountDisplay

@@ -15,6 +15,7 @@ from daemon.config.samples import SAMPLE
 from daemon.config.taxonomy import UNSURE, Taxonomy
 from daemon.counts.objects import Objects, load_objects, weighted_median
 from daemon.counts.taxa import taxonomy_of
+from daemon.counts.unlike import Unlike, unlike
 from daemon.dataset.held import SlideHeld
 from daemon.dataset.reader import Dataset
 from daemon.dataset.summary import kept_raw, taken_again
@@ -70,6 +71,7 @@ def gather(dataset: Dataset) -> tuple[NightNumbers, Objects]:
         taxa=_kinds(objects, "taxon", taxa, area),
         classes=classes,
         taxonomy=taxonomy,
+        unlike=unlike(dataset, objects.origins.named) if taxa else Unlike({}),
         seen_again=tally.objects.seen_again,
         below_threshold=tally.objects.below_threshold,
         bytes_exposed=tally.bytes_exposed,

@@ -10,8 +10,10 @@ from typing import Literal
 from calibration.counting.poisson import interval
 from daemon.config.model import NightConfig as Config
 from daemon.config.taxonomy import Taxonomy
+from daemon.counts.unlike import Unlike
 from daemon.dataset.summary import AttemptSummary
 from daemon.records.records import Event, FieldSecured, FieldSkipped, NightStarted
+from daemon.verdict.facts import UnlikeSlide
 
 State = Literal["recorded", "not analysed", "skipped", "open"]
 
@@ -108,7 +110,8 @@ class NightNumbers:
     are kept and not counted. `frame_um` is width and height of a frame, `bytes_recorded` what its files should take.
     `config` is None of an archive, or of a night of another version. `kept_raw` are fields that could not be analysed,
     `again` are further attempts at fields, `superseded` such as do not count. `rests` are the times, from and until,
-    at which the night was closed before fields of it were taken again.
+    at which the night was closed before fields of it were taken again. `unlike` says which mini-slides look unlike what
+    the classifier learnt.
     """
 
     started: NightStarted
@@ -121,6 +124,7 @@ class NightNumbers:
     taxa: tuple[ClassNumbers, ...]
     classes: tuple[str, ...]
     taxonomy: Taxonomy
+    unlike: Unlike
     seen_again: int
     below_threshold: int
     bytes_exposed: int
@@ -134,6 +138,12 @@ class NightNumbers:
     again: tuple[AttemptSummary, ...]
     superseded: tuple[FieldNumbers, ...] = ()
     rests: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def unlike_slides(self) -> tuple[UnlikeSlide, ...]:
+        """Mini-slides whose objects look unlike what the classifier learnt."""
+        found = self.unlike.slides.items()
+        return tuple(UnlikeSlide(slide, one.objects, one.far, one.times) for slide, one in found if one.odd)
 
     @property
     def planned(self) -> int:

@@ -56,6 +56,7 @@ def write_page(into: Path, report: NightReport) -> None:
         samples=words.samples(numbers),
         kinds=words.kinds(numbers.kinds),
         taxa=words.kinds(numbers.taxa, "taxon"),
+        unlike=words.unlike(numbers),
         night_charts=[(chart.about, Markup(chart.svg)) for chart in report.night_charts],  # noqa: S704 - matplotlib's own
         slides=[
             _SlideSection(

@@ -84,6 +84,7 @@ def write_paper(into: Path, report: NightReport) -> None:
     if (taxa := words.kinds(numbers.taxa, "taxon")).rows:
         paper.heading("Taxa")
         _table(paper, taxa)
+        paper.text_line(words.unlike(numbers), 7, colour=DIM)
     _charts(paper, report.night_charts)
     for title, shown in (("The finest objects", report.finest), ("The most doubtful objects", report.doubtful)):
         if shown:

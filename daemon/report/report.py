@@ -67,7 +67,9 @@ def report(folder: Path, into: Path | None, console: Console | None) -> Written:
         run = _run_of(folder, dataset)
         contents = NightReport(
             numbers=numbers,
-            verdict=verdict_of(dataset, None if run is None else standing_of(run), _faults(dataset)),
+            verdict=verdict_of(
+                dataset, None if run is None else standing_of(run), _faults(dataset), numbers.unlike_slides
+            ),
             timing=time_night(numbers),
             sources=sources_of(numbers, objects.origins),
             finest=best,

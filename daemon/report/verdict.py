@@ -15,7 +15,7 @@ from daemon.run_folder.folder import RunFolder
 from daemon.run_folder.heartbeat import read_heartbeat
 from daemon.system.errors import DamagedFile, Refused
 from daemon.system.process_table import read_processes
-from daemon.verdict.facts import FactsGatherer
+from daemon.verdict.facts import FactsGatherer, UnlikeSlide
 from daemon.verdict.verdict import judge
 
 _log = logging.getLogger(__name__)
@@ -54,7 +54,9 @@ def standing_of(run: Path) -> RunFolderStanding | None:
     return RunFolderStanding(alive, said[0], said[1], heartbeat.unsafe or None)
 
 
-def verdict_of(dataset: Dataset, standing: RunFolderStanding | None, faults: int) -> Verdict:
+def verdict_of(
+    dataset: Dataset, standing: RunFolderStanding | None, faults: int, unlike: tuple[UnlikeSlide, ...] = ()
+) -> Verdict:
     """Judge a recorded night.
 
     Parameters
@@ -65,6 +67,8 @@ def verdict_of(dataset: Dataset, standing: RunFolderStanding | None, faults: int
         of its run folder, if that is at hand.
     faults
         how many things are not as they should be with the dataset.
+    unlike
+        mini-slides that look unlike the classifier's library.
 
     Raises
     ------
@@ -78,9 +82,14 @@ def verdict_of(dataset: Dataset, standing: RunFolderStanding | None, faults: int
     for _, record in dataset.records():
         gatherer.add(record)
     if standing is None:
-        return judge(gatherer.facts(None, "", alive=None, dataset_faults=faults))
+        return judge(gatherer.facts(None, "", alive=None, dataset_faults=faults, unlike=unlike))
     return judge(
         gatherer.facts(
-            standing.state, standing.reason, alive=standing.alive, unsafe=standing.unsafe, dataset_faults=faults
+            standing.state,
+            standing.reason,
+            alive=standing.alive,
+            unsafe=standing.unsafe,
+            dataset_faults=faults,
+            unlike=unlike,
         )
     )

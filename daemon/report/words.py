@@ -19,6 +19,7 @@ from daemon.report.sources import Sources
 from daemon.report.timing import NightTiming
 from daemon.system.progress import duration
 from inference import wording
+from inference.classification.reference import FEWEST
 
 SAMPLES, REASONS, EVENTS = 200, 40, 60
 """Lines of samples, skipped fields and events at most; `lamelle inspect --json` has all."""
@@ -129,6 +130,25 @@ def kinds(found: Sequence[ClassNumbers], what: str = "class") -> Table:
     ]
     head = (what, "objects", "range", "per mm\u00b2", "range", "length, \u00b5m", "mass, pg")
     return Table(head, tuple(rows))
+
+
+def unlike(numbers: NightNumbers) -> str:
+    """Say how the mini-slides compare with what the classifier learnt from; empty where nobody named anything."""
+    if not numbers.taxa:
+        return ""
+    of = numbers.unlike
+    if of.without:
+        return f"Whether mini-slides look like what the classifier learnt cannot be said: {of.without}."
+    if not of.slides:
+        return f"No mini-slide has the {FEWEST} objects that it takes to compare it with what the classifier learnt."
+    each = ", ".join(
+        f"{slide}: {one.times:.1f} ({one.far} of {one.objects}){' unlike it' if one.odd else ''}"
+        for slide, one in of.slides.items()
+    )
+    return (
+        "How many times as much as usual the objects of each mini-slide differ together from what the classifier "
+        f"learnt (and how many are unlike any that it knows): {each}."
+    )
 
 
 def about_slide(slide: SlideNumbers) -> str:

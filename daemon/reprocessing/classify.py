@@ -133,6 +133,7 @@ def classify_again(
             named_by=head.sha256,
             encoder=head.encoder_sha256,
             taxonomy="" if taxonomy is None else taxonomy.to_json(),
+            reference="" if head.reference is None else head.reference.to_text(),
         )
         eyes = _Eyes(settings.path, head, dataset)
         eyes.require_sight_of(fields)

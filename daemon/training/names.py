@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TypedDict
@@ -85,6 +85,8 @@ def train_names(
         follower = _DiskFollower(into, settings, learning, print_line)
         groups = _groups(learning, by)
         learnt, history = learn(learning, groups, settings, parents, report, follower, follower.kept, source)
+        vectors = _vectors(judging, learnt, settings, report)
+        learnt = _with_reference(learnt, vectors, _groups(judging, by))
         head = learnt.fitted.head
         with replacing(into) as stream:
             stream.write(to_bytes(learnt.encoder, head))
@@ -113,7 +115,7 @@ def train_names(
             versions={name: version(name) for name in VERSIONS},
             losses=tuple(history.losses),
             judged=tuple(history.judged),
-            **_judgements(learnt, learning, judging, settings, by, report),
+            **_judgements(learnt, learning, judging, vectors, settings, by),
             seconds=time.monotonic() - start,
         )
         write_card_files(card, markdown(card), into)
@@ -132,20 +134,31 @@ def _judgements(
     learnt: Learnt,
     learning: Sequence[Example],
     judging: Sequence[Example],
+    vectors: Vectors,
     settings: LearningSettings,
     by: By,
-    report: Report,
 ) -> _Judgements:
     """Judge what was learnt: by what did not teach, each group in turn, at random, and with few labels."""
     head, taxa = learnt.fitted.head, [one.taxon for one in learning]
     random = fit(learnt.features, taxa, [one.key for one in learning], head.parents, "", settings.fewest)
-    vectors = _vectors(judging, learnt, settings, report)
     return {
         "held_out": tuple(judge(head, vectors, judging, by, rule) for rule in RULES) if judging else (),
         "in_turn": _held_in_turn(learnt.fitted, learning, by, f"each {by} in turn"),
         "at_random": _held_in_turn(random, learning, by, "at random"),
         "few_labels": _few_labels(learnt, learning, judging, vectors, by) if judging else (),
     }
+
+
+def _with_reference(learnt: Learnt, vectors: Vectors, groups: Sequence[str]) -> Learnt:
+    """Let what taught nothing say how far from the library others lie, where it is enough.
+
+    A network that learnt to see from these very examples sees them better than any others.
+    """
+    head = learnt.fitted.head
+    judged = head.reference.judged_by(vectors, groups) if head.reference is not None and len(vectors) else None
+    if judged is None or not judged.judges:
+        return learnt
+    return replace(learnt, fitted=replace(learnt.fitted, head=head.with_reference(judged)))
 
 
 def judge(head: Head, vectors: Vectors, examples: Sequence[Example], by: By, rule: Rule) -> NamesFigures:

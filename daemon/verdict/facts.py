@@ -78,6 +78,26 @@ class SkippedFields:
 
 
 @dataclass(frozen=True)
+class UnlikeSlide:
+    """A mini-slide whose objects look unlike all that the classifier learnt from.
+
+    Attributes
+    ----------
+    objects
+        how many were judged.
+    far
+        how many of them look unlike any that it learnt from.
+    times
+        how many times as much they have in common as is usual.
+    """
+
+    slide: int
+    objects: int
+    far: int
+    times: float
+
+
+@dataclass(frozen=True)
 class Levels:
     """What may fill up before a night ends.
 
@@ -128,6 +148,8 @@ class NightFacts:
         further attempts at fields that were ordered.
     again_made
         those of them that are made.
+    unlike
+        mini-slides that look unlike the classifier's library, of a recorded night.
     """
 
     state: NightState | None
@@ -143,6 +165,7 @@ class NightFacts:
     levels: Levels | None = None
     again_ordered: int = 0
     again_made: int = 0
+    unlike: tuple[UnlikeSlide, ...] = ()
 
     @property
     def planned(self) -> int:
@@ -245,6 +268,7 @@ class FactsGatherer:
         dataset_faults: int = 0,
         slide: int | None = None,
         levels: Levels | None = None,
+        unlike: tuple[UnlikeSlide, ...] = (),
     ) -> NightFacts:
         """Give the facts so far; `state` and `unsafe` are those of the last events where nobody tells them."""
         ending = self._ending
@@ -271,6 +295,7 @@ class FactsGatherer:
             levels=levels,
             again_ordered=self._again.ordered,
             again_made=self._again.made,
+            unlike=unlike,
         )
 
     def _take(self, record: FieldSecured | FieldSkipped) -> None:

@@ -130,11 +130,27 @@ def _needs(facts: NightFacts) -> Iterator[str]:
     for slide in facts.slides:
         if slide.closed and slide.recorded > slide.not_analysed and not slide.objects:
             yield f"Look at {_slide(slide)}: nothing was found in {counted(slide.recorded, 'field')}."
+    yield from _unlike(facts)
     left_out = [event for event in facts.events if event.name is EventName.LEFT_OUT]
     yield from not_read({event.message: event.names for event in left_out})
     yield from _calibrations([event for event in facts.events if event.name is EventName.CALIBRATION])
     yield from _actions(
         [event for event in facts.events if event.name in ACTIONS and (running or event.name not in OF_PROCESS)]
+    )
+
+
+def _unlike(facts: NightFacts) -> Iterator[str]:
+    """Give which mini-slides the classifier may be wrong about, the oddest first."""
+    if not facts.unlike:
+        return
+    slides = {slide.slide: slide for slide in facts.slides}
+    oddest, *others = sorted(facts.unlike, key=lambda one: -one.times)
+    further = f" (mini-slide {', '.join(str(one.slide) for one in sorted(others, key=lambda one: one.slide))} too)"
+    yield (
+        f"Do not trust the names on {_slide(slides[oddest.slide])}{further if others else ''}: its objects differ "
+        f"from what the classifier learnt {oddest.times:.1f} times as much as usual, and {oddest.far} of "
+        f"{oddest.objects} are unlike any that it knows. See what changed (focus, light, objective, kind of sample); "
+        "`lamelle look-first DIR` shows them."
     )
 
 

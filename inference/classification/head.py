@@ -21,6 +21,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from inference.classification.answers import TaxonAnswer, Tree
+from inference.classification.reference import Reference
 from inference.errors import WeightsRefused
 
 Floats = NDArray[np.float32]
@@ -55,6 +56,8 @@ class Head:
         float32 (K,), of each taxon among what it learnt from.
     threshold
         least probability of what is said; lower ones are said of a genus or group, or are unsure.
+    reference
+        what the library looked like as a whole; None of heads of earlier versions.
     """
 
     taxa: tuple[str, ...]
@@ -66,6 +69,7 @@ class Head:
     temperature: float
     share: Floats
     threshold: float
+    reference: Reference | None = None
 
     @cached_property
     def sha256(self) -> str:
@@ -102,6 +106,10 @@ class Head:
         """Say what the objects of vectors (N, F) are."""
         return Tree(self.taxa, self.parents).answers(self.probabilities(features, rule), self.threshold)
 
+    def with_reference(self, reference: Reference) -> Head:
+        """Give the same head with another reference."""
+        return replace(self, reference=reference)
+
     def with_threshold(self, threshold: float) -> Head:
         """Give the same head with another threshold."""
         return replace(self, threshold=threshold)
@@ -121,7 +129,7 @@ class Head:
             "temperature": repr(self.temperature),
             "threshold": repr(self.threshold),
             "sha256": digest(self.tensors()),
-        }
+        } | ({} if self.reference is None else {"reference": self.reference.to_text()})
 
     def to_bytes(self) -> bytes:
         """Safetensors of a head alone."""
@@ -179,6 +187,7 @@ def load_head(path: Path) -> Head:
             encoder_sha256=said["encoder_sha256"],
             temperature=float(said["temperature"]),
             threshold=float(said["threshold"]),
+            reference=Reference.from_text(said.get("reference", "")),
             **arrays,
         )
     if digest(head.tensors()) != said.get("sha256"):
@@ -189,6 +198,8 @@ def load_head(path: Path) -> Head:
         raise WeightsRefused(f"{named} holds values that are not numbers; train it again")
     if head.weights.ndim != 2 or not len(taxa) == head.weights.shape[1] == len(head.bias) == len(head.share) > 0:
         raise WeightsRefused(f"{named} has weights of shape {head.weights.shape} for {len(taxa)} taxa; fetch it again")
+    if head.reference is not None and len(head.reference.mean) != len(head.weights):
+        raise WeightsRefused(f"{named} tells of a library whose vectors are of another length; train it again")
     return head
 
 

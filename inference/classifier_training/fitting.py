@@ -17,6 +17,7 @@ from scipy.optimize import minimize, minimize_scalar
 from inference.classification.answers import Tree
 from inference.classification.figures import bray_curtis_of
 from inference.classification.head import Head, softmax
+from inference.classification.reference import reference_of
 from inference.errors import SpecimenRefused
 
 Floats = NDArray[np.float32]
@@ -113,6 +114,7 @@ def fit(
         temperature=temperature,
         share=share,
         threshold=0.0,
+        reference=reference_of(x, groups, [judging for _, judging in parts]),
     )
     held_out = softmax(outputs[best] / np.float32(temperature))
     threshold = choose_threshold(head, held_out, taxa, groups)

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from msgspec.structs import replace
 
-from daemon.dataset.features import Features, KeptFeatures, features_bytes, read_features, write_later_features
+from daemon.dataset.features import (
+    Features,
+    KeptFeatures,
+    MadeWith,
+    encoders_of,
+    features_bytes,
+    made_in_the_night,
+    read_features,
+    write_later_features,
+)
 from daemon.records.records import FieldSecured, FileEntry
 from daemon.system.errors import DamagedFile
 from tests.support.small_dataset import make_dataset
@@ -25,9 +34,10 @@ FIRST, SECOND = "1" * 64, "2" * 64
 def test_vectors_come_back_bit_by_bit(tmp_path_factory: pytest.TempPathFactory, vectors: np.ndarray) -> None:
     path = tmp_path_factory.mktemp("features") / "field-0001-features.parquet"
     numbers = tuple(range(7, 7 + len(vectors)))
-    path.write_bytes(features_bytes(Features(FIRST, numbers, vectors)))
+    path.write_bytes(features_bytes(Features(FIRST, numbers, vectors, "{what the library looked like}")))
     read = read_features(path)
     assert (read.encoder, read.numbers, read.vectors.dtype) == (FIRST, numbers, np.dtype(np.float16))
+    assert read.reference == "{what the library looked like}"
     assert read.vectors.tobytes() == vectors.tobytes()
 
 
@@ -57,3 +67,15 @@ def keep(folder: Path, field: FieldSecured, features: Features) -> FieldSecured:
     name = f"slide-{field.slide}/field-{field.field:04d}-features.parquet"
     (folder / name).write_bytes(features_bytes(features))
     return replace(field, files=(*field.files, FileEntry(name=name, size=0, sha256="")))
+
+
+def test_the_encoders_of_a_dataset_are_named_the_newest_first(tmp_path: Path) -> None:
+    field = make_dataset(tmp_path, slides=1, fields=1, objects=2)[0]
+    assert encoders_of(tmp_path) == ()
+    assert made_in_the_night(tmp_path) is None
+    keep(tmp_path, field, Features(FIRST, (1,), np.ones((1, 3), np.float16), "known"))
+    assert made_in_the_night(tmp_path) == MadeWith(encoder=FIRST, reference="known")
+    place = {("slide-1/field-0001.ome.tif", 2): np.full(3, 9, np.float16)}
+    for number, encoder in ((1, SECOND), (10, FIRST), (2, "3" * 64)):
+        write_later_features(tmp_path, 1, number, encoder, place)
+    assert encoders_of(tmp_path) == (FIRST, "3" * 64, SECOND)

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.config.sheets import with_point
-from daemon.labels.tables import read_sheet, write_sheet
+from daemon.config.written_sheets import write_sheet
+from daemon.labels.tables import read_sheet
 from daemon.system.errors import Refused
 
 HEADER = ["taxon", "Night", "SLIDE", "field", "number", "units", "Schärfe"]

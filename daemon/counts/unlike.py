@@ -1,0 +1,87 @@
+"""Which mini-slides look unlike all that the classifier learnt from, by the features that are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from daemon.dataset.features import KeptFeatures, MadeWith, Vectors, made_in_the_night
+from daemon.dataset.later_tables import Given, TableOrigin, later_tables, named_with
+from daemon.dataset.reader import Dataset
+from daemon.records.records import FieldSecured
+from daemon.system.errors import DamagedFile
+from inference.classification.reference import FEWEST, GROUPS, Judged, Reference
+from inference.errors import WeightsRefused
+
+
+@dataclass(frozen=True)
+class Unlike:
+    """What is said of the objects of each mini-slide together.
+
+    Attributes
+    ----------
+    slides
+        by number, those that can be judged.
+    without
+        why mini-slides cannot be judged, a clause; empty where all are that have enough objects.
+    """
+
+    slides: dict[int, Judged]
+    without: str = ""
+
+
+def named_by(dataset: Dataset, named: TableOrigin) -> MadeWith | None:
+    """Say which encoder and library names rest on; None where no features are kept of the night's own.
+
+    Parameters
+    ----------
+    named
+        where the names come from.
+
+    Raises
+    ------
+    DamagedFile
+        A table cannot be read.
+    """
+    if not named.number:
+        return made_in_the_night(dataset.folder)
+    later = named_with(later_tables(dataset.folder, Given.NAMED)[named.number][0])
+    return MadeWith(encoder=later.encoder, reference=later.reference)
+
+
+def unlike(dataset: Dataset, named: TableOrigin) -> Unlike:
+    """Judge the mini-slides of a night; objects that do not count are left out.
+
+    Parameters
+    ----------
+    named
+        where the names come from: that classifier's library is what they are compared with.
+    """
+    try:
+        made = named_by(dataset, named)
+        if made is None:
+            return Unlike({}, "no features of their objects are kept")
+        reference = Reference.from_text(made.reference)
+        if reference is None:
+            return Unlike(
+                {}, "an earlier version trained the classifier, and did not keep what its library looked like"
+            )
+        if not reference.judges:
+            few = f"its library has {reference.groups} groups of {FEWEST} objects or more, and {GROUPS} are needed"
+            return Unlike({}, few)
+        kept = KeptFeatures(dataset.folder, made.encoder)
+        judged = {held.slide: reference.judge(_vectors(dataset, held.slide, kept)) for held in dataset.slides()}
+    except (DamagedFile, WeightsRefused) as error:  # the night is reported all the same
+        return Unlike({}, str(error))
+    return Unlike({slide: one for slide, one in judged.items() if one is not None})
+
+
+def _vectors(dataset: Dataset, slide: int, kept: KeptFeatures) -> Vectors:
+    """Give the features of a mini-slide's objects that count, (N, F)."""
+    found = []
+    for one in dataset.fields(slide):
+        numbers = {row.number for row in one.objects if row.counted} if isinstance(one, FieldSecured) else set()
+        if numbers and isinstance(one, FieldSecured):
+            found += [vector for number, vector in kept.of(one).items() if number in numbers]
+    return np.stack(found) if found else np.zeros((0, 0), np.float16)

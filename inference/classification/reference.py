@@ -1,0 +1,249 @@
+"""What a library looks like as a whole, so that objects and mini-slides unlike it can be told. No torch.
+
+An object is far where its vector, in units of the library's own spread, is longer than those of 99 % of objects of
+groups (slides, days, samples) that taught nothing. That finds objects from elsewhere; it does not find every object of
+an unknown taxon, most of which look like known ones (docs/names.md has the figures).
+
+A mini-slide is told apart by what its objects have in common: the mean product of the directions of two of them. Of a
+mini-slide as the library knows them it is small, as objects differ in all directions; a blur, another lamp or scale, a
+taxon that nobody taught turn them one way. What counts as small is known from the groups that taught nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from inference.errors import WeightsRefused
+
+Floats = NDArray[np.float32]
+SHRUNK = 0.1
+"""Share by which the spread of each number of a vector is drawn to that of all, as small ones are mostly noise."""
+NEAR = 0.99
+"""Share of the objects of held-out groups that are not far."""
+FEWEST = 30
+"""Objects from which on a group or mini-slide is judged as a whole."""
+GROUPS = 5
+"""Held-out groups of so many objects from which on anything is said of a mini-slide."""
+ODD = 0.001
+"""Chance of a mini-slide as the library knows them to be told: with eight of them about one night in a hundred."""
+LEAST_SCATTER = 0.25
+"""In logarithms: few groups that happen to be alike must not make every further one odd."""
+TINY = 1e-6
+_NUMBERS = ("far", "centre", "scatter", "floor", "chance")
+
+
+class Judged(NamedTuple):
+    """What is said of the objects of a mini-slide together.
+
+    Attributes
+    ----------
+    objects
+        how many were judged.
+    far
+        how many of them are far from all that was learnt.
+    times
+        how many times as much they have in common as those of a group of the library.
+    odd
+        whether that is more than chance, and the groups' own differences, explain.
+    """
+
+    objects: int
+    far: int
+    times: float
+    odd: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Where the vectors of a library lie, and how far from it those of groups lie that taught nothing.
+
+    Attributes
+    ----------
+    mean
+        float16 (F,), of the vectors.
+    spread
+        float16 (F,), of each number of them.
+    far
+        squared length above which an object is far.
+    centre
+        median over groups of the logarithm of what objects of a group have in common and `floor`.
+    scatter
+        of it, between groups, as a standard deviation.
+    floor
+        what is added before the logarithm, as the estimate may be 0 or less.
+    chance
+        standard deviation of the product of two objects' directions.
+    groups
+        of how many groups that is known.
+    """
+
+    mean: NDArray[np.float16]
+    spread: NDArray[np.float16]
+    far: float
+    centre: float
+    scatter: float
+    floor: float
+    chance: float
+    groups: int
+
+    @property
+    def judges(self) -> bool:
+        """Whether enough groups are known to say anything of a mini-slide."""
+        return self.groups >= GROUPS
+
+    def distances(self, vectors: NDArray[np.floating]) -> Floats:
+        """Give the squared lengths (N,) of vectors (N, F), in units of the library's spread.
+
+        Raises
+        ------
+        WeightsRefused
+            The vectors are of another length than those of the library.
+        """
+        return _squares(self._scaled(vectors))
+
+    def judge(self, vectors: NDArray[np.floating]) -> Judged | None:
+        """Judge the objects of a mini-slide together; None where there are too few of them, or of known groups.
+
+        Raises
+        ------
+        WeightsRefused
+            The vectors are of another length than those of the library.
+        """
+        if len(vectors) < FEWEST or not self.judges:
+            return None
+        scaled = self._scaled(vectors)
+        common = _in_common(_directions(scaled))
+        log = math.log(max(common, 0.0) + self.floor)
+        by_chance = self.chance * math.sqrt(2 / (len(vectors) * (len(vectors) - 1))) / math.exp(self.centre)
+        # The error of a median is that of a mean times the root of pi / 2.
+        deviation = math.sqrt(self.scatter**2 * (1 + math.pi / 2 / self.groups) + by_chance**2)
+        odd = float(stats.t.sf((log - self.centre) / deviation, self.groups - 1)) < ODD
+        return Judged(len(vectors), int((_squares(scaled) > self.far).sum()), math.exp(log - self.centre), odd)
+
+    def to_text(self) -> str:
+        """Write it as it travels with features: JSON."""
+        arrays = {name: base64.b64encode(getattr(self, name).tobytes()).decode() for name in ("mean", "spread")}
+        return json.dumps({**arrays, **{name: getattr(self, name) for name in _NUMBERS}, "groups": self.groups})
+
+    @classmethod
+    def from_text(cls, text: str) -> Reference | None:
+        """Read what `to_text` wrote; None of an empty text.
+
+        Raises
+        ------
+        WeightsRefused
+            It is damaged.
+        """
+        if not text:
+            return None
+        try:
+            said = json.loads(text)
+            mean, spread = (np.frombuffer(base64.b64decode(said[name]), np.float16) for name in ("mean", "spread"))
+            numbers = {name: float(said[name]) for name in _NUMBERS}
+            groups = int(said["groups"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise WeightsRefused(f"what a library looks like cannot be read ({error}); train again") from error
+        whole = np.isfinite(mean).all() and np.isfinite(spread).all() and all(map(math.isfinite, numbers.values()))
+        positive = (spread > 0).all() and min(numbers["floor"], numbers["scatter"]) > 0
+        if not (whole and positive and len(mean) == len(spread)):
+            raise WeightsRefused("what a library looks like holds values that are not numbers; train again")
+        return cls(mean, spread, groups=groups, **numbers)
+
+    def judged_by(self, vectors: NDArray[np.floating], groups: Sequence[str]) -> Reference:
+        """Give the same library, with how far groups lie from it that taught nothing at all.
+
+        Parameters
+        ----------
+        vectors
+            (N, F), of objects that taught neither encoder nor head.
+        groups
+            day, slide or sample of each.
+        """
+        return _calibrated(self.mean, self.spread, self._scaled(vectors), np.array(groups))
+
+    def _scaled(self, vectors: NDArray[np.floating]) -> Floats:
+        if vectors.ndim != 2 or vectors.shape[1] != len(self.mean):
+            raise WeightsRefused(
+                f"features of shape {vectors.shape} are none of this library's encoder, whose vectors have "
+                f"{len(self.mean)} numbers"
+            )
+        return _scaled(vectors, self.mean, self.spread)
+
+
+def reference_of(vectors: NDArray[np.floating], groups: Sequence[str], folds: Sequence[NDArray[np.bool_]]) -> Reference:
+    """Fit the reference of a library.
+
+    Parameters
+    ----------
+    vectors
+        (N, F), all that taught.
+    groups
+        day, slide or sample of each.
+    folds
+        which of them are held out, one fold after another: whole groups, each once.
+    """
+    scaled = np.zeros(vectors.shape, np.float32)
+    for out in folds:
+        scaled[out] = _scaled(vectors[out], *_place(vectors[~out]))
+    return _calibrated(*_place(vectors), scaled, np.array(groups))
+
+
+def _place(vectors: NDArray[np.floating]) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
+    wide = vectors.astype(np.float32)
+    variances = wide.var(axis=0)
+    spread = np.sqrt((1 - SHRUNK) * variances + SHRUNK * variances.mean())
+    # Of vectors that are all the same every other one is as far as can be told.
+    return wide.mean(axis=0).astype(np.float16), spread.astype(np.float16).clip(np.float16(1e-3))
+
+
+def _calibrated(
+    mean: NDArray[np.float16], spread: NDArray[np.float16], scaled: Floats, groups: NDArray[np.str_]
+) -> Reference:
+    directions = _directions(scaled)
+    chance = float(np.linalg.norm(directions.T @ directions / max(len(directions), 1)))
+    names, counts = np.unique(groups, return_counts=True)
+    common = np.array([_in_common(directions[groups == name]) for name in names[counts >= FEWEST]]).clip(0)
+    least = max(chance * math.sqrt(2) / FEWEST, TINY)
+    floor = max(float(np.median(common)) / 2, least) if len(common) else least
+    logs = np.log(common + floor)
+    centre = float(np.median(logs)) if len(logs) else math.log(floor)
+    # The median of deviations, as one odd group must not hide the next; 1.4826 of a normal one's make its deviation.
+    scatter = 1.4826 * float(np.median(np.abs(logs - centre))) if len(logs) else 0.0
+    return Reference(
+        mean=mean,
+        spread=spread,
+        far=float(np.quantile(_squares(scaled), NEAR)) if len(scaled) else math.inf,
+        centre=centre,
+        scatter=max(scatter, LEAST_SCATTER),
+        floor=floor,
+        chance=chance,
+        groups=len(logs),
+    )
+
+
+def _scaled(vectors: NDArray[np.floating], mean: NDArray[np.float16], spread: NDArray[np.float16]) -> Floats:
+    return np.asarray((vectors.astype(np.float32) - mean) / spread.astype(np.float32), np.float32)
+
+
+def _squares(scaled: Floats) -> Floats:
+    return np.asarray((scaled**2).sum(axis=1), np.float32)
+
+
+def _directions(scaled: Floats) -> Floats:
+    """Give vectors of length 1, so that no single object decides for all."""
+    return np.asarray(scaled / np.sqrt(_squares(scaled))[:, None].clip(TINY), np.float32)
+
+
+def _in_common(directions: Floats) -> float:
+    """Give the mean product of two different ones of N directions."""
+    count = len(directions)
+    return (float((directions.sum(axis=0, dtype=np.float64) ** 2).sum()) - count) / (count * (count - 1))
