@@ -144,11 +144,11 @@ def find_first(places: Sequence[Path], most: int, console: Console) -> FirstObje
     nights = nights_in(places)
     notes: list[str] = []
     tables, times = [], []
-    for at, folder in enumerate(follow(nights, len(nights), "nights", console)):
+    for at, folder in enumerate(nights):
         with Dataset.open(folder) as dataset, dataset.unchanging():
             if dataset.night() is None:
                 raise Refused(f"{folder} holds no night yet; its first record has not arrived, so wait for it")
-            table, far, note = _night(dataset)
+            table, far, note = _night(dataset, console)
         tables.append(table.append_column("folder", pa.array([at] * len(table), pa.int64())))
         times.append(far)
         notes += [note] if note else []
@@ -165,36 +165,40 @@ def find_first(places: Sequence[Path], most: int, console: Console) -> FirstObje
     )
 
 
-def _night(dataset: Dataset) -> tuple[pa.Table, NDArray[np.float64], str]:
+def _night(dataset: Dataset, console: Console) -> tuple[pa.Table, NDArray[np.float64], str]:
     """Give the objects of a night that count, how far each is from what was learnt, and what is not known."""
     table, origins = objects_table(dataset)
     table = table.filter(table["counted"])
     table = with_labels(table, dataset, standing(label_store(dataset).read().table)).select(COLUMNS)
-    times = np.full(len(table), np.nan)
     try:
         made = named_by(dataset, origins.named)
         reference = Reference.from_text("" if made is None else made.reference)
         if made is None or reference is None:
-            return table, times, f"{dataset.folder}: nothing tells what the library of its classifier looked like"
-        at = dict(
-            zip(
-                zip(*(table[name].to_pylist() for name in ("slide", "field", "number")), strict=True),
-                range(len(table)),
-                strict=True,
-            )
-        )
-        kept = KeptFeatures(dataset.folder, made.encoder)
-        for held in dataset.slides():
-            for one in dataset.fields(held.slide):
-                vectors = kept.of(one) if isinstance(one, FieldSecured) and one.objects else {}
-                if vectors:
-                    rows = [at.get((one.slide, one.field, number), -1) for number in vectors]
-                    far = reference.distances(np.stack(list(vectors.values()))) / reference.far
-                    there = np.array(rows) >= 0
-                    times[np.array(rows)[there]] = far[there]
+            why = "nothing tells what the library of its classifier looked like"
+            return table, np.full(len(table), np.nan), f"{dataset.folder}: {why}"
+        return table, _times(dataset, table, KeptFeatures(dataset.folder, made.encoder), reference, console), ""
     except (DamagedFile, WeightsRefused) as error:
-        return table, times, f"{dataset.folder}: {error}"
-    return table, times, ""
+        return table, np.full(len(table), np.nan), f"{dataset.folder}: {error}"
+
+
+def _times(
+    dataset: Dataset, table: pa.Table, kept: KeptFeatures, reference: Reference, console: Console
+) -> NDArray[np.float64]:
+    """Give how far each object of a table is from what was learnt; NaN without features."""
+    places = zip(*(table[name].to_pylist() for name in ("slide", "field", "number")), strict=True)
+    at = {place: row for row, place in enumerate(places)}
+    times = np.full(len(table), np.nan)
+    held = dataset.slides()
+    fields = (one for slide in held for one in dataset.fields(slide.slide) if isinstance(one, FieldSecured))
+    for one in follow(fields, sum(slide.recorded for slide in held), f"fields of {dataset.folder.name}", console):
+        vectors = {
+            at[place]: vector
+            for number, vector in (kept.of(one) if one.objects else {}).items()
+            if (place := (one.slide, one.field, number)) in at
+        }
+        if vectors:
+            times[list(vectors)] = reference.distances(np.stack(list(vectors.values()))) / reference.far
+    return times
 
 
 def _recorded(rows: Sequence[dict[str, object]], nights: Sequence[Path]) -> list[Recorded]:
