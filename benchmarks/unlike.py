@@ -24,7 +24,7 @@ from scipy.stats import rankdata
 
 from benchmarks.names_real import Seen, look_at_all, read_series
 from inference.classification.encoder import fitted, from_published, to_file
-from inference.classification.reference import FEWEST, Judged, Reference, reference_of
+from inference.classification.reference import FEWEST, JudgedTogether, LibraryReference, reference_of
 from inference.classification.specimens import Example, SpecimenStack
 from inference.classifier_training.learning import fitting_sight, project, see, set_threads
 from inference.classifier_training.settings import LearningSettings
@@ -51,7 +51,7 @@ class Day(NamedTuple):
     """A day that taught nothing, as it was or shifted."""
 
     kind: str
-    judged: Judged
+    judged: JudgedTogether
 
 
 def parts_of(days: NDArray[np.str_], seed: int) -> NDArray[np.intp]:
@@ -79,7 +79,7 @@ class Held(NamedTuple):
 
     out: NDArray[np.bool_]
     vectors: NDArray[np.float16]
-    reference: Reference
+    reference: LibraryReference
     project: Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float16]]
 
 
@@ -91,7 +91,7 @@ def hold_out(seen: Seen, days: NDArray[np.str_], out: NDArray[np.bool_], setting
     return Held(out, vectors, _library(vectors[~out], days[~out]), partial(project, file))
 
 
-def _library(vectors: NDArray[np.float16], days: NDArray[np.str_]) -> Reference:
+def _library(vectors: NDArray[np.float16], days: NDArray[np.str_]) -> LibraryReference:
     parts = parts_of(days, 1)
     return reference_of(vectors, days.tolist(), [parts == part for part in range(PARTS)])
 

@@ -11,7 +11,7 @@ from daemon.dataset.later_tables import Given, TableOrigin, later_tables, named_
 from daemon.dataset.reader import Dataset
 from daemon.records.records import FieldSecured
 from daemon.system.errors import DamagedFile
-from inference.classification.reference import FEWEST, GROUPS, Judged, Reference
+from inference.classification.reference import FEWEST, GROUPS, JudgedTogether, LibraryReference
 from inference.errors import WeightsRefused
 
 
@@ -27,7 +27,7 @@ class Unlike:
         why mini-slides cannot be judged, a clause; empty where all are that have enough objects.
     """
 
-    slides: dict[int, Judged]
+    slides: dict[int, JudgedTogether]
     without: str = ""
 
 
@@ -62,7 +62,7 @@ def unlike(dataset: Dataset, named: TableOrigin) -> Unlike:
         made = named_by(dataset, named)
         if made is None:
             return Unlike({}, "no features of their objects are kept")
-        reference = Reference.from_text(made.reference)
+        reference = LibraryReference.from_text(made.reference)
         if reference is None:
             return Unlike(
                 {}, "an earlier version trained the classifier, and did not keep what its library looked like"

@@ -16,7 +16,7 @@ from daemon.system.errors import DamagedFile
 SIDE, GAP, LETTERS, QUALITY = 168, 4, 16, 88
 
 
-class _Views(NamedTuple):
+class _ShownViews(NamedTuple):
     """What is shown of an object: `fused` and `best`, its best plane, uint16 CYX."""
 
     fused: Pixels
@@ -25,7 +25,7 @@ class _Views(NamedTuple):
     pixel_um: float
 
 
-def draw_strips(chosen: Sequence[Chosen | str]) -> list[bytes | str]:
+def paint_strips(chosen: Sequence[Chosen | str]) -> list[bytes | str]:
     """Give the strip of each object as a JPEG, in one contrast for all; a sentence where there is none.
 
     Parameters
@@ -42,7 +42,7 @@ def draw_strips(chosen: Sequence[Chosen | str]) -> list[bytes | str]:
     return [one if isinstance(one, str) else _strip(one, contrast[one.polarizations]) for one in views]
 
 
-def _views(one: Chosen) -> _Views | str:
+def _views(one: Chosen) -> _ShownViews | str:
     """Load what is shown of an object; its stack is let go of at once."""
     try:
         loaded = next(load([one]))
@@ -50,10 +50,10 @@ def _views(one: Chosen) -> _Views | str:
         return str(error)
     plane = one.row.best_plane if one.row.display_plane is None else one.row.display_plane
     best = loaded.crop[:, best_plane(plane, loaded.crop.shape[1])].copy()
-    return _Views(loaded.fused, best, loaded.provenance.polarizations, loaded.provenance.pixel_um)
+    return _ShownViews(loaded.fused, best, loaded.provenance.polarizations, loaded.provenance.pixel_um)
 
 
-def _strip(views: _Views, contrast: Sequence[Contrast]) -> bytes:
+def _strip(views: _ShownViews, contrast: Sequence[Contrast]) -> bytes:
     """Put views side by side, the first with a scale bar."""
     shown = [composite(views.fused, contrast), *(c.apply(views.best[k]) for k, c in enumerate(contrast))]
     image = Image.new("RGB", (len(shown) * (SIDE + GAP) - GAP, SIDE))

@@ -22,7 +22,7 @@ from daemon.config.taxonomy import Taxonomy
 from daemon.counts.objects import Objects
 from daemon.dataset.reader import Dataset
 from daemon.dataset.selection import Chosen, file_of
-from daemon.figures.strips import draw_strips
+from daemon.figures.strips import paint_strips
 from daemon.records.records import FieldSecured
 from daemon.system.errors import DamagedFile
 
@@ -116,7 +116,7 @@ def _in_turn(rank: Floats, group: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def show(dataset: Dataset, chosen: Objects, taxonomy: Taxonomy) -> tuple[ObjectShown, ...]:
     """Cut the pictures of some objects out of the dataset; taxa are called what the taxonomy calls them."""
-    drawn = draw_strips(list(_found(dataset, chosen)))
+    drawn = paint_strips(list(_found(dataset, chosen)))
     return tuple(_shown(chosen, at, strip, taxonomy) for at, strip in enumerate(drawn))
 
 

@@ -37,7 +37,7 @@ from daemon.sorting.page import PageSection, write_page
 from daemon.system.errors import DamagedFile, Refused
 from daemon.system.progress import follow
 from inference.classification.answers import UNSURE
-from inference.classification.reference import Reference
+from inference.classification.reference import LibraryReference
 from inference.errors import WeightsRefused
 from inference.wording import counted
 
@@ -172,7 +172,7 @@ def _night(dataset: Dataset, console: Console) -> tuple[pa.Table, NDArray[np.flo
     table = with_labels(table, dataset, standing(label_store(dataset).read().table)).select(COLUMNS)
     try:
         made = named_by(dataset, origins.named)
-        reference = Reference.from_text("" if made is None else made.reference)
+        reference = LibraryReference.from_text("" if made is None else made.reference)
         if made is None or reference is None:
             why = "nothing tells what the library of its classifier looked like"
             return table, np.full(len(table), np.nan), f"{dataset.folder}: {why}"
@@ -182,7 +182,7 @@ def _night(dataset: Dataset, console: Console) -> tuple[pa.Table, NDArray[np.flo
 
 
 def _times(
-    dataset: Dataset, table: pa.Table, kept: KeptFeatures, reference: Reference, console: Console
+    dataset: Dataset, table: pa.Table, kept: KeptFeatures, reference: LibraryReference, console: Console
 ) -> NDArray[np.float64]:
     """Give how far each object of a table is from what was learnt; NaN without features."""
     places = zip(*(table[name].to_pylist() for name in ("slide", "field", "number")), strict=True)

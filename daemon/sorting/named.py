@@ -63,12 +63,12 @@ def named_now(objects: Sequence[Recorded]) -> list[SortedObject]:
     for folder in dict.fromkeys(one.folder for one in objects):
         own = {at: one for at, one in enumerate(objects) if one.folder == folder}
         with Dataset.open(folder) as dataset:
-            names = _Names(dataset)
+            names = _NamesNow(dataset)
             shown |= {at: names.of(dataset, one.field, one.row) for at, one in own.items()}
     return [shown[at] for at in range(len(objects))]
 
 
-class _Names:
+class _NamesNow:
     """The names of a dataset's objects."""
 
     def __init__(self, dataset: Dataset) -> None:

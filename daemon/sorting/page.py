@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.figures.html import write_html
-from daemon.figures.strips import draw_strips
+from daemon.figures.strips import paint_strips
 from daemon.sorting.named import SortedObject
 
 
@@ -38,7 +38,7 @@ def write_page(into: Path, title: str, told: Sequence[str], sections: Sequence[P
         sentences below the title.
     """
     every = [one for section in sections for one, _ in section.objects]
-    strips = iter(draw_strips([one.pixels for one in every]))
+    strips = iter(paint_strips([one.pixels for one in every]))
     shown = [
         (section.title, section.rule, [_tile(next(strips), one, text) for one, text in section.objects])
         for section in sections

@@ -100,7 +100,7 @@ def find_similar(folder: Path, text: str, places: Sequence[Path], most: int, con
     with Dataset.open(nights[0]) as dataset:
         asked = object_in(dataset, text)
         encoder, vector = _features(asked)
-    search = _Search(asked, vector, encoder, most)
+    search = _SimilarSearch(asked, vector, encoder, most)
     for path in nights:
         search.look_through(path, console)
     first, *found = named_now([asked, *(one.recorded for one in search.best)])
@@ -165,7 +165,7 @@ def _unit(vector: Vector) -> NDArray[np.float32] | None:
     return wide / np.float32(length) if np.isfinite(length) and length > 0 else None
 
 
-class _Search:
+class _SimilarSearch:
     """Goes through nights, one field in memory at a time, and keeps what is most alike."""
 
     def __init__(self, asked: Recorded, vector: NDArray[np.float32], encoder: str, most: int) -> None:

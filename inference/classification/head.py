@@ -21,7 +21,7 @@ import safetensors.numpy
 from numpy.typing import NDArray
 
 from inference.classification.answers import TaxonAnswer, Tree
-from inference.classification.reference import Reference
+from inference.classification.reference import LibraryReference
 from inference.errors import WeightsRefused
 
 Floats = NDArray[np.float32]
@@ -69,7 +69,7 @@ class Head:
     temperature: float
     share: Floats
     threshold: float
-    reference: Reference | None = None
+    reference: LibraryReference | None = None
 
     @cached_property
     def sha256(self) -> str:
@@ -106,7 +106,7 @@ class Head:
         """Say what the objects of vectors (N, F) are."""
         return Tree(self.taxa, self.parents).answers(self.probabilities(features, rule), self.threshold)
 
-    def with_reference(self, reference: Reference) -> Head:
+    def with_reference(self, reference: LibraryReference) -> Head:
         """Give the same head with another reference."""
         return replace(self, reference=reference)
 
@@ -187,7 +187,7 @@ def load_head(path: Path) -> Head:
             encoder_sha256=said["encoder_sha256"],
             temperature=float(said["temperature"]),
             threshold=float(said["threshold"]),
-            reference=Reference.from_text(said.get("reference", "")),
+            reference=LibraryReference.from_text(said.get("reference", "")),
             **arrays,
         )
     if digest(head.tensors()) != said.get("sha256"):

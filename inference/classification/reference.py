@@ -41,7 +41,7 @@ TINY = 1e-6
 _NUMBERS = ("far", "centre", "scatter", "floor", "chance")
 
 
-class Judged(NamedTuple):
+class JudgedTogether(NamedTuple):
     """What is said of the objects of a mini-slide together.
 
     Attributes
@@ -63,7 +63,7 @@ class Judged(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Reference:
+class LibraryReference:
     """Where the vectors of a library lie, and how far from it those of groups lie that taught nothing.
 
     Attributes
@@ -110,7 +110,7 @@ class Reference:
         """
         return _squares(self._scaled(vectors))
 
-    def judge(self, vectors: NDArray[np.floating]) -> Judged | None:
+    def judge(self, vectors: NDArray[np.floating]) -> JudgedTogether | None:
         """Judge the objects of a mini-slide together; None where there are too few of them, or of known groups.
 
         Raises
@@ -127,7 +127,7 @@ class Reference:
         # The error of a median is that of a mean times the root of pi / 2.
         deviation = math.sqrt(self.scatter**2 * (1 + math.pi / 2 / self.groups) + by_chance**2)
         odd = float(stats.t.sf((log - self.centre) / deviation, self.groups - 1)) < ODD
-        return Judged(len(vectors), int((_squares(scaled) > self.far).sum()), math.exp(log - self.centre), odd)
+        return JudgedTogether(len(vectors), int((_squares(scaled) > self.far).sum()), math.exp(log - self.centre), odd)
 
     def to_text(self) -> str:
         """Write it as it travels with features: JSON."""
@@ -135,7 +135,7 @@ class Reference:
         return json.dumps({**arrays, **{name: getattr(self, name) for name in _NUMBERS}, "groups": self.groups})
 
     @classmethod
-    def from_text(cls, text: str) -> Reference | None:
+    def from_text(cls, text: str) -> LibraryReference | None:
         """Read what `to_text` wrote; None of an empty text.
 
         Raises
@@ -158,7 +158,7 @@ class Reference:
             raise WeightsRefused("what a library looks like holds values that are not numbers; train again")
         return cls(mean, spread, groups=groups, **numbers)
 
-    def judged_by(self, vectors: NDArray[np.floating], groups: Sequence[str]) -> Reference:
+    def judged_by(self, vectors: NDArray[np.floating], groups: Sequence[str]) -> LibraryReference:
         """Give the same library, with how far groups lie from it that taught nothing at all.
 
         Parameters
@@ -179,7 +179,9 @@ class Reference:
         return _scaled(vectors, self.mean, self.spread)
 
 
-def reference_of(vectors: NDArray[np.floating], groups: Sequence[str], folds: Sequence[NDArray[np.bool_]]) -> Reference:
+def reference_of(
+    vectors: NDArray[np.floating], groups: Sequence[str], folds: Sequence[NDArray[np.bool_]]
+) -> LibraryReference:
     """Fit the reference of a library.
 
     Parameters
@@ -207,7 +209,7 @@ def _place(vectors: NDArray[np.floating]) -> tuple[NDArray[np.float16], NDArray[
 
 def _calibrated(
     mean: NDArray[np.float16], spread: NDArray[np.float16], scaled: Floats, groups: NDArray[np.str_]
-) -> Reference:
+) -> LibraryReference:
     directions = _directions(scaled)
     chance = float(np.linalg.norm(directions.T @ directions / max(len(directions), 1)))
     names, counts = np.unique(groups, return_counts=True)
@@ -218,7 +220,7 @@ def _calibrated(
     centre = float(np.median(logs)) if len(logs) else math.log(floor)
     # The median of deviations, as one odd group must not hide the next; 1.4826 of a normal one's make its deviation.
     scatter = 1.4826 * float(np.median(np.abs(logs - centre))) if len(logs) else 0.0
-    return Reference(
+    return LibraryReference(
         mean=mean,
         spread=spread,
         far=float(np.quantile(_squares(scaled), NEAR)) if len(scaled) else math.inf,

@@ -29,7 +29,7 @@ from daemon.reprocessing.classify import classify_again
 from daemon.sorting.look_first import FEW, Why, find_first, in_order
 from daemon.system.errors import Refused
 from inference.classification.head import Head
-from inference.classification.reference import Reference, reference_of
+from inference.classification.reference import LibraryReference, reference_of
 from inference.settings import ClassifierSettings
 from tests.support.labelled_night import NIGHT, make_night
 
@@ -63,7 +63,7 @@ def test_nothing_to_look_at_is_no_error() -> None:
     assert in_order(table([]), np.zeros(0))[0] == []
 
 
-def known() -> Reference:
+def known() -> LibraryReference:
     random = np.random.default_rng(0)
     groups = np.repeat(np.arange(10), EACH)
     vectors = random.normal(0, 1, (len(groups), WIDTH)) + random.normal(0, 0.1, (10, WIDTH))[groups]
@@ -71,7 +71,7 @@ def known() -> Reference:
     return reference_of(vectors.astype(np.float16), [str(group) for group in groups], folds)
 
 
-def head(reference: Reference | None) -> Head:
+def head(reference: LibraryReference | None) -> Head:
     return Head(
         taxa=("first", "second"),
         parents={},
@@ -86,7 +86,7 @@ def head(reference: Reference | None) -> Head:
     )
 
 
-def named_night(folder: Path, reference: Reference | None, moved: float = 0.0, night: str = NIGHT) -> Path:
+def named_night(folder: Path, reference: LibraryReference | None, moved: float = 0.0, night: str = NIGHT) -> Path:
     """Make a night of two fields of 40 objects without pixels, named again; its second object is far off."""
     make_night(folder, fields=2, objects=EACH, night=night)
     random = np.random.default_rng(5)
@@ -194,7 +194,9 @@ def test_damaged_features_do_not_cost_the_report(tmp_path: Path) -> None:
     assert find_first([folder], 5, QUIET).notes[0].startswith(f"{folder}: ")
 
 
-def replace_groups(reference: Reference, groups: int) -> Reference:
-    made = Reference.from_text(reference.to_text().replace(f'"groups": {reference.groups}', f'"groups": {groups}'))
+def replace_groups(reference: LibraryReference, groups: int) -> LibraryReference:
+    made = LibraryReference.from_text(
+        reference.to_text().replace(f'"groups": {reference.groups}', f'"groups": {groups}')
+    )
     assert made is not None
     return made

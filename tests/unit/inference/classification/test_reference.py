@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from inference.classification.head import Head, load_head
-from inference.classification.reference import GROUPS, Reference, reference_of
+from inference.classification.reference import GROUPS, LibraryReference, reference_of
 from inference.errors import WeightsRefused
 
 WIDTH, GROUPS_LEARNT, EACH = 24, 12, 60
@@ -23,14 +23,14 @@ def group(random: np.random.Generator, objects: int = EACH, moved: float = 0.0) 
     return np.asarray((random.normal(own + moved, 1, (objects, WIDTH))) * SPREADS, np.float16)
 
 
-def library(groups: int = GROUPS_LEARNT, seed: int = 0) -> Reference:
+def library(groups: int = GROUPS_LEARNT, seed: int = 0) -> LibraryReference:
     random = np.random.default_rng(seed)
     vectors = np.concatenate([group(random) for _ in range(groups)])
     names = np.repeat(np.arange(groups), EACH)
     return reference_of(vectors, [str(name) for name in names], [names % 4 == fold for fold in range(4)])
 
 
-def head(reference: Reference | None) -> Head:
+def head(reference: LibraryReference | None) -> Head:
     return Head(
         taxa=("a", "b"),
         parents={},
@@ -96,7 +96,7 @@ def test_what_taught_nothing_at_all_may_set_the_measure() -> None:
 
 def test_it_travels_as_a_text_and_with_a_head(tmp_path: Path) -> None:
     known, vectors = library(), group(np.random.default_rng(6))
-    again = Reference.from_text(known.to_text())
+    again = LibraryReference.from_text(known.to_text())
     assert again is not None
     np.testing.assert_array_equal(again.distances(vectors), known.distances(vectors))
     assert again.judge(vectors) == known.judge(vectors)
@@ -112,20 +112,20 @@ def test_a_head_of_an_earlier_version_has_none(tmp_path: Path) -> None:
     path = tmp_path / "head.safetensors"
     path.write_bytes(head(None).to_bytes())
     assert load_head(path).reference is None
-    assert Reference.from_text("") is None
+    assert LibraryReference.from_text("") is None
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"mean": 3}', '{"mean": "x", "spread": "y"}'])
 def test_a_damaged_text_is_refused(text: str) -> None:
     with pytest.raises(WeightsRefused, match="train again"):
-        Reference.from_text(text)
+        LibraryReference.from_text(text)
 
 
 def test_impossible_numbers_are_refused() -> None:
     known = library()
     for wrong in (replace(known, floor=0.0), replace(known, far=np.inf), replace(known, spread=known.spread * 0)):
         with pytest.raises(WeightsRefused, match="not numbers"):
-            Reference.from_text(wrong.to_text())
+            LibraryReference.from_text(wrong.to_text())
 
 
 def test_vectors_of_another_encoder_are_refused(tmp_path: Path) -> None:
@@ -144,4 +144,4 @@ def test_objects_that_are_all_the_same_break_nothing() -> None:
     known = reference_of(vectors, names, folds)
     judged = known.judge(vectors[:40])
     assert judged is None or not judged.odd
-    assert Reference.from_text(known.to_text()) is not None
+    assert LibraryReference.from_text(known.to_text()) is not None

@@ -1,0 +1,36 @@
+"""What a classifier's library looked like travels with the features of the objects that it names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from daemon.analysis.naming import Naming
+from daemon.dataset.features import features_bytes, read_features
+from daemon.dataset.field_file import read_field_file
+from inference.classification import encoder_file
+from inference.classification.reference import LibraryReference, reference_of
+from inference.settings import ClassifierSettings
+from tests.support.small_classifier import write_classifier
+from tests.support.small_dataset import make_dataset
+
+
+def test_the_reference_of_a_head_travels_with_features(tmp_path: Path) -> None:
+    weights = tmp_path / "names.safetensors"
+    head = write_classifier(weights)
+    groups = np.repeat(np.arange(6), 30)
+    vectors = np.random.default_rng(0).normal(size=(len(groups), len(head.weights))).astype(np.float16)
+    known = reference_of(vectors, [str(group) for group in groups], [groups % 3 == fold for fold in range(3)])
+    weights.write_bytes(encoder_file.to_bytes(encoder_file.load_encoder(weights), head.with_reference(known)))
+    (field,) = make_dataset(tmp_path / "night", slides=1, fields=1, objects=2)
+    with read_field_file(tmp_path / "night" / field.files[0].name) as file:
+        crops = [file.crop(row) for row in file.objects]
+        named = Naming.open(ClassifierSettings(weights=weights), None, 1).name(file.objects, crops, file.provenance)
+    assert named.features is not None
+    path = tmp_path / "features.parquet"
+    path.write_bytes(features_bytes(named.features))
+    kept = read_features(path)
+    again = LibraryReference.from_text(kept.reference)
+    assert again is not None
+    np.testing.assert_array_equal(again.distances(kept.vectors), known.distances(kept.vectors))
