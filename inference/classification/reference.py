@@ -5,8 +5,9 @@ groups (slides, days, samples) that taught nothing. That finds objects from else
 an unknown taxon, most of which look like known ones (docs/names.md has the figures).
 
 A mini-slide is told apart by what its objects have in common: the mean product of the directions of two of them. Of a
-mini-slide as the library knows them it is small, as objects differ in all directions; a blur, another lamp or scale, a
-taxon that nobody taught turn them one way. What counts as small is known from the groups that taught nothing.
+mini-slide as the library knows them it is small, as objects differ in all directions; a blur, noise, another lamp or
+scale turn all of them one way. What counts as small is known from the groups that taught nothing. A taxon that nobody
+taught is not told by that, unless nearly all objects are of it.
 """
 
 from __future__ import annotations
