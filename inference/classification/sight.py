@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, NamedTuple
 
 import cv2
@@ -42,6 +43,8 @@ BESIDE = ("length", "width", "scale", "sized")
 in um, 0 where they are in px."""
 LEFT_OUT = 0.5
 """Per cent of the pixels that may be brighter than bright, or darker than dark."""
+DETAIL = 4.0
+"""Pixels of the detail of a view are so many times as large as its finest ones."""
 BEYOND_UM = 0.2
 """So far outside the stack its first and last planes still stand for others."""
 
@@ -66,6 +69,9 @@ class ClassifierSight:
         pictures show objects darker than their background; they are turned, so that objects are always bright.
     sized
         the size of objects is told beside the view; not where other programs shall run the classifier.
+    fine
+        what shrinking hides is shown too, in as many channels twice: how much brightness varies within each pixel of
+        the view, and, of what is shown smaller than that, the object's middle at `DETAIL` times `finest_um`.
     """
 
     kind: Kind
@@ -74,14 +80,20 @@ class ClassifierSight:
     finest_um: float | None = None
     darker: bool = False
     sized: bool = True
+    fine: bool = False
+
+    @property
+    def whole(self) -> int:
+        """Channels that show the whole object; with `fine` as many follow for its texture, and for its detail."""
+        return {"stack": len(ORDER) * len(self.offsets_um), "fused": len(ORDER), "picture": 1}[self.kind]
 
     @property
     def channels(self) -> int:
         """Of a view."""
-        return {"stack": len(ORDER) * len(self.offsets_um), "fused": len(ORDER), "picture": 1}[self.kind]
+        return self.whole * (3 if self.fine else 1)
 
 
-STACK = ClassifierSight("stack", 64, (-1.6, -0.8, -0.4, 0.0, 0.4, 0.8, 1.6), 0.059)
+STACK = ClassifierSight("stack", 64, (-1.6, -0.8, -0.4, 0.0, 0.4, 0.8, 1.6), 0.059, fine=True)
 PICTURES = ClassifierSight("picture", 128)
 
 
@@ -130,11 +142,39 @@ def look(specimen: SpecimenStack, sight: ClassifierSight, focus_error_um: float 
         for c, name in enumerate(specimen.states if heights else ()):
             below = backgrounds[name] or 1.0
             gain = BRIGHT_GAIN / below if name == PARALLEL else CROSSED_GAIN / bright
-            roots = np.sqrt(_shrunk(frames[c], heights, scale))
-            told = np.clip((roots - np.float32(below)) * np.float32(gain), -MOST_DEVIATION, MOST_DEVIATION)
-            first = ORDER.index(name) * (sight.channels // len(ORDER))
-            _centre(told, view, [first + one.row for one in heights])
+            tone = _Tone(below, gain)
+            first = ORDER.index(name) * (sight.whole // len(ORDER))
+            rows = [first + one.row for one in heights]
+            _centre(tone.told(_shrunk(frames[c], heights, scale)), view, rows)
+            if sight.fine and scale.shrunk > 1:
+                texture = tone.spread(*_moments(frames[c], heights, scale, below**2))
+                _centre(texture, view, [sight.whole + row for row in rows])
+            if sight.fine and sight.finest_um is not None and scale.pixel > sight.finest_um * DETAIL:
+                close = _Scaled(scale.shrunk * sight.finest_um * DETAIL / scale.pixel, sight.finest_um * DETAIL)
+                middle = _middle(frames[c], math.ceil(sight.side_px * close.shrunk))
+                detail = tone.told(_shrunk(middle, heights, close))
+                _centre(detail, view, [2 * sight.whole + row for row in rows])
+        if sight.fine:
+            view[2 * sight.whole :] *= _disc(sight.side_px)
     return SeenSpecimen(view, _beside(specimen, scale) if sight.sized else np.zeros(len(BESIDE), np.float32))
+
+
+class _Tone(NamedTuple):
+    """How brightness is told: the root of the background, and the gain on what differs from it."""
+
+    below: float
+    gain: float
+
+    def told(self, frames: Floats) -> Floats:
+        """Give tones of frames (N, h, w)."""
+        tones = (np.sqrt(frames) - np.float32(self.below)) * np.float32(self.gain)
+        return np.asarray(np.clip(tones, -MOST_DEVIATION, MOST_DEVIATION))
+
+    def spread(self, mean: Floats, square: Floats) -> Floats:
+        """Give the standard deviation of the tones within pixels, of means and mean squares of what differs there."""
+        deviation = np.sqrt(np.maximum(square - mean * mean, 0))
+        roots = 2 * np.sqrt(np.maximum(mean + np.float32(self.below**2), 1))
+        return np.asarray(np.minimum(deviation / roots * np.float32(self.gain), MOST_DEVIATION), np.float32)
 
 
 def own_plane(specimen: SpecimenStack) -> float:
@@ -215,6 +255,32 @@ def _shrunk(frames: NDArray[np.uint16] | Floats, seen: Sequence[_Height], scale:
     return np.stack(between)
 
 
+def _moments(
+    frames: NDArray[np.uint16] | Floats, seen: Sequence[_Height], scale: _Scaled, background: float
+) -> tuple[Floats, Floats]:
+    """Mean and mean square (N, h, w) of what differs from the background within each pixel of the view."""
+    needed = sorted({one.lower for one in seen} | {one.lower + 1 for one in seen if one.share})
+    differing = np.empty((needed[-1] + 1, *frames.shape[1:]), np.float32)
+    differing[needed] = frames[needed]
+    differing[needed] -= np.float32(background)
+    mean = _shrunk(differing, seen, scale)
+    differing[needed] *= differing[needed]
+    return mean, _shrunk(differing, seen, scale)
+
+
+def _middle(frames: NDArray[np.uint16] | Floats, side: int) -> NDArray[np.uint16] | Floats:
+    """Cut a square of so many pixels out of the middle of frames (Z, H, W), where they are as large."""
+    top, left = (max(0, (size - side) // 2) for size in frames.shape[1:])
+    return frames[:, top : top + side, left : left + side]
+
+
+@cache
+def _disc(side: int) -> Floats:
+    """One within the largest disc of a square, (side, side), 0 outside: what turns looks the same at its border."""
+    away = np.arange(side) - (side - 1) / 2
+    return np.asarray(np.hypot(*np.meshgrid(away, away)) < side / 2, np.float32)
+
+
 def _centre(frames: Floats, view: Floats, rows: Sequence[int]) -> None:
     """Lay frames (N, h, w) into the middle of some squares of a view; what does not fit is cut evenly."""
     side = view.shape[-1]
@@ -258,7 +324,8 @@ def _picture(specimen: SpecimenStack, side: int) -> Floats:
     top, left = (longest - height) // 2, (longest - width) // 2
     square[top : top + height, left : left + width] = frame
     how = cv2.INTER_AREA if longest > 2 * side else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(square, (side, side), interpolation=how), np.float32)
+    # Rounding takes white a little beyond itself.
+    return np.clip(np.asarray(cv2.resize(square, (side, side), interpolation=how), np.float32), 0, 1)
 
 
 def is_darker(specimen: SpecimenStack) -> bool:

@@ -50,10 +50,10 @@ def varied(specimen: SpecimenStack, sight: ClassifierSight, random: np.random.Ge
     if random.uniform() < DEFOCUSED_SHARE:
         blur_px = float(random.uniform(0.3, MOST_BLUR_PX))
         view = np.stack([cv2.GaussianBlur(channel, (0, 0), blur_px) for channel in view])
-    groups = 2 if sight.kind != "picture" else 1
-    each = len(view) // groups
-    contrast = np.exp(random.normal(0, CONTRAST, groups)).repeat(each).reshape(-1, 1, 1)
-    brightness = random.normal(0, BRIGHTNESS, groups).repeat(each).reshape(-1, 1, 1)
+    states = 2 if sight.kind != "picture" else 1
+    each, layers = sight.whole // states, sight.channels // sight.whole
+    contrast = np.tile(np.exp(random.normal(0, CONTRAST, states)).repeat(each), layers).reshape(-1, 1, 1)
+    brightness = np.tile(random.normal(0, BRIGHTNESS, states).repeat(each), layers).reshape(-1, 1, 1)
     view = (view * contrast + brightness).astype(np.float32)
     if random.uniform() < NOISY_SHARE:
         view += np.float32(random.uniform(0, MOST_NOISE)) * random.standard_normal(view.shape, np.float32)

@@ -14,6 +14,7 @@ from hypothesis.extra.numpy import arrays
 from inference.classification.sight import BESIDE, ClassifierSight, look
 from inference.classification.specimens import SpecimenStack, picture
 from inference.errors import SpecimenRefused
+from inference.views.channels import BRIGHT_GAIN
 from tests.support.drawn_specimens import stack
 
 SIGHT = ClassifierSight("stack", 32, (-0.8, 0.0, 0.8), 0.118)
@@ -125,9 +126,51 @@ def test_a_focus_far_off_leaves_an_empty_view() -> None:
     assert not look(stack("ring", 3), SIGHT, 30.0).view.any()
 
 
+FINE = ClassifierSight("stack", 32, (0.0,), 0.05, fine=True)
+WHOLE, TEXTURE, DETAIL = slice(0, 2), slice(2, 4), slice(4, 6)
+
+
+def striped(period_px: int, side: int = 512, pixel_um: float = 0.05) -> SpecimenStack:
+    """A square of even brightness in whose middle stripes alternate between 9000 and 11000 DN."""
+    pixels = np.full((1, 1, side, side), 10000, np.uint16)
+    inner = slice(side // 8, -side // 8)
+    stripes = np.where(np.arange(side) // (period_px // 2) % 2, 11000, 9000).astype(np.uint16)
+    pixels[0, 0, inner, inner] = stripes[inner]
+    return SpecimenStack(pixels, ("parallel",), pixel_um, None, 0.0)
+
+
+def test_what_shrinking_hides_is_seen_as_texture_and_in_detail() -> None:
+    # 512 px become 32, 16 of them one: stripes of 8 px are even grey there.
+    view = look(striped(8), FINE).view
+    assert view.shape == (6, 32, 32)
+    assert np.abs(view[WHOLE]).max() < 0.02
+    # 1000 DN about 10000 are 5 about the root 100, and tones are what the root differs over it, times the gain.
+    assert view[TEXTURE][0, 16, 16] == pytest.approx(5 / 100 * BRIGHT_GAIN, rel=0.02)
+    assert view[TEXTURE][0, 1, 1] == 0
+    # The detail has pixels of 0.2 um, 4 of the stack: a stripe each, so that they alternate from pixel to pixel.
+    row = view[DETAIL][0, 16, 8:24]
+    assert np.abs(np.diff(np.sign(row))).tolist() == [2.0] * 15
+    assert not view[DETAIL][0, 0, 0]
+
+
+def test_what_fits_at_the_finest_scale_has_neither_texture_nor_detail() -> None:
+    view = look(striped(8, side=32), FINE).view
+    assert view[WHOLE].any()
+    assert not view[TEXTURE].any()
+    assert not view[DETAIL].any()
+
+
 @given(
     arrays(np.uint16, st.tuples(st.just(2), st.integers(1, 6), st.integers(1, 40), st.integers(1, 40))),
-    st.sampled_from([SIGHT, ClassifierSight("fused", 24, finest_um=0.1), ClassifierSight("stack", 20)]),
+    st.sampled_from(
+        [
+            SIGHT,
+            FINE,
+            replace(FINE, finest_um=0.01),
+            ClassifierSight("fused", 24, finest_um=0.01, fine=True),
+            ClassifierSight("stack", 20),
+        ]
+    ),
     st.one_of(st.none(), st.floats(-50, 50)),
 )
 def test_whatever_the_pixels_a_view_is_finite_and_as_large_as_it_must_be(
