@@ -42,7 +42,7 @@ from inference.classifier_training.settings import LearningSettings
 from inference.training.checkpoint import History
 from inference.training.train import Progress
 
-FUSED = ClassifierSight("fused", STACK.side_px, finest_um=STACK.finest_um)
+FUSED = ClassifierSight("fused", STACK.side_px, finest_um=STACK.finest_um, fine=True)
 TAXONOMY = Path(__file__).parents[1] / "configs" / "taxonomy.csv"
 AT_ONCE = 32
 DRAWS = 1000

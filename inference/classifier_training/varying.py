@@ -41,27 +41,27 @@ def varied(specimen: SpecimenStack, sight: ClassifierSight, random: np.random.Ge
         As `look`.
     """
     error_um = float(random.normal(0, FOCUS_ERROR_UM)) if sight.kind == "stack" else 0.0
-    view, beside = look(_with_less(specimen, random), sight, error_um)
-    exposed = view.reshape(len(view), -1).any(axis=1)
+    whole, beside = look(_with_less(specimen, random), sight, error_um)
+    shown = whole.reshape(len(whole), -1).any(axis=1)  # what is empty stays so
     zoom = float(random.uniform(*ZOOM))
-    view = _turned(view, zoom, random)
+    view = _turned(whole[shown], zoom, random)
     if sight.kind == "picture":
         view = view.clip(0, 1) ** np.float32(math.exp(random.uniform(*np.log(GAMMA))))
-    if random.uniform() < DEFOCUSED_SHARE:
+    if random.uniform() < DEFOCUSED_SHARE and len(view):
         blur_px = float(random.uniform(0.3, MOST_BLUR_PX))
         view = np.stack([cv2.GaussianBlur(channel, (0, 0), blur_px) for channel in view])
     states = 2 if sight.kind != "picture" else 1
     each, layers = sight.whole // states, sight.channels // sight.whole
     contrast = np.tile(np.exp(random.normal(0, CONTRAST, states)).repeat(each), layers).reshape(-1, 1, 1)
     brightness = np.tile(random.normal(0, BRIGHTNESS, states).repeat(each), layers).reshape(-1, 1, 1)
-    view = (view * contrast + brightness).astype(np.float32)
+    view = (view * contrast[shown] + brightness[shown]).astype(np.float32)
     if random.uniform() < NOISY_SHARE:
         view += np.float32(random.uniform(0, MOST_NOISE)) * random.standard_normal(view.shape, np.float32)
-    view[~exposed] = 0
+    whole[shown] = view
     beside = beside.copy()
     if sight.sized:
         beside[:2] += math.log2(zoom) + random.normal(0, SIZE_ERROR, 2)
-    return SeenSpecimen(np.ascontiguousarray(view), beside)
+    return SeenSpecimen(whole, beside)
 
 
 def _with_less(specimen: SpecimenStack, random: np.random.Generator) -> SpecimenStack:
@@ -84,6 +84,8 @@ def _with_less(specimen: SpecimenStack, random: np.random.Generator) -> Specimen
 def _turned(view: Floats, zoom: float, random: np.random.Generator) -> Floats:
     """Turn by any angle, mirror and zoom; what comes in from outside is background."""
     side = view.shape[1]
+    if not len(view):
+        return view
     background = float(np.median(view[:, 0])) if len(view) == 1 else 0.0
     matrix = cv2.getRotationMatrix2D(((side - 1) / 2, (side - 1) / 2), float(random.uniform(0, 360)), zoom)
     if random.uniform() < 0.5:

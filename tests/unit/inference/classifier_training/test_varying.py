@@ -29,10 +29,11 @@ def test_what_is_sharp_above_is_never_shown_below() -> None:
 
 def test_states_and_planes_are_missing_now_and_then_and_nothing_is_made_up_for_them() -> None:
     random = np.random.default_rng(1)
-    exposed = np.array([varied(stack("ring", k), SIGHT, random).view.reshape(6, -1).any(axis=1) for k in range(80)])
+    exposed = np.array([varied(stack("ring", k), SIGHT, random).view.reshape(6, -1).any(axis=1) for k in range(240)])
     whole_state_missing = (~exposed[:, :3].any(axis=1)) | (~exposed[:, 3:].any(axis=1))
     assert 0.03 < whole_state_missing.mean() < 0.4
-    assert 0.3 < exposed.all(axis=1).mean() < 0.95
+    # Without anything left out half of these stacks reach to all heights.
+    assert 0.15 < exposed.all(axis=1).mean() < 0.45
 
 
 def test_pictures_stay_between_black_and_a_little_above_white_and_sizes_follow_the_zoom() -> None:
