@@ -83,17 +83,19 @@ class Held(NamedTuple):
     project: Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float16]]
 
 
-def hold_out(seen: Seen, days: NDArray[np.str_], out: NDArray[np.bool_], settings: LearningSettings) -> Held:
+def hold_out(
+    seen: Seen, taxa: NDArray[np.str_], days: NDArray[np.str_], out: NDArray[np.bool_], settings: LearningSettings
+) -> Held:
     """Learn what a library looks like from the days that are not held out."""
     network = from_published(settings.sight)
     file = to_file(fitted(network, seen.pooled[~out], seen.beside[~out]), settings.network, settings.sight)
     vectors = project(file, seen.pooled, seen.beside)
-    return Held(out, vectors, _library(vectors[~out], days[~out]), partial(project, file))
+    return Held(out, vectors, _library(vectors[~out], taxa[~out], days[~out]), partial(project, file))
 
 
-def _library(vectors: NDArray[np.float16], days: NDArray[np.str_]) -> LibraryReference:
-    parts = parts_of(days, 1)
-    return reference_of(vectors, days.tolist(), [parts == part for part in range(PARTS)])
+def _library(vectors: NDArray[np.float16], taxa: NDArray[np.str_], days: NDArray[np.str_]) -> LibraryReference:
+    parts, numbers = parts_of(days, 1), np.unique(taxa, return_inverse=True)[1]
+    return reference_of(vectors, numbers, days.tolist(), [parts == part for part in range(PARTS)])
 
 
 def judge_days(held: Held, days: NDArray[np.str_]) -> list[Day]:
@@ -113,7 +115,7 @@ def never_taught(
 ) -> tuple[list[float], list[float]]:
     """Give the distances, on days held out, of a taxon that was never taught, and of the others."""
     teach = ~held.out & (taxa != taxon)
-    distances = _library(held.vectors[teach], days[teach]).distances(held.vectors[held.out])
+    distances = _library(held.vectors[teach], taxa[teach], days[teach]).distances(held.vectors[held.out])
     of = taxa[held.out] == taxon
     return distances[of].tolist(), distances[~of].tolist()
 
@@ -153,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seen = look_at_all(examples, settings, given.kept)
     days, taxa = np.array([one.day for one in examples]), np.array([one.taxon for one in examples])
     parts = parts_of(days, 0)
-    held = [hold_out(seen, days, parts == part, settings) for part in range(PARTS)]
+    held = [hold_out(seen, taxa, days, parts == part, settings) for part in range(PARTS)]
     shares = np.concatenate([likeness(one, taxa) for one in held])
     true = np.concatenate([taxa[one.out] for one in held])
     each = [shares[true == taxon].mean() for taxon in np.unique(true) if (true == taxon).sum() >= FIRST]

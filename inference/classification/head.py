@@ -198,7 +198,7 @@ def load_head(path: Path) -> Head:
         raise WeightsRefused(f"{named} holds values that are not numbers; train it again")
     if head.weights.ndim != 2 or not len(taxa) == head.weights.shape[1] == len(head.bias) == len(head.share) > 0:
         raise WeightsRefused(f"{named} has weights of shape {head.weights.shape} for {len(taxa)} taxa; fetch it again")
-    if head.reference is not None and len(head.reference.mean) != len(head.weights):
+    if head.reference is not None and len(head.reference.spread) != len(head.weights):
         raise WeightsRefused(f"{named} tells of a library whose vectors are of another length; train it again")
     return head
 

@@ -1,13 +1,14 @@
 """What a library looks like as a whole, so that objects and mini-slides unlike it can be told. No torch.
 
-An object is far where its vector, in units of the library's own spread, is longer than those of 99 % of objects of
+Each object is compared with the mean vector of the taxon that it is nearest to, so that which taxa are common does not
+matter. It is far where it lies farther from that, in units of the spread within taxa, than 99 % of the objects of
 groups (slides, days, samples) that taught nothing. That finds objects from elsewhere; it does not find every object of
 an unknown taxon, most of which look like known ones (docs/names.md has the figures).
 
-A mini-slide is told apart by what its objects have in common: the mean product of the directions of two of them. Of a
-mini-slide as the library knows them it is small, as objects differ in all directions; a blur, noise, another lamp or
-scale turn all of them one way. What counts as small is known from the groups that taught nothing. A taxon that nobody
-taught is not told by that, unless nearly all objects are of it.
+A mini-slide is told apart by what its objects have in common: the mean product of the directions in which two of them
+lie from their means. Of a mini-slide as the library knows them it is small, as objects differ in all directions; a
+blur, noise, another lamp or scale turn all of them one way. What counts as small is known from the groups that taught
+nothing. A taxon that nobody taught is not told by that, unless nearly all objects are of it.
 """
 
 from __future__ import annotations
@@ -69,10 +70,10 @@ class LibraryReference:
 
     Attributes
     ----------
-    mean
-        float16 (F,), of the vectors.
+    means
+        float16 (K, F), of the vectors of each taxon.
     spread
-        float16 (F,), of each number of them.
+        float16 (F,), of each number of them within taxa.
     far
         squared length above which an object is far.
     centre
@@ -87,7 +88,7 @@ class LibraryReference:
         of how many groups that is known.
     """
 
-    mean: NDArray[np.float16]
+    means: NDArray[np.float16]
     spread: NDArray[np.float16]
     far: float
     centre: float
@@ -102,7 +103,7 @@ class LibraryReference:
         return self.groups >= GROUPS
 
     def distances(self, vectors: NDArray[np.floating]) -> Floats:
-        """Give the squared lengths (N,) of vectors (N, F), in units of the library's spread.
+        """Give the squared distances (N,) of vectors (N, F) from the nearest mean, in units of the spread.
 
         Raises
         ------
@@ -132,7 +133,7 @@ class LibraryReference:
 
     def to_text(self) -> str:
         """Write it as it travels with features: JSON."""
-        arrays = {name: base64.b64encode(getattr(self, name).tobytes()).decode() for name in ("mean", "spread")}
+        arrays = {name: base64.b64encode(getattr(self, name).tobytes()).decode() for name in ("means", "spread")}
         return json.dumps({**arrays, **{name: getattr(self, name) for name in _NUMBERS}, "groups": self.groups})
 
     @classmethod
@@ -148,16 +149,17 @@ class LibraryReference:
             return None
         try:
             said = json.loads(text)
-            mean, spread = (np.frombuffer(base64.b64decode(said[name]), np.float16) for name in ("mean", "spread"))
+            means, spread = (np.frombuffer(base64.b64decode(said[name]), np.float16) for name in ("means", "spread"))
+            means = means.reshape(-1, len(spread))
             numbers = {name: float(said[name]) for name in _NUMBERS}
             groups = int(said["groups"])
         except (ValueError, KeyError, TypeError) as error:
             raise WeightsRefused(f"what a library looks like cannot be read ({error}); train again") from error
-        whole = np.isfinite(mean).all() and np.isfinite(spread).all() and all(map(math.isfinite, numbers.values()))
+        whole = np.isfinite(means).all() and np.isfinite(spread).all() and all(map(math.isfinite, numbers.values()))
         positive = (spread > 0).all() and min(numbers["floor"], numbers["scatter"]) > 0
-        if not (whole and positive and len(mean) == len(spread)):
+        if not (whole and positive and means.size):
             raise WeightsRefused("what a library looks like holds values that are not numbers; train again")
-        return cls(mean, spread, groups=groups, **numbers)
+        return cls(means, spread, groups=groups, **numbers)
 
     def judged_by(self, vectors: NDArray[np.floating], groups: Sequence[str]) -> LibraryReference:
         """Give the same library, with how far groups lie from it that taught nothing at all.
@@ -169,19 +171,22 @@ class LibraryReference:
         groups
             day, slide or sample of each.
         """
-        return _calibrated(self.mean, self.spread, self._scaled(vectors), np.array(groups))
+        return _calibrated(self.means, self.spread, self._scaled(vectors), np.array(groups))
 
     def _scaled(self, vectors: NDArray[np.floating]) -> Floats:
-        if vectors.ndim != 2 or vectors.shape[1] != len(self.mean):
+        if vectors.ndim != 2 or vectors.shape[1] != len(self.spread):
             raise WeightsRefused(
                 f"features of shape {vectors.shape} are none of this library's encoder, whose vectors have "
-                f"{len(self.mean)} numbers"
+                f"{len(self.spread)} numbers"
             )
-        return _scaled(vectors, self.mean, self.spread)
+        return _scaled(vectors, self.means, self.spread)
 
 
 def reference_of(
-    vectors: NDArray[np.floating], groups: Sequence[str], folds: Sequence[NDArray[np.bool_]]
+    vectors: NDArray[np.floating],
+    taxa: NDArray[np.intp],
+    groups: Sequence[str],
+    folds: Sequence[NDArray[np.bool_]],
 ) -> LibraryReference:
     """Fit the reference of a library.
 
@@ -189,6 +194,8 @@ def reference_of(
     ----------
     vectors
         (N, F), all that taught.
+    taxa
+        (N,), a number for the taxon of each.
     groups
         day, slide or sample of each.
     folds
@@ -196,20 +203,22 @@ def reference_of(
     """
     scaled = np.zeros(vectors.shape, np.float32)
     for out in folds:
-        scaled[out] = _scaled(vectors[out], *_place(vectors[~out]))
-    return _calibrated(*_place(vectors), scaled, np.array(groups))
+        scaled[out] = _scaled(vectors[out], *_place(vectors[~out], taxa[~out]))
+    return _calibrated(*_place(vectors, taxa), scaled, np.array(groups))
 
 
-def _place(vectors: NDArray[np.floating]) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
+def _place(vectors: NDArray[np.floating], taxa: NDArray[np.intp]) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
     wide = vectors.astype(np.float32)
-    variances = wide.var(axis=0)
+    numbers, own = np.unique(taxa, return_inverse=True)
+    means = np.stack([wide[own == k].mean(axis=0) for k in range(len(numbers))])
+    variances = ((wide - means[own]) ** 2).mean(axis=0)
     spread = np.sqrt((1 - SHRUNK) * variances + SHRUNK * variances.mean())
     # Of vectors that are all the same every other one is as far as can be told.
-    return wide.mean(axis=0).astype(np.float16), spread.astype(np.float16).clip(np.float16(1e-3))
+    return means.astype(np.float16), spread.astype(np.float16).clip(np.float16(1e-3))
 
 
 def _calibrated(
-    mean: NDArray[np.float16], spread: NDArray[np.float16], scaled: Floats, groups: NDArray[np.str_]
+    means: NDArray[np.float16], spread: NDArray[np.float16], scaled: Floats, groups: NDArray[np.str_]
 ) -> LibraryReference:
     directions = _directions(scaled)
     chance = float(np.linalg.norm(directions.T @ directions / max(len(directions), 1)))
@@ -222,7 +231,7 @@ def _calibrated(
     # The median of deviations, as one odd group must not hide the next; 1.4826 of a normal one's make its deviation.
     scatter = 1.4826 * float(np.median(np.abs(logs - centre))) if len(logs) else 0.0
     return LibraryReference(
-        mean=mean,
+        means=means,
         spread=spread,
         far=float(np.quantile(_squares(scaled), NEAR)) if len(scaled) else math.inf,
         centre=centre,
@@ -233,8 +242,13 @@ def _calibrated(
     )
 
 
-def _scaled(vectors: NDArray[np.floating], mean: NDArray[np.float16], spread: NDArray[np.float16]) -> Floats:
-    return np.asarray((vectors.astype(np.float32) - mean) / spread.astype(np.float32), np.float32)
+def _scaled(vectors: NDArray[np.floating], means: NDArray[np.float16], spread: NDArray[np.float16]) -> Floats:
+    """How vectors (N, F) lie from the nearest of some means (K, F), in units of a spread."""
+    unit = spread.astype(np.float32)
+    scaled, centres = vectors.astype(np.float32) / unit, means.astype(np.float32) / unit
+    # The square of the vector itself is the same for all means.
+    nearest = (_squares(centres) - 2 * scaled @ centres.T).argmin(axis=1)
+    return np.asarray(scaled - centres[nearest], np.float32)
 
 
 def _squares(scaled: Floats) -> Floats:

@@ -114,7 +114,7 @@ def fit(
         temperature=temperature,
         share=share,
         threshold=0.0,
-        reference=reference_of(x, groups, [judging for _, judging in parts]),
+        reference=reference_of(x, y, groups, [judging for _, judging in parts]),
     )
     held_out = softmax(outputs[best] / np.float32(temperature))
     threshold = choose_threshold(head, held_out, taxa, groups)

@@ -21,7 +21,8 @@ def test_the_reference_of_a_head_travels_with_features(tmp_path: Path) -> None:
     head = write_classifier(weights)
     groups = np.repeat(np.arange(6), 30)
     vectors = np.random.default_rng(0).normal(size=(len(groups), len(head.weights))).astype(np.float16)
-    known = reference_of(vectors, [str(group) for group in groups], [groups % 3 == fold for fold in range(3)])
+    names, folds = [str(group) for group in groups], [groups % 3 == fold for fold in range(3)]
+    known = reference_of(vectors, np.zeros(len(vectors), np.intp), names, folds)
     weights.write_bytes(encoder_file.to_bytes(encoder_file.load_encoder(weights), head.with_reference(known)))
     (field,) = make_dataset(tmp_path / "night", slides=1, fields=1, objects=2)
     with read_field_file(tmp_path / "night" / field.files[0].name) as file:

@@ -68,7 +68,8 @@ def known() -> LibraryReference:
     groups = np.repeat(np.arange(10), EACH)
     vectors = random.normal(0, 1, (len(groups), WIDTH)) + random.normal(0, 0.1, (10, WIDTH))[groups]
     folds = [groups % 5 == fold for fold in range(5)]
-    return reference_of(vectors.astype(np.float16), [str(group) for group in groups], folds)
+    taxa = np.zeros(len(vectors), np.intp)
+    return reference_of(vectors.astype(np.float16), taxa, [str(group) for group in groups], folds)
 
 
 def head(reference: LibraryReference | None) -> Head:
