@@ -205,6 +205,7 @@ def test_everything_that_reads_a_dataset_reads_it(ran: Ran, tmp_path: Path) -> N
     assert draw_sheet(ran.into, tmp_path / "sheet.png") > 0
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="there a Ctrl-C reaches this process too")
 def test_a_killed_and_an_interrupted_command_go_on_to_the_same_dataset(
     ran: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

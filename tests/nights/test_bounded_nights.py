@@ -222,6 +222,7 @@ def test_with_keys_a_night_awaits_a_recorder_that_knows_it(undisturbed: tuple[Pa
     assert_whole(run, into, undisturbed)
 
 
+@pytest.mark.long
 def test_a_disk_that_shrinks_pauses_the_night_until_there_is_room(
     undisturbed: tuple[Path, Digest], tmp_path: Path
 ) -> None:
@@ -282,6 +283,7 @@ def test_a_night_that_the_system_ends_before_or_after_scanning_says_so(tmp_path:
     assert read_heartbeat(run).secured == 2
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends processes without a word")
 def test_a_night_that_the_system_ends_while_it_makes_safe_makes_safe_first(tmp_path: Path) -> None:
     run = tmp_path / "run"

@@ -154,6 +154,7 @@ def test_what_cannot_be_redone_is_refused_in_one_sentence(retaken: Path, redo: s
     assert told in " ".join(said.split())
 
 
+@pytest.mark.long
 def test_what_fails_again_stays_skipped_until_somebody_resumes(tmp_path: Path) -> None:
     run = tmp_path / "run"
     faults = [{"kind": "dropped_frame", "slide": 1, "fields": [2], "attempts": 3}]
