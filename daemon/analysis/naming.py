@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 import numpy as np
 from msgspec.structs import replace
@@ -33,6 +33,14 @@ _log = logging.getLogger(__name__)
 _UNNAMED = dict.fromkeys(NAMED)
 BITS = 16
 """Of a camera that says nothing of its bits."""
+
+
+class HeadRecorded(TypedDict):
+    """What is kept of a classifier, once for all that it names: sha256 of head and encoder, and what its library was."""
+
+    named_by: str
+    encoder: str
+    reference: str
 
 
 class FieldNames(NamedTuple):
@@ -177,18 +185,18 @@ class Naming:
             row if one.answer is None else replace(row, **self._words.of(one.answer))
             for row, one in zip(rows, answered, strict=True)
         )
-        reference = classifier.head.reference
         features = (
-            Features(
-                classifier.encoder_sha256,
-                tuple(vectors),
-                np.stack(list(vectors.values())),
-                "" if reference is None else reference.to_text(),
-            )
-            if vectors
-            else None
+            Features(classifier.encoder_sha256, tuple(vectors), np.stack(list(vectors.values()))) if vectors else None
         )
         return FieldNames(named, features, next((one.fault for one in answered if one.fault is not None), ""))
+
+
+def recorded(head: Head | None) -> HeadRecorded:
+    """Give what the records of a night, or of a later naming, keep of a classifier."""
+    if head is None:
+        return {"named_by": "", "encoder": "", "reference": ""}
+    reference = "" if head.reference is None else head.reference.to_text()
+    return {"named_by": head.sha256, "encoder": head.encoder_sha256, "reference": reference}
 
 
 def fitting_head(settings: ClassifierSettings, taxonomy: Taxonomy | None) -> Head:

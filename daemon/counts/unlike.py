@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from daemon.dataset.features import KeptFeatures, MadeWith, Vectors, made_in_the_night
+from daemon.dataset.features import KeptFeatures, Vectors, encoder_of_the_night
 from daemon.dataset.later_tables import Given, TableOrigin, later_tables, named_with
 from daemon.dataset.reader import Dataset
 from daemon.records.records import FieldSecured
@@ -31,7 +32,14 @@ class Unlike:
     without: str = ""
 
 
-def named_by(dataset: Dataset, named: TableOrigin) -> MadeWith | None:
+class NamedFrom(NamedTuple):
+    """What names rest on: sha256 of the encoder of the features, and what the library looked like, as a text."""
+
+    encoder: str
+    reference: str
+
+
+def named_from(dataset: Dataset, named: TableOrigin) -> NamedFrom | None:
     """Say which encoder and library names rest on; None where no features are kept of the night's own.
 
     Parameters
@@ -44,10 +52,11 @@ def named_by(dataset: Dataset, named: TableOrigin) -> MadeWith | None:
     DamagedFile
         A table cannot be read.
     """
-    if not named.number:
-        return made_in_the_night(dataset.folder)
-    later = named_with(later_tables(dataset.folder, Given.NAMED)[named.number][0])
-    return MadeWith(encoder=later.encoder, reference=later.reference)
+    if named.number:
+        later = named_with(later_tables(dataset.folder, Given.NAMED)[named.number][0])
+        return NamedFrom(later.encoder, later.reference)
+    started, encoder = dataset.night(), encoder_of_the_night(dataset)
+    return NamedFrom(encoder, started.reference) if started is not None and encoder else None
 
 
 def unlike(dataset: Dataset, named: TableOrigin) -> Unlike:
@@ -59,10 +68,10 @@ def unlike(dataset: Dataset, named: TableOrigin) -> Unlike:
         where the names come from: that classifier's library is what they are compared with.
     """
     try:
-        made = named_by(dataset, named)
-        if made is None:
+        known = named_from(dataset, named)
+        if known is None:
             return Unlike({}, "no features of their objects are kept")
-        reference = LibraryReference.from_text(made.reference)
+        reference = LibraryReference.from_text(known.reference)
         if reference is None:
             return Unlike(
                 {}, "an earlier version trained the classifier, and did not keep what its library looked like"
@@ -70,7 +79,7 @@ def unlike(dataset: Dataset, named: TableOrigin) -> Unlike:
         if not reference.judges:
             few = f"its library has {reference.groups} groups of {FEWEST} objects or more, and {GROUPS} are needed"
             return Unlike({}, few)
-        kept = KeptFeatures(dataset.folder, made.encoder)
+        kept = KeptFeatures(dataset.folder, known.encoder)
         judged = {held.slide: reference.judge(_vectors(dataset, held.slide, kept)) for held in dataset.slides()}
     except (DamagedFile, WeightsRefused) as error:  # the night is reported all the same
         return Unlike({}, str(error))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from daemon.dataset.objects_table import read_parquet
+from daemon.dataset.reader import Dataset
 from daemon.records.names import features_file, field_file, inside, slide_folder
 from daemon.records.records import FieldSecured
 from daemon.system.durable_files import make_folder, refusing, replacing
@@ -29,10 +31,9 @@ _LATER = "features-"
 
 
 class MadeWith(msgspec.Struct, frozen=True, kw_only=True):
-    """Sha256 of the encoder of a table, and what the classifier's library looked like; empty where nothing told."""
+    """Sha256 of the encoder of a table."""
 
     encoder: str
-    reference: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,20 +48,17 @@ class Features:
         of the objects.
     vectors
         (N, D) float16, a row for each number.
-    reference
-        what the classifier's library looked like (`inference.classification.reference`); empty where nothing told.
     """
 
     encoder: str
     numbers: tuple[int, ...]
     vectors: Vectors
-    reference: str = ""
 
 
 def features_bytes(features: Features) -> bytes:
     """Encode as a Parquet table of `number` and `features`."""
-    made = MadeWith(encoder=features.encoder, reference=features.reference)
-    return _parquet({"number": pa.array(features.numbers, pa.int64())}, features.vectors, made)
+    columns = {"number": pa.array(features.numbers, pa.int64())}
+    return _parquet(columns, features.vectors, MadeWith(encoder=features.encoder))
 
 
 def read_features(path: Path) -> Features:
@@ -72,7 +70,7 @@ def read_features(path: Path) -> Features:
         The table cannot be read, or is none of features.
     """
     made, table, vectors = _read(path)
-    return Features(made.encoder, tuple(table["number"].to_pylist()), vectors, made.reference)
+    return Features(made.encoder, tuple(table["number"].to_pylist()), vectors)
 
 
 def write_later_features(folder: Path, slide: int, number: int, encoder: str, made: Mapping[Place, Vector]) -> None:
@@ -99,7 +97,7 @@ def write_later_features(folder: Path, slide: int, number: int, encoder: str, ma
             stream.write(_parquet(columns, vectors, MadeWith(encoder=encoder)))
 
 
-def encoders_of(folder: Path) -> tuple[str, ...]:
+def encoders_of(dataset: Dataset) -> tuple[str, ...]:
     """Name the encoders (sha256) of which a dataset keeps features, that of the newest first.
 
     Raises
@@ -107,22 +105,31 @@ def encoders_of(folder: Path) -> tuple[str, ...]:
     DamagedFile
         A table of features cannot be read.
     """
-    later = sorted(folder.glob(f"slide-*/{_LATER}*.parquet"), key=lambda path: path.name, reverse=True)
-    own = made_in_the_night(folder)
-    return tuple(dict.fromkeys([*map(_encoder, later), *([] if own is None else [own.encoder])]))
+    later = sorted(dataset.folder.glob(f"slide-*/{_LATER}*.parquet"), key=lambda path: path.name, reverse=True)
+    own = encoder_of_the_night(dataset)
+    return tuple(dict.fromkeys([*map(_encoder, later), *([own] if own else [])]))
 
 
-def made_in_the_night(folder: Path) -> MadeWith | None:
-    """Say with what the features of a night were made, as the first of its fields tells; None where it made none.
+def encoder_of_the_night(dataset: Dataset) -> str:
+    """Name the encoder (sha256) of the features that a night made itself; empty where it made none.
 
     Raises
     ------
     DamagedFile
-        The table cannot be read.
+        The night's first record does not tell, as of an earlier version, and no table of features can be read.
     """
-    # All that a night makes is of one classifier.
-    first = next(iter(sorted(folder.glob("slide-*/field-*-features.parquet"))), None)
-    return None if first is None else _made_with(first)
+    kept = dataset.folder.glob("slide-*/field-*-features.parquet")
+    first = next(kept, None)
+    if first is None:
+        return ""
+    started = dataset.night()
+    if started is not None and started.encoder:
+        return started.encoder
+    # All that a night makes is of one encoder, so that any table tells.
+    for path in chain([first], kept):
+        with suppress(DamagedFile):
+            return _encoder(path)
+    return _encoder(first)
 
 
 class KeptFeatures:
@@ -187,12 +194,9 @@ def _parquet(columns: dict[str, pa.Array], vectors: Vectors, made: MadeWith) -> 
 
 
 def _encoder(path: Path) -> str:
-    return _made_with(path).encoder
-
-
-def _made_with(path: Path) -> MadeWith:
     with _explaining(path):
-        return msgspec.json.decode((pq.read_schema(path).metadata or {})[METADATA], type=MadeWith)
+        made = msgspec.json.decode((pq.read_schema(path).metadata or {})[METADATA], type=MadeWith)
+    return made.encoder
 
 
 def _read(path: Path) -> tuple[MadeWith, pa.Table, Vectors]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from daemon.analysis.naming import recorded
 from daemon.calibration_store.shelf import choose, complain, require
 from daemon.children.hold import sole_use
 from daemon.config.loading import freeze, load, require_same
@@ -172,7 +173,7 @@ def _begin(folder: RunFolder, config: Config, samples: dict[int, dict[str, str]]
         weights_sha256=find_weights(config.detector.weights).sha256,
         calibrations=calibrations.names,
         taxonomy="" if names.taxonomy is None else names.taxonomy.to_json(),
-        named_by="" if config.classifier is None else load_head(config.classifier.path).sha256,
+        **recorded(None if config.classifier is None else load_head(config.classifier.path)),
     )
     journal = Journal.create(folder.journal, started)
     for level, told in complain(calibrations, config):

@@ -143,7 +143,9 @@ class NightStarted(Record, frozen=True, kw_only=True, tag="night_started"):
     """First record. `configuration` is the frozen run.yaml; `samples` maps mini-slide positions to sheet columns.
 
     `taxonomy` is the file of the taxa as it was when the night began, empty where none is configured; `named_by` the
-    sha256 of the classifier's weights, empty where objects get no names.
+    sha256 of the classifier's head, empty where objects get no names; `encoder` that of what makes the features of
+    objects, `reference` what the library of the classifier looked like (`inference.classification.reference`); both
+    empty where nothing tells.
     """
 
     night: str
@@ -155,6 +157,8 @@ class NightStarted(Record, frozen=True, kw_only=True, tag="night_started"):
     calibrations: tuple[str, ...] = ()
     taxonomy: str = ""
     named_by: str = ""
+    encoder: str = ""
+    reference: str = ""
 
 
 class ReadBack(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 from rich.console import Console
 
-from daemon.analysis.naming import Words, fitting_head, name_objects
+from daemon.analysis.naming import Words, fitting_head, name_objects, recorded
 from daemon.config.taxonomy import Taxonomy
 from daemon.dataset.features import KeptFeatures, Place, Vector, write_later_features
 from daemon.dataset.later_tables import OF_AN_OBJECT, Given, NamedWith, later_tables, write_later_table
@@ -130,10 +130,8 @@ def classify_again(
             number=1 + max(chain.from_iterable(there), default=0),
             utc=time.time(),
             versions=versions_now(),
-            named_by=head.sha256,
-            encoder=head.encoder_sha256,
             taxonomy="" if taxonomy is None else taxonomy.to_json(),
-            reference="" if head.reference is None else head.reference.to_text(),
+            **recorded(head),
         )
         eyes = _Eyes(settings.path, head, dataset)
         eyes.require_sight_of(fields)

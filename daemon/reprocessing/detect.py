@@ -16,7 +16,7 @@ import msgspec
 import yaml
 from rich.console import Console
 
-from daemon.analysis.naming import fitting_head
+from daemon.analysis.naming import fitting_head, recorded
 from daemon.config.taxonomy import Taxonomy
 from daemon.protocols.pipes import CutField
 from daemon.records.events import EventName
@@ -65,9 +65,11 @@ def detect(
     """
     archive = find_archive(places, settings, into, console)
     weights = prove_weights(settings.detector)
-    named_by = "" if settings.classifier is None else fitting_head(settings.classifier, taxonomy).sha256
+    head = None if settings.classifier is None else fitting_head(settings.classifier, taxonomy)
     usual = _probed(archive, settings)
-    told = settings.told(named_by, taxonomy) | {"archive": msgspec.to_builtins(archive.folders)}
+    told = settings.told("" if head is None else head.sha256, taxonomy) | {
+        "archive": msgspec.to_builtins(archive.folders)
+    }
     configuration = yaml.safe_dump(told, sort_keys=False, allow_unicode=True, width=120)
     started = NightStarted(
         utc=time.time(),
@@ -78,7 +80,7 @@ def detect(
         versions=versions_now(),
         weights_sha256=weights.sha256,
         taxonomy="" if taxonomy is None else taxonomy.to_json(),
-        named_by=named_by,
+        **recorded(head),
     )
     requests = [CutField(planned=planned, kind="image") for planned in archive.fields]
     work = Work(into.resolve(), archive.root, started, settings, started.versions, usual)

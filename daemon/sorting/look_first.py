@@ -24,7 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from daemon.config.written_sheets import write_sheet
-from daemon.counts.unlike import named_by
+from daemon.counts.unlike import named_from
 from daemon.dataset.features import KeptFeatures
 from daemon.dataset.labels import LabelStatus, label_store
 from daemon.dataset.later_tables import objects_table
@@ -171,12 +171,12 @@ def _night(dataset: Dataset, console: Console) -> tuple[pa.Table, NDArray[np.flo
     table = table.filter(table["counted"])
     table = with_labels(table, dataset, standing(label_store(dataset).read().table)).select(COLUMNS)
     try:
-        made = named_by(dataset, origins.named)
-        reference = LibraryReference.from_text("" if made is None else made.reference)
-        if made is None or reference is None:
+        known = named_from(dataset, origins.named)
+        reference = LibraryReference.from_text("" if known is None else known.reference)
+        if known is None or reference is None:
             why = "nothing tells what the library of its classifier looked like"
             return table, np.full(len(table), np.nan), f"{dataset.folder}: {why}"
-        return table, _times(dataset, table, KeptFeatures(dataset.folder, made.encoder), reference, console), ""
+        return table, _times(dataset, table, KeptFeatures(dataset.folder, known.encoder), reference, console), ""
     except (DamagedFile, WeightsRefused) as error:
         return table, np.full(len(table), np.nan), f"{dataset.folder}: {error}"
 

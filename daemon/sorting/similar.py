@@ -99,7 +99,7 @@ def find_similar(folder: Path, text: str, places: Sequence[Path], most: int, con
     nights = nights_in([folder, *places])
     with Dataset.open(nights[0]) as dataset:
         asked = object_in(dataset, text)
-        encoder, vector = _features(asked)
+        encoder, vector = _features(dataset, asked)
     search = _SimilarSearch(asked, vector, encoder, most)
     for path in nights:
         search.look_through(path, console)
@@ -146,9 +146,9 @@ def object_in(dataset: Dataset, text: str) -> Recorded:
     raise Refused(f"{dataset.folder} holds no object {str(name)!r}; its field's record names those that there are")
 
 
-def _features(asked: Recorded) -> tuple[str, NDArray[np.float32]]:
+def _features(dataset: Dataset, asked: Recorded) -> tuple[str, NDArray[np.float32]]:
     """Give the features of an object, by the newest encoder that has made some of it."""
-    for encoder in encoders_of(asked.folder):
+    for encoder in encoders_of(dataset):
         vector = KeptFeatures(asked.folder, encoder).of(asked.field).get(asked.row.number)
         if vector is not None and (unit := _unit(vector)) is not None:
             return encoder, unit
@@ -197,7 +197,7 @@ class _SimilarSearch:
             twice = f"{dataset.folder} holds night {started.night!r}, as {self.names[started.night]} does"
             self.notes.append(f"left out: {twice}")
             return
-        encoders = encoders_of(dataset.folder)
+        encoders = encoders_of(dataset)
         if self._encoder not in encoders:
             what = f"features of encoder {encoders[0][:12]}, not {self._encoder[:12]}" if encoders else "no features"
             remedy = "`lamelle classify` with the same classifier as that of the object makes them from the crops"

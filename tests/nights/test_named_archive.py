@@ -131,7 +131,7 @@ def test_images_are_named_as_they_are_searched_and_no_name_costs_a_field(
     with Dataset.open(into) as dataset:
         started = dataset.night()
     assert started is not None
-    assert started.named_by == head.sha256
+    assert (started.named_by, started.encoder) == (head.sha256, head.encoder_sha256)
     assert Taxonomy.from_json(started.taxonomy) == read_taxonomy(taxonomy)
     even = ArchiveSettings(classifier=ClassifierSettings(weights=weights, rule="even"))
     with pytest.raises(Refused, match=r"was begun with classifier\.rule 'plain', now it is 'even'"):

@@ -19,10 +19,19 @@ NIGHT = "2026-11-21 A"
 COLUMNS = ("night", "slide", "field", "attempt", "number", "utc", "status", "taxon", "who")
 
 
-def make_night(folder: Path, fields: int = 2, objects: int = 5, night: str = NIGHT, salt: bytes = b"") -> Path:
+def make_night(
+    folder: Path,
+    fields: int = 2,
+    objects: int = 5,
+    night: str = NIGHT,
+    salt: bytes = b"",
+    encoder: str = "",
+    reference: str = "",
+) -> Path:
     """Write the catalog of a night with one mini-slide, closed; what its files would hold depends on `salt`."""
     make_folder(folder)
-    records: list[AnyRecord] = [started(night, slides=1, fields=fields)]
+    first = replace(started(night, slides=1, fields=fields), encoder=encoder, reference=reference)
+    records: list[AnyRecord] = [first]
     for field in range(1, fields + 1):
         file = entry(field_file(1, field), b"%d " % field + salt)
         records.append(secured(1, field, (file,), objects))

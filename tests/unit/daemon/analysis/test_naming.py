@@ -1,22 +1,24 @@
-"""What a classifier's library looked like travels with the features of the objects that it names."""
+"""What a classifier's library looked like is kept once a night, and not with the features of each field."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 
-from daemon.analysis.naming import Naming
-from daemon.dataset.features import features_bytes, read_features
+from daemon.analysis.naming import Naming, recorded
+from daemon.dataset.features import features_bytes
 from daemon.dataset.field_file import read_field_file
 from inference.classification import encoder_file
-from inference.classification.reference import LibraryReference, reference_of
+from inference.classification.head import load_head
+from inference.classification.reference import reference_of
 from inference.settings import ClassifierSettings
 from tests.support.small_classifier import write_classifier
 from tests.support.small_dataset import make_dataset
 
 
-def test_the_reference_of_a_head_travels_with_features(tmp_path: Path) -> None:
+def test_the_reference_of_a_head_is_recorded_once_and_makes_no_field_larger(tmp_path: Path) -> None:
     weights = tmp_path / "names.safetensors"
     head = write_classifier(weights)
     groups = np.repeat(np.arange(6), 30)
@@ -29,9 +31,9 @@ def test_the_reference_of_a_head_travels_with_features(tmp_path: Path) -> None:
         crops = [file.crop(row) for row in file.objects]
         named = Naming.open(ClassifierSettings(weights=weights), None, 1).name(file.objects, crops, file.provenance)
     assert named.features is not None
-    path = tmp_path / "features.parquet"
-    path.write_bytes(features_bytes(named.features))
-    kept = read_features(path)
-    again = LibraryReference.from_text(kept.reference)
-    assert again is not None
-    np.testing.assert_array_equal(again.distances(kept.vectors), known.distances(kept.vectors))
+    text = known.to_text()
+    assert json.loads(text)["spread"].encode() not in features_bytes(named.features)
+    kept = recorded(load_head(weights))
+    assert (kept["named_by"], kept["encoder"]) == (load_head(weights).sha256, named.features.encoder)
+    assert kept["reference"] == text
+    assert recorded(head)["reference"] == recorded(None)["named_by"] == ""

@@ -14,15 +14,16 @@ from msgspec.structs import replace
 from daemon.dataset.features import (
     Features,
     KeptFeatures,
-    MadeWith,
+    encoder_of_the_night,
     encoders_of,
     features_bytes,
-    made_in_the_night,
     read_features,
     write_later_features,
 )
+from daemon.dataset.reader import Dataset
 from daemon.records.records import FieldSecured, FileEntry
 from daemon.system.errors import DamagedFile
+from tests.support.labelled_night import make_night
 from tests.support.small_dataset import make_dataset
 
 FIRST, SECOND = "1" * 64, "2" * 64
@@ -34,10 +35,9 @@ FIRST, SECOND = "1" * 64, "2" * 64
 def test_vectors_come_back_bit_by_bit(tmp_path_factory: pytest.TempPathFactory, vectors: np.ndarray) -> None:
     path = tmp_path_factory.mktemp("features") / "field-0001-features.parquet"
     numbers = tuple(range(7, 7 + len(vectors)))
-    path.write_bytes(features_bytes(Features(FIRST, numbers, vectors, "{what the library looked like}")))
+    path.write_bytes(features_bytes(Features(FIRST, numbers, vectors)))
     read = read_features(path)
     assert (read.encoder, read.numbers, read.vectors.dtype) == (FIRST, numbers, np.dtype(np.float16))
-    assert read.reference == "{what the library looked like}"
     assert read.vectors.tobytes() == vectors.tobytes()
 
 
@@ -71,11 +71,29 @@ def keep(folder: Path, field: FieldSecured, features: Features) -> FieldSecured:
 
 def test_the_encoders_of_a_dataset_are_named_the_newest_first(tmp_path: Path) -> None:
     field = make_dataset(tmp_path, slides=1, fields=1, objects=2)[0]
-    assert encoders_of(tmp_path) == ()
-    assert made_in_the_night(tmp_path) is None
-    keep(tmp_path, field, Features(FIRST, (1,), np.ones((1, 3), np.float16), "known"))
-    assert made_in_the_night(tmp_path) == MadeWith(encoder=FIRST, reference="known")
-    place = {("slide-1/field-0001.ome.tif", 2): np.full(3, 9, np.float16)}
-    for number, encoder in ((1, SECOND), (10, FIRST), (2, "3" * 64)):
-        write_later_features(tmp_path, 1, number, encoder, place)
-    assert encoders_of(tmp_path) == (FIRST, "3" * 64, SECOND)
+    with Dataset.open(tmp_path) as dataset:
+        assert encoders_of(dataset) == ()
+        keep(tmp_path, field, Features(FIRST, (1,), np.ones((1, 3), np.float16)))
+        assert encoders_of(dataset) == (FIRST,)
+        place = {("slide-1/field-0001.ome.tif", 2): np.full(3, 9, np.float16)}
+        for number, encoder in ((1, SECOND), (10, FIRST), (2, "3" * 64)):
+            write_later_features(tmp_path, 1, number, encoder, place)
+        assert encoders_of(dataset) == (FIRST, "3" * 64, SECOND)
+
+
+def own_encoder(folder: Path) -> str:
+    with Dataset.open(folder) as dataset:
+        return encoder_of_the_night(dataset)
+
+
+def test_damaged_features_of_a_field_do_not_hide_what_made_the_others(tmp_path: Path) -> None:
+    newer, older = make_night(tmp_path / "newer", encoder=FIRST), make_night(tmp_path / "older")
+    assert (own_encoder(newer), own_encoder(older)) == ("", "")
+    for folder in (newer, older):
+        (folder / "slide-1" / "field-0001-features.parquet").write_bytes(b"PAR1")
+    assert own_encoder(newer) == FIRST
+    with pytest.raises(DamagedFile, match=r"field-0001-features\.parquet cannot be read as features"):
+        own_encoder(older)
+    whole = features_bytes(Features(SECOND, (1,), np.ones((1, 3), np.float16)))
+    (older / "slide-1" / "field-0002-features.parquet").write_bytes(whole)
+    assert own_encoder(older) == SECOND

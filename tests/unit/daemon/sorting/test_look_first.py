@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -185,6 +186,17 @@ def test_what_cannot_be_said_is_said_in_words(tmp_path: Path) -> None:
     other = named_night(tmp_path / "other", few)
     with Dataset.open(other) as dataset:
         assert "3 groups of 30 objects or more, and 5 are needed" in unlike_told(gather(dataset)[0])
+
+
+def test_a_night_that_named_itself_tells_what_it_is_compared_with(tmp_path: Path) -> None:
+    later = named_night(tmp_path / "later", known(), moved=1.0)
+    own = make_night(tmp_path / "own", fields=2, objects=EACH, encoder=ENCODER, reference=known().to_text())
+    with Dataset.open(own) as dataset:
+        assert unlike(dataset, TableOrigin(Given.NAMED)).without == "no features of their objects are kept"
+        (own / "slide-1" / "field-0001-features.parquet").write_bytes(b"PAR1")
+        shutil.copy(later / "slide-1" / "features-001.parquet", own / "slide-1")
+        (judged,) = unlike(dataset, TableOrigin(Given.NAMED)).slides.values()
+    assert (judged.objects, judged.odd) == (2 * EACH, True)
 
 
 def test_damaged_features_do_not_cost_the_report(tmp_path: Path) -> None:
