@@ -24,6 +24,7 @@ from inference.classification.classifier import Classifier
 from inference.classification.encoder_file import to_bytes
 from inference.classification.figures import JudgedNames, NamesFigures, figures
 from inference.classification.head import Head, Rule
+from inference.classification.reference import finite
 from inference.classification.sight import look
 from inference.classification.specimens import Example
 from inference.classifier_training.few_labels import LABELS, FewLabels, with_few_labels
@@ -155,7 +156,7 @@ def _with_reference(learnt: Learnt, vectors: Vectors, groups: Sequence[str]) -> 
     A network that learnt to see from these very examples sees them better than any others.
     """
     head = learnt.fitted.head
-    judged = head.reference.judged_by(vectors, groups) if head.reference is not None and len(vectors) else None
+    judged = head.reference.judged_by(vectors, groups) if head.reference is not None and finite(vectors).any() else None
     if judged is None or not judged.judges:
         return learnt
     return replace(learnt, fitted=replace(learnt.fitted, head=head.with_reference(judged)))

@@ -61,7 +61,7 @@ def to_bytes(encoder: EncoderFile, head: Head) -> bytes:
         "encoder": KIND,
         "network": encoder.network,
         "sight": json.dumps(asdict(encoder.sight)),
-        **head.described(),
+        **head.metadata(),
     }
     return safetensors.numpy.save(tensors, described)
 

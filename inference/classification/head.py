@@ -28,6 +28,8 @@ Floats = NDArray[np.float32]
 Rule = Literal["plain", "even"]
 """How probabilities become names: as what was learnt from was composed, or as if all taxa were equally common."""
 KIND = "lamelle head"
+_WHOLE = "head_sha256"
+"""Key of a head's own hash in files; those of earlier versions have that of its arrays alone."""
 _TENSORS = ("weights", "bias", "share")
 
 
@@ -73,7 +75,7 @@ class Head:
 
     @cached_property
     def sha256(self) -> str:
-        """Hex, of all that decides what is said of a vector; names are known by it."""
+        """Hex, of all that decides what is said of vectors, `reference` too; names are known by it."""
         return hashlib.sha256(json.dumps(self.described(), sort_keys=True).encode()).hexdigest()
 
     def outputs(self, features: NDArray[np.floating]) -> Floats:
@@ -119,7 +121,7 @@ class Head:
         return {f"head.{name}": np.asarray(getattr(self, name), np.float32) for name in _TENSORS}
 
     def described(self) -> dict[str, str]:
-        """Give what a file says of a head, as texts."""
+        """Give what a head is, as texts; its arrays by their digest."""
         return {
             "head": KIND,
             "encoder_sha256": self.encoder_sha256,
@@ -131,9 +133,13 @@ class Head:
             "sha256": digest(self.tensors()),
         } | ({} if self.reference is None else {"reference": self.reference.to_text()})
 
+    def metadata(self) -> dict[str, str]:
+        """Give what a file says of a head: what it is, and the hash of that."""
+        return {**self.described(), _WHOLE: self.sha256}
+
     def to_bytes(self) -> bytes:
         """Safetensors of a head alone."""
-        return safetensors.numpy.save(self.tensors(), self.described())
+        return safetensors.numpy.save(self.tensors(), self.metadata())
 
     def check(self, encoder_sha256: str) -> None:
         """Refuse vectors of another encoder.
@@ -190,7 +196,7 @@ def load_head(path: Path) -> Head:
             reference=LibraryReference.from_text(said.get("reference", "")),
             **arrays,
         )
-    if digest(head.tensors()) != said.get("sha256"):
+    if digest(head.tensors()) != said.get("sha256") or said.get(_WHOLE, head.sha256) != head.sha256:
         raise WeightsRefused(f"{named} is damaged: its head is not the one it was written with; fetch it again")
     if not all(np.isfinite(values).all() for values in arrays.values()) or not (
         math.isfinite(head.temperature) and head.temperature > 0

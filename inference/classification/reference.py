@@ -53,7 +53,7 @@ class JudgedTogether(NamedTuple):
     far
         how many of them are far from all that was learnt.
     times
-        how many times as much they have in common as those of a group of the library.
+        how many times as much they have in common as those of a group of the library; 0 where it is nothing.
     odd
         whether that is more than chance, and the groups' own differences, explain.
     """
@@ -105,15 +105,34 @@ class LibraryReference:
     def distances(self, vectors: NDArray[np.floating]) -> Floats:
         """Give the squared distances (N,) of vectors (N, F) from the nearest mean, in units of the spread.
 
+        NaN of vectors with values that are not numbers.
+
         Raises
         ------
         WeightsRefused
             The vectors are of another length than those of the library.
         """
-        return _squares(self._scaled(vectors))
+        good = self._finite(vectors)
+        squares = np.full(len(vectors), np.nan, np.float32)
+        squares[good] = _squares(self._scaled(vectors[good]))
+        return squares
+
+    def times_as_far(self, vectors: NDArray[np.floating]) -> Floats:
+        """Give how far (N,) vectors (N, F) are, where 1 is as far as an object may be that is not far.
+
+        NaN of vectors with values that are not numbers.
+
+        Raises
+        ------
+        WeightsRefused
+            The vectors are of another length than those of the library.
+        """
+        return np.asarray(np.sqrt(self.distances(vectors) / np.float32(self.far)), np.float32)
 
     def judge(self, vectors: NDArray[np.floating]) -> JudgedTogether | None:
         """Judge the objects of a mini-slide together; None where there are too few of them, or of known groups.
+
+        Vectors with values that are not numbers are left out (`finite`).
 
         Raises
         ------
@@ -122,14 +141,18 @@ class LibraryReference:
         """
         if len(vectors) < FEWEST or not self.judges:
             return None
-        scaled = self._scaled(vectors)
+        scaled = self._scaled(vectors[self._finite(vectors)])
+        if len(scaled) < FEWEST:
+            return None
         common = _in_common(_directions(scaled))
         log = math.log(max(common, 0.0) + self.floor)
-        by_chance = self.chance * math.sqrt(2 / (len(vectors) * (len(vectors) - 1))) / math.exp(self.centre)
+        by_chance = self.chance * math.sqrt(2 / (len(scaled) * (len(scaled) - 1))) / math.exp(self.centre)
         # The error of a median is that of a mean times the root of pi / 2.
         deviation = math.sqrt(self.scatter**2 * (1 + math.pi / 2 / self.groups) + by_chance**2)
         odd = float(stats.t.sf((log - self.centre) / deviation, self.groups - 1)) < ODD
-        return JudgedTogether(len(vectors), int((_squares(scaled) > self.far).sum()), math.exp(log - self.centre), odd)
+        # What is added before the logarithm belongs to the test, and would draw the ratio towards 1.
+        usual = max(math.exp(self.centre) - self.floor, _least(self.chance))
+        return JudgedTogether(len(scaled), int((_squares(scaled) > self.far).sum()), max(common, 0.0) / usual, odd)
 
     def to_text(self) -> str:
         """Write it as it travels with features: JSON."""
@@ -153,10 +176,10 @@ class LibraryReference:
             means = means.reshape(-1, len(spread))
             numbers = {name: float(said[name]) for name in _NUMBERS}
             groups = int(said["groups"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise WeightsRefused(f"what a library looks like cannot be read ({error}); train again") from error
         whole = np.isfinite(means).all() and np.isfinite(spread).all() and all(map(math.isfinite, numbers.values()))
-        positive = (spread > 0).all() and min(numbers["floor"], numbers["scatter"]) > 0
+        positive = (spread > 0).all() and min(numbers["far"], numbers["floor"], numbers["scatter"]) > 0
         if not (whole and positive and means.size):
             raise WeightsRefused("what a library looks like holds values that are not numbers; train again")
         return cls(means, spread, groups=groups, **numbers)
@@ -167,19 +190,30 @@ class LibraryReference:
         Parameters
         ----------
         vectors
-            (N, F), of objects that taught neither encoder nor head.
+            (N, F), of objects that taught neither encoder nor head; those with values that are not numbers are left
+            out. One at least is whole.
         groups
             day, slide or sample of each.
         """
-        return _calibrated(self.means, self.spread, self._scaled(vectors), np.array(groups))
+        good = self._finite(vectors)
+        return _calibrated(self.means, self.spread, self._scaled(vectors[good]), np.array(groups)[good])
 
     def _scaled(self, vectors: NDArray[np.floating]) -> Floats:
+        return _scaled(vectors, self.means, self.spread)
+
+    def _finite(self, vectors: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Say which vectors are whole; refuse those of another encoder."""
         if vectors.ndim != 2 or vectors.shape[1] != len(self.spread):
             raise WeightsRefused(
                 f"features of shape {vectors.shape} are none of this library's encoder, whose vectors have "
                 f"{len(self.spread)} numbers"
             )
-        return _scaled(vectors, self.means, self.spread)
+        return finite(vectors)
+
+
+def finite(vectors: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Say which (N,) of vectors (N, F) hold nothing but numbers: in 16 bits large ones become infinite."""
+    return np.asarray(np.isfinite(vectors).all(axis=1), np.bool_)
 
 
 def reference_of(
@@ -195,16 +229,21 @@ def reference_of(
     vectors
         (N, F), all that taught.
     taxa
-        (N,), a number for the taxon of each.
+        (N,), a number for the taxon of each; negative: of a taxon that is not learnt, so that it has no mean, but may
+        judge, as in nature.
     groups
         day, slide or sample of each.
     folds
         which of them are held out, one fold after another: whole groups, each once.
     """
-    scaled = np.zeros(vectors.shape, np.float32)
+    learnt = taxa >= 0
+    scaled, judging = np.zeros(vectors.shape, np.float32), np.zeros(len(vectors), np.bool_)
     for out in folds:
-        scaled[out] = _scaled(vectors[out], *_place(vectors[~out], taxa[~out]))
-    return _calibrated(*_place(vectors, taxa), scaled, np.array(groups))
+        others = learnt & ~out
+        if others.any():  # else all that is known of taxa is in this fold
+            scaled[out] = _scaled(vectors[out], *_place(vectors[others], taxa[others]))
+            judging |= out
+    return _calibrated(*_place(vectors[learnt], taxa[learnt]), scaled[judging], np.array(groups)[judging])
 
 
 def _place(vectors: NDArray[np.floating], taxa: NDArray[np.intp]) -> tuple[NDArray[np.float16], NDArray[np.float16]]:
@@ -224,7 +263,7 @@ def _calibrated(
     chance = float(np.linalg.norm(directions.T @ directions / max(len(directions), 1)))
     names, counts = np.unique(groups, return_counts=True)
     common = np.array([_in_common(directions[groups == name]) for name in names[counts >= FEWEST]]).clip(0)
-    least = max(chance * math.sqrt(2) / FEWEST, TINY)
+    least = _least(chance)
     floor = max(float(np.median(common)) / 2, least) if len(common) else least
     logs = np.log(common + floor)
     centre = float(np.median(logs)) if len(logs) else math.log(floor)
@@ -233,13 +272,18 @@ def _calibrated(
     return LibraryReference(
         means=means,
         spread=spread,
-        far=float(np.quantile(_squares(scaled), NEAR)) if len(scaled) else math.inf,
+        far=max(float(np.quantile(_squares(scaled), NEAR)), TINY),
         centre=centre,
         scatter=max(scatter, LEAST_SCATTER),
         floor=floor,
         chance=chance,
         groups=len(logs),
     )
+
+
+def _least(chance: float) -> float:
+    """Give what the smallest group that is judged has in common by chance."""
+    return max(chance * math.sqrt(2) / FEWEST, TINY)
 
 
 def _scaled(vectors: NDArray[np.floating], means: NDArray[np.float16], spread: NDArray[np.float16]) -> Floats:

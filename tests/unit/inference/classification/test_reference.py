@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from numpy.typing import NDArray
 
 from inference.classification.head import Head, load_head
@@ -139,9 +141,103 @@ def test_a_damaged_text_is_refused(text: str) -> None:
 
 def test_impossible_numbers_are_refused() -> None:
     known = library()
-    for wrong in (replace(known, floor=0.0), replace(known, far=np.inf), replace(known, spread=known.spread * 0)):
+    wrong = (
+        replace(known, floor=0.0),
+        replace(known, far=np.inf),
+        replace(known, far=0.0),
+        replace(known, far=-1.0),
+        replace(known, spread=known.spread * 0),
+    )
+    for one in wrong:
         with pytest.raises(WeightsRefused, match="not numbers"):
-            LibraryReference.from_text(wrong.to_text())
+            LibraryReference.from_text(one.to_text())
+    endless = known.to_text().replace(f'"groups": {known.groups}', '"groups": Infinity')
+    with pytest.raises(WeightsRefused, match="train again"):
+        LibraryReference.from_text(endless)
+
+
+def test_a_changed_letter_of_what_a_library_looked_like_is_found(tmp_path: Path) -> None:
+    path, whole = tmp_path / "head.safetensors", head(library()).to_bytes()
+    at = whole.index(b"means") + 20
+    path.write_bytes(whole[:at] + (b"B" if whole[at : at + 1] == b"A" else b"A") + whole[at + 1 :])
+    with pytest.raises(WeightsRefused, match="is damaged: its head is not the one"):
+        load_head(path)
+
+
+def test_a_head_that_was_written_before_its_file_told_its_hash_is_read(tmp_path: Path) -> None:
+    path, made = tmp_path / "head.safetensors", head(library())
+    path.write_bytes(safetensors.numpy.save(made.tensors(), made.described()))
+    assert load_head(path).sha256 == made.sha256
+
+
+def test_twice_the_distance_is_twice_as_far() -> None:
+    known, random = library(), np.random.default_rng(8)
+    away = random.normal(0, 1, WIDTH) * SPREADS
+    one, two, three = known.times_as_far(known.means[0].astype(np.float32) + np.outer((20, 40, 60), away))
+    assert (two / one, three / one) == (pytest.approx(2, rel=1e-3), pytest.approx(3, rel=1e-3))
+    vectors = group(random, objects=200)
+    np.testing.assert_array_equal(known.times_as_far(vectors) > 1, known.distances(vectors) > known.far)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_vector_that_is_no_number_costs_the_others_no_judgement(value: float) -> None:
+    known, vectors = library(), group(np.random.default_rng(9), moved=0.6)
+    judged = known.judge(vectors)
+    wild = np.concatenate([vectors[:1], vectors])
+    wild[0, 3] = value
+    assert known.judge(wild) == judged
+    assert known.judge(wild[:30]) is None
+    assert np.isnan(known.times_as_far(wild)).tolist() == [True] + [False] * len(vectors)
+    names = [str(k % 6) for k in range(len(vectors) * 6)]
+    many = np.concatenate([group(np.random.default_rng(k)) for k in range(6)])
+    with_one = known.judged_by(np.concatenate([wild[:1], many]), ["wild", *names])
+    assert with_one.to_text() == known.judged_by(many, names).to_text()
+
+
+def test_how_many_times_as_much_is_the_ratio_of_what_they_have_in_common() -> None:
+    """Objects that share a part p of their direction, of which the squared is what two of them have in common."""
+    random = np.random.default_rng(10)
+
+    def sharing(part: float, objects: int = 4000) -> NDArray[np.float32]:
+        noise = random.normal(0, 1, (objects, 400))
+        noise[:, 0] = 0
+        noise *= np.sqrt(1 - part**2) / np.linalg.norm(noise, axis=1, keepdims=True)
+        noise[:, 0] = part
+        return noise.astype(np.float32)
+
+    flat = replace(
+        known_of(400), centre=math.log(0.01 + 0.005), floor=0.005, chance=0.05, scatter=0.25, far=1e9, groups=50
+    )
+    judged = [flat.judge(sharing(part)) for part in (0.1, 0.2, 0.3)]
+    assert [one.times for one in judged if one is not None] == pytest.approx([1, 4, 9], rel=0.05)
+
+
+def known_of(width: int) -> LibraryReference:
+    known = library()
+    return replace(known, means=np.zeros((1, width), np.float16), spread=np.ones(width, np.float16))
+
+
+def test_what_is_of_no_taxon_that_is_learnt_has_no_mean() -> None:
+    random = np.random.default_rng(11)
+    vectors = np.concatenate([group(random) for _ in range(GROUPS_LEARNT)])
+    names = np.repeat(np.arange(GROUPS_LEARNT), EACH)
+    taxa = np.tile(np.arange(EACH) % 3, GROUPS_LEARNT)
+    strange = taxa == 2
+    folds = [names % 4 == fold for fold in range(4)]
+    labels = [str(name) for name in names]
+    vectors[strange] += np.float16(50)
+    known = reference_of(vectors, np.where(strange, -1, taxa), labels, folds)
+    alone = reference_of(
+        vectors[~strange],
+        taxa[~strange],
+        [one for one, no in zip(labels, strange, strict=True) if not no],
+        [fold[~strange] for fold in folds],
+    )
+    np.testing.assert_array_equal(known.means, alone.means)
+    np.testing.assert_array_equal(known.spread, alone.spread)
+    assert known.far > 100 * alone.far
+    only_here = np.where(names == 0, taxa, -1)
+    assert len(reference_of(vectors, only_here, labels, folds).means) == 3
 
 
 def test_vectors_of_another_encoder_are_refused(tmp_path: Path) -> None:
@@ -161,3 +257,4 @@ def test_objects_that_are_all_the_same_break_nothing() -> None:
     judged = known.judge(vectors[:40])
     assert judged is None or not judged.odd
     assert LibraryReference.from_text(known.to_text()) is not None
+    assert known.times_as_far(vectors).tolist() == [0] * 200
