@@ -1,6 +1,6 @@
 """What is told of pictures unlike the library, and what is found that looks like one, on days that taught nothing.
 
-python -m benchmarks.unlike FOLDER [--kept FILE] [--json FILE]
+python -m benchmarks.unlike FOLDER [--kept FILE] [--threads N]
 
 FOLDER is the time series of PWSSC, as for `benchmarks.names_real`, whose --kept may be used. The days are divided into
 five parts; each is held out in turn. Printed: how often an ordinary held-out day is told, and one whose pictures were
