@@ -36,7 +36,7 @@ BITS = 16
 
 
 class HeadRecorded(TypedDict):
-    """What is kept of a classifier, once for all that it names: sha256 of head and encoder, and what its library was."""
+    """What is kept of a classifier, once for all that it names: sha256 of head and encoder, and its library."""
 
     named_by: str
     encoder: str

@@ -12,7 +12,7 @@ from daemon.dataset.later_tables import Given, TableOrigin, later_tables, named_
 from daemon.dataset.reader import Dataset
 from daemon.records.records import FieldSecured
 from daemon.system.errors import DamagedFile
-from inference.classification.reference import FEWEST, GROUPS, JudgedTogether, LibraryReference
+from inference.classification.reference import FEWEST, GROUPS, JudgedTogether, LibraryReference, finite
 from inference.errors import WeightsRefused
 
 
@@ -26,10 +26,13 @@ class Unlike:
         by number, those that can be judged.
     without
         why mini-slides cannot be judged, a clause; empty where all are that have enough objects.
+    not_numbers
+        how many objects are left out, as their features hold values that are not numbers.
     """
 
     slides: dict[int, JudgedTogether]
     without: str = ""
+    not_numbers: int = 0
 
 
 class NamedFrom(NamedTuple):
@@ -80,10 +83,14 @@ def unlike(dataset: Dataset, named: TableOrigin) -> Unlike:
             few = f"its library has {reference.groups} groups of {FEWEST} objects or more, and {GROUPS} are needed"
             return Unlike({}, few)
         kept = KeptFeatures(dataset.folder, known.encoder)
-        judged = {held.slide: reference.judge(_vectors(dataset, held.slide, kept)) for held in dataset.slides()}
+        judged, not_numbers = {}, 0
+        for held in dataset.slides():
+            vectors = _vectors(dataset, held.slide, kept)
+            judged[held.slide] = reference.judge(vectors)
+            not_numbers += int((~finite(vectors)).sum())
     except (DamagedFile, WeightsRefused) as error:  # the night is reported all the same
         return Unlike({}, str(error))
-    return Unlike({slide: one for slide, one in judged.items() if one is not None})
+    return Unlike({slide: one for slide, one in judged.items() if one is not None}, not_numbers=not_numbers)
 
 
 def _vectors(dataset: Dataset, slide: int, kept: KeptFeatures) -> Vectors:

@@ -139,15 +139,19 @@ def unlike(numbers: NightNumbers) -> str:
     of = numbers.unlike
     if of.without:
         return f"Whether mini-slides look like what the classifier learnt cannot be said: {of.without}."
+    out = ""
+    if of.not_numbers:
+        out = f" Left out: {wording.counted(of.not_numbers, 'object')} with features that are not numbers."
     if not of.slides:
-        return f"No mini-slide has the {FEWEST} objects that it takes to compare it with what the classifier learnt."
+        few = f"No mini-slide has the {FEWEST} objects that it takes to compare it with what the classifier learnt."
+        return f"{few}{out}"
     each = ", ".join(
         f"{slide}: {one.times:.1f} ({one.far} of {one.objects}){' unlike it' if one.odd else ''}"
         for slide, one in of.slides.items()
     )
     return (
         "How many times as much as usual the objects of each mini-slide differ together from what the classifier "
-        f"learnt (and how many are unlike any that it knows): {each}."
+        f"learnt (and how many are unlike any that it knows): {each}.{out}"
     )
 
 

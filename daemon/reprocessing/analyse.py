@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from daemon.analysis.field_output import RAW
-from daemon.analysis.naming import fitting_head, recorded
+from daemon.analysis.naming import HeadRecorded, fitting_head, recorded
 from daemon.calibration_store.corrections import folder_of
 from daemon.calibration_store.shelf import require
 from daemon.config.taxonomy import Taxonomy
@@ -42,7 +42,7 @@ from daemon.system.errors import DamagedFile, Exit, Refused
 from daemon.system.logbook import Logbook
 from daemon.system.process_table import end_stale
 from daemon.system.progress import CountDisplay
-from inference.classification.head import Head, load_head
+from inference.classification.head import load_head
 from inference.errors import WeightsRefused
 from inference.network.weights_file import find_weights
 from inference.network.weights_proof import prove_weights
@@ -140,11 +140,11 @@ def analyse_anew(
     settings = _settings(before, detector, classifier or {})
     weights = prove_weights(settings.detector)
     taxonomy = taxonomy or Taxonomy.from_json(before.taxonomy)
-    settings, head, why = _classified(settings, taxonomy, named=bool(classifier))
+    settings, said, why = _classified(settings, taxonomy, named=bool(classifier))
     requests = [CutField(planned=_planned(field), kind="kept") for field in fields]
     if all(request.planned.fault for request in requests):
         raise Refused(f"{folder} keeps no raw stacks; there is nothing to analyse again")
-    told = settings.told("" if head is None else head.sha256, taxonomy)
+    told = settings.told(said["named_by"], taxonomy)
     told["of"] = {"night": before.night, "raw_stacks": _digest(fields)}
     configuration = yaml.safe_dump(told, sort_keys=False, allow_unicode=True, width=120)
     started = NightStarted(
@@ -157,7 +157,7 @@ def analyse_anew(
         weights_sha256=weights.sha256,
         calibrations=before.calibrations,
         taxonomy="" if taxonomy is None else taxonomy.to_json(),
-        **recorded(head),
+        **said,
     )
     usual = _usual(root, fields) if len(fields) >= WORTH_EXPORTING else None
     work = Work(into.resolve(), root, started, settings, started.versions, usual, _calibrations(before))
@@ -166,20 +166,20 @@ def analyse_anew(
 
 def _classified(
     settings: ArchiveSettings, taxonomy: Taxonomy | None, *, named: bool
-) -> tuple[ArchiveSettings, Head | None, str]:
-    """Give the settings with a classifier that fits, its head, and why there is none, where the night had one.
+) -> tuple[ArchiveSettings, HeadRecorded, str]:
+    """Give the settings with a classifier that fits, what is recorded of it, and why there is none where one was.
 
     A name costs nothing else: the night's own classifier, which may be gone by now, is left out; one that a person
     named is refused.
     """
     if settings.classifier is None:
-        return settings, None, ""
+        return settings, recorded(None), ""
     try:
-        return settings, fitting_head(settings.classifier, taxonomy), ""
+        return settings, recorded(fitting_head(settings.classifier, taxonomy)), ""
     except WeightsRefused as error:
         if named:
             raise
-        return settings.model_copy(update={"classifier": None}), None, str(error)
+        return settings.model_copy(update={"classifier": None}), recorded(None), str(error)
 
 
 def _calibrations(started: NightStarted) -> Path | None:

@@ -65,11 +65,9 @@ def detect(
     """
     archive = find_archive(places, settings, into, console)
     weights = prove_weights(settings.detector)
-    head = None if settings.classifier is None else fitting_head(settings.classifier, taxonomy)
+    said = recorded(None if settings.classifier is None else fitting_head(settings.classifier, taxonomy))
     usual = _probed(archive, settings)
-    told = settings.told("" if head is None else head.sha256, taxonomy) | {
-        "archive": msgspec.to_builtins(archive.folders)
-    }
+    told = settings.told(said["named_by"], taxonomy) | {"archive": msgspec.to_builtins(archive.folders)}
     configuration = yaml.safe_dump(told, sort_keys=False, allow_unicode=True, width=120)
     started = NightStarted(
         utc=time.time(),
@@ -80,7 +78,7 @@ def detect(
         versions=versions_now(),
         weights_sha256=weights.sha256,
         taxonomy="" if taxonomy is None else taxonomy.to_json(),
-        **recorded(head),
+        **said,
     )
     requests = [CutField(planned=planned, kind="image") for planned in archive.fields]
     work = Work(into.resolve(), archive.root, started, settings, started.versions, usual)

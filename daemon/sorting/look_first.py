@@ -197,7 +197,7 @@ def _times(
             if (place := (one.slide, one.field, number)) in at
         }
         if vectors:
-            times[list(vectors)] = reference.distances(np.stack(list(vectors.values()))) / reference.far
+            times[list(vectors)] = reference.times_as_far(np.stack(list(vectors.values())))
     return times
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import shutil
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -88,8 +89,13 @@ def head(reference: LibraryReference | None) -> Head:
     )
 
 
-def named_night(folder: Path, reference: LibraryReference | None, moved: float = 0.0, night: str = NIGHT) -> Path:
-    """Make a night of two fields of 40 objects without pixels, named again; its second object is far off."""
+def named_night(
+    folder: Path, reference: LibraryReference | None, moved: float = 0.0, night: str = NIGHT, wild: Collection[int] = ()
+) -> Path:
+    """Make a night of two fields of 40 objects without pixels, named again; its second object is far off.
+
+    Of those that are wild, by their place, the features are infinite.
+    """
     make_night(folder, fields=2, objects=EACH, night=night)
     random = np.random.default_rng(5)
     with Dataset.open(folder) as dataset:
@@ -106,6 +112,8 @@ def named_night(folder: Path, reference: LibraryReference | None, moved: float =
     path = folder.parent / f"{folder.name}.safetensors"
     path.write_bytes(head(reference).to_bytes())
     classify_again(folder, ClassifierSettings(weights=path), QUIET)
+    made |= {place: vector + np.float16(np.inf) for k, (place, vector) in enumerate(made.items()) if k in wild}
+    write_later_features(folder, 1, 1, ENCODER, made)
     return folder
 
 
@@ -197,6 +205,16 @@ def test_a_night_that_named_itself_tells_what_it_is_compared_with(tmp_path: Path
         shutil.copy(later / "slide-1" / "features-001.parquet", own / "slide-1")
         (judged,) = unlike(dataset, TableOrigin(Given.NAMED)).slides.values()
     assert (judged.objects, judged.odd) == (2 * EACH, True)
+
+
+def test_objects_whose_features_are_no_numbers_are_left_out_and_counted(tmp_path: Path) -> None:
+    folder = named_night(tmp_path / "night", known(), moved=1.0, wild={2, 5})
+    with Dataset.open(folder) as dataset:
+        numbers, _ = gather(dataset)
+    (judged,) = numbers.unlike.slides.values()
+    assert (judged.objects, judged.odd) == (2 * EACH - 2, True)
+    assert "Left out: 2 objects with features that are not numbers." in unlike_told(numbers)
+    assert all(np.isfinite(find_first([folder], 5, QUIET).times[:1]))
 
 
 def test_damaged_features_do_not_cost_the_report(tmp_path: Path) -> None:
