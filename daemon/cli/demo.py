@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -60,20 +60,18 @@ class _JudgedSlide:
     fields: int
     objects: ObjectCounts
     tally: TruthTally
-    seconds: float
 
     def __add__(self, other: _JudgedSlide) -> _JudgedSlide:
         return _JudgedSlide(
             self.fields + other.fields,
             self.objects + other.objects,
             self.tally + other.tally,
-            self.seconds + other.seconds,
         )
 
     def cells(self, named: bool) -> tuple[str, ...]:
         objects, judged = self.objects, astuple(self.tally)
         counts = (self.fields, objects.counted, objects.seen_again, *(judged if named else judged[:3]))
-        return (*map(str, counts), f"{self.seconds:.1f}")
+        return tuple(map(str, counts))
 
 
 def demo_configuration(fields: int | None, seed: int | None, profile: Profile | None = None) -> NightConfig:
@@ -120,13 +118,13 @@ def report(config: NightConfig, dataset: Path) -> Table:
             "both to 0 to judge a night"
         )
     world = virtual_slide(config.instrument, config.scan.slides)
-    caption = "from found on: each field by itself, with what is seen again there"
+    caption = "again: seen in two fields, counted in one; what follows is of each field by itself"
     table = Table(title="The night against the truth", caption=caption, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     named = config.classifier is not None
-    verdicts = ("found", "missed", "false", *(("named right", "named wrong") if named else ()))
-    for column in ("slide", "sample", "fields", "objects", "seen again", *verdicts, "seconds"):
+    verdicts = ("found", "missed", "false", *(("named", "misnamed") if named else ()))
+    for column in ("slide", "sample", "fields", "objects", "again", *verdicts):
         table.add_column(column, justify="left" if column == "sample" else "right")
-    whole = _JudgedSlide(0, ObjectCounts(), TruthTally(), 0.0)
+    whole = _JudgedSlide(0, ObjectCounts(), TruthTally())
     with Dataset.open(dataset) as recorded:
         taxonomy = night_taxonomy(recorded)
         for slide in config.scan.slides:
@@ -135,7 +133,6 @@ def report(config: NightConfig, dataset: Path) -> Table:
                 len(fields),
                 sum((ObjectCounts.of(field.objects) for field in fields), ObjectCounts()),
                 sum((judge(field, world, config, taxonomy) for field in fields), TruthTally()),
-                _seconds(fields),
             )
             table.add_row(str(slide.position), Text(fields[0].sample if fields else ""), *judged.cells(named))
             whole += judged
@@ -191,8 +188,3 @@ def iou(a: Box, b: Box) -> float:
         return 0.0
     shared = width * height
     return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
-
-
-def _seconds(fields: Iterable[FieldSecured]) -> float:
-    """Sum moves and exposures."""
-    return sum(field.seconds.get("move", 0.0) + field.seconds.get("expose", 0.0) for field in fields)
