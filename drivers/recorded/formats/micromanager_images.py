@@ -17,7 +17,8 @@ from drivers.errors import ImageRefused
 from drivers.recorded.formats import micromanager
 from drivers.recorded.formats.micromanager import Place, Said
 from drivers.recorded.formats.ome_tiff import inside
-from drivers.recorded.formats.tiff_pages import Chain, frames, torn
+from drivers.recorded.formats.tiff_meaning import PixelMeaning
+from drivers.recorded.formats.tiff_pages import Chain, frames, read_of_set, torn
 from drivers.recorded.gathered import HeldPlane, channel_at, channel_names, gathered
 from drivers.recorded.held import HeldStack, Source, explaining
 
@@ -83,21 +84,21 @@ def _stack(
     there = next((file for _, _, file in found if file.is_file()), None)
     if there is None:
         raise ImageRefused(f"none of the images that its {METADATA} names is there; copy the whole folder")
+    with explaining(f"{there.name} is damaged"), tifffile.TiffFile(there) as tiff:
+        taken = frames(tiff.pages.first)
     planes = []
     for place, plane, file in found:
         named = plane.get("Channel") if place.channel >= len(order) else None
         channel = str(named or channel_at(order, place.channel))
         fault = "" if file.is_file() else f"{file.name} belongs to it and is missing; lay it beside it"
         stood = micromanager.stands(plane)
-        planes.append(HeldPlane(channel, place.slice, partial(_read, file), stood, file, fault))
-    with explaining(f"{there.name} is damaged"), tifffile.TiffFile(there) as tiff:
-        frame = frames(tiff.pages.first).header
-    said = micromanager.header(frame, summary, found[0][1])
+        planes.append(HeldPlane(channel, place.slice, partial(_read, file, taken.meaning), stood, file, fault))
+    said = micromanager.header(taken.header, summary, found[0][1])
     said = replace(said, told=(*said.told, *told))
     return gathered(planes, said, channels=order, slices=slices, name=name)
 
 
-def _read(file: Path, into: NDArray[np.uint16]) -> NDArray[np.uint16]:
+def _read(file: Path, meaning: PixelMeaning, into: NDArray[np.uint16]) -> NDArray[np.uint16]:
     with explaining(f"{file.name} is damaged"), tifffile.TiffFile(file) as tiff:
         chain = Chain.of(tiff)
         if len(chain.offsets) != 1:
@@ -106,7 +107,7 @@ def _read(file: Path, into: NDArray[np.uint16]) -> NDArray[np.uint16]:
         fault = torn(page, 0, f" of {file.name}")
         if fault:
             raise ImageRefused(fault)
-        return frames(page).read(page, into)
+        return read_of_set(meaning, page, into)
 
 
 def _said(content: bytes) -> tuple[Mapping[str, Any], tuple[str, ...]]:

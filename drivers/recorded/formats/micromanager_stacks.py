@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from drivers.errors import ImageRefused
 from drivers.recorded.formats import micromanager
 from drivers.recorded.formats.micromanager import Place, Said
-from drivers.recorded.formats.tiff_pages import Chain, frames, page_at, torn
+from drivers.recorded.formats.tiff_meaning import PixelMeaning
+from drivers.recorded.formats.tiff_pages import Chain, frames, page_at, read_of_set, torn
 from drivers.recorded.gathered import HeldPlane, channel_at, channel_names, gathered
 from drivers.recorded.held import HeldStack
 
@@ -89,7 +90,7 @@ def _stack(entries: list[_StackPage], own: _Part, summary: Said, names: list[str
     for entry in entries:
         page, path, channel = entry.page(), entry.member.path, entry.place.channel
         of = f" of {path.name}" if entry.member is not own and path else ""
-        read = partial(_of_other, path, entry.offset) if of else partial(taken.read, page)
+        read = partial(_of_other, path, entry.offset, taken.meaning) if of else partial(taken.read, page)
         stands, fault = micromanager.stands(micromanager.of_page(page)), torn(page, entry.nth, of)
         planes.append(HeldPlane(channel_at(names, channel), entry.place.slice, read, stands, path, fault))
     said = micromanager.header(taken.header, summary, micromanager.of_page(taken.page))
@@ -166,9 +167,8 @@ def _others(path: Path | None, opened: ExitStack) -> Iterator[_Part]:
                     yield _Part(other, tiff, Chain.of(tiff))
 
 
-def _of_other(path: Path | None, offset: int, into: NDArray[np.uint16]) -> NDArray[np.uint16]:
+def _of_other(path: Path | None, offset: int, meaning: PixelMeaning, into: NDArray[np.uint16]) -> NDArray[np.uint16]:
     if path is None:
         raise ImageRefused("a page is missing; complete it")
     with tifffile.TiffFile(path) as tiff:
-        page = page_at(tiff, offset, 0)
-        return frames(page).read(page, into)
+        return read_of_set(meaning, page_at(tiff, offset, 0), into)

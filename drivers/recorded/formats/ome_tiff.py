@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from drivers.errors import ImageRefused
 from drivers.recorded import lengths
-from drivers.recorded.formats.tiff_pages import Chain, Frames, decoded, frames, torn
+from drivers.recorded.formats.tiff_meaning import PixelMeaning
+from drivers.recorded.formats.tiff_pages import Chain, Frames, decoded, frames, read_of_set, torn
 from drivers.recorded.gathered import HeldPlane, ReadInto, channel_names, check_count, gathered, unlike
 from drivers.recorded.held import Header, HeldStack, Source, explaining
 
@@ -58,10 +59,10 @@ class _Set:
             file = None if self.path is None else inside(self.path.parent, where.file)
             there = file is not None and file.is_file()
             fault = "" if there else f"{where.file} belongs to it and is missing; lay it beside it"
-            return file, fault, partial(_of_other, file, where.page)
+            return file, fault, partial(_of_other, file, where.page, taken.meaning)
         if where.page >= len(self.chain.offsets):
             fault = f"it holds {len(self.chain.offsets)} pages where its XML says more: it is cut off; copy it again"
-            return self.path, fault, partial(_of_other, None, where.page)
+            return self.path, fault, partial(_of_other, None, where.page, taken.meaning)
         page = self.chain.page(self.tiff, where.page)
         return self.path, torn(page, where.page), decoded(page, taken)
 
@@ -212,7 +213,7 @@ def _chain(file: Path, changed_ns: int) -> Chain:  # noqa: ARG001 - a file that 
         return Chain.of(tiff)
 
 
-def _of_other(file: Path | None, page: int, into: NDArray[np.uint16]) -> NDArray[np.uint16]:
+def _of_other(file: Path | None, page: int, meaning: PixelMeaning, into: NDArray[np.uint16]) -> NDArray[np.uint16]:
     if file is None:
         raise ImageRefused("a page is missing; complete it")
     chain = _chain(file, file.stat().st_mtime_ns)
@@ -223,7 +224,7 @@ def _of_other(file: Path | None, page: int, into: NDArray[np.uint16]) -> NDArray
         fault = torn(found, page, f" of {file.name}")
         if fault:
             raise ImageRefused(fault)
-        return frames(found).read(found, into)
+        return read_of_set(meaning, found, into)
 
 
 def _planes_of(pixels: Element, sizes: Mapping[str, int], samples: int, set_: _Set) -> dict[At, Where]:

@@ -17,16 +17,20 @@ from numpy.typing import NDArray
 
 from drivers.errors import ImageRefused
 from drivers.recorded import pixels
+from drivers.recorded.formats.tiff_meaning import (
+    BLACK_IS_ZERO,
+    PALETTE,
+    RGB,
+    TELLS_RGB,
+    WHITE_IS_ZERO,
+    YCBCR,
+    PixelMeaning,
+    shows_light,
+)
 from drivers.recorded.gathered import MAX_PLANES, ReadInto
 from drivers.recorded.held import Header, explaining
 
 LINKS = {b"II*\0": ("<", 4), b"MM\0*": (">", 4), b"II+\0": ("<", 8), b"MM\0+": (">", 8)}
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
-_TELLS_RGB = {6, 7, 34892}
-"""Compressions with colours of their own, which are decoded to red, green and blue."""
-_ORIENTATION = 274
-_ROUNDED = 0.02
-"""By so much of its last colour a palette may be off, as programs round it in their own ways."""
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
 
@@ -130,6 +134,8 @@ class Frames:
 
     Attributes
     ----------
+    meaning
+        of its numbers.
     made
         grey frames from decoded ones.
     as_it_is
@@ -138,6 +144,7 @@ class Frames:
 
     page: tifffile.TiffPage
     header: Header
+    meaning: PixelMeaning
     made: Callable[[NDArray[Any]], NDArray[np.uint16]]
     as_it_is: bool = False
 
@@ -145,8 +152,9 @@ class Frames:
         """Decode a page; see `ReadInto`."""
         if page.shape != self.page.shape or page.dtype != self.page.dtype:
             raise ImageRefused("its pages are not alike; save each in a file of its own")
-        if isinstance(page, tifffile.TiffPage) and not _same_colours(page, self.page):
-            raise ImageRefused("its pages have palettes of their own; save it as grey, or each in a file of its own")
+        # A frame is what tifffile reads of a page in short; one without an offset has no page of its own.
+        if page.offset and page.offset != self.page.offset:
+            self.meaning.require(page if isinstance(page, tifffile.TiffPage) else page_at(page.parent, page.offset, 0))
         fits = self.as_it_is and into.shape == self.page.shape
         return self.made(page.asarray(out=into if fits else None))
 
@@ -164,8 +172,13 @@ class Frames:
         return self.made(frame.astype(self.page.dtype, copy=False))
 
 
-def frames(page: tifffile.TiffPage) -> Frames:
+def frames(page: tifffile.TiffPage, orientation: int = 1) -> Frames:
     """Find out how a page's pixels are to be taken.
+
+    Parameters
+    ----------
+    orientation
+        where the page does not say it.
 
     Raises
     ------
@@ -180,19 +193,19 @@ def frames(page: tifffile.TiffPage) -> Frames:
     samples = page.samplesperpixel
     bits = page.bitspersample
     told = list(pixels.told_of(dtype))
-    if bits < 8 and photometric != _PALETTE:
+    if bits < 8 and photometric != PALETTE:
         raise ImageRefused(f"its pixels have {bits} bit; save it with 8 or 16 bit a pixel")
-    if photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO) and (samples == 1 or _transparent(page)):
+    if photometric in (WHITE_IS_ZERO, BLACK_IS_ZERO) and (samples == 1 or _transparent(page)):
         convert = _first_sample if samples > 1 else _as_it_is
         told += ["its transparency is left out"] if samples > 1 else []
-        if photometric == _WHITE_IS_ZERO:
+        if photometric == WHITE_IS_ZERO:
             if dtype.kind != "u" or bits > 16:
                 raise ImageRefused(f"its white is zero, and its pixels are {dtype}; save it with 8 or 16 bit a pixel")
             convert = partial(_inverted, (1 << bits) - 1, convert)
             told.append("its white is zero, so it is inverted")
-    elif photometric == _PALETTE and samples == 1 and page.colormap is not None and dtype.kind == "u":
+    elif photometric == PALETTE and samples == 1 and page.colormap is not None and dtype.kind == "u":
         table: NDArray[Any] = np.asarray(page.colormap).T
-        if _shows_light(page):
+        if shows_light(page):
             convert = _as_it_is
             told.append("its palette only shows its light in a colour, and is left out")
         else:
@@ -202,7 +215,7 @@ def frames(page: tifffile.TiffPage) -> Frames:
                 told.append(pixels.COLOURS)
             told.append("its palette is looked up")
             bits = 8 if dtype.itemsize == 1 else 16
-    elif (photometric == _RGB or (photometric == _YCBCR and page.compression in _TELLS_RGB)) and samples >= 3:
+    elif (photometric == RGB or (photometric == YCBCR and page.compression in TELLS_RGB)) and samples >= 3:
         if dtype not in (np.uint8, np.uint16):
             raise ImageRefused(f"its colours are {dtype}; save it with 8 or 16 bit a pixel, without sign")
         if axes == "SYX" and (dtype == np.uint16 or 0 in page.extrasamples):
@@ -213,22 +226,24 @@ def frames(page: tifffile.TiffPage) -> Frames:
             )
         convert = partial(_grey, axes == "SYX")
         told += [pixels.COLOURS] + ["its transparency is left out"] * (samples > 3)
-    elif photometric == _BLACK_IS_ZERO:
+    elif photometric == BLACK_IS_ZERO:
         raise ImageRefused(
             f"it has {samples} samples a pixel that are not said to be colours; save each as a channel of its own"
         )
     else:
         name = getattr(page.photometric, "name", str(photometric))
         raise ImageRefused(f"its colours are {name}; save it as grey or RGB")
-    tag = page.tags.get(_ORIENTATION)
-    orientation = int(tag.value) if tag is not None and tag.value in range(1, 9) else 1
+    meaning = PixelMeaning.of(page, orientation)
+    orientation = meaning.orientation
     if orientation > 1:
         told.append(f"it is {pixels.ORIENTED[orientation]}, as it asks for")
     height, width = page.shape[1:] if axes == "SYX" else page.shape[:2]
     shape = (1, 1, *pixels.upright_shape(height, width, orientation))
     header = Header(shape, bits=min(bits, 16), told=tuple(told))
     as_it_is = convert is _as_it_is and dtype == np.uint16 and orientation == 1
-    return Frames(page, header, lambda image: pixels.upright(pixels.exact(convert(image)), orientation), as_it_is)
+    return Frames(
+        page, header, meaning, lambda image: pixels.upright(pixels.exact(convert(image)), orientation), as_it_is
+    )
 
 
 def plane_samples(page: tifffile.TiffPage) -> list[Frames]:
@@ -236,7 +251,8 @@ def plane_samples(page: tifffile.TiffPage) -> list[Frames]:
     dtype = page.dtype or np.dtype(bool)
     height, width = page.shape[1:]
     header = Header((1, 1, height, width), bits=min(page.bitspersample, 16), told=pixels.told_of(dtype))
-    return [Frames(page, header, partial(_sample, nth)) for nth in range(page.shape[0])]
+    meaning = PixelMeaning.of(page)
+    return [Frames(page, header, meaning, partial(_sample, nth)) for nth in range(page.shape[0])]
 
 
 def decoded(page: tifffile.TiffPage, taken: Frames) -> ReadInto:
@@ -249,25 +265,21 @@ def decoded(page: tifffile.TiffPage, taken: Frames) -> ReadInto:
     return read
 
 
-def _shows_light(page: tifffile.TiffPage) -> bool:
-    """Whether a palette shows numbers in a colour, bright in proportion to them, as microscopes colour channels.
+def read_of_set(meaning: PixelMeaning, page: tifffile.TiffPage, into: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Decode a page that lies in another file than the first one of its stack; see `ReadInto`.
 
-    The numbers are the light then. A grey palette may stretch them, and others are those of drawings.
+    Parameters
+    ----------
+    meaning
+        of the numbers of the first one.
+
+    Raises
+    ------
+    ImageRefused
+        Its own mean something else, or are no light.
     """
-    if page.photometric != _PALETTE or page.colormap is None or page.bitspersample < 8:
-        return False
-    table = np.asarray(page.colormap).T.astype(np.int64)
-    light = table.sum(axis=1)
-    coloured, rises = bool((table != table[:, :1]).any()), bool((np.diff(table, axis=0) >= 0).all())
-    even = np.linspace(0, light[-1], len(light))
-    return coloured and rises and bool((abs(light - even) <= _ROUNDED * light[-1]).all())
-
-
-def _same_colours(page: tifffile.TiffPage, first: tifffile.TiffPage) -> bool:
-    """Whether what a page's numbers mean is what those of the first one mean."""
-    if page is first or first.photometric != _PALETTE:
-        return True
-    return (_shows_light(page) and _shows_light(first)) or np.array_equal(page.colormap, first.colormap)  # type: ignore[arg-type]
+    meaning.require(page)
+    return frames(page, meaning.orientation).read(page, into)
 
 
 def _transparent(page: tifffile.TiffPage) -> bool:

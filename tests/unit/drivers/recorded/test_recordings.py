@@ -273,6 +273,19 @@ def test_a_stack_file_without_all_of_its_planes_is_told(tmp_path: Path) -> None:
         held.read()
 
 
+def test_files_of_a_recording_that_do_not_show_light_alike_are_refused(tmp_path: Path) -> None:
+    (folder,) = write_images(tmp_path / "images", {"Pos0": stack(1, 2, 16, 20)}, version=2, channels=("LR",))
+    last = sorted(folder.glob("*.tif"))[1]
+    tifffile.imwrite(last, stack(16, 20), photometric="miniswhite", metadata=None)
+    stacks = write_stacks(tmp_path / "stacks", POSITIONS, one_file=True, planes_a_file=5)
+    with tifffile.TiffFile(stacks[1], mode="r+") as tiff:
+        for page in tiff.pages:
+            page.aspage().tags["PhotometricInterpretation"].overwrite(0)
+    for source in (folder, stacks[0]):
+        with opened(source) as held, pytest.raises(ImageRefused, match=r"ways of their own \(grey, grey whose white"):
+            [one.read() for one in held]
+
+
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("ended", [True, False])
 def test_folders_of_single_images_are_stacks(tmp_path: Path, version: int, ended: bool) -> None:

@@ -215,8 +215,83 @@ def test_palettes_of_drawings_and_of_several_kinds_are_not_taken_for_light(tmp_p
             writer.write(pixels, photometric="palette", colormap=colours, metadata=None, contiguous=False)
     with (
         opened_one(path) as held,
-        pytest.raises(ImageRefused, match="its pages have palettes of their own; save it as"),
+        pytest.raises(ImageRefused, match=r"its pages show light in ways of their own \(a palette\); save them all as"),
     ):
+        held.read()
+
+
+GREY: dict[str, Any] = {"photometric": "minisblack"}
+WHITE_IS_ZERO: dict[str, Any] = {"photometric": "miniswhite"}
+GREEN: dict[str, Any] = {"photometric": "palette", "colormap": ramp(0, 1, 0)}
+INVERTED: dict[str, Any] = {"photometric": "palette", "colormap": ramp(0, 1, 0)[:, ::-1].copy()}
+TURNED: dict[str, Any] = {"photometric": "minisblack", "extratags": [(274, 3, 1, 3, True)]}
+OWN_WAYS = "its pages show light in ways of their own"
+UNLIKE = [
+    pytest.param(GREY, INVERTED, r"grey, a palette", id="palette"),
+    pytest.param(INVERTED, GREY, r"a palette, grey", id="grey"),
+    pytest.param(GREY, WHITE_IS_ZERO, r"grey, grey whose white is zero", id="white"),
+    pytest.param(WHITE_IS_ZERO, GREY, r"grey whose white is zero, grey", id="black"),
+    pytest.param(GREY, TURNED, r"grey, grey turned by 180 degrees", id="turned"),
+]
+
+
+@pytest.mark.parametrize(("first", "second", "told"), UNLIKE)
+@pytest.mark.parametrize("kind", ["ImageJ", "OME"])
+def test_pages_that_do_not_show_light_alike_are_no_planes_of_a_stack(
+    tmp_path: Path, first: dict[str, Any], second: dict[str, Any], told: str, kind: str
+) -> None:
+    path, planes = tmp_path / "a.tif", np.arange(2 * 12, dtype=np.uint8).reshape(2, 3, 4)
+    pixels = '<Pixels DimensionOrder="XYZCT" Type="uint8" SizeX="4" SizeY="3" SizeZ="2"><TiffData/></Pixels>'
+    said = {
+        "ImageJ": "ImageJ=1.54f\nimages=2\nslices=2\n",
+        "OME": OME.format("urn:uuid:0", f'<Image ID="Image:0">{pixels}</Image>'),
+    }
+    with tifffile.TiffWriter(path) as writer:
+        for plane, look, text in zip(planes, (first, second), (said[kind], None), strict=True):
+            writer.write(plane, description=text, metadata=None, contiguous=False, **look)
+    with opened_one(path) as held, pytest.raises(ImageRefused, match=rf"{OWN_WAYS} \({told}\)"):
+        held.read()
+
+
+def test_a_page_that_is_grey_goes_with_one_that_shows_its_light_in_a_colour(tmp_path: Path) -> None:
+    path, planes = tmp_path / "a.tif", np.arange(2 * 12, dtype=np.uint8).reshape(2, 3, 4)
+    for first, second in ((GREY, GREEN), (GREEN, GREY)):
+        with tifffile.TiffWriter(path) as writer:
+            for plane, look, text in zip(planes, (first, second), ("ImageJ=1.54f\nimages=2\n", None), strict=True):
+                writer.write(plane, description=text, metadata=None, contiguous=False, **look)
+        with opened_one(path) as held:
+            np.testing.assert_array_equal(held.read()[0], planes)
+
+
+@pytest.mark.parametrize("files", [1, 2])
+def test_an_orientation_that_is_said_once_is_that_of_all_pages(tmp_path: Path, files: int) -> None:
+    planes = np.arange(4 * 16, dtype=np.uint8).reshape(4, 4, 4)
+    data = "".join(
+        f'<TiffData FirstZ="{nth}" IFD="{nth % (4 // files)}" PlaneCount="1">'
+        f'<UUID FileName="{nth // (4 // files)}.ome.tif">urn:{nth // (4 // files)}</UUID></TiffData>'
+        for nth in range(4)
+    )
+    pixels = f'<Pixels DimensionOrder="XYZCT" Type="uint8" SizeX="4" SizeY="4" SizeZ="4">{data}</Pixels>'
+    for file, some in enumerate(np.split(planes, files)):
+        xml = OME.format(f"urn:{file}", f'<Image ID="Image:0">{pixels}</Image>')
+        with tifffile.TiffWriter(tmp_path / f"{file}.ome.tif") as writer:
+            for nth, plane in enumerate(some):
+                look = GREY if nth else TURNED
+                writer.write(plane, description=None if nth else xml, metadata=None, contiguous=False, **look)
+    with opened_one(tmp_path / "0.ome.tif") as held:
+        np.testing.assert_array_equal(held.read()[0], planes[:, ::-1, ::-1])
+
+
+def test_pages_of_a_series_that_do_not_show_light_alike_are_refused(tmp_path: Path) -> None:
+    """Of tifffile's own files pages behind the first are read in short, without what says how they show light."""
+    path, planes = tmp_path / "a.tif", stack(3, 16, 20)
+    tifffile.imwrite(path, planes, metadata={"axes": "ZYX"}, compression="zlib", **GREY)
+    with opened_one(path) as held:
+        np.testing.assert_array_equal(held.read()[0], planes)
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        assert tiff.is_shaped
+        tiff.pages[2].aspage().tags["PhotometricInterpretation"].overwrite(0)
+    with opened_one(path) as held, pytest.raises(ImageRefused, match=OWN_WAYS):
         held.read()
 
 
@@ -417,6 +492,23 @@ def test_a_page_of_a_set_that_is_of_another_size_is_refused(tmp_path: Path) -> N
         xml = OME.format(f"urn:{nth}", f'<Image ID="Image:0">{pixels}</Image>')
         tifffile.imwrite(file, stack(*shape), description=xml, metadata=None)
     with opened_one(files[0]) as held, pytest.raises(ImageRefused, match="plane 1 is 16 x 24 px where others are 24 x"):
+        held.read()
+
+
+@pytest.mark.parametrize(("first", "second", "told"), UNLIKE)
+def test_files_of_a_set_that_do_not_show_light_alike_are_refused(
+    tmp_path: Path, first: dict[str, Any], second: dict[str, Any], told: str
+) -> None:
+    planes = stack(2, 16, 20, dtype=np.uint8)
+    data = "".join(
+        f'<TiffData FirstZ="{nth}" IFD="0" PlaneCount="1"><UUID FileName="{nth}.ome.tif">urn:{nth}</UUID></TiffData>'
+        for nth in range(2)
+    )
+    pixels = f'<Pixels DimensionOrder="XYZCT" Type="uint8" SizeX="20" SizeY="16" SizeZ="2">{data}</Pixels>'
+    for nth, look in enumerate((first, second)):
+        xml = OME.format(f"urn:{nth}", f'<Image ID="Image:0">{pixels}</Image>')
+        tifffile.imwrite(tmp_path / f"{nth}.ome.tif", planes[nth], description=xml, metadata=None, **look)
+    with opened_one(tmp_path / "0.ome.tif") as held, pytest.raises(ImageRefused, match=rf"{OWN_WAYS} \({told}\)"):
         held.read()
 
 
