@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -24,6 +24,9 @@ PERCENT, PERCENT_REACHED = 100.0, 75.0
 """Where boxes in percent of their picture end, and what the furthest of them come to along each side."""
 BY_CHANCE = 1e-9
 """Boxes in px, anywhere in their pictures, lie with less than this probability all in the first 100 px."""
+WELL_BEYOND_PX = 250
+"""Pictures of at least this many px a side tell px from percent: in smaller ones objects lie in the middle, within the
+first 100 px, as in crops of single objects."""
 
 
 class Category(msgspec.Struct, frozen=True, kw_only=True):
@@ -206,21 +209,28 @@ def refuse_shares(dataset: AnnotationFile, name: str) -> None:
         All boxes of the file are such.
     """
     boxes = [a.bbox for a in dataset.annotations]
-    right = max((x + width for x, _, width, _ in boxes), default=0)
-    bottom = max((y + height for _, y, _, height in boxes), default=0)
-    if boxes and max(right, bottom) <= 1:
+    furthest = max(_reach(boxes))
+    if boxes and furthest <= 1:
         raise AnnotationError(
             f"all boxes of {name!r} lie in the first pixel of their pictures, as where they are shares of these; "
             "write them in px"
         )
-    areas = {p.id: min(PERCENT / p.width, 1) * min(PERCENT / p.height, 1) for p in dataset.images}
-    chance = math.prod(areas[a.image_id] for a in dataset.annotations)
-    reach = min(right, bottom) > PERCENT_REACHED and max(right, bottom) <= PERCENT + ROUNDING_PX
-    if reach and chance < BY_CHANCE:
+    areas = {
+        p.id: PERCENT / p.width * PERCENT / p.height for p in dataset.images if min(p.width, p.height) >= WELL_BEYOND_PX
+    }
+    telling = [a for a in dataset.annotations if a.image_id in areas]
+    to_the_end = min(_reach([a.bbox for a in telling])) > PERCENT_REACHED and furthest <= PERCENT + ROUNDING_PX
+    if to_the_end and math.prod(areas[a.image_id] for a in telling) < BY_CHANCE:
         raise AnnotationError(
             f"all {len(boxes)} boxes of {name!r} lie in the first {PERCENT:.0f} px of their pictures, as where they "
             "are in percent of these; write them in px, or export them anew as COCO or CVAT for images 1.1"
         )
+
+
+def _reach(boxes: Sequence[Box]) -> tuple[float, float]:
+    """How far boxes reach to the right and to the bottom."""
+    right = max((x + width for x, _, width, _ in boxes), default=0)
+    return right, max((y + height for _, y, _, height in boxes), default=0)
 
 
 def set_aside_unvalidated(dataset: AnnotationFile) -> tuple[AnnotationFile, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 from collections.abc import Callable
 from itertools import pairwise
@@ -305,10 +306,28 @@ def test_boxes_in_percent_are_refused() -> None:
     with pytest.raises(AnnotationError, match=told):
         read(json.dumps(outlines).encode(), "coco.json")
     tasks = [{"id": 1, "data": {"image": "a.png"}, "annotations": [{"result": []}]}]
+    # Small pictures beside large ones say nothing, neither for px nor against it.
+    small = [image(10 + nth, f"small-{nth}.png", width=128, height=128) for nth in range(9)]
+    mixed = json.loads(in_large_pictures(PERCENT))
+    mixed["images"] += small
+    with pytest.raises(AnnotationError, match=told):
+        read(json.dumps(mixed).encode(), "coco.json")
     with pytest.raises(
         AnnotationError, match=r"tasks of Label Studio, with boxes in percent\); export them .* as COCO"
     ):
         read(json.dumps(tasks).encode(), "coco.json")
+
+
+@pytest.mark.parametrize("side", [110, 128, 150, 200, 249, 250, 300])
+@pytest.mark.parametrize("object_px", [40, 48])
+def test_crops_with_an_object_in_the_middle_are_not_taken_for_percent(side: int, object_px: int) -> None:
+    drawn = random.Random(side)
+    pictures = [image(nth, f"{nth}.png", width=side, height=side) for nth in range(200)]
+    corners = [[side * drawn.uniform(0.4, 0.6) - object_px / 2 for _ in "xy"] for _ in pictures]
+    boxes = [box(nth, nth, bbox=[*corner, object_px, object_px]) for nth, corner in enumerate(corners)]
+    loaded = read(coco(*pictures, annotations=boxes), "coco.json")
+    assert loaded.problems == ()
+    assert [[*a.bbox[:2]] for a in loaded.dataset.annotations] == corners
 
 
 @pytest.mark.parametrize(
