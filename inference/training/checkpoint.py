@@ -125,22 +125,27 @@ def read_checkpoint(path: Path | None, identity: TrainingIdentity) -> Checkpoint
         tensors = safetensors.torch.load(content)
         length = int.from_bytes(content[:8], "little")
         metadata = json.loads(content[8 : 8 + length])["__metadata__"]
-        history = json.loads(metadata["history"])
-        told = json.loads(metadata.get("told", "{}"))
-    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        digest, told = metadata["identity"], dict(json.loads(metadata.get("told", "{}")))
+        history = _history(json.loads(metadata["history"]))
+    except (safetensors.SafetensorError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise WeightsRefused(
             f"the checkpoint {str(path)!r} cannot be read ({error}); delete it to start over"
         ) from error
-    if metadata["identity"] != identity.digest:
+    if digest != identity.digest:
         now = identity.told
         other = "; ".join(f"{name} {was}, now {now[name]}" for name, was in told.items() if now.get(name, was) != was)
         raise WeightsRefused(
             f"the checkpoint {str(path)!r} belongs to another training{other and f' ({other})'}; repeat its command, "
             "delete it to start over, or name another file with --into"
         )
-    losses = [(int(step), float(loss)) for step, loss in history["losses"]]
-    judged = [(int(step), float(ap)) for step, ap in history["judged"]]
-    return Checkpoint(tensors, History(history["step"], history["loss"], losses, judged))
+    return Checkpoint(tensors, history)
+
+
+def _history(said: Mapping[str, Any]) -> History:
+    losses = [(int(step), float(loss)) for step, loss in said["losses"]]
+    judged = [(int(step), float(ap)) for step, ap in said["judged"]]
+    loss = said["loss"]
+    return History(int(said["step"]), None if loss is None else float(loss), losses, judged)
 
 
 def restore(checkpoint: Checkpoint, model: nn.Module, mean: AveragedModel, optimiser: torch.optim.Optimizer) -> History:
