@@ -149,7 +149,12 @@ def look(specimen: SpecimenStack, sight: ClassifierSight, focus_error_um: float 
             if sight.fine and scale.shrunk > 1:
                 texture = tone.spread(*_moments(frames[c], heights, scale, below**2))
                 _centre(texture, view, [sight.whole + row for row in rows])
-            if sight.fine and sight.finest_um is not None and scale.pixel > sight.finest_um * DETAIL:
+            if (
+                sight.fine
+                and sight.finest_um is not None
+                and specimen.pixel_um is not None  # else the scale is in px
+                and scale.pixel > sight.finest_um * DETAIL
+            ):
                 close = _Scaled(scale.shrunk * sight.finest_um * DETAIL / scale.pixel, sight.finest_um * DETAIL)
                 middle = _middle(frames[c], math.ceil(sight.side_px * close.shrunk))
                 detail = tone.told(_shrunk(middle, heights, close))

@@ -160,6 +160,13 @@ def test_what_fits_at_the_finest_scale_has_neither_texture_nor_detail() -> None:
     assert not view[DETAIL].any()
 
 
+def test_where_nobody_says_how_large_a_pixel_is_there_is_no_detail() -> None:
+    """Then the view's pixel is known in px, 16 of the stack, which no length in um is to be compared with."""
+    view = look(replace(striped(8), pixel_um=None), FINE).view
+    assert view[TEXTURE].any()
+    assert not view[DETAIL].any()
+
+
 @given(
     arrays(np.uint16, st.tuples(st.just(2), st.integers(1, 6), st.integers(1, 40), st.integers(1, 40))),
     st.sampled_from(
