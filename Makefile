@@ -65,6 +65,7 @@ names: $(VENV)/.installed
 		if [ $$kind = species ]; then sets="$(SPECIES)"; else sets="$(GENERA)"; fi; \
 		for set in $$sets; do \
 			IFS=,; set -- $$set; unset IFS; \
+			test -f $(NAMES)/$$kind-$$1/index.parquet -a ! -f $(NAMES)/$$kind-$$1/unfinished.json || \
 			$(BIN)/lamelle emulate specimens configs/emulated.yaml --into $(NAMES)/$$kind-$$1 --profile $$kind \
 				--collection $$1 --seed $$2 --each $$3 --junk $$4 --slide $$5 --slide $$6 --slide $$7 --slide $$8 \
 				--most-px 192 || exit; \

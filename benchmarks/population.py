@@ -17,7 +17,8 @@ from rich.table import Table
 from scipy.stats import chi2
 
 from daemon.planning.specimens import make_specimens
-from drivers.settings import Emulation, MiniSlide, Profile, Range
+from drivers.profile_names import Profile
+from drivers.settings import Emulation, MiniSlide, Range
 from drivers.virtual_slide.profiles import PROFILES, abundance, kinds_of, mean_number
 from drivers.virtual_slide.slide import VirtualSlide, cabinet_of
 from drivers.virtual_slide.specimens.collection import KINDS

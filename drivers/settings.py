@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from drivers.earlier_replay import in_one_language
+from drivers.profile_names import Profile
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -244,7 +245,6 @@ class Mounting(Settings):
 
 Trigger = Literal["none", "true", "late", "dead"]
 """A cable from the emulated camera to the z stage: none, one that works, a plane late, or one that moves nothing."""
-Profile = Literal["easy", "trap", "coccolith", "reference", "mixed", "species", "blank"]
 
 
 class Emulation(Settings):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from daemon.system.errors import Refused
+from drivers.profile_names import Profile
 
 
 def _told_apart(classes: list[str] | None) -> list[str] | None:
@@ -65,7 +66,4 @@ def interruptible() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-VirtualProfile = Annotated[
-    Literal["easy", "trap", "coccolith", "reference", "mixed", "species", "blank"] | None,
-    typer.Option(help="what lies on the mini-slides"),
-]
+VirtualProfile = Annotated[Profile | None, typer.Option(help="what lies on the mini-slides")]

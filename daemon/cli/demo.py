@@ -26,7 +26,8 @@ from daemon.run_folder.folder import RunFolder
 from daemon.system.errors import Exit, Refused
 from drivers.emulated.core import virtual_slide
 from drivers.emulated.mechanics import sample_place, true_pixel_um
-from drivers.settings import Emulation, Profile
+from drivers.profile_names import Profile
+from drivers.settings import Emulation
 from drivers.virtual_slide.slide import VirtualSlide
 from drivers.virtual_slide.visibility import visible
 

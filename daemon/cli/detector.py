@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 from daemon.cli.arguments import Classes, States, Workers, ends_in, interruptible
+from daemon.system.errors import Refused
 
 if TYPE_CHECKING:
     from inference.annotations.stacks import Annotated as AnnotatedStacks
@@ -85,9 +86,12 @@ def detect(
         typer.Option(help="classifier that names the objects, or species for the shipped one; no names if left out"),
     ] = None,
     rule: Annotated[
-        Literal["plain", "even"], typer.Option(help="taxa as common as in the library, or all equally common")
-    ] = "plain",
-    taxonomy: Annotated[Path | None, typer.Option(help="table of the taxa whose identifiers are said")] = None,
+        Literal["plain", "even"] | None,
+        typer.Option(help="taxa as common as in the library (plain, if left out), or all equally common (even)"),
+    ] = None,
+    taxonomy: Annotated[
+        Path | None, typer.Option(help="table of the taxa whose identifiers the classifier says; its own if left out")
+    ] = None,
     workers: Workers = None,
 ) -> None:
     """Find and cut out what is in an archive of images: the detector of a night without the night.
@@ -100,6 +104,9 @@ def detect(
     from daemon.reprocessing.detect import detect as run_detect
     from inference.settings import ClassifierSettings, DetectorSettings
 
+    if classifier is None and (rule is not None or taxonomy is not None):
+        option = "--taxonomy" if rule is None else "--rule"
+        raise Refused(f"{option} is of no use without a classifier; name one with --classifier, or leave it out")
     usual = DetectorSettings()
     least = usual.threshold if threshold is None else threshold
     settings = ArchiveSettings(
@@ -114,7 +121,7 @@ def detect(
         ),
         classifier=None
         if classifier is None
-        else ClassifierSettings.model_validate({"weights": classifier, "rule": rule}),
+        else ClassifierSettings.model_validate({"weights": classifier, "rule": rule or "plain"}),
         pixel_um=pixel_um,
         step_um=step_um,
         planes=planes,

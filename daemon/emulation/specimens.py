@@ -25,7 +25,7 @@ from rich.console import Console
 from daemon.config.model import NightConfig
 from daemon.emulation.export import ABOVE_SURFACE_UM, FOCUS_ERROR_UM, emulation_of
 from daemon.planning.specimens import make_specimens
-from daemon.records.names import LOCK, slide_folder
+from daemon.records.names import LOCK, UNFINISHED, slide_folder
 from daemon.system.durable_files import make_folder, replacing, sha256_of
 from daemon.system.errors import Refused
 from daemon.system.locks import sole
@@ -42,8 +42,6 @@ from drivers.virtual_slide.visibility import is_hidden
 
 INDEX = "index"
 """Name, without ending, of the table of what was written: Parquet, and CSV."""
-UNFINISHED = "unfinished.json"
-"""Lies in the folder from the first stack until the index is whole, and says what the specimens are made with."""
 STACKS = "stacks"
 FRAME_PX = (2048, 2048)
 """Of the camera that the specimens lie under; each stack is a part of its frame."""

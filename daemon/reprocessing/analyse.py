@@ -30,7 +30,7 @@ from daemon.dataset.reader import Dataset
 from daemon.protocols.pipes import CutField, FieldCut
 from daemon.records.faults import unmeasured
 from daemon.records.fields import ArchiveField
-from daemon.records.names import field_file
+from daemon.records.names import CATALOG, field_file
 from daemon.records.records import FieldAnalysed, FieldSecured, FieldSkipped, NightStarted, encode
 from daemon.reprocessing.archive import ArchiveSettings
 from daemon.reprocessing.archive_stacks import Described
@@ -132,15 +132,19 @@ def analyse_anew(
     Raises
     ------
     Refused
-        There is no dataset, its night is not complete, it keeps no raw stack, or `into` holds something else.
+        There is no dataset, its night is not complete, it keeps no raw stack, `into` holds something else, or a rule or
+        a taxonomy is given and there is no classifier.
     WeightsRefused
         The weights do not fit the settings, or a classifier that is named does not fit stacks or taxonomy.
     """
     root, before, fields = _opened(folder)
     settings = _settings(before, detector, classifier or {})
+    if settings.classifier is None and (classifier or taxonomy is not None):
+        option = "--rule" if classifier else "--taxonomy"
+        raise Refused(f"{option} is of no use, as night {before.night} has no classifier; name one with --classifier")
     weights = prove_weights(settings.detector)
     taxonomy = taxonomy or Taxonomy.from_json(before.taxonomy)
-    settings, said, why = _classified(settings, taxonomy, named=bool(classifier))
+    settings, said, why = _classified(settings, taxonomy, classifier or {}, before, into)
     requests = [CutField(planned=_planned(field), kind="kept") for field in fields]
     if all(request.planned.fault for request in requests):
         raise Refused(f"{folder} keeps no raw stacks; there is nothing to analyse again")
@@ -165,21 +169,41 @@ def analyse_anew(
 
 
 def _classified(
-    settings: ArchiveSettings, taxonomy: Taxonomy | None, *, named: bool
+    settings: ArchiveSettings,
+    taxonomy: Taxonomy | None,
+    given: Mapping[str, Any],
+    before: NightStarted,
+    into: Path,
 ) -> tuple[ArchiveSettings, HeadRecorded, str]:
     """Give the settings with a classifier that fits, what is recorded of it, and why there is none where one was.
 
     A name costs nothing else: the night's own classifier, which may be gone by now, is left out; one that a person
-    named is refused.
+    named is refused. What was begun with the night's own goes on with it, or tells where objects are named why it is
+    not there; what was begun without goes on without.
     """
     if settings.classifier is None:
         return settings, recorded(None), ""
+    nameless = settings.model_copy(update={"classifier": None})
+    begun = _begun(into)
+    if begun is not None and before.named_by == begun.named_by != "" and "weights" not in given:
+        said = HeadRecorded(named_by=begun.named_by, encoder=begun.encoder, reference=begun.reference)
+        return settings, said, ""
+    if begun is not None and not begun.named_by and not given:
+        return nameless, recorded(None), ""
     try:
         return settings, recorded(fitting_head(settings.classifier, taxonomy)), ""
     except WeightsRefused as error:
-        if named:
+        if given:
             raise
-        return settings.model_copy(update={"classifier": None}), recorded(None), str(error)
+        return nameless, recorded(None), str(error)
+
+
+def _begun(into: Path) -> NightStarted | None:
+    """How a dataset was begun; None where there is none."""
+    if not (into / CATALOG).is_file():
+        return None
+    with Dataset.open(into) as dataset:
+        return dataset.night()
 
 
 def _calibrations(started: NightStarted) -> Path | None:

@@ -40,7 +40,7 @@ RULES: tuple[Rule, ...] = ("plain", "even")
 VERSIONS = "lamelle", "torch", "numpy", "scipy", "opencv-python-headless"
 FEWEST_JUDGED = 5
 """Objects of a taxon from which on it counts for means over taxa."""
-AT_ONCE = 16
+_AT_ONCE = 16
 
 
 def train_names(
@@ -86,7 +86,9 @@ def train_names(
         follower = _DiskFollower(into, settings, learning, print_line)
         groups = _groups(learning, by)
         learnt, history = learn(learning, groups, settings, parents, report, follower, follower.kept, source)
-        vectors = _vectors(judging, learnt, settings, report)
+        vectors = np.zeros((0, learnt.encoder.width), np.float16)
+        if judging:
+            vectors = vectors_of(Classifier(learnt.encoder, learnt.fitted.head, settings.threads), judging, report)
         learnt = _with_reference(learnt, vectors, _groups(judging, by))
         head = learnt.fitted.head
         with replacing(into) as stream:
@@ -167,6 +169,17 @@ def judge(head: Head, vectors: Vectors, examples: Sequence[Example], by: By, rul
     return _judged(head.taxa, head.probabilities(vectors, rule), examples, by, f"each {by} new, {rule}")
 
 
+def vectors_of(classifier: Classifier, examples: Sequence[Example], report: Report) -> Vectors:
+    """Give what a classifier sees of examples, float16 (N, F); there must be some."""
+    show = Progress.reporter("judging", report)
+    vectors = []
+    for first in range(0, len(examples), _AT_ONCE):
+        some = examples[first : first + _AT_ONCE]
+        vectors.append(classifier.features_of([look(one.read(), classifier.sight) for one in some]))
+        show(first + len(some), len(examples))
+    return np.concatenate(vectors)
+
+
 def sha256_of_examples(examples: Sequence[Example]) -> str:
     """Hex, of which pictures there are and what each is called."""
     said = sorted((one.key, one.sha256, one.taxon) for one in examples)
@@ -198,19 +211,6 @@ def _refuse_leaks(learning: Sequence[Example], judging: Sequence[Example], by: B
         both = {getattr(one, what) for one in learning} & {getattr(one, what) for one in judging}
         if both:
             raise Refused(f"{what} {min(both)!r} is both in what teaches and in what judges; draw the split again")
-
-
-def _vectors(judging: Sequence[Example], learnt: Learnt, settings: LearningSettings, report: Report) -> Vectors:
-    if not judging:
-        return np.zeros((0, learnt.encoder.width), np.float16)
-    classifier = Classifier(learnt.encoder, learnt.fitted.head, settings.threads)
-    show = Progress.reporter("judging", report)
-    vectors = []
-    for first in range(0, len(judging), AT_ONCE):
-        some = judging[first : first + AT_ONCE]
-        vectors.append(classifier.features_of([look(one.read(), classifier.sight) for one in some]))
-        show(first + len(some), len(judging))
-    return np.concatenate(vectors)
 
 
 def _few_labels(

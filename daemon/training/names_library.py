@@ -29,15 +29,13 @@ from daemon.library.split import (
 )
 from daemon.system.errors import Refused
 from daemon.system.progress import StageDisplay
-from daemon.training.names import AT_ONCE, RULES, judge, sha256_of_examples, train_names
+from daemon.training.names import RULES, judge, sha256_of_examples, train_names, vectors_of
 from daemon.training.names_card import NamesCard
 from inference.classification.classifier import Classifier
 from inference.classification.encoder_file import Network
 from inference.classification.figures import NamesFigures
-from inference.classification.sight import look
 from inference.classification.specimens import Example
 from inference.classifier_training.settings import LearningSettings
-from inference.training.train import Progress
 from inference.wording import counted
 
 MISTAKES = 48
@@ -148,7 +146,7 @@ def evaluate_library(
     if card is not None:
         _require_new(weights, card, library, examples)
     with StageDisplay(Console(stderr=True, quiet=console.quiet)) as display:
-        vectors = _vectors(classifier, examples, display)
+        vectors = vectors_of(classifier, examples, display.show)
     evaluation = NamesEvaluation(
         weights=weights.name,
         judged=tuple(judge(classifier.head, vectors, examples, by, rule) for rule in RULES),
@@ -163,16 +161,6 @@ def evaluate_library(
         tiles = [Tile(painter.source(one.key), _told(one)) for one in evaluation.mistakes]
         write_html(page, "names.html.j2", evaluation=evaluation, tiles=tiles)
     return evaluation
-
-
-def _vectors(classifier: Classifier, examples: Sequence[Example], display: StageDisplay) -> NDArray[np.float16]:
-    show = Progress.reporter("judging", display.show)
-    vectors = []
-    for first in range(0, len(examples), AT_ONCE):
-        some = examples[first : first + AT_ONCE]
-        vectors.append(classifier.features_of([look(one.read(), classifier.sight) for one in some]))
-        show(first + len(some), len(examples))
-    return np.concatenate(vectors)
 
 
 def _mistakes(

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from drivers.settings import Profile
+from drivers.profile_names import Profile
 from drivers.virtual_slide.profiles import kinds_of, mean_number
 from drivers.virtual_slide.seeds import generator
 from drivers.virtual_slide.specimens.collection import KINDS

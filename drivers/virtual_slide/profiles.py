@@ -6,7 +6,8 @@ from functools import cache
 
 import numpy as np
 
-from drivers.settings import Emulation, Profile
+from drivers.profile_names import Profile
+from drivers.settings import Emulation
 from drivers.virtual_slide.seeds import generator
 from drivers.virtual_slide.specimens.collection import KINDS
 

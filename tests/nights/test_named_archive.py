@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from rich.console import Console
 
@@ -36,6 +37,7 @@ from daemon.reprocessing.analyse import analyse_anew, catch_up
 from daemon.reprocessing.archive import ArchiveSettings
 from daemon.reprocessing.classify import classify_again
 from daemon.reprocessing.detect import detect
+from daemon.system import crash_points
 from daemon.system.errors import Exit, Refused
 from inference.errors import WeightsRefused
 from inference.network.weights_file import find_weights
@@ -151,8 +153,10 @@ def test_a_classifier_that_does_not_fit_is_refused_before_anything_is_searched(
     assert not (tmp_path / "into").exists()
 
 
-def make_night(folder: Path, pixels: NDArray[np.uint16], classifier: Path | None, named_by: str) -> Path:
-    """Write the dataset of a night with one field that was kept raw."""
+def make_night(
+    folder: Path, pixels: NDArray[np.uint16], classifier: Path | None, named_by: str, fields: int = 1
+) -> Path:
+    """Write the dataset of a night with fields that were kept raw, all alike."""
     config = emulated_stacks.night(frame_px=256, planes=5)
     if classifier is not None:
         config = config.model_copy(update={"classifier": ClassifierSettings(weights=classifier)})
@@ -161,23 +165,26 @@ def make_night(folder: Path, pixels: NDArray[np.uint16], classifier: Path | None
         pixel_um=PIXEL_UM, polarizations=STATES, exposures_ms=(1.0, 1.0), shape_czyx=pixels.shape, exposed_utc=1.0,
         focus=None, instrument="none", configuration_sha256="", weights_sha256="", versions={},
     )  # fmt: skip
-    path = folder / field_file(1, 1, RAW)
-    path.parent.mkdir(parents=True)
-    raw = write_raw(path, provenance, pixels)
+    paths = [folder / field_file(1, field, RAW) for field in range(1, fields + 1)]
+    paths[0].parent.mkdir(parents=True)
+    raws = [write_raw(path, replace(provenance, field=nth), pixels) for nth, path in enumerate(paths, 1)]
     records: list[AnyRecord] = [
         NightStarted(
-            utc=1.0, night="N", configuration=freeze(config), samples={1: {"sample": "core-1"}}, planned={1: 1},
+            utc=1.0, night="N", configuration=freeze(config), samples={1: {"sample": "core-1"}}, planned={1: fields},
             versions={}, weights_sha256=find_weights("slim").sha256, named_by=named_by,
             taxonomy=read_taxonomy(CONFIGS / "taxonomy.csv").to_json(),
         ),
-        FieldSecured(
-            utc=1.0, slide=1, field=1, sample="core-1", x_um=0.0, y_um=0.0, first_z_um=0.0, step_um=STEP_UM,
-            polarizations=STATES, shape_czyx=pixels.shape, attempts=1, exposed_utc=1.0, exposed_monotonic_s=1.0,
-            seconds={}, focus=FocusResult(z_um=1.0, at_edge=False, contrast=2.0), objects=(), files=(raw,),
-            analysed=False,
+        *(
+            FieldSecured(
+                utc=1.0, slide=1, field=nth, sample="core-1", x_um=0.0, y_um=0.0, first_z_um=0.0, step_um=STEP_UM,
+                polarizations=STATES, shape_czyx=pixels.shape, attempts=1, exposed_utc=1.0, exposed_monotonic_s=1.0,
+                seconds={}, focus=FocusResult(z_um=1.0, at_edge=False, contrast=2.0), objects=(), files=(raw,),
+                analysed=False,
+            )
+            for nth, raw in enumerate(raws, 1)
         ),
-        SlideClosed(utc=1.0, slide=1, sample="core-1", recorded=1, skipped=0),
-        NightClosed(utc=1.0, recorded=1, skipped=0),
+        SlideClosed(utc=1.0, slide=1, sample="core-1", recorded=fields, skipped=0),
+        NightClosed(utc=1.0, recorded=fields, skipped=0),
     ]  # fmt: skip
     with closing(Catalog(folder)) as catalog:
         for seq, record in enumerate(records, start=1):
@@ -218,3 +225,57 @@ def test_what_a_night_kept_raw_is_analysed_without_a_classifier_that_is_gone_and
         assert {row.named_by for one in fields(folder) for row in one.objects} == {None}
         (event,) = (event for event in summarise(folder).events if event.name == "not named")
         assert "gone.safetensors" in event.message
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("then", ["gone", "another"])
+def test_what_is_analysed_anew_goes_on_without_names_when_the_nights_classifier_is_not_there_any_more(
+    pixels: NDArray[np.uint16], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    names, into, told = tmp_path / "names.safetensors", tmp_path / "anew", io.StringIO()
+    head = write_classifier(names)
+    night = make_night(tmp_path / "night", pixels, names, head.sha256, fields=2)
+    monkeypatch.setattr(crash_points, "_armed", ())
+    monkeypatch.setenv(crash_points.VARIABLE, "file without catalog|2|raise")
+    with pytest.raises(RuntimeError, match="rehearsed"):
+        analyse_anew(night, into, {}, 1, QUIET)
+    monkeypatch.delenv(crash_points.VARIABLE)
+    if then == "gone":
+        names.unlink()
+    else:
+        write_classifier(names, seed=2)
+    for _ in range(2):
+        assert analyse_anew(night, into, {}, 1, Console(file=told, width=1000)) == Exit.COMPLETE
+    assert [{row.named_by for row in one.objects} for one in fields(into)] == [{head.sha256}, {None}]
+    (event,) = (event for event in summarise(into).events if event.name == "not named")
+    assert ("names.safetensors" if then == "gone" else f"began with {head.sha256[:12]}") in event.message
+    assert told.getvalue().count(event.message) == 1
+
+
+@pytest.mark.long
+def test_what_was_begun_without_names_goes_on_without_when_the_classifier_is_back(
+    pixels: NDArray[np.uint16], tmp_path: Path
+) -> None:
+    names, into = tmp_path / "names.safetensors", tmp_path / "anew"
+    head = write_classifier(names)
+    night = make_night(tmp_path / "night", pixels, names, head.sha256)
+    names.rename(tmp_path / "aside")
+    assert analyse_anew(night, into, {}, 1, QUIET) == Exit.COMPLETE
+    (tmp_path / "aside").rename(names)
+    assert analyse_anew(night, into, {}, 1, QUIET) == Exit.COMPLETE
+    assert {row.named_by for one in fields(into) for row in one.objects} == {None}
+    with pytest.raises(Refused, match=r"was begun with classifier\.sha256 None, now it is"):
+        analyse_anew(night, into, {}, 1, QUIET, {"weights": names})
+
+
+def test_rule_and_taxonomy_are_refused_where_there_is_no_classifier(pixels: NDArray[np.uint16], tmp_path: Path) -> None:
+    night = make_night(tmp_path / "night", pixels, None, "")
+    taxonomy = read_taxonomy(CONFIGS / "taxonomy.csv")
+    asked: list[tuple[str, dict[str, str], Taxonomy | None]] = [
+        ("--rule", {"rule": "even"}, None), ("--taxonomy", {}, taxonomy)
+    ]  # fmt: skip
+    for option, given, taxa in asked:
+        told = f"{option} is of no use, as night N has no classifier; name one with --classifier"
+        with pytest.raises(Refused, match=told):
+            analyse_anew(night, tmp_path / "into", {}, 1, QUIET, given, taxa)
+    assert not (tmp_path / "into").exists()

@@ -13,14 +13,13 @@ from daemon.dataset.objects_table import read_parquet
 from daemon.library.entry import Entry
 from daemon.library.pixels import look_of, sha256_of_pixels
 from daemon.library.sources.pictures import SourceRead
+from daemon.records.names import UNFINISHED
 from daemon.system.errors import DamagedFile, Refused
 from drivers.errors import ImageRefused
 from drivers.recorded.images import opened_one
 from drivers.virtual_slide.not_living import taxon_of
 
 INDEX = "index.parquet"
-UNFINISHED = "unfinished.json"
-"""Lies beside the stacks of specimens that are not finished."""
 _STACK = "stacks/slide-*/*/[0-9][0-9][0-9][0-9][0-9][0-9].ome.tif"
 _NEEDED = {"key", "file", "taxon", "class_name", "night", "collection", "slide", "states", "focus_plane"}
 

@@ -42,9 +42,17 @@ class PixelMeaning(NamedTuple):
     orientation: int = 1
 
     @classmethod
-    def of(cls, page: tifffile.TiffPage) -> PixelMeaning:
-        """Find out what the numbers of a page mean."""
-        photometric, orientation = int(page.photometric), _orientation_of(page)
+    def of(cls, page: tifffile.TiffPage, orientation: int = 1) -> PixelMeaning:
+        """Find out what the numbers of a page mean.
+
+        Parameters
+        ----------
+        orientation
+            of a page that does not say it: many programs say it on the first page alone.
+        """
+        photometric, tag = int(page.photometric), page.tags.get(_ORIENTATION)
+        if tag is not None and tag.value in range(1, 9):
+            orientation = int(tag.value)
         if photometric == WHITE_IS_ZERO:
             return cls(photometric, white=(1 << page.bitspersample) - 1, orientation=orientation)
         if shows_light(page):
@@ -63,7 +71,7 @@ class PixelMeaning(NamedTuple):
         ImageRefused
             They do.
         """
-        other = PixelMeaning.of(page)
+        other = PixelMeaning.of(page, self.orientation)
         if other != self:
             both = ", ".join(dict.fromkeys((self._told, other._told)))
             raise ImageRefused(f"its pages show light in ways of their own ({both}); save them all as grey, upright")
@@ -86,8 +94,3 @@ def shows_light(page: tifffile.TiffPage) -> bool:
     coloured, rises = bool((table != table[:, :1]).any()), bool((np.diff(table, axis=0) >= 0).all())
     even = np.linspace(0, light[-1], len(light))
     return coloured and rises and bool((abs(light - even) <= _ROUNDED * light[-1]).all())
-
-
-def _orientation_of(page: tifffile.TiffPage) -> int:
-    tag = page.tags.get(_ORIENTATION)
-    return int(tag.value) if tag is not None and tag.value in range(1, 9) else 1

@@ -172,8 +172,13 @@ class Frames:
         return self.made(frame.astype(self.page.dtype, copy=False))
 
 
-def frames(page: tifffile.TiffPage) -> Frames:
+def frames(page: tifffile.TiffPage, orientation: int = 1) -> Frames:
     """Find out how a page's pixels are to be taken.
+
+    Parameters
+    ----------
+    orientation
+        where the page does not say it.
 
     Raises
     ------
@@ -228,7 +233,7 @@ def frames(page: tifffile.TiffPage) -> Frames:
     else:
         name = getattr(page.photometric, "name", str(photometric))
         raise ImageRefused(f"its colours are {name}; save it as grey or RGB")
-    meaning = PixelMeaning.of(page)
+    meaning = PixelMeaning.of(page, orientation)
     orientation = meaning.orientation
     if orientation > 1:
         told.append(f"it is {pixels.ORIENTED[orientation]}, as it asks for")
@@ -274,7 +279,7 @@ def read_of_set(meaning: PixelMeaning, page: tifffile.TiffPage, into: NDArray[np
         Its own mean something else, or are no light.
     """
     meaning.require(page)
-    return frames(page).read(page, into)
+    return frames(page, meaning.orientation).read(page, into)
 
 
 def _transparent(page: tifffile.TiffPage) -> bool:

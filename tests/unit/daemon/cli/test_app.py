@@ -116,3 +116,14 @@ def test_classes_that_cannot_be_told_apart_are_refused(command: list[str], secon
     with pytest.raises(Refused) as refused:
         CliRunner().invoke(app, [*command, "--class", "spore", "--class", second], catch_exceptions=False)
     assert str(refused.value) == f"--class: class {second!r} is named {how}; name each class once"
+
+
+@pytest.mark.parametrize(
+    "option", [["--rule", "even"], ["--rule", "plain"], ["--taxonomy", "taxonomy.csv"]], ids=lambda option: option[-1]
+)
+def test_what_says_how_to_name_is_refused_where_nothing_names(option: list[str], tmp_path: Path) -> None:
+    with pytest.raises(Refused, match=f"^{option[0]} is of no use without a classifier; name one with --classifier"):
+        CliRunner().invoke(
+            app, ["detect", "images", "--into", str(tmp_path / "found"), *option], catch_exceptions=False
+        )
+    assert not (tmp_path / "found").exists()

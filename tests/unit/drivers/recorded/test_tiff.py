@@ -263,6 +263,25 @@ def test_a_page_that_is_grey_goes_with_one_that_shows_its_light_in_a_colour(tmp_
             np.testing.assert_array_equal(held.read()[0], planes)
 
 
+@pytest.mark.parametrize("files", [1, 2])
+def test_an_orientation_that_is_said_once_is_that_of_all_pages(tmp_path: Path, files: int) -> None:
+    planes = np.arange(4 * 16, dtype=np.uint8).reshape(4, 4, 4)
+    data = "".join(
+        f'<TiffData FirstZ="{nth}" IFD="{nth % (4 // files)}" PlaneCount="1">'
+        f'<UUID FileName="{nth // (4 // files)}.ome.tif">urn:{nth // (4 // files)}</UUID></TiffData>'
+        for nth in range(4)
+    )
+    pixels = f'<Pixels DimensionOrder="XYZCT" Type="uint8" SizeX="4" SizeY="4" SizeZ="4">{data}</Pixels>'
+    for file, some in enumerate(np.split(planes, files)):
+        xml = OME.format(f"urn:{file}", f'<Image ID="Image:0">{pixels}</Image>')
+        with tifffile.TiffWriter(tmp_path / f"{file}.ome.tif") as writer:
+            for nth, plane in enumerate(some):
+                look = GREY if nth else TURNED
+                writer.write(plane, description=None if nth else xml, metadata=None, contiguous=False, **look)
+    with opened_one(tmp_path / "0.ome.tif") as held:
+        np.testing.assert_array_equal(held.read()[0], planes[:, ::-1, ::-1])
+
+
 def test_pages_of_a_series_that_do_not_show_light_alike_are_refused(tmp_path: Path) -> None:
     """Of tifffile's own files pages behind the first are read in short, without what says how they show light."""
     path, planes = tmp_path / "a.tif", stack(3, 16, 20)
