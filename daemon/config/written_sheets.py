@@ -11,21 +11,26 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from daemon.system.durable_files import make_folder, refusing, replacing
+from daemon.system.durable_files import NAME_ANOTHER, make_folder, refusing, replacing
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _BATCH = 5_000
 
 
-def write_sheet(into: Path, rows: pa.Table) -> None:
+def write_sheet(into: Path, rows: pa.Table, remedy: str = NAME_ANOTHER) -> None:
     """Write a table as CSV (UTF-8 with a byte order mark, commas), with tabs or as Parquet, by the name of the file.
+
+    Parameters
+    ----------
+    remedy
+        what a person should do where it cannot be written.
 
     Raises
     ------
     Refused
         It cannot be written.
     """
-    with refusing(into):
+    with refusing(into, remedy):
         make_folder(into.parent)
         with replacing(into) as stream:
             if into.suffix.lower() == ".parquet":

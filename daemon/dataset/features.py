@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -97,6 +98,12 @@ def write_later_features(folder: Path, slide: int, number: int, encoder: str, ma
             stream.write(_parquet(columns, vectors, MadeWith(encoder=encoder)))
 
 
+def later_features(folder: Path) -> set[int]:
+    """Give the numbers of the tables of features in a folder that were made after the night."""
+    names = (re.fullmatch(rf"{_LATER}(\d{{3,}})\.parquet", path.name, re.ASCII) for path in _later_tables(folder))
+    return {int(name[1]) for name in names if name}
+
+
 def encoders_of(dataset: Dataset) -> tuple[str, ...]:
     """Name the encoders (sha256) of which a dataset keeps features, that of the newest first.
 
@@ -105,7 +112,7 @@ def encoders_of(dataset: Dataset) -> tuple[str, ...]:
     DamagedFile
         A table of features cannot be read.
     """
-    later = sorted(dataset.folder.glob(f"slide-*/{_LATER}*.parquet"), key=lambda path: path.name, reverse=True)
+    later = sorted(_later_tables(dataset.folder), key=lambda path: path.name, reverse=True)
     own = encoder_of_the_night(dataset)
     return tuple(dict.fromkeys([*map(_encoder, later), *([own] if own else [])]))
 
@@ -181,6 +188,10 @@ class KeptFeatures:
                     found |= dict(zip(places, vectors, strict=True))
             self._later = slide, found
         return self._later[1]
+
+
+def _later_tables(folder: Path) -> Iterator[Path]:
+    return folder.glob(f"slide-*/{_LATER}*.parquet")
 
 
 def _parquet(columns: dict[str, pa.Array], vectors: Vectors, made: MadeWith) -> bytes:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -75,6 +77,9 @@ class NamedWith(msgspec.Struct, frozen=True, kw_only=True):
     encoder: str
     taxonomy: str = ""
     reference: str = ""
+
+
+_With = TypeVar("_With", MeasuredWith, NamedWith)
 
 
 @dataclass(frozen=True)
@@ -154,13 +159,44 @@ def write_later_table(folder: Path, given: Given, slide: int, table: pa.Table, m
 
 
 def measured_with(path: Path) -> MeasuredWith:
-    """Read when and with what a table was measured."""
-    return msgspec.json.decode(pq.read_schema(path).metadata[Given.MEASURED.metadata], type=MeasuredWith)
+    """Read when and with what a table was measured.
+
+    Raises
+    ------
+    DamagedFile
+        It cannot be read, or has lost that.
+    """
+    return _made_with(path, Given.MEASURED, MeasuredWith)
 
 
 def named_with(path: Path) -> NamedWith:
-    """Read when and with what the objects of a table were named."""
-    return msgspec.json.decode(pq.read_schema(path).metadata[Given.NAMED.metadata], type=NamedWith)
+    """Read when and with what the objects of a table were named.
+
+    Raises
+    ------
+    DamagedFile
+        It cannot be read, or has lost that.
+    """
+    return _made_with(path, Given.NAMED, NamedWith)
+
+
+def _made_with(path: Path, given: Given, kind: type[_With]) -> _With:
+    with _explaining(path):
+        said = (pq.read_schema(path).metadata or {}).get(given.metadata)
+        if said is None:
+            raise ValueError("it does not say when and with what it was made, as where another program wrote it again")
+        return msgspec.json.decode(said, type=kind)
+
+
+@contextmanager
+def _explaining(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise DamagedFile(
+            f"{path} cannot be read ({error}); restore it from a copy, or move it away: "
+            "its objects then have what the night itself said"
+        ) from error
 
 
 def nights_of_tables(folder: Path) -> set[str]:
@@ -214,8 +250,9 @@ def _given_later(dataset: Dataset, own: pa.Table, given: Given, wanted: int | No
         what = "measurement" if given is Given.MEASURED else "naming"
         raise Refused(f"{dataset.folder} has no {what} {number}; there are: {there}, and 0, the night's own")
     complete = completed if given is Given.MEASURED else _as_it_is
-    later = pa.concat_tables([_read(path, complete) for path in tables[number]], promote_options="default")
-    laid, uncovered = _laid_over(own, later, given.columns)
+    later = [_read(path, complete) for path in tables[number]]
+    with _explaining(tables[number][0]):
+        laid, uncovered = _laid_over(own, pa.concat_tables(later, promote_options="permissive"), given.columns)
     return laid, TableOrigin(given, number, uncovered)
 
 
@@ -224,13 +261,8 @@ def _as_it_is(table: pa.Table) -> pa.Table:
 
 
 def _read(path: Path, complete: Callable[[pa.Table], pa.Table] = _as_it_is) -> pa.Table:
-    try:
+    with _explaining(path):
         return complete(read_parquet(path).replace_schema_metadata(None))
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise DamagedFile(
-            f"{path} cannot be read ({error}); restore it from a copy, or move it away: "
-            "its objects then have the night's own numbers"
-        ) from error
 
 
 def _laid_over(own: pa.Table, later: pa.Table, columns: Sequence[str]) -> tuple[pa.Table, tuple[tuple[int, int], ...]]:

@@ -24,7 +24,7 @@ from rich.console import Console
 
 from daemon.analysis.naming import Words, fitting_head, name_objects, recorded
 from daemon.config.taxonomy import Taxonomy
-from daemon.dataset.features import KeptFeatures, Place, Vector, write_later_features
+from daemon.dataset.features import KeptFeatures, Place, Vector, later_features, write_later_features
 from daemon.dataset.later_tables import OF_AN_OBJECT, Given, NamedWith, later_tables, write_later_table
 from daemon.dataset.reader import Dataset
 from daemon.dataset.selection import Chosen, file_of, load
@@ -125,7 +125,7 @@ def classify_again(
         with refusing(target):
             make_folder(target)
             TemporaryFile(dir=target).close()  # before anything is named
-        there = (later_tables(place, Given.NAMED) for place in (dataset.folder, target))
+        there = ({*later_tables(place, Given.NAMED), *later_features(place)} for place in (dataset.folder, target))
         made = NamedWith(
             number=1 + max(chain.from_iterable(there), default=0),
             utc=time.time(),

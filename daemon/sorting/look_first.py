@@ -30,11 +30,12 @@ from daemon.dataset.labels import LabelStatus, label_store
 from daemon.dataset.later_tables import objects_table
 from daemon.dataset.reader import Dataset
 from daemon.dataset.standing import standing, with_labels
-from daemon.records.records import FieldSecured
+from daemon.records.names import field_file
+from daemon.records.records import FieldSecured, NightStarted
 from daemon.sorting.named import Recorded, SortedObject, named_now
-from daemon.sorting.nights import nights_in
+from daemon.sorting.nights import look_through
 from daemon.sorting.page import PageSection, write_page
-from daemon.system.errors import DamagedFile, Refused
+from daemon.system.errors import DamagedFile
 from daemon.system.progress import follow
 from inference.classification.answers import UNSURE
 from inference.classification.reference import LibraryReference
@@ -137,48 +138,57 @@ def find_first(places: Sequence[Path], most: int, console: Console) -> FirstObje
     Raises
     ------
     Refused
-        There is no night, or one is of another version.
-    DamagedFile
-        A table cannot be read.
+        There is no night, or none that can be looked through; those that cannot are in the notes.
     """
-    nights = nights_in(places)
-    notes: list[str] = []
-    tables, times = [], []
-    for at, folder in enumerate(nights):
-        with Dataset.open(folder) as dataset, dataset.unchanging():
-            if dataset.night() is None:
-                raise Refused(f"{folder} holds no night yet; its first record has not arrived, so wait for it")
-            table, far, note = _night(dataset, console)
-        tables.append(table.append_column("folder", pa.array([at] * len(table), pa.int64())))
-        times.append(far)
-        notes += [note] if note else []
-    table, far = pa.concat_tables(tables), np.concatenate(times)
+    nights: list[_ObjectsOfNight] = []
+
+    def look(dataset: Dataset, _: NightStarted) -> None:
+        nights.append(_night(dataset, console))
+
+    seen = look_through(places, look)
+    tables = [one.table.append_column("at", pa.array([at] * len(one.table))) for at, one in enumerate(nights)]
+    table, far = pa.concat_tables(tables), np.concatenate([one.times for one in nights])
     order, waiting = in_order(table, far)
     chosen = order[:most]
     rows = table.take(pa.array([one.row for one in chosen], pa.int64())).to_pylist()
+    recorded = find_recorded(rows, [one.folder for one in nights])
+    there = [(one, found) for one, found in zip(chosen, recorded, strict=True) if found is not None]
+    named = named_now([found for _, found in there])
+    gone = len(chosen) - len(there)
+    changed = f"{counted(gone, 'object')} of those that want a look changed meanwhile; look again"
     return FirstObjects(
-        objects=tuple(named_now(_recorded(rows, nights))),
-        why=tuple(one.why for one in chosen),
-        times=tuple(float(far[one.row]) for one in chosen),
+        objects=named.objects,
+        why=tuple(one.why for one, _ in there),
+        times=tuple(float(far[one.row]) for one, _ in there),
         waiting=waiting,
-        notes=tuple(notes),
+        notes=(*seen.notes, *(one.note for one in nights if one.note), *named.notes, *([changed] if gone else [])),
     )
 
 
-def _night(dataset: Dataset, console: Console) -> tuple[pa.Table, NDArray[np.float64], str]:
-    """Give the objects of a night that count, how far each is from what was learnt, and what is not known."""
+class _ObjectsOfNight(NamedTuple):
+    """Objects of a night that count, how far each is from what was learnt, and what is not known."""
+
+    folder: Path
+    table: pa.Table
+    times: NDArray[np.float64]
+    note: str = ""
+
+
+def _night(dataset: Dataset, console: Console) -> _ObjectsOfNight:
     table, origins = objects_table(dataset)
+    known = named_from(dataset, origins.named)
     table = table.filter(table["counted"])
     table = with_labels(table, dataset, standing(label_store(dataset).read().table)).select(COLUMNS)
+    unknown = np.full(len(table), np.nan)
     try:
-        known = named_from(dataset, origins.named)
         reference = LibraryReference.from_text("" if known is None else known.reference)
         if known is None or reference is None:
             why = "nothing tells what the library of its classifier looked like"
-            return table, np.full(len(table), np.nan), f"{dataset.folder}: {why}"
-        return table, _times(dataset, table, KeptFeatures(dataset.folder, known.encoder), reference, console), ""
+            return _ObjectsOfNight(dataset.folder, table, unknown, f"{dataset.folder}: {why}")
+        times = _times(dataset, table, KeptFeatures(dataset.folder, known.encoder), reference, console)
     except (DamagedFile, WeightsRefused) as error:
-        return table, np.full(len(table), np.nan), f"{dataset.folder}: {error}"
+        return _ObjectsOfNight(dataset.folder, table, unknown, f"{dataset.folder}: {error}")
+    return _ObjectsOfNight(dataset.folder, table, times)
 
 
 def _times(
@@ -201,20 +211,25 @@ def _times(
     return times
 
 
-def _recorded(rows: Sequence[dict[str, object]], nights: Sequence[Path]) -> list[Recorded]:
-    """Find the records of objects of a table."""
+def find_recorded(rows: Sequence[dict[str, object]], nights: Sequence[Path]) -> list[Recorded | None]:
+    """Find the records of objects, of the attempts that they are of: the night may have gone on since then.
+
+    Parameters
+    ----------
+    rows
+        of each the place `at` of its night, its mini-slide, the name of the file of its field, and its number.
+    nights
+        folders of their datasets.
+    """
     found: dict[tuple[object, ...], Recorded] = {}
-    for at in {row["folder"] for row in rows}:
-        slides = {row["slide"] for row in rows if row["folder"] == at}
-        with Dataset.open(nights[int(str(at))]) as dataset:
-            for slide in slides:
-                for one in dataset.fields(int(str(slide))):
-                    if isinstance(one, FieldSecured):
-                        found |= {
-                            (at, slide, one.field, row.number): Recorded(dataset.folder, one, row)
-                            for row in one.objects
-                        }
-    return [found[row["folder"], row["slide"], row["field"], row["number"]] for row in rows]
+    for at, folder in enumerate(nights):
+        slides = sorted({int(str(row["slide"])) for row in rows if row["at"] == at})
+        with Dataset.open(folder) as dataset, dataset.unchanging():
+            for one in (field for slide in slides for field in (*dataset.superseded(slide), *dataset.fields(slide))):
+                if isinstance(one, FieldSecured):
+                    file = field_file(one.slide, one.field, attempt=one.attempt)
+                    found |= {(at, file, row.number): Recorded(folder, one, row) for row in one.objects}
+    return [found.get((row["at"], row["field_file"], row["number"])) for row in rows]
 
 
 def show(first: FirstObjects, console: Console) -> None:
@@ -257,4 +272,4 @@ def write_first_sheet(first: FirstObjects, into: Path) -> None:
         "times_as_far": [times if np.isfinite(times) else None for times in first.times],
         "sample": [one.sample for one in first.objects],
     }
-    write_sheet(into, pa.table(columns))
+    write_sheet(into, pa.table(columns), remedy="name another file with --csv")

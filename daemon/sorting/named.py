@@ -20,6 +20,7 @@ from daemon.records.records import FieldSecured, ObjectRow
 from daemon.system.errors import DamagedFile
 
 NOT_NAMED = "not named"
+UNREADABLE = "name not readable"
 
 
 class Recorded(NamedTuple):
@@ -49,31 +50,53 @@ class SortedObject:
     pixels: Chosen | str
 
 
-def named_now(objects: Sequence[Recorded]) -> list[SortedObject]:
+class NamedNow(NamedTuple):
+    """Objects with what they are called, and whose names cannot be read, a sentence each."""
+
+    objects: tuple[SortedObject, ...]
+    notes: tuple[str, ...]
+
+
+def named_now(objects: Sequence[Recorded]) -> NamedNow:
     """Give objects of any nights, in their order, with what they are called.
 
     Raises
     ------
     Refused
         A dataset is gone by now.
-    DamagedFile
-        A table of names cannot be read.
     """
     shown: dict[int, SortedObject] = {}
+    notes = []
     for folder in dict.fromkeys(one.folder for one in objects):
         own = {at: one for at, one in enumerate(objects) if one.folder == folder}
         with Dataset.open(folder) as dataset:
-            names = _NamesNow(dataset)
-            shown |= {at: names.of(dataset, one.field, one.row) for at, one in own.items()}
-    return [shown[at] for at in range(len(objects))]
+            names: _NamesNow | None = None
+            try:
+                names = _NamesNow(dataset)
+            except DamagedFile as error:
+                notes.append(f"what objects of {folder} are called is not known: {error}")
+            shown |= {at: _shown(dataset, one, names) for at, one in own.items()}
+    return NamedNow(tuple(shown[at] for at in range(len(objects))), tuple(notes))
+
+
+def _shown(dataset: Dataset, one: Recorded, names: _NamesNow | None) -> SortedObject:
+    field, row = one.field, one.row
+    pixels: Chosen | str
+    try:
+        pixels = Chosen(field.slide, field.field, field.sample, row, file_of(dataset, field))
+    except DamagedFile as error:
+        pixels = str(error)
+    started = dataset.night()
+    night = "" if started is None else started.night
+    name = ObjectName(night, field.slide, field.field, field.attempt, row.number)
+    called = UNREADABLE if names is None else names.called(field, row)
+    return SortedObject(name, row, field.sample, called, pixels)
 
 
 class _NamesNow:
     """The names of a dataset's objects."""
 
     def __init__(self, dataset: Dataset) -> None:
-        started = dataset.night()
-        self._night = "" if started is None else started.night
         self._later: dict[tuple[str, int], tuple[str | None, float | None]] = {}
         origin = TableOrigin(Given.NAMED)
         if later_tables(dataset.folder, Given.NAMED):
@@ -91,16 +114,7 @@ class _NamesNow:
             if status != LabelStatus.PREDICTED
         }
 
-    def of(self, dataset: Dataset, field: FieldSecured, row: ObjectRow) -> SortedObject:
-        pixels: Chosen | str
-        try:
-            pixels = Chosen(field.slide, field.field, field.sample, row, file_of(dataset, field))
-        except DamagedFile as error:
-            pixels = str(error)
-        name = ObjectName(self._night, field.slide, field.field, field.attempt, row.number)
-        return SortedObject(name, row, field.sample, self._called(field, row), pixels)
-
-    def _called(self, field: FieldSecured, row: ObjectRow) -> str:
+    def called(self, field: FieldSecured, row: ObjectRow) -> str:
         file = field_file(field.slide, field.field, attempt=field.attempt)
         sha256 = next((one.sha256 for one in field.files if one.name == file), "")
         if label := self._labels.get(content_of(sha256, row.number)):

@@ -10,6 +10,7 @@ from pathlib import Path
 from daemon.figures.html import write_html
 from daemon.figures.strips import paint_strips
 from daemon.sorting.named import SortedObject
+from daemon.system.durable_files import refusing
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ def write_page(into: Path, title: str, told: Sequence[str], sections: Sequence[P
     ----------
     told
         sentences below the title.
+
+    Raises
+    ------
+    Refused
+        It cannot be written.
     """
     every = [one for section in sections for one, _ in section.objects]
     strips = iter(paint_strips([one.pixels for one in every]))
@@ -43,7 +49,8 @@ def write_page(into: Path, title: str, told: Sequence[str], sections: Sequence[P
         (section.title, section.rule, [_tile(next(strips), one, text) for one, text in section.objects])
         for section in sections
     ]
-    write_html(into, "objects.html.j2", title=title, told=told, sections=shown)
+    with refusing(into, "name another file with --page"):
+        write_html(into, "objects.html.j2", title=title, told=told, sections=shown)
 
 
 def _tile(strip: bytes | str, one: SortedObject, text: str) -> _ObjectTile:

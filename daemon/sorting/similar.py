@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -23,9 +24,9 @@ from rich.text import Text
 from daemon.dataset.features import KeptFeatures, Vector, encoders_of
 from daemon.dataset.reader import Dataset
 from daemon.records.objects import ObjectName
-from daemon.records.records import FieldSecured, ObjectRow
+from daemon.records.records import FieldSecured, NightStarted, ObjectRow
 from daemon.sorting.named import Recorded, SortedObject, named_now
-from daemon.sorting.nights import nights_in
+from daemon.sorting.nights import find_nights, look_through
 from daemon.sorting.page import PageSection, write_page
 from daemon.system.errors import DamagedFile, Refused
 from daemon.system.progress import follow
@@ -79,9 +80,10 @@ def find_similar(folder: Path, text: str, places: Sequence[Path], most: int, con
     Parameters
     ----------
     folder
-        dataset of the object, or the run folder that it lies in; it is searched too.
+        dataset of the object, the run folder that it lies in, or a folder that holds some; it is searched too.
     text
-        which object: its name, or mini-slide, field and number of the attempt that counts, as 3/17/4.
+        which object: its name, or, where the folder holds one night, mini-slide, field and number of the attempt that
+        counts, as 3/17/4.
     places
         further nights: datasets, run folders, or folders that hold some.
     most
@@ -96,24 +98,48 @@ def find_similar(folder: Path, text: str, places: Sequence[Path], most: int, con
     DamagedFile
         The features of the object cannot be read.
     """
-    nights = nights_in([folder, *places])
-    with Dataset.open(nights[0]) as dataset:
+    own = _night_of(folder, text)
+    with Dataset.open(own) as dataset, dataset.unchanging():
         asked = object_in(dataset, text)
         encoder, vector = _features(dataset, asked)
-    search = _SimilarSearch(asked, vector, encoder, most)
-    for path in nights:
-        search.look_through(path, console)
-    first, *found = named_now([asked, *(one.recorded for one in search.best)])
+    search = _SimilarSearch(asked, vector, encoder, most, console)
+    seen = look_through([own, folder, *places], search.look)
+    named = named_now([asked, *(one.recorded for one in search.best)])
     return SimilarObjects(
-        object=first,
-        found=tuple(found),
+        object=named.objects[0],
+        found=named.objects[1:],
         likeness=tuple(one.likeness for one in search.best),
         encoder=encoder,
         searched=search.searched,
-        nights=len(search.names),
+        nights=len(seen.folders),
         without=search.without,
-        notes=tuple(search.notes),
+        notes=(*seen.notes, *search.notes, *named.notes),
     )
+
+
+def _night_of(folder: Path, text: str) -> Path:
+    """Find the dataset of an object that a person asks about."""
+    nights = find_nights([folder]).folders
+    if len(nights) == 1:
+        return nights[0]
+    if _SHORT.fullmatch(text):
+        raise Refused(
+            f"{folder} holds {len(nights)} nights, and {text!r} is an object of any of them; name one of the nights, "
+            "or the whole name of the object"
+        )
+    night = _whole_name(text).night
+    for one in nights:
+        with suppress(Refused, DamagedFile), Dataset.open(one) as dataset:
+            if (started := dataset.night()) is not None and started.night == night:
+                return one
+    raise Refused(f"{folder} holds no night {night!r} that can be read; name the dataset of the object")
+
+
+def _whole_name(text: str) -> ObjectName:
+    try:
+        return ObjectName.parse(text)
+    except ValueError as error:
+        raise Refused(f"{error}, or like '3/17/4' for mini-slide, field and number") from error
 
 
 def object_in(dataset: Dataset, text: str) -> Recorded:
@@ -131,10 +157,7 @@ def object_in(dataset: Dataset, text: str) -> Recorded:
         attempt = int(short[3]) if short[3] else dataset.attempt(slide, number) or 1
         name = ObjectName(night, slide, number, attempt, int(short[4]))
     else:
-        try:
-            name = ObjectName.parse(text)
-        except ValueError as error:
-            raise Refused(f"{error}, or like '3/17/4' for mini-slide, field and number") from error
+        name = _whole_name(text)
     if name.night != night:
         raise Refused(f"{str(name)!r} is of another night than {dataset.folder}, which is {night!r}; name its dataset")
     fields = (*dataset.fields(name.slide), *dataset.superseded(name.slide))
@@ -168,46 +191,43 @@ def _unit(vector: Vector) -> NDArray[np.float32] | None:
 class _SimilarSearch:
     """Goes through nights, one field in memory at a time, and keeps what is most alike."""
 
-    def __init__(self, asked: Recorded, vector: NDArray[np.float32], encoder: str, most: int) -> None:
+    def __init__(self, asked: Recorded, vector: NDArray[np.float32], encoder: str, most: int, console: Console) -> None:
         self._asked = asked
         self._vector = vector
         self._encoder = encoder
         self._most = most
+        self._console = console
         self.best: list[Alike] = []
-        self.names: dict[str, Path] = {}
         self.searched = self.without = 0
         self.notes: list[str] = []
 
-    def look_through(self, folder: Path, console: Console) -> None:
-        """Compare with the objects of a night that count; what keeps a further night from it is noted."""
-        try:
-            with Dataset.open(folder) as dataset, dataset.unchanging():
-                self._look(dataset, console)
-        except (Refused, DamagedFile) as error:
-            if folder == self._asked.folder:
-                raise
-            self.notes.append(f"left out: {error}")
+    def look(self, dataset: Dataset, started: NightStarted) -> None:
+        """Compare with the objects of a night that count, with all of them or none.
 
-    def _look(self, dataset: Dataset, console: Console) -> None:
-        started = dataset.night()
-        if started is None:
-            self.notes.append(f"left out: {dataset.folder} holds no night yet")
-            return
-        if started.night in self.names:
-            twice = f"{dataset.folder} holds night {started.night!r}, as {self.names[started.night]} does"
-            self.notes.append(f"left out: {twice}")
-            return
+        Raises
+        ------
+        Refused
+            It keeps no features of the encoder.
+        DamagedFile
+            It cannot be read.
+        """
+        before = self.best, self.searched, self.without
+        try:
+            self._look(dataset, started)
+        except (Refused, DamagedFile):
+            self.best, self.searched, self.without = before
+            raise
+
+    def _look(self, dataset: Dataset, started: NightStarted) -> None:
         encoders = encoders_of(dataset)
         if self._encoder not in encoders:
             what = f"features of encoder {encoders[0][:12]}, not {self._encoder[:12]}" if encoders else "no features"
             remedy = "`lamelle classify` with the same classifier as that of the object makes them from the crops"
-            self.notes.append(f"left out: {dataset.folder} keeps {what}; {remedy}")
-            return
-        self.names[started.night] = dataset.folder
+            raise Refused(f"{dataset.folder} keeps {what}; {remedy}")
         kept = KeptFeatures(dataset.folder, self._encoder)
         unread: dict[str, None] = {}
         total = sum(held.recorded for held in dataset.slides())
-        for one in follow(_fields(dataset), total, f"fields of {started.night}", console):
+        for one in follow(_fields(dataset), total, f"fields of {started.night}", self._console):
             rows = [row for row in one.objects if row.counted and not self._is_asked(dataset.folder, one, row)]
             try:
                 vectors = kept.of(one) if rows else {}

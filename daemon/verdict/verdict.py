@@ -146,11 +146,12 @@ def _unlike(facts: NightFacts) -> Iterator[str]:
     slides = {slide.slide: slide for slide in facts.slides}
     oddest, *others = sorted(facts.unlike, key=lambda one: -one.times)
     further = f" (mini-slide {', '.join(str(one.slide) for one in sorted(others, key=lambda one: one.slide))} too)"
+    shows = "; `lamelle look-first DIR` shows them" if oddest.far else ""
     yield (
         f"Do not trust the names on {_slide(slides[oddest.slide])}{further if others else ''}: its objects differ "
         f"from what the classifier learnt {oddest.times:.1f} times as much as usual, and {oddest.far} of "
-        f"{oddest.objects} are unlike any that it knows. See what changed (focus, light, objective, kind of sample); "
-        "`lamelle look-first DIR` shows them."
+        f"{oddest.objects} are unlike any that it knows{shows}. See what changed (focus, light, objective, kind of "
+        "sample)."
     )
 
 

@@ -14,7 +14,17 @@ import pytest
 from rich.console import Console
 
 import lamelle
-from daemon.dataset.later_tables import OF_AN_OBJECT, Given, NamedWith, objects_table, write_later_table
+from daemon.dataset.later_tables import (
+    OF_AN_OBJECT,
+    Given,
+    MeasuredWith,
+    NamedWith,
+    later_tables,
+    measured_with,
+    named_with,
+    objects_table,
+    write_later_table,
+)
 from daemon.dataset.reader import Dataset
 from daemon.dataset.summary import show, summarise
 from daemon.figures.plots import plot
@@ -102,6 +112,42 @@ def test_a_damaged_measurement_is_named(tmp_path: Path) -> None:
     path = tmp_path / "slide-1" / "measured-001.parquet"
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(DamagedFile, match=r"measured-001\.parquet cannot be read .*restore it from a copy"):
+        lamelle.open(tmp_path).objects()
+
+
+def lose_metadata(path: Path) -> None:
+    """Write a table again as another program does, which keeps its rows."""
+    rows = pq.read_table(path).to_pylist()
+    pq.write_table(pa.Table.from_pylist(rows), path)
+
+
+def test_a_table_that_lost_what_lamelle_wrote_of_it_is_named(tmp_path: Path) -> None:
+    make_dataset(tmp_path)
+    made = MeasuredWith(number=1, utc=0.0, versions={}, formulas={}, calibrations=())
+    with Dataset.open(tmp_path) as dataset:
+        for slide in (1, 2):
+            write_later_table(tmp_path, Given.MEASURED, slide, dataset.objects(slide), made)
+    name(tmp_path, 1, "emiliania")
+    for given, read in ((Given.MEASURED, measured_with), (Given.NAMED, named_with)):
+        (path, _) = later_tables(tmp_path, given)[1]
+        assert read(path).number == 1
+        lose_metadata(path)
+        with pytest.raises(DamagedFile, match=rf"{given}-001\.parquet cannot be read \(it does not say when .*restore"):
+            read(path)
+        path.with_name("no-table").write_bytes(b"PAR1")
+        with pytest.raises(DamagedFile, match="no-table cannot be read"):
+            read(path.with_name("no-table"))
+    # Its rows are read all the same, beside those of the other mini-slide.
+    assert set(lamelle.open(tmp_path).objects(measured=0)["taxon"].to_pylist()) == {"emiliania"}
+
+
+def test_a_table_whose_columns_are_of_other_types_is_named(tmp_path: Path) -> None:
+    make_dataset(tmp_path)
+    name(tmp_path, 1, "emiliania")
+    (path, _) = later_tables(tmp_path, Given.NAMED)[1]
+    table = pq.read_table(path)
+    pq.write_table(table.drop_columns(["slide"]).append_column("slide", [["one"] * len(table)]), path)
+    with pytest.raises(DamagedFile, match=r"named-001\.parquet cannot be read"):
         lamelle.open(tmp_path).objects()
 
 

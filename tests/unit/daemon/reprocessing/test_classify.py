@@ -68,7 +68,8 @@ def night(tmp_path: Path) -> Path:
 
 def test_each_object_gets_what_its_features_say(night: Path) -> None:
     again = name(night, head())
-    assert (again.number, again.rows, again.looked_at) == (1, 16, 0)
+    # The tables of features that are there have the numbers 1 and 2.
+    assert (again.number, again.rows, again.looked_at) == (3, 16, 0)
     ((why, count, first),) = again.unseen
     assert why.startswith(f"no features of encoder {ENCODER[:12]} are kept of it; name a classifier with its encoder")
     assert (count, str(first)) == (4, f"{NIGHT}/slide-1/field-0001/attempt-1/004")
@@ -78,7 +79,7 @@ def test_each_object_gets_what_its_features_say(night: Path) -> None:
     assert table["taxon_probability"].to_pylist() == [None if p is None else pytest.approx(p) for p in probabilities]
     assert table["runner_up"].to_pylist()[:2] == [SECOND.identifier, FIRST.identifier]
     assert set(table["named_by"].to_pylist()) == {head().sha256, None}
-    (path, _) = later_tables(night, Given.NAMED)[1]
+    (path, _) = later_tables(night, Given.NAMED)[3]
     with_what = named_with(path)
     assert (with_what.encoder, Taxonomy.from_json(with_what.taxonomy)) == (ENCODER, TAXONOMY)
     # The third of four is below the threshold, the fourth another field's.
@@ -110,11 +111,22 @@ def test_why_objects_could_not_be_looked_at_is_told_with_counts(tmp_path: Path) 
 def test_a_better_head_names_again_and_overwrites_nothing(night: Path) -> None:
     name(night, head())
     other = replace(head(), weights=-head().weights)
-    assert name(night, other).number == 2
+    assert name(night, other).number == 4
     opened = lamelle.open(night)
     assert opened.objects(counted=False)["taxon"].to_pylist()[:2] == [SECOND.identifier, FIRST.identifier]
-    assert opened.objects(counted=False, named=1)["taxon"].to_pylist()[:2] == [FIRST.identifier, SECOND.identifier]
+    assert opened.objects(counted=False, named=3)["taxon"].to_pylist()[:2] == [FIRST.identifier, SECOND.identifier]
     assert head().sha256 != other.sha256 != head(threshold=0.7).sha256
+
+
+def test_features_stay_where_the_names_of_their_number_are_gone(night: Path, tmp_path: Path) -> None:
+    name(night, head())
+    for path in later_tables(night, Given.NAMED)[3]:
+        path.unlink()
+    write_later_features(night, 1, 3, ENCODER, {("slide-1/field-0001.ome.tif", 4): np.ones(2, np.float16)})
+    before = (night / "slide-1" / "features-003.parquet").read_bytes()
+    assert name(night, head()).number == 4
+    assert (night / "slide-1" / "features-003.parquet").read_bytes() == before
+    assert name(night, head(), into=tmp_path / "apart").number == 5
 
 
 def test_what_no_species_is_sure_of_falls_back_to_its_genus(night: Path) -> None:
@@ -158,7 +170,7 @@ def test_tables_may_lie_elsewhere_and_a_night_of_nothing_is_refused(night: Path,
     apart = tmp_path / "apart"
     assert name(night, head(), into=apart).folder == apart
     assert later_tables(night, Given.NAMED) == {}
-    assert list(later_tables(apart, Given.NAMED)) == [1]
+    assert list(later_tables(apart, Given.NAMED)) == [3]
     make_dataset(tmp_path / "empty", objects=0)
     with pytest.raises(Refused, match="holds no objects"):
         name(tmp_path / "empty", head())

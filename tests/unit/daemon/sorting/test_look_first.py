@@ -5,18 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import shutil
+import sqlite3
 from collections.abc import Collection
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
 from daemon.cli.app import app
 from daemon.counts.unlike import unlike
+from daemon.dataset.catalog import Catalog
 from daemon.dataset.features import write_later_features
 from daemon.dataset.labels import Label, LabelStatus, label_store, label_table
 from daemon.dataset.later_tables import Given, TableOrigin, objects_table
@@ -28,12 +32,13 @@ from daemon.report.report import report
 from daemon.report.verdict import verdict_of
 from daemon.report.words import unlike as unlike_told
 from daemon.reprocessing.classify import classify_again
-from daemon.sorting.look_first import FEW, Why, find_first, in_order
+from daemon.sorting.look_first import FEW, Why, find_first, find_recorded, in_order
 from daemon.system.errors import Refused
+from daemon.verdict.facts import UnlikeSlide
 from inference.classification.head import Head
 from inference.classification.reference import LibraryReference, reference_of
 from inference.settings import ClassifierSettings
-from tests.support.labelled_night import NIGHT, make_night
+from tests.support.labelled_night import NIGHT, make_night, redo
 
 ENCODER, WIDTH, EACH = "e" * 64, 8, 40
 QUIET = Console(file=io.StringIO())
@@ -136,15 +141,74 @@ def test_the_farthest_object_comes_first_until_a_person_has_labelled_it(tmp_path
 
 
 def test_several_nights_are_one_list_and_an_earlier_head_is_told(tmp_path: Path) -> None:
-    folder = named_night(tmp_path / "nights" / "a", known())
-    older = named_night(tmp_path / "nights" / "b", None, night="another")
+    named_night(tmp_path / "nights" / "a", known())
+    named_night(tmp_path / "nights" / "b", known(), night="another")
+    older = named_night(tmp_path / "nights" / "c", None, night="older")
     first = find_first([tmp_path / "nights"], 500, QUIET)
-    assert {one.name.night for one in first.objects} <= {NIGHT, "another"}
+    assert {one.name.night for one in first.objects if one.name.number == 1} >= {NIGHT, "another"}
     assert first.waiting[Why.UNLIKE] == sum(why is Why.UNLIKE for why in first.why)
     assert list(first.notes) == [f"{older}: nothing tells what the library of its classifier looked like"]
-    assert str(folder) not in first.notes[0]
     with pytest.raises(Refused, match="holds no dataset of a night"):
         find_first([tmp_path / "nowhere"], 5, QUIET)
+
+
+def test_what_is_wrong_with_a_night_costs_no_other(tmp_path: Path) -> None:
+    nights = tmp_path / "nights"
+    whole = named_night(nights / "a", known())
+    alone = find_first([whole], 500, QUIET)
+    shutil.copytree(whole, nights / "deeper" / "copy")
+    for name in ("begun", "damaged", "later"):
+        (nights / name).mkdir()
+    Catalog(nights / "begun").close()
+    (nights / "damaged" / "catalog.sqlite").write_bytes(b"no catalog")
+    shutil.copy(whole / "catalog.sqlite", nights / "later")
+    with closing(sqlite3.connect(nights / "later" / "catalog.sqlite")) as database:
+        database.execute("PRAGMA user_version = 99")
+    rewritten = named_night(nights / "rewritten", known(), night="rewritten")
+    table = rewritten / "slide-1" / "named-002.parquet"
+    pq.write_table(pq.read_table(table).replace_schema_metadata(None), table)
+    first = find_first([nights], 500, QUIET)
+    assert (first.objects, first.waiting) == (alone.objects, alone.waiting)
+    notes = "\n".join(first.notes)
+    assert len(first.notes) == 5
+    assert f"left out: {nights / 'deeper' / 'copy'} holds night {NIGHT!r}, as {whole} does" in notes
+    assert f"left out: {nights / 'begun'} holds no night yet" in notes
+    assert f"left out: {nights / 'damaged' / 'catalog.sqlite'}" in notes
+    assert "is a dataset of version 99" in notes or "of version 99" in notes
+    assert f"left out: {table} cannot be read (it does not say when and with what" in notes
+    with pytest.raises(Refused, match="of version 99"):
+        find_first([nights / "later"], 5, QUIET)
+
+
+def test_objects_of_an_attempt_that_does_not_count_any_more_are_found(tmp_path: Path) -> None:
+    folder = make_night(tmp_path / "night", fields=1, objects=3)
+    with Dataset.open(folder) as dataset:
+        row = objects_table(dataset)[0].to_pylist()[2]
+    redo(folder, 1, objects=1)
+    (found,) = find_recorded([{**row, "at": 0}], [folder])
+    assert found is not None
+    assert (found.field.attempt, found.row.number) == (1, row["number"])
+    assert find_recorded([{**row, "at": 0, "number": 99}], [folder]) == [None]
+
+
+@pytest.mark.parametrize("option", ["--csv", "--page"])
+def test_a_place_that_cannot_be_written_names_its_own_option(tmp_path: Path, option: str) -> None:
+    folder = named_night(tmp_path / "night", known())
+    (tmp_path / "file").write_text("")
+    into = tmp_path / "file" / f"first.{'csv' if option == '--csv' else 'html'}"
+    done = CliRunner().invoke(app, ["look-first", str(folder), option, str(into)])
+    assert isinstance(done.exception, Refused)
+    assert str(done.exception).endswith(f"name another file with {option}")
+
+
+@pytest.mark.parametrize("far", [0, 3])
+def test_the_verdict_promises_only_what_is_listed(tmp_path: Path, far: int) -> None:
+    folder = make_night(tmp_path / "night")
+    slide = UnlikeSlide(slide=1, times=5.0, far=far, objects=80)
+    with Dataset.open(folder) as dataset:
+        needs = verdict_of(dataset, None, 0, (slide,)).needs
+    (told,) = (need for need in needs if need.startswith("Do not trust the names on mini-slide 1"))
+    assert ("look-first" in told) is (far > 0)
 
 
 def test_the_command_writes_a_table_and_a_page(tmp_path: Path) -> None:
@@ -173,7 +237,7 @@ def test_the_command_writes_a_table_and_a_page(tmp_path: Path) -> None:
 def test_the_report_tells_a_mini_slide_that_is_unlike_the_library(tmp_path: Path, moved: float, odd: bool) -> None:
     folder = named_night(tmp_path / "night", known(), moved)
     with Dataset.open(folder) as dataset:
-        (judged,) = unlike(dataset, TableOrigin(Given.NAMED, 1)).slides.values()
+        (judged,) = unlike(dataset, TableOrigin(Given.NAMED, 2)).slides.values()
         numbers, _ = gather(dataset)
         needs = verdict_of(dataset, None, 0, numbers.unlike_slides).needs
     assert (judged.objects, judged.odd) == (2 * EACH, odd)

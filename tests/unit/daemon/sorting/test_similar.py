@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
@@ -100,6 +102,39 @@ def test_nights_of_another_encoder_are_named_and_left_out(night: Path, second: P
     assert f"{fourth} keeps no features" in notes
     assert f"{copy} holds night {NIGHT!r}, as {night} does" in notes
     assert str(broken) in notes
+
+
+def test_a_short_name_is_refused_where_several_nights_are_meant(night: Path, second: Path) -> None:
+    both = second.parent
+    shutil.copytree(night, both / "first")
+    with pytest.raises(Refused, match=r"holds 2 nights, and '1/1/1' is an object of any of them; name one"):
+        find(both)
+    whole = find(both, text="second/slide-1/field-0001/attempt-1/001")
+    assert whole.object.name.night == "second"
+    assert whole.nights == 2
+    with pytest.raises(Refused, match="holds no night 'third'"):
+        find(both, text="third/slide-1/field-0001/attempt-1/001")
+    # A folder that holds one night means that one.
+    assert find(night.parent).object == find(night).object
+
+
+def test_names_that_cannot_be_read_cost_no_likeness(night: Path, second: Path) -> None:
+    before = find(night, second)
+    table = pa.table({"field_file": ["x"]})
+    pq.write_table(table, second / "slide-1" / "named-001.parquet")
+    found = find(night, second)
+    assert found.likeness == before.likeness
+    assert {one.called for one in found.found if one.name.night == "second"} == {"name not readable"}
+    (note,) = found.notes
+    assert note.startswith(f"what objects of {second} are called is not known: ")
+    assert "named-001.parquet cannot be read" in note
+
+
+def test_a_damaged_table_of_another_field_costs_the_asked_one_nothing(tmp_path: Path) -> None:
+    folder = make_night(tmp_path / "night", encoder=ENCODER)
+    give_features(folder, {(1, 1): (1, 0), (1, 2): (1, 1)})
+    (folder / "slide-1" / "field-0001-features.parquet").write_bytes(b"PAR1")
+    assert len(find(folder).found) == 1
 
 
 def test_the_newest_encoder_of_the_object_is_compared(night: Path) -> None:
