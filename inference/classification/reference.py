@@ -8,7 +8,7 @@ an unknown taxon, most of which look like known ones (docs/names.md has the figu
 A mini-slide is told apart by what its objects have in common: the mean product of the directions in which two of them
 lie from their means. Of a mini-slide as the library knows them it is small, as objects differ in all directions; a
 blur, noise, another lamp or scale turn all of them one way. What counts as small is known from the groups that taught
-nothing. A taxon that nobody taught is not told by that, unless nearly all objects are of it.
+nothing. A taxon that nobody taught is not told by that, unless most objects are of it, and not always then.
 """
 
 from __future__ import annotations
