@@ -22,7 +22,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from inference.errors import WeightsRefused
 
@@ -144,12 +143,15 @@ class LibraryReference:
         scaled = self._scaled(vectors[self._finite(vectors)])
         if len(scaled) < FEWEST:
             return None
+        # Every process of a night imports this module, and the report alone judges.
+        from scipy.special import stdtr
+
         common = _in_common(_directions(scaled))
         log = math.log(max(common, 0.0) + self.floor)
         by_chance = self.chance * math.sqrt(2 / (len(scaled) * (len(scaled) - 1))) / math.exp(self.centre)
         # The error of a median is that of a mean times the root of pi / 2.
         deviation = math.sqrt(self.scatter**2 * (1 + math.pi / 2 / self.groups) + by_chance**2)
-        odd = float(stats.t.sf((log - self.centre) / deviation, self.groups - 1)) < ODD
+        odd = float(stdtr(self.groups - 1, (self.centre - log) / deviation)) < ODD
         # What is added before the logarithm belongs to the test, and would draw the ratio towards 1.
         usual = max(math.exp(self.centre) - self.floor, _least(self.chance))
         return JudgedTogether(len(scaled), int((_squares(scaled) > self.far).sum()), max(common, 0.0) / usual, odd)

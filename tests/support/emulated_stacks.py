@@ -15,7 +15,7 @@ CONFIG = CONFIGS / "emulated.yaml"
 
 
 def night(frame_px: int = 1024, planes: int = 9, **emulation: object) -> NightConfig:
-    """The emulated instrument's night with another frame, depth or slide; many coccoliths lie on it."""
+    """The emulated instrument's night with another frame, depth or slide; many coccoliths lie on it, and nothing is named."""
     config = load(CONFIG)
     assert config.instrument.emulation is not None
     instrument = config.instrument.model_copy(
@@ -25,7 +25,12 @@ def night(frame_px: int = 1024, planes: int = 9, **emulation: object) -> NightCo
         }
     )
     return config.model_copy(
-        update={"instrument": instrument, "scan": config.scan.model_copy(update={"planes": planes})}
+        update={
+            "instrument": instrument,
+            "scan": config.scan.model_copy(update={"planes": planes}),
+            "taxonomy": None,
+            "classifier": None,
+        }
     )
 
 
