@@ -15,7 +15,7 @@ CONFIG = CONFIGS / "emulated.yaml"
 
 
 def night(frame_px: int = 1024, planes: int = 9, **emulation: object) -> NightConfig:
-    """The emulated instrument's night with another frame, depth or slide; many coccoliths lie on it, and nothing is named."""
+    """The emulated instrument's night with another frame, depth or slide; many coccoliths lie on it, none is named."""
     config = load(CONFIG)
     assert config.instrument.emulation is not None
     instrument = config.instrument.model_copy(
