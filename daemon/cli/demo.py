@@ -15,13 +15,14 @@ from rich.text import Text
 from daemon.config.loading import load
 from daemon.config.model import NightConfig
 from daemon.config.taxonomy import UNSURE, Taxonomy
+from daemon.counts.taxa import taxonomy_of
+from daemon.dataset.later_tables import Given, TableOrigin
 from daemon.dataset.reader import Dataset
 from daemon.figures.contact_sheet import draw_sheet
 from daemon.night.scan import scan
 from daemon.records.counting import ObjectCounts
 from daemon.records.names import REPORT
 from daemon.records.records import FieldSecured
-from daemon.reprocessing.classify import night_taxonomy
 from daemon.run_folder.folder import RunFolder
 from daemon.system.errors import Exit, Refused
 from drivers.emulated.core import virtual_slide
@@ -127,7 +128,7 @@ def report(config: NightConfig, dataset: Path) -> Table:
         table.add_column(column, justify="left" if column == "sample" else "right")
     whole = _JudgedSlide(0, ObjectCounts(), TruthTally())
     with Dataset.open(dataset) as recorded:
-        taxonomy = night_taxonomy(recorded)
+        taxonomy = taxonomy_of(recorded, TableOrigin(Given.NAMED))
         for slide in config.scan.slides:
             fields = [one for one in recorded.fields(slide.position) if isinstance(one, FieldSecured)]
             judged = _JudgedSlide(
@@ -142,7 +143,7 @@ def report(config: NightConfig, dataset: Path) -> Table:
     return table
 
 
-def judge(field: FieldSecured, world: VirtualSlide, config: NightConfig, taxonomy: Taxonomy | None) -> TruthTally:
+def judge(field: FieldSecured, world: VirtualSlide, config: NightConfig, taxonomy: Taxonomy) -> TruthTally:
     """Match a field's detections with its true objects of the detector's classes.
 
     Greatest overlap first, each at most once. What has not to be found is neither missed nor false when found. A name
@@ -173,9 +174,9 @@ def judge(field: FieldSecured, world: VirtualSlide, config: NightConfig, taxonom
     return TruthTally(len(matched), missed, false, right, len(named) - right)
 
 
-def _fits(named: str, true: str, taxonomy: Taxonomy | None) -> bool:
+def _fits(named: str, true: str, taxonomy: Taxonomy) -> bool:
     """Whether a name is right, as far as the truth goes."""
-    if taxonomy is None or taxonomy.of(named) is None or taxonomy.of(true) is None:
+    if taxonomy.of(named) is None or taxonomy.of(true) is None:
         return named == true
     lines = [[taxon.identifier for taxon in taxonomy.lineage(one)] for one in (named, true)]
     return named in lines[1] or true in lines[0]

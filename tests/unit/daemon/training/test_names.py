@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from inference.classification.specimens import Example
 from inference.classifier_training.settings import LearningSettings
 from tests.support.drawn_specimens import SHAPES, drawn_picture, examples
 from tests.support.places import ROOT
+from tests.support.small_night import until
 
 SETTINGS = LearningSettings(
     "small", ClassifierSight("picture", 32, sized=False), epochs=3, batch=12, judgements=3, threads=1
@@ -122,9 +122,7 @@ def test_a_training_that_was_killed_goes_on_and_ends_as_one_that_was_not(tmp_pat
     command = [sys.executable, "-m", "tests.support.train_shapes", str(into)]
     killed = subprocess.Popen(command, cwd=ROOT)
     checkpoint = into.with_suffix(".checkpoint")
-    deadline = time.monotonic() + 300
-    while not checkpoint.exists() and killed.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(lambda: checkpoint.exists() or killed.poll() is not None, "a checkpoint is written", 300)
     killed.kill()
     killed.wait()
     assert checkpoint.exists()
