@@ -14,6 +14,7 @@ from daemon.records.records import FieldSecured
 from daemon.system.errors import DamagedFile
 from inference.classification.reference import FEWEST, GROUPS, JudgedTogether, LibraryReference, finite
 from inference.errors import WeightsRefused
+from inference.wording import counted
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def unlike(dataset: Dataset, named: TableOrigin) -> Unlike:
                 {}, "an earlier version trained the classifier, and did not keep what its library looked like"
             )
         if not reference.judges:
-            few = f"its library has {reference.groups} groups of {FEWEST} objects or more, and {GROUPS} are needed"
+            few = f"its library has {counted(reference.groups, 'group')} of {FEWEST} objects or more, and {GROUPS} are needed"
             return Unlike({}, few)
         kept = KeptFeatures(dataset.folder, known.encoder)
         judged, not_numbers = {}, 0

@@ -34,7 +34,9 @@ def test_it_says_every_taxon_of_the_virtual_slides_species_and_what_is_not_livin
     assert "not-living" in {above.identifier for taxon in head.taxa for above in taxonomy.lineage(taxon)}
 
 
-def test_what_its_library_looked_like_is_known() -> None:
+def test_it_knows_far_objects_and_judges_no_mini_slide() -> None:
+    """Its specimens are of all taxa alike; by them every natural mini-slide of few kinds would be told."""
     reference = load_head(SHIPPED).reference
     assert reference is not None
-    assert reference.judges
+    assert 0 < reference.far < 1e6
+    assert not reference.judges
