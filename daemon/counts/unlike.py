@@ -81,8 +81,8 @@ def unlike(dataset: Dataset, named: TableOrigin) -> Unlike:
                 {}, "an earlier version trained the classifier, and did not keep what its library looked like"
             )
         if not reference.judges:
-            few = f"its library has {counted(reference.groups, 'group')} of {FEWEST} objects or more, and {GROUPS} are needed"
-            return Unlike({}, few)
+            known_groups = counted(reference.groups, "group")
+            return Unlike({}, f"its library has {known_groups} of {FEWEST} objects or more, and {GROUPS} are needed")
         kept = KeptFeatures(dataset.folder, known.encoder)
         judged, not_numbers = {}, 0
         for held in dataset.slides():
