@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from benchmarks.species import PAIRS, ceiling
 from daemon.config.taxonomy_sheet import read_taxonomy
 from daemon.dataset.objects_table import read_parquet
-from daemon.emulation.specimens import INDEX
+from daemon.emulation.specimen_index import INDEX
 from daemon.system.durable_files import replacing
 from drivers.virtual_slide.not_living import taxon_of
 from drivers.virtual_slide.profiles import PROFILES

@@ -1,4 +1,4 @@
 """The virtual slide for people and for training: annotated fields, galleries, tables of the truth.
 
-Face: `export`, `gallery`, `specimens`.
+Face: `export`, `gallery`, `specimen_index`, `specimens`.
 """

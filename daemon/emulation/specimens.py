@@ -7,23 +7,21 @@ import io
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 import cv2
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet as pq
 import tifffile
 from numpy.typing import NDArray
 from rich.console import Console
 
 from daemon.config.model import NightConfig
 from daemon.emulation.export import ABOVE_SURFACE_UM, FOCUS_ERROR_UM, emulation_of
+from daemon.emulation.specimen_index import INDEX, SpecimenRow, write_index
 from daemon.planning.specimens import make_specimens
 from daemon.records.names import LOCK, UNFINISHED, slide_folder
 from daemon.system.durable_files import make_folder, replacing, sha256_of
@@ -40,8 +38,6 @@ from drivers.virtual_slide.specimens.collection import KINDS
 from drivers.virtual_slide.truth import TrueObject, View
 from drivers.virtual_slide.visibility import is_hidden
 
-INDEX = "index"
-"""Name, without ending, of the table of what was written: Parquet, and CSV."""
 STACKS = "stacks"
 FRAME_PX = (2048, 2048)
 """Of the camera that the specimens lie under; each stack is a part of its frame."""
@@ -49,77 +45,6 @@ BOX_ERROR_PX = 1.5
 """Standard deviation of the place of each side of the box that an object is cut out by, as a detector has it."""
 TRIES = 20
 """Specimens that are looked at, at most, for one that can be seen."""
-
-
-@dataclass(frozen=True)
-class SpecimenRow:
-    """One line of the index: a stack, and what is true of the specimen in it.
-
-    Attributes
-    ----------
-    key
-        the object's key, NIGHT/slide-S/field-FFFF/attempt-1/001; the night's name tells settings of the emulation
-        apart, each specimen has a field of its own.
-    file
-        its stack, CZYX, below the folder.
-    sha256
-        of the file.
-    taxon
-        identifier in the taxonomy, of junk too.
-    class_name
-        the detector's class, or the kind of junk.
-    collection
-        which individuals the night shows: never learn and judge on the same.
-    variant
-        which individual of its kind.
-    place
-        where it settled; the same where nothing but the collection, or how specimens lie, differs.
-    focus_plane
-        plane in which it is shown best, fractional, from 0.
-    states
-        the stack's polarizations along C, with a blank between.
-    white_dn
-        largest value that the camera can give.
-    x0
-        left of the box around its outline in the stack, px; so are the others.
-    """
-
-    key: str
-    file: str
-    sha256: str
-    taxon: str
-    class_name: str
-    junk: bool
-    night: str
-    collection: int
-    seed: int
-    slide: int
-    kind: str
-    variant: int
-    place: str
-    view: str
-    face: str
-    completeness: str
-    units: int
-    length_um: float
-    width_um: float
-    area_um2: float
-    perimeter_um: float
-    convex_area_um2: float
-    mass_pg: float
-    focus_plane: float
-    reference_plane: float
-    states: str
-    planes: int
-    step_um: float
-    pixel_um: float
-    white_dn: int
-    touching: bool
-    contrast_to_noise: float
-    x0: float
-    y0: float
-    x1: float
-    y1: float
 
 
 @dataclass(frozen=True)
@@ -186,7 +111,7 @@ def export_specimens(
         total = sum(count for _, _, count in wanted)
         maker = _Maker(config, wish.most_px)
         rows = list(follow(maker.specimens(into, wanted), total, "specimens", console))
-        _write(into, rows, emulation.model_dump_json())
+        write_index(into, rows, emulation.model_dump_json())
         (into / UNFINISHED).unlink()
     if len(rows) < total:
         console.print(f"{total - len(rows)} of {total} were not found on the slides, in sight and within a frame")
@@ -391,16 +316,3 @@ def _binned(frame: NDArray[np.uint16], binning: int) -> NDArray[np.uint16]:
     height, width = (side // binning for side in frame.shape)
     squares = frame.reshape(height, binning, width, binning)
     return np.asarray(np.rint(squares.mean(axis=(1, 3), dtype=np.float32)), np.uint16)
-
-
-_TYPES = {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}
-
-
-def _write(into: Path, rows: Sequence[SpecimenRow], settings: str) -> None:
-    hints = get_type_hints(SpecimenRow)
-    schema = pa.schema([(f.name, _TYPES[hints[f.name]]) for f in fields(SpecimenRow)], metadata={"emulation": settings})
-    table = pa.Table.from_pylist([vars(row) for row in rows], schema=schema)
-    with replacing(into / f"{INDEX}.csv") as stream:
-        pyarrow.csv.write_csv(table, stream)
-    with replacing(into / f"{INDEX}.parquet") as stream:
-        pq.write_table(table, stream, compression="zstd")

@@ -18,7 +18,8 @@ from rich.console import Console
 from daemon.config.model import NightConfig
 from daemon.emulation import specimens
 from daemon.emulation.export import override
-from daemon.emulation.specimens import SpecimenRow, Wish, export_specimens
+from daemon.emulation.specimen_index import SpecimenRow
+from daemon.emulation.specimens import Wish, export_specimens
 from daemon.library.build import build
 from daemon.library.sources.pictures import PictureSettings
 from daemon.system.errors import Refused

@@ -21,6 +21,7 @@ from inference.classification.head import load_head
 from inference.classification.sight import ClassifierSight
 from inference.classification.specimens import Example
 from inference.classifier_training.settings import LearningSettings
+from tests.support.deadlines import NIGHT_S
 from tests.support.drawn_specimens import SHAPES, drawn_picture, examples
 from tests.support.places import ROOT
 from tests.support.small_night import until
@@ -122,7 +123,7 @@ def test_a_training_that_was_killed_goes_on_and_ends_as_one_that_was_not(tmp_pat
     command = [sys.executable, "-m", "tests.support.train_shapes", str(into)]
     killed = subprocess.Popen(command, cwd=ROOT)
     checkpoint = into.with_suffix(".checkpoint")
-    until(lambda: checkpoint.exists() or killed.poll() is not None, "a checkpoint is written", 300)
+    until(lambda: checkpoint.exists() or killed.poll() is not None, "a checkpoint is written", NIGHT_S)
     killed.kill()
     killed.wait()
     assert checkpoint.exists()
