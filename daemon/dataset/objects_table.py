@@ -97,12 +97,11 @@ _PLACE = (
     Column("slide", "fields.slide", "INTEGER", pa.int64()),
     Column("field", "fields.field", "INTEGER", pa.int64()),
 )
-# Of a field's files that of the objects has the shortest name.
-_FIRST_FILE = (
-    "(SELECT name FROM files WHERE files.slide = fields.slide AND files.field = fields.field"
-    " AND files.attempt = fields.attempt"
-    " ORDER BY length(name), name LIMIT 1)"
+_FILES = (
+    "LEFT JOIN (SELECT slide, field, attempt, substr(min(printf('%05d%s', length(name), name)), 6) AS shortest"
+    " FROM files GROUP BY slide, field, attempt) AS named USING (slide, field, attempt)"
 )
+"""Of a field's files that of the objects has the shortest name; asked once, not for every object."""
 _PROVENANCE = (
     Column("field_x_um", "fields.x_um", "REAL", pa.float64()),
     Column("field_y_um", "fields.y_um", "REAL", pa.float64()),
@@ -112,7 +111,7 @@ _PROVENANCE = (
     Column("field_shape_czyx", "fields.shape_czyx", "TEXT", pa.list_(pa.int64())),
     Column("field_exposed_utc", "fields.exposed_utc", "REAL", _UTC),
     Column("field_focus_z_um", "fields.focus_z_um", "REAL", pa.float64()),
-    Column("field_file", _FIRST_FILE, "TEXT", pa.string()),
+    Column("field_file", "named.shortest", "TEXT", pa.string()),
     Column("field_sources", "fields.sources", "TEXT", pa.list_(_SOURCE)),
     Column("weights_sha256", "night.weights_sha256", "TEXT", pa.string()),
 )
@@ -124,7 +123,7 @@ _TELLING = tuple(one for one in _ALL if one.name in ("field", "number", "class_n
 def _query(columns: Iterable[Column]) -> str:
     return (
         f"SELECT {', '.join(column.source for column in columns)} "
-        f"{JOINED} "
+        f"{JOINED} {_FILES} "
         "WHERE objects.slide = ? ORDER BY objects.field, objects.number"
     )
 

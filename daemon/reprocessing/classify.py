@@ -188,7 +188,7 @@ class _Eyes:
 
     def vectors(self, field: FieldSecured) -> dict[int, Vector]:
         """Give the features of a field's objects, by their numbers; of one that cannot be looked at, none."""
-        vectors = self._kept.of(field)
+        vectors = {number: vector for number, vector in self._kept.of(field).items() if np.isfinite(vector).all()}
         wanting = [row for row in field.objects if row.number not in vectors]
         file = field_file(field.slide, field.field, attempt=field.attempt)
         for row, seen in zip(wanting, self._look(field, wanting), strict=True):

@@ -14,11 +14,14 @@ from inference.classification.answers import TaxonAnswer
 from inference.classification.encoder_file import EncoderFile, load_encoder
 from inference.classification.head import Head, Rule, load_head
 from inference.classification.onnx_encoder import Encodes, open_encoder
+from inference.classification.reference import finite
 from inference.classification.sight import SeenSpecimen, look
 from inference.classification.specimens import SpecimenStack
 from inference.errors import SpecimenRefused
 
 AT_ONCE = 16
+GREATEST = float(np.finfo(np.float16).max)
+NO_NUMBERS = "what the encoder says of it is no number"
 Vector = NDArray[np.float16]
 _log = logging.getLogger(__name__)
 
@@ -95,9 +98,13 @@ class Classifier:
         looks, faults = zip(*(self._fenced(one) for one in specimens), strict=True) if specimens else ((), ())
         seen = [one for one in looks if one is not None]
         vectors = self.features_of(seen)
-        answers = self.head.answers(vectors, rule)
-        rows = iter(zip(answers, vectors, strict=True))
-        return [NamedSpecimen(*next(rows)) if fault is None else NamedSpecimen(None, None, fault) for fault in faults]
+        whole = finite(vectors)
+        answers = iter(self.head.answers(vectors[whole], rule))
+        named = iter(
+            NamedSpecimen(next(answers), vector) if known else NamedSpecimen(None, None, NO_NUMBERS)
+            for vector, known in zip(vectors, whole, strict=True)
+        )
+        return [next(named) if fault is None else NamedSpecimen(None, None, fault) for fault in faults]
 
     def features_of(self, looks: Sequence[SeenSpecimen]) -> Vector:
         """Give the vectors (N, F) of what was seen, as they are kept."""
@@ -106,7 +113,7 @@ class Classifier:
             some = looks[first : first + AT_ONCE]
             views, beside = np.stack([one.view for one in some]), np.stack([one.beside for one in some])
             # Names given from kept vectors must be those given at once: both are of what float16 holds.
-            vectors.append(self._encodes.encode(views, beside).astype(np.float16))
+            vectors.append(self._encodes.encode(views, beside).clip(-GREATEST, GREATEST).astype(np.float16))
         return np.concatenate(vectors)
 
     @property

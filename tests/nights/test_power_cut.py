@@ -96,7 +96,7 @@ def quick_disk(tmp_path: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-@pytest.mark.parametrize("kind", ["pessimistic", "killed", "adversarial"])
+@pytest.mark.parametrize("kind", [pytest.param("pessimistic", marks=pytest.mark.long), "killed", "adversarial"])
 def test_a_night_cut_at_any_sync_point_is_completed(log: tuple[Path, str], quick_disk: Path, kind: str) -> None:
     chance = random.Random(1)
     seen: set[bytes] = set()

@@ -6,6 +6,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from daemon.dataset.reader import Dataset
 from daemon.dataset.summary import summarise
 from daemon.live.order_client import give_order
@@ -44,6 +46,7 @@ def events(run: Path) -> list[tuple[str, str]]:
     return [(event.name, event.message) for event in summarise(run).events]
 
 
+@pytest.mark.long
 def test_a_paused_and_resumed_night_has_the_same_pixels(undisturbed: tuple[Path, Digest], tmp_path: Path) -> None:
     run = tmp_path / "run"
     config = write_configuration(tmp_path, control=CONTROL)

@@ -86,6 +86,17 @@ def test_each_object_gets_what_its_features_say(night: Path) -> None:
     assert again.taxa == {FIRST.identifier: 4, SECOND.identifier: 4}
 
 
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_features_that_are_no_numbers_are_as_if_not_kept(night: Path, value: float) -> None:
+    wild = {("slide-1/field-0001.ome.tif", 1): np.array((value, 0), np.float16)}
+    write_later_features(night, 1, 9, ENCODER, wild)
+    again = name(night, head())
+    assert sum(one.objects for one in again.unseen) == 5
+    table = lamelle.open(night).objects(counted=False)
+    assert table["taxon"].to_pylist()[:2] == [None, SECOND.identifier]
+    assert table["taxon_probability"].to_pylist()[0] is None
+
+
 def test_a_classifier_of_pictures_is_refused_before_names_are_overruled(night: Path) -> None:
     encoder = EncoderFile("small", ClassifierSight("picture", 32), {"projection": np.zeros((4, 2), np.float32)})
     path = night.parent / "pictures.safetensors"

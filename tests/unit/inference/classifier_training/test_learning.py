@@ -81,6 +81,29 @@ def test_what_cannot_be_looked_at_keeps_no_other_from_its_name(classifier: Class
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("tensor", "factor", "named"), [("projection", 1e6, True), ("beside_spread", 0, False)])
+def test_features_too_large_for_16_bits_are_the_largest_and_those_that_are_no_numbers_are_told(
+    learnt: Learnt, tmp_path: Path, tensor: str, factor: float, named: bool
+) -> None:
+    tensors = {
+        **learnt.encoder.tensors,
+        tensor: np.asarray(learnt.encoder.tensors[tensor], np.float32) * np.float32(factor),
+    }
+    wild = replace(learnt.encoder, tensors=tensors)
+    head = replace(learnt.fitted.head, encoder_sha256=wild.sha256, weights=learnt.fitted.head.weights / np.float32(1e6))
+    (one,) = Classifier(wild, head, kept_in=tmp_path).name([stack("ring", 401)])
+    if named:
+        assert one.answer is not None
+        assert np.isfinite(one.answer.probability)
+        assert one.features is not None
+        assert np.isfinite(one.features).all()
+        assert np.abs(one.features).max() == np.finfo(np.float16).max
+    else:
+        assert (one.answer, one.features) == (None, None)
+        assert one.fault == "what the encoder says of it is no number"
+
+
+@pytest.mark.slow
 def test_a_damaged_or_foreign_encoder_is_refused(learnt: Learnt, tmp_path: Path) -> None:
     path = tmp_path / "names.safetensors"
     whole = bytearray(to_bytes(learnt.encoder, learnt.fitted.head))
