@@ -19,6 +19,7 @@ from rich.console import Console
 from daemon.library.duplicates import Group, near_duplicates, same_pictures
 from daemon.library.entry import Entry
 from daemon.library.library import Library
+from daemon.library.sources.places import is_day
 from daemon.system.durable_files import make_folder, replacing
 from daemon.system.errors import DamagedFile, Refused
 from inference.wording import counted
@@ -28,6 +29,8 @@ By = Literal["sample", "slide", "day"]
 Side = Literal["learn", "judge"]
 SIDES: tuple[Side, ...] = get_args(Side)
 TOLD = 5
+FEW_EACH = 1.5
+"""Specimens of a sample, mini-slide or day, below which that tells nothing of what was taken together."""
 
 
 class LibrarySplit(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +84,7 @@ def draw(library: Library, by: By, seed: int, judge: float = 0.2) -> LibrarySpli
     Raises
     ------
     Refused
-        It is not known of an entry where it is from, or there are too few groups.
+        It is not known of an entry where it is from, what it has for a day is none, or there are too few groups.
     """
     entries = library.learnable()
     unknown = [entry for entry in entries if not getattr(entry, by)]
@@ -89,6 +92,13 @@ def draw(library: Library, by: By, seed: int, judge: float = 0.2) -> LibrarySpli
         raise Refused(
             f"{counted(len(unknown), 'specimen')} of {len(entries)} have no {by}, such as {unknown[0].key}; say it "
             "with --names or --table of `lamelle library build`, or split by something else"
+        )
+    strange = [entry for entry in entries if by == "day" and not is_day(entry.day)]
+    if strange:
+        raise Refused(
+            f"{counted(len(strange), 'specimen')} of {len(entries)} have a day that is none, such as "
+            f"{strange[0].day!r} of {strange[0].key}; mend --names or --table of `lamelle library build`, or split by "
+            "something else"
         )
     sizes = Counter(getattr(entry, by) for entry in entries)
     if len(sizes) < 2:
@@ -220,6 +230,11 @@ def read_split(path: Path) -> LibrarySplit:
 def notes_of(library: Library, split: LibrarySplit) -> list[str]:
     """Say what of a split is worth a look: samples on two sides, taxa that nobody judges or learns."""
     notes = []
+    if len(split.keys["learn"]) + len(split.keys["judge"]) < FEW_EACH * len(split.groups):
+        notes.append(
+            f"there are nearly as many {split.by}s as specimens: split so, what is alike is on both sides, and figures "
+            "are as good as at random; see that the library knows what was taken together"
+        )
     side_of = {key: side for side, keys in split.keys.items() for key in keys}
     samples: dict[str, set[Side]] = {}
     for key, side in side_of.items():

@@ -13,7 +13,10 @@ _WORD = re.compile(r"\{([^{}]*)\}|(\*)|([^{}*]+)")
 _EPOCH_S, _EPOCH_MS = re.compile(r"\d{10}", re.ASCII), re.compile(r"\d{13}", re.ASCII)
 _JOINED = re.compile(r"(\d{4})(\d{2})(\d{2})(?:[T_ -]?\d{4,6})?Z?", re.ASCII)
 _DAY_FIRST = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})(?:\s.*)?", re.ASCII)
-_PARTS = {"day": r"\d[\dT:Z.-]*"}
+_TIME = r"(?:[T_ -]?\d{2}:?\d{2}(?::?\d{2}(?:\.\d+)?)?)?Z?"
+_FORMS = rf"\d{{4}}-\d{{2}}-\d{{2}}{_TIME}", r"\d{13}", r"\d{10}", rf"\d{{8}}{_TIME}", r"\d{1,2}\.\d{1,2}\.\d{4}"
+_PARTS = {"day": "|".join((*_FORMS, r"\d[\dT:Z.-]*"))}
+"""What is a day comes first, so that numbers that follow it are none of it; what is no day is told."""
 PLACEHOLDERS = frozenset(
     date.fromisoformat(day)
     for day in ("1899-12-30", "1899-12-31", "1900-01-01", "1904-01-01", "1970-01-01", "1980-01-01")
@@ -109,14 +112,22 @@ def day_of(text: str) -> str:
     return text if found is None else found.isoformat()
 
 
+def is_day(text: str) -> bool:
+    """Whether a text is a day, written as `day_of` writes it."""
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
 def impossible(day: str, today: date) -> str:
     """Say why a day cannot be the one on which something was seen; empty for one that can, and for none."""
     if not day:
         return ""
-    try:
-        on = date.fromisoformat(day)
-    except ValueError:
+    if not is_day(day):
         return "is no day; write it as YYYY-MM-DD"
+    on = date.fromisoformat(day)
     if on in PLACEHOLDERS:
         return "is what programs write where they know no day"
     if on > today:

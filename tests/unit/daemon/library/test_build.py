@@ -236,6 +236,28 @@ def test_names_tell_sample_and_day(tmp_path: Path) -> None:
             NamesPattern.of(pattern)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "name", "day"),
+    [
+        ("SPC-X-{day}-*", "SPC-X-1460172511-000840-138-2220-1724.png", "2016-04-09"),
+        ("SPC-X-{day}-*", "SPC-X-1460172511123-000840-138.png", "2016-04-09"),
+        ("{day}-*", "2016-04-04-000840.png", "2016-04-04"),
+        ("{day}-*", "2016-04-04T12:30:05Z-17-3.png", "2016-04-04"),
+        ("{day}_*", "2016-04-04_17.png", "2016-04-04"),
+        ("{day}_*", "2016-04-04_1230_17.png", "2016-04-04"),
+        ("D{day}_*", "D20160404T235959_IFCB101_00012.png", "2016-04-04"),
+        ("{day}-*", "20160404-12-1.png", "2016-04-04"),
+        ("{day}-*", "20160404-1.png", "2016-04-04"),
+        ("*_{day}.png", "a_4.4.2016.png", "2016-04-04"),
+        ("{day}-*", "17-3.png", "17"),
+    ],
+)
+def test_numbers_that_follow_a_day_are_none_of_it(pattern: str, name: str, day: str) -> None:
+    place = NamesPattern.of(pattern).place(name)
+    assert place is not None
+    assert place.day == day
+
+
 def test_a_build_that_no_more_says_where_specimens_are_from_is_told(tmp_path: Path) -> None:
     library, source, table = tmp_path / "library", tmp_path / "pictures", tmp_path / "table.csv"
     for number in (1, 2):

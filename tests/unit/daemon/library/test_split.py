@@ -54,6 +54,23 @@ def test_a_day_is_on_one_side_and_sides_have_their_shares(tmp_path: Path) -> Non
         assert leaks(library, split) == []
 
 
+@pytest.mark.parametrize("together", [1, 2])
+def test_what_is_no_day_splits_nothing_and_as_many_samples_as_pictures_are_told(tmp_path: Path, together: int) -> None:
+    source = tmp_path / "set"
+    for k in range(12):
+        save(source / "ab"[k % 2] / f"{k // 2 // together}-{k}.png", picture(k))
+
+    def build_as(names: str) -> Library:
+        build(tmp_path / "library", [source], PictureSettings(names=NamesPattern.of(names)), None, QUIET)
+        return Library.open(tmp_path / "library")
+
+    with pytest.raises(Refused, match=r"12 specimens of 12 have a day that is none, such as '0' of set/a/0-0\.png"):
+        draw(build_as("{class}/{day}-*"), "day", 1)
+    library = build_as("{class}/{sample}-*" if together > 1 else "{class}/{sample}.png")
+    told = [one for one in notes_of(library, draw(library, "sample", 1)) if "nearly as many samples" in one]
+    assert len(told) == (1 if together == 1 else 0)
+
+
 def test_a_seed_draws_the_same_split_and_another_another(tmp_path: Path) -> None:
     library = library_of(tmp_path)
     assert draw(library, "day", 1) == draw(Library.open(tmp_path / "library"), "day", 1)
