@@ -1,6 +1,6 @@
 """Does the microscope ever wait for the computer? A night with analysis beside the same moves and exposures without.
 
-    python -m benchmarks.microscope_bound [--fields 200] [--mode fused|planes]
+    python -m benchmarks.microscope_bound [--fields 200] [--mode fused|planes] [--named] [--density 1]
 
 The night comes first, then in a process of its own the bare microscope with the same fields at the same heights.
 Prints the ratio of their wall times, that of the bare microscope to the sum of its configured moves and exposures,
@@ -57,7 +57,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fields", type=int, default=200)
     parser.add_argument("--mode", choices=("fused", "planes"), default="fused")
+    parser.add_argument("--named", action="store_true", help="name objects, by the classifier that is shipped")
+    parser.add_argument("--density", type=float, default=1.0, help="factor on the number of objects")
     options = parser.parse_args()
+    names = {"classifier": {"weights": "species"}} if options.named else {}
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
         config_file = write_configuration(
@@ -65,13 +68,15 @@ def main() -> None:
             slides=1,
             fields=options.fields,
             frame_px=1024,
-            emulation={"timing": {"xy_ms": 150, "z_ms": 15, "polarizer_ms": 120}},
+            emulation={"timing": {"xy_ms": 150, "z_ms": 15, "polarizer_ms": 120}, "density": options.density},
             detector={"mode": options.mode},
+            **names,
         )
         config = load(config_file)
         configured_s = field_seconds(config) * options.fields
         system = f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} cores"
-        print(system, f"{options.fields} fields of {shape_of(config)}, {options.mode}", sep="\n")
+        what = "named" if options.named else "without names"
+        print(system, f"{options.fields} fields of {shape_of(config)}, {options.mode}, {what}", sep="\n")
         with ThreadPoolExecutor(1) as executor:
             limit_s = 60 + 10 * configured_s
             night = executor.submit(lamelle, "scan", config_file, "--run", base / "run", within_s=limit_s)

@@ -145,10 +145,12 @@ def look(specimen: SpecimenStack, sight: ClassifierSight, focus_error_um: float 
             tone = _Tone(below, gain)
             first = ORDER.index(name) * (sight.whole // len(ORDER))
             rows = [first + one.row for one in heights]
-            _centre(tone.told(_shrunk(frames[c], heights, scale)), view, rows)
             if sight.fine and scale.shrunk > 1:
-                texture = tone.spread(*_moments(frames[c], heights, scale, below**2))
-                _centre(texture, view, [sight.whole + row for row in rows])
+                mean, square = _moments(frames[c], heights, scale, below**2)
+                _centre(tone.told(np.maximum(mean + np.float32(below**2), 0)), view, rows)
+                _centre(tone.spread(mean, square), view, [sight.whole + row for row in rows])
+            else:
+                _centre(tone.told(_shrunk(frames[c], heights, scale)), view, rows)
             if (
                 sight.fine
                 and sight.finest_um is not None
