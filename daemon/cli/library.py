@@ -149,15 +149,22 @@ def train_names(
         typer.Option(help="lite0 has learnt to see, for pictures; small learns from the library, for stacks too"),
     ] = "lite0",
     epochs: Annotated[int, typer.Option(min=1, help="of small: how often as much is seen as there is")] = 30,
+    start: Annotated[
+        str | None, typer.Option(help="of small: classifier (safetensors, or species) to go on from")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="of the split that is drawn, and of the training")] = 1,
     threads: Threads = 2,
 ) -> None:
     """Learn names from a library; the same command goes on after an interruption."""
     from daemon.training.names_library import train_library
+    from inference.settings import ClassifierSettings
 
+    begins = None
+    if start is not None:
+        begins = ClassifierSettings(weights="species" if start == "species" else Path(start)).path
     command = shlex.join(["lamelle", *sys.argv[1:]])
     with interruptible():
-        train_library(library, into, split, by, seed, network, epochs, threads, command, console)
+        train_library(library, into, split, by, seed, network, epochs, threads, command, console, begins)
 
 
 @app.command("evaluate-names", rich_help_panel="Names")

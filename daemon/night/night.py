@@ -419,7 +419,8 @@ class Night:
         if self._spool.has_room(need):
             return None
         used, free, bound = self._spool.used_bytes(), self._spool.free_bytes(), self._spool.bound_bytes
-        why = self._reporter.explain_delivery() if used else "make room on that disk"
+        # Where the bound is not reached it is the disk that is full, whatever the recorder does meanwhile.
+        why = self._reporter.explain_delivery() if used + need > bound else "make room on that disk"
         return (
             f"the spool holds {used / 1e6:.1f} of {bound / 1e6:.0f} MB with {free / 1e6:.1f} MB free on its disk, and "
             f"needs room for {need / 1e6:.1f} MB more; {why}"

@@ -118,6 +118,7 @@ def train_names(
             versions={name: version(name) for name in VERSIONS},
             losses=tuple(history.losses),
             judged=tuple(history.judged),
+            started_from=None if settings.start is None else settings.start.sha256,
             **_judgements(learnt, learning, judging, vectors, settings, by),
             seconds=time.monotonic() - start,
         )

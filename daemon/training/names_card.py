@@ -38,6 +38,8 @@ class NamesCard(msgspec.Struct, frozen=True, kw_only=True):
         the same by heads that had seen all but a fifth drawn at random: what lies between is what that flatters by.
     few_labels
         figures with fewer labels, of what judged.
+    started_from
+        sha256 of the encoder whose network it went on from; None where it learnt from nothing.
     """
 
     weights: str
@@ -68,6 +70,7 @@ class NamesCard(msgspec.Struct, frozen=True, kw_only=True):
     in_turn: NamesFigures
     at_random: NamesFigures
     few_labels: tuple[FewLabels, ...]
+    started_from: str | None = None
 
 
 def markdown(card: NamesCard) -> str:
@@ -86,6 +89,10 @@ def markdown(card: NamesCard) -> str:
         f"Probabilities divided by a temperature of {card.temperature:.2f}; what is less probable than "
         f"{card.threshold:.2f} is said of a group, or is unsure."
     )
+    if card.started_from is not None:
+        learnt += (
+            f" Its network went on from that of encoder `{card.started_from[:12]}`, and knew what had taught that."
+        )
     too_few = ", ".join(f"{taxon} ({n})" for taxon, n in sorted(card.not_known.items())) or "nothing"
     lines = [
         f"# {card.weights}",

@@ -32,7 +32,7 @@ from daemon.system.progress import StageDisplay
 from daemon.training.names import RULES, judge, sha256_of_examples, train_names, vectors_of
 from daemon.training.names_card import NamesCard
 from inference.classification.classifier import Classifier
-from inference.classification.encoder_file import Network
+from inference.classification.encoder_file import EncoderFile, Network, load_encoder
 from inference.classification.figures import NamesFigures
 from inference.classification.specimens import Example
 from inference.classifier_training.settings import LearningSettings
@@ -76,6 +76,7 @@ def train_library(
     threads: int,
     command: str,
     console: Console,
+    start: Path | None = None,
 ) -> None:
     """Learn from a library; the classifier, its card and its page lie at `into`.
 
@@ -83,16 +84,21 @@ def train_library(
     ----------
     split
         a recorded one; without it, one is drawn by `by` and `seed`, and recorded.
+    start
+        classifier whose network is gone on from; None to learn from nothing.
 
     Raises
     ------
     Refused
-        The split leaks, or cannot be drawn.
+        The split leaks, or cannot be drawn; what would judge has taught the classifier to start from; nothing can be
+        gone on from with the network.
     SpecimenRefused
         Fewer than two taxa can be learnt.
     WeightsRefused
-        There are no published weights for the network.
+        There are no published weights for the network, or the classifier to start from looks in another way.
     """
+    if start is not None and network != "small":
+        raise Refused(f"--start goes with --network small; {network} has learnt to see, and is left as it is")
     library = Library.open(folder)
     drawn = draw(library, by, seed) if split is None else read_split(split)
     require_no_leak(library, drawn)
@@ -101,14 +107,24 @@ def train_library(
     for note in notes_of(library, drawn):
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     learning, judging = library.examples(drawn.keys["learn"]), library.examples(drawn.keys["judge"])
-    settings = LearningSettings(network=network, sight=sight_of(learning), epochs=epochs, seed=seed, threads=threads)
+    began: EncoderFile | None = None
+    if start is not None:
+        began = load_encoder(start)
+        if (card := _card(start)) is not None:
+            _require_new(start, card, library, judging)
+        else:
+            note = f"note: {start} has no card beside it; what judges here may have taught it"
+            console.print(note, markup=False, highlight=False, soft_wrap=True)
+    settings = LearningSettings(
+        network=network, sight=sight_of(learning), epochs=epochs, seed=seed, threads=threads, start=began
+    )
     source = f"library {folder.resolve().name} ({library.sha256[:12]})"
     with StageDisplay(console) as display:
-        card = train_names(
+        made = train_names(
             learning, judging, into, settings, library.parents, drawn.by, source, command, display.show,
             drawn.sha256, display.print_line,
         )  # fmt: skip
-    for one in (*card.held_out, card.in_turn, card.at_random):
+    for one in (*made.held_out, made.in_turn, made.at_random):
         console.print(_line(one), markup=False, highlight=False, soft_wrap=True)
     console.print(f"classifier in {into}, its card in {into.with_suffix('.md')}", markup=False, highlight=False)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from inference.classification.encoder_file import Network
+from inference.classification.encoder_file import EncoderFile, Network
 from inference.classification.sight import PICTURES, ClassifierSight
 
 
@@ -32,6 +32,8 @@ class LearningSettings:
         of `small`: how often; the best weights are kept.
     patience
         after so many judgements without a better one learning stops.
+    start
+        of `small`: an encoder whose network has learnt to see already, in the same way; None to learn from nothing.
     """
 
     network: Network = "lite0"
@@ -46,3 +48,4 @@ class LearningSettings:
     patience: int = 5
     seed: int = 1
     threads: int = 2
+    start: EncoderFile | None = field(default=None, repr=False)

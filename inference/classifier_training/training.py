@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from inference.classification.encoder import fresh, rounded, width_of
+from inference.classification.encoder import fresh, from_file, rounded, width_of
 from inference.classification.sight import BESIDE, SeenSpecimen, look
 from inference.classification.specimens import Example
 from inference.classifier_training.settings import LearningSettings
 from inference.classifier_training.varying import varied
-from inference.errors import SpecimenRefused
+from inference.errors import SpecimenRefused, WeightsRefused
 from inference.training.checkpoint import History, TrainingIdentity, read_checkpoint, restore, to_bytes
 from inference.training.train import CHECKPOINT_S, Progress, Report, rate_at
 
@@ -120,14 +120,14 @@ def train_network(
     SpecimenRefused
         Fewer than two taxa can be learnt, or an example cannot be looked at.
     WeightsRefused
-        The checkpoint is of another training.
+        The checkpoint is of another training, or the encoder to start from looks in another way.
     """
     task = _Task.of(examples, groups, settings)
     identity = identity_of(examples, groups, settings, source)
     interrupted = read_checkpoint(checkpoint, identity)
     torch.manual_seed(settings.seed)
     torch.set_num_threads(settings.threads)
-    model = _Taught(fresh("small", settings.sight), width_of("small"), len(task.taxa))
+    model = _Taught(_beginning(settings), width_of("small"), len(task.taxa))
     model = model.to(memory_format=torch.channels_last).train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.rate, weight_decay=WEIGHT_DECAY)
     decay = 1 - 1 / (AVERAGED_SHARE * task.steps + 1)
@@ -160,6 +160,20 @@ def train_network(
         if history.judgements_since_best() >= settings.patience:
             break
     return rounded(best).eval(), history
+
+
+def _beginning(settings: LearningSettings) -> nn.Module:
+    start = settings.start
+    if start is None:
+        return fresh("small", settings.sight)
+    if start.network != "small" or start.sight != settings.sight:
+        unlike = [name for name, value in vars(settings.sight).items() if getattr(start.sight, name) != value]
+        raise WeightsRefused(
+            f"the classifier to start from, of encoder {start.sha256[:12]}, has network {start.network} and looks in "
+            f"another way ({', '.join(unlike) or 'the same'}) than what is to be learnt; start from one that looks at "
+            "the same, or from nothing"
+        )
+    return from_file(start).network
 
 
 def _held_out(groups: Sequence[str], settings: LearningSettings) -> list[str]:
@@ -232,8 +246,9 @@ def identity_of(
     examples: Sequence[Example], groups: Sequence[str], settings: LearningSettings, source: str
 ) -> TrainingIdentity:
     """Say all that decides what a training comes to; `source` is what the examples are from, in words."""
-    digest = hashlib.sha256(repr(settings).encode())
+    start = "nothing" if settings.start is None else settings.start.sha256
+    digest = hashlib.sha256(f"{settings!r} {start}".encode())
     for one, group in zip(examples, groups, strict=True):
         digest.update(repr((one.key, one.sha256, one.taxon, group)).encode("utf-8", "surrogatepass"))
-    told = {name: str(value) for name, value in vars(settings).items()}
+    told = {name: str(value) for name, value in vars(settings).items()} | {"start": start[:12]}
     return TrainingIdentity(digest.hexdigest(), {"source": source, "specimens": str(len(examples))} | told)

@@ -233,7 +233,7 @@ def test_a_disk_that_shrinks_pauses_the_night_until_there_is_room(
             scan.reaches("scanning")
             remount(disk, "size=50m")
             fill(disk)
-            beat = scan.reaches("paused", "MB free on its disk|disk is full")
+            beat = scan.reaches("paused", "make room on that disk|disk is full")
             assert beat.secured < FIELDS
             assert scan.is_dark()
             (disk / "filler").unlink()

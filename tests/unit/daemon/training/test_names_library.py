@@ -58,6 +58,15 @@ def test_a_library_is_learnt_and_judged_apart_by_day(tmp_path: Path) -> None:
         Refused, match=rf"learnt from {len(split.keys['learn'])} of these 80 specimens; judge it by oth"
     ):
         run("evaluate-names", library, "--weights", weights)
+    further, go_on = tmp_path / "further.safetensors", ("--network", "small", "--epochs", "1", "--start", weights)
+    run("train-names", library, "--into", further, "--split", recorded, *go_on)
+    went_on = json.loads(further.with_suffix(".json").read_text(encoding="utf-8"))
+    assert went_on["started_from"] == card["encoder_sha256"]
+    assert f"went on from that of encoder `{card['encoder_sha256'][:12]}`" in further.with_suffix(".md").read_text()
+    with pytest.raises(Refused, match=r"names\.safetensors learnt from \d+ of these \d+ specimens"):
+        run("train-names", library, "--into", further, "--by", "day", "--seed", "2", *go_on)
+    with pytest.raises(Refused, match="--start goes with --network small"):
+        run("train-names", library, "--into", further, "--split", recorded, "--start", weights)
     (source / "a" / "2016-04-01-0.png").unlink()
     run("library", "build", library, source, "--names", "{class}/{day}-*")
     with pytest.raises(Refused, match=r"leaks: .* is no longer in the library"):

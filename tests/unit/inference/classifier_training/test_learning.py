@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from inference.classification.classifier import Classifier
+from inference.classification.encoder import from_file
 from inference.classification.encoder_file import load_encoder, to_bytes
 from inference.classification.head import load_head
 from inference.classification.sight import ClassifierSight, look
 from inference.classification.specimens import Example, SpecimenStack
 from inference.classifier_training.learning import Learnt, learn
 from inference.classifier_training.settings import LearningSettings
-from inference.classifier_training.training import train_network
+from inference.classifier_training.training import identity_of, train_network
 from inference.errors import WeightsRefused
 from tests.support.drawn_specimens import SHAPES, Silent, drawn_picture, examples, stack
 
@@ -133,6 +134,21 @@ class Stops(Silent):
         self.kept.append(content)
         if len(self.kept) == self._after:
             raise Stopped
+
+
+@pytest.mark.slow
+def test_a_network_goes_on_from_what_another_has_learnt(learnt: Learnt) -> None:
+    new = examples(stack, 12, first=500)
+    settings = replace(SETTINGS, epochs=1, rate=1e-7, start=learnt.encoder)
+    network, _ = train_network(new, days(new), settings, lambda _: None, Silent())
+    begun = from_file(learnt.encoder).network.state_dict()
+    weights = [name for name in begun if name.endswith("weight")]
+    for name in weights:
+        np.testing.assert_allclose(network.state_dict()[name].numpy(), begun[name].numpy(), atol=2e-3, err_msg=name)
+    other = replace(settings, sight=replace(SIGHT, offsets_um=(-0.4, 0.0, 0.4)))
+    with pytest.raises(WeightsRefused, match=r"looks in another way \(offsets_um\).*start from one"):
+        train_network(new, days(new), other, lambda _: None, Silent())
+    assert identity_of(new, days(new), settings, "a") != identity_of(new, days(new), replace(settings, start=None), "a")
 
 
 @pytest.mark.slow
