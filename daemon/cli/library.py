@@ -1,4 +1,4 @@
-"""Commands of names: `taxonomy`, `train-names`, `evaluate-names`; of libraries `build`, `check`, `split`, `show`."""
+"""Commands of names: `taxonomy`, `train-names`, `evaluate-names`, `ordinary`; of libraries."""
 
 from __future__ import annotations
 
@@ -181,3 +181,21 @@ def evaluate_names(
     from daemon.training.names_library import evaluate_library
 
     evaluate_library(library, weights, split, page, threads, console)
+
+
+@app.command(rich_help_panel="Names")
+def ordinary(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="ordinary nights: datasets, run folders, or folders of these")
+    ],
+    weights: Annotated[str, typer.Option(help="classifier, or a head alone; species for the shipped one")],
+    into: Annotated[Path, typer.Option(help="classifier to write (safetensors)", callback=ends_in(".safetensors"))],
+) -> None:
+    """Tell a classifier which nights are ordinary, so that it tells mini-slides which are unlike them."""
+    from daemon.training.ordinary import learn_ordinary, show
+    from inference.settings import ClassifierSettings
+
+    command = shlex.join(["lamelle", *sys.argv[1:]])
+    path = ClassifierSettings(weights="species" if weights == "species" else Path(weights)).path
+    with interruptible():
+        show(learn_ordinary(path, folders, into, command), into, console)

@@ -86,7 +86,7 @@ def unlike(dataset: Dataset, named: TableOrigin) -> Unlike:
         kept = KeptFeatures(dataset.folder, known.encoder)
         judged, not_numbers = {}, 0
         for held in dataset.slides():
-            vectors = _vectors(dataset, held.slide, kept)
+            vectors = vectors_of(dataset, held.slide, kept)
             judged[held.slide] = reference.judge(vectors)
             not_numbers += int((~finite(vectors)).sum())
     except (DamagedFile, WeightsRefused) as error:  # the night is reported all the same
@@ -94,7 +94,7 @@ def unlike(dataset: Dataset, named: TableOrigin) -> Unlike:
     return Unlike({slide: one for slide, one in judged.items() if one is not None}, not_numbers=not_numbers)
 
 
-def _vectors(dataset: Dataset, slide: int, kept: KeptFeatures) -> Vectors:
+def vectors_of(dataset: Dataset, slide: int, kept: KeptFeatures) -> Vectors:
     """Give the features of a mini-slide's objects that count, (N, F)."""
     found = []
     for one in dataset.fields(slide):

@@ -30,10 +30,10 @@ from daemon.dataset.labels import LabelStatus, label_store
 from daemon.dataset.later_tables import objects_table
 from daemon.dataset.reader import Dataset
 from daemon.dataset.standing import standing, with_labels
+from daemon.places.nights import look_through
 from daemon.records.names import field_file
 from daemon.records.records import FieldSecured, NightStarted
 from daemon.sorting.named import Recorded, SortedObject, named_now
-from daemon.sorting.nights import look_through
 from daemon.sorting.page import PageSection, write_page
 from daemon.system.errors import DamagedFile
 from daemon.system.progress import follow

@@ -23,10 +23,10 @@ from rich.text import Text
 
 from daemon.dataset.features import KeptFeatures, Vector, encoders_of
 from daemon.dataset.reader import Dataset
+from daemon.places.nights import find_nights, look_through
 from daemon.records.objects import ObjectName
 from daemon.records.records import FieldSecured, NightStarted, ObjectRow
 from daemon.sorting.named import Recorded, SortedObject, named_now
-from daemon.sorting.nights import find_nights, look_through
 from daemon.sorting.page import PageSection, write_page
 from daemon.system.errors import DamagedFile, Refused
 from daemon.system.progress import follow

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from daemon.system.errors import Refused
 from inference.classification.figures import NamesFigures
 from inference.classifier_training.few_labels import FewLabels
 
@@ -38,6 +40,8 @@ class NamesCard(msgspec.Struct, frozen=True, kw_only=True):
         the same by heads that had seen all but a fifth drawn at random: what lies between is what that flatters by.
     few_labels
         figures with fewer labels, of what judged.
+    ordinary
+        mini-slides by which others are measured as unlike the library; none where what judged did that.
     started_from
         sha256 of the encoder whose network it went on from; None where it learnt from nothing.
     """
@@ -71,6 +75,24 @@ class NamesCard(msgspec.Struct, frozen=True, kw_only=True):
     at_random: NamesFigures
     few_labels: tuple[FewLabels, ...]
     started_from: str | None = None
+    ordinary: tuple[str, ...] = ()
+
+
+def card_of(weights: Path) -> NamesCard | None:
+    """Read the card beside a classifier; None where there is none.
+
+    Raises
+    ------
+    Refused
+        It cannot be read.
+    """
+    path = weights.with_suffix(".json")
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=NamesCard)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        raise Refused(f"the card {path} cannot be read ({error}); put back the one that was written") from error
 
 
 def markdown(card: NamesCard) -> str:
@@ -93,6 +115,8 @@ def markdown(card: NamesCard) -> str:
         learnt += (
             f" Its network went on from that of encoder `{card.started_from[:12]}`, and knew what had taught that."
         )
+    if card.ordinary:
+        honest += f" Mini-slides are measured by {len(card.ordinary)} ordinary ones."
     too_few = ", ".join(f"{taxon} ({n})" for taxon, n in sorted(card.not_known.items())) or "nothing"
     lines = [
         f"# {card.weights}",

@@ -30,7 +30,7 @@ from daemon.library.split import (
 from daemon.system.errors import Refused
 from daemon.system.progress import StageDisplay
 from daemon.training.names import RULES, judge, sha256_of_examples, train_names, vectors_of
-from daemon.training.names_card import NamesCard
+from daemon.training.names_card import NamesCard, card_of
 from inference.classification.classifier import Classifier
 from inference.classification.encoder_file import EncoderFile, Network, load_encoder
 from inference.classification.figures import NamesFigures
@@ -110,7 +110,7 @@ def train_library(
     began: EncoderFile | None = None
     if start is not None:
         began = load_encoder(start)
-        if (card := _card(start)) is not None:
+        if (card := card_of(start)) is not None:
             _require_new(start, card, library, judging)
         else:
             note = f"note: {start} has no card beside it; what judges here may have taught it"
@@ -158,7 +158,7 @@ def evaluate_library(
     if unknown == len(examples):
         raise Refused(f"{weights} knows none of the taxa that {folder} would judge it by; take another classifier")
     by: By = "sample" if drawn is None else drawn.by
-    card = _card(weights)
+    card = card_of(weights)
     if card is not None:
         _require_new(weights, card, library, examples)
     with StageDisplay(Console(stderr=True, quiet=console.quiet)) as display:
@@ -191,16 +191,6 @@ def _mistakes(
         MistakenName(key=examples[row].key, true=examples[row].taxon, named=named[row], probability=float(sure[row]))
         for row in sorted(wrong, key=lambda row: -sure[row])[:MISTAKES]
     )
-
-
-def _card(weights: Path) -> NamesCard | None:
-    path = weights.with_suffix(".json")
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=NamesCard)
-    except FileNotFoundError:
-        return None
-    except msgspec.DecodeError as error:
-        raise Refused(f"the card {path} cannot be read ({error}); put back the one that was written") from error
 
 
 def _require_new(weights: Path, card: NamesCard, library: Library, examples: Sequence[Example]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.sorting.nights import DEEPEST, find_nights
+from daemon.places.nights import DEEPEST, find_nights
 from daemon.system.errors import Refused
 from tests.support.labelled_night import make_night
 from tests.support.rights import closed, for_everybody

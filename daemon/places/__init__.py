@@ -1,0 +1,4 @@
+"""Which nights are meant by the folders that a person names.
+
+Face: `nights`.
+"""
