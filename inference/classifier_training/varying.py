@@ -20,6 +20,12 @@ FEWER_PLANES_SHARE, MOST_CUT = 0.25, 0.4
 """Of the specimens, and of their planes at one end."""
 EVERY_SECOND_SHARE = 0.15
 FEWEST_PLANES = 3
+MISFIT = 0.05
+"""Share of its height or width by which a box may be too narrow on a side."""
+CUT_OFF_SHARE, MOST_CUT_OFF = 0.1, 0.5
+"""Of the specimens, and of such a one's height or width what the edge of a frame may take on a side."""
+SMALLEST_PX = 8
+"""Of a side that may be cut."""
 FOCUS_ERROR_UM = 0.15
 """Standard deviation."""
 ZOOM = 0.9, 1.1
@@ -41,7 +47,7 @@ def varied(specimen: SpecimenStack, sight: ClassifierSight, random: np.random.Ge
         As `look`.
     """
     error_um = float(random.normal(0, FOCUS_ERROR_UM)) if sight.kind == "stack" else 0.0
-    whole, beside = look(_with_less(specimen, random), sight, error_um)
+    whole, beside = look(_cut(_with_less(specimen, random), random), sight, error_um)
     shown = whole.reshape(len(whole), -1).any(axis=1)  # what is empty stays so
     zoom = float(random.uniform(*ZOOM))
     view = _turned(whole[shown], zoom, random)
@@ -79,6 +85,24 @@ def _with_less(specimen: SpecimenStack, random: np.random.Generator) -> Specimen
         first = int(random.integers(2))
         stack, focus, step_um = stack[:, first::2], (focus - first) / 2, 2 * step_um
     return replace(specimen, stack=stack, states=states, focus_plane=focus, step_um=step_um)
+
+
+def _cut(specimen: SpecimenStack, random: np.random.Generator) -> SpecimenStack:
+    """Take something off all sides, as boxes do that do not fit, and much off one now and then, as frames do."""
+    lost = random.uniform(0, MISFIT, 4)
+    cut_off = random.uniform() < CUT_OFF_SHARE
+    if cut_off:
+        lost[random.integers(4)] = random.uniform(MISFIT, MOST_CUT_OFF)
+    height, width = specimen.stack.shape[2:]
+    if min(height, width) < SMALLEST_PX:
+        return specimen
+    top, bottom, left, right = (
+        int(share * side) for share, side in zip(lost, (height, height, width, width), strict=True)
+    )
+    stack = specimen.stack[:, :, top : height - bottom, left : width - right]
+    misfit = replace(specimen, stack=stack)
+    # Of what is cut off nobody knows how long it is.
+    return replace(misfit, length_um=None, width_um=None) if cut_off else misfit
 
 
 def _turned(view: Floats, zoom: float, random: np.random.Generator) -> Floats:

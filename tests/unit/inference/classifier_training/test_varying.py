@@ -44,3 +44,13 @@ def test_pictures_stay_between_black_and_a_little_above_white_and_sizes_follow_t
     assert np.std([one.beside[0] for one in looks]) > 0.03
     unsized = ClassifierSight("picture", 32, sized=False)
     assert not varied(drawn_picture("ring", 1), unsized, random).beside.any()
+
+
+def test_some_are_cut_off_as_at_the_edge_of_a_frame_and_then_nobody_knows_their_length() -> None:
+    random = np.random.default_rng(3)
+    long = replace(stack("ring", 5), length_um=1000.0, width_um=1000.0)
+    told = np.array([varied(long, SIGHT, random).beside[:2].min() for _ in range(300)])
+    measured = np.abs(told - np.log2(1000)) < 1
+    assert 0.03 < 1 - measured.mean() < 0.25
+    tiny = replace(long, stack=long.stack[:, :, :3, :2])
+    assert varied(tiny, SIGHT, random).view.shape == (6, 32, 32)
