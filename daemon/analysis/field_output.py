@@ -86,10 +86,10 @@ def secured_field(
 
 
 def unanalysed_field(
-    provenance: FieldProvenance, raw: FileEntry, seconds: dict[str, float], reason: str, fault: str
+    provenance: FieldProvenance, files: tuple[FileEntry, ...], seconds: dict[str, float], reason: str, fault: str
 ) -> FieldSecured:
     """Record of a field whose stack could not be analysed, and was kept as it is; see `FieldSecured`."""
-    return replace(_secured(provenance, (raw,), seconds), analysed=False, reason=reason, fault=fault)
+    return replace(_secured(provenance, files, seconds), analysed=False, reason=reason, fault=fault)
 
 
 def _secured(provenance: FieldProvenance, files: tuple[FileEntry, ...], seconds: dict[str, float]) -> FieldSecured:
@@ -143,6 +143,13 @@ def write_features(path: Path, name: str, features: Features) -> FileEntry:
     with replacing(path) as stream:
         stream.write(features_bytes(features))
     return _entry(path, name)
+
+
+def write_picture(path: Path, provenance: FieldProvenance, picture: bytes) -> FileEntry:
+    """Write the picture that is kept of a field, durably. Returns its entry in the dataset."""
+    with replacing(path) as stream:
+        stream.write(picture)
+    return _entry(path, provenance.picture_file)
 
 
 def _entry(path: Path, name: str) -> FileEntry:

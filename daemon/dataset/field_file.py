@@ -24,7 +24,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from daemon.records.names import features_file, field_file
+from daemon.records.names import features_file, field_file, picture_file
 from daemon.records.records import MEASURED, NAMED, FocusResult, ObjectRow, SourceFile
 from daemon.system.errors import DamagedFile
 
@@ -79,6 +79,11 @@ class FieldProvenance(msgspec.Struct, frozen=True, kw_only=True):
     def features_file(self) -> str:
         """Name of the table of its objects' features in a dataset (posix)."""
         return features_file(self.slide, self.field, self.attempt)
+
+    @property
+    def picture_file(self) -> str:
+        """Name of the picture that is kept of it in a dataset (posix)."""
+        return picture_file(self.slide, self.field, self.attempt)
 
 
 class _StructuredAnnotation(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from daemon.analysis.kept_picture import MOST_BYTES
 from daemon.config.model import NightConfig
 from daemon.config.samples import SAMPLE
 from daemon.records.fields import PlannedField
@@ -29,7 +30,7 @@ GB = 1e9
 
 @dataclass(frozen=True)
 class SlideOutlook:
-    """What one mini-slide will take. Bytes are uncompressed; `recorded_bytes` are crops and retained raw stacks."""
+    """What one mini-slide will take. Bytes are uncompressed; `recorded_bytes` are crops, pictures and what is kept."""
 
     position: int
     sample: str
@@ -86,12 +87,12 @@ def stack_bytes(config: NightConfig) -> int:
 
 
 def crops_bytes(config: NightConfig) -> int:
-    """Estimate the bytes of one field's crops and fused crops, uncompressed."""
+    """Estimate the bytes of one field's crops and fused crops, uncompressed, and of its picture."""
     pixel_um = config.instrument.pixel_um
     area_mm2 = math.prod(config.instrument.frame_px) * pixel_um**2 / 1e6
     side_px = (OBJECT_UM + 2 * config.crops.margin_um) / pixel_um
     planes = len(config.scan.polarizations) * (config.scan.planes + 1)
-    return TABLES_BYTES + int(OBJECTS_PER_MM2 * area_mm2 * planes * 2 * side_px**2)
+    return TABLES_BYTES + MOST_BYTES + int(OBJECTS_PER_MM2 * area_mm2 * planes * 2 * side_px**2)
 
 
 def retained_share(config: NightConfig) -> float:

@@ -85,6 +85,8 @@ class StackViews(NamedTuple):
         of every plane, (Z, h/2, w/2).
     sharpest
         index of the sharpest plane, fractional, (h/2, w/2).
+    roots
+        square roots of the intensities of the fused view, (C, h, w): each pixel from its sharpest plane.
     fused
         view of the whole stack (3, h, w).
     views
@@ -93,6 +95,7 @@ class StackViews(NamedTuple):
 
     sharpness: Floats
     sharpest: Floats
+    roots: Floats
     fused: Floats
     views: ViewArray
 
@@ -135,11 +138,12 @@ class Planes:
         """Make views of the stack: one fused from all planes, or one of each plane."""
         sharpness = self.sharpness()
         sharpest = sharpest_plane(sharpness)
-        fused = fused_input(self.roots, sharpness, sharpest, polarizations)
+        roots = fused_roots(self.roots, sharpest)
+        fused = fused_input(roots, sharpness, sharpest, polarizations)
         views = [fused]
         if every_plane:
             views = [plane_input(self.roots, sharpness, z, polarizations) for z in range(len(sharpness))]
-        return StackViews(sharpness, sharpest, fused, np.stack(views))
+        return StackViews(sharpness, sharpest, roots, fused, np.stack(views))
 
     def sharpness(self) -> Floats:
         """Energy of every plane over its noise, shape (Z, h/2, w/2), averaged over polarizations; 1 where empty.
@@ -228,12 +232,16 @@ def network_input(roots: Floats, sharpness: Floats, polarizations: tuple[str, ..
     return image
 
 
-def fused_input(roots: Floats, sharpness: Floats, sharpest: Floats, polarizations: tuple[str, ...]) -> Floats:
-    """Input (3, h, w) of a whole stack's roots (C, Z, h, w): each pixel from its sharpest plane."""
+def fused_roots(roots: Floats, sharpest: Floats) -> Floats:
+    """Fuse a whole stack's roots (C, Z, h, w) to (C, h, w): each pixel from its sharpest plane."""
     height, width = roots.shape[2:]
-    gathered = gather(roots, plane_index(sharpest, height, width)).astype(np.float32, copy=False)
+    return gather(roots, plane_index(sharpest, height, width)).astype(np.float32, copy=False)
+
+
+def fused_input(roots: Floats, sharpness: Floats, sharpest: Floats, polarizations: tuple[str, ...]) -> Floats:
+    """Input (3, h, w) of a whole stack: of its fused roots (C, h, w), and the sharpness (Z, h/2, w/2) of all planes."""
     index = np.rint(sharpest).astype(np.intp)
-    return network_input(gathered, np.take_along_axis(sharpness, index[None], axis=0)[0], polarizations)
+    return network_input(roots, np.take_along_axis(sharpness, index[None], axis=0)[0], polarizations)
 
 
 def plane_input(roots: Floats, sharpness: Floats, z: int, polarizations: tuple[str, ...]) -> Floats:

@@ -125,7 +125,7 @@ BAD = [
     Bad(
         "spool below a field",
         {"recorder.spool_mb": 16, "retention.raw": "all"},
-        ("recorder.spool_mb is 16", "47 MB", "room for many fields"),
+        ("recorder.spool_mb is 16", "48 MB", "room for many fields"),
     ),
     Bad(
         "credit below a chunk",
@@ -171,7 +171,7 @@ BAD = [
     Bad(
         "no disk for the plan",
         {"retention.raw": "all"},
-        ("scan.fields is 12", "plan of 4.55 GB", "0.1 GB must stay free", "only 1.00 GB", "retention.raw"),
+        ("scan.fields is 12", "plan of 4.58 GB", "0.1 GB must stay free", "only 1.00 GB", "retention.raw"),
         Machine(free_disk=lambda _: 10**9, free_shared_memory=lambda: 10**11),
     ),
 ]
