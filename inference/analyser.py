@@ -193,7 +193,15 @@ class Analyser:
             )
             picture = overview(seen.fused)
             fused = np.rint(np.square(seen.roots)).clip(0, MOST_DN).astype(np.uint16)
-        return StackAnalysis(objects, stack_focus, planes.backgrounds_dn(), picture, fused, watch.seconds)
+        return StackAnalysis(
+            objects=objects,
+            focus=stack_focus,
+            backgrounds_dn=planes.backgrounds_dn(),
+            overview=picture,
+            fused=fused,
+            taken_from=seen.taken_from,
+            seconds=watch.seconds,
+        )
 
     def _detect(self, views: ViewArray) -> Detections:
         if self.detector is None:

@@ -18,9 +18,14 @@ from daemon.dataset.field_file import FieldProvenance, write_field_file, write_r
 from daemon.records.records import FieldSecured, FileEntry, FocusResult, ObjectRow
 from daemon.system.durable_files import replacing, sha256_of
 from inference.objects.objects import FoundObject, StackAnalysis, StackFocus
+from inference.settings import FocusSettings
+from inference.views.channels import Scale
+from inference.views.fusing import fuse_frames
 
 RAW = "raw"
 """Part of the name of a file that holds a whole stack."""
+FUSED = "fused"
+"""Part of the name of a file that holds a whole field, fused in full size."""
 
 
 def focus_result(found: StackFocus, first_z_um: float, step_um: float) -> FocusResult:
@@ -136,6 +141,27 @@ def write_raw(path: Path, provenance: FieldProvenance, stack: NDArray[np.uint16]
     with replacing(path) as stream:
         write_raw_stack(stream, stack, provenance)
     return _entry(path, provenance.file_name(RAW))
+
+
+def write_fused(
+    path: Path, provenance: FieldProvenance, stack: NDArray[np.uint16], analysis: StackAnalysis
+) -> FileEntry:
+    """Write a field fused in full size, durably: a stack of one plane, at the height of focus.
+
+    Returns its entry in the dataset.
+    """
+    channels, planes, height, width = provenance.shape_czyx
+    focus, binning = provenance.focus, Scale.of(provenance.pixel_um, FocusSettings().sigma_um).binning
+    z_um = None if focus is None else focus.z_um
+    of_one_plane = replace(
+        provenance,
+        shape_czyx=(channels, 1, height, width),
+        first_z_um=provenance.first_z_um + planes // 2 * provenance.step_um if z_um is None else z_um,
+    )
+    fused = fuse_frames(stack, analysis.taken_from, binning)
+    with replacing(path) as stream:
+        write_raw_stack(stream, fused[:, None], of_one_plane, f"{provenance.title}, fused")
+    return _entry(path, provenance.file_name(FUSED))
 
 
 def write_features(path: Path, name: str, features: Features) -> FileEntry:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from calibration.corrections import Corrections
 from daemon.analysis.field_output import (
+    FUSED,
     RAW,
     focus_result,
     object_rows,
@@ -24,6 +25,7 @@ from daemon.analysis.field_output import (
     unanalysed_field,
     write_cutouts,
     write_features,
+    write_fused,
     write_picture,
     write_raw,
 )
@@ -304,6 +306,8 @@ class AnalysisDesk:
             files.append(write_features(self._spool.path(name), name, named.features))
         if request.keep_raw or not detects:
             files.append(write_raw(self._spool.path(provenance.file_name(RAW)), provenance, stack))
+        if request.keep_fused:
+            files.append(write_fused(self._spool.path(provenance.file_name(FUSED)), provenance, stack, analysis))
         if picture is not None:
             files.append(write_picture(self._spool.path(provenance.picture_file), provenance, picture))
         crash_points.reach("spool renamed")

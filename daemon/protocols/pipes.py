@@ -159,6 +159,7 @@ class Finish(PipeMessage, frozen=True, kw_only=True):
     read_back: tuple[ReadBack, ...] = ()
     sources: tuple[SourceFile, ...] = ()
     keep_raw: bool
+    keep_fused: bool = False
     fault: StackFault | None = None
     nameless: str = ""
     undrawn: bool = False

@@ -85,8 +85,10 @@ class StackViews(NamedTuple):
         of every plane, (Z, h/2, w/2).
     sharpest
         index of the sharpest plane, fractional, (h/2, w/2).
+    taken_from
+        plane that each pixel of the fused view is taken from, (h, w).
     roots
-        square roots of the intensities of the fused view, (C, h, w): each pixel from its sharpest plane.
+        square roots of the intensities of the fused view, (C, h, w).
     fused
         view of the whole stack (3, h, w).
     views
@@ -95,6 +97,7 @@ class StackViews(NamedTuple):
 
     sharpness: Floats
     sharpest: Floats
+    taken_from: NDArray[np.intp]
     roots: Floats
     fused: Floats
     views: ViewArray
@@ -138,12 +141,13 @@ class Planes:
         """Make views of the stack: one fused from all planes, or one of each plane."""
         sharpness = self.sharpness()
         sharpest = sharpest_plane(sharpness)
-        roots = fused_roots(self.roots, sharpest)
+        index = plane_index(sharpest, *self.roots.shape[2:])
+        roots = fused_roots(self.roots, index)
         fused = fused_input(roots, sharpness, sharpest, polarizations)
         views = [fused]
         if every_plane:
             views = [plane_input(self.roots, sharpness, z, polarizations) for z in range(len(sharpness))]
-        return StackViews(sharpness, sharpest, roots, fused, np.stack(views))
+        return StackViews(sharpness, sharpest, index, roots, fused, np.stack(views))
 
     def sharpness(self) -> Floats:
         """Energy of every plane over its noise, shape (Z, h/2, w/2), averaged over polarizations; 1 where empty.
@@ -232,10 +236,9 @@ def network_input(roots: Floats, sharpness: Floats, polarizations: tuple[str, ..
     return image
 
 
-def fused_roots(roots: Floats, sharpest: Floats) -> Floats:
-    """Fuse a whole stack's roots (C, Z, h, w) to (C, h, w): each pixel from its sharpest plane."""
-    height, width = roots.shape[2:]
-    return gather(roots, plane_index(sharpest, height, width)).astype(np.float32, copy=False)
+def fused_roots(roots: Floats, index: NDArray[np.intp]) -> Floats:
+    """Fuse a whole stack's roots (C, Z, h, w) to (C, h, w), as `index` (h, w) says."""
+    return gather(roots, index).astype(np.float32, copy=False)
 
 
 def fused_input(roots: Floats, sharpness: Floats, sharpest: Floats, polarizations: tuple[str, ...]) -> Floats:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from daemon.analysis.kept_picture import MOST_BYTES
+from daemon.dataset.field_file import read_field_file
 from daemon.dataset.reader import Dataset
 from daemon.dataset.summary import summarise
 from daemon.records.names import field_file, picture_file
@@ -24,6 +25,7 @@ RAISES, KILLS, OBJECT, PICTURES = 1, 2, 3, (4, 5)
 """Fields of mini-slide 1: the analysis raises an error; it dies, again and again; its first object raises an error; two
 whose pictures raise errors."""
 FIELDS = 6
+RETENTION = {"fused": "every", "every": 3}
 REHEARSED = ";".join(
     (
         f"analysis running|1/{RAISES}|raise",
@@ -38,7 +40,7 @@ REHEARSED = ";".join(
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of that night."""
     folder = tmp_path_factory.mktemp("fenced")
-    config = write_configuration(folder, slides=1, fields=FIELDS, frame_px=256)
+    config = write_configuration(folder, slides=1, fields=FIELDS, frame_px=256, retention=RETENTION)
     done = lamelle("scan", config, "--run", folder / "run", crash=REHEARSED)
     assert done.returncode == Exit.SKIPPED, done.stdout + done.stderr
     assert not living(folder / "run")
@@ -99,6 +101,16 @@ def test_the_picture_of_a_field_shows_both_states_side_by_side(run: Path) -> Non
             assert (picture.format, picture.mode, picture.size) == ("JPEG", "L", (2 * 128, 128))
             crossed, parallel = np.split(np.asarray(picture), 2, axis=1)
         assert np.median(crossed) < 50 < 150 < np.median(parallel)
+
+
+def test_every_third_field_is_kept_fused_in_full_size(run: Path) -> None:
+    for field in fields(run):
+        kept = [file.name for file in field.files if file.name == field_file(1, field.field, "fused")]
+        assert bool(kept) == (field.field % 3 == 0)
+        for name in kept:
+            with read_field_file(run / "dataset" / name) as file:
+                assert file.stack().shape == (2, 1, 256, 256)
+                assert file.provenance.first_z_um == field.focus.z_um
 
 
 def test_the_log_says_where_it_was(run: Path) -> None:

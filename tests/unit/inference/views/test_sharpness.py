@@ -113,7 +113,8 @@ def test_views_of_one_polarization_leave_the_other_channel_empty() -> None:
         planes = landed(pixels[c : c + 1], 0.059)
         sharp = planes.sharpness()
         sharpest = channels.sharpest_plane(sharp)
-        view = channels.fused_input(channels.fused_roots(planes.roots, sharpest), sharp, sharpest, (name,))
+        roots = channels.fused_roots(planes.roots, channels.plane_index(sharpest, 128, 128))
+        view = channels.fused_input(roots, sharp, sharpest, (name,))
         assert view.shape == (3, 128, 128)
         assert not view[empty].any()
         assert view[1 - empty].std() > 0
