@@ -15,6 +15,7 @@ from calibration.corrections import Corrections
 from daemon.analysis.measure import measure_all
 from daemon.dataset.features import Features, features_bytes
 from daemon.dataset.field_file import FieldProvenance, write_field_file, write_raw_stack
+from daemon.records.names import field_file
 from daemon.records.records import FieldSecured, FileEntry, FocusResult, ObjectRow
 from daemon.system.durable_files import replacing, sha256_of
 from inference.objects.objects import FoundObject, StackAnalysis, StackFocus
@@ -26,6 +27,13 @@ RAW = "raw"
 """Part of the name of a file that holds a whole stack."""
 FUSED = "fused"
 """Part of the name of a file that holds a whole field, fused in full size."""
+
+
+def kept_file(field: FieldSecured) -> FileEntry | None:
+    """Give the file in which a field was kept whole: its raw stack, or else the field fused; None where neither was."""
+    files = {file.name: file for file in field.files}
+    names = (field_file(field.slide, field.field, part, field.attempt) for part in (RAW, FUSED))
+    return next((files[name] for name in names if name in files), None)
 
 
 def focus_result(found: StackFocus, first_z_um: float, step_um: float) -> FocusResult:
