@@ -1,11 +1,11 @@
 """Does the microscope ever wait for the computer? A night with analysis beside the same moves and exposures without.
 
-    python -m benchmarks.microscope_bound [--fields 200] [--mode fused|planes] [--named] [--density 1]
+    python -m benchmarks.microscope_bound [--fields 200] [--mode fused|planes] [--named] [--density 1] [--keep-fused]
 
 The night comes first, then in a process of its own the bare microscope with the same fields at the same heights.
 Prints the ratio of their wall times, that of the bare microscope to the sum of its configured moves and exposures,
-p50/p95 from the last frame of a field to secured, seconds of each stage, and of every process its processor time and
-its unique memory (USS) early and late in the night.
+p50/p95 from the last frame of a field to secured, seconds of each stage, bytes of each kind of file, and of every
+process its processor time and its unique memory (USS) early and late in the night.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ def main() -> None:
     parser.add_argument("--mode", choices=("fused", "planes"), default="fused")
     parser.add_argument("--named", action="store_true", help="name objects, by the classifier that is shipped")
     parser.add_argument("--density", type=float, default=1.0, help="factor on the number of objects")
+    parser.add_argument("--keep-fused", action="store_true", help="keep every fused field in full size")
     options = parser.parse_args()
     names = {"classifier": {"weights": "species"}} if options.named else {}
     with tempfile.TemporaryDirectory() as folder:
@@ -70,6 +71,7 @@ def main() -> None:
             frame_px=1024,
             emulation={"timing": {"xy_ms": 150, "z_ms": 15, "polarizer_ms": 120}, "density": options.density},
             detector={"mode": options.mode},
+            retention={"fused": "all" if options.keep_fused else "none"},
             **names,
         )
         config = load(config_file)
@@ -89,6 +91,7 @@ def main() -> None:
             bare_s = pool.apply(bare, (config_file, [(f.field, f.first_z_um) for f in fields]))
     print_times(fields, configured_s, bare_s)
     print_stages(fields)
+    print_bytes(fields)
     print_processes(samples, options.fields)
 
 
@@ -131,6 +134,17 @@ def print_stages(fields: list[FieldSecured]) -> None:
         wall_s = np.array([f.seconds[stage] for f in fields])
         cpu_s = fmean(f.seconds[f"{stage}_cpu"] for f in fields)
         print("{:12} {:12.3f} {:6.3f} {:12.3f}".format(stage, *np.percentile(wall_s, [50, 95]), cpu_s))
+
+
+def print_bytes(fields: list[FieldSecured]) -> None:
+    """Print how large the files of a field are, by their kind."""
+    kinds: dict[str, list[int]] = {}
+    for field in fields:
+        for file in field.files:
+            _, _, kind = Path(file.name).name.partition("-")[2].partition("-")
+            kinds.setdefault(kind or "objects", []).append(file.size)
+    for kind, sizes in kinds.items():
+        print(f"{kind:24} {fmean(sizes) / 1e6:8.3f} MB a field, {max(sizes) / 1e6:.3f} at most")
 
 
 def print_processes(samples: dict[int, dict[str, Sample]], fields: int) -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from inference.views.device_planes import DevicePlanes
 
 Stack = NDArray[np.uint16]
+MOST_DN = 65535
+"""Intensity that 16 bits hold at most."""
 _log = logging.getLogger(__name__)
 
 
@@ -190,7 +192,16 @@ class Analyser:
                 for k in range(len(found))
             )
             picture = overview(seen.fused)
-        return StackAnalysis(objects, stack_focus, planes.backgrounds_dn(), picture, watch.seconds)
+            fused = np.rint(np.square(seen.roots)).clip(0, MOST_DN).astype(np.uint16)
+        return StackAnalysis(
+            objects=objects,
+            focus=stack_focus,
+            backgrounds_dn=planes.backgrounds_dn(),
+            overview=picture,
+            fused=fused,
+            taken_from=seen.taken_from,
+            seconds=watch.seconds,
+        )
 
     def _detect(self, views: ViewArray) -> Detections:
         if self.detector is None:

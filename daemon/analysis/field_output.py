@@ -15,12 +15,25 @@ from calibration.corrections import Corrections
 from daemon.analysis.measure import measure_all
 from daemon.dataset.features import Features, features_bytes
 from daemon.dataset.field_file import FieldProvenance, write_field_file, write_raw_stack
+from daemon.records.names import field_file
 from daemon.records.records import FieldSecured, FileEntry, FocusResult, ObjectRow
 from daemon.system.durable_files import replacing, sha256_of
 from inference.objects.objects import FoundObject, StackAnalysis, StackFocus
+from inference.settings import FocusSettings
+from inference.views.channels import Scale
+from inference.views.fusing import fuse_frames
 
 RAW = "raw"
 """Part of the name of a file that holds a whole stack."""
+FUSED = "fused"
+"""Part of the name of a file that holds a whole field, fused in full size."""
+
+
+def kept_file(field: FieldSecured) -> FileEntry | None:
+    """Give the file in which a field was kept whole: its raw stack, or else the field fused; None where neither was."""
+    files = {file.name: file for file in field.files}
+    names = (field_file(field.slide, field.field, part, field.attempt) for part in (RAW, FUSED))
+    return next((files[name] for name in names if name in files), None)
 
 
 def focus_result(found: StackFocus, first_z_um: float, step_um: float) -> FocusResult:
@@ -86,10 +99,10 @@ def secured_field(
 
 
 def unanalysed_field(
-    provenance: FieldProvenance, raw: FileEntry, seconds: dict[str, float], reason: str, fault: str
+    provenance: FieldProvenance, files: tuple[FileEntry, ...], seconds: dict[str, float], reason: str, fault: str
 ) -> FieldSecured:
     """Record of a field whose stack could not be analysed, and was kept as it is; see `FieldSecured`."""
-    return replace(_secured(provenance, (raw,), seconds), analysed=False, reason=reason, fault=fault)
+    return replace(_secured(provenance, files, seconds), analysed=False, reason=reason, fault=fault)
 
 
 def _secured(provenance: FieldProvenance, files: tuple[FileEntry, ...], seconds: dict[str, float]) -> FieldSecured:
@@ -138,11 +151,39 @@ def write_raw(path: Path, provenance: FieldProvenance, stack: NDArray[np.uint16]
     return _entry(path, provenance.file_name(RAW))
 
 
+def write_fused(
+    path: Path, provenance: FieldProvenance, stack: NDArray[np.uint16], analysis: StackAnalysis
+) -> FileEntry:
+    """Write a field fused in full size, durably: a stack of one plane, at the height of focus.
+
+    Returns its entry in the dataset.
+    """
+    channels, planes, height, width = provenance.shape_czyx
+    focus, binning = provenance.focus, Scale.of(provenance.pixel_um, FocusSettings().sigma_um).binning
+    z_um = None if focus is None else focus.z_um
+    of_one_plane = replace(
+        provenance,
+        shape_czyx=(channels, 1, height, width),
+        first_z_um=provenance.first_z_um + planes // 2 * provenance.step_um if z_um is None else z_um,
+    )
+    fused = fuse_frames(stack, analysis.taken_from, binning)
+    with replacing(path) as stream:
+        write_raw_stack(stream, fused[:, None], of_one_plane, f"{provenance.title}, fused")
+    return _entry(path, provenance.file_name(FUSED))
+
+
 def write_features(path: Path, name: str, features: Features) -> FileEntry:
     """Write the features of a field's objects, durably. Returns its entry in the dataset, `name`."""
     with replacing(path) as stream:
         stream.write(features_bytes(features))
     return _entry(path, name)
+
+
+def write_picture(path: Path, provenance: FieldProvenance, picture: bytes) -> FileEntry:
+    """Write the picture that is kept of a field, durably. Returns its entry in the dataset."""
+    with replacing(path) as stream:
+        stream.write(picture)
+    return _entry(path, provenance.picture_file)
 
 
 def _entry(path: Path, name: str) -> FileEntry:

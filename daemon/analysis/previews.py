@@ -30,7 +30,7 @@ QUALITY = 80
 DARK = 0.2
 """A picture whose median lies this low between its darkest and brightest pixels is a dark field: it is lifted."""
 NOISE_SPAN = 24.0
-"""At least so many times the spread of the background lies between black and white: noise is not blown up."""
+"""At least so many times the noise lies between black and white, so that it is not blown up."""
 
 
 def draw_views(stack: NDArray[np.uint16], analysis: StackAnalysis) -> tuple[bytes, ...]:
@@ -49,15 +49,15 @@ def draw_views(stack: NDArray[np.uint16], analysis: StackAnalysis) -> tuple[byte
     plane = stack.shape[1] // 2 if best is None else min(max(round(best), 0), stack.shape[1] - 1)
     draw = partial(_view, analysis.overview), *(partial(_state_view, each[plane]) for each in stack)
     grey = np.full((VIEW_PX // 8, VIEW_PX // 8), 128, np.uint8)
-    return tuple(_drawn(each) or _jpeg(grey) for each in draw)
+    return tuple(_drawn(each) or jpeg(grey) for each in draw)
 
 
 def _view(overview: NDArray[np.uint8]) -> bytes:
-    return _jpeg(_within(overview, VIEW_PX))
+    return jpeg(within(overview, VIEW_PX))
 
 
 def _state_view(plane: NDArray[np.uint16]) -> bytes:
-    return _jpeg(_stretched(_within(plane, VIEW_PX)))
+    return jpeg(stretched(within(plane, VIEW_PX)))
 
 
 def draw_strips(objects: Sequence[FoundObject], rows: Sequence[ObjectRow], pixel_um: float) -> tuple[Strip, ...]:
@@ -92,14 +92,14 @@ def choose(rows: Sequence[ObjectRow]) -> list[ObjectRow]:
 
 def _strip(found: FoundObject, row: ObjectRow, pixel_um: float) -> Strip:
     """Draw a row of pictures for each polarization, a column for each plane."""
-    states = [[_within(plane, TILE_PX) for plane in planes] for planes in found.crop]
+    states = [[within(plane, TILE_PX) for plane in planes] for planes in found.crop]
     shown = {"tile_px": states[0][0].shape, "tile_um": found.crop.shape[3] * pixel_um}
-    lines = [_stretched(np.concatenate(planes, axis=1)) for planes in states]
+    lines = [stretched(np.concatenate(planes, axis=1)) for planes in states]
     specimen = msgspec.convert(msgspec.structs.asdict(row) | shown, ShownSpecimen)
-    return Strip(specimen=specimen, jpeg=_jpeg(np.concatenate(lines, axis=0)))
+    return Strip(specimen=specimen, jpeg=jpeg(np.concatenate(lines, axis=0)))
 
 
-def _within(picture: NDArray[Pixel], limit_px: int) -> NDArray[Pixel]:
+def within(picture: NDArray[Pixel], limit_px: int) -> NDArray[Pixel]:
     """Reduce a picture, YX or YXC, by the mean of its pixels until it is no larger than the limit."""
     height, width = picture.shape[:2]
     scale = limit_px / max(height, width)
@@ -109,18 +109,22 @@ def _within(picture: NDArray[Pixel], limit_px: int) -> NDArray[Pixel]:
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), picture.dtype)
 
 
-def _stretched(picture: NDArray[np.uint16]) -> NDArray[np.uint8]:
-    """Spread what a picture (YX) holds between black and white."""
+def stretched(picture: NDArray[np.uint16], *, bright: bool = False) -> NDArray[np.uint8]:
+    """Spread what a picture (YX) holds between black and white; where it holds little, near white if it is `bright`."""
     seen = picture[::2, ::2]
-    low, spread_low, middle, high = np.percentile(seen, (0.2, 16.0, 50.0, 99.9))
-    span = max(high - low, NOISE_SPAN * (middle - spread_low), 1.0)
-    levels = np.clip((np.arange(65536, dtype=np.float32) - low) / span, 0, 1)
-    if middle - low < DARK * span:
+    low, middle, high = np.percentile(seen, (0.2, 50.0, 99.9))
+    # From pixel to pixel, as light that falls off towards a side is no noise.
+    steps = np.abs(np.diff(seen.astype(np.int32).ravel()))
+    span = max(high - low, NOISE_SPAN * float(np.median(steps)) if len(steps) else 0.0, 1.0)
+    black = high - span if bright else low
+    levels = np.clip((np.arange(65536, dtype=np.float32) - black) / span, 0, 1)
+    if middle - black < DARK * span:
         levels = np.sqrt(levels)
     return np.asarray(255 * levels, np.uint8)[picture]
 
 
-def _jpeg(picture: NDArray[np.uint8]) -> bytes:
+def jpeg(picture: NDArray[np.uint8], quality: int = QUALITY) -> bytes:
+    """Compress a picture, YX or YXC."""
     stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, "JPEG", quality=QUALITY)
+    Image.fromarray(picture).save(stream, "JPEG", quality=quality)
     return stream.getvalue()

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from calibration.corrections import Corrections
 from daemon.analysis.field_output import (
+    FUSED,
     RAW,
     focus_result,
     object_rows,
@@ -24,8 +25,11 @@ from daemon.analysis.field_output import (
     unanalysed_field,
     write_cutouts,
     write_features,
+    write_fused,
+    write_picture,
     write_raw,
 )
+from daemon.analysis.kept_picture import PictureDrawer, middle_planes
 from daemon.analysis.naming import FieldNames, Naming
 from daemon.analysis.previews import draw_strips, draw_views
 from daemon.calibration_store.corrections import corrections_of, pattern_of
@@ -178,6 +182,7 @@ class AnalysisDesk:
         self._slot: int | None = None
         self._session: StackSession | None = None
         self._fault: StackFault | None = None
+        self._drawer = PictureDrawer()
 
     def answer(self, request: AnyMessage) -> bytes | None:
         """Do what is asked; returns the answer, encoded."""
@@ -236,14 +241,18 @@ class AnalysisDesk:
         return encode(self._keep_raw(request, fault))
 
     def _keep_raw(self, request: Finish, fault: StackFault) -> Analysed:
-        """Write the stack as it is, without a look at it."""
-        watch = Stopwatch()
+        """Write the stack as it is, without another look at it than its picture takes."""
+        watch, stack = Stopwatch(), self._ring.stack(request.slot)
+        provenance, picture = self._provenance(request, None), None
+        if not request.undrawn:
+            with watch.time("pictures"):
+                picture = self._drawer.draw(provenance, partial(middle_planes, stack, provenance.pixel_um))
         with watch.time("encode"):
-            provenance = self._provenance(request, None)
-            path = self._spool.path(provenance.file_name(RAW))
-            raw = write_raw(path, provenance, self._ring.stack(request.slot))
+            files = [write_raw(self._spool.path(provenance.file_name(RAW)), provenance, stack)]
+            if picture is not None:
+                files.append(write_picture(self._spool.path(provenance.picture_file), provenance, picture))
         crash_points.reach("spool renamed")
-        record = unanalysed_field(provenance, raw, watch.seconds, fault.message, fault.kind)
+        record = unanalysed_field(provenance, tuple(files), watch.seconds, fault.message, fault.kind)
         return Analysed(slot=request.slot, record=record, views=())
 
     def _analyse(self, request: Finish) -> Analysed:
@@ -257,11 +266,12 @@ class AnalysisDesk:
             rows = object_rows(analysis.objects, provenance, self._corrections)
         with watch.time("name"):
             named = self._name(request, rows, provenance, analysis)
-        with watch.time("encode"):
-            files = self._write(request, provenance, named, analysis)
         with watch.time("pictures"):
+            picture = self._drawer.draw(provenance, lambda: analysis.fused)
             views = draw_views(self._ring.stack(request.slot), analysis)
             strips = draw_strips(analysis.objects, named.rows, self._config.instrument.pixel_um)
+        with watch.time("encode"):
+            files = self._write(request, provenance, named, analysis, picture)
         record = secured_field(provenance, analysis, named.rows, files, watch.seconds, self._analyser.device)
         return Analysed(slot=request.slot, record=record, views=views, strips=strips, nameless=named.fault)
 
@@ -274,7 +284,12 @@ class AnalysisDesk:
         return self._naming.name(rows, crops, provenance, lambda: self._notify(NamingBegins(slot=request.slot)))
 
     def _write(
-        self, request: Finish, provenance: FieldProvenance, named: FieldNames, analysis: StackAnalysis
+        self,
+        request: Finish,
+        provenance: FieldProvenance,
+        named: FieldNames,
+        analysis: StackAnalysis,
+        picture: bytes | None,
     ) -> tuple[FileEntry, ...]:
         """Encode once, into the spool: these bytes go over the wire and into the dataset.
 
@@ -291,6 +306,10 @@ class AnalysisDesk:
             files.append(write_features(self._spool.path(name), name, named.features))
         if request.keep_raw or not detects:
             files.append(write_raw(self._spool.path(provenance.file_name(RAW)), provenance, stack))
+        if request.keep_fused:
+            files.append(write_fused(self._spool.path(provenance.file_name(FUSED)), provenance, stack, analysis))
+        if picture is not None:
+            files.append(write_picture(self._spool.path(provenance.picture_file), provenance, picture))
         crash_points.reach("spool renamed")
         return tuple(files)
 

@@ -233,7 +233,8 @@ class AnalysisLink:
         job.answer, job.naming, request = None, False, job.finish
         if job.deaths >= DEATHS_KEPT_RAW:
             why = f"the analysis died of it {job.deaths} times: {job.died}"
-            request = replace(request, fault=StackFault(kind=ChildLost.__name__, message=why))
+            fault = StackFault(kind=ChildLost.__name__, message=why)
+            request = replace(request, fault=fault, undrawn=job.deaths > DEATHS_KEPT_RAW)
         elif job.nameless or self._deaths_naming >= DEATHS_NAMELESS:
             why = job.nameless or f"the analysis died {self._deaths_naming} times as it named objects"
             request = replace(request, nameless=why)

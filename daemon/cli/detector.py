@@ -38,8 +38,8 @@ Stacks = Annotated[
     list[Path] | None,
     typer.Option(
         "--stacks",
-        help="night that kept raw stacks, what detect made of an archive, or export of the virtual slide, of which the "
-        "annotated pictures are views; may be repeated",
+        help="night that kept fields raw or fused, what detect made of an archive, or export of the virtual slide, of "
+        "which the annotated pictures are views; may be repeated",
     ),
 ]
 StackImages = Annotated[

@@ -85,10 +85,14 @@ class Recorder(Settings):
     credit_mb: Annotated[int, Field(ge=1)] = 16
 
 
-class Retention(Settings):
-    """Which raw stacks are kept beside the crops."""
+Kept = Literal["none", "share", "every", "all"]
 
-    raw: Literal["none", "share", "every", "all"] = "none"
+
+class Retention(Settings):
+    """Of which fields raw stacks and fused fields are kept beside the crops; `share` and `every` mean the same ones."""
+
+    raw: Kept = "none"
+    fused: Kept = "none"
     share: Annotated[float, Field(ge=0, le=1)] = 0.0
     every: Annotated[int, Field(ge=1)] = 1
     seed: int = 1

@@ -24,7 +24,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from daemon.records.names import features_file, field_file
+from daemon.records.names import features_file, field_file, picture_file
 from daemon.records.records import MEASURED, NAMED, FocusResult, ObjectRow, SourceFile
 from daemon.system.errors import DamagedFile
 
@@ -71,6 +71,11 @@ class FieldProvenance(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 1
     bits: int | None = None
 
+    @property
+    def title(self) -> str:
+        """Which field this is, for people."""
+        return f"slide {self.slide} field {self.field}"
+
     def file_name(self, part: str = "") -> str:
         """Name of the field's file in a dataset (posix), or of another `part`, such as "raw"."""
         return field_file(self.slide, self.field, part, self.attempt)
@@ -79,6 +84,11 @@ class FieldProvenance(msgspec.Struct, frozen=True, kw_only=True):
     def features_file(self) -> str:
         """Name of the table of its objects' features in a dataset (posix)."""
         return features_file(self.slide, self.field, self.attempt)
+
+    @property
+    def picture_file(self) -> str:
+        """Name of the picture that is kept of it in a dataset (posix)."""
+        return picture_file(self.slide, self.field, self.attempt)
 
 
 class _StructuredAnnotation(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,8 +151,10 @@ def write_field_file(
             _write(writer, np.zeros((1, 1), np.uint16), heading | {"axes": "YX", "Name": EMPTY_NAME})
 
 
-def write_raw_stack(stream: BinaryIO, stack: Pixels, provenance: FieldProvenance) -> None:
+def write_raw_stack(stream: BinaryIO, stack: Pixels, provenance: FieldProvenance, name: str = "") -> None:
     """Encode a whole stack (uint16 CZYX) that is kept beside the objects: one series, the same annotation.
+
+    `name` is the image's; without one it says which field this is.
 
     Raises
     ------
@@ -152,7 +164,7 @@ def write_raw_stack(stream: BinaryIO, stack: Pixels, provenance: FieldProvenance
     if stack.dtype != np.uint16 or stack.shape != provenance.shape_czyx:
         raise ValueError(f"the raw stack is {stack.dtype} {stack.shape}; uint16 {provenance.shape_czyx} was announced")
     height, width = stack.shape[2:]
-    name = f"slide {provenance.slide} field {provenance.field}"
+    name = name or provenance.title
     with tifffile.TiffWriter(stream, ome=True, bigtiff=stack.nbytes > _BIGTIFF_FROM_BYTES) as writer:
         metadata = _stack_metadata(provenance, name, (0, 0, width, height), stack.shape[1])
         _write(writer, stack, _heading(provenance, ()) | metadata)

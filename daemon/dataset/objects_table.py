@@ -99,9 +99,9 @@ _PLACE = (
 )
 _FILES = (
     "LEFT JOIN (SELECT slide, field, attempt, substr(min(printf('%05d%s', length(name), name)), 6) AS shortest"
-    " FROM files GROUP BY slide, field, attempt) AS named USING (slide, field, attempt)"
+    " FROM files WHERE name LIKE '%.ome.tif' GROUP BY slide, field, attempt) AS named USING (slide, field, attempt)"
 )
-"""Of a field's files that of the objects has the shortest name; asked once, not for every object."""
+"""Of a field's OME-TIFFs that of the objects has the shortest name; asked once, not for every object."""
 _PROVENANCE = (
     Column("field_x_um", "fields.x_um", "REAL", pa.float64()),
     Column("field_y_um", "fields.y_um", "REAL", pa.float64()),

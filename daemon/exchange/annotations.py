@@ -1,6 +1,6 @@
 """What a detector found, as annotations that a person looks at and corrects: XML for CVAT, or COCO's JSON.
 
-Beside them lie pictures of the raw stacks that were kept: programs for annotation show 8 bits and no planes.
+Beside them lie pictures of the fields that were kept raw or fused: programs for annotation show 8 bits and no planes.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import NamedTuple
 from msgspec.structs import replace
 from rich.console import Console
 
+from daemon.analysis.field_output import kept_file
 from daemon.dataset.field_file import FieldProvenance, Pixels, read_field_file
 from daemon.dataset.reader import Dataset as Recorded
 from daemon.exchange.archived_stacks import ImagesBehind
-from daemon.exchange.field_pictures import is_picture, kept_file, picture_of, stack_of
+from daemon.exchange.field_pictures import is_picture, picture_of, stack_of
 from daemon.figures.field_picture import draw_field
 from daemon.records.records import FieldSecured, ObjectRow
 from daemon.system.durable_files import make_folder, replacing
@@ -91,8 +92,8 @@ def propose(
         recorded_fields = [field for field in recorded.fields() if isinstance(field, FieldSecured)]
         if not any(map(_can_be_shown, recorded_fields)):
             raise Refused(
-                f"no field of {folder} can be shown, so there is nothing to annotate: none has a raw stack "
-                "(retention.raw), and none was read from images"
+                f"no field of {folder} can be shown, so there is nothing to annotate: none was kept raw or fused "
+                "(retention.raw, retention.fused), and none was read from images"
             )
         read = [field for field in recorded_fields if _can_be_shown(field) and kept_file(field) is None]
         behind = ImagesBehind.find(recorded, read, [images]) if images is not None and read else None
@@ -152,7 +153,7 @@ class _Proposal:
                 picture = self._of_archive(field, picture, file.provenance)
         self._pictures.append(picture)
         self._boxes += [
-            self._box(row, picture.id, len(self._boxes) + place)
+            self._box(row, picture, len(self._boxes) + place)
             for place, row in enumerate((row for row in field.objects if row.score >= least_score), start=1)
         ]
 
@@ -193,20 +194,22 @@ class _Proposal:
         self._write(f"{PICTURES}/{picture.file_name}", drawn)
         self._drawn += 1
 
-    def _box(self, row: ObjectRow, picture: int, number: int) -> Annotation:
+    def _box(self, row: ObjectRow, picture: AnnotatedImage, number: int) -> Annotation:
         x0, y0, x1, y1 = row.box
+        # Of a field that was kept fused there is one plane.
+        plane = row.best_plane if picture.stack is None else min(row.best_plane, picture.stack.planes - 1)
         return Annotation(
             id=number,
-            image_id=picture,
+            image_id=picture.id,
             category_id=self._numbers.setdefault(row.class_name, len(self._numbers) + 1),
             bbox=(x0, y0, x1 - x0, y1 - y0),
             area=(x1 - x0) * (y1 - y0),
-            attributes={"score": round(row.score, 3), "plane": round(row.best_plane, 2)},
+            attributes={"score": round(row.score, 3), "plane": round(plane, 2)},
         )
 
 
 def _can_be_shown(field: FieldSecured) -> bool:
-    """Whether a person can look at the field: it is analysed, and kept raw or read from images."""
+    """Whether a person can look at the field: it is analysed, and kept raw or fused, or read from images."""
     return field.analysed and (kept_file(field) is not None or bool(field.sources))
 
 

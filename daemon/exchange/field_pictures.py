@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import zlib
 
-from daemon.analysis.field_output import RAW
+from daemon.analysis.field_output import kept_file
 from daemon.dataset.field_file import FieldProvenance
 from daemon.figures.field_picture import view_name
 from daemon.records.names import field_file
-from daemon.records.records import FieldSecured, FileEntry
+from daemon.records.records import FieldSecured
 from inference.annotations.coco import AnnotatedImage, StackInfo
 from inference.annotations.sources import SUFFIXES
-
-
-def kept_file(field: FieldSecured) -> FileEntry | None:
-    """Give the file of the raw stack that was kept of a field."""
-    name = field_file(field.slide, field.field, RAW, field.attempt)
-    return next((file for file in field.files if file.name == name), None)
 
 
 def is_picture(field: FieldSecured) -> bool:
@@ -33,14 +27,14 @@ def source_of(field: FieldSecured) -> str:
 
 
 def stack_of(field: FieldSecured, provenance: FieldProvenance) -> StackInfo:
-    """Describe a field's stack as annotations do."""
+    """Describe a field's stack as annotations do; a field that was kept fused is a stack of one plane."""
     kept = kept_file(field)
     return StackInfo(
         slide=field.slide,
         field=field.field,
         # Slides of different nights are different sources, whatever their numbers are.
         seed=zlib.crc32(provenance.night.encode()),
-        planes=field.shape_czyx[1],
+        planes=provenance.shape_czyx[1],
         step_um=field.step_um,
         pixel_um=provenance.pixel_um,
         polarizations=field.polarizations,

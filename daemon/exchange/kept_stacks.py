@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from daemon.analysis.field_output import kept_file
 from daemon.dataset.field_file import read_field_file
 from daemon.dataset.reader import Dataset
 from daemon.exchange.archived_stacks import ImagesBehind
-from daemon.exchange.field_pictures import kept_file, picture_of
+from daemon.exchange.field_pictures import picture_of
 from daemon.records.names import CATALOG
 from daemon.records.records import FieldSecured
 from daemon.run_folder.folder import RunFolder
@@ -64,8 +65,8 @@ def _of_dataset(folder: Path, images: Sequence[Path]) -> list[KnownStack]:
         raise AnnotationError(f"{str(folder)!r} keeps no stack; name the folder of the images behind it with --images")
     if not found:
         raise AnnotationError(
-            f"{str(folder)!r} kept no raw stack; name a night that did (retention.raw), what `lamelle detect` made of "
-            "an archive (--images names that), or an export of the virtual slide"
+            f"{str(folder)!r} kept no field raw or fused; name a night that did (retention), what `lamelle detect` "
+            "made of an archive (--images names that), or an export of the virtual slide"
         )
     return found
 

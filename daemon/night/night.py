@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from daemon.children.analysis_link import AnalysisLink
 from daemon.children.microscope_link import MicroscopeLink
+from daemon.config.model import Kept, Retention
 from daemon.config.model import NightConfig as Config
-from daemon.config.model import Retention
 from daemon.live.steering import Steering, left_by_order
 from daemon.night.focus_following import FocusFollower
 from daemon.night.focus_search import FocusSearch
@@ -24,7 +24,7 @@ from daemon.night.pause import Interrupt, NightClock, Pause
 from daemon.night.reporter import Reporter
 from daemon.night.retakes import further_attempts, retakes
 from daemon.night.under_way import LAG, FieldUnderWay, SlideUnderWay, already_set
-from daemon.planning.estimate import crops_bytes, retained_share, stack_bytes
+from daemon.planning.estimate import most_field_bytes, undetected_field_bytes
 from daemon.protocols.pipes import Analysed, Expose, Exposed, Finish
 from daemon.records.attempts import AttemptName, Purpose
 from daemon.records.events import EventName, ReasonCode, SkipReason, fault_in_words
@@ -75,7 +75,7 @@ class Night:
         self._search = FocusSearch(config, microscope, analysis, reporter)
         self._free = list(range(config.ring_stacks))
         self._slot_freed = asyncio.Event()
-        self._largest_field_bytes = crops_bytes(config) + (stack_bytes(config) if retained_share(config) else 0)
+        self._largest_field_bytes = most_field_bytes(config)
         self._left_slides = 0
         self._told_lit = ""
         self._clock = clock = clock or NightClock()
@@ -219,7 +219,8 @@ class Night:
                 bits=exposed.bits,
                 read_back=exposed.read_back,
                 sources=exposed.sources,
-                keep_raw=keeps_raw(self._config.retention, planned),
+                keep_raw=keeps(self._config.retention.raw, self._config.retention, planned),
+                keep_fused=keeps(self._config.retention.fused, self._config.retention, planned),
             )
         )
         behind.create_task(self._secure(slide, taken, exposed))
@@ -414,7 +415,7 @@ class Night:
         """Why the spool cannot take so many fields more; None where it can. An empty one takes whatever comes."""
         largest = self._largest_field_bytes
         if not self._analysis.detects:
-            largest = max(largest, stack_bytes(self._config))
+            largest = max(largest, undetected_field_bytes(self._config))
         need = min(fields * largest, self._spool.bound_bytes)
         if self._spool.has_room(need):
             return None
@@ -460,9 +461,9 @@ def _skipped_for(fault: RequestFailed) -> SkipReason:
     return SkipReason(ReasonCode.FAULT, f"{fault_in_words(fault.kind)}: {fault}", fault=fault.kind)
 
 
-def keeps_raw(retention: Retention, planned: PlannedField) -> bool:
-    """Whether the field's raw stack is kept: a function of the settings and the field's name alone."""
-    match retention.raw:
+def keeps(kept: Kept, retention: Retention, planned: PlannedField) -> bool:
+    """Whether what is `kept` of a night is kept of this field: settings and the field's name alone decide."""
+    match kept:
         case "all":
             return True
         case "every":

@@ -16,7 +16,7 @@ from daemon.calibration_store.shelf import choose, complain, proven
 from daemon.config.model import CurveKeys, NightConfig, RoutineName
 from daemon.config.names import Names, read_names
 from daemon.config.samples import SAMPLE, doubt_of, read_samples
-from daemon.planning.estimate import GB, CheckReport, crops_bytes, look_ahead, render, retained_share, stack_bytes
+from daemon.planning.estimate import GB, CheckReport, look_ahead, most_field_bytes, render, stack_bytes
 from daemon.planning.focus_bounds import CLEARANCE_UM
 from daemon.planning.plan import make_plan
 from daemon.protocols.sockets import Role, check_endpoint
@@ -144,8 +144,11 @@ def _check_words(config: NightConfig) -> None:
             f"detector.keep_above is {config.detector.keep_above:g}, above detector.threshold "
             f"{config.detector.threshold:g}; lower it, or raise the threshold"
         )
-    if config.retention.raw == "share" and config.retention.share == 0:
-        raise Refused("retention.share is 0, so retention.raw share keeps nothing; give a share, or set raw to none")
+    for key, kept in (("raw", config.retention.raw), ("fused", config.retention.fused)):
+        if kept == "share" and config.retention.share == 0:
+            raise Refused(
+                f"retention.share is 0, so retention.{key} share keeps nothing; give a share, or set {key} to none"
+            )
     if config.focus.search_step_um > 2 * config.focus.search_um:
         raise Refused(
             f"focus.search_step_um is {config.focus.search_step_um:g}, more than twice focus.search_um "
@@ -269,7 +272,7 @@ def _check_alerts(config: NightConfig) -> None:
 
 def _check_bounds(config: NightConfig) -> None:
     """Bounds of the way to the recorder that one field must not exceed."""
-    field = crops_bytes(config) + (stack_bytes(config) if retained_share(config) else 0)
+    field = most_field_bytes(config)
     if config.recorder.spool_mb * MB < config.ring_stacks * field:
         raise Refused(
             f"recorder.spool_mb is {config.recorder.spool_mb}, but one field may take {field / MB:.0f} MB and the ring "
@@ -314,7 +317,7 @@ def _check_room(config: NightConfig, run: Path | None, report: CheckReport, mach
         raise Refused(
             f"scan.fields is {config.scan.fields}, a plan of {needed / GB:.2f} GB, and {RESERVE_BYTES / GB:.1f} GB "
             f"must stay free, but the disk of {run} has only {room / GB:.2f} GB for both; name another --run folder, "
-            "or keep less (retention.raw, scan.fields)"
+            "or keep less (retention.raw, retention.fused, scan.fields)"
         )
 
 

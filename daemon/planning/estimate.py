@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from daemon.config.model import NightConfig
+from daemon.analysis.kept_picture import MOST_BYTES
+from daemon.config.model import Kept, NightConfig, Retention
 from daemon.config.samples import SAMPLE
 from daemon.records.fields import PlannedField
 from daemon.system.ring import ring_bytes
@@ -29,7 +30,7 @@ GB = 1e9
 
 @dataclass(frozen=True)
 class SlideOutlook:
-    """What one mini-slide will take. Bytes are uncompressed; `recorded_bytes` are crops and retained raw stacks."""
+    """What one mini-slide will take. Bytes are uncompressed; `recorded_bytes` are crops, pictures and what is kept."""
 
     position: int
     sample: str
@@ -42,11 +43,16 @@ class SlideOutlook:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What a whole night will take, and what a person should know of it before it begins."""
+    """What a whole night will take, and what a person should know of it before it begins.
+
+    `retained_bytes` are of raw stacks, `fused_bytes` of fused fields, `every_fused_bytes` if all of them were kept.
+    """
 
     slides: tuple[SlideOutlook, ...]
     ring_bytes: int
     retained_bytes: int
+    fused_bytes: int
+    every_fused_bytes: int
     notes: tuple[str, ...]
 
     @property
@@ -86,18 +92,35 @@ def stack_bytes(config: NightConfig) -> int:
 
 
 def crops_bytes(config: NightConfig) -> int:
-    """Estimate the bytes of one field's crops and fused crops, uncompressed."""
+    """Estimate the bytes of one field's crops and fused crops, uncompressed, and of its picture."""
     pixel_um = config.instrument.pixel_um
     area_mm2 = math.prod(config.instrument.frame_px) * pixel_um**2 / 1e6
     side_px = (OBJECT_UM + 2 * config.crops.margin_um) / pixel_um
     planes = len(config.scan.polarizations) * (config.scan.planes + 1)
-    return TABLES_BYTES + int(OBJECTS_PER_MM2 * area_mm2 * planes * 2 * side_px**2)
+    return TABLES_BYTES + MOST_BYTES + int(OBJECTS_PER_MM2 * area_mm2 * planes * 2 * side_px**2)
 
 
-def retained_share(config: NightConfig) -> float:
-    """Share of the raw stacks that are kept."""
-    retention = config.retention
-    return {"none": 0.0, "share": retention.share, "every": 1 / retention.every, "all": 1.0}[retention.raw]
+def fused_bytes(config: NightConfig) -> int:
+    """Bytes of one fused field in full size, uint16."""
+    return stack_bytes(config) // config.scan.planes
+
+
+def most_field_bytes(config: NightConfig) -> int:
+    """Estimate the bytes of a field of which all is kept that is kept of any."""
+    raw = stack_bytes(config) if config.retention.raw != "none" else 0
+    fused = fused_bytes(config) if config.retention.fused != "none" else 0
+    return crops_bytes(config) + raw + fused
+
+
+def undetected_field_bytes(config: NightConfig) -> int:
+    """Most bytes of a field in which nothing is looked for: of raw stack, picture, and fused field if that is kept."""
+    fused = fused_bytes(config) if config.retention.fused != "none" else 0
+    return stack_bytes(config) + MOST_BYTES + fused
+
+
+def kept_share(kept: Kept, retention: Retention) -> float:
+    """Share of the fields of which something is kept."""
+    return {"none": 0.0, "share": retention.share, "every": 1 / retention.every, "all": 1.0}[kept]
 
 
 def timing_of(config: NightConfig) -> Timing:
@@ -137,7 +160,9 @@ def look_ahead(
     notes: Sequence[str] = (),
 ) -> CheckReport:
     """Estimate what the planned night will take."""
-    stack, crops, kept = stack_bytes(config), crops_bytes(config), retained_share(config)
+    stack, crops, retention = stack_bytes(config), crops_bytes(config), config.retention
+    raw = kept_share(retention.raw, retention) * stack
+    fused = kept_share(retention.fused, retention) * fused_bytes(config)
 
     def outlook(slide: MiniSlide) -> SlideOutlook:
         fields = sum(field.slide == slide.position for field in plan)
@@ -147,14 +172,16 @@ def look_ahead(
             fields=fields,
             frames=fields * len(config.scan.polarizations) * config.scan.planes,
             raw_bytes=fields * stack,
-            recorded_bytes=int(fields * (crops + kept * stack)),
+            recorded_bytes=int(fields * (crops + raw + fused)),
             seconds=fields * field_seconds(config) + search_seconds(config),
         )
 
     return CheckReport(
         slides=tuple(outlook(slide) for slide in config.scan.slides),
         ring_bytes=ring_bytes(config.ring_stacks, shape_of(config)),
-        retained_bytes=int(len(plan) * kept * stack),
+        retained_bytes=int(len(plan) * raw),
+        fused_bytes=int(len(plan) * fused),
+        every_fused_bytes=len(plan) * fused_bytes(config),
         notes=tuple(notes),
     )
 
@@ -176,6 +203,8 @@ def render(report: CheckReport, width: int = 100) -> str:
     console.print(
         f"retention keeps {report.retained_bytes / GB:.1f} GB of raw stacks; all of them would be {everything:.1f} GB, "
         "which is the most that is kept when a GPU is lost in mid-night",
+        f"retention keeps {report.fused_bytes / GB:.1f} GB of fused fields; all of them would be "
+        f"{report.every_fused_bytes / GB:.1f} GB",
         f"ring in shared memory: {report.ring_bytes / GB:.2f} GB",
         "recorded bytes are before compression, for the usual number of objects; time is that of moves and exposures",
         *(f"note: {note}" for note in report.notes),

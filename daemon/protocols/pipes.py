@@ -147,7 +147,8 @@ class Finish(PipeMessage, frozen=True, kw_only=True):
 
     `read_back` is what the instrument read of each polarization, `bits` those of the camera, `sources` the files of a
     recording that was replayed. With a `fault`, what went wrong with this stack before, do not analyse it: keep it raw.
-    Where the analysis died as it named its objects before, leave them `nameless`, and this says so.
+    Where the analysis died as it named its objects before, leave them `nameless`, and this says so; where it died even
+    as it kept the stack raw, leave its picture `undrawn`.
     """
 
     slot: int
@@ -158,8 +159,10 @@ class Finish(PipeMessage, frozen=True, kw_only=True):
     read_back: tuple[ReadBack, ...] = ()
     sources: tuple[SourceFile, ...] = ()
     keep_raw: bool
+    keep_fused: bool = False
     fault: StackFault | None = None
     nameless: str = ""
+    undrawn: bool = False
 
 
 class MeasureSharpness(PipeMessage, frozen=True, kw_only=True):

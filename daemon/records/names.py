@@ -46,6 +46,11 @@ def features_file(slide: int, field: int, attempt: int = 1) -> str:
     return field_file(slide, field, "features", attempt).removesuffix(".ome.tif") + ".parquet"
 
 
+def picture_file(slide: int, field: int, attempt: int = 1) -> str:
+    """Name of the picture that is kept of a field inside a dataset (posix)."""
+    return field_file(slide, field, "picture", attempt).removesuffix(".ome.tif") + ".jpg"
+
+
 def field_of(name: str) -> tuple[int, int] | None:
     """Slide and field that a file's name speaks of, or None for a name that no file of a field may have."""
     match = _FIELD_FILE.fullmatch(name)

@@ -1,4 +1,4 @@
-"""`lamelle analyse`: finds what is in the raw stacks of a dataset that were kept, with its own weights or with others.
+"""`lamelle analyse`: finds what is in the fields of a dataset that were kept, with its own weights or with others.
 
 Fields that a night secured without a detector get their objects in the same dataset. With other weights everything that
 was kept is analysed anew, into another dataset.
@@ -17,7 +17,7 @@ import yaml
 from pydantic import ValidationError
 from rich.console import Console
 
-from daemon.analysis.field_output import RAW
+from daemon.analysis.field_output import RAW, kept_file
 from daemon.analysis.naming import HeadRecorded, fitting_head, recorded
 from daemon.calibration_store.corrections import folder_of
 from daemon.calibration_store.shelf import require
@@ -118,7 +118,7 @@ def analyse_anew(
     classifier: Mapping[str, Any] | None = None,
     taxonomy: Taxonomy | None = None,
 ) -> Exit:
-    """Analyse every raw stack that a dataset keeps, into another dataset; or go on with that.
+    """Analyse every field that a dataset keeps raw, or else fused, into another dataset; or go on with that.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def analyse_anew(
     Raises
     ------
     Refused
-        There is no dataset, its night is not complete, it keeps no raw stack, `into` holds something else, or a rule or
+        There is no dataset, its night is not complete, it keeps no field, `into` holds something else, or a rule or
         a taxonomy is given and there is no classifier.
     WeightsRefused
         The weights do not fit the settings, or a classifier that is named does not fit stacks or taxonomy.
@@ -147,7 +147,7 @@ def analyse_anew(
     settings, said, why = _classified(settings, taxonomy, classifier or {}, before, into)
     requests = [CutField(planned=_planned(field), kind="kept") for field in fields]
     if all(request.planned.fault for request in requests):
-        raise Refused(f"{folder} keeps no raw stacks; there is nothing to analyse again")
+        raise Refused(f"{folder} keeps no field raw or fused; there is nothing to analyse again")
     told = settings.told(said["named_by"], taxonomy)
     told["of"] = {"night": before.night, "raw_stacks": _digest(fields)}
     configuration = yaml.safe_dump(told, sort_keys=False, allow_unicode=True, width=120)
@@ -242,17 +242,19 @@ def _settings(started: NightStarted, detector: Mapping[str, Any], classifier: Ma
 
 
 def _planned(field: FieldSecured | FieldSkipped) -> ArchiveField:
-    """Name the field's raw stack, or say why there is none."""
+    """Name the file in which the field was kept whole, or say why there is none."""
     name, fault = field_file(field.slide, field.field, RAW, field.attempt), ""
     if isinstance(field, FieldSkipped):
         fault = f"skipped in the night: {field.reason}"
-    elif name not in (file.name for file in field.files):
-        fault = "its raw stack was not kept"
+    elif (kept := kept_file(field)) is None:
+        fault = "it was kept neither raw nor fused"
+    else:
+        name = kept.name
     return ArchiveField(slide=field.slide, field=field.field, sample=field.sample, names=(name,), fault=fault)
 
 
 def _usual(folder: Path, fields: Sequence[FieldSecured | FieldSkipped]) -> Described | None:
-    """Describe the first raw stack, which all of a night are like; None where there is none that can be read."""
+    """Describe the first kept field, which most of a night are like; None where there is none that can be read."""
     for planned in map(_planned, fields):
         path = folder / planned.names[0]
         if not planned.fault and path.is_file():

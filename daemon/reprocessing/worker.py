@@ -20,7 +20,15 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from calibration.corrections import Corrections
-from daemon.analysis.field_output import focus_result, object_rows, secured_field, write_cutouts, write_features
+from daemon.analysis.field_output import (
+    focus_result,
+    object_rows,
+    secured_field,
+    write_cutouts,
+    write_features,
+    write_picture,
+)
+from daemon.analysis.kept_picture import PictureDrawer
 from daemon.analysis.naming import FieldNames, Naming
 from daemon.calibration_store.corrections import corrections_of_field, pattern_of
 from daemon.config.taxonomy import Taxonomy
@@ -154,6 +162,7 @@ class _Bench:
         self._detectors = detectors
         self._naming = naming
         self._naming_begins = naming_begins
+        self._drawer = PictureDrawer()
         self._configuration_sha256 = hashlib.sha256(work.started.configuration.encode()).hexdigest()
 
     def answer(self, request: AnyMessage) -> AnyMessage:
@@ -211,7 +220,7 @@ class _Bench:
             sources=sources_of(hashes, planned.stack),
             bits=described.bits,
         )
-        secured, nameless = self._cut(stack.pixels, provenance, watch, request.nameless)
+        secured, nameless = self._cut(stack.pixels, provenance, watch, request)
         return FieldCut(record=replace(secured, told=described.told), nameless=nameless)
 
     def _cut_kept(self, request: CutField, hashes: dict[str, str]) -> FieldCut:
@@ -228,14 +237,14 @@ class _Bench:
             versions=started.versions,
             sources=sources_of(hashes, planned.stack),
         )
-        secured, nameless = self._cut(pixels, provenance, watch, request.nameless)
+        secured, nameless = self._cut(pixels, provenance, watch, request)
         return FieldCut(record=secured, nameless=nameless)
 
     def _cut_later(self, request: CutField) -> FieldCut:
         watch = Stopwatch()
         with watch.time("read"):
             pixels, provenance = self._kept(request.planned)
-        secured, nameless = self._cut(pixels, provenance, watch, request.nameless)
+        secured, nameless = self._cut(pixels, provenance, watch, request)
         analysed = msgspec.convert(
             msgspec.structs.asdict(secured) | {"versions": self._work.versions}, FieldAnalysed, from_attributes=True
         )
@@ -253,9 +262,12 @@ class _Bench:
             return file.stack(), file.provenance
 
     def _cut(
-        self, pixels: NDArray[np.uint16], provenance: FieldProvenance, watch: Stopwatch, nameless: str
+        self, pixels: NDArray[np.uint16], provenance: FieldProvenance, watch: Stopwatch, request: CutField
     ) -> tuple[FieldSecured, str]:
-        """Analyse a stack and write the field's files; its record, and why objects have no names."""
+        """Analyse a stack and write the field's files; its record, and why objects have no names.
+
+        A field that was recorded before has its picture already, and files of a dataset are never written again.
+        """
         at = provenance.x_um, provenance.y_um, provenance.first_z_um
         corrections = corrections_of_field(provenance, self._work.calibrations)
         analyser = self._detectors.of(
@@ -270,23 +282,31 @@ class _Bench:
         with watch.time("name"):
             crops = [found.crop for found in analysis.objects]
             named = (
-                FieldNames(rows, fault=nameless)
-                if nameless
+                FieldNames(rows, fault=request.nameless)
+                if request.nameless
                 else self._naming.name(rows, crops, provenance, self._naming_begins)
             )
+        picture = None
+        if request.kind != "later":
+            with watch.time("pictures"):
+                picture = self._drawer.draw(provenance, lambda: analysis.fused)
         with watch.time("encode"):
-            files = self._write(provenance, named, analysis)
+            files = self._write(provenance, named, analysis, picture)
         return secured_field(provenance, analysis, named.rows, files, watch.seconds, analyser.device), named.fault
 
-    def _write(self, provenance: FieldProvenance, named: FieldNames, analysis: StackAnalysis) -> tuple[FileEntry, ...]:
+    def _write(
+        self, provenance: FieldProvenance, named: FieldNames, analysis: StackAnalysis, picture: bytes | None
+    ) -> tuple[FileEntry, ...]:
         path = inside(self._work.into, provenance.file_name())
         make_folder(path.parent)
         written = partial(crash_points.reach, "spool written")
-        entry = write_cutouts(path, provenance, named.rows, analysis.objects, written)
-        if named.features is None:
-            return (entry,)
-        name = provenance.features_file
-        return entry, write_features(inside(self._work.into, name), name, named.features)
+        files = [write_cutouts(path, provenance, named.rows, analysis.objects, written)]
+        if named.features is not None:
+            name = provenance.features_file
+            files.append(write_features(inside(self._work.into, name), name, named.features))
+        if picture is not None:
+            files.append(write_picture(inside(self._work.into, provenance.picture_file), provenance, picture))
+        return tuple(files)
 
 
 def skipped(planned: ArchiveField, why: SkipReason, hashes: dict[str, str]) -> FieldSkipped:

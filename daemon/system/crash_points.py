@@ -25,6 +25,7 @@ Point = Literal[
     "analysis running",
     "measuring",
     "naming",
+    "drawing",
     "spool written",
     "spool renamed",
     "journalled",

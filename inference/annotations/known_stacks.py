@@ -22,7 +22,7 @@ from inference.annotations.sources import AnnotationSource, alike, open_sources
 from inference.errors import AnnotationError
 from inference.wording import counted
 
-_ENDING = re.compile(r"(?:[-_]raw)?(?:\.[a-z][a-z0-9]{1,4}|[-_](?:ome|png|jpe?g|tiff?|bmp|webp))*$")
+_ENDING = re.compile(r"(?:[-_](?:raw|fused))?(?:\.[a-z][a-z0-9]{1,4}|[-_](?:ome|png|jpe?g|tiff?|bmp|webp))*$")
 """What programs put behind a name, and lamelle behind that of a stack that was kept."""
 _WORDS = re.compile(r"[^\W_]+")
 _VIEW = re.compile(r"slide\W\d+\Wfield\W\d+")
@@ -70,7 +70,7 @@ def annotated_stacks(path: Path) -> list[KnownStack]:
     if not found:
         raise AnnotationError(
             f"{str(path)!r} holds no stack that lamelle annotated; name an export of the virtual slide, or a night "
-            "that kept raw stacks"
+            "that kept fields raw or fused"
         )
     return found
 

@@ -308,7 +308,9 @@ def _views(
     views = []
     for fused in fusions:
         sharpest = channels.sharpest_plane(sharpness[fused])
-        views.append(channels.fused_input(planes.roots[:, fused], sharpness[fused], sharpest, polarizations))
+        index = channels.plane_index(sharpest, *planes.roots.shape[2:])
+        roots = channels.fused_roots(planes.roots[:, fused], index)
+        views.append(channels.fused_input(roots, sharpness[fused], sharpest, polarizations))
     views += [channels.plane_input(planes.roots, sharpness, z, polarizations) for z in range(len(sharpness))]
     return np.stack(views).astype(np.float16)
 

@@ -75,10 +75,14 @@ class StackAnalysis:
     """All that inference says of one stack.
 
     `backgrounds_dn` is the median intensity of each polarization, `overview` uint8 YXC (RGB), a fused view for people.
+    `fused` is that view of each polarization at the network's scale: uint16 CYX, DN, without the fixed pattern where
+    that is known, each pixel from its sharpest plane, whose number is in `taken_from`, YX.
     """
 
     objects: tuple[FoundObject, ...]
     focus: StackFocus
     backgrounds_dn: tuple[float, ...]
     overview: NDArray[np.uint8]
+    fused: NDArray[np.uint16]
+    taken_from: NDArray[np.intp]
     seconds: dict[str, float]

@@ -85,6 +85,10 @@ class StackViews(NamedTuple):
         of every plane, (Z, h/2, w/2).
     sharpest
         index of the sharpest plane, fractional, (h/2, w/2).
+    taken_from
+        plane that each pixel of the fused view is taken from, (h, w).
+    roots
+        square roots of the intensities of the fused view, (C, h, w).
     fused
         view of the whole stack (3, h, w).
     views
@@ -93,6 +97,8 @@ class StackViews(NamedTuple):
 
     sharpness: Floats
     sharpest: Floats
+    taken_from: NDArray[np.intp]
+    roots: Floats
     fused: Floats
     views: ViewArray
 
@@ -135,11 +141,13 @@ class Planes:
         """Make views of the stack: one fused from all planes, or one of each plane."""
         sharpness = self.sharpness()
         sharpest = sharpest_plane(sharpness)
-        fused = fused_input(self.roots, sharpness, sharpest, polarizations)
+        index = plane_index(sharpest, *self.roots.shape[2:])
+        roots = fused_roots(self.roots, index)
+        fused = fused_input(roots, sharpness, sharpest, polarizations)
         views = [fused]
         if every_plane:
             views = [plane_input(self.roots, sharpness, z, polarizations) for z in range(len(sharpness))]
-        return StackViews(sharpness, sharpest, fused, np.stack(views))
+        return StackViews(sharpness, sharpest, index, roots, fused, np.stack(views))
 
     def sharpness(self) -> Floats:
         """Energy of every plane over its noise, shape (Z, h/2, w/2), averaged over polarizations; 1 where empty.
@@ -228,12 +236,15 @@ def network_input(roots: Floats, sharpness: Floats, polarizations: tuple[str, ..
     return image
 
 
+def fused_roots(roots: Floats, index: NDArray[np.intp]) -> Floats:
+    """Fuse a whole stack's roots (C, Z, h, w) to (C, h, w), as `index` (h, w) says."""
+    return gather(roots, index).astype(np.float32, copy=False)
+
+
 def fused_input(roots: Floats, sharpness: Floats, sharpest: Floats, polarizations: tuple[str, ...]) -> Floats:
-    """Input (3, h, w) of a whole stack's roots (C, Z, h, w): each pixel from its sharpest plane."""
-    height, width = roots.shape[2:]
-    gathered = gather(roots, plane_index(sharpest, height, width)).astype(np.float32, copy=False)
+    """Input (3, h, w) of a whole stack: of its fused roots (C, h, w), and the sharpness (Z, h/2, w/2) of all planes."""
     index = np.rint(sharpest).astype(np.intp)
-    return network_input(gathered, np.take_along_axis(sharpness, index[None], axis=0)[0], polarizations)
+    return network_input(roots, np.take_along_axis(sharpness, index[None], axis=0)[0], polarizations)
 
 
 def plane_input(roots: Floats, sharpness: Floats, z: int, polarizations: tuple[str, ...]) -> Floats:

@@ -123,13 +123,22 @@ class DevicePlanes:
         noise = _noise_of(self._energies[:, :, ::4, ::4].flatten(1))
         sharpness = (self._energies / (len(noise) * noise.reshape(-1, 1, 1, 1))).sum(dim=0)
         sharpest = self._sharpest(sharpness)
-        fused = self._fuse(sharpness, sharpest, polarizations)
+        index = _apply(self._double, sharpest).round().long()
+        roots = self._roots.gather(1, index.expand(len(self._roots), 1, *index.shape))[:, 0]
+        fused = self._input(roots, sharpness.gather(0, sharpest.round().long()[None])[0], polarizations)
         views = fused[None]
         if every_plane:
             views = torch.stack(
                 [self._input(self._roots[:, z], sharpness[z], polarizations) for z in range(len(sharpness))]
             )
-        return StackViews(sharpness.cpu().numpy(), sharpest.cpu().numpy(), fused.cpu().numpy(), views)
+        return StackViews(
+            sharpness=sharpness.cpu().numpy(),
+            sharpest=sharpest.cpu().numpy(),
+            taken_from=index.cpu().numpy(),
+            roots=roots.cpu().numpy(),
+            fused=fused.cpu().numpy(),
+            views=views,
+        )
 
     def backgrounds_dn(self) -> tuple[float, ...]:
         """Median intensity of each polarization over all its planes, in DN, from every 8th pixel."""
@@ -139,11 +148,6 @@ class DevicePlanes:
         best, index = sharpness.max(dim=0)
         weight = best.clamp(min=FAINTEST)
         return _apply(self._smooth_index, index * weight) / _apply(self._smooth_index, weight)
-
-    def _fuse(self, sharpness: Tensor, sharpest: Tensor, polarizations: tuple[str, ...]) -> Tensor:
-        index = _apply(self._double, sharpest).round().long()
-        roots = self._roots.gather(1, index.expand(len(self._roots), 1, *index.shape))[:, 0]
-        return self._input(roots, sharpness.gather(0, sharpest.round().long()[None])[0], polarizations)
 
     def _input(self, roots: Tensor, sharpness: Tensor, polarizations: tuple[str, ...]) -> Tensor:
         image = torch.zeros(3, *roots.shape[1:], device=self._device)

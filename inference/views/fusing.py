@@ -1,4 +1,7 @@
-"""Which plane each pixel of a crop is taken from: the object's own, or another where that is far sharper."""
+"""Which plane each pixel is taken from.
+
+Of a crop the object's own, or another where that is far sharper; of a whole stack the one that the detector saw there.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.objects.objects import Box
+from inference.views import channels
 from inference.views.channels import ENERGY_BINNING, Floats
 
 SHARP, SHARPER = 4.0, 1.5
@@ -16,6 +20,24 @@ SMOOTHED = 3.0
 BYTES = 256
 MEDIAN = 7
 """Pixels of that map over which single planes that stand out are taken for those around them."""
+
+
+def fuse_frames(stack: NDArray[np.uint16], index: NDArray[np.intp], binning: int) -> NDArray[np.uint16]:
+    """Fuse a stack (CZYX) at its full size to CYX, so that the detector sees the same in it.
+
+    Parameters
+    ----------
+    index
+        plane of each pixel that the detector saw, (h, w); what lies beyond the last of them takes theirs.
+    binning
+        camera pixels along one of those.
+    """
+    row, column = (
+        np.minimum(np.arange(length) // binning, seen - 1)
+        for length, seen in zip(stack.shape[2:], index.shape, strict=True)
+    )
+    fused = channels.gather(stack, index[row[:, None], column])
+    return fused.astype(np.uint16, copy=False)
 
 
 def crop_index(sharpness: Floats, crop_box: Box, binning: int, own_plane: float) -> NDArray[np.intp]:

@@ -23,7 +23,7 @@ import tifffile
 from numpy.typing import NDArray
 from rich.console import Console
 
-from daemon.analysis.field_output import write_raw
+from daemon.analysis.field_output import FUSED, RAW, write_fused, write_raw
 from daemon.cli import results
 from daemon.config.loading import freeze
 from daemon.dataset.catalog import Catalog
@@ -353,15 +353,25 @@ def test_another_question_is_refused(ran: Ran, tmp_path: Path) -> None:
 @pytest.fixture
 def kept(ran: Ran, tmp_path: Path) -> Path:
     """A night of two fields, one not analysed and one skipped."""
-    folder = tmp_path / "kept"
+    return keep_night(ran, tmp_path / "kept", RAW)
+
+
+def keep_night(ran: Ran, folder: Path, part: str) -> Path:
+    """Make that night, which keeps its field as a raw stack, or fused."""
     config = emulated_stacks.night(frame_px=256, planes=5)
     weights = find_weights("slim").sha256
     with read_field_file(ran.into / field_file(1, 1)) as file:
         known = file.provenance
     provenance = msgspec.structs.replace(known, night="N", tile_um=(-1e9, -1e9, 0.0, 1e9), sources=())
-    path = folder / field_file(1, 1, "raw")
+    path = folder / field_file(1, 1, part)
     path.parent.mkdir(parents=True)
-    raw = write_raw(path, provenance, ran.pixels)
+    if part == FUSED:
+        analyser = Analyser(
+            config.detector, config.crops, config.focus, known.pixel_um, known.polarizations, detects=False
+        )
+        whole = write_fused(path, provenance, ran.pixels, analyser.analyse(ran.pixels))
+    else:
+        whole = write_raw(path, provenance, ran.pixels)
     records: list[AnyRecord] = [
         NightStarted(
             utc=1.0, night="N", configuration=freeze(config), samples={1: {"sample": "core-1"}}, planned={1: 2},
@@ -371,7 +381,7 @@ def kept(ran: Ran, tmp_path: Path) -> Path:
             utc=1.0, slide=1, field=1, sample="core-1", x_um=0.0, y_um=0.0, first_z_um=0.0, step_um=0.5,
             polarizations=known.polarizations, shape_czyx=known.shape_czyx, attempts=1, exposed_utc=1.0,
             exposed_monotonic_s=1.0, seconds={}, focus=FocusResult(z_um=1.0, at_edge=False, contrast=2.0), objects=(),
-            files=(raw,), analysed=False,
+            files=(whole,), analysed=False,
         ),
         FieldSkipped(utc=1.0, slide=1, field=2, sample="core-1", reason="stage stuck", attempts=3),
         SlideClosed(utc=1.0, slide=1, sample="core-1", recorded=1, skipped=1),
@@ -405,6 +415,21 @@ def test_raw_stacks_are_analysed_anew_into_another_dataset(ran: Ran, kept: Path,
         assert {row.in_exclusive_tile for row in file.objects} == {True, False}
         assert [source.name for source in file.provenance.sources] == [field_file(1, 1, "raw")]
         assert file.provenance.night.startswith("N-")
+
+
+def test_fused_fields_that_were_kept_are_analysed_anew_and_hold_what_the_stacks_did(ran: Ran, tmp_path: Path) -> None:
+    kept = keep_night(ran, tmp_path / "fused", FUSED)
+    analyse_anew(kept, tmp_path / "anew", {"runtime": "torch"}, 1, Console(quiet=True))
+    with Dataset.open(tmp_path / "anew") as anew, Dataset.open(ran.into) as known:
+        found, before = anew.fields(1)[0], known.fields(1)[0]
+        assert isinstance(found, FieldSecured)
+        assert isinstance(before, FieldSecured)
+    assert found.shape_czyx == (*before.shape_czyx[:1], 1, *before.shape_czyx[2:])
+    boxes, others = (
+        np.array([row.box for row in field.objects if not row.below_threshold]) for field in (found, before)
+    )
+    assert len(boxes) == len(others) > 1
+    assert np.abs(boxes - others).max() <= 3
 
 
 def test_only_a_complete_night_with_its_own_weights_is_caught_up_with(kept: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from rich.console import Console
 from daemon.dataset.held import FieldTotals
 from daemon.dataset.reader import Dataset
 from daemon.dataset.summary import summarise
-from daemon.records.names import field_file
+from daemon.records.names import field_file, picture_file
 from daemon.records.records import FieldSecured, decode, encode
 from daemon.reprocessing.analyse import catch_up
 from daemon.run_folder.journal import Journal
@@ -91,7 +91,9 @@ def test_a_night_whose_gpu_is_lost_keeps_raw_stacks_and_is_caught_up_with(
         raw = [field for field in kept.fields() if isinstance(field, FieldSecured) and not field.analysed]
         assert {(field.slide, field.field) for field in raw} == {(1, 3), (2, 1), (2, 2), (2, 3)}
         assert all(
-            [file.name for file in field.files] == [field_file(field.slide, field.field, "raw")] for field in raw
+            [file.name for file in field.files]
+            == [field_file(field.slide, field.field, "raw"), picture_file(field.slide, field.field)]
+            for field in raw
         )
         first_z_um = {(field.slide, field.field): field.first_z_um for field in raw}
     assert first_z_um == {place: undisturbed[1][place][0] for place in first_z_um}

@@ -17,7 +17,7 @@ import yaml
 
 from daemon.dataset.field_file import read_field_file
 from daemon.dataset.reader import Dataset
-from daemon.records.names import field_file
+from daemon.records.names import field_file, picture_file
 from daemon.records.records import FieldSecured
 from daemon.system.crash_points import VARIABLE
 from daemon.system.process_table import read_processes
@@ -29,7 +29,7 @@ from tests.support.places import CONFIGS
 SAID = "said.txt"
 """Beside the run folder of the undisturbed night: what it printed."""
 Digest = dict[tuple[int, int], tuple[float, int, str]]
-"""Of every recorded field: commanded z of the first plane, number of objects, sha256 of all their pixels."""
+"""Of every recorded field: commanded z of the first plane, number of objects, sha256 of all its pixels and picture."""
 
 
 def write_configuration(
@@ -113,5 +113,6 @@ def digest(run: Path) -> Digest:
             for row in file.objects:
                 pixels.update(file.crop(row).tobytes())
                 pixels.update(file.fused(row).tobytes())
+            pixels.update((run / "dataset" / picture_file(field.slide, field.field)).read_bytes())
             found[field.slide, field.field] = (field.first_z_um, len(file.objects), pixels.hexdigest())
     return found

@@ -11,7 +11,7 @@ import tifffile
 import yaml
 from numpy.typing import NDArray
 
-from daemon.analysis.field_output import RAW, write_raw
+from daemon.analysis.field_output import FUSED, RAW, write_fused, write_raw
 from daemon.dataset.catalog import Catalog
 from daemon.dataset.field_file import FieldProvenance, write_field_file
 from daemon.records.names import field_file
@@ -30,6 +30,8 @@ from daemon.records.records import (
 from daemon.reprocessing.archive import ArchiveSettings
 from daemon.system.durable_files import make_folder, replacing, sha256_of
 from drivers.virtual_slide.visibility import Visible, visible
+from inference.analyser import Analyser
+from inference.settings import CropSettings, DetectorSettings, FocusSettings
 from tests.support import emulated_stacks
 
 FRAME_PX, PLANES = 384, 7
@@ -44,17 +46,21 @@ CONFIGURATION = yaml.safe_dump(
 )
 
 
-def make_kept_night(folder: Path, slides: int = 2, night: str = "N", images: Path | None = None) -> list[FieldSecured]:
+def make_kept_night(
+    folder: Path, slides: int = 2, night: str = "N", images: Path | None = None, part: str = RAW
+) -> list[FieldSecured]:
     """Write a dataset of a field a mini-slide, its objects where the truth has them, and their raw stacks.
 
     Parameters
     ----------
+    part
+        what of the fields is kept: raw stacks, or the fields fused.
     images
         where the stacks are written as plane files instead: an archive, of which the dataset is.
     """
     make_folder(folder)
     every = range(1, slides + 1)
-    fields = [_field(folder, slide, night, images) for slide in every]
+    fields = [_field(folder, slide, night, images, part) for slide in every]
     records: list[AnyRecord] = [
         NightStarted(
             utc=1.7e9, night=night, configuration="" if images is None else CONFIGURATION,
@@ -71,7 +77,7 @@ def make_kept_night(folder: Path, slides: int = 2, night: str = "N", images: Pat
     return fields
 
 
-def _field(folder: Path, slide: int, night: str, images: Path | None) -> FieldSecured:
+def _field(folder: Path, slide: int, night: str, images: Path | None, part: str) -> FieldSecured:
     config = emulated_stacks.night(frame_px=FRAME_PX, planes=PLANES, seed=12, density=3.0)
     stack, truth = emulated_stacks.stack(config, slide, 0.0)
     plane_of = {id(one): plane for plane, one in truth}
@@ -95,8 +101,13 @@ def _field(folder: Path, slide: int, night: str, images: Path | None) -> FieldSe
     entry = FileEntry(name=field_file(slide, 1), size=path.stat().st_size, sha256=sha256_of(path))
     sources: tuple[SourceFile, ...] = ()
     files: tuple[FileEntry, ...] = (entry,)
-    if images is None:
-        files += (write_raw(folder.joinpath(*field_file(slide, 1, RAW).split("/")), provenance, stack),)
+    kept = folder.joinpath(*field_file(slide, 1, part).split("/"))
+    if images is None and part == FUSED:
+        settings = DetectorSettings(runtime="torch"), CropSettings(), FocusSettings()
+        analysis = Analyser(*settings, PIXEL_UM, config.scan.polarizations, detects=False).analyse(stack)
+        files += (write_fused(kept, provenance, stack, analysis),)
+    elif images is None:
+        files += (write_raw(kept, provenance, stack),)
     else:
         sources = _write_planes(images, f"core {slide}", stack)
     return FieldSecured(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from calibration.corrections import Corrections
 from daemon.analysis.field_output import object_rows, secured_field
+from daemon.analysis.kept_picture import MOST_BYTES, draw_picture, middle_planes
 from daemon.analysis.measure import measure_all
 from daemon.analysis.previews import draw_strips, draw_views
 from daemon.calibration_store.corrections import pattern_of
@@ -114,6 +115,8 @@ def test_every_stack_becomes_a_field(given_stack: tuple[Stack, tuple[str, ...]],
     assert decode(encode(record)).utc == record.utc
     assert len(draw_views(stack, analysis)) == 1 + len(polarizations)
     draw_strips(analysis.objects, rows, um)
+    for states in (analysis.fused, middle_planes(stack, um)):
+        assert len(draw_picture(states, polarizations)) <= MOST_BYTES
 
 
 @cache

@@ -35,7 +35,8 @@ def field(height: int, width: int, planes: int = 5) -> NDArray[np.uint16]:
 
 def analysis(best_plane: float | None, height: int = 64, width: int = 64) -> StackAnalysis:
     overview = np.full((height, width, 3), 140, np.uint8)
-    return StackAnalysis((), StackFocus(best_plane, False, 1.0, np.ones(5, np.float32)), (0.0, 0.0), overview, {})
+    focus, fused = StackFocus(best_plane, False, 1.0, np.ones(5, np.float32)), np.zeros((2, height, width), np.uint16)
+    return StackAnalysis((), focus, (0.0, 0.0), overview, fused, np.zeros((height, width), np.intp), {})
 
 
 def found(crop: NDArray[np.uint16]) -> FoundObject:

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from daemon.analysis.field_output import FUSED
 from daemon.cli.app import app
 from daemon.exchange.annotations import LABELS_FILE, propose
 from daemon.exchange.kept_stacks import find_known_stacks
@@ -309,10 +310,27 @@ def test_the_plane_that_nobody_said_is_the_sharpest_in_the_box(night: Night, tmp
     assert np.median(errors) < 0.5
 
 
+def test_fields_that_were_kept_fused_go_to_cvat_and_back_like_raw_stacks(night: Night, tmp_path: Path) -> None:
+    folder = tmp_path / "tuesday"
+    fields = make_kept_night(folder, part=FUSED)
+    boxes = sum(len(field.objects) for field in fields)
+    assert propose(folder, tmp_path / "task.zip", 0.5) == (2, boxes, 2, 0, 0, 0)
+    with zipfile.ZipFile(tmp_path / "task.zip") as archive:
+        xml = archive.read("annotations.xml").replace(b"_NV", b"")
+    back = returned(tmp_path, {"annotations.xml": xml})
+    stacks = find_stacks([back], CLASSES, stacks=find_known_stacks([folder])).stacks
+    assert [read_stack(one).shape for one in stacks] == [(2, 1, FRAME_PX, FRAME_PX)] * 2
+    assert {annotation.plane for one in stacks for annotation in one.annotations} == {0.0}
+    # A detector finds in it what it finds in the stacks.
+    raw = find_stacks([returned(tmp_path, {"annotations.xml": night.xml})], CLASSES,
+                      stacks=find_known_stacks([night.folder])).stacks  # fmt: skip
+    assert ap(stacks) == pytest.approx(ap(raw), abs=0.01)
+
+
 def test_what_holds_no_stack_is_refused(tmp_path: Path) -> None:
     make_kept_night(tmp_path / "night", slides=1)
     (tmp_path / "night" / "slide-1" / "field-0001-raw.ome.tif").unlink()
-    with pytest.raises(AnnotationError, match=r"kept no raw stack; name a night that did \(retention\.raw\)"):
+    with pytest.raises(AnnotationError, match=r"kept no field raw or fused; name a night that did \(retention\)"):
         find_known_stacks([tmp_path / "night"])
     (tmp_path / "coco.json").write_text('{"images": [{"id": 1, "file_name": "a.png", "width": 9, "height": 9}], '
                                         '"annotations": []}', encoding="utf-8")  # fmt: skip

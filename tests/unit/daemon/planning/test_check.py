@@ -53,6 +53,7 @@ BAD = [
         ("detector.keep_above is 0.6", "detector.threshold 0.5", "lower it"),
     ),
     Bad("share of nothing", {"retention": {"raw": "share"}}, ("retention.share is 0", "give a share")),
+    Bad("fused share of nothing", {"retention": {"fused": "share"}}, ("retention.fused share keeps nothing",)),
     Bad("search in one step", {"focus.search_step_um": 50}, ("focus.search_step_um is 50", "20", "smaller step")),
     Bad(
         "withdrawn out of reach",
@@ -125,7 +126,7 @@ BAD = [
     Bad(
         "spool below a field",
         {"recorder.spool_mb": 16, "retention.raw": "all"},
-        ("recorder.spool_mb is 16", "47 MB", "room for many fields"),
+        ("recorder.spool_mb is 16", "48 MB", "room for many fields"),
     ),
     Bad(
         "credit below a chunk",
@@ -171,7 +172,7 @@ BAD = [
     Bad(
         "no disk for the plan",
         {"retention.raw": "all"},
-        ("scan.fields is 12", "plan of 4.55 GB", "0.1 GB must stay free", "only 1.00 GB", "retention.raw"),
+        ("scan.fields is 12", "plan of 4.58 GB", "0.1 GB must stay free", "only 1.00 GB", "retention.raw"),
         Machine(free_disk=lambda _: 10**9, free_shared_memory=lambda: 10**11),
     ),
 ]
@@ -204,6 +205,15 @@ def test_the_report_counts_what_the_camera_will_deliver(tmp_path: Path) -> None:
     assert report.ring_bytes == 3 * stack
     assert 24 * stack < report.recorded_bytes < 96 * stack
     assert 96 * 0.93 < report.seconds < 96 * 0.93 + 8 * 3
+
+
+def test_kept_fused_fields_have_their_price(tmp_path: Path) -> None:
+    plain = check(night(tmp_path), None, ROOMY)
+    report = check(night(tmp_path, {"retention": {"fused": "share", "share": 0.25}}), None, ROOMY)
+    fused = 2 * 1024 * 1024 * 2
+    assert (report.retained_bytes, report.fused_bytes, plain.fused_bytes) == (0, 24 * fused, 0)
+    assert report.recorded_bytes - plain.recorded_bytes == 24 * fused
+    assert "keeps 0.1 GB of fused fields; all of them would be 0.4 GB" in render(report)
 
 
 def test_a_field_takes_its_moves_and_exposures(tmp_path: Path) -> None:

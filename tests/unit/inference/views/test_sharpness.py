@@ -112,7 +112,9 @@ def test_views_of_one_polarization_leave_the_other_channel_empty() -> None:
     for c, name, empty in ((1, "parallel", 1), (0, "crossed", 0)):
         planes = landed(pixels[c : c + 1], 0.059)
         sharp = planes.sharpness()
-        view = channels.fused_input(planes.roots, sharp, channels.sharpest_plane(sharp), (name,))
+        sharpest = channels.sharpest_plane(sharp)
+        roots = channels.fused_roots(planes.roots, channels.plane_index(sharpest, 128, 128))
+        view = channels.fused_input(roots, sharp, sharpest, (name,))
         assert view.shape == (3, 128, 128)
         assert not view[empty].any()
         assert view[1 - empty].std() > 0
