@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from daemon.cli.arguments import Classes, Workers, ends_in, interruptible
-from daemon.system.errors import Refused
+from daemon.system.errors import Exit, Refused
 from inference.wording import counted
 
 app = typer.Typer()
@@ -126,6 +126,26 @@ def plot(
     console.print(
         f"{counted(len(pictures), 'picture')} in {pictures[0].parent}", markup=False, highlight=False, soft_wrap=True
     )
+
+
+@app.command(rich_help_panel=PANEL)
+def tables(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="datasets, run folders, or folders of these")],
+    into: Annotated[Path, typer.Option(help="folder for the tables")],
+    beside: Annotated[Path | None, typer.Option(help="folder where labels are kept besides, of many nights")] = None,
+) -> None:
+    """Write fields, samples, counts and objects of nights as CSV and Parquet, with a dictionary of their columns.
+
+    What cannot be read is named and left out: status 3.
+    """
+    from daemon.tables.written import write_tables
+
+    with interruptible():
+        written = write_tables(folders, into, console, beside)
+    rows = ", ".join(f"{count} {name}" for name, count in written.rows.items())
+    for line in (*written.missing, *written.notes, f"{rows}, in {into}"):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(Exit.SKIPPED if written.missing else Exit.COMPLETE)
 
 
 @app.command(rich_help_panel=PANEL)
