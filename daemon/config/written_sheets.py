@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -38,16 +39,26 @@ def write_sheet(into: Path, rows: pa.Table, remedy: str = NAME_ANOTHER) -> None:
             write_rows(stream, into.suffix, rows)
 
 
-def write_rows(stream: BinaryIO, suffix: str, rows: pa.Table) -> None:
-    """Write a table into an open file, as `write_sheet` does by the ending of a name."""
+def write_rows(
+    stream: BinaryIO, suffix: str, rows: pa.Table, progress: Callable[[int], None] = lambda count: None
+) -> None:
+    """Write a table into an open file, as `write_sheet` does by the ending of a name.
+
+    Parameters
+    ----------
+    progress
+        told how many rows more are written, now and then.
+    """
     if suffix.lower() == ".parquet":
         pq.write_table(rows, stream)
+        progress(rows.num_rows)
         return
     text = io.TextIOWrapper(stream, "utf-8-sig", newline="", write_through=True)
     writer = csv.writer(text, delimiter="\t" if suffix.lower() == ".tsv" else ",")
     writer.writerow(rows.column_names)
     for batch in rows.to_batches(max_chunksize=_BATCH):
         writer.writerows([_cell(value) for value in record.values()] for record in batch.to_pylist())
+        progress(batch.num_rows)
     text.detach()
 
 

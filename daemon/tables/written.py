@@ -97,7 +97,7 @@ def write_tables(places: Sequence[Path], into: Path, console: Console, beside: P
 
         seen = look_through(places, look)
         tables = tables_of(nights)
-    _write(into, tables)
+    _write(into, tables, console)
     return TablesWritten(
         rows={name: int(table.num_rows) for name, table in tables.items()},
         notes=tuple(note for night in nights for note in night.notes),
@@ -105,11 +105,18 @@ def write_tables(places: Sequence[Path], into: Path, console: Console, beside: P
     )
 
 
-def _write(into: Path, tables: dict[TableName, pa.Table]) -> None:
+def _write(into: Path, tables: dict[TableName, pa.Table], console: Console) -> None:
     lines = [asdict(line) for name, table in tables.items() for line in dictionary(name, table)]
     files = {DICTIONARY: pa.Table.from_pylist(lines)}
     files |= {f"{name}{ending}": table for name, table in tables.items() for ending in ENDINGS}
-    with refusing(into), ExitStack() as all_of_them:
+    total, done = sum(rows.num_rows for rows in files.values()), 0
+    with refusing(into), ExitStack() as all_of_them, CountDisplay("rows", console) as display:
+
+        def more(count: int) -> None:
+            nonlocal done
+            done += count
+            display.show(done, total)
+
         make_folder(into)
         for name, rows in files.items():
-            write_rows(all_of_them.enter_context(replacing(into / name)), Path(name).suffix, rows)
+            write_rows(all_of_them.enter_context(replacing(into / name)), Path(name).suffix, rows, more)
