@@ -40,7 +40,7 @@ def write_sheet(into: Path, rows: pa.Table, remedy: str = NAME_ANOTHER) -> None:
 
 
 def write_rows(
-    stream: BinaryIO, suffix: str, rows: pa.Table, progress: Callable[[int], None] = lambda count: None
+    stream: BinaryIO, suffix: str, rows: pa.Table, progress: Callable[[int], None] = lambda _: None
 ) -> None:
     """Write a table into an open file, as `write_sheet` does by the ending of a name.
 
