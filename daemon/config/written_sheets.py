@@ -39,9 +39,7 @@ def write_sheet(into: Path, rows: pa.Table, remedy: str = NAME_ANOTHER) -> None:
             write_rows(stream, into.suffix, rows)
 
 
-def write_rows(
-    stream: BinaryIO, suffix: str, rows: pa.Table, progress: Callable[[int], None] = lambda _: None
-) -> None:
+def write_rows(stream: BinaryIO, suffix: str, rows: pa.Table, progress: Callable[[int], None] = lambda _: None) -> None:
     """Write a table into an open file, as `write_sheet` does by the ending of a name.
 
     Parameters

@@ -16,9 +16,9 @@ from rich.console import Console
 
 from daemon.config.written_sheets import write_rows
 from daemon.dataset.reader import Dataset
+from daemon.places.nights import look_through
 from daemon.records.names import CATALOG
 from daemon.records.records import NightStarted
-from daemon.places.nights import look_through
 from daemon.system.durable_files import make_folder, refusing, replacing
 from daemon.system.errors import Refused
 from daemon.system.progress import CountDisplay
