@@ -16,7 +16,7 @@ from daemon.system.errors import Exit, Refused
 from inference.wording import counted
 
 if TYPE_CHECKING:
-    from daemon.figures.choice import Choice
+    from daemon.figures.choice import ObjectChoice
 
 app = typer.Typer()
 console = Console()
@@ -140,10 +140,10 @@ def _choice(
     least_um: float | None = None,
     most_um: float | None = None,
     sort: str = "place",
-) -> Choice:
+) -> ObjectChoice:
     """Say which objects are meant by the options for it."""
     from daemon.dataset.selection import Selection
-    from daemon.figures.choice import Choice, Order
+    from daemon.figures.choice import ObjectChoice, ObjectOrder
 
     selection = Selection(
         slides=frozenset(slide) if slide else None,
@@ -151,7 +151,7 @@ def _choice(
         classes=frozenset(class_name) if class_name else None,
         min_score=score,
     )
-    return Choice(selection, frozenset(taxon) if taxon else None, least_um, most_um, Order(sort))
+    return ObjectChoice(selection, frozenset(taxon) if taxon else None, least_um, most_um, ObjectOrder(sort))
 
 
 @app.command(rich_help_panel=PANEL)

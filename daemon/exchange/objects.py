@@ -21,7 +21,7 @@ from daemon.dataset.field_file import write_field_file
 from daemon.dataset.reader import Dataset
 from daemon.dataset.selection import Chosen, LoadedObject, load, spread
 from daemon.exchange.gallery import GALLERY, write_gallery
-from daemon.figures.choice import Choice, choose_objects
+from daemon.figures.choice import ObjectChoice, choose_objects
 from daemon.figures.composites import draw_composite
 from daemon.figures.pixels import Contrast, contrasts
 from daemon.records.names import safe_name
@@ -39,7 +39,7 @@ _COMPOSITE = "_composite.png"
 def extract(
     folder: Path,
     into: Path,
-    choice: Choice,
+    choice: ObjectChoice,
     formats: Sequence[Format] = ("tiff",),
     limit: int | None = None,
     console: Console | None = None,

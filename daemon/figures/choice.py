@@ -24,7 +24,7 @@ NOT_NAMED = "not named"
 DISCARDED = "discarded"
 
 
-class Order(StrEnum):
+class ObjectOrder(StrEnum):
     """What comes first: the place it was found at, the surest, the largest, or taxon by taxon the surest."""
 
     PLACE = "place"
@@ -34,7 +34,7 @@ class Order(StrEnum):
 
 
 @dataclass(frozen=True)
-class Choice:
+class ObjectChoice:
     """Which objects are shown.
 
     Attributes
@@ -44,8 +44,10 @@ class Choice:
     taxa
         identifiers or names of taxa, with those below them; `unsure`, `not named` and `discarded` are some too. None:
         any.
-    least_um, most_um
-        bounds of the length; what was not measured is left out where one is given.
+    least_um
+        lowest length; what was not measured is left out where a bound is given.
+    most_um
+        greatest length.
     order
         in which they come.
     """
@@ -54,7 +56,7 @@ class Choice:
     taxa: frozenset[str] | None = None
     least_um: float | None = None
     most_um: float | None = None
-    order: Order = Order.PLACE
+    order: ObjectOrder = ObjectOrder.PLACE
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class ChosenObjects:
         return NOT_NAMED if taxon is None else self.taxonomy.name_of(taxon)
 
 
-def choose_objects(dataset: Dataset, choice: Choice) -> ChosenObjects:
+def choose_objects(dataset: Dataset, choice: ObjectChoice) -> ChosenObjects:
     """Choose the objects of a dataset that are meant.
 
     Raises
@@ -143,15 +145,15 @@ def _meant(text: str, there: set[str], taxonomy: Taxonomy) -> set[str]:
 
 
 def _by_taxon(found: ChosenObjects, one: Chosen) -> tuple[bool, str, float]:
-    """Order names, those that are of no taxon behind the others, the surest first."""
+    """ObjectOrder names, those that are of no taxon behind the others, the surest first."""
     return found.taxon_of(one) in (None, UNSURE, DISCARDED), found.name_of(one), -one.row.score
 
 
-_KEYS: Mapping[Order, Callable[[ChosenObjects], Callable[[Chosen], Any]]] = {
-    Order.PLACE: lambda _: lambda one: (one.slide, one.field, one.row.number),
-    Order.SCORE: lambda _: lambda one: -one.row.score,
-    Order.SIZE: lambda _: lambda one: -(one.row.length_um or 0.0),
-    Order.TAXON: lambda found: lambda one: _by_taxon(found, one),
+_KEYS: Mapping[ObjectOrder, Callable[[ChosenObjects], Callable[[Chosen], Any]]] = {
+    ObjectOrder.PLACE: lambda _: lambda one: (one.slide, one.field, one.row.number),
+    ObjectOrder.SCORE: lambda _: lambda one: -one.row.score,
+    ObjectOrder.SIZE: lambda _: lambda one: -(one.row.length_um or 0.0),
+    ObjectOrder.TAXON: lambda found: lambda one: _by_taxon(found, one),
 }
 
 

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from daemon.dataset.reader import Dataset
 from daemon.dataset.selection import Chosen, LoadedObject, load, spread
-from daemon.figures.choice import Choice, ChosenObjects, choose_objects, pages
+from daemon.figures.choice import ChosenObjects, ObjectChoice, choose_objects, pages
 from daemon.figures.pixels import Contrast, best_plane, composite, contrasts, font, place, scale_bar
 from daemon.records.counting import ObjectCounts
 from daemon.system.durable_files import make_folder, replacing
@@ -83,7 +83,7 @@ class SheetsDrawn:
 def draw_sheet(
     folder: Path,
     into: Path,
-    choice: Choice | None = None,
+    choice: ObjectChoice | None = None,
     objects: int = OBJECTS,
     columns: int = COLUMNS,
     console: Console | None = None,
@@ -118,7 +118,7 @@ def draw_sheet(
     """
     with Dataset.open(folder) as dataset, dataset.unchanging():
         started = dataset.night()
-        found = choose_objects(dataset, choice or Choice())
+        found = choose_objects(dataset, choice or ObjectChoice())
     chosen = found.objects
     whole = [one for one in chosen if not one.row.touches_edge]
     shown = chosen if every else spread(whole or chosen, objects)

@@ -14,7 +14,7 @@ from daemon.config.taxonomy import Taxon
 from daemon.dataset.later_tables import OF_AN_OBJECT, Given, MeasuredWith, NamedWith, write_later_table
 from daemon.dataset.reader import Dataset
 from daemon.dataset.selection import Selection
-from daemon.figures.choice import Choice, ChosenObjects, Order, choose_objects
+from daemon.figures.choice import ChosenObjects, ObjectChoice, ObjectOrder, choose_objects
 from daemon.labels.transfer import import_labels
 from daemon.records.records import NAMED
 from daemon.system.errors import Refused
@@ -58,7 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def found(folder: Path, choice: Choice) -> tuple[ChosenObjects, list[tuple[int, int]]]:
+def found(folder: Path, choice: ObjectChoice) -> tuple[ChosenObjects, list[tuple[int, int]]]:
     with Dataset.open(folder) as dataset:
         chosen = choose_objects(dataset, choice)
     return chosen, [(one.field, one.row.number) for one in chosen.objects]
@@ -78,30 +78,30 @@ def found(folder: Path, choice: Choice) -> tuple[ChosenObjects, list[tuple[int, 
 def test_a_taxon_means_those_below_it_and_what_a_person_says_stands_above_names(
     folder: Path, taxon: str, objects: list[tuple[int, int]]
 ) -> None:
-    _, everything = found(folder, Choice())
+    _, everything = found(folder, ObjectChoice())
     assert everything == [(1, 1), (1, 2), (2, 1), (2, 2)]
-    assert found(folder, Choice(taxa=frozenset({taxon})))[1] == objects
+    assert found(folder, ObjectChoice(taxa=frozenset({taxon})))[1] == objects
 
 
 def test_a_taxon_that_nobody_knows_is_refused_with_those_that_are_there(folder: Path) -> None:
     with pytest.raises(Refused, match=r"--taxon 'calcidicus' is unknown \(did you mean calcidiscus\?\); .*Calcidiscus"):
-        found(folder, Choice(taxa=frozenset({"calcidicus"})))
+        found(folder, ObjectChoice(taxa=frozenset({"calcidicus"})))
 
 
 def test_sizes_are_those_of_the_newest_measurement(folder: Path) -> None:
-    assert found(folder, Choice(least_um=12.0, most_um=21.0))[1] == [(1, 2), (2, 1)]
-    assert found(folder, Choice(least_um=12.5, order=Order.SIZE))[1] == [(2, 2), (2, 1)]
+    assert found(folder, ObjectChoice(least_um=12.0, most_um=21.0))[1] == [(1, 2), (2, 1)]
+    assert found(folder, ObjectChoice(least_um=12.5, order=ObjectOrder.SIZE))[1] == [(2, 2), (2, 1)]
 
 
 def test_objects_come_in_the_order_that_was_asked_for(folder: Path) -> None:
-    chosen, by_taxon = found(folder, Choice(order=Order.TAXON))
+    chosen, by_taxon = found(folder, ObjectChoice(order=ObjectOrder.TAXON))
     names = [chosen.name_of(one) for one in chosen.objects]
     assert names == ["Calcidiscus", "Gephyrocapsa oceanica", "discarded", "unsure"]
     assert by_taxon == [(2, 1), (1, 1), (2, 2), (1, 2)]
-    chosen, _ = found(folder, Choice(order=Order.SCORE))
+    chosen, _ = found(folder, ObjectChoice(order=ObjectOrder.SCORE))
     scores = [one.row.score for one in chosen.objects]
     assert scores == sorted(scores, reverse=True)
 
 
 def test_a_selection_holds_too(folder: Path) -> None:
-    assert found(folder, Choice(Selection(classes=frozenset({"diatom"}))))[1] == [(1, 1), (2, 1)]
+    assert found(folder, ObjectChoice(Selection(classes=frozenset({"diatom"}))))[1] == [(1, 1), (2, 1)]

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from daemon.cli.app import app
 from daemon.dataset.reader import Dataset
 from daemon.dataset.selection import Selection, choose, spread
-from daemon.figures.choice import Choice
+from daemon.figures.choice import ObjectChoice
 from daemon.figures.contact_sheet import _Layout, _strip_planes, draw_sheet
 from daemon.figures.pixels import best_plane, composite, contrasts
 from daemon.system.errors import DamagedFile, Refused
@@ -33,7 +33,7 @@ def test_a_sheet_shows_whole_found_objects(tmp_path: Path, channels: int) -> Non
         pixels = np.asarray(image.convert("RGB"))
     assert pixels[:5].max() < 40
     assert pixels.std() > 15
-    assert draw_sheet(tmp_path, into, Choice(Selection(below_threshold=True, other_tiles=True))).objects == 12
+    assert draw_sheet(tmp_path, into, ObjectChoice(Selection(below_threshold=True, other_tiles=True))).objects == 12
     assert not list(tmp_path.glob("*.part"))
 
 
