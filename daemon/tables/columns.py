@@ -22,7 +22,6 @@ UNITS = {
     "s": "s", "dn": "DN",
 }  # fmt: skip
 """Endings of names, and the units that they tell."""
-_BOUNDS = ("_low", "_high")
 
 
 class TableName(StrEnum):
@@ -77,8 +76,8 @@ SAMPLES: Meanings = {
     "high": (NUMBER, "its upper bound"),
     "area_mm2": (NUMBER, "area that was searched and counts: the tiles of its counted fields; empty of an archive"),
     "objects_per_mm2": (NUMBER, "objects by area"),
-    "objects_per_mm2_low": (NUMBER, "lower bound of its 95 % interval"),
-    "objects_per_mm2_high": (NUMBER, "upper bound of its 95 % interval"),
+    "low_per_mm2": (NUMBER, "lower bound of its 95 % interval"),
+    "high_per_mm2": (NUMBER, "upper bound of its 95 % interval"),
     "started_utc": (TIME, "when the night began"),
     "instrument": (TEXT, "name of the instrument; empty of an archive"),
     "pixel_um": (NUMBER, "size of a pixel on the sample"),
@@ -103,8 +102,8 @@ COUNTS: Meanings = {
     "high": SAMPLES["high"],
     "area_mm2": SAMPLES["area_mm2"],
     "objects_per_mm2": SAMPLES["objects_per_mm2"],
-    "objects_per_mm2_low": SAMPLES["objects_per_mm2_low"],
-    "objects_per_mm2_high": SAMPLES["objects_per_mm2_high"],
+    "low_per_mm2": SAMPLES["low_per_mm2"],
+    "high_per_mm2": SAMPLES["high_per_mm2"],
     "length_um": (NUMBER, "median length of those that are usable for size, weighted for what frames cut"),
     "mass_pg": (NUMBER, "median mass of those that are usable for mass, weighted likewise"),
 }
@@ -179,8 +178,6 @@ def _unit(name: str) -> str:
         return ""
     if name.startswith(("box_", "crop_box_")):
         return UNITS["px"]
-    for bound in _BOUNDS:
-        name = name.removesuffix(bound)
     return next((unit for ending, unit in UNITS.items() if name.endswith(f"_{ending}")), "")
 
 

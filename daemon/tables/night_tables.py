@@ -180,7 +180,9 @@ def _counts(night: NightNumbers, everywhere: Mapping[str | None, None]) -> Itera
         there = {"night": night.started.night, "slide": slide.slide, "sample": slide.sample, "area_mm2": slide.area_mm2}
         yield there | {"kind": "all"} | _count(slide.total)
         none = Count.of(0, slide.area_mm2)
-        missed = [ClassNumbers(night.taxonomy.name_of(one), none, None, None, one) for one in absent]
+        missed = [
+            ClassNumbers(night.taxonomy.name_of(one), none, length_um=None, mass_pg=None, value=one) for one in absent
+        ]
         searched = slide.total.low is not None
         for kind, kinds in (("class", slide.kinds), ("taxon", (*slide.taxa, *missed))):
             for one in kinds:
@@ -199,8 +201,8 @@ def _count(count: Count) -> _Row:
         "low": count.low,
         "high": count.high,
         "objects_per_mm2": per_mm2,
-        "objects_per_mm2_low": low,
-        "objects_per_mm2_high": high,
+        "low_per_mm2": low,
+        "high_per_mm2": high,
     }
 
 

@@ -121,7 +121,7 @@ def test_tables_say_what_the_report_says(folder: Path, written: dict[TableName, 
         (row,) = rows_of(written[TableName.SAMPLES], slide=slide.slide)
         assert (row["objects"], row["low"], row["high"]) == (slide.total.number, slide.total.low, slide.total.high)
         per_mm2 = slide.total.per_mm2 or (None, None, None)
-        assert (row["objects_per_mm2"], row["objects_per_mm2_low"], row["objects_per_mm2_high"]) == per_mm2
+        assert (row["objects_per_mm2"], row["low_per_mm2"], row["high_per_mm2"]) == per_mm2
         for kind, there in (("class", slide.kinds), ("taxon", slide.taxa)):
             counts = rows_of(written[TableName.COUNTS], slide=slide.slide, kind=kind)
             assert [(one["name"], one["objects"]) for one in counts] == [(one.name, one.count.number) for one in there]
@@ -179,7 +179,7 @@ def test_every_column_is_in_the_dictionary_and_says_its_meaning(into: Path) -> N
             assert told == {key: line[key] for key in ("unit", "meaning") if line[key]}
             assert line["meaning"]
     units = {(line["table"], line["column"]): (line["type"], line["unit"]) for line in lines}
-    assert units["samples", "objects_per_mm2_low"] == ("number", "1/mm2")
+    assert units["samples", "low_per_mm2"] == ("number", "1/mm2")
     assert units["samples", "area_mm2"] == ("number", "mm2")
     assert units["objects", "mass_pg"] == ("number", "pg")
     assert units["objects", "box_x0"] == ("whole number", "px")
