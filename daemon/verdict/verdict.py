@@ -192,7 +192,10 @@ def _calibrations(events: Sequence[Event]) -> Iterator[str]:
 
 
 def _actions(events: Sequence[Event]) -> Iterator[str]:
-    """Give what to do after events, once for those of one name: the last of them, and where all of them were."""
+    """Give what to do after events, once for those of one name: the last of them, and where all of them were.
+
+    Of fields that are dim the darkest comes last (`daemon.verdict.facts.BY_LIGHT`).
+    """
     alike: dict[EventName, list[Event]] = {}
     for event in events:
         alike.setdefault(event.name, []).append(event)
