@@ -214,7 +214,10 @@ def _filling(levels: Levels) -> Iterator[str]:
 
 
 def _where(facts: NightFacts) -> str:
-    return next((f" {_slide(slide)}" for slide in facts.slides if slide.slide == facts.slide), "")
+    """Name the mini-slide that is scanned; none while it is done and the next one has not begun."""
+    again = facts.again_made < facts.again_ordered
+    here = [slide for slide in facts.slides if slide.slide == facts.slide]
+    return "".join(f" {_slide(one)}" for one in here if again or one.recorded + one.skipped < one.planned)
 
 
 def _slide(slide: SlideFacts) -> str:
