@@ -94,9 +94,10 @@ def test_a_dataset_is_a_map_of_its_fields_and_objects(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_kept_stack_is_shown_whole(tmp_path: Path) -> None:
-    make_kept_night(tmp_path, slides=1)
-    path = tmp_path / "slide-1" / "field-0001-raw.ome.tif"
+@pytest.mark.parametrize("kept", ["raw", "fused"])
+def test_a_kept_field_is_shown_whole(tmp_path: Path, kept: str) -> None:
+    make_kept_night(tmp_path, slides=1, part=kept)
+    path = tmp_path / "slide-1" / f"field-0001-{kept}.ome.tif"
     shown = layers(path)
     with read_field_file(path) as file:
         np.testing.assert_array_equal(np.stack([layer[0] for layer in shown]), file.stack())
