@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,11 +97,16 @@ def between(text: str, marker: str) -> str:
 
 def main() -> None:
     """Write the tables of the page anew."""
-    text = PAGE.read_text("utf-8")
-    for marker, table in (("floors", floors_table()), ("rooms", rooms_table())):
+    write_between(PAGE, {"floors": floors_table(), "rooms": rooms_table()})
+
+
+def write_between(page: Path, tables: Mapping[str, str]) -> None:
+    """Write tables anew into a page, each between the two markers of its name."""
+    text = page.read_text("utf-8")
+    for marker, table in tables.items():
         before, _, after = _apart(text, marker)
         text = f"{before}\n{table}\n{after}"
-    PAGE.write_text(text, "utf-8", newline="\n")
+    page.write_text(text, "utf-8", newline="\n")
 
 
 def _room(folder: Path) -> Room:
@@ -121,7 +127,7 @@ def _apart(text: str, marker: str) -> tuple[str, str, str]:
     match = re.fullmatch(rf"(?s)(.*<!-- {marker} -->)(.*)(<!-- /{marker} -->.*)", text)
     if match is None:
         raise SystemExit(
-            f"{PAGE} has no table {marker!r}: put <!-- {marker} --> and <!-- /{marker} --> around its place"
+            f"the page has no table {marker!r}: put <!-- {marker} --> and <!-- /{marker} --> around its place"
         )
     return match[1], match[2].strip(), match[3]
 

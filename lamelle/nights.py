@@ -5,11 +5,12 @@ from __future__ import annotations
 import glob
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from daemon.dataset.field_file import FieldFile, Pixels, read_field_file
 from daemon.dataset.held import DatasetFault
@@ -24,7 +25,8 @@ from daemon.run_folder.folder import RunFolder
 from daemon.system.errors import Refused
 
 if TYPE_CHECKING:
-    from daemon.report.numbers import NightNumbers, SlideNumbers
+    from daemon.counts.objects import Objects
+    from daemon.report.numbers import NightNumbers
 
 
 class ObjectKey(Protocol):
@@ -112,7 +114,9 @@ class Nights:
         LamelleError
             A dataset cannot be read.
         """
-        return _table(_sample_row(numbers, slide) for numbers in self._numbers() for slide in numbers.slides)
+        from daemon.tables.night_tables import samples_table
+
+        return samples_table([(numbers, objects.origins) for numbers, objects in self._gathered()])
 
     def fields(self) -> pa.Table:
         """Give a row for each planned field of each night; `objects` counts those of the field.
@@ -122,12 +126,27 @@ class Nights:
         LamelleError
             A dataset cannot be read.
         """
-        return _table(
-            {"night": numbers.started.night, "sample": slide.sample} | asdict(field)
-            for numbers in self._numbers()
-            for slide in numbers.slides
-            for field in slide.fields
-        )
+        from daemon.tables.night_tables import fields_table
+
+        table = fields_table([numbers for numbers, _ in self._gathered()])
+        for name in ("exposed_utc", "utc"):  # seconds since 1970, as they have been here from the first version on
+            seconds = pc.divide(pc.cast(pc.cast(table[name], pa.int64()), pa.float64()), 1e6)
+            table = table.set_column(table.schema.get_field_index(name), name, seconds)
+        return table
+
+    def counts(self) -> pa.Table:
+        """Give a row for each mini-slide and what is counted on it: all objects, each class, each taxon.
+
+        What was not found has a row with 0 and its interval; docs/tables.md says what the columns mean.
+
+        Raises
+        ------
+        LamelleError
+            A dataset cannot be read.
+        """
+        from daemon.tables.night_tables import counts_table
+
+        return counts_table([numbers for numbers, _ in self._gathered()])
 
     def objects(
         self,
@@ -215,14 +234,14 @@ class Nights:
             row = _row(file, key)
             return _pixels(file, row, file.fused(row), "CYX", ())
 
-    def _numbers(self) -> Iterator[NightNumbers]:
+    def _gathered(self) -> Iterator[tuple[NightNumbers, Objects]]:
         from daemon.report.gather import gather  # takes as long to import as all else here together
 
         for folder in self.folders.values():
             with Dataset.open(folder) as dataset, dataset.unchanging():
-                numbers, faults = gather(dataset)[0], dataset.miscounted()
+                gathered, faults = gather(dataset), dataset.miscounted()
             _warn(folder, faults)
-            yield numbers
+            yield gathered
 
     def _file(self, key: ObjectKey) -> FieldFile:
         night, slide, field = _part(key, "night"), _whole(key, "slide"), _whole(key, "field")
@@ -305,35 +324,9 @@ def _is_dataset(folder: Path) -> bool:
     return (folder / CATALOG).is_file() or (RunFolder(folder).dataset / CATALOG).is_file()
 
 
-def _sample_row(numbers: NightNumbers, slide: SlideNumbers) -> dict[str, Any]:
-    return {
-        "night": numbers.started.night,
-        "slide": slide.slide,
-        "sample": slide.sample,
-        "planned": slide.planned,
-        "recorded": slide.recorded,
-        "skipped": slide.skipped,
-        "not_analysed": slide.not_analysed,
-        "closed": slide.closed,
-        "objects": slide.total.number,
-        "low": slide.total.low,
-        "high": slide.total.high,
-        "area_mm2": slide.area_mm2,
-        "objects_per_mm2": slide.total.per_mm2 and slide.total.per_mm2[0],
-        **{f"sample_{name}": value for name, value in slide.columns.items()},
-    }
-
-
 def _warn(folder: Path, faults: Iterable[DatasetFault]) -> None:
     for fault in faults:
         warnings.warn(f"{folder}, {fault.name}: {fault.what}", stacklevel=3)
-
-
-def _table(rows: Iterable[dict[str, Any]]) -> pa.Table:
-    """Make a table of rows, of which some may have columns that others have not."""
-    there = list(rows)
-    names = dict.fromkeys(name for row in there for name in row)
-    return pa.table({name: [row.get(name) for row in there] for name in names})
 
 
 def _part(key: ObjectKey, name: str) -> Any:

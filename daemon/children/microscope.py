@@ -36,6 +36,7 @@ from daemon.protocols.pipes import (
     decode,
     encode,
 )
+from daemon.records.events import fault_in_words
 from daemon.records.records import ReadBack, SourceFile
 from daemon.system import crash_points
 from daemon.system.logbook import Logbook
@@ -176,7 +177,7 @@ def carry_out(
             case _:
                 raise TypeError(f"{request!r} is not a request to a microscope")
     except DriverError as error:
-        _log.warning("%s: %s", type(error).__name__, error)
+        _log.warning("%s: %s", fault_in_words(type(error).__name__), error)
         fault_of = error.fault_of if isinstance(error, FieldFault) else None
         return Failed(
             kind=type(error).__name__, message=str(error), again=isinstance(error, FieldFault), fault_of=fault_of

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 import typer
 from rich.console import Console
 
 from daemon.cli.arguments import Classes, Workers, ends_in, interruptible
-from daemon.system.errors import Refused
+from daemon.system.errors import Exit, Refused
 from inference.wording import counted
+
+if TYPE_CHECKING:
+    from daemon.figures.choice import ObjectChoice
 
 app = typer.Typer()
 console = Console()
@@ -21,6 +24,22 @@ PANEL = "What was recorded"
 REASONS = 10
 """So many reasons are told of what could not be looked at."""
 
+Slides = Annotated[list[int] | None, typer.Option("--slide", help="mini-slide; may be repeated")]
+ClassNames = Annotated[list[str] | None, typer.Option("--class", help="class; may be repeated")]
+Samples = Annotated[list[str] | None, typer.Option("--sample", help="sample id; may be repeated")]
+Taxa = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--taxon", help="taxon, with those below it; unsure, not named, discarded are some too; may be repeated"
+    ),
+]
+Score = Annotated[float, typer.Option("--score", help="lowest score")]
+Least = Annotated[float | None, typer.Option("--min-um", min=0, help="shortest length that was measured, um")]
+Most = Annotated[float | None, typer.Option("--max-um", min=0, help="greatest length that was measured, um")]
+Sort = Annotated[
+    Literal["place", "score", "size", "taxon"],
+    typer.Option("--sort", help="what comes first: by place, the surest, the largest, or taxon by taxon"),
+]
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="run folder or dataset")]
 
 
@@ -45,10 +64,27 @@ def inspect(
     sheet: Annotated[
         Path | None, typer.Option(help="also draw a contact sheet (PNG)", callback=ends_in(".png"))
     ] = None,
+    slide: Slides = None,
+    class_name: ClassNames = None,
+    sample: Samples = None,
+    taxon: Taxa = None,
+    score: Score = 0.0,
+    least_um: Least = None,
+    most_um: Most = None,
+    sort: Sort = "place",
+    every: Annotated[
+        bool, typer.Option("--all", help="draw all objects, on as many sheets as it takes: sheet-01.png and so on")
+    ] = False,
 ) -> None:
-    """Say what a dataset holds: slides, fields, objects, gaps, duplicates."""
+    """Say what a dataset holds: slides, fields, objects, gaps, duplicates.
+
+    What follows --sheet says which objects are on it, and in which order.
+    """
     from daemon.dataset.summary import show, summarise
 
+    choice = _choice(slide, class_name, sample, taxon, score, least_um, most_um, sort)
+    if sheet is None and (every or choice != _choice()):
+        raise Refused("these options say which objects are on a contact sheet; name its file with --sheet")
     summary = summarise(folder)
     if as_json:
         sys.stdout.write(json.dumps(msgspec.to_builtins(summary)) + "\n")
@@ -57,7 +93,11 @@ def inspect(
     if sheet is not None:
         from daemon.figures.contact_sheet import draw_sheet
 
-        draw_sheet(folder, sheet)
+        # JSON alone goes to the output where it was asked for.
+        drawn = draw_sheet(folder, sheet, choice, console=Console(stderr=True), every=every)
+        if every and not as_json:
+            on = f"{counted(drawn.objects, 'object')} on {counted(len(drawn.paths), 'sheet')}"
+            console.print(f"{on}, {drawn.paths[0]} the first", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -65,18 +105,45 @@ def extract(
     folder: Folder,
     into: Annotated[Path, typer.Option(help="folder for the files")],
     formats: Annotated[
-        list[str] | None, typer.Option("--format", help="tiff, png or gif; may be repeated; tiff if left out")
+        list[str] | None,
+        typer.Option("--format", help="tiff, png, composite, gallery or gif; may be repeated; tiff if left out"),
     ] = None,
-    slide: Annotated[list[int] | None, typer.Option(help="mini-slide; may be repeated")] = None,
-    class_name: Annotated[list[str] | None, typer.Option("--class", help="class; may be repeated")] = None,
-    sample: Annotated[list[str] | None, typer.Option(help="sample id; may be repeated")] = None,
-    score: Annotated[float, typer.Option(help="lowest score")] = 0.0,
+    slide: Slides = None,
+    class_name: ClassNames = None,
+    sample: Samples = None,
+    taxon: Taxa = None,
+    score: Score = 0.0,
+    least_um: Least = None,
+    most_um: Most = None,
+    sort: Sort = "place",
     limit: Annotated[int | None, typer.Option(min=1, help="at most this many objects")] = None,
 ) -> None:
-    """Write objects as single OME-TIFF stacks, PNG or animated GIF."""
-    from daemon.dataset.selection import Selection
+    """Write objects as single OME-TIFF stacks, PNG, animated GIF, composites with scale bar, or a gallery by taxon."""
     from daemon.exchange.objects import FORMATS
     from daemon.exchange.objects import extract as write
+
+    choice = _choice(slide, class_name, sample, taxon, score, least_um, most_um, sort)
+    asked = formats or ["tiff"]
+    if unknown := set(asked) - set(FORMATS):
+        raise Refused(f"--format {unknown.pop()!r} is unknown; choose from {', '.join(FORMATS)}")
+    count = write(folder, into, choice, [one for one in FORMATS if one in asked], limit, console)
+    page = " (open gallery.html)" if "gallery" in asked else ""
+    console.print(f"{counted(count, 'object')} in {into}{page}", markup=False, highlight=False)
+
+
+def _choice(
+    slide: list[int] | None = None,
+    class_name: list[str] | None = None,
+    sample: list[str] | None = None,
+    taxon: list[str] | None = None,
+    score: float = 0.0,
+    least_um: float | None = None,
+    most_um: float | None = None,
+    sort: str = "place",
+) -> ObjectChoice:
+    """Say which objects are meant by the options for it."""
+    from daemon.dataset.selection import Selection
+    from daemon.figures.choice import ObjectChoice, ObjectOrder
 
     selection = Selection(
         slides=frozenset(slide) if slide else None,
@@ -84,11 +151,7 @@ def extract(
         classes=frozenset(class_name) if class_name else None,
         min_score=score,
     )
-    asked = formats or ["tiff"]
-    if unknown := set(asked) - set(FORMATS):
-        raise Refused(f"--format {unknown.pop()!r} is unknown; choose from {', '.join(FORMATS)}")
-    count = write(folder, into, selection, [one for one in FORMATS if one in asked], limit, console)
-    console.print(f"{counted(count, 'object')} in {into}", markup=False, highlight=False)
+    return ObjectChoice(selection, frozenset(taxon) if taxon else None, least_um, most_um, ObjectOrder(sort))
 
 
 @app.command(rich_help_panel=PANEL)
@@ -126,6 +189,26 @@ def plot(
     console.print(
         f"{counted(len(pictures), 'picture')} in {pictures[0].parent}", markup=False, highlight=False, soft_wrap=True
     )
+
+
+@app.command(rich_help_panel=PANEL)
+def tables(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="datasets, run folders, or folders of these")],
+    into: Annotated[Path, typer.Option(help="folder for the tables")],
+    beside: Annotated[Path | None, typer.Option(help="folder where labels are kept besides, of many nights")] = None,
+) -> None:
+    """Write fields, samples, counts and objects of nights as CSV and Parquet, with a dictionary of their columns.
+
+    What cannot be read is named and left out: status 3.
+    """
+    from daemon.tables.written import write_tables
+
+    with interruptible():
+        written = write_tables(folders, into, console, beside)
+    rows = ", ".join(f"{count} {name}" for name, count in written.rows.items())
+    for line in (*written.missing, *written.notes, f"{rows}, in {into}"):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(Exit.SKIPPED if written.missing else Exit.COMPLETE)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -14,16 +14,21 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
+from rich.console import Console
 
 from daemon.dataset.reader import Dataset
-from daemon.dataset.selection import LoadedObject, Selection, choose, load, spread
+from daemon.dataset.selection import Chosen, LoadedObject, load, spread
+from daemon.figures.choice import ChosenObjects, ObjectChoice, choose_objects, pages
 from daemon.figures.pixels import Contrast, best_plane, composite, contrasts, font, place, scale_bar
 from daemon.records.counting import ObjectCounts
 from daemon.system.durable_files import make_folder, replacing
+from daemon.system.progress import follow
 
 OBJECTS = 24
 COLUMNS = 4
 STRIP_PLANES = 9
+CONTRAST_OBJECTS = 64
+"""So many objects, evenly spread, set the one contrast of all sheets."""
 
 _THUMB = 132
 _GAP = 4
@@ -67,16 +72,27 @@ class _Layout:
         return 2 * _PAD + _HEAD + _THUMB + self.channels * (self.strip + _GAP)
 
 
+@dataclass(frozen=True)
+class SheetsDrawn:
+    """How many objects are on the sheets, and where these lie."""
+
+    objects: int
+    paths: tuple[Path, ...]
+
+
 def draw_sheet(
     folder: Path,
     into: Path,
-    selection: Selection | None = None,
+    choice: ObjectChoice | None = None,
     objects: int = OBJECTS,
     columns: int = COLUMNS,
-) -> int:
-    """Draw a contact sheet (PNG) of whole objects sampled evenly over slides and classes; returns how many are on it.
+    console: Console | None = None,
+    *,
+    every: bool = False,
+) -> SheetsDrawn:
+    """Draw a contact sheet (PNG) of whole objects sampled evenly over slides and classes.
 
-    Objects cut by the frame's edge are shown only where there are no others.
+    Objects cut by the frame's edge are shown only where there are no others, or where every object is.
 
     Parameters
     ----------
@@ -84,32 +100,53 @@ def draw_sheet(
         a dataset, or the run folder it lies in.
     into
         the PNG to write; whole or not at all.
-    selection
-        which objects may be on it; by default all that were found.
+    choice
+        which objects may be on it, and in which order; by default all that were found.
+    objects
+        how many a sheet has.
+    console
+        where to tell how far it is, once it takes longer than two seconds.
+    every
+        draw all of them, on as many sheets as that takes: sheet-01.png, sheet-02.png and so on.
 
     Raises
     ------
     Refused
-        There is no dataset.
+        There is no dataset, or no such taxon.
     DamagedFile
         A file of the dataset is missing or damaged.
     """
-    with Dataset.open(folder) as dataset:
+    with Dataset.open(folder) as dataset, dataset.unchanging():
         started = dataset.night()
-        chosen = choose(dataset, selection or Selection())
-        whole = [one for one in chosen if not one.row.touches_edge]
-        shown = list(load(spread(whole or chosen, objects)))
+        found = choose_objects(dataset, choice or ObjectChoice())
+    chosen = found.objects
+    whole = [one for one in chosen if not one.row.touches_edge]
+    shown = chosen if every else spread(whole or chosen, objects)
     title = f"night {started.night}" if started else "no night"
-    image = _compose(shown, columns, title, ObjectCounts.of(one.row for one in chosen))
+    contrast = contrasts([one.fused for one in load(spread(shown, CONTRAST_OBJECTS))]) if shown else []
+    sheets = pages(shown, objects)
+    digits = max(2, len(str(len(sheets))))
+    paths = [into.with_stem(f"{into.stem}-{at:0{digits}d}") for at in range(1, len(sheets) + 1)] if every else [into]
+    how_many = _how_many(len(shown), ObjectCounts.of(one.row for one in chosen))
     information = PngImagePlugin.PngInfo()
     information.add_itxt("Software", "lamelle")
     make_folder(into.parent)
-    with replacing(into) as stream:
-        image.save(stream, format="PNG", pnginfo=information)
-    return len(shown)
+    drawing = follow(zip(paths, sheets, strict=True), len(sheets), "sheets", console or Console(quiet=True))
+    for at, (path, page) in enumerate(drawing, start=1):
+        lines = (title, f"sheet {at} of {len(sheets)}: {how_many}" if every else how_many)
+        image = _compose(list(load(page)), columns, lines, contrast, found)
+        with replacing(path) as stream:
+            image.save(stream, format="PNG", pnginfo=information)
+    return SheetsDrawn(len(shown), tuple(paths))
 
 
-def _compose(shown: Sequence[LoadedObject], columns: int, title: str, of: ObjectCounts) -> Image.Image:
+def _compose(
+    shown: Sequence[LoadedObject],
+    columns: int,
+    lines: tuple[str, str],
+    contrast: Sequence[Contrast],
+    found: ChosenObjects,
+) -> Image.Image:
     channels = len(shown[0].crop) if shown else 2
     planes = min(STRIP_PLANES, max((one.crop.shape[1] for one in shown), default=1))
     layout = _Layout(channels, planes)
@@ -117,27 +154,30 @@ def _compose(shown: Sequence[LoadedObject], columns: int, title: str, of: Object
     rows = -(-len(shown) // columns)
     width = 2 * _MARGIN + max(columns * (layout.width + _PAD) - _PAD, 480)
     image = Image.new("RGB", (width, 2 * _MARGIN + _TITLE + rows * (layout.height + _PAD)), _BACKGROUND)
-    contrast = contrasts([one.fused for one in shown]) if shown else []
-    colours = _colours(shown)
-    _draw_title(image, shown, contrast, title, of, colours)
+    colours = _colours(found.objects)
+    _draw_title(image, shown, contrast, lines, colours)
     for at, one in enumerate(shown):
         x = _MARGIN + at % columns * (layout.width + _PAD)
         y = _MARGIN + _TITLE + at // columns * (layout.height + _PAD)
-        _draw_cell(image, (x, y), one, contrast, layout, colours[one.chosen.row.class_name])
+        _draw_cell(image, (x, y), one, contrast, layout, (_called(one, found), colours[one.chosen.row.class_name]))
     return image
+
+
+def _called(one: LoadedObject, found: ChosenObjects) -> str:
+    """Name an object by its taxon, by its class where it has none."""
+    return one.chosen.row.class_name if found.taxon_of(one.chosen) is None else found.name_of(one.chosen)
 
 
 def _draw_title(
     image: Image.Image,
     shown: Sequence[LoadedObject],
     contrast: Sequence[Contrast],
-    title: str,
-    of: ObjectCounts,
+    lines: tuple[str, str],
     colours: dict[str, tuple[int, int, int]],
 ) -> None:
     draw = ImageDraw.Draw(image)
-    draw.text((_MARGIN, _MARGIN), _fit(title, font(24), image.width - 2 * _MARGIN), _TEXT, font(24))
-    parts = [_how_many(len(shown), of)]
+    draw.text((_MARGIN, _MARGIN), _fit(lines[0], font(24), image.width - 2 * _MARGIN), _TEXT, font(24))
+    parts = [lines[1]]
     if shown:
         names = shown[0].provenance.polarizations
         parts += [f"{name} {c.low:.0f} to {c.high:.0f} DN" for name, c in zip(names, contrast, strict=True)]
@@ -161,13 +201,13 @@ def _draw_cell(
     one: LoadedObject,
     contrast: Sequence[Contrast],
     layout: _Layout,
-    colour: tuple[int, int, int],
+    called: tuple[str, tuple[int, int, int]],
 ) -> None:
     x, y = corner
     draw = ImageDraw.Draw(image)
     draw.rounded_rectangle((x, y, x + layout.width - 1, y + layout.height - 1), 6, _CELL)
     x, y = x + _PAD, y + _PAD
-    _draw_labels(draw, (x, y), one, layout.inner, colour)
+    _draw_labels(draw, (x, y), one, layout.inner, called)
     y += _HEAD
     planes = one.crop.shape[1]
     best = best_plane(one.chosen.row.best_plane, planes)
@@ -187,20 +227,24 @@ def _draw_cell(
 
 
 def _draw_labels(
-    draw: ImageDraw.ImageDraw, corner: tuple[int, int], one: LoadedObject, width: int, colour: tuple[int, int, int]
+    draw: ImageDraw.ImageDraw,
+    corner: tuple[int, int],
+    one: LoadedObject,
+    width: int,
+    called: tuple[str, tuple[int, int, int]],
 ) -> None:
-    x, y = corner
+    (x, y), colour = corner, called[1]
     row, provenance = one.chosen.row, one.provenance
     x0, y0, x1, y1 = row.box
-    score = f"{row.score:.2f}"
-    size = f"{(x1 - x0) * provenance.pixel_um:.1f} x {(y1 - y0) * provenance.pixel_um:.1f} um"
+    score = f"{row.score:.2f}" if called[0] == row.class_name else f"{row.class_name} {row.score:.2f}"
+    size = f"{(x1 - x0) * provenance.pixel_um:.1f} x {(y1 - y0) * provenance.pixel_um:.1f} \u00b5m"
     right = draw.textlength(size, font(14))
     draw.text((x + width - right, y), size, _DIM, font(14))
-    name = _fit(row.class_name, font(16), width - right - 60)
+    name = _fit(called[0], font(16), width - right - draw.textlength(score, font(14)) - 20)
     draw.text((x, y - 2), name, colour, font(16))
-    draw.text((x + draw.textlength(name, font(16)) + 8, y - 2), score, _TEXT, font(16))
+    draw.text((x + draw.textlength(name, font(16)) + 8, y), score, _TEXT, font(14))
     where = f"slide {one.chosen.slide}  {one.chosen.sample}  field {one.chosen.field}  object {row.number}"
-    focus = f"z {row.z_um:z.1f} um" + (" at edge" if row.best_plane_at_edge else "")
+    focus = f"z {row.z_um:z.1f} \u00b5m" + (" at edge" if row.best_plane_at_edge else "")
     right = draw.textlength(focus, font(12))
     draw.text((x + width - right, y + 19), focus, _FRAME if row.best_plane_at_edge else _DIM, font(12))
     draw.text((x, y + 19), _fit(where, font(12), width - right - 8), _DIM, font(12))
@@ -214,8 +258,8 @@ def _strip_planes(planes: int, best: int, shown: int) -> list[int]:
     return at
 
 
-def _colours(shown: Sequence[LoadedObject]) -> dict[str, tuple[int, int, int]]:
-    names = sorted({one.chosen.row.class_name for one in shown})
+def _colours(chosen: Sequence[Chosen]) -> dict[str, tuple[int, int, int]]:
+    names = sorted({one.row.class_name for one in chosen})
     return {name: _PALETTE[place % len(_PALETTE)] for place, name in enumerate(names)}
 
 

@@ -107,7 +107,7 @@ def scale_bar(
     length_um = max(step * power for step in (1, 2, 5) if step * power <= 0.4 * side_um)
     length = round(length_um / side_um * side)
     x, y = corner[0] + 6, corner[1] + side - 8
-    label = f"{length_um:g} um"
+    label = f"{length_um:g} \u00b5m"
     draw.rectangle((x - 1, y - 1, x + length + 1, y + 3), fill=(0, 0, 0))
     draw.rectangle((x, y, x + length, y + 2), fill=(255, 255, 255))
     draw.text((x, y - 3), label, (255, 255, 255), font(letters), anchor="ls", stroke_width=2, stroke_fill=(0, 0, 0))

@@ -126,16 +126,16 @@ def monitor(
 
 
 def find_night(place: str, keys: CurveKeys | None) -> Callable[[], str]:
-    """Return where a night answers with snapshots, each time it is looked for.
+    """Return where a night answers with snapshots, each time it is looked for; its run folder may come later.
 
     Raises
     ------
     Refused
-        `place` is neither an endpoint nor a run folder, or one that needs keys.
+        `place` is an endpoint that needs keys, or a file.
     """
     if "://" in place:
         check_endpoint(place, keys, "client")
-    return find_endpoint(place)
+    return find_endpoint(place, begun=False)
 
 
 def bind(host: str, port: int) -> socket.socket:

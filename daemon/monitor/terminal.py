@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 import time
 from collections import Counter as Counts
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.text import Text
@@ -13,7 +13,7 @@ from rich.text import Text
 from calibration.counting.poisson import interval
 from daemon.live.follower import NightView
 from daemon.protocols.watching import Counters, EventNotice, Hardware, SlidePlan, Tone
-from daemon.system.progress import duration
+from daemon.system.progress import duration, pace
 
 MB, GB = 1e6, 1e9
 FULL = 0.8
@@ -37,7 +37,10 @@ class Hearing:
 
 
 def draw(view: NightView, hearing: Hearing, now_utc: float, width: int, height: int) -> Text:
-    """Draw a night in so many columns and lines; what has no room is cut, the oldest events first."""
+    """Draw a night in so many columns and lines; what has no room is left out, the oldest events first.
+
+    Events are told whole, on as many lines as they take, the newest at the end.
+    """
     lines = [
         *_head(view, hearing, now_utc, width),
         Text(),
@@ -46,9 +49,7 @@ def draw(view: NightView, hearing: Hearing, now_utc: float, width: int, height: 
         Text(),
         *_levels(view),
     ]
-    room = max(0, height - len(lines) - 1)
-    events = list(view.events)[-room:] if room else []
-    lines += [_event(told) for told in events]
+    lines += _events(view.events, width, max(0, height - len(lines) - 1))
     for line in lines:
         line.truncate(width, overflow="ellipsis")
     return Text("\n").join(lines[:height])
@@ -98,7 +99,7 @@ def _overall(counters: Counters) -> Text:
         parts.append(f"{counters.skipped} skipped")
     if counters.again_ordered:
         parts.append(f"{counters.again_made}/{counters.again_ordered} taken again")
-    parts.append(f"{counters.fields_per_s:.2f} a second")
+    parts.append(pace(counters.fields_per_s))
     left = counters.planned - done + counters.again_ordered - counters.again_made
     if counters.seconds_left is not None and left > 0:
         parts.append(f"{duration(counters.seconds_left)} left")
@@ -189,7 +190,17 @@ def _hardware(hardware: Hardware) -> Iterator[Text]:
     yield Text(f"recorder   {printable(hardware.recorder)}")
 
 
-def _event(told: EventNotice) -> Text:
-    return Text(
-        f"{clock(told.utc)} {printable(told.title)}: {printable(told.message)}", LEVELS.get(told.level, "yellow")
-    )
+def _events(events: Sequence[EventNotice], width: int, room: int) -> list[Text]:
+    """Give the newest events in so many lines; the oldest of them may lack its end, if alone it is longer than that."""
+    shown: list[Text] = []
+    for told in reversed(events):
+        lines = list(_event(told, width))
+        if len(shown) + len(lines) > room:
+            return shown or lines[:room]
+        shown = [*lines, *shown]
+    return shown
+
+
+def _event(told: EventNotice, width: int) -> Iterator[Text]:
+    words = f"{clock(told.utc)} {printable(told.title)}: {printable(told.message)}"
+    return _wrapped(words, LEVELS.get(told.level, "yellow"), width)

@@ -162,6 +162,7 @@ class Reporter:
     def state(self, state: NightState, reason: str = "") -> None:
         """Publish what the night does now, and why."""
         self.totals.begin()
+        self.totals.rest(state in (NightState.PAUSED, NightState.DELIVERING) or state.ended)
         if (state, reason) == self._state:
             return
         self._state = (state, reason)

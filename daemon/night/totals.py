@@ -25,7 +25,7 @@ class _FieldSums(NamedTuple):
 
 
 class NightTotals:
-    """Sums over the fields of a night, and its pace since this process began.
+    """Sums over the fields of a night, and its pace since this process began, pauses left out.
 
     Parameters
     ----------
@@ -56,6 +56,7 @@ class NightTotals:
         self.again = FurtherAttempts()
         self._clock = clock
         self._begun_s: float | None = None
+        self._rests_since_s: float | None = None
         self._before = self._written_bytes = 0
         self._counting: dict[tuple[int, int], _FieldSums] = {}
 
@@ -64,6 +65,16 @@ class NightTotals:
         if self._begun_s is None:
             self._begun_s = self._clock()
             self._before, self._written_bytes = self.attempts, 0
+
+    def rest(self, resting: bool) -> None:
+        """Stand still from now on, or go on: what passes meanwhile is no part of the pace."""
+        now_s = self._clock()
+        if resting and self._rests_since_s is None:
+            self._rests_since_s = now_s
+        elif not resting and self._rests_since_s is not None:
+            if self._begun_s is not None:
+                self._begun_s += now_s - max(self._rests_since_s, self._begun_s)
+            self._rests_since_s = None
 
     def order(self, order: AttemptsOrdered) -> None:
         """Take in that fields are to be taken again."""
@@ -94,14 +105,21 @@ class NightTotals:
     def pace(self) -> tuple[float, float | None]:
         """Give attempts at fields a second since this process began, and the seconds left at that rate."""
         made = self.attempts - self._before
-        if self._begun_s is None or made == 0:
+        if made == 0 or not self._running_s():
             return 0.0, None
-        rate = made / (self._clock() - self._begun_s)
+        rate = made / self._running_s()
         left = self.planned - self.secured - self.skipped + self.again.ordered - self.again.made
         return rate, left / rate
 
     def disk_hours(self, free_bytes: int) -> float | None:
         """Give the hours that a disk lasts if the night goes on writing as it did since this process began."""
-        if self._begun_s is None or self._written_bytes == 0:
+        if self._written_bytes == 0 or not self._running_s():
             return None
-        return free_bytes / self._written_bytes * (self._clock() - self._begun_s) / 3600
+        return free_bytes / self._written_bytes * self._running_s() / 3600
+
+    def _running_s(self) -> float:
+        """Give how long this process has worked, pauses left out; 0 before it began."""
+        if self._begun_s is None:
+            return 0.0
+        until_s = self._clock() if self._rests_since_s is None else self._rests_since_s
+        return max(0.0, until_s - self._begun_s)

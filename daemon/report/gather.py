@@ -227,7 +227,8 @@ def _kinds(
     for value, name in names.items():
         own = objects.of(np.array([one == value for one in objects[column]], np.bool_))
         count = Count.of(len(own), area_mm2)
-        kinds.append(ClassNumbers(name, count, _median(own, "length_um", "size"), _median(own, "mass_pg", "mass")))
+        length_um, mass_pg = _median(own, "length_um", "size"), _median(own, "mass_pg", "mass")
+        kinds.append(ClassNumbers(name, count, length_um, mass_pg, value))
     return tuple(kinds)
 
 

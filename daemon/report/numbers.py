@@ -44,13 +44,15 @@ class Count:
 class ClassNumbers:
     """The objects of one class, or one taxon, by its name.
 
-    Medians are of usable ones, weighted for those that are cut, None where none is.
+    Medians are of usable ones, weighted for those that are cut, None where none is. `value` is what the objects' table
+    has for it: the class, the identifier of the taxon, None of what is not named.
     """
 
     name: str
     count: Count
     length_um: float | None
     mass_pg: float | None
+    value: str | None
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def write_endpoints(run: Path, bound: Bound) -> None:
         stream.write(msgspec.json.encode(bound))
 
 
-def find_endpoint(place: str, which: Which = "snapshot") -> Callable[[], str]:
+def find_endpoint(place: str, which: Which = "snapshot", *, begun: bool = True) -> Callable[[], str]:
     """Return how to find an endpoint of a night.
 
     Parameters
@@ -40,6 +40,8 @@ def find_endpoint(place: str, which: Which = "snapshot") -> Callable[[], str]:
         an endpoint, which is given back, or the run folder of a night on this computer.
     which
         of the endpoints in the run folder.
+    begun
+        whether the run folder must be there already; else its night may begin later.
 
     Returns
     -------
@@ -55,12 +57,14 @@ def find_endpoint(place: str, which: Which = "snapshot") -> Callable[[], str]:
         is_local(place)
         return lambda: place
     run = Path(place)
-    if not run.is_dir():
+    if not run.is_dir() and (begun or run.exists()):
         raise Refused(f"{place!r} is neither a run folder nor an endpoint such as tcp://127.0.0.1:5555; name one")
     return lambda: _look(run, which)
 
 
 def _look(run: Path, which: Which) -> str:
+    if not run.exists():
+        raise Refused(f"no night has begun in {run} yet; begin one with `lamelle scan`, or name another run folder")
     supervisor = read_processes(run).get("supervisor")
     if supervisor is None or supervisor.find() is None:
         raise Refused(f"no night runs in {run}; begin one with `lamelle scan`, or go on with --resume")

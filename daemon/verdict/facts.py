@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -45,6 +46,8 @@ NEED_A_PERSON = frozenset(
 """Events that somebody has to see to, unless they are mere information."""
 TOLD_APART = frozenset({EventName.CALIBRATION, EventName.LEFT_OUT})
 """Those of them of which each message counts, not only the last of a mini-slide."""
+BY_LIGHT = frozenset({EventName.DIM_FIELD, EventName.OIL_LOST, EventName.LAMP_DIM})
+"""Those of them of which the one of the darkest field speaks for all, not the last."""
 OF_DELIVERY = frozenset(
     {EventName.RECORDER_AWAY, EventName.RECORDER_WAITS, EventName.DELIVERY_REFUSED, EventName.DELIVERY_WAITS}
 )
@@ -233,6 +236,7 @@ class FactsGatherer:
         self._skipped: Counter[tuple[int, ReasonCode]] = Counter()
         self._sentences: dict[tuple[int, ReasonCode], str] = {}
         self._events: dict[tuple[EventName, int | None, str], Event] = {}
+        self._lights: dict[tuple[int | None, int | None], float] = {}
         self._ending: Event | None = None
         self._not_safe: Event | None = None
         self._closed = False
@@ -243,6 +247,8 @@ class FactsGatherer:
         match record:
             case FieldSecured() | FieldSkipped():
                 self._go_on()
+                if isinstance(record, FieldSecured) and record.backgrounds_dn:
+                    self._lights[record.slide, record.field] = max(record.backgrounds_dn)
                 self._take(record)
             case FieldAnalysed():
                 self._analysed(record)
@@ -288,7 +294,7 @@ class FactsGatherer:
             skipped=tuple(
                 SkippedFields(*key, count, self._sentences[key]) for key, count in self._skipped.items() if count
             ),
-            events=tuple(self._events.values()),
+            events=self._told(),
             unsafe=unsafe,
             dataset_faults=dataset_faults,
             slide=slide,
@@ -338,9 +344,11 @@ class FactsGatherer:
 
     def _note(self, event: Event) -> None:
         if needs_a_person(event):
-            # Of a night with a thousand dim fields the last one of each mini-slide speaks for them.
-            told = event.message if event.name in TOLD_APART else ""
-            self._events[event.name, event.slide, told] = event
+            # Of a night with a thousand dim fields one of each mini-slide speaks for them.
+            key = (event.name, event.slide, event.message if event.name in TOLD_APART else "")
+            before = self._events.get(key)
+            if before is None or event.name not in BY_LIGHT or self._light(event) <= self._light(before):
+                self._events[key] = event
         if event.name is EventName.NIGHT_RESUMED:
             self._forget(OF_DELIVERY | OF_PROCESS)
             self._go_on()
@@ -352,6 +360,19 @@ class FactsGatherer:
             self._not_safe = None
         elif event.ending is not None:
             self._ending = event
+
+    def _light(self, event: Event) -> float:
+        """Give the background of the field that an event is about."""
+        return self._lights.get((event.slide, event.field), math.inf)
+
+    def _told(self) -> tuple[Event, ...]:
+        """Give the events that need a person, those of the darkest fields last among their like: the last is told."""
+        events = list(self._events.values())
+        by_light = {
+            name: iter(sorted((one for one in events if one.name is name), key=self._light, reverse=True))
+            for name in BY_LIGHT
+        }
+        return tuple(next(by_light[one.name]) if one.name in BY_LIGHT else one for one in events)
 
     def _forget(self, names: frozenset[EventName]) -> None:
         self._events = {key: event for key, event in self._events.items() if event.name not in names}

@@ -192,7 +192,10 @@ def _calibrations(events: Sequence[Event]) -> Iterator[str]:
 
 
 def _actions(events: Sequence[Event]) -> Iterator[str]:
-    """Give what to do after events, once for those of one name: the last of them, and where all of them were."""
+    """Give what to do after events, once for those of one name: the last of them, and where all of them were.
+
+    Of fields that are dim the darkest comes last (`daemon.verdict.facts.BY_LIGHT`).
+    """
     alike: dict[EventName, list[Event]] = {}
     for event in events:
         alike.setdefault(event.name, []).append(event)
@@ -211,7 +214,10 @@ def _filling(levels: Levels) -> Iterator[str]:
 
 
 def _where(facts: NightFacts) -> str:
-    return next((f" {_slide(slide)}" for slide in facts.slides if slide.slide == facts.slide), "")
+    """Name the mini-slide that is scanned; none while it is done and the next one has not begun."""
+    again = facts.again_made < facts.again_ordered
+    here = [slide for slide in facts.slides if slide.slide == facts.slide]
+    return "".join(f" {_slide(one)}" for one in here if again or one.recorded + one.skipped < one.planned)
 
 
 def _slide(slide: SlideFacts) -> str:

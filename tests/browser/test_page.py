@@ -101,6 +101,45 @@ def test_new_fields_appear_at_once_and_a_reload_restores_everything(made: Browse
         stays_here(visit)
 
 
+def test_one_bubble_leaves_the_charts_as_they_are_and_is_told(made: Browser) -> None:
+    heights = (
+        "(all => Math.max(...all) - Math.min(...all))([...document.querySelectorAll('#drift-lamp path.dots')]"
+        ".flatMap(path => [...path.getAttribute('d').matchAll(/M\\S+ (\\S+)h0/g)].map(one => Number(one[1]))))"
+    )
+    with PlayedNight(time.time() - 200, 12) as night, serving(lambda: night.endpoint) as served:
+        night.play(14, pictures=False)
+        night.play(1, pictures=False, light=0.3)
+        night.play(14, pictures=False)
+        knows(night, served)
+        visit = Visit(made, served.address)
+        visit.until("document.querySelectorAll('#drift-lamp path.dots').length === 2")
+        # Of 164 px between the axes: with the bubble in it, the rest was a line of some 8.
+        visit.until(f"{heights} > 60")
+        assert visit.page.locator("#drift-lamp .beyond").count() == 2
+        assert "1 field lies beyond the chart: 29" in visit.text("#drift-lamp")
+        # What stays dark is no outlier.
+        night.play(6, pictures=False, light=0.3)
+        visit.until("document.querySelectorAll('#drift-lamp .beyond').length === 0")
+        stays_here(visit)
+
+
+def test_a_night_that_pauses_tells_no_end_and_a_mini_slide_that_is_done_is_not_scanned(made: Browser) -> None:
+    end = "document.querySelectorAll('#facts > div')[3].children[1].textContent"
+    with PlayedNight(time.time() - 200, 3) as night, serving(lambda: night.endpoint) as served:
+        night.play(4, pictures=False)
+        knows(night, served)
+        visit = Visit(made, served.address)
+        visit.until(f"{end}.includes(':')")
+        night.state(NightState.PAUSED, "the recorder is away")
+        visit.until(f"{end} === '\u2013'")
+        visit.until("document.querySelectorAll('#maps .state')[1].textContent === 'paused'")
+        night.state(NightState.SCANNING)
+        night.play(20, pictures=False)
+        visit.until("[...document.querySelectorAll('#maps .state')].every(one => one.textContent === 'done')")
+        assert "mini-slide" not in visit.text("#headline")
+        stays_here(visit)
+
+
 def test_field_and_gallery_are_looked_at_closely(made: Browser) -> None:
     with PlayedNight(time.time(), 12) as night, serving(lambda: night.endpoint) as served:
         night.play(4)

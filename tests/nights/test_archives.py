@@ -30,11 +30,11 @@ from daemon.dataset.catalog import Catalog
 from daemon.dataset.field_file import read_field_file
 from daemon.dataset.held import FieldTotals
 from daemon.dataset.reader import Dataset
-from daemon.dataset.selection import Selection
 from daemon.dataset.summary import show, summarise
 from daemon.exchange.annotations import propose
 from daemon.exchange.kept_stacks import find_known_stacks
 from daemon.exchange.objects import extract
+from daemon.figures.choice import ObjectChoice
 from daemon.figures.contact_sheet import draw_sheet
 from daemon.records.events import EventName
 from daemon.records.names import CATALOG, PROCESSES, field_file
@@ -200,9 +200,9 @@ def test_everything_that_reads_a_dataset_reads_it(ran: Ran, tmp_path: Path) -> N
         assert dataset.verify() == []
     assert {row["field_sources"][0]["name"] for row in table} == {f"core 2/{name}" for name in STACKS}
     assert {row["sample_folder"] for row in table} == {"core 2"}
-    count = extract(ran.into, tmp_path / "objects", Selection(), ("tiff", "gif"))
+    count = extract(ran.into, tmp_path / "objects", ObjectChoice(), ("tiff", "gif"))
     assert count == sum(not row["below_threshold"] for row in table) > 0
-    assert draw_sheet(ran.into, tmp_path / "sheet.png") > 0
+    assert draw_sheet(ran.into, tmp_path / "sheet.png").objects > 0
 
 
 @pytest.mark.long

@@ -201,10 +201,10 @@ class PlayedNight:
         )
         self._broadcaster.publish(told)
 
-    def play(self, fields: int, *, pictures: bool = True) -> None:
-        """Tell the next fields; without pictures only the last one has any."""
+    def play(self, fields: int, *, pictures: bool = True, light: float = 1.0) -> None:
+        """Tell the next fields, with so much of the lamp's light; without pictures only the last one has any."""
         for n in range(fields):
-            self._field(pictures=pictures or n == fields - 1)
+            self._field(pictures=pictures or n == fields - 1, light=light)
         self.counters()
 
     def skip(self, reason: str) -> None:
@@ -233,7 +233,7 @@ class PlayedNight:
         )  # fmt: skip
         self._broadcaster.publish(judge(facts))
 
-    def _field(self, *, pictures: bool) -> None:
+    def _field(self, *, pictures: bool, light: float) -> None:
         where = self._where()
         slide, field = where["slide"], where["field"]
         rng = np.random.default_rng([slide, field])
@@ -248,7 +248,7 @@ class PlayedNight:
         drift = len(self.done) / (8 * self._fields)
         x, y = where["x_um"] / 1000, where["y_um"] / 1000
         tilt = 2.2 * math.cos(slide) * (x % 25 - 15) + 1.6 * math.sin(slide) * (y % 30 - 20)
-        lamp = 1 - 0.03 * drift + 0.002 * rng.standard_normal()
+        lamp = light * (1 - 0.03 * drift + 0.002 * rng.standard_normal())
         done = FieldDone(
             **where,
             objects=len(finds),

@@ -4,6 +4,7 @@ import { byId, draw, make } from "./dom.js";
 import { clock, figure } from "./words.js";
 
 const [HEIGHT, LEFT, BOTTOM, TOP, RIGHT] = [210, 46, 26, 20, 10];
+const [FAR, FEW_FAR] = [4, 0.05];
 const POINTS = 1500;
 const FEW = 250;
 const STROKES = ["var(--accent)", "var(--second)", "var(--dim)"];
@@ -45,9 +46,10 @@ function chart(id, series, unit, digits, none) {
   const times = points.map(([utc]) => utc);
   const values = points.map(([, value]) => value);
   const [from, until] = [Math.min(...times), Math.max(...times)];
-  const [low, high] = widened(Math.min(...values), Math.max(...values));
+  const [least, greatest] = within(values, series.length);
+  const [low, high] = widened(least, greatest);
   const x = (utc) => LEFT + ((utc - from) / Math.max(until - from, 1)) * (width - LEFT - RIGHT);
-  const y = (value) => HEIGHT - BOTTOM - ((value - low) / (high - low)) * (HEIGHT - BOTTOM - TOP);
+  const y = (value) => HEIGHT - BOTTOM - ((Math.min(Math.max(value, low), high) - low) / (high - low)) * (HEIGHT - BOTTOM - TOP);
   const every = Math.max(1, Math.ceil(points.length / POINTS));
   const lines = steps(low, high).map((value) => [
     draw("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value) }),
@@ -57,14 +59,17 @@ function chart(id, series, unit, digits, none) {
     const at = x(slide.points[0][0]);
     return [draw("line", { class: "slide", x1: at, x2: at, y1: TOP - 6, y2: HEIGHT - BOTTOM }), draw("text", { x: at + 4, y: TOP - 6, class: "slide" }, String(slide.position))];
   });
+  const isFar = (value) => value < least || value > greatest;
+  const far = points.filter(([, value]) => isFar(value));
   const dots = series.map((one, at) => {
-    const path = one.slides.flatMap((slide) => slide.points).filter((_, n) => n % every === 0)
+    const path = one.slides.flatMap((slide) => slide.points).filter(([, value], n) => n % every === 0 && !isFar(value))
       .map(([utc, value]) => `M${x(utc).toFixed(1)} ${y(value).toFixed(1)}h0`).join("");
     const made = draw("path", { class: "dots", d: path });
     if (points.length < FEW) made.style.strokeWidth = "5";
     made.style.stroke = STROKES[Math.min(at, STROKES.length - 1)];
     return made;
   });
+  const beyond = far.map(([utc, value]) => draw("path", { class: "beyond", d: `M${(x(utc) - 4).toFixed(1)} ${y(value) + (value < least ? -7 : 7)}h8l-4 ${value < least ? 7 : -7}z` }));
   const hours = clocks(from, until).map((utc) => draw("text", { x: x(utc), y: HEIGHT - 6, "text-anchor": "middle" }, clock(utc)));
   const last = series.map((one) => `${one.name} now ${figure(one.slides.filter((slide) => slide.points.length).at(-1)?.points.at(-1)[1] ?? null, digits)} ${unit}`);
   const key = series.length < 2 ? [] : [make("p", { class: "key" }, ...series.flatMap((one, at) => {
@@ -73,7 +78,26 @@ function chart(id, series, unit, digits, none) {
     return [dot, one.name];
   }))];
   place.replaceChildren(draw("svg", { width, height: HEIGHT, role: "img", "aria-label": last.join(", ") },
-    ...lines.flat(), ...marks.flat(), ...dots, ...hours), ...key);
+    ...lines.flat(), ...marks.flat(), ...dots, ...beyond, ...hours), ...key, ...(far.length ? [make("p", { class: "key" }, farWords(far, unit, digits))] : []));
+}
+
+// What the values lie within, but for a few that lie far from all others: one bubble must not squeeze the rest to a line.
+function within(values, aField) {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (share) => sorted[Math.round(share * (sorted.length - 1))];
+  const spread = FAR * Math.max(at(0.75) - at(0.25), 0.1);
+  const near = sorted.filter((value) => value >= at(0.25) - spread && value <= at(0.75) + spread);
+  const few = sorted.length - near.length <= Math.max(aField, FEW_FAR * sorted.length);
+  const shown = few && near.length ? near : sorted;
+  return [shown[0], shown.at(-1)];
+}
+
+function farWords(far, unit, digits) {
+  const values = far.map(([, value]) => value).sort((a, b) => a - b);
+  const fields = new Set(far.map(([utc]) => utc)).size;
+  const told = fields === 1 ? "1 field lies" : `${fields} fields lie`;
+  const where = values[0] === values.at(-1) ? figure(values[0], digits) : `${figure(values[0], digits)} to ${figure(values.at(-1), digits)}`;
+  return `${told} beyond the chart: ${where} ${unit}`;
 }
 
 function widened(low, high) {

@@ -62,12 +62,13 @@ function facts(night, utc) {
   const again = counters ? counters.again_ordered - counters.again_made : 0;
   const left = counters ? counters.planned - counters.secured - counters.skipped + again : 0;
   const ended = night.link?.ended;
+  const paused = night.state?.state === "paused";
   const told = counters
     ? [
         ["Objects", number(counted(night)), "counted so far"],
         ["Pace", `${figure(counters.fields_per_s * 60, 1)}`, "fields a minute"],
         ["Left", ended ? "–" : duration(counters.seconds_left), plural(left, "field")],
-        ["End", ended || counters.seconds_left === null ? "–" : moment(utc + counters.seconds_left, utc), "at this pace"],
+        ["End", ended || paused || counters.seconds_left === null ? "–" : moment(utc + counters.seconds_left, utc), paused ? "not known while it pauses" : "at this pace"],
         ["Skipped", number(counters.skipped), counters.skipped === 1 ? "field" : "fields"],
         ...(counters.again_ordered ? [["Again", number(counters.again_made), `of ${plural(counters.again_ordered, "field")} taken again`]] : []),
         ["Disk", ended || counters.disk_hours === null ? "–" : duration(counters.disk_hours * 3600), "until it is full"],

@@ -86,8 +86,9 @@ function paint(card, fields, colour, low, high, current) {
   const total = slide.places.length;
   const skipped = [...fields.values()].filter(([row]) => row[REASON] !== null).length;
   const done = fields.size;
-  const state = current ? "scanning" : done === 0 ? "waiting" : done >= total ? "done" : "left off";
-  card.element.classList.toggle("current", current);
+  const under = current && done < total;
+  const state = done >= total ? "done" : current ? known.state.state : done === 0 ? "waiting" : "left off";
+  card.element.classList.toggle("current", under);
   const objects = known.counts.get(slide.position)?.objects ?? 0;
   setText(card.state, skipped ? `${state}, ${number(skipped)} skipped` : state);
   setText(card.line, done ? `${plural(objects, "object")} in ${number(done - skipped)} of ${plural(total, "field")}` : plural(total, "field"));
@@ -108,7 +109,7 @@ function paint(card, fields, colour, low, high, current) {
   const offX = (side - scale * (right - left)) / 2;
   const offY = (side - scale * (top - bottom)) / 2;
   const [w, h] = [Math.max(LEAST_PX, scale * frameX * 0.9), Math.max(LEAST_PX, scale * frameY * 0.9)];
-  const next = current ? Math.max(0, ...fields.keys()) + 1 : 0;
+  const next = under ? Math.max(0, ...fields.keys()) + 1 : 0;
   card.spots = slide.places.map(([x, y], at) => {
     const [px, py] = [offX + scale * (x - left), offY + scale * (top - y)];
     const [row, value] = fields.get(at + 1) ?? [null, null];

@@ -16,9 +16,9 @@ from daemon.cli import app
 from daemon.dataset.catalog import Catalog
 from daemon.dataset.later_tables import measured_with
 from daemon.dataset.only_writer import only_recorder_of
-from daemon.dataset.selection import Selection
 from daemon.dataset.summary import summarise
 from daemon.exchange.objects import extract
+from daemon.figures.choice import ObjectChoice
 from daemon.figures.plots import plot
 from daemon.reprocessing.measure import measure_again
 from daemon.system.errors import Refused
@@ -39,7 +39,7 @@ def dataset(tmp_path: Path) -> Iterator[Path]:
 def test_it_is_read(dataset: Path, tmp_path: Path) -> None:
     assert [file.name for file in dataset.glob("catalog.sqlite*")] == ["catalog.sqlite"]
     assert summarise(dataset).objects > 0
-    assert extract(dataset, tmp_path / "objects", Selection(), ["png"]) > 0
+    assert extract(dataset, tmp_path / "objects", ObjectChoice(), ["png"]) > 0
     nights = lamelle.open(str(dataset))
     (first, *_) = nights.objects().to_pylist()
     assert nights.stack(first).pixels.size > 0
@@ -54,7 +54,7 @@ def test_what_would_write_there_names_the_option_for_another_place(dataset: Path
     with pytest.raises(Refused, match=rf"dataset cannot be written \(.*\); {elsewhere}"):
         measure_again(dataset, QUIET)
     with pytest.raises(Refused, match=rf"cannot be written \(.*\); {elsewhere}"):
-        extract(dataset, dataset.parent / "objects", Selection())
+        extract(dataset, dataset.parent / "objects", ObjectChoice())
     with pytest.raises(Refused, match=r"catalog\.sqlite .*copy its folder to where it may be written"):
         Catalog(dataset)
     with pytest.raises(Refused, match=r"dataset cannot be written to .*; copy it to where"), only_recorder_of(dataset):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -16,10 +18,13 @@ from rich.console import Console
 from daemon.dataset.field_file import read_field_file
 from daemon.dataset.selection import Selection
 from daemon.exchange.objects import extract
+from daemon.figures.choice import ObjectChoice, ObjectOrder
+from daemon.labels.transfer import import_labels
 from daemon.records.names import safe_name
 from daemon.system.errors import Refused
 from daemon.system.progress import follow
-from tests.support.small_dataset import PLANES, make_dataset, ring, sample_of
+from tests.support.labelled_night import write_table
+from tests.support.small_dataset import NIGHT, PLANES, make_dataset, ring, sample_of
 
 
 def names(folder: Path) -> set[str]:
@@ -29,7 +34,7 @@ def names(folder: Path) -> set[str]:
 def test_an_object_is_written_in_every_format(tmp_path: Path) -> None:
     make_dataset(tmp_path / "run" / "dataset", slides=1, fields=1, objects=1)
     into = tmp_path / "out" / "deeper"
-    assert extract(tmp_path / "run", into, Selection(), formats=("tiff", "png", "gif")) == 1
+    assert extract(tmp_path / "run", into, ObjectChoice(), formats=("tiff", "png", "gif")) == 1
     stem = "slide-1_core-1_._bold_µ/field-0001_object-0001_diatom"
     ends = {".ome.tif", "_fused_0_crossed.png", "_fused_1_parallel.png", "_focus.gif"}
     assert names(into) == {stem + end for end in ends}
@@ -50,6 +55,48 @@ def test_an_object_is_written_in_every_format(tmp_path: Path) -> None:
         assert image.info["loop"] == 0
 
 
+def test_a_composite_has_the_states_side_by_side_and_a_bar_of_a_round_length(tmp_path: Path) -> None:
+    make_dataset(tmp_path / "run" / "dataset", slides=1, fields=1, objects=1)
+    assert extract(tmp_path / "run", tmp_path / "out", ObjectChoice(), formats=("composite",)) == 1
+    (name,) = names(tmp_path / "out")
+    assert name == "slide-1_core-1_._bold_µ/field-0001_object-0001_diatom_composite.png"
+    with Image.open(tmp_path / "out" / name) as image:
+        pixels = np.asarray(image.convert("L")).astype(int)
+    side = pixels.shape[0]
+    assert pixels.shape[1] == 2 * side + 6
+    crop = ring((50, 47), 1, 2)[:, 1].astype(float)
+    for at in range(2):
+        width = round(side * 47 / 50)
+        left = at * (side + 6) + (side - width) // 2
+        view = pixels[:, left : left + width]
+        small = np.asarray(Image.fromarray(view.astype(np.uint8)).resize((47, 50), Image.Resampling.BOX))
+        # But for the corners, in which the names of the states and the bar are.
+        assert np.corrcoef(small[8:40, :].ravel(), crop[at, 8:40, :].ravel())[0, 1] > 0.9
+    white = "".join("#" if value == 255 else "." for value in pixels[side - 8, :side])
+    bar = max(map(len, white.split(".")))
+    length_um = (bar - 1) / side * 50 * 0.059
+    assert min(abs(length_um / round_um - 1) for round_um in (0.5, 1, 2)) < 0.02
+
+
+def test_a_gallery_shows_every_object_below_its_taxon(tmp_path: Path) -> None:
+    make_dataset(tmp_path / "dataset", slides=2, fields=1, objects=4)
+    said = {"night": NIGHT, "slide": "1", "field": "1", "number": "1", "utc": "2026-11-22T00:00:00Z", "who": "AB"}
+    label = write_table(tmp_path / "l.csv", [said | {"status": "validated", "taxon": "<b>bold</b> & co"}])
+    import_labels(tmp_path, [label], Console(file=io.StringIO()))
+    into = tmp_path / "out # 100%"
+    assert extract(tmp_path, into, ObjectChoice(order=ObjectOrder.SCORE), formats=("gallery",)) == 4
+    page = (into / "gallery.html").read_text("utf-8")
+    headings = re.findall(r"<h2[^>]*>(.*?) <span", page)
+    assert headings == ["&lt;b&gt;bold&lt;/b&gt; &amp; co", "not named"]
+    shown = re.findall(r'src="([^"]*)"', page)
+    assert sorted(unquote(one) for one in shown) == sorted(names(into) - {"gallery.html"})
+    assert len(shown) == 4
+    assert not re.findall(r'(?:src|href)="(?!slide-|#taxon-)', page)
+    assert "<b>" not in page
+    assert extract(tmp_path, tmp_path / "none", ObjectChoice(Selection(min_score=2)), formats=("gallery",)) == 0
+    assert "No object is here." in (tmp_path / "none" / "gallery.html").read_text("utf-8")
+
+
 SELECTIONS = [
     (Selection(), 2 * 2 * 3),
     (Selection(slides=frozenset({2})), 2 * 3),
@@ -66,14 +113,14 @@ SELECTIONS = [
 @pytest.mark.parametrize(("selection", "count"), SELECTIONS, ids=range(len(SELECTIONS)))
 def test_the_selection_is_kept_to(tmp_path: Path, selection: Selection, count: int) -> None:
     make_dataset(tmp_path / "run" / "dataset", slides=2, fields=2, objects=5)
-    assert extract(tmp_path / "run", tmp_path / "out", selection) == count
+    assert extract(tmp_path / "run", tmp_path / "out", ObjectChoice(selection)) == count
     assert len(names(tmp_path / "out")) == count
 
 
 def test_a_limit_takes_an_even_share_and_again_gives_the_same(tmp_path: Path) -> None:
     make_dataset(tmp_path / "run" / "dataset", slides=2, fields=2, objects=5)
     for _ in range(2):
-        assert extract(tmp_path / "run", tmp_path / "out", Selection(), limit=6) == 6
+        assert extract(tmp_path / "run", tmp_path / "out", ObjectChoice(), limit=6) == 6
     assert len(names(tmp_path / "out")) == 6
 
 
@@ -81,10 +128,10 @@ def test_writing_into_the_dataset_or_over_a_file_is_refused(tmp_path: Path) -> N
     make_dataset(tmp_path / "run" / "dataset", slides=1, fields=1)
     before = list((tmp_path / "run").rglob("*.tif"))
     with pytest.raises(Refused, match="inside the dataset"):
-        extract(tmp_path / "run", tmp_path / "run" / "dataset" / "slide-1", Selection())
+        extract(tmp_path / "run", tmp_path / "run" / "dataset" / "slide-1", ObjectChoice())
     (tmp_path / "file").write_text("mine")
     with pytest.raises(Refused, match="is a file"):
-        extract(tmp_path / "run", tmp_path / "file", Selection())
+        extract(tmp_path / "run", tmp_path / "file", ObjectChoice())
     assert list((tmp_path / "run").rglob("*.tif")) == before
     assert (tmp_path / "file").read_text() == "mine"
 

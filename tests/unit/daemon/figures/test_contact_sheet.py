@@ -9,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from daemon.cli.app import app
 from daemon.dataset.reader import Dataset
 from daemon.dataset.selection import Selection, choose, spread
+from daemon.figures.choice import ObjectChoice
 from daemon.figures.contact_sheet import _Layout, _strip_planes, draw_sheet
 from daemon.figures.pixels import best_plane, composite, contrasts
 from daemon.system.errors import DamagedFile, Refused
@@ -24,19 +27,34 @@ def test_a_sheet_shows_whole_found_objects(tmp_path: Path, channels: int) -> Non
     make_dataset(tmp_path / "dataset", slides=2, fields=2, objects=4, channels=channels)
     into = tmp_path / "sheet.png"
     # Of the four objects of a field one is below the threshold, one another field's and one cut by the edge.
-    assert draw_sheet(tmp_path, into, columns=2) == 4
+    assert draw_sheet(tmp_path, into, columns=2).objects == 4
     with Image.open(into) as image:
         assert image.format == "PNG"
         pixels = np.asarray(image.convert("RGB"))
     assert pixels[:5].max() < 40
     assert pixels.std() > 15
-    assert draw_sheet(tmp_path, into, Selection(below_threshold=True, other_tiles=True)) == 12
+    assert draw_sheet(tmp_path, into, ObjectChoice(Selection(below_threshold=True, other_tiles=True))).objects == 12
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_all_objects_go_on_as_many_sheets_as_it_takes(tmp_path: Path) -> None:
+    make_dataset(tmp_path / "dataset", slides=2, fields=1, objects=4)
+    choice = ["--score", "0.1", "--sort", "score", "--class", "diatom", "--class", "silicoflagellate"]
+    done = CliRunner().invoke(app, ["inspect", str(tmp_path), "--sheet", str(tmp_path / "s.png"), "--all", *choice])
+    assert done.exit_code == 0, done.output
+    assert "4 objects on 1 sheet" in done.output
+    drawn = draw_sheet(tmp_path, tmp_path / "t.png", objects=3, every=True)
+    assert [path.name for path in drawn.paths] == ["t-01.png", "t-02.png"]
+    assert drawn.objects == 4
+    assert {path.name for path in tmp_path.glob("*.png")} == {"s-01.png", "t-01.png", "t-02.png"}
+    refused = CliRunner().invoke(app, ["inspect", str(tmp_path), "--sort", "size"])
+    assert isinstance(refused.exception, Refused)
+    assert "name its file with --sheet" in str(refused.exception)
 
 
 def test_a_sheet_of_nothing_says_so(tmp_path: Path) -> None:
     make_dataset(tmp_path / "dataset", objects=0)
-    assert draw_sheet(tmp_path, tmp_path / "sheet.png") == 0
+    assert draw_sheet(tmp_path, tmp_path / "sheet.png").objects == 0
     assert (tmp_path / "sheet.png").exists()
 
 

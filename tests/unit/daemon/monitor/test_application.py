@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import socket
 import subprocess
@@ -25,10 +26,13 @@ from scipy.stats import poisson
 
 from calibration.counting.poisson import interval
 from daemon.monitor.access import LEAST_TOKEN, Door, check_reach, read_token, split_address
+from daemon.monitor.command import find_night
 from daemon.monitor.feed import MAX_QUEUED_BYTES, Browser
 from daemon.records.events import EventName
 from daemon.records.states import NightState
+from daemon.run_folder.endpoints import Bound, write_endpoints
 from daemon.system.errors import Refused
+from daemon.system.process_table import ProcessTable
 from tests.support.a_monitor import TOKEN, Served, exchange, serving
 from tests.support.deadlines import DEADLINE_S
 from tests.support.places import ROOT
@@ -350,6 +354,22 @@ def test_a_lost_and_resumed_night_is_told() -> None:
 
 
 @pytest.mark.slow
+def test_a_monitor_may_be_there_before_its_night(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "tonight"
+    with PlayedNight(1.7e9, 6) as night, serving(find_night(str(run), None)) as served:
+        watcher = served.feed.watcher
+        until(lambda: "no night has begun in" in watcher.trouble, "the monitor does not say what it waits for")
+        run.mkdir(parents=True)
+        ProcessTable(run).register("supervisor", os.getpid())
+        write_endpoints(run, Bound(publish="", snapshot=night.endpoint, control=None))
+
+        def heard() -> bool:
+            night.counters()
+            return watcher.joined
+
+        until(heard, "the night that began later is not heard")
+
+
 def test_of_a_night_that_is_not_heard_nobody_says_that_it_needs_nothing() -> None:
     places: list[str] = []
 
@@ -486,7 +506,7 @@ def test_the_command_serves_until_it_is_ended(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--connect", "nowhere"), "'nowhere' is neither a run folder nor an endpoint"),
+        (("--connect", __file__), "is neither a run folder nor an endpoint"),
         (("--connect", "tcp://127.0.0.1:5555", "--http", "0.0.0.0:0"), "name a file with a token"),
     ],
 )

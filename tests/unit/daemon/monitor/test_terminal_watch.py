@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from rich.cells import cell_len
 from rich.console import Console
 
@@ -26,6 +27,7 @@ from daemon.records.states import NightState
 from daemon.run_folder.endpoints import Bound, find_endpoint, write_endpoints
 from daemon.system.errors import Refused
 from daemon.system.process_table import ProcessTable
+from daemon.system.progress import NightProgress, describe
 from tests.support.stream_messages import ABOUT, counters, done, find, night
 
 HEARD = Hearing(True, "", 0.0)
@@ -73,6 +75,35 @@ def test_why_a_night_is_paused_is_never_cut() -> None:
     reason = "the spool " + "is full and " * 12 + "the recorder is away"
     made.verdict = Verdict(headline=f"Paused: {reason}.", tone="warning", needs=(), detail="")
     assert "the recorder is away" in drawn(made)
+
+
+def test_a_long_event_is_told_whole_the_newest_last() -> None:
+    made = view()
+    long = "the stage did not arrive, " * 8 + "and was left where it stood"
+    for message in ("the first", long, "the last"):
+        made.events.append(
+            EventNotice(utc=1.7e9, level="error", name=EventName.FAULT, fault="StageStuck", message=message)
+        )
+    lines = drawn(made).splitlines()
+    assert "stage stuck: the last" in lines[-1]
+    assert long in " ".join(" ".join(line.split()) for line in lines)
+    room = len(drawn(view()).splitlines()) + 4
+    few = " ".join(drawn(made, height=room).split())
+    assert "the last" in few
+    assert "the first" not in few  # where there is no room for all, the oldest are left out, and none by half
+    assert ("and was left where it stood" in few) == (long in few)
+
+
+def test_the_pace_is_told_in_one_unit() -> None:
+    assert "12.0 fields a minute" in drawn(replace_pace(view(), 0.2))
+    progress = NightProgress(10, 2, 0, 5, 0.2, None, 1)
+    assert "12.0 fields a minute" in describe(progress)
+
+
+def replace_pace(made: NightView, fields_per_s: float) -> NightView:
+    assert made.counters is not None
+    made.counters = replace(made.counters, fields_per_s=fields_per_s)
+    return made
 
 
 @settings(deadline=None)

@@ -29,6 +29,27 @@ def test_the_pace_is_that_of_this_process() -> None:
     assert totals.disk_hours(4000 * 3600) == 8.0
 
 
+def test_a_pause_is_no_part_of_the_pace() -> None:
+    now = [100.0]
+    totals = NightTotals(10, lambda: now[0])
+    totals.begin()
+    for field in (1, 2):
+        now[0] += 4
+        totals.add(secured(1, field, (FILE, FILE)))
+    there = (totals.pace(), totals.disk_hours(4000 * 3600))
+    assert there == ((0.25, 32.0), 8.0)
+    totals.rest(True)
+    for _ in range(3):
+        now[0] += 1000
+        totals.rest(True)  # said again and again while it lasts
+        assert (totals.pace(), totals.disk_hours(4000 * 3600)) == there
+    totals.rest(False)
+    assert (totals.pace(), totals.disk_hours(4000 * 3600)) == there
+    now[0] += 8
+    totals.add(secured(1, 3, (FILE, FILE)))
+    assert totals.pace() == (3 / 16, 7 * 16 / 3)
+
+
 def test_only_what_counts_is_an_object() -> None:
     kinds = (object_row(0), replace(object_row(1), in_exclusive_tile=False), object_row(2, score=0.3))
     totals = NightTotals(2)

@@ -34,12 +34,12 @@ def test_plain_lines_come_with_news_and_at_the_end() -> None:
         display.show(replace(START, secured=12, skipped=1, slide=2, seconds_left=None))
         display.show(replace(START, secured=95, skipped=1, slide=2, seconds_left=0))
     assert out.getvalue().splitlines() == [
-        "slide 1 core [1]: 3/96 fields, 41 objects, 0.75 fields/s, 2 min 04 s left",
-        "slide 1 core [1]: 9/96 fields, 41 objects, 0.75 fields/s, 2 min 04 s left, paused: spool full",
-        "slide 1 core [1]: 9/96 fields, 41 objects, 0.75 fields/s, 2 min 04 s left",
+        "slide 1 core [1]: 3/96 fields, 41 objects, 45.0 fields a minute, 2 min 04 s left",
+        "slide 1 core [1]: 9/96 fields, 41 objects, 45.0 fields a minute, 2 min 04 s left, paused: spool full",
+        "slide 1 core [1]: 9/96 fields, 41 objects, 45.0 fields a minute, 2 min 04 s left",
         "event: [red]stage stuck",
-        "slide 2 core [1]: 13/96 fields, 1 skipped, 41 objects, 0.75 fields/s",
-        "slide 2 core [1]: 96/96 fields, 1 skipped, 41 objects, 0.75 fields/s, 0 s left",
+        "slide 2 core [1]: 13/96 fields, 1 skipped, 41 objects, 45.0 fields a minute",
+        "slide 2 core [1]: 96/96 fields, 1 skipped, 41 objects, 45.0 fields a minute, 0 s left",
     ]
 
 
@@ -52,5 +52,5 @@ def test_a_terminal_shows_one_live_line() -> None:
         display.show(replace(START, secured=9, state="paused: spool full"))
     shown = out.getvalue()
     assert "slide 1 core [1]" in shown
-    assert "9/96 fields, 41 objects, 0.75 fields/s, 2 min 04 s left, paused: spool full" in shown
+    assert "9/96 fields, 41 objects, 45.0 fields a minute, 2 min 04 s left, paused: spool full" in shown
     assert "told" in shown

@@ -93,3 +93,16 @@ def test_every_reason_why_files_were_left_out_counts_and_once() -> None:
     found = facts([films, locked, FIELD, films])
     assert [event.names for event in found.events] == [("a.mp4", "b.mp4"), ("c",)]
     assert any(need.startswith("Look at 3 files or folders of the archive") for need in judge(found).needs)
+
+
+def test_of_dim_fields_the_darkest_is_told_and_not_the_last() -> None:
+    def dim(slide: int, field: int, background_dn: float) -> list[AnyRecord]:
+        message = f"the background is {background_dn / 100:.0f} % of that of the fields before"
+        dimmed = replace(told(EventName.DIM_FIELD, 1.0), slide=slide, field=field, message=message)
+        return [replace(night.secured(slide, field, ()), backgrounds_dn=(10.0, background_dn)), dimmed]
+
+    records = [*dim(1, 1, 6000.0), *dim(1, 2, 900.0), *dim(1, 3, 6500.0), *dim(2, 1, 5000.0)]
+    (need,) = [need for need in judge(facts(records)).needs if "dim field" in need]
+    assert "is 9 % of" in need
+    assert "(mini-slide 1, 2)" in need
+    assert len(facts(records).events) == 2

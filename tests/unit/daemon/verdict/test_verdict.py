@@ -171,3 +171,12 @@ def test_what_an_archive_left_out_needs_somebody_in_one_sentence() -> None:
     locked = event(EventName.LEFT_OUT, "it cannot be read (Permission denied)", names=("c",))
     (need,) = judge(replace(WHOLE, events=(films, locked))).needs
     assert need.startswith("Look at 3 files or folders of the archive that were not read: there are 2 reasons; the ev")
+
+
+def test_a_mini_slide_that_is_done_is_not_said_to_be_scanned() -> None:
+    slides = (SlideFacts(1, "MD-01", planned=3, recorded=2, skipped=1), SlideFacts(2, "MD-02", planned=3))
+    between = replace(HALF, state=NightState.SCANNING, alive=True, slides=slides, slide=1)
+    assert judge(between).headline.startswith("Scanning: 3 of 6 fields are done")
+    assert judge(replace(between, slide=2)).headline.startswith("Scanning mini-slide 2, MD-02: ")
+    again = replace(between, again_ordered=2, again_made=1)
+    assert judge(again).headline.startswith("Scanning mini-slide 1, MD-01: ")
