@@ -22,10 +22,9 @@ from daemon.analysis.naming import HeadRecorded, fitting_head, recorded
 from daemon.calibration_store.corrections import folder_of
 from daemon.calibration_store.shelf import require
 from daemon.config.taxonomy import Taxonomy
-from daemon.dataset.catalog import Catalog
+from daemon.dataset.catalog import Catalog, only_recorder_of
 from daemon.dataset.field_file import read_field_file
 from daemon.dataset.objects_table import write_objects_table
-from daemon.dataset.only_writer import only_recorder_of
 from daemon.dataset.reader import Dataset
 from daemon.protocols.pipes import CutField, FieldCut
 from daemon.records.faults import unmeasured

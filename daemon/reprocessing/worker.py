@@ -21,8 +21,11 @@ from numpy.typing import NDArray
 
 from calibration.corrections import Corrections
 from daemon.analysis.field_output import focus_result, object_rows, secured_field, write_cutouts, write_features
+from daemon.analysis.flags import flags_of
 from daemon.analysis.naming import FieldNames, Naming
 from daemon.calibration_store.corrections import corrections_of_field, pattern_of
+from daemon.config.loading import thaw
+from daemon.config.model import Counting
 from daemon.config.taxonomy import Taxonomy
 from daemon.dataset.field_file import FieldProvenance, read_field_file
 from daemon.protocols.pipes import (
@@ -155,6 +158,9 @@ class _Bench:
         self._naming = naming
         self._naming_begins = naming_begins
         self._configuration_sha256 = hashlib.sha256(work.started.configuration.encode()).hexdigest()
+        config = thaw(work.started.configuration)
+        # Nobody says of an archive how it was lit, so that no field of it is left out but by a person.
+        self._counting = Counting(not_counted=()) if config is None else config.counting
 
     def answer(self, request: AnyMessage) -> AnyMessage:
         if not isinstance(request, CutField):
@@ -267,6 +273,8 @@ class _Bench:
         provenance = replace(provenance, focus=focus)
         with watch.time("measure"):
             rows = object_rows(analysis.objects, provenance, corrections)
+        with watch.time("judge"):
+            flags = flags_of(pixels, analysis.focus, provenance, corrections)
         with watch.time("name"):
             crops = [found.crop for found in analysis.objects]
             named = (
@@ -276,7 +284,8 @@ class _Bench:
             )
         with watch.time("encode"):
             files = self._write(provenance, named, analysis)
-        return secured_field(provenance, analysis, named.rows, files, watch.seconds, analyser.device), named.fault
+        secured = secured_field(provenance, analysis, named.rows, files, watch.seconds, analyser.device)
+        return replace(secured, flags=flags, excluded_by=self._counting.excludes(flags)), named.fault
 
     def _write(self, provenance: FieldProvenance, named: FieldNames, analysis: StackAnalysis) -> tuple[FileEntry, ...]:
         path = inside(self._work.into, provenance.file_name())

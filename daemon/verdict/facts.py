@@ -212,7 +212,7 @@ class _Taken(NamedTuple):
     def of(cls, record: FieldSecured | FieldSkipped) -> _Taken:
         if isinstance(record, FieldSkipped):
             return cls(record.slide, False, record.attempt, code=record.reason_code or ReasonCode.FAULT)
-        return cls(record.slide, True, record.attempt, not record.analysed, sum(row.counted for row in record.objects))
+        return cls(record.slide, True, record.attempt, not record.analysed, len(record.counted_objects))
 
 
 class FactsGatherer:
@@ -319,7 +319,7 @@ class FactsGatherer:
         before = self._taken[place]
         if before.attempt != record.attempt:
             return
-        found = before._replace(not_analysed=False, objects=sum(row.counted for row in record.objects))
+        found = before._replace(not_analysed=False, objects=len(record.counted_objects))
         self._count(before, -1)
         self._count(found, 1)
         self._taken[place] = found
