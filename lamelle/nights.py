@@ -105,7 +105,9 @@ class Nights:
         """Give a row for each mini-slide of each night, with the numbers of its morning report.
 
         `objects` counts them, `low` and `high` bound the 95 % interval, None where nothing was searched, `area_mm2` is
-        what was searched. Columns of the sample sheet begin with `sample_`.
+        what was searched. All of these are of fields that are counted; `excluded_fields`, `excluded_objects` and
+        `excluded_share` (of the area) say what is left out, `all_per_mm2` is the density with that. Columns of the
+        sample sheet begin with `sample_`.
 
         Raises
         ------
@@ -144,8 +146,8 @@ class Nights:
         Parameters
         ----------
         counted
-            only the objects that count; if False also those below the threshold and those that count in a neighbouring
-            field, which the column `counted` tells apart.
+            only the objects that count; if False also those below the threshold, those that count in a neighbouring
+            field, and those of fields that are not counted, which the column `counted` tells apart.
         measured
             number of a measurement by `lamelle measure`, 0 for the night's own; the newest one if None.
         named
@@ -166,7 +168,7 @@ class Nights:
         tables = []
         for folder in self.folders.values():
             with Dataset.open(folder) as dataset, dataset.unchanging():
-                table, origins = objects_table(dataset, measured, named)
+                table, origins = objects_table(dataset, measured, named, self.beside)
                 faults = dataset.miscounted()
                 labels = label_store(dataset, self.beside).read()
                 table = with_labels(table, dataset, standing(labels.table, taxonomy))
@@ -220,7 +222,7 @@ class Nights:
 
         for folder in self.folders.values():
             with Dataset.open(folder) as dataset, dataset.unchanging():
-                numbers, faults = gather(dataset)[0], dataset.miscounted()
+                numbers, faults = gather(dataset, self.beside)[0], dataset.miscounted()
             _warn(folder, faults)
             yield numbers
 
@@ -320,6 +322,12 @@ def _sample_row(numbers: NightNumbers, slide: SlideNumbers) -> dict[str, Any]:
         "high": slide.total.high,
         "area_mm2": slide.area_mm2,
         "objects_per_mm2": slide.total.per_mm2 and slide.total.per_mm2[0],
+        "low_per_mm2": slide.total.per_mm2 and slide.total.per_mm2[1],
+        "high_per_mm2": slide.total.per_mm2 and slide.total.per_mm2[2],
+        "excluded_fields": slide.excluded_fields,
+        "excluded_objects": slide.with_excluded.number - slide.total.number,
+        "excluded_share": slide.excluded_share,
+        "all_per_mm2": slide.with_excluded.per_mm2 and slide.with_excluded.per_mm2[0],
         **{f"sample_{name}": value for name, value in slide.columns.items()},
     }
 

@@ -226,7 +226,13 @@ def _map(
             scale = frames(axis, centres[there], numbers.frame_um, values[there], colours)
             ticks = MaxNLocator(5, integer=what == "objects")
             axis.figure.colorbar(scale, ax=axis, shrink=0.85, label=label, ticks=ticks)
-        for state, colour, hatch in (("skipped", SKIPPED, "xxxx"), ("open", OPEN, "")):
+        excluded = np.array([not field.counted for field in slide.fields])
+        states[excluded & there] = "not counted"
+        for state, colour, hatch in (
+            ("skipped", SKIPPED, "xxxx"),
+            ("not counted", SKIPPED, "////"),
+            ("open", OPEN, ""),
+        ):
             if (some := placed & (states == state)).any():
                 frames(axis, centres[some], numbers.frame_um, face="none", edge=colour)
                 _drawn(axis)[-1].set_hatch(hatch)
@@ -236,7 +242,11 @@ def _map(
             Line2D(
                 [], [], marker="s", linestyle="", markerfacecolor="none", markeredgecolor=colour, label=f"{n} {word}"
             )
-            for state, word, colour in (("skipped", "skipped", SKIPPED), ("open", "not done", OPEN))
+            for state, word, colour in (
+                ("skipped", "skipped", SKIPPED),
+                ("not counted", "not counted", SKIPPED),
+                ("open", "not done", OPEN),
+            )
             if (n := int((states == state).sum()))
         ]
         if marks:
