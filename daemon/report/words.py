@@ -88,10 +88,8 @@ def facts(numbers: NightNumbers) -> list[tuple[str, str]]:
 
 def counted(numbers: NightNumbers) -> str:
     """Say what counts as an object, and what was kept beside."""
-    parts = [
-        "An object counts if it scores at least the detector's threshold, its centre lies in its field's own tile, "
-        "and its field is counted"
-    ]
+    rule = "An object counts if it scores at least the threshold, lies in its field's own tile, and that field counts"
+    parts = [rule]
     if numbers.excluded_fields:
         parts.append(
             f"{wording.counted(numbers.excluded_fields, 'field')} of {numbers.recorded - numbers.not_analysed} "
