@@ -24,6 +24,8 @@ class FieldFlag(StrEnum):
         return _WORDS.get(self, self.value)
 
 
+OF_THE_NIGHT = frozenset({FieldFlag.DIM, FieldFlag.OIL_LOST, FieldFlag.OPERATOR})
+"""Flags that only the night can set, which knows the fields before and what befell the instrument."""
 _WORDS = {
     FieldFlag.OIL_LOST: "oil lost",
     FieldFlag.BUBBLE: "bubble in the oil",

@@ -41,6 +41,7 @@ from daemon.protocols.pipes import (
 )
 from daemon.records.events import ReasonCode, SkipReason
 from daemon.records.fields import ArchiveField
+from daemon.records.flags import OF_THE_NIGHT, FieldFlag
 from daemon.records.names import inside
 from daemon.records.records import FieldAnalysed, FieldSecured, FieldSkipped, FileEntry, NightStarted, SourceFile
 from daemon.reprocessing.archive import ArchiveSettings
@@ -217,7 +218,7 @@ class _Bench:
             sources=sources_of(hashes, planned.stack),
             bits=described.bits,
         )
-        secured, nameless = self._cut(stack.pixels, provenance, watch, request.nameless)
+        secured, nameless = self._cut(stack.pixels, provenance, watch, request)
         return FieldCut(record=replace(secured, told=described.told), nameless=nameless)
 
     def _cut_kept(self, request: CutField, hashes: dict[str, str]) -> FieldCut:
@@ -234,14 +235,14 @@ class _Bench:
             versions=started.versions,
             sources=sources_of(hashes, planned.stack),
         )
-        secured, nameless = self._cut(pixels, provenance, watch, request.nameless)
+        secured, nameless = self._cut(pixels, provenance, watch, request)
         return FieldCut(record=secured, nameless=nameless)
 
     def _cut_later(self, request: CutField) -> FieldCut:
         watch = Stopwatch()
         with watch.time("read"):
             pixels, provenance = self._kept(request.planned)
-        secured, nameless = self._cut(pixels, provenance, watch, request.nameless)
+        secured, nameless = self._cut(pixels, provenance, watch, request)
         analysed = msgspec.convert(
             msgspec.structs.asdict(secured) | {"versions": self._work.versions}, FieldAnalysed, from_attributes=True
         )
@@ -259,7 +260,7 @@ class _Bench:
             return file.stack(), file.provenance
 
     def _cut(
-        self, pixels: NDArray[np.uint16], provenance: FieldProvenance, watch: Stopwatch, nameless: str
+        self, pixels: NDArray[np.uint16], provenance: FieldProvenance, watch: Stopwatch, request: CutField
     ) -> tuple[FieldSecured, str]:
         """Analyse a stack and write the field's files; its record, and why objects have no names."""
         at = provenance.x_um, provenance.y_um, provenance.first_z_um
@@ -274,18 +275,22 @@ class _Bench:
         with watch.time("measure"):
             rows = object_rows(analysis.objects, provenance, corrections)
         with watch.time("judge"):
-            flags = flags_of(pixels, analysis.focus, provenance, corrections)
+            own = flags_of(pixels, analysis.focus, provenance, corrections)
+            known = OF_THE_NIGHT & set(request.flags)
+            flags = tuple(flag for flag in FieldFlag if flag in own or flag in known)
+            excluded = {*self._counting.excludes(flags), *request.excluded_by}
         with watch.time("name"):
             crops = [found.crop for found in analysis.objects]
             named = (
-                FieldNames(rows, fault=nameless)
-                if nameless
+                FieldNames(rows, fault=request.nameless)
+                if request.nameless
                 else self._naming.name(rows, crops, provenance, self._naming_begins)
             )
         with watch.time("encode"):
             files = self._write(provenance, named, analysis)
         secured = secured_field(provenance, analysis, named.rows, files, watch.seconds, analyser.device)
-        return replace(secured, flags=flags, excluded_by=self._counting.excludes(flags)), named.fault
+        secured = replace(secured, flags=flags, excluded_by=tuple(flag for flag in flags if flag in excluded))
+        return secured, named.fault
 
     def _write(self, provenance: FieldProvenance, named: FieldNames, analysis: StackAnalysis) -> tuple[FileEntry, ...]:
         path = inside(self._work.into, provenance.file_name())

@@ -24,7 +24,7 @@ from daemon.dataset.selection import Selection, choose
 from daemon.dataset.summary import render, summarise
 from daemon.records.flags import FieldFlag
 from daemon.records.names import field_file
-from daemon.records.records import NightClosed, SlideClosed, encode
+from daemon.records.records import AnyRecord, NightClosed, SlideClosed, encode
 from daemon.report.gather import gather
 from daemon.report.verdict import verdict_of
 from daemon.system.errors import Refused
@@ -40,7 +40,7 @@ def make(folder: Path, lost: tuple[int, ...] = (2, 3)) -> Path:
     """Write a night of one mini-slide, some of whose fields lost their oil."""
     folder.mkdir(parents=True)
     with closing(Catalog(folder)) as catalog:
-        records = [started(slides=1, fields=FIELDS)]
+        records: list[AnyRecord] = [started(slides=1, fields=FIELDS)]
         for number in range(1, FIELDS + 1):
             field = secured(1, number, (entry(field_file(1, number), b"%d" % number),), OBJECTS)
             if number in lost:

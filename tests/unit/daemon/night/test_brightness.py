@@ -72,9 +72,10 @@ DIM, BLURRED, BLANK = FieldFlag.DIM, FieldFlag.BLURRED, FieldFlag.BLANK
 LOST = (FieldFlag.DIM, FieldFlag.OIL_LOST)
 
 
-def flagged(fields: Iterable[tuple[float, tuple[FieldFlag, ...]]], usual: float | None = None) -> list[tuple[str, ...]]:
+def flagged(fields: Iterable[tuple[float, tuple[FieldFlag, ...]]], usual: float | None = None) -> list[Flags]:
     """Flags that each field has beside those before it, by its background and its own flags."""
-    dimming, found = Dimming(usual), []
+    dimming = Dimming(usual)
+    found: list[Flags] = []
     for background, own in fields:
         beside = dimming.flags((190.0, background), own)
         dimming.add((190.0, background), SHARP, own + beside)
@@ -106,7 +107,8 @@ def test_a_mini_slide_that_begins_without_oil_is_told_by_those_before() -> None:
 def test_a_night_that_goes_on_says_what_it_would_have_said(
     fields: list[tuple[float, set[FieldFlag]]], cut: int
 ) -> None:
-    one, recorded = Dimming(), []
+    one = Dimming()
+    recorded: list[Flags] = []
     for share, own in fields:
         flags = (*own, *one.flags((share * USUAL,), tuple(own)))
         one.add((share * USUAL,), SHARP, flags)
