@@ -72,7 +72,10 @@ DIM, BLURRED, BLANK = FieldFlag.DIM, FieldFlag.BLURRED, FieldFlag.BLANK
 LOST = (FieldFlag.DIM, FieldFlag.OIL_LOST)
 
 
-def flagged(fields: Iterable[tuple[float, tuple[FieldFlag, ...]]], usual: float | None = None) -> list[Flags]:
+Flags = tuple[FieldFlag, ...]
+
+
+def flagged(fields: Iterable[tuple[float, Flags]], usual: float | None = None) -> list[Flags]:
     """Flags that each field has beside those before it, by its background and its own flags."""
     dimming = Dimming(usual)
     found: list[Flags] = []
