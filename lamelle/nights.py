@@ -107,7 +107,9 @@ class Nights:
         """Give a row for each mini-slide of each night, with the numbers of its morning report.
 
         `objects` counts them, `low` and `high` bound the 95 % interval, None where nothing was searched, `area_mm2` is
-        what was searched. Columns of the sample sheet begin with `sample_`.
+        what was searched. All of these are of fields that are counted; `excluded_fields`, `excluded_objects` and
+        `excluded_share` (of the area) say what is left out, `all_per_mm2` is the density with that. Columns of the
+        sample sheet begin with `sample_`.
 
         Raises
         ------
@@ -163,8 +165,8 @@ class Nights:
         Parameters
         ----------
         counted
-            only the objects that count; if False also those below the threshold and those that count in a neighbouring
-            field, which the column `counted` tells apart.
+            only the objects that count; if False also those below the threshold, those that count in a neighbouring
+            field, and those of fields that are not counted, which the column `counted` tells apart.
         measured
             number of a measurement by `lamelle measure`, 0 for the night's own; the newest one if None.
         named
@@ -185,7 +187,7 @@ class Nights:
         tables = []
         for folder in self.folders.values():
             with Dataset.open(folder) as dataset, dataset.unchanging():
-                table, origins = objects_table(dataset, measured, named)
+                table, origins = objects_table(dataset, measured, named, self.beside)
                 faults = dataset.miscounted()
                 labels = label_store(dataset, self.beside).read()
                 table = with_labels(table, dataset, standing(labels.table, taxonomy))
@@ -239,7 +241,7 @@ class Nights:
 
         for folder in self.folders.values():
             with Dataset.open(folder) as dataset, dataset.unchanging():
-                gathered, faults = gather(dataset), dataset.miscounted()
+                gathered, faults = gather(dataset, self.beside), dataset.miscounted()
             _warn(folder, faults)
             yield gathered
 

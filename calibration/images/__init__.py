@@ -1,4 +1,4 @@
-"""What frames say: focus, shifts, directions, stage positions.
+"""What frames say: focus, shifts, directions, stage positions, what disturbs them.
 
-Face: `direction`, `focus`, `frames`, `registration`, `stage`, `states`.
+Face: `direction`, `disturbances`, `focus`, `frames`, `registration`, `stage`, `states`.
 """

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from calibration.corrections import Corrections
@@ -29,6 +30,7 @@ from daemon.analysis.field_output import (
     write_picture,
     write_raw,
 )
+from daemon.analysis.flags import flags_of
 from daemon.analysis.kept_picture import PictureDrawer, middle_planes
 from daemon.analysis.naming import FieldNames, Naming
 from daemon.analysis.previews import draw_strips, draw_views
@@ -264,6 +266,8 @@ class AnalysisDesk:
             focus = focus_result(analysis.focus, request.first_z_um, self._config.scan.step_um)
             provenance = self._provenance(request, focus)
             rows = object_rows(analysis.objects, provenance, self._corrections)
+        with watch.time("judge"):
+            flags = flags_of(self._ring.stack(request.slot), analysis.focus, provenance, self._corrections)
         with watch.time("name"):
             named = self._name(request, rows, provenance, analysis)
         with watch.time("pictures"):
@@ -273,6 +277,7 @@ class AnalysisDesk:
         with watch.time("encode"):
             files = self._write(request, provenance, named, analysis, picture)
         record = secured_field(provenance, analysis, named.rows, files, watch.seconds, self._analyser.device)
+        record = replace(record, flags=flags)
         return Analysed(slot=request.slot, record=record, views=views, strips=strips, nameless=named.fault)
 
     def _name(

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from daemon.cli import alerts, detector, emulation, labels, library, live, night, results, sorting
+from daemon.cli import alerts, detector, emulation, exclusions, labels, library, live, night, results, sorting
 from daemon.system.durable_files import disk_full
 from daemon.system.errors import LamelleError, Refused
 from daemon.system.extras import explained
@@ -43,7 +43,7 @@ def options(
     """Options of lamelle itself; each command has its own."""
 
 
-for part in (night, live, alerts, results, labels, detector, library, sorting, emulation):
+for part in (night, live, alerts, results, exclusions, labels, detector, library, sorting, emulation):
     app.add_typer(part.app)
 
 

@@ -16,6 +16,7 @@ from daemon.config.loading import load
 from daemon.config.model import NightConfig
 from daemon.config.taxonomy import UNSURE, Taxonomy
 from daemon.counts.taxa import taxonomy_of
+from daemon.dataset.exclusions import standing_exclusions
 from daemon.dataset.later_tables import Given, TableOrigin
 from daemon.dataset.reader import Dataset
 from daemon.figures.contact_sheet import draw_sheet
@@ -129,11 +130,15 @@ def report(config: NightConfig, dataset: Path) -> Table:
     whole = _JudgedSlide(0, ObjectCounts(), TruthTally())
     with Dataset.open(dataset) as recorded:
         taxonomy = taxonomy_of(recorded, TableOrigin(Given.NAMED))
+        counts = standing_exclusions(recorded).counted
         for slide in config.scan.slides:
             fields = [one for one in recorded.fields(slide.position) if isinstance(one, FieldSecured)]
             judged = _JudgedSlide(
                 len(fields),
-                sum((ObjectCounts.of(field.objects) for field in fields), ObjectCounts()),
+                sum(
+                    (ObjectCounts.of(one.objects, field_counted=counts(one.slide, one.field)) for one in fields),
+                    ObjectCounts(),
+                ),
                 sum((judge(field, world, config, taxonomy) for field in fields), TruthTally()),
             )
             table.add_row(str(slide.position), Text(fields[0].sample if fields else ""), *judged.cells(named))

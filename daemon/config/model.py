@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
+from daemon.records.flags import FieldFlag
 from drivers.settings import Instrument, MiniSlide, Positive, Settings
 from inference.settings import ClassifierSettings, CropSettings, DetectorSettings, FocusSettings
 
@@ -96,6 +98,19 @@ class Retention(Settings):
     share: Annotated[float, Field(ge=0, le=1)] = 0.0
     every: Annotated[int, Field(ge=1)] = 1
     seed: int = 1
+
+
+class Counting(Settings):
+    """Which fields are not counted: those with one of these flags, until a person says otherwise (`lamelle include`).
+
+    What is chosen must not depend on what was found.
+    """
+
+    not_counted: tuple[FieldFlag, ...] = (FieldFlag.OIL_LOST, FieldFlag.DARK, FieldFlag.OPERATOR)
+
+    def excludes(self, flags: Iterable[FieldFlag]) -> tuple[FieldFlag, ...]:
+        """Give those of a field's flags for which it is not counted."""
+        return tuple(flag for flag in flags if flag in self.not_counted)
 
 
 class Watch(Settings):
@@ -224,6 +239,7 @@ class NightConfig(Settings):
     crops: CropSettings = CropSettings()
     recorder: Recorder = Recorder()
     retention: Retention = Retention()
+    counting: Counting = Counting()
     retry: Retry = Retry()
     watch: Watch = Watch()
     report: ReportSettings = ReportSettings()

@@ -1,4 +1,4 @@
-"""How much is there: tables of counted objects.
+"""How much is there: tables of counted objects, and which fields are counted at all.
 
-Face: `objects`, `taxa`, `unlike`.
+Face: `excluding`, `objects`, `taxa`, `unlike`.
 """

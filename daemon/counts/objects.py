@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import yaml
 from numpy.typing import NDArray
 
@@ -25,7 +27,7 @@ FAR_PX = 20
 
 @dataclass(frozen=True, eq=False)
 class Objects:
-    """Objects that count (`ObjectRow.counted`).
+    """Objects that count, or would if their field did (`ObjectRow.counted`).
 
     Attributes
     ----------
@@ -89,9 +91,21 @@ def load_objects(dataset: Dataset, measured: int | None = None) -> Objects:
     DamagedFile
         It cannot be read.
     """
-    table, origins = objects_table(dataset, measured)
-    counted = table.filter(table["counted"])
-    columns = {name: _column(counted[name]) for name in counted.column_names}
+    own = load_own_objects(dataset, measured)
+    return own.of(own["counted"].astype(np.bool_))
+
+
+def load_own_objects(dataset: Dataset, measured: int | None = None, beside: Path | None = None) -> Objects:
+    """Load the objects that count, and those that would if their field did; the column `counted` says which do.
+
+    Parameters
+    ----------
+    measured
+        as for `objects_table`, like `beside`, and what is raised.
+    """
+    table, origins = objects_table(dataset, measured, beside=beside)
+    own = table.filter(pc.and_not(table["in_exclusive_tile"], table["below_threshold"]))
+    columns = {name: _column(own[name]) for name in own.column_names}
     return Objects(columns, _weights(columns, _overlap(dataset)), origins)
 
 

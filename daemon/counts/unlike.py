@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from daemon.dataset.exclusions import standing_exclusions
 from daemon.dataset.features import KeptFeatures, Vectors, encoder_of_the_night
 from daemon.dataset.later_tables import Given, TableOrigin, later_tables, named_with
 from daemon.dataset.reader import Dataset
@@ -96,9 +97,10 @@ def unlike(dataset: Dataset, named: TableOrigin) -> Unlike:
 
 def vectors_of(dataset: Dataset, slide: int, kept: KeptFeatures) -> Vectors:
     """Give the features of a mini-slide's objects that count, (N, F)."""
-    found = []
+    found, exclusions = [], standing_exclusions(dataset)
     for one in dataset.fields(slide):
-        numbers = {row.number for row in one.objects if row.counted} if isinstance(one, FieldSecured) else set()
-        if numbers and isinstance(one, FieldSecured):
+        if not isinstance(one, FieldSecured) or not exclusions.counted(slide, one.field):
+            continue
+        if numbers := {row.number for row in one.objects if row.counted}:
             found += [vector for number, vector in kept.of(one).items() if number in numbers]
     return np.stack(found) if found else np.zeros((0, 0), np.float16)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from daemon.dataset.catalog_format import FORMAT
 from daemon.dataset.catalog_rows import make_room, opened_again, store
 from daemon.dataset.faults import miscounted
-from daemon.dataset.objects_table import COUNTED, remove_objects_table, table_fault, write_objects_table
+from daemon.dataset.objects_table import COUNTED, JOINED, remove_objects_table, table_fault, write_objects_table
 from daemon.dataset.queries import query, read_record
 from daemon.records.attempts import AttemptName
 from daemon.records.names import CATALOG
 from daemon.records.records import AttemptsOrdered, Event, NightClosed, NightStarted, SlideClosed, decode
 from daemon.system.durable_sqlite import Database, connect, create, keep_log, settle, transaction
 from daemon.system.durable_sqlite import in_memory as empty_in_memory
+from daemon.system.errors import Refused
+
+LOCK = "recorder.lock"
+"""Whoever writes into a dataset holds this file there."""
 
 
 class Catalog:
@@ -79,7 +85,7 @@ class Catalog:
 
     def counted(self) -> int:
         """Return how many objects count."""
-        query = f"SELECT count(*) FROM objects WHERE {COUNTED}"  # noqa: S608 - words of our own
+        query = f"SELECT count(*) {JOINED} WHERE {COUNTED}"
         return int(self._database.execute(query).fetchone()[0])
 
     def analysed_later(self) -> list[int]:
@@ -175,3 +181,24 @@ def in_memory(path: Path, records: Iterable[tuple[int, bytes]]) -> Database:
         database.close()
         raise
     return database
+
+
+@contextmanager
+def only_recorder_of(into: Path) -> Iterator[None]:
+    """Hold a dataset's lock, which the operating system lets go of when the process ends, however it ends.
+
+    Raises
+    ------
+    Refused
+        Another process holds it, or nothing can be written there.
+    """
+    with ExitStack() as held:
+        try:
+            lock = held.enter_context(closing(sqlite3.connect(into / LOCK, timeout=0, isolation_level=None)))
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise Refused(f"{into} cannot be written to ({error}); copy it to where it may be written") from error
+            reason = f"{into} is in use by another recorder, or by a command that writes there"
+            raise Refused(f"{reason}; stop it or choose another folder") from error
+        yield

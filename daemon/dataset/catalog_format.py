@@ -34,6 +34,8 @@ _ADDED_BY_5 = {
 """Columns of objects that version 5 added, by their type."""
 _ADDED_BY_6 = {"TEXT": ("taxon", "runner_up", "named_by"), "REAL": ("taxon_probability",)}
 """Columns of objects that version 6 added, by their type."""
+_ADDED_BY_7 = ("flags", "excluded_by")
+"""Columns of fields that version 7 added: JSON, NULL where there are none."""
 
 
 def _with_columns(added: Mapping[str, tuple[str, ...]]) -> str:
@@ -67,7 +69,7 @@ def _to_version_4(database: Database) -> None:
 FORMAT = Format(
     name="dataset",
     application=0x4C4D4C43,
-    version=6,
+    version=7,
     schema=f"""
         CREATE TABLE records (seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, body BLOB NOT NULL) STRICT;
         CREATE TABLE night (
@@ -87,6 +89,7 @@ FORMAT = Format(
             focus_contrast REAL, raw_bytes INTEGER NOT NULL,
             device TEXT, analysed_seq INTEGER REFERENCES records, sources TEXT,
             reason_code TEXT, who TEXT, fault TEXT, attempt INTEGER NOT NULL DEFAULT 1,
+            flags TEXT, excluded_by TEXT,
             PRIMARY KEY (slide, field)
         ) STRICT;
         {_ATTEMPTS};
@@ -124,5 +127,6 @@ FORMAT = Format(
             )
         ),
         5: _with_columns(_ADDED_BY_6),
+        6: ";".join(f"ALTER TABLE fields ADD COLUMN {name} TEXT" for name in _ADDED_BY_7),
     },
 )

@@ -113,9 +113,14 @@ def _store_field(database: sqlite3.Connection, seq: int, record: FieldSecured) -
         "sources": _json(record.sources),
         "reason": record.reason or None,
         "fault": record.fault,
+        **_flag_columns(record),
     }
     _store_attempt(database, seq, record, field | {"reason_code": None, "who": None})
     _store_found(database, record)
+
+
+def _flag_columns(record: FieldSecured | FieldAnalysed) -> dict[str, object]:
+    return {"flags": _json_or_none(record.flags), "excluded_by": _json_or_none(record.excluded_by)}
 
 
 def _store_skipped(database: sqlite3.Connection, seq: int, record: FieldSkipped) -> None:
@@ -163,6 +168,10 @@ def _store_analysed(database: sqlite3.Connection, seq: int, record: FieldAnalyse
     )
     if changed.rowcount != 1:
         raise sqlite3.IntegrityError(f"slide {record.slide} field {record.field} is not waiting to be analysed")
+    database.execute(
+        "UPDATE fields SET flags = ?, excluded_by = ? WHERE slide = ? AND field = ?",
+        (*_flag_columns(record).values(), record.slide, record.field),
+    )
     _store_found(database, record)
 
 
@@ -188,3 +197,7 @@ def update_row(database: sqlite3.Connection, table: str, seq: int, columns: Mapp
 
 def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
+
+
+def _json_or_none(flags: tuple[str, ...]) -> str | None:
+    return _json(flags) if flags else None

@@ -117,10 +117,10 @@ def _counted(records: Iterable[AnyRecord]) -> Counter[tuple[int, int]]:
         before = counting.get(place)
         if isinstance(record, FieldAnalysed):
             if before is not None and before.attempt == record.attempt:
-                counted[place] = sum(row.counted for row in record.objects)
+                counted[place] = len(record.counted_objects)
         elif supersedes(isinstance(record, FieldSecured), None if before is None else isinstance(before, FieldSecured)):
             counting[place] = record
-            counted[place] = sum(row.counted for row in record.objects) if isinstance(record, FieldSecured) else 0
+            counted[place] = len(record.counted_objects) if isinstance(record, FieldSecured) else 0
     return counted
 
 

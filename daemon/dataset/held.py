@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
+
+from daemon.records.flags import FieldFlag
 
 
 class FaultKind(StrEnum):
@@ -36,12 +39,23 @@ class SlideHeld:
     closed: bool
 
 
+class JudgedField(NamedTuple):
+    """What a field's own record says of it as a whole: its flags, and those for which it is not counted."""
+
+    slide: int
+    field: int
+    attempt: int
+    flags: tuple[FieldFlag, ...]
+    excluded_by: tuple[FieldFlag, ...]
+
+
 class FieldTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """Fields of the plan, and what became of them."""
+    """Fields of the plan, and what became of them; `excluded` are recorded ones that are not counted."""
 
     planned: int
     recorded: int
     skipped: int
+    excluded: int = 0
 
 
 class ByteTotals(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +89,8 @@ class DatasetTotals(msgspec.Struct, frozen=True, kw_only=True):
         those that lie in the tile of another field, which are kept beside them.
     below_threshold
         those that score too little, which are kept too (`daemon.records.counting`).
+    excluded
+        those that would count, were their field counted.
     complete
         whether the night is closed and nothing is missing, twice or at odds.
     """
@@ -89,5 +105,6 @@ class DatasetTotals(msgspec.Struct, frozen=True, kw_only=True):
     objects: int
     seen_again: int
     below_threshold: int
+    excluded: int = 0
     bytes: ByteTotals
     complete: bool

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from daemon.dataset.exclusions import standing_exclusions, with_exclusions
 from daemon.dataset.objects_table import completed, read_parquet
 from daemon.dataset.reader import Dataset
 from daemon.records.names import slide_folder
@@ -214,7 +215,7 @@ def nights_of_tables(folder: Path) -> set[str]:
 
 
 def objects_table(
-    dataset: Dataset, measured: int | None = None, named: int | None = None
+    dataset: Dataset, measured: int | None = None, named: int | None = None, beside: Path | None = None
 ) -> tuple[pa.Table, TableOrigins]:
     """Give the objects of a dataset, those too that do not count, and where their measurements and names come from.
 
@@ -227,6 +228,8 @@ def objects_table(
         number of a table of `lamelle measure`, 0 for the night's own; the newest one if left out.
     named
         number of a table of `lamelle classify`, likewise.
+    beside
+        a folder that a person named, where it is said too which fields are counted.
 
     Raises
     ------
@@ -237,7 +240,7 @@ def objects_table(
     """
     table, measurement = _given_later(dataset, dataset.objects(), Given.MEASURED, measured)
     table, naming = _given_later(dataset, table, Given.NAMED, named)
-    return table, TableOrigins(measurement, naming)
+    return with_exclusions(table, standing_exclusions(dataset, beside)), TableOrigins(measurement, naming)
 
 
 def _given_later(dataset: Dataset, own: pa.Table, given: Given, wanted: int | None) -> tuple[pa.Table, TableOrigin]:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from daemon.dataset.queries import query, read_columns
+from daemon.records.flags import FieldFlag, words_of
 from daemon.records.names import OBJECTS_TABLE, slide_folder
 from daemon.records.records import ObjectRow
 from daemon.system.durable_files import make_folder, replacing
@@ -39,12 +40,13 @@ _UNITS = frozenset({"um", "um2", "um3", "pg", "deg"})
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its name, where a query of the catalog finds it, and its type here and there."""
+    """A column: its name, where a query of the catalog finds it, its type here and there, how the catalog writes it."""
 
     name: str
     source: str
     sql: str
     arrow: pa.DataType
+    decode: Callable[[Any], object] | None = None
 
     @property
     def field(self) -> pa.Field:
@@ -58,7 +60,7 @@ class Column:
         """Make the column of what the catalog holds of it at a place of each row."""
         values = [row[index] for row in rows]
         kind = self.arrow
-        decode: Callable[[Any], object] | None = None
+        decode = self.decode
         if pa.types.is_boolean(kind):
             decode = bool
         elif pa.types.is_timestamp(kind):
@@ -85,12 +87,21 @@ def _columns() -> tuple[Column, ...]:
 
 
 OBJECT_COLUMNS = _columns()
-COUNTED = "objects.in_exclusive_tile AND NOT objects.below_threshold"
+OWN = "objects.in_exclusive_tile AND NOT objects.below_threshold"
 """`ObjectRow.counted` in the words of the catalog."""
+COUNTED = f"{OWN} AND fields.excluded_by IS NULL"
+"""`counted_objects` of a field, likewise."""
 JOINED = "FROM objects JOIN fields USING (slide, field), night"
 """Where objects are read from, with what belongs to them."""
 _COUNTED = Column("counted", COUNTED, "INTEGER NOT NULL", pa.bool_())
 
+
+def _words(text: str) -> str:
+    return words_of(msgspec.json.decode(text, type=tuple[FieldFlag, ...]))
+
+
+EXCLUDED = Column("field_excluded", "fields.excluded_by", "TEXT", pa.string(), _words)
+"""Why an object's field is not counted, null of one that is: as the night's rule has it, or as a person says."""
 _PLACE = (
     Column("night", "night.night", "TEXT", pa.string()),
     Column("sample", "fields.sample", "TEXT", pa.string()),
@@ -114,6 +125,8 @@ _PROVENANCE = (
     Column("field_file", "named.shortest", "TEXT", pa.string()),
     Column("field_sources", "fields.sources", "TEXT", pa.list_(_SOURCE)),
     Column("weights_sha256", "night.weights_sha256", "TEXT", pa.string()),
+    Column("field_flags", "coalesce(fields.flags, '[]')", "TEXT", pa.list_(pa.string())),
+    EXCLUDED,
 )
 _ALL = (*_PLACE, _COUNTED, *OBJECT_COLUMNS, *_PROVENANCE)
 _TELLING = tuple(one for one in _ALL if one.name in ("field", "number", "class_name", "score", "mass_pg", "field_file"))

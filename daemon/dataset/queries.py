@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from daemon.records.flags import FieldFlag
 from daemon.records.records import AnyRecord, decode, slides_of
 from daemon.system.durable_sqlite import Database
 from daemon.system.errors import DamagedFile
@@ -69,6 +70,20 @@ def read_columns(database: Database, slide: int, text: str) -> dict[str, str]:
         return msgspec.json.decode(text, type=dict[str, str])
     except msgspec.DecodeError as error:
         raise damaged(database, f"holds columns of mini-slide {slide} that cannot be read ({error})") from error
+
+
+def read_flags(database: Database, text: str) -> tuple[FieldFlag, ...]:
+    """Decode the flags of a field.
+
+    Raises
+    ------
+    DamagedFile
+        They are none.
+    """
+    try:
+        return msgspec.json.decode(text, type=tuple[FieldFlag, ...])
+    except msgspec.DecodeError as error:
+        raise damaged(database, f"holds flags of a field that cannot be read ({error})") from error
 
 
 def damaged(database: Database, what: str) -> DamagedFile:

@@ -19,9 +19,10 @@ from msgspec.structs import replace
 from daemon.dataset import faults
 from daemon.dataset.catalog import in_memory
 from daemon.dataset.catalog_format import FORMAT
-from daemon.dataset.held import ByteTotals, DatasetFault, DatasetTotals, FaultKind, FieldTotals, SlideHeld
+from daemon.dataset.exclusions import standing_exclusions
+from daemon.dataset.held import ByteTotals, DatasetFault, DatasetTotals, FaultKind, FieldTotals, JudgedField, SlideHeld
 from daemon.dataset.objects_table import read_objects
-from daemon.dataset.queries import damaged, query, read_columns, read_record
+from daemon.dataset.queries import damaged, query, read_columns, read_flags, read_record
 from daemon.records.attempts import AttemptName
 from daemon.records.counting import ObjectCounts
 from daemon.records.names import CATALOG, field_file, field_of
@@ -174,6 +175,18 @@ class Dataset:
         )
         return [self._field(*row) for row in rows]
 
+    def judged(self) -> list[JudgedField]:
+        """List what the records of the recorded fields say of them as a whole, by slide and number."""
+        rows = query(
+            self._database,
+            "SELECT slide, field, attempt, coalesce(flags, '[]'), coalesce(excluded_by, '[]') FROM fields"
+            " WHERE state = 'recorded' ORDER BY slide, field",
+        )
+        return [
+            JudgedField(slide, field, attempt, *(read_flags(self._database, text) for text in (flags, excluded_by)))
+            for slide, field, attempt, flags, excluded_by in rows
+        ]
+
     def superseded(self, slide: int) -> list[FieldSecured | FieldSkipped]:
         """List the attempts at fields of a slide that do not count, in the order in which they were made."""
         rows = query(
@@ -238,7 +251,11 @@ class Dataset:
         slides, fields = self.slides(), self.fields()
         recorded = [field for field in fields if isinstance(field, FieldSecured)]
         planned = sum(held.planned for held in slides)
-        objects = ObjectCounts.of(row for field in recorded for row in field.objects)
+        standing = standing_exclusions(self)
+        objects = sum(
+            (ObjectCounts.of(one.objects, field_counted=standing.counted(one.slide, one.field)) for one in recorded),
+            ObjectCounts(),
+        )
         every = (*recorded, *(one for held in slides for one in self.superseded(held.slide)))
         raw = sum(2 * math.prod(one.shape_czyx) for one in every if isinstance(one, FieldSecured))
         closed = self.closed()
@@ -256,7 +273,12 @@ class Dataset:
         kinds = Counter(fault.kind for fault in found)
         return DatasetTotals(
             slides=sum(held.recorded + held.skipped > 0 for held in slides),
-            fields=FieldTotals(planned=planned, recorded=len(recorded), skipped=len(fields) - len(recorded)),
+            fields=FieldTotals(
+                planned=planned,
+                recorded=len(recorded),
+                skipped=len(fields) - len(recorded),
+                excluded=len(standing.excluded),
+            ),
             not_analysed=sum(not field.analysed for field in recorded),
             gaps=kinds[FaultKind.GAP],
             duplicates=kinds[FaultKind.DUPLICATE],
@@ -265,6 +287,7 @@ class Dataset:
             objects=objects.counted,
             seen_again=objects.seen_again,
             below_threshold=objects.below_threshold,
+            excluded=objects.excluded,
             bytes=ByteTotals(raw=raw, recorded=sum(sizes[name] for name in listed if name in sizes)),
             complete=closed and not found and len(fields) == planned,
         )
@@ -301,5 +324,5 @@ class Dataset:
         if isinstance(found, FieldAnalysed) and isinstance(field, FieldSecured):
             files = field.files + found.files
             seen = replace(field, analysed=True, device=found.device, objects=found.objects, files=files)
-            return replace(seen, reason="", fault=None)
+            return replace(seen, reason="", fault=None, flags=found.flags, excluded_by=found.excluded_by)
         return field

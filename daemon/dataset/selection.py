@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from daemon.dataset.exclusions import StandingExclusions, standing_exclusions
 from daemon.dataset.field_file import FieldProvenance, Pixels, read_field_file
 from daemon.dataset.reader import Dataset
 from daemon.records.names import field_file
@@ -20,7 +21,7 @@ class Selection:
     """Which objects: all of the values given, None for any; samples by what their names look like.
 
     Objects of another field's tile (the same object was cut there too) and those below the detector's threshold are
-    left out unless asked for.
+    left out unless asked for, and so are those of fields that are not counted.
     """
 
     slides: frozenset[int] | None = None
@@ -29,11 +30,14 @@ class Selection:
     min_score: float = 0.0
     below_threshold: bool = False
     other_tiles: bool = False
+    not_counted: bool = False
 
-    def holds_field(self, field: FieldSecured) -> bool:
-        """Whether a field's slide and sample are meant."""
-        return (self.slides is None or field.slide in self.slides) and (
-            self.samples is None or plain(field.sample) in map(plain, self.samples)
+    def holds_field(self, field: FieldSecured, exclusions: StandingExclusions) -> bool:
+        """Whether a field is meant: its slide, its sample, and whether it is counted."""
+        return (
+            (self.slides is None or field.slide in self.slides)
+            and (self.samples is None or plain(field.sample) in map(plain, self.samples))
+            and (self.not_counted or exclusions.counted(field.slide, field.field))
         )
 
     def holds(self, row: ObjectRow) -> bool:
@@ -69,10 +73,11 @@ class LoadedObject:
 
 def choose(dataset: Dataset, selection: Selection) -> list[Chosen]:
     """Objects that are meant, by slide, field and number."""
+    exclusions = standing_exclusions(dataset)
     return [
         Chosen(field.slide, field.field, field.sample, row, file_of(dataset, field))
         for field in dataset.fields()
-        if isinstance(field, FieldSecured) and selection.holds_field(field)
+        if isinstance(field, FieldSecured) and selection.holds_field(field, exclusions)
         for row in field.objects
         if selection.holds(row)
     ]

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from daemon.dataset.exclusions import FieldStanding, StandingExclusions, standing_exclusions
 from daemon.dataset.held import DatasetFault, DatasetTotals, SlideHeld
 from daemon.dataset.labels import LabelsBeside, labels_beside
 from daemon.dataset.later_tables import objects_table
@@ -23,6 +24,7 @@ from daemon.dataset.reader import Dataset
 from daemon.records.attempts import Purpose
 from daemon.records.counting import ObjectCounts
 from daemon.records.events import EventName, ReasonCode
+from daemon.records.flags import FieldFlag
 from daemon.records.records import Event, FieldSecured, FieldSkipped, message_with
 from daemon.records.states import EndedBy
 from daemon.system.progress import ranges
@@ -48,6 +50,35 @@ class SlideSummary(msgspec.Struct, frozen=True, kw_only=True):
     seen_again: int
     below_threshold: int
     closed: bool
+    excluded_fields: int = 0
+    excluded: int = 0
+
+
+class JudgedSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A field with flags, or of which a person said whether it is counted; `by` is who decided, `utc` when he did."""
+
+    slide: int
+    field: int
+    attempt: int
+    flags: tuple[FieldFlag, ...]
+    counted: bool
+    reason: str
+    by: str
+    utc: datetime | None
+
+    @classmethod
+    def of(cls, one: FieldStanding) -> JudgedSummary:
+        """Take in what stands of a field."""
+        return cls(
+            slide=one.slide,
+            field=one.field,
+            attempt=one.attempt,
+            flags=one.flags,
+            counted=one.counted,
+            reason=one.reason,
+            by="" if one.word is None and one.counted else one.by,
+            utc=None if one.word is None else one.word.utc,
+        )
 
 
 class SkippedSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,7 +153,8 @@ class OriginSummary(msgspec.Struct, frozen=True, kw_only=True):
 class DatasetSummary(DatasetTotals, frozen=True, kw_only=True):
     """All that `lamelle inspect` tells; `--json` prints it. `night` is None of a dataset that holds nothing yet.
 
-    `told` says how many fields were read from files in a way that a person should know of.
+    `told` says how many fields were read from files in a way that a person should know of; `judged` are the fields
+    with flags, and those of which a person said whether they are counted.
     """
 
     night: str | None
@@ -135,6 +167,7 @@ class DatasetSummary(DatasetTotals, frozen=True, kw_only=True):
     again: tuple[AttemptSummary, ...]
     events: tuple[EventSummary, ...]
     told: dict[str, int]
+    judged: tuple[JudgedSummary, ...] = ()
 
 
 def summarise(folder: Path) -> DatasetSummary:
@@ -148,18 +181,20 @@ def summarise(folder: Path) -> DatasetSummary:
     with Dataset.open(folder) as dataset, dataset.unchanging():
         started, fields = dataset.night(), dataset.fields()
         _, origins = objects_table(dataset)
+        exclusions = standing_exclusions(dataset)
         return DatasetSummary(
             **msgspec.structs.asdict(dataset.totals()),
             night=started.night if started else None,
             measured=msgspec.convert(origins.measured, OriginSummary, from_attributes=True),
             named=msgspec.convert(origins.named, OriginSummary, from_attributes=True),
             labels=labels_beside(dataset),
-            per_slide=tuple(_slide(held, fields) for held in dataset.slides()),
+            per_slide=tuple(_slide(held, fields, exclusions) for held in dataset.slides()),
             skipped=tuple(_skipped(field) for field in fields if isinstance(field, FieldSkipped)),
             kept_raw=tuple(msgspec.convert(field, KeptRawSummary, from_attributes=True) for field in kept_raw(fields)),
             again=tuple(taken_again(dataset)),
             events=tuple(msgspec.convert(event, EventSummary, from_attributes=True) for event in dataset.events()),
             told=dict(Counter(told for one in fields if isinstance(one, FieldSecured) for told in one.told)),
+            judged=tuple(map(JudgedSummary.of, exclusions.fields.values())),
         )
 
 
@@ -177,6 +212,8 @@ def render(summary: DatasetSummary) -> RenderableType:
         parts.append(_reasons_table("fields kept raw, not analysed (lamelle analyse)", summary.kept_raw))
     if summary.again:
         parts.append(_again_table(summary.again))
+    if any(one.by for one in summary.judged):
+        parts.append(exclusions_table(summary.judged))
     if summary.told:
         parts.append(_told_table(summary.told))
     if summary.events:
@@ -201,9 +238,14 @@ def size(count: int) -> str:
     return f"{value:.1f} TB"
 
 
-def _slide(held: SlideHeld, fields: Iterable[FieldSecured | FieldSkipped]) -> SlideSummary:
+def _slide(
+    held: SlideHeld, fields: Iterable[FieldSecured | FieldSkipped], exclusions: StandingExclusions
+) -> SlideSummary:
     own = [field for field in fields if isinstance(field, FieldSecured) and field.slide == held.slide]
-    objects = ObjectCounts.of(row for field in own for row in field.objects)
+    objects = sum(
+        (ObjectCounts.of(one.objects, field_counted=exclusions.counted(one.slide, one.field)) for one in own),
+        ObjectCounts(),
+    )
     return SlideSummary(
         slide=held.slide,
         sample=held.columns.get("sample", ""),
@@ -214,6 +256,8 @@ def _slide(held: SlideHeld, fields: Iterable[FieldSecured | FieldSkipped]) -> Sl
         seen_again=objects.seen_again,
         below_threshold=objects.below_threshold,
         closed=held.closed,
+        excluded_fields=sum(not exclusions.counted(one.slide, one.field) for one in own),
+        excluded=objects.excluded,
     )
 
 
@@ -270,11 +314,15 @@ def _skipped(field: FieldSkipped) -> SkippedSummary:
 
 def _slides_table(summary: DatasetSummary) -> Table:
     table = Table(title=f"night {escape(str(summary.night))}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-    for name in ("slide", "sample", "fields", "skipped", "objects", "seen again", "below threshold", ""):
+    excluded = any(row.excluded_fields for row in summary.per_slide)
+    left_out = ("not counted",) if excluded else ()
+    names = ("slide", "sample", "fields", "skipped", *left_out, "objects", "seen again", "below threshold", "")
+    for name in names:
         table.add_column(name, justify="left" if name in ("sample", "") else "right")
     for row in summary.per_slide:
         fields, closed = f"{row.recorded} of {row.planned}", "closed" if row.closed else "open"
-        numbers = (row.skipped, row.objects, row.seen_again, row.below_threshold)
+        left = (row.excluded_fields,) if excluded else ()
+        numbers = (row.skipped, *left, row.objects, row.seen_again, row.below_threshold)
         table.add_row(str(row.slide), escape(row.sample), fields, *map(str, numbers), closed)
     return table
 
@@ -315,6 +363,30 @@ def _reasons_table(title: str, fields: Iterable[SkippedSummary | KeptRawSummary]
     if len(alike) > _REASONS_SHOWN:
         table.add_row("", "", "", f"and {len(alike) - _REASONS_SHOWN} more reasons: see --json")
     return table
+
+
+def exclusions_table(judged: Iterable[JudgedSummary]) -> Table:
+    """One row for all fields of a slide of which the same was decided."""
+    table = Table(title="fields that are not counted, or by a person's word", title_justify="left", box=SIMPLE_HEAD)
+    for name in ("slide", "fields"):
+        table.add_column(name, justify="right")
+    for name in ("", "reason", "by", "said, UTC"):
+        table.add_column(name, overflow="fold")
+    for numbers, one in alike_judged(judged):
+        counted = "counted" if one.counted else "not counted"
+        said = "" if one.utc is None else f"{one.utc:%Y-%m-%d %H:%M}"
+        table.add_row(str(one.slide), numbers, counted, escape(one.reason), escape(one.by), said)
+    return table
+
+
+def alike_judged(judged: Iterable[JudgedSummary]) -> list[tuple[str, JudgedSummary]]:
+    """Take together the fields of a slide of which the same was decided: fields such as `2, 5-9`, and the first."""
+    alike: dict[JudgedSummary, list[JudgedSummary]] = {}
+    for one in judged:
+        if one.by:
+            utc = None if one.utc is None else one.utc.replace(second=0, microsecond=0)
+            alike.setdefault(msgspec.structs.replace(one, field=0, attempt=1, flags=(), utc=utc), []).append(one)
+    return [(ranges([one.field for one in same]), same[0]) for same in alike.values()]
 
 
 def _told_table(told: Mapping[str, int]) -> Table:
@@ -371,9 +443,10 @@ def _left_out(summary: DatasetSummary) -> dict[str, tuple[str, ...]]:
 def _verdict(summary: DatasetSummary) -> Text:
     fields, volume = summary.fields, summary.bytes
     waiting = f"{summary.not_analysed} not analysed (lamelle analyse), " if summary.not_analysed else ""
+    left = f"{fields.excluded} not counted, " if fields.excluded else ""
     odd = f", {counted(summary.contradictions, 'contradiction')}" if summary.contradictions else ""
     text = Text(
-        f"{fields.recorded} of {counted(fields.planned, 'field')} recorded, {fields.skipped} skipped, {waiting}"
+        f"{fields.recorded} of {counted(fields.planned, 'field')} recorded, {fields.skipped} skipped, {waiting}{left}"
         f"{counted(summary.objects, 'object')}; {size(volume.raw)} of frames became {size(volume.recorded)}; "
         f"{counted(summary.gaps, 'gap')}, {counted(summary.duplicates, 'duplicate')}{odd}: "
     )

@@ -94,7 +94,7 @@ def field_done(
 def _finds(record: FieldSecured | FieldSkipped | None) -> tuple[Find, ...]:
     if not isinstance(record, FieldSecured):
         return ()
-    return tuple(msgspec.convert(row, Find, from_attributes=True) for row in record.objects if row.counted)
+    return tuple(msgspec.convert(row, Find, from_attributes=True) for row in record.counted_objects)
 
 
 def notice_of(event: Event) -> EventNotice:

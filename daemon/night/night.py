@@ -17,6 +17,7 @@ from daemon.children.microscope_link import MicroscopeLink
 from daemon.config.model import Kept, Retention
 from daemon.config.model import NightConfig as Config
 from daemon.live.steering import Steering, left_by_order
+from daemon.night.brightness import Dimming, usual_background
 from daemon.night.focus_following import FocusFollower
 from daemon.night.focus_search import FocusSearch
 from daemon.night.patience import InstrumentPatience
@@ -30,6 +31,7 @@ from daemon.records.attempts import AttemptName, Purpose
 from daemon.records.events import EventName, ReasonCode, SkipReason, fault_in_words
 from daemon.records.faults import overexposed, unmeasured
 from daemon.records.fields import PlannedField
+from daemon.records.flags import FieldFlag
 from daemon.records.records import (
     AnyRecord,
     AttemptsOrdered,
@@ -42,6 +44,7 @@ from daemon.run_folder.journal import Journal
 from daemon.run_folder.spool import Spool
 from daemon.system import crash_points
 from daemon.system.errors import NightStopped, RequestFailed
+from drivers.errors import StageMoved
 from drivers.microscope import Sweep
 from drivers.settings import MiniSlide
 
@@ -151,13 +154,14 @@ class Night:
         held = {record.field for record in before}
         wanted = [planned for planned in fields if planned.field not in held]
         slide = SlideUnderWay(settings, fields, wanted, FocusFollower.of(self._config, settings))
+        slide.dimming = Dimming(self._usual_dn(settings.position))
         slide.given_up = left_by_order(before)
         for record in before:
             if record.search is not None:
                 slide.searches[record.field] = record.search
             if isinstance(record, FieldSecured) and not record.reason:
                 slide.results[record.field] = record.focus
-                slide.dimming.add(record.backgrounds_dn, record.focus.contrast)
+                slide.dimming.add(record.backgrounds_dn, record.focus.contrast, record.flags)
             slide.settled[record.field] = already_set()
         return slide
 
@@ -172,7 +176,18 @@ class Night:
         slide.given_up = left_by_order(one for one in made if AttemptName(one.slide, one.field, one.attempt) in names)
         for record in made:
             slide.exposed[record.field] = slide.exposed.get(record.field, 0) + record.attempts
+            if record.attempt > 1 and isinstance(record, FieldSecured) and not record.reason:
+                slide.dimming.add(record.backgrounds_dn, record.focus.contrast, record.flags)
         return slide
+
+    def _usual_dn(self, position: int) -> float | None:
+        """Tell the background of the mini-slides before, the last undisturbed one first; None where there is none."""
+        before = (slide.position for slide in self._config.scan.slides if slide.position < position)
+        for earlier in sorted(before, reverse=True):
+            records = [one for one in self._journal.attempts(earlier) if one.attempt == 1]
+            if (usual_dn := usual_background(records)) is not None:
+                return usual_dn
+        return None
 
     # One field -------------------------------------------------------------------------------------------------------
 
@@ -258,8 +273,9 @@ class Night:
             before = slide.exposed.get(planned.field, 0)
             request = Expose(planned=planned, exposed=before + tries, sweep=sweep, slot=slot)
             return await self._microscope.expose(request)
-        except RequestFailed:
+        except RequestFailed as fault:
             self._analysis.drop(slot)
+            taken.by_hand |= fault.kind == StageMoved.__name__
             raise
 
     def _sweep(self, planned: PlannedField, first_z_um: float) -> Sweep:
@@ -294,6 +310,7 @@ class Night:
             seconds={**exposed.seconds, **analysed.record.seconds},
             search=None if slide.again else slide.searches.get(planned.field),
         )
+        record = self._judged(slide, taken, record)
         await self._append_when_there_is_room(record)
         crash_points.reach("journalled")
         self._largest_field_bytes = max(self._largest_field_bytes, sum(entry.size for entry in record.files))
@@ -312,8 +329,20 @@ class Night:
         if not slide.overexposed and (told := overexposed(record.objects)):
             slide.overexposed = True
             self._reporter.emit("warning", EventName.CAMERA_FULL, told, planned)
-        if (dim := slide.dimming.add(record.backgrounds_dn, record.focus.contrast)) is not None:
+        if (dim := slide.dimming.add(record.backgrounds_dn, record.focus.contrast, record.flags)) is not None:
             self._reporter.emit("warning", *dim, planned)
+
+    def _judged(self, slide: SlideUnderWay, taken: FieldUnderWay, record: FieldSecured) -> FieldSecured:
+        """Add the flags that a field has beside those before it, and say for which of all it is not counted."""
+        flags = record.flags
+        if record.analysed:
+            flags += slide.dimming.flags(record.backgrounds_dn, flags)
+        if record.focus.at_edge and FieldFlag.BLANK not in flags:
+            flags += (FieldFlag.BLURRED,)
+        if taken.by_hand:
+            flags += (FieldFlag.OPERATOR,)
+        flags = tuple(flag for flag in FieldFlag if flag in flags)
+        return replace(record, flags=flags, excluded_by=self._config.counting.excludes(flags))
 
     async def _analyse(self, taken: FieldUnderWay) -> Analysed:
         while True:

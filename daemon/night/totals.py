@@ -21,7 +21,7 @@ class _FieldSums(NamedTuple):
     def of(cls, record: FieldSecured | FieldSkipped) -> _FieldSums:
         if isinstance(record, FieldSkipped):
             return cls(False)
-        return cls(True, not record.analysed, sum(row.counted for row in record.objects))
+        return cls(True, not record.analysed, len(record.counted_objects))
 
 
 class NightTotals:

@@ -63,7 +63,10 @@ class SlideUnderWay:
 
 @dataclass
 class FieldUnderWay:
-    """One field on its way; it is `settled` once it is journalled, and never before the one that comes before it."""
+    """One field on its way; it is `settled` once it is journalled, and never before the one that comes before it.
+
+    `by_hand` says that a stage was moved while it was exposed, by somebody or something.
+    """
 
     planned: PlannedField
     before: asyncio.Event
@@ -71,6 +74,7 @@ class FieldUnderWay:
     slot: int = -1
     first_z_um: float = math.nan
     exposures: int = 0
+    by_hand: bool = False
 
 
 def already_set() -> asyncio.Event:

@@ -13,8 +13,8 @@ import msgspec
 
 from daemon.system.errors import OtherVersion, ProtocolViolation
 
-VERSION = 4
-BEFORE = 3
+VERSION = 5
+BEFORE = 4
 """A recorder takes a sender of this version too, and answers in it: headers are the same, records had fewer keys."""
 MAGIC = b"LML"
 PREFIX = MAGIC + bytes([VERSION])

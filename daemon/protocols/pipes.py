@@ -8,6 +8,7 @@ import msgspec
 
 from daemon.protocols.watching import ShownSpecimen
 from daemon.records.fields import ArchiveField, PlannedField
+from daemon.records.flags import FieldFlag
 from daemon.records.records import FieldAnalysed, FieldSecured, FieldSkipped, ReadBack, SourceFile
 from drivers.errors import FaultOf
 from drivers.microscope import Sweep
@@ -232,12 +233,14 @@ class CutField(PipeMessage, frozen=True, kw_only=True):
 
     `kind` says what the stack's file is: an image of an archive, or the raw stack of a field of a dataset, either for a
     field of another dataset (`kept`) or to add what is found to the field it belongs to (`later`). `nameless` is as of
-    `Finish`.
+    `Finish`. `flags` and `excluded_by` are what the record of that raw stack says of its field.
     """
 
     planned: ArchiveField
     kind: Literal["image", "kept", "later"]
     nameless: str = ""
+    flags: tuple[FieldFlag, ...] = ()
+    excluded_by: tuple[FieldFlag, ...] = ()
 
 
 # From a worker -------------------------------------------------------------------------------------------------------

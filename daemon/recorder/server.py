@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from daemon.config.model import CurveKeys
-from daemon.dataset.only_writer import only_recorder_of
+from daemon.dataset.catalog import only_recorder_of
 from daemon.protocols import delivery
 from daemon.protocols.router import Bounds, Router
 from daemon.protocols.sockets import check_endpoint

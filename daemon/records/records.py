@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from daemon.records import earlier
 from daemon.records.attempts import AttemptName, Purpose
 from daemon.records.events import EventName, ReasonCode, title_of
+from daemon.records.flags import FieldFlag
 from daemon.records.names import attempt_of
 from daemon.records.states import EndedBy, NightState
 
@@ -119,7 +120,7 @@ class ObjectRow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def counted(self) -> bool:
-        """Whether it counts: it scores at least the threshold, and lies in its field's own tile."""
+        """Whether it counts where its field does: it scores at least the threshold, and lies in its own tile."""
         return not self.below_threshold and self.in_exclusive_tile
 
 
@@ -184,7 +185,9 @@ class FieldSecured(Record, frozen=True, kw_only=True, tag="field"):
     an archive or a recording that the stack was read from, `told` what a person should know of how, a clause each; none
     for a stack that a camera exposed. `attempts` says how often its stack was exposed until it was complete; `attempt`
     which attempt at the field this is (`daemon.records.attempts`). `read_back` is in the order in which the
-    polarizations were exposed.
+    polarizations were exposed. `flags` are what is to be known of the field as a whole, `excluded_by` those of them for
+    which the night's configuration does not count it; what a person says of it later stands above that
+    (`daemon.dataset.exclusions`).
     """
 
     slide: int
@@ -214,12 +217,20 @@ class FieldSecured(Record, frozen=True, kw_only=True, tag="field"):
     purpose: Purpose = Purpose.PLAN
     read_back: tuple[ReadBack, ...] = ()
     told: tuple[str, ...] = ()
+    flags: tuple[FieldFlag, ...] = ()
+    excluded_by: tuple[FieldFlag, ...] = ()
+
+    @property
+    def counted_objects(self) -> list[ObjectRow]:
+        """The objects that count by the night's own rules."""
+        return _counted(self)
 
 
 class FieldAnalysed(Record, frozen=True, kw_only=True, tag="analysed"):
     """What was found later in a field that was secured without being analysed; it takes the place of what is there.
 
-    `files` are those written for it: the raw stack, listed before, stays.
+    `files` are those written for it: the raw stack, listed before, stays. `flags` and `excluded_by` are as of
+    `FieldSecured`.
     """
 
     slide: int
@@ -229,11 +240,22 @@ class FieldAnalysed(Record, frozen=True, kw_only=True, tag="analysed"):
     seconds: dict[str, float]
     objects: tuple[ObjectRow, ...]
     files: tuple[FileEntry, ...]
+    flags: tuple[FieldFlag, ...] = ()
+    excluded_by: tuple[FieldFlag, ...] = ()
 
     @property
     def attempt(self) -> int:
         """Attempt at the field whose stack was analysed; its files are named after it."""
         return max((attempt_of(file.name) for file in self.files), default=1)
+
+    @property
+    def counted_objects(self) -> list[ObjectRow]:
+        """The objects that count by the night's own rules."""
+        return _counted(self)
+
+
+def _counted(field: FieldSecured | FieldAnalysed) -> list[ObjectRow]:
+    return [] if field.excluded_by else [row for row in field.objects if row.counted]
 
 
 class FieldSkipped(Record, frozen=True, kw_only=True, tag="skipped"):

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
@@ -53,6 +53,13 @@ OF_THE_PAGE = {
 }
 """Neutral colours of charts, which become those of the page, light or dark."""
 SKIPPED, OPEN = "#c0392b", "#b9bec6"
+LEFT_OUT = "not counted"
+MARKED = (
+    ("skipped", "skipped", SKIPPED, "xxxx"),
+    (LEFT_OUT, LEFT_OUT, SKIPPED, "////"),
+    ("open", "not done", OPEN, ""),
+)
+"""States of fields that maps mark: state, word, colour, hatching."""
 MASSES_OF = ("coccolith",)
 TICKS_S, MOST_TICKS = (5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400, 864000), 5
 """Distances of ticks over time, in s, and how many there are at most."""
@@ -218,25 +225,23 @@ def _map(
 
     def draw(axis: Axes) -> None:
         centres = np.array([(field.x_um, field.y_um) for field in slide.fields])
-        states = np.array([field.state for field in slide.fields])
+        states = np.array([_state(field) for field in slide.fields], object)
         placed = np.isfinite(centres[:, 0])
-        there = placed & ((states == "recorded") | (states == "not analysed"))
+        there = placed & np.array([one in ("recorded", "not analysed", LEFT_OUT) for one in states], np.bool_)
         many = len(states) > 100
         if there.any():
             scale = frames(axis, centres[there], numbers.frame_um, values[there], colours)
             ticks = MaxNLocator(5, integer=what == "objects")
             axis.figure.colorbar(scale, ax=axis, shrink=0.85, label=label, ticks=ticks)
-        for state, colour, hatch in (("skipped", SKIPPED, "xxxx"), ("open", OPEN, "")):
+        for state, _, colour, hatch in MARKED:
             if (some := placed & (states == state)).any():
                 frames(axis, centres[some], numbers.frame_um, face="none", edge=colour)
                 _drawn(axis)[-1].set_hatch(hatch)
         for drawn in _drawn(axis):
             drawn.set_rasterized(many)
         marks = [
-            Line2D(
-                [], [], marker="s", linestyle="", markerfacecolor="none", markeredgecolor=colour, label=f"{n} {word}"
-            )
-            for state, word, colour in (("skipped", "skipped", SKIPPED), ("open", "not done", OPEN))
+            Patch(facecolor="none", edgecolor=colour, hatch=hatch, label=f"{n} {word}")
+            for state, word, colour, hatch in MARKED
             if (n := int((states == state).sum()))
         ]
         if marks:
@@ -244,6 +249,10 @@ def _map(
         map_axis(axis)
 
     return _chart(f"{what}-{slide.slide}", f"mini-slide {slide.slide}: {label}", draw, MAP_SIZE)
+
+
+def _state(field: FieldNumbers) -> str:
+    return field.state if field.counted else LEFT_OUT
 
 
 def _drawn(axis: Axes) -> list[PolyCollection]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -13,12 +15,13 @@ from daemon.config.loading import thaw
 from daemon.config.model import NightConfig as Config
 from daemon.config.samples import SAMPLE
 from daemon.config.taxonomy import UNSURE, Taxonomy
-from daemon.counts.objects import Objects, load_objects, weighted_median
+from daemon.counts.objects import Objects, load_own_objects, weighted_median
 from daemon.counts.taxa import taxonomy_of
 from daemon.counts.unlike import Unlike, unlike
+from daemon.dataset.exclusions import StandingExclusions, standing_exclusions
 from daemon.dataset.held import SlideHeld
 from daemon.dataset.reader import Dataset
-from daemon.dataset.summary import kept_raw, taken_again
+from daemon.dataset.summary import JudgedSummary, kept_raw, taken_again
 from daemon.planning.plan import frame_of, make_plan
 from daemon.records.counting import ObjectCounts
 from daemon.records.fields import PlannedField
@@ -31,8 +34,13 @@ UNKNOWN_PIXEL_UM = 0.06
 """Stands on maps for a pixel that nothing tells."""
 
 
-def gather(dataset: Dataset) -> tuple[NightNumbers, Objects]:
+def gather(dataset: Dataset, beside: Path | None = None) -> tuple[NightNumbers, Objects]:
     """Gather the numbers of a night, one mini-slide in memory at a time, and the columns of the objects that count.
+
+    Parameters
+    ----------
+    beside
+        a folder that a person named, where it is said too which fields are counted.
 
     Raises
     ------
@@ -43,19 +51,25 @@ def gather(dataset: Dataset) -> tuple[NightNumbers, Objects]:
     if started is None:
         raise Refused(f"{dataset.folder} holds no night yet; its first record has not arrived, so wait for it")
     config = thaw(started.configuration)
-    objects = load_objects(dataset)
+    own = load_own_objects(dataset, beside=beside)
+    objects = own.of(own["counted"].astype(np.bool_))
+    exclusions = standing_exclusions(dataset, beside)
     plan = _plan(config, started)
-    tally = _Sums()
+    tally = _Sums(exclusions)
     rests = tuple(dataset.rests())
     taxonomy = taxonomy_of(dataset, objects.origins.named)
-    taxa = _taxa(objects, started, taxonomy)
+    taxa = _taxa(own, started, taxonomy)
     slides = tuple(
-        _slide(dataset.fields(held.slide), held, plan, config, objects, taxa, tally, rests) for held in dataset.slides()
+        _slide(dataset.fields(held.slide), held, plan, config, own, taxa, tally, rests) for held in dataset.slides()
     )
     events = tuple(dataset.events())
     closed_utc = dataset.closed_utc()
     areas = [slide.area_mm2 for slide in slides]
     area = sum(one for one in areas if one is not None) if None not in areas else None
+    excluded = sum(slide.excluded_fields for slide in slides)
+    analysed = sum(slide.recorded - slide.not_analysed for slide in slides)
+    with_excluded = None if area is None else area + excluded * _tile_mm2(config)
+    searched = _Searched(area, with_excluded, analysed - excluded, analysed)
     classes = _classes(config, objects)
     times = [started.utc, tally.last_utc, *(event.utc for event in events), closed_utc or 0.0]
     pixel_um = objects.pixel_um if config is None else config.instrument.pixel_um
@@ -66,9 +80,10 @@ def gather(dataset: Dataset) -> tuple[NightNumbers, Objects]:
         ended_utc=max(times),
         closed=closed_utc is not None,
         slides=slides,
-        total=Count.of(len(objects), area, searched=any(slide.recorded > slide.not_analysed for slide in slides)),
-        kinds=_kinds(objects, "class_name", {name: name for name in classes}, area),
-        taxa=_kinds(objects, "taxon", taxa, area),
+        total=searched.count(len(objects)),
+        with_excluded=searched.count_all(len(own)),
+        kinds=_kinds(own, "class_name", {name: name for name in classes}, searched),
+        taxa=_kinds(own, "taxon", taxa, searched),
         classes=classes,
         taxonomy=taxonomy,
         unlike=unlike(dataset, objects.origins.named) if taxa else Unlike({}),
@@ -83,6 +98,8 @@ def gather(dataset: Dataset) -> tuple[NightNumbers, Objects]:
         skipped=tuple(tally.skipped),
         kept_raw=tuple(tally.kept_raw),
         again=tuple(taken_again(dataset)),
+        judged=tuple(map(JudgedSummary.of, exclusions.fields.values())),
+        unread=tuple(f"{one.name} {one.what}" for one in exclusions.unread),
         superseded=tuple(_field(one, 0, plan) for held in dataset.slides() for one in dataset.superseded(held.slide)),
         rests=rests,
     )
@@ -92,7 +109,8 @@ def gather(dataset: Dataset) -> tuple[NightNumbers, Objects]:
 class _Sums:
     """What is summed over all fields while they pass."""
 
-    def __init__(self) -> None:
+    def __init__(self, exclusions: StandingExclusions) -> None:
+        self.exclusions = exclusions
         self.objects = ObjectCounts()
         self.bytes_exposed = self.bytes_recorded = 0
         self.last_utc = 0.0
@@ -113,7 +131,8 @@ class _Sums:
         self.frame_px = self.frame_px or field.shape_czyx[2:]
         self.polarizations = self.polarizations or field.polarizations
         self.devices |= {field.device} if field.device else set()
-        self.objects += ObjectCounts.of(field.objects)
+        counted = self.exclusions.counted(field.slide, field.field)
+        self.objects += ObjectCounts.of(field.objects, field_counted=counted)
 
 
 def _slide(
@@ -121,16 +140,16 @@ def _slide(
     held: SlideHeld,
     plan: Mapping[tuple[int, int], PlannedField],
     config: Config | None,
-    objects: Objects,
+    every: Objects,
     taxa: Mapping[str | None, str],
     tally: _Sums,
     rests: Sequence[tuple[float, float]],
 ) -> SlideNumbers:
-    own = objects.of(objects["slide"] == held.slide)
-    found = Counter(own["field"].tolist())
+    own = every.of(every["slide"] == held.slide)
+    found = Counter(own["field"][own["counted"].astype(np.bool_)].tolist())
     for field in fields:
         tally.add(field)
-    done = [_field(field, found[field.field], plan) for field in fields]
+    done = [_judged(_field(field, found[field.field], plan), tally.exclusions) for field in fields]
     there = {field.field for field in fields}
     left = [
         FieldNumbers(one.slide, one.field, "open", one.x_um, one.y_um)
@@ -138,7 +157,15 @@ def _slide(
         if one.slide == held.slide and one.field not in there
     ]
     analysed = sum(field.state == "recorded" for field in done)
-    area = None if config is None else analysed * math.prod(frame_of(config).pitch_um) / 1e6
+    excluded = sum(field.state == "recorded" and not field.counted for field in done)
+    counted = analysed - excluded
+    tile = None if config is None else _tile_mm2(config)
+    searched = _Searched(
+        area_mm2=None if tile is None else counted * tile,
+        all_mm2=None if tile is None else analysed * tile,
+        fields=counted,
+        all_fields=analysed,
+    )
     heights = [field.focus_z_um for field in done if field.focus_z_um is not None]
     return SlideNumbers(
         slide=held.slide,
@@ -149,14 +176,44 @@ def _slide(
         skipped=held.skipped,
         not_analysed=sum(field.state == "not analysed" for field in done),
         closed=held.closed,
-        total=Count.of(len(own), area, searched=analysed > 0),
-        kinds=_kinds(own, "class_name", {name: name for name in _classes(config, objects)}, area),
-        taxa=_kinds(own, "taxon", taxa, area),
-        area_mm2=area,
+        total=searched.count(found.total()),
+        with_excluded=searched.count_all(len(own)),
+        excluded_fields=excluded,
+        kinds=_kinds(own, "class_name", {name: name for name in _classes(config, every)}, searched),
+        taxa=_kinds(own, "taxon", taxa, searched),
+        area_mm2=searched.area_mm2,
         focus_um=(min(heights), max(heights)) if heights else None,
         seconds=_seconds(done, rests),
         fields=(*done, *left),
     )
+
+
+@dataclass(frozen=True)
+class _Searched:
+    """The area of counted fields in which objects were looked for, and of all such; how many fields these are."""
+
+    area_mm2: float | None
+    all_mm2: float | None
+    fields: int
+    all_fields: int
+
+    def count(self, number: int) -> Count:
+        """Count objects of counted fields."""
+        return Count.of(number, self.area_mm2, searched=self.fields > 0)
+
+    def count_all(self, number: int) -> Count:
+        """Count objects of all fields."""
+        return Count.of(number, self.all_mm2, searched=self.all_fields > 0)
+
+
+def _tile_mm2(config: Config | None) -> float:
+    return 0.0 if config is None else math.prod(frame_of(config).pitch_um) / 1e6
+
+
+def _judged(field: FieldNumbers, exclusions: StandingExclusions) -> FieldNumbers:
+    """Add to a field whether it is counted, and why."""
+    one = exclusions.fields.get((field.slide, field.field))
+    return field if one is None else replace(field, counted=one.counted, flags=one.flags, reason=one.reason)
 
 
 def _field(field: Field, objects: int, plan: Mapping[tuple[int, int], PlannedField]) -> FieldNumbers:
@@ -220,15 +277,16 @@ def _taxa(objects: Objects, started: NightStarted, taxonomy: Taxonomy) -> dict[s
 
 
 def _kinds(
-    objects: Objects, column: str, names: Mapping[str | None, str], area_mm2: float | None
+    every: Objects, column: str, names: Mapping[str | None, str], searched: _Searched
 ) -> tuple[ClassNumbers, ...]:
     """Count the objects of each value of a column; `names` says what people call it."""
     kinds = []
     for value, name in names.items():
-        own = objects.of(np.array([one == value for one in objects[column]], np.bool_))
-        count = Count.of(len(own), area_mm2)
+        alike = every.of(np.array([one == value for one in every[column]], np.bool_))
+        own = alike.of(alike["counted"].astype(np.bool_))
+        counts = searched.count(len(own)), searched.count_all(len(alike))
         length_um, mass_pg = _median(own, "length_um", "size"), _median(own, "mass_pg", "mass")
-        kinds.append(ClassNumbers(name, count, length_um, mass_pg, value))
+        kinds.append(ClassNumbers(name, *counts, length_um, mass_pg, value))
     return tuple(kinds)
 
 

@@ -11,7 +11,8 @@ from calibration.counting.poisson import interval
 from daemon.config.model import NightConfig as Config
 from daemon.config.taxonomy import Taxonomy
 from daemon.counts.unlike import Unlike
-from daemon.dataset.summary import AttemptSummary
+from daemon.dataset.summary import AttemptSummary, JudgedSummary
+from daemon.records.flags import FieldFlag
 from daemon.records.records import Event, FieldSecured, FieldSkipped, NightStarted
 from daemon.verdict.facts import UnlikeSlide
 
@@ -40,16 +41,21 @@ class Count:
         return cls(number, low, high, per_mm2)
 
 
+NOTHING = Count(0, None, None, None)
+
+
 @dataclass(frozen=True)
 class ClassNumbers:
     """The objects of one class, or one taxon, by its name.
 
-    Medians are of usable ones, weighted for those that are cut, None where none is. `value` is what the objects' table
-    has for it: the class, the identifier of the taxon, None of what is not named.
+    `with_excluded` counts those of fields too that are not counted. Medians are of usable ones, weighted for those
+    that are cut, None where none is. `value` is what the objects' table has for it: the class, the identifier of the
+    taxon, None of what is not named.
     """
 
     name: str
     count: Count
+    with_excluded: Count
     length_um: float | None
     mass_pg: float | None
     value: str | None
@@ -59,7 +65,8 @@ class ClassNumbers:
 class FieldNumbers:
     """One field: where it lies (stage um), what was found, and when it was exposed.
 
-    `objects` are those that count. `move_s` and `expose_s` are None of a stack that no camera exposed here.
+    `objects` are those that count. `move_s` and `expose_s` are None of a stack that no camera exposed here. `reason`
+    says why the field is not counted, or what a person said of it.
     """
 
     slide: int
@@ -76,6 +83,9 @@ class FieldNumbers:
     searched: bool = False
     exposures: int = 0
     utc: float = math.nan
+    counted: bool = True
+    flags: tuple[FieldFlag, ...] = ()
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,7 +93,8 @@ class SlideNumbers:
     """One mini-slide, one sample.
 
     `columns` are those of the sample sheet but the sample's name. `taxa` is empty where nobody named anything.
-    `area_mm2` is that of the exclusive tiles of fields in which objects were looked for; None where nothing tells it.
+    `area_mm2` is that of the exclusive tiles of counted fields in which objects were looked for; None where nothing
+    tells it. `excluded_fields` are such fields that are not counted, `with_excluded` is what it would be with them.
     `focus_um` is the lowest and the highest focus, `seconds` from the first exposure to the end of the last.
     """
 
@@ -102,6 +113,14 @@ class SlideNumbers:
     focus_um: tuple[float, float] | None
     seconds: float | None
     fields: tuple[FieldNumbers, ...]
+    with_excluded: Count
+    excluded_fields: int = 0
+
+    @property
+    def excluded_share(self) -> float:
+        """Share of the fields in which objects were looked for that are not counted."""
+        analysed = self.recorded - self.not_analysed
+        return self.excluded_fields / analysed if analysed else 0.0
 
 
 @dataclass(frozen=True)
@@ -113,7 +132,8 @@ class NightNumbers:
     `config` is None of an archive, or of a night of another version. `kept_raw` are fields that could not be analysed,
     `again` are further attempts at fields, `superseded` such as do not count. `rests` are the times, from and until,
     at which the night was closed before fields of it were taken again. `unlike` says which mini-slides look unlike what
-    the classifier learnt.
+    the classifier learnt. `with_excluded` is the total with the fields that are not counted, `judged` tells of each
+    field with a flag or a person's word, `unread` what of such words cannot be read.
     """
 
     started: NightStarted
@@ -140,6 +160,20 @@ class NightNumbers:
     again: tuple[AttemptSummary, ...]
     superseded: tuple[FieldNumbers, ...] = ()
     rests: tuple[tuple[float, float], ...] = ()
+    with_excluded: Count = NOTHING
+    judged: tuple[JudgedSummary, ...] = ()
+    unread: tuple[str, ...] = ()
+
+    @property
+    def excluded_fields(self) -> int:
+        """Fields in which objects were looked for, and that are not counted."""
+        return sum(slide.excluded_fields for slide in self.slides)
+
+    @property
+    def excluded_share(self) -> float:
+        """Share of the fields in which objects were looked for that are not counted."""
+        analysed = self.recorded - self.not_analysed
+        return self.excluded_fields / analysed if analysed else 0.0
 
     @property
     def unlike_slides(self) -> tuple[UnlikeSlide, ...]:

@@ -45,6 +45,7 @@ def write_page(into: Path, report: NightReport) -> None:
     numbers = report.numbers
     charts = {one.slide: one.charts for one in report.slide_charts}
     timing, needed = words.timing(report)
+    excluded = bool(numbers.excluded_fields)
     write_html(
         into,
         "report.html.j2",
@@ -54,8 +55,8 @@ def write_page(into: Path, report: NightReport) -> None:
         facts=words.facts(numbers),
         counted=words.counted(numbers),
         samples=words.samples(numbers),
-        kinds=words.kinds(numbers.kinds),
-        taxa=words.kinds(numbers.taxa, "taxon"),
+        kinds=words.kinds(numbers.kinds, excluded=excluded),
+        taxa=words.kinds(numbers.taxa, "taxon", excluded=excluded),
         unlike=words.unlike(numbers),
         night_charts=[(chart.about, Markup(chart.svg)) for chart in report.night_charts],  # noqa: S704 - matplotlib's own
         slides=[
@@ -63,8 +64,8 @@ def write_page(into: Path, report: NightReport) -> None:
                 slide.slide,
                 slide.sample,
                 words.about_slide(slide),
-                words.kinds(slide.kinds),
-                words.kinds(slide.taxa, "taxon"),
+                words.kinds(slide.kinds, excluded=bool(slide.excluded_fields)),
+                words.kinds(slide.taxa, "taxon", excluded=bool(slide.excluded_fields)),
                 [(chart.about, Markup(chart.svg)) for chart in charts[slide.slide]],  # noqa: S704
             )
             for slide in numbers.slides
@@ -77,6 +78,10 @@ def write_page(into: Path, report: NightReport) -> None:
         events=words.events(numbers),
         skipped=words.skipped(numbers),
         skipped_heading=words.SKIPPED,
+        excluded=words.excluded(numbers),
+        excluded_heading=words.EXCLUDED,
+        flags=words.flags(numbers),
+        unread=numbers.unread,
         timing=timing,
         spans=[] if report.timing is None else report.timing.spans,
         total_s=0.0 if report.timing is None else report.timing.seconds,

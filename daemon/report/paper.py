@@ -15,6 +15,7 @@ from PIL import Image
 
 from daemon.report import words as words
 from daemon.report.charts import Chart
+from daemon.report.numbers import NightNumbers
 from daemon.report.objects import ObjectShown
 from daemon.report.words import NightReport, Table
 from daemon.system.durable_files import make_folder, replacing
@@ -78,10 +79,12 @@ def write_paper(into: Path, report: NightReport) -> None:
     paper.heading("Samples")
     _table_or(paper, words.samples(numbers), "None.")
     paper.text_line(words.counted(numbers), 7, colour=DIM)
-    if words.kinds(numbers.kinds).rows:
+    _excluded(paper, numbers)
+    excluded = bool(numbers.excluded_fields)
+    if (found := words.kinds(numbers.kinds, excluded=excluded)).rows:
         paper.heading("Classes")
-        _table(paper, words.kinds(numbers.kinds))
-    if (taxa := words.kinds(numbers.taxa, "taxon")).rows:
+        _table(paper, found)
+    if (taxa := words.kinds(numbers.taxa, "taxon", excluded=excluded)).rows:
         paper.heading("Taxa")
         _table(paper, taxa)
         paper.text_line(words.unlike(numbers), 7, colour=DIM)
@@ -93,10 +96,11 @@ def write_paper(into: Path, report: NightReport) -> None:
     charts = {one.slide: one.charts for one in report.slide_charts}
     for slide in numbers.slides:
         if slide.slide in charts:
-            kinds = words.kinds(slide.kinds)
+            excluded = bool(slide.excluded_fields)
+            kinds = words.kinds(slide.kinds, excluded=excluded)
             paper.heading(f"Mini-slide {slide.slide}   {slide.sample}", 68 + ROW * len(kinds.rows))
             paper.text_line(words.about_slide(slide), 8, colour=DIM)
-            for found in (kinds, words.kinds(slide.taxa, "taxon")):
+            for found in (kinds, words.kinds(slide.taxa, "taxon", excluded=excluded)):
                 if found.rows:
                     _table(paper, found)
             _charts(paper, charts[slide.slide], columns=3)
@@ -114,6 +118,16 @@ def write_paper(into: Path, report: NightReport) -> None:
     make_folder(into.parent)
     with replacing(into) as stream:
         stream.write(bytes(paper.output()))
+
+
+def _excluded(paper: _Paper, numbers: NightNumbers) -> None:
+    told = words.flags(numbers)
+    if (table := words.excluded(numbers)).rows or told:
+        paper.heading(words.EXCLUDED)
+        _table_or(paper, table, "None.")
+        paper.text_line(told, 7, colour=DIM)
+    for one in numbers.unread:
+        paper.text_line(one, 7)
 
 
 def _verdict(paper: _Paper, report: NightReport) -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import msgspec
 
+from daemon.dataset.exclusions import standing_exclusions
 from daemon.dataset.reader import Dataset
 from daemon.protocols.watching import Verdict
+from daemon.records.attempts import AttemptName
 from daemon.records.states import NightState
 from daemon.run_folder.folder import RunFolder
 from daemon.run_folder.heartbeat import read_heartbeat
@@ -78,7 +80,8 @@ def verdict_of(
     started = dataset.night()
     if started is None:
         raise Refused(f"{dataset.folder} holds no night yet; its first record has not arrived, so wait for it")
-    gatherer = FactsGatherer(started)
+    said = (one for one in standing_exclusions(dataset).fields.values() if one.word is not None)
+    gatherer = FactsGatherer(started, {AttemptName(one.slide, one.field, one.attempt): one.counted for one in said})
     for _, record in dataset.records():
         gatherer.add(record)
     if standing is None:

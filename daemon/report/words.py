@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from msgspec.structs import replace
 
-from daemon.dataset.summary import AttemptSummary, alike_attempts, alike_events, alike_reasons, places
+from daemon.dataset.summary import AttemptSummary, alike_attempts, alike_events, alike_judged, alike_reasons, places
 from daemon.protocols.watching import Verdict
 from daemon.records.attempts import Purpose
+from daemon.records.flags import FieldFlag
 from daemon.report.charts import Chart, SlideCharts
 from daemon.report.numbers import ClassNumbers, Count, NightNumbers, SlideNumbers
 from daemon.report.objects import ObjectShown
@@ -24,6 +26,9 @@ from inference.classification.reference import FEWEST
 SAMPLES, REASONS, EVENTS = 200, 40, 60
 """Lines of samples, skipped fields and events at most; `lamelle inspect --json` has all."""
 DASH = "\u2013"
+ALL = "with all"
+"""Head of what a density would be with the fields that are not counted."""
+EXCLUDED = "Fields not counted"
 SKIPPED = "Fields skipped, kept raw, or taken again"
 
 
@@ -73,6 +78,8 @@ def facts(numbers: NightNumbers) -> list[tuple[str, str]]:
         ("fields skipped", str(len(numbers.skipped))),
         ("objects", f"{numbers.total.number}"),
     ]
+    if numbers.excluded_fields:
+        found.append(("fields not counted", f"{numbers.excluded_fields} ({percent(numbers.excluded_share)})"))
     if numbers.total.per_mm2 is not None:
         found.append(("objects per mm\u00b2", short(numbers.total.per_mm2[0])))
     found.append(("took", duration(numbers.seconds)))
@@ -81,9 +88,15 @@ def facts(numbers: NightNumbers) -> list[tuple[str, str]]:
 
 def counted(numbers: NightNumbers) -> str:
     """Say what counts as an object, and what was kept beside."""
-    parts = [
-        "An object counts if it scores at least the detector's threshold and its centre lies in its field's own tile"
-    ]
+    rule = "An object counts if it scores at least the threshold, lies in its field's own tile, and that field counts"
+    parts = [rule]
+    if numbers.excluded_fields:
+        parts.append(
+            f"{wording.counted(numbers.excluded_fields, 'field')} of {numbers.recorded - numbers.not_analysed} "
+            f"({percent(numbers.excluded_share)}) are not: their area and their "
+            f"{wording.counted(numbers.with_excluded.number - numbers.total.number, 'object')} are left out of all "
+            'numbers but those under "with all"'
+        )
     if numbers.seen_again:
         parts.append(f"{numbers.seen_again} more were seen again where fields overlap")
     if numbers.below_threshold:
@@ -95,13 +108,16 @@ def counted(numbers: NightNumbers) -> str:
 
 
 def samples(numbers: NightNumbers) -> Table:
-    """Tabulate the mini-slides, a sample a row."""
+    """Tabulate the mini-slides, a sample a row; with and without the fields that are not counted, where any are."""
+    excluded = bool(numbers.excluded_fields)
     rows = [
         (
             f"{slide.slide} \u00b7 {slide.sample}",
             f"{slide.recorded} of {slide.planned}",
             str(slide.skipped),
+            *((_left_out(slide),) if excluded else ()),
             *_counts(slide.total),
+            *((_density(slide.with_excluded),) if excluded else ()),
             _range(slide.focus_um),
             _took(slide.seconds),
         )
@@ -111,25 +127,51 @@ def samples(numbers: NightNumbers) -> Table:
         "mini-slide, sample",
         "fields",
         "skipped",
+        *(("not counted",) if excluded else ()),
         "objects",
         "range",
         "per mm\u00b2",
         "range",
+        *((ALL,) if excluded else ()),
         "focus, \u00b5m",
         "time",
     )
     return Table(head, tuple(rows), more=_left(len(numbers.slides) - SAMPLES))
 
 
-def kinds(found: Sequence[ClassNumbers], what: str = "class") -> Table:
-    """Tabulate classes, or taxa, that were found."""
+def kinds(found: Sequence[ClassNumbers], what: str = "class", *, excluded: bool = False) -> Table:
+    """Tabulate classes, or taxa, those too of which nothing was found; with all fields too where some are excluded."""
     rows = [
-        (kind.name, *_counts(kind.count), optional(kind.length_um), optional(kind.mass_pg))
+        (
+            kind.name,
+            *_counts(kind.count),
+            *((_density(kind.with_excluded),) if excluded else ()),
+            optional(kind.length_um),
+            optional(kind.mass_pg),
+        )
         for kind in found
-        if kind.count.number
     ]
-    head = (what, "objects", "range", "per mm\u00b2", "range", "length, \u00b5m", "mass, pg")
-    return Table(head, tuple(rows))
+    densities = ("per mm\u00b2", "range", *((ALL,) if excluded else ()))
+    return Table((what, "objects", "range", *densities, "length, \u00b5m", "mass, pg"), tuple(rows))
+
+
+def excluded(numbers: NightNumbers) -> Table:
+    """Tabulate the fields that are not counted, and those that are by a person's word; alike ones share a row."""
+    rows = []
+    alike = alike_judged(numbers.judged)
+    for fields, one in alike[:REASONS]:
+        said = one.by if one.utc is None else f"{one.by}, {when(one.utc.timestamp())}"
+        counts = "counted" if one.counted else "not counted"
+        rows.append((one.reason or "no reason given", said, str(one.slide), fields, counts))
+    head = ("why", "by", "mini-slide", "fields", "")
+    return Table(head, tuple(rows), left=2, more=_left(len(alike) - REASONS))
+
+
+def flags(numbers: NightNumbers) -> str:
+    """Say how many fields have which flags, whether counted or not; empty where none has any."""
+    found = Counter(flag for one in numbers.judged for flag in one.flags)
+    said = ", ".join(f"{flag.words} {found[flag]}" for flag in FieldFlag if found[flag])
+    return f"Fields by what was seen of their light: {said}. One may have several." if said else ""
 
 
 def unlike(numbers: NightNumbers) -> str:
@@ -160,6 +202,7 @@ def about_slide(slide: SlideNumbers) -> str:
     parts = [f"{slide.recorded} of {slide.planned} fields recorded"]
     parts += [f"{slide.skipped} skipped"] * bool(slide.skipped)
     parts += [f"{slide.not_analysed} not analysed yet"] * bool(slide.not_analysed)
+    parts += [f"{_left_out(slide)} not counted"] * bool(slide.excluded_fields)
     parts += ["still open"] * (not slide.closed)
     if slide.area_mm2:
         parts.append(f"{short(slide.area_mm2)} mm\u00b2")
@@ -282,6 +325,20 @@ def _counts(count: Count) -> tuple[str, str, str, str]:
         return str(count.number), ranged, DASH, ""
     value, low, high = count.per_mm2
     return str(count.number), ranged, short(value), f"{short(low)} {DASH} {short(high)}"
+
+
+def percent(share: float) -> str:
+    """Write a share in percent; what is not nothing is not written as nothing."""
+    return f"{100 * share:.0f} %" if share == 0 or share >= 0.01 else "< 1 %"
+
+
+def _left_out(slide: SlideNumbers) -> str:
+    """How many fields of a mini-slide are not counted, and which share that is."""
+    return f"{slide.excluded_fields} ({percent(slide.excluded_share)})" if slide.excluded_fields else "0"
+
+
+def _density(count: Count) -> str:
+    return DASH if count.per_mm2 is None else short(count.per_mm2[0])
 
 
 def _range(ends: tuple[float, float] | None) -> str:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import ValidationError
@@ -22,10 +22,9 @@ from daemon.analysis.naming import HeadRecorded, fitting_head, recorded
 from daemon.calibration_store.corrections import folder_of
 from daemon.calibration_store.shelf import require
 from daemon.config.taxonomy import Taxonomy
-from daemon.dataset.catalog import Catalog
+from daemon.dataset.catalog import Catalog, only_recorder_of
 from daemon.dataset.field_file import read_field_file
 from daemon.dataset.objects_table import write_objects_table
-from daemon.dataset.only_writer import only_recorder_of
 from daemon.dataset.reader import Dataset
 from daemon.protocols.pipes import CutField, FieldCut
 from daemon.records.faults import unmeasured
@@ -98,7 +97,7 @@ def catch_up(
         crash_points.arm(into)
         with Dataset.open(into) as dataset:
             waiting = [one for one in dataset.fields() if isinstance(one, FieldSecured) and not one.analysed]
-        requests = [CutField(planned=_planned(field), kind="later") for field in waiting]
+        requests = [_request(field, "later") for field in waiting]
         work = Work(into, into, started, settings, versions_now(), _usual(into, waiting), _calibrations(started))
 
         def print_line(line: str) -> None:
@@ -145,7 +144,7 @@ def analyse_anew(
     weights = prove_weights(settings.detector)
     taxonomy = taxonomy or Taxonomy.from_json(before.taxonomy)
     settings, said, why = _classified(settings, taxonomy, classifier or {}, before, into)
-    requests = [CutField(planned=_planned(field), kind="kept") for field in fields]
+    requests = [_request(field, "kept") for field in fields]
     if all(request.planned.fault for request in requests):
         raise Refused(f"{folder} keeps no field raw or fused; there is nothing to analyse again")
     told = settings.told(said["named_by"], taxonomy)
@@ -239,6 +238,13 @@ def _settings(started: NightStarted, detector: Mapping[str, Any], classifier: Ma
             f"the configuration of night {started.night} does not say how objects are looked for ({error}); "
             "it was not recorded by this version of lamelle"
         ) from error
+
+
+def _request(field: FieldSecured | FieldSkipped, kind: Literal["kept", "later"]) -> CutField:
+    """Ask for a field's raw stack; what the night knew of its light goes with it."""
+    if isinstance(field, FieldSkipped):
+        return CutField(planned=_planned(field), kind=kind)
+    return CutField(planned=_planned(field), kind=kind, flags=field.flags, excluded_by=field.excluded_by)
 
 
 def _planned(field: FieldSecured | FieldSkipped) -> ArchiveField:

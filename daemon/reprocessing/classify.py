@@ -24,6 +24,7 @@ from rich.console import Console
 
 from daemon.analysis.naming import Words, fitting_head, name_objects, recorded
 from daemon.config.taxonomy import Taxonomy
+from daemon.dataset.exclusions import standing_exclusions, with_exclusions
 from daemon.dataset.features import KeptFeatures, Place, Vector, later_features, write_later_features
 from daemon.dataset.later_tables import OF_AN_OBJECT, Given, NamedWith, later_tables, write_later_table
 from daemon.dataset.reader import Dataset
@@ -133,6 +134,7 @@ def classify_again(
             taxonomy="" if taxonomy is None else taxonomy.to_json(),
             **recorded(head),
         )
+        exclusions = standing_exclusions(dataset)
         eyes = _Eyes(settings.path, head, dataset)
         eyes.require_sight_of(fields)
         words = Words(taxonomy, head.sha256)
@@ -146,7 +148,8 @@ def classify_again(
             eyes.keep(target, slide, made.number)
             write_later_table(target, Given.NAMED, slide, table.select([*OF_AN_OBJECT, *NAMED]), made)
             rows += len(table)
-            taxa.update(table.filter(table["counted"])["taxon"].to_pylist())
+            counted = with_exclusions(table, exclusions)["counted"]
+            taxa.update(table.filter(counted)["taxon"].to_pylist())
     return NamedAgain(target, made.number, rows, taxa, eyes.looked_at, eyes.unseen())
 
 

@@ -24,8 +24,7 @@ from rich.console import Console
 from daemon.analysis.naming import told_nameless
 from daemon.config.loading import changes
 from daemon.config.samples import SAMPLE
-from daemon.dataset.catalog import Catalog
-from daemon.dataset.only_writer import only_recorder_of
+from daemon.dataset.catalog import Catalog, only_recorder_of
 from daemon.protocols.pipes import CutField, FieldCut
 from daemon.records.events import EventName, ReasonCode, SkipReason
 from daemon.records.faults import unmeasured
@@ -214,7 +213,7 @@ class _Filling:
             if told := unmeasured(field.objects):
                 self._display.print_line(f"{request.planned.names[0]}: {told}")
             self._kinds["recorded"][field.slide] += 1
-            self._objects += sum(row.counted for row in field.objects)
+            self._objects += len(field.counted_objects)
         else:
             self._kinds["skipped"][field.slide] += 1
             self._display.print_line(f"{request.planned.title} is skipped: {field.reason}")

@@ -21,11 +21,11 @@ from calibration.corrections import Corrections
 from daemon.analysis.measure import FORMULAS, measure_all
 from daemon.calibration_store.corrections import corrections_of_field, folder_of
 from daemon.calibration_store.shelf import newest_of
+from daemon.dataset.exclusions import standing_exclusions
 from daemon.dataset.field_file import FieldProvenance
 from daemon.dataset.later_tables import Given, MeasuredWith, later_tables, nights_of_tables, write_later_table
 from daemon.dataset.reader import Dataset
 from daemon.dataset.selection import LoadedObject, Selection, choose, load
-from daemon.records.counting import ObjectCounts
 from daemon.records.records import MEASURED, ObjectRow
 from daemon.reprocessing.worker import versions_now
 from daemon.system.durable_files import make_folder, refusing
@@ -63,7 +63,7 @@ def measure_again(folder: Path, console: Console, calibrations: Path | None = No
         A field's file is missing or damaged; the slides before it are measured.
     """
     with Dataset.open(folder) as dataset:
-        chosen = choose(dataset, Selection(below_threshold=True, other_tiles=True))
+        chosen = choose(dataset, Selection(below_threshold=True, other_tiles=True, not_counted=True))
         if not chosen:
             raise Refused(f"{dataset.folder} holds no objects; measure a night that has found some")
         if into is not None:
@@ -87,7 +87,9 @@ def measure_again(folder: Path, console: Console, calibrations: Path | None = No
                 calibrations=records,
             )
             write_later_table(target, Given.MEASURED, slide, table, made)
-    return Again(target, number, len(chosen), ObjectCounts.of(one.row for one in chosen).counted)
+        exclusions = standing_exclusions(dataset)
+    counting = sum(one.row.counted and exclusions.counted(one.slide, one.field) for one in chosen)
+    return Again(target, number, len(chosen), counting)
 
 
 def _refuse_another_night(dataset: Dataset, into: Path) -> None:

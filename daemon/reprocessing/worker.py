@@ -28,9 +28,12 @@ from daemon.analysis.field_output import (
     write_features,
     write_picture,
 )
+from daemon.analysis.flags import flags_of
 from daemon.analysis.kept_picture import PictureDrawer
 from daemon.analysis.naming import FieldNames, Naming
 from daemon.calibration_store.corrections import corrections_of_field, pattern_of
+from daemon.config.loading import thaw
+from daemon.config.model import Counting
 from daemon.config.taxonomy import Taxonomy
 from daemon.dataset.field_file import FieldProvenance, read_field_file
 from daemon.protocols.pipes import (
@@ -46,6 +49,7 @@ from daemon.protocols.pipes import (
 )
 from daemon.records.events import ReasonCode, SkipReason
 from daemon.records.fields import ArchiveField
+from daemon.records.flags import OF_THE_NIGHT, FieldFlag
 from daemon.records.names import inside
 from daemon.records.records import FieldAnalysed, FieldSecured, FieldSkipped, FileEntry, NightStarted, SourceFile
 from daemon.reprocessing.archive import ArchiveSettings
@@ -164,6 +168,9 @@ class _Bench:
         self._naming_begins = naming_begins
         self._drawer = PictureDrawer()
         self._configuration_sha256 = hashlib.sha256(work.started.configuration.encode()).hexdigest()
+        config = thaw(work.started.configuration)
+        # Nobody says of an archive how it was lit, so that no field of it is left out but by a person.
+        self._counting = Counting(not_counted=()) if config is None else config.counting
 
     def answer(self, request: AnyMessage) -> AnyMessage:
         if not isinstance(request, CutField):
@@ -279,6 +286,11 @@ class _Bench:
         provenance = replace(provenance, focus=focus)
         with watch.time("measure"):
             rows = object_rows(analysis.objects, provenance, corrections)
+        with watch.time("judge"):
+            own = flags_of(pixels, analysis.focus, provenance, corrections)
+            known = OF_THE_NIGHT & set(request.flags)
+            flags = tuple(flag for flag in FieldFlag if flag in own or flag in known)
+            excluded = {*self._counting.excludes(flags), *request.excluded_by}
         with watch.time("name"):
             crops = [found.crop for found in analysis.objects]
             named = (
@@ -292,7 +304,9 @@ class _Bench:
                 picture = self._drawer.draw(provenance, lambda: analysis.fused)
         with watch.time("encode"):
             files = self._write(provenance, named, analysis, picture)
-        return secured_field(provenance, analysis, named.rows, files, watch.seconds, analyser.device), named.fault
+        secured = secured_field(provenance, analysis, named.rows, files, watch.seconds, analyser.device)
+        secured = replace(secured, flags=flags, excluded_by=tuple(flag for flag in flags if flag in excluded))
+        return secured, named.fault
 
     def _write(
         self, provenance: FieldProvenance, named: FieldNames, analysis: StackAnalysis, picture: bytes | None

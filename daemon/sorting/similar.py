@@ -21,6 +21,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from daemon.dataset.exclusions import standing_exclusions
 from daemon.dataset.features import KeptFeatures, Vector, encoders_of
 from daemon.dataset.reader import Dataset
 from daemon.places.nights import find_nights, look_through
@@ -225,10 +226,12 @@ class _SimilarSearch:
             remedy = "`lamelle classify` with the same classifier as that of the object makes them from the crops"
             raise Refused(f"{dataset.folder} keeps {what}; {remedy}")
         kept = KeptFeatures(dataset.folder, self._encoder)
+        exclusions = standing_exclusions(dataset)
         unread: dict[str, None] = {}
         total = sum(held.recorded for held in dataset.slides())
         for one in follow(_fields(dataset), total, f"fields of {started.night}", self._console):
-            rows = [row for row in one.objects if row.counted and not self._is_asked(dataset.folder, one, row)]
+            counted = one.objects if exclusions.counted(one.slide, one.field) else ()
+            rows = [row for row in counted if row.counted and not self._is_asked(dataset.folder, one, row)]
             try:
                 vectors = kept.of(one) if rows else {}
             except DamagedFile as error:

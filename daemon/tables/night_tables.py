@@ -57,7 +57,7 @@ def read_night(dataset: Dataset, beside: Path | None = None) -> NightSaid:
     Parameters
     ----------
     beside
-        folder where labels are kept besides, if one was named.
+        folder where labels are kept besides, and which fields are counted, if one was named.
 
     Raises
     ------
@@ -66,8 +66,8 @@ def read_night(dataset: Dataset, beside: Path | None = None) -> NightSaid:
     DamagedFile
         A table of it cannot be read.
     """
-    numbers, _ = gather(dataset)
-    table, origins = objects_table(dataset)
+    numbers, _ = gather(dataset, beside)
+    table, origins = objects_table(dataset, beside=beside)
     labels = label_store(dataset, beside).read()
     table = with_labels(table, dataset, standing(labels.table))
     return NightSaid(
@@ -129,10 +129,11 @@ def _fields(night: NightNumbers) -> Iterator[_Row]:
             yield {
                 "night": night.started.night,
                 "sample": slide.sample,
-                "counted": searched,
-                "reason": reasons.get((field.slide, field.field)) or None,
                 "area_mm2": tile_mm2 if searched else None,
                 **asdict(field),
+                "counted": searched and field.counted,
+                "flags": list(field.flags),
+                "reason": reasons.get((field.slide, field.field)) or field.reason or None,
                 "x_um": _number(field.x_um),
                 "y_um": _number(field.y_um),
                 "backgrounds_dn": list(field.backgrounds_dn),
@@ -154,6 +155,10 @@ def _sample(night: NightNumbers, slide: SlideNumbers, origins: TableOrigins) -> 
         "closed": slide.closed,
         **_count(slide.total),
         "area_mm2": slide.area_mm2,
+        "excluded_fields": slide.excluded_fields,
+        "excluded_objects": slide.with_excluded.number - slide.total.number,
+        "excluded_share": slide.excluded_share,
+        "all_per_mm2": slide.with_excluded.per_mm2 and slide.with_excluded.per_mm2[0],
         "started_utc": _time(started.utc),
         "instrument": _instrument(night),
         "pixel_um": None if config is None else config.instrument.pixel_um,
@@ -181,7 +186,8 @@ def _counts(night: NightNumbers, everywhere: Mapping[str | None, None]) -> Itera
         yield there | {"kind": "all"} | _count(slide.total)
         none = Count.of(0, slide.area_mm2)
         missed = [
-            ClassNumbers(night.taxonomy.name_of(one), none, length_um=None, mass_pg=None, value=one) for one in absent
+            ClassNumbers(night.taxonomy.name_of(one), none, none, length_um=None, mass_pg=None, value=one)
+            for one in absent
         ]
         searched = slide.total.low is not None
         for kind, kinds in (("class", slide.kinds), ("taxon", (*slide.taxa, *missed))):

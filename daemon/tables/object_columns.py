@@ -104,6 +104,8 @@ _FROM = {
     "field_exposed_utc": "when the first frame of the field was exposed",
     "field_focus_z_um": "stage height of the field's sharpest plane",
     "field_file": "file that holds its pixels, from the dataset's folder",
+    "field_flags": "what is wrong with the field's light, focus or place",
+    "field_excluded": "why its field is not counted; empty of one that is",
     "field_sources": "files that the stack was read from: of archives and recordings",
     "instrument": "name of the instrument; empty of an archive",
     "calibrations": "calibration records behind its measurements",

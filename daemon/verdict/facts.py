@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from daemon.config.samples import SAMPLE
 from daemon.records.attempts import AttemptName, FurtherAttempts, supersedes
 from daemon.records.events import EventName, ReasonCode
+from daemon.records.flags import FieldFlag
 from daemon.records.records import (
     AnyRecord,
     AttemptsOrdered,
@@ -58,7 +60,10 @@ OF_PROCESS = frozenset({EventName.NOT_KEPT_AWAKE, EventName.NOT_WATCHED})
 
 @dataclass(frozen=True)
 class SlideFacts:
-    """What is known of a mini-slide; `objects` are the counted ones."""
+    """What is known of a mini-slide; `objects` are the counted ones, `excluded` are fields that are not counted.
+
+    These are numbered by why: a flag of theirs, or None where a person said so.
+    """
 
     slide: int
     sample: str
@@ -68,6 +73,7 @@ class SlideFacts:
     not_analysed: int = 0
     objects: int = 0
     closed: bool = False
+    excluded: Mapping[FieldFlag | None, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -153,6 +159,8 @@ class NightFacts:
         those of them that are made.
     unlike
         mini-slides that look unlike the classifier's library, of a recorded night.
+    said
+        mini-slide and number of fields of which a person said whether they are counted.
     """
 
     state: NightState | None
@@ -169,6 +177,7 @@ class NightFacts:
     again_ordered: int = 0
     again_made: int = 0
     unlike: tuple[UnlikeSlide, ...] = ()
+    said: frozenset[tuple[int, int]] = frozenset()
 
     @property
     def planned(self) -> int:
@@ -191,6 +200,11 @@ class NightFacts:
         return sum(slide.not_analysed for slide in self.slides)
 
     @property
+    def excluded(self) -> set[tuple[int, int]]:
+        """Mini-slide and number of the fields that are recorded and not counted."""
+        return {(one.slide, field) for one in self.slides for fields in one.excluded.values() for field in fields}
+
+    @property
     def objects(self) -> int:
         """Counted objects."""
         return sum(slide.objects for slide in self.slides)
@@ -210,12 +224,28 @@ class _Taken(NamedTuple):
     not_analysed: bool = False
     objects: int = 0
     code: ReasonCode = ReasonCode.FAULT
+    excluded: tuple[FieldFlag | None, ...] = ()
 
     @classmethod
-    def of(cls, record: FieldSecured | FieldSkipped) -> _Taken:
+    def of(cls, record: FieldSecured | FieldSkipped, word: bool | None) -> _Taken:
         if isinstance(record, FieldSkipped):
             return cls(record.slide, False, record.attempt, code=record.reason_code or ReasonCode.FAULT)
-        return cls(record.slide, True, record.attempt, not record.analysed, sum(row.counted for row in record.objects))
+        return cls(record.slide, True, record.attempt, not record.analysed).found(record, word)
+
+    def found(self, record: FieldSecured | FieldAnalysed, word: bool | None) -> _Taken:
+        """Take in the objects of the field, which count unless a person, or else a flag, speaks against it."""
+        excluded: tuple[FieldFlag | None, ...] = record.excluded_by if word is None else () if word else (None,)
+        objects = 0 if excluded else sum(row.counted for row in record.objects)
+        return self._replace(objects=objects, excluded=excluded)
+
+
+def _excluded(
+    before: Mapping[FieldFlag | None, tuple[int, ...]], field: int, why: tuple[FieldFlag | None, ...]
+) -> dict[FieldFlag | None, tuple[int, ...]]:
+    """Give the fields that are not counted, with one of them as it is now."""
+    others = {flag: tuple(one for one in fields if one != field) for flag, fields in before.items()}
+    others |= {flag: tuple(sorted((*others.get(flag, ()), field))) for flag in why}
+    return {flag: fields for flag, fields in others.items() if fields}
 
 
 class FactsGatherer:
@@ -225,9 +255,12 @@ class FactsGatherer:
     ----------
     started
         the first record.
+    words
+        whether an attempt at a field is counted by a person's word, where anybody said so.
     """
 
-    def __init__(self, started: NightStarted) -> None:
+    def __init__(self, started: NightStarted, words: Mapping[AttemptName, bool] | None = None) -> None:
+        self._words = words or {}
         self._slides = {
             position: SlideFacts(position, started.samples.get(position, {}).get(SAMPLE, ""), planned)
             for position, planned in sorted(started.planned.items())
@@ -302,18 +335,19 @@ class FactsGatherer:
             again_ordered=self._again.ordered,
             again_made=self._again.made,
             unlike=unlike,
+            said=frozenset((name.slide, name.field) for name in self._words),
         )
 
     def _take(self, record: FieldSecured | FieldSkipped) -> None:
         """Count an attempt at a field instead of the one before, where it is to be."""
         self._again.make(AttemptName(record.slide, record.field, record.attempt))
-        place, taken = (record.slide, record.field), _Taken.of(record)
+        place, taken = (record.slide, record.field), _Taken.of(record, self._word(record))
         before = self._taken.get(place)
         if not supersedes(taken.recorded, None if before is None else before.recorded):
             return
         if before is not None:
-            self._count(before, -1)
-        self._count(taken, 1)
+            self._count(record.field, before, -1)
+        self._count(record.field, taken, 1)
         self._taken[place] = taken
         if isinstance(record, FieldSkipped):
             key = (record.slide, taken.code)
@@ -325,12 +359,15 @@ class FactsGatherer:
         before = self._taken[place]
         if before.attempt != record.attempt:
             return
-        found = before._replace(not_analysed=False, objects=sum(row.counted for row in record.objects))
-        self._count(before, -1)
-        self._count(found, 1)
+        found = before._replace(not_analysed=False).found(record, self._word(record))
+        self._count(record.field, before, -1)
+        self._count(record.field, found, 1)
         self._taken[place] = found
 
-    def _count(self, one: _Taken, times: int) -> None:
+    def _word(self, record: FieldSecured | FieldSkipped | FieldAnalysed) -> bool | None:
+        return self._words.get(AttemptName(record.slide, record.field, record.attempt))
+
+    def _count(self, number: int, one: _Taken, times: int) -> None:
         slide = self._slides[one.slide]
         self._slides[one.slide] = replace(
             slide,
@@ -338,6 +375,7 @@ class FactsGatherer:
             skipped=slide.skipped + times * (not one.recorded),
             not_analysed=slide.not_analysed + times * one.not_analysed,
             objects=slide.objects + times * one.objects,
+            excluded=_excluded(slide.excluded, number, one.excluded[:1] if times > 0 else ()),
         )
         if not one.recorded:
             self._skipped[one.slide, one.code] += times

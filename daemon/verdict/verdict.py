@@ -7,9 +7,10 @@ from itertools import groupby
 
 from daemon.protocols.watching import Tone, Verdict
 from daemon.records.events import EventName, ReasonCode
+from daemon.records.flags import FieldFlag
 from daemon.records.records import Event, message_with
 from daemon.records.states import NightState
-from daemon.system.progress import duration
+from daemon.system.progress import duration, ranges
 from daemon.verdict.facts import OF_PROCESS, Levels, NightFacts, SkippedFields, SlideFacts
 from inference.wording import counted
 
@@ -18,12 +19,14 @@ NEARLY = 0.85
 """Share of the spool from which on it is nearly full."""
 AFTER_FAULTS = (ReasonCode.FAULT, ReasonCode.FAULTS_IN_A_ROW, ReasonCode.ANALYSIS_FAILED, ReasonCode.UNREADABLE)
 """Why fields are skipped that somebody may have wanted; others were left by order, or had nothing in focus."""
+OF_LIGHT = frozenset({EventName.DIM_FIELD, EventName.OIL_LOST})
+"""Events that say nothing new of a field that is not counted."""
 ACTIONS = {
     EventName.SLIDE_LEFT: "Look at a mini-slide that was left early",
     EventName.CAMERA_FULL: "Look at the exposure",
     EventName.NOT_MEASURED: "Look at objects that could not be measured",
     EventName.NOT_NAMED: "Name objects that have no name",
-    EventName.DIM_FIELD: "Decide about a dim field, which is counted here",
+    EventName.DIM_FIELD: "Decide about a dim field, which is counted",
     EventName.OIL_LOST: "Look at immersion oil and lamp",
     EventName.LAMP_DIM: "Look at the lamp",
     EventName.DETECTOR_LOST: "Look at the graphics card",
@@ -102,7 +105,9 @@ def _complete(facts: NightFacts) -> tuple[str, Tone]:
     parts = [f"{facts.recorded} of {counted(facts.planned, 'field')} recorded"]
     parts += [f"{facts.left_out} skipped"] * bool(facts.left_out)
     parts += [f"{facts.not_analysed} not analysed yet"] * bool(facts.not_analysed)
-    return f"Complete: {', '.join(parts)}, {counted(facts.objects, 'object')}.", "warning" if len(parts) > 1 else "good"
+    tone: Tone = "warning" if len(parts) > 1 else "good"
+    parts += [f"{len(facts.excluded)} not counted"] * bool(facts.excluded)
+    return f"Complete: {', '.join(parts)}, {counted(facts.objects, 'object')}.", tone
 
 
 def _needs(facts: NightFacts) -> Iterator[str]:
@@ -127,16 +132,52 @@ def _needs(facts: NightFacts) -> Iterator[str]:
         yield from _filling(facts.levels)
     if facts.not_analysed:
         yield f"Have {counted(facts.not_analysed, 'field')} analysed: `lamelle analyse DIR`."
+    yield from _excluded(facts)
     for slide in facts.slides:
-        if slide.closed and slide.recorded > slide.not_analysed and not slide.objects:
+        searched = slide.recorded - slide.not_analysed - sum(map(len, slide.excluded.values()))
+        if slide.closed and searched > 0 and not slide.objects:
             yield f"Look at {_slide(slide)}: nothing was found in {counted(slide.recorded, 'field')}."
     yield from _unlike(facts)
     left_out = [event for event in facts.events if event.name is EventName.LEFT_OUT]
     yield from not_read({event.message: event.names for event in left_out})
     yield from _calibrations([event for event in facts.events if event.name is EventName.CALIBRATION])
+    settled = facts.excluded | facts.said
     yield from _actions(
-        [event for event in facts.events if event.name in ACTIONS and (running or event.name not in OF_PROCESS)]
+        [
+            event
+            for event in facts.events
+            if event.name in ACTIONS
+            and (running or event.name not in OF_PROCESS)
+            and not (event.name in OF_LIGHT and (event.slide, event.field) in settled)
+        ]
     )
+
+
+def _excluded(facts: NightFacts) -> Iterator[str]:
+    """Give which fields the night's rule does not count; what persons said they know themselves."""
+    for slide in facts.slides:
+        if fields := slide.excluded.get(FieldFlag.OIL_LOST):
+            analysed = slide.recorded - slide.not_analysed
+            yield (
+                f"M{_slide(slide)[1:]}, lost its oil: {len(fields)} of its {counted(analysed, 'field')} "
+                f"({ranges(list(fields))}) are not counted. Put oil on it and take them again; "
+                f"`lamelle include DIR --slide {slide.slide} --fields {ranges(list(fields)).replace(' ', '')}` counts "
+                "them as they are."
+            )
+    whys: dict[FieldFlag, list[tuple[int, tuple[int, ...]]]] = {}
+    for slide in facts.slides:
+        for flag, fields in slide.excluded.items():
+            if flag is not None and flag is not FieldFlag.OIL_LOST:
+                whys.setdefault(flag, []).append((slide.slide, fields))
+    for flag, where in whys.items():
+        count = sum(len(fields) for _, fields in where)
+        places = "; ".join(f"mini-slide {slide}: {ranges(list(fields))}" for slide, fields in where)
+        are = (
+            f"1 field is not counted ({flag.words}, {places})"
+            if count == 1
+            else (f"{count} fields are not counted ({flag.words}, {places})")
+        )
+        yield f"{are}; `lamelle include DIR` counts what you want counted."
 
 
 def _unlike(facts: NightFacts) -> Iterator[str]:

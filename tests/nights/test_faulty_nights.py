@@ -154,7 +154,10 @@ def test_a_night_that_skipped_says_what_and_why(skipping: Ran) -> None:
     assert codes == {(2, "fault", "FrameFault"): 1, (3, "no focus", None): 5}
     assert "frame fault: plane 1 of crossed is all dark" in reasons.pop((2, 5))
     assert reasons.keys() == left_blank.keys()
-    assert summary.fields == FieldTotals(planned=27, recorded=27 - 6, skipped=6)
+    excluded = {(one.slide, one.field) for one in summary.judged if not one.counted}
+    # Of frames of 15 um not every one shows enough to tell what is missing.
+    assert {(2, 8)} <= excluded <= {(2, 7), (2, 8), (2, 9)}
+    assert summary.fields == FieldTotals(planned=27, recorded=27 - 6, skipped=6, excluded=len(excluded))
     assert (summary.complete, summary.gaps, summary.duplicates) == (True, 0, 0)
     with Dataset.open(skipping.run) as dataset:
         attempts = {(f.slide, f.field): f.attempts for f in dataset.fields() if isinstance(f, FieldSkipped)}

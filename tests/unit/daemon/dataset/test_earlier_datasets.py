@@ -50,7 +50,7 @@ def test_whoever_writes_it_makes_it_one_of_today(tmp_path: Path) -> None:
     with closing(Catalog(run / "dataset")) as catalog:
         assert catalog.night_closed()
         assert catalog.counted() == 1
-    assert version(run) == 6
+    assert version(run) == 7
     assert summarise(run).complete
     with closing(Journal.open(run / "journal.sqlite")) as journal:
         assert journal.night_closed()

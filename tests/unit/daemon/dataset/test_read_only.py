@@ -13,9 +13,8 @@ from rich.console import Console
 
 import lamelle
 from daemon.cli import app
-from daemon.dataset.catalog import Catalog
+from daemon.dataset.catalog import Catalog, only_recorder_of
 from daemon.dataset.later_tables import measured_with
-from daemon.dataset.only_writer import only_recorder_of
 from daemon.dataset.summary import summarise
 from daemon.exchange.objects import extract
 from daemon.figures.choice import ObjectChoice

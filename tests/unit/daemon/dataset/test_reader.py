@@ -270,15 +270,17 @@ def older(folder: Path, version: int) -> None:
                 database.execute(f"ALTER TABLE {table} DROP COLUMN attempt")
             database.execute("DROP TABLE attempts")
         measured = MEASURED if version < 3 else ADDED_BY_5 if version < 5 else ()
-        for column in (*measured, *NAMED):
+        for column in (*measured, *(NAMED if version < 6 else ())):
             database.execute(f"ALTER TABLE objects DROP COLUMN {column}")
+        for column in ("flags", "excluded_by"):
+            database.execute(f"ALTER TABLE fields DROP COLUMN {column}")
         for column in ("device", "analysed_seq", "sources") if version == 1 else ():
             database.execute(f"ALTER TABLE fields DROP COLUMN {column}")
         database.execute(f"PRAGMA user_version = {version}")
         database.commit()
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6])
 @pytest.mark.parametrize("written", [False, True])
 def test_a_dataset_of_a_version_before_can_be_read_and_gone_on_with(
     tmp_path: Path, written: bool, version: int
@@ -296,7 +298,7 @@ def test_a_dataset_of_a_version_before_can_be_read_and_gone_on_with(
         assert (dataset.totals(), dataset.fields(), dataset.objects()) == (totals, fields, objects)
     with closing(sqlite3.connect(tmp_path / "catalog.sqlite")) as database:
         assert not written or coded(tmp_path) == codes
-        assert database.execute("PRAGMA user_version").fetchone() == (6 if written else version,)
+        assert database.execute("PRAGMA user_version").fetchone() == (7 if written else version,)
 
 
 def test_every_number_of_an_object_has_a_column() -> None:

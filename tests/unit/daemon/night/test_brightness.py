@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.night.brightness import Dimming
+from daemon.records.flags import FieldFlag
 
 USUAL = 30_000.0
 
@@ -65,3 +66,61 @@ def test_what_is_said_names_how_dark_it_is() -> None:
 def test_fields_without_a_background_say_nothing() -> None:
     dimming = Dimming()
     assert [dimming.add((), 1.0), dimming.add((), 1.0), dimming.add((USUAL,), SHARP)] == [None, None, None]
+
+
+DIM, BLURRED, BLANK = FieldFlag.DIM, FieldFlag.BLURRED, FieldFlag.BLANK
+LOST = (FieldFlag.DIM, FieldFlag.OIL_LOST)
+
+
+Flags = tuple[FieldFlag, ...]
+
+
+def flagged(fields: Iterable[tuple[float, Flags]], usual: float | None = None) -> list[Flags]:
+    """Flags that each field has beside those before it, by its background and its own flags."""
+    dimming = Dimming(usual)
+    found: list[Flags] = []
+    for background, own in fields:
+        beside = dimming.flags((190.0, background), own)
+        dimming.add((190.0, background), SHARP, own + beside)
+        found.append(beside)
+    return found
+
+
+def test_only_what_is_dim_and_shows_nothing_sharp_has_lost_its_oil() -> None:
+    dim = 0.4 * USUAL
+    told = flagged([(USUAL, ()), (dim, ()), (dim, (BLURRED,)), (USUAL, (BLURRED,)), (dim, (BLURRED, FieldFlag.BUBBLE))])
+    assert told == [(), (DIM,), LOST, (), (DIM,)]
+
+
+def test_oil_does_not_come_back_by_itself_but_with_the_light() -> None:
+    dim = 0.4 * USUAL
+    told = flagged([(USUAL, ()), (dim, (BLANK,)), (dim, (BLURRED,)), (dim, (BLANK,)), (USUAL, ()), (dim, (BLANK,))])
+    assert told == [(), (DIM,), LOST, LOST, (), (DIM,)]
+
+
+def test_a_mini_slide_that_begins_without_oil_is_told_by_those_before() -> None:
+    assert flagged([(0.4 * USUAL, (BLURRED,))] * 3) == [()] * 3
+    assert flagged([(0.4 * USUAL, (BLURRED,))] * 3, usual=USUAL) == [LOST] * 3
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.1, 1.2), st.sets(st.sampled_from([BLURRED, BLANK, FieldFlag.BUBBLE]))), max_size=30),
+    st.integers(0, 30),
+)
+def test_a_night_that_goes_on_says_what_it_would_have_said(
+    fields: list[tuple[float, set[FieldFlag]]], cut: int
+) -> None:
+    one = Dimming()
+    recorded: list[Flags] = []
+    for share, own in fields:
+        flags = (*own, *one.flags((share * USUAL,), tuple(own)))
+        one.add((share * USUAL,), SHARP, flags)
+        recorded.append(flags)
+    resumed, again = Dimming(), list(recorded[:cut])
+    for (share, _), flags in zip(fields, recorded[:cut], strict=False):
+        resumed.add((share * USUAL,), SHARP, flags)
+    for share, own in fields[cut:]:
+        flags = (*own, *resumed.flags((share * USUAL,), tuple(own)))
+        resumed.add((share * USUAL,), SHARP, flags)
+        again.append(flags)
+    assert again == recorded

@@ -123,7 +123,7 @@ def test_a_recorder_of_another_version_is_told_before_the_night_begins(tmp_path:
                 peer, header = recorder.recv_multipart()
                 refusal = delivery.Refuse(code="violation", session=0, reason="unknown", retry=False, violations=1)
                 recorder.send_multipart([peer, *delivery.encode(refusal, version=header[3] - 1)])
-                with pytest.raises(Refused, match=r"another version of lamelle: the peer speaks version 3 .* speaks 4"):
+                with pytest.raises(Refused, match=r"another version of lamelle: the peer speaks version 4 .* speaks 5"):
                     await meeting
 
     asyncio.run(scene())
