@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from daemon.config.model import CurveKeys
-from daemon.monitor.access import Door
 from daemon.monitor.application import Page
-from daemon.monitor.command import MonitorServer, bind, told_address
-from daemon.monitor.connection import Patience
+from daemon.monitor.command import MonitorServer
 from daemon.monitor.feed import Feed
 from daemon.monitor.metrics import make_registry
+from daemon.web.access import Door
+from daemon.web.connection import Patience
+from daemon.web.server import Place
 from tests.support.deadlines import DEADLINE_S
 
 TOKEN = "a token of many letters"
@@ -46,13 +47,14 @@ def serving(
     answers = Counter[int]()
     page = Page(feed, door, keys, where, make_registry(feed, door, answers))
     ready = threading.Event()
-    with bind("127.0.0.1", 0) as listening:
+    place = Place("127.0.0.1", 0, door)
+    with place.bind() as listening:
         server = MonitorServer(feed, page, answers, ready.set, patience)
         thread = threading.Thread(target=server.run, args=([listening],), name="monitor")
         thread.start()
         try:
             assert ready.wait(DEADLINE_S), "the monitor does not serve"
-            yield Served(feed, door, answers, told_address("127.0.0.1", listening.getsockname()[1]))
+            yield Served(feed, door, answers, place.address(listening))
         finally:
             server.should_exit = True
             thread.join()

@@ -25,7 +25,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from scipy.stats import poisson
 
 from calibration.counting.poisson import interval
-from daemon.monitor.access import LEAST_TOKEN, Door, check_reach, read_token, split_address
 from daemon.monitor.command import find_night
 from daemon.monitor.feed import MAX_QUEUED_BYTES, Browser
 from daemon.records.events import EventName
@@ -33,6 +32,7 @@ from daemon.records.states import NightState
 from daemon.run_folder.endpoints import Bound, write_endpoints
 from daemon.system.errors import Refused
 from daemon.system.process_table import ProcessTable
+from daemon.web.access import LEAST_TOKEN, Door, check_reach, read_token, split_address
 from tests.support.a_monitor import TOKEN, Served, exchange, serving
 from tests.support.deadlines import DEADLINE_S
 from tests.support.places import ROOT
