@@ -1,0 +1,356 @@
+"""The objects of the nights that are looked at, as columns: which are chosen, in which order, and how many."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from daemon.config.taxonomy import UNSURE
+from daemon.counts.taxa import taxonomy_of
+from daemon.dataset.labels import LabelStatus, label_store
+from daemon.dataset.later_tables import objects_table
+from daemon.dataset.reader import Dataset
+from daemon.dataset.standing import standing, with_labels
+from daemon.records.names import attempt_of
+from daemon.report.objects import WORDS
+
+NOT_NAMED = "-"
+"""Stands for the taxon of objects that nobody named."""
+DISCARDED = "discarded"
+"""Stands for the taxon of objects that a person does not want named."""
+FLAGS = tuple(WORDS)
+_NUMBERS = ("score", "taxon_probability", "length_um", "mass_pg")
+_CODED = ("class_name", "taxon", "sample", "who")
+_COLUMNS = (*_NUMBERS, "class_name", "taxon", "sample", "counted", "below_threshold", *FLAGS)
+ORDERS_KEPT = 12
+
+Kept = Literal["counted", "seen again", "below threshold", "all"]
+SortedBy = Literal["place", "taxon", "class", "score", "doubt", "length", "mass"]
+_SORTS: dict[str, str] = {"score": "score", "doubt": "taxon_probability", "length": "length_um", "mass": "mass_pg"}
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which objects a person wants to see, and in which order; empty texts and None want all.
+
+    `night` is the key of a night, `sure` the greatest probability of the name, lengths are in um. Objects without a
+    value come last, whichever way they are sorted. The least sure come first of those sorted by doubt.
+    """
+
+    night: str = ""
+    slide: int | None = None
+    sample: str = ""
+    taxon: str = ""
+    of_class: str = ""
+    flag: str = ""
+    kept: Kept = "counted"
+    score: float | None = None
+    sure: float | None = None
+    longer: float | None = None
+    shorter: float | None = None
+    sort: SortedBy = "place"
+    down: bool = False
+
+
+class Place(NamedTuple):
+    """An object in the index: key of its night, mini-slide, field, attempt, number."""
+
+    key: str
+    slide: int
+    field: int
+    attempt: int
+    number: int
+
+
+class ShownObject(NamedTuple):
+    """What a tile of a gallery shows; `called` is what people call its taxon, `who` the person who said so, if any."""
+
+    key: str
+    slide: int
+    field: int
+    attempt: int
+    number: int
+    class_name: str
+    taxon: str
+    called: str
+    probability: float | None
+    score: float | None
+    length_um: float | None
+    mass_pg: float | None
+    flags: list[str]
+    standing: str
+    sample: str
+    who: str
+
+
+@dataclass(frozen=True, eq=False)
+class NightObjects:
+    """The objects of a night, those too that do not count, by mini-slide, field and number.
+
+    Attributes
+    ----------
+    columns
+        numbers, NaN where there is none; of the coded ones the place in `texts`.
+    texts
+        of each coded column.
+    called
+        what people call the taxa.
+    """
+
+    columns: Mapping[str, NDArray[Any]]
+    texts: Mapping[str, tuple[str, ...]]
+    called: Mapping[str, str]
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> NightObjects:
+        """Read them, with the newest measurements, names, and what persons said.
+
+        Raises
+        ------
+        DamagedFile
+            A table cannot be read.
+        """
+        table, origins = objects_table(dataset, columns=_COLUMNS)
+        taxonomy = taxonomy_of(dataset, origins.named)
+        stands = standing(label_store(dataset).read().table, taxonomy)
+        table = _as_persons_say(with_labels(table, dataset, stands)) if stands.labels.num_rows else table
+        table = (
+            table.append_column("who", pa.nulls(len(table), pa.string())) if "who" not in table.column_names else table
+        )
+        columns: dict[str, NDArray[Any]] = {
+            "slide": _numbers(table["slide"], np.int32),
+            "field": _numbers(table["field"], np.int32),
+            "number": _numbers(table["number"], np.int32),
+            "attempt": np.array([attempt_of(name or "") for name in table["field_file"].to_pylist()], np.int32),
+            "counted": _truths(table["counted"]),
+            "below_threshold": _truths(table["below_threshold"]),
+            "flags": _flags(table),
+            **{name: _numbers(table[name], np.float32) for name in _NUMBERS},
+        }
+        texts = {}
+        for name in _CODED:
+            coded = pc.fill_null(table[name], "").combine_chunks().dictionary_encode()
+            columns[name], texts[name] = coded.indices.to_numpy().astype(np.int32), tuple(coded.dictionary.to_pylist())
+        called = {taxon: taxonomy.name_of(taxon) for taxon in texts["taxon"] if taxon}
+        return cls(columns, texts, called | {DISCARDED: DISCARDED})
+
+
+class ObjectIndex:
+    """The objects of all nights together.
+
+    Parameters
+    ----------
+    nights
+        by their keys.
+    """
+
+    def __init__(self, nights: Mapping[str, NightObjects]) -> None:
+        self.keys = tuple(nights)
+        self._texts: dict[str, tuple[str, ...]] = {}
+        self._columns: dict[str, NDArray[Any]] = {}
+        several = list(nights.values())
+        for name in several[0].columns if several else ():
+            parts = [one.columns[name] for one in several]
+            if name in _CODED:
+                known: dict[str, int] = {}
+                own = [
+                    np.array([known.setdefault(text, len(known)) for text in one.texts[name]] or [0], np.int32)
+                    for one in several
+                ]
+                parts = [codes[part] for codes, part in zip(own, parts, strict=True)]
+                self._texts[name] = tuple(known)
+            self._columns[name] = np.concatenate(parts)
+        self._columns["night"] = np.repeat(
+            np.arange(len(several), dtype=np.int32), [len(one.columns["number"]) for one in several]
+        )
+        self.called: dict[str, str] = {"": "not named", UNSURE: UNSURE}
+        for one in several:
+            self.called = {**one.called, **self.called}
+        self._orders: OrderedDict[Choice, NDArray[np.int32]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._columns["night"])
+
+    def choose(self, choice: Choice) -> NDArray[np.int32]:
+        """Give the rows of the objects that are meant, in order."""
+        if choice in self._orders:
+            self._orders.move_to_end(choice)
+            return self._orders[choice]
+        rows = np.flatnonzero(self._chosen(choice)).astype(np.int32)
+        rows = rows[self._sorted(rows, choice)]
+        self._orders[choice] = rows
+        if len(self._orders) > ORDERS_KEPT:
+            self._orders.popitem(last=False)
+        return rows
+
+    def row_of(self, place: Place) -> int | None:
+        """Find an object; None where there is none, as of an attempt that does not count."""
+        if place.key not in self.keys or not len(self):
+            return None
+        c = self._columns
+        at = (c["night"] == self.keys.index(place.key)) & (c["slide"] == place.slide) & (c["field"] == place.field)
+        found = np.flatnonzero(at & (c["attempt"] == place.attempt) & (c["number"] == place.number))
+        return int(found[0]) if len(found) else None
+
+    def beside(self, rows: NDArray[np.int32], row: int | None) -> dict[str, object]:
+        """Say which objects come before and after one among chosen ones, and the how manieth of how many it is."""
+        found = np.flatnonzero(rows == (-1 if row is None else row))
+        if not len(found):
+            return {"before": None, "after": None, "at": None, "of": len(rows)}
+        at = int(found[0])
+        before = self.place(int(rows[at - 1])) if at > 0 else None
+        after = self.place(int(rows[at + 1])) if at + 1 < len(rows) else None
+        return {"before": before, "after": after, "at": at + 1, "of": len(rows)}
+
+    def place(self, row: int) -> Place:
+        """Say where an object is."""
+        night, slide, field, attempt, number = (
+            int(self._columns[name][row]) for name in ("night", "slide", "field", "attempt", "number")
+        )
+        return Place(self.keys[night], slide, field, attempt, number)
+
+    def shown(self, rows: NDArray[np.int32]) -> list[ShownObject]:
+        """Give what a tile of a gallery shows of each of these rows."""
+        c = self._columns
+        numbers = ("slide", "field", "attempt", "number", "flags", "counted", "below_threshold", *_NUMBERS)
+        values = {name: c[name][rows].tolist() for name in ("night", *numbers, *_CODED)}
+        return [self._shown({name: column[at] for name, column in values.items()}) for at in range(len(rows))]
+
+    def _shown(self, one: Mapping[str, Any]) -> ShownObject:
+        texts = {name: self._texts[name][one[name]] for name in _CODED}
+        taxon = texts["taxon"]
+        return ShownObject(
+            key=self.keys[one["night"]],
+            slide=one["slide"],
+            field=one["field"],
+            attempt=one["attempt"],
+            number=one["number"],
+            class_name=texts["class_name"],
+            taxon=taxon,
+            called=self.called.get(taxon, taxon),
+            probability=_rounded(one["taxon_probability"]),
+            score=_rounded(one["score"]),
+            length_um=_rounded(one["length_um"]),
+            mass_pg=_rounded(one["mass_pg"]),
+            flags=[words for at, words in enumerate(WORDS.values()) if one["flags"] >> at & 1],
+            standing="counted" if one["counted"] else "below threshold" if one["below_threshold"] else "seen again",
+            sample=texts["sample"],
+            who=texts["who"],
+        )
+
+    def facets(self, night: str = "") -> dict[str, list[tuple[str, str, int]]]:
+        """Say what there is to choose from: of each kind its values, what people call them, and how many count."""
+        if not len(self):
+            return {}
+        c = self._columns
+        chosen = c["counted"] & (c["night"] == self.keys.index(night) if night in self.keys else True)
+        found: dict[str, list[tuple[str, str, int]]] = {}
+        for name in ("taxon", "class_name", "sample"):
+            numbers = np.bincount(c[name][chosen], minlength=len(self._texts[name]))
+            order = np.argsort(-numbers, kind="stable")
+            texts = self._texts[name]
+            found[name] = [
+                (
+                    texts[at] or NOT_NAMED,
+                    self.called.get(texts[at], texts[at]) if name == "taxon" else texts[at],
+                    int(numbers[at]),
+                )
+                for at in order
+                if numbers[at]
+            ]
+        bits = c["flags"][chosen]
+        found["flag"] = [(name, WORDS[name], int(((bits >> at) & 1).sum())) for at, name in enumerate(FLAGS)]
+        return found
+
+    def _chosen(self, choice: Choice) -> NDArray[np.bool_]:
+        c = self._columns
+        chosen = np.ones(len(self), np.bool_)
+        match choice.kept:
+            case "counted":
+                chosen &= c["counted"]
+            case "below threshold":
+                chosen &= c["below_threshold"]
+            case "seen again":
+                chosen &= ~c["counted"] & ~c["below_threshold"]
+        if choice.night:
+            chosen &= c["night"] == (self.keys.index(choice.night) if choice.night in self.keys else -1)
+        if choice.slide is not None:
+            chosen &= c["slide"] == choice.slide
+        wanted = {"sample": choice.sample, "class_name": choice.of_class, "taxon": choice.taxon}
+        for name, text in wanted.items():
+            if text:
+                text = "" if name == "taxon" and text == NOT_NAMED else text
+                texts = self._texts.get(name, ())
+                chosen &= c[name] == (texts.index(text) if text in texts else -1)
+        if choice.flag:
+            chosen &= (c["flags"] >> FLAGS.index(choice.flag)) & 1 > 0 if choice.flag in FLAGS else False
+        with np.errstate(invalid="ignore"):
+            if choice.score is not None:
+                chosen &= c["score"] >= choice.score
+            if choice.sure is not None:
+                chosen &= c["taxon_probability"] <= choice.sure
+            if choice.longer is not None:
+                chosen &= c["length_um"] >= choice.longer
+            if choice.shorter is not None:
+                chosen &= c["length_um"] <= choice.shorter
+        return np.asarray(chosen, np.bool_)
+
+    def _sorted(self, rows: NDArray[np.int32], choice: Choice) -> NDArray[np.int64]:
+        """Order rows; equal ones stay by their place."""
+        if choice.sort == "place":
+            order = np.arange(len(rows))
+            return order[::-1] if choice.down else order
+        if choice.sort in ("taxon", "class"):
+            name = "taxon" if choice.sort == "taxon" else "class_name"
+            texts = self._texts.get(name, ())
+            words = [self.called.get(text, text).casefold() for text in texts]
+            rank = np.argsort(np.argsort(np.array(words or [""]), kind="stable"))
+            key = rank[self._columns[name][rows]].astype(np.float32)
+        else:
+            key = self._columns[_SORTS[choice.sort]][rows].astype(np.float32)
+        key = -key if choice.down else key
+        return np.argsort(key, kind="stable")  # of numpy, which puts NaN last
+
+
+def _as_persons_say(table: pa.Table) -> pa.Table:
+    """Give objects the taxon that a person said, where one did, and who it was."""
+    human = pc.fill_null(pc.not_equal(table["label_status"], LabelStatus.PREDICTED.value), False)
+    discarded = pc.fill_null(pc.equal(table["label_status"], LabelStatus.DISCARDED.value), False)
+    said = pc.if_else(discarded, pa.scalar(DISCARDED), table["label_taxon"])
+    nothing = pa.scalar(None, pa.float64())
+    for name, value in (
+        ("taxon", pc.if_else(human, said, table["taxon"])),
+        ("taxon_probability", pc.if_else(human, nothing, table["taxon_probability"])),
+    ):
+        table = table.set_column(table.schema.get_field_index(name), name, value)
+    who = pc.if_else(human, pc.fill_null(table["label_who"], "?"), pa.scalar(None, pa.string()))
+    return table.append_column("who", who)
+
+
+def _numbers(column: pa.ChunkedArray, kind: type[np.generic]) -> NDArray[Any]:
+    return np.asarray(column.to_numpy().astype(kind))
+
+
+def _truths(column: pa.ChunkedArray) -> NDArray[np.bool_]:
+    return np.asarray(pc.fill_null(column, False).to_numpy(), np.bool_)
+
+
+def _flags(table: pa.Table) -> NDArray[np.int32]:
+    """Give each object a bit for each flag that it has; a fault is one."""
+    bits = np.zeros(len(table), np.int32)
+    for at, name in enumerate(FLAGS):
+        column = table[name]
+        there = pc.is_valid(column).to_numpy() if pa.types.is_string(column.type) else _truths(column)
+        bits |= np.asarray(there, np.int32) << at
+    return bits
+
+
+def _rounded(value: float) -> float | None:
+    return None if np.isnan(value) else round(value, 4)
