@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,6 +20,11 @@ DISTURBED = (
     "overlapping", "outline_clipped", "background_disturbed", "defocused", "saturated", "folded", "fault",
 )  # fmt: skip
 """What speaks against a measurement that does not tell itself what it may be used for."""
+_RESTS_ON = (
+    *DISTURBED, "usable_for_size", "usable_for_mass", "touches_edge", "box_x0", "box_y0", "box_x1", "box_y1", "x_um",
+    "field_x_um", "field_shape_czyx", "counted",
+)  # fmt: skip
+"""Columns that weights, use, and the size of a pixel rest on."""
 FAR_PX = 20
 """So far from the middle of its frame an object tells the size of a pixel."""
 
@@ -74,13 +80,15 @@ class Objects:
         return [str(name) for name in found[np.lexsort((found, -counts))]]
 
 
-def load_objects(dataset: Dataset, measured: int | None = None) -> Objects:
+def load_objects(dataset: Dataset, measured: int | None = None, columns: Collection[str] | None = None) -> Objects:
     """Load the objects of a dataset that count.
 
     Parameters
     ----------
     measured
         as for `objects_table`.
+    columns
+        that are wanted, beside those that this class rests on; all of them if left out.
 
     Raises
     ------
@@ -89,10 +97,10 @@ def load_objects(dataset: Dataset, measured: int | None = None) -> Objects:
     DamagedFile
         It cannot be read.
     """
-    table, origins = objects_table(dataset, measured)
+    table, origins = objects_table(dataset, measured, columns=None if columns is None else {*columns, *_RESTS_ON})
     counted = table.filter(table["counted"])
-    columns = {name: _column(counted[name]) for name in counted.column_names}
-    return Objects(columns, _weights(columns, _overlap(dataset)), origins)
+    loaded = {name: _column(counted[name]) for name in counted.column_names}
+    return Objects(loaded, _weights(loaded, _overlap(dataset)), origins)
 
 
 def weighted_median(values: Column, weights: NDArray[np.float64]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -27,12 +27,19 @@ from daemon.report.numbers import ClassNumbers, Count, FieldNumbers, NightNumber
 from daemon.system.errors import Refused
 
 Field = FieldSecured | FieldSkipped
+COLUMNS = ("slide", "field", "class_name", "taxon", "length_um", "mass_pg")
+"""Of objects, that the numbers of a night rest on."""
 UNKNOWN_PIXEL_UM = 0.06
 """Stands on maps for a pixel that nothing tells."""
 
 
-def gather(dataset: Dataset) -> tuple[NightNumbers, Objects]:
+def gather(dataset: Dataset, columns: Collection[str] | None = None) -> tuple[NightNumbers, Objects]:
     """Gather the numbers of a night, one mini-slide in memory at a time, and the columns of the objects that count.
+
+    Parameters
+    ----------
+    columns
+        that are wanted of the objects; all of them if left out, and `COLUMNS` where only the numbers are.
 
     Raises
     ------
@@ -43,7 +50,7 @@ def gather(dataset: Dataset) -> tuple[NightNumbers, Objects]:
     if started is None:
         raise Refused(f"{dataset.folder} holds no night yet; its first record has not arrived, so wait for it")
     config = thaw(started.configuration)
-    objects = load_objects(dataset)
+    objects = load_objects(dataset, columns=columns)
     plan = _plan(config, started)
     tally = _Sums()
     rests = tuple(dataset.rests())

@@ -90,12 +90,12 @@ def tell_object(
         return None
     called, standing = _called(dataset, night, index, one, found)
     name = ObjectName(night.night, one.slide, one.field, one.attempt, number)
-    deviation = found.get("calcite_equivalent_deviation_pg")
+    deviation, second = found.get("calcite_equivalent_deviation_pg"), found.get("runner_up")
     return {
         "key": night.key, "night": night.night, "slide": one.slide, "field": one.field, "attempt": one.attempt,
         "number": number, "sample": one.sample, "name": str(name), "called": called, "standing": standing,
         "class_name": found["class_name"], "score": found["score"],
-        "runner_up": found.get("runner_up"), "named_by": found.get("named_by"),
+        "runner_up": None if second is None else index.called.get(second, second), "named_by": found.get("named_by"),
         "flags": [words for flag, words in WORDS.items() if found.get(flag)],
         "fault": found.get("fault"),
         "polarizations": list(one.polarizations), "planes": one.shape_czyx[1], "step_um": one.step_um,

@@ -22,7 +22,7 @@ from daemon.protocols.watching import Verdict
 from daemon.records.names import CATALOG, REPORT
 from daemon.records.records import FieldSkipped, NightStarted
 from daemon.report import words
-from daemon.report.gather import gather
+from daemon.report.gather import COLUMNS, gather
 from daemon.report.numbers import FieldNumbers, NightNumbers
 from daemon.report.verdict import run_of, standing_of, verdict_of
 from daemon.report.words import Table
@@ -161,7 +161,7 @@ class ShownNight:
             yield seen
             seen = replace(seen, objects=NightObjects.of(dataset))
             yield seen
-            numbers, _ = gather(dataset)
+            numbers, _ = gather(dataset, COLUMNS)
             seen = replace(
                 seen,
                 slides=tuple(_slides_in_words(numbers)),

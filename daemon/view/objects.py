@@ -183,6 +183,8 @@ class ObjectIndex:
         if choice in self._orders:
             self._orders.move_to_end(choice)
             return self._orders[choice]
+        if not len(self):
+            return np.empty(0, np.int32)
         rows = np.flatnonzero(self._chosen(choice)).astype(np.int32)
         rows = rows[self._sorted(rows, choice)]
         self._orders[choice] = rows

@@ -35,7 +35,7 @@ FIELD_PX = 1024
 QUALITY, TILE_QUALITY = 95, 85
 GROUND = 26
 """Grey of a field where nothing was kept of it."""
-LEAST_SPAN = 0.25
+LEAST_SPAN = 0.16
 """Share of the night's grey scale that an object's spans at least."""
 SAMPLED_FIELDS, SAMPLED_OBJECTS = 6, 8
 """So many fields of a night, and objects of each, tell its grey scale."""

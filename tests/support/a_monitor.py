@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -58,13 +57,3 @@ def serving(
         finally:
             server.should_exit = True
             thread.join()
-
-
-def exchange(port: int, request: bytes) -> bytes:
-    """Everything that comes back for some bytes, until the server hangs up."""
-    with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as connection:
-        connection.sendall(request)
-        answer = b""
-        while chunk := connection.recv(65536):
-            answer += chunk
-    return answer

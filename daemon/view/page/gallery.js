@@ -158,7 +158,7 @@ function makeList(here, asked) {
     const figures = [one[SURE] === null ? one[WHO] : figure(one[SURE]), one[LENGTH] === null ? "" : `${short(one[LENGTH])} µm`].filter(Boolean).join(" · ") || figure(one[SCORE]);
     const words = `${one[CALLED]}, ${one[CLASS]} ${figure(one[SCORE])}, ${one[SAMPLE]}${one[MASS] === null ? "" : `, ${short(one[MASS])} pg`}${one[FLAGS].length ? `; ${one[FLAGS].join(", ")}` : ""}${one[STANDING] === "counted" ? "" : `; ${one[STANDING]}`}`;
     const tile = make("div", { role: "listitem", class: "tile", "aria-setsize": total, "aria-posinset": index + 1 },
-      make("a", { href: ofObject(one, query), title: words, "aria-label": words, "data-index": index }, make("span", { class: "well" }, image),
+      make("a", { href: ofObject(one, query), title: words, "data-index": index }, make("span", { class: "well" }, image),
         make("span", { class: "name" }, dot, one[TAXON] ? one[CALLED] : one[CLASS]), make("span", { class: "figures-of" }, figures)));
     tile.style.transform = `translate(${(index % columns) * size[0]}px, ${Math.floor(index / columns) * size[1]}px)`;
     tile.style.width = `${size[0] - parseFloat(getComputedStyle(grid).getPropertyValue("--gap"))}px`;

@@ -59,6 +59,7 @@ async function open() {
 
 function crumbs(links) {
   byId("crumbs").replaceChildren(...links.map(([words, address]) => (address ? make("a", { href: address }, words) : make("span", { "aria-current": "page" }, words))));
+  byId("crumbs").scrollLeft = byId("crumbs").scrollWidth;
 }
 
 function keepScroll() {
@@ -77,9 +78,11 @@ export function go(address, replace = false) {
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a");
   if (!link || event.defaultPrevented || event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
-  if (link.target || link.origin !== location.origin || !OURS.test(link.pathname) || link.hash) return;
+  // Of a link in a drawing the properties of an address are not those of others.
+  const to = new URL(link.getAttribute("href"), location.href);
+  if (link.getAttribute("target") || to.origin !== location.origin || !OURS.test(to.pathname) || to.hash) return;
   event.preventDefault();
-  void go(link.pathname + link.search).then(() => byId("main").focus({ preventScroll: true }));
+  void go(to.pathname + to.search).then(() => byId("main").focus({ preventScroll: true }));
 });
 // Keys that mean the same on every page: n and p lead to the next and the one before, u to what it is part of.
 document.addEventListener("keydown", (event) => {

@@ -109,7 +109,7 @@ function tableSection(title, table, notes = []) {
   const cell = (tag, at, text, more = {}) => make(tag, { class: at < table.left ? "text" : null, ...more }, text);
   return make("section", { class: "full" }, make("h2", { id }, title),
     make("div", { class: "wide", tabindex: "0", role: "region", "aria-labelledby": id }, make("table", {},
-      make("thead", {}, make("tr", {}, ...table.head.map((text, at) => cell("th", at, text, { scope: "col" })))),
+      make("thead", {}, make("tr", {}, ...table.head.map((text, at) => (text ? cell("th", at, text, { scope: "col" }) : make("td"))))),
       make("tbody", {}, ...table.rows.map((row) => make("tr", {}, ...row.map((text, at) => (at === 0 ? cell("th", at, text, { scope: "row" }) : cell("td", at, text)))))))),
     table.more ? make("p", { class: "dim" }, table.more) : null,
     ...notes.filter(Boolean).map((note) => make("p", { class: "dim note" }, note)));
