@@ -41,6 +41,17 @@ export function paintMap(canvas, places, frameUm, mark, rings = []) {
   return spots;
 }
 
+function cross(pen, x, y, size, colour) {
+  pen.strokeStyle = colour;
+  pen.lineWidth = 1.5;
+  pen.beginPath();
+  for (const slope of [-1, 1]) {
+    pen.moveTo(x - size / 2.6, y - (slope * size) / 2.6);
+    pen.lineTo(x + size / 2.6, y + (slope * size) / 2.6);
+  }
+  pen.stroke();
+}
+
 // The field that a person points at; -1 where none is near.
 export function nearest(spots, x, y) {
   let [best, least] = [-1, 24 ** 2];
