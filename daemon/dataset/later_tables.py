@@ -244,7 +244,8 @@ def objects_table(
         It cannot be read.
     """
     wanted = None if columns is None else {*columns, *OF_AN_OBJECT}
-    own = dataset.objects(*(field or (None, None)), columns=wanted)
+    slide, number = field or (None, None)
+    own = dataset.objects(slide, number, wanted)
     table, measurement = _given_later(dataset, own, Given.MEASURED, measured, field)
     table, naming = _given_later(dataset, table, Given.NAMED, named, field)
     return table, TableOrigins(measurement, naming)

@@ -18,6 +18,7 @@ from pathlib import Path
 from daemon.added.store import folders_beside
 from daemon.dataset.later_tables import Given, later_tables
 from daemon.dataset.reader import Dataset
+from daemon.places.nights import look_through
 from daemon.protocols.watching import Verdict
 from daemon.records.names import CATALOG, REPORT
 from daemon.records.records import FieldSkipped, NightStarted
@@ -26,7 +27,6 @@ from daemon.report.gather import COLUMNS, gather
 from daemon.report.numbers import FieldNumbers, NightNumbers
 from daemon.report.verdict import run_of, standing_of, verdict_of
 from daemon.report.words import Table
-from daemon.sorting.nights import look_through
 from daemon.system.errors import LamelleError, last_line
 from daemon.view.objects import NightObjects, ObjectIndex
 

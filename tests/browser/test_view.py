@@ -100,7 +100,9 @@ def test_a_long_gallery_holds_a_screen_of_tiles_whatever_its_length(made: Browse
         last.wait_for()
         assert page.locator(".tile").count() < 150
         last.click()
-        visit.until("location.pathname.startsWith('/object/') && document.querySelector('h1').textContent !== 'Objects'")
+        visit.until(
+            "location.pathname.startsWith('/object/') && document.querySelector('h1').textContent !== 'Objects'"
+        )
         page.go_back()
         last.wait_for()
         assert page.evaluate("scrollY") > 10_000, "one comes back to where one was"
@@ -124,6 +126,6 @@ def test_it_fits_every_width_and_follows_the_system(made: Browser, tmp_path: Pat
                 visit.until("document.querySelector('main h1') !== null")
                 assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (size, path)
             for scheme in ("light", "dark"):
-                visit.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+                visit.page.emulate_media(color_scheme=scheme)
                 visit.until(f"document.documentElement.dataset.theme === '{scheme}'")
             stays_here(visit)
