@@ -175,7 +175,10 @@ def _measures(found: Mapping[str, Any], names: tuple[str, ...], deviation: float
             text = f"{value + 1:.1f}"
         else:
             text = short(value) if spread is None else f"{short(value)} \u00b1 {short(spread)}"
-        yield f"{words} of the stage" if of_stage else words.replace("_", " "), f"{text} {unit}".rstrip()
+        yield (
+            f"{words} of the stage" if of_stage else words.replace("_", " "),
+            text + (unit if unit == UNITS["deg"] else f" {unit}").rstrip(),
+        )
 
 
 def _facts(one: FieldSecured) -> Iterator[tuple[str, str]]:

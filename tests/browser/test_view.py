@@ -119,13 +119,15 @@ def test_it_fits_every_width_and_follows_the_system(made: Browser, tmp_path: Pat
     with viewing([make_pictured_night(tmp_path / "d")]) as served:
         served.wait()
         key = served.key("N")
-        for size in (DESKTOP, TABLET, PHONE):
-            visit = Visit(made, served.address, size, f"/night/{key}")
-            for path in (f"/night/{key}", f"/field/{key}/1/1", f"/object/{key}/1/1/1/0", "/objects"):
-                visit.page.goto(served.address + path)
+        visit = Visit(made, served.address, DESKTOP, "/objects")
+        for path in (f"/night/{key}", f"/field/{key}/1/1", f"/object/{key}/1/1/1/0", "/objects"):
+            visit.page.goto(served.address + path)
+            for width, height in (DESKTOP, TABLET, PHONE):
+                visit.page.set_viewport_size({"width": width, "height": height})
                 visit.until("document.querySelector('main h1') !== null")
-                assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (size, path)
-            for scheme in ("light", "dark"):
-                visit.page.emulate_media(color_scheme=scheme)
-                visit.until(f"document.documentElement.dataset.theme === '{scheme}'")
-            stays_here(visit)
+                assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (width, path)
+        visit.page.emulate_media(color_scheme="light")
+        visit.until("document.documentElement.dataset.theme === 'light'")
+        visit.page.emulate_media(color_scheme="dark")
+        visit.until("document.documentElement.dataset.theme === 'dark'")
+        stays_here(visit)

@@ -18,11 +18,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from rich.console import Console
 
 from daemon.report.report import report
 from daemon.system.errors import Refused
 from daemon.view.actions import Action, Target
 from daemon.view.application import REPORT_POLICY
+from daemon.view.command import view
 from daemon.view.nights import Nights
 from daemon.web.access import Door
 from tests.support.a_monitor import TOKEN
@@ -76,7 +78,7 @@ def pixels(served: ServedView, path: str) -> np.ndarray[Any, np.dtype[np.uint8]]
 # What it tells ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_verdict_and_what_needs_a_person_are_the_reports_own(served: ServedView, folders: Path) -> None:
     report(folders / "first", folders / "seen.html", None)
     page = re.sub(r"\s+", " ", html.unescape((folders / "seen.html").read_text("utf-8")))
@@ -374,11 +376,6 @@ def test_the_command_serves_until_it_is_ended(folders: Path) -> None:
     assert "Traceback" not in said
 
 
-def test_the_command_refuses_in_one_sentence() -> None:
-    process = subprocess.run(
-        [sys.executable, "-m", "daemon", "view", ROOT / "tests", "--http", "0.0.0.0:0"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert (process.returncode, process.stdout) == (2, "")
-    assert "name a file with a token" in process.stderr
-    assert process.stderr.count("\n") == 1
+def test_a_page_that_others_can_reach_without_a_token_is_refused(folders: Path) -> None:
+    with pytest.raises(Refused, match="name a file with a token"):
+        view([folders], "0.0.0.0:0", None, Console(quiet=True))
