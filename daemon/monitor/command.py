@@ -17,7 +17,7 @@ from daemon.monitor.metrics import make_registry
 from daemon.protocols.sockets import check_endpoint
 from daemon.run_folder.endpoints import find_endpoint
 from daemon.web.connection import Patience
-from daemon.web.server import PageServer, Place, set_up_log
+from daemon.web.server import PageAddress, PageServer, set_up_log
 
 
 class MonitorServer(PageServer):
@@ -79,7 +79,7 @@ def monitor(
     """
     keys = None if keys_file is None else load_keys(keys_file)
     where = find_night(place, keys)
-    served = Place.of(http, token_file)
+    served = PageAddress.of(http, token_file)
     feed = Feed(where, keys, orders=control)
     answers = Counter[int]()
     page = Page(feed, served.door, keys, where, make_registry(feed, served.door, answers))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 
-class Target(NamedTuple):
+class ActionTarget(NamedTuple):
     """What is done something about: folder of the dataset, mini-slide, field, and of an object attempt and number."""
 
     folder: Path
@@ -43,4 +43,4 @@ class Action:
     words: str
     of: Literal["field", "object"]
     asks: str
-    do: Callable[[Target, str, str], str]
+    do: Callable[[ActionTarget, str, str], str]

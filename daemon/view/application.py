@@ -21,11 +21,11 @@ from daemon.dataset.reader import Dataset
 from daemon.records.names import inside
 from daemon.records.records import FieldSecured, FieldSkipped
 from daemon.system.errors import DamagedFile, LamelleError, Refused
-from daemon.view.actions import Action, Target
+from daemon.view.actions import Action, ActionTarget
 from daemon.view.fields import find_field, picture_file, tell_field, tell_object
-from daemon.view.nights import Nights, ShownNight
-from daemon.view.objects import Choice, Place
-from daemon.view.pixels import FieldPixels, Frame
+from daemon.view.nights import ShownNight, ShownNights
+from daemon.view.objects import ObjectChoice, ShownPlace
+from daemon.view.pixels import FieldPixels, FieldPlace
 from daemon.web.access import Door
 from daemon.web.answers import PageFiles, body_of, explain, fail, told
 from daemon.web.gate import Guard
@@ -76,7 +76,7 @@ class MorningPage:
         what a person may do, beside looking.
     """
 
-    def __init__(self, nights: Nights, door: Door, actions: Sequence[Action] = ()) -> None:
+    def __init__(self, nights: ShownNights, door: Door, actions: Sequence[Action] = ()) -> None:
         self._nights = nights
         self._door = door
         self._actions = {one.name: one for one in actions}
@@ -199,7 +199,9 @@ class MorningPage:
     async def object(self, request: Request) -> Response:
         """Tell everything of an object, and which comes before and after it among those that are chosen."""
         night, index = self._night(request), self._nights.index
-        choice = _choice(dict(request.query_params)) if request.query_params else Choice(night=night.key, kept="all")
+        choice = (
+            _choice(dict(request.query_params)) if request.query_params else ObjectChoice(night=night.key, kept="all")
+        )
         slide, field, attempt, number = self._numbers(request, "slide", "field", "attempt", "number")
 
         def tell(dataset: Dataset) -> dict[str, Any] | None:
@@ -208,7 +210,7 @@ class MorningPage:
 
         answer = await self._read(night, tell)
         answer |= await self._scale(night, answer)
-        row = index.row_of(Place(night.key, slide, field, attempt, number))
+        row = index.row_of(ShownPlace(night.key, slide, field, attempt, number))
         order = await asyncio.to_thread(index.choose, choice)
         answer["order"] = index.beside(order, row)
         return told(answer | {"actions": self._offered("object")})
@@ -265,7 +267,7 @@ class MorningPage:
         if night is None:
             raise HTTPException(404)
         target, who = (
-            Target(night.folder, asked.slide, asked.field, asked.attempt, asked.number),
+            ActionTarget(night.folder, asked.slide, asked.field, asked.attempt, asked.number),
             self._login.who(request),
         )
         try:
@@ -298,8 +300,8 @@ class MorningPage:
         attempt = self._numbers(request, "attempt")[0] if "attempt" in request.path_params else None
         return find_field(dataset, slide, field, attempt)
 
-    def _frame(self, night: ShownNight, request: Request) -> Frame:
-        return Frame(night.folder, night.night, *self._numbers(request, "slide", "field", "attempt"))
+    def _frame(self, night: ShownNight, request: Request) -> FieldPlace:
+        return FieldPlace(night.folder, night.night, *self._numbers(request, "slide", "field", "attempt"))
 
     async def _read(self, night: ShownNight, read: Callable[[Dataset], Answer | None]) -> Answer:
         """Read something of a night's dataset in a thread; there is nothing here where that is None."""
@@ -315,7 +317,7 @@ class MorningPage:
 
     async def _scale(self, night: ShownNight, told_of: dict[str, Any]) -> dict[str, Any]:
         """Say how large a pixel is, or why the pixels cannot be read."""
-        frame = Frame(night.folder, night.night, told_of["slide"], told_of["field"], told_of["attempt"])
+        frame = FieldPlace(night.folder, night.night, told_of["slide"], told_of["field"], told_of["attempt"])
         try:
             provenance = await asyncio.to_thread(self._pixels.provenance, frame)
         except (DamagedFile, OSError) as error:
@@ -362,9 +364,9 @@ def _known(value: float) -> float | None:
     return None if value != value else round(value, 2)
 
 
-def _choice(asked: dict[str, str]) -> Choice:
+def _choice(asked: dict[str, str]) -> ObjectChoice:
     try:
-        return msgspec.convert(asked, Choice, strict=False)
+        return msgspec.convert(asked, ObjectChoice, strict=False)
     except msgspec.ValidationError as error:
         raise HTTPException(400) from error
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from daemon.view.application import MorningPage
-from daemon.view.nights import Nights
-from daemon.web.server import PageServer, Place, set_up_log
+from daemon.view.nights import ShownNights
+from daemon.web.server import PageAddress, PageServer, set_up_log
 
 
 def view(places: Sequence[Path], http: str, token_file: Path | None, console: Console) -> None:
@@ -32,8 +32,8 @@ def view(places: Sequence[Path], http: str, token_file: Path | None, console: Co
     Refused
         There is no night, an address or the token cannot be used, or others could reach the page without a token.
     """
-    served = Place.of(http, token_file)
-    nights = Nights(places)
+    served = PageAddress.of(http, token_file)
+    nights = ShownNights(places)
     for note in nights.notes:
         console.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
     set_up_log("lamelle.view")

@@ -17,7 +17,7 @@ from daemon.records.records import FieldSecured, FieldSkipped
 from daemon.report.objects import WORDS
 from daemon.report.words import short
 from daemon.view.nights import ShownNight
-from daemon.view.objects import ObjectIndex, Place
+from daemon.view.objects import ObjectIndex, ShownPlace
 
 GROUPS = {
     "Size": (
@@ -138,7 +138,7 @@ def _called(
     dataset: Dataset, night: ShownNight, index: ObjectIndex, one: FieldSecured, row: Mapping[str, Any]
 ) -> tuple[dict[str, Any], str]:
     """Say what an object is called and by whom, and whether it counts."""
-    place = Place(night.key, one.slide, one.field, one.attempt, row["number"])
+    place = ShownPlace(night.key, one.slide, one.field, one.attempt, row["number"])
     at = index.row_of(place)
     if at is not None:
         (shown,) = index.shown(np.array([at], np.int32))

@@ -184,7 +184,7 @@ class ShownNight:
         return tuple(_stat(path) for path in paths)
 
 
-class Nights:
+class ShownNights:
     """All nights that are looked at, read and read again by a thread of their own. Close it in the end.
 
     Parameters

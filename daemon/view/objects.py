@@ -37,7 +37,7 @@ SortedBy = Literal["place", "taxon", "class", "score", "doubt", "length", "mass"
 _SORTS: dict[str, str] = {"score": "score", "doubt": "taxon_probability", "length": "length_um", "mass": "mass_pg"}
 
 
-class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ObjectChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which objects a person wants to see, and in which order; empty texts and None want all.
 
     `night` is the key of a night, `sure` the greatest probability of the name, lengths are in um. Objects without a
@@ -59,7 +59,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     down: bool = False
 
 
-class Place(NamedTuple):
+class ShownPlace(NamedTuple):
     """An object in the index: key of its night, mini-slide, field, attempt, number."""
 
     key: str
@@ -69,7 +69,7 @@ class Place(NamedTuple):
     number: int
 
 
-class ShownObject(NamedTuple):
+class GalleryTile(NamedTuple):
     """What a tile of a gallery shows; `called` is what people call its taxon, `who` the person who said so, if any."""
 
     key: str
@@ -173,12 +173,12 @@ class ObjectIndex:
         self.called: dict[str, str] = {"": "not named", UNSURE: UNSURE}
         for one in several:
             self.called = {**one.called, **self.called}
-        self._orders: OrderedDict[Choice, NDArray[np.int32]] = OrderedDict()
+        self._orders: OrderedDict[ObjectChoice, NDArray[np.int32]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._columns["night"])
 
-    def choose(self, choice: Choice) -> NDArray[np.int32]:
+    def choose(self, choice: ObjectChoice) -> NDArray[np.int32]:
         """Give the rows of the objects that are meant, in order."""
         if choice in self._orders:
             self._orders.move_to_end(choice)
@@ -192,7 +192,7 @@ class ObjectIndex:
             self._orders.popitem(last=False)
         return rows
 
-    def row_of(self, place: Place) -> int | None:
+    def row_of(self, place: ShownPlace) -> int | None:
         """Find an object; None where there is none, as of an attempt that does not count."""
         if place.key not in self.keys or not len(self):
             return None
@@ -211,24 +211,24 @@ class ObjectIndex:
         after = self.place(int(rows[at + 1])) if at + 1 < len(rows) else None
         return {"before": before, "after": after, "at": at + 1, "of": len(rows)}
 
-    def place(self, row: int) -> Place:
+    def place(self, row: int) -> ShownPlace:
         """Say where an object is."""
         night, slide, field, attempt, number = (
             int(self._columns[name][row]) for name in ("night", "slide", "field", "attempt", "number")
         )
-        return Place(self.keys[night], slide, field, attempt, number)
+        return ShownPlace(self.keys[night], slide, field, attempt, number)
 
-    def shown(self, rows: NDArray[np.int32]) -> list[ShownObject]:
+    def shown(self, rows: NDArray[np.int32]) -> list[GalleryTile]:
         """Give what a tile of a gallery shows of each of these rows."""
         c = self._columns
         numbers = ("slide", "field", "attempt", "number", "flags", "counted", "below_threshold", *_NUMBERS)
         values = {name: c[name][rows].tolist() for name in ("night", *numbers, *_CODED)}
         return [self._shown({name: column[at] for name, column in values.items()}) for at in range(len(rows))]
 
-    def _shown(self, one: Mapping[str, Any]) -> ShownObject:
+    def _shown(self, one: Mapping[str, Any]) -> GalleryTile:
         texts = {name: self._texts[name][one[name]] for name in _CODED}
         taxon = texts["taxon"]
-        return ShownObject(
+        return GalleryTile(
             key=self.keys[one["night"]],
             slide=one["slide"],
             field=one["field"],
@@ -271,7 +271,7 @@ class ObjectIndex:
         found["flag"] = [(name, WORDS[name], int(((bits >> at) & 1).sum())) for at, name in enumerate(FLAGS)]
         return found
 
-    def _chosen(self, choice: Choice) -> NDArray[np.bool_]:
+    def _chosen(self, choice: ObjectChoice) -> NDArray[np.bool_]:
         c = self._columns
         chosen = np.ones(len(self), np.bool_)
         match choice.kept:
@@ -304,7 +304,7 @@ class ObjectIndex:
                 chosen &= c["length_um"] <= choice.shorter
         return np.asarray(chosen, np.bool_)
 
-    def _sorted(self, rows: NDArray[np.int32], choice: Choice) -> NDArray[np.int64]:
+    def _sorted(self, rows: NDArray[np.int32], choice: ObjectChoice) -> NDArray[np.int64]:
         """Order rows; equal ones stay by their place."""
         if choice.sort == "place":
             order = np.arange(len(rows))

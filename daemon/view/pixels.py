@@ -43,7 +43,7 @@ _OF_OBJECTS = re.compile(r"field-\d+(-attempt-\d+)?\.ome\.tif", re.ASCII)
 _log = logging.getLogger("lamelle.view")
 
 
-class Frame(NamedTuple):
+class FieldPlace(NamedTuple):
     """A field's file: folder of its dataset, night, mini-slide, field, attempt."""
 
     folder: Path
@@ -86,7 +86,7 @@ class FieldPixels:
         """Memory that is kept for what may be asked for again."""
         return self._stacks.bytes + self._pictures.bytes
 
-    def provenance(self, frame: Frame) -> FieldProvenance:
+    def provenance(self, frame: FieldPlace) -> FieldProvenance:
         """Say where the pixels of a field come from.
 
         Raises
@@ -97,7 +97,7 @@ class FieldPixels:
         with self._lock:
             return self._file(frame).provenance
 
-    def plane(self, frame: Frame, number: int, channel: int, plane: int) -> bytes | None:
+    def plane(self, frame: FieldPlace, number: int, channel: int, plane: int) -> bytes | None:
         """Draw a plane of an object as a JPEG with its own pixels; None where there is none.
 
         Raises
@@ -111,7 +111,7 @@ class FieldPixels:
             return None
         return _jpeg(stack.contrast[channel].apply(stack.pixels[channel, plane]), QUALITY)
 
-    def tile(self, frame: Frame, number: int, view: str) -> bytes | None:
+    def tile(self, frame: FieldPlace, number: int, view: str) -> bytes | None:
         """Draw the fused crop of an object, small: `both` polarizations in one, or that of a number.
 
         Raises
@@ -121,7 +121,7 @@ class FieldPixels:
         """
         return self._pictures.get((frame, number, view), lambda: self._tile(frame, number, view)) or None
 
-    def field(self, frame: Frame) -> bytes:
+    def field(self, frame: FieldPlace) -> bytes:
         """Draw a field of which no picture was kept: its objects where they lie, each polarization beside the other.
 
         Raises
@@ -131,14 +131,14 @@ class FieldPixels:
         """
         return self._pictures.get(frame, lambda: self._field(frame))
 
-    def _stack(self, frame: Frame, number: int) -> Stack:
+    def _stack(self, frame: FieldPlace, number: int) -> Stack:
         with self._lock:
             file = self._file(frame)
             pixels = file.crop(_row(file, number))
             contrast = self._contrast(frame, file, [pixels.reshape(len(pixels), -1, pixels.shape[-1])])
         return Stack(pixels, tuple(contrast))
 
-    def _tile(self, frame: Frame, number: int, view: str) -> bytes:
+    def _tile(self, frame: FieldPlace, number: int, view: str) -> bytes:
         with self._lock:
             file = self._file(frame)
             fused = file.fused(_row(file, number))
@@ -153,7 +153,7 @@ class FieldPixels:
         image.thumbnail((TILE_PX, TILE_PX), Image.Resampling.LANCZOS)
         return _jpeg(image, TILE_QUALITY)
 
-    def _field(self, frame: Frame) -> bytes:
+    def _field(self, frame: FieldPlace) -> bytes:
         with self._lock:
             file = self._file(frame)
             rows, shape = file.objects, file.provenance.shape_czyx
@@ -167,7 +167,7 @@ class FieldPixels:
             _paste(part, rows, [one[channel] for one in crops], one_contrast, scale)
         return _jpeg(ground, TILE_QUALITY)
 
-    def _contrast(self, frame: Frame, file: FieldFile, shown: Sequence[Pixels]) -> list[Contrast]:
+    def _contrast(self, frame: FieldPlace, file: FieldFile, shown: Sequence[Pixels]) -> list[Contrast]:
         """Give the grey scale of what is shown together, of each polarization; the caller holds the lock."""
         name = (frame.folder, file.provenance.polarizations)
         if name not in self._nights:
@@ -175,7 +175,7 @@ class FieldPixels:
             self._nights[name] = contrasts(crops)
         return [_spanning(own, night) for own, night in zip(contrasts(shown), self._nights[name], strict=True)]
 
-    def _file(self, frame: Frame) -> FieldFile:
+    def _file(self, frame: FieldPlace) -> FieldFile:
         """Open a field's file, or take the one that is open; the caller holds the lock."""
         path = frame.path
         if path in self._open:
@@ -195,7 +195,7 @@ class FieldPixels:
         return file
 
 
-def _sample(frame: Frame, polarizations: tuple[str, ...]) -> Iterator[Pixels]:
+def _sample(frame: FieldPlace, polarizations: tuple[str, ...]) -> Iterator[Pixels]:
     """Give fused crops of some objects of a night, the same each time; what cannot be read tells nothing here."""
     paths = sorted(path for path in frame.folder.glob("slide-*/field-*.ome.tif") if _OF_OBJECTS.fullmatch(path.name))
     for path in paths[:: max(1, len(paths) // SAMPLED_FIELDS)][:SAMPLED_FIELDS]:

@@ -68,7 +68,7 @@ class PageServer(uvicorn.Server):
 
 
 @dataclass(frozen=True)
-class Place:
+class PageAddress:
     """Where a page is to be served, and who may see it."""
 
     host: str
@@ -76,7 +76,7 @@ class Place:
     door: Door
 
     @classmethod
-    def of(cls, http: str, token_file: Path | None) -> Place:
+    def of(cls, http: str, token_file: Path | None) -> PageAddress:
         """Read the options `--http` and `--token-file`.
 
         Raises

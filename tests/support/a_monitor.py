@@ -14,7 +14,7 @@ from daemon.monitor.feed import Feed
 from daemon.monitor.metrics import make_registry
 from daemon.web.access import Door
 from daemon.web.connection import Patience
-from daemon.web.server import Place
+from daemon.web.server import PageAddress
 from tests.support.deadlines import DEADLINE_S
 
 TOKEN = "a token of many letters"
@@ -46,7 +46,7 @@ def serving(
     answers = Counter[int]()
     page = Page(feed, door, keys, where, make_registry(feed, door, answers))
     ready = threading.Event()
-    place = Place("127.0.0.1", 0, door)
+    place = PageAddress("127.0.0.1", 0, door)
     with place.bind() as listening:
         server = MonitorServer(feed, page, answers, ready.set, patience)
         thread = threading.Thread(target=server.run, args=([listening],), name="monitor")

@@ -11,16 +11,16 @@ from pathlib import Path
 
 from daemon.view.actions import Action
 from daemon.view.application import MorningPage
-from daemon.view.nights import Nights
+from daemon.view.nights import ShownNights
 from daemon.web.access import Door
-from daemon.web.server import PageServer, Place
+from daemon.web.server import PageAddress, PageServer
 from tests.support.deadlines import DEADLINE_S
 
 
 class ServedView:
     """A page that is served, the nights it shows, and who may see it."""
 
-    def __init__(self, nights: Nights, door: Door, address: str) -> None:
+    def __init__(self, nights: ShownNights, door: Door, address: str) -> None:
         self.nights, self.door, self.address = nights, door, address
 
     @property
@@ -42,9 +42,9 @@ class ServedView:
 def viewing(places: Sequence[Path], door: Door | None = None, actions: Sequence[Action] = ()) -> Iterator[ServedView]:
     """Serve the page of nights at a free port of this computer."""
     door = door or Door(None)
-    nights = Nights(places)
+    nights = ShownNights(places)
     ready = threading.Event()
-    place = Place("127.0.0.1", 0, door)
+    place = PageAddress("127.0.0.1", 0, door)
     with place.bind() as listening:
         server = PageServer(MorningPage(nights, door, actions).application(), Counter(), ready.set)
         thread = threading.Thread(target=server.run, args=([listening],), name="view")

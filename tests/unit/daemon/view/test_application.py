@@ -22,10 +22,10 @@ from rich.console import Console
 
 from daemon.report.report import report
 from daemon.system.errors import Refused
-from daemon.view.actions import Action, Target
+from daemon.view.actions import Action, ActionTarget
 from daemon.view.application import REPORT_POLICY
 from daemon.view.command import view
-from daemon.view.nights import Nights
+from daemon.view.nights import ShownNights
 from daemon.web.access import Door
 from tests.support.a_monitor import TOKEN
 from tests.support.a_view import ServedView, viewing
@@ -226,12 +226,12 @@ def test_a_night_that_goes_on_is_read_again(tmp_path: Path, monkeypatch: pytest.
 
 def test_what_is_no_night_is_refused_and_what_cannot_be_read_is_told(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="holds no dataset of a night"):
-        Nights([tmp_path])
+        ShownNights([tmp_path])
     make_pictured_night(tmp_path / "good")
     shutil.copytree(tmp_path / "good", tmp_path / "twice")
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd/catalog.sqlite").write_bytes(b"no catalog at all" * 100)
-    notes = Nights([tmp_path]).notes
+    notes = ShownNights([tmp_path]).notes
     assert len(notes) == 2
     assert any("as" in note and "twice" in note for note in notes)
 
@@ -240,9 +240,9 @@ def test_what_is_no_night_is_refused_and_what_cannot_be_read_is_told(tmp_path: P
 
 
 def test_an_action_is_offered_done_and_told(tmp_path: Path) -> None:
-    done: list[tuple[Target, str, str]] = []
+    done: list[tuple[ActionTarget, str, str]] = []
 
-    def do(target: Target, who: str, typed: str) -> str:
+    def do(target: ActionTarget, who: str, typed: str) -> str:
         if not typed:
             raise Refused("a reason is wanted; write one")
         done.append((target, who, typed))
