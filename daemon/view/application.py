@@ -126,7 +126,7 @@ class MorningPage:
                 *self._login.routes(),
             ],
             middleware=[Middleware(Guard, door=self._door)],
-            exception_handlers={HTTPException: explain, LamelleError: _damage, Exception: fail},
+            exception_handlers={HTTPException: explain, LamelleError: _damage, OSError: _damage, Exception: fail},
             lifespan=life,
         )
         application.router.redirect_slashes = False
@@ -395,4 +395,6 @@ def _jpeg_of(path: Path) -> bytes:
 
 async def _damage(_: Request, error: Exception) -> Response:
     """Say in a sentence what is wrong with a file; the page shows it where the picture would be."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return PlainTextResponse(f"{error.filename} cannot be read ({error.strerror}); make it readable", 422)
     return PlainTextResponse(str(error), 422)

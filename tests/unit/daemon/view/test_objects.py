@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from daemon.dataset.labels import Label, LabelStatus, label_store, label_table
 from daemon.dataset.reader import Dataset
+from daemon.dataset.standing import HeldObjects
+from daemon.records.attempts import AttemptName
 from daemon.view.bounded import BoundedCache
 from daemon.view.nights import key_of
 from daemon.view.objects import NOT_NAMED, NightObjects, ObjectChoice, ObjectIndex, ShownPlace
@@ -52,6 +58,34 @@ def test_the_least_sure_come_first_of_those_sorted_by_doubt_and_the_unnamed_last
     assert sure == [0.41] * 10 + [0.99] * 10 + [None] * 10
     down = [one.probability for one in index.shown(index.choose(ObjectChoice(sort="doubt", down=True)))]
     assert down == [0.99] * 10 + [0.41] * 10 + [None] * 10
+
+
+def test_what_a_person_said_stands_above_the_classifier(tmp_path: Path) -> None:
+    with Dataset.open(make_pictured_night(tmp_path / "d")) as dataset:
+        held = HeldObjects.of(dataset)
+
+        def says(number: int, status: LabelStatus, taxon: str | None) -> Label:
+            content = held.content(AttemptName(1, 1, 1), number)
+            assert content is not None
+            return Label(
+                night="N", slide=1, field=1, attempt=1, number=number, content=content, utc=datetime.now(UTC),
+                status=status, taxon=taxon, who="AB",
+            )  # fmt: skip
+
+        said = [
+            says(0, LabelStatus.VALIDATED, "gephyrocapsa"),
+            says(1, LabelStatus.DISCARDED, None),
+            says(2, LabelStatus.PREDICTED, "gephyrocapsa"),
+        ]
+        label_store(dataset).add(label_table(said))
+        index = ObjectIndex({"N": NightObjects.of(dataset)})
+    objects = index.shown(index.choose(ObjectChoice(slide=1)))
+    assert [(one.called, one.probability, one.who) for one in objects[:4]] == [
+        ("Gephyrocapsa", None, "AB"),
+        ("discarded", None, "AB"),
+        ("not named", None, ""),
+        ("Emiliania huxleyi", 0.99, ""),
+    ]
 
 
 def test_the_one_before_and_the_one_after_follow_the_order_that_is_looked_at(index: ObjectIndex) -> None:
