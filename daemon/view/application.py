@@ -18,11 +18,11 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from daemon.dataset.reader import Dataset
-from daemon.records.names import inside
+from daemon.records.names import inside, picture_file
 from daemon.records.records import FieldSecured, FieldSkipped
 from daemon.system.errors import DamagedFile, LamelleError, Refused
 from daemon.view.actions import Action, ActionTarget
-from daemon.view.fields import find_field, picture_file, tell_field, tell_object
+from daemon.view.fields import find_field, tell_field, tell_object
 from daemon.view.nights import ShownNight, ShownNights
 from daemon.view.objects import ObjectChoice, ShownPlace
 from daemon.view.pixels import FieldPixels, FieldPlace

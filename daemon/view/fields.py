@@ -11,7 +11,7 @@ from daemon.counts.taxa import taxonomy_of
 from daemon.dataset.later_tables import objects_table
 from daemon.dataset.objects_table import object_values
 from daemon.dataset.reader import Dataset
-from daemon.records.names import field_file
+from daemon.records.names import picture_file
 from daemon.records.objects import ObjectName
 from daemon.records.records import FieldSecured, FieldSkipped
 from daemon.report.objects import WORDS
@@ -34,11 +34,6 @@ GROUPS = {
 }  # fmt: skip
 """Measures of an object as its page shows them; those that nobody measured are left out."""
 UNITS = {"um": "\u00b5m", "um2": "\u00b5m\u00b2", "um3": "\u00b5m\u00b3", "pg": "pg", "deg": "\u00b0"}
-
-
-def picture_file(slide: int, field: int, attempt: int) -> str:
-    """Name of the picture of a field inside a dataset (posix), where one was kept."""
-    return field_file(slide, field, "picture", attempt).removesuffix(".ome.tif") + ".jpg"
 
 
 def find_field(dataset: Dataset, slide: int, field: int, attempt: int | None) -> FieldSecured | FieldSkipped | None:

@@ -13,7 +13,7 @@ from PIL import Image
 from daemon.config.taxonomy import Taxon, Taxonomy
 from daemon.dataset.catalog import Catalog
 from daemon.dataset.field_file import FieldProvenance, write_field_file
-from daemon.records.names import field_file
+from daemon.records.names import field_file, picture_file
 from daemon.records.records import AnyRecord, FieldSecured, FileEntry, NightClosed, ObjectRow, SlideClosed, encode
 from daemon.system.durable_files import make_folder, replacing
 from tests.support.small_night import entry, object_row, secured, skipped, started
@@ -79,7 +79,7 @@ def write_field(folder: Path, night: str, slide: int, field: int) -> FieldSecure
     write_field_file(stream, provenance, [(row, _crop(row.number), _crop(row.number).max(axis=1)) for row in rows])
     files = [_write(folder, field_file(slide, field), stream.getvalue())]
     if (slide, field) == KEPT:
-        files.append(_write(folder, "slide-1/field-0001-picture.jpg", picture()))
+        files.append(_write(folder, picture_file(slide, field), picture()))
     return replace(record, files=tuple(files))
 
 
