@@ -28,7 +28,8 @@ from daemon.report.numbers import FieldNumbers, NightNumbers
 from daemon.report.verdict import run_of, standing_of, verdict_of
 from daemon.report.words import Table
 from daemon.system.errors import LamelleError, last_line
-from daemon.view.objects import NightObjects, ObjectIndex
+from daemon.view.night_objects import NightObjects
+from daemon.view.objects import ObjectIndex
 
 LOOK_S = 5.0
 """So often it is looked whether a night has grown."""

@@ -4,32 +4,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from daemon.config.taxonomy import UNSURE
-from daemon.counts.taxa import taxonomy_of
-from daemon.dataset.labels import LabelStatus, label_store
-from daemon.dataset.later_tables import objects_table
-from daemon.dataset.reader import Dataset
-from daemon.dataset.standing import standing, with_labels
-from daemon.records.names import attempt_of
 from daemon.report.objects import WORDS
+from daemon.view.night_objects import CODED, FLAGS, NUMBERS, NightObjects
 
 NOT_NAMED = "-"
 """Stands for the taxon of objects that nobody named."""
-DISCARDED = "discarded"
-"""Stands for the taxon of objects that a person does not want named."""
-FLAGS = tuple(WORDS)
-_NUMBERS = ("score", "taxon_probability", "length_um", "mass_pg")
-_CODED = ("class_name", "taxon", "sample", "who")
-_COLUMNS = (*_NUMBERS, "class_name", "taxon", "sample", "counted", "below_threshold", *FLAGS)
 ORDERS_KEPT = 12
 
 Kept = Literal["counted", "seen again", "below threshold", "all"]
@@ -90,58 +76,6 @@ class GalleryTile(NamedTuple):
     who: str
 
 
-@dataclass(frozen=True, eq=False)
-class NightObjects:
-    """The objects of a night, those too that do not count, by mini-slide, field and number.
-
-    Attributes
-    ----------
-    columns
-        numbers, NaN where there is none; of the coded ones the place in `texts`.
-    texts
-        of each coded column.
-    called
-        what people call the taxa.
-    """
-
-    columns: Mapping[str, NDArray[Any]]
-    texts: Mapping[str, tuple[str, ...]]
-    called: Mapping[str, str]
-
-    @classmethod
-    def of(cls, dataset: Dataset) -> NightObjects:
-        """Read them, with the newest measurements, names, and what persons said.
-
-        Raises
-        ------
-        DamagedFile
-            A table cannot be read.
-        """
-        table, origins = objects_table(dataset, columns=_COLUMNS)
-        taxonomy = taxonomy_of(dataset, origins.named)
-        stands = standing(label_store(dataset).read().table, taxonomy)
-        table = _as_persons_say(with_labels(table, dataset, stands)) if stands.labels.num_rows else table
-        table = (
-            table.append_column("who", pa.nulls(len(table), pa.string())) if "who" not in table.column_names else table
-        )
-        columns: dict[str, NDArray[Any]] = {
-            "slide": _numbers(table["slide"], np.int32),
-            "field": _numbers(table["field"], np.int32),
-            "number": _numbers(table["number"], np.int32),
-            "attempt": np.array([attempt_of(name or "") for name in table["field_file"].to_pylist()], np.int32),
-            "counted": _truths(table["counted"]),
-            "below_threshold": _truths(table["below_threshold"]),
-            "flags": _flags(table),
-            **{name: _numbers(table[name], np.float32) for name in _NUMBERS},
-        }
-        texts = {}
-        for name in _CODED:
-            coded = pc.fill_null(table[name], "").combine_chunks().dictionary_encode()
-            columns[name], texts[name] = coded.indices.to_numpy().astype(np.int32), tuple(coded.dictionary.to_pylist())
-        called = {taxon: taxonomy.name_of(taxon) for taxon in texts["taxon"] if taxon}
-        return cls(columns, texts, called | {DISCARDED: DISCARDED})
-
-
 class ObjectIndex:
     """The objects of all nights together.
 
@@ -158,7 +92,7 @@ class ObjectIndex:
         several = list(nights.values())
         for name in several[0].columns if several else ():
             parts = [one.columns[name] for one in several]
-            if name in _CODED:
+            if name in CODED:
                 known: dict[str, int] = {}
                 own = [
                     np.array([known.setdefault(text, len(known)) for text in one.texts[name]] or [0], np.int32)
@@ -221,12 +155,12 @@ class ObjectIndex:
     def shown(self, rows: NDArray[np.int32]) -> list[GalleryTile]:
         """Give what a tile of a gallery shows of each of these rows."""
         c = self._columns
-        numbers = ("slide", "field", "attempt", "number", "flags", "counted", "below_threshold", *_NUMBERS)
-        values = {name: c[name][rows].tolist() for name in ("night", *numbers, *_CODED)}
+        numbers = ("slide", "field", "attempt", "number", "flags", "counted", "below_threshold", *NUMBERS)
+        values = {name: c[name][rows].tolist() for name in ("night", *numbers, *CODED)}
         return [self._shown({name: column[at] for name, column in values.items()}) for at in range(len(rows))]
 
     def _shown(self, one: Mapping[str, Any]) -> GalleryTile:
-        texts = {name: self._texts[name][one[name]] for name in _CODED}
+        texts = {name: self._texts[name][one[name]] for name in CODED}
         taxon = texts["taxon"]
         return GalleryTile(
             key=self.keys[one["night"]],
@@ -319,39 +253,6 @@ class ObjectIndex:
             key = self._columns[_SORTS[choice.sort]][rows].astype(np.float32)
         key = -key if choice.down else key
         return np.argsort(key, kind="stable")  # of numpy, which puts NaN last
-
-
-def _as_persons_say(table: pa.Table) -> pa.Table:
-    """Give objects the taxon that a person said, where one did, and who it was."""
-    human = pc.fill_null(pc.not_equal(table["label_status"], LabelStatus.PREDICTED.value), False)
-    discarded = pc.fill_null(pc.equal(table["label_status"], LabelStatus.DISCARDED.value), False)
-    said = pc.if_else(discarded, pa.scalar(DISCARDED), table["label_taxon"])
-    nothing = pa.scalar(None, pa.float64())
-    for name, value in (
-        ("taxon", pc.if_else(human, said, table["taxon"])),
-        ("taxon_probability", pc.if_else(human, nothing, table["taxon_probability"])),
-    ):
-        table = table.set_column(table.schema.get_field_index(name), name, value)
-    who = pc.if_else(human, pc.fill_null(table["label_who"], "?"), pa.scalar(None, pa.string()))
-    return table.append_column("who", who)
-
-
-def _numbers(column: pa.ChunkedArray, kind: type[np.generic]) -> NDArray[Any]:
-    return np.asarray(column.to_numpy().astype(kind))
-
-
-def _truths(column: pa.ChunkedArray) -> NDArray[np.bool_]:
-    return np.asarray(pc.fill_null(column, False).to_numpy(), np.bool_)
-
-
-def _flags(table: pa.Table) -> NDArray[np.int32]:
-    """Give each object a bit for each flag that it has; a fault is one."""
-    bits = np.zeros(len(table), np.int32)
-    for at, name in enumerate(FLAGS):
-        column = table[name]
-        there = pc.is_valid(column).to_numpy() if pa.types.is_string(column.type) else _truths(column)
-        bits |= np.asarray(there, np.int32) << at
-    return bits
 
 
 def _rounded(value: float) -> float | None:

@@ -15,8 +15,9 @@ from daemon.dataset.reader import Dataset
 from daemon.dataset.standing import HeldObjects
 from daemon.records.attempts import AttemptName
 from daemon.view.bounded import BoundedCache
+from daemon.view.night_objects import NightObjects
 from daemon.view.nights import key_of
-from daemon.view.objects import NOT_NAMED, NightObjects, ObjectChoice, ObjectIndex, ShownPlace
+from daemon.view.objects import NOT_NAMED, ObjectChoice, ObjectIndex, ShownPlace
 from tests.support.pictured_night import make_pictured_night
 
 
