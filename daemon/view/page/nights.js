@@ -12,7 +12,7 @@ const COLOURS = {
   objects: { words: "Objects", unit: "objects a field", map: VIRIDIS, of: (row) => row[OBJECTS], digits: 0 },
   focus: { words: "Focus", unit: "µm from the mini-slide's middle height", map: CIVIDIS, of: (row, middle) => (row[FOCUS] === null ? null : row[FOCUS] - middle), digits: 1 },
 };
-const SOON_MS = 700;
+const SOON_MS = 250;
 const LATER_MS = 10_000;
 const MARKS = { good: "●", attention: "▲", bad: "■", unknown: "○" };
 const WORST = ["bad", "attention", "good", "unknown"];
