@@ -30,7 +30,6 @@ from daemon.monitor.feed import MAX_QUEUED_BYTES, Browser
 from daemon.records.events import EventName
 from daemon.records.states import NightState
 from daemon.run_folder.endpoints import Bound, write_endpoints
-from daemon.system.errors import Refused
 from daemon.system.process_table import ProcessTable
 from daemon.web.access import Door
 from tests.support.a_monitor import TOKEN, Served, serving
