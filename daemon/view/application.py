@@ -24,7 +24,7 @@ from daemon.system.errors import DamagedFile, LamelleError, Refused
 from daemon.view.actions import Action, ActionTarget
 from daemon.view.fields import find_field, tell_field, tell_object
 from daemon.view.nights import ShownNight, ShownNights
-from daemon.view.objects import ObjectChoice, ShownPlace
+from daemon.view.objects import AskedObjects, ShownPlace
 from daemon.view.pixels import FieldPixels, FieldPlace
 from daemon.web.access import Door
 from daemon.web.answers import PageFiles, body_of, explain, fail, told
@@ -200,7 +200,7 @@ class MorningPage:
         """Tell everything of an object, and which comes before and after it among those that are chosen."""
         night, index = self._night(request), self._nights.index
         choice = (
-            _choice(dict(request.query_params)) if request.query_params else ObjectChoice(night=night.key, kept="all")
+            _choice(dict(request.query_params)) if request.query_params else AskedObjects(night=night.key, kept="all")
         )
         slide, field, attempt, number = self._numbers(request, "slide", "field", "attempt", "number")
 
@@ -364,9 +364,9 @@ def _known(value: float) -> float | None:
     return None if value != value else round(value, 2)
 
 
-def _choice(asked: dict[str, str]) -> ObjectChoice:
+def _choice(asked: dict[str, str]) -> AskedObjects:
     try:
-        return msgspec.convert(asked, ObjectChoice, strict=False)
+        return msgspec.convert(asked, AskedObjects, strict=False)
     except msgspec.ValidationError as error:
         raise HTTPException(400) from error
 

@@ -23,7 +23,7 @@ SortedBy = Literal["place", "taxon", "class", "score", "doubt", "length", "mass"
 _SORTS: dict[str, str] = {"score": "score", "doubt": "taxon_probability", "length": "length_um", "mass": "mass_pg"}
 
 
-class ObjectChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class AskedObjects(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which objects a person wants to see, and in which order; empty texts and None want all.
 
     `night` is the key of a night, `sure` the greatest probability of the name, lengths are in um. Objects without a
@@ -55,7 +55,7 @@ class ShownPlace(NamedTuple):
     number: int
 
 
-class GalleryTile(NamedTuple):
+class ShownTile(NamedTuple):
     """What a tile of a gallery shows; `called` is what people call its taxon, `who` the person who said so, if any."""
 
     key: str
@@ -107,12 +107,12 @@ class ObjectIndex:
         self.called: dict[str, str] = {"": "not named", UNSURE: UNSURE}
         for one in several:
             self.called = {**one.called, **self.called}
-        self._orders: OrderedDict[ObjectChoice, NDArray[np.int32]] = OrderedDict()
+        self._orders: OrderedDict[AskedObjects, NDArray[np.int32]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._columns["night"])
 
-    def choose(self, choice: ObjectChoice) -> NDArray[np.int32]:
+    def choose(self, choice: AskedObjects) -> NDArray[np.int32]:
         """Give the rows of the objects that are meant, in order."""
         if choice in self._orders:
             self._orders.move_to_end(choice)
@@ -152,17 +152,17 @@ class ObjectIndex:
         )
         return ShownPlace(self.keys[night], slide, field, attempt, number)
 
-    def shown(self, rows: NDArray[np.int32]) -> list[GalleryTile]:
+    def shown(self, rows: NDArray[np.int32]) -> list[ShownTile]:
         """Give what a tile of a gallery shows of each of these rows."""
         c = self._columns
         numbers = ("slide", "field", "attempt", "number", "flags", "counted", "below_threshold", *NUMBERS)
         values = {name: c[name][rows].tolist() for name in ("night", *numbers, *CODED)}
         return [self._shown({name: column[at] for name, column in values.items()}) for at in range(len(rows))]
 
-    def _shown(self, one: Mapping[str, Any]) -> GalleryTile:
+    def _shown(self, one: Mapping[str, Any]) -> ShownTile:
         texts = {name: self._texts[name][one[name]] for name in CODED}
         taxon = texts["taxon"]
-        return GalleryTile(
+        return ShownTile(
             key=self.keys[one["night"]],
             slide=one["slide"],
             field=one["field"],
@@ -205,7 +205,7 @@ class ObjectIndex:
         found["flag"] = [(name, WORDS[name], int(((bits >> at) & 1).sum())) for at, name in enumerate(FLAGS)]
         return found
 
-    def _chosen(self, choice: ObjectChoice) -> NDArray[np.bool_]:
+    def _chosen(self, choice: AskedObjects) -> NDArray[np.bool_]:
         c = self._columns
         chosen = np.ones(len(self), np.bool_)
         match choice.kept:
@@ -238,7 +238,7 @@ class ObjectIndex:
                 chosen &= c["length_um"] <= choice.shorter
         return np.asarray(chosen, np.bool_)
 
-    def _sorted(self, rows: NDArray[np.int32], choice: ObjectChoice) -> NDArray[np.int64]:
+    def _sorted(self, rows: NDArray[np.int32], choice: AskedObjects) -> NDArray[np.int64]:
         """Order rows; equal ones stay by their place."""
         if choice.sort == "place":
             order = np.arange(len(rows))

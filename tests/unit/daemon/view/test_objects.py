@@ -17,7 +17,7 @@ from daemon.records.attempts import AttemptName
 from daemon.view.bounded import BoundedCache
 from daemon.view.night_objects import NightObjects
 from daemon.view.nights import key_of
-from daemon.view.objects import NOT_NAMED, ObjectChoice, ObjectIndex, ShownPlace
+from daemon.view.objects import NOT_NAMED, AskedObjects, ObjectIndex, ShownPlace
 from tests.support.pictured_night import make_pictured_night
 
 
@@ -30,34 +30,34 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> ObjectIndex:
     return ObjectIndex(nights)
 
 
-def names(index: ObjectIndex, choice: ObjectChoice) -> list[str]:
+def names(index: ObjectIndex, choice: AskedObjects) -> list[str]:
     return [one.called for one in index.shown(index.choose(choice))]
 
 
 def test_objects_that_count_come_first_and_others_when_asked_for(index: ObjectIndex) -> None:
-    counted = index.choose(ObjectChoice())
+    counted = index.choose(AskedObjects())
     assert len(counted) == 2 * 5 * 3, "two nights of five fields, three of whose four objects count"
-    assert len(index.choose(ObjectChoice(kept="all"))) == len(index) == 2 * 5 * 4
-    assert len(index.choose(ObjectChoice(kept="below threshold"))) == 2 * 5
-    assert len(index.choose(ObjectChoice(kept="seen again"))) == 0
-    assert len(index.choose(ObjectChoice(night="A", slide=2))) == 2 * 3
-    assert len(index.choose(ObjectChoice(night="of no night"))) == 0
+    assert len(index.choose(AskedObjects(kept="all"))) == len(index) == 2 * 5 * 4
+    assert len(index.choose(AskedObjects(kept="below threshold"))) == 2 * 5
+    assert len(index.choose(AskedObjects(kept="seen again"))) == 0
+    assert len(index.choose(AskedObjects(night="A", slide=2))) == 2 * 3
+    assert len(index.choose(AskedObjects(night="of no night"))) == 0
 
 
 def test_objects_are_chosen_by_what_is_said_of_them(index: ObjectIndex) -> None:
-    assert set(names(index, ObjectChoice(taxon="gephyrocapsa"))) == {"Gephyrocapsa"}
-    assert set(names(index, ObjectChoice(taxon=NOT_NAMED))) == {"not named"}
-    assert set(names(index, ObjectChoice(flag="touches_edge"))) == {"Gephyrocapsa"}, "object 1 is cut by the frame"
-    assert set(names(index, ObjectChoice(sure=0.5))) == {"Gephyrocapsa"}, "what has no probability is not unsure"
-    assert len(index.choose(ObjectChoice(flag="no such flag"))) == 0
-    assert len(index.choose(ObjectChoice(sample="core-2"))) == 2 * 2 * 3
-    assert {one.length_um for one in index.shown(index.choose(ObjectChoice(longer=3.5, shorter=4.5)))} == {4.0}
+    assert set(names(index, AskedObjects(taxon="gephyrocapsa"))) == {"Gephyrocapsa"}
+    assert set(names(index, AskedObjects(taxon=NOT_NAMED))) == {"not named"}
+    assert set(names(index, AskedObjects(flag="touches_edge"))) == {"Gephyrocapsa"}, "object 1 is cut by the frame"
+    assert set(names(index, AskedObjects(sure=0.5))) == {"Gephyrocapsa"}, "what has no probability is not unsure"
+    assert len(index.choose(AskedObjects(flag="no such flag"))) == 0
+    assert len(index.choose(AskedObjects(sample="core-2"))) == 2 * 2 * 3
+    assert {one.length_um for one in index.shown(index.choose(AskedObjects(longer=3.5, shorter=4.5)))} == {4.0}
 
 
 def test_the_least_sure_come_first_of_those_sorted_by_doubt_and_the_unnamed_last(index: ObjectIndex) -> None:
-    sure = [one.probability for one in index.shown(index.choose(ObjectChoice(sort="doubt")))]
+    sure = [one.probability for one in index.shown(index.choose(AskedObjects(sort="doubt")))]
     assert sure == [0.41] * 10 + [0.99] * 10 + [None] * 10
-    down = [one.probability for one in index.shown(index.choose(ObjectChoice(sort="doubt", down=True)))]
+    down = [one.probability for one in index.shown(index.choose(AskedObjects(sort="doubt", down=True)))]
     assert down == [0.99] * 10 + [0.41] * 10 + [None] * 10
 
 
@@ -80,7 +80,7 @@ def test_what_a_person_said_stands_above_the_classifier(tmp_path: Path) -> None:
         ]
         label_store(dataset).add(label_table(said))
         index = ObjectIndex({"N": NightObjects.of(dataset)})
-    objects = index.shown(index.choose(ObjectChoice(slide=1)))
+    objects = index.shown(index.choose(AskedObjects(slide=1)))
     assert [(one.called, one.probability, one.who) for one in objects[:4]] == [
         ("Gephyrocapsa", None, "AB"),
         ("discarded", None, "AB"),
@@ -90,7 +90,7 @@ def test_what_a_person_said_stands_above_the_classifier(tmp_path: Path) -> None:
 
 
 def test_the_one_before_and_the_one_after_follow_the_order_that_is_looked_at(index: ObjectIndex) -> None:
-    order = index.choose(ObjectChoice(taxon="gephyrocapsa"))
+    order = index.choose(AskedObjects(taxon="gephyrocapsa"))
     here = ShownPlace("A", 1, 2, 1, 1)
     beside = index.beside(order, index.row_of(here))
     assert (beside["before"], beside["after"]) == (ShownPlace("A", 1, 1, 1, 1), ShownPlace("A", 1, 3, 1, 1))
@@ -106,7 +106,7 @@ def test_what_there_is_to_choose_from_is_counted(index: ObjectIndex) -> None:
     assert {name: count for name, _, count in index.facets("A")["sample"]} == {"core-1": 9, "core-2": 6}
     assert ("touches_edge", "cut by the frame", 10) in index.facets()["flag"]
     empty = ObjectIndex({})
-    assert (empty.facets(), len(empty.choose(ObjectChoice(sort="score", flag="fault")))) == ({}, 0)
+    assert (empty.facets(), len(empty.choose(AskedObjects(sort="score", flag="fault")))) == ({}, 0)
 
 
 @settings(deadline=None)
@@ -119,8 +119,8 @@ def test_what_there_is_to_choose_from_is_counted(index: ObjectIndex) -> None:
 def test_sorting_loses_and_doubles_nothing(
     index: ObjectIndex, sort: str, down: bool, kept: str, score: float | None
 ) -> None:
-    unsorted = index.choose(ObjectChoice(kept=kept, score=score))  # type: ignore[arg-type]
-    ordered = index.choose(ObjectChoice(kept=kept, score=score, sort=sort, down=down))  # type: ignore[arg-type]
+    unsorted = index.choose(AskedObjects(kept=kept, score=score))  # type: ignore[arg-type]
+    ordered = index.choose(AskedObjects(kept=kept, score=score, sort=sort, down=down))  # type: ignore[arg-type]
     assert sorted(ordered.tolist()) == unsorted.tolist()
 
 
