@@ -28,11 +28,11 @@ import psutil
 from benchmarks.hostile_requests import Hostile, Maker
 from daemon.dataset.summary import summarise
 from daemon.live.order_client import give_order
-from daemon.monitor.connection import Patience
 from daemon.records.events import EventName
 from daemon.run_folder.endpoints import find_endpoint
 from daemon.run_folder.folder import RunFolder
 from daemon.system.process_table import read_processes
+from daemon.web.connection import Patience
 from tests.support.emulated_night import digest, lamelle, running, write_configuration
 from tests.support.small_night import until
 
@@ -48,7 +48,7 @@ BODIES = (
     b"too many wrong tokens; wait", b'{"accepted":false,"message":"that is not an order"}',
 )  # fmt: skip
 """All that a stranger may read, beside the page that asks for the token."""
-LOGIN = re.compile(re.escape((resources.files("daemon.monitor") / "page" / "login.html").read_bytes()).replace(
+LOGIN = re.compile(re.escape((resources.files("daemon.web") / "page" / "login.html").read_bytes()).replace(
     re.escape(b"{{message}}"), b"[^<]*"
 ))  # fmt: skip
 START = re.compile(rb"HTTP/1\.1 (\d{3}) ")

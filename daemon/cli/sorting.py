@@ -1,4 +1,4 @@
-"""Commands that put objects before a person: `similar`, `look-first`."""
+"""Commands that put nights and objects before a person: `view`, `similar`, `look-first`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,21 @@ app = typer.Typer()
 console = Console()
 
 Page = Annotated[Path | None, typer.Option(help="also write a page with pictures (HTML)", callback=ends_in(".html"))]
+
+
+@app.command(rich_help_panel="What was recorded")
+def view(
+    places: Annotated[
+        list[Path], typer.Argument(metavar="DATASET...", help="datasets, run folders, or folders of these")
+    ],
+    http: Annotated[str, typer.Option(metavar="HOST:PORT", help="where the page is served")] = "127.0.0.1:8643",
+    token_file: Annotated[Path | None, typer.Option(help="file with the token that the page asks for")] = None,
+) -> None:
+    """Look at nights in the browser: how they stand, every field, every object through focus; until interrupted."""
+    from daemon.view.command import view as serve
+
+    with interruptible():
+        serve(places, http, token_file, console)
 
 
 @app.command(rich_help_panel="Names")

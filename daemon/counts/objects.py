@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,11 @@ DISTURBED = (
     "overlapping", "outline_clipped", "background_disturbed", "defocused", "saturated", "folded", "fault",
 )  # fmt: skip
 """What speaks against a measurement that does not tell itself what it may be used for."""
+_RESTS_ON = (
+    *DISTURBED, "usable_for_size", "usable_for_mass", "touches_edge", "box_x0", "box_y0", "box_x1", "box_y1", "x_um",
+    "field_x_um", "field_shape_czyx", "counted",
+)  # fmt: skip
+"""Columns that weights, use, and the size of a pixel rest on."""
 FAR_PX = 20
 """So far from the middle of its frame an object tells the size of a pixel."""
 
@@ -76,13 +82,15 @@ class Objects:
         return [str(name) for name in found[np.lexsort((found, -counts))]]
 
 
-def load_objects(dataset: Dataset, measured: int | None = None) -> Objects:
+def load_objects(dataset: Dataset, measured: int | None = None, columns: Collection[str] | None = None) -> Objects:
     """Load the objects of a dataset that count.
 
     Parameters
     ----------
     measured
         as for `objects_table`.
+    columns
+        that are wanted, beside those that this class rests on; all of them if left out.
 
     Raises
     ------
@@ -91,22 +99,27 @@ def load_objects(dataset: Dataset, measured: int | None = None) -> Objects:
     DamagedFile
         It cannot be read.
     """
-    own = load_own_objects(dataset, measured)
+    own = load_own_objects(dataset, measured, columns=columns)
     return own.of(own["counted"].astype(np.bool_))
 
 
-def load_own_objects(dataset: Dataset, measured: int | None = None, beside: Path | None = None) -> Objects:
+def load_own_objects(
+    dataset: Dataset, measured: int | None = None, beside: Path | None = None, columns: Collection[str] | None = None
+) -> Objects:
     """Load the objects that count, and those that would if their field did; the column `counted` says which do.
 
     Parameters
     ----------
     measured
         as for `objects_table`, like `beside`, and what is raised.
+    columns
+        as for `load_objects`.
     """
-    table, origins = objects_table(dataset, measured, beside=beside)
+    wanted = None if columns is None else {*columns, *_RESTS_ON}
+    table, origins = objects_table(dataset, measured, beside=beside, columns=wanted)
     own = table.filter(pc.and_not(table["in_exclusive_tile"], table["below_threshold"]))
-    columns = {name: _column(own[name]) for name in own.column_names}
-    return Objects(columns, _weights(columns, _overlap(dataset)), origins)
+    loaded = {name: _column(own[name]) for name in own.column_names}
+    return Objects(loaded, _weights(loaded, _overlap(dataset)), origins)
 
 
 def weighted_median(values: Column, weights: NDArray[np.float64]) -> float:

@@ -205,6 +205,10 @@ def _standing_words(rows: pa.Table) -> dict[tuple[int, int, int], tuple[str, Exc
     return standing
 
 
+COUNTS_BY = ("counted", "in_exclusive_tile", "below_threshold", EXCLUDED.name)
+"""Columns of objects that tell which count."""
+
+
 def with_exclusions(table: pa.Table, standing: StandingExclusions) -> pa.Table:
     """Give a table of objects what persons say of their fields: in the columns `counted` and `field_excluded`."""
     said = {place: one for place, one in standing.fields.items() if one.word is not None}

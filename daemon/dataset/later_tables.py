@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from daemon.dataset.exclusions import standing_exclusions, with_exclusions
+from daemon.dataset.exclusions import COUNTS_BY, standing_exclusions, with_exclusions
 from daemon.dataset.objects_table import completed, read_parquet
 from daemon.dataset.reader import Dataset
 from daemon.records.names import slide_folder
@@ -215,7 +215,12 @@ def nights_of_tables(folder: Path) -> set[str]:
 
 
 def objects_table(
-    dataset: Dataset, measured: int | None = None, named: int | None = None, beside: Path | None = None
+    dataset: Dataset,
+    measured: int | None = None,
+    named: int | None = None,
+    beside: Path | None = None,
+    field: tuple[int, int] | None = None,
+    columns: Collection[str] | None = None,
 ) -> tuple[pa.Table, TableOrigins]:
     """Give the objects of a dataset, those too that do not count, and where their measurements and names come from.
 
@@ -230,6 +235,10 @@ def objects_table(
         number of a table of `lamelle classify`, likewise.
     beside
         a folder that a person named, where it is said too which fields are counted.
+    field
+        mini-slide and number of the only field whose objects are meant; of all if left out.
+    columns
+        only these, beside those that tell which object is meant: what is not asked for is not read.
 
     Raises
     ------
@@ -238,12 +247,17 @@ def objects_table(
     DamagedFile
         It cannot be read.
     """
-    table, measurement = _given_later(dataset, dataset.objects(), Given.MEASURED, measured)
-    table, naming = _given_later(dataset, table, Given.NAMED, named)
+    wanted = None if columns is None else {*columns, *OF_AN_OBJECT, *COUNTS_BY}
+    slide, number = field or (None, None)
+    own = dataset.objects(slide, number, wanted)
+    table, measurement = _given_later(dataset, own, Given.MEASURED, measured, field)
+    table, naming = _given_later(dataset, table, Given.NAMED, named, field)
     return with_exclusions(table, standing_exclusions(dataset, beside)), TableOrigins(measurement, naming)
 
 
-def _given_later(dataset: Dataset, own: pa.Table, given: Given, wanted: int | None) -> tuple[pa.Table, TableOrigin]:
+def _given_later(
+    dataset: Dataset, own: pa.Table, given: Given, wanted: int | None, field: tuple[int, int] | None
+) -> tuple[pa.Table, TableOrigin]:
     tables = later_tables(dataset.folder, given)
     number = max(tables, default=0) if wanted is None else wanted
     if number == 0:
@@ -253,9 +267,13 @@ def _given_later(dataset: Dataset, own: pa.Table, given: Given, wanted: int | No
         what = "measurement" if given is Given.MEASURED else "naming"
         raise Refused(f"{dataset.folder} has no {what} {number}; there are: {there}, and 0, the night's own")
     complete = completed if given is Given.MEASURED else _as_it_is
-    later = [_read(path, complete) for path in tables[number]]
-    with _explaining(tables[number][0]):
-        laid, uncovered = _laid_over(own, pa.concat_tables(later, promote_options="permissive"), given.columns)
+    paths = [path for path in tables[number] if field is None or path == given.path(dataset.folder, field[0], number)]
+    if not paths:
+        return own, TableOrigin(given, number, () if field is None else (field,))
+    later = [_read(path, complete) for path in paths]
+    columns = [name for name in given.columns if name in own.column_names]
+    with _explaining(paths[0]):
+        laid, uncovered = _laid_over(own, pa.concat_tables(later, promote_options="permissive"), columns)
     return laid, TableOrigin(given, number, uncovered)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -137,7 +137,7 @@ def _query(columns: Iterable[Column]) -> str:
     return (
         f"SELECT {', '.join(column.source for column in columns)} "
         f"{JOINED} {_FILES} "
-        "WHERE objects.slide = ? ORDER BY objects.field, objects.number"
+        "WHERE objects.slide = ? AND objects.field = coalesce(?, objects.field) ORDER BY objects.field, objects.number"
     )
 
 
@@ -152,13 +152,24 @@ def object_values(row: ObjectRow) -> dict[str, Any]:
     return values
 
 
-def read_objects(database: Database, slide: int) -> pa.Table:
-    """Read a slide's objects, with the provenance of their field and the columns of their sample (`sample_*`)."""
-    rows = list(query(database, _query(_ALL), (slide,)))
-    fields = [column.field for column in _ALL]
-    arrays = [column.values(rows, index) for index, column in enumerate(_ALL)]
+def read_objects(
+    database: Database, slide: int, field: int | None = None, columns: Collection[str] | None = None
+) -> pa.Table:
+    """Read a slide's objects, with the provenance of their field and the columns of their sample (`sample_*`).
+
+    Parameters
+    ----------
+    field
+        only those of this field.
+    columns
+        only these, and none of the sample.
+    """
+    wanted = [column for column in _ALL if columns is None or column.name in columns]
+    rows = list(query(database, _query(wanted), (slide, field)))
+    fields = [column.field for column in wanted]
+    arrays = [column.values(rows, index) for index, column in enumerate(wanted)]
     given = next(query(database, "SELECT columns FROM samples WHERE slide = ?", (slide,)), None)
-    sample = {} if given is None else read_columns(database, slide, given[0])
+    sample = {} if given is None or columns is not None else read_columns(database, slide, given[0])
     for name, value in sample.items():
         fields.append(pa.field(f"sample_{name}", pa.string()))
         arrays.append(pa.array([value] * len(rows), pa.string()))
@@ -198,7 +209,7 @@ def table_fault(of: Path, database: Database, slide: int) -> str:
         return f"cannot be read ({error})"
     columns = [column for column in _TELLING if column.name in kept.column_names]
     rows = list(map(tuple, zip(*(kept[column.name].to_pylist() for column in columns), strict=True)))
-    return "" if rows == list(query(database, _query(columns), (slide,))) else "is not what the catalog holds"
+    return "" if rows == list(query(database, _query(columns), (slide, None))) else "is not what the catalog holds"
 
 
 def write_objects_table(into: Path, database: Database, slide: int) -> None:

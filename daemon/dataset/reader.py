@@ -151,14 +151,23 @@ class Dataset:
             for slide, columns, planned, recorded, skipped, closed in rows
         ]
 
-    def fields(self, slide: int | None = None) -> list[FieldSecured | FieldSkipped]:
-        """List the fields recorded or skipped, by slide and number, with what was found in them later."""
+    def fields(self, slide: int | None = None, field: int | None = None) -> list[FieldSecured | FieldSkipped]:
+        """List the fields recorded or skipped, by slide and number, with what was found in them later.
+
+        Parameters
+        ----------
+        slide
+            only those of this one.
+        field
+            only the one of this number.
+        """
         rows = query(
             self._database,
             "SELECT slide, field, seq, body, analysed_seq,"
             " (SELECT body FROM records AS later WHERE later.seq = analysed_seq AND analysed_seq != fields.seq)"
-            " FROM fields JOIN records USING (seq) WHERE slide = coalesce(?, slide) ORDER BY slide, field",
-            (slide,),
+            " FROM fields JOIN records USING (seq) WHERE slide = coalesce(?, slide) AND field = coalesce(?, field)"
+            " ORDER BY slide, field",
+            (slide, field),
         )
         return [self._field(*row) for row in rows]
 
@@ -235,11 +244,23 @@ class Dataset:
             if name in files:
                 yield AttemptName(slide, field, attempt), files[name], [row[3] for row in same]
 
-    def objects(self, slide: int | None = None) -> pa.Table:
-        """Give the objects of a slide, or of all, with their field's provenance and their sample's columns."""
+    def objects(
+        self, slide: int | None = None, field: int | None = None, columns: Collection[str] | None = None
+    ) -> pa.Table:
+        """Give the objects of a slide, or of all, with their field's provenance and their sample's columns.
+
+        Parameters
+        ----------
+        slide
+            only those of this one.
+        field
+            only those of fields of this number.
+        columns
+            only these, of those that are the same for all samples: what is not asked for is not read.
+        """
         slides = [held.slide for held in self.slides()] if slide is None else [slide]
         # Before the first record there is no slide: the table of any has the columns, and no row.
-        tables = [read_objects(self._database, each) for each in slides or [1]]
+        tables = [read_objects(self._database, each, field, columns) for each in slides or [1]]
         return pa.concat_tables(tables, promote_options="default")
 
     def events(self) -> list[Event]:

@@ -12,10 +12,10 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from daemon.live.follower import NightView
-from daemon.monitor.access import Door
 from daemon.monitor.feed import Feed
 from daemon.protocols.watching import Counters, FieldDone
 from daemon.records.states import NightState
+from daemon.web.access import Door
 
 
 def make_registry(feed: Feed, door: Door, answers: Counter[int]) -> CollectorRegistry:

@@ -1,4 +1,4 @@
 """The morning report: what a dataset says of its night, as an HTML page and a PDF.
 
-Face: `gather`, `morning`, `numbers`, `report`.
+Face: `gather`, `morning`, `numbers`, `objects`, `report`, `verdict`, `words`.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -30,17 +30,23 @@ from daemon.report.numbers import ClassNumbers, Count, FieldNumbers, NightNumber
 from daemon.system.errors import Refused
 
 Field = FieldSecured | FieldSkipped
+COLUMNS = ("slide", "field", "class_name", "taxon", "length_um", "mass_pg")
+"""Of objects, that the numbers of a night rest on."""
 UNKNOWN_PIXEL_UM = 0.06
 """Stands on maps for a pixel that nothing tells."""
 
 
-def gather(dataset: Dataset, beside: Path | None = None) -> tuple[NightNumbers, Objects]:
+def gather(
+    dataset: Dataset, beside: Path | None = None, columns: Collection[str] | None = None
+) -> tuple[NightNumbers, Objects]:
     """Gather the numbers of a night, one mini-slide in memory at a time, and the columns of the objects that count.
 
     Parameters
     ----------
     beside
         a folder that a person named, where it is said too which fields are counted.
+    columns
+        that are wanted of the objects; all of them if left out, and `COLUMNS` where only the numbers are.
 
     Raises
     ------
@@ -51,7 +57,7 @@ def gather(dataset: Dataset, beside: Path | None = None) -> tuple[NightNumbers, 
     if started is None:
         raise Refused(f"{dataset.folder} holds no night yet; its first record has not arrived, so wait for it")
     config = thaw(started.configuration)
-    own = load_own_objects(dataset, beside=beside)
+    own = load_own_objects(dataset, beside=beside, columns=columns)
     objects = own.of(own["counted"].astype(np.bool_))
     exclusions = standing_exclusions(dataset, beside)
     plan = _plan(config, started)

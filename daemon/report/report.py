@@ -16,7 +16,7 @@ from daemon.report.page import write_page
 from daemon.report.paper import write_paper
 from daemon.report.sources import sources_of
 from daemon.report.timing import time_night
-from daemon.report.verdict import standing_of, verdict_of
+from daemon.report.verdict import run_of, standing_of, verdict_of
 from daemon.report.words import NightReport
 from daemon.run_folder.folder import RunFolder
 from daemon.system.durable_files import refusing
@@ -64,7 +64,7 @@ def report(folder: Path, into: Path | None, console: Console | None) -> Written:
         counter.show(3, STEPS)
         night_charts, slide_charts = tuple(draw_night(numbers, objects)), tuple(draw_slides(numbers, objects))
         counter.show(4, STEPS)
-        run = _run_of(folder, dataset)
+        run = run_of(folder, dataset)
         contents = NightReport(
             numbers=numbers,
             verdict=verdict_of(
@@ -90,12 +90,6 @@ def _open(folder: Path) -> Dataset:
     """Open the dataset, or what the journal says where there is none."""
     there = any((place / CATALOG).exists() for place in (folder, RunFolder(folder).dataset))
     return Dataset.open(folder) if there or not RunFolder(folder).journal.exists() else Dataset.of_journal(folder)
-
-
-def _run_of(folder: Path, dataset: Dataset) -> Path | None:
-    """Find the run folder that a dataset lies in, or None."""
-    places = (folder, dataset.folder.parent)
-    return next((place for place in places if RunFolder(place).journal.exists()), None)
 
 
 def _faults(dataset: Dataset) -> int:

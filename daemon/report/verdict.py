@@ -56,6 +56,17 @@ def standing_of(run: Path) -> RunFolderStanding | None:
     return RunFolderStanding(alive, said[0], said[1], heartbeat.unsafe or None)
 
 
+def run_of(folder: Path, dataset: Dataset) -> Path | None:
+    """Find the run folder that a dataset lies in, or None.
+
+    Parameters
+    ----------
+    folder
+        what a person named: a run folder or a dataset.
+    """
+    return next((place for place in (folder, dataset.folder.parent) if RunFolder(place).journal.exists()), None)
+
+
 def verdict_of(
     dataset: Dataset, standing: RunFolderStanding | None, faults: int, unlike: tuple[UnlikeSlide, ...] = ()
 ) -> Verdict:

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser
 
-from daemon.monitor.access import Door
 from daemon.records.states import NightState
 from daemon.system.errors import Refused
+from daemon.web.access import Door
 from tests.support.a_monitor import TOKEN, Served, serving
 from tests.support.browsing import PHONE, Visit, browser, find_browser
 from tests.support.deadlines import DEADLINE_S

@@ -19,6 +19,7 @@ from tests.support.places import ROOT
 
 DOCS = ROOT / "docs"
 PAGE = ROOT / "daemon" / "monitor" / "page"
+SHARED = ROOT / "daemon" / "web" / "page"
 WORD = re.compile(r"`([a-z][a-z ?]*)`")
 MATCHED = re.compile(r'lamelle_night_state\{lamelle_night_state(=~?)"([^"]*)"\}')
 
@@ -106,5 +107,5 @@ def test_the_page_knows_states_that_there_are_and_every_tone() -> None:
         for several in re.findall(r"\[([^\]]*)\]\.includes\([\w?.]*state\?\.state\)", text):
             compared += re.findall(r'"([a-z ]+)"', several)
     assert {"paused", "scanning"} <= {*compared} <= {*NightState}
-    (moods,) = re.findall(r"const MOODS = \{([^}]*)\}", (PAGE / "words.js").read_text("utf-8"))
+    (moods,) = re.findall(r"const MOODS = \{([^}]*)\}", (SHARED / "words.js").read_text("utf-8"))
     assert sorted(re.findall(r"(\w+):", moods)) == sorted(get_args(Tone))

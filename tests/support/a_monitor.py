@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from daemon.config.model import CurveKeys
-from daemon.monitor.access import Door
 from daemon.monitor.application import Page
-from daemon.monitor.command import MonitorServer, bind, told_address
-from daemon.monitor.connection import Patience
+from daemon.monitor.command import MonitorServer
 from daemon.monitor.feed import Feed
 from daemon.monitor.metrics import make_registry
+from daemon.web.access import Door
+from daemon.web.connection import Patience
+from daemon.web.server import PageAddress
 from tests.support.deadlines import DEADLINE_S
 
 TOKEN = "a token of many letters"
@@ -46,23 +46,14 @@ def serving(
     answers = Counter[int]()
     page = Page(feed, door, keys, where, make_registry(feed, door, answers))
     ready = threading.Event()
-    with bind("127.0.0.1", 0) as listening:
+    place = PageAddress("127.0.0.1", 0, door)
+    with place.bind() as listening:
         server = MonitorServer(feed, page, answers, ready.set, patience)
         thread = threading.Thread(target=server.run, args=([listening],), name="monitor")
         thread.start()
         try:
             assert ready.wait(DEADLINE_S), "the monitor does not serve"
-            yield Served(feed, door, answers, told_address("127.0.0.1", listening.getsockname()[1]))
+            yield Served(feed, door, answers, place.address(listening))
         finally:
             server.should_exit = True
             thread.join()
-
-
-def exchange(port: int, request: bytes) -> bytes:
-    """Everything that comes back for some bytes, until the server hangs up."""
-    with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as connection:
-        connection.sendall(request)
-        answer = b""
-        while chunk := connection.recv(65536):
-            answer += chunk
-    return answer

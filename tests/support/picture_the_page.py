@@ -11,9 +11,9 @@ import time
 
 from PIL import Image
 
-from daemon.monitor.access import Door
 from daemon.monitor.feed import Feed
 from daemon.records.events import EventName
+from daemon.web.access import Door
 from tests.support.a_monitor import TOKEN, serving
 from tests.support.browsing import DESKTOP, PHONE, Visit, browser
 from tests.support.places import ROOT

@@ -2,7 +2,8 @@
 
 import { classColour } from "./colours.js";
 import { byId, draw, make } from "./dom.js";
-import { figure, number, short, taxonName } from "./words.js";
+import { taxonName } from "./night_words.js";
+import { figure, number, short } from "./words.js";
 
 export function counts(night, changed) {
   if (!["about", "counts", "fields"].some((key) => changed.has(key)) || !night.about) return;

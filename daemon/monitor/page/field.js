@@ -5,7 +5,8 @@ import { classColour } from "./colours.js";
 import { byId, choice, draw, make, remember, remembered, setText } from "./dom.js";
 import { newest } from "./newest.js";
 import { panning } from "./panning.js";
-import { called, figure, plural, short } from "./words.js";
+import { called } from "./night_words.js";
+import { figure, plural, short } from "./words.js";
 
 const FOLLOW = 0;
 const VIEWS = { fused: "Fused", crossed: "Crossed", parallel: "Parallel" };

@@ -2,7 +2,8 @@
 
 import { classColour } from "./colours.js";
 import { byId, choice, make, remember, remembered, setText } from "./dom.js";
-import { called, figure, short } from "./words.js";
+import { called } from "./night_words.js";
+import { figure, short } from "./words.js";
 
 // A field that is taken again has other objects and pictures; none of an earlier attempt may come from a cache.
 const keyOf = (one) => `${one.slide}/${one.field}/${one.number}?attempt=${one.attempt}`;

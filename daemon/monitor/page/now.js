@@ -1,7 +1,8 @@
 // The headline: what the night does, whether it needs anybody, how far it is.
 
 import { byId, make, setText } from "./dom.js";
-import { clock, counted, duration, figure, headline, moment, number, plural } from "./words.js";
+import { counted, headline } from "./night_words.js";
+import { clock, duration, figure, moment, number, plural } from "./words.js";
 
 const MOODS = { good: "●", attention: "▲", bad: "■", unknown: "○" };
 let announced = "";

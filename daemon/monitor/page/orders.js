@@ -1,7 +1,7 @@
 // Buttons that steer the night. Each asks first, and says what will happen.
 
 import { byId, make } from "./dom.js";
-import { slideWords } from "./words.js";
+import { slideWords } from "./night_words.js";
 
 const ORDERS = {
   pause: ["Pause", "The night finishes the field it is at, then waits with the light off and the objective in oil until someone resumes it, however long that takes. Hands off until its state is “paused”."],

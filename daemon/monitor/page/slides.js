@@ -2,6 +2,7 @@
 
 import { CIVIDIS, colourOf, VIRIDIS } from "./colours.js";
 import { byId, choice, make, remember, remembered, setText } from "./dom.js";
+import { nearest, paintMap, paintRamp, rangeOf } from "./field_map.js";
 import { clock, figure, number, plural } from "./words.js";
 
 const [NUMBER, UTC, OBJECTS, FOCUS, SECONDS, , REASON] = [0, 1, 2, 3, 4, 5, 6];
@@ -10,7 +11,6 @@ const COLOURS = {
   focus: { words: "Focus", unit: "µm from the mini-slide's middle height", map: CIVIDIS, of: (row, middle) => (row[FOCUS] === null ? null : row[FOCUS] - middle), digits: 1 },
   seconds: { words: "Duration", unit: "s of the microscope", map: VIRIDIS, of: (row) => row[SECONDS], digits: 1 },
 };
-const LEAST_PX = 3;
 let by = remembered("colour", "objects");
 let known = null;
 let currentSlide;
@@ -67,18 +67,10 @@ function redraw() {
     valued.set(slide, new Map(rows.map((row) => [row[NUMBER], [row, row[REASON] === null ? colour.of(row, middle) : null]])));
   }
   const values = [...valued.values()].flatMap((fields) => [...fields.values()].map(([, value]) => value)).filter((one) => one !== null);
-  const [low, high] = rangeOf(values, colour);
+  const [low, high] = rangeOf(values, colour === COLOURS.objects);
   legend(colour, low, high, values.length > 0);
   const running = ["scanning", "paused"].includes(known.state?.state);
   for (const [slide, card] of cards) paint(card, valued.get(slide), colour, low, high, running && known.counters?.slide === slide);
-}
-
-// What 98 % of the values lie within, so that one odd field does not flatten the rest.
-function rangeOf(values, colour) {
-  const sorted = [...values].sort((a, b) => a - b);
-  const at = (share) => sorted[Math.round(share * (sorted.length - 1))] ?? 0;
-  const [low, high] = colour === COLOURS.objects ? [0, at(0.99)] : [at(0.01), at(0.99)];
-  return high > low ? [low, high] : [low - 0.5, low + 0.5];
 }
 
 function paint(card, fields, colour, low, high, current) {
@@ -94,74 +86,28 @@ function paint(card, fields, colour, low, high, current) {
   setText(card.line, done ? `${plural(objects, "object")} in ${number(done - skipped)} of ${plural(total, "field")}` : plural(total, "field"));
   canvas.setAttribute("aria-label", `Map of mini-slide ${slide.position}, ${slide.sample}: ${card.state.textContent}, ${card.line.textContent}`);
 
-  const side = canvas.clientWidth;
-  const ratio = window.devicePixelRatio || 1;
-  canvas.width = canvas.height = Math.round(side * ratio);
-  const pen = canvas.getContext("2d");
-  pen.scale(ratio, ratio);
   const style = getComputedStyle(document.documentElement);
-  const [frameX, frameY] = known.about.frame_um;
-  const xs = slide.places.map(([x]) => x);
-  const ys = slide.places.map(([, y]) => y);
-  const [left, right] = [Math.min(...xs) - frameX / 2, Math.max(...xs) + frameX / 2];
-  const [bottom, top] = [Math.min(...ys) - frameY / 2, Math.max(...ys) + frameY / 2];
-  const scale = (side - 4) / Math.max(right - left, top - bottom, 1e-6);
-  const offX = (side - scale * (right - left)) / 2;
-  const offY = (side - scale * (top - bottom)) / 2;
-  const [w, h] = [Math.max(LEAST_PX, scale * frameX * 0.9), Math.max(LEAST_PX, scale * frameY * 0.9)];
+  const rowAt = (at) => fields.get(at + 1) ?? [null, null];
+  const mark = (at) => {
+    const [row, value] = rowAt(at);
+    if (row === null) return style.getPropertyValue("--empty");
+    if (row[REASON] !== null) return null;
+    return value === null ? style.getPropertyValue("--dim") : colourOf(colour.map, (value - low) / (high - low));
+  };
   const next = under ? Math.max(0, ...fields.keys()) + 1 : 0;
-  card.spots = slide.places.map(([x, y], at) => {
-    const [px, py] = [offX + scale * (x - left), offY + scale * (top - y)];
-    const [row, value] = fields.get(at + 1) ?? [null, null];
-    if (row === null) {
-      pen.fillStyle = style.getPropertyValue("--empty");
-      pen.fillRect(px - w / 2, py - h / 2, w, h);
-    } else if (row[REASON] !== null) {
-      cross(pen, px, py, Math.max(w, 5), style.getPropertyValue("--bad"));
-    } else {
-      pen.fillStyle = value === null ? style.getPropertyValue("--dim") : colourOf(colour.map, (value - low) / (high - low));
-      pen.fillRect(px - w / 2, py - h / 2, w, h);
-    }
-    return [px, py, row];
-  });
-  for (const [at, name] of [[next - 1, "--accent"], [card.at, "--text"]]) {
-    if (!(at in card.spots)) continue;
-    const [px, py] = card.spots[at];
-    pen.strokeStyle = style.getPropertyValue(name);
-    pen.lineWidth = 2;
-    pen.strokeRect(px - w / 2 - 1, py - h / 2 - 1, w + 2, h + 2);
-  }
-}
-
-function cross(pen, x, y, size, colour) {
-  pen.strokeStyle = colour;
-  pen.lineWidth = 1.5;
-  pen.beginPath();
-  for (const slope of [-1, 1]) {
-    pen.moveTo(x - size / 2.6, y - (slope * size) / 2.6);
-    pen.lineTo(x + size / 2.6, y + (slope * size) / 2.6);
-  }
-  pen.stroke();
+  const rings = [[next - 1, "--accent"], [card.at, "--text"]].map(([at, name]) => [at, style.getPropertyValue(name)]);
+  const spots = paintMap(canvas, slide.places, known.about.frame_um, mark, rings);
+  card.spots = spots.map(([x, y], at) => [x, y, rowAt(at)[0]]);
 }
 
 function legend(colour, low, high, any) {
-  const ramp = byId("ramp");
-  const pen = ramp.getContext("2d");
-  for (let x = 0; x < ramp.width; x += 1) {
-    pen.fillStyle = colourOf(colour.map, x / (ramp.width - 1));
-    pen.fillRect(x, 0, 1, ramp.height);
-  }
+  paintRamp(byId("ramp"), (share) => colourOf(colour.map, share));
   setText(byId("ramp-low"), any ? figure(low, colour.digits) : "");
   setText(byId("ramp-high"), any ? `${figure(high, colour.digits)} ${colour.unit}` : colour.unit);
 }
 
 function point(card, event) {
-  const [x, y] = [event.offsetX, event.offsetY];
-  let [best, nearest] = [-1, 24 ** 2];
-  card.spots.forEach(([px, py], at) => {
-    const away = (px - x) ** 2 + (py - y) ** 2;
-    if (away < nearest) [best, nearest] = [at, away];
-  });
+  const best = nearest(card.spots, event.offsetX, event.offsetY);
   if (best >= 0) say(card, best);
 }
 

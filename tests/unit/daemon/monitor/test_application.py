@@ -25,37 +25,20 @@ from prometheus_client.parser import text_string_to_metric_families
 from scipy.stats import poisson
 
 from calibration.counting.poisson import interval
-from daemon.monitor.access import LEAST_TOKEN, Door, check_reach, read_token, split_address
 from daemon.monitor.command import find_night
 from daemon.monitor.feed import MAX_QUEUED_BYTES, Browser
 from daemon.records.events import EventName
 from daemon.records.states import NightState
 from daemon.run_folder.endpoints import Bound, write_endpoints
-from daemon.system.errors import Refused
 from daemon.system.process_table import ProcessTable
-from tests.support.a_monitor import TOKEN, Served, exchange, serving
+from daemon.web.access import Door
+from tests.support.a_monitor import TOKEN, Served, serving
+from tests.support.asking import ask, exchange, hung_up
 from tests.support.deadlines import DEADLINE_S
 from tests.support.places import ROOT
 from tests.support.played_night import PlayedNight, Steward
 from tests.support.small_night import until
 from tests.support.stream_messages import nowhere
-
-
-def ask(served: Served, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes, Any]:
-    """Status, body and headers of an answer; redirects are not followed."""
-
-    class Still(urllib.request.HTTPRedirectHandler):
-        def redirect_request(self, *_: object) -> None:
-            return None
-
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    request = urllib.request.Request(served.address + path, body, named)
-    try:
-        with urllib.request.build_opener(Still).open(request, timeout=DEADLINE_S) as answer:
-            return answer.status, answer.read(), answer.headers
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code, error.read(), error.headers
 
 
 def until_joined(served: Served, night: PlayedNight, fields: int) -> None:
@@ -85,64 +68,6 @@ def next_event(stream: Any, wanted: str) -> Any:
 
 
 # Who is let in ------------------------------------------------------------------------------------------------------
-
-
-def test_a_page_that_others_can_reach_needs_a_token(tmp_path: Path) -> None:
-    for host in ("127.0.0.1", "::1", "localhost"):
-        check_reach(host, None)
-    for host in ("0.0.0.0", "192.168.1.7", "::", "microscope"):
-        with pytest.raises(Refused, match="--token-file"):
-            check_reach(host, None)
-        check_reach(host, TOKEN)
-    short = tmp_path / "short"
-    short.write_text("x" * (LEAST_TOKEN - 1) + "\n", "utf-8")
-    with pytest.raises(Refused, match=f"{LEAST_TOKEN - 1} characters"):
-        read_token(short)
-    with pytest.raises(Refused, match="cannot be read"):
-        read_token(tmp_path / "none")
-
-
-@pytest.mark.parametrize("http", ["", "8642", "localhost", ":8642", "::1:8642", "127.0.0.1:x", "127.0.0.1:99999"])
-def test_an_address_that_is_none_is_refused(http: str) -> None:
-    with pytest.raises(Refused, match="not an address"):
-        split_address(http)
-    assert split_address("[::1]:8642") == ("::1", 8642)
-
-
-def test_wrong_tokens_are_counted_and_made_slow() -> None:
-    now = [1000.0]
-    door = Door(TOKEN, lambda: now[0])
-    assert door.knows(TOKEN, "a")
-    assert not door.knows("wrong", "a")
-    assert (door.wrong, door.wait_s("a")) == (1, 1.0)
-    assert not door.knows(TOKEN, "a"), "while an address waits nothing is compared"
-    assert door.wrong == 1
-    assert door.knows(TOKEN, "b"), "others do not wait"
-    waits = []
-    for _ in range(8):
-        now[0] += door.wait_s("a") + 0.001
-        assert not door.knows("wrong", "a")
-        waits.append(door.wait_s("a"))
-    assert waits == [2, 4, 8, 16, 32, 60, 60, 60]
-    now[0] += 60.001
-    assert door.knows(TOKEN, "a")
-    assert door.wait_s("a") == 0
-
-
-def test_sessions_end() -> None:
-    now = [0.0]
-    door = Door(TOKEN, lambda: now[0])
-    names = [door.open_session("Ada") for _ in range(3)]
-    assert len(set(names)) == 3
-    assert TOKEN not in "".join(names)
-    first = door.session(names[0])
-    assert first is not None
-    assert first.who == "Ada"
-    door.close_session(names[0])
-    assert door.session(names[0]) is None
-    now[0] += 15 * 86_400
-    assert door.session(names[1]) is None
-    assert door.session("") is None
 
 
 def test_without_a_token_only_this_computers_names_are_answered() -> None:
@@ -229,18 +154,9 @@ def test_oversized_requests_are_refused() -> None:
         assert ask(served, "/?" + "x" * 600)[0] == 414
         assert ask(served, "/order", b"x" * 5000, Origin=served.address, Content_Type="application/json")[0] == 403
         long_header = b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 400_000 + b"\r\n\r\n"
-        with _either():
+        with hung_up():
             assert exchange(served.port, long_header).startswith(b"HTTP/1.1 4")
         assert ask(served, "/")[0] == 200
-
-
-@contextmanager
-def _either() -> Iterator[None]:
-    """The server may hang up while it is still being written to."""
-    try:
-        yield
-    except ConnectionError:
-        return
 
 
 @pytest.fixture(scope="module")
@@ -261,7 +177,7 @@ def test_nothing_random_is_let_in(guarded: Served, method: str, path: str, heade
     request = (
         f"{method} /{path} HTTP/1.1\r\n".encode("latin-1") + b"Host: localhost\r\nConnection: close\r\nX: " + header
     )
-    with _either():
+    with hung_up():
         answer = exchange(guarded.port, request + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
         assert re.match(rb"HTTP/1.1 (4\d\d|303) ", answer) or answer == b"" or path in ("login", "")
         assert b"Traceback" not in answer

@@ -9,9 +9,10 @@ import urllib.request
 
 import pytest
 
-from daemon.monitor.access import Door
-from daemon.monitor.connection import Patience
-from tests.support.a_monitor import TOKEN, exchange, serving
+from daemon.web.access import Door
+from daemon.web.connection import Patience
+from tests.support.a_monitor import TOKEN, serving
+from tests.support.asking import exchange
 from tests.support.deadlines import DEADLINE_S
 from tests.support.small_night import until
 from tests.support.stream_messages import nowhere

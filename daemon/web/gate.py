@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from daemon.monitor.access import Door
+from daemon.web.access import Door
 
 COOKIE = "lamelle-session"
 MAX_URL_BYTES = 512

@@ -22,7 +22,7 @@ ADDRESSES_KEPT = 1000
 LONGEST_WAIT_S = 60.0
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
-_log = logging.getLogger("lamelle.monitor")
+_log = logging.getLogger("lamelle.web")
 
 
 def split_address(http: str) -> tuple[str, int]:

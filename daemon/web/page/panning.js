@@ -43,13 +43,16 @@ export function panning(stage, layer, changed) {
   }, { passive: false });
   stage.addEventListener("pointerdown", (event) => {
     pointers.set(event.pointerId, place(event));
-    if (scale > 1 || pointers.size > 1) stage.setPointerCapture(event.pointerId);
+    if (pointers.size > 1) stage.setPointerCapture(event.pointerId);
   });
+  // A link in the picture is not dragged away, and a click on it that does not move stays its own.
+  stage.addEventListener("dragstart", (event) => event.preventDefault());
   stage.addEventListener("pointermove", (event) => {
     if (!pointers.has(event.pointerId)) return;
     const before = pointers.size === 2 ? spread() : null;
     const [wasX, wasY] = pointers.get(event.pointerId);
     const [isX, isY] = place(event);
+    if (scale > 1 && Math.hypot(isX - wasX, isY - wasY) >= 1) stage.setPointerCapture(event.pointerId);
     pointers.set(event.pointerId, [isX, isY]);
     if (before !== null) {
       const after = spread();

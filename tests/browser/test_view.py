@@ -1,0 +1,133 @@
+"""The morning page in a real browser: from the verdict to the planes of an object, and through a long gallery."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.support.a_view import viewing
+from tests.support.browsing import DESKTOP, PHONE, Visit, browser, find_browser
+from tests.support.labelled_night import make_night
+from tests.support.pictured_night import PLANES, make_pictured_night
+
+pytestmark = pytest.mark.skipif(
+    find_browser() is None, reason="no Chromium is installed; the page was not seen in a browser"
+)
+
+HOSTILE = "<img src=x onerror=\"document.title='taken'\">"
+TABLET = (820, 1180)
+SHOWN = "[...document.querySelectorAll('.tile img')].filter((one) => one.complete && one.naturalWidth).length"
+BRIGHT = """(() => { const canvas = document.querySelector('.wells canvas');
+    const { data } = canvas.getContext('2d').getImageData(14, 14, 10, 10);
+    return data.reduce((sum, one) => sum + one, 0) / data.length; })()"""
+
+
+@pytest.fixture
+def made() -> Iterator[Browser]:
+    with browser() as one:
+        yield one
+
+
+def stays_here(visit: Visit) -> None:
+    """Nothing left this computer, and no script failed."""
+    assert {urlsplit(url).hostname for url in visit.asked} == {"127.0.0.1"}
+    assert visit.complaints == []
+
+
+def test_from_the_verdict_to_the_planes_of_an_object_and_back(made: Browser, tmp_path: Path) -> None:
+    with viewing([make_pictured_night(tmp_path / "d", night=HOSTILE)]) as served:
+        served.wait()
+        visit = Visit(made, served.address)
+        page = visit.page
+        visit.until("document.querySelector('h1')?.textContent.includes('5 of 6 fields recorded')")
+        assert "Look at what kept 1 field of mini-slide 2" in visit.text(".needs")
+        assert HOSTILE in visit.text("header"), "names stay text"
+        page.locator("canvas[role=application]").first.focus()
+        for key in ("ArrowRight", "ArrowRight", "Enter"):
+            page.keyboard.press(key)
+        visit.until("document.querySelector('h1')?.textContent === 'Field 2: 3 objects'")
+        assert "No picture of the whole field was kept" in visit.text(".note")
+        page.keyboard.press("p")
+        visit.until("document.querySelector('h1')?.textContent === 'Field 1: 3 objects'")
+        assert page.locator(".note").count() == 0, "a picture of this field was kept"
+        visit.until("document.querySelector('#layer img').naturalWidth === 256")
+        assert page.locator("#boxes a").count() == 4
+        page.locator("#boxes a").first.focus()
+        assert "Emiliania huxleyi 0.99" in visit.text(".picture .told")
+        page.keyboard.press("Enter")
+        visit.until("document.querySelector('h1')?.textContent === 'Emiliania huxleyi 0.99'")
+        assert "3.00 µm" in visit.text(".beside")
+        light = []
+        page.keyboard.press("Home")
+        for plane in range(PLANES):
+            visit.until(
+                f"document.querySelector('.picture .told').textContent.includes('Plane {plane + 1} of {PLANES}')"
+            )
+            visit.until(f"{BRIGHT} > 0")
+            page.wait_for_timeout(30)
+            light.append(page.evaluate(BRIGHT))
+            page.keyboard.press("ArrowRight")
+        assert light.index(max(light)) == 2, "the sharpest plane is the brightest"
+        address = page.url
+        page.keyboard.press("n")
+        visit.until("document.querySelector('h1')?.textContent === 'Gephyrocapsa 0.41'")
+        assert "cut by the frame" in visit.text(".flags")
+        page.go_back()
+        visit.until("document.querySelector('h1')?.textContent === 'Emiliania huxleyi 0.99'")
+    with viewing([tmp_path / "d"]) as again:
+        again.wait()
+        visit.page.goto(again.address + urlsplit(address).path)
+        visit.until("document.querySelector('h1')?.textContent === 'Emiliania huxleyi 0.99'")
+        stays_here(visit)
+
+
+def test_a_long_gallery_holds_a_screen_of_tiles_whatever_its_length(made: Browser, tmp_path: Path) -> None:
+    make_night(tmp_path / "long", fields=100, objects=40, night="long")
+    make_pictured_night(tmp_path / "short")
+    with viewing([tmp_path]) as served:
+        served.wait()
+        visit = Visit(made, served.address, path="/objects")
+        page = visit.page
+        visit.until("document.querySelector('#gallery-count')?.textContent === '4,015 objects'")
+        visit.until("document.querySelectorAll('.tile').length > 20")
+        page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+        visit.until(f"{SHOWN} >= 15")
+        last = page.locator(".tile a[data-index='4014']")
+        last.wait_for()
+        assert page.locator(".tile").count() < 150
+        last.click()
+        visit.until(
+            "location.pathname.startsWith('/object/') && document.querySelector('h1').textContent !== 'Objects'"
+        )
+        page.go_back()
+        last.wait_for()
+        assert page.evaluate("scrollY") > 10_000, "one comes back to where one was"
+        page.locator("select[name=taxon]").select_option("gephyrocapsa")
+        visit.until("document.querySelector('#gallery-count')?.textContent === '5 objects'")
+        visit.until(f"{SHOWN} === 5")
+        page.locator(".tile a").first.click()
+        visit.until("document.querySelector('.ways')?.textContent.includes('1 of 5')")
+        assert "taxon=gephyrocapsa" in page.url
+        stays_here(visit)
+
+
+def test_it_fits_every_width_and_follows_the_system(made: Browser, tmp_path: Path) -> None:
+    with viewing([make_pictured_night(tmp_path / "d")]) as served:
+        served.wait()
+        key = served.key("N")
+        visit = Visit(made, served.address, DESKTOP, "/objects")
+        for path in (f"/night/{key}", f"/field/{key}/1/1", f"/object/{key}/1/1/1/0", "/objects"):
+            visit.page.goto(served.address + path)
+            for width, height in (DESKTOP, TABLET, PHONE):
+                visit.page.set_viewport_size({"width": width, "height": height})
+                visit.until("document.querySelector('main h1') !== null")
+                assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (width, path)
+        visit.page.emulate_media(color_scheme="light")
+        visit.until("document.documentElement.dataset.theme === 'light'")
+        visit.page.emulate_media(color_scheme="dark")
+        visit.until("document.documentElement.dataset.theme === 'dark'")
+        stays_here(visit)
