@@ -1,14 +1,14 @@
-"""What a person may do from the page, beside looking: a list, which pages draw as buttons.
-
-Nothing is in it yet: excluding fields and labelling objects come here, each as one entry.
-"""
+"""What a person may do from the page, beside looking: a list, which pages draw as buttons."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
+
+from daemon.counts.excluding import FieldsMeant, say_of_fields
 
 
 class ActionTarget(NamedTuple):
@@ -44,3 +44,17 @@ class Action:
     of: Literal["field", "object"]
     asks: str
     do: Callable[[ActionTarget, str, str], str]
+
+
+def _say(excluded: bool | None, done: str, target: ActionTarget, who: str, typed: str) -> str:
+    """Write a person's word on a field beside its dataset, as `lamelle exclude` does."""
+    say_of_fields(target.folder, FieldsMeant(target.slide, str(target.field), excluded, typed or None, who))
+    return f"field {target.field} of mini-slide {target.slide} {done}"
+
+
+FIELD_ACTIONS = (
+    Action("exclude", "Do not count", "field", "Reason", partial(_say, True, "is not counted")),
+    Action("include", "Count", "field", "Reason", partial(_say, False, "is counted")),
+    Action("take-back", "Take back what was said last", "field", "", partial(_say, None, "is as before")),
+)
+"""What may be said of a field; the newest word stands above the night's rule, and nothing is deleted."""

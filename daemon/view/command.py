@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from daemon.view.actions import FIELD_ACTIONS
 from daemon.view.application import MorningPage
 from daemon.view.nights import ShownNights
 from daemon.web.server import PageAddress, PageServer, set_up_log
@@ -37,7 +38,7 @@ def view(places: Sequence[Path], http: str, token_file: Path | None, console: Co
     for note in nights.notes:
         console.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
     set_up_log("lamelle.view")
-    page = MorningPage(nights, served.door)
+    page = MorningPage(nights, served.door, FIELD_ACTIONS)
     with served.bind() as listening:
         address = served.address(listening)
         ready = lambda: console.print(f"open {address}", highlight=False, soft_wrap=True)  # noqa: E731

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from daemon.counts.taxa import taxonomy_of
+from daemon.dataset.exclusions import FieldStanding, standing_exclusions
 from daemon.dataset.later_tables import objects_table
 from daemon.dataset.objects_table import object_values
 from daemon.dataset.reader import Dataset
@@ -17,7 +18,7 @@ from daemon.records.records import FieldSecured, FieldSkipped
 from daemon.report.objects import WORDS
 from daemon.report.words import short
 from daemon.view.nights import ShownNight
-from daemon.view.objects import ObjectIndex, ShownPlace
+from daemon.view.objects import ObjectIndex, ShownPlace, standing_of_object
 
 GROUPS = {
     "Size": (
@@ -60,9 +61,12 @@ def tell_field(
     if isinstance(one, FieldSkipped):
         return told | {"state": "skipped", "reason": one.reason, "objects": []}
     kept = {file.name for file in one.files}
+    judged = standing_exclusions(dataset).fields.get((one.slide, one.field)) if told["counts"] else None
     return told | {
         "state": "recorded" if one.analysed else "not analysed",
         "reason": one.reason,
+        "flags": [flag.words for flag in one.flags],
+        "judged": None if judged is None else {"counted": judged.counted, "why": judged.reason, "by": judged.by},
         "frame_px": list(one.shape_czyx[2:]),
         "polarizations": list(one.polarizations),
         "planes": one.shape_czyx[1],
@@ -70,7 +74,7 @@ def tell_field(
         "picture": "kept" if picture_file(one.slide, one.field, one.attempt) in kept else "crops",
         "files": sorted(kept),
         "objects": [
-            {**values, "called": called, "standing": standing}
+            {**values, "called": called, "standing": _as_its_field(standing, judged)}
             for values, called, standing in _objects(dataset, night, index, one)
         ],
     }
@@ -101,6 +105,13 @@ def tell_object(
             [title, rows] for title, names in GROUPS.items() if (rows := list(_measures(found, names, deviation)))
         ],
     }  # fmt: skip
+
+
+def _as_its_field(standing: str, judged: FieldStanding | None) -> str:
+    """Say what stands of a field now: the index of all objects learns it only when the night is read again."""
+    if standing not in ("counted", "field not counted"):
+        return standing
+    return "counted" if judged is None or judged.counted else "field not counted"
 
 
 def _objects(
@@ -150,7 +161,8 @@ def _called(
         if taxon is None
         else taxonomy_of(dataset, objects_table(dataset, field=(one.slide, one.field))[1].named).name_of(taxon)
     )
-    standing = "below threshold" if row["below_threshold"] else "counted" if row["in_exclusive_tile"] else "seen again"
+    below, own = row["below_threshold"], row["in_exclusive_tile"]
+    standing = standing_of_object(row.get("counted", own and not below), below, own)
     return {"taxon": taxon or "", "name": name, "probability": row.get("taxon_probability"), "who": ""}, standing
 
 

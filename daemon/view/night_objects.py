@@ -25,7 +25,7 @@ FLAGS = tuple(WORDS)
 NUMBERS = ("score", "taxon_probability", "length_um", "mass_pg")
 CODED = ("class_name", "taxon", "sample", "who")
 """Columns of texts, each of which is kept once."""
-_COLUMNS = (*NUMBERS, "class_name", "taxon", "sample", "counted", "below_threshold", *FLAGS)
+_COLUMNS = (*NUMBERS, "class_name", "taxon", "sample", "counted", "below_threshold", "in_exclusive_tile", *FLAGS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +69,7 @@ class NightObjects:
             "attempt": np.array([attempt_of(name or "") for name in table["field_file"].to_pylist()], np.int32),
             "counted": _truths(table["counted"]),
             "below_threshold": _truths(table["below_threshold"]),
+            "own_tile": _truths(table["in_exclusive_tile"]),
             "flags": _flags(table),
             **{name: _numbers(table[name], np.float32) for name in NUMBERS},
         }

@@ -18,7 +18,7 @@ NOT_NAMED = "-"
 """Stands for the taxon of objects that nobody named."""
 ORDERS_KEPT = 12
 
-Kept = Literal["counted", "seen again", "below threshold", "all"]
+Kept = Literal["counted", "seen again", "below threshold", "field not counted", "all"]
 SortedBy = Literal["place", "taxon", "class", "score", "doubt", "length", "mass"]
 _SORTS: dict[str, str] = {"score": "score", "doubt": "taxon_probability", "length": "length_um", "mass": "mass_pg"}
 
@@ -74,6 +74,13 @@ class ShownTile(NamedTuple):
     standing: str
     sample: str
     who: str
+
+
+def standing_of_object(counted: bool, below_threshold: bool, own_tile: bool) -> str:
+    """Say whether an object counts, and if not why."""
+    if counted:
+        return "counted"
+    return "below threshold" if below_threshold else "field not counted" if own_tile else "seen again"
 
 
 class ObjectIndex:
@@ -155,7 +162,7 @@ class ObjectIndex:
     def shown(self, rows: NDArray[np.int32]) -> list[ShownTile]:
         """Give what a tile of a gallery shows of each of these rows."""
         c = self._columns
-        numbers = ("slide", "field", "attempt", "number", "flags", "counted", "below_threshold", *NUMBERS)
+        numbers = ("slide", "field", "attempt", "number", "flags", "counted", "below_threshold", "own_tile", *NUMBERS)
         values = {name: c[name][rows].tolist() for name in ("night", *numbers, *CODED)}
         return [self._shown({name: column[at] for name, column in values.items()}) for at in range(len(rows))]
 
@@ -176,7 +183,7 @@ class ObjectIndex:
             length_um=_rounded(one["length_um"]),
             mass_pg=_rounded(one["mass_pg"]),
             flags=[words for at, words in enumerate(WORDS.values()) if one["flags"] >> at & 1],
-            standing="counted" if one["counted"] else "below threshold" if one["below_threshold"] else "seen again",
+            standing=standing_of_object(one["counted"], one["below_threshold"], one["own_tile"]),
             sample=texts["sample"],
             who=texts["who"],
         )
@@ -214,7 +221,9 @@ class ObjectIndex:
             case "below threshold":
                 chosen &= c["below_threshold"]
             case "seen again":
-                chosen &= ~c["counted"] & ~c["below_threshold"]
+                chosen &= ~c["own_tile"] & ~c["below_threshold"]
+            case "field not counted":
+                chosen &= ~c["counted"] & c["own_tile"] & ~c["below_threshold"]
         if choice.night:
             chosen &= c["night"] == (self.keys.index(choice.night) if choice.night in self.keys else -1)
         if choice.slide is not None:

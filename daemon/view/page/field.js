@@ -9,8 +9,8 @@ import { panning } from "./panning.js";
 import { scaleBar } from "./scale_bar.js";
 import { figure, plural, short } from "./words.js";
 
-const KINDS = { counted: "counted", "seen again": "neighbour", "below threshold": "below" };
-const NOT_COUNTED = { "seen again": "lies in a neighbour's tile and counts there", "below threshold": "below the threshold, kept but not counted" };
+const KINDS = { counted: "counted", "seen again": "neighbour", "below threshold": "below", "field not counted": "below" };
+const NOT_COUNTED = { "seen again": "lies in a neighbour's tile and counts there", "below threshold": "below the threshold, kept but not counted", "field not counted": "not counted, as its field is not" };
 
 export async function field(here) {
   const [key, slide, number_, attempt] = here.parts;
@@ -46,6 +46,8 @@ function saysOf(told) {
   const below = told.objects.filter((one) => one.standing === "below threshold").length;
   if (again) parts.push(`${again} seen again in a neighbour's tile`);
   if (below) parts.push(`${below} below the threshold`);
+  if (told.flags?.length) parts.push(told.flags.join(", "));
+  if (told.judged && (!told.judged.counted || told.judged.why)) parts.push(`${told.judged.counted ? "counted" : "not counted"} (${[told.judged.why, `by ${told.judged.by}`].filter(Boolean).join(", ")})`);
   if (told.state === "not analysed") parts.push("not analysed yet");
   if (told.attempts.length > 1) parts.push(`attempt ${told.attempt} of ${told.attempts.length}${told.counts ? ", which counts" : ", which does not count"}`);
   return parts.join(", ");

@@ -12,7 +12,7 @@ const SPARE_ROWS = 2;
 const STILL_MS = 60;
 const [TAXON, CALLED, SURE, SCORE, LENGTH, MASS, FLAGS, STANDING, SAMPLE, WHO, CLASS] = [6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 5];
 const SORTS = { place: "place", taxon: "taxon", class: "class", score: "score", doubt: "doubt", length: "length", mass: "mass" };
-const KEPT = { counted: "counted", "seen again": "seen again", "below threshold": "below the threshold", all: "all" };
+const KEPT = { counted: "counted", "seen again": "seen again", "below threshold": "below the threshold", "field not counted": "of fields that are not counted", all: "all" };
 const DOUBTS = { "": "any", 0.9: "0.90 or less", 0.7: "0.70 or less", 0.5: "0.50 or less" };
 const SCORES = { "": "any", 0.5: "0.50 or more", 0.7: "0.70 or more", 0.9: "0.90 or more", 0.95: "0.95 or more" };
 

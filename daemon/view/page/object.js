@@ -8,7 +8,7 @@ import { scaleBar } from "./scale_bar.js";
 import { figure, number } from "./words.js";
 
 const STEP_MS = 160;
-const STANDING = { counted: "counted", "seen again": "not counted here: it lies in a neighbour's tile", "below threshold": "below the threshold: kept, not counted" };
+const STANDING = { counted: "counted", "seen again": "not counted here: it lies in a neighbour's tile", "below threshold": "below the threshold: kept, not counted", "field not counted": "not counted, as its field is not" };
 
 export async function object(here) {
   const [key, ...rest] = here.parts;

@@ -22,7 +22,7 @@ from rich.console import Console
 
 from daemon.report.report import report
 from daemon.system.errors import Refused
-from daemon.view.actions import Action, ActionTarget
+from daemon.view.actions import FIELD_ACTIONS, Action, ActionTarget
 from daemon.view.application import REPORT_POLICY
 from daemon.view.command import view
 from daemon.view.nights import ShownNights
@@ -272,6 +272,33 @@ def test_an_action_is_offered_done_and_told(tmp_path: Path) -> None:
         assert (status, json.loads(answer)["done"]) == (200, True)
     ((target, who, typed),) = done
     assert (target.slide, target.field, target.number, who, typed) == (1, 1, None, "page at 127.0.0.1", "oil")
+
+
+def test_a_field_is_excluded_and_the_numbers_follow_until_that_is_taken_back(tmp_path: Path) -> None:
+    make_pictured_night(tmp_path / "d")
+    with viewing([tmp_path / "d"], actions=FIELD_ACTIONS) as served:
+        served.wait()
+        key = served.key("N")
+        good = {"Origin": served.address, "Content_Type": "application/json"}
+
+        def objects() -> str:
+            return str(told(served, f"/data/night/{key}")["verdict"]["headline"])
+
+        def act(name: str, typed: str = "") -> None:
+            body = json.dumps({"night": key, "slide": 1, "field": 1, "typed": typed}).encode()
+            status, answer, _ = ask(served, f"/act/{name}", body, **good)
+            assert (status, json.loads(answer)["done"]) == (200, True), answer
+
+        before = objects()
+        assert "15 objects" in before
+        act("exclude", "oil")
+        field = told(served, f"/data/field/{key}/1/1")
+        assert field["judged"] == {"counted": False, "why": "oil", "by": "page at 127.0.0.1"}
+        assert "counted" not in {one["standing"] for one in field["objects"]}
+        until(lambda: "12 objects" in objects(), "the numbers follow", DEADLINE_S)
+        act("take-back")
+        until(lambda: objects() == before, "the numbers are as before", DEADLINE_S)
+        assert told(served, f"/data/field/{key}/1/1")["judged"] is None
 
 
 # Hostility ----------------------------------------------------------------------------------------------------------
