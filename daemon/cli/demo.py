@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from importlib.resources import files
@@ -101,6 +102,7 @@ def demo(run: Path, fields: int | None, seed: int | None, profile: Profile | Non
     draw_sheet(dataset, sheet)
     page = dataset / REPORT
     lines = [f"dataset  {dataset}", f"sheet    {sheet}", *([f"report   {page}"] if page.exists() else [])]
+    lines.append(f"all of it in the browser:  lamelle view {shlex.quote(str(run))}")
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
     return status
 
