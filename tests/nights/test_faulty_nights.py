@@ -117,6 +117,7 @@ def test_a_fault_that_was_overcome_is_told(retried: Ran, number: int, kind: str)
     assert said in table(retried.run)
 
 
+@pytest.mark.long
 def test_what_was_overcome_leaves_no_trace_in_the_pixels(retried: Ran, skipping: Ran) -> None:
     disturbed, undisturbed = digest(retried.run), digest(skipping.run)
     first = {(1, field): undisturbed[1, field] for field in range(1, FIELDS + 1)}

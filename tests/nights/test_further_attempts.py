@@ -211,6 +211,7 @@ def test_what_is_redone_before_its_mini_slide_was_closed_is_delivered_too(tmp_pa
     assert "dataset is gone, where" in " ".join(said.split())
 
 
+@pytest.mark.long
 def test_a_start_that_is_refused_is_told_alone_and_leaves_its_folder_free(tmp_path: Path) -> None:
     config = write_configuration(tmp_path, slides=1, fields=1, frame_px=256)
     good = config.read_text(encoding="utf-8")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import psutil
+import pytest
 
 from daemon.config.loading import freeze
 from daemon.config.model import Recorder
@@ -147,6 +148,7 @@ def test_a_person_who_does_not_wait_leaves_no_process_behind(tmp_path: Path) -> 
     assert not list((tmp_path / "dataset").glob("report.*"))
 
 
+@pytest.mark.long
 def test_a_recorder_elsewhere_reports_what_it_has_recorded(tmp_path: Path) -> None:
     into, told = tmp_path / "dataset", tmp_path / "told"
     endpoint = night.free_endpoint()

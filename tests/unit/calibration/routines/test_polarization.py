@@ -82,8 +82,8 @@ def test_thickness_follows_from_the_wavelength() -> None:
     assert values["thickness_floor"].value == pytest.approx(floor, rel=1e-2)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("stirred_px", [(1.4, -0.8), pytest.param((-6.0, 5.0), marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("stirred_px", [(1.4, -0.8), (-6.0, 5.0)])
 def test_a_stage_that_stirs_between_the_exposures_leaves_the_shift_alone(stirred_px: tuple[float, float]) -> None:
     def stir(shot: Shot) -> Shot:
         if shot.exposures_ms != (10 * MS[0],):

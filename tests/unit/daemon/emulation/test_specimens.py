@@ -72,6 +72,7 @@ def test_each_taxon_has_as_many_as_asked_and_each_row_its_own_stack(made: tuple[
         assert (row.x1 - row.x0) * row.pixel_um <= row.length_um * 1.05
 
 
+@pytest.mark.long
 def test_turned_over_the_same_individuals_lie_at_the_same_places(
     made: tuple[Path, list[SpecimenRow]], config: NightConfig, tmp_path: Path
 ) -> None:

@@ -111,6 +111,7 @@ def assert_same_tensors(one: Path, two: Path) -> None:
         np.testing.assert_array_equal(left[name], right[name])
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_an_interrupted_training_goes_on_to_the_same_weights(exported: Path, tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole.safetensors", tmp_path / "parts.safetensors"
