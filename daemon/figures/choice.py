@@ -145,7 +145,7 @@ def _meant(text: str, there: set[str], taxonomy: Taxonomy) -> set[str]:
 
 
 def _by_taxon(found: ChosenObjects, one: Chosen) -> tuple[bool, str, float]:
-    """ObjectOrder names, those that are of no taxon behind the others, the surest first."""
+    """Order by name, those that are of no taxon behind the others, the surest first."""
     return found.taxon_of(one) in (None, UNSURE, DISCARDED), found.name_of(one), -one.row.score
 
 

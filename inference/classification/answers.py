@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from inference.errors import WeightsRefused
 
 UNSURE = "unsure"
-"""NamedSpecimen, but of no taxon or group sure enough; counted as such."""
+"""Named, but of no taxon or group sure enough; counted as such."""
 Parents = Mapping[str, str | None]
 """Of each taxon the one above it, by identifier; None, or none at all, for what stands at the top."""
 

@@ -114,7 +114,7 @@ class SeenSpecimen(NamedTuple):
 
 
 def look(specimen: SpecimenStack, sight: ClassifierSight, focus_error_um: float = 0.0) -> SeenSpecimen:
-    """SeenSpecimen at a specimen.
+    """Look at a specimen.
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ SIZE_ERROR = 0.08
 
 
 def varied(specimen: SpecimenStack, sight: ClassifierSight, random: np.random.Generator) -> SeenSpecimen:
-    """SeenSpecimen at a specimen as it might as well have been.
+    """Look at a specimen as it might as well have been.
 
     Raises
     ------
