@@ -171,7 +171,7 @@ def test_field_and_gallery_are_looked_at_closely(made: Browser) -> None:
         assert seen == [-100.0 * plane for plane in range(7)], "each key shows the next plane"
         page.locator("#bench-pictures").hover()
         page.mouse.wheel(0, -100)
-        assert page.evaluate(OFFSET) == -500
+        visit.until(f"({OFFSET}) === -500")
         rows = page.evaluate("[...document.querySelectorAll('#bench .window img')].map(one => one.style.top)")
         assert rows == ["0%", "-100%"], "both polarizations are shown"
         key = page.locator("#bench").get_attribute("data-key")

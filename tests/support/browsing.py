@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from tests.support.deadlines import DEADLINE_S
 
@@ -50,8 +50,17 @@ class Visit:
         return self.page.locator(selector).first.inner_text()
 
     def until(self, expression: str, seconds: float = DEADLINE_S) -> None:
-        """Wait until something is true in the page, whose policy lets nothing be evaluated in it for long."""
+        """Wait until something is true in the page, whose policy lets nothing be evaluated in it for long.
+
+        What speaks of an element that is not drawn yet is not true yet.
+        """
         end_s = time.monotonic() + seconds
-        while not self.page.evaluate(expression):
-            assert time.monotonic() < end_s, f"not within {seconds} s: {expression}"
+        complaint = ""
+        while True:
+            try:
+                if self.page.evaluate(expression):
+                    return
+            except Error as error:
+                complaint = f" ({error.message})"
+            assert time.monotonic() < end_s, f"not within {seconds} s: {expression}{complaint}"
             self.page.wait_for_timeout(20)
