@@ -41,7 +41,7 @@ SEEN = 4.8
 alone comes to 3.3, without oil fine structure to 3.7, and to 4.6 where nobody tells the camera's offset."""
 FINE_UM, COARSE_UM = 0.12, (0.3, 0.95)
 """Blurs that part what changes through focus into fine and coarse. In oil nearly every field with anything coarse shows
-something fine; without oil, and far from focus, there is none."""
+something fine; without oil, and far from focus, there is none. Pixels wider than the fine one cannot show it."""
 NOISE = 1 / 0.6745
 STRONGEST = 0.999
 STRIP_ROWS = 64
@@ -63,7 +63,8 @@ class FieldLook:
     band
         whether they are a straight band that crosses the frame.
     fine
-        strongest fine structure that changes through focus, of any state, in deviations of noise.
+        strongest fine structure that changes through focus, of any state, in deviations of noise; None where pixels are
+        too wide for it.
     seen
         strongest structure of any size that changes through focus, likewise.
     """
@@ -174,15 +175,15 @@ def _is_band(dark: Mask, cell_um: float) -> bool:
     return bool(long >= BAND_LENGTH * min(dark.shape) and long >= STRAIGHT * max(narrow, 1.0))
 
 
-def _structure(stack: Frame, sharpest: int, pixel_um: float, offset_dn: float) -> tuple[float, float]:
+def _structure(stack: Frame, sharpest: int, pixel_um: float, offset_dn: float) -> tuple[float | None, float]:
     """Give the strongest fine structure, and the strongest of any size, of any state, in deviations of noise.
 
     The plane farthest from the sharpest is taken off: what the camera, dust and lamp do to both is no structure.
     """
     far = 0 if sharpest >= stack.shape[1] / 2 else stack.shape[1] - 1
     found = [_strengths(planes[sharpest], planes[far], pixel_um, offset_dn) for planes in stack]
-    fine = max(fine for fine, _ in found)
-    return fine, max(fine, *(coarse for _, coarse in found))
+    fine, coarse = (max(state) for state in zip(*found, strict=True))
+    return fine if pixel_um <= FINE_UM else None, max(fine, coarse)
 
 
 def _strengths(sharp: Frame, far: Frame, pixel_um: float, offset_dn: float) -> tuple[float, float]:

@@ -247,7 +247,8 @@ class Night:
         z_um = follower.z_for(planned, known, start_z)
         unsure = follower.needs_search(planned, known)
         if unsure or slide.fresh:
-            found = await self._search.near(z_um, slide.settings, planned, slot)
+            before = slide.exposed.get(planned.field, 0)
+            found = await self._search.near(z_um, slide.settings, planned, slot, before)
             # A search is coarser than what the stacks said: after a mere withdrawal it only overrules them where its
             # focus would lie outside the stack.
             if found is not None and (unsure or abs((found.z_um or z_um) - z_um) > follower.half_stack_um):

@@ -160,7 +160,8 @@ def _excluded(facts: NightFacts) -> Iterator[str]:
             analysed = slide.recorded - slide.not_analysed
             yield (
                 f"M{_slide(slide)[1:]}, lost its oil: {len(fields)} of its {counted(analysed, 'field')} "
-                f"({ranges(list(fields))}) are not counted. Put oil on it and take them again; "
+                f"({ranges(list(fields))}) are not counted. Put oil on it and take them again: "
+                f'`lamelle scan CONFIG --run DIR --redo "slide {slide.slide} fields {ranges(list(fields))}"`; '
                 f"`lamelle include DIR --slide {slide.slide} --fields {ranges(list(fields)).replace(' ', '')}` counts "
                 "them as they are."
             )
