@@ -357,9 +357,12 @@ class FactsGatherer:
             self._sentences[key] = record.reason
 
     def _settle_light(self, place: tuple[int, int]) -> None:
-        """Forget what was said of the light of a stack that another counts instead of, and once none is dim, of all."""
+        """Forget what was said of the light of a stack that another takes the place of.
+
+        What was said of the whole mini-slide is forgotten too once none of its counted fields is dim any more.
+        """
         self._events.pop((EventName.DIM_FIELD, *place), None)
-        if not any(one.dim for one in self._taken.values() if one.slide == place[0]):
+        if not any(one.dim and not one.excluded for one in self._taken.values() if one.slide == place[0]):
             self._events = {
                 key: event for key, event in self._events.items() if event.name not in BY_LIGHT or key[1] != place[0]
             }
