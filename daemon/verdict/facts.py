@@ -62,7 +62,8 @@ OF_PROCESS = frozenset({EventName.NOT_KEPT_AWAKE, EventName.NOT_WATCHED})
 class SlideFacts:
     """What is known of a mini-slide; `objects` are the counted ones, `excluded` are fields that are not counted.
 
-    These are numbered by why: a flag of theirs, or None where a person said so.
+    These are numbered by why: a flag of theirs, or None where a person said so. `blank` are fields that count in which
+    nothing is to be seen.
     """
 
     slide: int
@@ -74,6 +75,12 @@ class SlideFacts:
     objects: int = 0
     closed: bool = False
     excluded: Mapping[FieldFlag | None, tuple[int, ...]] = field(default_factory=dict)
+    blank: int = 0
+
+    @property
+    def searched(self) -> int:
+        """Fields in which objects were looked for, and that count."""
+        return self.recorded - self.not_analysed - sum(map(len, self.excluded.values()))
 
 
 @dataclass(frozen=True)
@@ -226,6 +233,7 @@ class _Taken(NamedTuple):
     code: ReasonCode = ReasonCode.FAULT
     excluded: tuple[FieldFlag | None, ...] = ()
     dim: bool = False
+    blank: bool = False
 
     @classmethod
     def of(cls, record: FieldSecured | FieldSkipped, word: bool | None) -> _Taken:
@@ -237,7 +245,12 @@ class _Taken(NamedTuple):
         """Take in the objects of the field, which count unless a person, or else a flag, speaks against it."""
         excluded: tuple[FieldFlag | None, ...] = record.excluded_by if word is None else () if word else (None,)
         objects = 0 if excluded else sum(row.counted for row in record.objects)
-        return self._replace(objects=objects, excluded=excluded, dim=FieldFlag.DIM in record.flags)
+        return self._replace(
+            objects=objects,
+            excluded=excluded,
+            dim=FieldFlag.DIM in record.flags,
+            blank=FieldFlag.BLANK in record.flags and not excluded,
+        )
 
 
 def _excluded(
@@ -389,6 +402,7 @@ class FactsGatherer:
             skipped=slide.skipped + times * (not one.recorded),
             not_analysed=slide.not_analysed + times * one.not_analysed,
             objects=slide.objects + times * one.objects,
+            blank=slide.blank + times * one.blank,
             excluded=_excluded(slide.excluded, number, one.excluded[:1] if times > 0 else ()),
         )
         if not one.recorded:
