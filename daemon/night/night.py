@@ -166,7 +166,7 @@ class Night:
         return slide
 
     def _take_up_again(self, settings: MiniSlide, due: Sequence[PlannedField]) -> SlideUnderWay:
-        """Begin further attempts at fields of a mini-slide; where focus is, the attempts of the plan say."""
+        """Begin further attempts at fields of a mini-slide; where focus is, those of the plan say that had their oil."""
         slide = self._take_up(settings)
         slide.wanted, slide.again = due, True
         made = self._journal.attempts(settings.position)
@@ -176,6 +176,8 @@ class Night:
         slide.given_up = left_by_order(one for one in made if AttemptName(one.slide, one.field, one.attempt) in names)
         for record in made:
             slide.exposed[record.field] = slide.exposed.get(record.field, 0) + record.attempts
+            if record.attempt == 1 and isinstance(record, FieldSecured) and FieldFlag.OIL_LOST in record.flags:
+                slide.forget_focus(record.field)
             if record.attempt > 1 and isinstance(record, FieldSecured) and not record.reason:
                 slide.dimming.add(record.backgrounds_dn, record.focus.contrast, record.flags)
         return slide

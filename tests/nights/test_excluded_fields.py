@@ -119,6 +119,9 @@ def test_taken_again_with_oil_each_field_counts_once_and_nobody_speaks_of_lost_o
     with Dataset.open(run) as dataset:
         standing, verdict = standing_exclusions(dataset), verdict_of(dataset, standing_of(run), 0)
         numbers, _ = gather(dataset)
+        again = [one for one in dataset.fields(2) if isinstance(one, FieldSecured)]
+    # Where fields without oil were sharpest says nothing of where focus is.
+    assert not any(FieldFlag.BLURRED in one.flags or one.focus.at_edge for one in again)
     assert standing.idle == FIELDS  # what was said of the first attempts is not said of these
     assert read_heartbeat(run).verdict == verdict
     assert not any("oil" in need or "dim" in need for need in verdict.needs)
