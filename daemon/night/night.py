@@ -166,7 +166,7 @@ class Night:
         return slide
 
     def _take_up_again(self, settings: MiniSlide, due: Sequence[PlannedField]) -> SlideUnderWay:
-        """Begin further attempts at fields of a mini-slide; where focus is, those of the plan say that had their oil."""
+        """Begin further attempts at fields of a mini-slide; where focus is, those of the plan with oil say."""
         slide = self._take_up(settings)
         slide.wanted, slide.again = due, True
         made = self._journal.attempts(settings.position)
