@@ -149,7 +149,7 @@ def _as_read(samples: dict[int, dict[str, str]]) -> dict[int, dict[str, str]]:
 
 
 def _note_resumed(journal: Journal, changed: Sequence[str]) -> None:
-    """Note that the night goes on, with what changed; else its former ending would be taken for that of this process."""
+    """Note that the night goes on, else its former ending would be taken for that of this process; and what changed."""
     who = myself()
     message = f"{who} resumed the night; another process goes on with it"
     message += f"; changed in its configuration: {', '.join(changed)}" if changed else ""
