@@ -171,7 +171,7 @@ def _names(path: Path, slide: int, rows: Sequence[ObjectRow]) -> list[str]:
 
 
 def _called(found: ChosenObjects, one: Chosen) -> str:
-    return one.row.class_name if found.taxon_of(one) is None else found.name_of(one)
+    return one.row.class_name if one.row.taxon is None else found.name_of(one)
 
 
 def _stage(at: FieldProvenance, yx_px: NDArray[np.float64]) -> NDArray[np.float64]:

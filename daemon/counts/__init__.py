@@ -1,4 +1,4 @@
 """How much is there: tables of counted objects, and which fields are counted at all.
 
-Face: `excluding`, `objects`, `taxa`, `unlike`.
+Face: `called`, `excluding`, `objects`, `taxa`, `unlike`.
 """

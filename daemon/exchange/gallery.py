@@ -8,13 +8,13 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from daemon.config.taxonomy import UNSURE
+from daemon.counts.called import DISCARDED, UNNAMED
 from daemon.dataset.selection import Chosen
-from daemon.figures.choice import DISCARDED, NOT_NAMED
 from daemon.figures.html import write_html
 from daemon.system.durable_files import refusing
 
 GALLERY = "gallery.html"
-_LAST = (UNSURE, NOT_NAMED, DISCARDED)
+_LAST = (UNSURE, UNNAMED, DISCARDED)
 
 
 class _GalleryTile(NamedTuple):

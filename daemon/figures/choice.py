@@ -11,17 +11,11 @@ from typing import Any
 import msgspec
 
 from daemon.config.taxonomy import UNSURE, Taxonomy, close_to
-from daemon.counts.taxa import taxonomy_of
-from daemon.dataset.labels import LabelStatus, label_store
-from daemon.dataset.later_tables import objects_table
+from daemon.counts.called import DISCARDED, UNNAMED, CalledNow, name_of
 from daemon.dataset.reader import Dataset
 from daemon.dataset.selection import Chosen, Selection, choose
-from daemon.dataset.standing import standing, with_labels
 from daemon.records.records import MEASURED, NAMED
 from daemon.system.errors import Refused
-
-NOT_NAMED = "not named"
-DISCARDED = "discarded"
 
 
 class ObjectOrder(StrEnum):
@@ -61,28 +55,20 @@ class ObjectChoice:
 
 @dataclass(frozen=True)
 class ChosenObjects:
-    """Objects as they were measured and named last, in their order.
+    """Objects as they were measured last and are called now, in their order.
 
     Attributes
     ----------
     taxonomy
         what their taxa are called by.
-    labelled
-        what the label that stands says of an object, by slide, field and number: a taxon, or `DISCARDED`.
     """
 
     objects: list[Chosen]
     taxonomy: Taxonomy
-    labelled: Mapping[tuple[int, int, int], str]
-
-    def taxon_of(self, one: Chosen) -> str | None:
-        """Give the taxon that an object is: what its label says, else its name; None where it has neither."""
-        return self.labelled.get((one.slide, one.field, one.row.number), one.row.taxon)
 
     def name_of(self, one: Chosen) -> str:
-        """Give what people call that."""
-        taxon = self.taxon_of(one)
-        return NOT_NAMED if taxon is None else self.taxonomy.name_of(taxon)
+        """Give what people call the taxon that an object is."""
+        return name_of(one.row.taxon, self.taxonomy)
 
 
 def choose_objects(dataset: Dataset, choice: ObjectChoice) -> ChosenObjects:
@@ -96,31 +82,24 @@ def choose_objects(dataset: Dataset, choice: ObjectChoice) -> ChosenObjects:
         A table beside the dataset cannot be read.
     """
     if dataset.night() is None:
-        return ChosenObjects([], Taxonomy(()), {})
-    table, origins = objects_table(dataset)
-    table = with_labels(table, dataset, standing(label_store(dataset).read().table))
-    wanted = ("slide", "field", "number", *MEASURED, *NAMED, "label_taxon", "label_status")
-    said = {(row["slide"], row["field"], row["number"]): row for row in table.select(wanted).to_pylist()}
-    labelled = {place: label for place, row in said.items() if (label := _label(row)) is not None}
+        return ChosenObjects([], Taxonomy(()))
+    called = CalledNow.of(dataset, (*MEASURED, *NAMED))
+    wanted = ("slide", "field", "number", *MEASURED, *NAMED)
+    said = {(row["slide"], row["field"], row["number"]): row for row in called.table.select(wanted).to_pylist()}
     now = [_as_said(one, said) for one in choose(dataset, choice.selection)]
-    found = ChosenObjects(now, taxonomy_of(dataset, origins.named), labelled)
+    found = ChosenObjects(now, called.taxonomy)
     if choice.taxa is not None:
-        there = {found.taxon_of(one) or NOT_NAMED for one in now}
+        there = {one.row.taxon or UNNAMED for one in now}
         taxa = {taxon for text in sorted(choice.taxa) for taxon in _meant(text, there, found.taxonomy)}
-        now = [one for one in now if (found.taxon_of(one) or NOT_NAMED) in taxa]
+        now = [one for one in now if (one.row.taxon or UNNAMED) in taxa]
     if choice.least_um is not None or choice.most_um is not None:
         least, most = choice.least_um or 0.0, math.inf if choice.most_um is None else choice.most_um
         now = [one for one in now if one.row.length_um is not None and least <= one.row.length_um <= most]
     return replace(found, objects=sorted(now, key=_KEYS[choice.order](found)))
 
 
-def _label(said: Mapping[str, Any]) -> str | None:
-    """Say what the label that stands makes of an object."""
-    return DISCARDED if said["label_status"] == LabelStatus.DISCARDED else said["label_taxon"]
-
-
 def _as_said(one: Chosen, said: Mapping[tuple[int, int, int], Mapping[str, Any]]) -> Chosen:
-    """Give an object what was measured and named last; one that the table of objects lacks stays as recorded."""
+    """Give an object what was measured last and what it is called now; one that the table lacks stays as recorded."""
     last = said.get((one.slide, one.field, one.row.number))
     if last is None:
         return one
@@ -131,7 +110,7 @@ def _meant(text: str, there: set[str], taxonomy: Taxonomy) -> set[str]:
     """Find which of the taxa that objects have are meant by a name: itself, and those below it."""
     taxon = taxonomy.of(text)
     if taxon is None:
-        if text in (*there, UNSURE, NOT_NAMED, DISCARDED):
+        if text in (*there, UNSURE, UNNAMED, DISCARDED):
             return {text}
         known = sorted({*there, *(one.name for one in taxonomy.taxa), *taxonomy.identifiers})
         names = ", ".join(sorted(taxonomy.name_of(one) for one in there)) or "none"
@@ -146,7 +125,7 @@ def _meant(text: str, there: set[str], taxonomy: Taxonomy) -> set[str]:
 
 def _by_taxon(found: ChosenObjects, one: Chosen) -> tuple[bool, str, float]:
     """Order by name, those that are of no taxon behind the others, the surest first."""
-    return found.taxon_of(one) in (None, UNSURE, DISCARDED), found.name_of(one), -one.row.score
+    return one.row.taxon in (None, UNSURE, DISCARDED), found.name_of(one), -one.row.score
 
 
 _KEYS: Mapping[ObjectOrder, Callable[[ChosenObjects], Callable[[Chosen], Any]]] = {

@@ -165,7 +165,7 @@ def _compose(
 
 def _called(one: LoadedObject, found: ChosenObjects) -> str:
     """Name an object by its taxon, by its class where it has none."""
-    return one.chosen.row.class_name if found.taxon_of(one.chosen) is None else found.name_of(one.chosen)
+    return one.chosen.row.class_name if one.chosen.row.taxon is None else found.name_of(one.chosen)
 
 
 def _draw_title(

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
@@ -24,12 +25,10 @@ from rich.table import Table
 from rich.text import Text
 
 from daemon.config.written_sheets import write_sheet
+from daemon.counts.called import CalledNow
 from daemon.counts.unlike import named_from
 from daemon.dataset.features import KeptFeatures
-from daemon.dataset.labels import LabelStatus, label_store
-from daemon.dataset.later_tables import objects_table
 from daemon.dataset.reader import Dataset
-from daemon.dataset.standing import standing, with_labels
 from daemon.places.nights import look_through
 from daemon.records.names import field_file
 from daemon.records.records import FieldSecured, NightStarted
@@ -44,7 +43,7 @@ from inference.wording import counted
 
 FEW = 30
 """Of taxa that were said less often every object is looked at: no sample of them tells anything."""
-COLUMNS = ("night", "slide", "field", "number", "field_file", "taxon", "taxon_probability", "label_status")
+COLUMNS = ("night", "slide", "field", "number", "field_file", "taxon", "taxon_probability")
 
 
 class Why(StrEnum):
@@ -93,14 +92,13 @@ def in_order(objects: pa.Table, times: NDArray[np.floating]) -> tuple[list[Wante
     Parameters
     ----------
     objects
-        with the columns `taxon`, `taxon_probability` and `label_status`.
+        with the columns `taxon`, `taxon_probability` and `said_by`, as `CalledNow` gives them.
     times
         (N,), how far each is from what the classifier learnt, 1 where it begins to be unlike it; NaN where not known.
     """
     taxa = objects["taxon"].to_pylist()
     sure = np.array([1.0 if one is None else one for one in objects["taxon_probability"].to_pylist()], np.float64)
-    labelled = [one not in (None, LabelStatus.PREDICTED) for one in objects["label_status"].to_pylist()]
-    human = np.array(labelled, np.bool_)
+    human = np.asarray(pc.is_valid(objects["said_by"]).to_numpy())
     said = Counter(taxon for taxon in taxa if taxon not in (None, UNSURE))
     often = np.array([said.get(taxon, 0) for taxon in taxa], np.int64)
     unsure = np.array([taxon == UNSURE for taxon in taxa], np.bool_)
@@ -175,10 +173,9 @@ class _ObjectsOfNight(NamedTuple):
 
 
 def _night(dataset: Dataset, console: Console) -> _ObjectsOfNight:
-    table, origins = objects_table(dataset)
-    known = named_from(dataset, origins.named)
-    table = table.filter(table["counted"])
-    table = with_labels(table, dataset, standing(label_store(dataset).read().table)).select(COLUMNS)
+    called = CalledNow.of(dataset, COLUMNS)
+    known = named_from(dataset, called.origins.named)
+    table = called.table.filter(called.table["counted"]).select([*COLUMNS, "said_by"])
     unknown = np.full(len(table), np.nan)
     try:
         reference = LibraryReference.from_text("" if known is None else known.reference)

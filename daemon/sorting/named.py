@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from daemon.config.taxonomy import Taxonomy
+from daemon.counts.called import name_of, said_by_persons
 from daemon.counts.taxa import taxonomy_of
-from daemon.dataset.labels import LabelStatus, label_store
 from daemon.dataset.later_tables import Given, TableOrigin, later_tables, objects_table
 from daemon.dataset.reader import Dataset
 from daemon.dataset.selection import Chosen, file_of
-from daemon.dataset.standing import content_of, standing
+from daemon.dataset.standing import content_of
 from daemon.records.names import field_file
 from daemon.records.objects import ObjectName
 from daemon.records.records import FieldSecured, ObjectRow
 from daemon.system.errors import DamagedFile
 
-NOT_NAMED = "not named"
 UNREADABLE = "name not readable"
 
 
@@ -105,13 +104,12 @@ class _NamesNow:
             columns = (table[name].to_pylist() for name in ("field_file", "number", "taxon", "taxon_probability"))
             self._later = {(file, number): (taxon, sure) for file, number, taxon, sure in zip(*columns, strict=True)}
         self._taxonomy: Taxonomy = taxonomy_of(dataset, origin)
-        labels = standing(label_store(dataset).read().table, self._taxonomy).labels
+        labels = said_by_persons(dataset, self._taxonomy).labels
         self._labels = {
             content: (taxon, status, who)
             for content, taxon, status, who in zip(
                 *(labels[name].to_pylist() for name in ("content", "taxon", "status", "who")), strict=True
             )
-            if status != LabelStatus.PREDICTED
         }
 
     def called(self, field: FieldSecured, row: ObjectRow) -> str:
@@ -119,9 +117,6 @@ class _NamesNow:
         sha256 = next((one.sha256 for one in field.files if one.name == file), "")
         if label := self._labels.get(content_of(sha256, row.number)):
             taxon, status, who = label
-            return f"{self._name(taxon)} ({status}{f' by {who}' if who else ''})"
+            return f"{name_of(taxon, self._taxonomy)} ({status}{f' by {who}' if who else ''})"
         taxon, sure = self._later.get((file, row.number), (row.taxon, row.taxon_probability))
-        return self._name(taxon) + ("" if taxon is None or sure is None else f" {sure:.2f}")
-
-    def _name(self, taxon: str | None) -> str:
-        return NOT_NAMED if taxon is None else self._taxonomy.name_of(taxon)
+        return name_of(taxon, self._taxonomy) + ("" if taxon is None or sure is None else f" {sure:.2f}")

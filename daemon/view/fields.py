@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from daemon.counts.called import name_of
 from daemon.counts.taxa import taxonomy_of
 from daemon.dataset.exclusions import FieldStanding, standing_exclusions
 from daemon.dataset.later_tables import objects_table
@@ -156,11 +157,8 @@ def _called(
         }, shown.standing
     # Of an attempt that does not count, or read before the index was: what was recorded alone.
     taxon = row.get("taxon")
-    name = (
-        "not named"
-        if taxon is None
-        else taxonomy_of(dataset, objects_table(dataset, field=(one.slide, one.field))[1].named).name_of(taxon)
-    )
+    naming = objects_table(dataset, field=(one.slide, one.field))[1].named
+    name = name_of(taxon, taxonomy_of(dataset, naming))
     below, own = row["below_threshold"], row["in_exclusive_tile"]
     standing = standing_of_object(row.get("counted", own and not below), below, own)
     return {"taxon": taxon or "", "name": name, "probability": row.get("taxon_probability"), "who": ""}, standing

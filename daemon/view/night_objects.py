@@ -11,19 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from daemon.counts.taxa import taxonomy_of
-from daemon.dataset.labels import LabelStatus, label_store
-from daemon.dataset.later_tables import objects_table
+from daemon.counts.called import CalledNow, name_of
 from daemon.dataset.reader import Dataset
-from daemon.dataset.standing import standing, with_labels
 from daemon.records.names import attempt_of
 from daemon.report.objects import WORDS
 
-DISCARDED = "discarded"
-"""Stands for the taxon of objects that a person does not want named."""
 FLAGS = tuple(WORDS)
 NUMBERS = ("score", "taxon_probability", "length_um", "mass_pg")
-CODED = ("class_name", "taxon", "sample", "who")
+CODED = ("class_name", "taxon", "sample", "said_by")
 """Columns of texts, each of which is kept once."""
 _COLUMNS = (*NUMBERS, "class_name", "taxon", "sample", "counted", "below_threshold", "in_exclusive_tile", *FLAGS)
 
@@ -55,13 +50,8 @@ class NightObjects:
         DamagedFile
             A table cannot be read.
         """
-        table, origins = objects_table(dataset, columns=_COLUMNS)
-        taxonomy = taxonomy_of(dataset, origins.named)
-        stands = standing(label_store(dataset).read().table, taxonomy)
-        table = _as_persons_say(with_labels(table, dataset, stands)) if stands.labels.num_rows else table
-        table = (
-            table.append_column("who", pa.nulls(len(table), pa.string())) if "who" not in table.column_names else table
-        )
+        now = CalledNow.of(dataset, _COLUMNS)
+        table = now.table
         columns: dict[str, NDArray[Any]] = {
             "slide": _numbers(table["slide"], np.int32),
             "field": _numbers(table["field"], np.int32),
@@ -77,23 +67,7 @@ class NightObjects:
         for name in CODED:
             coded = pc.fill_null(table[name], "").combine_chunks().dictionary_encode()
             columns[name], texts[name] = coded.indices.to_numpy().astype(np.int32), tuple(coded.dictionary.to_pylist())
-        called = {taxon: taxonomy.name_of(taxon) for taxon in texts["taxon"] if taxon}
-        return cls(columns, texts, called | {DISCARDED: DISCARDED})
-
-
-def _as_persons_say(table: pa.Table) -> pa.Table:
-    """Give objects the taxon that a person said, where one did, and who it was."""
-    human = pc.fill_null(pc.not_equal(table["label_status"], LabelStatus.PREDICTED.value), False)
-    discarded = pc.fill_null(pc.equal(table["label_status"], LabelStatus.DISCARDED.value), False)
-    said = pc.if_else(discarded, pa.scalar(DISCARDED), table["label_taxon"])
-    nothing = pa.scalar(None, pa.float64())
-    for name, value in (
-        ("taxon", pc.if_else(human, said, table["taxon"])),
-        ("taxon_probability", pc.if_else(human, nothing, table["taxon_probability"])),
-    ):
-        table = table.set_column(table.schema.get_field_index(name), name, value)
-    who = pc.if_else(human, pc.fill_null(table["label_who"], "?"), pa.scalar(None, pa.string()))
-    return table.append_column("who", who)
+        return cls(columns, texts, {taxon: name_of(taxon, now.taxonomy) for taxon in texts["taxon"] if taxon})
 
 
 def _numbers(column: pa.ChunkedArray, kind: type[np.generic]) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from daemon.config.taxonomy import UNSURE
 from daemon.report.objects import WORDS
 from daemon.view.night_objects import CODED, FLAGS, NUMBERS, NightObjects
 
-NOT_NAMED = "-"
+NO_TAXON = "-"
 """Stands for the taxon of objects that nobody named."""
 ORDERS_KEPT = 12
 
@@ -185,7 +185,7 @@ class ObjectIndex:
             flags=[words for at, words in enumerate(WORDS.values()) if one["flags"] >> at & 1],
             standing=standing_of_object(one["counted"], one["below_threshold"], one["own_tile"]),
             sample=texts["sample"],
-            who=texts["who"],
+            who=texts["said_by"],
         )
 
     def facets(self, night: str = "") -> dict[str, list[tuple[str, str, int]]]:
@@ -201,7 +201,7 @@ class ObjectIndex:
             texts = self._texts[name]
             found[name] = [
                 (
-                    texts[at] or NOT_NAMED,
+                    texts[at] or NO_TAXON,
                     self.called.get(texts[at], texts[at]) if name == "taxon" else texts[at],
                     int(numbers[at]),
                 )
@@ -231,7 +231,7 @@ class ObjectIndex:
         wanted = {"sample": choice.sample, "class_name": choice.of_class, "taxon": choice.taxon}
         for name, text in wanted.items():
             if text:
-                text = "" if name == "taxon" and text == NOT_NAMED else text
+                text = "" if name == "taxon" and text == NO_TAXON else text
                 texts = self._texts.get(name, ())
                 chosen &= c[name] == (texts.index(text) if text in texts else -1)
         if choice.flag:

@@ -53,6 +53,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     labels = [
         said | {"number": "1", "status": "validated", "taxon": "calcidiscus"},
         said | {"number": "2", "status": "discarded"},
+        said | {"field": "1", "number": "2", "status": "predicted", "taxon": "calcidiscus"},  # no person's word
     ]
     import_labels(folder, [write_table(folder / "l.csv", labels)], Console(file=io.StringIO()))
     return folder

@@ -45,14 +45,14 @@ QUIET = Console(file=io.StringIO())
 
 
 def table(rows: list[tuple[str | None, float | None, str | None]]) -> pa.Table:
-    names = ("taxon", "taxon_probability", "label_status")
-    return pa.table({name: [row[k] for row in rows] for k, name in enumerate(names)})
+    names = {"taxon": pa.string(), "taxon_probability": pa.float64(), "said_by": pa.string()}
+    return pa.table({name: pa.array([row[k] for row in rows], kind) for k, (name, kind) in enumerate(names.items())})
 
 
 def test_kinds_take_turns_and_each_object_stands_once() -> None:
     common: list[tuple[str | None, float | None, str | None]] = [("common", 0.9, None)] * FEW
     rows = [*common, ("rare", 0.9, None), ("rare", 0.4, None), ("rarest", 0.9, None), ("unsure", 0.3, None)]
-    rows += [("unsure", 0.2, None), (None, None, None), ("unsure", 0.1, "validated"), ("unsure", 0.25, "predicted")]
+    rows += [("unsure", 0.2, None), (None, None, None), ("unsure", 0.1, "AB"), ("unsure", 0.25, None)]
     times = np.full(len(rows), np.nan)
     times[[0, 1, 2, FEW + 2]] = 1.5, 2.5, 0.9, 1.1
     order, waiting = in_order(table(rows), times)

@@ -17,7 +17,7 @@ from daemon.records.attempts import AttemptName
 from daemon.view.bounded import BoundedCache
 from daemon.view.night_objects import NightObjects
 from daemon.view.nights import key_of
-from daemon.view.objects import NOT_NAMED, AskedObjects, ObjectIndex, ShownPlace
+from daemon.view.objects import NO_TAXON, AskedObjects, ObjectIndex, ShownPlace
 from tests.support.pictured_night import make_pictured_night
 
 
@@ -46,7 +46,7 @@ def test_objects_that_count_come_first_and_others_when_asked_for(index: ObjectIn
 
 def test_objects_are_chosen_by_what_is_said_of_them(index: ObjectIndex) -> None:
     assert set(names(index, AskedObjects(taxon="gephyrocapsa"))) == {"Gephyrocapsa"}
-    assert set(names(index, AskedObjects(taxon=NOT_NAMED))) == {"not named"}
+    assert set(names(index, AskedObjects(taxon=NO_TAXON))) == {"not named"}
     assert set(names(index, AskedObjects(flag="touches_edge"))) == {"Gephyrocapsa"}, "object 1 is cut by the frame"
     assert set(names(index, AskedObjects(sure=0.5))) == {"Gephyrocapsa"}, "what has no probability is not unsure"
     assert len(index.choose(AskedObjects(flag="no such flag"))) == 0
