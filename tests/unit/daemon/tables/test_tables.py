@@ -6,7 +6,9 @@ import contextlib
 import csv
 import io
 import re
+import runpy
 import shutil
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
@@ -350,6 +352,30 @@ def test_densities_in_five_lines_are_those_of_the_report(
                 assert own == pytest.approx(kind.count.per_mm2)
     # Two classes that were found, two mini-slides that were searched; nothing else counts where mini-slide 1 does not.
     assert seen == (0 if excluded == "1-2" else 4)
+
+
+def test_the_example_prints_densities_with_and_without_what_is_not_counted(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pandas")
+    shutil.copytree(folder, tmp_path / "dataset")
+    say_of_fields(tmp_path / "dataset", FieldsMeant(1, "all", True, "no oil"))
+    write([tmp_path / "dataset"], tmp_path / "tables")
+    example = str(ROOT / "examples" / "densities.py")
+    monkeypatch.setattr(sys, "argv", [example, str(tmp_path / "tables")])
+    runpy.run_path(example, run_name="__main__")
+    printed = {(row["slide"], row["name"]): row for row in csv.DictReader(io.StringIO(capfd.readouterr().out))}
+    with Dataset.open(tmp_path / "dataset") as dataset:
+        numbers, _ = gather(dataset)
+    assert len(printed) == sum(len(slide.kinds) for slide in numbers.slides)
+    for slide in numbers.slides:
+        for kind in slide.kinds:
+            row = printed[str(slide.slide), kind.name]
+            assert (int(row["objects"]), int(row["all_objects"])) == (kind.count.number, kind.with_excluded.number)
+            for prefix, count in (("objects_", kind.count), ("all_", kind.with_excluded)):
+                value = row[f"{prefix}per_mm2"]
+                assert (float(value) if value else None) == (count.per_mm2 and pytest.approx(count.per_mm2[0]))
+    assert printed["1", "diatom"]["excluded_share"] == "1.0"
 
 
 def test_scripts_have_the_same_tables(folder: Path, written: dict[TableName, pa.Table]) -> None:
