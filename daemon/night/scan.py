@@ -34,6 +34,7 @@ from daemon.records.records import Event, NightStarted
 from daemon.run_folder.folder import RunFolder
 from daemon.run_folder.journal import Journal
 from daemon.run_folder.spool import Spool
+from daemon.system.command_line import typed
 from daemon.system.durable_files import make_folder, replacing
 from daemon.system.errors import Exit, Refused
 from daemon.system.extras import require as require_extras
@@ -99,9 +100,15 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console, redo: str
             display = held.enter_context(ProgressDisplay(console))
             if resume:
                 _note_resumed(journal)
+            display.print_line(f"watch it in the browser:  lamelle monitor --connect {typed(run)}{_steering(config)}")
             return asyncio.run(Supervisor(config, folder.path, plan, journal, spool, ring, display).run())
         except KeyboardInterrupt:
             return Exit.INTERRUPTED
+
+
+def _steering(config: Config) -> str:
+    """Give the option of the monitor that lets its page steer this night, where it takes orders."""
+    return "" if config.control.endpoint is None else " --control"
 
 
 def _require_what_was_recorded(journal: Journal, folder: RunFolder, config: Config) -> None:

@@ -49,6 +49,11 @@ class MorningAfter:
         """Say whether there is a dataset."""
         return find_dataset(self._place) is not None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody has opened it."""
+        return self._pages is not None
+
     async def open(self) -> str:
         """Make it ready; return a sentence on why it cannot be, or nothing. It is tried again each time."""
         async with self._opening:
