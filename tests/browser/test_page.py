@@ -50,6 +50,15 @@ def knows(night: PlayedNight, served: Served) -> None:
         time.sleep(0.02)
 
 
+def until_running(night: PlayedNight, visit: Visit, expression: str) -> None:
+    """Wait until something is true in a page while the night goes on telling its counters."""
+    end_s = time.monotonic() + DEADLINE_S
+    while not visit.page.evaluate(expression):
+        assert time.monotonic() < end_s, expression
+        night.counters()
+        visit.page.wait_for_timeout(100)
+
+
 def test_new_fields_appear_at_once_and_a_reload_restores_everything(made: Browser) -> None:
     with PlayedNight(time.time() - 200, 12) as night, serving(lambda: night.endpoint) as served:
         night.play(13)
@@ -277,7 +286,7 @@ def test_a_night_that_is_over_leads_to_what_it_recorded_and_one_that_goes_on_lea
         first.play(3)
         knows(first, served)
         visit = Visit(made, served.address)
-        visit.until("document.querySelector('#afterwards').innerText === 'What it found so far'")
+        until_running(first, visit, "document.querySelector('#afterwards').innerText === 'What it found so far'")
         first.state(NightState.COMPLETE)
         visit.until("document.querySelector('#afterwards p').textContent.startsWith('The night is over. ')")
         visit.page.locator("#afterwards a").click()
@@ -289,11 +298,12 @@ def test_a_night_that_is_over_leads_to_what_it_recorded_and_one_that_goes_on_lea
             places.append(second.endpoint)
             first.__exit__()
             knows(second, served)
-            visit.until("document.querySelector('#running').innerText.startsWith('Watch the night')")
+            until_running(second, visit, "document.querySelector('#running').innerText.startsWith('Watch the night')")
             visit.page.locator("#running a").click()
-            visit.until("document.querySelector('#headline').textContent.includes('3 of 96 fields')")
+            visit.page.locator("#headline").wait_for()
+            until_running(second, visit, "document.querySelector('#headline').textContent.includes('3 of 96 fields')")
             visit.page.goto(served.address)
-            visit.until("document.querySelector('#afterwards').innerText === 'What it found so far'")
+            until_running(second, visit, "document.querySelector('#afterwards').innerText === 'What it found so far'")
             stays_here(visit)
 
 

@@ -3,7 +3,7 @@
 import { byId, make } from "./dom.js";
 import { MOODS } from "./words.js";
 
-const AGAIN_MS = 5_000;
+const AGAIN_MS = 2_000;
 
 export async function followRunning() {
   let night;
