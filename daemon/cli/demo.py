@@ -25,8 +25,8 @@ from daemon.records.counting import ObjectCounts
 from daemon.records.names import REPORT
 from daemon.records.records import FieldSecured
 from daemon.run_folder.folder import RunFolder
-from daemon.system.command_line import typed
 from daemon.system.errors import Exit, Refused
+from daemon.verdict.afterwards import typed
 from drivers.emulated.core import virtual_slide
 from drivers.emulated.mechanics import sample_place, true_pixel_um
 from drivers.profile_names import Profile

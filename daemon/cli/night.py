@@ -70,8 +70,7 @@ def scan(
     from daemon.night.scan import scan as run_scan
     from daemon.run_folder.folder import RunFolder
     from daemon.run_folder.unattended import why_not
-    from daemon.system.command_line import typed
-    from daemon.verdict.afterwards import where_kept
+    from daemon.verdict.afterwards import typed, where_kept
 
     night = load(config, equip=True)
     if unattended:

@@ -34,13 +34,13 @@ from daemon.records.records import Event, NightStarted
 from daemon.run_folder.folder import RunFolder
 from daemon.run_folder.journal import Journal
 from daemon.run_folder.spool import Spool
-from daemon.system.command_line import typed
 from daemon.system.durable_files import make_folder, replacing
 from daemon.system.errors import Exit, Refused
 from daemon.system.extras import require as require_extras
 from daemon.system.locks import sole
 from daemon.system.progress import ProgressDisplay
 from daemon.system.ring import Ring
+from daemon.verdict.afterwards import typed
 from drivers.texts import plain
 from inference.classification.head import load_head
 from inference.network.weights_file import find_weights

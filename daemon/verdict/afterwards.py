@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import subprocess
 from pathlib import Path
 
-from daemon.system.command_line import typed
+
+def typed(path: Path) -> str:
+    """Write a path as one types it in a terminal of this computer, in quotes where it needs them."""
+    return subprocess.list2cmdline([str(path)]) if os.name == "nt" else shlex.quote(str(path))
 
 
 def where_kept(run: Path, recorder: str | None, computer: str) -> str:
