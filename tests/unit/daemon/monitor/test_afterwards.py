@@ -77,13 +77,13 @@ def test_every_address_of_the_morning_page_is_one_that_opens_it(run: Path) -> No
 def test_the_address_stays_with_a_night_that_runs_and_comes_back_to_one_that_goes_on(run: Path) -> None:
     places = [""]
 
-    def heard(night: PlayedNight) -> bool:
+    def heard(one: Served, night: PlayedNight) -> bool:
         night.counters()
-        return served.feed.watcher.joined and served.feed.watcher.view.about is not None
+        return one.feed.watcher.joined and one.feed.watcher.view.about is not None
 
     with serving(lambda: places[-1] or nowhere(), run=run) as served, PlayedNight(1.7e9, 6) as night:
         places.append(night.endpoint)
-        until(lambda: heard(night), "the night is not heard")
+        until(lambda: heard(served, night), "the night is not heard")
         assert b"/live/main.js" in ask(served, "/")[1]
         assert ask(served, "/morning")[2]["location"] == "/nights"
         told = json.loads(ask(served, "/data/running")[1])["night"]
@@ -147,17 +147,16 @@ def test_one_token_and_one_gate_stand_before_both(run: Path) -> None:
             assert ask(served, path)[:2] == (401, b"this needs the token"), path
         assert ask(served, "/")[2]["location"] == "/login"
         assert not opened(served)
-        bearer = {"Authorization": f"Bearer {TOKEN}"}
-        assert ask(served, "/", **bearer)[2]["location"] == "/nights"
-        status, _, headers = ask(served, "/nights", **bearer)
+        assert ask(served, "/", Authorization=f"Bearer {TOKEN}")[2]["location"] == "/nights"
+        status, _, headers = ask(served, "/nights", Authorization=f"Bearer {TOKEN}")
         assert (status, headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'")) == (
             200,
             True,
         )
         act = json.dumps({"night": "x", "slide": 1, "field": 1}).encode()
-        kind = {"Content_Type": "application/json"}
-        assert ask(served, "/act/exclude", act, **kind, Origin="http://evil.example", **bearer)[0] == 403
-        assert ask(served, "/act/exclude", act, **kind, Origin=served.address, **bearer)[0] == 404, "no such night"
+        posted = {"Content_Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
+        assert ask(served, "/act/exclude", act, **posted, Origin="http://evil.example")[0] == 403
+        assert ask(served, "/act/exclude", act, **posted, Origin=served.address)[0] == 404, "no such night"
 
 
 def test_no_address_leads_out_of_both(served: Served) -> None:
