@@ -15,10 +15,10 @@ CLIMBS = (
     "....//", "..;/", "%00/", "/", "%2f", "//", "C:%5c", "file:///", "\\\\host\\",
 )  # fmt: skip
 STARTS = (
-    "/", "/file/", "/picture/field/1/1/", "/login/", "/stream/", "/file/main.js/", "", "http://localhost/",
+    "/", "/live/", "/picture/field/1/1/", "/login/", "/stream/", "/live/main.js/", "", "http://localhost/",
 )  # fmt: skip
 ROUTES = (
-    "/", "/file/main.js", "/stream", "/metrics", "/picture/field/1/1/0", "/picture/object/1/1/1", "/order", "/logout",
+    "/", "/live/main.js", "/stream", "/metrics", "/picture/field/1/1/0", "/picture/object/1/1/1", "/order", "/logout",
 )  # fmt: skip
 METHODS = (
     "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "get", "X" * 300, "PRI",

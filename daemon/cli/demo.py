@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from importlib.resources import files
@@ -27,6 +26,7 @@ from daemon.records.names import REPORT
 from daemon.records.records import FieldSecured
 from daemon.run_folder.folder import RunFolder
 from daemon.system.errors import Exit, Refused
+from daemon.verdict.afterwards import typed
 from drivers.emulated.core import virtual_slide
 from drivers.emulated.mechanics import sample_place, true_pixel_um
 from drivers.profile_names import Profile
@@ -102,7 +102,7 @@ def demo(run: Path, fields: int | None, seed: int | None, profile: Profile | Non
     draw_sheet(dataset, sheet)
     page = dataset / REPORT
     lines = [f"dataset  {dataset}", f"sheet    {sheet}", *([f"report   {page}"] if page.exists() else [])]
-    lines.append(f"all of it in the browser:  lamelle view {shlex.quote(str(run))}")
+    lines.append(f"look at what it found, in the browser:  lamelle view {typed(run)}")
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
     return status
 

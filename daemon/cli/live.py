@@ -89,11 +89,12 @@ def monitor(
     keys: Annotated[Path | None, typer.Option(help="YAML file that names the keys: public, secret, server")] = None,
     control: Annotated[bool, typer.Option("--control", help="let the page pause, resume, skip and stop")] = False,
 ) -> None:
-    """Serve a page that shows a night in the browser, until interrupted."""
+    """Show a night in the browser while it runs, and what it found once it is over; until interrupted."""
     from daemon.monitor.command import monitor as serve
+    from daemon.view.afterwards import MorningAfter
 
     with interruptible():
-        serve(connect, http, token_file, keys, control=control, console=console)
+        serve(connect, http, token_file, keys, control=control, morning=MorningAfter, console=console)
 
 
 def _order(place: str, name: OrderName, who: str | None, keys: Path | None, slide: int | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from pathlib import Path
 from typing import Annotated
@@ -69,6 +70,7 @@ def scan(
     from daemon.night.scan import scan as run_scan
     from daemon.run_folder.folder import RunFolder
     from daemon.run_folder.unattended import why_not
+    from daemon.verdict.afterwards import typed, where_kept
 
     night = load(config, equip=True)
     if unattended:
@@ -79,6 +81,10 @@ def scan(
     status = run_scan(night, run, resume=resume or redo is not None, console=console, redo=redo)
     if night.recorder.endpoint is None:
         show(summarise(run), console)
+        told = f"look at what it found, in the browser:  lamelle view {typed(run)}"
+    else:
+        told = where_kept(run, night.recorder.endpoint, platform.node())
+    console.print(told, markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(status)
 
 

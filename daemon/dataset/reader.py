@@ -36,7 +36,7 @@ from daemon.records.records import (
     NightClosed,
     NightStarted,
 )
-from daemon.run_folder.folder import RunFolder
+from daemon.run_folder.folder import RunFolder, find_dataset
 from daemon.run_folder.journal import read_records
 from daemon.system.durable_files import PART_SUFFIX, sha256_of
 from daemon.system.durable_sqlite import Database, connect
@@ -67,7 +67,7 @@ class Dataset:
     @staticmethod
     def find(folder: Path) -> Path | None:
         """Return where the dataset lies that `folder` is, or that lies in the run folder `folder`; None if nowhere."""
-        return next((one for one in (folder, RunFolder(folder).dataset) if (one / CATALOG).exists()), None)
+        return find_dataset(folder)
 
     @classmethod
     def of_journal(cls, run: Path) -> Dataset:

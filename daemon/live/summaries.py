@@ -18,8 +18,14 @@ EXPOSING = ("move", "expose")
 """Names of the seconds of a field that the microscope takes."""
 
 
-def about_night(config: NightConfig, plan: Sequence[PlannedField], started: NightStarted) -> About:
-    """Return what does not change in a night."""
+def about_night(config: NightConfig, plan: Sequence[PlannedField], started: NightStarted, dataset: str = "") -> About:
+    """Return what does not change in a night.
+
+    Parameters
+    ----------
+    dataset
+        where what it records is kept, in words.
+    """
     height, width = config.instrument.frame_px
     pixel_um = config.instrument.pixel_um
     slides = tuple(
@@ -46,6 +52,7 @@ def about_night(config: NightConfig, plan: Sequence[PlannedField], started: Nigh
         version=started.versions["lamelle"],
         named_by=started.named_by,
         taxa={taxon.identifier: taxon.name for taxon in taxonomy.taxa},
+        dataset=dataset,
     )
 
 

@@ -14,8 +14,8 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
 
 from daemon.config.model import CurveKeys
 from daemon.live.follower import NightView
@@ -27,6 +27,7 @@ from daemon.web.access import Door
 from daemon.web.answers import PageFiles, body_of, explain, fail, told
 from daemon.web.gate import Guard
 from daemon.web.login import Login
+from daemon.web.morning import MORNING_PAGE, RUNNING_PAGE
 
 _log = logging.getLogger("lamelle.monitor")
 
@@ -76,17 +77,23 @@ class Page:
                 yield
             finally:
                 await asyncio.to_thread(self._feed.close)
+                if morning is not None:
+                    await morning.close()
 
+        morning = self._feed.place.morning
         application = Starlette(
             routes=[
-                Route("/", self.file, methods=["GET"]),
-                Route("/file/{name}", self.file, methods=["GET"]),
+                Route("/", self.home, methods=["GET"]),
+                Route(RUNNING_PAGE, self.file, methods=["GET"]),
+                Route(f"{RUNNING_PAGE}/{{name}}", self.file, methods=["GET"]),
+                Route("/morning", self.morning, methods=["GET"]),
                 Route("/stream", self.stream, methods=["GET"]),
                 Route("/picture/field/{slide:int}/{field:int}/{view:int}", self.field_picture, methods=["GET"]),
                 Route("/picture/object/{slide:int}/{field:int}/{number:int}", self.strip, methods=["GET"]),
                 Route("/metrics", self.metrics, methods=["GET"]),
                 Route("/order", self.order, methods=["POST"]),
                 *self._login.routes(),
+                *([] if morning is None else [Mount("/", morning)]),
             ],
             middleware=[Middleware(Guard, door=self._door)],
             exception_handlers={HTTPException: explain, Exception: fail},
@@ -94,6 +101,23 @@ class Page:
         )
         application.router.redirect_slashes = False
         return application
+
+    async def home(self, request: Request) -> Response:
+        """Give the page of the night while it runs, and lead to what it recorded once it is over."""
+        over = await asyncio.to_thread(self._feed.is_over)
+        return await (self.morning if over else self.file)(request)
+
+    async def morning(self, request: Request) -> Response:
+        """Lead to what the night recorded; where that cannot be shown, to the page that says why."""
+        place = self._feed.place
+        place.trouble = "" if place.morning is None else await place.morning.open()
+        if place.morning is None or place.trouble:
+            return (
+                self._files.answer("index.html")
+                if request.scope["path"] == "/"
+                else RedirectResponse(RUNNING_PAGE, 303)
+            )
+        return RedirectResponse(MORNING_PAGE, 303)
 
     async def file(self, request: Request) -> Response:
         """Give a file of the page; there are no others than those read at the start."""

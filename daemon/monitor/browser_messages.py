@@ -30,13 +30,19 @@ FieldRow = tuple[int, float, int, float | None, float, tuple[float, ...], str | 
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):
-    """How the monitor stands to the night. `heard_utc` is when the last word came; `orders`: whether it takes any."""
+    """How the monitor stands to the night.
+
+    `heard_utc` is when the last word came; `orders`: whether it takes any; `morning`: whether what it recorded can be
+    looked at here; `afterwards`: what is to be said of that.
+    """
 
     joined: bool
     trouble: str
     heard_utc: float | None
     ended: bool
     orders: bool
+    morning: bool
+    afterwards: str
 
 
 class CountRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,10 +14,16 @@ from daemon.config.model import CurveKeys
 from daemon.monitor.application import Page
 from daemon.monitor.feed import Feed
 from daemon.monitor.metrics import make_registry
+from daemon.monitor.night_place import NightPlace
 from daemon.protocols.sockets import check_endpoint
 from daemon.run_folder.endpoints import find_endpoint
+from daemon.web.access import Door
 from daemon.web.connection import Patience
+from daemon.web.morning import Morning, RunningNight
 from daemon.web.server import PageAddress, PageServer, set_up_log
+
+MakeMorning = Callable[[Path, Door, Callable[[], RunningNight | None]], Morning]
+"""Makes the page on what a night recorded: its run folder, who may see it, how the night stands."""
 
 
 class MonitorServer(PageServer):
@@ -55,9 +61,16 @@ class MonitorServer(PageServer):
 
 
 def monitor(
-    place: str, http: str, token_file: Path | None, keys_file: Path | None, *, control: bool, console: Console
+    place: str,
+    http: str,
+    token_file: Path | None,
+    keys_file: Path | None,
+    *,
+    control: bool,
+    morning: MakeMorning,
+    console: Console,
 ) -> None:
-    """Serve the page of the night at `place` until interrupted.
+    """Serve the page of the night at `place` until interrupted, and what it recorded when it is over.
 
     Parameters
     ----------
@@ -71,6 +84,8 @@ def monitor(
         YAML file that names CURVE keys.
     control
         whether orders may be given through the page.
+    morning
+        makes the page on what a night of this computer recorded.
 
     Raises
     ------
@@ -80,7 +95,10 @@ def monitor(
     keys = None if keys_file is None else load_keys(keys_file)
     where = find_night(place, keys)
     served = PageAddress.of(http, token_file)
-    feed = Feed(where, keys, orders=control)
+    here = NightPlace(None if "://" in place else Path(place))
+    feed = Feed(where, keys, orders=control, place=here)
+    if here.run is not None:
+        here.morning = morning(here.run, served.door, feed.running)
     answers = Counter[int]()
     page = Page(feed, served.door, keys, where, make_registry(feed, served.door, answers))
     set_up_log("lamelle.monitor")

@@ -7,11 +7,16 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 
+from msgspec.structs import replace
+
 from daemon.config.model import CurveKeys
 from daemon.live.follower import Follower
 from daemon.monitor.browser_messages import Link, changes, frame, whole
+from daemon.monitor.night_place import NightPlace
 from daemon.protocols.watching import AnyStreamMessage, EventNotice
 from daemon.records.events import EventName
+from daemon.verdict.afterwards import afterwards
+from daemon.web.morning import RUNNING_PAGE, RunningNight
 
 MAX_QUEUED_BYTES = 4 << 20
 MAX_BROWSERS = 64
@@ -74,6 +79,8 @@ class Feed:
         as of `Follower`.
     orders
         whether orders may be given through the page.
+    place
+        what is known of the night without hearing it.
 
     Attributes
     ----------
@@ -83,8 +90,11 @@ class Feed:
         open pages.
     """
 
-    def __init__(self, where: Callable[[], str], keys: CurveKeys | None, *, orders: bool) -> None:
+    def __init__(
+        self, where: Callable[[], str], keys: CurveKeys | None, *, orders: bool, place: NightPlace | None = None
+    ) -> None:
         self._orders = orders
+        self.place = place or NightPlace()
         self._notes: deque[EventNotice] = deque(maxlen=NOTES_KEPT)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = False
@@ -109,21 +119,39 @@ class Feed:
 
     def link(self) -> Link:
         """Return how the monitor stands to the night; call it with the watcher's lock held."""
-        watcher = self.watcher
+        watcher, place = self.watcher, self.place
         heard = watcher.heard_s
+        here = place.here()
+        about = watcher.view.about
+        where = place.where() if about is None else about.dataset
         return Link(
             joined=watcher.joined,
             trouble=watcher.trouble,
             heard_utc=None if heard is None else time.time() - (time.monotonic() - heard),
             ended=watcher.ended,
             orders=self._orders and watcher.joined and watcher.view.control is not None and not watcher.ended,
+            morning=here,
+            afterwards=place.trouble or afterwards(ended=watcher.ended, heard=watcher.joined, here=here, where=where),
         )
+
+    def is_over(self) -> bool:
+        """Whether the night is over as far as is known, and what it recorded is here."""
+        with self.watcher.lock:
+            ended, known = self.watcher.ended, self.watcher.view.about is not None
+        return self.place.here() and (ended or (not known and not self.place.runs()))
+
+    def running(self) -> RunningNight | None:
+        """Return how the night stands, for another page; None where it was never heard."""
+        watcher = self.watcher
+        with watcher.lock:
+            verdict, running = watcher.view.verdict, watcher.joined and not watcher.ended
+        return None if verdict is None else RunningNight(RUNNING_PAGE, verdict.headline, verdict.tone, running)
 
     async def stream(self) -> AsyncIterator[bytes]:
         """Server-sent events of one page, until it closes or the monitor ends."""
         browser = Browser()
         self.browsers.add(browser)
-        last_s = 0.0
+        last_s, stood = 0.0, None
         try:
             while not self._closing:
                 if browser.behind:
@@ -131,9 +159,12 @@ class Feed:
                     told = await asyncio.to_thread(self._everything)
                 else:
                     told = await browser.take()
-                if not told and time.monotonic() - last_s > KEEP_ALIVE_S:
-                    with self.watcher.lock:
-                        told = frame("alive", self.link())
+                with self.watcher.lock:
+                    link = self.link()
+                stands = replace(link, heard_utc=None)
+                if stands != stood or (not told and time.monotonic() - last_s > KEEP_ALIVE_S):
+                    told += frame("alive", link)
+                    stood = stands
                 if told and not browser.behind:
                     last_s = time.monotonic()
                     yield told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from daemon.records.records import FieldSecured, FieldSkipped, NightStarted
 from daemon.run_folder.endpoints import Bound, write_endpoints
 from daemon.run_folder.heartbeat import write_heartbeat
 from daemon.system.progress import ProgressDisplay
+from daemon.verdict.afterwards import where_kept
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +56,8 @@ class Audience:
         self._plan = {(planned.slide, planned.field): planned for planned in plan}
         self._display = display
         self._control = control
-        about = about_night(config, plan, started)
+        self._kept = where_kept(run, config.recorder.endpoint, platform.node())
+        about = about_night(config, plan, started, self._kept)
         self._broadcast = Broadcaster(config.watch, about, control, before=map(self._done, before))
 
     @property
@@ -66,8 +69,9 @@ class Audience:
         """Let watchers in."""
         self._broadcast.start()
         publish, snapshot = self._broadcast.publish_endpoint, self._broadcast.snapshot_endpoint
+        bound = Bound(publish=publish, snapshot=snapshot, control=self._control, dataset=self._kept)
         try:
-            write_endpoints(self._run, Bound(publish=publish, snapshot=snapshot, control=self._control))
+            write_endpoints(self._run, bound)
         except OSError as error:
             _log.warning("where the night can be reached cannot be written down: %s", error)
         _log.info("watch at %s, snapshot at %s", publish, snapshot)

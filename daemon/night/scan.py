@@ -41,6 +41,7 @@ from daemon.system.extras import require as require_extras
 from daemon.system.locks import sole
 from daemon.system.progress import ProgressDisplay
 from daemon.system.ring import Ring
+from daemon.verdict.afterwards import typed
 from drivers.texts import plain
 from inference.classification.head import load_head
 from inference.network.weights_file import find_weights
@@ -103,9 +104,15 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console, redo: str
             display = held.enter_context(ProgressDisplay(console))
             if resume:
                 _note_resumed(journal, changed)
+            display.print_line(f"watch it in the browser:  lamelle monitor --connect {typed(run)}{_steering(config)}")
             return asyncio.run(Supervisor(config, folder.path, plan, journal, spool, ring, display).run())
         except KeyboardInterrupt:
             return Exit.INTERRUPTED
+
+
+def _steering(config: Config) -> str:
+    """Give the option of the monitor that lets its page steer this night, where it takes orders."""
+    return "" if config.control.endpoint is None else " --control"
 
 
 def _require_what_was_recorded(journal: Journal, folder: RunFolder, config: Config) -> None:

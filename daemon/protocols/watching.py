@@ -215,7 +215,8 @@ class SlidePlan(msgspec.Struct, frozen=True, kw_only=True):
 class About(msgspec.Struct, frozen=True, kw_only=True):
     """The night that is watched, and what does not change in it; `frame_um` is the width and height of a field.
 
-    `named_by` is the sha256 of the classifier, empty where objects get no names; `taxa` what people call its taxa.
+    `named_by` is the sha256 of the classifier, empty where objects get no names; `taxa` what people call its taxa;
+    `dataset` says where what it records is kept, and which command shows it there, empty in earlier versions.
     """
 
     night: str
@@ -230,6 +231,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     named_by: str = ""
     taxa: dict[str, str] = {}
+    dataset: str = ""
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):

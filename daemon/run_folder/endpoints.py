@@ -18,11 +18,15 @@ Which = Literal["publish", "snapshot", "control"]
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True):
-    """Endpoints of a night as they were bound; `control` is None where it takes no orders."""
+    """Endpoints of a night as they were bound, and where what it records is kept, in words.
+
+    `control` is None where it takes no orders, `dataset` empty in run folders of earlier versions.
+    """
 
     publish: str
     snapshot: str
     control: str | None
+    dataset: str = ""
 
 
 def write_endpoints(run: Path, bound: Bound) -> None:
@@ -62,20 +66,35 @@ def find_endpoint(place: str, which: Which = "snapshot", *, begun: bool = True) 
     return lambda: _look(run, which)
 
 
-def _look(run: Path, which: Which) -> str:
-    if not run.exists():
-        raise Refused(f"no night has begun in {run} yet; begin one with `lamelle scan`, or name another run folder")
+def runs_in(run: Path) -> bool:
+    """Whether the process of a night runs that has this run folder; raises `DamagedFile`."""
     supervisor = read_processes(run).get("supervisor")
-    if supervisor is None or supervisor.find() is None:
-        raise Refused(f"no night runs in {run}; begin one with `lamelle scan`, or go on with --resume")
+    return supervisor is not None and supervisor.find() is not None
+
+
+def read_endpoints(run: Path) -> Bound:
+    """Read where a night can be reached, or could be when it ran last.
+
+    Raises
+    ------
+    Refused
+        It has not said so yet, or that cannot be read.
+    """
     path = RunFolder(run).endpoints
     try:
-        bound = msgspec.json.decode(path.read_bytes(), type=Bound)
+        return msgspec.json.decode(path.read_bytes(), type=Bound)
     except FileNotFoundError as error:
         raise Refused(f"the night in {run} has not said yet where it can be reached; try again in a moment") from error
     except (msgspec.DecodeError, OSError) as error:
         raise Refused(f"{path} cannot be read ({error}); name the endpoint, which the log tells") from error
-    endpoint: str | None = getattr(bound, which)
+
+
+def _look(run: Path, which: Which) -> str:
+    if not run.exists():
+        raise Refused(f"no night has begun in {run} yet; begin one with `lamelle scan`, or name another run folder")
+    if not runs_in(run):
+        raise Refused(f"no night runs in {run}; begin one with `lamelle scan`, or go on with --resume")
+    endpoint: str | None = getattr(read_endpoints(run), which)
     if endpoint is None:
         raise Refused(
             f"the night in {run} takes no orders; a night whose configuration has a control.endpoint, such as "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.records.names import LOCK, LOG, PROCESSES
+from daemon.records.names import CATALOG, LOCK, LOG, PROCESSES
 
 
 @dataclass(frozen=True)
@@ -68,3 +68,8 @@ class RunFolder:
     def guard_lock(self) -> Path:
         """Held by that watcher."""
         return self.path / "guard.lock"
+
+
+def find_dataset(folder: Path) -> Path | None:
+    """Return where the dataset lies that `folder` is, or that lies in the run folder `folder`; None if nowhere."""
+    return next((one for one in (folder, RunFolder(folder).dataset) if (one / CATALOG).exists()), None)

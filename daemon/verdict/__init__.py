@@ -1,4 +1,4 @@
 """How a night stands and what needs a person, in words: one set of sentences for report, page, terminal and alerts.
 
-Face: `facts`, `verdict`.
+Face: `afterwards`, `facts`, `verdict`.
 """

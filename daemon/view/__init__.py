@@ -1,4 +1,4 @@
 """Nights that lie on disk, looked at in the browser: `lamelle view` serves them (docs/view.md).
 
-Face: `command`.
+Face: `afterwards`, `command`.
 """

@@ -30,6 +30,7 @@ from daemon.web.access import Door
 from daemon.web.answers import PageFiles, body_of, explain, fail, told
 from daemon.web.gate import Guard
 from daemon.web.login import Login
+from daemon.web.morning import MORNING_PAGE, RunningNight
 
 LARGEST = 10**9
 """No number in an address is larger."""
@@ -74,10 +75,19 @@ class MorningPage:
         who may see them.
     actions
         what a person may do, beside looking.
+    running
+        how the night stands that another page of the same server follows; None while it knows of none.
     """
 
-    def __init__(self, nights: ShownNights, door: Door, actions: Sequence[Action] = ()) -> None:
+    def __init__(
+        self,
+        nights: ShownNights,
+        door: Door,
+        actions: Sequence[Action] = (),
+        running: Callable[[], RunningNight | None] = lambda: None,
+    ) -> None:
         self._nights = nights
+        self._running = running
         self._door = door
         self._actions = {one.name: one for one in actions}
         self._pixels = FieldPixels()
@@ -85,52 +95,70 @@ class MorningPage:
         self._login = Login(door)
 
     def application(self) -> Starlette:
-        """Everything behind the guard."""
+        """Everything behind the guard, with the login."""
 
         @asynccontextmanager
         async def life(_: Starlette) -> AsyncIterator[None]:
-            self._nights.start()
+            self.start()
             try:
                 yield
             finally:
-                await asyncio.to_thread(self._nights.close)
-                self._pixels.close()
+                await asyncio.to_thread(self.close)
 
+        application = Starlette(
+            routes=[*self._routes(), *self._login.routes()],
+            middleware=[Middleware(Guard, door=self._door)],
+            exception_handlers=HANDLERS,
+            lifespan=life,
+        )
+        application.router.redirect_slashes = False
+        return application
+
+    def start(self) -> None:
+        """Begin to read the nights."""
+        self._nights.start()
+
+    def close(self) -> None:
+        """Read no more, and let go of files."""
+        self._nights.close()
+        self._pixels.close()
+
+    def pages(self) -> Starlette:
+        """Everything but guard and login, for a server that has them; start and close it beside."""
+        pages = Starlette(routes=self._routes(), exception_handlers=HANDLERS)
+        pages.router.redirect_slashes = False
+        return pages
+
+    def _routes(self) -> list[Route]:
         field = "{key}/{slide:int}/{field:int}"
         whole = f"{field}/{{attempt:int}}/{{number:int}}"
         shells = (
             "/",
+            MORNING_PAGE,
             "/objects",
             "/night/{key}",
             f"/field/{field}",
             f"/field/{field}/{{attempt:int}}",
             f"/object/{whole}",
         )
-        application = Starlette(
-            routes=[
-                *(Route(path, self.shell, methods=["GET"]) for path in shells),
-                Route("/file/{name}", self.file, methods=["GET"]),
-                Route("/data/nights", self.nights, methods=["GET"]),
-                Route("/data/night/{key}", self.night, methods=["GET"]),
-                Route("/data/objects", self.objects, methods=["GET"]),
-                Route("/data/choices", self.choices, methods=["GET"]),
-                Route(f"/data/field/{field}", self.field, methods=["GET"]),
-                Route(f"/data/field/{field}/{{attempt:int}}", self.field, methods=["GET"]),
-                Route(f"/data/object/{whole}", self.object, methods=["GET"]),
-                Route(f"/picture/field/{field}/{{attempt:int}}", self.field_picture, methods=["GET"]),
-                Route(f"/picture/object/{whole}/{{view}}", self.tile, methods=["GET"]),
-                Route(f"/picture/plane/{whole}/{{channel:int}}/{{plane:int}}", self.plane, methods=["GET"]),
-                Route("/report/{key}", self.report, methods=["GET"]),
-                Route("/paper/{key}", self.paper, methods=["GET"]),
-                Route("/act/{name}", self.act, methods=["POST"]),
-                *self._login.routes(),
-            ],
-            middleware=[Middleware(Guard, door=self._door)],
-            exception_handlers={HTTPException: explain, LamelleError: _damage, OSError: _damage, Exception: fail},
-            lifespan=life,
-        )
-        application.router.redirect_slashes = False
-        return application
+        return [
+            *(Route(path, self.shell, methods=["GET"]) for path in shells),
+            Route("/file/{name}", self.file, methods=["GET"]),
+            Route("/data/running", self.running, methods=["GET"]),
+            Route("/data/nights", self.nights, methods=["GET"]),
+            Route("/data/night/{key}", self.night, methods=["GET"]),
+            Route("/data/objects", self.objects, methods=["GET"]),
+            Route("/data/choices", self.choices, methods=["GET"]),
+            Route(f"/data/field/{field}", self.field, methods=["GET"]),
+            Route(f"/data/field/{field}/{{attempt:int}}", self.field, methods=["GET"]),
+            Route(f"/data/object/{whole}", self.object, methods=["GET"]),
+            Route(f"/picture/field/{field}/{{attempt:int}}", self.field_picture, methods=["GET"]),
+            Route(f"/picture/object/{whole}/{{view}}", self.tile, methods=["GET"]),
+            Route(f"/picture/plane/{whole}/{{channel:int}}/{{plane:int}}", self.plane, methods=["GET"]),
+            Route("/report/{key}", self.report, methods=["GET"]),
+            Route("/paper/{key}", self.paper, methods=["GET"]),
+            Route("/act/{name}", self.act, methods=["POST"]),
+        ]
 
     async def shell(self, _: Request) -> Response:
         """Give the page, which finds out by its address what to show."""
@@ -139,6 +167,11 @@ class MorningPage:
     async def file(self, request: Request) -> Response:
         """Give a file of the page."""
         return self._files.answer(request.path_params["name"])
+
+    async def running(self, _: Request) -> Response:
+        """Tell how the night stands that another page follows."""
+        running = self._running()
+        return told({"night": None if running is None else running._asdict()})
 
     async def nights(self, _: Request) -> Response:
         """Tell of each night how it stands."""
@@ -398,3 +431,7 @@ async def _damage(_: Request, error: Exception) -> Response:
     if isinstance(error, OSError) and error.filename is not None:
         return PlainTextResponse(f"{error.filename} cannot be read ({error.strerror}); make it readable", 422)
     return PlainTextResponse(str(error), 422)
+
+
+HANDLERS = {HTTPException: explain, LamelleError: _damage, OSError: _damage, Exception: fail}
+"""What is said where there is no answer."""

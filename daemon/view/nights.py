@@ -175,14 +175,15 @@ class ShownNight:
             yield replace(seen, verdict=verdict_of(dataset, standing, faults, numbers.unlike_slides), checked=True)
 
     def _look(self) -> tuple[object, ...]:
-        """Say what its files look like from outside; it changes whenever what they hold does."""
+        """Say how it stands, and what its files look like from outside; it changes whenever what they hold does."""
         catalog = self.folder / CATALOG
         paths = [catalog, catalog.with_name(f"{CATALOG}-wal")]
         for folder in folders_beside(self.folder, self.night):
             paths += sorted(folder.glob("**/*"))
         for given in Given:
             paths += [path for same in later_tables(self.folder, given).values() for path in same]
-        return tuple(_stat(path) for path in paths)
+        # A night ends, or is killed, after the last of its records.
+        return standing_of(self.folder.parent), *(_stat(path) for path in paths)
 
 
 class ShownNights:

@@ -6,6 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -17,6 +18,7 @@ from daemon.web.access import Door
 from tests.support.a_monitor import TOKEN, Served, serving
 from tests.support.browsing import PHONE, Visit, browser, find_browser
 from tests.support.deadlines import DEADLINE_S
+from tests.support.pictured_night import make_pictured_night
 from tests.support.played_night import SAMPLES, PlayedNight, Steward
 
 pytestmark = pytest.mark.skipif(
@@ -46,6 +48,15 @@ def knows(night: PlayedNight, served: Served) -> None:
         assert time.monotonic() < end_s, served.feed.watcher.trouble
         night.counters()
         time.sleep(0.02)
+
+
+def until_running(night: PlayedNight, visit: Visit, expression: str) -> None:
+    """Wait until something is true in a page while the night goes on telling its counters."""
+    end_s = time.monotonic() + DEADLINE_S
+    while not visit.page.evaluate(expression):
+        assert time.monotonic() < end_s, expression
+        night.counters()
+        visit.page.wait_for_timeout(100)
 
 
 def test_new_fields_appear_at_once_and_a_reload_restores_everything(made: Browser) -> None:
@@ -197,12 +208,15 @@ def test_orders_ask_first_and_tell_the_answer(made: Browser) -> None:
             page.fill("[name=who]", "Ada <b>")
             page.fill("[name=token]", TOKEN)
             page.locator("button").click()
+            # A night that says nothing while the computer is busy would be one that is not heard, and takes no orders.
+            until_running(night, visit, "document.querySelector('#orders button')?.checkVisibility() ?? false")
             page.locator("#orders button", has_text="Skip this slide").click()
             assert "Skip mini-slide 1 of 8, U1510-12H?" in visit.text("dialog h2")
             assert "count as skipped" in visit.text("dialog")
             page.locator("dialog button", has_text="Cancel").click()
             assert steward.orders == []
             for words, name in (("Skip this slide", "skip"), ("Pause", "pause")):
+                until_running(night, visit, "document.querySelector('#orders button')?.checkVisibility() ?? false")
                 page.locator("#orders button", has_text=words).click()
                 page.locator("dialog button", has_text=words).click()
                 visit.until("document.querySelector('.answer').textContent.startsWith('Accepted')")
@@ -257,6 +271,43 @@ def test_what_befalls_night_and_monitor_is_told_and_recovered_from(made: Browser
     visit.page.locator("#deaf").wait_for()
     assert "This page has lost the monitor since" in visit.text("#deaf")
     visit.page.close()
+
+
+def test_a_night_that_is_over_leads_to_what_it_recorded_and_one_that_goes_on_leads_back(
+    made: Browser, tmp_path: Path
+) -> None:
+    places: list[str] = []
+
+    def where() -> str:
+        if not places:
+            raise Refused("the night does not run")
+        return places[-1]
+
+    make_pictured_night(tmp_path / "dataset")
+    with PlayedNight(time.time() - 100, 12) as first, serving(where, run=tmp_path) as served:
+        places.append(first.endpoint)
+        first.play(3)
+        knows(first, served)
+        visit = Visit(made, served.address)
+        until_running(first, visit, "document.querySelector('#afterwards').innerText === 'What it found so far'")
+        first.state(NightState.COMPLETE)
+        visit.until("document.querySelector('#afterwards p').textContent.startsWith('The night is over. ')")
+        visit.page.locator("#afterwards a").click()
+        visit.until("document.querySelector('h1').innerText.includes('5 of 6 fields recorded, 1 skipped')")
+        visit.until("document.querySelector('#running').innerText === 'How the night went'")
+        visit.page.goto(served.address)
+        visit.until("location.pathname.startsWith('/night/')")
+        with PlayedNight(time.time() - 100, 12, before=tuple(first.done)) as second:
+            places.append(second.endpoint)
+            first.__exit__()
+            knows(second, served)
+            until_running(second, visit, "document.querySelector('#running').innerText.startsWith('Watch the night')")
+            visit.page.locator("#running a").click()
+            visit.page.locator("#headline").wait_for()
+            until_running(second, visit, "document.querySelector('#headline').textContent.includes('3 of 96 fields')")
+            visit.page.goto(served.address)
+            until_running(second, visit, "document.querySelector('#afterwards').innerText === 'What it found so far'")
+            stays_here(visit)
 
 
 def test_whatever_a_name_or_an_event_holds_stays_text(made: Browser) -> None:

@@ -6,12 +6,15 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from daemon.config.model import CurveKeys
 from daemon.monitor.application import Page
 from daemon.monitor.command import MonitorServer
 from daemon.monitor.feed import Feed
 from daemon.monitor.metrics import make_registry
+from daemon.monitor.night_place import NightPlace
+from daemon.view.afterwards import MorningAfter
 from daemon.web.access import Door
 from daemon.web.connection import Patience
 from daemon.web.server import PageAddress
@@ -39,10 +42,13 @@ def serving(
     control: bool = False,
     keys: CurveKeys | None = None,
     patience: Patience = Patience(),  # noqa: B008 - it cannot change
+    run: Path | None = None,
 ) -> Iterator[Served]:
-    """Serve the page of a night at a free port of this computer."""
+    """Serve the page of a night at a free port of this computer; with a run folder, what it recorded as well."""
     door = door or Door(None)
-    feed = Feed(where, keys, orders=control)
+    feed = Feed(where, keys, orders=control, place=NightPlace(run))
+    if run is not None:
+        feed.place.morning = MorningAfter(run, door, feed.running)
     answers = Counter[int]()
     page = Page(feed, door, keys, where, make_registry(feed, door, answers))
     ready = threading.Event()

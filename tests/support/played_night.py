@@ -10,6 +10,7 @@ import math
 import threading
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Self, TypedDict
 
 import numpy as np
@@ -40,6 +41,7 @@ from daemon.protocols.watching import (
 from daemon.records.events import EventName, ReasonCode
 from daemon.records.states import NightState
 from daemon.system.errors import ProtocolViolation
+from daemon.verdict.afterwards import where_kept
 from daemon.verdict.facts import NightFacts, SkippedFields, SlideFacts
 from daemon.verdict.verdict import judge
 from tests.support.emulated_stacks import night, stack
@@ -124,6 +126,7 @@ def about(began_utc: float, fields: int, planes: int, samples: tuple[str, ...] =
         calibrations=("camera-20261123-1802", "polarization-20261123-1815"), version="0.1.0",
         named_by="7e" * 32,
         taxa={taxon.identifier: taxon.name for taxon in read_taxonomy(CONFIGS / "taxonomy.csv").taxa},
+        dataset=where_kept(Path("runs/tonight"), None, "microscope"),
     )  # fmt: skip
 
 

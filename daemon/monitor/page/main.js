@@ -1,5 +1,6 @@
 // Keeps what is known of the night, as the monitor tells it, and has each part of the page drawn when it changed.
 
+import { afterwards } from "./afterwards.js";
 import { byId, remember, remembered } from "./dom.js";
 import { counts } from "./counts.js";
 import { drift } from "./drift.js";
@@ -22,7 +23,7 @@ const night = {
   fields: new Map(), counts: new Map(), overviews: new Map(), specimens: [], events: [], notes: [],
   lengthEdges: [], massEdges: [], skewS: 0, deafSince: null,
 };
-const parts = [now, orders, field, gallery, slides, counts, sizes, drift, levels, events];
+const parts = [now, orders, afterwards, field, gallery, slides, counts, sizes, drift, levels, events];
 const changed = new Set();
 let queued = false;
 let heardMs = performance.now();
@@ -133,7 +134,7 @@ function deaf() {
 
 async function again() {
   try {
-    const answer = await fetch("/file/icon.svg", { cache: "no-store" });
+    const answer = await fetch("/live/icon.svg", { cache: "no-store" });
     if (answer.status === 401) location.assign("/login");
   } catch {
     setTimeout(again, AGAIN_MS);

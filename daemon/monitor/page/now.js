@@ -66,13 +66,13 @@ function facts(night, utc) {
   const paused = night.state?.state === "paused";
   const told = counters
     ? [
-        ["Objects", number(counted(night)), "counted so far"],
+        ["Objects", number(counted(night)), ended ? "counted" : "counted so far"],
         ["Pace", `${figure(counters.fields_per_s * 60, 1)}`, "fields a minute"],
         ["Left", ended ? "–" : duration(counters.seconds_left), plural(left, "field")],
-        ["End", ended || paused || counters.seconds_left === null ? "–" : moment(utc + counters.seconds_left, utc), paused ? "not known while it pauses" : "at this pace"],
+        ...(ended ? [] : [["End", paused || counters.seconds_left === null ? "–" : moment(utc + counters.seconds_left, utc), paused ? "not known while it pauses" : "at this pace"]]),
         ["Skipped", number(counters.skipped), counters.skipped === 1 ? "field" : "fields"],
         ...(counters.again_ordered ? [["Again", number(counters.again_made), `of ${plural(counters.again_ordered, "field")} taken again`]] : []),
-        ["Disk", ended || counters.disk_hours === null ? "–" : duration(counters.disk_hours * 3600), "until it is full"],
+        ...(ended ? [] : [["Disk", counters.disk_hours === null ? "–" : duration(counters.disk_hours * 3600), "until it is full"]]),
       ]
     : [];
   const list = byId("facts");

@@ -9,9 +9,9 @@ async function answered(path, options) {
   try {
     answer = await fetch(path, options);
   } catch {
-    byId("deaf").textContent = "lamelle view does not answer. Is it still running?";
+    byId("deaf").textContent = "The server of this page does not answer. Is it still running?";
     byId("deaf").hidden = false;
-    throw new Refusal("lamelle view does not answer");
+    throw new Refusal("the server of this page does not answer");
   }
   byId("deaf").hidden = true;
   if (answer.status === 401) location.assign("/login");

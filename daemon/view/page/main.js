@@ -6,15 +6,16 @@ import { field } from "./field.js";
 import { gallery } from "./gallery.js";
 import { night, nights } from "./nights.js";
 import { object } from "./object.js";
+import { followRunning } from "./running.js";
 
 const PAGES = [
-  [/^\/$/, () => nights],
+  [/^\/(?:nights)?$/, () => nights],
   [/^\/objects$/, () => gallery],
   [/^\/night\/([^/]+)$/, () => night],
   [/^\/field\/([^/]+)\/(\d+)\/(\d+)(?:\/(\d+))?$/, () => field],
   [/^\/object\/([^/]+)\/(\d+)\/(\d+)\/(\d+)\/(\d+)$/, () => object],
 ];
-const OURS = /^\/($|objects$|night\/|field\/|object\/)/;
+const OURS = /^\/(nights$|objects$|night\/|field\/|object\/)/;
 
 let leave = null;
 let turn = 0;
@@ -45,7 +46,7 @@ async function open() {
   } catch (error) {
     if (!(error instanceof Refusal)) reportError(error);
     main.replaceChildren(make("section", { class: "full" }, make("h1", {}, "This cannot be shown"), make("p", { class: "trouble" }, error.message),
-      make("p", {}, make("a", { href: "/" }, "All nights"))));
+      make("p", {}, make("a", { href: "/nights" }, "All nights"))));
   }
   if (mine !== turn) return;
   byId("main").replaceWith(main);
@@ -97,3 +98,4 @@ history.scrollRestoration = "manual";
 addEventListener("popstate", open);
 addEventListener("pagehide", keepScroll);
 void open();
+void followRunning();

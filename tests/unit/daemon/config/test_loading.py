@@ -186,7 +186,7 @@ def test_a_night_goes_on_with_others_who_are_reached(tmp_path: Path) -> None:
     keys = {"public": "p.key", "secret": "s.key"}
     elsewhere = {"recorder.endpoint": "tcp://192.0.2.1:5555", "recorder.keys": keys | {"server": "wrong.key"}}
     moved = {"recorder.endpoint": "tcp://192.0.2.2:5555", "recorder.keys": keys | {"server": "right.key"}}
-    told = {"alerts.disk_gb": 1.0, "control.endpoint": "tcp://127.0.0.1:*", "watch.publish": "tcp://127.0.0.1:7000"}
+    told = {"alerts.disk_gb": 1.0, "control.endpoint": "tcp://127.0.0.1:7001", "watch.publish": "tcp://127.0.0.1:7000"}
     before, now = night(tmp_path, elsewhere), night(tmp_path, moved | told)
     expected = {"recorder.endpoint", "recorder.keys.server", *told}
     assert set(require_same(before, now, tmp_path)) == expected

@@ -85,8 +85,8 @@ def test_with_a_token_nothing_but_the_login_is_served_without_it() -> None:
     paths = [
         "/stream",
         "/log%0Ain",
-        "/file/main.js",
-        "/file/style.css",
+        "/live/main.js",
+        "/live/style.css",
         "/picture/field/1/1/0",
         "/metrics",
         "/nothing",
@@ -100,7 +100,7 @@ def test_with_a_token_nothing_but_the_login_is_served_without_it() -> None:
         assert (status, headers["location"]) == (303, "/login")
         status, page, headers = ask(served, "/login")
         assert status == 200
-        assert b"/file/" not in page, "the login page needs nothing else"
+        assert b"/live/" not in page, "the login page needs nothing else"
         assert "script-src" not in headers["content-security-policy"]
 
         origin = {"Origin": served.address, "Content_Type": "application/x-www-form-urlencoded"}
@@ -116,10 +116,10 @@ def test_with_a_token_nothing_but_the_login_is_served_without_it() -> None:
         assert "SameSite=strict" in cookie
         assert TOKEN not in cookie
         name = cookie.partition(";")[0]
-        assert ask(served, "/file/main.js", Cookie=name)[0] == 200
+        assert ask(served, "/live/main.js", Cookie=name)[0] == 200
         assert ask(served, "/", Cookie=name)[0] == 200
         assert ask(served, "/logout", b"", Cookie=name, Origin=served.address)[0] == 303
-        assert ask(served, "/file/main.js", Cookie=name)[0] == 401
+        assert ask(served, "/live/main.js", Cookie=name)[0] == 401
 
         assert ask(served, "/metrics", Authorization=f"Bearer {TOKEN}")[0] == 200
         assert ask(served, "/metrics", Authorization="Bearer wrong")[0] == 401
@@ -130,9 +130,9 @@ def test_with_a_token_nothing_but_the_login_is_served_without_it() -> None:
 # Hostility ----------------------------------------------------------------------------------------------------------
 
 CLIMBING = [
-    "/file/../access.py", "/file/..%2faccess.py", "/file/%2e%2e/access.py", "/file/....//access.py", "/file/",
-    "/file//etc/passwd", "/file/%2fetc%2fpasswd", "/file/C:%5cWindows%5cwin.ini", "/file/login.html",
-    "/file/main.js%00", "/page/main.js", "/picture/field/1/1/-1", "/picture/field/1/1/x", "//evil.example/", "/docs",
+    "/live/../access.py", "/live/..%2faccess.py", "/live/%2e%2e/access.py", "/live/....//access.py", "/live/",
+    "/live//etc/passwd", "/live/%2fetc%2fpasswd", "/live/C:%5cWindows%5cwin.ini", "/live/login.html",
+    "/live/main.js%00", "/page/main.js", "/picture/field/1/1/-1", "/picture/field/1/1/x", "//evil.example/", "/docs",
     "/picture/object/99999999999999999999/1/1", "/openapi.json", "/%ff", "/login/..", "/stream/", "/metrics/x",
 ]  # fmt: skip
 
