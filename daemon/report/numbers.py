@@ -66,7 +66,7 @@ class FieldNumbers:
     """One field: where it lies (stage um), what was found, and when it was exposed.
 
     `objects` are those that count. `move_s` and `expose_s` are None of a stack that no camera exposed here. `reason`
-    says why the field is not counted, or what a person said of it.
+    says why the field is not counted, or what a person said of it, `by_person` whether a person's word decides.
     """
 
     slide: int
@@ -86,6 +86,7 @@ class FieldNumbers:
     counted: bool = True
     flags: tuple[FieldFlag, ...] = ()
     reason: str = ""
+    by_person: bool = False
 
 
 @dataclass(frozen=True)
