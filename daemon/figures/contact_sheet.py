@@ -261,7 +261,7 @@ def _colours(chosen: Sequence[Chosen]) -> dict[str, tuple[int, int, int]]:
     return {name: series(place).rgb_dark for place, name in enumerate(names)}
 
 
-def _fit(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
+def _fit(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
     """Shorten a text, with an ellipsis, until it is at most `width` px wide."""
     text = " ".join(text.split())
     if font.getlength(text) <= width:

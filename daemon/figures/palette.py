@@ -56,7 +56,7 @@ TONES = {
     "good": OnGrounds("#0c7a6c", "#5cc0b0"),
     "warning": OnGrounds("#8a5a00", "#e6b450"),
     "bad": OnGrounds("#b3341f", "#f0806c"),
-    "running": OnGrounds("#0c7a6c", "#5cc0b0"),
+    "running": OnGrounds("#1f5fa8", "#7fb2f0"),
 }
 """Of verdicts."""
 

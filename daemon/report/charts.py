@@ -106,7 +106,7 @@ def draw_slides(numbers: NightNumbers, objects: Objects) -> Iterator[SlideCharts
         charts = []
         places = {(field.x_um, field.y_um) for field in slide.fields if np.isfinite(field.x_um)}
         if len(places) > 1:
-            found = _column(slide.fields, lambda field: field.objects if field.state == "recorded" else None)
+            found = _column(slide.fields, _objects_of)
             heights = _column(slide.fields, lambda field: field.focus_z_um)
             charts.append(_map(numbers, slide, "objects", "objects per field", found, "viridis"))
             charts.append(_map(numbers, slide, "focus", "focus (\u00b5m)", heights, "cividis"))
@@ -157,8 +157,9 @@ class _Over:
         self.x = np.array(times if clocked else range(1, len(fields) + 1), np.float64)
 
     def dots(self, axis: Axes, values: NDArray[np.float64], kind: int, label: str | None = None) -> None:
-        """Draw a dot each; several kinds have colours and marks of their own."""
-        size, colour, mark = 14 if len(values) < 300 else 5, COLOURS[kind % len(COLOURS)], MARKS[kind % len(MARKS)]
+        """Draw a dot each; of several kinds, which have a label, each has a colour and a mark of its own."""
+        size, colour = 14 if len(values) < 300 else 5, COLOURS[kind % len(COLOURS)]
+        mark = MARKS[0 if label is None else kind % len(MARKS)]
         axis.scatter(self.x, values, s=size, color=colour, marker=mark, alpha=0.8, linewidths=0, label=label,
                      rasterized=len(values) > DOTS)  # fmt: skip
 
@@ -193,10 +194,10 @@ class _Over:
 
 
 def _objects_over(axis: Axes, over: _Over) -> None:
-    found = _column(over.fields, lambda field: field.objects if field.state == "recorded" else None)
+    found = _column(over.fields, _objects_of)
     over.slides(axis)
     over.dots(axis, found, 0)
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(0, max(1.0, axis.get_ylim()[1]))
     axis.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     axis.set_ylabel("objects per field")
     over.label(axis)
@@ -264,6 +265,11 @@ def _state(field: FieldNumbers) -> str:
     if field.counted:
         return field.state
     return BY_PERSON if field.by_person else BY_RULE
+
+
+def _objects_of(field: FieldNumbers) -> int | None:
+    """Give how many objects of a field count; of one that is not counted nothing is drawn, which is not 0."""
+    return field.objects if field.state == "recorded" and field.counted else None
 
 
 def _drawn(axis: Axes) -> list[PolyCollection]:

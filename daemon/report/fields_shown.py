@@ -11,21 +11,23 @@ There are `SHOWN` at most; where there are more, those that something is said of
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from daemon.dataset.reader import Dataset
 from daemon.dataset.summary import alike_judged
+from daemon.figures.pixels import scale_bar
 from daemon.records.flags import FieldFlag
 from daemon.records.names import picture_file
 from daemon.records.records import FieldSecured
-from daemon.report.numbers import FieldNumbers, NightNumbers, SlideNumbers
+from daemon.report.numbers import FieldNumbers, NightNumbers
 
 SHOWN = 24
 OF_EMPTY_SLIDES = 3
-WIDTH_PX, QUALITY = 720, 80
+WIDTH_PX, QUALITY, LETTERS = 720, 80, 20
 """A kept picture may have 0.3 MB; in a page it has about a fifth of that."""
 LOOKED_AT = tuple(flag for flag in FieldFlag if flag is not FieldFlag.BLANK)
 """Flags of fields that are shown although they are counted; that a field is blank its number of objects says."""
@@ -36,14 +38,13 @@ ORDINARY, DENSEST = "an ordinary field, to compare with", "the densest field of 
 class FieldShown:
     """A field as pages show it; `picture` is a JPEG of what the detector looked at, its polarizations side by side.
 
-    `whys` say why it is shown; `stands` whether it is counted, in words. Where there is no picture, `without` says why.
+    `whys` say why it is shown. Where there is no picture, `without` says why.
     """
 
     field: FieldNumbers
     sample: str
     polarizations: tuple[str, ...]
     whys: tuple[str, ...]
-    stands: str
     picture: bytes
     without: str = ""
 
@@ -63,8 +64,11 @@ def _told_of(numbers: NightNumbers) -> Iterator[tuple[int, int, str]]:
     """Give the fields of which something is said: of those of a mini-slide that are alike, the first."""
     for fields, one in alike_judged(numbers.judged):
         if not one.counted:
-            alike = "" if fields == str(one.field) else f", as are fields {fields}"
-            yield one.slide, one.field, f"not counted{alike}"
+            by = "the rule" if one.utc is None else f"a person ({one.by})"
+            alike = "" if fields == str(one.field) else f"; so are fields {fields}"
+            yield one.slide, one.field, f"not counted by {by}: {one.reason}{alike}"
+        elif one.reason:
+            yield one.slide, one.field, f"counted by a person ({one.by}): {one.reason}"
     told = set()
     for one in numbers.judged:
         for flag in one.flags:
@@ -100,41 +104,39 @@ def _is_counted(field: FieldNumbers) -> bool:
 def show_fields(dataset: Dataset, numbers: NightNumbers) -> tuple[FieldShown, ...]:
     """Read the pictures of the fields that a report speaks of."""
     chosen = choose_fields(numbers)
-    slides = {slide.slide: slide for slide in numbers.slides}
-    return tuple(_shown(dataset, field, whys, slides[field.slide]) for field, whys in chosen)
+    samples = {slide.slide: slide.sample for slide in numbers.slides}
+    width_um = None if numbers.config is None else numbers.frame_um[0]
+    return tuple(_shown(dataset, field, whys, samples[field.slide], width_um) for field, whys in chosen)
 
 
-def _shown(dataset: Dataset, field: FieldNumbers, whys: Sequence[str], slide: SlideNumbers) -> FieldShown:
+def _shown(
+    dataset: Dataset, field: FieldNumbers, whys: tuple[str, ...], sample: str, width_um: float | None
+) -> FieldShown:
     record = next(iter(dataset.fields(field.slide, field.field)), None)
-    states = record.polarizations if isinstance(record, FieldSecured) else ()
-    picture, without = _picture(dataset, record) if isinstance(record, FieldSecured) else (b"", "it was not recorded")
-    return FieldShown(field, slide.sample, states, tuple(whys), stands(field), picture, without)
-
-
-def stands(field: FieldNumbers) -> str:
-    """Say whether a field is counted, and who decided that; empty where nothing speaks against it."""
-    if field.state != "recorded" or (field.counted and not field.reason):
-        return ""
-    if field.counted:
-        return f"counted: {field.reason}"
-    return f"not counted by {'a person' if field.by_person else 'the rule'}: {field.reason}"
-
-
-def _picture(dataset: Dataset, record: FieldSecured) -> tuple[bytes, str]:
-    """Give the picture that is kept of a field as small as a page needs it, or why there is none."""
+    if not isinstance(record, FieldSecured):
+        return FieldShown(field, sample, (), whys, b"", "it was not recorded")
     name = picture_file(record.slide, record.field, record.attempt)
     file = next((one for one in record.files if one.name == name), None)
     if file is None:
-        return b"", "no picture of this field was kept"
+        return FieldShown(field, sample, record.polarizations, whys, b"", "no picture of this field was kept")
     path = dataset.path(file)
     try:
-        with Image.open(path) as kept:
-            kept.draft(None, (WIDTH_PX, kept.height))
-            shrunk = kept.resize(
-                (WIDTH_PX, max(1, round(kept.height * WIDTH_PX / kept.width))), Image.Resampling.LANCZOS
-            )
-            stream = io.BytesIO()
-            shrunk.save(stream, "JPEG", quality=QUALITY)
+        picture = _drawn(path, len(record.polarizations), width_um)
     except OSError as error:
-        return b"", f"its picture {path} cannot be read ({error}); fetch it again from the recorder"
-    return stream.getvalue(), ""
+        without = f"its picture {path} cannot be read ({error}); fetch it again from the recorder"
+        return FieldShown(field, sample, record.polarizations, whys, b"", without)
+    return FieldShown(field, sample, record.polarizations, whys, picture)
+
+
+def _drawn(path: Path, states: int, width_um: float | None) -> bytes:
+    """Draw the kept picture of a field as small as a page needs it, with a scale bar where its width is known."""
+    with Image.open(path) as kept:
+        height = max(1, round(kept.height * WIDTH_PX / kept.width))
+        kept.draft(None, (WIDTH_PX, height))
+        shrunk = kept.resize((WIDTH_PX, height), Image.Resampling.LANCZOS).convert("RGB")
+    if width_um is not None:
+        side = WIDTH_PX // states
+        scale_bar(ImageDraw.Draw(shrunk), (0, height - side), (side, side), width_um / side, side, LETTERS)
+    stream = io.BytesIO()
+    shrunk.save(stream, "JPEG", quality=QUALITY)
+    return stream.getvalue()

@@ -133,10 +133,9 @@ def _finding(numbers: NightNumbers, sources: Sources, said_by_persons: int) -> I
         yield f"Microfossils ({', '.join(numbers.classes) or 'no classes were found'}) were found by a detector."
     named = sources.named.named_by if sources.named is not None else numbers.started.named_by
     if named:
-        version = "" if sources.named is None else _later(sources.named.utc, sources.named.versions)
         yield (
-            f"Objects were named by an automatic classifier{version}; what it was not sure of stands at the genus or "
-            "group that is sure, or as unsure."
+            f"Objects were named by an automatic classifier{_classifier(numbers, sources)}; what it was not sure of "
+            "stands at the genus or group that is sure, or as unsure."
         )
     else:
         yield "No classifier named the objects; they are reported by the detector\u2019s classes."
@@ -157,9 +156,20 @@ def _detector(settings: DetectorSettings) -> str:
     )
     return (
         f"Microfossils ({', '.join(settings.classes)}) were found by a Faster R-CNN with "
-        f"{NETWORKS[settings.architecture]} ({weights}), applied to {VIEWS[settings.mode]}; detections scoring at least "
-        f"{settings.threshold:g} were accepted as objects."
+        f"{NETWORKS[settings.architecture]} ({weights}), applied to {VIEWS[settings.mode]}; detections that scored "
+        f"{settings.threshold:g} or more were accepted as objects."
     )
+
+
+def _classifier(numbers: NightNumbers, sources: Sources) -> str:
+    """Say which classifier it was, or when the names were given where that was later."""
+    if sources.named is not None:
+        return _later(sources.named.utc, sources.named.versions)
+    settings = None if numbers.config is None else numbers.config.classifier
+    if settings is None:
+        return ""
+    own = settings.weights == "species"
+    return " (the one that comes with lamelle)" if own else f" ({Path(settings.weights).name})"
 
 
 def _later(utc: float, versions: dict[str, str]) -> str:
@@ -201,7 +211,7 @@ def _counting(numbers: NightNumbers) -> Iterator[str]:
     rule = () if numbers.config is None else numbers.config.counting.not_counted
     if rule:
         yield (
-            "By a rule that was fixed before the night and looks at light alone, fields were not counted that were "
+            "By a rule that was fixed before the night and never looks at counts, fields were not counted that were "
             f"flagged as {listed([FieldFlag(flag).words for flag in rule])}."
         )
     recorded = [field for field in numbers.fields if field.state == "recorded"]

@@ -9,8 +9,8 @@ Most doubtful: those with the greatest doubt, which is the sum of 1 for each fla
 the relative standard deviation of the mass, at most 1. Below `DOUBTFUL` none is shown.
 
 So that no sample hides the others, both are taken in turn: first the first of each mini-slide, then the second, until
-there are `OF_A_TAXON` (fewer where so many taxa were found that there would be more than `FINEST`), or `SHOWN` of the
-doubtful.
+there are `OF_A_TAXON` (more where that makes fewer than `SHOWN` in all, fewer where it makes more than `FINEST`), or
+`SHOWN` of the doubtful.
 """
 
 from __future__ import annotations
@@ -94,14 +94,16 @@ def finest(objects: Objects, taxonomy: Taxonomy) -> list[tuple[str, Objects]]:
         return at, value in (UNSURE, None), -found[value], value or ""
 
     ordered = sorted(found, key=order)
-    of_each = max(1, min(OF_A_TAXON, FINEST // max(len(ordered), 1)))
-    rank = _fineness(objects)
+    rows_shown = max(len(ordered), 1)
+    of_each = max(1, min(max(OF_A_TAXON, SHOWN // rows_shown), FINEST // rows_shown))
+    tier, sharpness = _tier(objects), _sharpness(objects)
     rows = []
     for value in ordered[:FINEST]:
-        alike = np.flatnonzero([one == value for one in values])
-        own = objects.of(alike)
-        chosen = _in_turn(rank[alike], _groups(own, ("slide",)), of_each)
-        rows.append((name_of(value, taxonomy) if named or value is None else value, own.of(chosen)))
+        alike = np.array([one == value for one in values], np.bool_)
+        best = np.flatnonzero(alike & (tier == tier[alike].max()))
+        own = objects.of(best)
+        chosen = own.of(_in_turn(sharpness[best], _groups(own, ("slide",)), of_each))
+        rows.append((name_of(value, taxonomy) if named or value is None else value, chosen))
     return rows
 
 
@@ -111,16 +113,17 @@ def together(several: Sequence[Objects]) -> Objects:
     return Objects(columns, np.concatenate([one.weights for one in several]), several[0].origins)
 
 
-def _fineness(objects: Objects) -> Floats:
-    """Rank objects: by how many of the conditions they meet, one after the other, then by their sharpness."""
+def _tier(objects: Objects) -> NDArray[np.int64]:
+    """Say how many of the conditions each object meets, one after the other: whole, undisturbed, sure."""
     whole = objects.weights > 0
     good = objects.usable("size") & ~_true(objects["defocused"]) & ~_true(objects["best_plane_at_edge"])
+    return np.asarray(whole + 1 * good + (good & (objects["score"] >= SURE)), np.int64)
+
+
+def _sharpness(objects: Objects) -> Floats:
+    """Give how sharp each object is, or its score where nobody measured that."""
     sharpness = objects["sharpness"].astype(np.float64)
-    fine = np.where(np.isfinite(sharpness), sharpness, objects["score"].astype(np.float64))
-    order = np.lexsort((fine, good & (objects["score"] >= SURE), good, whole))
-    rank = np.empty(len(objects))
-    rank[order] = np.arange(len(objects))
-    return rank
+    return np.where(np.isfinite(sharpness), sharpness, objects["score"].astype(np.float64))
 
 
 def doubtful(objects: Objects) -> Objects:

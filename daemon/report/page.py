@@ -81,7 +81,7 @@ def write_page(into: Path, report: NightReport) -> None:
         finest=[(name, _pictures(shown)) for name, shown in report.finest],
         doubtful=_pictures(report.doubtful),
         rules=RULES,
-        colours=palette.page_colours(),
+        colours=palette.page_colours() | {"running": palette.TONES["running"]},
         events=words.events(numbers),
         skipped=words.skipped(numbers),
         skipped_heading=words.SKIPPED,

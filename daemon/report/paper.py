@@ -7,29 +7,30 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 from fpdf import FPDF
 from fpdf.enums import TableBordersLayout, XPos, YPos
 from fpdf.fonts import FontFace
 from PIL import Image
 
 from daemon.figures import palette
+from daemon.figures.pixels import FONTS
 from daemon.report import words as words
 from daemon.report.charts import Chart
 from daemon.report.numbers import NightNumbers
+from daemon.report.objects import OF_A_TAXON
 from daemon.report.words import NightReport, Table
 from daemon.system.durable_files import make_folder, replacing
 from inference.wording import MICROMETRE
 
 FONT = "DejaVu"
-"""The font that matplotlib brings along: no other is sure to be there, and it knows more letters than those of PDF."""
+"""It knows more letters than those of PDF."""
 TONES = {name: tone.rgb_light for name, tone in palette.TONES.items()}
 INK, DIM, LINE = palette.TEXT.rgb_light, palette.DIM.rgb_light, palette.LINE.rgb_light
 MARGIN, GAP = 15.0, 4.0
 CAPTION, ROW = 12.0, 5.2
-WIDE = {"mini-slide, sample": 3.4, "class": 2.4, "why": 8.0, "what happened, and what was done": 7.0, "says": 6.0,
-        "record": 3.0, "when": 2.4, "": 1.0, "where": 1.6, "part of the night": 4.0, "range": 1.8, "fields": 1.5,
-        "time": 1.5, f"focus, {MICROMETRE}": 1.9}  # fmt: skip
+WIDE = {"mini-slide, sample": 3.4, "class": 2.4, "taxon": 3.4, "why": 8.0, "what happened, and what was done": 7.0,
+        "says": 6.0, "record": 3.0, "when": 2.4, "": 1.0, "where": 1.6, "part of the night": 4.0, "range": 1.8,
+        "fields": 1.5, "time": 1.5, f"focus, {MICROMETRE}": 1.9}  # fmt: skip
 """Widths of columns against one of 1.2."""
 
 
@@ -39,9 +40,8 @@ class _Paper(FPDF):
     def __init__(self, footing: str) -> None:
         super().__init__(format="A4")
         self._footing = footing
-        fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-        self.add_font(FONT, "", fonts / "DejaVuSans.ttf")
-        self.add_font(FONT, "B", fonts / "DejaVuSans-Bold.ttf")
+        self.add_font(FONT, "", FONTS / "DejaVuSans.ttf")
+        self.add_font(FONT, "B", FONTS / "DejaVuSans-Bold.ttf")
         self.set_margins(MARGIN, MARGIN)
         self.set_auto_page_break(True, MARGIN + 5)
         self.add_page()
@@ -82,6 +82,9 @@ def write_paper(into: Path, report: NightReport) -> None:
     _table_or(paper, words.samples(numbers), "None.")
     paper.text_line(words.counted(numbers), 7, colour=DIM)
     _excluded(paper, numbers)
+    if report.fields:
+        paper.heading("Fields", 60)
+        _gallery(paper, [(one.picture, one.without, *words.field_caption(one)) for one in report.fields], shape=1 / 2)
     excluded = bool(numbers.excluded_fields)
     if (found := words.kinds(numbers.kinds, excluded=excluded)).rows:
         paper.heading("Classes")
@@ -129,16 +132,10 @@ def _masses(paper: _Paper, report: NightReport) -> None:
 
 
 def _pictures(paper: _Paper, report: NightReport) -> None:
-    if report.fields:
-        paper.heading("Fields", 60)
-        _gallery(paper, [(one.picture, one.without, *words.field_caption(one)) for one in report.fields], shape=1 / 2)
     if report.finest:
         paper.heading("The finest objects", 50)
-        for name, shown in report.finest:
-            paper.need(30)
-            paper.ln(1)
-            paper.text_line(name, 8, "B")
-            _gallery(paper, [(one.picture, one.without, *words.caption(one)) for one in shown])
+        every = [one for _, shown in report.finest for one in shown]
+        _gallery(paper, [(one.picture, one.without, *words.caption(one)) for one in every], columns=OF_A_TAXON)
     if report.doubtful:
         paper.heading("The most doubtful objects", 50)
         _gallery(paper, [(one.picture, one.without, *words.caption(one)) for one in report.doubtful])

@@ -8,7 +8,6 @@ from daemon.report.numbers import NightNumbers
 from daemon.report.sources import Sources
 from inference.wording import listed
 
-NO_MASSES: tuple[str, ...] = ()
 MEANS = {
     "dark": "the camera's offset is taken to be 0 and no pixel to be bad, which falsifies thin objects most",
     "flat": "the field is taken to be evenly lit, so an object in a dark corner counts as another one in the middle",
@@ -32,7 +31,7 @@ def about_masses(numbers: NightNumbers, sources: Sources) -> tuple[str, ...]:
     """Say what masses lack, a sentence each and what to do last; nothing where they lack nothing, or none is shown."""
     expired = [one for one in sources.calibrations if one.expired]
     if not masses_are_shown(numbers) or not (sources.assumed or expired):
-        return NO_MASSES
+        return ()
     told = []
     if sources.assumed:
         told.append(f"No calibration of {listed(sources.assumed)} was used: masses rest on assumed values there.")
@@ -49,5 +48,10 @@ def _means(routine: str, what: str) -> str:
 
 
 def _remedy(routines: Sequence[str]) -> str:
-    commands = listed([f"`lamelle calibrate {routine} CONFIG`" for routine in dict.fromkeys(routines)])
-    return f"Make them with {commands}; then `lamelle measure DIR --calibrations FOLDER` measures this night anew."
+    """Say which commands make what is missing, and then the masses anew."""
+    first, *others = dict.fromkeys(routines)
+    likewise = f", and likewise {listed(others)}" if others else ""
+    return (
+        f"`lamelle calibrate {first} CONFIG` makes one{likewise}; then `lamelle measure DIR --calibrations FOLDER` "
+        "measures this night anew."
+    )

@@ -314,15 +314,15 @@ def caption(one: ObjectShown) -> tuple[str, str, str]:
 def field_caption(one: FieldShown) -> tuple[str, str, str]:
     """Title of a field's picture, why it is shown, and what is known of it."""
     field = one.field
-    title = f"slide {field.slide} {one.sample}, field {field.field}"
-    known = [one.stands] if one.stands else []
-    if field.flags and not one.stands:
-        known.append(words_of(field.flags))
-    known.append(wording.counted(field.objects, "object") if field.state == "recorded" else field.state)
+    known = [words_of(field.flags)] if field.flags else []
+    if field.state != "recorded":
+        known.append(field.state)
+    elif field.counted:
+        known.append(wording.counted(field.objects, "object"))
     if math.isfinite(field.x_um):
         known.append(f"stage {fixed(field.x_um / 1000, 2)}, {fixed(field.y_um / 1000, 2)} mm")
-    known += [f"left to right {', '.join(one.polarizations)}"] * (len(one.polarizations) > 1)
-    return title, "; ".join(one.whys), " \u00b7 ".join(known)
+    known += [f"{' | '.join(one.polarizations)}"] * (len(one.polarizations) > 1)
+    return f"slide {field.slide} {one.sample}, field {field.field}", "; ".join(one.whys), " \u00b7 ".join(known)
 
 
 def _counts(count: Count) -> tuple[str, str, str, str]:
