@@ -35,7 +35,7 @@ ORDINARY, DENSEST = "an ordinary field, to compare with", "the densest field of 
 
 
 @dataclass(frozen=True)
-class FieldShown:
+class FieldPicture:
     """A field as pages show it; `picture` is a JPEG of what the detector looked at, its polarizations side by side.
 
     `whys` say why it is shown. Where there is no picture, `without` says why.
@@ -101,7 +101,7 @@ def _is_counted(field: FieldNumbers) -> bool:
     return field.state == "recorded" and field.counted
 
 
-def show_fields(dataset: Dataset, numbers: NightNumbers) -> tuple[FieldShown, ...]:
+def show_fields(dataset: Dataset, numbers: NightNumbers) -> tuple[FieldPicture, ...]:
     """Read the pictures of the fields that a report speaks of."""
     chosen = choose_fields(numbers)
     samples = {slide.slide: slide.sample for slide in numbers.slides}
@@ -111,21 +111,21 @@ def show_fields(dataset: Dataset, numbers: NightNumbers) -> tuple[FieldShown, ..
 
 def _shown(
     dataset: Dataset, field: FieldNumbers, whys: tuple[str, ...], sample: str, width_um: float | None
-) -> FieldShown:
+) -> FieldPicture:
     record = next(iter(dataset.fields(field.slide, field.field)), None)
     if not isinstance(record, FieldSecured):
-        return FieldShown(field, sample, (), whys, b"", "it was not recorded")
+        return FieldPicture(field, sample, (), whys, b"", "it was not recorded")
     name = picture_file(record.slide, record.field, record.attempt)
     file = next((one for one in record.files if one.name == name), None)
     if file is None:
-        return FieldShown(field, sample, record.polarizations, whys, b"", "no picture of this field was kept")
+        return FieldPicture(field, sample, record.polarizations, whys, b"", "no picture of this field was kept")
     path = dataset.path(file)
     try:
         picture = _drawn(path, len(record.polarizations), width_um)
     except OSError as error:
         without = f"its picture {path} cannot be read ({error}); fetch it again from the recorder"
-        return FieldShown(field, sample, record.polarizations, whys, b"", without)
-    return FieldShown(field, sample, record.polarizations, whys, picture)
+        return FieldPicture(field, sample, record.polarizations, whys, b"", without)
+    return FieldPicture(field, sample, record.polarizations, whys, picture)
 
 
 def _drawn(path: Path, states: int, width_um: float | None) -> bytes:

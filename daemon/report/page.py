@@ -12,7 +12,7 @@ from markupsafe import Markup
 from daemon.figures import palette
 from daemon.figures.html import write_html
 from daemon.report import words as words
-from daemon.report.fields_shown import FieldShown
+from daemon.report.fields_shown import FieldPicture
 from daemon.report.objects import ObjectShown
 from daemon.report.words import NightReport, Table
 
@@ -98,7 +98,7 @@ def write_page(into: Path, report: NightReport) -> None:
     )
 
 
-def _field_picture(one: FieldShown) -> _PagePicture:
+def _field_picture(one: FieldPicture) -> _PagePicture:
     title, why, known = words.field_caption(one)
     return _PagePicture(_inside(one.picture), one.without, title, why, known)
 

@@ -15,7 +15,7 @@ from daemon.protocols.watching import Verdict
 from daemon.records.attempts import Purpose
 from daemon.records.flags import FieldFlag, words_of
 from daemon.report.charts import Chart, SlideCharts
-from daemon.report.fields_shown import FieldShown
+from daemon.report.fields_shown import FieldPicture
 from daemon.report.numbers import ClassNumbers, Count, NightNumbers, SlideNumbers
 from daemon.report.objects import ObjectShown
 from daemon.report.sources import Sources
@@ -46,7 +46,7 @@ class NightReport:
     sources: Sources
     masses: tuple[str, ...]
     methods: tuple[str, ...]
-    fields: tuple[FieldShown, ...]
+    fields: tuple[FieldPicture, ...]
     finest: tuple[tuple[str, tuple[ObjectShown, ...]], ...]
     doubtful: tuple[ObjectShown, ...]
     night_charts: tuple[Chart, ...]
@@ -311,7 +311,7 @@ def caption(one: ObjectShown) -> tuple[str, str, str]:
     return title, " \u00b7 ".join([*measured, *one.flags]), where
 
 
-def field_caption(one: FieldShown) -> tuple[str, str, str]:
+def field_caption(one: FieldPicture) -> tuple[str, str, str]:
     """Title of a field's picture, why it is shown, and what is known of it."""
     field = one.field
     known = [words_of(field.flags)] if field.flags else []
