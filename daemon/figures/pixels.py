@@ -116,7 +116,8 @@ def scale_bar(
     label = f"{length_um:g} \u00b5m"
     draw.rectangle((x - 1, y - 1, x + length + 1, y + 3), fill=(0, 0, 0))
     draw.rectangle((x, y, x + length, y + 2), fill=(255, 255, 255))
-    draw.text((x, y - 3), label, (255, 255, 255), font(letters), anchor="ls", stroke_width=2, stroke_fill=(0, 0, 0))
+    above = y - 3 - letters // 4  # the micro sign reaches below its line
+    draw.text((x, above), label, (255, 255, 255), font(letters), anchor="ls", stroke_width=2, stroke_fill=(0, 0, 0))
 
 
 @lru_cache
