@@ -313,11 +313,13 @@ class MiniSlide(Settings):
 class Instrument(Settings):
     """A microscope: which back-end drives it, its devices and its limits.
 
-    `options` are those of a back-end that another package offers; it says which there are.
+    `options` are those of a back-end that another package offers; it says which there are. `objective` is what papers
+    should say of it.
     """
 
     name: str
     backend: str
+    objective: str = ""
     options: dict[str, Any] = Field(default={})
     hardware: Path | None = None
     adapters: Path | None = None

@@ -13,9 +13,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from rich.console import Console
 
+from daemon.figures.pixels import font
 from daemon.planning.specimens import make_specimens
 from daemon.system.durable_files import make_folder, replacing
 from daemon.system.progress import follow
@@ -26,6 +27,7 @@ from drivers.virtual_slide.specimens.cabinet import Cabinet
 from drivers.virtual_slide.specimens.collection import KINDS
 from drivers.virtual_slide.specimens.drawer import Drawer, SpecimenCard
 from drivers.virtual_slide.specimens.kinds import Kind
+from inference.wording import MICROMETRE
 
 ALL_FILE, SPECIES_FILE = "all.png", "species.png"
 PLANES_UM = (-1.5, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0, 1.5)
@@ -159,8 +161,8 @@ def _through_focus(kind: Kind, cabinet: Cabinet, said: str) -> Image.Image:
     image = Image.new("RGB", (across, 2 * _MARGIN + _HEAD + len(looks) * block), _BACKGROUND)
     draw = ImageDraw.Draw(image)
     name = f"{kind.name}  ({'junk: ' if kind.junk else ''}{kind.class_name})"
-    draw.text((_MARGIN, _MARGIN), name if shown == 2 else f"{name}  dark in crossed light", _TEXT, _font(24))
-    draw.text((_MARGIN, _MARGIN + 36), f"{looks[0].pixel_um:.3f} um a pixel;  {said}", _DIM, _font(13))
+    draw.text((_MARGIN, _MARGIN), name if shown == 2 else f"{name}  dark in crossed light", _TEXT, font(24))
+    draw.text((_MARGIN, _MARGIN + 36), f"{looks[0].pixel_um:.3f} {MICROMETRE} a pixel;  {said}", _DIM, font(13))
     for row, (look, variant) in enumerate(zip(looks, variants, strict=True)):
         top = _MARGIN + _HEAD + row * block
         _lines(draw, (_MARGIN, top), (f"variant {variant}", *_facts(look.drawer.card)))
@@ -169,7 +171,7 @@ def _through_focus(kind: Kind, cabinet: Cabinet, said: str) -> Image.Image:
             y = top + place // columns * pair
             for state, grey in enumerate(look.greys(plane * stretch)[:shown]):
                 image.paste(Image.fromarray(grey), (x, y + state * (tile_height + _GAP)))
-            draw.text((x + 5, y + 3), f"z {plane * stretch:+.2f}", (0, 0, 0), _font(12))
+            draw.text((x + 5, y + 3), f"z {plane * stretch:+.2f}", (0, 0, 0), font(12))
         _bar(draw, (_MARGIN + _LABELS, top), (tile_width, tile_height), look.pixel_um)
     return image
 
@@ -186,13 +188,13 @@ def _sheet(title: str, kinds: Sequence[Kind], cabinet: Cabinet, said: str) -> Im
     heights = [max(cell.height for cell in shelf) + _PAD for shelf in shelves]
     image = Image.new("RGB", (_SHEET_WIDTH, 2 * _MARGIN + _HEAD + sum(heights)), _BACKGROUND)
     draw = ImageDraw.Draw(image)
-    draw.text((_MARGIN, _MARGIN), f"{title}, in its best plane", _TEXT, _font(24))
-    scale = f"{CAMERA_PIXEL_UM:g} um a pixel where nothing else is written"
+    draw.text((_MARGIN, _MARGIN), f"{title}, in its best plane", _TEXT, font(24))
+    scale = f"{CAMERA_PIXEL_UM:g} {MICROMETRE} a pixel where nothing else is written"
     draw.text(
         (_MARGIN, _MARGIN + 36),
         f"above parallel, below crossed, if it is not dark there;  {scale};  {said}",
         _DIM,
-        _font(14),
+        font(14),
     )
     y = _MARGIN + _HEAD
     for shelf, height in zip(shelves, heights, strict=True):
@@ -219,9 +221,9 @@ def _cell(kind: Kind, drawer: Drawer) -> Image.Image:
     shown = 2 if look.turns_light else 1
     image = Image.new("RGB", (max(width + 2 * _PAD, 210), 2 * _LINE + 2 * _PAD + shown * (height + _GAP)), _CELL)
     draw = ImageDraw.Draw(image)
-    scale = "" if share <= 1 else f"   {look.pixel_um:.3f} um a pixel"
-    draw.text((_PAD, 6), kind.name + scale, _TEXT, _font(15))
-    draw.text((_PAD, 6 + _LINE), ", ".join(_facts(drawer.card)[:2]), _DIM, _font(12))
+    scale = "" if share <= 1 else f"   {look.pixel_um:.3f} {MICROMETRE} a pixel"
+    draw.text((_PAD, 6), kind.name + scale, _TEXT, font(15))
+    draw.text((_PAD, 6 + _LINE), ", ".join(_facts(drawer.card)[:2]), _DIM, font(12))
     for place, grey in enumerate(look.greys(drawer.card.display_um)[:shown]):
         image.paste(Image.fromarray(grey), (_PAD, 2 * _LINE + _PAD + place * (height + _GAP)))
     _bar(draw, (_PAD, 2 * _LINE + _PAD), (width, height), look.pixel_um)
@@ -244,7 +246,7 @@ def _half_um(card: SpecimenCard) -> tuple[float, float]:
 
 def _lines(draw: ImageDraw.ImageDraw, corner: tuple[int, int], lines: Sequence[str]) -> None:
     for number, line in enumerate(lines):
-        draw.text((corner[0], corner[1] + number * _LINE), line, _DIM if number else _TEXT, _font(13))
+        draw.text((corner[0], corner[1] + number * _LINE), line, _DIM if number else _TEXT, font(13))
 
 
 def _bar(draw: ImageDraw.ImageDraw, corner: tuple[int, int], size: tuple[int, int], pixel_um: float) -> None:
@@ -254,11 +256,9 @@ def _bar(draw: ImageDraw.ImageDraw, corner: tuple[int, int], size: tuple[int, in
     length_um = max(step * power for step in (1, 2, 5) if step * power <= most_um)
     x, y = corner[0] + 6, corner[1] + size[1] - 8
     draw.rectangle((x, y, x + round(length_um / pixel_um), y + 2), fill=_BAR)
-    draw.text((x, y - 3), f"{length_um:g} um", _BAR, _font(12), anchor="ls", stroke_width=2, stroke_fill=(0, 0, 0))
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
+    draw.text(
+        (x, y - 3), f"{length_um:g} {MICROMETRE}", _BAR, font(12), anchor="ls", stroke_width=2, stroke_fill=(0, 0, 0)
+    )
 
 
 def _save(image: Image.Image, path: Path) -> None:

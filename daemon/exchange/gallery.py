@@ -12,6 +12,7 @@ from daemon.counts.called import DISCARDED, UNNAMED
 from daemon.dataset.selection import Chosen
 from daemon.figures.html import write_html
 from daemon.system.durable_files import refusing
+from inference.wording import length, mass
 
 GALLERY = "gallery.html"
 _LAST = (UNSURE, UNNAMED, DISCARDED)
@@ -51,6 +52,6 @@ def _place(one: Chosen) -> str:
 def _figures(one: Chosen) -> str:
     row = one.row
     parts = [f"{row.class_name} {row.score:.2f}"]
-    parts += [] if row.length_um is None else [f"{row.length_um:.1f} \u00b5m"]
-    parts += [] if row.mass_pg is None else [f"{row.mass_pg:.1f} pg"]
+    parts += [] if row.length_um is None else [length(row.length_um)]
+    parts += [] if row.mass_pg is None else [mass(row.mass_pg)]
     return ", ".join(parts)

@@ -19,10 +19,12 @@ from rich.console import Console
 from daemon.dataset.reader import Dataset
 from daemon.dataset.selection import Chosen, LoadedObject, load, spread
 from daemon.figures.choice import ChosenObjects, ObjectChoice, choose_objects, pages
+from daemon.figures.palette import DIM, GROUND, PANEL, TEXT, TONES, series
 from daemon.figures.pixels import Contrast, best_plane, composite, contrasts, font, place, scale_bar
 from daemon.records.counting import ObjectCounts
 from daemon.system.durable_files import make_folder, replacing
 from daemon.system.progress import follow
+from inference.wording import MICROMETRE, fixed, length, short
 
 OBJECTS = 24
 COLUMNS = 4
@@ -36,12 +38,9 @@ _PAD = 12
 _HEAD = 40
 _MARGIN = 28
 _TITLE = 64
-_BACKGROUND = (16, 18, 22)
-_CELL = (27, 30, 36)
-_TEXT = (226, 228, 232)
-_DIM = (142, 148, 158)
-_FRAME = (255, 196, 84)
-_PALETTE = ((255, 176, 89), (104, 190, 255), (142, 222, 132), (232, 140, 214), (240, 226, 110), (120, 224, 210))
+_DOT = 10
+_BACKGROUND, _CELL, _TEXT, _DIM = GROUND.rgb_dark, PANEL.rgb_dark, TEXT.rgb_dark, DIM.rgb_dark
+_FRAME = TONES["warning"].rgb_dark
 
 
 @dataclass(frozen=True)
@@ -186,8 +185,9 @@ def _draw_title(
     x = _MARGIN + draw.textlength(line, font(14)) + 30
     for name, count in sorted(Counter(one.chosen.row.class_name for one in shown).items()):
         label = f"{name} {count}"
-        draw.text((x, _MARGIN + 33), label, colours[name], font(14))
-        x += draw.textlength(label, font(14)) + 18
+        _dot(draw, (x, _MARGIN + 37), colours[name])
+        draw.text((x + _DOT + 6, _MARGIN + 33), label, _TEXT, font(14))
+        x += draw.textlength(label, font(14)) + _DOT + 24
 
 
 def _how_many(shown: int, of: ObjectCounts) -> str:
@@ -237,17 +237,24 @@ def _draw_labels(
     row, provenance = one.chosen.row, one.provenance
     x0, y0, x1, y1 = row.box
     score = f"{row.score:.2f}" if called[0] == row.class_name else f"{row.class_name} {row.score:.2f}"
-    size = f"{(x1 - x0) * provenance.pixel_um:.1f} x {(y1 - y0) * provenance.pixel_um:.1f} \u00b5m"
+    size = f"{short((x1 - x0) * provenance.pixel_um)} \u00d7 {length((y1 - y0) * provenance.pixel_um)}"
     right = draw.textlength(size, font(14))
     draw.text((x + width - right, y), size, _DIM, font(14))
-    name = _fit(called[0], font(16), width - right - draw.textlength(score, font(14)) - 20)
-    draw.text((x, y - 2), name, colour, font(16))
-    draw.text((x + draw.textlength(name, font(16)) + 8, y), score, _TEXT, font(14))
+    name = _fit(called[0], font(16), width - right - draw.textlength(score, font(14)) - _DOT - 26)
+    _dot(draw, (x, y + 4), colour)
+    draw.text((x + _DOT + 6, y - 2), name, _TEXT, font(16))
+    draw.text((x + draw.textlength(name, font(16)) + _DOT + 14, y), score, _DIM, font(14))
     where = f"slide {one.chosen.slide}  {one.chosen.sample}  field {one.chosen.field}  object {row.number}"
-    focus = f"z {row.z_um:z.1f} \u00b5m" + (" at edge" if row.best_plane_at_edge else "")
+    focus = f"z {fixed(row.z_um, 1)} {MICROMETRE}" + (" at edge" if row.best_plane_at_edge else "")
     right = draw.textlength(focus, font(12))
     draw.text((x + width - right, y + 19), focus, _FRAME if row.best_plane_at_edge else _DIM, font(12))
     draw.text((x, y + 19), _fit(where, font(12), width - right - 8), _DIM, font(12))
+
+
+def _dot(draw: ImageDraw.ImageDraw, corner: tuple[float, float], colour: tuple[int, int, int]) -> None:
+    """Draw the dot that tells a class by its colour; letters of some colours could hardly be read."""
+    x, y = corner
+    draw.ellipse((x, y, x + _DOT, y + _DOT), colour)
 
 
 def _strip_planes(planes: int, best: int, shown: int) -> list[int]:
@@ -260,10 +267,10 @@ def _strip_planes(planes: int, best: int, shown: int) -> list[int]:
 
 def _colours(chosen: Sequence[Chosen]) -> dict[str, tuple[int, int, int]]:
     names = sorted({one.row.class_name for one in chosen})
-    return {name: _PALETTE[place % len(_PALETTE)] for place, name in enumerate(names)}
+    return {name: series(place).rgb_dark for place, name in enumerate(names)}
 
 
-def _fit(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
+def _fit(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
     """Shorten a text, with an ellipsis, until it is at most `width` px wide."""
     text = " ".join(text.split())
     if font.getlength(text) <= width:

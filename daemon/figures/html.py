@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup, escape
 
 from daemon.system.durable_files import make_folder, replacing
 
@@ -24,12 +25,20 @@ def write_html(into: Path, template: str, **values: object) -> None:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("daemon.figures", "templates"), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters["figure"] = figure
+    environment.filters |= {"figure": figure, "commands": commands}
     made = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
     page = environment.get_template(template).render(made=made, **values)
     make_folder(into.parent)
     with replacing(into) as stream:
         stream.write(page.encode())
+
+
+def commands(text: str) -> Markup:
+    """Write a sentence for a page: what stands in it between backticks is to be typed."""
+    parts = [escape(part) for part in text.split("`")]
+    if len(parts) % 2 == 0:
+        return escape(text)
+    return Markup("").join(Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts))
 
 
 def figure(value: float | None) -> str:

@@ -14,17 +14,21 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from daemon.counts.objects import Objects, weighted_median
+from daemon.figures import palette
+from inference.wording import short
 
-INK, DIM, GRID, PAPER, FAINT = "#22252a", "#55595f", "#e6e8eb", "white", "#8a8f96"
+INK, DIM, GRID, PAPER, FAINT = palette.TEXT.light, palette.DIM.light, palette.LINE.light, "white", "#8a8f96"
+AXES, PALE, EMPTY, EDGE = "#7a7f87", "#c4c8cd", "#f6f7f8", "#c9cdd2"
 STYLE: Any = {
     "font.size": 10, "axes.titlesize": 11, "axes.titleweight": "bold", "axes.titlelocation": "left",
-    "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#7a7f87", "axes.labelcolor": INK,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": AXES, "axes.labelcolor": INK,
     "text.color": INK, "xtick.color": DIM, "ytick.color": DIM, "axes.grid": True,
     "grid.color": GRID, "grid.linewidth": 0.8, "axes.axisbelow": True, "legend.frameon": False,
     "figure.dpi": 110, "savefig.dpi": 150, "figure.facecolor": PAPER, "text.parse_math": False,
 }  # fmt: skip
 """Names of samples and classes are a person's: a dollar sign in them is no formula."""
-COLOURS = ("#2f6fb0", "#d9822b", "#3a9a5c", "#b5527e", "#8a6fc1", "#7a7f87")
+COLOURS = tuple(one.light for one in palette.SERIES)
+"""Of classes, mini-slides and polarizations."""
 BINS = 28
 DENSE = 5.0
 """Logarithmic axes that span less than twice this factor are numbered densely."""
@@ -59,7 +63,7 @@ def histogram(
             continue
         height, _ = np.histogram(chosen[column], edges, weights=chosen.weights)
         colour = COLOURS[classes.index(name) % len(COLOURS)]
-        told = f"{name}, n = {len(chosen)}, median {weighted_median(chosen[column], chosen.weights):.3g}"
+        told = f"{name}, n = {len(chosen)}, median {short(weighted_median(chosen[column], chosen.weights))}"
         axis.bar(edges[:-1], height, np.diff(edges), bottom, align="edge", color=colour, edgecolor=PAPER,
                  linewidth=0.4, label=told)  # fmt: skip
         bottom += height
@@ -114,8 +118,8 @@ def frames(
     size_um: tuple[float, float],
     values: NDArray[np.float64] | None = None,
     colours: str = "viridis",
-    face: str = "#f6f7f8",
-    edge: str = "#c9cdd2",
+    face: str = EMPTY,
+    edge: str = EDGE,
 ) -> ScalarMappable:
     """Draw the frames of fields on a map in mm; returns what a colour bar needs.
 

@@ -16,8 +16,12 @@ from rich.console import Console
 
 from daemon.counts.objects import Objects, load_objects
 from daemon.dataset.reader import Dataset
+from daemon.figures.palette import MARKS
 from daemon.figures.panels import (
     COLOURS,
+    DIM,
+    FAINT,
+    PALE,
     STYLE,
     frames,
     histogram,
@@ -33,6 +37,7 @@ from daemon.records.records import FieldSecured
 from daemon.system.durable_files import make_folder, refusing, replacing
 from daemon.system.errors import Refused
 from daemon.system.progress import follow
+from inference.wording import MICROMETRE, fixed
 
 COLUMNS = 2
 SMALL_UM = 0.06
@@ -70,7 +75,7 @@ def plot(folder: Path, into: Path | None, measured: int | None, console: Console
         fields = tuple(field for field in dataset.fields() if isinstance(field, FieldSecured))
         pictures: dict[str, Callable[[Figure], None]] = {
             "lengths": lambda figure: _histograms(
-                figure, objects, "length_um", "length (um)", objects.names("class_name")
+                figure, objects, "length_um", "length (\u00b5m)", objects.names("class_name")
             ),
             "masses": lambda figure: _histograms(figure, objects, "mass_pg", "mass (pg)", ["coccolith"]),
             "length-mass": lambda figure: _length_mass(figure, objects),
@@ -133,7 +138,7 @@ def _length_mass(figure: Figure, objects: Objects) -> None:
     measured = (objects["mass_pg"] > 0) & (objects["length_um"] > 0) & (objects.weights > 0)
     chosen, others = (objects.of(measured & there) for there in (objects.usable("mass"), ~objects.usable("mass")))
     axis.set_title("mass and length of coccoliths")
-    axis.set_xlabel("length (um)")
+    axis.set_xlabel("length (\u00b5m)")
     axis.set_ylabel("mass (pg)")
     if not len(chosen):
         say(axis, "none was measured undisturbed")
@@ -145,17 +150,17 @@ def _length_mass(figure: Figure, objects: Objects) -> None:
     axis.set_ylim(chosen["mass_pg"].min() * 0.6, chosen["mass_pg"].max() * 1.8)
     for name, factor in PLACOLITHS.items():
         ends = np.array([low, high])
-        axis.plot(ends, 2.71 * factor * ends**3, color="#9aa0a8", linewidth=0.9, linestyle="--", zorder=1)
-        axis.annotate(name, (low * 1.02, 2.71 * factor * (low * 1.02) ** 3), fontsize=8, color="#7a7f87", va="center",
+        axis.plot(ends, 2.71 * factor * ends**3, color=FAINT, linewidth=0.9, linestyle="--", zorder=1)
+        axis.annotate(name, (low * 1.02, 2.71 * factor * (low * 1.02) ** 3), fontsize=8, color=DIM, va="center",
                       bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5})  # fmt: skip
-    axis.scatter(others["length_um"], others["mass_pg"], s=9, color="#c4c8cd", linewidths=0,
+    axis.scatter(others["length_um"], others["mass_pg"], s=9, color=PALE, linewidths=0,
                  label=f"not usable for mass: {len(others)}")  # fmt: skip
     for place, (slide, sample, own) in enumerate(_slides(chosen)):
         colour = COLOURS[place % len(COLOURS)]
         axis.errorbar(own["length_um"], own["mass_pg"], own["calcite_equivalent_deviation_pg"], fmt="none",
                       ecolor=colour, alpha=0.35, elinewidth=0.8)  # fmt: skip
-        axis.scatter(own["length_um"], own["mass_pg"], s=15, color=colour, alpha=0.8, linewidths=0,
-                     label=f"{slide_title(slide, sample)}: {len(own)}")  # fmt: skip
+        axis.scatter(own["length_um"], own["mass_pg"], s=15, color=colour, marker=MARKS[place % len(MARKS)],
+                     alpha=0.8, linewidths=0, label=f"{slide_title(slide, sample)}: {len(own)}")  # fmt: skip
     plain_ticks(axis)
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.legend(loc="lower right", fontsize=8)
@@ -170,8 +175,8 @@ def _focus(figure: Figure, fields: Fields, pixel_um: float | None) -> None:
         heights = [field.focus.z_um for field in own if field.focus.z_um is not None]
         values = np.array([np.nan if field.focus.z_um is None else field.focus.z_um for field in own])
         colours = _frames(axis, own, pixel_um, values)
-        figure.colorbar(colours, ax=axis, shrink=0.85, label="focus (um)")
-        spread = f", {min(heights):.1f} to {max(heights):.1f} um" if heights else ", blank"
+        figure.colorbar(colours, ax=axis, shrink=0.85, label="focus (\u00b5m)")
+        spread = f", {fixed(min(heights), 1)} to {fixed(max(heights), 1)} {MICROMETRE}" if heights else ", blank"
         axis.set_title(f"{slide_title(slide, own[0].sample)}{spread}", fontsize=10)
         map_axis(axis)
     figure.suptitle("height of focus", x=0.01, ha="left", fontsize=12)

@@ -19,8 +19,11 @@ from daemon.calibration_store.shelf import require
 from daemon.counts.objects import DISTURBED
 from daemon.dataset.reader import Dataset
 from daemon.dataset.selection import LoadedObject, Selection, choose, load, spread
+from daemon.figures.panels import FAINT
 from daemon.records.records import ObjectRow
 from daemon.system.errors import Refused
+from inference import wording
+from inference.wording import MICROMETRE
 
 OBJECTS, COLUMNS = 24, 6
 LEAST_UM = 0.03
@@ -57,7 +60,7 @@ def draw_thickness(figure: Figure, dataset: Dataset) -> None:
     but = ", without the night's calibrations, which are not at hand" if lacking else ""
     figure.suptitle(f"thickness of calcite in the object's own plane{but}", x=0.01, ha="left", fontsize=12)
     if not maps:
-        axes[0, 0].text(0.5, 0.5, "none measured", ha="center", va="center", color="#8a8f96")
+        axes[0, 0].text(0.5, 0.5, "none measured", ha="center", va="center", color=FAINT)
         return
     greatest = float(np.percentile(np.concatenate([one.thickness.ravel() for one in maps]), 99.8))
     norm = PowerNorm(GAMMA, 0, max(greatest, LEAST_UM))
@@ -75,7 +78,12 @@ def draw_thickness(figure: Figure, dataset: Dataset) -> None:
         axis.set_title(one.title, fontsize=7.5, fontweight="normal", loc="center", pad=3)
         _scale_bar(axis, width / 2 - reach, height / 2 + reach, reach)
     figure.colorbar(
-        ScalarMappable(norm, COLOURS), ax=axes.ravel().tolist(), label="thickness (um)", shrink=0.6, aspect=28, pad=0.02
+        ScalarMappable(norm, COLOURS),
+        ax=axes.ravel().tolist(),
+        label="thickness (\u00b5m)",
+        shrink=0.6,
+        aspect=28,
+        pad=0.02,
     )
 
 
@@ -84,7 +92,7 @@ def _scale_bar(axis: Axes, left: float, bottom: float, reach: float) -> None:
     length = max((step for step in BARS_UM if step <= 0.8 * reach), default=reach)
     x, y = left + 0.08 * reach, bottom - 0.1 * reach
     axis.plot([x, x + length], [y, y], color="white", linewidth=2, solid_capstyle="butt")
-    axis.text(x, y - 0.06 * reach, f"{length:g} um", fontsize=6.5, color="white", ha="left", va="bottom")
+    axis.text(x, y - 0.06 * reach, f"{length:g} {MICROMETRE}", fontsize=6.5, color="white", ha="left", va="bottom")
 
 
 def _is_disturbed(row: ObjectRow) -> bool:
@@ -114,7 +122,6 @@ def _map_of(one: LoadedObject, shelf: Path | None, lacking: bool) -> _ThicknessM
     if seen.outline is None or seen.weighed is None:
         return None
     mass, deviation = seen.weighed.equivalent_pg, seen.weighed.deviation_pg
-    title = (
-        f"{row.class_name}\n{seen.shape.length_um:.1f} um   {mass:.1f} \u00b1 {deviation:.1f} pg" if seen.shape else ""
-    )
+    weighed = wording.mass(mass, deviation)
+    title = f"{row.class_name}\n{wording.length(seen.shape.length_um)}   {weighed}" if seen.shape else ""
     return _ThicknessMap(seen.weighed.thickness, seen.outline.points, one.provenance.pixel_um, title)

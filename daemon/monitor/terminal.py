@@ -14,6 +14,7 @@ from calibration.counting.poisson import interval
 from daemon.live.follower import NightView
 from daemon.protocols.watching import Counters, EventNotice, Hardware, SlidePlan, Tone
 from daemon.system.progress import duration, pace
+from inference.wording import MICROMETRE
 
 MB, GB = 1e6, 1e9
 FULL = 0.8
@@ -184,7 +185,7 @@ def _hardware(hardware: Hardware) -> Iterator[Text]:
     light = {True: ", light on", False: ", light off", None: ""}[hardware.light]
     at = ""
     if hardware.x_um is not None and hardware.y_um is not None and hardware.z_um is not None:
-        at = f", at {hardware.x_um / 1000:.3f} {hardware.y_um / 1000:.3f} mm, z {hardware.z_um:.2f} um"
+        at = f", at {hardware.x_um / 1000:.3f} {hardware.y_um / 1000:.3f} mm, z {hardware.z_um:.2f} {MICROMETRE}"
     yield Text(f"microscope {printable(hardware.microscope)}{light}{at}")
     yield Text(f"analysis   {printable(hardware.analysis)}")
     yield Text(f"recorder   {printable(hardware.recorder)}")

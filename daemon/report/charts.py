@@ -23,12 +23,15 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from daemon.counts.objects import Objects
+from daemon.figures.palette import MARKS, TONES
 from daemon.figures.panels import (
+    AXES,
     COLOURS,
     DIM,
     FAINT,
     GRID,
     INK,
+    PALE,
     PAPER,
     STYLE,
     frames,
@@ -49,22 +52,26 @@ OF_THE_PAGE = {
     FAINT: "var(--dim)",
     GRID: "var(--grid)",
     to_hex(PAPER): "var(--paper)",
-    "#7a7f87": "var(--dim)",
+    AXES: "var(--dim)",
+    PALE: "var(--dim)",
+    **{colour: f"var(--series-{at})" for at, colour in enumerate(COLOURS, start=1)},
+    **{tone.light: f"var(--{name})" for name, tone in TONES.items() if name != "running"},
 }
-"""Neutral colours of charts, which become those of the page, light or dark."""
-SKIPPED, OPEN = "#c0392b", "#b9bec6"
-LEFT_OUT = "not counted"
+"""Colours of charts, which become those of the page, light or dark."""
+BY_RULE, BY_PERSON = "not counted, by the rule", "not counted, by a person"
 MARKED = (
-    ("skipped", "skipped", SKIPPED, "xxxx"),
-    (LEFT_OUT, LEFT_OUT, SKIPPED, "////"),
-    ("open", "not done", OPEN, ""),
+    ("skipped", "skipped", TONES["bad"].light, "xxxx"),
+    (BY_RULE, BY_RULE, TONES["warning"].light, "////"),
+    (BY_PERSON, BY_PERSON, TONES["warning"].light, "\\\\\\\\"),
+    ("not analysed", "not analysed", DIM, "...."),
+    ("open", "not done", PALE, ""),
 )
 """States of fields that maps mark: state, word, colour, hatching."""
 MASSES_OF = ("coccolith",)
 TICKS_S, MOST_TICKS = (5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400, 864000), 5
 """Distances of ticks over time, in s, and how many there are at most."""
 SLIDES = 24
-MARKS = 3_000
+DOTS = 3_000
 """Of more fields the dots of charts over time are drawn as pixels, so that a page does not grow without bound."""
 _HEAD = re.compile(r"^.*?(?=<svg)", re.DOTALL)
 _STYLE = re.compile(r"<style.*?</style>", re.DOTALL)
@@ -99,7 +106,7 @@ def draw_slides(numbers: NightNumbers, objects: Objects) -> Iterator[SlideCharts
         charts = []
         places = {(field.x_um, field.y_um) for field in slide.fields if np.isfinite(field.x_um)}
         if len(places) > 1:
-            found = _column(slide.fields, lambda field: field.objects if field.state == "recorded" else None)
+            found = _column(slide.fields, _objects_of)
             heights = _column(slide.fields, lambda field: field.focus_z_um)
             charts.append(_map(numbers, slide, "objects", "objects per field", found, "viridis"))
             charts.append(_map(numbers, slide, "focus", "focus (\u00b5m)", heights, "cividis"))
@@ -149,10 +156,12 @@ class _Over:
         times = [field.exposed_utc or 0.0 for field in fields]
         self.x = np.array(times if clocked else range(1, len(fields) + 1), np.float64)
 
-    def dots(self, axis: Axes, values: NDArray[np.float64], colour: str, label: str | None = None) -> None:
-        size = 14 if len(values) < 300 else 5
-        axis.scatter(self.x, values, s=size, color=colour, alpha=0.8, linewidths=0, label=label,
-                     rasterized=len(values) > MARKS)  # fmt: skip
+    def dots(self, axis: Axes, values: NDArray[np.float64], kind: int, label: str | None = None) -> None:
+        """Draw a dot each; of several kinds, which have a label, each has a colour and a mark of its own."""
+        size, colour = 14 if len(values) < 300 else 5, COLOURS[kind % len(COLOURS)]
+        mark = MARKS[0 if label is None else kind % len(MARKS)]
+        axis.scatter(self.x, values, s=size, color=colour, marker=mark, alpha=0.8, linewidths=0, label=label,
+                     rasterized=len(values) > DOTS)  # fmt: skip
 
     def slides(self, axis: Axes) -> None:
         """Shade every other mini-slide, and write its number."""
@@ -185,10 +194,10 @@ class _Over:
 
 
 def _objects_over(axis: Axes, over: _Over) -> None:
-    found = _column(over.fields, lambda field: field.objects if field.state == "recorded" else None)
+    found = _column(over.fields, _objects_of)
     over.slides(axis)
-    over.dots(axis, found, COLOURS[0])
-    axis.set_ylim(bottom=0)
+    over.dots(axis, found, 0)
+    axis.set_ylim(0, max(1.0, axis.get_ylim()[1]))
     axis.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     axis.set_ylabel("objects per field")
     over.label(axis)
@@ -196,7 +205,7 @@ def _objects_over(axis: Axes, over: _Over) -> None:
 
 def _focus_over(axis: Axes, over: _Over) -> None:
     over.slides(axis)
-    over.dots(axis, _column(over.fields, lambda field: field.focus_z_um), COLOURS[4])
+    over.dots(axis, _column(over.fields, lambda field: field.focus_z_um), 4)
     axis.set_ylabel("focus (\u00b5m)")
     over.label(axis)
 
@@ -209,7 +218,7 @@ def _background_over(axis: Axes, over: _Over, states: Sequence[str]) -> None:
         values = np.array(told, np.float64)[:, 0]
         middle = float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0
         if middle > 0:
-            over.dots(axis, 100 * values / middle, COLOURS[(1, 0)[channel] if channel < 2 else channel], state)
+            over.dots(axis, 100 * values / middle, channel, state)
     if axis.has_data():
         axis.legend(loc="best", fontsize=8, handletextpad=0.1)
     else:
@@ -227,7 +236,7 @@ def _map(
         centres = np.array([(field.x_um, field.y_um) for field in slide.fields])
         states = np.array([_state(field) for field in slide.fields], object)
         placed = np.isfinite(centres[:, 0])
-        there = placed & np.array([one in ("recorded", "not analysed", LEFT_OUT) for one in states], np.bool_)
+        there = placed & np.array([one in ("recorded", "not analysed", BY_RULE, BY_PERSON) for one in states], np.bool_)
         many = len(states) > 100
         if there.any():
             scale = frames(axis, centres[there], numbers.frame_um, values[there], colours)
@@ -252,7 +261,15 @@ def _map(
 
 
 def _state(field: FieldNumbers) -> str:
-    return field.state if field.counted else LEFT_OUT
+    """Say what a map marks of a field: that it is not counted, and by whose word, before all else."""
+    if field.counted:
+        return field.state
+    return BY_PERSON if field.by_person else BY_RULE
+
+
+def _objects_of(field: FieldNumbers) -> int | None:
+    """Give how many objects of a field count; of one that is not counted nothing is drawn, which is not 0."""
+    return field.objects if field.state == "recorded" and field.counted else None
 
 
 def _drawn(axis: Axes) -> list[PolyCollection]:

@@ -220,7 +220,9 @@ def _tile_mm2(config: Config | None) -> float:
 def _judged(field: FieldNumbers, exclusions: StandingExclusions) -> FieldNumbers:
     """Add to a field whether it is counted, and why."""
     one = exclusions.fields.get((field.slide, field.field))
-    return field if one is None else replace(field, counted=one.counted, flags=one.flags, reason=one.reason)
+    if one is None:
+        return field
+    return replace(field, counted=one.counted, flags=one.flags, reason=one.reason, by_person=one.word is not None)
 
 
 def _field(field: Field, objects: int, plan: Mapping[tuple[int, int], PlannedField]) -> FieldNumbers:

@@ -66,7 +66,8 @@ class FieldNumbers:
     """One field: where it lies (stage um), what was found, and when it was exposed.
 
     `objects` are those that count, `attempt` is the one that does. `move_s` and `expose_s` are None of a stack that no
-    camera exposed here. `reason` says why the field is not counted, or what a person said of it.
+    camera exposed here. `reason` says why the field is not counted, or what a person said of it, `by_person` whether a
+    person's word decides.
     """
 
     slide: int
@@ -87,6 +88,7 @@ class FieldNumbers:
     flags: tuple[FieldFlag, ...] = ()
     reason: str = ""
     attempt: int = 1
+    by_person: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,19 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from daemon.figures import palette
 from daemon.figures.html import write_html
 from daemon.report import words as words
+from daemon.report.fields_shown import FieldPicture
 from daemon.report.objects import ObjectShown
 from daemon.report.words import NightReport, Table
 
 RULES = {
-    "finest": "Whole, sure, in focus and undisturbed; the sharpest first, in turn from each mini-slide and class; "
-    "where there are none, whole ones.",
+    "finest": "Of each taxon, or class: whole, sure, in focus and undisturbed ones, the sharpest first, in turn from "
+    "each mini-slide; where there are none, what there is.",
     "doubtful": "Most flags, lowest scores, least certain masses first, in turn from each mini-slide.",
+    "fields": "What the detector looked at, in each polarization. Of each mini-slide an ordinary field first, then "
+    "those that are not like it, the first of several alike.",
 }
 
 
@@ -71,10 +75,13 @@ def write_page(into: Path, report: NightReport) -> None:
             for slide in numbers.slides
             if slide.slide in charts
         ],
-        galleries=[
-            ("The finest", RULES["finest"], _pictures(report.finest)),
-            ("The most doubtful", RULES["doubtful"], _pictures(report.doubtful)),
-        ],
+        masses=report.masses,
+        methods="\n\n".join(report.methods),
+        fields=[_field_picture(one) for one in report.fields],
+        finest=[(name, _pictures(shown)) for name, shown in report.finest],
+        doubtful=_pictures(report.doubtful),
+        rules=RULES,
+        colours=palette.page_colours() | {"running": palette.TONES["running"]},
         events=words.events(numbers),
         skipped=words.skipped(numbers),
         skipped_heading=words.SKIPPED,
@@ -91,12 +98,15 @@ def write_page(into: Path, report: NightReport) -> None:
     )
 
 
+def _field_picture(one: FieldPicture) -> _PagePicture:
+    title, why, known = words.field_caption(one)
+    return _PagePicture(_inside(one.picture), one.without, title, why, known)
+
+
+def _inside(picture: bytes) -> str:
+    """Write a JPEG as an address that needs no file; empty where there is none."""
+    return "data:image/jpeg;base64," + base64.b64encode(picture).decode() if picture else ""
+
+
 def _pictures(shown: Sequence[ObjectShown]) -> list[_PagePicture]:
-    return [
-        _PagePicture(
-            "data:image/jpeg;base64," + base64.b64encode(one.picture).decode() if one.picture else "",
-            one.without,
-            *words.caption(one),
-        )
-        for one in shown
-    ]
+    return [_PagePicture(_inside(one.picture), one.without, *words.caption(one)) for one in shown]

@@ -7,28 +7,30 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 from fpdf import FPDF
 from fpdf.enums import TableBordersLayout, XPos, YPos
 from fpdf.fonts import FontFace
 from PIL import Image
 
+from daemon.figures import palette
+from daemon.figures.pixels import FONTS
 from daemon.report import words as words
 from daemon.report.charts import Chart
 from daemon.report.numbers import NightNumbers
-from daemon.report.objects import ObjectShown
+from daemon.report.objects import OF_A_TAXON
 from daemon.report.words import NightReport, Table
 from daemon.system.durable_files import make_folder, replacing
+from inference.wording import MICROMETRE
 
 FONT = "DejaVu"
-"""The font that matplotlib brings along: no other is sure to be there, and it knows more letters than those of PDF."""
-TONES = {"good": (31, 122, 69), "warning": (161, 92, 0), "bad": (179, 38, 30), "running": (31, 95, 168)}
-INK, DIM, LINE = (29, 33, 38), (98, 107, 118), (215, 219, 224)
+"""It knows more letters than those of PDF."""
+TONES = {name: tone.rgb_light for name, tone in palette.TONES.items()}
+INK, DIM, LINE = palette.TEXT.rgb_light, palette.DIM.rgb_light, palette.LINE.rgb_light
 MARGIN, GAP = 15.0, 4.0
 CAPTION, ROW = 12.0, 5.2
-WIDE = {"mini-slide, sample": 3.4, "class": 2.4, "why": 8.0, "what happened, and what was done": 7.0, "says": 6.0,
-        "record": 3.0, "when": 2.4, "": 1.0, "where": 1.6, "part of the night": 4.0, "range": 1.8, "fields": 1.5,
-        "time": 1.5, "focus, µm": 1.9}  # fmt: skip
+WIDE = {"mini-slide, sample": 3.4, "class": 2.4, "taxon": 3.4, "why": 8.0, "what happened, and what was done": 7.0,
+        "says": 6.0, "record": 3.0, "when": 2.4, "": 1.0, "where": 1.6, "part of the night": 4.0, "range": 1.8,
+        "fields": 1.5, "time": 1.5, f"focus, {MICROMETRE}": 1.9}  # fmt: skip
 """Widths of columns against one of 1.2."""
 
 
@@ -38,9 +40,8 @@ class _Paper(FPDF):
     def __init__(self, footing: str) -> None:
         super().__init__(format="A4")
         self._footing = footing
-        fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-        self.add_font(FONT, "", fonts / "DejaVuSans.ttf")
-        self.add_font(FONT, "B", fonts / "DejaVuSans-Bold.ttf")
+        self.add_font(FONT, "", FONTS / "DejaVuSans.ttf")
+        self.add_font(FONT, "B", FONTS / "DejaVuSans-Bold.ttf")
         self.set_margins(MARGIN, MARGIN)
         self.set_auto_page_break(True, MARGIN + 5)
         self.add_page()
@@ -76,10 +77,14 @@ def write_paper(into: Path, report: NightReport) -> None:
     paper.set_title(f"{report.verdict.headline} {words.heading(numbers)}")
     paper.set_creator("lamelle")
     _verdict(paper, report)
+    _masses(paper, report)
     paper.heading("Samples")
     _table_or(paper, words.samples(numbers), "None.")
     paper.text_line(words.counted(numbers), 7, colour=DIM)
     _excluded(paper, numbers)
+    if report.fields:
+        paper.heading("Fields", 60)
+        _gallery(paper, [(one.picture, one.without, *words.field_caption(one)) for one in report.fields], shape=1 / 2)
     excluded = bool(numbers.excluded_fields)
     if (found := words.kinds(numbers.kinds, excluded=excluded)).rows:
         paper.heading("Classes")
@@ -89,10 +94,7 @@ def write_paper(into: Path, report: NightReport) -> None:
         _table(paper, taxa)
         paper.text_line(words.unlike(numbers), 7, colour=DIM)
     _charts(paper, report.night_charts)
-    for title, shown in (("The finest objects", report.finest), ("The most doubtful objects", report.doubtful)):
-        if shown:
-            paper.heading(title, 50)
-            _gallery(paper, shown)
+    _pictures(paper, report)
     charts = {one.slide: one.charts for one in report.slide_charts}
     for slide in numbers.slides:
         if slide.slide in charts:
@@ -118,6 +120,25 @@ def write_paper(into: Path, report: NightReport) -> None:
     make_folder(into.parent)
     with replacing(into) as stream:
         stream.write(bytes(paper.output()))
+
+
+def _masses(paper: _Paper, report: NightReport) -> None:
+    if report.masses:
+        paper.need(10 + 8 * len(report.masses))
+        paper.ln(3)
+        paper.text_line("About the masses", 9, "B", TONES["warning"])
+        for line in report.masses:
+            paper.text_line(line, 8)
+
+
+def _pictures(paper: _Paper, report: NightReport) -> None:
+    if report.finest:
+        paper.heading("The finest objects", 50)
+        every = [one for _, shown in report.finest for one in shown]
+        _gallery(paper, [(one.picture, one.without, *words.caption(one)) for one in every], columns=OF_A_TAXON)
+    if report.doubtful:
+        paper.heading("The most doubtful objects", 50)
+        _gallery(paper, [(one.picture, one.without, *words.caption(one)) for one in report.doubtful])
 
 
 def _excluded(paper: _Paper, numbers: NightNumbers) -> None:
@@ -202,19 +223,30 @@ def _charts(paper: _Paper, charts: Sequence[Chart], columns: int = 2) -> None:
         paper.set_xy(MARGIN, top + max(heights))
 
 
-def _gallery(paper: _Paper, shown: Sequence[ObjectShown], columns: int = 3) -> None:
+def _gallery(
+    paper: _Paper, shown: Sequence[tuple[bytes, str, str, str, str]], columns: int = 3, shape: float = 1 / 3
+) -> None:
+    """Put pictures side by side, so many in a row.
+
+    Parameters
+    ----------
+    shown
+        each a JPEG, why there is none, its title, what is to be said of it, and where it is.
+    shape
+        height of a picture over its width, about.
+    """
     width = (paper.epw - (columns - 1) * GAP) / columns
     for begin in range(0, len(shown), columns):
-        paper.need(width / 3 + CAPTION + 4)
+        paper.need(width * shape + CAPTION + 4)
         top, deepest = paper.get_y() + 2, 0.0
-        for at, one in enumerate(shown[begin : begin + columns]):
+        for at, (picture, without, title, measured, where) in enumerate(shown[begin : begin + columns]):
             left, below = MARGIN + at * (width + GAP), top
-            if one.picture:
-                placed: Any = paper.image(io.BytesIO(one.picture), left, top, width)
+            if picture:
+                placed: Any = paper.image(io.BytesIO(picture), left, top, width)
                 below += placed.rendered_height
             paper.set_xy(left, below + 0.5)
-            title, measured, where = words.caption(one)
-            for text, style, colour in ((title, "B", INK), (measured or one.without, "", INK), (where, "", DIM)):
+            said = " \u00b7 ".join(filter(None, (measured, without)))
+            for text, style, colour in ((title, "B", INK), (said, "", INK), (where, "", DIM)):
                 paper.set_x(left)
                 paper.set_font(FONT, style, 6.5)
                 paper.set_text_color(*colour)
@@ -235,6 +267,11 @@ def _sources(paper: _Paper, report: NightReport) -> None:
     paper.ln(1)
     for name, value in report.sources.facts:
         paper.text_line(f"{name}:  {value}", 7, colour=DIM)
+    paper.heading("For a Methods section", 60)
+    paper.text_line("What stands in square brackets lamelle does not know.", 7, colour=DIM)
+    for paragraph in report.methods:
+        paper.ln(1.5)
+        paper.text_line(paragraph, 8)
 
 
 def _shape(png: bytes) -> float:

@@ -6,10 +6,19 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 from daemon.calibration_store.quantities import told
 from daemon.calibration_store.shelf import Shelf
-from daemon.dataset.later_tables import TableOrigins
+from daemon.dataset.later_tables import (
+    Given,
+    MeasuredWith,
+    NamedWith,
+    TableOrigins,
+    later_tables,
+    measured_with,
+    named_with,
+)
 from daemon.dataset.summary import size
 from daemon.records.events import EventName
 from daemon.report.numbers import NightNumbers
@@ -17,7 +26,10 @@ from daemon.report.numbers import NightNumbers
 
 @dataclass(frozen=True)
 class CalibrationUsed:
-    """A calibration record: what it says, its age in days when the night began, and what speaks against it."""
+    """A calibration record: what it says, its age in days when the night began, and what speaks against it.
+
+    `taken` and `valid_until` are days; empty, as all the rest, where the record is not at hand.
+    """
 
     name: str
     routine: str
@@ -25,27 +37,44 @@ class CalibrationUsed:
     age_days: float | None
     valid_until: str
     warning: str
+    taken: str = ""
+    expired: bool = False
 
 
 @dataclass(frozen=True)
 class Sources:
-    """What the numbers rest on; `facts` are names and values, the checksums among them."""
+    """What the numbers rest on; `facts` are names and values, the checksums among them.
+
+    `calibrations` are the records that lengths and masses rest on: the night's, or those of a later measurement.
+    `assumed` are routines that such numbers want and have no record of. `measured` and `named` say how that was done
+    later, None where the night's own numbers and names stand.
+    """
 
     calibrations: tuple[CalibrationUsed, ...]
     assumed: tuple[str, ...]
     complaints: tuple[str, ...]
     facts: tuple[tuple[str, str], ...]
+    measured: MeasuredWith | None = None
+    named: NamedWith | None = None
 
 
-def sources_of(numbers: NightNumbers, origins: TableOrigins) -> Sources:
+def sources_of(numbers: NightNumbers, origins: TableOrigins, folder: Path) -> Sources:
     """Find what a night rests on.
 
     Parameters
     ----------
     origins
         where lengths, masses and names come from.
+    folder
+        of the dataset.
     """
-    used = tuple(_calibrations(numbers))
+    measured = named = None
+    if number := origins.measured.number:
+        measured = measured_with(later_tables(folder, Given.MEASURED)[number][0])
+    if number := origins.named.number:
+        named = named_with(later_tables(folder, Given.NAMED)[number][0])
+    names = numbers.started.calibrations if measured is None else measured.calibrations
+    used = tuple(_calibrations(numbers, names))
     there = {one.routine for one in used}
     wanted = () if numbers.config is None else numbers.config.calibration.wanted
     complaints = [event.message for event in numbers.events if event.name is EventName.CALIBRATION]
@@ -54,13 +83,15 @@ def sources_of(numbers: NightNumbers, origins: TableOrigins) -> Sources:
         assumed=tuple(routine for routine in wanted if routine not in there),
         complaints=tuple(dict.fromkeys(complaints)),
         facts=tuple(_facts(numbers, origins)),
+        measured=measured,
+        named=named,
     )
 
 
-def _calibrations(numbers: NightNumbers) -> Iterator[CalibrationUsed]:
+def _calibrations(numbers: NightNumbers, names: tuple[str, ...]) -> Iterator[CalibrationUsed]:
     began = datetime.fromtimestamp(numbers.started.utc, UTC)
     folder = None if numbers.config is None else numbers.config.calibration.folder
-    for name in numbers.started.calibrations:
+    for name in names:
         routine = name.rpartition("-2")[0] or name
         if folder is None or not folder.is_dir():
             elsewhere = "its folder is not on this computer, so what it says is not known here"
@@ -80,6 +111,8 @@ def _calibrations(numbers: NightNumbers) -> Iterator[CalibrationUsed]:
             age_days=(began - record.taken).total_seconds() / 86400,
             valid_until=f"{record.valid_until:%Y-%m-%d}",
             warning="it was out of date when the night began" if record.valid_until < began else "",
+            taken=f"{record.taken:%Y-%m-%d}",
+            expired=record.valid_until < began,
         )
 
 

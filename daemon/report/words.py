@@ -13,8 +13,9 @@ from msgspec.structs import replace
 from daemon.dataset.summary import AttemptSummary, alike_attempts, alike_events, alike_judged, alike_reasons, places
 from daemon.protocols.watching import Verdict
 from daemon.records.attempts import Purpose
-from daemon.records.flags import FieldFlag
+from daemon.records.flags import FieldFlag, words_of
 from daemon.report.charts import Chart, SlideCharts
+from daemon.report.fields_shown import FieldPicture
 from daemon.report.numbers import ClassNumbers, Count, NightNumbers, SlideNumbers
 from daemon.report.objects import ObjectShown
 from daemon.report.sources import Sources
@@ -22,10 +23,10 @@ from daemon.report.timing import NightTiming
 from daemon.system.progress import duration
 from inference import wording
 from inference.classification.reference import FEWEST
+from inference.wording import DASH, MICROMETRE, fixed, optional, percent, short, whole
 
 SAMPLES, REASONS, EVENTS = 200, 40, 60
 """Lines of samples, skipped fields and events at most; `lamelle inspect --json` has all."""
-DASH = "\u2013"
 ALL = "with all"
 """Head of what a density would be with the fields that are not counted."""
 EXCLUDED = "Fields not counted"
@@ -34,13 +35,19 @@ SKIPPED = "Fields skipped, kept raw, or taken again"
 
 @dataclass(frozen=True)
 class NightReport:
-    """Everything a page of a night shows."""
+    """Everything a page of a night shows.
+
+    `masses` say what they lack, `finest` are those of each taxon, or class, by what it is called.
+    """
 
     numbers: NightNumbers
     verdict: Verdict
     timing: NightTiming | None
     sources: Sources
-    finest: tuple[ObjectShown, ...]
+    masses: tuple[str, ...]
+    methods: tuple[str, ...]
+    fields: tuple[FieldPicture, ...]
+    finest: tuple[tuple[str, tuple[ObjectShown, ...]], ...]
     doubtful: tuple[ObjectShown, ...]
     night_charts: tuple[Chart, ...]
     slide_charts: tuple[SlideCharts, ...]
@@ -76,7 +83,7 @@ def facts(numbers: NightNumbers) -> list[tuple[str, str]]:
         ("mini-slides", f"{sum(slide.recorded > 0 for slide in numbers.slides)} of {len(numbers.slides)}"),
         ("fields recorded", f"{numbers.recorded} of {numbers.planned}"),
         ("fields skipped", str(len(numbers.skipped))),
-        ("objects", f"{numbers.total.number}"),
+        ("objects", whole(numbers.total.number)),
     ]
     if numbers.excluded_fields:
         found.append(("fields not counted", f"{numbers.excluded_fields} ({percent(numbers.excluded_share)})"))
@@ -133,7 +140,7 @@ def samples(numbers: NightNumbers) -> Table:
         "per mm\u00b2",
         "range",
         *((ALL,) if excluded else ()),
-        "focus, \u00b5m",
+        f"focus, {MICROMETRE}",
         "time",
     )
     return Table(head, tuple(rows), more=_left(len(numbers.slides) - SAMPLES))
@@ -152,7 +159,7 @@ def kinds(found: Sequence[ClassNumbers], what: str = "class", *, excluded: bool 
         for kind in found
     ]
     densities = ("per mm\u00b2", "range", *((ALL,) if excluded else ()))
-    return Table((what, "objects", "range", *densities, "length, \u00b5m", "mass, pg"), tuple(rows))
+    return Table((what, "objects", "range", *densities, f"length, {MICROMETRE}", "mass, pg"), tuple(rows))
 
 
 def excluded(numbers: NightNumbers) -> Table:
@@ -207,7 +214,7 @@ def about_slide(slide: SlideNumbers) -> str:
     if slide.area_mm2:
         parts.append(f"{short(slide.area_mm2)} mm\u00b2")
     if slide.focus_um is not None:
-        parts.append(f"focus {_range(slide.focus_um)} \u00b5m")
+        parts.append(f"focus {_range(slide.focus_um)} {MICROMETRE}")
     if slide.seconds is not None:
         parts.append(_took(slide.seconds))
     parts += [f"{name} {value}" for name, value in slide.columns.items() if value]
@@ -293,43 +300,39 @@ def calibrations(report: NightReport) -> Table:
 
 def caption(one: ObjectShown) -> tuple[str, str, str]:
     """Title, measurements with flags, and locator of an object."""
-    measured = [f"{one.length_um:.1f} \u00b5m"] if one.length_um is not None else []
+    measured = [wording.length(one.length_um)] if one.length_um is not None else []
     if one.mass_pg is not None:
-        deviation = "" if one.deviation_pg is None else f" \u00b1 {one.deviation_pg:.1f}"
-        measured.append(f"{one.mass_pg:.1f}{deviation} pg")
+        measured.append(wording.mass(one.mass_pg, one.deviation_pg))
     title = f"{one.class_name} {one.score:.2f}"
     if one.taxon is not None:
-        title = one.taxon if one.taxon_probability is None else f"{one.taxon} {one.taxon_probability:.2f}"
+        sure = "" if one.taxon_probability is None else f" {one.taxon_probability:.2f}"
+        title = f"{one.taxon}{f', says {one.said_by}' if one.said_by else sure}"
     where = f"slide {one.slide} {one.sample}, field {one.field}, object {one.number}"
     return title, " \u00b7 ".join([*measured, *one.flags]), where
 
 
-def short(value: float) -> str:
-    """Three digits that count, without an exponent."""
-    if not value:
-        return "0"
-    places = max(0, 2 - math.floor(math.log10(abs(value))))
-    return f"{value:.{places}f}"
-
-
-def optional(value: float | None) -> str:
-    """Three digits, or a dash for what nobody knows."""
-    return DASH if value is None else short(value)
+def field_caption(one: FieldPicture) -> tuple[str, str, str]:
+    """Title of a field's picture, why it is shown, and what is known of it."""
+    field = one.field
+    known = [words_of(field.flags)] if field.flags else []
+    if field.state != "recorded":
+        known.append(field.state)
+    elif field.counted:
+        known.append(wording.counted(field.objects, "object"))
+    if math.isfinite(field.x_um):
+        known.append(f"stage {fixed(field.x_um / 1000, 2)}, {fixed(field.y_um / 1000, 2)} mm")
+    known += [f"{' | '.join(one.polarizations)}"] * (len(one.polarizations) > 1)
+    return f"slide {field.slide} {one.sample}, field {field.field}", "; ".join(one.whys), " \u00b7 ".join(known)
 
 
 def _counts(count: Count) -> tuple[str, str, str, str]:
     if count.low is None or count.high is None:
         return DASH, "", DASH, ""
-    ranged = f"{count.low:.0f} {DASH} {count.high:.0f}"
+    ranged = f"{fixed(count.low, 0)} {DASH} {fixed(count.high, 0)}"
     if count.per_mm2 is None:
-        return str(count.number), ranged, DASH, ""
+        return whole(count.number), ranged, DASH, ""
     value, low, high = count.per_mm2
-    return str(count.number), ranged, short(value), f"{short(low)} {DASH} {short(high)}"
-
-
-def percent(share: float) -> str:
-    """Write a share in percent; what is not nothing is not written as nothing."""
-    return f"{100 * share:.0f} %" if share == 0 or share >= 0.01 else "< 1 %"
+    return whole(count.number), ranged, short(value), f"{short(low)} {DASH} {short(high)}"
 
 
 def _left_out(slide: SlideNumbers) -> str:
@@ -342,7 +345,7 @@ def _density(count: Count) -> str:
 
 
 def _range(ends: tuple[float, float] | None) -> str:
-    return DASH if ends is None else f"{ends[0]:z.1f} to {ends[1]:z.1f}"
+    return DASH if ends is None else f"{fixed(ends[0], 1)} to {fixed(ends[1], 1)}"
 
 
 def _took(seconds: float | None) -> str:

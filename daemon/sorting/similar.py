@@ -31,7 +31,7 @@ from daemon.sorting.named import Recorded, SortedObject, named_now
 from daemon.sorting.page import PageSection, write_page
 from daemon.system.errors import DamagedFile, Refused
 from daemon.system.progress import follow
-from inference.wording import counted
+from inference.wording import MICROMETRE, counted, short
 
 _SHORT = re.compile(r"(?:slide-)?([1-9]\d{0,3})/(?:field-)?(\d{1,6})(?:/attempt-([1-9]\d{0,3}))?/(\d{1,9})", re.ASCII)
 
@@ -281,9 +281,9 @@ def show(found: SimilarObjects, console: Console) -> None:
     table.add_column("object", overflow="fold")
     table.add_column("likeness", justify="right")
     table.add_column("taxon", overflow="fold")
-    table.add_column("length um", justify="right")
+    table.add_column(f"length, {MICROMETRE}", justify="right")
     for one, likeness in zip(found.found, found.likeness, strict=True):
-        length = "" if one.row.length_um is None else f"{one.row.length_um:.1f}"
+        length = "" if one.row.length_um is None else short(one.row.length_um)
         table.add_row(escape(str(one.name)), f"{likeness:.3f}", escape(one.called), length)
     lines = [Text(note, style="yellow") for note in found.notes]
     console.print(Group(table, *lines, Text(compared(found))))

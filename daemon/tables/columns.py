@@ -53,6 +53,7 @@ FIELDS: Meanings = {
         "what is wrong with its light, focus or place, by rules that look at light alone",
     ),
     "reason": (TEXT, "why it was skipped, could not be analysed or is not counted, or what a person said of it"),
+    "by_person": (TRUTH, "whether a person said that it is counted, or not; else the rule decides"),
     "area_mm2": (NUMBER, "area of its own tile; empty where nothing tells it, or objects were not looked for"),
     "objects": (WHOLE, _COUNTED),
     "x_um": (NUMBER, "stage position of the frame's centre; of a field that was not recorded, where it was planned"),

@@ -17,9 +17,9 @@ from daemon.records.names import picture_file
 from daemon.records.objects import ObjectName
 from daemon.records.records import FieldSecured, FieldSkipped
 from daemon.report.objects import WORDS
-from daemon.report.words import short
 from daemon.view.nights import ShownNight
 from daemon.view.objects import ObjectIndex, ShownPlace, standing_of_object
+from inference.wording import MICROMETRE, fixed, with_deviation
 
 GROUPS = {
     "Size": (
@@ -35,7 +35,7 @@ GROUPS = {
     ),
 }  # fmt: skip
 """Measures of an object as its page shows them; those that nobody measured are left out."""
-UNITS = {"um": "\u00b5m", "um2": "\u00b5m\u00b2", "um3": "\u00b5m\u00b3", "pg": "pg", "deg": "\u00b0"}
+UNITS = {"um": MICROMETRE, "um2": f"{MICROMETRE}\u00b2", "um3": f"{MICROMETRE}\u00b3", "pg": "pg", "deg": "\u00b0"}
 
 
 def find_field(dataset: Dataset, slide: int, field: int, attempt: int | None) -> FieldSecured | FieldSkipped | None:
@@ -175,11 +175,11 @@ def _measures(found: Mapping[str, Any], names: tuple[str, ...], deviation: float
         spread = deviation if name in ("mass_pg", "calcite_equivalent_pg") else None
         of_stage = words in ("x", "y", "z")
         if of_stage:
-            text = f"{value:z.1f}"
+            text = fixed(value, 1)
         elif name.endswith("plane"):  # people count them from 1
             text = f"{value + 1:.1f}"
         else:
-            text = short(value) if spread is None else f"{short(value)} \u00b1 {short(spread)}"
+            text = with_deviation(value, spread)
         yield (
             f"{words} of the stage" if of_stage else words.replace("_", " "),
             text + (unit if unit == UNITS["deg"] else f" {unit}").rstrip(),
@@ -187,9 +187,9 @@ def _measures(found: Mapping[str, Any], names: tuple[str, ...], deviation: float
 
 
 def _facts(one: FieldSecured) -> Iterator[tuple[str, str]]:
-    yield "stage", f"{one.x_um:.1f}, {one.y_um:.1f} \u00b5m"
-    yield "focus", "none found" if one.focus.z_um is None else f"{one.focus.z_um:.2f} \u00b5m"
-    yield "planes", f"{one.shape_czyx[1]}, {one.step_um:g} \u00b5m apart"
+    yield "stage", f"{fixed(one.x_um, 1)}, {fixed(one.y_um, 1)} {MICROMETRE}"
+    yield "focus", "none found" if one.focus.z_um is None else f"{fixed(one.focus.z_um, 1)} {MICROMETRE}"
+    yield "planes", f"{one.shape_czyx[1]}, {one.step_um:g} {MICROMETRE} apart"
     backgrounds = zip(one.polarizations, one.backgrounds_dn, strict=False)
     yield from ((f"background, {state}", f"{value:.0f} DN") for state, value in backgrounds)
     if one.attempts > 1:

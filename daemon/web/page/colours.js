@@ -9,13 +9,13 @@ export const CIVIDIS = [
   "#9b9476", "#aba072", "#bcae6c", "#cdbb63", "#dec958", "#f0d846", "#fee838"
 ];
 
-// Of classes, in the order they are met: Okabe and Ito's, lifted for a dark ground.
-const CLASSES = ["#56b4e9", "#e69f00", "#3fbf92", "#d58fb8", "#d6cf4e", "#e2785a", "#8f9fe0", "#9aa3ad"];
+// Of classes, in the order they are met; base.css says which they are on its ground.
+const CLASSES = 8;
 const known = new Map();
 
 export function classColour(name) {
-  if (!known.has(name)) known.set(name, CLASSES[Math.min(known.size, CLASSES.length - 1)]);
-  return known.get(name);
+  if (!known.has(name)) known.set(name, (known.size % CLASSES) + 1);
+  return `var(--series-${known.get(name)})`;
 }
 
 const parts = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));

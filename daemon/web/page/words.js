@@ -8,11 +8,12 @@ export function figure(value, digits = 2) {
   return value === null || value === undefined ? "–" : value.toFixed(digits).replace("-", "−");
 }
 
-// Three digits that count, whatever the size.
+// Three digits that count, whatever the size, without an exponent (inference/wording.py writes the same).
 export function short(value) {
   if (value === null || value === undefined) return "–";
-  const size = Math.abs(value);
-  return size >= 100 ? number(value) : figure(value, size >= 10 ? 1 : 2);
+  if (value === 0) return "0";
+  const places = Math.max(0, 2 - Math.floor(Math.log10(Number(Math.abs(value).toExponential(2)))));
+  return places ? figure(value, places) : number(value).replace("-", "−");
 }
 
 export function clock(utc, withSeconds = false) {

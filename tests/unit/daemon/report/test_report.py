@@ -29,7 +29,7 @@ from daemon.records.records import AnyRecord, AttemptsOrdered, Event, FieldSecur
 from daemon.records.states import NightState
 from daemon.report import words
 from daemon.report.gather import gather
-from daemon.report.objects import SHOWN, doubtful, finest
+from daemon.report.objects import FINEST, SHOWN, doubtful, finest
 from daemon.report.report import report
 from daemon.report.timing import CHANGING, REPEATING, STANDING, STARTING, WAITING, time_night
 from daemon.report.verdict import RunFolderStanding, verdict_of
@@ -376,8 +376,11 @@ def test_a_field_that_was_taken_again_stands_in_one_row(tmp_path: Path) -> None:
 
 def test_the_finest_are_whole_and_sure_and_the_doubtful_are_not(reported: tuple[Path, Parsed, Path]) -> None:
     with Dataset.open(reported[0]) as dataset:
-        _, objects = gather(dataset)
-    fine, doubt = finest(objects), doubtful(objects)
+        numbers, objects = gather(dataset)
+    rows, doubt = dict(finest(objects, numbers.taxonomy)), doubtful(objects)
+    assert list(rows) == [kind.name for kind in numbers.kinds if kind.count.number]
+    assert sum(len(row) for row in rows.values()) <= FINEST
+    fine = rows["coccolith"]
     assert 0 < len(fine) <= SHOWN
     assert fine.usable("size").all()
     assert not fine["best_plane_at_edge"].any()
