@@ -11,13 +11,15 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from daemon.added.store import folders_beside
+from daemon.dataset.exclusions import standing_exclusions
 from daemon.dataset.later_tables import Given, later_tables
 from daemon.dataset.reader import Dataset
+from daemon.dataset.summary import JudgedSummary
 from daemon.places.nights import look_through
 from daemon.protocols.watching import Verdict
 from daemon.records.names import CATALOG, REPORT
@@ -65,8 +67,11 @@ class NightWords:
     kinds: Table
     taxa: Table
     unlike: str
+    excluded: Table
+    flags: str
     skipped: Table
     events: Table
+    titles: Mapping[str, str] = field(default_factory=lambda: {"excluded": words.EXCLUDED, "skipped": words.SKIPPED})
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,8 @@ class NightSeen:
         width and height of a frame; None where nothing tells yet.
     polarizations
         of its stacks.
+    judged
+        by mini-slide and number, the fields with flags or a person's word.
     said
         what the report says; None until it was read.
     """
@@ -91,6 +98,7 @@ class NightSeen:
     checked: bool = False
     polarizations: tuple[str, ...] = ()
     frame_um: tuple[float, float] | None = None
+    judged: Mapping[tuple[int, int], JudgedSummary] = field(default_factory=dict)
     objects: NightObjects | None = None
     said: NightWords | None = None
 
@@ -113,6 +121,8 @@ class ShownNight:
         what is known of it; None until something is.
     trouble
         why it could not be read, a sentence; empty where it could.
+    reading
+        whether it is being read, or soon will be.
     """
 
     def __init__(self, night: str, folder: Path) -> None:
@@ -120,16 +130,23 @@ class ShownNight:
         self.key = key_of(night)
         self.seen: NightSeen | None = None
         self.trouble = ""
+        self.reading = False
         self._state: object = None
         self._again_s = 0.0
+        self._hurried = False
+
+    def hurry(self) -> None:
+        """Have it read again at once: somebody waits for what follows from his own deed."""
+        self._hurried = self.reading = True
 
     def grown(self, now_s: float) -> bool:
         """Whether it is time to read it, and there is something to read."""
-        return now_s >= self._again_s and self._look() != self._state
+        return (self._hurried or now_s >= self._again_s) and self._look() != self._state
 
     def read(self, clock: threading.Event) -> Iterator[NightSeen]:
         """Read it step by step; each gives what is known by then. It ends early once `clock` is set."""
         begun_s = time.monotonic()
+        self.reading, self._hurried = True, False
         self._state = self._look()
         try:
             for seen in self._steps():
@@ -142,6 +159,7 @@ class ShownNight:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and the other nights are shown
             _log.exception("night %s cannot be read", self.night)
             self.trouble = f"it cannot be read ({last_line(error)}); the log of `lamelle view` says more"
+        self.reading = self._hurried
         took_s = time.monotonic() - begun_s
         self._again_s = time.monotonic() + max(LOOK_S, took_s / SHARE)
 
@@ -159,6 +177,8 @@ class ShownNight:
             standing = None if run is None else standing_of(run)
             # Of one that was read before all is known, and stays until it is known anew.
             seen = self.seen or NightSeen(started, verdict_of(dataset, standing, 0), tuple(_slides(dataset)))
+            stands = standing_exclusions(dataset).fields
+            seen = replace(seen, judged={place: JudgedSummary.of(one) for place, one in stands.items()})
             yield seen
             seen = replace(seen, objects=NightObjects.of(dataset))
             yield seen
@@ -253,23 +273,21 @@ def _slides(dataset: Dataset) -> Iterator[SlideSeen]:
     """Give what the records alone say of fields: places of those that were recorded."""
     for held in dataset.slides():
         fields = []
-        for field in dataset.fields(held.slide):
-            if isinstance(field, FieldSkipped):
-                fields.append(
-                    FieldNumbers(field.slide, field.field, "skipped", float("nan"), float("nan"), utc=field.utc)
-                )
+        for one in dataset.fields(held.slide):
+            if isinstance(one, FieldSkipped):
+                fields.append(FieldNumbers(one.slide, one.field, "skipped", float("nan"), float("nan"), utc=one.utc))
                 continue
             fields.append(
                 FieldNumbers(
-                    slide=field.slide,
-                    field=field.field,
-                    state="recorded" if field.analysed else "not analysed",
-                    x_um=field.x_um,
-                    y_um=field.y_um,
-                    objects=sum(row.counted for row in field.objects),
-                    focus_z_um=field.focus.z_um,
-                    exposed_utc=field.exposed_utc,
-                    utc=field.utc,
+                    slide=one.slide,
+                    field=one.field,
+                    state="recorded" if one.analysed else "not analysed",
+                    x_um=one.x_um,
+                    y_um=one.y_um,
+                    objects=sum(row.counted for row in one.objects),
+                    focus_z_um=one.focus.z_um,
+                    exposed_utc=one.exposed_utc,
+                    utc=one.utc,
                 )
             )
         about = f"{held.recorded} of {held.planned} fields recorded"
@@ -296,9 +314,11 @@ def _said(numbers: NightNumbers) -> NightWords:
         facts=tuple(words.facts(numbers)),
         counted=words.counted(numbers),
         samples=words.samples(numbers),
-        kinds=words.kinds(numbers.kinds),
-        taxa=words.kinds(numbers.taxa, "taxon"),
+        kinds=words.kinds(numbers.kinds, excluded=bool(numbers.excluded_fields)),
+        taxa=words.kinds(numbers.taxa, "taxon", excluded=bool(numbers.excluded_fields)),
         unlike=words.unlike(numbers),
+        excluded=words.excluded(numbers),
+        flags=words.flags(numbers),
         skipped=words.skipped(numbers),
         events=words.events(numbers),
     )

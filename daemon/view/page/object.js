@@ -26,7 +26,7 @@ export async function object(here) {
         told.flags.length ? make("ul", { class: "flags", "aria-label": "Flags" }, ...told.flags.map((one) => make("li", {}, one))) : null),
       ways(told, here)),
     make("section", { class: "picture" }, ...bench.elements),
-    make("section", { class: "beside" }, ...namesOf(told), ...measuresOf(told), actionButtons(told.actions, { night: key, slide: told.slide, field: told.field, attempt: told.attempt, number: told.number }, () => here.again())));
+    make("section", { class: "beside" }, ...namesOf(told), ...measuresOf(told), actionButtons(told.actions, { night: key, slide: told.slide, fields: String(told.field), attempt: told.attempt, number: told.number }, () => here.again())));
   bench.begin();
 }
 
