@@ -77,17 +77,21 @@ export async function night(here) {
     here.title(`Night ${told.night}`);
     here.mood(moodOf(told));
     here.crumbs([`night ${told.night}`, null]);
-    maps ??= makeMaps(look);
+    if (maps === null) {
+      maps = makeMaps(look);
+      here.main.append(maps.element);
+    }
     maps.tell(told);
     const { said } = told;
-    const held = document.activeElement;
     const links = [told.report ? ["Report", `/report/${encodeURIComponent(key)}`] : null, told.paper ? ["Report on paper (PDF)", `/paper/${encodeURIComponent(key)}`] : null].filter(Boolean);
-    here.main.replaceChildren(...[
+    // The maps stay where they are: who is about to click one, or goes over it by keys, is not thrown out.
+    for (const one of [...here.main.children]) if (one !== maps.element) one.remove();
+    maps.element.before(
       make("header", {}, make("p", { class: "dim over" }, `Night ${told.night}`, told.heading ? `, ${told.heading}` : ""), verdictOf(told, "h1"), factsOf(told),
         told.read && told.reading ? make("p", { class: "dim reading", role: "status" }, "Counting again …") : null,
         make("p", { class: "ways" }, make("a", { class: "button", href: `/objects?night=${encodeURIComponent(key)}` }, "All objects"),
-          ...links.map(([words, address]) => make("a", { class: "button quiet", href: address, target: "_blank" }, words)))),
-      maps.element,
+          ...links.map(([words, address]) => make("a", { class: "button quiet", href: address, target: "_blank" }, words)))));
+    maps.element.after(...[
       said ? tableSection("Samples", said.samples, [said.counted, said.unlike]) : waiting("Samples"),
       said?.taxa.rows.length ? tableSection("Taxa", said.taxa) : null,
       said ? tableSection("Classes", said.kinds) : null,
@@ -97,7 +101,6 @@ export async function night(here) {
       make("section", { class: "full" }, make("h2", {}, "Files"), make("p", { class: "path" }, told.folder)),
     ].filter((one) => one !== null && one !== undefined));
     maps.redraw();
-    if (maps.element.contains(held)) held.focus({ preventScroll: true });
   });
   await look();
   here.main.addEventListener("shown", () => maps?.redraw());

@@ -138,7 +138,9 @@ function makeWell(told, place, state, channel, width, height) {
   let [wanted, told_] = [0, false];
   const paint = () => {
     const image = images[wanted];
-    if (image?.complete && image.naturalWidth) canvas.getContext("2d").drawImage(image, 0, 0, width, height);
+    if (!image?.complete || !image.naturalWidth) return;
+    canvas.getContext("2d").drawImage(image, 0, 0, width, height);
+    canvas.dataset.plane = String(wanted);
   };
   const load = (plane) => {
     if (images[plane] || plane < 0 || plane >= told.planes) return;
