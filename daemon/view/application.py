@@ -164,14 +164,15 @@ class MorningPage:
         choice, index = _choice(asked), self._nights.index
         rows = await asyncio.to_thread(index.choose, choice)
         shown = index.shown(rows[first : first + min(count, MOST_AT_ONCE)])
-        return told({"version": self._nights.version, "total": len(rows), "first": first, "objects": shown})
+        reading = self._nights.gathering
+        return told({"reading": reading, "total": len(rows), "first": first, "objects": shown})
 
     async def choices(self, request: Request) -> Response:
         """Tell what there is to choose from."""
         nights = self._nights
         states = (one.seen.polarizations for one in nights.shown.values() if one.seen is not None)
         return told(
-            {"version": nights.version, "polarizations": next((one for one in states if one), ())}
+            {"polarizations": next((one for one in states if one), ())}
             | nights.index.facets(request.query_params.get("night", ""))
         )
 

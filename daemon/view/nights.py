@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import re
 import threading
 import time
@@ -23,7 +24,7 @@ from daemon.dataset.summary import JudgedSummary
 from daemon.places.nights import look_through
 from daemon.protocols.watching import Verdict
 from daemon.records.names import CATALOG, REPORT
-from daemon.records.records import FieldSkipped, NightStarted
+from daemon.records.records import NightStarted
 from daemon.report import words
 from daemon.report.gather import COLUMNS, gather
 from daemon.report.numbers import FieldNumbers, NightNumbers
@@ -243,6 +244,12 @@ class ShownNights:
         """Whether a night is not read to its end yet."""
         return any(not one.trouble and (one.seen is None or not one.seen.checked) for one in self.shown.values())
 
+    @property
+    def gathering(self) -> bool:
+        """Whether the objects of a night are not known yet."""
+        nights = list(self.shown.values())
+        return any(not one.trouble and (one.seen is None or one.seen.objects is None) for one in nights)
+
     def _read(self) -> None:
         while not self._ended.is_set():
             waiting = [one for one in self.shown.values() if one.grown(time.monotonic())]
@@ -270,28 +277,24 @@ def key_of(night: str) -> str:
 
 
 def _slides(dataset: Dataset) -> Iterator[SlideSeen]:
-    """Give what the records alone say of fields: places of those that were recorded."""
-    for held in dataset.slides():
-        fields = []
-        for one in dataset.fields(held.slide):
-            if isinstance(one, FieldSkipped):
-                fields.append(FieldNumbers(one.slide, one.field, "skipped", float("nan"), float("nan"), utc=one.utc))
-                continue
-            fields.append(
-                FieldNumbers(
-                    slide=one.slide,
-                    field=one.field,
-                    state="recorded" if one.analysed else "not analysed",
-                    x_um=one.x_um,
-                    y_um=one.y_um,
-                    objects=sum(row.counted for row in one.objects),
-                    focus_z_um=one.focus.z_um,
-                    exposed_utc=one.exposed_utc,
-                    utc=one.utc,
-                )
+    """Give what the catalog's tables alone say of fields: places of those that were recorded."""
+    fields: dict[int, list[FieldNumbers]] = {}
+    for one in dataset.mapped():
+        fields.setdefault(one.slide, []).append(
+            FieldNumbers(
+                slide=one.slide,
+                field=one.field,
+                state=("recorded" if one.analysed else "not analysed") if one.recorded else "skipped",
+                x_um=math.nan if one.x_um is None else one.x_um,
+                y_um=math.nan if one.y_um is None else one.y_um,
+                objects=one.objects,
+                focus_z_um=one.focus_z_um,
             )
+        )
+    for held in dataset.slides():
         about = f"{held.recorded} of {held.planned} fields recorded"
-        yield SlideSeen(held.slide, held.columns.get("sample", ""), about, held.planned, held.closed, tuple(fields))
+        own = tuple(fields.get(held.slide, ()))
+        yield SlideSeen(held.slide, held.columns.get("sample", ""), about, held.planned, held.closed, own)
 
 
 def _slides_in_words(numbers: NightNumbers) -> Iterator[SlideSeen]:
