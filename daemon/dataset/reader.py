@@ -187,13 +187,17 @@ class Dataset:
 
     def mapped(self) -> list[MappedField]:
         """List what a map shows of each field, by slide and number, without reading its record."""
-        counted = f"SELECT slide, field, count(*) AS counted {JOINED} WHERE {COUNTED} GROUP BY slide, field"
+        counting = f"SELECT slide, field, count(*) {JOINED} WHERE {COUNTED} GROUP BY slide, field"
+        counted = {(slide, field): number for slide, field, number in query(self._database, counting)}
         rows = query(
             self._database,
-            "SELECT slide, field, state = 'recorded', analysed_seq IS NOT NULL, x_um, y_um, focus_z_um,"
-            f" coalesce(counted, 0) FROM fields LEFT JOIN ({counted}) USING (slide, field) ORDER BY slide, field",  # noqa: S608 - of columns alone
+            "SELECT slide, field, state = 'recorded', analysed_seq IS NOT NULL, x_um, y_um, focus_z_um FROM fields"
+            " ORDER BY slide, field",
         )
-        return [MappedField(slide, field, bool(done), bool(seen), *rest) for slide, field, done, seen, *rest in rows]
+        return [
+            MappedField(slide, field, bool(done), bool(seen), *place, counted.get((slide, field), 0))
+            for slide, field, done, seen, *place in rows
+        ]
 
     def attempts(self) -> Iterator[FieldSecured | FieldSkipped]:
         """Give every attempt at a field, in the order in which they were made; `fields` has those that count."""

@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from daemon.dataset.reader import Dataset
@@ -28,7 +28,7 @@ from daemon.view.nights import ShownNight, ShownNights
 from daemon.view.objects import AskedObjects, ShownPlace
 from daemon.view.pixels import FieldPixels, FieldPlace
 from daemon.web.access import Door
-from daemon.web.answers import PageFiles, body_of, explain, fail, told
+from daemon.web.answers import PageFiles, body_of, explain, fail, said, told
 from daemon.web.gate import Guard
 from daemon.web.login import Login
 
@@ -373,5 +373,5 @@ def _jpeg_of(path: Path) -> bytes:
 async def _damage(_: Request, error: Exception) -> Response:
     """Say in a sentence what is wrong with a file; the page shows it where the picture would be."""
     if isinstance(error, OSError) and error.filename is not None:
-        return PlainTextResponse(f"{error.filename} cannot be read ({error.strerror}); make it readable", 422)
-    return PlainTextResponse(str(error), 422)
+        return said(f"{error.filename} cannot be read ({error.strerror}); make it readable", 422)
+    return said(str(error), 422)

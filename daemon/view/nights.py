@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import pyarrow as pa
+
 from daemon.added.store import folders_beside
 from daemon.dataset.exclusions import standing_exclusions
 from daemon.dataset.later_tables import Given, later_tables
@@ -161,6 +163,7 @@ class ShownNight:
             _log.exception("night %s cannot be read", self.night)
             self.trouble = f"it cannot be read ({last_line(error)}); the log of `lamelle view` says more"
         self.reading = self._hurried
+        pa.default_memory_pool().release_unused()
         took_s = time.monotonic() - begun_s
         self._again_s = time.monotonic() + max(LOOK_S, took_s / SHARE)
 

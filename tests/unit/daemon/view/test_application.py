@@ -5,11 +5,13 @@ from __future__ import annotations
 import html
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -327,6 +329,38 @@ def climbing(key: str) -> list[str]:
         "/report/..%2f..%2fetc%2fpasswd", "//evil.example/", "/docs", "/openapi.json", "/%ff", "/login/..", "/act/",
         "/night/a/b", "/objects/", f"/field/{key}/1/x",
     ]  # fmt: skip
+
+
+ODD_FOLDERS = (
+    "two\nlines", "\u202eneddih\u2066", "a%2fb%00#?&;'\"<b>", "..hidden..", "e\u0301" * 80, "-rf --", " ", "bell\t\x07",
+)  # fmt: skip
+
+
+def test_a_night_in_a_folder_of_any_name_is_shown_and_judged(tmp_path: Path) -> None:
+    """Names that systems other than Linux refuse are left out there."""
+    odd = [*ODD_FOLDERS, *([os.fsdecode(b"caf\xe9\xff")] if sys.platform == "linux" else [])]
+    nights = {}
+    for number, name in enumerate(odd):
+        with suppress(OSError):
+            night = f"{name.encode('utf-8', 'replace').decode()} {number}"
+            nights[name] = make_pictured_night(tmp_path / name, night=night, slides=1, fields=1)
+    with viewing([tmp_path], actions=FIELD_ACTIONS) as served:
+        served.wait()
+        assert len(served.nights.shown) == len(nights) > 0
+        for one in told(served, "/data/nights")["nights"]:
+            key = one["key"]
+            folder = served.nights.shown[key].folder
+            assert re.fullmatch(r"[A-Za-z0-9-]+", key)
+            assert one["trouble"] == ""
+            assert told(served, f"/data/night/{key}")["slides"]
+            assert ask(served, f"/picture/field/{key}/1/1/1")[1] == picture()
+            assert pixels(served, f"/picture/object/{key}/1/1/1/0/both").size
+            body = json.dumps({"night": key, "slide": 1, "fields": "1", "typed": "oil"}).encode()
+            good = {"Origin": served.address, "Content_Type": "application/json"}
+            assert ask(served, "/act/exclude", body, **good)[0] == 200
+            (folder / "slide-1/field-0001.ome.tif").unlink()
+            assert "is missing though" in told(served, f"/data/field/{key}/1/1")["damage"]
+            assert ask(served, f"/picture/plane/{key}/1/1/1/0/0/0")[0] == 422
 
 
 def test_no_address_leads_out_of_the_nights(served: ServedView) -> None:
