@@ -187,9 +187,8 @@ def main() -> None:
             right = b'"reading"' in view.ask("/data/nights") and view.process.poll() is None
             faults = view.output.read_bytes().count(b"Traceback")
             now = psutil.Process(view.process.pid).memory_full_info().uss / 1e6
-            print(
-                f"{'with' if view.guarded else 'without'} a token: {mb:.0f} MB before, {now:.0f} MB after, {faults} faults"
-            )
+            name = "with a token" if view.guarded else "without a token"
+            print(f"{name}: {mb:.0f} MB before, {now:.0f} MB after, {faults} faults")
             for kind in sorted({kind for kind, _ in view.seen}):
                 told = ", ".join(f"{status} {count}" for (of, status), count in sorted(view.seen.items()) if of == kind)
                 print(f"  {kind:28} {told}")

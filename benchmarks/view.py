@@ -121,8 +121,8 @@ def turn(made: Browser, dataset: Path) -> None:
         print(
             f"address after {told_s:.1f} s; first screen {first_s:.2f} s, again {again_s:.2f} s; first pictures of the "
             f"gallery {pictures_s:.2f} s, of one sorted by doubt {sorted_s:.2f} s; all read after {read_s:.1f} s\n"
-            f"  longest gap {gap_s:.3f} s, while it is read {busy_gap_s:.3f} s; blank {blank_s:.2f} s, while it is read "
-            f"{busy_blank_s:.2f} s\n"
+            f"  longest gap {gap_s:.3f} s, blank {blank_s:.2f} s; while it is read "
+            f"{busy_gap_s:.3f} and {busy_blank_s:.2f} s\n"
             f"  server {read_mb:.0f} MB read, {megabytes(server):.0f} MB in the end, {peak_mb:.0f} MB at most; "
             f"browser {browser_mb:.0f} MB; load {os.getloadavg()[0]:.1f}",
             flush=True,

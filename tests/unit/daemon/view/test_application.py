@@ -343,7 +343,7 @@ def test_a_night_in_a_folder_of_any_name_is_shown_and_judged(tmp_path: Path) -> 
     for number, name in enumerate(odd):
         with suppress(OSError):
             night = f"{name.encode('utf-8', 'replace').decode()} {number}"
-            nights[name] = make_pictured_night(tmp_path / name, night=night, slides=1, fields=1)
+            nights[name] = make_pictured_night(tmp_path / name, night=night, slides=1, fields=2)
     with viewing([tmp_path], actions=FIELD_ACTIONS) as served:
         served.wait()
         assert len(served.nights.shown) == len(nights) > 0
@@ -358,9 +358,9 @@ def test_a_night_in_a_folder_of_any_name_is_shown_and_judged(tmp_path: Path) -> 
             body = json.dumps({"night": key, "slide": 1, "fields": "1", "typed": "oil"}).encode()
             good = {"Origin": served.address, "Content_Type": "application/json"}
             assert ask(served, "/act/exclude", body, **good)[0] == 200
-            (folder / "slide-1/field-0001.ome.tif").unlink()
-            assert "is missing though" in told(served, f"/data/field/{key}/1/1")["damage"]
-            assert ask(served, f"/picture/plane/{key}/1/1/1/0/0/0")[0] == 422
+            (folder / "slide-1/field-0002.ome.tif").unlink()
+            assert "is missing though" in told(served, f"/data/field/{key}/1/2")["damage"]
+            assert ask(served, f"/picture/plane/{key}/1/2/1/0/0/0")[0] == 422
 
 
 def test_no_address_leads_out_of_the_nights(served: ServedView) -> None:
