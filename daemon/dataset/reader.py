@@ -195,8 +195,8 @@ class Dataset:
             " ORDER BY slide, field",
         )
         return [
-            MappedField(slide, field, bool(done), bool(seen), *place, counted.get((slide, field), 0))
-            for slide, field, done, seen, *place in rows
+            MappedField(slide, field, bool(done), bool(seen), x_um, y_um, focus_z_um, counted.get((slide, field), 0))
+            for slide, field, done, seen, x_um, y_um, focus_z_um in rows
         ]
 
     def attempts(self) -> Iterator[FieldSecured | FieldSkipped]:
