@@ -20,6 +20,8 @@ from drivers.backends import blaming, find_back_end
 from drivers.errors import SettingRefused
 
 DOCUMENTATION = "docs/configuration.md"
+SURROUNDINGS = ("recorder.endpoint", "recorder.keys", "watch", "alerts", "report", "control")
+"""What says who is reached and where, and nothing of what is exposed or kept: a night may go on with others."""
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -125,15 +127,25 @@ def differences(before: NightConfig, now: NightConfig) -> list[str]:
     return [key for key, _, _ in changes("", before.model_dump(mode="json"), now.model_dump(mode="json"))]
 
 
-def require_same(before: NightConfig, now: NightConfig, run: Path) -> None:
+def require_same(before: NightConfig, now: NightConfig, run: Path) -> list[str]:
     """Refuse to go on in the folder `run` with another configuration than the one it was begun with.
+
+    Who is reached, and where, may be another: `SURROUNDINGS`. But a night that has a recorder of its own keeps it, and
+    one that is recorded elsewhere gets none.
+
+    Returns
+    -------
+    list of str
+        Dotted keys of the surroundings that have changed.
 
     Raises
     ------
     Refused
-        Some key has changed; the sentence names the first one.
+        Some other key has changed; the sentence names the first one.
     """
-    changed = list(changes("", before.model_dump(mode="json"), now.model_dump(mode="json")))
+    every = list(changes("", before.model_dump(mode="json"), now.model_dump(mode="json")))
+    moved = (before.recorder.endpoint is None) != (now.recorder.endpoint is None)
+    changed = [one for one in every if not _surrounds(one[0]) or (moved and one[0] == "recorder.endpoint")]
     if changed:
         key, old, new = changed[0]
         others = f" (and {len(changed) - 1} more keys changed)" if len(changed) > 1 else ""
@@ -141,6 +153,11 @@ def require_same(before: NightConfig, now: NightConfig, run: Path) -> None:
             f"{key} is {new!r}, but the night in {run} was begun with {old!r}{others}; "
             "set it back to resume that night, or give --run a new folder"
         )
+    return [key for key, _, _ in every]
+
+
+def _surrounds(key: str) -> bool:
+    return any(key == one or key.startswith(f"{one}.") for one in SURROUNDINGS)
 
 
 class _PlainLoader(yaml.SafeLoader):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal, get_args
@@ -98,6 +99,19 @@ class Retention(Settings):
     share: Annotated[float, Field(ge=0, le=1)] = 0.0
     every: Annotated[int, Field(ge=1)] = 1
     seed: int = 1
+
+    def keeps(self, what: Literal["raw", "fused"], slide: int, field: int) -> bool:
+        """Whether that of a field is kept: these settings and the field's name alone decide."""
+        match self.raw if what == "raw" else self.fused:
+            case "all":
+                return True
+            case "every":
+                return field % self.every == 0
+            case "share":
+                drawn = hashlib.sha256(f"{self.seed}/{slide}/{field}".encode()).digest()[:8]
+                return int.from_bytes(drawn) / 2**64 < self.share
+            case "none":
+                return False
 
 
 class Counting(Settings):

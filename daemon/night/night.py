@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import math
 import sqlite3
 import time
@@ -14,7 +13,6 @@ from msgspec.structs import replace
 
 from daemon.children.analysis_link import AnalysisLink
 from daemon.children.microscope_link import MicroscopeLink
-from daemon.config.model import Kept, Retention
 from daemon.config.model import NightConfig as Config
 from daemon.live.steering import Steering, left_by_order
 from daemon.night.brightness import Dimming, usual_background
@@ -234,8 +232,8 @@ class Night:
                 bits=exposed.bits,
                 read_back=exposed.read_back,
                 sources=exposed.sources,
-                keep_raw=keeps(self._config.retention.raw, self._config.retention, planned),
-                keep_fused=keeps(self._config.retention.fused, self._config.retention, planned),
+                keep_raw=self._config.retention.keeps("raw", planned.slide, planned.field),
+                keep_fused=self._config.retention.keeps("fused", planned.slide, planned.field),
             )
         )
         behind.create_task(self._secure(slide, taken, exposed))
@@ -488,17 +486,3 @@ class Night:
 
 def _skipped_for(fault: RequestFailed) -> SkipReason:
     return SkipReason(ReasonCode.FAULT, f"{fault_in_words(fault.kind)}: {fault}", fault=fault.kind)
-
-
-def keeps(kept: Kept, retention: Retention, planned: PlannedField) -> bool:
-    """Whether what is `kept` of a night is kept of this field: settings and the field's name alone decide."""
-    match kept:
-        case "all":
-            return True
-        case "every":
-            return planned.field % retention.every == 0
-        case "share":
-            text = f"{retention.seed}/{planned.slide}/{planned.field}".encode()
-            return int.from_bytes(hashlib.sha256(text).digest()[:8]) / 2**64 < retention.share
-        case "none":
-            return False

@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -74,8 +75,9 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console, redo: str
             )
         make_folder(folder.path)
         held.enter_context(sole(folder.lock, f"--run {str(run)!r} is in use by another scan"))
+        changed: list[str] = []
         if resume:
-            require_same(load(folder.configuration), config, run)
+            changed = require_same(load(folder.configuration), config, run)
         elif folder.journal.exists() or folder.dataset.exists():
             raise Refused(f"--run {str(run)!r} holds another night; choose a new folder, or --resume to go on with it")
         elif config.recorder.endpoint is None:
@@ -89,6 +91,8 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console, redo: str
             if resume:
                 _require_begun_so(journal.started(), config, samples, run)
                 _require_what_was_recorded(journal, folder, config)
+                if changed:
+                    _write_configuration(folder, config, journal.started().versions)
                 if (order := order_at_start(journal, redo, myself())) is not None:
                     journal.append(order)
             spool = Spool(folder.spool, config.recorder.spool_mb * 1_000_000)
@@ -98,7 +102,7 @@ def scan(config: Config, run: Path, *, resume: bool, console: Console, redo: str
             held.callback(ring.close)
             display = held.enter_context(ProgressDisplay(console))
             if resume:
-                _note_resumed(journal)
+                _note_resumed(journal, changed)
             return asyncio.run(Supervisor(config, folder.path, plan, journal, spool, ring, display).run())
         except KeyboardInterrupt:
             return Exit.INTERRUPTED
@@ -144,21 +148,27 @@ def _as_read(samples: dict[int, dict[str, str]]) -> dict[int, dict[str, str]]:
     return {slide: {plain(name): plain(value) for name, value in row.items()} for slide, row in samples.items()}
 
 
-def _note_resumed(journal: Journal) -> None:
-    """Note that the night goes on, so that nobody takes its former ending for that of this process."""
+def _note_resumed(journal: Journal, changed: Sequence[str]) -> None:
+    """Note that the night goes on, else its former ending would be taken for that of this process; and what changed."""
     who = myself()
     message = f"{who} resumed the night; another process goes on with it"
+    message += f"; changed in its configuration: {', '.join(changed)}" if changed else ""
     now_utc, now_s = time.time(), time.monotonic()
     journal.note(
         Event(utc=now_utc, monotonic_s=now_s, level="info", name=EventName.NIGHT_RESUMED, message=message, who=who)
     )
 
 
-def _begin(folder: RunFolder, config: Config, samples: dict[int, dict[str, str]]) -> Journal:
-    versions = software_of(config)
+def _write_configuration(folder: RunFolder, config: Config, versions: Mapping[str, str]) -> str:
     frozen = freeze(config, versions)
     with replacing(folder.configuration) as stream:
         stream.write(frozen.encode())
+    return frozen
+
+
+def _begin(folder: RunFolder, config: Config, samples: dict[int, dict[str, str]]) -> Journal:
+    versions = software_of(config)
+    frozen = _write_configuration(folder, config, versions)
     freeze_names(config, folder.path)
     names = read_names(config)
     calibrations = choose(config)

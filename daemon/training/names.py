@@ -93,7 +93,6 @@ def train_names(
         head = learnt.fitted.head
         with replacing(into) as stream:
             stream.write(to_bytes(learnt.encoder, head))
-        counts = Counter(one.taxon for one in learning)
         card = NamesCard(
             weights=into.name,
             sha256=sha256_of(into),
@@ -101,7 +100,7 @@ def train_names(
             head_sha256=head.sha256,
             network=settings.network,
             sight=asdict(learnt.encoder.sight),
-            learnt={taxon: counts[taxon] for taxon in head.taxa},
+            learnt=_counts(learning, head),
             not_known=dict(head.not_known),
             parents=dict(parents),
             source=source,
@@ -125,6 +124,11 @@ def train_names(
         write_card_files(card, markdown(card), into)
         follower.finish(history)
         return card
+
+
+def _counts(learning: Sequence[Example], head: Head) -> dict[str, int]:
+    counts = Counter(one.taxon for one in learning)
+    return {taxon: counts[taxon] for taxon in head.taxa}
 
 
 class _Judgements(TypedDict):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.config.loading import load
 from daemon.dataset.reader import Dataset
 from daemon.dataset.summary import summarise
 from daemon.live.order_client import give_order
@@ -90,9 +91,13 @@ def test_only_the_named_mini_slide_is_skipped_and_a_stopped_night_goes_on(
         )
         assert night.wait(NIGHT_S) == Exit.INTERRUPTED
     assert said(lamelle("status", run))[0] == 2
-    resumed = lamelle("scan", config, "--run", run, "--resume")
+    deaf = write_configuration(tmp_path, alerts={"disk_gb": 0.5})
+    resumed = lamelle("scan", deaf, "--run", run, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert digest(run) == undisturbed[1]
+    assert load(run / "run.yaml") == load(deaf), "who steers and who is told is as it was said last"
+    (goes_on,) = [message for name, message in events(run) if name == "night resumed"]
+    assert goes_on.endswith("; changed in its configuration: alerts.disk_gb, control.endpoint")
 
 
 def test_a_pause_outlives_a_crash_and_a_skip_leaves_the_rest(tmp_path: Path) -> None:

@@ -182,6 +182,21 @@ def test_a_changed_configuration_is_refused_with_key_and_both_values(tmp_path: P
         assert part in str(refused.value)
 
 
+def test_a_night_goes_on_with_others_who_are_reached(tmp_path: Path) -> None:
+    keys = {"public": "p.key", "secret": "s.key"}
+    elsewhere = {"recorder.endpoint": "tcp://192.0.2.1:5555", "recorder.keys": keys | {"server": "wrong.key"}}
+    moved = {"recorder.endpoint": "tcp://192.0.2.2:5555", "recorder.keys": keys | {"server": "right.key"}}
+    told = {"alerts.disk_gb": 1.0, "control.endpoint": "tcp://127.0.0.1:*", "watch.publish": "tcp://127.0.0.1:7000"}
+    before, now = night(tmp_path, elsewhere), night(tmp_path, moved | told)
+    expected = {"recorder.endpoint", "recorder.keys.server", *told}
+    assert set(require_same(before, now, tmp_path)) == expected
+    for one, other in ((before, night(tmp_path)), (night(tmp_path), before)):
+        with pytest.raises(Refused, match=r"recorder\.endpoint is .* begun with"):
+            require_same(one, other, tmp_path)
+    with pytest.raises(Refused, match=r"recorder\.spool_mb"):
+        require_same(before, night(tmp_path, elsewhere | {"recorder.spool_mb": 100}), tmp_path)
+
+
 def test_another_number_of_slides_is_one_difference(tmp_path: Path) -> None:
     before, now = night(tmp_path), night(tmp_path, {"scan.slides.7": REMOVED})
     assert differences(before, now) == ["scan.slides"]
