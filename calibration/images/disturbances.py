@@ -6,6 +6,7 @@ counts. The bright state is the one that an empty field fills with light; what i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import sqrt
 
@@ -40,9 +41,11 @@ SEEN = 4.8
 alone comes to 3.3, without oil fine structure to 3.7, and to 4.6 where nobody tells the camera's offset."""
 FINE_UM, COARSE_UM = 0.12, (0.3, 0.95)
 """Blurs that part what changes through focus into fine and coarse. In oil nearly every field with anything coarse shows
-something fine; without oil, and far from focus, there is none."""
+something fine; without oil, and far from focus, there is none. Pixels wider than the fine one cannot show it."""
 NOISE = 1 / 0.6745
-STRONGEST = 99.9
+STRONGEST = 0.999
+STRIP_ROWS = 64
+"""Rows of a frame that are worked on at a time."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ class FieldLook:
     band
         whether they are a straight band that crosses the frame.
     fine
-        strongest fine structure that changes through focus, of any state, in deviations of noise.
+        strongest fine structure that changes through focus, of any state, in deviations of noise; None where pixels are
+        too wide for it.
     seen
         strongest structure of any size that changes through focus, likewise.
     """
@@ -128,13 +132,12 @@ def look_at_field(
     fine, seen = (None, None) if saturated or stack.shape[1] < 2 else _structure(stack, sharpest, pixel_um, offset_dn)
     if bright is None:
         return FieldLook(full=full, fine=fine, seen=seen)
-    light = stack[bright, sharpest].astype(np.float32)
-    light -= np.float32(offset_dn)
+    frame = stack[bright, sharpest]
     side = max(1, round(CELL_UM / pixel_um))
-    cells = _shrunk(light, side)
+    cells = _in_strips(lambda rows: _light(frame[rows], offset_dn), frame.shape[0], side)
     dark = cells < SHADED * np.percentile(cells, BRIGHTEST)
     return FieldLook(
-        light=None if full_dn is None else float(np.median(light)) / (full_dn - offset_dn),
+        light=None if full_dn is None else (_median(frame) - offset_dn) / (full_dn - offset_dn),
         full=full,
         dark=float(dark.mean()),
         band=_is_band(dark, side * pixel_um),
@@ -145,7 +148,11 @@ def look_at_field(
 
 def _full_share(stack: Frame, full_dn: int) -> float:
     """Of every state and plane every sixteenth pixel."""
-    return float((stack[:, :, ::4, ::4] >= full_dn).mean(axis=(2, 3)).max())
+    # To find the greatest is several times as fast as to compare, and nearly no plane has such pixels.
+    rows = stack[:, :, ::4]
+    return max(
+        float((plane[:, ::4] >= full_dn).mean()) if plane.max() >= full_dn else 0.0 for state in rows for plane in state
+    )
 
 
 def _is_band(dark: Mask, cell_um: float) -> bool:
@@ -168,28 +175,34 @@ def _is_band(dark: Mask, cell_um: float) -> bool:
     return bool(long >= BAND_LENGTH * min(dark.shape) and long >= STRAIGHT * max(narrow, 1.0))
 
 
-def _structure(stack: Frame, sharpest: int, pixel_um: float, offset_dn: float) -> tuple[float, float]:
+def _structure(stack: Frame, sharpest: int, pixel_um: float, offset_dn: float) -> tuple[float | None, float]:
     """Give the strongest fine structure, and the strongest of any size, of any state, in deviations of noise.
 
     The plane farthest from the sharpest is taken off: what the camera, dust and lamp do to both is no structure.
     """
     far = 0 if sharpest >= stack.shape[1] / 2 else stack.shape[1] - 1
     found = [_strengths(planes[sharpest], planes[far], pixel_um, offset_dn) for planes in stack]
-    fine = max(fine for fine, _ in found)
-    return fine, max(fine, *(coarse for _, coarse in found))
+    fine, coarse = (max(state) for state in zip(*found, strict=True))
+    return fine if pixel_um <= FINE_UM else None, max(fine, coarse)
 
 
 def _strengths(sharp: Frame, far: Frame, pixel_um: float, offset_dn: float) -> tuple[float, float]:
-    difference = _root(sharp, offset_dn)
-    difference -= _root(far, offset_dn)
     half = max(1, round(FINE_UM / pixel_um))
-    binned = _shrunk(difference, half)
+    binned = _in_strips(lambda rows: _root(sharp[rows], offset_dn) - _root(far[rows], offset_dn), sharp.shape[0], half)
     px_um = half * pixel_um
     low, high = (blur / (2 * px_um) for blur in COARSE_UM)
     fine = binned - _blurred(binned, FINE_UM / px_um)
     small = _shrunk(binned, 2)
     coarse = _blurred(small, low) - _blurred(small, high)
     return _strongest(fine), _strongest(coarse)
+
+
+def _in_strips(image: Callable[[slice], Image], height: int, times: int) -> Image:
+    """Make an image some rows at a time, and shrink each of them at once: they stay in the cache of a processor."""
+    whole = max(1, height // times) * times
+    rows = max(1, STRIP_ROWS // times) * times
+    strips = (slice(begin, min(begin + rows, whole)) for begin in range(0, whole, rows))
+    return np.concatenate([_shrunk(image(strip), times) for strip in strips])
 
 
 def _shrunk(image: Image, times: int) -> Image:
@@ -199,12 +212,17 @@ def _shrunk(image: Image, times: int) -> Image:
     return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.float32)
 
 
-def _root(frame: Frame, offset_dn: float) -> Image:
-    """Square root of light, whose noise is the same wherever it is bright (Anscombe 1948)."""
+def _light(frame: Frame, offset_dn: float) -> Image:
     light = frame.astype(np.float32)
     light -= np.float32(offset_dn)
-    np.maximum(light, 0, out=light)
-    return np.asarray(np.sqrt(light, out=light))
+    return light
+
+
+def _root(frame: Frame, offset_dn: float) -> Image:
+    """Square root of light, whose noise is the same wherever it is bright (Anscombe 1948)."""
+    light = _light(frame, offset_dn)
+    cv2.threshold(light, 0, 0, cv2.THRESH_TOZERO, dst=light)
+    return np.asarray(cv2.sqrt(light, dst=light), np.float32)
 
 
 def _blurred(image: Image, sigma: float) -> Image:
@@ -213,6 +231,25 @@ def _blurred(image: Image, sigma: float) -> Image:
 
 def _strongest(image: Image) -> float:
     """Strongest thousandth over the deviation of noise, which the median tells."""
-    size = np.abs(image)
-    noise = float(np.median(size)) * NOISE
-    return float(np.percentile(size, STRONGEST)) / noise if noise > 0 else 0.0
+    size = np.abs(image).reshape(-1)
+    noise = _quantile(size, 0.5) * NOISE
+    return _quantile(size, STRONGEST) / noise if noise > 0 else 0.0
+
+
+def _median(frame: Frame) -> float:
+    """Give the median by counting, which for a frame is several times as fast as to put it in order."""
+    counts = cv2.calcHist([frame], [0], None, [1 << 16], [0, 1 << 16]).reshape(-1)
+    middle = (frame.size - 1) // 2, frame.size // 2
+    return float(np.searchsorted(np.cumsum(counts, dtype=np.float64), middle, side="right").mean())
+
+
+def _quantile(values: Image, share: float) -> float:
+    """Give a quantile of values in a row, which stand in another order then.
+
+    As numpy's, but it puts one place in order instead of two or three, which is several times as fast, and copies none.
+    """
+    rank = share * (len(values) - 1)
+    below = int(rank)
+    values.partition(below)
+    low = float(values[below])
+    return low if rank == below else low + (rank - below) * (float(values[below + 1 :].min()) - low)

@@ -262,7 +262,7 @@ def analyse(
 ) -> None:
     """Find the objects in raw stacks that were kept because a night had lost its detector.
 
-    With --into: analyse all raw stacks that were kept, with other weights or settings, into another dataset.
+    With --into: analyse all fields that were kept raw or fused, with other weights or settings, into another dataset.
     """
     from daemon.config.taxonomy_sheet import read_taxonomy
     from daemon.dataset.summary import show, summarise

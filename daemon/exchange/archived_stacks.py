@@ -65,7 +65,7 @@ class ImagesBehind:
         fields
             those that were read from images, one at least.
         folders
-            of which one is that of these images.
+            of which one is that of these images; a night's run folder stands for the dataset in it.
 
         Raises
         ------
@@ -73,7 +73,8 @@ class ImagesBehind:
             None of them holds the first image as it was.
         """
         first = fields[0].sources[0]
-        for folder in folders:
+        for named in folders:
+            folder = Dataset.find(named) or named
             path = folder.joinpath(*first.name.split("/"))
             if path.is_file() and sha256_of(path) == first.sha256:
                 return cls(folder, _how_they_were_read(recorded, fields[0]))

@@ -29,9 +29,14 @@ class FocusSearch:
         self._reporter = reporter
 
     async def near(
-        self, expected_z_um: float, slide: MiniSlide, planned: PlannedField, slot: int
+        self, expected_z_um: float, slide: MiniSlide, planned: PlannedField, slot: int, before: int
     ) -> FocusResult | None:
         """Search around `expected_z_um` through a slot of the ring; None, and an event, where nothing was found.
+
+        Parameters
+        ----------
+        before
+            how often the field was exposed in earlier attempts.
 
         Raises
         ------
@@ -44,7 +49,7 @@ class FocusSearch:
             while True:
                 first_z_um = round(float(sweep.first_z_um), 3)
                 state = self._config.scan.polarizations[:1]
-                await self._expose(planned, Sweep(first_z_um, sweep.step_um, sweep.planes, state, (0,)), slot)
+                await self._expose(planned, Sweep(first_z_um, sweep.step_um, sweep.planes, state, (0,)), slot, before)
                 sweep = steps.send(await self._analysis.sharpness(slot, sweep.planes))
         except StopIteration as end:
             found = end.value
@@ -69,7 +74,7 @@ class FocusSearch:
             z_um=round(float(found.z_um), 3), at_edge=bool(found.at_edge), contrast=float(found.contrast)
         )
 
-    async def _expose(self, planned: PlannedField, sweep: Sweep, slot: int) -> None:
+    async def _expose(self, planned: PlannedField, sweep: Sweep, slot: int, before: int) -> None:
         def report_fault(error: RequestFailed, last: bool) -> None:
             if error.fault_of == "instrument":
                 raise error
@@ -77,7 +82,9 @@ class FocusSearch:
             self._reporter.emit("warning", EventName.FAULT, f"{error}; {what}", planned, fault=error.kind)
 
         await persist(
-            lambda attempt: self._microscope.expose(Expose(planned=planned, exposed=attempt, sweep=sweep, slot=slot)),
+            lambda tries: self._microscope.expose(
+                Expose(planned=planned, exposed=before + tries, sweep=sweep, slot=slot)
+            ),
             self._config.retry.attempts,
             report_fault,
         )

@@ -164,7 +164,7 @@ class Night:
         return slide
 
     def _take_up_again(self, settings: MiniSlide, due: Sequence[PlannedField]) -> SlideUnderWay:
-        """Begin further attempts at fields of a mini-slide; where focus is, the attempts of the plan say."""
+        """Begin further attempts at fields of a mini-slide; where focus is, those of the plan with oil say."""
         slide = self._take_up(settings)
         slide.wanted, slide.again = due, True
         made = self._journal.attempts(settings.position)
@@ -174,6 +174,8 @@ class Night:
         slide.given_up = left_by_order(one for one in made if AttemptName(one.slide, one.field, one.attempt) in names)
         for record in made:
             slide.exposed[record.field] = slide.exposed.get(record.field, 0) + record.attempts
+            if record.attempt == 1 and isinstance(record, FieldSecured) and FieldFlag.OIL_LOST in record.flags:
+                slide.forget_focus(record.field)
             if record.attempt > 1 and isinstance(record, FieldSecured) and not record.reason:
                 slide.dimming.add(record.backgrounds_dn, record.focus.contrast, record.flags)
         return slide
@@ -245,7 +247,8 @@ class Night:
         z_um = follower.z_for(planned, known, start_z)
         unsure = follower.needs_search(planned, known)
         if unsure or slide.fresh:
-            found = await self._search.near(z_um, slide.settings, planned, slot)
+            before = slide.exposed.get(planned.field, 0)
+            found = await self._search.near(z_um, slide.settings, planned, slot, before)
             # A search is coarser than what the stacks said: after a mere withdrawal it only overrules them where its
             # focus would lie outside the stack.
             if found is not None and (unsure or abs((found.z_um or z_um) - z_um) > follower.half_stack_um):

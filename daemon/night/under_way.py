@@ -56,6 +56,11 @@ class SlideUnderWay:
                 known.append((one, self.results[one.field]))
         return known
 
+    def forget_focus(self, field: int) -> None:
+        """Forget where a field was in focus: without oil what is sharpest says nothing of where it is with oil."""
+        self.results.pop(field, None)
+        self.searches.pop(field, None)
+
     def seen(self, up_to: int) -> list[Known]:
         """Return results of fields up to `up_to`, searches left out."""
         return [(f, self.results[f.field]) for f in self.fields if f.field <= up_to and f.field in self.results]

@@ -185,6 +185,7 @@ def _slide(
         total=searched.count(found.total()),
         with_excluded=searched.count_all(len(own)),
         excluded_fields=excluded,
+        all_mm2=searched.all_mm2,
         kinds=_kinds(own, "class_name", {name: name for name in _classes(config, every)}, searched),
         taxa=_kinds(own, "taxon", taxa, searched),
         area_mm2=searched.area_mm2,
@@ -226,7 +227,16 @@ def _field(field: Field, objects: int, plan: Mapping[tuple[int, int], PlannedFie
     if isinstance(field, FieldSkipped):
         place = plan.get((field.slide, field.field))
         x_um, y_um = (math.nan, math.nan) if place is None else (place.x_um, place.y_um)
-        return FieldNumbers(field.slide, field.field, "skipped", x_um, y_um, exposures=field.attempts, utc=field.utc)
+        return FieldNumbers(
+            field.slide,
+            field.field,
+            "skipped",
+            x_um,
+            y_um,
+            exposures=field.attempts,
+            utc=field.utc,
+            attempt=field.attempt,
+        )
     return FieldNumbers(
         slide=field.slide,
         field=field.field,
@@ -242,6 +252,7 @@ def _field(field: Field, objects: int, plan: Mapping[tuple[int, int], PlannedFie
         searched=field.search is not None,
         exposures=field.attempts,
         utc=field.utc,
+        attempt=field.attempt,
     )
 
 

@@ -65,8 +65,8 @@ class ClassNumbers:
 class FieldNumbers:
     """One field: where it lies (stage um), what was found, and when it was exposed.
 
-    `objects` are those that count. `move_s` and `expose_s` are None of a stack that no camera exposed here. `reason`
-    says why the field is not counted, or what a person said of it.
+    `objects` are those that count, `attempt` is the one that does. `move_s` and `expose_s` are None of a stack that no
+    camera exposed here. `reason` says why the field is not counted, or what a person said of it.
     """
 
     slide: int
@@ -86,6 +86,7 @@ class FieldNumbers:
     counted: bool = True
     flags: tuple[FieldFlag, ...] = ()
     reason: str = ""
+    attempt: int = 1
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ class SlideNumbers:
 
     `columns` are those of the sample sheet but the sample's name. `taxa` is empty where nobody named anything.
     `area_mm2` is that of the exclusive tiles of counted fields in which objects were looked for; None where nothing
-    tells it. `excluded_fields` are such fields that are not counted, `with_excluded` is what it would be with them.
+    tells it. `excluded_fields` are such fields that are not counted, `with_excluded` is what it would be with them, on
+    an area of `all_mm2`.
     `focus_um` is the lowest and the highest focus, `seconds` from the first exposure to the end of the last.
     """
 
@@ -115,6 +117,7 @@ class SlideNumbers:
     fields: tuple[FieldNumbers, ...]
     with_excluded: Count
     excluded_fields: int = 0
+    all_mm2: float | None = None
 
     @property
     def excluded_share(self) -> float:

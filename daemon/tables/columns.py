@@ -63,7 +63,11 @@ FIELDS: Meanings = {
     "move_s": (NUMBER, "how long the stage moved to it"),
     "expose_s": (NUMBER, "how long its stack took"),
     "searched": (TRUTH, "whether its focus was searched for first"),
-    "exposures": (WHOLE, "how often it was exposed until its frames were good"),
+    "attempt": (
+        WHOLE,
+        "attempt that this row is of, the one that counts; 2 of a field taken again once",
+    ),
+    "exposures": (WHOLE, "how often it was exposed in that attempt until its frames were good"),
     "utc": (TIME, "when its record was written"),
 }
 SAMPLES: Meanings = {
@@ -112,6 +116,11 @@ COUNTS: Meanings = {
     "objects_per_mm2": SAMPLES["objects_per_mm2"],
     "low_per_mm2": SAMPLES["low_per_mm2"],
     "high_per_mm2": SAMPLES["high_per_mm2"],
+    "excluded_share": SAMPLES["excluded_share"],
+    "all_objects": (WHOLE, "objects with those of the fields that are not counted"),
+    "all_per_mm2": SAMPLES["all_per_mm2"],
+    "all_low_per_mm2": (NUMBER, "lower bound of its 95 % interval"),
+    "all_high_per_mm2": (NUMBER, "upper bound of its 95 % interval"),
     "length_um": (NUMBER, "median length of those that are usable for size, weighted for what frames cut"),
     "mass_pg": (NUMBER, "median mass of those that are usable for mass, weighted likewise"),
 }

@@ -183,19 +183,22 @@ def _counts(night: NightNumbers, everywhere: Mapping[str | None, None]) -> Itera
     ]
     for slide in night.slides:
         there = {"night": night.started.night, "slide": slide.slide, "sample": slide.sample, "area_mm2": slide.area_mm2}
-        yield there | {"kind": "all"} | _count(slide.total)
+        there["excluded_share"] = slide.excluded_share
+        yield there | {"kind": "all"} | _count(slide.total) | _with_excluded(slide.with_excluded)
+        searched = slide.total.low is not None
         none = Count.of(0, slide.area_mm2)
+        none_in_all = Count.of(0, slide.all_mm2, searched=slide.with_excluded.low is not None)
         missed = [
-            ClassNumbers(night.taxonomy.name_of(one), none, none, length_um=None, mass_pg=None, value=one)
+            ClassNumbers(night.taxonomy.name_of(one), none, none_in_all, length_um=None, mass_pg=None, value=one)
             for one in absent
         ]
-        searched = slide.total.low is not None
         for kind, kinds in (("class", slide.kinds), ("taxon", (*slide.taxa, *missed))):
             for one in kinds:
                 yield (
                     there
                     | {"kind": kind, "name": one.name, "taxon": one.value if kind == "taxon" else None}
                     | _count(one.count if searched else Count.of(one.count.number, None, searched=False))
+                    | _with_excluded(one.with_excluded)
                     | {"length_um": one.length_um, "mass_pg": one.mass_pg}
                 )
 
@@ -209,6 +212,16 @@ def _count(count: Count) -> _Row:
         "objects_per_mm2": per_mm2,
         "low_per_mm2": low,
         "high_per_mm2": high,
+    }
+
+
+def _with_excluded(count: Count) -> _Row:
+    per_mm2, low, high = count.per_mm2 or (None, None, None)
+    return {
+        "all_objects": count.number,
+        "all_per_mm2": per_mm2,
+        "all_low_per_mm2": low,
+        "all_high_per_mm2": high,
     }
 
 

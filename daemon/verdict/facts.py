@@ -49,7 +49,7 @@ NEED_A_PERSON = frozenset(
 TOLD_APART = frozenset({EventName.CALIBRATION, EventName.LEFT_OUT})
 """Those of them of which each message counts, not only the last of a mini-slide."""
 BY_LIGHT = frozenset({EventName.DIM_FIELD, EventName.OIL_LOST, EventName.LAMP_DIM})
-"""Those of them of which the one of the darkest field speaks for all, not the last."""
+"""Those of them of which each field's is known, and that of the darkest speaks for all, not the last."""
 OF_DELIVERY = frozenset(
     {EventName.RECORDER_AWAY, EventName.RECORDER_WAITS, EventName.DELIVERY_REFUSED, EventName.DELIVERY_WAITS}
 )
@@ -62,7 +62,8 @@ OF_PROCESS = frozenset({EventName.NOT_KEPT_AWAKE, EventName.NOT_WATCHED})
 class SlideFacts:
     """What is known of a mini-slide; `objects` are the counted ones, `excluded` are fields that are not counted.
 
-    These are numbered by why: a flag of theirs, or None where a person said so.
+    These are numbered by why: a flag of theirs, or None where a person said so. `blank` are fields that count in which
+    nothing is to be seen.
     """
 
     slide: int
@@ -74,6 +75,12 @@ class SlideFacts:
     objects: int = 0
     closed: bool = False
     excluded: Mapping[FieldFlag | None, tuple[int, ...]] = field(default_factory=dict)
+    blank: int = 0
+
+    @property
+    def searched(self) -> int:
+        """Fields in which objects were looked for, and that count."""
+        return self.recorded - self.not_analysed - sum(map(len, self.excluded.values()))
 
 
 @dataclass(frozen=True)
@@ -225,6 +232,8 @@ class _Taken(NamedTuple):
     objects: int = 0
     code: ReasonCode = ReasonCode.FAULT
     excluded: tuple[FieldFlag | None, ...] = ()
+    dim: bool = False
+    blank: bool = False
 
     @classmethod
     def of(cls, record: FieldSecured | FieldSkipped, word: bool | None) -> _Taken:
@@ -236,7 +245,12 @@ class _Taken(NamedTuple):
         """Take in the objects of the field, which count unless a person, or else a flag, speaks against it."""
         excluded: tuple[FieldFlag | None, ...] = record.excluded_by if word is None else () if word else (None,)
         objects = 0 if excluded else sum(row.counted for row in record.objects)
-        return self._replace(objects=objects, excluded=excluded)
+        return self._replace(
+            objects=objects,
+            excluded=excluded,
+            dim=FieldFlag.DIM in record.flags,
+            blank=FieldFlag.BLANK in record.flags and not excluded,
+        )
 
 
 def _excluded(
@@ -268,7 +282,7 @@ class FactsGatherer:
         self._taken: dict[tuple[int, int], _Taken] = {}
         self._skipped: Counter[tuple[int, ReasonCode]] = Counter()
         self._sentences: dict[tuple[int, ReasonCode], str] = {}
-        self._events: dict[tuple[EventName, int | None, str], Event] = {}
+        self._events: dict[tuple[EventName, int | None, str | int | None], Event] = {}
         self._lights: dict[tuple[int | None, int | None], float] = {}
         self._ending: Event | None = None
         self._not_safe: Event | None = None
@@ -349,9 +363,22 @@ class FactsGatherer:
             self._count(record.field, before, -1)
         self._count(record.field, taken, 1)
         self._taken[place] = taken
+        if before is not None and before.dim:
+            self._settle_light(place)
         if isinstance(record, FieldSkipped):
             key = (record.slide, taken.code)
             self._sentences[key] = record.reason
+
+    def _settle_light(self, place: tuple[int, int]) -> None:
+        """Forget what was said of the light of a stack that another takes the place of.
+
+        What was said of the whole mini-slide is forgotten too once none of its counted fields is dim any more.
+        """
+        self._events.pop((EventName.DIM_FIELD, *place), None)
+        if not any(one.dim and not one.excluded for one in self._taken.values() if one.slide == place[0]):
+            self._events = {
+                key: event for key, event in self._events.items() if event.name not in BY_LIGHT or key[1] != place[0]
+            }
 
     def _analysed(self, record: FieldAnalysed) -> None:
         """Count what was found later in a field that was kept raw, unless another attempt at it counts by now."""
@@ -375,6 +402,7 @@ class FactsGatherer:
             skipped=slide.skipped + times * (not one.recorded),
             not_analysed=slide.not_analysed + times * one.not_analysed,
             objects=slide.objects + times * one.objects,
+            blank=slide.blank + times * one.blank,
             excluded=_excluded(slide.excluded, number, one.excluded[:1] if times > 0 else ()),
         )
         if not one.recorded:
@@ -382,11 +410,8 @@ class FactsGatherer:
 
     def _note(self, event: Event) -> None:
         if needs_a_person(event):
-            # Of a night with a thousand dim fields one of each mini-slide speaks for them.
-            key = (event.name, event.slide, event.message if event.name in TOLD_APART else "")
-            before = self._events.get(key)
-            if before is None or event.name not in BY_LIGHT or self._light(event) <= self._light(before):
-                self._events[key] = event
+            apart = event.message if event.name in TOLD_APART else event.field if event.name in BY_LIGHT else None
+            self._events[event.name, event.slide, apart] = event
         if event.name is EventName.NIGHT_RESUMED:
             self._forget(OF_DELIVERY | OF_PROCESS)
             self._go_on()

@@ -133,10 +133,7 @@ def _needs(facts: NightFacts) -> Iterator[str]:
     if facts.not_analysed:
         yield f"Have {counted(facts.not_analysed, 'field')} analysed: `lamelle analyse DIR`."
     yield from _excluded(facts)
-    for slide in facts.slides:
-        searched = slide.recorded - slide.not_analysed - sum(map(len, slide.excluded.values()))
-        if slide.closed and searched > 0 and not slide.objects:
-            yield f"Look at {_slide(slide)}: nothing was found in {counted(slide.recorded, 'field')}."
+    yield from _empty([slide for slide in facts.slides if slide.closed and slide.searched and not slide.objects])
     yield from _unlike(facts)
     left_out = [event for event in facts.events if event.name is EventName.LEFT_OUT]
     yield from not_read({event.message: event.names for event in left_out})
@@ -153,6 +150,23 @@ def _needs(facts: NightFacts) -> Iterator[str]:
     )
 
 
+def _empty(slides: Sequence[SlideFacts]) -> Iterator[str]:
+    """Give on which mini-slides nothing was found, and whether something was to be seen there."""
+    if not slides:
+        return
+    where = _slide(slides[0]) if len(slides) == 1 else f"mini-slides {ranges([slide.slide for slide in slides])}"
+    fields, blank = sum(slide.searched for slide in slides), sum(slide.blank for slide in slides)
+    need = f"Look at {where}: nothing was found in {counted(fields, 'field')}"
+    if blank:
+        some = f"{blank} of them show nothing at all" if blank > 1 else "1 of them shows nothing at all"
+        need += (
+            f", and {'none of them shows anything at all' if blank == fields else some}. Their pictures (`lamelle view "
+            "DIR`) tell whether there was light; else these places are empty, or focus lies elsewhere: check z_um and "
+            "z_window_um"
+        )
+    yield f"{need}."
+
+
 def _excluded(facts: NightFacts) -> Iterator[str]:
     """Give which fields the night's rule does not count; what persons said they know themselves."""
     for slide in facts.slides:
@@ -160,7 +174,8 @@ def _excluded(facts: NightFacts) -> Iterator[str]:
             analysed = slide.recorded - slide.not_analysed
             yield (
                 f"M{_slide(slide)[1:]}, lost its oil: {len(fields)} of its {counted(analysed, 'field')} "
-                f"({ranges(list(fields))}) are not counted. Put oil on it and take them again; "
+                f"({ranges(list(fields))}) are not counted. Put oil on it and take them again: "
+                f'`lamelle scan CONFIG --run DIR --redo "slide {slide.slide} fields {ranges(list(fields))}"`; '
                 f"`lamelle include DIR --slide {slide.slide} --fields {ranges(list(fields)).replace(' ', '')}` counts "
                 "them as they are."
             )

@@ -418,7 +418,7 @@ def test_raw_stacks_are_analysed_anew_into_another_dataset(ran: Ran, kept: Path,
 
 
 def test_fused_fields_that_were_kept_are_analysed_anew_and_hold_what_the_stacks_did(ran: Ran, tmp_path: Path) -> None:
-    kept = keep_night(ran, tmp_path / "fused", FUSED)
+    kept = keep_night(ran, tmp_path / "run" / "dataset", FUSED)
     analyse_anew(kept, tmp_path / "anew", {"runtime": "torch"}, 1, Console(quiet=True))
     with Dataset.open(tmp_path / "anew") as anew, Dataset.open(ran.into) as known:
         found, before = anew.fields(1)[0], known.fields(1)[0]
@@ -430,6 +430,13 @@ def test_fused_fields_that_were_kept_are_analysed_anew_and_hold_what_the_stacks_
     )
     assert len(boxes) == len(others) > 1
     assert np.abs(boxes - others).max() <= 3
+    task, run = tmp_path / "task.zip", tmp_path / "run"
+    assert propose(tmp_path / "anew", task, 0.5, run).drawn == 1
+    (back,) = find_stacks(
+        [task], SETTINGS.detector.classes, stacks=find_known_stacks([tmp_path / "anew"], [run])
+    ).stacks
+    with tifffile.TiffFile(kept / field_file(1, 1, FUSED)) as tiff:
+        np.testing.assert_array_equal(read_stack(back)[:, 0], tiff.asarray())
 
 
 def test_only_a_complete_night_with_its_own_weights_is_caught_up_with(kept: Path, tmp_path: Path) -> None:

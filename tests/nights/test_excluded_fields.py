@@ -1,27 +1,33 @@
-"""A mini-slide without oil, in a night that is killed and goes on: its fields are flagged alike, and not counted."""
+"""A mini-slide without oil, in a night that is killed and goes on, and then taken again: who counts what of it."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 import lamelle
 from daemon.counts.excluding import FieldsMeant, say_of_fields
+from daemon.dataset.exclusions import standing_exclusions
 from daemon.dataset.reader import Dataset
 from daemon.dataset.summary import summarise
 from daemon.records.flags import FieldFlag
 from daemon.records.records import FieldSecured
+from daemon.report import words
 from daemon.report.gather import gather
 from daemon.report.verdict import standing_of, verdict_of
 from daemon.run_folder.heartbeat import read_heartbeat
+from tests.support.a_view import viewing
 from tests.support.emulated_night import lamelle as command
-from tests.support.emulated_night import write_configuration
+from tests.support.emulated_night import running, write_configuration
+from tests.support.small_night import until
 
 FIELDS = 3
 FAULTS = [
     {"kind": "joystick", "slide": 1, "fields": [2]},
-    {"kind": "oil_lost", "slide": 2, "attempts": None},
+    {"kind": "oil_lost", "slide": 2},
 ]
 
 
@@ -69,3 +75,75 @@ def test_all_who_count_leave_it_out_and_a_persons_word_brings_it_back(run: Path)
     (_, back) = lamelle.open(run).samples().to_pylist()
     assert (back["excluded_fields"], back["area_mm2"] > 0, back["objects_per_mm2"] is None) == (0, True, False)
     assert back["objects_per_mm2"] == back["all_per_mm2"] == pytest.approx(lost.with_excluded.per_mm2[0])
+
+
+def told(run: Path) -> list[tuple[int, int]]:
+    """See that everyone says the same of each mini-slide: counted objects, and fields that are not counted."""
+    with Dataset.open(run) as dataset:
+        numbers, _ = gather(dataset)
+        folders = [dataset.folder / f"slide-{slide.slide}" for slide in numbers.slides]
+        tables = [pq.read_table(folder / "objects.parquet") for folder in folders]
+        assert dataset.verify() == []
+    said = [(slide.total.number, slide.excluded_fields) for slide in numbers.slides]
+    summary, nights = summarise(run), lamelle.open(run)
+    places = [one.slide for one in summary.per_slide]
+    objects, fields = nights.objects().to_pylist(), nights.fields().to_pylist()
+    by_field = [sum(one["objects"] for one in fields if one["slide"] == slide and one["counted"]) for slide in places]
+    left_out = Counter(one["slide"] for one in fields if not one["counted"])
+    assert [(one["objects"], one["excluded_fields"]) for one in nights.samples().to_pylist()] == said
+    assert list(zip(by_field, (left_out[slide] for slide in places), strict=True)) == said
+    assert [one.objects for one in summary.per_slide] == [number for number, _ in said]
+    assert [Counter(one["slide"] for one in objects)[slide] for slide in places] == [number for number, _ in said]
+    assert [sum(table["counted"].to_pylist()) for table in tables] == [number for number, _ in said]
+    with viewing([run]) as served:
+        served.wait()
+        (night,) = (one.seen for one in served.nights.shown.values())
+    assert night is not None
+    seen = [[one for one in slide.fields if one.counted] for slide in night.slides]
+    assert [(sum(one.objects for one in own), FIELDS - len(own)) for own in seen] == said
+    return said
+
+
+def test_taken_again_with_oil_each_field_counts_once_and_nobody_speaks_of_lost_oil_any_more(run: Path) -> None:
+    whole, (before, _) = lamelle.open(run).samples()["objects"][0].as_py(), read_attempts(run)
+    done = command("scan", run.parent / "night.yaml", "--run", run, "--redo", "slide 2")
+    assert done.returncode == 0, done.stderr
+    attempts, flags = read_attempts(run)
+    assert attempts == before + [(2, number, 2) for number in range(1, FIELDS + 1)]
+    assert flags[-FIELDS:] == [()] * FIELDS
+    first, second = told(run)
+    assert first == (whole, 1)
+    assert second[0] > 0
+    assert second[1] == 0
+    assert [one["attempt"] for one in lamelle.open(run).fields().to_pylist()] == [1] * FIELDS + [2] * FIELDS
+    with Dataset.open(run) as dataset:
+        standing, verdict = standing_exclusions(dataset), verdict_of(dataset, standing_of(run), 0)
+        numbers, _ = gather(dataset)
+        again = [one for one in dataset.fields(2) if isinstance(one, FieldSecured)]
+    # Where fields without oil were sharpest says nothing of where focus is.
+    assert not any(FieldFlag.BLURRED in one.flags or one.focus.at_edge for one in again)
+    assert standing.idle == FIELDS  # what was said of the first attempts is not said of these
+    assert read_heartbeat(run).verdict == verdict
+    assert not any("oil" in need or "dim" in need for need in verdict.needs)
+    assert ("taken again as ordered: attempt 2 counts", "2", f"1-{FIELDS}", "1") in words.skipped(numbers).rows
+
+
+@pytest.mark.long
+def test_a_redo_that_is_killed_and_gone_on_with_counts_each_field_once(run: Path) -> None:
+    before, (done, _) = told(run), read_attempts(run)
+    config = run.parent / "night.yaml"
+    with running("scan", config, "--run", run, "--redo", "slide 2", output=run.parent / "redo.txt"):
+        until(lambda: len(read_attempts(run)[0]) > len(done), "a field is taken again")
+    assert read_heartbeat(run).again_made < FIELDS
+    resumed = command("scan", config, "--run", run, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    last = max(attempt for _, _, attempt in read_attempts(run)[0])
+    assert [one["attempt"] for one in lamelle.open(run).fields().to_pylist()] == [1] * FIELDS + [last] * FIELDS
+    assert [excluded for _, excluded in told(run)] == [excluded for _, excluded in before]
+
+
+def read_attempts(run: Path) -> tuple[list[tuple[int, int, int]], list[tuple[FieldFlag, ...]]]:
+    """Every attempt in its order, and for which flags each is not counted."""
+    with Dataset.open(run) as dataset:
+        made = [one for one in dataset.attempts() if isinstance(one, FieldSecured)]
+    return [(one.slide, one.field, one.attempt) for one in made], [one.excluded_by for one in made]

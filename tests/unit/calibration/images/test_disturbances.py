@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from calibration.images.disturbances import FieldLook, look_at_field
 from drivers.virtual_slide.optics.immersion import Immersion
@@ -124,3 +125,14 @@ def test_whatever_a_camera_gives_is_judged(stack: Stack, data: st.DataObject) ->
     found = look_at_field(stack, sharpest, bright, data.draw(st.sampled_from([0.02, 0.059, 1.0, 9.0])), 100.0, 4095)
     assert not (found.is_blank and found.is_blurred)
     assert not (found.shows_bubble and found.shows_edge)
+
+
+def test_pixels_too_wide_for_fine_structure_say_nothing_of_oil_and_focus() -> None:
+    random, spots = np.random.default_rng(4), np.zeros((300, 300))
+    spots[60::90, 60::90] = 600_000
+    soft = gaussian_filter(spots, 5)
+    planes = [random.normal(20_000 + light, 140) for light in (soft, np.zeros_like(soft))]
+    stack = np.stack(planes)[None].astype(np.uint16)
+    near, wide = (look_at_field(stack, 0, 0, pixel_um, 0.0, FULL_DN) for pixel_um in (0.1, 0.32))
+    assert seen(near) == {"is_blurred"}
+    assert (wide.fine, seen(wide)) == (None, set())

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import re
+import runpy
+import shutil
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime
@@ -25,6 +29,7 @@ from benchmarks.rooms import between
 from daemon.cli.app import app
 from daemon.config.loading import freeze
 from daemon.config.taxonomy import Taxon
+from daemon.counts.excluding import FieldsMeant, say_of_fields
 from daemon.dataset.catalog import Catalog
 from daemon.dataset.later_tables import OF_AN_OBJECT, Given, MeasuredWith, NamedWith, write_later_table
 from daemon.dataset.reader import Dataset
@@ -303,37 +308,74 @@ def test_an_archive_of_which_nothing_tells_the_scale_has_no_areas(tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("excluded", ["", "1-2", "2"])
 def test_densities_in_five_lines_are_those_of_the_report(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    excluded: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("pandas")
-    write([folder], tmp_path / "tables")
+    shutil.copytree(folder, tmp_path / "dataset")
+    if excluded:
+        say_of_fields(tmp_path / "dataset", FieldsMeant(1, excluded, True, "no oil"))
+    write([tmp_path / "dataset"], tmp_path / "tables")
     monkeypatch.chdir(tmp_path)
     section = (ROOT / "docs" / "dataset.md").read_text("utf-8").partition("## Densities in five lines")[2]
-    quick, by_hand = re.findall(r"(?s)```python\n(.*?)```", section.partition("\n## ")[0])
+    quick, with_all, by_hand = re.findall(r"(?s)```python\n(.*?)```", section.partition("\n## ")[0])
     assert len(quick.split("\n\n")[1].strip().splitlines()) <= 5
     first: dict[str, Any] = {}
     second: dict[str, Any] = {}
-    exec(quick, first)
-    exec(by_hand, second)
-    with Dataset.open(folder) as dataset:
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(quick + with_all, first)
+        exec(by_hand, second)
+    with Dataset.open(tmp_path / "dataset") as dataset:
         numbers, _ = gather(dataset)
+    assert list(second["density"].index) == [(NIGHT, slide.slide, slide.sample) for slide in numbers.slides]
     seen = 0
     for slide in numbers.slides:
         for kind in slide.kinds:
             key = (NIGHT, slide.slide, slide.sample)
             row = first["densities"].loc[(*key, kind.name)]
             assert row["objects"] == kind.count.number
-            if slide.recorded == 0:
+            every = first["classes"].loc[(*key, kind.name)]
+            assert (every["all_objects"], every["excluded_share"]) == (kind.with_excluded.number, slide.excluded_share)
+            if kind.with_excluded.per_mm2 is not None:
+                densities = [every[f"all_{name}per_mm2"] for name in ("", "low_", "high_")]
+                assert densities == pytest.approx(kind.with_excluded.per_mm2)
+            if kind.count.per_mm2 is None:
+                assert slide.recorded == slide.excluded_fields
                 assert row.isna().sum() == 3
+                assert all(second[name].loc[key].isna().all() for name in ("density", "low", "high"))
                 continue
-            assert kind.count.per_mm2 is not None
             assert tuple(row)[1:] == pytest.approx(kind.count.per_mm2)
             if kind.name in second["found"].columns:
                 seen += 1
                 own = tuple(float(second[name].loc[key, kind.name]) for name in ("density", "low", "high"))
                 assert own == pytest.approx(kind.count.per_mm2)
-    assert seen == 4  # two classes that were found, two mini-slides that were searched
+    # Two classes that were found, two mini-slides that were searched; nothing else counts where mini-slide 1 does not.
+    assert seen == (0 if excluded == "1-2" else 4)
+
+
+def test_the_example_prints_densities_with_and_without_what_is_not_counted(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("pandas")
+    shutil.copytree(folder, tmp_path / "dataset")
+    say_of_fields(tmp_path / "dataset", FieldsMeant(1, "all", True, "no oil"))
+    write([tmp_path / "dataset"], tmp_path / "tables")
+    example = str(ROOT / "examples" / "densities.py")
+    monkeypatch.setattr(sys, "argv", [example, str(tmp_path / "tables")])
+    runpy.run_path(example, run_name="__main__")
+    printed = {(row["slide"], row["name"]): row for row in csv.DictReader(io.StringIO(capfd.readouterr().out))}
+    with Dataset.open(tmp_path / "dataset") as dataset:
+        numbers, _ = gather(dataset)
+    assert len(printed) == sum(len(slide.kinds) for slide in numbers.slides)
+    for slide in numbers.slides:
+        for kind in slide.kinds:
+            row = printed[str(slide.slide), kind.name]
+            assert (int(row["objects"]), int(row["all_objects"])) == (kind.count.number, kind.with_excluded.number)
+            for prefix, count in (("objects_", kind.count), ("all_", kind.with_excluded)):
+                value = row[f"{prefix}per_mm2"]
+                assert (float(value) if value else None) == (count.per_mm2 and pytest.approx(count.per_mm2[0]))
+    assert printed["1", "diatom"]["excluded_share"] == "1.0"
 
 
 def test_scripts_have_the_same_tables(folder: Path, written: dict[TableName, pa.Table]) -> None:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from daemon.records.attempts import AttemptName, Purpose
 from daemon.records.events import EventName
+from daemon.records.flags import FieldFlag
 from daemon.records.records import AnyRecord, AttemptsOrdered, Event, FieldAnalysed, FileEntry
 from daemon.records.states import EndedBy, NightState
 from daemon.verdict.facts import FactsGatherer, NightFacts
@@ -105,4 +106,38 @@ def test_of_dim_fields_the_darkest_is_told_and_not_the_last() -> None:
     (need,) = [need for need in judge(facts(records)).needs if "dim field" in need]
     assert "is 9 % of" in need
     assert "(mini-slide 1, 2)" in need
-    assert len(facts(records).events) == 2
+
+
+LOST = (FieldFlag.DIM, FieldFlag.OIL_LOST)
+
+
+def without_oil(field: int, counted: bool = False) -> list[AnyRecord]:
+    """A field of mini-slide 1 that was dim, and is counted or not, with what the night said of it."""
+    excluded_by = () if counted else (FieldFlag.OIL_LOST,)
+    record = replace(night.secured(1, field, ()), flags=LOST, excluded_by=excluded_by, backgrounds_dn=(900.0 + field,))
+    return [record, replace(told(EventName.DIM_FIELD, 1.0), slide=1, field=field, message=f"field {field} is dim")]
+
+
+def of_light(records: Iterable[AnyRecord]) -> list[str]:
+    return [need for need in judge(facts(records)).needs if "dim" in need or "oil" in need]
+
+
+def test_a_dim_field_that_is_counted_is_told_though_a_darker_one_is_not_counted() -> None:
+    (lost, decide) = of_light([*without_oil(1), *without_oil(2, counted=True)])
+    assert "1 of its 2 fields (1) are not counted" in lost
+    assert decide == "Decide about a dim field, which is counted: field 2 is dim (mini-slide 1)."
+
+
+def test_what_was_said_of_the_light_is_forgotten_where_another_stack_counts_by_now() -> None:
+    oil = replace(told(EventName.OIL_LOST, 1.0), slide=1, field=3, message="check immersion oil")
+    records = [*without_oil(1), *without_oil(2), *without_oil(3), oil]
+    order = AttemptsOrdered(utc=2.0, purpose=Purpose.REDO, attempts=tuple(AttemptName(1, n, 2) for n in (1, 2, 3)))
+    good = [replace(night.secured(1, number, ()), attempt=2, purpose=Purpose.REDO) for number in (1, 2, 3)]
+    assert of_light(records) == of_light([*records, order]) != []
+    for left, done in ((3, good[:2]), (1, good[1:])):
+        (lost,) = of_light([*records, order, *done])
+        assert f"1 of its 3 fields ({left}) are not counted" in lost
+    assert of_light([*records, order, *good]) == []
+    dim_again = [replace(without_oil(2, counted=True)[0], attempt=2), without_oil(2)[1]]
+    told_again = of_light([*records, order, good[0], *dim_again, good[2]])
+    assert "Decide about a dim field, which is counted: field 2 is dim (mini-slide 1)." in told_again

@@ -154,6 +154,15 @@ def test_a_slide_on_which_nothing_was_found_is_named() -> None:
     )
 
 
+def test_empty_mini_slides_share_a_line_that_says_whether_anything_is_to_be_seen() -> None:
+    bare = [SlideFacts(n, f"MD-0{n}", planned=3, recorded=3, closed=True, blank=3) for n in (1, 2, 3)]
+    (need,) = judge(replace(WHOLE, slides=tuple(bare))).needs
+    assert need.startswith("Look at mini-slides 1-3: nothing was found in 9 fields, and none of them shows anything")
+    assert "check z_um" in need
+    (some,) = judge(replace(WHOLE, slides=(replace(bare[0], blank=1), WHOLE.slides[0]))).needs
+    assert some.startswith("Look at mini-slide 1, MD-01: nothing was found in 3 fields, and 1 of them shows nothing")
+
+
 def test_one_missing_calibration_is_told_and_many_are_counted() -> None:
     one = event(EventName.CALIBRATION, "the calibration flat-1 counted until 2026-01-01; make it anew")
     other = event(EventName.CALIBRATION, "the calibration dark-1 is not used")
