@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from daemon.dataset.held import DatasetFault, FaultKind, SlideHeld
@@ -16,6 +16,7 @@ from daemon.system.durable_sqlite import Database
 from inference.wording import counted
 
 AnyField = FieldSecured | FieldSkipped
+Place = tuple[int, int]
 
 
 def missing_numbers(database: Database) -> Iterator[DatasetFault]:
@@ -26,11 +27,11 @@ def missing_numbers(database: Database) -> Iterator[DatasetFault]:
 
 
 def passed_over(
-    slides: Sequence[SlideHeld], fields: Sequence[AnyField], *, night_closed: bool
+    slides: Sequence[SlideHeld], fields: Collection[Place], *, night_closed: bool
 ) -> Iterator[DatasetFault]:
     """Find planned fields that are missing though a later one, the end of their slide or of the night is there."""
     for held in slides:
-        there = {field.field for field in fields if field.slide == held.slide}
+        there = {field for slide, field in fields if slide == held.slide}
         end = held.planned if held.closed or night_closed else max(there, default=0)
         for field in sorted(set(range(1, end + 1)) - there):
             name = f"mini-slide {held.slide} field {field}"
@@ -56,7 +57,7 @@ def repeated(attempts: Iterable[AnyField]) -> Iterator[DatasetFault]:
 
 
 def damaged_files(
-    listed: Mapping[str, FileEntry], sizes: Mapping[str, int], recorded: Iterable[FieldSecured]
+    listed: Mapping[str, FileEntry], sizes: Mapping[str, int], recorded: Collection[Place]
 ) -> Iterator[DatasetFault]:
     """Find listed files that are missing or changed, and further ones of a recorded field.
 
@@ -64,15 +65,16 @@ def damaged_files(
     ----------
     sizes
         bytes of the files that are there, by name.
+    recorded
+        fields that were, by mini-slide and number.
     """
     for name, file in sorted(listed.items()):
         if name not in sizes:
             yield DatasetFault(kind=FaultKind.GAP, name=name, what="is missing")
         elif sizes[name] != file.size:
             yield DatasetFault(kind=FaultKind.GAP, name=name, what=f"has {sizes[name]} bytes, not {file.size}")
-    places = {(field.slide, field.field) for field in recorded}
     for name in sorted(sizes.keys() - listed.keys()):
-        if field_of(name) in places:
+        if field_of(name) in recorded:
             yield DatasetFault(kind=FaultKind.DUPLICATE, name=name, what="is of a recorded field, but not listed")
 
 

@@ -49,6 +49,22 @@ class JudgedField(NamedTuple):
     excluded_by: tuple[FieldFlag, ...]
 
 
+class MappedField(NamedTuple):
+    """What a map shows of a field: its stage position (um), the focus that was found, and how many objects count.
+
+    Positions are None of a skipped one.
+    """
+
+    slide: int
+    field: int
+    recorded: bool
+    analysed: bool
+    x_um: float | None
+    y_um: float | None
+    focus_z_um: float | None
+    objects: int
+
+
 class FieldTotals(msgspec.Struct, frozen=True, kw_only=True):
     """Fields of the plan, and what became of them; `excluded` are recorded ones that are not counted."""
 

@@ -20,8 +20,17 @@ from daemon.dataset import faults
 from daemon.dataset.catalog import in_memory
 from daemon.dataset.catalog_format import FORMAT
 from daemon.dataset.exclusions import standing_exclusions
-from daemon.dataset.held import ByteTotals, DatasetFault, DatasetTotals, FaultKind, FieldTotals, JudgedField, SlideHeld
-from daemon.dataset.objects_table import read_objects
+from daemon.dataset.held import (
+    ByteTotals,
+    DatasetFault,
+    DatasetTotals,
+    FaultKind,
+    FieldTotals,
+    JudgedField,
+    MappedField,
+    SlideHeld,
+)
+from daemon.dataset.objects_table import COUNTED, JOINED, read_objects
 from daemon.dataset.queries import damaged, query, read_columns, read_flags, read_record
 from daemon.records.attempts import AttemptName
 from daemon.records.counting import ObjectCounts
@@ -161,6 +170,10 @@ class Dataset:
         field
             only the one of this number.
         """
+        return list(self._each_field(slide, field))
+
+    def _each_field(self, slide: int | None = None, field: int | None = None) -> Iterator[FieldSecured | FieldSkipped]:
+        """Give the same one after the other: all fields of a large night together take a gigabyte."""
         rows = query(
             self._database,
             "SELECT slide, field, seq, body, analysed_seq,"
@@ -169,11 +182,26 @@ class Dataset:
             " ORDER BY slide, field",
             (slide, field),
         )
-        return [self._field(*row) for row in rows]
+        for row in rows:
+            yield self._field(*row)
 
-    def attempts(self) -> list[FieldSecured | FieldSkipped]:
-        """List every attempt at a field, in the order in which they were made; `fields` has those that count."""
-        return [record for _, record in self.records() if isinstance(record, FieldSecured | FieldSkipped)]
+    def mapped(self) -> list[MappedField]:
+        """List what a map shows of each field, by slide and number, without reading its record."""
+        counting = f"SELECT slide, field, count(*) {JOINED} WHERE {COUNTED} GROUP BY slide, field"
+        counted = {(slide, field): number for slide, field, number in query(self._database, counting)}
+        rows = query(
+            self._database,
+            "SELECT slide, field, state = 'recorded', analysed_seq IS NOT NULL, x_um, y_um, focus_z_um FROM fields"
+            " ORDER BY slide, field",
+        )
+        return [
+            MappedField(slide, field, bool(done), bool(seen), x_um, y_um, focus_z_um, counted.get((slide, field), 0))
+            for slide, field, done, seen, x_um, y_um, focus_z_um in rows
+        ]
+
+    def attempts(self) -> Iterator[FieldSecured | FieldSkipped]:
+        """Give every attempt at a field, in the order in which they were made; `fields` has those that count."""
+        return (record for _, record in self.records() if isinstance(record, FieldSecured | FieldSkipped))
 
     def further_attempts(self) -> list[FieldSecured | FieldSkipped]:
         """List the attempts at fields that were taken again, in the order in which they were made."""
@@ -269,16 +297,21 @@ class Dataset:
 
     def totals(self) -> DatasetTotals:
         """Count what is there."""
-        slides, fields = self.slides(), self.fields()
-        recorded = [field for field in fields if isinstance(field, FieldSecured)]
+        slides, standing, objects = self.slides(), standing_exclusions(self), ObjectCounts()
         planned = sum(held.planned for held in slides)
-        standing = standing_exclusions(self)
-        objects = sum(
-            (ObjectCounts.of(one.objects, field_counted=standing.counted(one.slide, one.field)) for one in recorded),
-            ObjectCounts(),
-        )
-        every = (*recorded, *(one for held in slides for one in self.superseded(held.slide)))
-        raw = sum(2 * math.prod(one.shape_czyx) for one in every if isinstance(one, FieldSecured))
+        fields: set[tuple[int, int]] = set()
+        recorded: set[tuple[int, int]] = set()
+        raw = not_analysed = 0
+        for one in self._each_field():
+            place = (one.slide, one.field)
+            fields.add(place)
+            if isinstance(one, FieldSecured):
+                recorded.add(place)
+                objects += ObjectCounts.of(one.objects, field_counted=standing.counted(*place))
+                raw += 2 * math.prod(one.shape_czyx)
+                not_analysed += not one.analysed
+        again = (one for held in slides for one in self.superseded(held.slide))
+        raw += sum(2 * math.prod(one.shape_czyx) for one in again if isinstance(one, FieldSecured))
         closed = self.closed()
         sizes = {name: path.stat().st_size for name, path in self._files_there().items()}
         listed = {file.name: file for file in self._listed()}
@@ -300,7 +333,7 @@ class Dataset:
                 skipped=len(fields) - len(recorded),
                 excluded=len(standing.excluded),
             ),
-            not_analysed=sum(not field.analysed for field in recorded),
+            not_analysed=not_analysed,
             gaps=kinds[FaultKind.GAP],
             duplicates=kinds[FaultKind.DUPLICATE],
             contradictions=kinds[FaultKind.CONTRADICTION],

@@ -10,7 +10,15 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from daemon.dataset.summary import AttemptSummary, alike_attempts, alike_events, alike_judged, alike_reasons, places
+from daemon.dataset.summary import (
+    AttemptSummary,
+    JudgedSummary,
+    alike_attempts,
+    alike_events,
+    alike_judged,
+    alike_reasons,
+    places,
+)
 from daemon.protocols.watching import Verdict
 from daemon.records.attempts import Purpose
 from daemon.records.flags import FieldFlag, words_of
@@ -172,6 +180,14 @@ def excluded(numbers: NightNumbers) -> Table:
         rows.append((one.reason or "no reason given", said, str(one.slide), fields, counts))
     head = ("why", "by", "mini-slide", "fields", "")
     return Table(head, tuple(rows), left=2, more=_left(len(alike) - REASONS))
+
+
+def judged(one: JudgedSummary) -> str:
+    """Say of a field whether it is counted where somebody decided that, by whom and why, and which flags it has."""
+    said = f"{'counted' if one.counted else 'not counted'} by {one.by}" if one.by else ""
+    said += f": {one.reason}" if said and one.reason else ""
+    more = words_of(tuple(flag for flag in one.flags if not (said and flag.words in one.reason.split(", "))))
+    return "; ".join(filter(None, [said, f"flagged {more}" if more else ""]))
 
 
 def flags(numbers: NightNumbers) -> str:

@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from daemon.counts.excluding import FieldsMeant, say_of_fields
+from inference.wording import counted
 
 
 class ActionTarget(NamedTuple):
-    """What is done something about: folder of the dataset, mini-slide, field, and of an object attempt and number."""
+    """What is done something about: folder of the dataset, mini-slide, fields, and of an object attempt and number.
+
+    `fields` are numbers and ranges such as `3-9,12`; of an object it is the one that it lies in.
+    """
 
     folder: Path
     slide: int
-    field: int
+    fields: str
     attempt: int | None = None
     number: int | None = None
 
@@ -47,14 +51,14 @@ class Action:
 
 
 def _say(excluded: bool | None, done: str, target: ActionTarget, who: str, typed: str) -> str:
-    """Write a person's word on a field beside its dataset, as `lamelle exclude` does."""
-    say_of_fields(target.folder, FieldsMeant(target.slide, str(target.field), excluded, typed or None, who))
-    return f"field {target.field} of mini-slide {target.slide} {done}"
+    """Write a person's word on fields beside their dataset, as `lamelle exclude` does."""
+    said = say_of_fields(target.folder, FieldsMeant(target.slide, target.fields, excluded, typed or None, who))
+    return f"{counted(said, 'field')} of mini-slide {target.slide} {'is' if said == 1 else 'are'} {done}"
 
 
 FIELD_ACTIONS = (
-    Action("exclude", "Do not count", "field", "Reason", partial(_say, True, "is not counted")),
-    Action("include", "Count", "field", "Reason", partial(_say, False, "is counted")),
-    Action("take-back", "Take back what was said last", "field", "", partial(_say, None, "is as before")),
+    Action("exclude", "Do not count", "field", "Reason", partial(_say, True, "not counted")),
+    Action("include", "Count", "field", "Reason", partial(_say, False, "counted")),
+    Action("take-back", "Take back what was said last", "field", "", partial(_say, None, "as before")),
 )
-"""What may be said of a field; the newest word stands above the night's rule, and nothing is deleted."""
+"""What may be said of fields; the newest word stands above the night's rule, and nothing is deleted."""

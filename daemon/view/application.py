@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from daemon.dataset.reader import Dataset
@@ -23,11 +23,12 @@ from daemon.records.records import FieldSecured, FieldSkipped
 from daemon.system.errors import DamagedFile, LamelleError, Refused
 from daemon.view.actions import Action, ActionTarget
 from daemon.view.fields import find_field, tell_field, tell_object
+from daemon.view.night_told import tell_in_short, tell_night
 from daemon.view.nights import ShownNight, ShownNights
 from daemon.view.objects import AskedObjects, ShownPlace
 from daemon.view.pixels import FieldPixels, FieldPlace
 from daemon.web.access import Door
-from daemon.web.answers import PageFiles, body_of, explain, fail, told
+from daemon.web.answers import PageFiles, body_of, explain, fail, said, told
 from daemon.web.gate import Guard
 from daemon.web.login import Login
 from daemon.web.morning import MORNING_PAGE, RunningNight
@@ -47,11 +48,11 @@ _log = logging.getLogger("lamelle.view")
 
 
 class AskedAction(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a person wants done about a field or an object of a night, by its key, and what was typed."""
+    """What a person wants done about fields or an object of a night, by its key, and what was typed."""
 
     night: str
     slide: int
-    field: int
+    fields: str
     attempt: int | None = None
     number: int | None = None
     typed: str = ""
@@ -181,22 +182,13 @@ class MorningPage:
                 "version": nights.version,
                 "reading": nights.reading,
                 "notes": nights.notes,
-                "nights": [_in_short(one) for one in nights.shown.values()],
+                "nights": [tell_in_short(one) for one in nights.shown.values()],
             }
         )
 
     async def night(self, request: Request) -> Response:
         """Tell everything of a night but its objects."""
-        one = self._night(request)
-        answer = _in_short(one) | {"folder": str(one.folder)}
-        if one.seen is not None:
-            slides = [
-                {"slide": s.slide, "sample": s.sample, "about": s.about, "planned": s.planned, "closed": s.closed,
-                 "kinds": s.kinds, "taxa": s.taxa, "fields": [_mark(field) for field in s.fields]}
-                for s in one.seen.slides
-            ]  # fmt: skip
-            answer |= {"slides": slides, "said": one.seen.said, "frame_um": one.seen.frame_um}
-        return told(answer | {"report": one.report(".html") is not None, "paper": one.report(".pdf") is not None})
+        return told(tell_night(self._night(request)) | {"actions": self._offered("field")})
 
     async def objects(self, request: Request) -> Response:
         """Tell of the objects that are chosen, a page of them."""
@@ -205,14 +197,15 @@ class MorningPage:
         choice, index = _choice(asked), self._nights.index
         rows = await asyncio.to_thread(index.choose, choice)
         shown = index.shown(rows[first : first + min(count, MOST_AT_ONCE)])
-        return told({"version": self._nights.version, "total": len(rows), "first": first, "objects": shown})
+        reading = self._nights.gathering
+        return told({"reading": reading, "total": len(rows), "first": first, "objects": shown})
 
     async def choices(self, request: Request) -> Response:
         """Tell what there is to choose from."""
         nights = self._nights
         states = (one.seen.polarizations for one in nights.shown.values() if one.seen is not None)
         return told(
-            {"version": nights.version, "polarizations": next((one for one in states if one), ())}
+            {"polarizations": next((one for one in states if one), ())}
             | nights.index.facets(request.query_params.get("night", ""))
         )
 
@@ -300,19 +293,22 @@ class MorningPage:
         if night is None:
             raise HTTPException(404)
         target, who = (
-            ActionTarget(night.folder, asked.slide, asked.field, asked.attempt, asked.number),
+            ActionTarget(night.folder, asked.slide, asked.fields, asked.attempt, asked.number),
             self._login.who(request),
         )
         try:
             message = await asyncio.to_thread(action.do, target, who, asked.typed)
         except Refused as error:
             return told({"done": False, "message": str(error)}, 409)
+        night.hurry()
         _log.info("%s by %s: %s", action.name, who, message)
         return told({"done": True, "message": message})
 
     def _offered(self, of: str) -> list[dict[str, str]]:
         return [
-            {"name": one.name, "words": one.words, "asks": one.asks} for one in self._actions.values() if one.of == of
+            {"name": one.name, "words": one.words, "of": one.of, "asks": one.asks}
+            for one in self._actions.values()
+            if one.of == of
         ]
 
     def _night(self, request: Request) -> ShownNight:
@@ -378,25 +374,6 @@ class MorningPage:
         return FileResponse(path, media_type=kind, headers={"content-security-policy": REPORT_POLICY})
 
 
-def _in_short(one: ShownNight) -> dict[str, Any]:
-    seen = one.seen
-    answer: dict[str, Any] = {"key": one.key, "night": one.night, "trouble": one.trouble, "read": False}
-    if seen is None:
-        return answer
-    verdict = {"headline": seen.verdict.headline, "tone": seen.verdict.tone, "needs": seen.verdict.needs}
-    samples = [[slide.slide, slide.sample] for slide in seen.slides]
-    more = {} if seen.said is None else {"heading": seen.said.heading, "facts": seen.said.facts}
-    return answer | {"read": seen.checked, "verdict": verdict, "samples": samples, "utc": seen.started.utc} | more
-
-
-def _mark(field: Any) -> list[object]:
-    return [field.field, field.state, _known(field.x_um), _known(field.y_um), field.objects, field.focus_z_um]
-
-
-def _known(value: float) -> float | None:
-    return None if value != value else round(value, 2)
-
-
 def _choice(asked: dict[str, str]) -> AskedObjects:
     try:
         return msgspec.convert(asked, AskedObjects, strict=False)
@@ -429,8 +406,8 @@ def _jpeg_of(path: Path) -> bytes:
 async def _damage(_: Request, error: Exception) -> Response:
     """Say in a sentence what is wrong with a file; the page shows it where the picture would be."""
     if isinstance(error, OSError) and error.filename is not None:
-        return PlainTextResponse(f"{error.filename} cannot be read ({error.strerror}); make it readable", 422)
-    return PlainTextResponse(str(error), 422)
+        return said(f"{error.filename} cannot be read ({error.strerror}); make it readable", 422)
+    return said(str(error), 422)
 
 
 HANDLERS = {HTTPException: explain, LamelleError: _damage, OSError: _damage, Exception: fail}

@@ -13,9 +13,11 @@ from daemon.dataset.exclusions import FieldStanding, standing_exclusions
 from daemon.dataset.later_tables import objects_table
 from daemon.dataset.objects_table import object_values
 from daemon.dataset.reader import Dataset
+from daemon.dataset.summary import JudgedSummary
 from daemon.records.names import picture_file
 from daemon.records.objects import ObjectName
 from daemon.records.records import FieldSecured, FieldSkipped
+from daemon.report import words
 from daemon.report.objects import WORDS
 from daemon.view.nights import ShownNight
 from daemon.view.objects import ObjectIndex, ShownPlace, standing_of_object
@@ -62,12 +64,12 @@ def tell_field(
     if isinstance(one, FieldSkipped):
         return told | {"state": "skipped", "reason": one.reason, "objects": []}
     kept = {file.name for file in one.files}
-    judged = standing_exclusions(dataset).fields.get((one.slide, one.field)) if told["counts"] else None
+    stands = standing_exclusions(dataset).fields.get((one.slide, one.field)) if told["counts"] else None
+    judged = stands or FieldStanding(one.slide, one.field, one.attempt, one.flags)
     return told | {
         "state": "recorded" if one.analysed else "not analysed",
         "reason": one.reason,
-        "flags": [flag.words for flag in one.flags],
-        "judged": None if judged is None else {"counted": judged.counted, "why": judged.reason, "by": judged.by},
+        "judged": words.judged(JudgedSummary.of(judged)),
         "frame_px": list(one.shape_czyx[2:]),
         "polarizations": list(one.polarizations),
         "planes": one.shape_czyx[1],
@@ -108,11 +110,11 @@ def tell_object(
     }  # fmt: skip
 
 
-def _as_its_field(standing: str, judged: FieldStanding | None) -> str:
+def _as_its_field(standing: str, judged: FieldStanding) -> str:
     """Say what stands of a field now: the index of all objects learns it only when the night is read again."""
     if standing not in ("counted", "field not counted"):
         return standing
-    return "counted" if judged is None or judged.counted else "field not counted"
+    return "counted" if judged.counted else "field not counted"
 
 
 def _objects(

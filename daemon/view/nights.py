@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import pyarrow as pa
+
 from daemon.added.store import folders_beside
+from daemon.dataset.exclusions import standing_exclusions
 from daemon.dataset.later_tables import Given, later_tables
 from daemon.dataset.reader import Dataset
+from daemon.dataset.summary import JudgedSummary
 from daemon.places.nights import look_through
 from daemon.protocols.watching import Verdict
 from daemon.records.names import CATALOG, REPORT
-from daemon.records.records import FieldSkipped, NightStarted
+from daemon.records.records import NightStarted
 from daemon.report import words
 from daemon.report.gather import COLUMNS, gather
 from daemon.report.numbers import FieldNumbers, NightNumbers
@@ -65,8 +70,11 @@ class NightWords:
     kinds: Table
     taxa: Table
     unlike: str
+    excluded: Table
+    flags: str
     skipped: Table
     events: Table
+    titles: Mapping[str, str] = field(default_factory=lambda: {"excluded": words.EXCLUDED, "skipped": words.SKIPPED})
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,8 @@ class NightSeen:
         width and height of a frame; None where nothing tells yet.
     polarizations
         of its stacks.
+    judged
+        by mini-slide and number, the fields with flags or a person's word.
     said
         what the report says; None until it was read.
     """
@@ -91,6 +101,7 @@ class NightSeen:
     checked: bool = False
     polarizations: tuple[str, ...] = ()
     frame_um: tuple[float, float] | None = None
+    judged: Mapping[tuple[int, int], JudgedSummary] = field(default_factory=dict)
     objects: NightObjects | None = None
     said: NightWords | None = None
 
@@ -113,6 +124,8 @@ class ShownNight:
         what is known of it; None until something is.
     trouble
         why it could not be read, a sentence; empty where it could.
+    reading
+        whether it is being read, or soon will be.
     """
 
     def __init__(self, night: str, folder: Path) -> None:
@@ -120,16 +133,23 @@ class ShownNight:
         self.key = key_of(night)
         self.seen: NightSeen | None = None
         self.trouble = ""
+        self.reading = False
         self._state: object = None
         self._again_s = 0.0
+        self._hurried = False
+
+    def hurry(self) -> None:
+        """Have it read again at once: somebody waits for what follows from his own deed."""
+        self._hurried = self.reading = True
 
     def grown(self, now_s: float) -> bool:
         """Whether it is time to read it, and there is something to read."""
-        return now_s >= self._again_s and self._look() != self._state
+        return (self._hurried or now_s >= self._again_s) and self._look() != self._state
 
     def read(self, clock: threading.Event) -> Iterator[NightSeen]:
         """Read it step by step; each gives what is known by then. It ends early once `clock` is set."""
         begun_s = time.monotonic()
+        self.reading, self._hurried = True, False
         self._state = self._look()
         try:
             for seen in self._steps():
@@ -142,6 +162,8 @@ class ShownNight:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and the other nights are shown
             _log.exception("night %s cannot be read", self.night)
             self.trouble = f"it cannot be read ({last_line(error)}); the log of `lamelle view` says more"
+        self.reading = self._hurried
+        pa.default_memory_pool().release_unused()
         took_s = time.monotonic() - begun_s
         self._again_s = time.monotonic() + max(LOOK_S, took_s / SHARE)
 
@@ -159,6 +181,8 @@ class ShownNight:
             standing = None if run is None else standing_of(run)
             # Of one that was read before all is known, and stays until it is known anew.
             seen = self.seen or NightSeen(started, verdict_of(dataset, standing, 0), tuple(_slides(dataset)))
+            stands = standing_exclusions(dataset).fields
+            seen = replace(seen, judged={place: JudgedSummary.of(one) for place, one in stands.items()})
             yield seen
             seen = replace(seen, objects=NightObjects.of(dataset))
             yield seen
@@ -224,6 +248,12 @@ class ShownNights:
         """Whether a night is not read to its end yet."""
         return any(not one.trouble and (one.seen is None or not one.seen.checked) for one in self.shown.values())
 
+    @property
+    def gathering(self) -> bool:
+        """Whether the objects of a night are not known yet."""
+        nights = list(self.shown.values())
+        return any(not one.trouble and (one.seen is None or one.seen.objects is None) for one in nights)
+
     def _read(self) -> None:
         while not self._ended.is_set():
             waiting = [one for one in self.shown.values() if one.grown(time.monotonic())]
@@ -251,30 +281,24 @@ def key_of(night: str) -> str:
 
 
 def _slides(dataset: Dataset) -> Iterator[SlideSeen]:
-    """Give what the records alone say of fields: places of those that were recorded."""
-    for held in dataset.slides():
-        fields = []
-        for field in dataset.fields(held.slide):
-            if isinstance(field, FieldSkipped):
-                fields.append(
-                    FieldNumbers(field.slide, field.field, "skipped", float("nan"), float("nan"), utc=field.utc)
-                )
-                continue
-            fields.append(
-                FieldNumbers(
-                    slide=field.slide,
-                    field=field.field,
-                    state="recorded" if field.analysed else "not analysed",
-                    x_um=field.x_um,
-                    y_um=field.y_um,
-                    objects=sum(row.counted for row in field.objects),
-                    focus_z_um=field.focus.z_um,
-                    exposed_utc=field.exposed_utc,
-                    utc=field.utc,
-                )
+    """Give what the catalog's tables alone say of fields: places of those that were recorded."""
+    fields: dict[int, list[FieldNumbers]] = {}
+    for one in dataset.mapped():
+        fields.setdefault(one.slide, []).append(
+            FieldNumbers(
+                slide=one.slide,
+                field=one.field,
+                state=("recorded" if one.analysed else "not analysed") if one.recorded else "skipped",
+                x_um=math.nan if one.x_um is None else one.x_um,
+                y_um=math.nan if one.y_um is None else one.y_um,
+                objects=one.objects,
+                focus_z_um=one.focus_z_um,
             )
+        )
+    for held in dataset.slides():
         about = f"{held.recorded} of {held.planned} fields recorded"
-        yield SlideSeen(held.slide, held.columns.get("sample", ""), about, held.planned, held.closed, tuple(fields))
+        own = tuple(fields.get(held.slide, ()))
+        yield SlideSeen(held.slide, held.columns.get("sample", ""), about, held.planned, held.closed, own)
 
 
 def _slides_in_words(numbers: NightNumbers) -> Iterator[SlideSeen]:
@@ -297,9 +321,11 @@ def _said(numbers: NightNumbers) -> NightWords:
         facts=tuple(words.facts(numbers)),
         counted=words.counted(numbers),
         samples=words.samples(numbers),
-        kinds=words.kinds(numbers.kinds),
-        taxa=words.kinds(numbers.taxa, "taxon"),
+        kinds=words.kinds(numbers.kinds, excluded=bool(numbers.excluded_fields)),
+        taxa=words.kinds(numbers.taxa, "taxon", excluded=bool(numbers.excluded_fields)),
         unlike=words.unlike(numbers),
+        excluded=words.excluded(numbers),
+        flags=words.flags(numbers),
         skipped=words.skipped(numbers),
         events=words.events(numbers),
     )

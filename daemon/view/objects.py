@@ -161,6 +161,8 @@ class ObjectIndex:
 
     def shown(self, rows: NDArray[np.int32]) -> list[ShownTile]:
         """Give what a tile of a gallery shows of each of these rows."""
+        if not len(self):
+            return []
         c = self._columns
         numbers = ("slide", "field", "attempt", "number", "flags", "counted", "below_threshold", "own_tile", *NUMBERS)
         values = {name: c[name][rows].tolist() for name in ("night", *numbers, *CODED)}

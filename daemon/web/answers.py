@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from importlib import resources
 
@@ -51,8 +52,17 @@ class PageFiles:
 
 
 def told(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Answer with JSON."""
-    return Response(msgspec.json.encode(value), status, headers, media_type="application/json")
+    """Answer with JSON; names of files that are not of Unicode are escaped."""
+    try:
+        body = msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        body = json.dumps(msgspec.to_builtins(value, str_keys=True)).encode()
+    return Response(body, status, headers, media_type="application/json")
+
+
+def said(text: str, status: int) -> Response:
+    """Answer with a sentence; names of files that are not of Unicode are escaped."""
+    return PlainTextResponse(text.encode("utf-8", "backslashreplace"), status)
 
 
 async def body_of(request: Request) -> bytes:

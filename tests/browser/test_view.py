@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser
 
+from daemon.view.actions import FIELD_ACTIONS
 from tests.support.a_view import viewing
+from tests.support.accessibility import grave_findings
 from tests.support.browsing import DESKTOP, PHONE, Visit, browser, find_browser
 from tests.support.labelled_night import make_night
 from tests.support.pictured_night import PLANES, make_pictured_night
@@ -21,6 +23,7 @@ pytestmark = pytest.mark.skipif(
 HOSTILE = "<img src=x onerror=\"document.title='taken'\">"
 TABLET = (820, 1180)
 SHOWN = "[...document.querySelectorAll('.tile img')].filter((one) => one.complete && one.naturalWidth).length"
+LINE = "document.querySelector('section .told').textContent"
 BRIGHT = """(() => { const canvas = document.querySelector('.wells canvas');
     const { data } = canvas.getContext('2d').getImageData(14, 14, 10, 10);
     return data.reduce((sum, one) => sum + one, 0) / data.length; })()"""
@@ -57,7 +60,7 @@ def test_from_the_verdict_to_the_planes_of_an_object_and_back(made: Browser, tmp
         visit.until("document.querySelector('#layer img').naturalWidth === 256")
         assert page.locator("#boxes a").count() == 4
         page.locator("#boxes a").first.focus()
-        assert "Emiliania huxleyi 0.99" in visit.text(".picture .told")
+        visit.until("document.querySelector('.picture .told').textContent.includes('Emiliania huxleyi 0.99')")
         page.keyboard.press("Enter")
         visit.until("document.querySelector('h1')?.textContent === 'Emiliania huxleyi 0.99'")
         assert "3.00 µm" in visit.text(".beside")
@@ -67,8 +70,7 @@ def test_from_the_verdict_to_the_planes_of_an_object_and_back(made: Browser, tmp
             visit.until(
                 f"document.querySelector('.picture .told').textContent.includes('Plane {plane + 1} of {PLANES}')"
             )
-            visit.until(f"{BRIGHT} > 0")
-            page.wait_for_timeout(30)
+            visit.until(f"document.querySelector('.wells canvas').dataset.plane === '{plane}'")
             light.append(page.evaluate(BRIGHT))
             page.keyboard.press("ArrowRight")
         assert light.index(max(light)) == 2, "the sharpest plane is the brightest"
@@ -82,6 +84,45 @@ def test_from_the_verdict_to_the_planes_of_an_object_and_back(made: Browser, tmp
         again.wait()
         visit.page.goto(again.address + urlsplit(address).path)
         visit.until("document.querySelector('h1')?.textContent === 'Emiliania huxleyi 0.99'")
+        stays_here(visit)
+
+
+def test_fields_are_told_apart_chosen_on_the_map_and_judged_at_once(made: Browser, tmp_path: Path) -> None:
+    with viewing([make_pictured_night(tmp_path / "d", dry=2)], actions=FIELD_ACTIONS) as served:
+        served.wait()
+        visit = Visit(made, served.address)
+        page = visit.page
+        visit.until("document.querySelector('h1')?.textContent.includes('2 not counted, 9 objects')")
+        assert "none of 3 fields is counted, 1 skipped" in visit.text("article:nth-of-type(2) .state")
+        assert [one.inner_text().strip() for one in page.locator(".legend .key:visible").all()] == [
+            "\u00d7 skipped", "not counted",
+        ]  # fmt: skip
+        page.locator("article:nth-of-type(2) summary").click()
+        visit.until(
+            "document.querySelector('article:nth-of-type(2) .fields').textContent"
+            ".startsWith('1 \u25a8 2 \u25a8 3 \u00d7')"
+        )
+        page.locator("article:nth-of-type(2) canvas").focus()
+        page.keyboard.press("ArrowRight")
+        visit.until(f"{LINE}.endsWith('field 1: not counted by the rule: oil lost; flagged dim; focus 0.25 \u00b5m')")
+        page.locator("article:nth-of-type(1) canvas").focus()
+        for key in ("ArrowRight", "Shift+ArrowRight"):
+            page.keyboard.press(key)
+        visit.until("document.querySelector('.chosen p')?.textContent.includes('2 fields chosen (1-2)')")
+        page.locator(".chosen button", has_text="Do not count").click()
+        assert "Mini-slide 1, fields 1-2" in visit.text("dialog")
+        assert grave_findings(page) == []
+        page.locator("dialog input").fill("a bubble <b>")
+        page.keyboard.press("Enter")
+        visit.until("document.querySelector('h1').textContent.includes('4 not counted, 3 objects')")
+        visit.until("document.querySelector('#table-fields-not-counted') !== null")
+        assert "a bubble <b>" in visit.text("main")
+        page.locator("button.several").click()
+        page.locator("article:nth-of-type(1) .all").click()
+        page.locator(".chosen button", has_text="Take back").click()
+        page.locator("dialog button", has_text="Take back").click()
+        visit.until("document.querySelector('h1').textContent.includes('2 not counted, 9 objects')")
+        assert "null" not in visit.text("main")
         stays_here(visit)
 
 
@@ -115,8 +156,8 @@ def test_a_long_gallery_holds_a_screen_of_tiles_whatever_its_length(made: Browse
         stays_here(visit)
 
 
-def test_it_fits_every_width_and_follows_the_system(made: Browser, tmp_path: Path) -> None:
-    with viewing([make_pictured_night(tmp_path / "d")]) as served:
+def test_it_fits_every_width_follows_the_system_and_keeps_nobody_out(made: Browser, tmp_path: Path) -> None:
+    with viewing([make_pictured_night(tmp_path / "d", dry=2)], actions=FIELD_ACTIONS) as served:
         served.wait()
         key = served.key("N")
         visit = Visit(made, served.address, DESKTOP, "/objects")
@@ -125,9 +166,11 @@ def test_it_fits_every_width_and_follows_the_system(made: Browser, tmp_path: Pat
             for width, height in (DESKTOP, TABLET, PHONE):
                 visit.page.set_viewport_size({"width": width, "height": height})
                 visit.until("document.querySelector('main h1') !== null")
-                assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (width, path)
-        visit.page.emulate_media(color_scheme="light")
-        visit.until("document.documentElement.dataset.theme === 'light'")
-        visit.page.emulate_media(color_scheme="dark")
-        visit.until("document.documentElement.dataset.theme === 'dark'")
+                visit.until(f"innerWidth === {width} && document.documentElement.scrollWidth <= innerWidth")
+            for theme in ("light", "dark"):
+                visit.page.emulate_media(color_scheme=theme)
+                visit.until(f"document.documentElement.dataset.theme === '{theme}'")
+                assert grave_findings(visit.page) == [], (theme, path)
+        visit.page.evaluate("document.body.append(document.createElement('button'))")
+        assert [one for one in grave_findings(visit.page) if "button-name" in one], "and it does look"
         stays_here(visit)

@@ -13,6 +13,7 @@ from PIL import Image
 from daemon.config.taxonomy import Taxon, Taxonomy
 from daemon.dataset.catalog import Catalog
 from daemon.dataset.field_file import FieldProvenance, write_field_file
+from daemon.records.flags import FieldFlag
 from daemon.records.names import field_file, picture_file
 from daemon.records.records import AnyRecord, FieldSecured, FileEntry, NightClosed, ObjectRow, SlideClosed, encode
 from daemon.system.durable_files import make_folder, replacing
@@ -31,9 +32,11 @@ SKIPPED = (2, 3)
 
 
 def make_pictured_night(
-    folder: Path, night: str = "N", slides: int = 2, fields: int = 3, *, close: bool = True
+    folder: Path, night: str = "N", slides: int = 2, fields: int = 3, *, close: bool = True, dry: int | None = None
 ) -> Path:
     """Write a dataset of a few fields, each with `OBJECTS` objects that are brightest in plane 2; one is skipped.
+
+    The mini-slide `dry` has lost its oil.
 
     Object 0 is sure, 1 is doubtful and cut by the frame, 2 is named by nobody, 3 scores below the threshold.
     """
@@ -43,7 +46,11 @@ def make_pictured_night(
     for slide in range(1, slides + 1):
         for field in range(1, fields + 1):
             there = (slide, field) != SKIPPED
-            records.append(write_field(folder, night, slide, field) if there else skipped(slide, field))
+            lost = (FieldFlag.DIM, FieldFlag.OIL_LOST) if slide == dry else ()
+            taken = write_field(folder, night, slide, field) if there else skipped(slide, field)
+            records.append(
+                replace(taken, flags=lost, excluded_by=lost[1:]) if isinstance(taken, FieldSecured) else taken
+            )
         missed = int(SKIPPED[0] == slide and SKIPPED[1] <= fields)
         records.append(
             SlideClosed(utc=2.0, slide=slide, sample=f"core-{slide}", recorded=fields - missed, skipped=missed)

@@ -50,6 +50,8 @@ from tests.support.places import CONFIGS
 SAMPLES = ("U1510-12H", "U1510-13H", "U1510-14H", "U1511-02H", "U1511-03H", "MD95-07", "MD95-08", "trap-0417")
 POLARIZATIONS = ("crossed", "parallel")
 PITCH_UM = 57.4
+BEAT_S = 1.0
+"""So often nights tell their counters."""
 TYPICAL = {"coccolith": (4.0, 0.35, 8.0), "diatom": (14.0, 0.5, None), "silicoflagellate": (22.0, 0.3, None)}
 """Of a class: median length in um and its spread, and mass in pg of a length of 4 um where it is measured."""
 SHORT, LONG, SHORT_UM = "emiliania-huxleyi", "gephyrocapsa", 3.8
@@ -141,7 +143,7 @@ class _Where(TypedDict):
 
 
 class PlayedNight:
-    """Tells a night field by field.
+    """Tells a night field by field, and its counters as often as nights do, so that it is heard however slow a test is.
 
     Parameters
     ----------
@@ -176,14 +178,23 @@ class PlayedNight:
         self._state = (NightState.STARTING, "")
         self._broadcaster = Broadcaster(Watch(), self.about, control, before)
         self.endpoint = self._broadcaster.snapshot_endpoint
+        self._ended = threading.Event()
+        self._beat = threading.Thread(target=self._tell_counters, name="beat")
 
     def __enter__(self) -> Self:
         self._broadcaster.start()
         self.state(NightState.SCANNING)
+        self._beat.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._beat.join()
         self._broadcaster.close()
+
+    def _tell_counters(self) -> None:
+        while not self._ended.wait(BEAT_S):
+            self.counters()
 
     @property
     def slide(self) -> int:

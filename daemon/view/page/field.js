@@ -34,7 +34,7 @@ export async function field(here) {
     make("section", { class: "picture" }, ...pictureOf(told, key, here)),
     make("section", { class: "beside" },
       make("dl", { class: "facts" }, ...told.facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value)))),
-      actionButtons(told.actions, { night: key, slide: told.slide, field: told.field }, again),
+      actionButtons(told.actions, { night: key, slide: told.slide, fields: String(told.field) }, again),
       make("details", {}, make("summary", {}, plural(told.files.length, "file")), make("p", { class: "path" }, ...told.files.flatMap((name) => [name, make("br")])))),
     make("section", { class: "full" }, make("h2", { id: "objects-head" }, "Objects"),
       told.objects.length ? table : make("p", { class: "dim" }, told.state === "recorded" ? "Nothing was found in this field." : `Nothing has been looked for yet${told.reason ? `: ${told.reason}` : ""}.`)));
@@ -46,11 +46,10 @@ function saysOf(told) {
   const below = told.objects.filter((one) => one.standing === "below threshold").length;
   if (again) parts.push(`${again} seen again in a neighbour's tile`);
   if (below) parts.push(`${below} below the threshold`);
-  if (told.flags?.length) parts.push(told.flags.join(", "));
-  if (told.judged && (!told.judged.counted || told.judged.why)) parts.push(`${told.judged.counted ? "counted" : "not counted"} (${[told.judged.why, `by ${told.judged.by}`].filter(Boolean).join(", ")})`);
+  if (told.judged) parts.push(told.judged);
   if (told.state === "not analysed") parts.push("not analysed yet");
   if (told.attempts.length > 1) parts.push(`attempt ${told.attempt} of ${told.attempts.length}${told.counts ? ", which counts" : ", which does not count"}`);
-  return parts.join(", ");
+  return parts.join("; ");
 }
 
 function ways(told, key) {

@@ -10,6 +10,7 @@ const AT_ONCE = 200;
 const PAGES_KEPT = 30;
 const SPARE_ROWS = 2;
 const STILL_MS = 60;
+const SOON_MS = 400;
 const [TAXON, CALLED, SURE, SCORE, LENGTH, MASS, FLAGS, STANDING, SAMPLE, WHO, CLASS] = [6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 5];
 const SORTS = { place: "place", taxon: "taxon", class: "class", score: "score", doubt: "doubt", length: "length", mass: "mass" };
 const KEPT = { counted: "counted", "seen again": "seen again", "below threshold": "below the threshold", "field not counted": "of fields that are not counted", all: "all" };
@@ -74,7 +75,7 @@ function makeList(here, asked) {
   const query = asked.toString() ? `?${asked}` : "";
   const shown = new Map();
   const pages = new Map();
-  let [total, columns, size, ended, still, count] = [0, 1, [1, 1], false, null, null];
+  let [total, columns, size, ended, still, count, waiting] = [0, 1, [1, 1], false, null, null, null];
 
   const page = async (at) => {
     if (pages.has(at)) return;
@@ -97,8 +98,29 @@ function makeList(here, asked) {
       total = told.total;
       layOut();
     }
-    if (count) setText(count, total ? plural(total, "object") : "No object is like that.");
+    if (count) {
+      setText(count, told.reading ? `${plural(total, "object")} so far; more are being read …` : total ? plural(total, "object") : "No object is like that.");
+      count.classList.toggle("reading", told.reading);
+    }
+    if (told.reading && waiting === null) waiting = setTimeout(wait, SOON_MS);
     render();
+  };
+  // Whoever opens the gallery while nights are read sees their objects come.
+  const wait = async () => {
+    let told;
+    try {
+      told = await ask(`/data/objects?${new URLSearchParams([...asked, ["count", "0"]])}`);
+    } catch (error) {
+      if (count) setText(count, error.message);
+      return;
+    }
+    if (ended) return;
+    if (told.reading && told.total === total) {
+      waiting = setTimeout(wait, SOON_MS);
+      return;
+    }
+    history.replaceState({ ...history.state, scroll: scrollY }, "");
+    void here.again();
   };
   const at = (index) => pages.get(Math.floor(index / AT_ONCE))?.[index % AT_ONCE];
 
@@ -206,6 +228,7 @@ function makeList(here, asked) {
     end: () => {
       ended = true;
       clearTimeout(still);
+      clearTimeout(waiting);
       resized.disconnect();
       removeEventListener("scroll", onScroll);
     },

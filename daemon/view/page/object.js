@@ -26,7 +26,7 @@ export async function object(here) {
         told.flags.length ? make("ul", { class: "flags", "aria-label": "Flags" }, ...told.flags.map((one) => make("li", {}, one))) : null),
       ways(told, here)),
     make("section", { class: "picture" }, ...bench.elements),
-    make("section", { class: "beside" }, ...namesOf(told), ...measuresOf(told), actionButtons(told.actions, { night: key, slide: told.slide, field: told.field, attempt: told.attempt, number: told.number }, () => here.again())));
+    make("section", { class: "beside" }, ...namesOf(told), ...measuresOf(told), actionButtons(told.actions, { night: key, slide: told.slide, fields: String(told.field), attempt: told.attempt, number: told.number }, () => here.again())));
   bench.begin();
 }
 
@@ -138,7 +138,9 @@ function makeWell(told, place, state, channel, width, height) {
   let [wanted, told_] = [0, false];
   const paint = () => {
     const image = images[wanted];
-    if (image?.complete && image.naturalWidth) canvas.getContext("2d").drawImage(image, 0, 0, width, height);
+    if (!image?.complete || !image.naturalWidth) return;
+    canvas.getContext("2d").drawImage(image, 0, 0, width, height);
+    canvas.dataset.plane = String(wanted);
   };
   const load = (plane) => {
     if (images[plane] || plane < 0 || plane >= told.planes) return;

@@ -3,8 +3,9 @@
 const LEAST_PX = 3;
 
 // Draws a map; gives the middle of each field in px of the canvas. `places` are x, y in um; a place without any is left
-// out. `mark` gives the colour of a field by its place in the list, null of one that was skipped.
-export function paintMap(canvas, places, frameUm, mark, rings = []) {
+// out. `mark` gives the colour of a field by its place in the list, null of one that was skipped; `signs` what is drawn
+// onto it, so that it is told from others by more than its colour: `hatched`, `cornered`, `framed`, `dotted`.
+export function paintMap(canvas, places, frameUm, mark, rings = [], signs = () => null) {
   const side = canvas.clientWidth;
   const ratio = window.devicePixelRatio || 1;
   canvas.width = canvas.height = Math.round(side * ratio);
@@ -19,16 +20,13 @@ export function paintMap(canvas, places, frameUm, mark, rings = []) {
   const offX = (side - scale * (right - left)) / 2;
   const offY = (side - scale * (top - bottom)) / 2;
   const [w, h] = [Math.max(LEAST_PX, scale * frameX * 0.9), Math.max(LEAST_PX, scale * frameY * 0.9)];
-  const bad = getComputedStyle(document.documentElement).getPropertyValue("--bad");
+  const ink = inks();
   const spots = places.map(([x, y], at) => {
     if (x === null) return [NaN, NaN];
     const [px, py] = [offX + scale * (x - left), offY + scale * (top - y)];
     const colour = mark(at);
-    if (colour === null) cross(pen, px, py, Math.max(w, 5), bad);
-    else {
-      pen.fillStyle = colour;
-      pen.fillRect(px - w / 2, py - h / 2, w, h);
-    }
+    if (colour === null) cross(pen, px, py, Math.max(w, 5), ink.bad);
+    else paintField(pen, [px - w / 2, py - h / 2, w, h], colour, signs(at), ink);
     return [px, py];
   });
   for (const [at, colour] of rings) {
@@ -39,6 +37,67 @@ export function paintMap(canvas, places, frameUm, mark, rings = []) {
     pen.strokeRect(px - w / 2 - 1, py - h / 2 - 1, w + 2, h + 2);
   }
   return spots;
+}
+
+function inks() {
+  const style = getComputedStyle(document.documentElement);
+  return Object.fromEntries(["bad", "panel", "empty", "text"].map((name) => [name, style.getPropertyValue(`--${name}`)]));
+}
+
+function paintField(pen, box, colour, sign, ink) {
+  const [x, y, w, h] = box;
+  pen.fillStyle = sign?.hatched ? ink.empty : colour;
+  pen.fillRect(...box);
+  if (!sign) return;
+  pen.save();
+  pen.beginPath();
+  pen.rect(...box);
+  pen.clip();
+  if (sign.hatched) {
+    const step = Math.min(Math.max(3.2, Math.min(w, h) / 3), 7);
+    pen.strokeStyle = ink.bad;
+    pen.lineWidth = step / 3;
+    pen.beginPath();
+    for (let at = step / 2; at < w + h; at += step) {
+      pen.moveTo(x + at, y);
+      pen.lineTo(x + at - h, y + h);
+    }
+    pen.stroke();
+  }
+  if (sign.cornered) {
+    const side = Math.max(2.5, Math.min(w, h) * 0.45);
+    pen.fillStyle = ink.panel;
+    pen.beginPath();
+    pen.moveTo(x + w - side, y);
+    pen.lineTo(x + w, y);
+    pen.lineTo(x + w, y + side);
+    pen.fill();
+  }
+  if (sign.framed) {
+    pen.strokeStyle = ink.text;
+    pen.lineWidth = Math.min(Math.max(2, Math.min(w, h) / 5), 6);
+    pen.strokeRect(...box);
+  }
+  pen.restore();
+  if (sign.dotted) {
+    pen.fillStyle = ink.text;
+    pen.strokeStyle = ink.panel;
+    pen.lineWidth = 1;
+    pen.beginPath();
+    pen.arc(x + w / 2, y + h / 2, Math.min(Math.max(1.8, Math.min(w, h) / 4.5), 6), 0, 2 * Math.PI);
+    pen.fill();
+    pen.stroke();
+  }
+}
+
+// One field with a sign, for a legend.
+export function paintSign(canvas, sign, colour) {
+  const ratio = window.devicePixelRatio || 1;
+  const side = 14;
+  canvas.width = canvas.height = side * ratio;
+  const pen = canvas.getContext("2d");
+  pen.scale(ratio, ratio);
+  paintField(pen, [1, 1, side - 2, side - 2], colour, sign, inks());
 }
 
 function cross(pen, x, y, size, colour) {
