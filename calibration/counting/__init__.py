@@ -1,4 +1,4 @@
 """Statistics of counts: numbers in, numbers out.
 
-Face: `poisson`.
+Face: `abundance`, `density`, `dispersion`, `diversity`, `edges`, `poisson`, `replicates`, `shares`, `validated`.
 """
