@@ -29,7 +29,7 @@ def whole_weight(width: ArrayLike, height: ArrayLike, frame_width: float, frame_
     Returns
     -------
     NDArray[np.float64]
-        the weight; NaN of what is larger than `LARGEST_SHARE` of a side: it is counted by its feature, centre or ends,
+        The weight; NaN of what is larger than `LARGEST_SHARE` of a side: it is counted by its feature, centre or ends,
         in the exclusive tile of its field, with weight 1.
 
     Notes

@@ -34,7 +34,7 @@ def weighted_interval(
     Returns
     -------
     tuple of NDArray
-        lower and upper limit. Where all w are the same they are Garwood's.
+        Lower and upper limit. Where all w are the same they are Garwood's.
 
     Notes
     -----

@@ -22,6 +22,7 @@ from daemon.dataset.later_tables import (
 from daemon.dataset.summary import size
 from daemon.records.events import EventName
 from daemon.report.numbers import NightNumbers
+from daemon.system.errors import DamagedFile
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,14 @@ def sources_of(numbers: NightNumbers, origins: TableOrigins, folder: Path) -> So
         of the dataset.
     """
     measured = named = None
-    if number := origins.measured.number:
-        measured = measured_with(later_tables(folder, Given.MEASURED)[number][0])
-    if number := origins.named.number:
-        named = named_with(later_tables(folder, Given.NAMED)[number][0])
+    damaged = []
+    try:
+        if number := origins.measured.number:
+            measured = measured_with(later_tables(folder, Given.MEASURED)[number][0])
+        if number := origins.named.number:
+            named = named_with(later_tables(folder, Given.NAMED)[number][0])
+    except DamagedFile as error:
+        damaged.append(str(error))
     names = numbers.started.calibrations if measured is None else measured.calibrations
     used = tuple(_calibrations(numbers, names))
     there = {one.routine for one in used}
@@ -81,7 +86,7 @@ def sources_of(numbers: NightNumbers, origins: TableOrigins, folder: Path) -> So
     return Sources(
         calibrations=used,
         assumed=tuple(routine for routine in wanted if routine not in there),
-        complaints=tuple(dict.fromkeys(complaints)),
+        complaints=tuple(dict.fromkeys([*complaints, *damaged])),
         facts=tuple(_facts(numbers, origins)),
         measured=measured,
         named=named,

@@ -91,7 +91,7 @@ def test_only_the_named_mini_slide_is_skipped_and_a_stopped_night_goes_on(
         )
         assert night.wait(NIGHT_S) == Exit.INTERRUPTED
     assert said(lamelle("status", run))[0] == 2
-    deaf = write_configuration(tmp_path, alerts={"disk_gb": 0.5})
+    deaf = write_configuration(tmp_path, alerts={"disk_gb": 0.5}, control={"endpoint": None})
     resumed = lamelle("scan", deaf, "--run", run, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert digest(run) == undisturbed[1]

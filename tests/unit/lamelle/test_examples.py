@@ -17,7 +17,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_without_an_argument_an_example_says_how_it_is_called(example: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", [str(example)])
-    with pytest.raises(SystemExit, match=f"python examples/{example.name} DATASET"):
+    with pytest.raises(SystemExit, match=rf"python examples/{example.name} (DATASET|TABLES)"):
         runpy.run_path(str(example), run_name="__main__")
 
 

@@ -75,7 +75,9 @@ def test_fields_that_a_measurement_does_not_hold_keep_their_own_numbers(tmp_path
     assert set(lengths) == {(1, 7.0), (2, None)}
     assert [slide.total.number for slide in numbers.slides] == [4, 4]
     told = "does not cover 2 fields (mini-slide 1: 2; mini-slide 2: 2)"
-    assert told in dict(sources_of(numbers, objects.origins, tmp_path).facts)["lengths and masses"]
+    sources = sources_of(numbers, objects.origins, tmp_path)
+    assert told in dict(sources.facts)["lengths and masses"]
+    assert "does not say when and with what it was made" in sources.complaints[-1]
     with pytest.warns(UserWarning, match="does not cover 2 fields"):
         assert lamelle.open(tmp_path).objects(counted=False).num_rows == 16
     out = io.StringIO()

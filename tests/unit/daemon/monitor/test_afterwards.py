@@ -153,7 +153,7 @@ def test_one_token_and_one_gate_stand_before_both(run: Path) -> None:
             200,
             True,
         )
-        act = json.dumps({"night": "x", "slide": 1, "field": 1}).encode()
+        act = json.dumps({"night": "x", "slide": 1, "fields": "1"}).encode()
         posted = {"Content_Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
         assert ask(served, "/act/exclude", act, **posted, Origin="http://evil.example")[0] == 403
         assert ask(served, "/act/exclude", act, **posted, Origin=served.address)[0] == 404, "no such night"
