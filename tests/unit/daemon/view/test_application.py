@@ -132,7 +132,7 @@ def test_an_object_is_shown_through_all_its_planes_in_one_grey_scale(served: Ser
     assert (one["name"], one["pixel_um"], one["best_plane"]) == ("N/slide-1/field-0002/attempt-1/000", 0.1, 2.0)
     assert one["crop_px"] == [CROP_PX, CROP_PX]
     measured = dict(row for _, rows in one["measures"] for row in rows)
-    assert (measured["length"], measured["mass"]) == ("3.00 \u00b5m", "2.50 \u00b1 0.250 pg")
+    assert (measured["length"], measured["mass"]) == ("3.00 \u00b5m", "2.50 \u00b1 0.25 pg")
     dark = [pixels(served, f"/picture/plane/{key}/1/2/1/0/0/{plane}") for plane in range(PLANES)]
     light = [int(plane[14:26, 14:26].mean()) for plane in dark]
     assert light == sorted(light[:3]) + sorted(light[3:], reverse=True)
