@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from daemon.calibration_store.quantities import told
 from daemon.calibration_store.shelf import Shelf
 from daemon.dataset.later_tables import (
-    Given,
     MeasuredWith,
     NamedWith,
+    TableOrigin,
     TableOrigins,
     later_tables,
     measured_with,
@@ -23,6 +24,8 @@ from daemon.dataset.summary import size
 from daemon.records.events import EventName
 from daemon.report.numbers import NightNumbers
 from daemon.system.errors import DamagedFile
+
+_With = TypeVar("_With", MeasuredWith, NamedWith)
 
 
 @dataclass(frozen=True)
@@ -69,15 +72,9 @@ def sources_of(numbers: NightNumbers, origins: TableOrigins, folder: Path) -> So
     folder
         of the dataset.
     """
-    measured = named = None
-    damaged = []
-    try:
-        if number := origins.measured.number:
-            measured = measured_with(later_tables(folder, Given.MEASURED)[number][0])
-        if number := origins.named.number:
-            named = named_with(later_tables(folder, Given.NAMED)[number][0])
-    except DamagedFile as error:
-        damaged.append(str(error))
+    damaged: list[str] = []
+    measured = _told_by(measured_with, folder, origins.measured, damaged)
+    named = _told_by(named_with, folder, origins.named, damaged)
     names = numbers.started.calibrations if measured is None else measured.calibrations
     used = tuple(_calibrations(numbers, names))
     there = {one.routine for one in used}
@@ -91,6 +88,17 @@ def sources_of(numbers: NightNumbers, origins: TableOrigins, folder: Path) -> So
         measured=measured,
         named=named,
     )
+
+
+def _told_by(read: Callable[[Path], _With], folder: Path, origin: TableOrigin, damaged: list[str]) -> _With | None:
+    """Read what a later table says of how it was made; None of the night's own, or where it no longer says it."""
+    if not origin.number:
+        return None
+    try:
+        return read(later_tables(folder, origin.given)[origin.number][0])
+    except DamagedFile as error:
+        damaged.append(str(error))
+        return None
 
 
 def _calibrations(numbers: NightNumbers, names: tuple[str, ...]) -> Iterator[CalibrationUsed]:
